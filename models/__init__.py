@@ -1,0 +1,1 @@
+"""The video models of the paper, equal to the public ones."""
