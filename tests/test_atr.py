@@ -1,0 +1,300 @@
+"""ATR is what Sec. 3.2 says it is: judged against enumeration in exact arithmetic."""
+
+import doctest
+import time
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lrp3d import atr
+from lrp3d.atr import aggregate, avg_atr, frame_atr, frame_windows, max_atr, mean_matrix, select
+
+NAN = torch.nan
+EXAMPLES = settings(deadline=None, max_examples=150)
+
+
+def enumerate_atr(row, own, sigma=Fraction("0.975")):
+    """The definition, word by word, in exact arithmetic: every segment that contains the frame."""
+    row = [Fraction(value) for value in row]
+    total = sum(row)
+    if total == 0:
+        return None
+    held = [max(value if total > 0 else -value, Fraction(0)) for value in row]
+    wanted = sigma * sum(held)
+    return min(
+        last - first + 1
+        for first in range(own + 1)
+        for last in range(own, len(row))
+        if sum(held[first : last + 1]) >= wanted
+    )
+
+
+def judge(matrix, sigma="0.975", positions=None):
+    rows = matrix.tolist()
+    positions = range(len(rows)) if positions is None else positions
+    expected = [enumerate_atr(row, own, Fraction(sigma)) for row, own in zip(rows, positions, strict=True)]
+    found = frame_atr(matrix, float(sigma), positions).tolist()
+    assert [None if value != value else value for value in found] == expected
+
+
+@st.composite
+def matrices(draw, values):
+    n = draw(st.integers(1, 9))
+    return torch.tensor(draw(st.lists(st.lists(values, min_size=n, max_size=n), min_size=n, max_size=n)))
+
+
+ties_and_zeros = st.sampled_from([0, 0, 0, 1, 1, 2, 39])
+shares = st.sampled_from(["0.975", "0.9", "0.5", "0.1", "0.001", "1"])
+
+
+@EXAMPLES
+@given(matrices(ties_and_zeros), shares)
+def test_atr_is_the_shortest_segment_found_by_enumeration(matrix, sigma):
+    judge(matrix.double(), sigma)
+
+
+@EXAMPLES
+@given(matrices(st.integers(-6, 6)), shares)
+def test_rows_of_mixed_sign_count_their_part_with_the_sign_of_the_sum(matrix, sigma):
+    judge(matrix.float(), sigma)
+
+
+@EXAMPLES
+@given(matrices(st.floats(0, 1e4, width=32)), shares)
+def test_float32_relevance_of_any_magnitude_is_judged_exactly(matrix, sigma):
+    judge(matrix.float(), sigma)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 33, 64])
+@pytest.mark.parametrize("sigma", ["0.975", "1"])
+def test_atr_matches_enumeration_for_long_clips(frames, sigma):
+    generator = torch.Generator().manual_seed(frames)
+    judge(torch.randint(0, 3, (frames, frames), generator=generator).double(), sigma)
+
+
+@pytest.mark.parametrize(("hits", "frames"), [(39, 40), (195, 200)])
+def test_a_share_reached_exactly_counts(hits, frames):
+    row = torch.full((1, frames), 0.1, dtype=torch.float64)
+    assert frame_atr(row, positions=[0]).item() == hits
+
+
+@pytest.mark.parametrize(("share", "frames"), [(0.9, 10), (0.7, 10), (0.3, 10), (0.1, 10), (0.6, 5)])
+def test_sigma_is_the_decimal_that_was_written(share, frames):
+    """0.9 is a little more than nine tenths as a binary number; nine frames of ten hold nine tenths."""
+    assert frame_atr(torch.ones(1, frames), share, positions=[0]).item() == round(share * frames)
+
+
+def test_the_whole_row_spans_every_frame_with_relevance_however_little():
+    row = torch.tensor([[0.0, 1e-30, 0.0, 1.0, 0.0]])
+    assert frame_atr(row, 1.0, positions=[3]).item() == 3
+    assert frame_atr(row, 1 - 1e-9, positions=[3]).item() == 1
+
+
+def test_a_spike_elsewhere_is_reached_from_the_frame_itself():
+    spike = torch.zeros(8, 8)
+    spike[:, 2] = 5.0
+    assert frame_atr(spike).tolist() == [3, 2, 1, 2, 3, 4, 5, 6]
+
+
+def test_the_sign_and_scale_of_a_row_change_nothing():
+    matrix = torch.rand(5, 12, 12, generator=torch.Generator().manual_seed(0))
+    scale = torch.tensor([-1.0, 4.0, -0.125, 1024.0]).repeat(3).view(12, 1)
+    assert torch.equal(frame_atr(matrix), frame_atr(matrix * scale))
+
+
+def test_time_reversal_reverses_atr_and_the_windows():
+    matrix = torch.rand(7, 12, 12, generator=torch.Generator().manual_seed(1)) ** 4
+    assert torch.equal(frame_atr(matrix.flip(-1, -2)), frame_atr(matrix).flip(-1))
+    left, right = frame_windows(matrix)
+    reversed_left, reversed_right = frame_windows(matrix.flip(-1, -2))
+    assert torch.equal(reversed_left, 11 - right.flip(-1))
+    assert torch.equal(reversed_right, 11 - left.flip(-1))
+
+
+def test_a_row_without_relevance_has_no_atr():
+    matrix = torch.tensor([[0.0, 0.0, 0.0], [1.0, -1.0, 0.0], [NAN, 1.0, 1.0]])
+    assert frame_atr(matrix).isnan().all()
+    assert frame_atr(torch.tensor([[torch.inf, 1.0], [0.0, 1.0]])).isnan().tolist() == [True, False]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.int64])
+def test_every_floating_type_is_taken_and_summed_without_loss(dtype):
+    """In bfloat16 a running sum of ones would stop at 256."""
+    result = frame_atr(torch.ones(2, 400, 400, dtype=dtype))
+    assert result.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert (result == 390).all()
+
+
+def test_clips_of_a_batch_are_independent():
+    matrix = torch.rand(4, 3, 6, 6, generator=torch.Generator().manual_seed(2))
+    alone = torch.stack([torch.stack([frame_atr(clip) for clip in group]) for group in matrix])
+    assert torch.equal(frame_atr(matrix), alone)
+    assert frame_atr(matrix[:0]).shape == (0, 3, 6)
+
+
+def test_memory_order_changes_nothing():
+    matrix = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(frame_atr(matrix.mT.contiguous().mT), frame_atr(matrix))
+
+
+def test_fewer_rows_than_frames_need_their_own_frames_named():
+    matrix = torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 0.0]])
+    assert frame_atr(matrix, positions=[0, 3]).tolist() == [3, 3]
+    assert frame_atr(matrix, positions=torch.tensor([2, 1])).tolist() == [1, 1]
+    with pytest.raises(ValueError, match="2 rows and 4 columns"):
+        frame_atr(matrix)
+    for wrong in ([0], [0, 4], [-1, 0]):
+        with pytest.raises(ValueError, match="positions"):
+            frame_atr(matrix, positions=wrong)
+
+
+@pytest.mark.parametrize("sigma", [0.0, -0.5, 1.001, NAN])
+def test_sigma_is_a_share(sigma):
+    with pytest.raises(ValueError, match="sigma"):
+        frame_atr(torch.ones(2, 2), sigma)
+
+
+@pytest.mark.parametrize("shape", [(3,), (0, 0), (2, 3, 0)])
+def test_a_matrix_has_rows_and_columns(shape):
+    with pytest.raises(ValueError, match="matrix"):
+        frame_atr(torch.ones(shape))
+
+
+@EXAMPLES
+@given(matrices(st.integers(-4, 6)), shares)
+def test_windows_hold_enough_and_are_as_long_as_atr(matrix, sigma):
+    left, right = frame_windows(matrix.double(), float(sigma))
+    length = frame_atr(matrix.double(), float(sigma))
+    for i, row in enumerate(matrix.tolist()):
+        if length[i].isnan():
+            assert (left[i], right[i]) == (0, len(row) - 1)
+            continue
+        assert left[i] <= i <= right[i]
+        assert right[i] - left[i] + 1 == length[i]
+        sign = 1 if sum(row) > 0 else -1
+        held = [max(sign * value, 0) for value in row]
+        assert sum(held[left[i] : right[i] + 1]) >= Fraction(sigma) * sum(held)
+
+
+def test_of_equally_short_windows_the_centred_one_is_taken_then_the_earlier_one():
+    left, right = frame_windows(torch.ones(5, 5), 0.6)
+    assert left.tolist() == [0, 0, 1, 2, 2]
+    assert right.tolist() == [2, 2, 3, 4, 4]
+    assert frame_windows(torch.ones(3, 3), 0.5)[0].tolist() == [0, 0, 1]
+
+
+def test_only_positive_logits_weigh():
+    atr_values = torch.tensor([[2.0, 4.0, 8.0], [2.0, NAN, 8.0], [1.0, 2.0, 3.0], [NAN, NAN, NAN]])
+    logits = torch.tensor([[3.0, 1.0, -5.0], [1.0, 9.0, 1.0], [-1.0, 0.0, -2.0], [1.0, 1.0, 1.0]])
+    expected = torch.tensor([2.5, 5.0, NAN, NAN])
+    assert torch.equal(avg_atr(atr_values, logits).nan_to_num(-1), expected.nan_to_num(-1))
+    assert avg_atr(atr_values, logits.half()).dtype == torch.float32
+
+
+def test_the_average_needs_one_logit_per_frame():
+    with pytest.raises(ValueError, match="differ in shape"):
+        avg_atr(torch.ones(2, 3), torch.ones(2, 4))
+
+
+def test_the_greatest_atr_ignores_rows_without_relevance():
+    values = torch.tensor([[2.0, NAN, 5.0], [NAN, NAN, NAN]])
+    assert torch.equal(max_atr(values).nan_to_num(-1), torch.tensor([5.0, -1.0]))
+
+
+def test_average_lies_below_maximum_and_above_one():
+    matrix = torch.rand(50, 8, 8, generator=torch.Generator().manual_seed(4)) ** 6
+    values = frame_atr(matrix)
+    average = avg_atr(values, matrix.sum(-1))
+    assert (average <= max_atr(values) + 1e-6).all()
+    assert (average >= 1).all()
+
+
+def test_only_confident_correct_clips_are_selected():
+    logits = torch.tensor([[3.0, 0.0], [0.0, 3.0], [0.0, 0.0], [NAN, 0.0], [3.0, 0.0]])
+    assert select(logits, torch.tensor([0, 0, 0, 0, -1])).tolist() == [True, False, False, False, False]
+    with pytest.raises(ValueError, match="one target per clip"):
+        select(logits, torch.tensor([0]))
+
+
+def test_group_statistics_are_those_of_the_clips_that_count():
+    values = torch.tensor([1.0, 2.0, 6.0, NAN, 100.0, 7.0])
+    groups = torch.tensor([0, 0, 0, 0, -1, 2])
+    keep = torch.tensor([True, True, True, True, False, True])
+    result = aggregate(values, groups, 4, keep)
+    assert result.count.tolist() == [3, 0, 1, 0]
+    assert result.mean[[0, 2]].tolist() == [3.0, 7.0]
+    assert result.mean[[1, 3]].isnan().all()
+    assert result.std[0].item() == pytest.approx((14 / 3) ** 0.5)
+    assert result.std[2].item() == 0.0
+
+
+def test_one_group_is_the_data_set():
+    values = torch.rand(1000, generator=torch.Generator().manual_seed(5)) + 1e6
+    result = aggregate(values)
+    assert result.mean.item() == pytest.approx(values.double().mean().item())
+    assert result.std.item() == pytest.approx(values.double().std(correction=0).item())
+    assert result.count.item() == 1000
+    assert aggregate(values[:0]).mean.isnan()
+
+
+def test_statistics_of_frames_keep_their_frames():
+    values = torch.tensor([[1.0, NAN], [3.0, 4.0]])
+    result = aggregate(values)
+    assert result.mean.tolist() == [2.0, 4.0]
+    assert result.count.tolist() == [2, 1]
+
+
+def test_groups_and_masks_are_one_per_clip():
+    with pytest.raises(ValueError, match="groups"):
+        aggregate(torch.ones(3), torch.zeros(2, dtype=torch.long))
+    with pytest.raises(ValueError, match="keep"):
+        aggregate(torch.ones(3), keep=torch.ones(2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="num_groups"):
+        aggregate(torch.ones(3), num_groups=2)
+
+
+def test_a_clip_weighs_the_same_in_the_heat_map_however_great_its_logits():
+    matrix = torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(6))
+    louder = matrix * torch.tensor([1.0, 1000.0]).view(2, 1, 1)
+    for normalize in ("clip", "row"):
+        mean = mean_matrix(matrix, normalize=normalize)
+        torch.testing.assert_close(mean_matrix(louder, normalize=normalize), mean)
+    assert mean_matrix(matrix).sum().item() == pytest.approx(1)
+    torch.testing.assert_close(mean_matrix(matrix, normalize="row").sum(-1), torch.ones(4).double())
+    torch.testing.assert_close(mean_matrix(matrix, normalize="none"), matrix.double().mean(0))
+
+
+def test_rows_of_the_heat_map_weigh_as_in_avg_atr():
+    matrix = torch.tensor([[[3.0, 3.0], [1.0, 1.0]], [[4.0, 0.0], [0.0, -4.0]]])
+    assert mean_matrix(matrix).sum(-1).tolist() == [(0.75 + 1.0) / 2, 0.25 / 2]
+
+
+def test_clips_without_relevance_leave_the_heat_map_alone():
+    matrix = torch.stack([torch.eye(3), torch.zeros(3, 3)])
+    torch.testing.assert_close(mean_matrix(matrix), torch.eye(3).double() / 3)
+    by_class = mean_matrix(matrix, torch.tensor([0, 1]), 2, normalize="row")
+    torch.testing.assert_close(by_class[0], torch.eye(3).double())
+    assert by_class[1].isnan().all()
+
+
+def test_heat_maps_refuse_what_they_do_not_know():
+    with pytest.raises(ValueError, match="normalize"):
+        mean_matrix(torch.ones(1, 2, 2), normalize="frame")
+    with pytest.raises(ValueError, match="batch"):
+        mean_matrix(torch.ones(2, 2))
+
+
+def test_twenty_thousand_clips_take_seconds_not_minutes():
+    matrix = torch.rand(20_000, 32, 32, generator=torch.Generator().manual_seed(7))
+    logits = matrix.sum(-1)
+    start = time.perf_counter()
+    values = frame_atr(matrix)
+    avg_atr(values, logits), max_atr(values)
+    assert time.perf_counter() - start < 10  # 0.5 s on two idle cores; the margin is for a busy machine
+
+
+def test_examples_in_the_documentation_are_true():
+    assert doctest.testmod(atr).failed == 0
