@@ -1,0 +1,342 @@
+"""Which frames a model sees: uniform and dense sampling, and the paper's partial uniform sampling (Sec. 4.3).
+
+Letters: ``b`` clips, ``n`` rows (frames that have a logit), ``c t h w`` a clip, ``k`` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+__all__ = [
+    "PartialLogits",
+    "dense_indices",
+    "partial_uniform",
+    "partial_uniform_logits",
+    "uniform_indices",
+    "window_bounds",
+]
+
+Window = int | Sequence[float] | Tensor | tuple[Sequence[int] | Tensor, Sequence[int] | Tensor]
+
+
+def uniform_indices(
+    num_video_frames: int,
+    frames: int,
+    train: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """One frame of each of ``frames`` equal segments of a video: the centre one, in training a random one.
+
+    Args:
+        num_video_frames: length of the video, at least 1. A video shorter than ``frames`` repeats frames,
+            each about equally often.
+        frames: number of frames to take, at least 1.
+        train: draw the frame of each segment at random.
+        generator: source of randomness, on the CPU.
+
+    Returns:
+        Frame indices (frames,), int64, never decreasing, from 0 to num_video_frames - 1.
+
+    Raises:
+        ValueError: a number that is not positive.
+
+    Source: paper, Sec. 4.1 and App. E.
+
+    >>> uniform_indices(100, 4)
+    tensor([12, 37, 62, 87])
+    >>> uniform_indices(3, 5)
+    tensor([0, 0, 1, 2, 2])
+    """
+    _require_positive(num_video_frames=num_video_frames, frames=frames)
+    segment = torch.arange(frames)
+    if not train:
+        return (2 * segment + 1) * num_video_frames // (2 * frames)
+    first = segment * num_video_frames // frames
+    length = ((segment + 1) * num_video_frames // frames - first).clamp(min=1)
+    return first + (torch.rand(frames, generator=generator, dtype=torch.float64) * length).long()
+
+
+def dense_indices(
+    num_video_frames: int,
+    frames: int,
+    stride: int = 1,
+    train: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Frames that follow one another ``stride`` apart: the clip at the video's centre, or in training at
+    random.
+
+    Args:
+        num_video_frames: length of the video, at least 1. A video shorter than the clip is taken from its
+            first frame on, and its last frame is held to the end.
+        frames: number of frames to take, at least 1.
+        stride: distance between frames, at least 1.
+        train: draw the first frame at random.
+        generator: source of randomness, on the CPU.
+
+    Returns:
+        Frame indices (frames,), int64, never decreasing, from 0 to num_video_frames - 1.
+
+    Raises:
+        ValueError: a number that is not positive.
+
+    Source: paper, App. B.
+
+    >>> dense_indices(100, 4, stride=2)
+    tensor([46, 48, 50, 52])
+    >>> dense_indices(3, 5)
+    tensor([0, 1, 2, 2, 2])
+    """
+    _require_positive(num_video_frames=num_video_frames, frames=frames, stride=stride)
+    room = max(num_video_frames - 1 - (frames - 1) * stride, 0)
+    start = int(torch.randint(room + 1, (), generator=generator)) if train else room // 2
+    return (start + stride * torch.arange(frames)).clamp(max=num_video_frames - 1)
+
+
+def _require_positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} is at least 1, not {number}")
+
+
+def window_bounds(frames: int, window: Window, rows: int | None = None) -> tuple[Tensor, Tensor]:
+    """First and last frame of the window that each row of a model may see.
+
+    Args:
+        frames: number of frames of the clip, t.
+        window: in frames of the clip, one of
+            - a size for all rows, at least 1;
+            - a size for each row, (n,) or (b, n), such as frame ATR. NaN is the whole clip, a fraction is
+              rounded up. The ATR of a model with temporal stride counts rows: multiply it by t / n first;
+            - the bounds themselves, a tuple (left, right) of (n,) or (b, n), both ends included, such as
+              `lrp3d.atr.frame_windows` finds.
+        rows: number of rows n, a divisor of ``frames``; row i stands for the i-th block of t / n frames. By
+            default every frame is a row.
+
+    Returns:
+        Two int64 tensors (n,) or (b, n). A size is laid around the row's own frames, an odd frame over goes
+        behind them (paper, Fig. 5b), and at the ends of the clip the window is shifted, not cut. A size
+        larger than the clip is the clip; one smaller than the row's own block is the block.
+
+    Raises:
+        ValueError: a size below 1, bounds outside the clip or without the row's own frames, a wrong shape.
+
+    Source: paper, Sec. 4.3, l <= i <= r.
+
+    >>> left, right = window_bounds(6, 4)
+    >>> left.tolist(), right.tolist()
+    ([0, 0, 1, 2, 2, 2], [3, 3, 4, 5, 5, 5])
+    """
+    rows = frames if rows is None else rows
+    _require_positive(frames=frames, rows=rows)
+    if frames % rows:
+        raise ValueError(f"{frames} frames do not divide into {rows} rows of equal length")
+    block = frames // rows
+    own = torch.arange(0, frames, block)
+    if isinstance(window, tuple):
+        return _checked_bounds(window, own, own + block - 1, frames)
+    size = _window_sizes(window, rows, block, frames)
+    own = own.to(size.device)
+    left = torch.minimum((own - (size - block) // 2).clamp(min=0), frames - size)
+    return left, left + size - 1
+
+
+def _window_sizes(window: int | Sequence[float] | Tensor, rows: int, block: int, frames: int) -> Tensor:
+    """Sizes (..., n), whole numbers from the row's own block to the clip."""
+    sizes = torch.as_tensor(window, dtype=torch.float64).nan_to_num(nan=frames, posinf=frames)
+    if sizes.ndim not in (0, 1, 2) or (sizes.ndim and sizes.shape[-1] != rows):
+        raise ValueError(f"a window is one size, or (n,) or (b, n) of {rows} rows, not {tuple(sizes.shape)}")
+    if bool((sizes < 1).any()):
+        raise ValueError(f"a window has at least 1 frame, not {sizes.min().item():g}")
+    return sizes.ceil().long().clamp(block, frames).expand(*sizes.shape[:-1], rows)
+
+
+def _checked_bounds(window: tuple, first: Tensor, last: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    """Given bounds, once they are known to lie in the clip around each row's own frames."""
+    if len(window) != 2:
+        raise ValueError(f"a tuple is the bounds (left, right), not {len(window)} sizes: those are a list")
+    left, right = (torch.as_tensor(bound, dtype=torch.long) for bound in window)
+    if left.shape != right.shape or left.ndim not in (1, 2) or left.shape[-1] != len(first):
+        raise ValueError(
+            f"bounds are (n,) or (b, n) of {len(first)} rows, not {tuple(left.shape)}, {tuple(right.shape)}"
+        )
+    first, last = first.to(left.device), last.to(left.device)
+    if not bool(((left >= 0) & (left <= first) & (last <= right) & (right < frames)).all()):
+        raise ValueError(f"bounds must hold each row's own frames and stay in 0..{frames - 1}")
+    return left, right
+
+
+def partial_uniform(
+    clip: Tensor,
+    window: Window,
+    *,
+    layout: str = "bcthw",
+    fill: str = "edge",
+    value: float | Sequence[float] | Tensor = 0.0,
+    rows: int | None = None,
+) -> Tensor:
+    """The clip once per row, each showing only the frames in that row's window.
+
+    Args:
+        clip: clips (b, c, t, h, w).
+        window: a size, sizes or bounds in frames, as in `window_bounds`.
+        layout: the clip's axes, clips first, such as "bcthw" or "btchw".
+        fill: what stands outside the window: "edge", the window's end frames, or "blank", empty frames.
+        value: an empty frame's value after normalisation, one for all or one per channel.
+        rows: number of rows n, by default t; see `window_bounds`.
+
+    Returns:
+        Windowed clips (b, n, c, t, h, w), or with the axes after n as in ``layout``.
+
+    Raises:
+        ValueError: an unknown layout or fill, a clip without five axes, or as `window_bounds`.
+
+    Source: paper, Sec. 4.3 and Fig. 5b.
+
+    >>> clip = torch.arange(5.0).view(1, 1, 5, 1, 1)
+    >>> partial_uniform(clip, 3).view(5, 5)
+    tensor([[0., 1., 2., 2., 2.],
+            [0., 1., 2., 2., 2.],
+            [1., 1., 2., 3., 3.],
+            [2., 2., 2., 3., 4.],
+            [2., 2., 2., 3., 4.]])
+    """
+    left, right = _clip_bounds(clip, window, layout, rows)
+    owner = torch.arange(len(clip), device=clip.device).repeat_interleave(left.shape[-1])
+    windowed = _show_windows(clip, owner, left.flatten(), right.flatten(), layout, fill, value)
+    return windowed.unflatten(0, left.shape)
+
+
+def _require_clip(clip: Tensor, layout: str) -> None:
+    if sorted(layout) != sorted("bcthw") or layout[0] != "b":
+        raise ValueError(f'a layout orders the letters "bcthw", b first, not {layout!r}')
+    if clip.ndim != 5:
+        raise ValueError(f"a clip has the five axes {layout}, not {tuple(clip.shape)}")
+
+
+def _clip_bounds(clip: Tensor, window: Window, layout: str, rows: int | None) -> tuple[Tensor, Tensor]:
+    """The bounds (b, n) of every row of every clip, on the clip's device."""
+    _require_clip(clip, layout)
+    left, right = (
+        bound.to(clip.device) for bound in window_bounds(clip.shape[layout.index("t")], window, rows)
+    )
+    if left.ndim == 2 and len(left) != len(clip):
+        raise ValueError(f"windows of {len(left)} clips do not fit {len(clip)} clips")
+    return left.expand(len(clip), -1), right.expand(len(clip), -1)
+
+
+def _show_windows(
+    clip: Tensor,
+    owner: Tensor,
+    left: Tensor,
+    right: Tensor,
+    layout: str,
+    fill: str,
+    value: float | Sequence[float] | Tensor,
+) -> Tensor:
+    """The clips ``owner`` (p,), each with its own window left..right (p,): one gather of whole frames."""
+    if fill not in ("edge", "blank"):
+        raise ValueError(f'fill is "edge" or "blank", not {fill!r}')
+    time = layout.index("t")
+    frame = torch.arange(clip.shape[time], device=clip.device).expand(len(owner), -1)
+    nearest = torch.maximum(torch.minimum(frame, right.unsqueeze(-1)), left.unsqueeze(-1))
+    shown = clip.movedim(time, 1)[owner.unsqueeze(-1), nearest].movedim(1, time)
+    if fill == "edge":
+        return shown
+    axes = [-1 if axis == "t" else 1 for axis in layout[1:]]
+    return torch.where((frame == nearest).view(len(owner), *axes), shown, _blank(value, clip, layout))
+
+
+def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -> Tensor:
+    """An empty frame's value, ready to broadcast over clips of this layout."""
+    blank = torch.as_tensor(value, dtype=clip.dtype, device=clip.device)
+    if blank.ndim == 0:
+        return blank
+    channels = clip.shape[layout.index("c")]
+    if blank.shape != (channels,):
+        raise ValueError(f"value is one number, or one for each of {channels} channels, not {value}")
+    return blank.view([-1 if axis == "c" else 1 for axis in layout])
+
+
+class PartialLogits(NamedTuple):
+    """What a model answers when each frame's prediction sees its own window only."""
+
+    logits: Tensor
+    """Clip logits (b, k), the average of the kept frame predictions."""
+    frame_logits: Tensor
+    """Kept frame logits (b, n, k): row i comes from the clip that shows window i."""
+
+
+@torch.no_grad()
+def partial_uniform_logits(
+    model: nn.Module,
+    clip: Tensor,
+    window: Window,
+    *,
+    layout: str = "bcthw",
+    fill: str = "edge",
+    value: float | Sequence[float] | Tensor = 0.0,
+    chunk_size: int | None = None,
+    frame_logits: Callable[[Tensor], Tensor] | None = None,
+) -> PartialLogits:
+    """A model's answer when every frame's prediction sees its own window of the clip only.
+
+    Args:
+        model: video model, used in the mode it is in (``model.eval()`` is the caller's).
+        clip: clips (b, c, t, h, w).
+        window: a size, sizes or bounds in frames, as in `window_bounds`; frame ATR gives the paper's
+        dynamic windows.
+        layout: the clip's axes, clips first.
+        fill: what stands outside the window, "edge" or "blank".
+        value: an empty frame's value after normalisation, one for all or one per channel.
+        chunk_size: windowed clips per forward pass; by default what fits 64 MiB of input on a CPU, 512
+            elsewhere. The result does not depend on it, beyond rounding.
+        frame_logits: clips -> frame logits (b, n, k); by default ``model.frame_logits``.
+
+    Returns:
+        `PartialLogits`: clip logits (b, k) and frame logits (b, n, k). A window as long as the clip gives the
+        model's own. One more forward pass of one clip tells how many rows n the model has.
+
+    Raises:
+        ValueError: no frame logits, frame logits of another shape, a chunk size below 1, or as
+        `partial_uniform`.
+
+    Source: paper, Sec. 4.3 and Fig. 6.
+
+    >>> class Brightness(nn.Module):
+    ...     def frame_logits(self, clip):
+    ...         return clip.mean((3, 4)).cumsum(2).transpose(1, 2)
+    >>> clip = torch.tensor([1.0, 2.0, 3.0]).view(1, 1, 3, 1, 1)
+    >>> partial_uniform_logits(Brightness(), clip, 1).frame_logits.flatten()
+    tensor([1., 4., 9.])
+    """
+    predict = frame_logits if frame_logits is not None else getattr(model, "frame_logits", None)
+    if predict is None:
+        raise ValueError(f"{type(model).__name__} has no frame_logits: pass frame_logits=, clip -> (b, n, k)")
+    _require_clip(clip, layout)
+    rows = _predict_frames(predict, clip[:1]).shape[1]
+    left, right = _clip_bounds(clip, window, layout, rows)
+    row = torch.arange(rows, device=clip.device).repeat(len(clip))
+    owner = torch.arange(len(clip), device=clip.device).repeat_interleave(rows)
+    if chunk_size is None:
+        budget = 2**26 if clip.device.type == "cpu" else 2**29
+        chunk_size = max(1, budget // (clip[0].numel() * clip.element_size()))
+    _require_positive(chunk_size=chunk_size)
+    kept = []
+    windows = torch.stack([owner, row, left.flatten(), right.flatten()])
+    for whose, which, first, last in zip(*(part.split(chunk_size) for part in windows), strict=True):
+        answers = _predict_frames(predict, _show_windows(clip, whose, first, last, layout, fill, value))
+        kept.append(answers[torch.arange(len(which), device=answers.device), which.to(answers.device)])
+    answers = torch.cat(kept).unflatten(0, (len(clip), rows))
+    return PartialLogits(answers.mean(1), answers)
+
+
+def _predict_frames(predict: Callable[[Tensor], Tensor], clips: Tensor) -> Tensor:
+    answers = predict(clips)
+    if answers.ndim != 3 or len(answers) != len(clips):
+        raise ValueError(f"frame logits of {len(clips)} clips are (b, n, k), not {tuple(answers.shape)}")
+    return answers
