@@ -1,1 +1,31 @@
 """How much of the clip did my network really use? Layer-wise relevance propagation for video CNNs."""
+
+from lrp3d import atr, composites, models, operations, rules, sampling
+from lrp3d.composites import Composite
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.explain import explain
+from lrp3d.explanation import Explanation
+from lrp3d.frames import NoFrameLogits
+from lrp3d.inspection import inspect
+from lrp3d.registry import register_layer, register_operation
+from lrp3d.twin import convert
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Composite",
+    "Explanation",
+    "NoFrameLogits",
+    "UnsupportedOperation",
+    "atr",
+    "composites",
+    "convert",
+    "explain",
+    "inspect",
+    "models",
+    "operations",
+    "register_layer",
+    "register_operation",
+    "rules",
+    "sampling",
+]

@@ -1,0 +1,172 @@
+"""Composites: which rule goes to which layer, by name, by position, by operation and by type."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
+from lrp3d.maps import Scale
+from lrp3d.registry import OPERATIONS
+from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, WinnerTakesAll, ZBeta, ZPlus
+from lrp3d.steps import Linear, Maximum, Peak, Step
+
+CONVOLUTIONS: tuple[type[nn.Module], ...] = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
+)  # fmt: skip
+AVERAGES: tuple[type[nn.Module], ...] = (
+    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
+    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample,
+)  # fmt: skip
+
+
+class Composite:
+    """Which rule for which layer; what no entry matches takes the default of `paper`.
+
+    Args:
+        layers: rules by layer type; subclasses match, the nearest type wins. A function in a forward counts as the
+            layer that does the same (`F.conv3d` as `nn.Conv3d`).
+        operations: rules by torch function (`torch.add` means `+`, `+=` and `Tensor.add` as well).
+        names: rules by qualified name (`"layer4.0.conv1"`) or pattern (`"layer4.*"`). A pattern meets the layers that
+            share relevance (convolutions, linear layers, pools), an exact name whatever bears it.
+        first: the rule of the weighted layers that see the clip.
+        classifier: the rule of the last weighted layers before the logits.
+
+    A name goes before a position, a position before an operation, an operation before a type.
+
+    Raises:
+        TypeError: if a value is not a rule, or a key of `layers` not a layer type.
+        ValueError: if a function in `operations` is unknown to lrp3d.
+
+    >>> import torch, lrp3d
+    >>> from lrp3d.rules import Epsilon, Flat
+    >>> lrp3d.Composite(layers={torch.nn.Linear: Epsilon(1e-6)}, names={"stem.*": Flat()})
+    Composite(layers={Linear: Epsilon(epsilon=1e-06)}, names={'stem.*': Flat()})
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[type[nn.Module], Rule] | None = None,
+        operations: Mapping[Callable[..., Any], Rule] | None = None,
+        names: Mapping[str, Rule] | None = None,
+        first: Rule | None = None,
+        classifier: Rule | None = None,
+    ):
+        self.layers, self.operations, self.names = dict(layers or {}), dict(operations or {}), dict(names or {})
+        self.first, self.classifier = first, classifier
+        for key in self.layers:
+            if not (isinstance(key, type) and issubclass(key, nn.Module)):
+                raise TypeError(f"Composite(layers=...) maps nn.Module types to rules, got the key {key!r}")
+        for function in self.operations:
+            if function not in OPERATIONS:
+                raise ValueError(f"Composite(operations=...): {function!r} is no operation lrp3d knows; register it first")
+        rules = [*self.layers.values(), *self.operations.values(), *self.names.values()]
+        for rule in rules + [rule for rule in (first, classifier) if rule is not None]:
+            if not isinstance(rule, Rule):
+                raise TypeError(f"a composite holds rules, such as lrp3d.rules.ZPlus(), got {rule!r}")
+
+    def __repr__(self) -> str:
+        layers = "{" + ", ".join(f"{key.__name__}: {rule}" for key, rule in self.layers.items()) + "}"
+        functions = "{" + ", ".join(f"{key.__name__}: {rule}" for key, rule in self.operations.items()) + "}"
+        parts = {"layers": layers if self.layers else "", "operations": functions if self.operations else ""}
+        parts |= {"names": str(self.names) if self.names else ""}
+        parts |= {"first": str(self.first or ""), "classifier": str(self.classifier or "")}
+        return f"Composite({', '.join(f'{key}={value}' for key, value in parts.items() if value)})"
+
+    def rule_for(self, step: Step) -> Rule:
+        """The rule of a step, once its position is known; raises ValueError where the entry makes no sense there."""
+        found = self._entry(step)
+        if found is None:
+            return default_rule(step)
+        if not step.accepts(found):
+            raise ValueError(
+                f"{found} cannot be the rule of '{step.name}' ({step.operation}); its default is {default_rule(step)}"
+            )
+        return found
+
+    def _entry(self, step: Step) -> Rule | None:
+        if step.name in self.names:
+            return self.names[step.name]
+        if not isinstance(default_rule(step), Identity) and (step.weighted or step.layer is not None):
+            for pattern, rule in self.names.items():
+                if fnmatch.fnmatchcase(step.name, pattern) and step.accepts(rule):
+                    return rule
+        if step.is_classifier and self.classifier is not None:
+            return self.classifier
+        if step.first and step.weighted and self.first is not None:
+            return self.first
+        for function, rule in self.operations.items():
+            if OPERATIONS[function] is step.handler:
+                return rule
+        return self._by_type(step)
+
+    def _by_type(self, step: Step) -> Rule | None:
+        for kind in (type(step.layer) if step.layer is not None else None, step.kind):
+            for ancestor in kind.__mro__ if kind is not None else ():
+                rule = self.layers.get(ancestor)  # type: ignore[call-overload]
+                if rule is not None and (ancestor is not nn.Module or step.accepts(rule)):
+                    return rule
+        return None
+
+
+def default_rule(step: Step) -> Rule:
+    """What `paper` does: z-beta where the clip is seen, z+ elsewhere, winner takes all, identity.
+
+    For inputs after a ReLU, z+ on an average pool is the epsilon rule (paper App. F), in the limit that conserves;
+    for signed inputs and at residual sums it shares by positive parts. Between the classifier and the logits
+    (the average over frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be
+    amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
+    """
+    if isinstance(step, (Maximum, Peak)):
+        return WinnerTakesAll()
+    if not isinstance(step, Linear) or isinstance(step.operands[0].map, Scale):
+        return Identity()
+    if step.after_classifier:
+        return Epsilon(0.0)
+    return ZBeta() if step.first else ZPlus()
+
+
+def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
+    return {kind: rule for kind in types}
+
+
+paper = Composite()
+"""z-beta where the clip is seen, z+ for convolutions and linear layers, identity for batch norm and activations."""
+
+epsilon = Composite(
+    _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
+    {function: Epsilon() for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)},
+)
+"""The epsilon rule wherever relevance is shared, residual sums included: input x gradient for bias-free ReLU nets."""
+
+epsilon_plus = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
+"""z+ for convolutions, epsilon for linear layers."""
+
+alpha_beta = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
+"""alpha-2 beta-1 for convolutions, epsilon for linear layers."""
+
+epsilon_gamma_box = Composite({**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta())
+"""z-beta where the clip is seen, gamma for convolutions, epsilon for linear layers."""
+
+PRESETS = {
+    "paper": paper,
+    "epsilon": epsilon,
+    "epsilon_plus": epsilon_plus,
+    "alpha_beta": alpha_beta,
+    "epsilon_gamma_box": epsilon_gamma_box,
+}
+
+
+def composite_of(composite: str | Composite) -> Composite:
+    """A composite by name or as it is; raises ValueError or TypeError naming what there is."""
+    if isinstance(composite, Composite):
+        return composite
+    if not isinstance(composite, str):
+        raise TypeError(f"composite is a name or a lrp3d.Composite, got {type(composite).__name__}")
+    if composite not in PRESETS:
+        raise ValueError(f"there is no composite {composite!r}; the presets are {', '.join(PRESETS)}")
+    return PRESETS[composite]

@@ -1,0 +1,171 @@
+"""What an explanation is: tensors first, everything else made from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+
+class Entry(NamedTuple):
+    """One line of the ledger: relevance of the clip's logit that came into, left and stayed in a layer (all clips)."""
+
+    layer: str
+    rule: str
+    relevance_in: float
+    relevance_out: float
+
+    @property
+    def absorbed(self) -> float:
+        """What the rule took: epsilon, bias, or the contrast."""
+        return self.relevance_in - self.relevance_out
+
+
+class Ledger(list[Entry]):
+    """Relevance in, out and absorbed, layer by layer, in the order in which relevance flows."""
+
+    @property
+    def absorbed(self) -> float:
+        """By all layers; the sum of the map and this is the logit."""
+        return sum(entry.absorbed for entry in self)
+
+    def __str__(self) -> str:
+        width = max([len(entry.layer) for entry in self] + [5])
+        lines = [f"{'layer':{width}}  {'in':>12}  {'out':>12}  {'absorbed':>12}  rule"]
+        for entry in self:
+            numbers = (entry.relevance_in, entry.relevance_out, entry.absorbed)
+            lines.append(f"{entry.layer:{width}}  " + "  ".join(f"{x:12.6g}" for x in numbers) + f"  {entry.rule}")
+        return "\n".join(lines)
+
+
+@dataclass(eq=False)
+class Explanation:
+    """The relevance of a batch of clips; `b` clips, `k` classes, `t` frames, `n` frames with a logit.
+
+    Those that need frame logits are None for images, and where `temporal=False` was asked for.
+    """
+
+    logits: Tensor
+    """(b, k)."""
+    target: Tensor
+    """(b,) the explained class."""
+    relevance: Tensor | list[Tensor]
+    """Like the clip (a list for pathways), for the clip's logit; never negative if contrastive."""
+    frame_relevance: Tensor | None
+    """(b, t) the relevance summed over each frame (on the fastest pathway's clock)."""
+    conservation: Tensor
+    """(b,) relative error of the map's sum before the positive part."""
+    ledger: Ledger
+    """Relevance in, out and absorbed by layer, for the clip's logit, summed over clips."""
+    frame_logits: Tensor | None = None
+    """(b, n) the explained class's logit of every frame; their mean is the clip's."""
+    matrix: Tensor | None = None
+    """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it."""
+    atr: Tensor | None = None
+    """(b, n) action temporal relevance of every frame, in frames."""
+    avg_atr: Tensor | None = None
+    """(b,) its mean, weighted by positive frame logits."""
+    max_atr: Tensor | None = None
+    """(b,) its maximum."""
+    positions: list[int] | None = None
+    """The column of each row's own frame, where the model answers from n of its frames; the matrix is (b, n, t) then."""
+    contrastive: bool = True
+    """Whether relevance is contrastive (CLRP) or plain (LRP)."""
+    layout: str = "bcthw"
+    """How the clip's axes are laid out."""
+
+    # ------------------------------------------------------------------ tensors
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                yield field.name, value
+            elif field.name == "relevance":
+                yield from ((f"relevance.{i}", pathway) for i, pathway in enumerate(value))
+
+    def to(self, *args: Any, **kwargs: Any) -> Explanation:
+        """The same explanation on another device or in another dtype; arguments as of `torch.Tensor.to`."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(*args, **kwargs) if value.is_floating_point() else value.to(_device(*args, **kwargs))
+            return [moved(pathway) for pathway in value] if isinstance(value, list) else value
+
+        names = {name.split(".")[0] for name, _ in self._tensors()}
+        return replace(self, **{name: moved(getattr(self, name)) for name in names})
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a safetensors file, whole or not at all."""
+        rest = {"ledger": self.ledger, "positions": self.positions, "contrastive": self.contrastive, "layout": self.layout}
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
+        path = Path(path)
+        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        try:
+            safetensors.torch.save_file(tensors, partial, {"lrp3d": json.dumps(rest)})
+            os.replace(partial, path)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Explanation:
+        """Read what `save` wrote, bit for bit; raises ValueError for any other file."""
+        try:
+            with safetensors.safe_open(str(path), "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} is no explanation saved by lrp3d ({error})") from error
+        if "lrp3d" not in metadata:
+            raise ValueError(f"{path} is a safetensors file, but no explanation saved by lrp3d")
+        rest = json.loads(metadata["lrp3d"])
+        rest["ledger"] = Ledger(Entry(*line) for line in rest["ledger"])
+        pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
+        if pathways:
+            tensors["relevance"] = pathways
+        known = {field.name: None for field in fields(cls)}
+        return cls(**(known | tensors | rest))
+
+    # ------------------------------------------------------------------ people
+
+    def __repr__(self) -> str:
+        def shape(value: Any) -> str:
+            return " + ".join(str(tuple(v.shape)) for v in (value if isinstance(value, list) else [value]))
+
+        def numbers(value: Tensor, form: str) -> str:
+            shown = ", ".join(form.format(x) for x in value[:4].tolist())
+            return f"[{shown}{', ...' if len(value) > 4 else ''}]"
+
+        chosen = self.logits.gather(1, self.target[:, None]).squeeze(1)
+        lines = [
+            f"Explanation of {len(self.logits)} clip(s), {'contrastive (CLRP)' if self.contrastive else 'plain (LRP)'}",
+            f"  target        {self.target[:4].tolist()}{' ...' if len(self.target) > 4 else ''}, logit {numbers(chosen, '{:.4g}')}",
+            f"  relevance     {shape(self.relevance)}",
+            f"  conservation  {numbers(self.conservation, '{:.1e}')}",
+        ]
+        if self.matrix is not None and self.avg_atr is not None and self.max_atr is not None:
+            lines[3:3] = [
+                f"  matrix        {shape(self.matrix)}",
+                f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} frames, "
+                f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
+            ]
+        return "\n".join(lines)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition(".")[2]) if name.startswith("relevance.") else -1
+
+
+def _device(*args: Any, **kwargs: Any) -> torch.device:
+    """The device among arguments of `Tensor.to`."""
+    return torch.empty(0).to(*args, **kwargs).device

@@ -1,0 +1,101 @@
+"""`inspect`: every operation a model does to a clip, with its rule, before anything is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from lrp3d.composites import Composite
+from lrp3d.inputs import check_clip, check_logits
+from lrp3d.run import Moved
+from lrp3d.steps import Entry, Unsupported
+from lrp3d.twin import Range, Twin, convert
+
+
+class Operation(NamedTuple):
+    """One operation of the forward pass."""
+
+    name: str
+    operation: str
+    shape: tuple[int, ...]
+    rule: str
+    supported: bool
+    advice: str = ""
+
+
+class Inspection(list[Operation]):
+    """Every operation met, in order; `problems` says what stands in the way of an explanation, empty if nothing does."""
+
+    problems: list[str]
+
+    @property
+    def unsupported(self) -> list[Operation]:
+        """Operations without a rule that relevance would reach."""
+        return [operation for operation in self if not operation.supported]
+
+    def __str__(self) -> str:
+        columns = [("name", "operation", "output", "rule")]
+        for o in self:
+            rule = o.rule if o.supported else f"UNSUPPORTED: {o.advice}"
+            columns.append((o.name, o.operation, "x".join(map(str, o.shape)), rule))
+        widths = [max(len(row[i]) for row in columns) for i in range(3)]
+        lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=True)), row[3]]) for row in columns]
+        if self.problems:
+            lines += ["", "Cannot be explained:", *(f"  - {problem}" for problem in self.problems)]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+def inspect(
+    model: nn.Module,
+    clip: Tensor | Sequence[Tensor],
+    *,
+    composite: str | Composite = "paper",
+    contrastive: bool = True,
+    input_range: Range | None = None,
+    layout: str = "bcthw",
+) -> Inspection:
+    """List every operation that `model` does to `clip`, in order, with the rule it gets; nothing is explained.
+
+    Args:
+        model: any `nn.Module` in evaluation mode, or a twin.
+        clip: as for `lrp3d.explain`; its values do not matter, its shape does.
+        composite: a name or a `Composite`.
+        contrastive: show the classifier's rule as `explain` would use it.
+        input_range: as for `lrp3d.explain`.
+        layout: as for `lrp3d.explain`.
+
+    Returns:
+        A list of `Operation(name, operation, shape, rule, supported, advice)`, printed as a table; `problems` holds one
+        line for each thing without a rule that relevance would reach, parts no one can see (scripted code) included.
+
+    Raises:
+        TypeError, ValueError: as `lrp3d.explain` for the clip and the model's output.
+
+    >>> import torch, lrp3d
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2), torch.nn.Softmax(1)).eval()
+    >>> [(row.name, row.supported) for row in lrp3d.inspect(model, torch.rand(1, 3, 2, 2))]
+    [('0', True), ('1', True), ('2', False)]
+    """
+    check_clip(clip, layout)
+    twin = model if isinstance(model, Twin) else convert(model, composite)
+    record = twin.record((clip,), input_range, layout, contrastive)
+    check_logits(record.output)
+    reached = set(record.problems)
+    rows = Inspection()
+    rows.problems = record.problems
+    for step in record.run.steps:
+        if isinstance(step, Entry):
+            continue
+        shape = tuple(step.shape)
+        if isinstance(step, Unsupported):
+            blocked = step.problem in reached
+            rule = "-" if blocked else "gate or constant: no relevance reaches it"
+            rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
+        else:
+            rule = "moves values" if isinstance(step, Moved) else str(step.rule or "by position")
+            rows.append(Operation(step.name, step.operation, shape, rule, True))
+    return rows

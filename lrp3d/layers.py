@@ -1,0 +1,123 @@
+"""The layers of torch.nn, each with how its twin computes: the same operations that functions in a forward meet.
+
+A layer that is not listed keeps its own forward, whose functions are met one by one (`nn.GLU`, user modules); this is
+the place where a new layer type is added.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp3d.operations import activation, convolution, normalisation, padding, pooling
+from lrp3d.registry import own_forward, register_layer
+
+
+def _padded(layer: Any, x: Tensor) -> tuple[Tensor, Any]:
+    """Padding modes that copy values are a rearrangement before the convolution."""
+    if layer.padding_mode == "zeros":
+        return x, layer.padding
+    return padding.pad(x, layer._reversed_padding_repeated_twice, layer.padding_mode), 0
+
+
+@register_layer([nn.Conv1d, nn.Conv2d, nn.Conv3d])
+def convolve(layer: Any, x: Tensor) -> Tensor:
+    """Depthwise temporal convolutions are those with as many groups as channels."""
+    x, pad = _padded(layer, x)
+    return convolution.convolution(x, layer.weight, layer.bias, layer.stride, pad, layer.dilation, layer.groups)
+
+
+@register_layer([nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+def convolve_transposed(layer: Any, x: Tensor, output_size: Any = None) -> Tensor:
+    """The output size, where asked for, fixes the output padding."""
+    axes = layer.weight.dim() - 2
+    extra = layer._output_padding(x, output_size, layer.stride, layer.padding, layer.kernel_size, axes, layer.dilation)
+    return convolution.transposed_convolution(
+        x, layer.weight, layer.bias, layer.stride, layer.padding, extra, layer.groups, layer.dilation
+    )
+
+
+@register_layer(nn.Linear)
+def linear(layer: Any, x: Tensor) -> Tensor:
+    """Fully connected."""
+    return convolution.linear(x, layer.weight, layer.bias)
+
+
+@register_layer([nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
+def batch_norm(layer: Any, x: Tensor) -> Tensor:
+    """Frozen statistics only; others are refused."""
+    return normalisation.batch_norm(
+        x, layer.running_mean, layer.running_var, layer.weight, layer.bias, layer.training, 0.0, layer.eps
+    )
+
+
+def _axes(layer: nn.Module) -> int:
+    """Of a layer named ...1d, ...2d, ...3d, or derived from one."""
+    return next(int(kind.__name__[-2]) for kind in type(layer).__mro__ if kind.__name__[-2:] in ("1d", "2d", "3d"))
+
+
+@register_layer([nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d])
+def max_pool(layer: Any, x: Tensor) -> Any:
+    """Winner takes all."""
+    pool = pooling.MAX_POOLS[_axes(layer)]
+    return pool(
+        x, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode, layer.return_indices
+    )
+
+
+@register_layer([nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d])
+def avg_pool(layer: Any, x: Tensor) -> Tensor:
+    """An average over windows."""
+    options = (layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode, layer.count_include_pad)
+    return pooling.AVG_POOLS[_axes(layer)](x, *options, getattr(layer, "divisor_override", None))
+
+
+@register_layer([nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d])
+def adaptive_avg_pool(layer: Any, x: Tensor) -> Tensor:
+    """An average over windows of any size."""
+    return pooling.ADAPTIVE_AVG_POOLS[_axes(layer)](x, layer.output_size)
+
+
+@register_layer([nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d])
+def adaptive_max_pool(layer: Any, x: Tensor) -> Any:
+    """Winner takes all, in windows of any size."""
+    return pooling.ADAPTIVE_MAX_POOLS[_axes(layer)](x, layer.output_size, layer.return_indices)
+
+
+@register_layer([nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d])
+def upsample(layer: Any, x: Tensor) -> Tensor:
+    """An average, read the other way."""
+    again = getattr(layer, "recompute_scale_factor", None)
+    return pooling.interpolate(x, layer.size, layer.scale_factor, layer.mode, layer.align_corners, again)
+
+
+@register_layer(nn.ReLU)
+def relu(layer: Any, x: Tensor) -> Tensor:
+    """In place or not."""
+    return activation.relu(x, layer.inplace)
+
+
+@register_layer([nn.ReLU6, nn.Hardtanh])
+def relu6(layer: Any, x: Tensor) -> Tensor:
+    """Clipped on both sides."""
+    return activation.hardtanh(x, layer.min_val, layer.max_val, layer.inplace)
+
+
+@register_layer([nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout])
+def dropout(layer: Any, x: Tensor) -> Tensor:
+    """Off in evaluation mode, and refused when it is not."""
+    return F.dropout(x, layer.p, layer.training, layer.inplace)
+
+
+# Those whose own forward is one call of a known function that takes the layer's settings: only their name and type
+# are new to the run.
+register_layer(
+    [
+        nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus,
+        nn.Softsign, nn.Tanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold, nn.Sigmoid, nn.Hardsigmoid,
+        nn.Identity, nn.Flatten, nn.Unflatten,
+    ],
+    own_forward,
+)  # fmt: skip

@@ -1,0 +1,118 @@
+"""How a clip's axes are laid out: which is time, which are channels. Told by the caller, never guessed.
+
+Patterns are einops patterns over the letters b c t h w, with or without spaces: "bcthw", "btchw", "b (t c) h w",
+"(b t) c h w".
+"""
+
+from __future__ import annotations
+
+import re
+from math import prod
+from typing import Any
+
+import einops
+import torch
+from torch import Tensor
+
+COLOURS = 3
+IMAGE = {2: "b c", 3: "b c l", 4: "b c h w"}
+
+
+class Layout:
+    """The axes of one tensor.
+
+    Args:
+        pattern: an einops pattern over b c t h w.
+
+    Raises:
+        ValueError: if the pattern is none, or lacks one of the letters.
+    """
+
+    def __init__(self, pattern: str):
+        self.given = pattern
+        groups = re.findall(r"\([a-z ]+\)|[a-z]", pattern)
+        letters = re.sub(r"[^a-z]", "", pattern)
+        if sorted(letters) != sorted("bcthw") or re.sub(r"[()\sa-z]", "", pattern):
+            raise ValueError(
+                f"layout names the axes b c t h w once each, as in 'bcthw', 'btchw' or 'b (t c) h w', got {pattern!r}"
+            )
+        self._set(groups)
+
+    def _set(self, groups: list[str]) -> None:
+        self.groups = [re.sub(r"[()\s]", "", group) for group in groups]
+        self.pattern = " ".join(f"({' '.join(g)})" if len(g) > 1 else g for g in self.groups)
+        self.axes = len(self.groups)
+
+    @classmethod
+    def of_images(cls, dimensions: int) -> Layout:
+        """Inputs without time: images (b, c, h, w), signals (b, c, l), features (b, c)."""
+        layout = cls.__new__(cls)
+        layout.given = IMAGE[dimensions].replace(" ", "")
+        layout._set(layout.given)  # type: ignore[arg-type]
+        return layout
+
+    @property
+    def has_time(self) -> bool:
+        """Whether there are frames."""
+        return any("t" in group for group in self.groups)
+
+    def sizes(self, x: Tensor, batch: int | None = None) -> dict[str, int]:
+        """The size of every letter; a group is solved with 3 colours and, if it holds b, the batch."""
+        found = {group: size for group, size in zip(self.groups, x.shape, strict=True) if len(group) == 1}
+        known = {"c": COLOURS} | ({} if batch is None else {"b": batch}) | found
+        for group, size in zip(self.groups, x.shape, strict=True):
+            unknown = [letter for letter in group if letter not in known]
+            rest = prod(known[letter] for letter in group if letter in known)
+            if len(unknown) > 1 or not rest or size % rest or (not unknown and size != rest):
+                raise ValueError(
+                    f"an axis of size {size} cannot be '{' '.join(group)}' of layout {self.given!r} "
+                    f"with {', '.join(f'{k}={v}' for k, v in known.items() if k in group) or 'nothing known'}"
+                )
+            for letter in unknown:
+                known[letter] = size // rest
+        return {letter: known[letter] for group in self.groups for letter in group}
+
+    def frames(self, x: Tensor, batch: int) -> Tensor:
+        """Sum of everything in a frame: (s, *clip) to (s, b, t)."""
+        sizes = self.sizes(x[0], batch)
+        return einops.reduce(x, f"s {self.pattern} -> s b t", "sum", **sizes)
+
+    def clips(self, x: Tensor, batch: int) -> Tensor:
+        """Sum of everything in a clip: (s, *clip) to (s, b)."""
+        sizes = self.sizes(x[0], batch)
+        return einops.reduce(x, f"s {self.pattern} -> s b", "sum", **sizes)
+
+    def per_clip(self, weights: Tensor, x: Tensor) -> Tensor:
+        """Weights (s, b), shaped to multiply (s, *clip)."""
+        axes = [f"({' '.join(g)})" if "b" in g and len(g) > 1 else ("b" if g == "b" else "1") for g in self.groups]
+        sizes = self.sizes(x[0], weights.shape[1])
+        shared = {letter: sizes[letter] for g in self.groups if "b" in g for letter in g}
+        return einops.repeat(weights, f"s b -> s {' '.join(axes)}", **shared)
+
+    def spread_range(self, x: Tensor, given: Any) -> tuple[Tensor, Tensor]:
+        """Lowest and highest valid value of every input, shaped and laid out like `x`.
+
+        Args:
+            x: the clip.
+            given: (low, high), scalars or one per channel; None: the clip's own extremes per channel.
+        """
+        of = "b c" if "b" in self.groups else "c"
+        sizes = self.sizes(x, None if "b" in self.groups else x.shape[0])
+        if given is None:
+            ends = [einops.reduce(x, f"{self.pattern} -> {of}", how, **sizes) for how in ("min", "max")]
+        else:
+            of, ends = "c", [self._per_channel(end, x, sizes["c"]) for end in given]
+        return tuple(  # type: ignore[return-value]
+            # in the memory layout of x, so that the model's own views fit
+            torch.empty_like(x).copy_(einops.repeat(end, f"{of} -> {self.pattern}", **sizes))
+            for end in ends
+        )
+
+    @staticmethod
+    def _per_channel(end: Any, x: Tensor, channels: int) -> Tensor:
+        end = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
+        if end.numel() not in (1, channels):
+            raise ValueError(
+                f"input_range holds scalars or one value per channel ({channels}), got {end.numel()} values"
+            )
+        return end.expand(channels)

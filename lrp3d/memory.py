@@ -1,0 +1,31 @@
+"""How many seeds travel at once: bounded by memory, not by the number of frames."""
+
+from __future__ import annotations
+
+import torch
+
+from lrp3d.twin import Record
+
+# A CPU gains nothing from larger chunks once the layers fill its caches; a GPU does.
+CPU_BUDGET = 256 * 2**20
+# Relevance in flight: what arrives, its ratio to the denominator, what leaves, and one waiting at a branch.
+TENSORS_IN_FLIGHT = 4
+
+
+def seeds_at_once(record: Record, seeds: int, chunk_size: int | None, memory_budget: int | None) -> int:
+    """The number of seeds per chunk, at least one and at most `seeds`.
+
+    Args:
+        record: a recorded run; its largest step says what a seed costs.
+        seeds: how many there are.
+        chunk_size: chosen by the caller, if not None.
+        memory_budget: bytes, if not None.
+    """
+    if chunk_size is not None:
+        return min(chunk_size, seeds)
+    largest = max((step.shape.numel() for step in record.run.steps), default=1)
+    per_seed = TENSORS_IN_FLIGHT * largest * record.output.element_size()
+    if memory_budget is None:
+        device = record.output.device
+        memory_budget = CPU_BUDGET if device.type != "cuda" else torch.cuda.mem_get_info(device)[0] // 2
+    return max(1, min(seeds, memory_budget // max(1, per_seed)))

@@ -1,0 +1,145 @@
+"""Activations, choices and dropout: relevance passes unchanged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp3d.advice import advice_for
+from lrp3d.operations.blocks import both_nonnegative, passes, refuse
+from lrp3d.registry import active_run, register_operation
+from lrp3d.run import Signal
+
+
+def _register(name: str, kind: type[nn.Module] | None, **known: Any) -> None:
+    """An activation under every name torch has for it."""
+    found = [getattr(owner, name, None) for owner in (F, torch, Tensor)]
+    functions = list(dict.fromkeys(f for f in found if f is not None))
+
+    def activation(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
+        return passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+
+    known.setdefault("gate", False)
+    activation.__name__ = name
+    register_operation(functions, activation)
+
+
+# Elementwise, each with the layer type that does the same. Sigmoids are gates wherever they meet a product.
+_register("leaky_relu", nn.LeakyReLU)
+_register("rrelu", nn.RReLU)
+_register("elu", nn.ELU)
+_register("selu", nn.SELU)
+_register("celu", nn.CELU)
+_register("gelu", nn.GELU)
+_register("silu", nn.SiLU)
+_register("mish", nn.Mish)
+_register("hardswish", nn.Hardswish)
+_register("softplus", nn.Softplus, nonnegative=True)
+_register("softsign", nn.Softsign)
+_register("tanh", nn.Tanh)
+_register("hardshrink", nn.Hardshrink)
+_register("softshrink", nn.Softshrink)
+_register("tanhshrink", nn.Tanhshrink)
+_register("threshold", nn.Threshold)
+_register("prelu", nn.PReLU)
+_register("sigmoid", nn.Sigmoid, nonnegative=True, gate=True)
+_register("hardsigmoid", nn.Hardsigmoid, nonnegative=True, gate=True)
+register_operation(torch.special.expit, lambda x: passes(torch.sigmoid, x, nonnegative=True, gate=True, kind=nn.Sigmoid))
+
+
+@register_operation([F.relu, torch.relu, Tensor.relu])
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """`F.relu`."""
+    return passes(torch.relu, input, nonnegative=True, gate=False, inplace=inplace, kind=nn.ReLU)
+
+
+def _clip(input: Tensor, low: Any, high: Any, inplace: bool, kind: type[nn.Module]) -> Tensor:
+    """A clip of something shifted is the hand-written hard sigmoid, `relu6(x + 3) / 6`."""
+    known = active_run().signal(input)
+    nonnegative = low is not None and both_nonnegative(low)
+    gate = bool(known and known.shifted and nonnegative and high is not None)
+    return passes(torch.clamp, input, low, high, nonnegative=nonnegative, gate=gate, inplace=inplace, kind=kind)
+
+
+@register_operation(F.relu6)
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """`F.relu6`."""
+    return _clip(input, 0.0, 6.0, inplace, nn.ReLU6)
+
+
+@register_operation([F.hardtanh])
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """`F.hardtanh`."""
+    return _clip(input, min_val, max_val, inplace, nn.Hardtanh)
+
+
+@register_operation([torch.clamp, Tensor.clamp, torch.clip, Tensor.clip])
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """`torch.clamp` with constant bounds."""
+    run = active_run()
+    if run.is_signal(min) or run.is_signal(max):
+        return refuse(torch.clamp(input, min, max), input, min, max, advice="is bounded by another signal")
+    return _clip(input, min, max, False, nn.Hardtanh if max is not None else nn.ReLU)
+
+
+@register_operation([torch.clamp_min, Tensor.clamp_min])
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """`torch.clamp_min`."""
+    return clamp(input, min)
+
+
+@register_operation([torch.clamp_max, Tensor.clamp_max])
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """`torch.clamp_max`."""
+    return clamp(input, None, max)
+
+
+@register_operation([torch.where, Tensor.where])
+def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+    """A choice between a signal and a constant is an activation; between two signals, each gets what it gave."""
+    run = active_run()
+    if not isinstance(condition, Tensor) or (run.is_signal(condition) and condition.is_floating_point()):
+        condition, input = input, condition  # Tensor.where(self, condition, other)
+    chosen = [x for x in (input, other) if run.is_signal(x)]
+    output = torch.where(condition, input, other)
+    if len(chosen) == 1 and chosen[0].shape == output.shape:
+        return passes(lambda _: output, chosen[0], nonnegative=both_nonnegative(input, other))
+    if len(chosen) == 2:
+        with torch.enable_grad():
+            moved = torch.where(condition, input, other)
+        return run.moved(moved, Signal(nonnegative=both_nonnegative(input, other)))
+    return refuse(output, input, other, advice="broadcasts a signal inside a choice")
+
+
+@register_operation([torch.masked_fill, Tensor.masked_fill])
+def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
+    """Like `where` with a constant."""
+    run = active_run()
+    output = torch.masked_fill(input, mask, value)
+    if not run.is_signal(input) or run.is_signal(value):
+        return refuse(output, input, value)
+    return passes(lambda _: output, input, nonnegative=both_nonnegative(input, value))
+
+
+# ------------------------------------------------------------------------------------------------- dropout
+
+
+def _register_dropout(name: str) -> None:
+    functions = [f for owner in (F, torch) if (f := getattr(owner, name, None)) is not None]
+
+    def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True) -> Tensor:
+        if training and train and p > 0:
+            return refuse(input.clone(), input, advice=advice_for(F.dropout))
+        known = active_run().signal(input)
+        nonnegative = bool(known and known.nonnegative)
+        return passes(lambda x: x, input, nonnegative=nonnegative, keeps_range=True, kind=nn.Dropout)
+
+    dropout.__name__ = name
+    register_operation(functions, dropout)
+
+
+for _name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout"):
+    _register_dropout(_name)

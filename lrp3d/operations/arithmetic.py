@@ -1,0 +1,223 @@
+"""Sums, means, products with gates and constants, maxima over axes, and writes into slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d.maps import Broadcast, SumOver
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
+from lrp3d.registry import active_run, register_operation
+from lrp3d.run import Signal, fill_, setitem, write_
+from lrp3d.steps import Pass, Peak, Write
+
+# ------------------------------------------------------------------------------------------------------- sums
+
+
+def _is_constant(x: Any) -> bool:
+    return not active_run().is_signal(x)
+
+
+def _add(a: Any, b: Any) -> Tensor:
+    run = active_run()
+    output = a + b
+    if _is_constant(a) or _is_constant(b):
+        signal, constant = (b, a) if _is_constant(a) else (a, b)
+        known = run.signals[signal]
+        nonnegative = both_nonnegative(a, b)
+        if known.low is None and not isinstance(constant, Tensor):
+            return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
+        result = shares(output, [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))], None, None, nonnegative)  # fmt: skip # noqa: E501
+        now = run.signals[result]
+        now.gate, now.shifted = known.gate, True
+        return result
+    summands = [Summand(x, Broadcast(output.shape)) for x in (a, b)]
+    return shares(output, summands, nonnegative=both_nonnegative(a, b))
+
+
+def _tensor(x: Any, like: Tensor) -> Tensor:
+    return x if isinstance(x, Tensor) else like.new_tensor(x)
+
+
+def _scaled(x: Any, factor: Any) -> Any:
+    """`factor * x`, as a step of its own where it changes something."""
+    if isinstance(factor, (int, float)) and factor == 1:
+        return x
+    return mul(x, factor) if active_run().is_signal(x) else x * factor
+
+
+@register_operation([torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__])
+def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """`input + alpha * other`: shared by the rule (by default in proportion to the positive parts)."""
+    return _add(input, _scaled(other, alpha))
+
+
+@register_operation([torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.subtract])
+def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """`input - alpha * other`: a sum with the negated summand."""
+    return _add(input, _scaled(other, -alpha))
+
+
+@register_operation([torch.rsub, Tensor.__rsub__])
+def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
+    """`other - alpha * input`."""
+    return _add(_scaled(input, -alpha), other)
+
+
+def _axes(x: Tensor, dim: Any) -> tuple[int, ...]:
+    """Axes counted from the end; all of them where none are given."""
+    if dim is None or (isinstance(dim, Sequence) and not dim):
+        return tuple(range(-x.dim(), 0))
+    given = [dim] if isinstance(dim, int) else list(dim)
+    return tuple(axis if axis < 0 else axis - x.dim() for axis in given)
+
+
+def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:
+    x = x if dtype is None else x.to(dtype)
+    axes = _axes(x, dim)
+    count = 1
+    for axis in axes:
+        count *= x.shape[axis]
+    output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
+    map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
+    return shares(output, [Summand(x, map)], nonnegative=both_nonnegative(x))
+
+
+@register_operation([torch.mean, Tensor.mean])
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.mean` over some or all axes."""
+    return _reduce(input, dim, keepdim, True, dtype)
+
+
+@register_operation([torch.sum, Tensor.sum])
+def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.sum` over some or all axes."""
+    return _reduce(input, dim, keepdim, False, dtype)
+
+
+# ---------------------------------------------------------------------------------------------------- products
+
+
+def _gated(signal: Tensor, gate: Tensor, output: Tensor) -> Tensor:
+    known = active_run().signals[signal]
+    real = None if known.real is None else known.real.expand(output.shape)
+    step_signal = Signal(real=real, nonnegative=both_nonnegative(signal, gate))
+    return attach(Pass(signal.shape), output, [signal], step_signal)
+
+
+def _gate_of(a: Tensor, b: Tensor) -> Tensor | None:
+    """Which of two signals is the gate: the sigmoid, else the one that broadcasts."""
+    first, second = (active_run().signals[x].gate for x in (a, b))
+    if first != second:
+        return a if first else b
+    if a.numel() != b.numel():
+        return a if a.numel() < b.numel() else b
+    return None
+
+
+@register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
+def mul(input: Any, other: Any) -> Tensor:
+    """A product with a constant, or of a signal and its gate; the gate is a constant to relevance."""
+    output = input * other
+    if _is_constant(input) or _is_constant(other):
+        signal, factor = (other, input) if _is_constant(input) else (input, other)
+        return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)
+    gate = _gate_of(input, other)
+    if gate is None:
+        return refuse(output, input, other, advice=PRODUCT)
+    return _gated(other, gate, output) if gate is input else _gated(input, gate, output)
+
+
+PRODUCT = (
+    "multiplies two signals of equal shape and kind, so it cannot be told which one is the gate; "
+    "let the gate be a sigmoid, or register the layer"
+)
+
+
+@register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """Division by a constant."""
+    if not _is_constant(other) or rounding_mode is not None:
+        output = torch.div(_tensor(input, other) if isinstance(other, Tensor) else input, other, rounding_mode=rounding_mode)
+        return refuse(output, input, other, advice="divides by a signal or rounds; only division by constants is covered")
+    return passes(lambda x: x / other, input, nonnegative=both_nonnegative(input, other), keeps_range=True)
+
+
+@register_operation([torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative])
+def neg(input: Tensor) -> Tensor:
+    """`-input`."""
+    return passes(torch.neg, input, gate=False, keeps_range=True)
+
+
+@register_operation([torch.positive, Tensor.positive, Tensor.__pos__])
+def positive(input: Tensor) -> Tensor:
+    """`+input`."""
+    return passes(lambda x: x * 1, input, nonnegative=both_nonnegative(input), keeps_range=True)
+
+
+# ------------------------------------------------------------------------------------------------------ maxima
+
+
+@register_operation([torch.amax, Tensor.amax])
+def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """The maximum over axes: the winner takes all, ties share."""
+    axes = _axes(input, dim)
+    kept = input.amax(axes, keepdim=True)
+    output = kept if keepdim else input.amax(axes)
+    known = active_run().signals[input]
+    return attach(Peak(input.detach(), kept, axes), output, [input], Signal(nonnegative=known.nonnegative))
+
+
+@register_operation([torch.max, Tensor.max])
+def maximum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """`torch.max` over everything or one axis; between two signals it is refused."""
+    if isinstance(dim, Tensor):
+        return refuse(torch.max(input, dim), input, dim, advice="the larger of two signals has no rule; use a max pool")
+    if dim is None:
+        return amax(input)
+    values, indices = torch.max(input, dim, keepdim)
+    return torch.return_types.max((amax(input, dim, keepdim), indices))
+
+
+# ------------------------------------------------------------------------------------------------------ writes
+
+
+@register_operation(setitem)
+def write(target: Tensor, index: Any, value: Any) -> Tensor:
+    """`target[index] = value` (temporal shift and its kin), without overwriting anything."""
+    run = active_run()
+
+    def written(x: Tensor, v: Any) -> Tensor:
+        x = x.clone()
+        x[index] = v
+        return x
+
+    output = written(target, value)
+    inputs = [x for x in (target, value) if run.is_signal(x)]
+    value_shape = value.shape if isinstance(value, Tensor) else torch.Size()
+    step = Write(index, target.shape, value_shape, run.is_signal(target), run.is_signal(value))
+    fill = _tensor(value, target).to(target.dtype)
+    signal = Signal(real=written(run.reality(target), run.reality(fill)), nonnegative=both_nonnegative(target, fill))
+    known = [run.signal(x) for x in inputs]
+    if all(k is not None and k.low is not None for k in known):
+        signal.low, signal.high = (
+            written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, fill))) for end in ("low", "high")
+        )
+    if signal.real is not None and bool((signal.real > 0).all()):
+        signal.real = None
+    return attach(step, output, inputs, signal)
+
+
+@register_operation(write_)
+def copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """`target.copy_(source)`: the target is the source from now on."""
+    return write(target, ..., source)
+
+
+@register_operation(fill_)
+def fill(target: Tensor, value: Any = 0.0) -> Tensor:
+    """`target.zero_()`, `target.fill_(value)`: a constant from now on."""
+    return torch.full_like(target, value)

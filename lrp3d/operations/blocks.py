@@ -1,0 +1,141 @@
+"""Building blocks of handlers: what an operation computes, and what it does with relevance, in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.advice import GENERAL
+from lrp3d.maps import LinearMap
+from lrp3d.registry import active_run
+from lrp3d.rules import Signed
+from lrp3d.run import Signal
+from lrp3d.steps import Linear, Operand, Pass, Step
+
+
+class Summand(NamedTuple):
+    """One input of a linear operation, the map it goes through, and the weight there (1 without parameters)."""
+
+    x: Tensor
+    map: LinearMap
+    w: Tensor | float = 1.0
+
+
+def attach(
+    step: Step, output: Tensor, inputs: Sequence[Tensor], signal: Signal | None = None, kind: type[nn.Module] | None = None
+) -> Tensor:
+    """Record a step of one's own: `output` descends from `inputs`, of which only signals may be given.
+
+    Args:
+        step: says what happens to relevance; see `lrp3d.steps.Step`.
+        output: what the operation computed.
+        inputs: the tensors `step.relevance` returns relevance for, in that order.
+        signal: what is known of the output; nothing by default.
+        kind: the layer type whose rules apply.
+    """
+    step.kind = kind
+    return active_run().attach(step, output, inputs, signal or Signal())
+
+
+def passes(
+    function: Callable[..., Tensor],
+    x: Tensor,
+    *args: Any,
+    nonnegative: bool = False,
+    gate: bool | None = None,
+    shifted: bool = False,
+    keeps_range: bool = False,
+    inplace: bool = False,
+    kind: type[nn.Module] | None = None,
+) -> Tensor:
+    """An operation through which relevance passes unchanged (activations, normalisation, scaling).
+
+    Args:
+        function: computes the output from `x` and `args`; monotone, elementwise up to broadcasting.
+        x: the signal.
+        args: more arguments.
+        nonnegative: the output never is negative.
+        gate: the output is a gate where it meets another signal in a product; None: as `x` is.
+        shifted: a constant is added here.
+        keeps_range: the output still is the clip, if `x` is (normalisation, not a non-linearity).
+        inplace: `x` itself stands for the result from now on.
+        kind: the layer type whose rules apply.
+    """
+    run = active_run()
+    output = function(x, *args)
+    known = run.signal(x)
+    if known is None:
+        return output
+    low = high = None
+    if keeps_range and known.low is not None:
+        ends = function(known.low, *args), function(known.high, *args)
+        low, high = torch.minimum(*ends), torch.maximum(*ends)
+    real = known.real if known.real is None or known.real.shape == output.shape else known.real.expand(output.shape)
+    signal = Signal(low, high, real, nonnegative, known.gate if gate is None else gate, shifted)
+    result = attach(Pass(x.shape, linear=keeps_range), output, [x], signal, kind)
+    if inplace:
+        run.replace(x, result)
+    return result
+
+
+def shares(
+    output: Tensor,
+    summands: Sequence[Summand],
+    bias: Tensor | None = None,
+    kind: type[nn.Module] | None = None,
+    nonnegative: bool = False,
+) -> Tensor:
+    """An operation linear in its signals, `output = sum of map(x, w) + bias`, over which the rule shares relevance.
+
+    Constants among the summands count as bias. What the clip's range becomes is found by the same maps.
+    """
+    run = active_run()
+    signals = [s for s in summands if run.is_signal(s.x)]
+    if not signals:
+        return output
+    for constant in (s for s in summands if not run.is_signal(s.x)):
+        part = constant.map(constant.x, constant.w)
+        bias = part if bias is None else bias + part
+    weighted = any(isinstance(s.w, Tensor) for s in signals)
+    known = [run.signals[s.x] for s in signals]
+    operands = [Operand(k.signed(s.x), s.map, Signed(s.w)) for k, s in zip(known, signals, strict=True)]
+    step = Linear(operands, bias, weighted)
+    step.first = any(k.low is not None for k in known)
+    signal = Signal(nonnegative=nonnegative)
+    if not weighted and all(k.low is not None for k in known):
+        signal.low = _ends([s.map(k.low, s.w) for k, s in zip(known, signals, strict=True)], bias)
+        signal.high = _ends([s.map(k.high, s.w) for k, s in zip(known, signals, strict=True)], bias)
+    if any(k.real is not None for k in known):
+        counts = sum(s.map.count(run.reality(s.x), s.w) for s in signals)
+        if not bool((counts > 0).all()):
+            signal.real = (counts > 0).to(output.dtype)
+    return attach(step, output, [s.x for s in signals], signal, kind)
+
+
+def _ends(parts: Sequence[Any], bias: Tensor | None) -> Tensor:
+    return sum(parts) if bias is None else sum(parts) + bias  # type: ignore[return-value]
+
+
+def refuse(output: Any, *inputs: Any, advice: str = GENERAL) -> Any:
+    """The operation goes on, but relevance that would reach its result is refused by name with `advice`."""
+    run = active_run()
+    return run.refuse(advice, output, [x for x in inputs if run.is_signal(x)])
+
+
+def both_nonnegative(*tensors: Any) -> bool:
+    """Every signal is known to be non-negative, every constant is."""
+    run = active_run()
+    for x in tensors:
+        known = run.signal(x)
+        if known is None:
+            if isinstance(x, Tensor):
+                if not bool((x >= 0).all()):
+                    return False
+            elif x < 0:
+                return False
+        elif not known.nonnegative:
+            return False
+    return True

@@ -1,0 +1,63 @@
+"""Batch norm with frozen statistics: a factor and an offset per channel, through which relevance passes unchanged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp3d.advice import advice_for
+from lrp3d.maps import Scale
+from lrp3d.operations.blocks import attach, refuse
+from lrp3d.registry import active_run, register_operation
+from lrp3d.rules import Signed
+from lrp3d.run import Signal
+from lrp3d.steps import Linear, Operand
+
+_TYPES: dict[int, type[nn.Module]] = {5: nn.BatchNorm3d, 4: nn.BatchNorm2d}
+
+
+@register_operation(F.batch_norm)
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`F.batch_norm`; statistics of the batch are refused, and the running ones never touched."""
+    run = active_run()
+    if training or running_mean is None or running_var is None:
+        output = F.batch_norm(input, None, None, weight, bias, True, 0.0, eps)
+        return refuse(output, input, advice=advice_for(F.batch_norm))
+
+    def normalise(x: Tensor) -> Tensor:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, False, 0.0, eps)
+
+    output = normalise(input)
+    known = run.signal(input)
+    if known is None:
+        return output
+    scale = (running_var + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    offset = -running_mean * scale
+    offset = offset if bias is None else offset + bias
+    signal = Signal(real=known.real)
+    if known.low is not None and known.high is not None:  # normalisation inside the model: still the clip
+        ends = normalise(known.low), normalise(known.high)
+        signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)
+    step = Linear([Operand(known.signed(input.detach()), Scale(), Signed(scale.detach()))], offset.detach())
+    return attach(step, output, [input], signal, _TYPES.get(input.dim(), nn.BatchNorm1d))
+
+
+@register_operation(torch.batch_norm)
+def raw_batch_norm(
+    input: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, cudnn: bool
+) -> Tensor:
+    """`torch.batch_norm`, which `F.batch_norm` calls."""
+    return batch_norm(input, mean, var, weight, bias, training, momentum, eps)

@@ -1,0 +1,60 @@
+"""Padding: constants get no relevance, copies hand theirs to what they were copied from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lrp3d.registry import active_run, register_operation
+from lrp3d.run import Signal
+from lrp3d.operations.blocks import both_nonnegative
+
+
+def _positions(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
+    """Which input each position of a padded axis copies."""
+    i = torch.arange(-before, size + after, device=device)
+    if mode == "replicate":
+        return i.clamp(0, size - 1)
+    if mode == "circular":
+        return i % size
+    return (size - 1) - ((i % (2 * size - 2)) - (size - 1)).abs() if size > 1 else i * 0  # reflect
+
+
+@register_operation([F.pad, torch._C._nn.pad, torch.constant_pad_nd])
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
+    """`F.pad` in its modes constant, replicate, reflect and circular."""
+    run = active_run()
+    known = run.signal(input)
+    if known is None:
+        return F.pad(input, list(pad), mode, value)
+    if not isinstance(mode, str):  # torch.constant_pad_nd(input, pad, value)
+        mode, value = "constant", mode
+    with torch.enable_grad():
+        output = _padded(input, pad, mode, value)
+    if output is input:
+        return input
+
+    def same(x: Tensor | None) -> Tensor | None:
+        return None if x is None else _padded(x, pad, mode, value)
+
+    real = known.real
+    if mode == "constant":
+        written = torch.ones_like(input) if real is None else real
+        real = F.pad(written, list(pad))
+        low, high = same(known.low), same(known.high)
+    else:
+        low, high, real = same(known.low), same(known.high), same(real)
+    nonnegative = known.nonnegative and (mode != "constant" or both_nonnegative(value or 0.0))
+    return run.moved(output, Signal(low, high, real, nonnegative, known.gate, known.shifted))
+
+
+def _padded(x: Tensor, pad: Sequence[int], mode: str, value: float | None) -> Tensor:
+    if mode == "constant":
+        return F.pad(x, list(pad), value=value or 0.0) if any(pad) else x
+    for axis, (before, after) in enumerate(zip(pad[::2], pad[1::2], strict=True), start=1):
+        if before or after:
+            x = x.index_select(-axis, _positions(x.shape[-axis], before, after, mode, x.device))
+    return x

@@ -1,0 +1,209 @@
+"""Pools of 1 to 3 axes, adaptive ones included, and interpolation."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp3d.maps import Average, AxisMatrices, averaging_matrix
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, refuse, shares
+from lrp3d.operations.convolution import per_axis
+from lrp3d.registry import active_run, register_operation
+from lrp3d.run import Signal
+from lrp3d.steps import Maximum
+
+_MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+_AVG = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+_ADAPTIVE_MAX = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.AdaptiveMaxPool3d}
+_ADAPTIVE_AVG = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
+
+# ---------------------------------------------------------------------------------------------------- maxima
+
+
+def _max_pool(axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Tensor:  # fmt: skip # noqa: E501
+    kernel = per_axis(kernel_size, axes)
+    strides = per_axis(stride if stride else kernel, axes)
+    paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
+    output = function(x, kernel, strides, paddings, dilations, ceil_mode)
+    run = active_run()
+    known = run.signal(x)
+    if known is None:
+        return output
+    sizes = output.shape[-axes:]
+    ends = [(o - 1) * s + d * (k - 1) + 1 for o, s, d, k in zip(sizes, strides, dilations, kernel, strict=True)]
+    sides: list[int] = []
+    for size, before, end in reversed(list(zip(x.shape[-axes:], paddings, ends, strict=True))):
+        sides += [before, max(0, end - before - size)]
+    offsets = [
+        tuple(slice(p * d, p * d + (o - 1) * s + 1, s) for p, d, o, s in zip(at, dilations, sizes, strides, strict=True))
+        for at in itertools.product(*map(range, kernel))
+    ]
+    crop = tuple(slice(p, p + size) for p, size in zip(paddings, x.shape[-axes:], strict=True))
+    padded = F.pad(x.detach(), sides, value=-torch.inf)
+    real = None if known.real is None else F.pad(known.real, sides)
+    step = Maximum(padded, output, offsets, real=real, crop=crop)
+    signal = Signal(nonnegative=known.nonnegative, gate=known.gate)
+    return attach(step, output, [x], signal, _MAX[axes])
+
+
+def _with_indices(output: Tensor, wanted: bool) -> Any:
+    """Max pools that also return where the maxima were: nothing here gives those a relevance."""
+    if not wanted:
+        return output
+    return output, refuse(output, output, advice="indices of maxima (max unpooling) have no relevance rule").long()
+
+
+def _register_max_pool(axes: int) -> None:
+    plain, indexed = getattr(torch, f"max_pool{axes}d"), getattr(F, f"max_pool{axes}d_with_indices")
+
+    @register_operation([getattr(F, f"max_pool{axes}d"), getattr(F, f"_max_pool{axes}d"), plain])
+    def max_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip # noqa: E501
+        output = _max_pool(axes, plain, input, kernel_size, stride, padding, dilation, ceil_mode)
+        return _with_indices(output, return_indices)
+
+    @register_operation(indexed)
+    def max_pool_with_indices(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip # noqa: E501
+        return _with_indices(_max_pool(axes, plain, input, kernel_size, stride, padding, dilation, ceil_mode), True)
+
+    MAX_POOLS[axes] = max_pool
+
+
+def _window_positions(inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
+    """(p, outputs) positions of torch's adaptive windows, and whether each is inside its window."""
+    starts = torch.tensor([i * inputs // outputs for i in range(outputs)])
+    ends = torch.tensor([-(-(i + 1) * inputs // outputs) for i in range(outputs)])
+    positions = starts + torch.arange(int((ends - starts).max()))[:, None]
+    return positions.clamp(max=inputs - 1), positions < ends
+
+
+def _sizes(x: Tensor, output_size: Any, axes: int) -> list[int]:
+    """The output size of an adaptive pool; None keeps an axis."""
+    wanted = [output_size] * axes if output_size is None or isinstance(output_size, int) else list(output_size)
+    wanted = wanted * axes if len(wanted) == 1 else wanted
+    return [have if want is None else want for want, have in zip(wanted, x.shape[-axes:], strict=True)]
+
+
+def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
+    sizes = _sizes(x, output_size, axes)
+    output = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
+    known = active_run().signal(x)
+    if known is None:
+        return output
+    windows = [_window_positions(have, want) for have, want in zip(x.shape[-axes:], sizes, strict=True)]
+    offsets, inside = [], []
+    for at in itertools.product(*(range(len(positions)) for positions, _ in windows)):
+        shaped = [[1] * i + [-1] + [1] * (axes - 1 - i) for i in range(axes)]
+        offsets.append(tuple(windows[i][0][at[i]].to(x.device).view(shaped[i]) for i in range(axes)))
+        flags = [windows[i][1][at[i]].to(x.device).view(shaped[i]) for i in range(axes)]
+        inside.append(torch.stack(torch.broadcast_tensors(*flags)).all(0).expand(output.shape))
+    step = Maximum(x.detach(), output, offsets, inside, known.real)
+    signal = Signal(nonnegative=known.nonnegative, gate=known.gate)
+    return attach(step, output, [x], signal, _ADAPTIVE_MAX[axes])
+
+
+def _register_adaptive_max_pool(axes: int) -> None:
+    names = [f"adaptive_max_pool{axes}d", f"_adaptive_max_pool{axes}d"]
+
+    @register_operation([getattr(F, name) for name in names])
+    def adaptive_max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+        return _with_indices(_adaptive_max_pool(axes, input, output_size), return_indices)
+
+    indexed = [getattr(owner, name, None) for owner, name in ((F, names[0] + "_with_indices"), (torch, names[0]))]
+
+    @register_operation([function for function in indexed if function is not None])
+    def adaptive_max_pool_with_indices(input: Tensor, output_size: Any, return_indices: bool = True) -> Any:
+        return _with_indices(_adaptive_max_pool(axes, input, output_size), True)
+
+    ADAPTIVE_MAX_POOLS[axes] = adaptive_max_pool
+
+
+# --------------------------------------------------------------------------------------------------- averages
+
+
+def _register_avg_pool(axes: int) -> None:
+    plain = getattr(F, f"avg_pool{axes}d")
+
+    @register_operation(plain)
+    def avg_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:  # fmt: skip # noqa: E501
+        windows = [per_axis(value, axes) for value in (kernel_size, stride or kernel_size, padding)]
+        options = (ceil_mode, count_include_pad) + ((divisor_override,) if axes > 1 else ())
+        function, over_space = partial(_call, plain, (*windows, *options)), None
+        if axes != 2 and divisor_override is None and windows[0][0] == input.shape[-axes] and not windows[2][0]:
+            alone = [[one, *rest] for one, (_, *rest) in zip((1, 1, 0), windows, strict=True)]
+            over_space = partial(_call, plain, (*alone, *options))
+        return shares(
+            function(input), [Summand(input, Average(function, over_space))], None, _AVG[axes], both_nonnegative(input)
+        )
+
+    AVG_POOLS[axes] = avg_pool
+
+
+def _call(function: Any, options: tuple[Any, ...], x: Tensor) -> Tensor:
+    return function(x, *options)
+
+
+def _register_adaptive_avg_pool(axes: int) -> None:
+    plain = getattr(F, f"adaptive_avg_pool{axes}d")
+
+    @register_operation([plain, getattr(torch, f"adaptive_avg_pool{axes}d", plain)])
+    def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
+        sizes = _sizes(input, output_size, axes)
+        matrices = tuple(
+            averaging_matrix(have, want).to(input) for have, want in zip(input.shape[-axes:], sizes, strict=True)
+        )
+        output = plain(input, sizes)
+        return shares(
+            output, [Summand(input, AxisMatrices(matrices))], None, _ADAPTIVE_AVG[axes], both_nonnegative(input)
+        )
+
+    ADAPTIVE_AVG_POOLS[axes] = adaptive_avg_pool
+
+
+# Per number of axes, for the layers.
+MAX_POOLS: dict[int, Any] = {}
+AVG_POOLS: dict[int, Any] = {}
+ADAPTIVE_MAX_POOLS: dict[int, Any] = {}
+ADAPTIVE_AVG_POOLS: dict[int, Any] = {}
+
+for _axes in (1, 2, 3):
+    _register_max_pool(_axes)
+    _register_avg_pool(_axes)
+    _register_adaptive_max_pool(_axes)
+    _register_adaptive_avg_pool(_axes)
+
+
+# ---------------------------------------------------------------------------------------------- interpolation
+
+_NON_NEGATIVE_MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area")
+
+
+@register_operation([F.interpolate, F.upsample])
+def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: bool | None = None, antialias: bool = False) -> Tensor:  # fmt: skip # noqa: E501
+    """`F.interpolate` in the modes that are averages (all but bicubic)."""
+
+    def function(x: Tensor) -> Tensor:
+        return F.interpolate(x, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
+
+    if mode not in _NON_NEGATIVE_MODES or antialias:
+        return refuse(function(input), input, advice="bicubic and antialiased interpolation have negative weights")
+    return shares(
+        function(input), [Summand(input, Average(function))], None, nn.Upsample, both_nonnegative(input)
+    )
+
+
+def _upsample_nearest(input: Tensor, size: Sequence[int] | int | None = None, scale_factor: Any = None) -> Tensor:
+    return interpolate(input, size, scale_factor, "nearest")
+
+
+def _upsample_bilinear(input: Tensor, size: Sequence[int] | int | None = None, scale_factor: Any = None) -> Tensor:
+    return interpolate(input, size, scale_factor, "bilinear", True)
+
+
+register_operation(F.upsample_nearest, _upsample_nearest)
+register_operation(F.upsample_bilinear, _upsample_bilinear)

@@ -1,0 +1,98 @@
+"""The two doors through which layers and functions become known: modules by type, functions by identity.
+
+The library registers everything it supports through these same functions (`lrp3d.layers`, `lrp3d.operations`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from lrp3d.run import Run
+
+Handler = Callable[..., Any]
+
+LAYERS: dict[type[nn.Module], Handler] = {}
+OPERATIONS: dict[Callable, Handler] = {}
+
+current_run: ContextVar[Run | None] = ContextVar("lrp3d_run", default=None)
+
+
+def own_forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    """Registered for a layer whose own forward will do: it is a layer with a name and a type all the same."""
+    raise NotImplementedError
+
+
+def active_run() -> Run:
+    """The run of this thread; operations exist inside a twin's forward only."""
+    run = current_run.get()
+    if run is None:
+        raise RuntimeError("lrp3d operations work inside the forward of a converted model only; see lrp3d.convert")
+    return run
+
+
+def register_layer(types: type[nn.Module] | Iterable[type[nn.Module]], handler: Handler | None = None) -> Any:
+    """Register how a layer type computes its forward in a twin: `handler(layer, *inputs)`, in known operations.
+
+    Args:
+        types: one `nn.Module` type or several; subclasses that keep the type's forward are recognised too.
+        handler: the forward; left out, a decorator is returned. It may call any torch function lrp3d knows, so a
+            layer that hides a custom autograd Function or scripted code says here what it really computes.
+
+    Raises:
+        TypeError: if something other than an `nn.Module` type is given.
+
+    >>> import torch, lrp3d
+    >>> class Swish(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return some_fused_kernel(x)
+    >>> @lrp3d.register_layer(Swish)
+    ... def swish(layer, x):
+    ...     return torch.nn.functional.silu(x)
+    """
+    if handler is None:
+        return functools.partial(register_layer, types)
+    for layer_type in [types] if isinstance(types, type) else list(types):
+        if not (isinstance(layer_type, type) and issubclass(layer_type, nn.Module)):
+            raise TypeError(f"register_layer takes nn.Module types, got {layer_type!r}; functions: register_operation")
+        LAYERS[layer_type] = handler
+    return handler
+
+
+def register_operation(functions: Callable | Iterable[Callable], handler: Handler | None = None) -> Any:
+    """Register what a torch function does in a twin: `handler` takes the function's own arguments.
+
+    Args:
+        functions: one function as `TorchFunctionMode` sees it (`torch.add`, `torch.Tensor.add`, ...), or several.
+            In-place variants need no entry of their own.
+        handler: computes the result by the building blocks of `lrp3d.operations` (`passes`, `shares`, `attach`) or
+            by other known operations; left out, a decorator is returned.
+
+    Returns:
+        A function that runs the handler inside the current twin, for use in other handlers.
+
+    Raises:
+        TypeError: if something that is not callable is given.
+
+    >>> import torch, lrp3d
+    >>> @lrp3d.register_operation(torch.special.expit)
+    ... def expit(x):
+    ...     return lrp3d.operations.passes(torch.sigmoid, x, nonnegative=True, gate=True)
+    """
+    if handler is None:
+        return functools.partial(register_operation, functions)
+
+    @functools.wraps(handler)
+    def door(*args: Any, **kwargs: Any) -> Any:
+        return active_run().perform(handler, args, kwargs)
+
+    for function in [functions] if callable(functions) else list(functions):
+        if not callable(function):
+            raise TypeError(f"register_operation takes functions, got {function!r}; modules: register_layer")
+        OPERATIONS[function] = handler
+    return door

@@ -1,0 +1,238 @@
+"""Relevance rules: in which proportion a neuron hands its relevance to its inputs.
+
+A rule is mathematics on tensors and knows no modules, no seeds and no videos. For an operation that is linear in
+its input, `z = f(x, w) + b`, it says what counts as a contribution: one or more *shares*, each a sum of terms
+`f(a, v)` with `a` made from the input and `v` from the weight. Relevance R of the outputs then goes to the inputs as
+
+    R_in = sum over shares of  coefficient * sum over terms of  a * f^T(v, R / z),      z = sum of f(a, v) (+ b)
+
+which is Eq. 1 of the paper for every choice of `a` and `v` (`lrp3d.steps` evaluates it, for any number of seeds).
+Epsilon and Gamma keep the bias in the denominator and book what it absorbs; all others drop it and conserve.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
+
+
+class Signed:
+    """An input or a weight, with its positive and its negative part (None where there is none).
+
+    `low` and `high` are the valid range of an input that is still the clip; `real` is 0 where the input is a
+    constant (padding written by the model), so that constants are given nothing; `nonnegative` spares the half of
+    the work that would be multiplied by zero.
+    """
+
+    def __init__(
+        self,
+        value: Weight,
+        nonnegative: bool = False,
+        low: Tensor | None = None,
+        high: Tensor | None = None,
+        real: Tensor | None = None,
+    ):
+        self.value, self.low, self.high, self.real = value, low, high, real
+        self.nonnegative = nonnegative or (isinstance(value, float) and value >= 0)
+
+    @cached_property
+    def positive(self) -> Weight:
+        """max(0, value)."""
+        return self.value if self.nonnegative else self.value.clamp(min=0)  # type: ignore[union-attr]
+
+    @cached_property
+    def negative(self) -> Weight | None:
+        """min(0, value), None where nothing is negative."""
+        return None if self.nonnegative else self.value.clamp(max=0)  # type: ignore[union-attr]
+
+    @property
+    def ones(self) -> Weight:
+        """One for every input (zero for constants) or weight."""
+        if self.real is not None:
+            return self.real.to(self.value.dtype)  # type: ignore[union-attr]
+        return torch.ones_like(self.value) if isinstance(self.value, Tensor) else 1.0
+
+    @property
+    def squared(self) -> Weight:
+        """The square of every weight."""
+        return self.value**2
+
+    def __neg__(self) -> Signed:
+        return Signed(-self.value)
+
+
+class Term(NamedTuple):
+    """One product `f(a, v)` of a share: `a` from the input, `v` from the weight."""
+
+    a: Tensor
+    v: Weight
+
+
+class Share(NamedTuple):
+    """`coefficient` times the relevance, shared in proportion to the terms; `bias` enters the denominator only."""
+
+    coefficient: float
+    terms: list[Term]
+    bias: Tensor | None = None
+
+
+def _terms(*pairs: tuple[Weight | None, Weight | None]) -> list[Term]:
+    return [Term(a, v) for a, v in pairs if a is not None and v is not None]  # type: ignore[arg-type]
+
+
+class Rule:
+    """Base of all rules; a rule for linear operations overrides `shares`."""
+
+    epsilon: float = 0.0
+    """Added to the denominator with its sign; what it absorbs is booked in the ledger."""
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """The shares of input `x` under weight `w`; raises TypeError where the rule is not for linear operations."""
+        raise TypeError(f"{self} shares nothing over a linear operation (convolution, linear, average, sum)")
+
+
+@dataclass(frozen=True)
+class ZPlus(Rule):
+    """Positive contributions only, without bias: `a+ w+ + a- w-` (z+; paper Eq. 1 and Sec. 3.1, Montavon et al. 2017).
+
+    For inputs after a ReLU this is `a w+`; signed inputs need both halves.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False)
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[3., -1.]], requires_grad=True)
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.ZPlus()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[3., 2.]])
+    """
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """One share of non-negative terms."""
+        return [Share(1.0, _terms((x.positive, w.positive), (x.negative, w.negative)))]
+
+
+@dataclass(frozen=True)
+class ZBeta(Rule):
+    """For the layer that sees the clip: `a w - low w+ - high w-` (z-beta; paper Sec. 3.1, Montavon et al. 2017).
+
+    `low` and `high` are the valid range of an input; left out, the range tracked from the clip is taken.
+    """
+
+    low: float | None = None
+    high: float | None = None
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """One share, written as `(a - low) w+ + (a - high) w-`: non-negative inside the range."""
+        low = x.low if self.low is None else self.low
+        high = x.high if self.high is None else self.high
+        if low is None or high is None:
+            raise ValueError(
+                "ZBeta needs the range of valid inputs, and this layer does not see the clip: "
+                "give it as ZBeta(low, high), or use another rule here"
+            )
+        above, below = x.value - low, x.value - high
+        if x.real is not None:  # constants are no pixels: they contribute nothing
+            above, below = above * x.real, below * x.real
+        return [Share(1.0, _terms((above, w.positive), (below, w.negative)))]
+
+
+@dataclass(frozen=True)
+class Epsilon(Rule):
+    """All contributions `a w`, with the bias and `epsilon` in the denominator (epsilon rule; Bach et al. 2015)."""
+
+    epsilon: float = 1e-9
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """One share of signed terms; what bias and epsilon take is absorbed."""
+        return [Share(1.0, _terms((x.value, w.value)), bias)]
+
+
+@dataclass(frozen=True)
+class Gamma(Rule):
+    """Contributions `a (w + gamma w+)`: positive weights count more, bias likewise (gamma rule; Montavon et al. 2019)."""
+
+    gamma: float = 0.25
+    epsilon: float = 0.0
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """One share of signed terms; what the bias takes is absorbed."""
+        favoured = w.value + self.gamma * w.positive
+        if bias is not None:
+            bias = bias + self.gamma * bias.clamp(min=0)
+        return [Share(1.0, _terms((x.value, favoured)), bias)]
+
+
+@dataclass(frozen=True)
+class AlphaBeta(Rule):
+    """`alpha` of the relevance by positive, minus `beta` by negative contributions, `alpha - beta = 1` (Bach et al. 2015)."""
+
+    alpha: float = 2.0
+    beta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:
+            raise ValueError(
+                f"AlphaBeta conserves for alpha - beta = 1 and beta >= 0 only, got alpha={self.alpha}, beta={self.beta}"
+            )
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """A share of the positive terms and, unless beta is 0, one of the negative terms."""
+        positive = Share(self.alpha, _terms((x.positive, w.positive), (x.negative, w.negative)))
+        negative = Share(-self.beta, _terms((x.positive, w.negative), (x.negative, w.positive)))
+        return [positive, negative] if self.beta else [positive]
+
+
+@dataclass(frozen=True)
+class WSquare(Rule):
+    """By the squared weights, whatever the input (w-square rule; Montavon et al. 2017)."""
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """One share that does not see the input's values."""
+        return [Share(1.0, _terms((x.ones, w.squared)))]
+
+
+@dataclass(frozen=True)
+class Flat(Rule):
+    """Equally among all inputs of a neuron (flat rule; Lapuschkin et al. 2019)."""
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """One share that sees neither inputs nor weights."""
+        return [Share(1.0, _terms((x.ones, w.ones)))]
+
+
+@dataclass(frozen=True)
+class Identity(Rule):
+    """Relevance passes unchanged: batch norm and activations (paper App. F)."""
+
+
+@dataclass(frozen=True)
+class WinnerTakesAll(Rule):
+    """All relevance of a pooling window to its maximum; ties share it equally (epsilon rule on a max pool; paper App. F)."""
+
+
+@dataclass(frozen=True)
+class Contrastive(Rule):
+    """`rule` under `w` minus `rule` under `-w`: what speaks for a class minus what speaks against it (paper Eq. 2).
+
+    R and Rbar differ only in the classifier's row k, and below the classifier LRP is linear in the relevance that
+    comes in, so applying this to the classifier alone gives R - Rbar at the clip, exactly, in one signed pass. Their
+    positive part is taken per input value, at the clip.
+    """
+
+    rule: Rule = field(default_factory=ZPlus)
+
+    @property
+    def epsilon(self) -> float:  # type: ignore[override]
+        """Of the rule that is contrasted."""
+        return self.rule.epsilon
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """The rule's shares and, subtracted, those under negated weights."""
+        against = self.rule.shares(x, -w, bias)
+        return self.rule.shares(x, w, bias) + [share._replace(coefficient=-share.coefficient) for share in against]

@@ -1,0 +1,351 @@
+"""Steps: what one operation of a run does with the relevance of its output, for many seeds at once.
+
+`step.relevance(r)` takes r (s, *output) and returns one tensor (s, *input) for each input that descends from the
+clip. State belongs to the step, and a step to one run: a module used twice makes two steps. `Relevance` is their
+face towards autograd: its backward is the step, so the gradient that autograd carries is the relevance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.maps import Broadcast, LinearMap, sum_to_shape
+from lrp3d.rules import Epsilon, Gamma, Identity, Rule, Share, Signed, Term, WinnerTakesAll
+
+
+@dataclass(frozen=True)
+class Token:
+    """Stands for a tensor of a run without keeping it alive."""
+
+    number: int
+
+
+class Step:
+    """One operation of a run; subclasses say what it does with relevance."""
+
+    weighted = False
+    """Has a weight: may be the first layer or the classifier, and ends the clip's range."""
+
+    name = ""
+    """Qualified name of the module, or of the module and the operation in its forward."""
+    operation = ""
+    """The operation, as a person would call it."""
+    layer: nn.Module | None = None
+    """The layer whose forward this is, if it is one."""
+    kind: type[nn.Module] | None = None
+    """The layer type whose rules apply: of a function, the type that does the same."""
+    handler: Callable[..., Any] | None = None
+    """The registered handler that made the step; all functions it is registered for mean this operation."""
+    first = False
+    """Sees the clip."""
+    after_classifier = False
+    """Lies between the classifier and the logits."""
+    is_classifier = False
+    rule: Rule | None = None
+    shape: torch.Size
+    """Of the output."""
+    token: Token
+    """Of the output, in the run's tape."""
+
+    def accepts(self, rule: Rule) -> bool:
+        """Whether the rule means something here."""
+        return isinstance(rule, Identity)
+
+    def settle(self, rule: Rule) -> None:
+        """Takes the rule, once the whole run is known."""
+        self.rule = rule
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
+        """(s, *output) to one (s, *input) per input."""
+        raise NotImplementedError
+
+
+class Relevance(torch.autograd.Function):
+    """The custom autograd function of every operation in a twin: computes the output, carries relevance back."""
+
+    @staticmethod
+    def forward(ctx: Any, step: Step, output: list[Tensor], *inputs: Tensor) -> Tensor:
+        """Hands out the output that was computed already, with `inputs` as what it descends from."""
+        ctx.step = step
+        return output.pop()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
+        """One seed's relevance."""
+        relevances = ctx.step.relevance(grad_outputs[0].unsqueeze(0))
+        return (None, None, *(r if r is None else r.squeeze(0) for r in relevances))
+
+
+class Entry(Step):
+    """Where the clip (or a pathway of it) enters the twin."""
+
+    operation = "input"
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Arrived."""
+        return [r]
+
+
+class Pass(Step):
+    """Relevance passes unchanged: activations, batch norm, dropout, scaling, and the signal side of a gate."""
+
+    def __init__(self, shape: torch.Size, linear: bool = False):
+        self.input_shape, self.linear = shape, linear
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Summed over copies where the input was broadcast."""
+        return [sum_to_shape(r, self.input_shape)]
+
+
+class Unsupported(Step):
+    """An operation without a rule; kept in the graph so that it is refused only if relevance would reach it."""
+
+    def __init__(self, advice: str):
+        self.advice = advice
+
+    @property
+    def problem(self) -> str:
+        """One line that names it and says what to do."""
+        return f"{self.name} ({self.operation}): {self.advice}"
+
+    def accepts(self, rule: Rule) -> bool:
+        """Nothing."""
+        return False
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Refuses."""
+        raise UnsupportedOperation([self.problem])
+
+
+class Write(Step):
+    """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""
+
+    def __init__(self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool):
+        self.index, self.target_shape, self.value_shape = index, shape, value_shape
+        self.to_target, self.to_value = to_target, to_value
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """For the target and the value, as far as they descend from the clip."""
+        out = []
+        if self.to_target:
+            kept = r.new_ones(self.target_shape)
+            kept[self.index] = 0
+            out.append(r * kept)
+        if self.to_value:
+            # seed by seed: an index with tensors in it may not simply be shifted by one axis
+            written = torch.stack([seed[self.index] for seed in r])
+            out.append(sum_to_shape(written, self.value_shape))
+        return out
+
+
+@dataclass
+class Operand:
+    """One input of a linear step: its value, the map it goes through, and the weight there."""
+
+    x: Signed
+    map: LinearMap
+    w: Signed
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the input."""
+        assert isinstance(self.x.value, Tensor)
+        return self.x.value.shape
+
+
+class Linear(Step):
+    """An operation linear in its inputs (convolution, fully connected, average, sum), shared by the rule.
+
+    `z = sum of map(x, w) over the operands + bias`. The denominators are computed at the first seed and kept.
+    """
+
+    def __init__(self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False):
+        self.operands, self.bias, self.weighted = operands, bias, weighted
+        self._parts: list[_Part] | None = None
+        self._unchanged = False
+
+    def accepts(self, rule: Rule) -> bool:
+        """Every rule that shares, and Identity where nothing changes its shape."""
+        if isinstance(rule, Identity):
+            return len(self.operands) == 1 and self.operands[0].shape == self.shape
+        return not isinstance(rule, WinnerTakesAll)
+
+    def settle(self, rule: Rule) -> None:
+        """Takes the rule; where it will pass relevance on unchanged, the activations are let go."""
+        super().settle(rule)
+        alone = len(self.operands) == 1 and isinstance(self.operands[0].map, Broadcast)
+        self._unchanged = isinstance(rule, Identity) or (
+            alone and self.operands[0].shape == self.shape and not isinstance(rule, (Epsilon, Gamma))
+        )
+        if self._unchanged:
+            self.operands, self.bias = [], None
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Eq. 1, for every share of the rule."""
+        if self._unchanged:
+            return [r]
+        if self._parts is None:
+            assert self.rule is not None
+            self._parts = self._prepare(self.rule)
+        out: list[Tensor | None] = [None] * len(self.operands)
+        for part in self._parts:
+            ratio = r * part.reciprocal
+            equal = None if part.equal is None else r * part.equal
+            for i, (operand, terms) in enumerate(zip(self.operands, part.terms, strict=True)):
+                for term in terms:
+                    out[i] = _plus(out[i], term.a * operand.map.adjoint(ratio, term.v, operand.shape))
+                if equal is not None:
+                    handed = operand.map.spread(equal, operand.w.value, operand.shape)
+                    out[i] = _plus(out[i], handed if operand.x.real is None else handed * operand.x.real)
+        return [r.new_zeros(len(r), *o.shape) if t is None else t for t, o in zip(out, self.operands, strict=True)]
+
+    def _prepare(self, rule: Rule) -> list[_Part]:
+        """The denominators of every share."""
+        bias = None if self.bias is None else self.operands[0].map.bias(self.bias, self.like)
+        per_operand = [rule.shares(o.x, o.w, bias if i == 0 else None) for i, o in enumerate(self.operands)]
+        return [self._part(rule, shares) for shares in zip(*per_operand, strict=True)]
+
+    @property
+    def like(self) -> Tensor:
+        """A tensor of the output's shape, without memory."""
+        value = self.operands[0].x.value
+        assert isinstance(value, Tensor)
+        return value.new_empty(1).expand(self.shape)
+
+    def _part(self, rule: Rule, shares: tuple[Share, ...]) -> _Part:
+        z: Tensor | None = None
+        for operand, share in zip(self.operands, shares, strict=True):
+            for term in share.terms:
+                z = _plus(z, operand.map(term.a, term.v))
+        if z is None:  # nothing can contribute (an average with only negative parts)
+            z = torch.zeros_like(self.like)
+        if shares[0].bias is not None:
+            z = z + shares[0].bias
+        # So small that R / z could overflow: as good as zero, and shared equally, so that nothing leaks.
+        empty = z.abs() <= torch.finfo(z.dtype).tiny / torch.finfo(z.dtype).eps
+        if rule.epsilon:
+            z = z + torch.where(z < 0, -rule.epsilon, rule.epsilon)
+        coefficient = shares[0].coefficient
+        reciprocal = torch.where(empty, 0.0, coefficient / z)
+        equal = None
+        if z.device.type != "cpu" or bool(empty.any()):  # on a GPU, looking would make it wait
+            equal = torch.where(empty, coefficient / self._count().clamp(min=torch.finfo(z.dtype).tiny), 0.0)
+        return _Part(reciprocal, equal, [share.terms for share in shares])
+
+    def _count(self) -> Tensor:
+        """How many real inputs each output has."""
+        total: Tensor | None = None
+        for operand in self.operands:
+            ones = torch.ones_like(operand.x.value) if operand.x.real is None else operand.x.ones  # type: ignore[arg-type]
+            assert isinstance(ones, Tensor)
+            total = _plus(total, operand.map.count(ones, operand.w.value))
+        assert total is not None
+        return total
+
+
+@dataclass
+class _Part:
+    """A share of a linear step, with what is the same for all seeds."""
+
+    reciprocal: Tensor
+    """coefficient / z, zero where z is."""
+    equal: Tensor | None
+    """coefficient / number of inputs where z is zero, else zero."""
+    terms: list[list[Term]]
+    """Per operand."""
+
+
+def _plus(a: Tensor | None, b: Tensor) -> Tensor:
+    return b if a is None else a + b
+
+
+class Maximum(Step):
+    """Windows of which the maximum goes on: max pools of all kinds, by the positions each window looks at.
+
+    `offsets` are index tuples into the trailing axes of `x`: offset `o` picks, for every output, one position of its
+    window (a slice per axis, or index tensors that broadcast to the output), `inside` says where that is part of the
+    window. Ties share equally; constants take no part while the window has a real input. `x` may be padded;
+    `crop` takes the padding off again.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        output: Tensor,
+        offsets: Sequence[tuple[Any, ...]],
+        inside: Sequence[Tensor | None] | None = None,
+        real: Tensor | None = None,
+        crop: tuple[Any, ...] = (),
+    ):
+        self.x, self.output, self.offsets, self.real, self.crop = x, output, offsets, real, crop
+        self.inside = [None] * len(offsets) if inside is None else inside
+        self._parts: list[Tensor] | None = None
+
+    def accepts(self, rule: Rule) -> bool:
+        """Winner takes all, which the epsilon rule is on a maximum."""
+        return isinstance(rule, (WinnerTakesAll, Epsilon))
+
+    def _winners(self) -> list[Tensor]:
+        """Per offset, each output's part for that position: one, divided among ties."""
+        candidates, winners = [], []
+        for offset, inside in zip(self.offsets, self.inside, strict=True):
+            candidate = torch.ones_like(self.output, dtype=torch.bool) if inside is None else inside
+            if self.real is not None:
+                candidate = candidate & (self.real[(..., *offset)] > 0)
+            candidates.append(candidate)
+            winners.append(candidate & (self.x[(..., *offset)] == self.output))
+        won = sum(winner.int() for winner in winners)
+        assert isinstance(won, Tensor)
+        if self.real is not None:  # where only a constant won, the real inputs of the window share
+            lost = won == 0
+            winners = [torch.where(lost, c, w) for w, c in zip(winners, candidates, strict=True)]
+            won = torch.where(lost, sum(candidate.int() for candidate in candidates), won)
+        part = 1 / won.clamp(min=1).to(self.x.dtype)
+        return [winner * part for winner in winners]
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """To the winners of every window; overlapping windows add up."""
+        if self._parts is None:
+            self._parts = self._winners()
+        out = r.new_zeros(len(r), *self.x.shape)
+        for offset, part in zip(self.offsets, self._parts, strict=True):
+            if all(isinstance(o, slice) for o in offset):
+                out[(..., *offset)] += r * part
+            else:
+                out = _add_at(out, offset, r * part)
+        return [out[(..., *self.crop)] if self.crop else out]
+
+
+def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
+    """`out[..., i, j, k] += values` for index tensors that broadcast; repeated indices add up."""
+    axes = len(index)
+    flat = index[0].new_zeros(())
+    for i, size in zip(index, out.shape[-axes:], strict=True):
+        flat = flat * size + i
+    flat = flat.expand(values.shape[-axes:])
+    return out.flatten(-axes).index_add(-1, flat.flatten(), values.flatten(-axes)).reshape(out.shape)
+
+
+class Peak(Step):
+    """The maximum over whole axes (`amax`): ties share equally."""
+
+    def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):
+        self.input_shape = x.shape
+        self.kept_shape = output.shape
+        winner = (x == output).to(x.dtype)
+        self.part = winner / winner.sum(axes, keepdim=True)
+
+    def accepts(self, rule: Rule) -> bool:
+        """Winner takes all, which the epsilon rule is on a maximum."""
+        return isinstance(rule, (WinnerTakesAll, Epsilon))
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """To the winners."""
+        return [r.reshape(len(r), *self.kept_shape) * self.part]
