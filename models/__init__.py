@@ -1,1 +1,53 @@
-"""The video models of the paper, equal to the public ones."""
+"""The video models of the paper, equal to the public ones.
+
+    model = lrp3d.models.build("I3D-R50-f8", num_classes=400)
+    lrp3d.models.load_checkpoint(model, "checkpoint.pth")
+
+Every model takes clips (b, 3, t, h, w), returns logits (b, k), and has `frame_logits(clip)`, (b, n, k),
+whose mean over n are the logits.
+"""
+
+from .base import VideoModel
+from .checkpoints import (
+    CheckpointError,
+    LoadReport,
+    convert_checkpoint,
+    load_checkpoint,
+    load_model,
+    read_checkpoint,
+    save_checkpoint,
+)
+from .counting import count_multiply_adds, count_parameters, count_temporal_convolutions
+from .i3d import i3d_inception, i3d_resnet
+from .i3d_original import i3d_original
+from .s3d import s3d, s3d_resnet
+from .slowfast import slowfast_resnet50
+from .tam import tam_inception, tam_resnet, tsn_inception, tsn_resnet
+from .tsm import tsm_resnet
+from .zoo import build
+
+__all__ = [
+    "CheckpointError",
+    "LoadReport",
+    "VideoModel",
+    "build",
+    "convert_checkpoint",
+    "count_multiply_adds",
+    "count_parameters",
+    "count_temporal_convolutions",
+    "i3d_inception",
+    "i3d_original",
+    "i3d_resnet",
+    "load_checkpoint",
+    "load_model",
+    "read_checkpoint",
+    "s3d",
+    "s3d_resnet",
+    "save_checkpoint",
+    "slowfast_resnet50",
+    "tam_inception",
+    "tam_resnet",
+    "tsm_resnet",
+    "tsn_inception",
+    "tsn_resnet",
+]

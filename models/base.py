@@ -1,0 +1,151 @@
+"""What every video model of this package is: frames in, one logit per frame and class, their mean out."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+Channels = tuple[float, ...]
+
+IMAGENET: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+UNIT_RANGE: tuple[Channels, Channels] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def normalisation(statistics: tuple[Channels, Channels], in_channels: int) -> tuple[Channels, Channels]:
+    """Mean and deviation per channel; inputs that are not RGB get the average over RGB in every channel."""
+    if in_channels == 3:
+        return statistics
+    mean, std = (round(sum(values) / len(values), 6) for values in statistics)
+    return (mean,) * in_channels, (std,) * in_channels
+
+
+def at_least(minimum: int, **values: int) -> None:
+    """Refuse arguments below `minimum`, by name."""
+    for name, value in values.items():
+        if value < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {value}")
+
+
+def known_depth(depth: int, depths: tuple[int, ...], family: str) -> None:
+    """Refuse a depth that a family does not have."""
+    if depth not in depths:
+        raise ValueError(f"{family} has depths {', '.join(map(str, depths))}, got {depth}")
+
+
+def check_clip(clip: Tensor, in_channels: int, what: str = "clip") -> None:
+    """Refuse a tensor that is not (b, c, t, h, w) with the expected number of channels."""
+    if clip.dim() != 5:
+        raise ValueError(f"{what} must be (b, c, t, h, w), got shape {tuple(clip.shape)}")
+    if clip.shape[1] != in_channels:
+        raise ValueError(f"{what} must have {in_channels} channels in axis 1, got shape {tuple(clip.shape)}")
+
+
+class VideoModel(nn.Module):
+    """A backbone that keeps time, a classifier for every frame, and the mean over frames as last operation.
+
+    Subclasses build `self.features`, which maps a clip (b, c, t, h, w) to (b, d, t', h', w').
+
+    Attributes:
+        name: the paper's name of the model, where it has one.
+        num_classes: `k`.
+        in_channels: channels of the clip.
+        frames: frames per clip the model demands, None for any number.
+        frame_multiple: the number of frames must be a multiple of this.
+        output_frames: how many evenly spaced frames answer (Fig. 10 of the paper), None for all.
+        mean: normalisation the weights expect, one value per channel: (pixel - mean) / std, pixels in [0, 1].
+        std: see `mean`.
+        classes: names of the classes, where a checkpoint brought them.
+    """
+
+    features: nn.Module
+    name: str = ""
+    frames: int | None = None
+    frame_multiple: int = 1
+    output_frames: int | None = None
+    classes: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        num_classes: int,
+        feature_channels: int,
+        *,
+        statistics: tuple[Channels, Channels],
+        in_channels: int = 3,
+        dropout: float = 0.5,
+        output_frames: int | str | None = None,
+    ):
+        super().__init__()
+        at_least(1, num_classes=num_classes, in_channels=in_channels)
+        self.num_classes = num_classes
+        self.in_channels = in_channels
+        self.mean, self.std = normalisation(statistics, in_channels)
+        self.output_frames = _answering(output_frames)
+        self.dropout = nn.Dropout(dropout)
+        self.fc = nn.Linear(feature_channels, num_classes)
+
+    @property
+    def input_range(self) -> tuple[Channels, Channels]:
+        """Lowest and highest valid input per channel: the normalised values of black and white."""
+        return (
+            tuple((0.0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True)),
+            tuple((1.0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True)),
+        )
+
+    def check(self, clip: Tensor) -> None:
+        """Raise a ValueError that says what this model expects, if `clip` is something else."""
+        check_clip(clip, self.in_channels)
+        frames = clip.shape[2]
+        if self.frames is not None and frames != self.frames:
+            raise ValueError(f"{self.name} was built for {self.frames} frames, got a clip of {frames}")
+        if frames < 1 or frames % self.frame_multiple:
+            raise ValueError(
+                f"{self.name} with temporal stride needs a multiple of {self.frame_multiple} frames, "
+                f"got {frames}"
+            )
+
+    def output_positions(self, frames: int) -> range:
+        """Which of `frames` classified frames are averaged: the centres of `output_frames` equal segments.
+
+        >>> from lrp3d.models import tam_resnet
+        >>> list(tam_resnet(18, 10, frames=16, output_frames=4).output_positions(16))
+        [2, 6, 10, 14]
+        """
+        wanted = frames if self.output_frames is None else self.output_frames
+        if frames % wanted:
+            raise ValueError(
+                f"{wanted} output frames cannot be evenly spaced over {frames} classified frames"
+            )
+        step = frames // wanted
+        return range(step // 2, frames, step)
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Average over space: (b, d, t, h, w) to (b, d, t)."""
+        return features.mean((3, 4))
+
+    def frame_logits(self, clip: Tensor) -> Tensor:
+        """Logits of every answering frame, (b, n, k); their mean over n is the model's output.
+
+        Raises:
+            ValueError: the clip has the wrong number of axes, channels or frames.
+        """
+        self.check(clip)
+        x = self.pool(self.features(clip))
+        positions = self.output_positions(x.shape[2])
+        if len(positions) < x.shape[2]:
+            x = x[:, :, positions.start :: positions.step]
+        return self.fc(self.dropout(x.transpose(1, 2)))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Logits (b, k) of a clip (b, c, t, h, w): the mean of its frame logits."""
+        return self.frame_logits(clip).mean(1)
+
+    def extra_repr(self) -> str:
+        """Name and frames, for `print(model)`."""
+        return f"{self.name}, frames={'any' if self.frames is None else self.frames}"
+
+
+def _answering(output_frames: int | str | None) -> int | None:
+    if output_frames is None or output_frames == "all":
+        return None
+    if not isinstance(output_frames, int) or output_frames < 1:
+        raise ValueError(f"output_frames must be a positive number or 'all', got {output_frames!r}")
+    return output_frames

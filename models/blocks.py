@@ -1,0 +1,145 @@
+"""The pieces that several families share; every tensor is (b, c, t, h, w)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Size = tuple[int, int, int]
+
+
+def conv3d(
+    in_channels: int,
+    out_channels: int,
+    kernel: Size,
+    stride: Size = (1, 1, 1),
+    bias: bool = False,
+    padding: Size | None = None,
+) -> nn.Conv3d:
+    """A convolution that keeps the size at stride 1, unless a padding is given."""
+    if padding is None:
+        padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+    return nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=bias)
+
+
+def frame_conv(in_channels: int, out_channels: int, stride: Size = (1, 1, 1)) -> nn.Conv3d:
+    """3x3 on every frame by itself: what makes a 2D network."""
+    return conv3d(in_channels, out_channels, (1, 3, 3), stride)
+
+
+def full_conv(in_channels: int, out_channels: int, stride: Size = (1, 1, 1)) -> nn.Conv3d:
+    """3x3x3: what inflation makes of 3x3."""
+    return conv3d(in_channels, out_channels, (3, 3, 3), stride)
+
+
+def separable_conv(
+    in_channels: int, out_channels: int, stride: Size = (1, 1, 1), bias: bool = False, eps: float = 1e-5
+) -> nn.Sequential:
+    """3x3x3 split into 1x3x3, normalisation, ReLU and 3x1x1 (Xie et al. 2018); `bias` is the second one's."""
+    time, *space = stride
+    return nn.Sequential(
+        OrderedDict(
+            spatial=conv3d(in_channels, out_channels, (1, 3, 3), (1, space[0], space[1])),
+            bn=nn.BatchNorm3d(out_channels, eps),
+            relu=nn.ReLU(),
+            temporal=conv3d(out_channels, out_channels, (3, 1, 1), (time, 1, 1), bias),
+        )
+    )
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution, batch normalisation, ReLU: the unit of every Inception."""
+
+    def __init__(self, conv: nn.Module, channels: int, eps: float = 1e-3):
+        super().__init__(OrderedDict(conv=conv, bn=nn.BatchNorm3d(channels, eps), relu=nn.ReLU()))
+
+
+class TemporalAggregation(nn.Module):
+    """TAM: every channel blends its own neighbouring frames, then ReLU (Fan et al. 2019).
+
+    out[t] = ReLU(sum_i w[i] x[t + i - k // 2]), one weight per channel and offset: one depthwise temporal
+    convolution of kernel `k`, zero padded, without bias. With `depthwise=False` channels mix, too.
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 3, depthwise: bool = True):
+        super().__init__()
+        self.conv = nn.Conv3d(
+            channels,
+            channels,
+            (kernel_size, 1, 1),
+            padding=(kernel_size // 2, 0, 0),
+            groups=channels if depthwise else 1,
+            bias=False,
+        )
+        self.relu = nn.ReLU()
+        self.pass_through(noise=0.1)
+
+    @torch.no_grad()
+    def pass_through(self, noise: float = 0.0) -> None:
+        """Let every frame through, plus `noise`: a fresh network starts close to its 2D backbone."""
+        weight = self.conv.weight
+        fresh = torch.empty_like(weight)
+        nn.init.dirac_(fresh, self.conv.groups)
+        weight.copy_(fresh + torch.randn_like(weight) * (noise / weight.shape[1] ** 0.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, t, h, w) to the same shape."""
+        return self.relu(self.conv(x))
+
+
+class TemporalShift(nn.Module):
+    """TSM: one eighth of the channels looks one frame ahead, one eighth one frame back (Lin et al. 2019).
+
+    The special case of TAM with weights 0 and 1, and without ReLU.
+    """
+
+    def __init__(self, channels: int, fraction: int = 8):
+        super().__init__()
+        self.fold = channels // fraction
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, c, t, h, w) to the same shape; frames beyond the clip are zero."""
+        fold = self.fold
+        ahead = F.pad(x[:, :fold, 1:], (0, 0, 0, 0, 0, 1))
+        back = F.pad(x[:, fold : 2 * fold, :-1], (0, 0, 0, 0, 1, 0))
+        return torch.cat([ahead, back, x[:, 2 * fold :]], 1)
+
+
+def pool3d(
+    kind: str, kernel: Size, stride: Size, padding: Size = (0, 0, 0), ceil_mode: bool = False
+) -> nn.Module:
+    """A pooling layer by name: "max" or "avg".
+
+    Raises:
+        ValueError: the name is another one.
+    """
+    if kind == "max":
+        return nn.MaxPool3d(kernel, stride, padding, ceil_mode=ceil_mode)
+    if kind == "avg":
+        return nn.AvgPool3d(kernel, stride, padding, ceil_mode=ceil_mode)
+    raise ValueError(f"pooling must be 'max' or 'avg', got {kind!r}")
+
+
+def temporal_pool(kind: str = "max") -> nn.Module:
+    """Halve the number of frames: kernel 3, stride 2, padding 1 along time."""
+    return pool3d(kind, (3, 1, 1), (2, 1, 1), (1, 0, 0))
+
+
+@torch.no_grad()
+def initialise(model: nn.Module) -> None:
+    """Variance-preserving start (He et al. 2015) for all but the depthwise convolutions of TAM."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv3d) and module.groups == 1 and not _is_blending(module):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _is_blending(conv: nn.Conv3d) -> bool:
+    """A full TAM: its own start is better."""
+    return (
+        conv.kernel_size[1:] == (1, 1) and conv.kernel_size[0] > 1 and conv.in_channels == conv.out_channels
+    )

@@ -1,0 +1,388 @@
+"""Checkpoints in and out: read safely, translate, check everything, and only then change the model."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import tempfile
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .base import VideoModel
+from .blocks import TemporalAggregation
+from .names import DIALECTS, Dialect, recognise, shift_place
+from .tsm import ShiftResNet
+from .zoo import build
+
+Source = str | os.PathLike[str]
+State = Mapping[str, Any]
+
+CLASSIFIER = ("fc.weight", "fc.bias")
+_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "blobs", "model")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint cannot be read or does not fit; the model is unchanged."""
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What `load_checkpoint` did: whose names were found, what was loaded, what was left as it was."""
+
+    dialect: str
+    loaded: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One of our tensors as the source has it: its names there, and its value."""
+
+    sources: tuple[str, ...]
+    value: Tensor
+
+    def __str__(self) -> str:
+        return " + ".join(self.sources)
+
+
+def load_checkpoint(
+    model: nn.Module, path_or_state_dict: Source | State, strict: bool = True, *, inflate: str = "repeat"
+) -> LoadReport:
+    """Load a public checkpoint, whoever named its parameters, or change nothing.
+
+    Recognises IBM's action-recognition-pytorch, torchvision's 2D ImageNet networks, TSM, PySlowFast,
+    pytorchvideo, caffe2 SlowFast, the I3D of piergiaj and of hassony2, and lrp3d's own safetensors, with or
+    without `module.` and inside the usual wrappers (`state_dict`, `model_state`, `blobs`).
+
+    2D kernels are inflated for 3D networks by repeating them along time. IBM's source leaves it at that;
+    the I3D paper divides by the length, which keeps the answer to a still clip and is `inflate="mean"`.
+    What a 2D file cannot know, TAM's weights, then lets every frame through unchanged. Where TSM shifts is
+    in the names of its files, and is adopted from there.
+
+    Args:
+        model: a model of `lrp3d.models`.
+        path_or_state_dict: a file (safetensors, or one that torch reads without unpickling code) or a state
+            dict.
+        strict: False to keep the model's classifier where the checkpoint's has another size; nothing else
+            may differ.
+        inflate: "repeat" or "mean".
+
+    Raises:
+        CheckpointError: a ValueError. The file needs unpickling, or names are unknown, or anything is
+            missing, left over or of another shape; the message lists all of it.
+
+    >>> from lrp3d.models import tsn_resnet
+    >>> source, model = tsn_resnet(18, 5, width=8), tsn_resnet(18, 5, width=8)
+    >>> load_checkpoint(model, source.state_dict()).dialect
+    'lrp3d'
+    """
+    if inflate not in ("repeat", "mean"):
+        raise ValueError(f"inflate must be 'repeat' or 'mean', got {inflate!r}")
+    state = (
+        path_or_state_dict
+        if isinstance(path_or_state_dict, Mapping)
+        else read_checkpoint(path_or_state_dict).state
+    )
+    tensors = _tensors(state)
+    dialect = _dialect(tensors)
+    pieces, unknown = _translate(tensors, dialect)
+    problems = [f"left over: {name} {_size(tensors[name])}" for name in unknown]
+
+    wanted = model.state_dict()
+    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
+    blending = _unknown_to_2d(model, tensors)
+    optional |= {f"{name}.conv.weight" for name in blending}
+    fitted: dict[str, Tensor] = {}
+    kept: list[str] = []
+    for name, current in wanted.items():
+        if name not in pieces:
+            if name not in optional:
+                problems.append(f"missing: {name} {_size(current)}")
+            kept.append(name)
+            continue
+        piece = pieces.pop(name)
+        value = _fit(piece.value, current, inflate)
+        if value is not None:
+            fitted[name] = value
+        elif name in CLASSIFIER and not strict:
+            kept.append(name)
+        else:
+            problems.append(f"shape: {name} {_size(current)} from {piece} {_size(piece.value)}")
+    problems += [f"left over: {piece} {_size(piece.value)}" for piece in pieces.values()]
+    if any(name in kept for name in CLASSIFIER):  # half a classifier is none
+        kept += [name for name in CLASSIFIER if fitted.pop(name, None) is not None]
+    place = shift_place(tensors)
+    if place is not None and not isinstance(model, ShiftResNet):
+        problems.append("the checkpoint shifts channels along time (TSM), the model does not")
+    if dialect.name == "TSM" and place is None and isinstance(model, ShiftResNet):
+        problems.append(
+            "the model shifts channels along time (TSM), the checkpoint's names say that it did not"
+        )
+    if problems:
+        raise CheckpointError(_complaint(model, dialect, problems))
+
+    with torch.no_grad():
+        for name, value in fitted.items():
+            wanted[name].copy_(value)
+    for module in blending.values():
+        module.pass_through()
+    if place is not None and isinstance(model, ShiftResNet):
+        model.place_shift(place)
+    return LoadReport(dialect.name, tuple(fitted), tuple(kept))
+
+
+def _complaint(model: nn.Module, dialect: Dialect, problems: list[str]) -> str:
+    name = getattr(model, "name", "") or type(model).__name__
+    count = "1 thing does" if len(problems) == 1 else f"{len(problems)} things do"
+    lines = "\n".join(f"  - {problem}" for problem in problems)
+    hint = ""
+    if all(any(f" {name} " in problem for name in CLASSIFIER) for problem in problems):
+        hint = "\nOnly the classifier differs: strict=False keeps the model's own."
+    head = f"{count} not match between the {dialect.name} checkpoint and {name}; nothing was loaded."
+    return f"{head}\n{lines}{hint}"
+
+
+def _size(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _tensors(state: State) -> dict[str, Tensor]:
+    """The tensors of a checkpoint under their bare names."""
+    for wrapper in _WRAPPERS:
+        if isinstance(state.get(wrapper), Mapping):
+            state = state[wrapper]
+    tensors = {}
+    for name, value in state.items():
+        if isinstance(value, np.ndarray):
+            value = torch.from_numpy(np.ascontiguousarray(value))
+        if isinstance(value, Tensor):
+            tensors[str(name)] = value.detach()
+    while tensors and all(name.startswith("module.") for name in tensors):  # nn.DataParallel
+        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
+    return tensors
+
+
+def _dialect(tensors: Mapping[str, Tensor]) -> Dialect:
+    dialect = recognise(tensors)
+    if dialect is None:
+        known = ", ".join(dialect.name for dialect in DIALECTS)
+        some = ", ".join(list(tensors)[:3]) or "no tensors"
+        raise CheckpointError(f"nobody known names parameters like this ({some}); known are: {known}")
+    return dialect
+
+
+def _translate(tensors: Mapping[str, Tensor], dialect: Dialect) -> tuple[dict[str, _Piece], list[str]]:
+    """Our names with the source's values, and the source's names that mean nothing to us."""
+    pieces: dict[str, _Piece] = {}
+    offsets: dict[str, dict[int, str]] = {}
+    unknown: list[str] = []
+    for source, value in tensors.items():
+        try:
+            target = dialect.rename(source, tensors)
+        except KeyError:
+            unknown.append(source)
+            continue
+        if target is None:
+            continue
+        if target.name in pieces or target.offset in offsets.get(target.name, {}):
+            unknown.append(source)
+        elif target.offset is None:
+            pieces[target.name] = _Piece((source,), value)
+        else:
+            offsets.setdefault(target.name, {})[target.offset] = source
+    for name, sources in offsets.items():
+        values = [tensors[sources[offset]] for offset in sorted(sources)]
+        if sorted(sources) == list(range(len(sources))) and len({value.shape for value in values}) == 1:
+            pieces[name] = _Piece(
+                tuple(sources[offset] for offset in sorted(sources)), torch.stack(values, 2)
+            )
+        else:
+            unknown += sources.values()
+    return pieces, unknown
+
+
+def _unknown_to_2d(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, TemporalAggregation]:
+    """The temporal modules that a purely 2D checkpoint says nothing about."""
+    kernels = [value for value in tensors.values() if value.dim() >= 4]
+    if any(value.dim() == 5 for value in kernels) or any("tam" in name.split(".") for name in tensors):
+        return {}
+    if any(name.startswith("tam") for name in tensors):
+        return {}
+    return {name: module for name, module in model.named_modules() if isinstance(module, TemporalAggregation)}
+
+
+def _fit(value: Tensor, current: Tensor, inflate: str) -> Tensor | None:
+    """`value` in the shape of `current`: kernels inflated, classifiers flattened; None if it cannot be."""
+    if value.shape == current.shape:
+        return value
+    if value.dim() == 4 and current.dim() == 5 and value.shape == current.shape[:2] + current.shape[3:]:
+        length = current.shape[2]
+        return value.unsqueeze(2).expand_as(current) / (length if inflate == "mean" else 1)
+    if current.dim() == 2 and value.dim() > 2 and value.flatten(1).shape == current.shape:
+        return value.flatten(1)
+    return None
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds: a state dict, as the source wrote it, and text metadata (of safetensors)."""
+
+    state: State
+    metadata: dict[str, str]
+
+
+def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
+    """Read a checkpoint without running code from it, unless `trust_pickle`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file needs unpickling, or is none that torch or safetensors can read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return Checkpoint({name: file.get_tensor(name) for name in names}, file.metadata() or {})
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
+        if not trust_pickle:
+            raise CheckpointError(
+                f"{path.name} holds more than tensors and would have to be unpickled, which can run any "
+                "code; if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --trust-pickle"
+            ) from error
+        state = _unpickle(path)
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"{path.name} holds a {type(state).__name__}, not a state dict")
+    return Checkpoint(state, {})
+
+
+def _unpickle(path: Path) -> Any:
+    warnings.warn(
+        f"unpickling {path.name}: a pickle can run any code on this machine, so only do this with a file "
+        "whose source you trust",
+        stacklevel=4,
+    )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except (pickle.UnpicklingError, RuntimeError, UnicodeDecodeError):
+        with path.open("rb") as file:  # caffe2 wrote plain pickles, with Python 2
+            return pickle.load(file, encoding="latin1")
+
+
+def save_checkpoint(model: VideoModel, path: Source, classes: Sequence[str] = (), **options: object) -> None:
+    """Write a model's weights as safetensors, with its name, options, classes and normalisation as metadata.
+
+    The file is complete or not there: it is written beside its place and moved. `options` are those `build`
+    needs to make this model again.
+
+    Raises:
+        ValueError: the number of class names differs from the number of classes.
+    """
+    if classes and len(classes) != model.num_classes:
+        raise ValueError(f"{len(classes)} class names for a model of {model.num_classes} classes")
+    if isinstance(model, ShiftResNet):
+        options.setdefault("shift", model.shift)
+    metadata = {
+        "format": "lrp3d",
+        "model": model.name,
+        "num_classes": str(model.num_classes),
+        "options": json.dumps(options),
+        "classes": json.dumps(list(classes)),
+        "mean": json.dumps(model.mean),
+        "std": json.dumps(model.std),
+    }
+    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    os.close(handle)
+    try:
+        save_file(tensors, temporary, metadata)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp keeps files private
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def load_model(path: Source) -> VideoModel:
+    """The model that `save_checkpoint` or `convert_checkpoint` wrote, with its weights, in evaluation mode.
+
+    Its class names, if the file has them, are in the attribute `classes`.
+
+    Raises:
+        CheckpointError: the file does not say what model it holds, or does not fit it.
+    """
+    checkpoint = read_checkpoint(path)
+    metadata = checkpoint.metadata
+    if "model" not in metadata or "num_classes" not in metadata:
+        raise CheckpointError(
+            f"{Path(path).name} does not say which model it holds; build it and use load_checkpoint"
+        )
+    model = build(
+        metadata["model"], int(metadata["num_classes"]), **json.loads(metadata.get("options", "{}"))
+    )
+    load_checkpoint(model, checkpoint.state)
+    model.classes = tuple(json.loads(metadata.get("classes", "[]")))
+    for statistic in ("mean", "std"):
+        if statistic in metadata:
+            setattr(model, statistic, tuple(json.loads(metadata[statistic])))
+    return model.eval()
+
+
+def convert_checkpoint(
+    source: Source,
+    destination: Source,
+    model_name: str,
+    *,
+    classes: Sequence[str] = (),
+    trust_pickle: bool = False,
+    inflate: str = "repeat",
+    **options: object,
+) -> VideoModel:
+    """Turn any checkpoint that `load_checkpoint` knows into lrp3d's safetensors, and return the model.
+
+    Args:
+        source: the file to read; never changed.
+        destination: the safetensors file to write.
+        model_name: the paper's name, as for `build`.
+        classes: class names to keep with the weights.
+        trust_pickle: unpickle the source if it needs that. A pickle can run any code: only for sources you
+            trust.
+        inflate: for 2D sources, see `load_checkpoint`.
+        options: further arguments of the model's builder, such as `kernel_size=5`.
+
+    Raises:
+        CheckpointError: the source cannot be read safely or does not fit the model; nothing is written.
+        ValueError: an unknown model or option.
+    """
+    checkpoint = read_checkpoint(source, trust_pickle)
+    tensors = _tensors(checkpoint.state)
+    pieces, _ = _translate(tensors, _dialect(tensors))
+    if "fc.weight" not in pieces:
+        raise CheckpointError(f"{Path(source).name} has no classifier, so its number of classes is unknown")
+    model = build(model_name, len(pieces["fc.weight"].value), **options)
+    load_checkpoint(model, checkpoint.state, inflate=inflate)
+    save_checkpoint(model, destination, classes, **options)
+    return model.eval()
