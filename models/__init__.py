@@ -8,19 +8,13 @@ whose mean over n are the logits.
 """
 
 from .base import VideoModel
-from .checkpoints import (
-    CheckpointError,
-    LoadReport,
-    convert_checkpoint,
-    load_checkpoint,
-    load_model,
-    read_checkpoint,
-    save_checkpoint,
-)
+from .checkpoints import LoadReport, load_checkpoint
 from .counting import count_multiply_adds, count_parameters, count_temporal_convolutions
+from .files import CheckpointError, read_checkpoint
 from .i3d import i3d_inception, i3d_resnet
 from .i3d_original import i3d_original
 from .s3d import s3d, s3d_resnet
+from .saving import convert_checkpoint, load_model, save_checkpoint
 from .slowfast import slowfast_resnet50
 from .tam import tam_inception, tam_resnet, tsn_inception, tsn_resnet
 from .tsm import tsm_resnet

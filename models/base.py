@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from inspect import signature
+from itertools import islice
+from typing import Any, ParamSpec, TypeVar
+
 from torch import Tensor, nn
 
 Channels = tuple[float, ...]
@@ -48,20 +54,26 @@ class VideoModel(nn.Module):
         name: the paper's name of the model, where it has one.
         num_classes: `k`.
         in_channels: channels of the clip.
-        frames: frames per clip the model demands, None for any number.
+        frames: frames per clip the model is meant for, None if nobody said.
+        fixed_frames: whether clips of another length are refused.
         frame_multiple: the number of frames must be a multiple of this.
         output_frames: how many evenly spaced frames answer (Fig. 10 of the paper), None for all.
         mean: normalisation the weights expect, one value per channel: (pixel - mean) / std, pixels in [0, 1].
         std: see `mean`.
         classes: names of the classes, where a checkpoint brought them.
+        builder: the function that made the model.
+        arguments: what it was called with, so that a checkpoint can call it again.
     """
 
     features: nn.Module
     name: str = ""
     frames: int | None = None
+    fixed_frames: bool = False
     frame_multiple: int = 1
     output_frames: int | None = None
     classes: tuple[str, ...] = ()
+    builder: str = ""
+    arguments: dict[str, Any]
 
     def __init__(
         self,
@@ -75,12 +87,18 @@ class VideoModel(nn.Module):
     ):
         super().__init__()
         at_least(1, num_classes=num_classes, in_channels=in_channels)
+        self.arguments = {}
         self.num_classes = num_classes
         self.in_channels = in_channels
         self.mean, self.std = normalisation(statistics, in_channels)
         self.output_frames = _answering(output_frames)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(feature_channels, num_classes)
+
+    @property
+    def stems(self) -> tuple[nn.Module, ...]:
+        """The convolutions that read the clip."""
+        return tuple(islice((module for module in self.modules() if isinstance(module, nn.Conv3d)), 1))
 
     @property
     def input_range(self) -> tuple[Channels, Channels]:
@@ -94,7 +112,7 @@ class VideoModel(nn.Module):
         """Raise a ValueError that says what this model expects, if `clip` is something else."""
         check_clip(clip, self.in_channels)
         frames = clip.shape[2]
-        if self.frames is not None and frames != self.frames:
+        if self.fixed_frames and frames != self.frames:
             raise ValueError(f"{self.name} was built for {self.frames} frames, got a clip of {frames}")
         if frames < 1 or frames % self.frame_multiple:
             raise ValueError(
@@ -140,7 +158,29 @@ class VideoModel(nn.Module):
 
     def extra_repr(self) -> str:
         """Name and frames, for `print(model)`."""
-        return f"{self.name}, frames={'any' if self.frames is None else self.frames}"
+        frames = self.frames if self.frames is not None else "any"
+        return f"{self.name}, frames={frames}, classes={self.num_classes}"
+
+
+Arguments = ParamSpec("Arguments")
+Model = TypeVar("Model", bound=VideoModel)
+BUILDERS: dict[str, Callable[..., VideoModel]] = {}
+
+
+def builder(make: Callable[Arguments, Model]) -> Callable[Arguments, Model]:
+    """Register a function that makes models, and let them remember how they were made."""
+    parameters = signature(make)
+
+    @wraps(make)
+    def remember(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Model:
+        model = make(*args, **kwargs)
+        bound = parameters.bind(*args, **kwargs)
+        bound.apply_defaults()
+        model.builder, model.arguments = make.__name__, dict(bound.arguments)
+        return model
+
+    BUILDERS[make.__name__] = remember
+    return remember
 
 
 def _answering(output_frames: int | str | None) -> int | None:

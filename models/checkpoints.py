@@ -1,38 +1,21 @@
-"""Checkpoints in and out: read safely, translate, check everything, and only then change the model."""
+"""Load public checkpoints: translate the names, check everything, and only then change the model."""
 
 from __future__ import annotations
 
-import json
-import os
-import pickle
-import tempfile
-import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .base import VideoModel
 from .blocks import TemporalAggregation
+from .files import CheckpointError, Source, State, read_checkpoint
 from .names import DIALECTS, Dialect, recognise, shift_place
 from .tsm import ShiftResNet
-from .zoo import build
-
-Source = str | os.PathLike[str]
-State = Mapping[str, Any]
 
 CLASSIFIER = ("fc.weight", "fc.bias")
 _WRAPPERS = ("state_dict", "model_state", "model_state_dict", "blobs", "model")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be read or does not fit; the model is unchanged."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +139,19 @@ def _size(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
+def number_of_classes(state: State) -> int:
+    """How many classes the classifier of a checkpoint has.
+
+    Raises:
+        CheckpointError: the names are unknown, or there is no classifier.
+    """
+    tensors = _tensors(state)
+    pieces, _ = _translate(tensors, _dialect(tensors))
+    if "fc.weight" not in pieces:
+        raise CheckpointError("the checkpoint has no classifier, so its number of classes is unknown")
+    return len(pieces["fc.weight"].value)
+
+
 def _tensors(state: State) -> dict[str, Tensor]:
     """The tensors of a checkpoint under their bare names."""
     for wrapper in _WRAPPERS:
@@ -164,7 +160,7 @@ def _tensors(state: State) -> dict[str, Tensor]:
     tensors = {}
     for name, value in state.items():
         if isinstance(value, np.ndarray):
-            value = torch.from_numpy(np.ascontiguousarray(value))
+            value = torch.from_numpy(np.array(value))
         if isinstance(value, Tensor):
             tensors[str(name)] = value.detach()
     while tensors and all(name.startswith("module.") for name in tensors):  # nn.DataParallel
@@ -231,158 +227,3 @@ def _fit(value: Tensor, current: Tensor, inflate: str) -> Tensor | None:
     if current.dim() == 2 and value.dim() > 2 and value.flatten(1).shape == current.shape:
         return value.flatten(1)
     return None
-
-
-# --- files ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a file holds: a state dict, as the source wrote it, and text metadata (of safetensors)."""
-
-    state: State
-    metadata: dict[str, str]
-
-
-def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
-    """Read a checkpoint without running code from it, unless `trust_pickle`.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file needs unpickling, or is none that torch or safetensors can read.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            names = list(file.keys())
-            return Checkpoint({name: file.get_tensor(name) for name in names}, file.metadata() or {})
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, UnicodeDecodeError) as error:
-        if not trust_pickle:
-            raise CheckpointError(
-                f"{path.name} holds more than tensors and would have to be unpickled, which can run any "
-                "code; if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --trust-pickle"
-            ) from error
-        state = _unpickle(path)
-    if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path.name} holds a {type(state).__name__}, not a state dict")
-    return Checkpoint(state, {})
-
-
-def _unpickle(path: Path) -> Any:
-    warnings.warn(
-        f"unpickling {path.name}: a pickle can run any code on this machine, so only do this with a file "
-        "whose source you trust",
-        stacklevel=4,
-    )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=False)
-    except (pickle.UnpicklingError, RuntimeError, UnicodeDecodeError):
-        with path.open("rb") as file:  # caffe2 wrote plain pickles, with Python 2
-            return pickle.load(file, encoding="latin1")
-
-
-def save_checkpoint(model: VideoModel, path: Source, classes: Sequence[str] = (), **options: object) -> None:
-    """Write a model's weights as safetensors, with its name, options, classes and normalisation as metadata.
-
-    The file is complete or not there: it is written beside its place and moved. `options` are those `build`
-    needs to make this model again.
-
-    Raises:
-        ValueError: the number of class names differs from the number of classes.
-    """
-    if classes and len(classes) != model.num_classes:
-        raise ValueError(f"{len(classes)} class names for a model of {model.num_classes} classes")
-    if isinstance(model, ShiftResNet):
-        options.setdefault("shift", model.shift)
-    metadata = {
-        "format": "lrp3d",
-        "model": model.name,
-        "num_classes": str(model.num_classes),
-        "options": json.dumps(options),
-        "classes": json.dumps(list(classes)),
-        "mean": json.dumps(model.mean),
-        "std": json.dumps(model.std),
-    }
-    tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        save_file(tensors, temporary, metadata)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp keeps files private
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def load_model(path: Source) -> VideoModel:
-    """The model that `save_checkpoint` or `convert_checkpoint` wrote, with its weights, in evaluation mode.
-
-    Its class names, if the file has them, are in the attribute `classes`.
-
-    Raises:
-        CheckpointError: the file does not say what model it holds, or does not fit it.
-    """
-    checkpoint = read_checkpoint(path)
-    metadata = checkpoint.metadata
-    if "model" not in metadata or "num_classes" not in metadata:
-        raise CheckpointError(
-            f"{Path(path).name} does not say which model it holds; build it and use load_checkpoint"
-        )
-    model = build(
-        metadata["model"], int(metadata["num_classes"]), **json.loads(metadata.get("options", "{}"))
-    )
-    load_checkpoint(model, checkpoint.state)
-    model.classes = tuple(json.loads(metadata.get("classes", "[]")))
-    for statistic in ("mean", "std"):
-        if statistic in metadata:
-            setattr(model, statistic, tuple(json.loads(metadata[statistic])))
-    return model.eval()
-
-
-def convert_checkpoint(
-    source: Source,
-    destination: Source,
-    model_name: str,
-    *,
-    classes: Sequence[str] = (),
-    trust_pickle: bool = False,
-    inflate: str = "repeat",
-    **options: object,
-) -> VideoModel:
-    """Turn any checkpoint that `load_checkpoint` knows into lrp3d's safetensors, and return the model.
-
-    Args:
-        source: the file to read; never changed.
-        destination: the safetensors file to write.
-        model_name: the paper's name, as for `build`.
-        classes: class names to keep with the weights.
-        trust_pickle: unpickle the source if it needs that. A pickle can run any code: only for sources you
-            trust.
-        inflate: for 2D sources, see `load_checkpoint`.
-        options: further arguments of the model's builder, such as `kernel_size=5`.
-
-    Raises:
-        CheckpointError: the source cannot be read safely or does not fit the model; nothing is written.
-        ValueError: an unknown model or option.
-    """
-    checkpoint = read_checkpoint(source, trust_pickle)
-    tensors = _tensors(checkpoint.state)
-    pieces, _ = _translate(tensors, _dialect(tensors))
-    if "fc.weight" not in pieces:
-        raise CheckpointError(f"{Path(source).name} has no classifier, so its number of classes is unknown")
-    model = build(model_name, len(pieces["fc.weight"].value), **options)
-    load_checkpoint(model, checkpoint.state, inflate=inflate)
-    save_checkpoint(model, destination, classes, **options)
-    return model.eval()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import prod
 
 import torch
 from torch import Tensor, nn
+
+from .base import VideoModel
+from .blocks import TemporalShift
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -16,7 +20,7 @@ def count_temporal_convolutions(model: nn.Module, include_stem: bool = False) ->
 
     As there, the convolution that reads the clip does not count, unless `include_stem`: I3D-R18 has 8
     residual blocks of two 3x3x3 convolutions, 16 altogether, TAM2D-R18 one temporal module in each, 8
-    altogether. TSM's shifts are temporal modules, too, though without weights, but no convolutions.
+    altogether. A shift of TSM counts, as the depthwise temporal convolution with weights 0 and 1 that it is.
 
     >>> from lrp3d.models import i3d_resnet, tam_resnet
     >>> count_temporal_convolutions(i3d_resnet(18, 10, width=8))
@@ -24,12 +28,19 @@ def count_temporal_convolutions(model: nn.Module, include_stem: bool = False) ->
     >>> count_temporal_convolutions(tam_resnet(18, 10, frames=8, width=8))
     8
     """
-    stems = 0 if include_stem else getattr(model, "in_channels", 3)
+    stems: tuple[nn.Module, ...] = ()
+    if not include_stem:
+        first = (module for module in model.modules() if isinstance(module, nn.Conv3d))
+        stems = model.stems if isinstance(model, VideoModel) else tuple(islice(first, 1))
     return sum(
-        module.kernel_size[0] > 1 and module.in_channels != stems
-        for module in model.modules()
-        if isinstance(module, nn.Conv3d)
+        _is_temporal(module) for module in model.modules() if not any(module is stem for stem in stems)
     )
+
+
+def _is_temporal(module: nn.Module) -> bool:
+    if isinstance(module, nn.Conv3d):
+        return module.kernel_size[0] > 1
+    return isinstance(module, TemporalShift)
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -61,7 +72,7 @@ def count_multiply_adds(model: nn.Module, clip_shape: Sequence[int]) -> int:
         assert isinstance(module, _CONVOLUTIONS)
         total += output.numel() * prod(module.kernel_size) * module.in_channels // module.groups
 
-    handles = [module.register_forward_hook(add) for module in _unique_convolutions(model)]
+    handles = [module.register_forward_hook(add) for module in _convolutions(model)]
     training = model.training
     state = {name: torch.empty_like(value, device="meta") for name, value in _tensors(model)}
     try:
@@ -75,7 +86,7 @@ def count_multiply_adds(model: nn.Module, clip_shape: Sequence[int]) -> int:
     return total
 
 
-def _unique_convolutions(model: nn.Module) -> Iterator[nn.Module]:
+def _convolutions(model: nn.Module) -> Iterator[nn.Module]:
     return (module for module in model.modules() if isinstance(module, _CONVOLUTIONS))
 
 

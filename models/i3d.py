@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from .base import builder
 from .blocks import ConvUnit, conv3d, full_conv, pool3d
 from .inception import InceptionV1
 from .resnet import ResNet
 
 
+@builder
 def i3d_resnet(
     depth: int,
     num_classes: int,
@@ -54,6 +56,7 @@ def i3d_resnet(
     )
 
 
+@builder
 def i3d_inception(
     num_classes: int,
     temporal_stride: bool = False,

@@ -7,7 +7,7 @@ from collections import OrderedDict
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import VideoModel
+from .base import VideoModel, builder
 from .blocks import ConvUnit, Size, conv3d, full_conv
 from .inception import InceptionV1
 
@@ -52,6 +52,7 @@ class OriginalI3D(InceptionV1):
         return F.avg_pool3d(features, window, stride=1).mean((3, 4))
 
 
+@builder
 def i3d_original(
     num_classes: int, *, dropout: float = 0.5, output_frames: int | str | None = None, in_channels: int = 3
 ) -> OriginalI3D:

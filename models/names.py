@@ -246,5 +246,5 @@ DIALECTS = (
     Dialect("piergiaj I3D", _any(r"Conv3d_1a_7x7\."), _piergiaj),
     Dialect("hassony2 I3D", _any(r"conv3d_1a_7x7\."), _hassony2),
     Dialect("TSM", _any(r"base_model\."), _tsm),
-    Dialect("IBM or torchvision", _any(r"layer1\.0\.conv1\.|inception3a\."), _ibm),
+    Dialect("IBM or torchvision", _any(r"layer\d\.\d+\.(conv|bn)\d|inception\d\w\."), _ibm),
 )

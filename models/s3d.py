@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .base import builder
 from .blocks import ConvUnit, conv3d, pool3d, separable_conv
 from .inception import InceptionV1
 from .resnet import ResNet
@@ -11,6 +12,7 @@ def _unit(in_channels: int, out_channels: int) -> ConvUnit:
     return ConvUnit(separable_conv(in_channels, out_channels, bias=True, eps=1e-3), out_channels)
 
 
+@builder
 def s3d(
     num_classes: int,
     temporal_stride: bool = False,
@@ -61,6 +63,7 @@ def s3d(
     return model
 
 
+@builder
 def s3d_resnet(
     depth: int,
     num_classes: int,

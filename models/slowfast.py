@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Channels, VideoModel, at_least, check_clip
+from .base import Channels, VideoModel, at_least, builder, check_clip
 from .blocks import Size, conv3d, initialise
 from .resnet import Bottleneck
 
@@ -62,6 +62,7 @@ class SlowFast(VideoModel):
     """SlowFast-R50; see `slowfast_resnet50`."""
 
     frames: int
+    fixed_frames = True
 
     def __init__(
         self, num_classes: int, frames: int, alpha: int, in_channels: int, dropout: float, width: int
@@ -83,7 +84,7 @@ class SlowFast(VideoModel):
             in_channels=in_channels,
             dropout=dropout,
         )
-        self.name = "SlowFast-R50"
+        self.name = f"SlowFast-R50-{frames // alpha}x8"
         self.frames = frames
         self.alpha = alpha
         outputs = [thin] + [
@@ -94,6 +95,11 @@ class SlowFast(VideoModel):
         self.lateral = nn.ModuleList(Lateral(channels, alpha) for channels in outputs)
         self.slow_channels = width * expansion
         initialise(self)
+
+    @property
+    def stems(self) -> tuple[nn.Module, ...]:
+        """The convolutions that read the clip, one for each pathway."""
+        return self.slow.stem.get_submodule("conv"), self.fast.stem.get_submodule("conv")
 
     @property
     def slow_indices(self) -> tuple[int, ...]:
@@ -167,6 +173,7 @@ class SlowFast(VideoModel):
         return fast_logits + on_fast_clock
 
 
+@builder
 def slowfast_resnet50(
     num_classes: int,
     frames: int = 32,

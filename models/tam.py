@@ -7,12 +7,13 @@ from functools import partial
 
 from torch import nn
 
-from .base import at_least
+from .base import at_least, builder
 from .blocks import ConvUnit, TemporalAggregation, conv3d, frame_conv, pool3d, temporal_pool
 from .inception import InceptionV1
 from .resnet import ResNet
 
 
+@builder
 def tsn_resnet(
     depth: int,
     num_classes: int,
@@ -61,6 +62,7 @@ def tsn_resnet(
     )
 
 
+@builder
 def tam_resnet(
     depth: int,
     num_classes: int,
@@ -116,10 +118,12 @@ def tam_resnet(
         in_channels=in_channels,
         width=width,
     )
-    model.frames = frames
+    model.name += f"-f{frames}"
+    model.frames, model.fixed_frames = frames, True
     return model
 
 
+@builder
 def tsn_inception(
     num_classes: int,
     temporal_stride: bool = False,
@@ -140,6 +144,7 @@ def tsn_inception(
     return _inception("TSN", num_classes, None, temporal_stride, pooling, dropout, output_frames, in_channels)
 
 
+@builder
 def tam_inception(
     num_classes: int,
     frames: int,
@@ -166,7 +171,8 @@ def tam_inception(
     model = _inception(
         "TAM2D", num_classes, temporal, temporal_stride, pooling, dropout, output_frames, in_channels
     )
-    model.frames = frames
+    model.name += f"-f{frames}"
+    model.frames, model.fixed_frames = frames, True
     return model
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
+from .base import builder
 from .blocks import TemporalShift, frame_conv
 from .resnet import ResNet
 from .tam import check_frames
@@ -25,6 +26,7 @@ class ShiftResNet(ResNet):
         if place not in PLACES:
             raise ValueError(f"shift must be 'residual' or 'block', got {place!r}")
         self.shift = place
+        self.arguments["shift"] = place
         stages = self.blocks()
         every = 2 if place == "residual" and len(stages[2]) >= 23 else 1
         for blocks in stages:
@@ -34,6 +36,7 @@ class ShiftResNet(ResNet):
                 block.temporal_shortcut = place == "block"
 
 
+@builder
 def tsm_resnet(
     depth: int,
     num_classes: int,
@@ -79,5 +82,6 @@ def tsm_resnet(
         width=width,
     )
     model.place_shift(shift)
-    model.frames = frames
+    model.name += f"-f{frames}"
+    model.frames, model.fixed_frames = frames, True
     return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from .base import VideoModel
@@ -16,7 +17,7 @@ from .tsm import tsm_resnet
 
 Make = Callable[..., VideoModel]
 
-# Family and backbone -> builder, and whether the builder itself takes the number of frames.
+# Family and backbone -> builder, and whether the number of frames is an argument of it.
 _RESNETS: dict[str, tuple[Make, bool]] = {
     "I3D": (i3d_resnet, False),
     "S3D": (s3d_resnet, False),
@@ -34,7 +35,7 @@ _OTHERS: dict[str, tuple[Make, bool]] = {
 KNOWN = (
     *(f"{family}-R[18|34|50|101|152]-f[Z]" for family in _RESNETS),
     *(f"{name}-f[Z]" for name in _OTHERS),
-    "SlowFast-R50-[slow frames]x8",
+    "SlowFast-R50-[8|16]x8",
 )
 
 
@@ -42,7 +43,7 @@ def build(name: str, num_classes: int, **options: Any) -> VideoModel:
     """A model by the name the paper gives it, with random weights.
 
     `I3D-f64` is the original I3D, `I3D-R50-f8` the ResNet of the paper; `SlowFast-R50-16x8` has 16 slow and
-    64 fast frames. Networks without a fixed number of frames keep theirs in the name only.
+    64 fast frames. The number of frames may be left out where the network takes any.
 
     Args:
         name: X-Y-f[Z] with Z frames, or SlowFast-R50-[slow frames]x[stride].
@@ -55,25 +56,32 @@ def build(name: str, num_classes: int, **options: Any) -> VideoModel:
     >>> build("TAM2D-R18-f16", num_classes=10, width=8).frames
     16
     """
-    make, arguments = _parse(name)
-    try:
-        model = make(num_classes=num_classes, **arguments, **options)
-    except TypeError as error:
-        raise ValueError(f"{name} has no such option: {error}") from None
-    model.name = name
+    make, arguments, frames = _parse(name)
+    accepted = set(signature(make).parameters) - {"num_classes", *arguments}
+    unknown = sorted(set(options) - accepted)
+    if unknown:
+        raise ValueError(f"{name} takes {', '.join(sorted(accepted))}, not {', '.join(unknown)}")
+    model = make(num_classes=num_classes, **arguments, **options)
+    if frames is not None and frames % model.frame_multiple:
+        raise ValueError(f"{name} with temporal stride needs a multiple of {model.frame_multiple} frames")
+    model.name, model.frames = name, frames
     return model
 
 
-def _parse(name: str) -> tuple[Make, dict[str, int]]:
-    slowfast = re.fullmatch(r"SlowFast-R50-(\d+)x8", name)
+def _parse(name: str) -> tuple[Make, dict[str, int], int | None]:
+    """Builder, its arguments, and the number of frames, which only 2D + time networks must be told."""
+    slowfast = re.fullmatch(r"SlowFast-R50-([1-9]\d*)x8", name)
     if slowfast:
-        return slowfast_resnet50, {"frames": 4 * int(slowfast[1])}
-    resnet = re.fullmatch(r"(\w+)-R(\d+)-f(\d+)", name)
-    if resnet and resnet[1] in _RESNETS:
-        make, fixed = _RESNETS[resnet[1]]
-        return make, {"depth": int(resnet[2])} | ({"frames": int(resnet[3])} if fixed else {})
-    other = re.fullmatch(r"(\w+(?:-Inception)?)-f(\d+)", name)
-    if other and other[1] in _OTHERS:
-        make, fixed = _OTHERS[other[1]]
-        return make, {"frames": int(other[2])} if fixed else {}
-    raise ValueError(f"unknown model {name!r}; known are {', '.join(KNOWN)}, with [Z] frames")
+        return slowfast_resnet50, {"frames": 4 * int(slowfast[1])}, 4 * int(slowfast[1])
+    match = re.fullmatch(r"(\w+?)(?:-(?:R(\d+)|(Inception)))?(?:-f([1-9]\d*))?", name)
+    if match:
+        family, depth, inception, length = match.groups()
+        table, key = (_RESNETS, family) if depth else (_OTHERS, "-".join(filter(None, (family, inception))))
+        if key in table and (length or not table[key][1]):
+            make, told = table[key]
+            frames = int(length) if length else None
+            arguments = {"depth": int(depth)} if depth else {}
+            if told and frames:
+                arguments["frames"] = frames
+            return make, arguments, frames
+    raise ValueError(f"unknown model {name!r}; known are {', '.join(KNOWN)}, with Z frames")
