@@ -373,11 +373,7 @@ def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[s
     numbered = {int(match.group(1)): file for match, file in matches}
     missing = sorted(set(range(min(numbered), max(numbered))) - set(numbered))
     told = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-    lost = (
-        [f"{len(missing)} frames are missing in {folder.name} and were passed over: {told}"]
-        if missing
-        else []
-    )
+    lost = [f"{folder.name} has no frame {told}: its neighbours follow each other"] if missing else []
     return [numbered[number] for number in sorted(numbered)], lost
 
 

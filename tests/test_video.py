@@ -295,7 +295,7 @@ def test_frames_without_leading_zeros_come_in_the_order_of_their_numbers(tmp_pat
 
 def test_missing_frames_of_a_folder_are_named(folder):
     (folder / "img_00003.jpg").unlink()
-    with pytest.warns(LostFramesWarning, match="1 frames are missing .* 3"):
+    with pytest.warns(LostFramesWarning, match="has no frame 3:"):
         clip = read_clip(folder, 11, template="img_%05d.jpg", **SMALL)
     assert frame_numbers(clip) == [0, 1, *range(3, 12)]
 

@@ -1,0 +1,307 @@
+"""Figures show the numbers they were given, to one scale, and leave matplotlib's global state alone."""
+
+import doctest
+import io
+import subprocess
+import sys
+
+import av
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from PIL import Image
+
+from lrp3d import figures
+from lrp3d.figures import animation, atr_windows, clip_summary, matrix_heatmap, overlay, overlay_strip
+
+NOTE = "weights are random"
+
+
+def noise(*shape, seed=0):
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture
+def pixels():
+    return (noise(8, 24, 32, 3) * 255).byte()
+
+
+@pytest.fixture
+def matrix():
+    return noise(8, 8, seed=1) ** 3
+
+
+def every_figure(pixels, matrix):
+    length = torch.tensor([3.0, 2, 4, torch.nan, 5, 8, 1, 2])
+    return {
+        "heat map": lambda **how: matrix_heatmap(matrix, **how),
+        "summary": lambda **how: clip_summary(pixels, matrix.sum(1), matrix, length, **how),
+        "strip": lambda **how: overlay_strip(pixels, noise(3, 8, 24, 32), **how),
+        "windows": lambda **how: atr_windows(
+            length, matrix, frame_logits=matrix.sum(1) - 1, pixels=pixels, **how
+        ),
+    }
+
+
+NAMES = ["heat map", "summary", "strip", "windows"]
+
+
+def written(figure):
+    return [text.get_text() for axes in figure.axes for text in [axes.title, *axes.texts]]
+
+
+def boxes_of_texts(figure):
+    shown = []
+    for axes in figure.axes:
+        labels = [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.texts]
+        shown += [text for text in labels if text.get_text() and text.get_visible()]
+    return {f"{text.get_text()} {i}": text.get_window_extent() for i, text in enumerate(shown)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_figure_is_written_with_its_title_and_footnote(pixels, matrix, name):
+    figure = every_figure(pixels, matrix)[name](title="spinning a top", footnote=NOTE)
+    assert isinstance(figure, Figure)
+    assert {"spinning a top", NOTE} <= set(written(figure))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    assert Image.open(buffer).size[0] > 300
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_text_lies_on_another_or_outside(pixels, matrix, name):
+    figure = every_figure(pixels, matrix)[name](title="spinning a top", footnote=NOTE)
+    figure.savefig(io.BytesIO(), format="png")
+    boxes = boxes_of_texts(figure)
+    for first, box in boxes.items():
+        assert min(box.x0, box.y0, figure.bbox.x1 - box.x1, figure.bbox.y1 - box.y1) >= 0, first
+        for second, other in boxes.items():
+            assert first == second or not box.overlaps(other), (first, second)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_axis_with_numbers_says_what_they_are(pixels, matrix, name):
+    figure = every_figure(pixels, matrix)[name]()
+    numbered = 0
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if any(label.get_text() for label in axis.get_ticklabels()):
+                numbered += 1
+                assert axis.label.get_text()
+    assert numbered
+
+
+@pytest.mark.parametrize("name", ["heat map", "strip", "windows"])
+def test_given_axes_are_drawn_into(pixels, matrix, name):
+    figure = Figure(figsize=(9, 4))
+    axes = figure.add_subplot()
+    assert every_figure(pixels, matrix)[name](ax=axes, title="here", footnote=NOTE) is figure
+    assert axes.get_title() == "here"
+    assert tuple(figure.get_size_inches()) == (9, 4)
+
+
+def test_the_heat_map_shows_the_matrix(matrix):
+    image = matrix_heatmap(matrix.unsqueeze(0)).axes[0].images[0]
+    np.testing.assert_allclose(image.get_array(), matrix)
+    assert image.get_clim() == (0, pytest.approx(matrix.max().item()))
+
+
+def test_signed_relevance_is_centred_on_zero(matrix):
+    image = matrix_heatmap(matrix - 0.9).axes[0].images[0]
+    low, high = image.get_clim()
+    assert low == -high
+    assert high == pytest.approx((matrix - 0.9).abs().max().item())
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_lightness_grows_with_relevance(signed):
+    """So that a picture reads the same in grey."""
+    colours = figures._colormap(signed)(np.linspace(0, 1, 200))[:, :3]
+    assert (np.diff(colours @ [0.2126, 0.7152, 0.0722]) > -1e-3).all()
+
+
+@pytest.mark.parametrize("empty", [torch.zeros(4, 4), torch.full((4, 4), torch.nan)])
+def test_a_matrix_without_relevance_is_drawn(empty):
+    matrix_heatmap(empty).savefig(io.BytesIO())
+
+
+def test_many_frames_keep_their_tick_labels_apart():
+    for frames in (1, 2, 10, 16, 32, 64, 300):
+        ticks = figures._ticks(frames)
+        assert ticks[0] == 1
+        assert ticks[-1] <= frames
+        assert len(ticks) <= 12
+
+
+def test_frames_are_not_stretched(pixels, matrix):
+    for figure in (overlay_strip(pixels, noise(8, 24, 32)), clip_summary(pixels, matrix.sum(1), matrix)):
+        figure.savefig(io.BytesIO(), format="png")
+        for image in figure.axes[0].images:
+            box = image.get_window_extent()
+            rows, columns = image.get_array().shape[:2]
+            assert box.height / box.width == pytest.approx(rows / columns, rel=1e-3)
+
+
+def test_the_summary_tells_each_frames_logit_and_atr(pixels, matrix):
+    logits, length = torch.arange(8.0), torch.tensor([3.0, 2, 4, torch.nan, 5, 8, 1, 2])
+    said = written(clip_summary(pixels, logits, matrix, length))
+    assert "1: 0.0 · 3" in said
+    assert "4: 3.0 · –" in said
+    bars = clip_summary(pixels, logits, matrix).axes[0].patches
+    lightness = [np.dot(bar.get_facecolor()[:3], [0.2126, 0.7152, 0.0722]) for bar in bars]
+    assert len(bars) == 8
+    assert (np.diff(lightness) > 0).all()
+
+
+def test_rows_of_a_strided_model_stand_for_blocks_of_frames(pixels):
+    said = written(clip_summary(pixels, torch.tensor([1.0, 2.0]), torch.eye(2), torch.tensor([1.0, 2.0])))
+    assert [text for text in said if text[:2] in ("4:", "5:")] == ["4: 1.0 · 1", "5: 2.0 · 2"]
+
+
+def test_overlay_paints_where_relevance_is_and_nowhere_else(pixels):
+    relevance = torch.zeros(8, 24, 32)
+    relevance[3, 10:14, 10:14] = 1
+    painted = overlay(pixels, relevance, smooth=0, quantile=1.0).astype(int)
+    coloured = np.ptp(painted, axis=-1) > 3
+    assert coloured[3, 10:14, 10:14].all()
+    assert coloured.sum() == 16
+
+
+def test_colour_channels_are_summed_before_painting(pixels):
+    relevance = noise(1, 3, 8, 24, 32) - 0.4
+    summed = overlay(pixels, relevance.sum((0, 1)))
+    assert np.array_equal(overlay(pixels, relevance), summed)
+    assert np.array_equal(overlay(pixels, relevance[0]), summed)
+
+
+def test_for_lightens_and_against_darkens():
+    flat = torch.full((1, 24, 32, 3), 128, dtype=torch.uint8)
+    relevance = torch.zeros(1, 24, 32)
+    relevance[0, :8], relevance[0, 16:] = 1, -1
+    painted = overlay(flat, relevance, smooth=0)[0].mean((1, 2))
+    assert painted[:8].min() > painted[8:16].max()
+    assert painted[8:16].min() > painted[16:].max()
+
+
+def test_a_hot_pixel_does_not_leave_the_rest_dark(pixels):
+    relevance = noise(8, 24, 32)
+    hot = relevance.clone()
+    hot[0, 0, 0] = 1e6
+    changed = np.abs(overlay(pixels, hot, smooth=0).astype(int) - overlay(pixels, relevance, smooth=0))
+    assert changed[1:].max() <= 2
+
+
+def test_all_frames_share_one_scale(pixels):
+    relevance = noise(8, 24, 32)
+    relevance[4] *= 0.01
+    assert "5 · 0 %" in written(overlay_strip(pixels, relevance))
+    painted = overlay(torch.zeros_like(pixels), relevance, smooth=0).mean((1, 2, 3))
+    assert painted[4] < 0.3 * painted[3]
+
+
+def test_smoothing_keeps_a_flat_picture_flat():
+    flat = np.full((2, 9, 7), 3.0)
+    np.testing.assert_allclose(figures._smooth(flat, 2.0), flat)
+    spike = np.zeros((2, 21, 21))
+    spike[0, 10, 10] = 1
+    smoothed = figures._smooth(spike, 2.0)
+    assert smoothed[1].max() == 0
+    assert smoothed[0, 10, 12] == pytest.approx(smoothed[0, 8, 10])
+    assert smoothed[0, 10, 10] == pytest.approx(1 / (2 * np.pi * 4), rel=0.01)
+
+
+def test_windows_are_placed_where_most_relevance_is():
+    row = torch.tensor([[0.0, 2, 5, 1, 0]]).repeat(5, 1)
+    bars = atr_windows(torch.tensor([3.0, 2, 2, 2, 3]), row).axes[0].patches
+    spans = [(bar.get_x() + 0.5, bar.get_x() + bar.get_width() - 0.5) for bar in bars]
+    assert spans == [(1, 3), (2, 3), (2, 3), (3, 4), (3, 5)]
+
+
+def test_frames_without_weight_are_hollow_and_avg_atr_is_said():
+    figure = atr_windows(torch.tensor([1.0, 2.0]), torch.ones(2, 2), frame_logits=torch.tensor([3.0, -1.0]))
+    filled, hollow = figure.axes[0].patches
+    assert filled.get_facecolor()[3] == 1
+    assert hollow.get_facecolor()[3] == 0
+    assert figure.axes[0].get_xlabel() == "frame j (avg-ATR 1.0 frames)"
+
+
+def test_known_windows_are_drawn_as_they_are():
+    figure = atr_windows(torch.tensor([2.0, 2.0, 1.0]), torch.eye(3), windows=([0, 0, 2], [1, 1, 2]))
+    assert [bar.get_x() for bar in figure.axes[0].patches] == [0.5, 0.5, 2.5]
+
+
+def test_a_gif_holds_every_frame_at_its_speed(pixels, tmp_path):
+    path = animation(pixels, noise(8, 24, 32), tmp_path / "clip.gif", fps=5)
+    with Image.open(path) as image:
+        assert image.n_frames == 8
+        assert image.info["duration"] == 200
+        assert image.size[1] >= 160
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.gif"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(24, 32), (33, 47)])
+def test_an_mp4_shows_the_clip_beside_its_relevance(tmp_path, height, width):
+    clip = torch.full((6, height, width, 3), 200, dtype=torch.uint8)
+    path = animation(clip, torch.zeros(6, height, width), tmp_path / "clip.mp4", min_height=1)
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 6
+    assert abs(int(frames[0][5, 5, 0]) - 200) < 8
+    assert abs(int(frames[0][5, -5, 0]) - 110) < 8
+
+
+def test_a_failed_animation_leaves_no_file(pixels, tmp_path, monkeypatch):
+    def interrupted(frames, fps):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figures, "_gif", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        animation(pixels, noise(8, 24, 32), tmp_path / "clip.gif")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("draw", "said"),
+    [
+        (lambda p: matrix_heatmap(torch.ones(2, 3, 3)), "one clip at a time"),
+        (lambda p: clip_summary(p, torch.ones(3), torch.eye(3)), "3 logits do not fit 8 frames"),
+        (lambda p: overlay(p, torch.ones(8, 24, 31)), r"\(8, 24, 31\)"),
+        (lambda p: overlay(p, torch.full((8, 24, 32), torch.nan)), "NaN"),
+        (lambda p: overlay(p / 255, torch.ones(8, 24, 32)), "uint8"),
+        (lambda p: atr_windows(torch.ones(3), torch.eye(4)), "square matrix"),
+        (lambda p: atr_windows(torch.ones(3), torch.eye(3), pixels=p), "3 rows"),
+        (lambda p: animation(p, torch.ones(8, 24, 32), "clip.avi"), "gif or .mp4"),
+        (lambda p: animation(p, torch.ones(8, 24, 32), "clip.gif", fps=0), "fps"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(pixels, draw, said):
+    with pytest.raises(ValueError, match=said):
+        draw(pixels)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_matplotlib_is_asked_for_by_name(pixels, matrix, monkeypatch, name):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "lrp3d\[plot\]"'):
+        every_figure(pixels, matrix)[name]()
+
+
+def test_mp4_asks_for_pyav_by_name(pixels, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ImportError, match=r'pip install "lrp3d\[video\]"'):
+        animation(pixels, noise(8, 24, 32), tmp_path / "clip.mp4")
+
+
+def test_pyplot_is_never_touched():
+    code = (
+        "import sys, torch, lrp3d.figures as figures\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "figures.matrix_heatmap(torch.eye(3)); figures.atr_windows(torch.ones(3), torch.eye(3))\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_examples_in_the_documentation_are_true():
+    assert doctest.testmod(figures).failed == 0
