@@ -11,7 +11,10 @@ FOREIGN = (
     "is not visible to lrp3d (scripted or compiled code, a custom autograd Function, or checkpointing); "
     "use the plain module, or register the layer with lrp3d.register_layer"
 )
-LOST = "the output does not descend from the clip (detached, cast to integers, or computed outside of torch)"
+LOST = (
+    "does not descend from the clip in any way lrp3d can see (detached, compiled, cast to integers, or computed outside "
+    "of torch)"
+)
 GENERAL = "has no relevance rule; register one with lrp3d.register_operation"
 OUTSIDE = "lrp3d explains CNNs; "
 

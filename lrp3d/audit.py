@@ -46,7 +46,7 @@ def unsupported(run: Run, output: Tensor) -> list[str]:
             foreign = node.name() != "torch::autograd::AccumulateGrad"
             if foreign and not below_foreign:
                 where = run.adopted.get(node)
-                name = node.name() if where is None else f"{where} ({node.name()})"
+                name = f"{where or 'the forward'} ({node.name()})"
                 problems[f"{name}: {FOREIGN}"] = None
         pending += [(parent, foreign) for parent, _ in node.next_functions]
     if not reached and not problems:

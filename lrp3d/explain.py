@@ -78,31 +78,32 @@ def explain(
     >>> explanation.matrix.shape, explanation.relevance.shape
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
-    check_options(chunk_size, memory_budget, tolerance, precision)
-    pathways = check_clip(clip, layout)
-    twin = model if isinstance(model, Twin) else convert(model, composite)
-    record = twin.record((clip,), input_range, layout, contrastive)
-    check_logits(record.output)
-    if record.problems:
-        raise UnsupportedOperation(record.problems)
-    walk = _Walk(record, targets_of(target, record.output), contrastive, pathways, layout)
-    if not (temporal and walk.has_time):
-        return walk.explanation(walk.clip())
-    check_frames(pathways, layout)
-    seeds = frame_seeds(record, walk.target, twin.composite, contrastive)
-    rows, signed = walk.rows(seeds, seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget), progress)
-    result = walk.explanation(walk.clip() if signed is None else signed)
-    found = temporal_relevance(rows, seeds, scaled=contrastive)
-    atr = frame_atr(found.matrix, positions=found.positions)
-    return replace(
-        result,
-        frame_logits=found.frame_logits,
-        matrix=found.matrix,
-        positions=found.positions,
-        atr=atr,
-        avg_atr=avg_atr(atr, found.frame_logits),
-        max_atr=max_atr(atr),
-    )
+    with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
+        check_options(chunk_size, memory_budget, tolerance, precision)
+        pathways = check_clip(clip, layout)
+        twin = model if isinstance(model, Twin) else convert(model, composite)
+        record = twin.record((clip,), input_range, layout, contrastive)
+        check_logits(record.output)
+        if record.problems:
+            raise UnsupportedOperation(record.problems)
+        walk = _Walk(record, targets_of(target, record.output), contrastive, pathways, layout)
+        if not (temporal and walk.has_time):
+            return walk.explanation(walk.clip())
+        check_frames(pathways, layout)
+        seeds = frame_seeds(record, walk.target, twin.composite, contrastive)
+        rows, signed = walk.rows(seeds, seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget), progress)
+        result = walk.explanation(walk.clip() if signed is None else signed)
+        found = temporal_relevance(rows, seeds, scaled=contrastive)
+        atr = frame_atr(found.matrix, positions=found.positions)
+        return replace(
+            result,
+            frame_logits=found.frame_logits,
+            matrix=found.matrix,
+            positions=found.positions,
+            atr=atr,
+            avg_atr=avg_atr(atr, found.frame_logits),
+            max_atr=max_atr(atr),
+        )
 
 
 class _Walk:

@@ -82,6 +82,7 @@ class _Average:
 def _last_averages(output: Tensor) -> list[_Average]:
     """The last averages over time on every way from the output down; raises NoFrameLogits for a way without one."""
     found, pending, seen = [], [output.grad_fn], set()
+    single: str | None = None
     while pending:
         node = pending.pop()
         if node is None or node in seen:
@@ -92,10 +93,16 @@ def _last_averages(output: Tensor) -> list[_Average]:
             raise NoFrameLogits("the model never averages over time, so no frame has a logit of its own")
         if isinstance(step, Linear) and len(step.operands) == 1 and not step.weighted:
             axis = step.operands[0].map.time_axis(step.operands[0].shape, step.shape)
-            if axis is not None:
+            if axis is not None and step.operands[0].shape[axis] > 1:
                 found.append(_Average(node, step, axis))
                 continue
+            single = single or (step.name if axis is not None else None)
         if step is not None and not _is_linear(step):
+            if single is not None:
+                raise NoFrameLogits(
+                    f"only one time step is left where '{single}' averages over time (the model's strides use up this "
+                    "clip); take more frames"
+                )
             raise NoFrameLogits(
                 f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits and is "
                 "not linear, so its frames cannot be classified one by one exactly"

@@ -121,3 +121,17 @@ register_layer(
     ],
     own_forward,
 )  # fmt: skip
+
+# Activations that other packages write as custom autograd Functions to save memory; relevance passes them unchanged.
+register_layer(
+    [
+        "pytorchvideo.layers.swish.Swish",
+        "slowfast.models.operators.Swish",
+        "efficientnet_pytorch.utils.MemoryEfficientSwish",
+        "timm.layers.activations_me.SwishMe",
+    ],
+    lambda layer, x: F.silu(x),
+)
+register_layer("timm.layers.activations_me.MishMe", lambda layer, x: F.mish(x))
+register_layer("timm.layers.activations_me.HardSwishMe", lambda layer, x: F.hardswish(x))
+register_layer("timm.layers.activations_me.HardSigmoidMe", lambda layer, x: F.hardsigmoid(x))

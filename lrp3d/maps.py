@@ -236,7 +236,7 @@ def averaging_matrix(inputs: int, outputs: int) -> Tensor:
 def _pooled_axis(shape: torch.Size, output: torch.Size) -> int | None:
     """The time axis of a pool, if it pools time to one."""
     axis = {5: -3, 3: -1}.get(len(shape))
-    return axis if axis is not None and shape[axis] > 1 and output[axis] == 1 else None
+    return axis if axis is not None and output[axis] == 1 else None
 
 
 @dataclass(frozen=True)
@@ -249,9 +249,9 @@ class SumOver(LinearMap):
 
     def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
         """The third of five axes, or the only one that is summed."""
-        axes = [axis for axis in self.axes if shape[axis] > 1]
         if len(shape) == 5:
-            return -3 if -3 in axes else None
+            return -3 if -3 in self.axes else None
+        axes = [axis for axis in self.axes if shape[axis] > 1]
         return axes[0] if len(axes) == 1 and axes[0] != -len(shape) else None
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:

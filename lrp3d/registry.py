@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 Handler = Callable[..., Any]
 
-LAYERS: dict[type[nn.Module], Handler] = {}
+LAYERS: dict[type[nn.Module] | str, Handler] = {}
+"""By type, or by "module.ClassName" where the package may not be there."""
 OPERATIONS: dict[Callable, Handler] = {}
 
 current_run: ContextVar[Run | None] = ContextVar("lrp3d_run", default=None)
@@ -36,11 +37,15 @@ def active_run() -> Run:
     return run
 
 
-def register_layer(types: type[nn.Module] | Iterable[type[nn.Module]], handler: Handler | None = None) -> Any:
+LayerType = type[nn.Module] | str
+
+
+def register_layer(types: LayerType | Iterable[LayerType], handler: Handler | None = None) -> Any:
     """Register how a layer type computes its forward in a twin: `handler(layer, *inputs)`, in known operations.
 
     Args:
-        types: one `nn.Module` type or several; subclasses that keep the type's forward are recognised too.
+        types: one `nn.Module` type or several, or their full names ("package.module.Class") if importing them is too
+            much; subclasses that keep the type's forward are recognised too.
         handler: the forward; left out, a decorator is returned. It may call any torch function lrp3d knows, so a
             layer that hides a custom autograd Function or scripted code says here what it really computes.
 
@@ -57,8 +62,8 @@ def register_layer(types: type[nn.Module] | Iterable[type[nn.Module]], handler: 
     """
     if handler is None:
         return functools.partial(register_layer, types)
-    for layer_type in [types] if isinstance(types, type) else list(types):
-        if not (isinstance(layer_type, type) and issubclass(layer_type, nn.Module)):
+    for layer_type in [types] if isinstance(types, (type, str)) else list(types):
+        if not isinstance(layer_type, str) and not (isinstance(layer_type, type) and issubclass(layer_type, nn.Module)):
             raise TypeError(f"register_layer takes nn.Module types, got {layer_type!r}; functions: register_operation")
         LAYERS[layer_type] = handler
     return handler

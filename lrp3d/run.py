@@ -55,8 +55,8 @@ class Signal:
     """A constant was added: clipped then, it is a hand-written hard sigmoid."""
 
     def signed(self, x: Tensor) -> Signed:
-        """The tensor as rules see it."""
-        return Signed(x, self.nonnegative, self.low, self.high, self.real)
+        """The tensor as rules see it: constants among its values are no inputs."""
+        return Signed(x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real)
 
 
 @dataclass
@@ -179,16 +179,34 @@ class Run(TorchFunctionMode):
             reference = self._stale.get(x.untyped_storage()._cdata)
             if reference is not None and not reference.expired() and self.is_signal(x):
                 return self.refuse(STALE, x.detach(), [x])
-        if seen.grad_fn is not None and seen not in self.signals:
-            # made by something no mode can see (scripted code, a foreign autograd Function): the audit will name it
-            self.signals[seen] = Signal()
-            self.adopted[seen.grad_fn] = self._scopes[-1].name if self._scopes else ""
+        self.adopt(seen, self._scopes[-1].name if self._scopes else "")
         return seen
+
+    def _value(self, x: Any) -> Any:
+        """Without its history, for what is no tensor any more (numpy arrays, numbers)."""
+        x = self.resolve(x)
+        return x.detach() if isinstance(x, Tensor) else x
+
+    def adopt(self, output: Any, name: str) -> None:
+        """What something no mode can see (scripted code, a foreign Function) made in module `name`: the audit names it."""
+        with torch._C.DisableTorchFunction():
+            for x in (output,) if isinstance(output, Tensor) else tree_flatten(output)[0]:
+                if not isinstance(x, Tensor) or x.grad_fn is None:
+                    continue
+                if x not in self.signals:
+                    self.signals[x] = Signal()
+                if not hasattr(x.grad_fn, "step"):
+                    self.adopted.setdefault(x.grad_fn, name)
 
     # ------------------------------------------------------------------ operations
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
+            return func(*args, **kwargs)  # also how torch.no_grad() announces itself
+        if getattr(func, "__name__", "") in _LEAVES_TORCH:
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                return func(*tree_map(lambda x: self._value(x), args), **kwargs)
         target = _without_inplace(func)
         if target is None:
             return self.perform(OPERATIONS.get(func), args, kwargs, func)
@@ -420,6 +438,9 @@ def fill_(target: Tensor, value: Any = 0.0) -> Tensor:
 
 
 _OUT_OF_PLACE = {Tensor.__setitem__: setitem, Tensor.copy_: write_, Tensor.fill_: fill_, Tensor.zero_: fill_}
+_LEAVES_TORCH = {"numpy", "tolist", "item"} | {
+    f"__{name}__" for name in ("array", "float", "int", "bool", "index", "complex", "format", "repr", "str")
+}
 _CHANGES_NO_VALUE = {"requires_grad_", "share_memory_", "rename_"}
 _TAKES_ONLY_THE_SHAPE = {
     f"{kind}{what}" if kind == "new_" else f"{what}{kind}"

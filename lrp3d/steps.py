@@ -208,8 +208,7 @@ class Linear(Step):
 
     def _prepare(self, rule: Rule) -> list[_Part]:
         """The denominators of every share."""
-        bias = None if self.bias is None else self.operands[0].map.bias(self.bias, self.like)
-        per_operand = [rule.shares(o.x, o.w, bias if i == 0 else None) for i, o in enumerate(self.operands)]
+        per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
         return [self._part(rule, shares) for shares in zip(*per_operand, strict=True)]
 
     @property

@@ -38,8 +38,11 @@ class Twinned(nn.Module):
         run = current_run.get()
         if run is None:
             return super().__call__(*args, **kwargs)
-        with run.scope(self.__dict__["_lrp3d_name"], self, type(self).swapped is not None):  # type: ignore[attr-defined]
-            return super().__call__(*args, **kwargs)
+        name = self.__dict__["_lrp3d_name"]
+        with run.scope(name, self, type(self).swapped is not None):
+            output = super().__call__(*args, **kwargs)
+        run.adopt(output, name)
+        return output
 
     swapped: Handler | None = None
 
@@ -59,8 +62,9 @@ class RelevanceLayer(Twinned):
 def handler_of(layer_type: type) -> Handler | None:
     """The handler of a layer type: its own, or that of an ancestor whose forward it keeps."""
     for ancestor in layer_type.__mro__:
-        if ancestor in LAYERS:
-            return LAYERS[ancestor]
+        found = LAYERS.get(ancestor) or LAYERS.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
+        if found is not None:
+            return found
         if "forward" in vars(ancestor):
             return None
     return None
@@ -209,7 +213,7 @@ class Twin(nn.Module):
     def __init__(self, model: nn.Module, composite: Composite):
         super().__init__()
         copier = _Copier()
-        self.model: nn.Module = copier(_unwrapped(model), "")
+        self.model: nn.Module = copier(model, "")
         self.composite = composite
         self.training = model.training
         self.input_range: Range | None = getattr(model, "input_range", None)
@@ -329,6 +333,7 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
         return model if model.composite is composite_of(composite) else Twin(model.model, composite_of(composite))
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    model = _unwrapped(model)
     training = [name or "the model itself" for name, module in model.named_modules() if module.training]
     if training:
         more = f" and {len(training) - 3} more" if len(training) > 3 else ""

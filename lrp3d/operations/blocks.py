@@ -96,11 +96,14 @@ def shares(
     signals = [s for s in summands if run.is_signal(s.x)]
     if not signals:
         return output
-    for constant in (s for s in summands if not run.is_signal(s.x)):
-        part = constant.map(constant.x, constant.w)
-        bias = part if bias is None else bias + part
-    weighted = any(isinstance(s.w, Tensor) for s in signals)
     known = [run.signals[s.x] for s in signals]
+    constants = [s for s in summands if not run.is_signal(s.x)]
+    constants += [s._replace(x=s.x * (1 - k.real)) for k, s in zip(known, signals, strict=True) if k.real is not None]
+    parts = [s.map(s.x, s.w) for s in constants]
+    if bias is not None:
+        parts.append(signals[0].map.bias(bias, output))
+    bias = sum(parts[1:], parts[0]) if parts else None
+    weighted = any(isinstance(s.w, Tensor) for s in signals)
     operands = [Operand(k.signed(s.x), s.map, Signed(s.w)) for k, s in zip(known, signals, strict=True)]
     step = Linear(operands, bias, weighted)
     step.first = any(k.low is not None for k in known)

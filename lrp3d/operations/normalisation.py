@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.advice import advice_for
-from lrp3d.maps import Scale
+from lrp3d.maps import Scale, channelwise
 from lrp3d.operations.blocks import attach, refuse
 from lrp3d.registry import active_run, register_operation
 from lrp3d.rules import Signed
@@ -51,7 +51,7 @@ def batch_norm(
     if known.low is not None and known.high is not None:  # normalisation inside the model: still the clip
         ends = normalise(known.low), normalise(known.high)
         signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)
-    step = Linear([Operand(known.signed(input.detach()), Scale(), Signed(scale.detach()))], offset.detach())
+    step = Linear([Operand(known.signed(input.detach()), Scale(), Signed(scale.detach()))], channelwise(offset.detach(), input))
     return attach(step, output, [input], signal, _TYPES.get(input.dim(), nn.BatchNorm1d))
 
 

@@ -1,0 +1,194 @@
+"""Nothing is passed over: what has no rule is named, with what to do, before anything is explained."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import lrp3d
+
+CLIP = torch.randn(2, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+class Foreign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, g):
+        return g * 2
+
+
+class Body(nn.Module):
+    """Convolution, something, classifier of every frame."""
+
+    def __init__(self, something):
+        super().__init__()
+        self.conv, self.fc = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 5)
+        self.something = something
+
+    def forward(self, x):
+        return self.logits(self.something(F.relu(self.conv(x))))
+
+    def logits(self, x):
+        return self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+def without_grad(x):
+    with torch.no_grad():
+        return F.relu(x)
+
+
+def in_inference_mode(x):
+    with torch.inference_mode():
+        x = F.relu(x)
+    return x.clone()
+
+
+SILENT_ELSEWHERE = {
+    "detach": (lambda x: x.detach(), "detach"),
+    "data": (lambda x: x.data, "detach"),
+    "no_grad": (without_grad, "no_grad"),
+    "inference_mode": (in_inference_mode, "no_grad"),
+    "numpy": (lambda x: torch.from_numpy(x.detach().numpy()), "does not descend"),
+    "foreign Function": (Foreign.apply, "ForeignBackward"),
+    "checkpoint": (lambda x: checkpoint(F.relu, x, use_reentrant=True), "Checkpoint"),
+    "scripted": (torch.jit.script(nn.Sequential(nn.Conv3d(4, 4, 1), nn.ReLU()).eval()), "scripted"),
+    "layer norm": (lambda x: F.layer_norm(x, x.shape[-1:]), "layer_norm"),
+    "group norm": (lambda x: F.group_norm(x, 2), "group_norm"),
+    "instance norm": (F.instance_norm, "instance_norm"),
+    "batch statistics": (lambda x: F.batch_norm(x, None, None, training=True), "eval"),
+    "attention": (lambda x: F.scaled_dot_product_attention(x, x, x), "transformers"),
+    "softmax": (lambda x: x.softmax(1), "logits"),
+    "exp": (torch.exp, "register_operation"),
+    "square": (lambda x: x**2, "pow"),
+    "product": (lambda x: x * x.flip(2), "gate"),
+    "quotient": (lambda x: x / (x.flip(2) + 1), "divides"),
+    "maximum of two": (lambda x: torch.maximum(x, x.flip(2)), "maximum"),
+    "active dropout": (lambda x: F.dropout(x, 0.5), "eval"),
+    "sort": (lambda x: x.sort(2)[0], "sort"),
+    "dynamic weights": (lambda x: F.conv3d(x, x.mean() * torch.ones(4, 4, 1, 1, 1)), "weight"),
+    "bicubic": (lambda x: F.interpolate(x[:, :, 0], scale_factor=2, mode="bicubic")[:, :, None], "negative weights"),
+    "view changed in place": (lambda x: (x[:, :2].mul_(0.5), x)[1], "in-place"),
+}
+
+
+@pytest.mark.parametrize("name", SILENT_ELSEWHERE)
+def test_what_has_no_rule_is_named_and_refused(name):
+    something, word = SILENT_ELSEWHERE[name]
+    model = Body(something).eval()
+    with pytest.raises(lrp3d.UnsupportedOperation, match=word) as refused:
+        lrp3d.explain(model, CLIP)
+    assert len(refused.value.operations) >= 1
+    inspection = lrp3d.inspect(model, CLIP)
+    assert inspection.problems
+    assert "Cannot be explained" in str(inspection)
+
+
+@pytest.mark.parametrize("name", SILENT_ELSEWHERE)
+def test_what_has_no_rule_does_no_harm_inside_a_gate(name):
+    """No relevance goes into a gate, so nothing there is refused."""
+    something, _ = SILENT_ELSEWHERE[name]
+
+    def gated(x):
+        return x * torch.sigmoid(something(x * 1).mean((1, 2, 3, 4), keepdim=True))
+
+    explanation = lrp3d.explain(Body(gated).eval(), CLIP, contrastive=False)
+    assert explanation.conservation.max() < 1e-4
+
+
+def test_all_problems_are_named_at_once():
+    class Two(Body):
+        def forward(self, x):
+            return self.logits(F.layer_norm(torch.exp(self.conv(x)), x.shape[-1:])).softmax(1)
+
+    with pytest.raises(lrp3d.UnsupportedOperation) as refused:
+        lrp3d.explain(Two(None).eval(), CLIP)
+    assert len(refused.value.operations) == 3
+    for word in ("exp", "layer_norm", "softmax"):
+        assert any(word in line for line in refused.value.operations)
+
+
+def test_a_problem_is_named_by_the_module_it_is_in():
+    class Norm(nn.Module):
+        def forward(self, x):
+            return F.layer_norm(x, x.shape[-1:])
+
+    class Hidden(nn.Module):
+        def forward(self, x):
+            return Foreign.apply(x)
+
+    for module in (Norm(), Hidden()):
+        model = Body(nn.Sequential(nn.ReLU(), module)).eval()
+        with pytest.raises(lrp3d.UnsupportedOperation, match=r"something\.1"):
+            lrp3d.explain(model, CLIP)
+
+
+def test_an_output_that_does_not_come_from_the_clip_is_refused():
+    class Constant(nn.Module):
+        def forward(self, x):
+            return torch.ones(len(x), 5)
+
+    with pytest.raises(lrp3d.UnsupportedOperation, match="does not descend"):
+        lrp3d.explain(Constant().eval(), CLIP)
+
+
+def test_the_twin_refuses_in_plain_autograd_too():
+    twin = lrp3d.convert(Body(torch.exp).eval())
+    with pytest.raises(lrp3d.UnsupportedOperation, match="exp"):
+        twin(CLIP.clone().requires_grad_())
+
+
+def test_inspection_lists_every_operation_in_order_with_its_rule():
+    rows = lrp3d.inspect(Body(lambda x: F.max_pool3d(x, 2)).eval(), CLIP)
+    assert [(row.name, row.operation) for row in rows] == [
+        ("conv", "convolution"),
+        ("relu", "relu"),
+        ("max_pool3d", "max_pool3d"),
+        ("mean", "mean"),
+        ("transpose", "transpose"),
+        ("fc", "linear"),
+        ("mean_1", "mean"),
+    ]
+    rules = [row.rule.split("(")[0] for row in rows]
+    assert rules == ["ZBeta", "Identity", "WinnerTakesAll", "ZPlus", "moves values", "Contrastive", "Epsilon"]
+    assert not rows.problems
+    assert not rows.unsupported
+
+
+def test_a_registered_layer_replaces_a_hidden_forward():
+    class Hidden(nn.Module):
+        def forward(self, x):
+            return Foreign.apply(x)
+
+    lrp3d.register_layer(Hidden, lambda layer, x: x * 2)
+    assert lrp3d.explain(Body(Hidden()).eval(), CLIP).conservation.max() < 1e-4
+
+
+def test_a_registered_operation_is_met_in_a_forward():
+    def hard_tanh_like(x):
+        return torch.arctan(x)
+
+    with pytest.raises(lrp3d.UnsupportedOperation, match="arctan"):
+        lrp3d.explain(Body(hard_tanh_like).eval(), CLIP)
+
+    @lrp3d.register_operation([torch.arctan, torch.Tensor.arctan])
+    def arctan(x):
+        return lrp3d.operations.passes(torch.arctan, x)
+
+    try:
+        assert lrp3d.explain(Body(hard_tanh_like).eval(), CLIP).conservation.max() < 1e-4
+    finally:
+        from lrp3d.registry import OPERATIONS
+
+        del OPERATIONS[torch.arctan], OPERATIONS[torch.Tensor.arctan]
+
+
+@pytest.mark.parametrize("wrong", [3, "conv", int])
+def test_only_layer_types_and_functions_can_be_registered(wrong):
+    with pytest.raises(TypeError):
+        lrp3d.register_layer([wrong] if not isinstance(wrong, str) else [7], lambda layer, x: x)
+    with pytest.raises(TypeError):
+        lrp3d.register_operation([3], lambda x: x)

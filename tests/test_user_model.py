@@ -1,0 +1,289 @@
+"""A user's model comes back exactly as it was, whatever happens; a twin is made of the same tensors."""
+
+import functools
+import gc
+import threading
+import weakref
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import lrp3d
+
+
+def small(seed=0):
+    torch.manual_seed(seed)
+    model = nn.Sequential(
+        nn.Conv3d(3, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(inplace=True), nn.MaxPool3d((1, 2, 2)),
+        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(), nn.Linear(4, 5),
+    )  # fmt: skip
+    model[1].running_mean.normal_()
+    model[1].running_var.uniform_(0.5, 2)
+    return model.eval()
+
+
+CLIP = torch.randn(2, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+def snapshot(model):
+    """Everything of a model that a careless tool could change."""
+    state = {"rng": torch.get_rng_state(), "classes": [type(m) for m in model.modules()]}
+    for name, module in model.named_modules():
+        for key, value in vars(module).items():
+            if key in ("_parameters", "_buffers"):
+                state |= {(name, key, k): (id(v), None if v is None else v.clone()) for k, v in value.items()}
+            elif key.endswith(("_hooks", "_hooks_with_kwargs", "_always_called")):
+                state[name, key] = list(value.items())
+            elif key == "_modules":
+                state[name, key] = {k: id(m) for k, m in value.items()}
+            else:
+                state[name, key] = value
+    for name, parameter in model.named_parameters():
+        state["requires_grad", name] = parameter.requires_grad
+        state["grad", name] = None if parameter.grad is None else parameter.grad.clone()
+    return state
+
+
+def assert_same(a, b):
+    assert a.keys() == b.keys()
+    for key, value in a.items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, b[key]), key
+        elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], torch.Tensor):
+            assert value[0] == b[key][0], key
+            assert torch.equal(value[1], b[key][1]), key
+        else:
+            assert value == b[key], key
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_explaining_leaves_no_trace(frozen):
+    model = small().requires_grad_(not frozen)
+    if not frozen:
+        model(CLIP).sum().backward()  # so that there are gradients to keep
+    model[0].register_forward_hook(lambda module, args, out: None)
+    model[0].register_full_backward_hook(lambda module, grad_in, grad_out: None)
+    before, clip = snapshot(model), CLIP.clone()
+    lrp3d.explain(model, clip)
+    lrp3d.inspect(model, clip)
+    assert_same(before, snapshot(model))
+    assert torch.equal(clip, CLIP)
+
+
+@pytest.mark.parametrize("where", [0, 3, 7])
+def test_an_exception_on_the_way_leaves_no_trace(where):
+    class Breaks(nn.Module):
+        def forward(self, x):
+            raise KeyError("boom")
+
+    model = small()
+    model.insert(where, Breaks().eval())
+    before = snapshot(model)
+    with pytest.raises(KeyError, match="boom"):
+        lrp3d.explain(model, CLIP)
+    assert_same(before, snapshot(model))
+    lrp3d.explain(small(), CLIP)  # and nothing is left behind for the next
+
+
+def test_state_that_a_forward_keeps_is_kept_by_the_copy():
+    class Counts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls, self.log, self.conv = 0, [], nn.Conv3d(3, 4, 1)
+            self.register_buffer("seen", torch.zeros(1))
+            self.fc = nn.Linear(4, 5)
+
+        def forward(self, x):
+            self.calls += 1
+            self.seen += 1
+            self.seen[0] = 7
+            self.log.append(x)
+            return self.fc(self.conv(x).relu().mean((2, 3, 4)))
+
+    model = Counts().eval()
+    lrp3d.explain(model, CLIP)
+    assert (model.calls, model.log, model.seen.item()) == (0, [], 0.0)
+
+
+def test_a_pathway_list_is_not_changed_by_a_model_that_writes_into_it():
+    class Writes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.fc = nn.Conv3d(3, 4, 1), nn.Linear(8, 5)
+
+        def forward(self, pathways):
+            for i, x in enumerate(pathways):
+                pathways[i] = self.stem(x).relu().mean((2, 3, 4))
+            return self.fc(torch.cat(pathways, 1))
+
+    pathways = [CLIP[:, :, ::2].clone(), CLIP.clone()]
+    lrp3d.explain(Writes().eval(), pathways)
+    assert [x.dim() for x in pathways] == [5, 5]
+
+
+def test_two_threads_explain_the_same_model_at_once():
+    model = small()
+    expected = [lrp3d.explain(model, CLIP, target).relevance for target in range(5)]
+    found, errors = {}, []
+
+    def work(target):
+        try:
+            for _ in range(5):
+                found[target] = lrp3d.explain(model, CLIP, target).relevance
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(target,)) for target in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    for target in range(5):
+        torch.testing.assert_close(found[target], expected[target])
+
+
+def test_nothing_is_kept_after_the_call():
+    model = small()
+    explanation = lrp3d.explain(model, CLIP)
+    gc.collect()
+    before = sum(isinstance(x, torch.Tensor) for x in gc.get_objects())
+    for _ in range(3):
+        explanation = lrp3d.explain(model, CLIP)
+    gc.collect()
+    assert sum(isinstance(x, torch.Tensor) for x in gc.get_objects()) <= before
+    assert not explanation.relevance.requires_grad
+    twin = lrp3d.convert(model)
+    clip = CLIP.clone().requires_grad_()
+    output = twin(clip)
+    node = weakref.ref(output.grad_fn)
+    del output
+    assert node() is None, "the graph of a run dies with its output, without the garbage collector"
+
+
+def test_a_twin_shares_every_tensor_and_returns_the_same_outputs():
+    model = small()
+    twin = lrp3d.convert(model)
+    ours = {id(t) for t in [*model.parameters(), *model.buffers()]}
+    theirs = {id(t) for t in [*twin.model.parameters(), *twin.model.buffers()]}
+    assert ours == theirs
+    assert torch.equal(twin(CLIP.clone().requires_grad_()), model(CLIP))
+    assert torch.equal(twin(CLIP), model(CLIP))
+    with torch.no_grad():
+        model[7].bias += 1
+    assert torch.equal(twin(CLIP), model(CLIP)), "a twin follows its model's parameters"
+
+
+def test_a_twin_cannot_be_used_to_change_the_model():
+    twin = lrp3d.convert(small())
+    for change in (twin.train, twin.double, lambda: twin.to("cpu")):
+        with pytest.raises(ValueError, match="twin"):
+            change()
+
+
+def test_explaining_a_twin_equals_explaining_its_model():
+    model = small()
+    twin = lrp3d.convert(model, "epsilon_plus")
+    a, b = lrp3d.explain(twin, CLIP), lrp3d.explain(model, CLIP, composite="epsilon_plus")
+    assert torch.equal(a.relevance, b.relevance)
+
+
+class Holder:
+    def __init__(self, module):
+        self.module = module
+
+
+def test_modules_held_anywhere_are_recognised_and_named():
+    """Lists, dicts, closures, partials, bound methods, plain objects and shared modules."""
+
+    class Hides(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convs = [nn.Conv3d(3, 4, 1), nn.Conv3d(4, 4, 1).eval()]
+            self.by_name = {"a": nn.Conv3d(4, 4, 1)}
+            hidden = nn.Conv3d(4, 4, 1)
+            self.closure = lambda x: hidden(x)
+            self.part = functools.partial(lambda conv, x: conv(x), nn.Conv3d(4, 4, 1))
+            self.bound = self.step
+            self.inner = nn.Conv3d(4, 4, 1)
+            self.holder = Holder(nn.Conv3d(4, 4, 1))
+            self.shared = self.inner
+            self.fc = nn.Linear(4, 5)
+
+        def step(self, x):
+            return self.inner(x)
+
+        def forward(self, x):
+            for conv in self.convs:
+                x = conv(x).relu()
+            x = self.closure(self.by_name["a"](x).relu()).relu()
+            x = self.holder.module(self.bound(self.part(x).relu()).relu()).relu()
+            return self.fc(self.shared(x).relu().mean((2, 3, 4)))
+
+    model = Hides().eval()
+    for module in [*model.convs, model.by_name["a"], model.part.args[0], model.holder.module]:
+        module.eval()
+    rows = [row.name for row in lrp3d.inspect(model, CLIP) if row.operation in ("convolution", "linear")]
+    assert rows[:3] == ["convs.0", "convs.1", "by_name.a"]
+    assert rows[-3:] == ["holder.module", "inner", "fc"]
+    rule = lrp3d.rules.Epsilon()
+    flat = lrp3d.Composite(layers={nn.Conv3d: rule})
+    rules = [row.rule for row in lrp3d.inspect(model, CLIP, composite=flat) if row.operation == "convolution"]
+    assert rules == [str(rule)] * 8, "a rule for a type reaches every module of that type"
+    assert lrp3d.explain(model, CLIP, contrastive=False).conservation.max() < 1e-5
+
+
+def test_user_subclasses_keep_their_own_forward():
+    class Twice(nn.Conv3d):
+        def forward(self, x):
+            return super().forward(F.pad(x, (1, 1))) * 2
+
+    class Quiet(nn.Conv3d):
+        pass
+
+    model = nn.Sequential(Twice(3, 4, 1), nn.ReLU(), Quiet(4, 4, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3))
+    model.eval()
+    rows = {row.name: row for row in lrp3d.inspect(model, CLIP, composite=lrp3d.Composite({nn.Conv3d: lrp3d.rules.Flat()}))}
+    assert rows["2"].rule == "Flat()"
+    assert rows["0.conv3d"].rule == "Flat()"
+    explanation = lrp3d.explain(model, CLIP, contrastive=False)
+    assert torch.allclose(explanation.logits, model(CLIP))
+    assert explanation.conservation.max() < 1e-5
+
+
+def test_forward_hooks_stay_and_backward_hooks_see_no_relevance():
+    model, seen = small(), []
+    model[0].register_forward_hook(lambda module, args, out: out * 2)
+    model[0].register_full_backward_hook(lambda module, grad_in, grad_out: seen.append(grad_out))
+    explanation = lrp3d.explain(model, CLIP, contrastive=False)
+    assert torch.allclose(explanation.logits, model(CLIP))
+    assert explanation.conservation.max() < 1e-5
+    assert not seen
+
+
+def test_compiled_and_parallel_wrappers_are_looked_through():
+    model = small()
+    expected = lrp3d.explain(model, CLIP).relevance
+    assert torch.equal(lrp3d.explain(nn.DataParallel(model), CLIP).relevance, expected)
+    assert torch.equal(lrp3d.explain(torch.compile(model), CLIP).relevance, expected)
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_the_callers_grad_mode_does_not_matter(context):
+    model = small()
+    expected = lrp3d.explain(model, CLIP)
+    with context():
+        clip = CLIP * 1
+        found = lrp3d.explain(model, clip)
+    assert torch.equal(found.relevance, expected.relevance)
+    assert torch.equal(found.matrix, expected.matrix)
+
+
+def test_training_mode_is_refused_by_name():
+    model = small()
+    model[1].train()
+    with pytest.raises(ValueError, match=r"training mode \(1\).*eval\(\)"):
+        lrp3d.explain(model, CLIP)
+    assert model[1].training
