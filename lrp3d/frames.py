@@ -69,9 +69,7 @@ class _Average:
     @property
     def features(self) -> Tensor:
         """The tensor it averages."""
-        value = self.step.operands[0].x.value
-        assert isinstance(value, Tensor)
-        return value
+        return self.step.operands[0].source
 
     @property
     def frames(self) -> int:

@@ -147,8 +147,9 @@ class Write(Step):
 
 @dataclass
 class Operand:
-    """One input of a linear step: its value, the map it goes through, and the weight there."""
+    """One input of a linear step: the tensor, as rules see it, the map it goes through, and the weight there."""
 
+    source: Tensor
     x: Signed
     map: LinearMap
     w: Signed
@@ -156,8 +157,7 @@ class Operand:
     @property
     def shape(self) -> torch.Size:
         """Of the input."""
-        assert isinstance(self.x.value, Tensor)
-        return self.x.value.shape
+        return self.source.shape
 
 
 class Linear(Step):
@@ -214,9 +214,7 @@ class Linear(Step):
     @property
     def like(self) -> Tensor:
         """A tensor of the output's shape, without memory."""
-        value = self.operands[0].x.value
-        assert isinstance(value, Tensor)
-        return value.new_empty(1).expand(self.shape)
+        return self.operands[0].source.new_empty(1).expand(self.shape)
 
     def _part(self, rule: Rule, shares: tuple[Share, ...]) -> _Part:
         z: Tensor | None = None
@@ -242,7 +240,7 @@ class Linear(Step):
         """How many real inputs each output has."""
         total: Tensor | None = None
         for operand in self.operands:
-            ones = torch.ones_like(operand.x.value) if operand.x.real is None else operand.x.ones  # type: ignore[arg-type]
+            ones = operand.x.ones
             assert isinstance(ones, Tensor)
             total = _plus(total, operand.map.count(ones, operand.w.value))
         assert total is not None

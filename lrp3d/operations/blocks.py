@@ -104,7 +104,7 @@ def shares(
         parts.append(signals[0].map.bias(bias, output))
     bias = sum(parts[1:], parts[0]) if parts else None
     weighted = any(isinstance(s.w, Tensor) for s in signals)
-    operands = [Operand(k.signed(s.x), s.map, Signed(s.w)) for k, s in zip(known, signals, strict=True)]
+    operands = [Operand(s.x, k.signed(s.x), s.map, Signed(s.w)) for k, s in zip(known, signals, strict=True)]
     step = Linear(operands, bias, weighted)
     step.first = any(k.low is not None for k in known)
     signal = Signal(nonnegative=nonnegative)

@@ -51,7 +51,7 @@ def batch_norm(
     if known.low is not None and known.high is not None:  # normalisation inside the model: still the clip
         ends = normalise(known.low), normalise(known.high)
         signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)
-    step = Linear([Operand(known.signed(input.detach()), Scale(), Signed(scale.detach()))], channelwise(offset.detach(), input))
+    step = Linear([Operand(input, known.signed(input.detach()), Scale(), Signed(scale.detach()))], channelwise(offset.detach(), input))
     return attach(step, output, [input], signal, _TYPES.get(input.dim(), nn.BatchNorm1d))
 
 
