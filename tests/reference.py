@@ -132,6 +132,13 @@ def layer_relevance(layer, x, r, rule):
     return torch.stack(maps).reshape(x.shape) if maps else torch.zeros_like(x)
 
 
+def reached(layer, x, r):
+    """The sum of the relevance of those outputs that see an input at all, and not only padding."""
+    bare, pad = padded(layer, x)
+    seen = jacobian(with_ones(bare), pad(x.new_zeros(1, *x.shape[1:])).shape[1:])
+    return (r.flatten(1) * (seen.sum(1) > 0)).sum() if len(r) else r.sum()
+
+
 def average_relevance(function, x, r):
     """z+ over any function that averages; an average over nothing but zeros hands out its own weights."""
     w = jacobian(function, x.shape[1:])
