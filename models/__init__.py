@@ -17,18 +17,22 @@ from .s3d import s3d, s3d_resnet
 from .saving import convert_checkpoint, load_model, save_checkpoint
 from .slowfast import slowfast_resnet50
 from .tam import tam_inception, tam_resnet, tsn_inception, tsn_resnet
+from .train import Recipe, VideoClips, evaluate, train
 from .tsm import tsm_resnet
 from .zoo import build
 
 __all__ = [
     "CheckpointError",
     "LoadReport",
+    "Recipe",
+    "VideoClips",
     "VideoModel",
     "build",
     "convert_checkpoint",
     "count_multiply_adds",
     "count_parameters",
     "count_temporal_convolutions",
+    "evaluate",
     "i3d_inception",
     "i3d_original",
     "i3d_resnet",
@@ -41,6 +45,7 @@ __all__ = [
     "slowfast_resnet50",
     "tam_inception",
     "tam_resnet",
+    "train",
     "tsm_resnet",
     "tsn_inception",
     "tsn_resnet",
