@@ -15,7 +15,7 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -141,7 +141,7 @@ def clip_summary(
     matrix_heatmap(values, ax=right, windows=windows)
     _write(left, title, None)
     _write(strip, None, footnote)
-    return cast("Figure", left.get_figure(root=True))
+    return left.figure.figure
 
 
 def _summary_axes(images: np.ndarray, columns: int) -> tuple[Axes, Axes, Axes]:
@@ -150,7 +150,7 @@ def _summary_axes(images: np.ndarray, columns: int) -> tuple[Axes, Axes, Axes]:
     Frames and matrix have proportions of their own, so that no layout engine finds this.
     """
     lines = math.ceil(len(images) / columns)
-    wide, tall = 1.1 * columns, 1.1 / 1.05 * lines * _pitch(images, True)
+    wide, tall = max(1.1 * columns, 2.4), 1.1 / 1.05 * lines * _pitch(images, True)
     side = min(max(tall, 2.6), 4.4)
     body = max(tall + 0.75, side + 0.35)
     width, height = wide + 1.0 + 1.27 * side + 0.15, 0.4 + body + 0.36
@@ -215,12 +215,13 @@ def overlay_strip(
     columns = min(columns, len(images))
     lines = math.ceil(len(images) / columns)
     tall = 1.15 * images.shape[1] / images.shape[2] * (1 + show_frames) + 0.26
-    figure, axes = _canvas(ax, columns * 1.15 + 1.0, max(lines * tall + 0.8, 2.0))
+    figure, axes = _canvas(ax, max(columns * 1.15 + 1.0, 3.6), max(lines * tall + 0.8, 2.0))
     captions = [f"{number} · {100 * share:.0f} %" for number, share in enumerate(shares, 1)]
     if show_frames:
         painted = np.concatenate([images, painted], axis=1)
     _frame_grid(axes, painted, captions, columns)
-    axes.set_xlabel("frame · share of the clip's relevance", fontsize=NORMAL)
+    below = "frame · share of the clip's relevance"
+    axes.set_xlabel(below if columns > 2 else below.replace("of ", "of\n"), fontsize=NORMAL)
     signed = bool(summed.min() < 0)
     colours = ScalarMappable(Normalize(-limit if signed else 0, limit), _colormap(signed))
     _colour_bar(colours, label, ax=axes, extend="both" if signed else "max", shrink=0.8, aspect=25)
@@ -332,7 +333,8 @@ def atr_windows(
     _write(axes, title, footnote)
     if images is not None:
         figure.draw_without_rendering()  # the layout decides how wide a column is
-        _thumbnails(axes, images, rows)
+        tall = _thumbnails(axes, images, rows)
+        axes.set_title(title or "", fontsize=LARGE, pad=tall + 6)
     return figure
 
 
@@ -535,7 +537,7 @@ def _canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]
     if ax is None:
         figure = _figure(width, height)
         return figure, figure.add_subplot()
-    return cast("Figure", ax.get_figure(root=True)), ax
+    return ax.figure.figure, ax
 
 
 def _write(ax: Axes, title: str | None, footnote: str | None) -> None:
@@ -585,7 +587,7 @@ def _ticks(count: int) -> np.ndarray:
 
 def _colour_bar(colours: ScalarMappable, label: str, **where: Any) -> None:
     place = where.get("ax") or where["cax"]
-    bar = place.get_figure(root=True).colorbar(colours, **where)
+    bar = place.figure.figure.colorbar(colours, **where)
     bar.set_label(label, fontsize=NORMAL)
     bar.ax.tick_params(labelsize=SMALL)
 
@@ -651,15 +653,20 @@ def _frame_grid(
     ax.spines[:].set_visible(False)
 
 
-def _thumbnails(ax: Axes, images: np.ndarray, rows: int) -> None:
-    """Above each column the frame in the middle of its block, as wide as the column."""
+def _thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
+    """Above each column the frame in the middle of its block, as wide as the column up to 40 points.
+
+    Returns how tall they are, in points.
+    """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
-    figure = cast("Figure", ax.get_figure(root=True))
+    figure = ax.figure.figure
     low, high = ax.get_xlim()
     points = 72 * ax.get_window_extent().width / figure.dpi / (high - low)
     block = len(images) // rows
+    zoom = min(0.92 * points, 40) / images.shape[2]
     for row in range(rows):
-        image = OffsetImage(images[row * block + block // 2], zoom=0.92 * points / images.shape[2])
+        image = OffsetImage(images[row * block + block // 2], zoom=zoom)
         place = (row + 1, ax.get_ylim()[1])
         ax.add_artist(AnnotationBbox(image, place, box_alignment=(0.5, 0), frameon=False, pad=0.1))
+    return zoom * images.shape[1]

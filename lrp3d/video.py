@@ -536,7 +536,7 @@ def _timeline(av: Any, stream: Any) -> _Timeline:
     stamps = [packet.pts for packet in shown]
     known = [stamp for stamp in stamps if stamp is not None]
     # AVI stores the order of decoding only, so that with B-frames the stamps are a guess.
-    guessed = "avi" in stream.container.format.name and stream.codec_context.has_b_frames
+    guessed = "avi" in stream.container.format.name and getattr(stream.codec_context, "has_b_frames", True)
     complete = len(set(known)) == len(stamps)
     keys = sorted(packet.pts for packet in shown if packet.is_keyframe and packet.pts is not None)
     if len(known) == len(stamps):

@@ -51,12 +51,14 @@ def written(figure):
     return [text.get_text() for axes in figure.axes for text in [axes.title, *axes.texts]]
 
 
-def boxes_of_texts(figure):
+def boxes_of_what_is_written(figure):
     shown = []
     for axes in figure.axes:
         labels = [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.texts]
         shown += [text for text in labels if text.get_text() and text.get_visible()]
-    return {f"{text.get_text()} {i}": text.get_window_extent() for i, text in enumerate(shown)}
+    boxes = {f"{text.get_text()} {i}": text.get_window_extent() for i, text in enumerate(shown)}
+    thumbnails = [artist for axes in figure.axes for artist in axes.artists]
+    return boxes | {f"thumbnail {i}": image.get_window_extent() for i, image in enumerate(thumbnails)}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -69,15 +71,27 @@ def test_every_figure_is_written_with_its_title_and_footnote(pixels, matrix, nam
     assert Image.open(buffer).size[0] > 300
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_no_text_lies_on_another_or_outside(pixels, matrix, name):
-    figure = every_figure(pixels, matrix)[name](title="spinning a top", footnote=NOTE)
+def require_legible(figure):
     figure.savefig(io.BytesIO(), format="png")
-    boxes = boxes_of_texts(figure)
+    boxes = boxes_of_what_is_written(figure)
     for first, box in boxes.items():
         assert min(box.x0, box.y0, figure.bbox.x1 - box.x1, figure.bbox.y1 - box.y1) >= 0, first
         for second, other in boxes.items():
             assert first == second or not box.overlaps(other), (first, second)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_written_lies_on_anything_or_outside(pixels, matrix, name):
+    require_legible(every_figure(pixels, matrix)[name](title="spinning a top", footnote=NOTE))
+
+
+@pytest.mark.parametrize(("frames", "height", "width"), [(1, 8, 8), (3, 24, 40), (32, 40, 24)])
+def test_few_and_many_frames_are_legible_too(frames, height, width):
+    clip, wide = torch.zeros(frames, height, width, 3, dtype=torch.uint8), torch.ones(frames, frames)
+    length = torch.full((frames,), float(frames))
+    require_legible(clip_summary(clip, wide.sum(1) * -0.777, wide, length, title="a top", footnote=NOTE))
+    require_legible(overlay_strip(clip, noise(frames, height, width), title="a top", footnote=NOTE))
+    require_legible(atr_windows(length, wide, pixels=clip, title="a top", footnote=NOTE))
 
 
 @pytest.mark.parametrize("name", NAMES)
