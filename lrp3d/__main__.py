@@ -1,0 +1,8 @@
+"""`python -m lrp3d` is the command line."""
+
+import sys
+
+from lrp3d.command_line import main
+
+if __name__ == "__main__":
+    sys.exit(main())
