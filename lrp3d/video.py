@@ -403,8 +403,19 @@ def _import_av() -> Any:
 
 def _to_array(frame: Any) -> np.ndarray:
     """RGB pixels the way up that the metadata asks for."""
-    turns = round(getattr(frame, "rotation", 0) / 90)
-    return np.rot90(frame.to_ndarray(format="rgb24"), turns)
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(_rotation(frame) / 90))
+
+
+def _rotation(frame: Any) -> float:
+    """Degrees against the clock by which the frame is to be turned."""
+    if hasattr(frame, "rotation"):
+        return frame.rotation
+    # PyAV before 13 hands over the matrix only, nine integers of which the first two are cosine and sine.
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return 0.0
+    cosine, sine = np.frombuffer(bytes(matrix), np.int32)[:2].tolist()
+    return -math.degrees(math.atan2(sine, cosine))
 
 
 @dataclass
