@@ -55,8 +55,13 @@ def unsupported(run: Run, output: Tensor) -> list[str]:
 
 
 def find_classifier(output: Tensor) -> None:
-    """Mark the first weighted steps met from the output downwards, and what lies between them and the output."""
+    """Mark the first weighted steps met from the output downwards, and what lies between them and the output.
+
+    Without any weighted step there is no classifier, and nothing lies behind one.
+    """
     pending, seen = [output.grad_fn], set()
+    passed: list[Step] = []
+    found = False
     while pending:
         node = pending.pop()
         if node is None or node in seen:
@@ -65,10 +70,12 @@ def find_classifier(output: Tensor) -> None:
         step = step_of(node)
         if step is not None:
             if step.weighted:
-                step.is_classifier = True
+                step.is_classifier = found = True
                 continue
-            step.after_classifier = True
+            passed.append(step)
         pending += [parent for parent, _ in node.next_functions]
+    for step in passed:
+        step.after_classifier = found
 
 
 def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool) -> None:
