@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .blocks import TemporalAggregation
-from .files import CheckpointError, Source, State, read_checkpoint
+from .files import Checkpoint, CheckpointError, Source, State, read_checkpoint
 from .names import DIALECTS, Dialect, recognise, shift_place
 from .tsm import ShiftResNet
 
@@ -62,7 +63,7 @@ def load_checkpoint(
 
     Raises:
         CheckpointError: a ValueError. The file needs unpickling, or names are unknown, or anything is
-            missing, left over or of another shape; the message lists all of it.
+            missing, left over, of another shape or made differently; the message lists all of it.
 
     >>> from lrp3d.models import tsn_resnet
     >>> source, model = tsn_resnet(18, 5, width=8), tsn_resnet(18, 5, width=8)
@@ -71,57 +72,92 @@ def load_checkpoint(
     """
     if inflate not in ("repeat", "mean"):
         raise ValueError(f"inflate must be 'repeat' or 'mean', got {inflate!r}")
-    state = (
-        path_or_state_dict
-        if isinstance(path_or_state_dict, Mapping)
-        else read_checkpoint(path_or_state_dict).state
-    )
-    tensors = _tensors(state)
+    if isinstance(path_or_state_dict, Mapping):
+        checkpoint = Checkpoint(path_or_state_dict, {})
+    else:
+        checkpoint = read_checkpoint(path_or_state_dict)
+    tensors = _tensors(checkpoint.state)
     dialect = _dialect(tensors)
     pieces, unknown = _translate(tensors, dialect)
-    problems = [f"left over: {name} {_size(tensors[name])}" for name in unknown]
-
-    wanted = model.state_dict()
-    optional = {name for name in wanted if name.endswith("num_batches_tracked")}
     blending = _unknown_to_2d(model, tensors)
-    optional |= {f"{name}.conv.weight" for name in blending}
-    fitted: dict[str, Tensor] = {}
-    kept: list[str] = []
-    for name, current in wanted.items():
-        if name not in pieces:
-            if name not in optional:
-                problems.append(f"missing: {name} {_size(current)}")
-            kept.append(name)
-            continue
-        piece = pieces.pop(name)
-        value = _fit(piece.value, current, inflate)
-        if value is not None:
-            fitted[name] = value
-        elif name in CLASSIFIER and not strict:
-            kept.append(name)
-        else:
-            problems.append(f"shape: {name} {_size(current)} from {piece} {_size(piece.value)}")
-    problems += [f"left over: {piece} {_size(piece.value)}" for piece in pieces.values()]
-    if any(name in kept for name in CLASSIFIER):  # half a classifier is none
-        kept += [name for name in CLASSIFIER if fitted.pop(name, None) is not None]
     place = shift_place(tensors)
-    if place is not None and not isinstance(model, ShiftResNet):
-        problems.append("the checkpoint shifts channels along time (TSM), the model does not")
-    if dialect.name == "TSM" and place is None and isinstance(model, ShiftResNet):
-        problems.append(
-            "the model shifts channels along time (TSM), the checkpoint's names say that it did not"
-        )
+
+    match = _compare(
+        model.state_dict(), pieces, inflate, strict, {f"{name}.conv.weight" for name in blending}
+    )
+    problems = [f"left over: {name} {_size(tensors[name])}" for name in unknown] + match.problems
+    problems += _different_shift(model, dialect, place) + _different_making(model, checkpoint.metadata)
     if problems:
         raise CheckpointError(_complaint(model, dialect, problems))
 
+    current = model.state_dict()
     with torch.no_grad():
-        for name, value in fitted.items():
-            wanted[name].copy_(value)
+        for name, value in match.fitted.items():
+            current[name].copy_(value)
     for module in blending.values():
         module.pass_through()
     if place is not None and isinstance(model, ShiftResNet):
         model.place_shift(place)
-    return LoadReport(dialect.name, tuple(fitted), tuple(kept))
+    return LoadReport(dialect.name, tuple(match.fitted), tuple(match.kept))
+
+
+@dataclass
+class _Match:
+    """What fits, what stays as it is, and what is wrong."""
+
+    fitted: dict[str, Tensor] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def _compare(
+    wanted: Mapping[str, Tensor],
+    pieces: Mapping[str, _Piece],
+    inflate: str,
+    strict: bool,
+    optional: Collection[str],
+) -> _Match:
+    """Lay a checkpoint beside a model's tensors, without touching either."""
+    match = _Match()
+    for name, current in wanted.items():
+        if name not in pieces:
+            if name not in optional and not name.endswith("num_batches_tracked"):  # not everyone counts them
+                match.problems.append(f"missing: {name} {_size(current)}")
+            match.kept.append(name)
+            continue
+        value = _fit(pieces[name].value, current, inflate)
+        if value is not None:
+            match.fitted[name] = value
+        elif name in CLASSIFIER and not strict:
+            match.kept.append(name)
+        else:
+            piece = pieces[name]
+            match.problems.append(f"shape: {name} {_size(current)} from {piece} {_size(piece.value)}")
+    for name in (name for name in pieces if name not in wanted):
+        match.problems.append(f"left over: {pieces[name]} {_size(pieces[name].value)}")
+    if any(name in match.kept for name in CLASSIFIER):  # half a classifier is none
+        match.kept += [name for name in CLASSIFIER if match.fitted.pop(name, None) is not None]
+    return match
+
+
+def _different_shift(model: nn.Module, dialect: Dialect, place: str | None) -> list[str]:
+    """TSM's shifts have no weights: only names tell whether a checkpoint was trained with them."""
+    if place is not None and not isinstance(model, ShiftResNet):
+        return ["the checkpoint shifts channels along time (TSM), the model does not"]
+    if dialect.name == "TSM" and place is None and isinstance(model, ShiftResNet):
+        return ["the model shifts channels along time (TSM), the checkpoint's names say that it did not"]
+    return []
+
+
+def _different_making(model: nn.Module, metadata: Mapping[str, str]) -> list[str]:
+    """Our own files say how their model was made, where no tensor would: compare that, too."""
+    theirs = json.loads(metadata.get("arguments", "{}"))
+    ours = getattr(model, "arguments", {})
+    return [
+        f"{option}: the checkpoint's model has {theirs[option]}, this one {ours[option]}"
+        for option in ("temporal_stride", "pooling", "shift", "alpha")
+        if option in theirs and option in ours and theirs[option] != ours[option]
+    ]
 
 
 def _complaint(model: nn.Module, dialect: Dialect, problems: list[str]) -> str:

@@ -305,6 +305,18 @@ def test_models_are_remade_from_their_files_however_they_were_made(tmp_path):
         assert (again.name, again.input_range) == (model.name, model.input_range)
 
 
+def test_our_own_files_know_what_no_tensor_tells(tmp_path):
+    made = models.tsn_resnet(18, 3, temporal_stride=True, width=8)
+    models.save_checkpoint(made, tmp_path / "model.safetensors")
+    model = models.tsn_resnet(18, 3, width=8)
+    before = snapshot(model)
+    with pytest.raises(
+        CheckpointError, match=r"temporal_stride: the checkpoint's model has True, this one False"
+    ):
+        load_checkpoint(model, tmp_path / "model.safetensors")
+    assert unchanged(model, before)
+
+
 def test_a_file_that_does_not_say_its_model_is_refused(tmp_path):
     save_file({"weight": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match=r"does not say how to make its model"):

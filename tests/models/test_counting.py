@@ -38,7 +38,8 @@ def build(arch, temporal_stride, frames):
     "row", ROWS, ids=lambda row: f"{row['arch']}-{row['frames']}-{row['temporal_pooling']}"
 )
 def test_size_is_the_published_one(row):
-    model = build(row["arch"], row["temporal_pooling"], row["frames"])
+    with torch.device("meta"):  # sizes need no weights
+        model = build(row["arch"], row["temporal_pooling"], row["frames"])
     assert count_parameters(model) == row["params"]
     found = count_multiply_adds(model, (3, row["frames"], 224, 224))
     if row["arch"] == "i3d" and not row["temporal_pooling"] and row["frames"] <= 16:
