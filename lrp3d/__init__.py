@@ -7,6 +7,7 @@ from lrp3d.explain import explain
 from lrp3d.explanation import Explanation
 from lrp3d.frames import NoFrameLogits
 from lrp3d.inspection import inspect
+from lrp3d.interventions import frame_logits, intervention_matrix
 from lrp3d.registry import register_layer, register_operation
 from lrp3d.twin import convert
 
@@ -21,7 +22,9 @@ __all__ = [
     "composites",
     "convert",
     "explain",
+    "frame_logits",
     "inspect",
+    "intervention_matrix",
     "models",
     "operations",
     "register_layer",

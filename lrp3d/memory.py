@@ -1,4 +1,4 @@
-"""How many seeds travel at once: bounded by memory, not by the number of frames."""
+"""How many seeds, or clips, travel at once: bounded by memory, not by the number of frames."""
 
 from __future__ import annotations
 
@@ -26,6 +26,26 @@ def seeds_at_once(record: Record, seeds: int, chunk_size: int | None, memory_bud
     largest = max((step.shape.numel() for step in record.run.steps), default=1)
     per_seed = TENSORS_IN_FLIGHT * largest * record.output.element_size()
     if memory_budget is None:
-        device = record.output.device
-        memory_budget = CPU_BUDGET if device.type != "cuda" else torch.cuda.mem_get_info(device)[0] // 2
+        memory_budget = _free(record.output.device)
     return max(1, min(seeds, memory_budget // max(1, per_seed)))
+
+
+def clips_at_once(record: Record, recorded: bool, chunk_size: int | None) -> int:
+    """The number of clips per forward pass, at least one.
+
+    Args:
+        record: a recorded run; its steps say what a clip costs.
+        recorded: further passes are recorded too and keep all activations; else a few are in flight.
+        chunk_size: chosen by the caller, if not None.
+    """
+    if chunk_size is not None:
+        return chunk_size
+    sizes = [step.shape.numel() for step in record.run.steps] or [1]
+    values = sum(sizes) if recorded else TENSORS_IN_FLIGHT * max(sizes)
+    per_clip = values * record.output.element_size() // max(1, len(record.output))
+    return max(1, _free(record.output.device) // max(1, per_clip))
+
+
+def _free(device: torch.device) -> int:
+    """Bytes to use: little on a CPU, half of what is free on a GPU."""
+    return CPU_BUDGET if device.type != "cuda" else torch.cuda.mem_get_info(device)[0] // 2

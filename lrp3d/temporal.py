@@ -36,6 +36,11 @@ def block_sum(x: Tensor, axis: int, blocks: int) -> Tensor:
     return x.new_zeros(shape).index_add(axis, torch.arange(size, device=x.device) * blocks // size, x)
 
 
+def mean_in_blocks(logits: Tensor, blocks: int) -> Tensor:
+    """Frame logits (b, n) to (b, blocks), each the mean of a block: the mean of all stays the clip's logit."""
+    return block_sum(logits, 1, blocks) * (blocks / logits.shape[1])
+
+
 def on_one_clock(frames: list[Tensor]) -> Tensor:
     """Relevance by frame of every pathway, (..., t) each, added up on the clock of the fastest (paper, App. A)."""
     clock = max(pathway.shape[-1] for pathway in frames)
@@ -67,6 +72,5 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool) -> Tempora
     if seeds.positions is not None:
         return TemporalRelevance(logits, block_sum(rows, 2, seeds.classified), seeds.positions)
     n = logits.shape[1] if seeds.blocks is None else seeds.blocks
-    # several frame logits in a block: their mean, so that the mean of all stays the clip's logit
     share = n / logits.shape[1]
-    return TemporalRelevance(block_sum(logits, 1, n) * share, block_sum(block_sum(rows, 2, n), 1, n) * share)
+    return TemporalRelevance(mean_in_blocks(logits, n), block_sum(block_sum(rows, 2, n), 1, n) * share)

@@ -1,0 +1,246 @@
+"""The measured counterpart of temporal relevance: what frame logits do when frames are replaced.
+
+A relevance matrix says what each frame contributed; an intervention matrix says what is lost without it. Both
+have the same rows and columns and go through the same ATR functions, so that either can be held against the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import einops
+import torch
+from torch import Tensor, nn
+
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.explain import Clip
+from lrp3d.frames import frame_seeds, slow_frames
+from lrp3d.inputs import check_clip, check_frames, check_logits, check_options, targets_of
+from lrp3d.layout import Layout
+from lrp3d.memory import clips_at_once
+from lrp3d.temporal import mean_in_blocks
+from lrp3d.twin import Record, Twin, convert
+
+Colour = float | Sequence[float] | Tensor
+OCCLUDERS = ("neighbours", "nearest", "mean", "blank")
+
+
+def frame_logits(
+    model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | None = None, *, layout: str = "bcthw"
+) -> Tensor:
+    """The logit of every frame, as `explain` explains it, without any relevance.
+
+    Args:
+        model: any model that `explain` takes.
+        clip: as in `explain`.
+        target: as in `explain`.
+        layout: as in `explain`.
+
+    Returns:
+        Frame logits (b, n); their mean is the clip's logit.
+
+    Raises:
+        NoFrameLogits, UnsupportedOperation, ValueError, TypeError: as `explain`.
+
+    Source: paper, Sec. 3.2, l_ik.
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10).eval()
+    >>> lrp3d.frame_logits(model, torch.rand(2, 3, 8, 32, 32), target=3).shape
+    torch.Size([2, 8])
+    """
+    return _look(model, clip, target, layout).logits
+
+
+def intervention_matrix(
+    model: nn.Module,
+    clip: Clip,
+    target: int | Sequence[int] | Tensor | None = None,
+    *,
+    occluder: str = "neighbours",
+    value: Colour = 0.0,
+    layout: str = "bcthw",
+    chunk_size: int | None = None,
+) -> Tensor:
+    """What every frame logit loses when a frame of the clip is replaced: the logit as it was minus that without it.
+
+    Entry (i, j) is about the logit of frame i without frame j. The sign is that of relevance: a frame that
+    speaks for the class has a positive column. The shape is that of `Explanation.matrix`, and so is the meaning
+    of the columns: with temporal stride or several pathways, the frames of a block are replaced together, in
+    every pathway. The ATR functions take either. Rows need not sum to their logits.
+
+    Args:
+        model: any model that `explain` takes.
+        clip: as in `explain`.
+        target: as in `explain`; the prediction is that of the clip as it is.
+        occluder: what stands in for the frames of a column:
+            - "neighbours": the mean of the frame before and the frame behind them, at the ends of the clip the
+              only one there is;
+            - "nearest": the nearest frame that stays, of two the earlier one (as if the video froze);
+            - "mean": the mean frame of the clip, the replaced ones included;
+            - "blank": a frame of one colour, `value`.
+            A pathway all of whose frames would go (it has one frame) keeps them, but for "mean" and "blank".
+        value: the colour of a blank frame after normalisation, one number or one per channel.
+        layout: as in `explain`.
+        chunk_size: how many replaced clips go through the model at once; default what fits the free memory
+            (little on a CPU). The result does not depend on it, beyond rounding.
+
+    Returns:
+        Matrix (b, n, t), t = n but where the model answers from n of t frames.
+
+    Raises:
+        NoFrameLogits, UnsupportedOperation, ValueError, TypeError: as `explain`; ValueError also for an
+            unknown occluder, or a value that fits no channel.
+
+    Source: the occlusion test of Zeiler and Fergus (2014), over frames; a frozen frame in place of another as in
+    partial uniform sampling (paper, Sec. 4.3).
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=10).eval()
+    >>> matrix = lrp3d.intervention_matrix(model, torch.randn(1, 3, 4, 32, 32))
+    >>> (matrix.abs() > 1e-4).int()  # a model that classifies frames one by one
+    tensor([[[1, 0, 0, 0],
+             [0, 1, 0, 0],
+             [0, 0, 1, 0],
+             [0, 0, 0, 1]]], dtype=torch.int32)
+    """
+    if occluder not in OCCLUDERS:
+        raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
+    check_options(chunk_size, None, 0.0, "highest")
+    look = _look(model, clip, target, layout)
+    batch, columns = len(look.logits), look.columns
+    clips = [clip] if isinstance(clip, Tensor) else list(clip)
+    pathways = [_Pathway(x.detach(), Layout(layout), batch) for x in clips]
+    clock = max(pathway.length for pathway in pathways)
+    for pathway in pathways:
+        pathway.prepare(clock, columns, occluder, value)
+    owner = torch.arange(batch, device=look.logits.device).repeat_interleave(columns)
+    column = torch.arange(columns, device=look.logits.device).repeat(batch)
+    at_once = clips_at_once(look.record, not look.own, chunk_size)
+    look.record = None
+    after = []
+    for whose, which in zip(owner.split(at_once), column.split(at_once), strict=True):
+        replaced = [pathway.without(whose, which) for pathway in pathways]
+        after.append(look.again(replaced[0] if isinstance(clip, Tensor) else replaced, whose))
+    return look.logits.unsqueeze(2) - torch.cat(after).unflatten(0, (batch, columns)).transpose(1, 2)
+
+
+# --------------------------------------------------------------------------------------- reading frame logits
+
+
+@dataclass
+class _Look:
+    """Clips as they are: their frame logits, and how to read those of others like them."""
+
+    twin: Twin
+    layout: str
+    target: Tensor
+    """(b,)."""
+    logits: Tensor
+    """(b, n), in the rows of the matrix."""
+    columns: int
+    own: bool
+    """The model's own `frame_logits` says what its graph says, and needs no record."""
+    record: Record | None
+
+    def again(self, clip: Clip, whose: Tensor) -> Tensor:
+        """Frame logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
+        target = self.target[whose]
+        found = _own_logits(self.twin, clip, target) if self.own else None
+        if found is None:
+            record = _record(self.twin, clip, self.layout)
+            found = frame_seeds(record, target, self.twin.composite, contrastive=False).logits
+        return mean_in_blocks(found, self.logits.shape[1])
+
+
+def _look(model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | None, layout: str) -> _Look:
+    pathways = check_clip(clip, layout)
+    axes = Layout(layout).axes
+    for x in pathways:
+        if x.dim() != axes:
+            raise ValueError(f"frame logits need clips, {axes} axes ({layout}), got shape {tuple(x.shape)}")
+    check_frames(pathways, layout)
+    twin = model if isinstance(model, Twin) else convert(model)
+    record = _record(twin, clip, layout)
+    chosen = targets_of(target, record.output)
+    seeds = frame_seeds(record, chosen, twin.composite, False)
+    own = _own_logits(twin, clip, chosen)
+    same = own is not None and own.shape == seeds.logits.shape
+    same = same and torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
+    logits = mean_in_blocks(seeds.logits, seeds.blocks or seeds.logits.shape[1])
+    columns = logits.shape[1] if seeds.positions is None else seeds.classified
+    return _Look(twin, layout, chosen, logits, columns, same, record)
+
+
+def _record(twin: Twin, clip: Clip, layout: str) -> Record:
+    """A recorded forward pass, refused where `explain` refuses it."""
+    record = twin.record((clip,), None, layout)
+    check_logits(record.output)
+    if record.problems:
+        raise UnsupportedOperation(record.problems)
+    return record
+
+
+@torch.no_grad()
+def _own_logits(twin: Twin, clip: Clip, target: Tensor) -> Tensor | None:
+    """Frame logits (b, n) by the model's own `frame_logits`, None if it has none of the form (b, n, k)."""
+    own = getattr(twin.model, "frame_logits", None)
+    found = own(clip) if callable(own) else None
+    if not isinstance(found, Tensor) or found.dim() != 3 or len(found) != len(target):
+        return None
+    return found.gather(2, target[:, None, None].expand(-1, found.shape[1], 1)).squeeze(2)
+
+
+# ------------------------------------------------------------------------------------------- replacing frames
+
+
+class _Pathway:
+    """A pathway of the clips, and what stands in for each of its frames."""
+
+    def __init__(self, x: Tensor, layout: Layout, batch: int):
+        sizes = layout.sizes(x, batch)
+        self.frames = einops.rearrange(x, f"{layout.pattern} -> b c t h w", **sizes)
+        self.pattern, self.length = layout.pattern, sizes["t"]
+
+    def prepare(self, clock: int, columns: int, occluder: str, value: Colour) -> None:
+        """Which column each frame belongs to, and its substitute: the same in every clip it is missing from."""
+        x = self.frames
+        on_clock = torch.tensor(slow_frames(self.length, clock), device=x.device)
+        self.column = on_clock * columns // clock  # (t,)
+        if occluder == "blank":
+            self.substitute = _colour(value, x).expand_as(x)
+        elif occluder == "mean":
+            self.substitute = x.mean(2, keepdim=True).expand_as(x)
+        else:
+            earlier, later = _neighbours(self.column.tolist(), occluder == "nearest")
+            # two halves, not a sum halved: the mean of equal frames is that frame, to the last bit
+            self.substitute = x[:, :, earlier] * 0.5 + x[:, :, later] * 0.5
+
+    def without(self, whose: Tensor, which: Tensor) -> Tensor:
+        """Clips `whose` (p,), each without the frames of column `which` (p,), laid out as they came."""
+        gone = (self.column == which[:, None])[:, None, :, None, None]
+        replaced = torch.where(gone, self.substitute[whose], self.frames[whose])
+        return einops.rearrange(replaced, f"b c t h w -> {self.pattern}")
+
+
+def _neighbours(columns: list[int], nearest: bool) -> tuple[list[int], list[int]]:
+    """The two frames that stand in for each: before and behind its block, or twice the nearest that stays."""
+    before, behind = [], []
+    for i, own in enumerate(columns):
+        stays = [j for j, column in enumerate(columns) if column != own] or [i]
+        first = max((j for j in stays if j < i), default=None)
+        last = min((j for j in stays if j > i), default=None)
+        if nearest or first is None or last is None:
+            first = last = min(stays, key=lambda j: abs(j - i))  # of two the earlier, which comes first
+        before.append(first)
+        behind.append(last)
+    return before, behind
+
+
+def _colour(value: Colour, x: Tensor) -> Tensor:
+    """One number, or one per channel, as (c, 1, 1, 1)."""
+    colour = torch.as_tensor(value, dtype=x.dtype, device=x.device).flatten()
+    if len(colour) not in (1, x.shape[1]):
+        raise ValueError(f"value is one number or one per channel ({x.shape[1]}), got {len(colour)} values")
+    return colour[:, None, None, None]
