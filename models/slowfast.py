@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .base import Channels, VideoModel, at_least, builder, check_clip
-from .blocks import Size, conv3d, initialise
+from .blocks import ConvUnit, Size, conv3d, initialise
 from .resnet import Bottleneck
 
 PIXELS: tuple[Channels, Channels] = ((0.45, 0.45, 0.45), (0.225, 0.225, 0.225))
@@ -28,11 +29,14 @@ class Pathway(nn.Module):
         self, in_channels: int, width: int, stem_time: int, times: Sequence[int], extra: Sequence[int]
     ):
         super().__init__()
-        self.stem = nn.Sequential()
-        self.stem.add_module("conv", conv3d(in_channels, width, (stem_time, 7, 7), (1, 2, 2)))
-        self.stem.add_module("bn", nn.BatchNorm3d(width))
-        self.stem.add_module("relu", nn.ReLU())
-        self.stem.add_module("pool", nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)))
+        self.stem = nn.Sequential(
+            OrderedDict(
+                conv=conv3d(in_channels, width, (stem_time, 7, 7), (1, 2, 2)),
+                bn=nn.BatchNorm3d(width),
+                relu=nn.ReLU(),
+                pool=nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+            )
+        )
         stages = []
         channels = width
         for stage, count in enumerate(BLOCKS):
@@ -47,15 +51,10 @@ class Pathway(nn.Module):
         self.stages = nn.ModuleList(stages)
 
 
-class Lateral(nn.Sequential):
+def _lateral(channels: int, alpha: int) -> ConvUnit:
     """Fast features on the slow clock: a temporal convolution of stride alpha that doubles the channels."""
-
-    def __init__(self, channels: int, alpha: int):
-        super().__init__()
-        kernel, stride = (LATERAL_KERNEL, 1, 1), (alpha, 1, 1)
-        self.add_module("conv", conv3d(channels, 2 * channels, kernel, stride))
-        self.add_module("bn", nn.BatchNorm3d(2 * channels))
-        self.add_module("relu", nn.ReLU())
+    conv = conv3d(channels, 2 * channels, (LATERAL_KERNEL, 1, 1), (alpha, 1, 1))
+    return ConvUnit(conv, 2 * channels, eps=1e-5)
 
 
 class SlowFast(VideoModel):
@@ -92,7 +91,7 @@ class SlowFast(VideoModel):
         ]  # of the fast stem and stages
         self.slow = Pathway(in_channels, width, 1, (1, 1, 3, 3), [2 * channels for channels in outputs])
         self.fast = Pathway(in_channels, thin, 5, (3, 3, 3, 3), (0, 0, 0, 0))
-        self.lateral = nn.ModuleList(Lateral(channels, alpha) for channels in outputs)
+        self.lateral = nn.ModuleList(_lateral(channels, alpha) for channels in outputs)
         self.slow_channels = width * expansion
         initialise(self)
 

@@ -193,7 +193,8 @@ def train(
         score = None
         if validation is not None:
             score = evaluate(model, validation, recipe.batch_size, workers=workers)
-        run.finish(Epoch(epoch, loss, accuracy, score))
+        run.history.append(Epoch(epoch, loss, accuracy, score))
+        run.keep()
     model.eval()
     save_checkpoint(model, Path(folder) / "model.safetensors")
     return run.history
@@ -262,6 +263,7 @@ class _Run:
 
     def resume(self) -> None:
         if not self.path.exists():
+            self.keep()  # the weights it starts from belong to a run, too
             return
         saved = torch.load(self.path, map_location=self.device, weights_only=True)
         if saved["identity"] != self.identity:
@@ -274,9 +276,8 @@ class _Run:
         self.scaler.load_state_dict(saved["scaler"])
         self.history = [Epoch(**epoch) for epoch in saved["history"]]
 
-    def finish(self, epoch: Epoch) -> None:
-        """Keep what an epoch has changed. Random numbers need no keeping: each epoch has its own seed."""
-        self.history.append(epoch)
+    def keep(self) -> None:
+        """Save all that an epoch changes. Random numbers need no saving: each epoch has its own seed."""
         with replacing(self.path) as temporary:
             torch.save(
                 {
