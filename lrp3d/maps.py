@@ -13,11 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp3d import kernels
+from lrp3d.kernels import Geometry
 from lrp3d.rules import Weight
 
 
 class LinearMap:
     """Base of all maps; the adjoint here is torch's own derivative: right for any map, and the reference for faster ones."""
+
+    fresh = False
+    """Whether the adjoint's result is a new tensor, which may be written to."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """The operation on input `a` (as in the network, no seeds) and weight `v`."""
@@ -65,31 +70,21 @@ def channelwise(b: Tensor, output: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Convolution(LinearMap):
-    """Convolution or transposed convolution over 1 to 3 axes; arguments as in torch, all as lists."""
+    """Convolution or transposed convolution over 1 to 3 axes; `lrp3d.kernels` chooses how it is computed."""
 
-    stride: list[int]
-    padding: list[int]
-    dilation: list[int]
-    groups: int
-    transposed: bool
-    output_padding: list[int]
+    geometry: Geometry
+    fresh = True
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """(b, c, ...) and torch's weight layout to (b, c', ...)."""
-        return torch.convolution(
-            a, v, None, self.stride, self.padding, self.dilation, self.transposed, self.output_padding, self.groups
-        )
+        assert isinstance(v, Tensor)
+        return kernels.convolve(a, v, self.geometry)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """Torch's own input gradient, seeds folded into the batch; arguments are never derived by hand."""
+        """Seeds folded into the batch."""
+        assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
-        if r.numel() == 0:
-            return r.new_zeros(seeds, *shape)
-        like = r.new_empty(1).expand(seeds * batch, *shape[1:])
-        folded = torch.ops.aten.convolution_backward(
-            r.flatten(0, 1), like, v, None, self.stride, self.padding, self.dilation,
-            self.transposed, self.output_padding, self.groups, [True, False, False],
-        )[0]  # fmt: skip
+        folded = kernels.adjoint(r.flatten(0, 1), v, self.geometry, (seeds * batch, *shape[1:]))
         return folded.unflatten(0, (seeds, batch))
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
@@ -99,34 +94,37 @@ class Convolution(LinearMap):
     # All weights one: inside a group every output channel sees the same sum, so one channel per group does.
 
     def _one_channel(self, w: Tensor) -> Tensor:
-        inputs, outputs = (0, 1) if self.transposed else (1, 0)
+        inputs, outputs = (0, 1) if self.geometry.transposed else (1, 0)
         size = list(w.shape)
-        size[inputs] = self.groups if self.transposed else 1
-        size[outputs] = 1 if self.transposed else self.groups
+        size[inputs] = self.geometry.groups if self.geometry.transposed else 1
+        size[outputs] = 1 if self.geometry.transposed else self.geometry.groups
         return w.new_ones(size)
 
     def _in_groups(self, a: Tensor, axis: int) -> Tensor:
         """Sum of the channels of each group."""
-        return a.unflatten(axis, (self.groups, -1)).sum(axis + 1)
+        return a.unflatten(axis, (self.geometry.groups, -1)).sum(axis + 1)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Inputs of each output; positions of the zero padding are none."""
         assert isinstance(w, Tensor)
         counted = self(self._in_groups(ones, 1), self._one_channel(w))
-        channels = w.shape[1] * self.groups if self.transposed else w.shape[0]
-        return counted.repeat_interleave(channels // self.groups, 1)
+        groups = self.geometry.groups
+        channels = w.shape[1] * groups if self.geometry.transposed else w.shape[0]
+        return counted.repeat_interleave(channels // groups, 1)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
         """Equal parts to every input of the group."""
         assert isinstance(w, Tensor)
-        small = torch.Size([shape[0], self.groups, *shape[2:]])
+        small = torch.Size([shape[0], self.geometry.groups, *shape[2:]])
         handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)
-        return handed.repeat_interleave(shape[1] // self.groups, 2)
+        return handed.repeat_interleave(shape[1] // self.geometry.groups, 2)
 
 
 @dataclass(frozen=True)
 class Linear(LinearMap):
     """Fully connected: `a @ w.T` on the last axis."""
+
+    fresh = True
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """(..., i) and (o, i) to (..., o)."""

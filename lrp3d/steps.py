@@ -200,7 +200,9 @@ class Linear(Step):
             equal = None if part.equal is None else r * part.equal
             for i, (operand, terms) in enumerate(zip(self.operands, part.terms, strict=True)):
                 for term in terms:
-                    out[i] = _plus(out[i], term.a * operand.map.adjoint(ratio, term.v, operand.shape))
+                    handed = operand.map.adjoint(ratio, term.v, operand.shape)
+                    handed = handed.mul_(term.a) if operand.map.fresh else handed * term.a
+                    out[i] = _plus(out[i], handed)
                 if equal is not None:
                     handed = operand.map.spread(equal, operand.w.value, operand.shape)
                     out[i] = _plus(out[i], handed if operand.x.real is None else handed * operand.x.real)

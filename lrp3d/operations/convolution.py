@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp3d.kernels import Geometry
 from lrp3d.maps import Bilinear, Convolution, Linear
 from lrp3d.operations.blocks import Summand, refuse, shares
 from lrp3d.operations.padding import pad
@@ -26,15 +27,19 @@ def per_axis(value: int | Sequence[int], axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
+def _map(axes: int, stride: Any, padding: Any, dilation: Any, groups: int, transposed: bool, extra: Any) -> Convolution:
+    stride, padding, dilation, extra = (tuple(per_axis(v, axes)) for v in (stride, padding, dilation, extra))
+    return Convolution(Geometry(stride, padding, dilation, groups, transposed, extra))
+
+
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) -> Tensor:
-    kind = _TYPES[map.transposed][weight.dim() - 2]
+    kind = _TYPES[map.geometry.transposed][weight.dim() - 2]
     if x.dim() == weight.dim() - 1:  # a clip without batch axis, as torch allows
         return _convolve(x.unsqueeze(0), weight, bias, map).squeeze(0)
     if active_run().is_signal(weight):
         return refuse(map(x, weight), x, weight, advice="the weight itself depends on the clip (dynamic convolution)")
-    output = torch.convolution(
-        x, weight, bias, map.stride, map.padding, map.dilation, map.transposed, map.output_padding, map.groups
-    )
+    g = map.geometry
+    output = torch.convolution(x, weight, bias, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups)
     return shares(output, [Summand(x, map, weight.detach())], None if bias is None else bias.detach(), kind)
 
 
@@ -59,8 +64,7 @@ def convolution(
             input = pad(input, uneven)
     else:
         paddings = [0] * axes if padding == "valid" else per_axis(padding, axes)  # type: ignore[arg-type]
-    map = Convolution(per_axis(stride, axes), paddings, dilations, groups, False, [0] * axes)
-    return _convolve(input, weight, bias, map)
+    return _convolve(input, weight, bias, _map(axes, stride, paddings, dilations, groups, False, 0))
 
 
 @register_operation([torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d])
@@ -76,11 +80,7 @@ def transposed_convolution(
 ) -> Tensor:
     """`F.conv_transpose1d`, `F.conv_transpose2d`, `F.conv_transpose3d`."""
     axes = weight.dim() - 2
-    map = Convolution(
-        per_axis(stride, axes), per_axis(padding, axes), per_axis(dilation, axes), groups, True,
-        per_axis(output_padding, axes),
-    )  # fmt: skip
-    return _convolve(input, weight, bias, map)
+    return _convolve(input, weight, bias, _map(axes, stride, padding, dilation, groups, True, output_padding))
 
 
 @register_operation([torch.convolution, torch._convolution])
@@ -90,11 +90,7 @@ def any_convolution(
 ) -> Tensor:  # fmt: skip
     """`torch.convolution`, which the others are made of."""
     axes = weight.dim() - 2
-    map = Convolution(
-        per_axis(stride, axes), per_axis(padding, axes), per_axis(dilation, axes), groups, transposed,
-        per_axis(output_padding, axes),
-    )  # fmt: skip
-    return _convolve(input, weight, bias, map)
+    return _convolve(input, weight, bias, _map(axes, stride, padding, dilation, groups, transposed, output_padding))
 
 
 @register_operation(F.linear)

@@ -1,0 +1,143 @@
+"""The right kernel for each convolution: one function forward, one for its adjoint, chosen here and nowhere else.
+
+The plain path is torch's own convolution and input gradient. Faster, and equal up to rounding (`tests/test_kernels.py`):
+
+- a kernel of one (1x1x1) is a matrix product;
+- a depthwise convolution along one axis is a sum of shifted, scaled copies;
+- on a CPU the input gradient of a stride-1 convolution is the forward convolution with flipped, transposed weights.
+
+`with plain(): ...` forces the plain path. `benchmarks/layers.py` measures the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_plain: ContextVar[bool] = ContextVar("lrp3d_plain_kernels", default=False)
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Torch's own kernels only, inside this block."""
+    token = _plain.set(True)
+    try:
+        yield
+    finally:
+        _plain.reset(token)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a convolution moves over its input; arguments as in torch, one number per axis."""
+
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    transposed: bool
+    output_padding: tuple[int, ...]
+
+
+def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
+    """The convolution of x (b, c, ...) with w in torch's layout, without bias."""
+    if not _plain.get() and x.numel():
+        if _is_pointwise(w, g):
+            return _pointwise(_strided(x, g.stride), w.flatten(1))
+        axis = _depthwise_axis(x.shape[1], w, g)
+        if axis is not None:
+            return _shifted(x, w, g, axis, -1)
+    return torch.convolution(x, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups)
+
+
+def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
+    """The transposed convolution: r, shaped like an output, to an input of `shape` (b, c, ...); a tensor of its own."""
+    if r.numel() == 0:
+        return r.new_zeros(shape)
+    if not _plain.get():
+        if _is_pointwise(w, g):
+            return _placed(_pointwise(r, w.flatten(1).T), g.stride, shape)
+        axis = _depthwise_axis(shape[1], w, g)
+        if axis is not None:
+            return _shifted(r, w, g, axis, 1)
+        if r.device.type == "cpu" and _is_flippable(w, g):
+            return _flipped(r, w, g)
+    like = r.new_empty(1).expand(shape)
+    return torch.ops.aten.convolution_backward(
+        r, like, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups, [True, False, False]
+    )[0]
+
+
+# ------------------------------------------------------------------------------------------ kernels of one
+
+
+def _is_pointwise(w: Tensor, g: Geometry) -> bool:
+    return not g.transposed and g.groups == 1 and w[0, 0].numel() == 1 and not any(g.padding)
+
+
+def _pointwise(x: Tensor, w: Tensor) -> Tensor:
+    """(o, i) times (b, i, ...)."""
+    return torch.matmul(w, x.flatten(2)).unflatten(2, x.shape[2:])
+
+
+def _strided(x: Tensor, stride: tuple[int, ...]) -> Tensor:
+    return x if max(stride) == 1 else x[(..., *(slice(None, None, s) for s in stride))].contiguous()
+
+
+def _placed(r: Tensor, stride: tuple[int, ...], shape: Sequence[int]) -> Tensor:
+    if max(stride) == 1:
+        return r
+    out = r.new_zeros(shape)
+    out[(..., *(slice(None, None, s) for s in stride))] = r
+    return out
+
+
+# ----------------------------------------------------------------------- depthwise convolutions along one axis
+
+
+def _depthwise_axis(channels: int, w: Tensor, g: Geometry) -> int | None:
+    """The one axis a depthwise kernel extends along, if its output has the input's size; None if it is no such thing."""
+    if g.transposed or not (g.groups == channels == w.shape[0]) or max(g.stride) > 1:
+        return None
+    sizes = w.shape[2:]
+    long = [i for i, k in enumerate(sizes) if k > 1]
+    if len(long) != 1:
+        return None
+    axis = long[0]
+    same = all(2 * p == d * (k - 1) for p, d, k in zip(g.padding, g.dilation, sizes, strict=True))
+    return axis if same and sizes[axis] <= 9 else None
+
+
+def _shifted(x: Tensor, w: Tensor, g: Geometry, axis: int, direction: int) -> Tensor:
+    """Sum over the kernel's taps of scaled copies, shifted against (-1, forward) or with (1, adjoint) the taps."""
+    size, taps = x.shape[2 + axis], w.flatten(1)
+    factor = taps.view(*taps.shape, *[1] * (x.dim() - 2))  # (c, k, 1, ...)
+    shifts = [direction * (k * g.dilation[axis] - g.padding[axis]) for k in range(taps.shape[1])]
+    out = x * factor[:, shifts.index(0)] if 0 in shifts else torch.zeros_like(x)
+    for k, shift in enumerate(shifts):  # out[i] += w[k] x[i - shift]
+        length = size - abs(shift)
+        if shift and length > 0:
+            target = out.narrow(2 + axis, max(shift, 0), length)
+            target.addcmul_(x.narrow(2 + axis, max(-shift, 0), length), factor[:, k])
+    return out
+
+
+# ------------------------------------------------------------------------------------------ flipped weights
+
+
+def _is_flippable(w: Tensor, g: Geometry) -> bool:
+    """Stride 1, dense, and no more padding than the kernel reaches."""
+    reach = all(p <= d * (k - 1) for p, d, k in zip(g.padding, g.dilation, w.shape[2:], strict=True))
+    return not g.transposed and g.groups == 1 and max(g.stride) == 1 and reach
+
+
+def _flipped(r: Tensor, w: Tensor, g: Geometry) -> Tensor:
+    axes = w.dim() - 2
+    turned = w.flip(list(range(2, w.dim()))).transpose(0, 1)
+    padding = [d * (k - 1) - p for p, d, k in zip(g.padding, g.dilation, w.shape[2:], strict=True)]
+    return torch.convolution(r, turned, None, [1] * axes, padding, g.dilation, False, [0] * axes, 1)

@@ -1,0 +1,94 @@
+"""Every fast kernel is the plain one, up to rounding; and the plain one can be forced."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from lrp3d import kernels
+from lrp3d.kernels import Geometry
+
+
+@st.composite
+def convolutions(draw):
+    axes = draw(st.integers(1, 3))
+    kind = draw(st.sampled_from(["pointwise", "depthwise", "dense", "grouped", "transposed"]))
+    groups = {"pointwise": 1, "dense": 1}.get(kind, draw(st.integers(1, 3)))
+    inputs, outputs = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
+    kernel = [draw(st.integers(1, 3)) for _ in range(axes)]
+    stride = [draw(st.sampled_from([1, 1, 2, 3])) for _ in range(axes)]
+    padding = [draw(st.integers(0, 2)) for _ in range(axes)]
+    dilation = [draw(st.integers(1, 2)) for _ in range(axes)]
+    if kind == "pointwise":
+        kernel, padding = [1] * axes, [0] * axes
+    if kind == "depthwise":
+        inputs = outputs = groups = draw(st.integers(1, 4))
+        axis = draw(st.integers(0, axes - 1))
+        long = draw(st.integers(2, 7))
+        kernel = [long if i == axis else 1 for i in range(axes)]
+        padding = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
+        stride = [1] * axes
+    transposed = kind == "transposed"
+    shape = (inputs, outputs // groups) if transposed else (outputs, inputs // groups)
+    size = [draw(st.integers(1, 5)) + d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    geometry = Geometry(*map(tuple, (stride, padding, dilation)), groups, transposed, (0,) * axes)
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    x = torch.randn(draw(st.integers(0, 2)), inputs, *size, generator=generator, dtype=torch.float64)
+    w = torch.randn(*shape, *kernel, generator=generator, dtype=torch.float64)
+    return x, w, geometry
+
+
+@given(convolutions())
+def test_fast_kernels_equal_the_plain_ones(drawn):
+    x, w, geometry = drawn
+    with kernels.plain():
+        try:
+            expected = kernels.convolve(x, w, geometry)
+        except RuntimeError:  # a transposed convolution may have no output at all
+            return
+    found = kernels.convolve(x, w, geometry)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    r = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    with kernels.plain():
+        expected = kernels.adjoint(r, w, geometry, x.shape)
+    found = kernels.adjoint(r, w, geometry, x.shape)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@given(convolutions())
+def test_the_adjoint_is_the_transpose(drawn):
+    """<f(x), r> = <x, f^T(r)>."""
+    x, w, geometry = drawn
+    try:
+        out = kernels.convolve(x, w, geometry)
+    except RuntimeError:
+        return
+    r = torch.randn(out.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    back = kernels.adjoint(r, w, geometry, x.shape)
+    torch.testing.assert_close((out * r).sum(), (x * back).sum(), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"),
+    [
+        (nn.Conv3d(4, 6, 1), "_pointwise"),
+        (nn.Conv3d(4, 6, 1, stride=2), "_pointwise"),
+        (nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4), "_shifted"),
+        (nn.Conv3d(4, 6, 3, padding=1), "_flipped"),
+        (nn.Conv2d(4, 6, 3), "_flipped"),
+    ],
+)
+def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name, monkeypatch):
+    called = []
+    monkeypatch.setattr(kernels, name, lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3))
+    geometry = Geometry(layer.stride, layer.padding, layer.dilation, layer.groups, False, layer.output_padding)
+    x = torch.randn(1, 4, *[5] * len(layer.stride))
+    r = layer(x).detach()
+    w = layer.weight.detach()
+    with kernels.plain():
+        kernels.adjoint(r, w, geometry, x.shape)
+    assert not called
+    monkeypatch.setattr(kernels, "_placed", lambda r, *args: r)
+    kernels.adjoint(r, w, geometry, x.shape)
+    assert called == [name]
