@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
@@ -76,6 +77,13 @@ class Composite:
         parts |= {"names": str(self.names) if self.names else ""}
         parts |= {"first": str(self.first or ""), "classifier": str(self.classifier or "")}
         return f"Composite({', '.join(f'{key}={value}' for key, value in parts.items() if value)})"
+
+    @property
+    def addresses_normalisation(self) -> bool:
+        """Whether some batch norm may get another rule than Identity."""
+        by_type = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in self.layers)
+        by_function = any(OPERATIONS[function] is OPERATIONS[F.batch_norm] for function in self.operations)
+        return by_type or by_function or any(not set(name) & set("*?[") for name in self.names)
 
     def rule_for(self, step: Step) -> Rule:
         """The rule of a step, once its position is known; raises ValueError where the entry makes no sense there."""

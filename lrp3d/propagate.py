@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lrp3d.audit import step_of
 from lrp3d.rules import Identity
-from lrp3d.steps import Step
+from lrp3d.steps import Carried, Step
 
 
 @dataclass
@@ -50,7 +50,7 @@ class Start:
 class _Arrived:
     """Relevance waiting at a node, by output of that node."""
 
-    relevance: dict[int, Tensor] = field(default_factory=dict)
+    relevance: dict[int, Carried] = field(default_factory=dict)
     missing: int = 0
 
 
@@ -66,16 +66,16 @@ def propagate(starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] |
         stops = {node for node, _ in ends}
         waiting = _count_consumers([start.edge[0] for start in starts], stops)
         for start in starts:
-            _arrive(waiting[start.edge[0]], start.edge[1], start.relevance)
+            _arrive(waiting[start.edge[0]], start.edge[1], Carried(start.relevance))
         ready = [node for node, arrived in waiting.items() if not arrived.missing]
         found: dict[Edge, Tensor] = {}
         while ready:
             node = ready.pop()
             arrived = waiting.pop(node)
             if node in stops:
-                found |= {(node, number): relevance for number, relevance in arrived.relevance.items()}
+                found |= {(node, number): carried.tensor() for number, carried in arrived.relevance.items()}
                 continue
-            outs: Sequence[Tensor | None] = [None] * len(node.next_functions)
+            outs: Sequence[Carried | None] = [None] * len(node.next_functions)
             if arrived.relevance:
                 step = step_of(node)
                 outs = _through_node(node, arrived) if step is None else _through_step(step, arrived, flows)
@@ -99,9 +99,9 @@ def _nothing(end: Edge, seeds: Tensor) -> Tensor:
     return seeds.new_zeros(len(seeds), *shape)
 
 
-def _arrive(there: _Arrived, number: int, relevance: Tensor) -> None:
+def _arrive(there: _Arrived, number: int, carried: Carried) -> None:
     before = there.relevance.get(number)
-    there.relevance[number] = relevance if before is None else before + relevance
+    there.relevance[number] = carried if before is None else before + carried
 
 
 def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrived]:
@@ -122,20 +122,20 @@ def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrive
     return waiting
 
 
-def _through_step(step: Step, arrived: _Arrived, flows: list[Flow] | None) -> Sequence[Tensor | None]:
-    relevance = arrived.relevance[0]
-    outs = step.relevance(relevance)
+def _through_step(step: Step, arrived: _Arrived, flows: list[Flow] | None) -> Sequence[Carried | None]:
+    carried = arrived.relevance[0]
+    outs = step.carry(carried)
     if flows is not None and not isinstance(step.rule, Identity):
-        total = sum(out.flatten(1).sum(1) for out in outs if out is not None)
-        assert isinstance(total, Tensor)
-        flows.append(Flow(step, relevance.flatten(1).sum(1), total))
+        totals = [out.total() for out in outs if out is not None]
+        flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0])))
     return outs
 
 
-def _through_node(node: Any, arrived: _Arrived) -> Sequence[Tensor | None]:
+def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
     """Torch's own node of a rearrangement, for all seeds at once."""
     numbers = list(arrived.relevance)
-    outputs = len(node._input_metadata) if hasattr(node, "_input_metadata") else max(numbers) + 1
+    outputs = len(node._input_metadata)
+    kept: list[int] = []
 
     def call(*relevances: Tensor) -> tuple[Tensor, ...]:
         arguments: list[Tensor | None] = [None] * outputs
@@ -143,13 +143,11 @@ def _through_node(node: Any, arrived: _Arrived) -> Sequence[Tensor | None]:
             arguments[number] = relevance
         result = node(*arguments)
         result = result if isinstance(result, tuple) else (result,)
-        kept.clear()
-        kept.extend(i for i, r in enumerate(result) if r is not None)
+        kept[:] = [i for i, r in enumerate(result) if r is not None]
         return tuple(r for r in result if r is not None)
 
-    kept: list[int] = []
-    results = torch.func.vmap(call)(*arrived.relevance.values())
-    outs: list[Tensor | None] = [None] * len(node.next_functions)
+    results = torch.func.vmap(call)(*(carried.tensor() for carried in arrived.relevance.values()))
+    outs: list[Carried | None] = [None] * len(node.next_functions)
     for i, result in zip(kept, results, strict=True):
-        outs[i] = result
+        outs[i] = Carried(result)
     return outs

@@ -83,8 +83,10 @@ class Call(NamedTuple):
 class Run(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
-    def __init__(self, own: Sequence[Tensor] = ()):
+    def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True):
         super().__init__()
+        self.normalisation_passes = normalisation_passes
+        """Batch norms hand relevance on unchanged, so their activations need not be kept."""
         self.steps: list[Step] = []
         self.signals = WeakTensorKeyDictionary()
         self._substitutes = WeakTensorKeyDictionary()

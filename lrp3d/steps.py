@@ -8,7 +8,7 @@ face towards autograd: its backward is the step, so the gradient that autograd c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,6 +24,36 @@ class Token:
     """Stands for a tensor of a run without keeping it alive."""
 
     number: int
+
+
+class Carried:
+    """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
+
+    Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
+    multiplication per seed. `value` may be shared and is never written to.
+    """
+
+    def __init__(self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None):
+        self.value, self.factor, self._total = value, factor, total
+
+    def tensor(self) -> Tensor:
+        """The relevance itself, (s, ...)."""
+        return self.value if self.factor is None else self.value * self.factor
+
+    def total(self) -> Tensor:
+        """The sum of every seed's relevance, (s,)."""
+        if self._total is None:
+            flat = self.value.flatten(1)
+            self._total = flat.sum(1) if self.factor is None else flat @ self.factor.expand(self.value.shape[1:]).flatten()
+        return self._total
+
+    def __add__(self, other: Carried) -> Carried:
+        total = None if self._total is None or other._total is None else self._total + other._total
+        if other.factor is not None:
+            return Carried(torch.addcmul(self.tensor(), other.value, other.factor), total=total)
+        if self.factor is not None:
+            return Carried(torch.addcmul(other.value, self.value, self.factor), total=total)
+        return Carried(self.value + other.value, total=total)
 
 
 class Step:
@@ -65,6 +95,10 @@ class Step:
         """(s, *output) to one (s, *input) per input."""
         raise NotImplementedError
 
+    def carry(self, carried: Carried) -> Sequence[Carried | None]:
+        """The same for relevance on its way; overridden where a factor can wait."""
+        return [None if r is None else Carried(r) for r in self.relevance(carried.tensor())]
+
 
 class Relevance(torch.autograd.Function):
     """The custom autograd function of every operation in a twin: computes the output, carries relevance back."""
@@ -102,6 +136,10 @@ class Pass(Step):
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Summed over copies where the input was broadcast."""
         return [sum_to_shape(r, self.input_shape)]
+
+    def carry(self, carried: Carried) -> Sequence[Carried | None]:
+        """On and on, where shapes are the same."""
+        return [carried] if self.input_shape == self.shape else super().carry(carried)
 
 
 class Unsupported(Step):
@@ -169,6 +207,7 @@ class Linear(Step):
     def __init__(self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False):
         self.operands, self.bias, self.weighted = operands, bias, weighted
         self._parts: list[_Part] | None = None
+        self._factor: Tensor | None = None
         self._unchanged = False
 
     def accepts(self, rule: Rule) -> bool:
@@ -189,64 +228,79 @@ class Linear(Step):
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Eq. 1, for every share of the rule."""
-        if self._unchanged:
-            return [r]
-        if self._parts is None:
-            assert self.rule is not None
-            self._parts = self._prepare(self.rule)
-        out: list[Tensor | None] = [None] * len(self.operands)
-        for part in self._parts:
-            ratio = r * part.reciprocal
-            equal = None if part.equal is None else r * part.equal
-            for i, (operand, terms) in enumerate(zip(self.operands, part.terms, strict=True)):
-                for term in terms:
-                    handed = operand.map.adjoint(ratio, term.v, operand.shape)
-                    handed = handed.mul_(term.a) if operand.map.fresh else handed * term.a
-                    out[i] = _plus(out[i], handed)
-                if equal is not None:
-                    handed = operand.map.spread(equal, operand.w.value, operand.shape)
-                    out[i] = _plus(out[i], handed if operand.x.real is None else handed * operand.x.real)
-        return [r.new_zeros(len(r), *o.shape) if t is None else t for t, o in zip(out, self.operands, strict=True)]
+        return [carried.tensor() for carried in self.carry(Carried(r))]
 
-    def _prepare(self, rule: Rule) -> list[_Part]:
-        """The denominators of every share."""
+    def carry(self, carried: Carried) -> Sequence[Carried]:
+        """Eq. 1, with the last multiplication left to who comes next."""
+        if self._unchanged:
+            return [carried]
+        if self._parts is None or self._factor is not carried.factor:
+            assert self.rule is not None
+            self._parts, self._factor = self._prepare(self.rule, carried.factor), carried.factor
+        out: list[Carried | None] = [None] * len(self.operands)
+        for part in self._parts:
+            handed = part.elementwise(carried.value) if part.elementwise_factors else self._handed(part, carried.value)
+            out = [new if old is None else old + new for old, new in zip(out, handed, strict=True)]
+        return out  # type: ignore[return-value]
+
+    def _handed(self, part: _Part, value: Tensor) -> list[Carried]:
+        """What one share hands to every operand."""
+        ratio = value * part.reciprocal
+        equal = None if part.equal is None else value * part.equal
+        out = []
+        for operand, terms in zip(self.operands, part.terms, strict=True):
+            handed = [Carried(operand.map.adjoint(ratio, term.v, operand.shape), term.a) for term in terms]
+            if equal is not None:
+                spread = operand.map.spread(equal, operand.w.value, operand.shape)
+                handed.append(Carried(spread, operand.x.real))
+            nothing = Carried(ratio.new_zeros(len(ratio), *operand.shape))
+            out.append(sum(handed[1:], handed[0]) if handed else nothing)
+        return out
+
+    def _prepare(self, rule: Rule, factor: Tensor | None) -> list[_Part]:
+        """The denominators of every share, with the factor that relevance comes with worked in."""
         per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
-        return [self._part(rule, shares) for shares in zip(*per_operand, strict=True)]
+        parts = [self._part(rule, shares, factor) for shares in zip(*per_operand, strict=True)]
+        if all(isinstance(o.map, Broadcast) and o.shape == self.shape for o in self.operands):
+            for part in parts:
+                part.make_elementwise([operand.x.real for operand in self.operands])
+        return parts
 
     @property
     def like(self) -> Tensor:
         """A tensor of the output's shape, without memory."""
         return self.operands[0].source.new_empty(1).expand(self.shape)
 
-    def _part(self, rule: Rule, shares: tuple[Share, ...]) -> _Part:
+    def _part(self, rule: Rule, shares: tuple[Share, ...], factor: Tensor | None) -> _Part:
         z: Tensor | None = None
         for operand, share in zip(self.operands, shares, strict=True):
             for term in share.terms:
-                z = _plus(z, operand.map(term.a, term.v))
+                part = operand.map(term.a, term.v)
+                z = part if z is None else z + part
         if z is None:  # nothing can contribute (an average with only negative parts)
             z = torch.zeros_like(self.like)
         if shares[0].bias is not None:
             z = z + shares[0].bias
         # So small that R / z could overflow: as good as zero, and shared equally, so that nothing leaks.
-        empty = z.abs() <= torch.finfo(z.dtype).tiny / torch.finfo(z.dtype).eps
+        tiny = torch.finfo(z.dtype).tiny / torch.finfo(z.dtype).eps
+        empty = (z <= tiny) & (z >= -tiny)
         if rule.epsilon:
             z = z + torch.where(z < 0, -rule.epsilon, rule.epsilon)
         coefficient = shares[0].coefficient
-        reciprocal = torch.where(empty, 0.0, coefficient / z)
-        equal = None
+        reciprocal, equal = torch.reciprocal(z), None
         if z.device.type != "cpu" or bool(empty.any()):  # on a GPU, looking would make it wait
-            equal = torch.where(empty, coefficient / self._count().clamp(min=torch.finfo(z.dtype).tiny), 0.0)
+            reciprocal.masked_fill_(empty, 0.0)
+            equal = torch.where(empty, 1 / self._count().clamp(min=torch.finfo(z.dtype).tiny), 0.0)
+        for times in (coefficient, factor):
+            if times is not None and not (isinstance(times, float) and times == 1.0):
+                reciprocal.mul_(times)
+                equal = None if equal is None else equal.mul_(times)
         return _Part(reciprocal, equal, [share.terms for share in shares])
 
     def _count(self) -> Tensor:
         """How many real inputs each output has."""
-        total: Tensor | None = None
-        for operand in self.operands:
-            ones = operand.x.ones
-            assert isinstance(ones, Tensor)
-            total = _plus(total, operand.map.count(ones, operand.w.value))
-        assert total is not None
-        return total
+        counts = [operand.map.count(operand.x.ones, operand.w.value) for operand in self.operands]
+        return sum(counts[1:], counts[0])
 
 
 @dataclass
@@ -259,10 +313,23 @@ class _Part:
     """coefficient / number of inputs where z is zero, else zero."""
     terms: list[list[Term]]
     """Per operand."""
+    elementwise_factors: list[Tensor] = field(default_factory=list)
+    """Per operand, where the whole share is elementwise: everything in one factor."""
 
+    def make_elementwise(self, real: list[Tensor | None]) -> None:
+        """A sum of summands of one shape: each gets its part of the output, position by position."""
+        for terms, mask in zip(self.terms, real, strict=True):
+            factor = torch.zeros_like(self.reciprocal)
+            for term in terms:
+                factor.addcmul_(term.a, self.reciprocal, value=float(term.v))
+            if self.equal is not None:
+                factor += self.equal if mask is None else self.equal * mask
+            self.elementwise_factors.append(factor)
+        self.reciprocal, self.equal, self.terms = self.reciprocal.new_empty(0), None, []
 
-def _plus(a: Tensor | None, b: Tensor) -> Tensor:
-    return b if a is None else a + b
+    def elementwise(self, value: Tensor) -> list[Carried]:
+        """Nothing is computed yet: the factor waits."""
+        return [Carried(value, factor) for factor in self.elementwise_factors]
 
 
 class Maximum(Step):
@@ -316,7 +383,7 @@ class Maximum(Step):
         out = r.new_zeros(len(r), *self.x.shape)
         for offset, part in zip(self.offsets, self._parts, strict=True):
             if all(isinstance(o, slice) for o in offset):
-                out[(..., *offset)] += r * part
+                out[(..., *offset)].addcmul_(r, part)
             else:
                 out = _add_at(out, offset, r * part)
         return [out[(..., *self.crop)] if self.crop else out]

@@ -246,7 +246,7 @@ class Twin(nn.Module):
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Run(self._own)
+        run = Run(self._own, not self.composite.addresses_normalisation)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             for i, x in enumerate(leaves):

@@ -14,7 +14,7 @@ from lrp3d.operations.blocks import attach, refuse
 from lrp3d.registry import active_run, register_operation
 from lrp3d.rules import Signed
 from lrp3d.run import Signal
-from lrp3d.steps import Linear, Operand
+from lrp3d.steps import Linear, Operand, Pass
 
 _TYPES: dict[int, type[nn.Module]] = {5: nn.BatchNorm3d, 4: nn.BatchNorm2d}
 
@@ -43,16 +43,19 @@ def batch_norm(
     known = run.signal(input)
     if known is None:
         return output
-    scale = (running_var + eps).rsqrt()
-    scale = scale if weight is None else scale * weight
-    offset = -running_mean * scale
-    offset = offset if bias is None else offset + bias
     signal = Signal(real=known.real)
     if known.low is not None and known.high is not None:  # normalisation inside the model: still the clip
         ends = normalise(known.low), normalise(known.high)
         signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)
+    kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
+    if run.normalisation_passes:
+        return attach(Pass(input.shape, linear=True), output, [input], signal, kind)
+    scale = (running_var + eps).rsqrt()
+    scale = scale if weight is None else scale * weight
+    offset = -running_mean * scale
+    offset = offset if bias is None else offset + bias
     step = Linear([Operand(input, known.signed(input.detach()), Scale(), Signed(scale.detach()))], channelwise(offset.detach(), input))
-    return attach(step, output, [input], signal, _TYPES.get(input.dim(), nn.BatchNorm1d))
+    return attach(step, output, [input], signal, kind)
 
 
 @register_operation(torch.batch_norm)
