@@ -4,7 +4,7 @@ The plain path is torch's own convolution and input gradient. Faster, and equal 
 
 - a kernel of one (1x1x1) is a matrix product;
 - a depthwise convolution along one axis is a sum of shifted, scaled copies;
-- on a CPU the input gradient of a stride-1 convolution is the forward convolution with flipped, transposed weights.
+- several weights over the same relevance are one convolution of as many times the channels (`joint_adjoint`).
 
 `with plain(): ...` forces the plain path. `benchmarks/layers.py` measures the difference.
 """
@@ -65,12 +65,26 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
         axis = _depthwise_axis(shape[1], w, g)
         if axis is not None:
             return _shifted(r, w, g, axis, 1)
-        if r.device.type == "cpu" and _is_flippable(w, g):
-            return _flipped(r, w, g)
     like = r.new_empty(1).expand(shape)
     return torch.ops.aten.convolution_backward(
         r, like, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups, [True, False, False]
     )[0]
+
+
+def joins(w: Tensor, g: Geometry) -> bool:
+    """Whether several weights can be laid side by side along the input channels."""
+    return not _plain.get() and not g.transposed and g.groups == 1
+
+
+def joint_convolve(xs: Sequence[Tensor], ws: Sequence[Tensor], g: Geometry) -> Tensor:
+    """The sum of the convolutions of each x with its w."""
+    return convolve(torch.cat(list(xs), 1), torch.cat(list(ws), 1), g)
+
+
+def joint_adjoint(r: Tensor, ws: Sequence[Tensor], g: Geometry, shape: Sequence[int]) -> Sequence[Tensor]:
+    """The transposed convolutions of r with each w: a stem of few channels costs the same for two as for one."""
+    wide = adjoint(r, torch.cat(list(ws), 1), g, (shape[0], shape[1] * len(ws), *shape[2:]))
+    return wide.split(shape[1], 1)
 
 
 # ------------------------------------------------------------------------------------------ kernels of one
@@ -125,19 +139,3 @@ def _shifted(x: Tensor, w: Tensor, g: Geometry, axis: int, direction: int) -> Te
             target = out.narrow(2 + axis, max(shift, 0), length)
             target.addcmul_(x.narrow(2 + axis, max(-shift, 0), length), factor[:, k])
     return out
-
-
-# ------------------------------------------------------------------------------------------ flipped weights
-
-
-def _is_flippable(w: Tensor, g: Geometry) -> bool:
-    """Stride 1, dense, and no more padding than the kernel reaches."""
-    reach = all(p <= d * (k - 1) for p, d, k in zip(g.padding, g.dilation, w.shape[2:], strict=True))
-    return not g.transposed and g.groups == 1 and max(g.stride) == 1 and reach
-
-
-def _flipped(r: Tensor, w: Tensor, g: Geometry) -> Tensor:
-    axes = w.dim() - 2
-    turned = w.flip(list(range(2, w.dim()))).transpose(0, 1)
-    padding = [d * (k - 1) - p for p, d, k in zip(g.padding, g.dilation, w.shape[2:], strict=True)]
-    return torch.convolution(r, turned, None, [1] * axes, padding, g.dilation, False, [0] * axes, 1)

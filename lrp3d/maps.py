@@ -15,14 +15,11 @@ from torch import Tensor
 
 from lrp3d import kernels
 from lrp3d.kernels import Geometry
-from lrp3d.rules import Weight
+from lrp3d.rules import Term, Weight
 
 
 class LinearMap:
     """Base of all maps; the adjoint here is torch's own derivative: right for any map, and the reference for faster ones."""
-
-    fresh = False
-    """Whether the adjoint's result is a new tensor, which may be written to."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """The operation on input `a` (as in the network, no seeds) and weight `v`."""
@@ -38,6 +35,15 @@ class LinearMap:
             return torch.autograd.grad(output, at, r, retain_graph=True)[0]
 
         return torch.func.vmap(one)(r)
+
+    def total(self, terms: Sequence[Term]) -> Tensor:
+        """The sum of the operation over several terms."""
+        parts = [self(a, v) for a, v in terms]
+        return sum(parts[1:], parts[0])
+
+    def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
+        """The transposed operation for several weights."""
+        return [self.adjoint(r, v, shape) for v in weights]
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """The layer's bias, shaped to be added to an output."""
@@ -73,7 +79,6 @@ class Convolution(LinearMap):
     """Convolution or transposed convolution over 1 to 3 axes; `lrp3d.kernels` chooses how it is computed."""
 
     geometry: Geometry
-    fresh = True
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """(b, c, ...) and torch's weight layout to (b, c', ...)."""
@@ -86,6 +91,21 @@ class Convolution(LinearMap):
         seeds, batch = r.shape[:2]
         folded = kernels.adjoint(r.flatten(0, 1), v, self.geometry, (seeds * batch, *shape[1:]))
         return folded.unflatten(0, (seeds, batch))
+
+    def total(self, terms: Sequence[Term]) -> Tensor:
+        """Terms side by side, where the kernel allows it."""
+        xs, ws = [term.a for term in terms], [term.v for term in terms]
+        if len(terms) == 1 or not kernels.joins(ws[0], self.geometry):
+            return super().total(terms)
+        return kernels.joint_convolve(xs, ws, self.geometry)
+
+    def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
+        """Weights side by side, where the kernel allows it."""
+        if len(weights) == 1 or not kernels.joins(weights[0], self.geometry):
+            return super().adjoints(r, weights, shape)
+        seeds, batch = r.shape[:2]
+        folded = kernels.joint_adjoint(r.flatten(0, 1), weights, self.geometry, (seeds * batch, *shape[1:]))
+        return [part.unflatten(0, (seeds, batch)) for part in folded]
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """Per output channel."""
@@ -123,8 +143,6 @@ class Convolution(LinearMap):
 @dataclass(frozen=True)
 class Linear(LinearMap):
     """Fully connected: `a @ w.T` on the last axis."""
-
-    fresh = True
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """(..., i) and (o, i) to (..., o)."""

@@ -249,7 +249,8 @@ class Linear(Step):
         equal = None if part.equal is None else value * part.equal
         out = []
         for operand, terms in zip(self.operands, part.terms, strict=True):
-            handed = [Carried(operand.map.adjoint(ratio, term.v, operand.shape), term.a) for term in terms]
+            raw = operand.map.adjoints(ratio, [term.v for term in terms], operand.shape) if terms else []
+            handed = [Carried(value, term.a) for value, term in zip(raw, terms, strict=True)]
             if equal is not None:
                 spread = operand.map.spread(equal, operand.w.value, operand.shape)
                 handed.append(Carried(spread, operand.x.real))
@@ -272,13 +273,9 @@ class Linear(Step):
         return self.operands[0].source.new_empty(1).expand(self.shape)
 
     def _part(self, rule: Rule, shares: tuple[Share, ...], factor: Tensor | None) -> _Part:
-        z: Tensor | None = None
-        for operand, share in zip(self.operands, shares, strict=True):
-            for term in share.terms:
-                part = operand.map(term.a, term.v)
-                z = part if z is None else z + part
-        if z is None:  # nothing can contribute (an average with only negative parts)
-            z = torch.zeros_like(self.like)
+        totals = [o.map.total(share.terms) for o, share in zip(self.operands, shares, strict=True) if share.terms]
+        # nothing at all may contribute: an average over inputs that are only negative
+        z = sum(totals[1:], totals[0]) if totals else torch.zeros_like(self.like)
         if shares[0].bias is not None:
             z = z + shares[0].bias
         # So small that R / z could overflow: as good as zero, and shared equally, so that nothing leaks.
