@@ -16,3 +16,7 @@ class UnsupportedOperation(NotImplementedError):
             "lrp3d.inspect(model, clip) lists everything that was met; lrp3d.register_layer and "
             "lrp3d.register_operation add what is missing."
         )
+
+
+class ModelError(ValueError, RuntimeError):
+    """The model itself could not run on what it was given; its own error is the cause."""

@@ -61,6 +61,8 @@ class Layout:
         found = {group: size for group, size in zip(self.groups, x.shape, strict=True) if len(group) == 1}
         known = {"c": COLOURS} | ({} if batch is None else {"b": batch}) | found
         for group, size in zip(self.groups, x.shape, strict=True):
+            if len(group) == 1 and known[group] == size:
+                continue
             unknown = [letter for letter in group if letter not in known]
             rest = prod(known[letter] for letter in group if letter in known)
             if len(unknown) > 1 or not rest or size % rest or (not unknown and size != rest):
@@ -84,7 +86,9 @@ class Layout:
 
     def per_clip(self, weights: Tensor, x: Tensor) -> Tensor:
         """Weights (s, b), shaped to multiply (s, *clip)."""
-        axes = [f"({' '.join(g)})" if "b" in g and len(g) > 1 else ("b" if g == "b" else "1") for g in self.groups]
+        axes = [
+            f"({' '.join(g)})" if "b" in g and len(g) > 1 else ("b" if g == "b" else "1") for g in self.groups
+        ]
         sizes = self.sizes(x[0], weights.shape[1])
         shared = {letter: sizes[letter] for g in self.groups if "b" in g for letter in g}
         return einops.repeat(weights, f"s b -> s {' '.join(axes)}", **shared)

@@ -22,7 +22,7 @@ import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
 from lrp3d.audit import assign_rules, find_classifier, unsupported
 from lrp3d.composites import Composite, composite_of
-from lrp3d.errors import UnsupportedOperation
+from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import Layout
 from lrp3d.registry import LAYERS, Handler, current_run, own_forward
 from lrp3d.run import Run
@@ -255,7 +255,7 @@ class Twin(nn.Module):
                     leaves[i] = run.enter(x, *valid_range(x.detach(), chosen, layout))
                     entries.append(leaves[i])
             with run, torch.autocast(leaves[0].device.type, enabled=False):
-                output = self.model(*tree_unflatten(leaves, spec))
+                output = self._outputs(tree_unflatten(leaves, spec))
             output = run.resolve(output)
         if not isinstance(output, Tensor):
             return Record(run, entries, output, [])
@@ -263,6 +263,15 @@ class Twin(nn.Module):
         find_classifier(output)
         assign_rules(run.steps, self.composite, contrastive)
         return Record(run, entries, output, problems)
+
+    def _outputs(self, inputs: Sequence[Any]) -> Any:
+        try:
+            return self.model(*inputs)
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:  # out of memory, not implemented: they say what they are
+                raise
+            shapes = ", ".join(str(tuple(x.shape)) for x in tree_flatten(inputs)[0] if isinstance(x, Tensor))
+            raise ModelError(f"the model could not run on an input of shape {shapes}: {error}") from error
 
     def train(self, mode: bool = True) -> Twin:
         """A twin has no training mode; raises ValueError if one is asked for."""
@@ -330,14 +339,18 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
     tensor([1.0000, 1.0000, 1.0000, 1.0000])
     """
     if isinstance(model, Twin):
-        return model if model.composite is composite_of(composite) else Twin(model.model, composite_of(composite))
+        return (
+            model
+            if model.composite is composite_of(composite)
+            else Twin(model.model, composite_of(composite))
+        )
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     model = _unwrapped(model)
     training = [name or "the model itself" for name, module in model.named_modules() if module.training]
     if training:
         more = f" and {len(training) - 3} more" if len(training) > 3 else ""
-        raise ValueError(f"the model is in training mode ({', '.join(training[:3])}{more}); call model.eval() first")
+        raise ValueError(
+            f"the model is in training mode ({', '.join(training[:3])}{more}); call model.eval() first"
+        )
     return Twin(model, composite_of(composite))
-
-

@@ -70,7 +70,10 @@ SILENT_ELSEWHERE = {
     "active dropout": (lambda x: F.dropout(x, 0.5), "eval"),
     "sort": (lambda x: x.sort(2)[0], "sort"),
     "dynamic weights": (lambda x: F.conv3d(x, x.mean() * torch.ones(4, 4, 1, 1, 1)), "weight"),
-    "bicubic": (lambda x: F.interpolate(x[:, :, 0], scale_factor=2, mode="bicubic")[:, :, None], "negative weights"),
+    "bicubic": (
+        lambda x: F.interpolate(x[:, :, 0], scale_factor=2, mode="bicubic")[:, :, None],
+        "negative weights",
+    ),
     "view changed in place": (lambda x: (x[:, :2].mul_(0.5), x)[1], "in-place"),
 }
 

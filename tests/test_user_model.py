@@ -243,9 +243,14 @@ def test_user_subclasses_keep_their_own_forward():
     class Quiet(nn.Conv3d):
         pass
 
-    model = nn.Sequential(Twice(3, 4, 1), nn.ReLU(), Quiet(4, 4, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3))
+    model = nn.Sequential(
+        Twice(3, 4, 1), nn.ReLU(), Quiet(4, 4, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
     model.eval()
-    rows = {row.name: row for row in lrp3d.inspect(model, CLIP, composite=lrp3d.Composite({nn.Conv3d: lrp3d.rules.Flat()}))}
+    rows = {
+        row.name: row
+        for row in lrp3d.inspect(model, CLIP, composite=lrp3d.Composite({nn.Conv3d: lrp3d.rules.Flat()}))
+    }
     assert rows["2"].rule == "Flat()"
     assert rows["0.conv3d"].rule == "Flat()"
     explanation = lrp3d.explain(model, CLIP, contrastive=False)

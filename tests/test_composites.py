@@ -1,0 +1,207 @@
+"""Which rule goes to which layer: a name before a position, a position before an operation, an operation before a type."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import lrp3d
+from lrp3d.rules import (
+    AlphaBeta,
+    Contrastive,
+    Epsilon,
+    Flat,
+    Gamma,
+    Identity,
+    Rule,
+    WinnerTakesAll,
+    WSquare,
+    ZBeta,
+    ZPlus,
+)
+
+CLIP = torch.randn(1, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv3d(3, 4, 1)
+        self.block = nn.Sequential(nn.Conv3d(4, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU())
+        self.pool = nn.MaxPool3d(2)
+        self.fc = nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = F.relu(self.stem(x))
+        x = self.pool(x + self.block(x))
+        return self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+def rules(composite, contrastive=False):
+    rows = lrp3d.inspect(Net().eval(), CLIP, composite=composite, contrastive=contrastive)
+    return {row.name: row.rule for row in rows}
+
+
+def test_paper_is_z_beta_at_the_clip_z_plus_elsewhere_and_identity_where_nothing_is_shared():
+    assert rules("paper") == {
+        "stem": str(ZBeta()),
+        "relu": str(Identity()),
+        "block.0": str(ZPlus()),
+        "block.1": str(Identity()),
+        "block.2": str(Identity()),
+        "add": str(ZPlus()),
+        "pool": str(WinnerTakesAll()),
+        "mean": str(ZPlus()),
+        "transpose": "moves values",
+        "fc": str(ZPlus()),
+        "mean_1": str(Epsilon(0.0)),
+    }
+    assert rules("paper", contrastive=True)["fc"] == str(Contrastive(ZPlus()))
+
+
+@pytest.mark.parametrize(
+    ("preset", "stem", "inner", "head"),
+    [
+        ("epsilon", Epsilon(), Epsilon(), Epsilon()),
+        ("epsilon_plus", ZPlus(), ZPlus(), Epsilon()),
+        ("alpha_beta", AlphaBeta(2.0, 1.0), AlphaBeta(2.0, 1.0), Epsilon()),
+        ("epsilon_gamma_box", ZBeta(), Gamma(0.25), Epsilon()),
+    ],
+)
+def test_presets(preset, stem, inner, head):
+    found = rules(preset)
+    assert (found["stem"], found["block.0"], found["fc"]) == (str(stem), str(inner), str(head))
+    assert rules(getattr(lrp3d.composites, preset)) == found
+    lrp3d.explain(Net().eval(), CLIP, composite=preset)
+
+
+def test_an_exact_name_goes_before_everything():
+    composite = lrp3d.Composite(
+        layers={nn.Conv3d: WSquare()},
+        names={"stem": Flat(), "add": Epsilon()},
+        first=ZPlus(),
+        operations={torch.add: Flat()},
+    )
+    found = rules(composite)
+    assert (found["stem"], found["add"], found["block.0"]) == (str(Flat()), str(Epsilon()), str(WSquare()))
+
+
+def test_a_position_goes_before_a_type():
+    found = rules(
+        lrp3d.Composite(layers={nn.Conv3d: WSquare(), nn.Linear: WSquare()}, first=Flat(), classifier=Gamma())
+    )
+    assert (found["stem"], found["block.0"], found["fc"]) == (str(Flat()), str(WSquare()), str(Gamma()))
+
+
+def test_an_operation_means_every_way_of_writing_it():
+    class Sums(Net):
+        def forward(self, x):
+            x = F.relu(self.stem(x))
+            y = x + self.block(x)
+            y += x
+            y = torch.add(y, x)
+            y = y.add(x)
+            return self.fc(self.pool(y).mean((3, 4)).transpose(1, 2)).mean(1)
+
+    rows = lrp3d.inspect(Sums().eval(), CLIP, composite=lrp3d.Composite(operations={torch.add: Flat()}))
+    assert [row.rule for row in rows if row.operation in ("add", "iadd")] == [str(Flat())] * 4
+
+
+def test_a_pattern_meets_layers_that_share_and_nothing_else():
+    found = rules(lrp3d.Composite(names={"block.*": Epsilon(), "*": WSquare()}))
+    assert found["block.0"] == str(Epsilon())
+    assert found["block.1"] == found["block.2"] == str(Identity())
+    assert (found["stem"], found["fc"]) == (str(WSquare()), str(WSquare()))
+    assert (found["add"], found["pool"]) == (str(ZPlus()), str(WinnerTakesAll()))
+
+
+def test_a_type_matches_its_subclasses_and_the_nearest_wins():
+    class Mine(nn.Conv3d):
+        pass
+
+    model = Net()
+    model.stem = Mine(3, 4, 1)
+    rows = lrp3d.inspect(
+        model.eval(), CLIP, composite=lrp3d.Composite(layers={nn.Conv3d: Flat(), Mine: WSquare()})
+    )
+    found = {row.name: row.rule for row in rows}
+    assert (found["stem"], found["block.0"]) == (str(WSquare()), str(Flat()))
+
+
+def test_a_function_counts_as_the_layer_that_does_the_same():
+    class Functional(Net):
+        def forward(self, x):
+            x = F.relu(F.conv3d(x, self.stem.weight, self.stem.bias))
+            return F.linear(x.mean((3, 4)).transpose(1, 2), self.fc.weight, self.fc.bias).mean(1)
+
+    rows = lrp3d.inspect(
+        Functional().eval(),
+        CLIP,
+        composite=lrp3d.Composite(layers={nn.Conv3d: Flat(), nn.Linear: WSquare()}),
+        contrastive=False,
+    )
+    found = {row.name: row.rule for row in rows}
+    assert (found["conv3d"], found["linear"]) == (str(Flat()), str(WSquare()))
+
+
+def test_batch_norm_may_take_another_rule():
+    """Then it is the linear layer that it is: factor and offset per channel."""
+    model = Net().eval().double()
+    model.block[1].running_mean.normal_(generator=torch.Generator().manual_seed(1))
+    composite = lrp3d.Composite(layers={nn.BatchNorm3d: Epsilon()})
+    assert rules(composite)["block.1"] == str(Epsilon())
+    explanation = lrp3d.explain(model, CLIP.double(), composite=composite, contrastive=False)
+    absorbed = {entry.layer: entry.absorbed for entry in explanation.ledger}
+    assert abs(absorbed["block.1"]) > 1e-6
+    assert abs(explanation.relevance.sum() + explanation.ledger.absorbed - explanation.logits.max()) < 1e-9
+
+
+def test_classifier_and_first_layer_are_found_from_the_run_not_from_names():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Conv3d(3, 4, 1)
+            self.side = nn.Conv3d(3, 4, 1)
+            self.stem = nn.Conv3d(8, 5, 1)
+
+        def forward(self, x):
+            normal = (x - 0.4) / 0.2
+            y = torch.cat([self.fc(normal), self.side(normal[:, :, ::2]).repeat_interleave(2, 2)], 1)
+            return self.stem(F.relu(y)).mean((2, 3, 4))
+
+    found = {row.name: row.rule for row in lrp3d.inspect(Odd().eval(), CLIP)}
+    assert found["fc"] == found["side"] == str(ZBeta())
+    assert found["stem"] == str(Contrastive(ZPlus()))
+
+
+def test_a_rule_that_makes_no_sense_somewhere_is_refused_there():
+    for composite, layer in [
+        (lrp3d.Composite(layers={nn.ReLU: ZPlus()}), "relu"),
+        (lrp3d.Composite(names={"fc": WinnerTakesAll()}), "fc"),
+        (lrp3d.Composite(layers={nn.MaxPool3d: Flat()}), "pool"),
+        (lrp3d.Composite(names={"fc": Identity()}), "fc"),
+    ]:
+        with pytest.raises(ValueError, match=f"'{layer}'"):
+            lrp3d.explain(Net().eval(), CLIP, composite=composite)
+    with pytest.raises(ValueError, match="range of valid inputs"):
+        lrp3d.explain(Net().eval(), CLIP, composite=lrp3d.Composite(names={"block.0": ZBeta()}))
+
+
+def test_composites_say_what_they_take():
+    with pytest.raises(ValueError, match="presets are paper"):
+        lrp3d.explain(Net().eval(), CLIP, composite="papre")
+    with pytest.raises(TypeError, match="composite"):
+        lrp3d.explain(Net().eval(), CLIP, composite=3)
+    with pytest.raises(TypeError, match="rules"):
+        lrp3d.Composite(layers={nn.Conv3d: "zplus"})
+    with pytest.raises(TypeError, match=r"nn\.Module"):
+        lrp3d.Composite(layers={"Conv3d": ZPlus()})
+    with pytest.raises(ValueError, match="register"):
+        lrp3d.Composite(operations={torch.fft.fft: ZPlus()})
+    with pytest.raises(ValueError, match="alpha - beta = 1"):
+        AlphaBeta(1.0, 1.0)
+
+
+def test_every_rule_says_where_it_comes_from():
+    for rule in Rule.__subclasses__():
+        assert any(word in rule.__doc__ for word in ("et al", "paper")), rule
