@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from lrp3d.atr import SIGMA, avg_atr, frame_atr, max_atr
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 class Entry(NamedTuple):
-    """One line of the ledger: relevance of the clip's logit that came into, left and stayed in a layer (all clips)."""
+    """One line of the ledger: relevance of the clips' logits that came into, left and stayed in a layer."""
 
     layer: str
     rule: str
@@ -43,7 +49,9 @@ class Ledger(list[Entry]):
         lines = [f"{'layer':{width}}  {'in':>12}  {'out':>12}  {'absorbed':>12}  rule"]
         for entry in self:
             numbers = (entry.relevance_in, entry.relevance_out, entry.absorbed)
-            lines.append(f"{entry.layer:{width}}  " + "  ".join(f"{x:12.6g}" for x in numbers) + f"  {entry.rule}")
+            lines.append(
+                f"{entry.layer:{width}}  " + "  ".join(f"{x:12.6g}" for x in numbers) + f"  {entry.rule}"
+            )
         return "\n".join(lines)
 
 
@@ -77,11 +85,13 @@ class Explanation:
     max_atr: Tensor | None = None
     """(b,) its maximum."""
     positions: list[int] | None = None
-    """The column of each row's own frame, where the model answers from n of its frames; the matrix is (b, n, t) then."""
+    """The column of each row's own frame, where the model answers from n of t frames: (b, n, t)."""
     contrastive: bool = True
     """Whether relevance is contrastive (CLRP) or plain (LRP)."""
     layout: str = "bcthw"
     """How the clip's axes are laid out."""
+    sigma: float = SIGMA
+    """The share of a row's relevance that an ATR window holds."""
 
     # ------------------------------------------------------------------ tensors
 
@@ -98,24 +108,44 @@ class Explanation:
 
         def moved(value: Any) -> Any:
             if isinstance(value, Tensor):
-                return value.to(*args, **kwargs) if value.is_floating_point() else value.to(_device(*args, **kwargs))
+                return (
+                    value.to(*args, **kwargs)
+                    if value.is_floating_point()
+                    else value.to(_device(*args, **kwargs))
+                )
             return [moved(pathway) for pathway in value] if isinstance(value, list) else value
 
         names = {name.split(".")[0] for name, _ in self._tensors()}
         return replace(self, **{name: moved(getattr(self, name)) for name in names})
 
+    def at_sigma(self, sigma: float) -> Explanation:
+        """The same explanation with ATR at another share of relevance, in (0, 1]."""
+        if self.matrix is None or self.frame_logits is None:
+            return self
+        atr = frame_atr(self.matrix, sigma, self.positions)
+        return replace(
+            self, atr=atr, avg_atr=avg_atr(atr, self.frame_logits), max_atr=max_atr(atr), sigma=sigma
+        )
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a safetensors file, whole or not at all."""
-        rest = {"ledger": self.ledger, "positions": self.positions, "contrastive": self.contrastive, "layout": self.layout}
+        rest: dict[str, Any] = {
+            "ledger": self.ledger,
+            "positions": self.positions,
+            "contrastive": self.contrastive,
+            "layout": self.layout,
+            "sigma": self.sigma,
+        }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
         path = Path(path)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+        partial = path.with_name(
+            f".{path.name}.{uuid.uuid4().hex}"
+        )  # readable as any file: mkstemp's are private
         try:
             safetensors.torch.save_file(tensors, partial, {"lrp3d": json.dumps(rest)})
             os.replace(partial, path)
         finally:
-            Path(partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
@@ -130,10 +160,12 @@ class Explanation:
             raise ValueError(f"{path} is a safetensors file, but no explanation saved by lrp3d")
         rest = json.loads(metadata["lrp3d"])
         rest["ledger"] = Ledger(Entry(*line) for line in rest["ledger"])
-        pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
+        pathways = [
+            tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")
+        ]
         if pathways:
             tensors["relevance"] = pathways
-        known = {field.name: None for field in fields(cls)}
+        known = {field.name: None for field in fields(cls)} | {"sigma": SIGMA}
         return cls(**(known | tensors | rest))
 
     # ------------------------------------------------------------------ people
@@ -146,10 +178,12 @@ class Explanation:
             shown = ", ".join(form.format(x) for x in value[:4].tolist())
             return f"[{shown}{', ...' if len(value) > 4 else ''}]"
 
+        kind = "contrastive (CLRP)" if self.contrastive else "plain (LRP)"
+        more = " ..." if len(self.target) > 4 else ""
         chosen = self.logits.gather(1, self.target[:, None]).squeeze(1)
         lines = [
-            f"Explanation of {len(self.logits)} clip(s), {'contrastive (CLRP)' if self.contrastive else 'plain (LRP)'}",
-            f"  target        {self.target[:4].tolist()}{' ...' if len(self.target) > 4 else ''}, logit {numbers(chosen, '{:.4g}')}",
+            f"Explanation of {len(self.logits)} clip(s), {kind}",
+            f"  target        {self.target[:4].tolist()}{more}, logit {numbers(chosen, '{:.4g}')}",
             f"  relevance     {shape(self.relevance)}",
             f"  conservation  {numbers(self.conservation, '{:.1e}')}",
         ]
@@ -160,6 +194,40 @@ class Explanation:
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
         return "\n".join(lines)
+
+    def plot(
+        self, clip: int = 0, *, ax: Axes | None = None, title: str | None = None, footnote: str | None = None
+    ) -> Figure:
+        """Draw one clip: its relevance matrix with each row's ATR window, else how its relevance is spread.
+
+        Args:
+            clip: which clip of the batch.
+            ax: axes to draw into; by default those of a new figure.
+            title: what stands above; by default the class.
+            footnote: what stands below.
+
+        Returns:
+            A matplotlib Figure; nothing is shown. Without a matrix it is a bar for each frame's relevance,
+            and for images the relevance of every pixel.
+
+        Raises:
+            IndexError: there is no such clip.
+            ImportError: matplotlib is not installed.
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
+        >>> lrp3d.explain(model, torch.rand(1, 3, 8, 32, 32)).plot().axes[0].get_ylabel()
+        'explained frame i'
+        """
+        from lrp3d.notebook import plot
+
+        return plot(self, clip, ax, title, footnote)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: headline numbers and the matrix, without matplotlib."""
+        from lrp3d.notebook import html
+
+        return html(self)
 
 
 def _number(name: str) -> int:

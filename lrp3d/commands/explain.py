@@ -1,0 +1,132 @@
+"""`lrp3d explain`: what a model made of some videos."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lrp3d.atr import SIGMA
+from lrp3d.commands import DONE, FAILED, UsageError, chosen, explained
+from lrp3d.commands.labels import find_class
+from lrp3d.twin import convert
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser(
+        "explain",
+        help="explain what a model made of some videos",
+        description="Explain what a model made of videos: top classes, the temporal relevance matrix and "
+        "action temporal relevance (ATR). A video is a file, a folder of frames, a template such as "
+        "frames/img_%05d.jpg, or a tensor file. If one fails, the others are still explained.",
+        epilog="Example: lrp3d explain a.mp4 b.mp4 --model TAM2D-R50-f16 --weights tam.safetensors "
+        "--labels kinetics.json --target 'arm wrestling' --out out",
+    )
+    parser.add_argument(
+        "videos", nargs="+", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file"
+    )
+    chosen.add_options(parser)
+    parser.add_argument(
+        "--target",
+        metavar="CLASS|INDEX",
+        help="the class to explain, by name or number (default: the prediction)",
+    )
+    parser.add_argument(
+        "--sampling", choices=("uniform", "dense"), default="uniform",
+        help="frames of the whole video, or frames that follow one another (default: uniform)",
+    )  # fmt: skip
+    chosen.add_rules(parser)
+    parser.add_argument(
+        "--sigma", type=share, default=SIGMA, metavar="S",
+        help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR",
+        help="write explanation.safetensors, explanation.json, pictures and report.html here; of "
+        "several videos, each into a folder of its own",
+    )  # fmt: skip
+    parser.add_argument(
+        "--json", action="store_true", help="print results as json, and nothing else, on stdout"
+    )
+    parser.set_defaults(run=run)
+
+
+def share(text: str) -> float:
+    """A number above 0, up to 1; for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0, up to 1")
+    return number
+
+
+def run(options: argparse.Namespace) -> int:
+    """Explain every video; 1 if any of them failed."""
+    from lrp3d.command_line import TRACEBACK, complain, one_line
+
+    check_folder(options.out)
+    choice = chosen.choose(options)
+    target = None if options.target is None else find_class(options.target, choice.labels)
+    check_target(target, choice)
+    twin = convert(choice.model, options.composite)
+    how = explained.How(options.composite, not options.plain, options.sigma, options.sampling)
+    said = explained.settings(choice, how)
+    results: list[dict[str, Any]] = []
+    for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
+        try:
+            clip = explained.read(Path(path), choice, options.sampling)
+            one = explained.explain_clip(clip, Path(path).name, choice, twin, target, how)
+            if not options.json:
+                print(explained.summary(one), flush=True)
+            for written in explained.write(one, folder, said) if folder else ():
+                if not options.json:
+                    print(f"  wrote {written}", flush=True)
+            results.append({**explained.record(one), "video": path})
+        except Exception as error:
+            if os.environ.get(TRACEBACK) or isinstance(error, BrokenPipeError):
+                raise
+            complain(f"{path}: {one_line(error)}")
+            results.append({"video": path, "error": one_line(error)})
+    if options.json:
+        print(json.dumps({**said, "clips": results}, indent=1, allow_nan=False))
+    return FAILED if any("error" in result for result in results) else DONE
+
+
+def check_target(target: int | None, choice: chosen.Chosen) -> None:
+    """Refuse a class that the model does not have, where it says how many it has."""
+    classes = getattr(choice.model, "num_classes", None)
+    if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):
+        upper = f" to {classes - 1}" if isinstance(classes, int) else ""
+        raise UsageError(f"--target {target}: classes go from 0{upper}")
+
+
+def check_folder(folder: Path | None) -> None:
+    """Refuse early what would fail late: a file in the way, or nothing to draw with."""
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file, not a folder")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
+
+
+def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:
+    """Where the results of each video go: `out` itself for one, below it by name for several."""
+    if out is None or len(videos) == 1:
+        return [out] * len(videos)
+    folders: list[Path | None] = []
+    for path in videos:
+        name = Path(path).stem or "clip"
+        folder, number = out / name, 2
+        while folder in folders:
+            folder, number = out / f"{name}-{number}", number + 1
+        folders.append(folder)
+    return folders

@@ -1,0 +1,40 @@
+"""`lrp3d inspect`: every operation of a model with its rule, before anything is explained."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from lrp3d.commands import DONE, FAILED, chosen
+from lrp3d.inspection import inspect
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser(
+        "inspect",
+        help="list every operation of a model with its rule, before anything is explained",
+        description="List every operation that a model does to a clip, in order, with the rule it gets. "
+        "Ends with 1 where something stands in the way of an explanation.",
+        epilog="Example: lrp3d inspect --model my_package.networks:my_model --frames 16",
+    )
+    chosen.add_options(parser, default="I3D-R50-f8", weights=False)
+    chosen.add_rules(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table."""
+    choice = chosen.choose(options)
+    device = next((p.device for p in choice.model.parameters()), torch.device("cpu"))
+    clip = torch.rand(1, len(choice.mean), choice.frames, choice.size, choice.size, device=device)
+    found = inspect(
+        choice.model,
+        clip,
+        composite=options.composite,
+        contrastive=not options.plain,
+        input_range=choice.input_range,
+    )
+    print(found)
+    return FAILED if found.problems else DONE
