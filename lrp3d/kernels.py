@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,9 @@ def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
         axis = _depthwise_axis(x.shape[1], w, g)
         if axis is not None:
             return _shifted(x, w, g, axis, -1)
-    return torch.convolution(x, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups)
+    return torch.convolution(
+        x, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups
+    )
 
 
 def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
@@ -67,7 +70,17 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
             return _shifted(r, w, g, axis, 1)
     like = r.new_empty(1).expand(shape)
     return torch.ops.aten.convolution_backward(
-        r, like, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups, [True, False, False]
+        r,
+        like,
+        w,
+        None,
+        g.stride,
+        g.padding,
+        g.dilation,
+        g.transposed,
+        g.output_padding,
+        g.groups,
+        [True, False, False],
     )[0]
 
 
@@ -100,14 +113,19 @@ def _pointwise(x: Tensor, w: Tensor) -> Tensor:
 
 
 def _strided(x: Tensor, stride: tuple[int, ...]) -> Tensor:
-    return x if max(stride) == 1 else x[(..., *(slice(None, None, s) for s in stride))].contiguous()
+    return x if max(stride) == 1 else x[_every(stride)].contiguous()
+
+
+def _every(stride: tuple[int, ...]) -> tuple[Any, ...]:
+    """The index of every stride-th position of the last axes."""
+    return (..., *(slice(None, None, s) for s in stride))
 
 
 def _placed(r: Tensor, stride: tuple[int, ...], shape: Sequence[int]) -> Tensor:
     if max(stride) == 1:
         return r
     out = r.new_zeros(shape)
-    out[(..., *(slice(None, None, s) for s in stride))] = r
+    out[_every(stride)] = r
     return out
 
 

@@ -94,17 +94,18 @@ class Convolution(LinearMap):
 
     def total(self, terms: Sequence[Term]) -> Tensor:
         """Terms side by side, where the kernel allows it."""
-        xs, ws = [term.a for term in terms], [term.v for term in terms]
+        ws = [v for _, v in terms if isinstance(v, Tensor)]
         if len(terms) == 1 or not kernels.joins(ws[0], self.geometry):
             return super().total(terms)
-        return kernels.joint_convolve(xs, ws, self.geometry)
+        return kernels.joint_convolve([a for a, _ in terms], ws, self.geometry)
 
     def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
         """Weights side by side, where the kernel allows it."""
-        if len(weights) == 1 or not kernels.joins(weights[0], self.geometry):
+        ws = [v for v in weights if isinstance(v, Tensor)]
+        if len(weights) == 1 or not kernels.joins(ws[0], self.geometry):
             return super().adjoints(r, weights, shape)
         seeds, batch = r.shape[:2]
-        folded = kernels.joint_adjoint(r.flatten(0, 1), weights, self.geometry, (seeds * batch, *shape[1:]))
+        folded = kernels.joint_adjoint(r.flatten(0, 1), ws, self.geometry, (seeds * batch, *shape[1:]))
         return [part.unflatten(0, (seeds, batch)) for part in folded]
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
@@ -277,7 +278,9 @@ class SumOver(LinearMap):
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """(...) to (...) without, or with size one at, the axes."""
-        total = a.sum(self.axes, keepdim=self.keepdim) if self.axes else a  # torch sums everything over no axis
+        total = (
+            a.sum(self.axes, keepdim=self.keepdim) if self.axes else a
+        )  # torch sums everything over no axis
         return total * (self.scale * v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:

@@ -56,7 +56,9 @@ class Signal:
 
     def signed(self, x: Tensor) -> Signed:
         """The tensor as rules see it: constants among its values are no inputs."""
-        return Signed(x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real)
+        return Signed(
+            x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real
+        )
 
 
 @dataclass
@@ -257,7 +259,8 @@ class Run(TorchFunctionMode):
                 if not tracking:
                     out = self._untracked(out)
             if not self._inside:
-                self._tape.append(Call(handler, func, *tree_map(self._tokenised, (args, kwargs, out)), scope))
+                args, kwargs, tokens = tree_map(self._tokenised, (args, kwargs, out))
+                self._tape.append(Call(handler, func, args, kwargs, tokens, scope))
             return out
 
     # ------------------------------------------------------------------ the tape
@@ -287,7 +290,9 @@ class Run(TorchFunctionMode):
                 if not all(x in known for x in needed):
                     self._tape = tape
                     return None
-                args, kwargs = tree_map(lambda x: known[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
+                args, kwargs = tree_map(
+                    lambda x: known[x] if isinstance(x, Token) else x, (call.args, call.kwargs)
+                )
                 self._scopes.append(call.scope) if call.scope else None
                 try:
                     out = self.perform(call.handler, args, kwargs, call.func)
@@ -319,11 +324,19 @@ class Run(TorchFunctionMode):
     def _untracked(self, out: Any) -> Any:
         """What the model computes without gradient is part of it all the same: not passed over, refused."""
         return _map_floats(
-            lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t, out
+            lambda t: (
+                self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t
+            ),
+            out,
         )
 
     def _unregistered(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
         """A function nobody registered: taken as it is where it only moves values, else refused."""
+        if _plain_name(func) in _LIKE_ANOTHER:
+            signals = [x for x in signals if x is args[0]]
+            if not signals:
+                with torch.no_grad():
+                    return func(*args, **kwargs)
         with torch.enable_grad():
             out = func(*args, **kwargs)
         results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor) and t.is_floating_point()]
@@ -358,11 +371,14 @@ class Run(TorchFunctionMode):
                     return False
         return True
 
-    def _companions(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> list[list[Tensor] | None]:
+    def _companions(
+        self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]
+    ) -> list[list[Tensor] | None]:
         """Range and reality of a moved signal: the same function, applied to those of its inputs."""
         known = [self.signals[s] for s in signals]
         mixed = any(
-            isinstance(x, Tensor) and x.is_floating_point() and not self.is_signal(x) for x in tree_flatten((args, kwargs))[0]
+            isinstance(x, Tensor) and x.is_floating_point() and not self.is_signal(x)
+            for x in tree_flatten((args, kwargs))[0]
         )
 
         def through(choose: Callable[[Tensor], Tensor]) -> list[Tensor]:
@@ -375,8 +391,8 @@ class Run(TorchFunctionMode):
 
         low = high = real = None
         if all(k.low is not None for k in known):
-            low = through(lambda x: self.signals[x].low if self.is_signal(x) else x)
-            high = through(lambda x: self.signals[x].high if self.is_signal(x) else x)
+            low = through(lambda x: self.signals[x].low if any(x is s for s in signals) else x)
+            high = through(lambda x: self.signals[x].high if any(x is s for s in signals) else x)
         if mixed or any(k.real is not None for k in known):
             real = through(self.reality)
         return [low, high, real]
@@ -444,6 +460,8 @@ _LEAVES_TORCH = {"numpy", "tolist", "item"} | {
     f"__{name}__" for name in ("array", "float", "int", "bool", "index", "complex", "format", "repr", "str")
 }
 _CHANGES_NO_VALUE = {"requires_grad_", "share_memory_", "rename_"}
+# The second tensor gives its shape or type only.
+_LIKE_ANOTHER = {"expand_as", "view_as", "reshape_as", "type_as", "to"}
 _TAKES_ONLY_THE_SHAPE = {
     f"{kind}{what}" if kind == "new_" else f"{what}{kind}"
     for kind in ("new_", "_like")
@@ -466,4 +484,6 @@ def _without_inplace(func: Any) -> Any:
     return None
 
 
-_INPLACE_OPERATORS = {f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")}
+_INPLACE_OPERATORS = {
+    f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +44,11 @@ class Carried:
         """The sum of every seed's relevance, (s,)."""
         if self._total is None:
             flat = self.value.flatten(1)
-            self._total = flat.sum(1) if self.factor is None else flat @ self.factor.expand(self.value.shape[1:]).flatten()
+            self._total = (
+                flat.sum(1)
+                if self.factor is None
+                else flat @ self.factor.expand(self.value.shape[1:]).flatten()
+            )
         return self._total
 
     def __add__(self, other: Carried) -> Carried:
@@ -165,7 +169,9 @@ class Unsupported(Step):
 class Write(Step):
     """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""
 
-    def __init__(self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool):
+    def __init__(
+        self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool
+    ):
         self.index, self.target_shape, self.value_shape = index, shape, value_shape
         self.to_target, self.to_value = to_target, to_value
 
@@ -239,7 +245,11 @@ class Linear(Step):
             self._parts, self._factor = self._prepare(self.rule, carried.factor), carried.factor
         out: list[Carried | None] = [None] * len(self.operands)
         for part in self._parts:
-            handed = part.elementwise(carried.value) if part.elementwise_factors else self._handed(part, carried.value)
+            handed = (
+                part.elementwise(carried.value)
+                if part.elementwise_factors
+                else self._handed(part, carried.value)
+            )
             out = [new if old is None else old + new for old, new in zip(out, handed, strict=True)]
         return out  # type: ignore[return-value]
 
@@ -260,7 +270,9 @@ class Linear(Step):
 
     def _prepare(self, rule: Rule, factor: Tensor | None) -> list[_Part]:
         """The denominators of every share, with the factor that relevance comes with worked in."""
-        per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
+        per_operand = [
+            rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)
+        ]
         parts = [self._part(rule, shares, factor) for shares in zip(*per_operand, strict=True)]
         if all(isinstance(o.map, Broadcast) and o.shape == self.shape for o in self.operands):
             for part in parts:
@@ -273,7 +285,9 @@ class Linear(Step):
         return self.operands[0].source.new_empty(1).expand(self.shape)
 
     def _part(self, rule: Rule, shares: tuple[Share, ...], factor: Tensor | None) -> _Part:
-        totals = [o.map.total(share.terms) for o, share in zip(self.operands, shares, strict=True) if share.terms]
+        totals = [
+            o.map.total(share.terms) for o, share in zip(self.operands, shares, strict=True) if share.terms
+        ]
         # nothing at all may contribute: an average over inputs that are only negative
         z = sum(totals[1:], totals[0]) if totals else torch.zeros_like(self.like)
         if shares[0].bias is not None:
@@ -296,7 +310,7 @@ class Linear(Step):
 
     def _count(self) -> Tensor:
         """How many real inputs each output has."""
-        counts = [operand.map.count(operand.x.ones, operand.w.value) for operand in self.operands]
+        counts = [o.map.count(cast(Tensor, o.x.ones), o.w.value) for o in self.operands]
         return sum(counts[1:], counts[0])
 
 
@@ -360,10 +374,11 @@ class Maximum(Step):
         candidates, winners = [], []
         for offset, inside in zip(self.offsets, self.inside, strict=True):
             candidate = torch.ones_like(self.output, dtype=torch.bool) if inside is None else inside
+            where = (..., *offset)
             if self.real is not None:
-                candidate = candidate & (self.real[(..., *offset)] > 0)
+                candidate = candidate & (self.real[where] > 0)
             candidates.append(candidate)
-            winners.append(candidate & (self.x[(..., *offset)] == self.output))
+            winners.append(candidate & (self.x[where] == self.output))
         won = sum(winner.int() for winner in winners)
         assert isinstance(won, Tensor)
         if self.real is not None:  # where only a constant won, the real inputs of the window share
@@ -380,10 +395,12 @@ class Maximum(Step):
         out = r.new_zeros(len(r), *self.x.shape)
         for offset, part in zip(self.offsets, self._parts, strict=True):
             if all(isinstance(o, slice) for o in offset):
-                out[(..., *offset)].addcmul_(r, part)
+                where = (..., *offset)
+                out[where].addcmul_(r, part)
             else:
                 out = _add_at(out, offset, r * part)
-        return [out[(..., *self.crop)] if self.crop else out]
+        cropped = (..., *self.crop)
+        return [out[cropped]]
 
 
 def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:

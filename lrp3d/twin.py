@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import types
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +71,7 @@ def handler_of(layer_type: type) -> Handler | None:
 
 
 @functools.lru_cache(maxsize=None)
-def _twin_class(original: type, handler: Handler | None) -> type:
+def _twin_class(original: Any, handler: Handler | None) -> type:
     base = Twinned if handler in (None, own_forward) else RelevanceLayer
     return type(original.__name__, (base, original), {"swapped": handler and staticmethod(handler), "__doc__": original.__doc__, "__module__": original.__module__})  # fmt: skip # noqa: E501
 
@@ -147,7 +147,7 @@ class _Copier:
         for key, child in x._modules.items():
             state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
         state["_lrp3d_name"] = name
-        copy.__class__ = _twin_class(type(x), handler_of(type(x)))
+        copy.__class__ = _twin_class(cast(Hashable, type(x)), handler_of(type(x)))
         return copy
 
     def _hook(self, hook: Any, name: str) -> Any:
@@ -308,8 +308,8 @@ def valid_range(x: Tensor, given: Range | None, layout: str) -> tuple[Tensor | N
 def _unwrapped(model: nn.Module) -> nn.Module:
     """The model inside `torch.compile` and the parallel wrappers."""
     while True:
-        if hasattr(model, "_orig_mod"):
-            model = model._orig_mod
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = cast(nn.Module, model._orig_mod)
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         else:

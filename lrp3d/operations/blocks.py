@@ -25,7 +25,11 @@ class Summand(NamedTuple):
 
 
 def attach(
-    step: Step, output: Tensor, inputs: Sequence[Tensor], signal: Signal | None = None, kind: type[nn.Module] | None = None
+    step: Step,
+    output: Tensor,
+    inputs: Sequence[Tensor],
+    signal: Signal | None = None,
+    kind: type[nn.Module] | None = None,
 ) -> Tensor:
     """Record a step of one's own: `output` descends from `inputs`, of which only signals may be given.
 
@@ -73,7 +77,11 @@ def passes(
     if keeps_range and known.low is not None:
         ends = function(known.low, *args), function(known.high, *args)
         low, high = torch.minimum(*ends), torch.maximum(*ends)
-    real = known.real if known.real is None or known.real.shape == output.shape else known.real.expand(output.shape)
+    real = (
+        known.real
+        if known.real is None or known.real.shape == output.shape
+        else known.real.expand(output.shape)
+    )
     signal = Signal(low, high, real, nonnegative, known.gate if gate is None else gate, shifted)
     result = attach(Pass(x.shape, linear=keeps_range), output, [x], signal, kind)
     if inplace:
@@ -98,7 +106,9 @@ def shares(
         return output
     known = [run.signals[s.x] for s in signals]
     constants = [s for s in summands if not run.is_signal(s.x)]
-    constants += [s._replace(x=s.x * (1 - k.real)) for k, s in zip(known, signals, strict=True) if k.real is not None]
+    constants += [
+        s._replace(x=s.x * (1 - k.real)) for k, s in zip(known, signals, strict=True) if k.real is not None
+    ]
     parts = [s.map(s.x, s.w) for s in constants]
     if bias is not None:
         parts.append(signals[0].map.bias(bias, output))
@@ -106,20 +116,21 @@ def shares(
     weighted = any(isinstance(s.w, Tensor) for s in signals)
     operands = [Operand(s.x, k.signed(s.x), s.map, Signed(s.w)) for k, s in zip(known, signals, strict=True)]
     step = Linear(operands, bias, weighted)
-    step.first = any(k.low is not None for k in known)
+    step.first = all(k.low is not None for k in known)
     signal = Signal(nonnegative=nonnegative)
     if not weighted and all(k.low is not None for k in known):
         signal.low = _ends([s.map(k.low, s.w) for k, s in zip(known, signals, strict=True)], bias)
         signal.high = _ends([s.map(k.high, s.w) for k, s in zip(known, signals, strict=True)], bias)
     if any(k.real is not None for k in known):
-        counts = sum(s.map.count(run.reality(s.x), s.w) for s in signals)
-        if not bool((counts > 0).all()):
-            signal.real = (counts > 0).to(output.dtype)
+        counts = [s.map.count(run.reality(s.x), s.w) for s in signals]
+        real = sum(counts[1:], counts[0]) > 0
+        if not bool(real.all()):
+            signal.real = real.to(output.dtype)
     return attach(step, output, [s.x for s in signals], signal, kind)
 
 
-def _ends(parts: Sequence[Any], bias: Tensor | None) -> Tensor:
-    return sum(parts) if bias is None else sum(parts) + bias  # type: ignore[return-value]
+def _ends(parts: Sequence[Tensor], bias: Tensor | None) -> Tensor:
+    return sum(parts[1:], parts[0] if bias is None else parts[0] + bias)
 
 
 def refuse(output: Any, *inputs: Any, advice: str = GENERAL) -> Any:
