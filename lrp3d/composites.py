@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
-from lrp3d.maps import Scale
+from lrp3d.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, WinnerTakesAll, ZBeta, ZPlus
-from lrp3d.steps import Linear, Maximum, Peak, Step
+from lrp3d.steps import Linear, Maximum, Pass, Peak, Step
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
@@ -57,14 +57,20 @@ class Composite:
         first: Rule | None = None,
         classifier: Rule | None = None,
     ):
-        self.layers, self.operations, self.names = dict(layers or {}), dict(operations or {}), dict(names or {})
+        self.layers, self.operations, self.names = (
+            dict(layers or {}),
+            dict(operations or {}),
+            dict(names or {}),
+        )
         self.first, self.classifier = first, classifier
         for key in self.layers:
             if not (isinstance(key, type) and issubclass(key, nn.Module)):
                 raise TypeError(f"Composite(layers=...) maps nn.Module types to rules, got the key {key!r}")
         for function in self.operations:
             if function not in OPERATIONS:
-                raise ValueError(f"Composite(operations=...): {function!r} is no operation lrp3d knows; register it first")
+                raise ValueError(
+                    f"Composite(operations=...): {function!r} is no operation lrp3d knows; register it first"
+                )
         rules = [*self.layers.values(), *self.operations.values(), *self.names.values()]
         for rule in rules + [rule for rule in (first, classifier) if rule is not None]:
             if not isinstance(rule, Rule):
@@ -108,17 +114,24 @@ class Composite:
         if step.first and step.weighted and self.first is not None:
             return self.first
         for function, rule in self.operations.items():
-            if OPERATIONS[function] is step.handler:
+            if OPERATIONS[function] is step.handler and (step.accepts(rule) or not _only_shifts(step)):
                 return rule
         return self._by_type(step)
 
     def _by_type(self, step: Step) -> Rule | None:
         for kind in (type(step.layer) if step.layer is not None else None, step.kind):
             for ancestor in kind.__mro__ if kind is not None else ():
-                rule = self.layers.get(ancestor)  # type: ignore[call-overload]
+                rule = self.layers.get(ancestor)
                 if rule is not None and (ancestor is not nn.Module or step.accepts(rule)):
                     return rule
         return None
+
+
+def _only_shifts(step: Step) -> bool:
+    """Part of a sum that has nothing to share: a constant added, or a summand negated or scaled."""
+    return isinstance(step, Pass) and step.handler in [
+        OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)
+    ]
 
 
 def default_rule(step: Step) -> Rule:
@@ -127,13 +140,15 @@ def default_rule(step: Step) -> Rule:
     For inputs after a ReLU, z+ on an average pool is the epsilon rule (paper App. F), in the limit that conserves;
     for signed inputs and at residual sums it shares by positive parts. Between the classifier and the logits
     (the average over frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be
-    amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
+    amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance. A constant added
+    there takes nothing.
     """
     if isinstance(step, (Maximum, Peak)):
         return WinnerTakesAll()
     if not isinstance(step, Linear) or isinstance(step.operands[0].map, Scale):
         return Identity()
-    if step.after_classifier:
+    shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
+    if step.after_classifier and not shifted:
         return Epsilon(0.0)
     return ZBeta() if step.first else ZPlus()
 

@@ -103,8 +103,9 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 
 def _gated(signal: Tensor, gate: Tensor, output: Tensor) -> Tensor:
     known = active_run().signals[signal]
+    both_gates = known.gate and active_run().signals[gate].gate
     real = None if known.real is None else known.real.expand(output.shape)
-    step_signal = Signal(real=real, nonnegative=both_nonnegative(signal, gate))
+    step_signal = Signal(real=real, nonnegative=both_nonnegative(signal, gate), gate=both_gates)
     return attach(Pass(signal.shape), output, [signal], step_signal)
 
 
@@ -124,7 +125,9 @@ def mul(input: Any, other: Any) -> Tensor:
     output = input * other
     if _is_constant(input) or _is_constant(other):
         signal, factor = (other, input) if _is_constant(input) else (input, other)
-        return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)
+        return passes(
+            lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True
+        )
     gate = _gate_of(input, other)
     if gate is None:
         return refuse(output, input, other, advice=PRODUCT)
@@ -137,12 +140,21 @@ PRODUCT = (
 )
 
 
-@register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])
+@register_operation(
+    [torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide]
+)
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Division by a constant."""
     if not _is_constant(other) or rounding_mode is not None:
-        output = torch.div(_tensor(input, other) if isinstance(other, Tensor) else input, other, rounding_mode=rounding_mode)
-        return refuse(output, input, other, advice="divides by a signal or rounds; only division by constants is covered")
+        output = torch.div(
+            _tensor(input, other) if isinstance(other, Tensor) else input, other, rounding_mode=rounding_mode
+        )
+        return refuse(
+            output,
+            input,
+            other,
+            advice="divides by a signal or rounds; only division by constants is covered",
+        )
     return passes(lambda x: x / other, input, nonnegative=both_nonnegative(input, other), keeps_range=True)
 
 
@@ -175,7 +187,9 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 def maximum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """`torch.max` over everything or one axis; between two signals it is refused."""
     if isinstance(dim, Tensor):
-        return refuse(torch.max(input, dim), input, dim, advice="the larger of two signals has no rule; use a max pool")
+        return refuse(
+            torch.max(input, dim), input, dim, advice="the larger of two signals has no rule; use a max pool"
+        )
     if dim is None:
         return amax(input)
     values, indices = torch.max(input, dim, keepdim)
@@ -200,11 +214,14 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
     value_shape = value.shape if isinstance(value, Tensor) else torch.Size()
     step = Write(index, target.shape, value_shape, run.is_signal(target), run.is_signal(value))
     fill = _tensor(value, target).to(target.dtype)
-    signal = Signal(real=written(run.reality(target), run.reality(fill)), nonnegative=both_nonnegative(target, fill))
+    signal = Signal(
+        real=written(run.reality(target), run.reality(fill)), nonnegative=both_nonnegative(target, fill)
+    )
     known = [run.signal(x) for x in inputs]
     if all(k is not None and k.low is not None for k in known):
         signal.low, signal.high = (
-            written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, fill))) for end in ("low", "high")
+            written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, fill)))
+            for end in ("low", "high")
         )
     if signal.real is not None and bool((signal.real > 0).all()):
         signal.real = None
