@@ -13,7 +13,7 @@ from lrp3d.composites import Composite
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explanation import Entry, Explanation, Ledger
 from lrp3d.frames import FrameSeeds, frame_seeds
-from lrp3d.inputs import check_clip, check_frames, check_logits, check_options, targets_of
+from lrp3d.inputs import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
 from lrp3d.memory import seeds_at_once
 from lrp3d.progress import bar
 from lrp3d.propagate import Edge, Flow, Start, edge_of, propagate
@@ -51,7 +51,8 @@ def explain(
         composite: which rule goes to which layer: a name or a `Composite`.
         temporal: also explain every frame's logit: the temporal relevance matrix and ATR (Sec. 3.2).
         input_range: (low, high) of valid inputs after normalisation, scalars or one per channel; default is the model's
-            `input_range` attribute, else each clip's own extremes per channel.
+            `input_range` attribute, else each clip's own extremes per channel (those of all clips together, in
+            layouts that fold clips and frames into one axis).
         layout: the clip's axes, e.g. "bcthw", "btchw", "b (t c) h w"; as the model takes it.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
@@ -82,6 +83,7 @@ def explain(
         check_options(chunk_size, memory_budget, tolerance, precision)
         pathways = check_clip(clip, layout)
         twin = model if isinstance(model, Twin) else convert(model, composite)
+        check_mode(twin)
         record = twin.record((clip,), input_range, layout, contrastive)
         check_logits(record.output)
         if record.problems:
@@ -89,9 +91,11 @@ def explain(
         walk = _Walk(record, targets_of(target, record.output), contrastive, pathways, layout)
         if not (temporal and walk.has_time):
             return walk.explanation(walk.clip())
-        check_frames(pathways, layout)
+        check_frames(pathways, layout, len(record.output))
         seeds = frame_seeds(record, walk.target, twin.composite, contrastive)
-        rows, signed = walk.rows(seeds, seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget), progress)
+        rows, signed = walk.rows(
+            seeds, seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget), progress
+        )
         result = walk.explanation(walk.clip() if signed is None else signed)
         found = temporal_relevance(rows, seeds, scaled=contrastive)
         atr = frame_atr(found.matrix, positions=found.positions)
@@ -109,7 +113,9 @@ def explain(
 class _Walk:
     """The relevance of one recorded clip batch: of its logits, and of its frame logits."""
 
-    def __init__(self, record: Record, target: Tensor, contrastive: bool, pathways: Sequence[Tensor], layout: str):
+    def __init__(
+        self, record: Record, target: Tensor, contrastive: bool, pathways: Sequence[Tensor], layout: str
+    ):
         self.record, self.target, self.contrastive, self.layout = record, target, contrastive, layout
         self.logits = record.output.detach()
         self.logit = self.logits.gather(1, target[:, None]).squeeze(1)
@@ -136,18 +142,26 @@ class _Walk:
         for first in bar(range(0, n, at_once), "chunk", progress):
             chunk = slice(first, first + at_once)
             flows: list[Flow] = []
-            maps = propagate([start.chunk(chunk) for start in seeds.starts], self.ends, flows if seeds.additive else None)
+            maps = propagate(
+                [start.chunk(chunk) for start in seeds.starts], self.ends, flows if seeds.additive else None
+            )
             if seeds.additive:
                 parts = [m.sum(0) / n for m in maps]
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
                 self._book(flows, n)
-            found.append(self._frames([self._positive(m) for m in self._oriented(maps, seeds.orientation, chunk)]))
+            found.append(
+                self._frames([self._positive(m) for m in self._oriented(maps, seeds.orientation, chunk)])
+            )
         return torch.cat(found).transpose(0, 1), total
 
     def _oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
         if orientation is None:
             return maps
-        return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]
+        return [
+            m * axes.per_clip(orientation[chunk], m)
+            for m, axes in zip(maps, self.layouts, strict=True)
+            if axes
+        ]
 
     def _positive(self, relevance: Tensor) -> Tensor:
         """Eq. 2: the positive part, per input value."""
@@ -156,7 +170,9 @@ class _Walk:
     def _frames(self, maps: Sequence[Tensor]) -> Tensor:
         """(s, b, t) on the clock of the fastest pathway."""
         batch = len(self.logits)
-        return on_one_clock([axes.frames(m, batch) for m, axes in zip(maps, self.layouts, strict=True) if axes])
+        return on_one_clock(
+            [axes.frames(m, batch) for m, axes in zip(maps, self.layouts, strict=True) if axes]
+        )
 
     def _book(self, flows: list[Flow], rows: int) -> None:
         """For the ledger: the clip's logit is the mean of `rows` seeds."""
@@ -173,7 +189,8 @@ class _Walk:
         tiny = torch.finfo(self.logit.dtype).tiny
         maps = [self._positive(m) for m in signed]
         ledger = Ledger(
-            Entry(step.name, str(step.rule), float(into), float(out)) for step, (into, out) in self.flows.items()
+            Entry(step.name, str(step.rule), float(into), float(out))
+            for step, (into, out) in self.flows.items()
         )
         return Explanation(
             logits=self.logits,

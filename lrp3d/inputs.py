@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrp3d.layout import Layout
 
@@ -19,9 +19,20 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
     if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
-        raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
+        raise ValueError(
+            f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}"
+        )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
+
+
+def check_mode(model: nn.Module) -> None:
+    """Evaluation mode; raises ValueError naming the modules that are not in it."""
+    training = [name.removeprefix("model.") for name, module in model.named_modules() if module.training and name]
+    if training:
+        shown = [name if name != "model" else "the model itself" for name in training[:3]]
+        more = f" and {len(training) - 3} more" if len(training) > 3 else ""
+        raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first")
 
 
 def check_clip(clip: Any, layout: str) -> list[Tensor]:
@@ -52,10 +63,10 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
     return pathways
 
 
-def check_frames(pathways: Sequence[Tensor], layout: str) -> None:
+def check_frames(pathways: Sequence[Tensor], layout: str, batch: int) -> None:
     """Temporal relevance needs frames, more than one; raises ValueError."""
     axes = Layout(layout)
-    if "t" in axes.groups and max(x.shape[axes.groups.index("t")] for x in pathways) < 2:
+    if max(axes.sizes(x, batch)["t"] for x in pathways) < 2:
         raise ValueError("temporal relevance needs at least 2 frames, the clip has 1; pass temporal=False")
 
 
@@ -86,7 +97,9 @@ def targets_of(target: Any, logits: Tensor) -> Tensor:
     if chosen.dtype.is_floating_point or chosen.dtype.is_complex or chosen.dtype == torch.bool:
         raise TypeError(f"target is a class index (a whole number), got {chosen.dtype}")
     if chosen.dim() > 1 or (chosen.dim() == 1 and len(chosen) != clips):
-        raise ValueError(f"target needs one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}")
+        raise ValueError(
+            f"target needs one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}"
+        )
     if chosen.numel() and not (0 <= int(chosen.min()) and int(chosen.max()) < classes):
         raise ValueError(f"target must be a class from 0 to {classes - 1}, got {chosen.tolist()}")
     return chosen.long().expand(clips).clone()

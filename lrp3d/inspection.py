@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from lrp3d.composites import Composite
-from lrp3d.inputs import check_clip, check_logits
+from lrp3d.inputs import check_clip, check_logits, check_mode
 from lrp3d.run import Moved
 from lrp3d.steps import Entry, Unsupported
 from lrp3d.twin import Range, Twin, convert
@@ -41,7 +41,10 @@ class Inspection(list[Operation]):
             rule = o.rule if o.supported else f"UNSUPPORTED: {o.advice}"
             columns.append((o.name, o.operation, "x".join(map(str, o.shape)), rule))
         widths = [max(len(row[i]) for row in columns) for i in range(3)]
-        lines = ["  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=True)), row[3]]) for row in columns]
+        lines = [
+            "  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=True)), row[3]])
+            for row in columns
+        ]
         if self.problems:
             lines += ["", "Cannot be explained:", *(f"  - {problem}" for problem in self.problems)]
         return "\n".join(lines)
@@ -78,10 +81,11 @@ def inspect(
     >>> import torch, lrp3d
     >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2), torch.nn.Softmax(1)).eval()
     >>> [(row.name, row.supported) for row in lrp3d.inspect(model, torch.rand(1, 3, 2, 2))]
-    [('0', True), ('1', True), ('2', False)]
+    [('0', True), ('1', True), ('2.softmax', False)]
     """
     check_clip(clip, layout)
     twin = model if isinstance(model, Twin) else convert(model, composite)
+    check_mode(twin)
     record = twin.record((clip,), input_range, layout, contrastive)
     check_logits(record.output)
     reached = set(record.problems)

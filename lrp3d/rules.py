@@ -104,7 +104,7 @@ class ZPlus(Rule):
     For inputs after a ReLU this is `a w+`; signed inputs need both halves.
 
     >>> import torch, lrp3d
-    >>> head = torch.nn.Linear(2, 1, bias=False)
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
     >>> head.weight.data = torch.tensor([[1., -2.]])
     >>> x = torch.tensor([[3., -1.]], requires_grad=True)
     >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.ZPlus()}))
@@ -235,4 +235,6 @@ class Contrastive(Rule):
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The rule's shares and, subtracted, those under negated weights."""
         against = self.rule.shares(x, -w, bias)
-        return self.rule.shares(x, w, bias) + [share._replace(coefficient=-share.coefficient) for share in against]
+        return self.rule.shares(x, w, bias) + [
+            share._replace(coefficient=-share.coefficient) for share in against
+        ]

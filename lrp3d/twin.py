@@ -323,12 +323,12 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
     when the logits have relevance r (b, k), in plain autograd.
 
     Args:
-        model: any `nn.Module` CNN in evaluation mode; it is never modified.
+        model: any `nn.Module` CNN; it is never modified. In training mode, dropout and batch norm are refused.
         composite: a name or a `Composite`.
 
     Raises:
         TypeError: if `model` is no module, or `composite` neither a name nor a composite.
-        ValueError: if there is no composite of that name, or the model is in training mode.
+        ValueError: if there is no composite of that name.
         UnsupportedOperation: when the twin runs, if an operation has no rule.
 
     >>> import torch, lrp3d
@@ -347,10 +347,4 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     model = _unwrapped(model)
-    training = [name or "the model itself" for name, module in model.named_modules() if module.training]
-    if training:
-        more = f" and {len(training) - 3} more" if len(training) > 3 else ""
-        raise ValueError(
-            f"the model is in training mode ({', '.join(training[:3])}{more}); call model.eval() first"
-        )
     return Twin(model, composite_of(composite))
