@@ -2,17 +2,20 @@
 
 Two kinds of model have exact frame logits (their mean is the logit):
 
-- those that classify every frame and average: the average is found in the recorded graph, and a row's seed is what
-  that frame contributed to it;
-- those that pool over time first and are linear from there on: what follows the pool is replayed once per frame, on
-  that frame's pooled features alone. Several pathways are put on the clock of the fastest (paper, App. A).
+- those that classify every frame and average;
+- those that pool over time first and are linear from there on. Several pathways are put on the clock of the fastest
+  (paper, App. A).
+
+Either way the last average over time is found in the recorded graph, and what follows it is replayed once per frame,
+on that frame alone.
 
 Anything else is refused with its reason, never approximated.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,8 +23,10 @@ from torch import Tensor
 
 from lrp3d.audit import assign_rules, find_classifier, step_of
 from lrp3d.composites import Composite
+from lrp3d.maps import Convolution
 from lrp3d.operations import Summand, shares
 from lrp3d.propagate import Edge, Start, edge_of, propagate
+from lrp3d.rules import Epsilon
 from lrp3d.steps import Entry, Linear, Pass, Step
 from lrp3d.twin import Record
 
@@ -30,7 +35,9 @@ class NoFrameLogits(ValueError):
     """The model has no exact frame logits on this clip; the message says why and what to do."""
 
     def __init__(self, reason: str):
-        super().__init__(f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False")
+        super().__init__(
+            f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False"
+        )
 
 
 @dataclass
@@ -60,6 +67,8 @@ class _Average:
     node: Any
     step: Linear
     axis: int
+    stands_on: list[list[bool]] = field(default_factory=list)
+    """For each thing averaged, the time steps it comes from."""
 
     @property
     def edge(self) -> Edge:
@@ -77,10 +86,11 @@ class _Average:
         return self.features.shape[self.axis]
 
 
-def _last_averages(output: Tensor) -> list[_Average]:
+def _last_averages(record: Record) -> list[_Average]:
     """The last averages over time on every way from the output down; raises NoFrameLogits for a way without one."""
+    output = record.output
     found, pending, seen = [], [output.grad_fn], set()
-    single: str | None = None
+    problem: str | None = None
     while pending:
         node = pending.pop()
         if node is None or node in seen:
@@ -88,22 +98,29 @@ def _last_averages(output: Tensor) -> list[_Average]:
         seen.add(node)
         step = step_of(node)
         if isinstance(step, Entry):
-            raise NoFrameLogits("the model never averages over time, so no frame has a logit of its own")
+            raise NoFrameLogits(
+                problem or "the model never averages over time, so no frame has a logit of its own"
+            )
         if isinstance(step, Linear) and len(step.operands) == 1 and not step.weighted:
             axis = step.operands[0].map.time_axis(step.operands[0].shape, step.shape)
             if axis is not None and step.operands[0].shape[axis] > 1:
-                found.append(_Average(node, step, axis))
-                continue
-            single = single or (step.name if axis is not None else None)
-        if step is not None and not _is_linear(step):
-            if single is not None:
-                raise NoFrameLogits(
-                    f"only one time step is left where '{single}' averages over time (the model's strides use up this "
-                    "clip); take more frames"
+                average = _Average(node, step, axis)
+                average.stands_on = _time_steps(average, len(output))
+                if _in_order(average.stands_on):
+                    found.append(average)
+                    continue
+                if not all(map(all, average.stands_on)):
+                    problem = f"'{step.name}' averages an axis in which time and space are mixed"
+            elif axis is not None:
+                problem = problem or (
+                    f"only one time step is left where '{step.name}' averages over time (the model's strides use up "
+                    "this clip); take more frames"
                 )
+        if step is not None and not _is_linear(step):
             raise NoFrameLogits(
-                f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits and is "
-                "not linear, so its frames cannot be classified one by one exactly"
+                problem
+                or f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits and "
+                "is not linear, so its frames cannot be classified one by one exactly"
             )
         pending += [parent for parent, _ in node.next_functions]
     return found
@@ -122,14 +139,18 @@ def frame_seeds(record: Record, target: Tensor, composite: Composite, contrastiv
         composite: gives the replayed operations their rules.
         contrastive: rows are seeded with |logit| (up to `orientation`); else with the logit itself.
     """
-    averages = _last_averages(record.output)
+    averages = _last_averages(record)
     after = [average.step.after_classifier for average in averages]
-    if len(averages) == 1 and all(after):
-        seeds = _classified_frames(record, target, averages[0], contrastive)
-    elif any(after):
+    if any(after) and not (len(averages) == 1 and all(after)):
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
-    else:
-        seeds = _pooled_frames(record, target, averages, composite, contrastive)
+    if any(len(average.features) != len(record.output) for average in averages):
+        raise NoFrameLogits("the axis of clips is not the first where the model averages over time")
+    seeds = _frame_by_frame(record, target, averages, composite, contrastive)
+    if all(after) and _adds_up(record.output, averages[0]):
+        seeds.additive = True
+        if contrastive:
+            _orient(seeds, record.output.detach().gather(1, target[:, None]).squeeze(1))
+    seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
     _check(seeds.logits, record.output.detach().gather(1, target[:, None]).squeeze(1))
     return seeds
 
@@ -148,71 +169,10 @@ def _one_hot(logits: Tensor, target: Tensor, size: Tensor) -> Tensor:
     return torch.zeros_like(logits).scatter_(1, target[:, None], size[:, None])[None]
 
 
-# -------------------------------------------------------------- models that classify every frame and average
-
-
-def _classified_frames(record: Record, target: Tensor, average: _Average, contrastive: bool) -> FrameSeeds:
-    output = record.output.detach()
-    if average.features.shape[0] != len(output):
-        raise NoFrameLogits("the axis of clips is not the first where the model averages over time")
-    logit = output.gather(1, target[:, None]).squeeze(1)
-    size, sign = (logit.abs(), torch.where(logit < 0, -1.0, 1.0)) if contrastive else (logit, torch.ones_like(logit))
-    start = Start(edge_of(record.output), _one_hot(output, target, size))
-    n = average.frames
-    arrived = n * propagate([start], [average.edge])[0][0].movedim(average.axis, 1)  # (b, n, ...)
-    logits = arrived.sum(tuple(range(2, arrived.dim()))) * sign[:, None] if arrived.dim() > 2 else arrived * sign[:, None]
-    rows = torch.eye(n, dtype=arrived.dtype, device=arrived.device)
-    rows = rows.reshape(n, 1, n, *[1] * (arrived.dim() - 2)) * arrived  # (s = n, b, n, ...)
-    axis = average.axis if average.axis >= 0 else average.axis + average.features.dim()
-    start = Start(average.edge, rows.movedim(2, axis + 1))
-    orientation = (torch.where(logits < 0, -1.0, 1.0) * sign[:, None]).T.to(logits) if contrastive else None
-    seeds = FrameSeeds(logits, [start], additive=True, orientation=orientation)
-    seeds.positions, seeds.classified = _rows_among_classified(record.output, start, len(output))
-    return seeds
-
-
-def _rows_among_classified(output: Tensor, start: Start, batch: int) -> tuple[list[int] | None, int]:
-    """Which of the classified frames the rows stand on, if the model averages only some of them (paper, Fig. 10)."""
-    edges = _classifier_outputs(output)
-    rows = len(start.relevance)
-    if len(edges) != 1:
-        return None, rows
-    arrived = propagate([start], edges)[0]  # (s, *output of the classifier)
-    if arrived.shape[1] != batch:  # frames folded into the batch
-        arrived = arrived.unflatten(1, (batch, -1))
-    touched = arrived != 0
-    for axis in range(2, arrived.dim()):
-        others = tuple(i for i in range(1, arrived.dim()) if i != axis)
-        profile = touched.any(others[0]) if len(others) == 1 else touched.movedim(axis, 1).flatten(2).any(2)
-        if bool((profile.sum(1) == 1).all()):
-            positions = profile.int().argmax(1).tolist()
-            if len(set(positions)) == rows:
-                size = arrived.shape[axis]
-                return (positions, size) if size > rows else (None, rows)
-    return None, rows
-
-
-def _classifier_outputs(output: Tensor) -> list[Edge]:
-    """The edges at which the classifiers hand out their logits."""
-    edges: dict[Edge, None] = {}
-    pending, seen = [edge_of(output)], set()
-    while pending:
-        edge = pending.pop()
-        step = step_of(edge[0])
-        if step is not None and step.is_classifier:
-            edges[edge] = None
-        elif edge[0] is not None and edge[0] not in seen:
-            seen.add(edge[0])
-            pending += edge[0].next_functions
-    return list(edges)
-
-
-# ------------------------------------------------------------------------- models that pool over time first
-
-
-def _pooled_frames(
+def _frame_by_frame(
     record: Record, target: Tensor, averages: list[_Average], composite: Composite, contrastive: bool
 ) -> FrameSeeds:
+    """What follows the averages, replayed on each frame alone."""
     run = record.run
     n, slowest = max(a.frames for a in averages), min(a.frames for a in averages)
     before = len(run.steps)
@@ -227,8 +187,10 @@ def _pooled_frames(
     for i, output in enumerate(outputs):
         size = logits[:, i].abs() if contrastive else logits[:, i]
         rows.append(propagate([Start(edge_of(output), _one_hot(output.detach(), target, size))], ends))
-    starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]
-    return FrameSeeds(logits, starts, additive=False, classified=n, blocks=slowest if slowest < n else None)
+    starts = [
+        Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)
+    ]
+    return FrameSeeds(logits, starts, additive=False, blocks=slowest if slowest < n else None)
 
 
 def _pool_over_space(record: Record, average: _Average) -> Tensor:
@@ -261,6 +223,108 @@ def _frame(features: Tensor, average: _Average, i: int, n: int) -> Tensor:
     if i not in on_clock:
         return features.new_zeros(average.step.shape)
     return features.narrow(average.axis, on_clock.index(i), 1).reshape(average.step.shape) * (n / t)
+
+
+# ------------------------------------------------------------ models that classify every frame and average
+
+
+def _adds_up(output: Tensor, average: _Average) -> bool:
+    """Whether the average hands out relevance by what each frame logit contributes: so do the rows, then."""
+    pending = [output.grad_fn]
+    while pending:
+        node = pending.pop()
+        step = step_of(node)
+        if isinstance(step, Linear) and not (isinstance(step.rule, Epsilon) and not step.rule.epsilon):
+            return False
+        pending += [
+            parent for parent, _ in node.next_functions if node is not average.node and parent is not None
+        ]
+    return True
+
+
+def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
+    """Turn rows whose logit has the other sign than the clip's, so that their mean is the clip's relevance."""
+    sign = torch.where((seeds.logits < 0) == (logit < 0)[:, None], 1.0, -1.0).to(seeds.logits)  # (b, n)
+    seeds.orientation = sign.T
+    for start in seeds.starts:
+        start.relevance = start.relevance * sign.T.reshape(*sign.T.shape, *[1] * (start.relevance.dim() - 2))
+
+
+# ------------------------------------------------------------------------------------- which axis is time
+
+
+def _in_order(stands_on: list[list[bool]]) -> bool:
+    """Whether each thing averaged comes from later time steps than the one before it."""
+    if not all(any(steps) for steps in stands_on):
+        return False
+    first = [steps.index(True) for steps in stands_on]
+    last = [len(steps) - steps[::-1].index(True) for steps in stands_on]
+    return all(a < b for ends in (first, last) for a, b in pairwise(ends))
+
+
+def _positions(averages: list[_Average], rows: int) -> tuple[list[int] | None, int]:
+    """The time step each row stands on and how many there are, if only some of them answer (paper, Fig. 10)."""
+    stands_on = averages[0].stands_on
+    classified = len(stands_on[0])
+    if len(averages) == 1 and rows < classified and all(sum(steps) == 1 for steps in stands_on):
+        return [steps.index(True) for steps in stands_on], classified
+    return None, rows
+
+
+def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
+    """For each thing averaged, which time steps it comes from, told by the last convolutions and their kin.
+
+    Their shapes say where time is: the third axis of (b, c, t, h, w), the last of (b, c, t), in the batch of
+    (b t, c, h, w). What averages the rows of an image comes from all time steps.
+    """
+    found = []
+    for i in range(average.frames):
+        at = torch.zeros_like(average.features)
+        at.narrow(average.axis, i, 1).fill_(1)
+        found.append([_over_time(r != 0, batch) for r in _spread_down(average.edge, at)])
+    lengths = {len(touched) for each in found for touched in each}
+    if len(lengths) != 1:
+        return [[False]]
+    return torch.stack([torch.stack(each).any(0) for each in found]).tolist()
+
+
+def _over_time(touched: Tensor, batch: int) -> Tensor:
+    """(t,) whether anything at a time step is touched."""
+    if touched.dim() in (3, 5):
+        return touched.movedim(2, 0).flatten(1).any(1)
+    return touched.unflatten(0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
+
+
+def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
+    """`r` at an edge, handed equally to all inputs, down to the last convolutions and their kin on every way."""
+    pending, ends = [(edge, r)], []
+    with torch.inference_mode(False), torch.no_grad():
+        while pending:
+            (node, number), r = pending.pop()
+            step = step_of(node)
+            if step is None:
+                grads = [None] * len(node._input_metadata)
+                grads[number] = r
+                outs = node(*grads)
+                outs = outs if isinstance(outs, tuple) else (outs,)
+            elif isinstance(step, Pass) or (isinstance(step, Linear) and not step.operands):
+                outs = [out[0] for out in step.relevance(r[None])]
+            elif isinstance(step, Linear) and not _tells_time(step):
+                outs = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
+            else:
+                ends.append(r)
+                continue
+            pending += [
+                (parent, out)
+                for parent, out in zip(node.next_functions, outs, strict=True)
+                if out is not None
+            ]
+    return ends
+
+
+def _tells_time(step: Linear) -> bool:
+    """Convolutions, and sums of what they make, have their axes where torch wants them."""
+    return isinstance(step.operands[0].map, Convolution) or (len(step.operands) > 1 and len(step.shape) > 3)
 
 
 def slow_frames(t: int, n: int) -> list[int]:

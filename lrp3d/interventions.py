@@ -160,9 +160,9 @@ def _look(model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | N
     for x in pathways:
         if x.dim() != axes:
             raise ValueError(f"frame logits need clips, {axes} axes ({layout}), got shape {tuple(x.shape)}")
-    check_frames(pathways, layout)
     twin = model if isinstance(model, Twin) else convert(model)
     record = _record(twin, clip, layout)
+    check_frames(pathways, layout, len(record.output))
     chosen = targets_of(target, record.output)
     seeds = frame_seeds(record, chosen, twin.composite, False)
     own = _own_logits(twin, clip, chosen)

@@ -1,0 +1,227 @@
+"""Frame logits: every video model that has exact ones is understood, every other is refused with its reason."""
+
+import einops
+import pytest
+import temporal_reference as reference
+import torch
+from temporal_reference import CLASSIFIED, POOLED, SomeFeatures, SomeFrames, TwoPathways, VideoNet, clips, make
+from torch import nn
+
+import lrp3d
+
+EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
+
+
+def agree(model, clip, target, rows):
+    explanation = lrp3d.explain(model, clip, target)
+    expected = reference.frame_logits(model, clip, explanation.target.tolist(), rows)
+    torch.testing.assert_close(explanation.frame_logits, expected, rtol=1e-9, atol=1e-12)
+    logits = model(clip).gather(1, explanation.target[:, None]).squeeze(1)
+    torch.testing.assert_close(explanation.frame_logits.mean(1), logits, rtol=1e-9, atol=1e-12)
+    return explanation
+
+
+@EVERY
+def test_frame_logits_are_those_of_the_frames_features(net):
+    explanation = agree(make(net), clips(3), [0, 3, 1], 8)
+    assert explanation.positions is None
+
+
+@EVERY
+def test_negative_frame_logits_stay_negative(net):
+    model, clip = make(net), clips(1)
+    worst = int(model(clip).argmin())
+    assert (agree(model, clip, worst, 8).frame_logits < 0).any()
+
+
+@EVERY
+def test_frame_logits_need_no_relevance(net):
+    model, clip = make(net), clips()
+    assert torch.equal(lrp3d.frame_logits(model, clip, 2), lrp3d.explain(model, clip, 2).frame_logits)
+
+
+@EVERY
+def test_temporal_stride_leaves_one_logit_for_a_block_of_frames(net):
+    if issubclass(net, reference.Folded):
+        pytest.skip("no stride in time")
+    explanation = agree(make(net, stride=2), clips(), [0, 1], 4)
+    assert explanation.matrix.shape == (2, 4, 4)
+
+
+@pytest.mark.parametrize("net", [SomeFrames, SomeFeatures])
+def test_a_model_that_answers_from_some_frames_has_their_rows_and_all_columns(net):
+    explanation = agree(make(net), clips(), [0, 1], 2)
+    assert explanation.positions == [2, 6]
+    assert explanation.matrix.shape == (2, 2, 8)
+    assert explanation.atr.shape == (2, 2)
+
+
+def test_slow_logits_stand_at_the_slow_frames_of_the_fast_clock():
+    model, fast = make(TwoPathways), clips(2, 8)
+    pathways = [clips(2, 2, seed=3), fast]
+    explanation = lrp3d.explain(model, pathways, [1, 2])
+    on_fast_clock = reference.frame_logits(model, pathways, [1, 2], 8)
+    torch.testing.assert_close(explanation.frame_logits, on_fast_clock.unflatten(1, (2, 4)).mean(2))
+    logits = model(pathways)[torch.arange(2), torch.tensor([1, 2])]
+    torch.testing.assert_close(explanation.frame_logits.mean(1), logits)
+    assert explanation.matrix.shape == (2, 2, 2)
+
+
+def test_frame_logits_that_cancel_are_still_themselves():
+    """The clip's logit is zero, those of its frames are not."""
+    model, clip = make(reference.LinearPerFrame), clips(1)
+    shift = model(clip)[0, 0].item()
+    model.fc.bias.data[0] -= shift
+    agree(model, clip, 0, 8)
+    with torch.no_grad():
+        model.fc.weight.zero_()
+        model.fc.bias.zero_()
+    assert torch.equal(lrp3d.explain(model, clip, 0).frame_logits, torch.zeros(1, 8, dtype=torch.float64))
+
+
+def test_frame_logits_do_not_depend_on_the_rule_of_the_average():
+    model, clip = make(reference.LinearPerFrame), clips(1)
+    worst = int(model(clip).argmin())
+    composite = lrp3d.Composite(operations={torch.mean: lrp3d.rules.ZPlus()})
+    found = lrp3d.explain(model, clip, worst, composite=composite).frame_logits
+    torch.testing.assert_close(found, reference.frame_logits(model, clip, [worst], 8))
+
+
+# --------------------------------------------------------------------------------------------------- other layouts
+
+
+class Laid(nn.Module):
+    """A model that takes its clips in another layout."""
+
+    def __init__(self, model, layout, **sizes):
+        super().__init__()
+        self.model, self.layout, self.sizes = model, layout, sizes
+
+    def forward(self, clip):
+        pattern = self.layout if " " in self.layout else " ".join(self.layout)
+        return self.model(einops.rearrange(clip, f"{pattern} -> b c t h w", **self.sizes))
+
+
+@pytest.mark.parametrize(
+    ("layout", "sizes"), [("btchw", {}), ("b (t c) h w", {"c": 3}), ("(b t) c h w", {"t": 8}), ("tbchw", {})]
+)
+@pytest.mark.parametrize("net", [reference.Folded, reference.AdaptivePool])
+def test_the_layout_of_the_clip_changes_nothing(net, layout, sizes):
+    model, clip = make(net), clips()
+    expected = lrp3d.explain(model, clip, [0, 1], input_range=(-4, 4))
+    pattern = layout if " " in layout else " ".join(layout)
+    laid = einops.rearrange(clip, f"b c t h w -> {pattern}")
+    found = lrp3d.explain(Laid(model, layout, **sizes).eval(), laid, [0, 1], layout=layout, input_range=(-4, 4))
+    torch.testing.assert_close(found.frame_logits, expected.frame_logits)
+    torch.testing.assert_close(found.matrix, expected.matrix)
+    back = einops.rearrange(found.relevance, f"{pattern} -> b c t h w", **({"b": 2} | sizes))
+    torch.testing.assert_close(back, expected.relevance)
+
+
+# ------------------------------------------------------------------------------------------------------- refusals
+
+
+class ReluAfterPool(VideoNet):
+    def build(self, width, classes):
+        self.hidden = nn.Linear(width, width)
+
+    def head(self, x):
+        return self.fc(torch.relu(self.hidden(x.mean((2, 3, 4)))))
+
+
+class MaxOverFrames(VideoNet):
+    def head(self, x):
+        return self.fc(x.mean((3, 4)).transpose(1, 2)).amax(1)
+
+
+class TimeInTheClassifier(VideoNet):
+    def build(self, width, classes):
+        self.fc = nn.Linear(8 * width, classes)
+
+    def head(self, x):
+        return self.fc(x.mean((3, 4)).flatten(1))
+
+
+class TimeAndSpaceInOneAxis(VideoNet):
+    def head(self, x):
+        return self.fc(x.flatten(2).mean(2))
+
+
+class WeightedFrames(VideoNet):
+    def head(self, x):
+        logits = self.fc(x.mean((3, 4)).transpose(1, 2))
+        return (logits * torch.arange(1.0, 9.0).to(logits)[:, None]).sum(1)
+
+
+class BesideThePool(VideoNet):
+    """Some features are pooled over time, some are those of the first frame alone."""
+
+    def head(self, x):
+        return self.fc(x.mean((2, 3, 4)) + x[:, :, 0].mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (ReluAfterPool, "relu.*not linear"),
+        (MaxOverFrames, "amax"),
+        (TimeInTheClassifier, "never averages over time|not linear"),
+        (TimeAndSpaceInOneAxis, "time and space"),
+        (BesideThePool, ""),
+    ],
+)
+def test_models_without_exact_frame_logits_are_refused_with_the_reason(net, reason):
+    model, clip = make(net), clips(size=2 if net is TimeAndSpaceInOneAxis else 4)
+    with pytest.raises(lrp3d.NoFrameLogits, match=f"(?s){reason}.*temporal=False"):
+        lrp3d.explain(model, clip)
+    with pytest.raises(lrp3d.NoFrameLogits):
+        lrp3d.frame_logits(model, clip)
+    assert lrp3d.explain(model, clip, temporal=False).matrix is None
+
+
+def test_time_and_space_in_one_axis_are_not_mistaken_for_frames():
+    """Two frames of 2 x 2 features look like eight frames."""
+    with pytest.raises(lrp3d.NoFrameLogits):
+        lrp3d.explain(make(TimeAndSpaceInOneAxis, stride=4), clips(size=2))
+
+
+def test_a_weighted_mean_of_frames_is_a_mean_of_weighted_frame_logits():
+    model, clip = make(WeightedFrames), clips(1)
+    explanation = lrp3d.explain(model, clip, 0)
+    expected = reference.frame_logits(model, clip, [0], 8) * torch.arange(1.0, 9.0) * 8
+    torch.testing.assert_close(explanation.frame_logits, expected)
+
+
+@pytest.mark.parametrize("layout", ["bcthw", "btchw", "(b t) c h w", "b (t c) h w"])
+def test_one_frame_is_no_video(layout):
+    model = make(reference.AdaptivePool)
+    clip = einops.rearrange(clips(2, 1), f"b c t h w -> {layout if ' ' in layout else ' '.join(layout)}")
+    sizes = {"t": 1} if layout == "(b t) c h w" else {"c": 3} if " " in layout else {}
+    laid = Laid(model, layout, **sizes).eval()
+    with pytest.raises(ValueError, match="at least 2 frames"):
+        lrp3d.explain(laid, clip, layout=layout)
+    assert lrp3d.explain(laid, clip, layout=layout, temporal=False).matrix is None
+
+
+def test_strides_that_use_up_the_clip_are_named():
+    with pytest.raises(lrp3d.NoFrameLogits, match="more frames"):
+        lrp3d.explain(make(reference.AdaptivePool, stride=4), clips(t=4))
+
+
+def test_images_have_no_temporal_relevance():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)).eval()
+    images = torch.rand(2, 3, 6, 6)
+    assert lrp3d.explain(model, images).matrix is None
+    with pytest.raises(ValueError, match="frame logits need clips"):
+        lrp3d.frame_logits(model, images)
+
+
+@pytest.mark.parametrize("measure", [lrp3d.explain, lrp3d.frame_logits, lrp3d.intervention_matrix])
+def test_targets_are_one_class_or_one_per_clip(measure):
+    model, clip = make(reference.AdaptivePool), clips()
+    with pytest.raises(ValueError, match=r"one per clip \(2\)"):
+        measure(model, clip, [0, 1, 2])
+    with pytest.raises(ValueError, match="from 0 to 3"):
+        measure(model, clip, 4)
+    with pytest.raises(TypeError, match="whole number"):
+        measure(model, clip, 0.5)
