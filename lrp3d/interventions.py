@@ -6,7 +6,8 @@ have the same rows and columns and go through the same ATR functions, so that ei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import einops
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
 from lrp3d.frames import frame_seeds, slow_frames
-from lrp3d.inputs import check_clip, check_frames, check_logits, check_options, targets_of
+from lrp3d.inputs import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
 from lrp3d.layout import Layout
 from lrp3d.memory import clips_at_once
 from lrp3d.temporal import mean_in_blocks
@@ -50,7 +51,8 @@ def frame_logits(
     >>> lrp3d.frame_logits(model, torch.rand(2, 3, 8, 32, 32), target=3).shape
     torch.Size([2, 8])
     """
-    return _look(model, clip, target, layout).logits
+    with _as_explain():
+        return _look(model, clip, target, layout).logits
 
 
 def intervention_matrix(
@@ -108,10 +110,15 @@ def intervention_matrix(
     if occluder not in OCCLUDERS:
         raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
     check_options(chunk_size, None, 0.0, "highest")
-    look = _look(model, clip, target, layout)
+    with _as_explain():
+        return _measured(_look(model, clip, target, layout), clip, occluder, value, chunk_size)
+
+
+def _measured(look: _Look, clip: Clip, occluder: str, value: Colour, chunk_size: int | None) -> Tensor:
+    """All replacements of all clips, as one batch in chunks."""
     batch, columns = len(look.logits), look.columns
     clips = [clip] if isinstance(clip, Tensor) else list(clip)
-    pathways = [_Pathway(x.detach(), Layout(layout), batch) for x in clips]
+    pathways = [_Pathway(x.detach(), Layout(look.layout), batch) for x in clips]
     clock = max(pathway.length for pathway in pathways)
     for pathway in pathways:
         pathway.prepare(clock, columns, occluder, value)
@@ -127,6 +134,13 @@ def intervention_matrix(
 
 
 # --------------------------------------------------------------------------------------- reading frame logits
+
+
+@contextmanager
+def _as_explain() -> Iterator[None]:
+    """Whatever mode the caller is in."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @dataclass
@@ -161,6 +175,7 @@ def _look(model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | N
         if x.dim() != axes:
             raise ValueError(f"frame logits need clips, {axes} axes ({layout}), got shape {tuple(x.shape)}")
     twin = model if isinstance(model, Twin) else convert(model)
+    check_mode(twin)
     record = _record(twin, clip, layout)
     check_frames(pathways, layout, len(record.output))
     chosen = targets_of(target, record.output)

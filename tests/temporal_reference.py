@@ -291,8 +291,8 @@ def relevance(model, clip, target, i, contrastive):
         logits = lrp3d.convert(OneFrame(model, i, sign))(leaves if isinstance(clip, list) else leaves[0])
         seed = torch.zeros_like(logits)
         seed[0, target] = logits[0, target].abs().detach() if contrastive else logits[0, target].detach()
-        for into, found in zip(total, torch.autograd.grad(logits, leaves, seed), strict=True):
-            into += sign * found
+        parts = torch.autograd.grad(logits, leaves, seed, allow_unused=True)  # fast frames without a slow one
+        total = [t if part is None else t + sign * part for t, part in zip(total, parts, strict=True)]
     return total
 
 

@@ -1,0 +1,238 @@
+"""The intervention matrix is what it says: frames replaced one by one, in the same rows and columns as relevance."""
+
+import pytest
+import temporal_reference as reference
+import torch
+from temporal_reference import CLASSIFIED, POOLED, SomeFeatures, TwoPathways, clips, make
+from torch import nn
+
+import lrp3d
+from lrp3d.atr import avg_atr, frame_atr, max_atr
+
+EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
+TARGET = [0, 3]
+
+
+def same(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+
+
+def substitute(clip, j, occluder):
+    """What stands in for frame j (b, c, h, w), by hand."""
+    last = clip.shape[2] - 1
+    before, behind = (j - 1, j + 1) if 0 < j < last else (1, 1) if j == 0 else (last - 1, last - 1)
+    return {
+        "neighbours": (clip[:, :, before] + clip[:, :, behind]) / 2,
+        "nearest": clip[:, :, before],
+        "mean": clip.mean(2),
+        "blank": torch.zeros_like(clip[:, :, j]),
+    }[occluder]
+
+
+@pytest.mark.parametrize("occluder", ["neighbours", "nearest", "mean", "blank"])
+@pytest.mark.parametrize("net", [reference.Folded, reference.AdaptivePool])
+def test_every_column_is_what_frame_logits_lose_with_that_frame(net, occluder):
+    model, clip = make(net), clips(t=5)
+    found = lrp3d.intervention_matrix(model, clip, TARGET, occluder=occluder)
+    before = reference.frame_logits(model, clip, TARGET, 5)
+    for j in range(5):
+        replaced = clip.clone()
+        replaced[:, :, j] = substitute(clip, j, occluder)
+        same(found[:, :, j], before - reference.frame_logits(model, replaced, TARGET, 5))
+
+
+@EVERY
+def test_whatever_is_explained_can_be_measured_in_the_same_shape(net):
+    model, clip = make(net), clips()
+    found = lrp3d.intervention_matrix(model, clip, TARGET)
+    assert found.shape == lrp3d.explain(model, clip, TARGET).matrix.shape
+    assert found.diagonal(dim1=1, dim2=2).abs().min() > 0
+
+
+def test_with_temporal_stride_the_frames_of_a_block_are_replaced_together():
+    model, clip = make(reference.AdaptivePool, stride=2), clips(t=8)
+    found = lrp3d.intervention_matrix(model, clip, TARGET)
+    before = reference.frame_logits(model, clip, TARGET, 4)
+    for j, (first, last) in enumerate([(2, 2), (1, 4), (3, 6), (5, 5)]):  # the frames around each block
+        replaced = clip.clone()
+        replaced[:, :, 2 * j : 2 * j + 2] = ((clip[:, :, first] + clip[:, :, last]) / 2).unsqueeze(2)
+        same(found[:, :, j], before - reference.frame_logits(model, replaced, TARGET, 4))
+
+
+def test_the_nearest_frame_is_the_nearest_that_stays():
+    model, clip = make(reference.AdaptivePool, stride=2), clips(t=8)
+    found = lrp3d.intervention_matrix(model, clip, TARGET, occluder="nearest")
+    before = reference.frame_logits(model, clip, TARGET, 4)
+    for j, (first, second) in enumerate([(2, 2), (1, 4), (3, 6), (5, 5)]):
+        replaced = clip.clone()
+        replaced[:, :, 2 * j], replaced[:, :, 2 * j + 1] = clip[:, :, first], clip[:, :, second]
+        same(found[:, :, j], before - reference.frame_logits(model, replaced, TARGET, 4))
+
+
+def test_a_model_that_answers_from_some_frames_is_measured_at_every_frame():
+    model, clip = make(SomeFeatures), clips(t=8)
+    found = lrp3d.intervention_matrix(model, clip, TARGET, occluder="blank")
+    assert found.shape == (2, 2, 8)
+    before = reference.frame_logits(model, clip, TARGET, 2)
+    for j in range(8):
+        replaced = clip.clone()
+        replaced[:, :, j] = 0
+        same(found[:, :, j], before - reference.frame_logits(model, replaced, TARGET, 2))
+
+
+def test_a_frame_is_replaced_in_every_pathway():
+    """Slow frames 0 and 7 of the fast clock lie in its first and its last half."""
+    model, (slow, fast) = make(TwoPathways), (clips(t=2, seed=3), clips(t=8))
+    found = lrp3d.intervention_matrix(model, [slow, fast], TARGET, occluder="nearest")
+    before = reference.frame_logits(model, [slow, fast], TARGET, 8)
+    for j, frames, nearest in ((0, slice(0, 4), 4), (1, slice(4, 8), 3)):
+        other_slow, other_fast = slow.clone(), fast.clone()
+        other_slow[:, :, j] = slow[:, :, 1 - j]
+        other_fast[:, :, frames] = fast[:, :, nearest : nearest + 1]
+        after = reference.frame_logits(model, [other_slow, other_fast], TARGET, 8)
+        same(found[:, :, j], (before - after).unflatten(1, (2, 4)).mean(2))
+
+
+@pytest.mark.parametrize("net", [reference.Folded, reference.AdaptivePool])
+def test_nothing_depends_on_how_many_clips_go_through_at_once(net):
+    model, clip = make(net), clips()
+    expected = lrp3d.intervention_matrix(model, clip, TARGET)
+    for chunk_size in (1, 3, 100):
+        same(lrp3d.intervention_matrix(model, clip, TARGET, chunk_size=chunk_size), expected)
+    for b, k in enumerate(TARGET):
+        same(lrp3d.intervention_matrix(model, clip[b : b + 1], k)[0], expected[b])
+
+
+@pytest.mark.parametrize(("layout", "axes"), [("btchw", (0, 2, 1, 3, 4)), ("tbchw", (2, 0, 1, 3, 4))])
+def test_the_layout_of_the_clip_changes_nothing(layout, axes):
+    model, clip = make(reference.AdaptivePool), clips()
+
+    class Laid(nn.Module):
+        def forward(self, x):
+            return model(x.permute(*(axes.index(i) for i in range(5))))
+
+    found = lrp3d.intervention_matrix(Laid().eval(), clip.permute(axes), TARGET, layout=layout)
+    same(found, lrp3d.intervention_matrix(model, clip, TARGET))
+
+
+class Sum(nn.Module):
+    """Linear in the clip: frame logit i is a sum over all frames."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Conv3d(3, 4, (3, 1, 1), padding=(1, 0, 0), bias=False)
+
+    def forward(self, clip):
+        return self.mix(clip).mean((2, 3, 4))
+
+
+def test_blank_frames_take_away_what_a_linear_model_got_from_them():
+    model, clip = make(Sum), clips()
+    found = lrp3d.intervention_matrix(model, clip, TARGET, occluder="blank")
+    same(found.sum(2), lrp3d.frame_logits(model, clip, TARGET))
+    epsilon = lrp3d.explain(model, clip, TARGET, contrastive=False, composite="epsilon").matrix
+    torch.testing.assert_close(found, epsilon, rtol=1e-5, atol=1e-6)  # up to epsilon itself
+
+
+def test_a_frame_that_speaks_for_the_class_has_a_positive_column():
+    model, clip = make(Sum), clips(1).abs()
+    with torch.no_grad():
+        model.mix.weight.abs_()
+    assert (lrp3d.intervention_matrix(model, clip, 0, occluder="blank")[0].diagonal() > 0).all()
+    with torch.no_grad():
+        model.mix.weight.neg_()
+    assert (lrp3d.intervention_matrix(model, clip, 0, occluder="blank")[0].diagonal() < 0).all()
+
+
+def test_a_blank_frame_has_a_colour():
+    model, clip = make(reference.AdaptivePool), clips()
+    clip[:, :, 2] = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)[:, None, None]
+    found = lrp3d.intervention_matrix(model, clip, TARGET, occluder="blank", value=[0.1, 0.2, 0.3])
+    assert torch.all(found[:, :, 2] == 0)
+    assert torch.all(found[:, 3, 3] != 0)
+
+
+@pytest.mark.parametrize("occluder", ["neighbours", "nearest", "mean"])
+def test_no_frame_of_a_still_clip_is_missed(occluder):
+    model, clip = make(reference.LinearPerFrame), clips(t=1).expand(-1, -1, 8, -1, -1)
+    found = lrp3d.intervention_matrix(model, clip, TARGET, occluder=occluder)
+    same(found, torch.zeros_like(found))
+
+
+def test_the_atr_functions_take_it_as_they_take_relevance():
+    model, clip = make(reference.AdaptivePool), clips()
+    found = lrp3d.intervention_matrix(model, clip, TARGET, occluder="blank")
+    atr = frame_atr(found)
+    assert atr.shape == (2, 8)
+    assert ((atr >= 1) & (atr <= 5)).all()  # two kernels of three
+    assert (avg_atr(atr, lrp3d.frame_logits(model, clip, TARGET)) <= max_atr(atr)).all()
+
+
+# ----------------------------------------------------------------------------------------- the model's own frame logits
+
+
+class WithFrameLogits(reference.LinearPerFrame):
+    """Counts how it is asked."""
+
+    asked = 0
+
+    def frame_logits(self, clip):
+        WithFrameLogits.asked += 1
+        return self.fc(self.trunk(clip).mean((3, 4)).transpose(1, 2))
+
+
+class WithWrongFrameLogits(reference.LinearPerFrame):
+    def frame_logits(self, clip):
+        return self.fc(self.trunk(clip).mean((3, 4)).transpose(1, 2)).flip(1)
+
+
+def test_a_models_own_frame_logits_are_used_where_they_are_the_graphs():
+    expected = lrp3d.intervention_matrix(make(reference.LinearPerFrame), clips(), TARGET)
+    before = WithFrameLogits.asked
+    same(lrp3d.intervention_matrix(make(WithFrameLogits), clips(), TARGET, chunk_size=4), expected)
+    assert WithFrameLogits.asked - before == 1 + 16 // 4
+    same(lrp3d.intervention_matrix(make(WithWrongFrameLogits), clips(), TARGET), expected)
+
+
+def test_the_model_and_the_clip_come_back_untouched():
+    model, clip = make(reference.Folded), clips()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    kept = clip.clone()
+    lrp3d.intervention_matrix(model, clip, TARGET)
+    assert torch.equal(clip, kept)
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not lrp3d.intervention_matrix(model, clip.requires_grad_(), TARGET).requires_grad
+
+
+def test_it_does_not_matter_in_which_mode_it_is_called():
+    model, clip = make(reference.AdaptivePool), clips()
+    expected = lrp3d.intervention_matrix(model, clip, TARGET)
+    with torch.no_grad():
+        same(lrp3d.intervention_matrix(model, clip, TARGET), expected)
+    with torch.inference_mode():
+        same(lrp3d.intervention_matrix(model, clip.clone(), TARGET).clone(), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"occluder": "noise"}, "occluder must be one of 'neighbours', 'nearest', 'mean', 'blank', got 'noise'"),
+        ({"occluder": "blank", "value": [1.0, 2.0]}, r"one per channel \(3\), got 2"),
+        ({"chunk_size": 0}, "chunk_size must be a positive whole number, got 0"),
+        ({"layout": "bcth"}, "layout names the axes"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(options, reason):
+    with pytest.raises(ValueError, match=reason):
+        lrp3d.intervention_matrix(make(reference.AdaptivePool), clips(), **options)
+
+
+def test_refusals_are_those_of_explain():
+    model = make(reference.AdaptivePool)
+    with pytest.raises(ValueError, match="at least 2 frames"):
+        lrp3d.intervention_matrix(model, clips(t=1))
+    with pytest.raises(ValueError, match="training mode"):
+        lrp3d.intervention_matrix(make(reference.AdaptivePool).train(), clips())
+    with pytest.raises(TypeError, match="a clip is a torch.Tensor"):
+        lrp3d.intervention_matrix(model, "clip")

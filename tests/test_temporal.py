@@ -1,0 +1,139 @@
+"""The temporal relevance matrix is what the paper's two passes per frame give, however it is computed."""
+
+import pytest
+import temporal_reference as reference
+import torch
+from temporal_reference import CLASSIFIED, POOLED, SomeFeatures, SomeFrames, TwoPathways, clips, make
+
+import lrp3d
+from lrp3d.atr import avg_atr, frame_atr, max_atr
+from lrp3d.temporal import block_sum
+
+EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
+KIND = pytest.mark.parametrize("contrastive", [True, False], ids=["CLRP", "LRP"])
+TARGET = [0, 3]
+
+
+def same(found, expected):
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+@KIND
+@EVERY
+def test_the_matrix_is_that_of_two_passes_per_frame(net, contrastive):
+    model, clip = make(net), clips(t=6)
+    found = lrp3d.explain(model, clip, TARGET, contrastive=contrastive).matrix
+    same(found, reference.matrix(model, clip, TARGET, 6, contrastive))
+
+
+@KIND
+@pytest.mark.parametrize("net", [reference.LinearPerFrame, reference.AdaptivePool])
+def test_with_temporal_stride_columns_are_summed_in_blocks(net, contrastive):
+    model, clip = make(net, stride=2), clips(t=8)
+    expected = reference.matrix(model, clip, TARGET, 4, contrastive)  # (b, 4, 8)
+    same(lrp3d.explain(model, clip, TARGET, contrastive=contrastive).matrix, expected.unflatten(2, (4, 2)).sum(3))
+
+
+@KIND
+@pytest.mark.parametrize("net", [SomeFrames, SomeFeatures])
+def test_a_model_that_answers_from_some_frames_has_their_rows_only(net, contrastive):
+    model, clip = make(net), clips(t=8)
+    found = lrp3d.explain(model, clip, TARGET, contrastive=contrastive)
+    same(found.matrix, reference.matrix(model, clip, TARGET, 2, contrastive))
+    same(found.atr, frame_atr(found.matrix, positions=[2, 6]))
+
+
+@KIND
+def test_pathways_share_the_fast_clock_and_are_summed_in_slow_blocks(contrastive):
+    model, pathways = make(TwoPathways), [clips(t=2, seed=3), clips(t=8)]
+    fine = reference.matrix(model, pathways, TARGET, 8, contrastive)
+    # rows of a block: the mean of its frame logits, so that the mean of all rows stays the clip's logit
+    expected = fine.unflatten(1, (2, 4)).mean(2).unflatten(2, (2, 4)).sum(3)
+    same(lrp3d.explain(model, pathways, TARGET, contrastive=contrastive).matrix, expected)
+
+
+@KIND
+@EVERY
+def test_every_row_sums_to_its_frame_logit(net, contrastive):
+    found = lrp3d.explain(make(net), clips(), TARGET, contrastive=contrastive)
+    same(found.matrix.sum(2), found.frame_logits)
+
+
+@EVERY
+def test_contrastive_rows_have_the_sign_of_their_logit(net):
+    found = lrp3d.explain(make(net), clips(), TARGET)
+    assert (found.matrix * found.frame_logits.sign().unsqueeze(2) >= 0).all()
+    assert (found.frame_logits < 0).any()
+
+
+@KIND
+@EVERY
+def test_the_clips_relevance_does_not_depend_on_whether_frames_are_explained(net, contrastive):
+    model, clip = make(net), clips()
+    frames, alone = (lrp3d.explain(model, clip, TARGET, contrastive=contrastive, temporal=t) for t in (True, False))
+    same(frames.relevance, alone.relevance)
+    same(frames.frame_relevance, alone.frame_relevance)
+    same(torch.tensor(frames.ledger.absorbed), torch.tensor(alone.ledger.absorbed))
+
+
+@pytest.mark.parametrize("net", CLASSIFIED)
+def test_plain_rows_of_models_that_average_frame_logits_add_up_to_the_clips_relevance(net):
+    """LRP is linear in the seed, and the clip's logit is the mean of the frames'."""
+    found = lrp3d.explain(make(net), clips(), TARGET, contrastive=False)
+    same(found.matrix.mean(1), found.frame_relevance)
+
+
+@KIND
+@pytest.mark.parametrize("net", [reference.Folded, reference.AdaptivePool, SomeFeatures])
+def test_nothing_depends_on_how_many_frames_are_explained_at_once(net, contrastive):
+    model, clip = make(net), clips()
+    expected = lrp3d.explain(model, clip, TARGET, contrastive=contrastive)
+    for options in ({"chunk_size": 1}, {"chunk_size": 3}, {"chunk_size": 100}, {"memory_budget": 1}):
+        found = lrp3d.explain(model, clip, TARGET, contrastive=contrastive, **options)
+        same(found.matrix, expected.matrix)
+        same(found.relevance, expected.relevance)
+        same(torch.tensor(found.ledger.absorbed), torch.tensor(expected.ledger.absorbed))
+
+
+@EVERY
+def test_a_clip_is_explained_alike_alone_and_in_a_batch(net):
+    model, clip = make(net), clips(3)
+    together = lrp3d.explain(model, clip, [0, 3, 1])
+    for b, k in enumerate([0, 3, 1]):
+        alone = lrp3d.explain(model, clip[b : b + 1], k)
+        same(alone.matrix[0], together.matrix[b])
+        same(alone.atr[0], together.atr[b])
+
+
+def test_pathways_are_explained_alike_alone_and_in_a_batch():
+    model, pathways = make(TwoPathways), [clips(t=2, seed=3), clips(t=8)]
+    together = lrp3d.explain(model, pathways, TARGET)
+    for b, k in enumerate(TARGET):
+        same(lrp3d.explain(model, [x[b : b + 1] for x in pathways], k).matrix[0], together.matrix[b])
+
+
+@EVERY
+def test_atr_is_read_off_the_matrix(net):
+    found = lrp3d.explain(make(net), clips(), TARGET)
+    same(found.atr, frame_atr(found.matrix))
+    # not a number where no frame speaks for the class
+    torch.testing.assert_close(found.avg_atr, avg_atr(found.atr, found.frame_logits), equal_nan=True)
+    same(found.max_atr, max_atr(found.atr))
+
+
+def test_the_target_is_the_prediction_unless_one_is_given():
+    model, clip = make(reference.AdaptivePool), clips()
+    predicted = model(clip).argmax(1)
+    same(lrp3d.explain(model, clip).matrix, lrp3d.explain(model, clip, predicted.tolist()).matrix)
+
+
+def test_single_precision_is_enough():
+    model, clip = make(reference.LinearPerFrame), clips()
+    expected = lrp3d.explain(model, clip, TARGET).matrix
+    found = lrp3d.explain(model.float(), clip.float(), TARGET).matrix
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_blocks_are_as_equal_as_they_get():
+    assert block_sum(torch.ones(9), 0, 4).tolist() == [3, 2, 2, 2]
+    assert block_sum(torch.eye(4), 1, 2).tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]]
