@@ -3,11 +3,11 @@
 Two kinds of model have exact frame logits (their mean is the logit):
 
 - those that classify every frame and average;
-- those that pool over time first and are linear from there on. Several pathways are put on the clock of the fastest
-  (paper, App. A).
+- those that pool over time first and are linear from there on. Several pathways are put on the clock of the
+  fastest (paper, App. A).
 
-Either way the last average over time is found in the recorded graph, and what follows it is replayed once per frame,
-on that frame alone.
+Either way the last average over time is found in the recorded graph, and what follows it is replayed once per
+frame, on that frame alone.
 
 Anything else is refused with its reason, never approximated.
 """
@@ -35,9 +35,7 @@ class NoFrameLogits(ValueError):
     """The model has no exact frame logits on this clip; the message says why and what to do."""
 
     def __init__(self, reason: str):
-        super().__init__(
-            f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False"
-        )
+        super().__init__(f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False")
 
 
 @dataclass
@@ -87,7 +85,7 @@ class _Average:
 
 
 def _last_averages(record: Record) -> list[_Average]:
-    """The last averages over time on every way from the output down; raises NoFrameLogits for a way without one."""
+    """The last averages over time on every way from the output down; NoFrameLogits for a way without one."""
     output = record.output
     found, pending, seen = [], [output.grad_fn], set()
     problem: str | None = None
@@ -98,9 +96,7 @@ def _last_averages(record: Record) -> list[_Average]:
         seen.add(node)
         step = step_of(node)
         if isinstance(step, Entry):
-            raise NoFrameLogits(
-                problem or "the model never averages over time, so no frame has a logit of its own"
-            )
+            raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
         if isinstance(step, Linear) and len(step.operands) == 1 and not step.weighted:
             axis = step.operands[0].map.time_axis(step.operands[0].shape, step.shape)
             if axis is not None and step.operands[0].shape[axis] > 1:
@@ -113,14 +109,14 @@ def _last_averages(record: Record) -> list[_Average]:
                     problem = f"'{step.name}' averages an axis in which time and space are mixed"
             elif axis is not None:
                 problem = problem or (
-                    f"only one time step is left where '{step.name}' averages over time (the model's strides use up "
-                    "this clip); take more frames"
+                    f"only one time step is left where '{step.name}' averages over time (the model's strides "
+                    "use up this clip); take more frames"
                 )
         if step is not None and not _is_linear(step):
             raise NoFrameLogits(
                 problem
-                or f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits and "
-                "is not linear, so its frames cannot be classified one by one exactly"
+                or f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits "
+                "and is not linear, so its frames cannot be classified one by one exactly"
             )
         pending += [parent for parent, _ in node.next_functions]
     return found
@@ -187,9 +183,7 @@ def _frame_by_frame(
     for i, output in enumerate(outputs):
         size = logits[:, i].abs() if contrastive else logits[:, i]
         rows.append(propagate([Start(edge_of(output), _one_hot(output.detach(), target, size))], ends))
-    starts = [
-        Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)
-    ]
+    starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]
     return FrameSeeds(logits, starts, additive=False, blocks=slowest if slowest < n else None)
 
 
@@ -225,7 +219,7 @@ def _frame(features: Tensor, average: _Average, i: int, n: int) -> Tensor:
     return features.narrow(average.axis, on_clock.index(i), 1).reshape(average.step.shape) * (n / t)
 
 
-# ------------------------------------------------------------ models that classify every frame and average
+# -------------------------------------------------------------- models that classify every frame and average
 
 
 def _adds_up(output: Tensor, average: _Average) -> bool:
@@ -236,21 +230,19 @@ def _adds_up(output: Tensor, average: _Average) -> bool:
         step = step_of(node)
         if isinstance(step, Linear) and not (isinstance(step.rule, Epsilon) and not step.rule.epsilon):
             return False
-        pending += [
-            parent for parent, _ in node.next_functions if node is not average.node and parent is not None
-        ]
+        pending += [parent for parent, _ in node.next_functions if node is not average.node and parent is not None]
     return True
 
 
 def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
-    """Turn rows whose logit has the other sign than the clip's, so that their mean is the clip's relevance."""
+    """Turn rows whose logit has another sign than the clip's: their mean is the clip's relevance then."""
     sign = torch.where((seeds.logits < 0) == (logit < 0)[:, None], 1.0, -1.0).to(seeds.logits)  # (b, n)
     seeds.orientation = sign.T
     for start in seeds.starts:
         start.relevance = start.relevance * sign.T.reshape(*sign.T.shape, *[1] * (start.relevance.dim() - 2))
 
 
-# ------------------------------------------------------------------------------------- which axis is time
+# ---------------------------------------------------------------------------------------- which axis is time
 
 
 def _in_order(stands_on: list[list[bool]]) -> bool:
@@ -263,7 +255,7 @@ def _in_order(stands_on: list[list[bool]]) -> bool:
 
 
 def _positions(averages: list[_Average], rows: int) -> tuple[list[int] | None, int]:
-    """The time step each row stands on and how many there are, if only some of them answer (paper, Fig. 10)."""
+    """Each row's time step and how many there are, if only some of them answer (paper, Fig. 10)."""
     stands_on = averages[0].stands_on
     classified = len(stands_on[0])
     if len(averages) == 1 and rows < classified and all(sum(steps) == 1 for steps in stands_on):
@@ -277,6 +269,8 @@ def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
     Their shapes say where time is: the third axis of (b, c, t, h, w), the last of (b, c, t), in the batch of
     (b t, c, h, w). What averages the rows of an image comes from all time steps.
     """
+    if not batch:  # nothing to look at, and nothing to go wrong
+        return torch.eye(average.frames, dtype=torch.bool).tolist()
     found = []
     for i in range(average.frames):
         at = torch.zeros_like(average.features)
@@ -296,7 +290,7 @@ def _over_time(touched: Tensor, batch: int) -> Tensor:
 
 
 def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
-    """`r` at an edge, handed equally to all inputs, down to the last convolutions and their kin on every way."""
+    """`r` at an edge, handed equally to all inputs, down to the last convolutions and their kin."""
     pending, ends = [(edge, r)], []
     with torch.inference_mode(False), torch.no_grad():
         while pending:
@@ -314,11 +308,7 @@ def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
             else:
                 ends.append(r)
                 continue
-            pending += [
-                (parent, out)
-                for parent, out in zip(node.next_functions, outs, strict=True)
-                if out is not None
-            ]
+            pending += [(parent, out) for parent, out in zip(node.next_functions, outs, strict=True) if out is not None]
     return ends
 
 

@@ -1,7 +1,8 @@
 """The measured counterpart of temporal relevance: what frame logits do when frames are replaced.
 
 A relevance matrix says what each frame contributed; an intervention matrix says what is lost without it. Both
-have the same rows and columns and go through the same ATR functions, so that either can be held against the other.
+have the same rows and columns and go through the same ATR functions, so that either can be held against the
+other.
 """
 
 from __future__ import annotations
@@ -65,20 +66,21 @@ def intervention_matrix(
     layout: str = "bcthw",
     chunk_size: int | None = None,
 ) -> Tensor:
-    """What every frame logit loses when a frame of the clip is replaced: the logit as it was minus that without it.
+    """What every frame logit loses when a frame of the clip is replaced.
 
-    Entry (i, j) is about the logit of frame i without frame j. The sign is that of relevance: a frame that
-    speaks for the class has a positive column. The shape is that of `Explanation.matrix`, and so is the meaning
-    of the columns: with temporal stride or several pathways, the frames of a block are replaced together, in
-    every pathway. The ATR functions take either. Rows need not sum to their logits.
+    Entry (i, j) is the logit of frame i as it was, minus that logit without frame j. The sign is that of
+    relevance: a frame that speaks for the class has a positive column. The shape is that of
+    `Explanation.matrix`, and so is the meaning of the columns: with temporal stride or several pathways, the
+    frames of a block are replaced together, in every pathway. The ATR functions take either. Rows need not sum
+    to their logits.
 
     Args:
         model: any model that `explain` takes.
         clip: as in `explain`.
         target: as in `explain`; the prediction is that of the clip as it is.
         occluder: what stands in for the frames of a column:
-            - "neighbours": the mean of the frame before and the frame behind them, at the ends of the clip the
-              only one there is;
+            - "neighbours": the mean of the frame before and the frame behind them, at the ends of the clip
+              the only one there is;
             - "nearest": the nearest frame that stays, of two the earlier one (as if the video froze);
             - "mean": the mean frame of the clip, the replaced ones included;
             - "blank": a frame of one colour, `value`.
@@ -95,8 +97,8 @@ def intervention_matrix(
         NoFrameLogits, UnsupportedOperation, ValueError, TypeError: as `explain`; ValueError also for an
             unknown occluder, or a value that fits no channel.
 
-    Source: the occlusion test of Zeiler and Fergus (2014), over frames; a frozen frame in place of another as in
-    partial uniform sampling (paper, Sec. 4.3).
+    Source: the occlusion test of Zeiler and Fergus (2014), over frames; a frozen frame in place of another as
+    in partial uniform sampling (paper, Sec. 4.3).
 
     >>> import torch, lrp3d
     >>> model = lrp3d.models.tsn_resnet(18, num_classes=10).eval()
@@ -133,7 +135,7 @@ def _measured(look: _Look, clip: Clip, occluder: str, value: Colour, chunk_size:
     return look.logits.unsqueeze(2) - torch.cat(after).unflatten(0, (batch, columns)).transpose(1, 2)
 
 
-# --------------------------------------------------------------------------------------- reading frame logits
+# -------------------------------------------------------------------------------------- reading frame logits
 
 
 @contextmanager
@@ -207,7 +209,7 @@ def _own_logits(twin: Twin, clip: Clip, target: Tensor) -> Tensor | None:
     return found.gather(2, target[:, None, None].expand(-1, found.shape[1], 1)).squeeze(2)
 
 
-# ------------------------------------------------------------------------------------------- replacing frames
+# ------------------------------------------------------------------------------------------ replacing frames
 
 
 class _Pathway:
@@ -219,7 +221,7 @@ class _Pathway:
         self.pattern, self.length = layout.pattern, sizes["t"]
 
     def prepare(self, clock: int, columns: int, occluder: str, value: Colour) -> None:
-        """Which column each frame belongs to, and its substitute: the same in every clip it is missing from."""
+        """Each frame's column and its substitute, the same in every clip it is missing from."""
         x = self.frames
         on_clock = torch.tensor(slow_frames(self.length, clock), device=x.device)
         self.column = on_clock * columns // clock  # (t,)

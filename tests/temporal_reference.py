@@ -1,7 +1,8 @@
 """Small video nets whose frame logits are written out by hand, and relevance of frames the slow way.
 
-The judge of the temporal relevance matrix: two passes (W_k and -W_k on copies of the model), one frame at a time, one
-clip at a time, by autograd through `lrp3d.convert`. It knows nothing of seeds, chunks, replays or contrastive rules.
+The judge of the temporal relevance matrix: two passes (W_k and -W_k on copies of the model), one frame at a time,
+one clip at a time, by autograd through `lrp3d.convert`. It knows nothing of seeds, chunks, replays or contrastive
+rules.
 """
 
 import copy
@@ -53,7 +54,7 @@ class VideoNet(nn.Module):
         return self.fc(self.trunk(clip)[:, :, i].mean((2, 3)))
 
 
-# ------------------------------------------------------------------ models that classify every frame and average
+# -------------------------------------------------------------- models that classify every frame and average
 
 
 class LinearPerFrame(VideoNet):
@@ -141,7 +142,7 @@ class SomeFeatures(SomeFrames):
         return self.fc(x.mean((3, 4))[:, :, 2::4].transpose(1, 2)).mean(1)
 
 
-# ----------------------------------------------------------------------------------- models that pool over time first
+# -------------------------------------------------------------------------- models that pool over time first
 
 
 class AdaptivePool(VideoNet):
@@ -236,10 +237,27 @@ class TwoPathways(nn.Module):
         return self.fc(torch.cat([beside, fast[:, :, i]], 1))
 
 
-CLASSIFIED = (LinearPerFrame, LinearThenAdaptivePool, LinearThenAvgPool, ConvClassifier, ConvThenAvgPool, Folded,
-              FoldedConsensus)  # fmt: skip
-POOLED = (AdaptivePool, AvgPool, MeanOverAll, SpaceThenTime, TimeThenSpace, OneAxisAtATime, TimeThenFlatSpace, Dropped,
-          Projection, FoldedPool)  # fmt: skip
+CLASSIFIED = (
+    LinearPerFrame,
+    LinearThenAdaptivePool,
+    LinearThenAvgPool,
+    ConvClassifier,
+    ConvThenAvgPool,
+    Folded,
+    FoldedConsensus,
+)
+POOLED = (
+    AdaptivePool,
+    AvgPool,
+    MeanOverAll,
+    SpaceThenTime,
+    TimeThenSpace,
+    OneAxisAtATime,
+    TimeThenFlatSpace,
+    Dropped,
+    Projection,
+    FoldedPool,
+)
 
 
 def make(net, seed=0, **options):
@@ -259,7 +277,7 @@ def clips(b=2, t=8, size=4, seed=1):
     return torch.randn(b, 3, t, size, size, dtype=torch.float64)
 
 
-# ------------------------------------------------------------------------------------------------- the reference
+# --------------------------------------------------------------------------------------------- the reference
 
 
 class OneFrame(nn.Module):

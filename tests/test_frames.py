@@ -1,10 +1,19 @@
-"""Frame logits: every video model that has exact ones is understood, every other is refused with its reason."""
+"""Frame logits: every video model that has exact ones is understood, any other refused with its reason."""
 
 import einops
 import pytest
 import temporal_reference as reference
 import torch
-from temporal_reference import CLASSIFIED, POOLED, SomeFeatures, SomeFrames, TwoPathways, VideoNet, clips, make
+from temporal_reference import (
+    CLASSIFIED,
+    POOLED,
+    SomeFeatures,
+    SomeFrames,
+    TwoPathways,
+    VideoNet,
+    clips,
+    make,
+)
 from torch import nn
 
 import lrp3d
@@ -87,7 +96,7 @@ def test_frame_logits_do_not_depend_on_the_rule_of_the_average():
     torch.testing.assert_close(found, reference.frame_logits(model, clip, [worst], 8))
 
 
-# --------------------------------------------------------------------------------------------------- other layouts
+# --------------------------------------------------------------------------------------------- other layouts
 
 
 class Laid(nn.Module):
@@ -118,7 +127,7 @@ def test_the_layout_of_the_clip_changes_nothing(net, layout, sizes):
     torch.testing.assert_close(back, expected.relevance)
 
 
-# ------------------------------------------------------------------------------------------------------- refusals
+# -------------------------------------------------------------------------------------------------- refusals
 
 
 class ReluAfterPool(VideoNet):

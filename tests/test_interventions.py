@@ -1,4 +1,4 @@
-"""The intervention matrix is what it says: frames replaced one by one, in the same rows and columns as relevance."""
+"""The intervention matrix is frames replaced one by one, in the same rows and columns as relevance."""
 
 import pytest
 import temporal_reference as reference
@@ -168,7 +168,7 @@ def test_the_atr_functions_take_it_as_they_take_relevance():
     assert (avg_atr(atr, lrp3d.frame_logits(model, clip, TARGET)) <= max_atr(atr)).all()
 
 
-# ----------------------------------------------------------------------------------------- the model's own frame logits
+# ------------------------------------------------------------------------------ the model's own frame logits
 
 
 class WithFrameLogits(reference.LinearPerFrame):
@@ -217,7 +217,10 @@ def test_it_does_not_matter_in_which_mode_it_is_called():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"occluder": "noise"}, "occluder must be one of 'neighbours', 'nearest', 'mean', 'blank', got 'noise'"),
+        (
+            {"occluder": "noise"},
+            "occluder must be one of 'neighbours', 'nearest', 'mean', 'blank', got 'noise'",
+        ),
         ({"occluder": "blank", "value": [1.0, 2.0]}, r"one per channel \(3\), got 2"),
         ({"chunk_size": 0}, "chunk_size must be a positive whole number, got 0"),
         ({"layout": "bcth"}, "layout names the axes"),
@@ -234,5 +237,5 @@ def test_refusals_are_those_of_explain():
         lrp3d.intervention_matrix(model, clips(t=1))
     with pytest.raises(ValueError, match="training mode"):
         lrp3d.intervention_matrix(make(reference.AdaptivePool).train(), clips())
-    with pytest.raises(TypeError, match="a clip is a torch.Tensor"):
+    with pytest.raises(TypeError, match=r"a clip is a torch\.Tensor"):
         lrp3d.intervention_matrix(model, "clip")

@@ -139,8 +139,7 @@ def test_planted_taps_are_all_that_relevance_finds(contrastive, pooled, d):
 
 
 def test_a_non_negative_mixer_over_time_is_its_own_matrix():
-    """LRP of a non-negative bias-free net shares by contributions: row i is the kernel around i times what each frame is
-    worth to the classifier."""
+    """Without bias and negative weights, row i is the kernel around i times each frame's worth to the classifier."""
     kernel = torch.tensor([0.5, 2.0, 1.0, 0.25, 3.0], dtype=torch.float64)
     torch.manual_seed(0)
     mixer = nn.Conv3d(4, 4, (5, 1, 1), padding=(2, 0, 0), groups=4, bias=False)
@@ -173,9 +172,7 @@ def test_time_reversal_flips_the_matrix_on_both_axes(contrastive, net):
     reversed_model = copy.deepcopy(model)
     with torch.no_grad():
         for module in reversed_model.modules():
-            if isinstance(module, nn.Conv3d):
-                module.weight.copy_(module.weight.flip(2))
-            elif isinstance(module, nn.Conv1d):
+            if isinstance(module, (nn.Conv3d, nn.Conv1d)):
                 module.weight.copy_(module.weight.flip(2))
     expected = matrix(model, clip, contrastive=contrastive).flip(1, 2)
     same(matrix(reversed_model, clip.flip(2), contrastive=contrastive), expected)
@@ -231,7 +228,7 @@ def test_a_window_as_large_as_the_receptive_field_changes_no_frame_logit(pooled)
 
 
 def test_the_frames_outside_a_window_of_the_rows_support_are_not_missed():
-    """Planted taps {0, -2}: a window of the two frames and what is between them is enough, though the matrix is sparse."""
+    """Planted taps {0, -2}: a window from the one frame to the other is enough."""
     model, clip = taps(stack(1, 5, pooled=True), [1.0, 0.0, 1.0, 0.0, 0.0]), clips(t=10)
     with torch.no_grad():
         expected = model.frame_logits(clip)

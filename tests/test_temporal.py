@@ -31,7 +31,10 @@ def test_the_matrix_is_that_of_two_passes_per_frame(net, contrastive):
 def test_with_temporal_stride_columns_are_summed_in_blocks(net, contrastive):
     model, clip = make(net, stride=2), clips(t=8)
     expected = reference.matrix(model, clip, TARGET, 4, contrastive)  # (b, 4, 8)
-    same(lrp3d.explain(model, clip, TARGET, contrastive=contrastive).matrix, expected.unflatten(2, (4, 2)).sum(3))
+    same(
+        lrp3d.explain(model, clip, TARGET, contrastive=contrastive).matrix,
+        expected.unflatten(2, (4, 2)).sum(3),
+    )
 
 
 @KIND
