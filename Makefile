@@ -10,13 +10,18 @@ VIDEO ?= $(firstword $(wildcard $(CLIPS)/pool*.mp4 $(CLIPS)/*.mp4 $(CLIPS)/*.avi
 demo: $(VENV)/installed
 	$(BIN)/lrp3d demo $(if $(VIDEO),--video $(VIDEO)) --out out/demo
 
+# One process per core, one thread each: many small tensors gain nothing from more.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-lint: $(VENV)/installed build/types
+# The type checker reads folders, not package metadata: it is shown models/ where that will be installed.
+lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	MYPYPATH=build/types $(BIN)/mypy -p lrp3d
+	rm -rf build/types && mkdir -p build/types/lrp3d
+	ln -s $(CURDIR)/lrp3d/* build/types/lrp3d/
+	ln -s $(CURDIR)/models build/types/lrp3d/models
+	MYPYPATH=build/types $(BIN)/mypy --cache-dir build/types/cache -p lrp3d
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
@@ -26,12 +31,6 @@ $(VENV)/installed: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test,dev]'
 	touch $@
-
-# The type checker reads folders, not package metadata: show it models/ where it will be installed.
-build/types: $(VENV)/installed
-	rm -rf $@ && mkdir -p $@/lrp3d
-	ln -s $(CURDIR)/lrp3d/* $@/lrp3d/
-	ln -s $(CURDIR)/models $@/lrp3d/models
 
 clean:
 	rm -rf $(VENV) build dist out *.egg-info

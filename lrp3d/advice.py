@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 NO_GRAD = "computed inside torch.no_grad() or inference_mode(); remove that block from the model's forward"
-STALE = "reads a tensor whose memory an in-place operation changed through another view; use the out-of-place form there"
+STALE = (
+    "reads a tensor whose memory an in-place operation changed through another view; use the out-of-place form there"
+)
 DETACHED = "detaches the signal, so no relevance could reach what lies below; remove the detach from the forward"
 FOREIGN = (
     "is not visible to lrp3d (scripted or compiled code, a custom autograd Function, or checkpointing); "
     "use the plain module, or register the layer with lrp3d.register_layer"
 )
 LOST = (
-    "does not descend from the clip in any way lrp3d can see (detached, compiled, cast to integers, or computed outside "
-    "of torch)"
+    "does not descend from the clip in any way lrp3d can see (detached, compiled, cast to integers, or computed "
+    "outside of torch)"
 )
 GENERAL = "has no relevance rule; register one with lrp3d.register_operation"
 OUTSIDE = "lrp3d explains CNNs; "
@@ -22,7 +24,8 @@ _ADVICE = {
     "softmax": "relevance starts from logits: return what goes into the softmax",
     "log_softmax": "relevance starts from logits: return what goes into the log-softmax",
     "layer_norm": OUTSIDE + "layer norm divides by statistics of the signal, which no conserving rule here covers",
-    "group_norm": OUTSIDE + "group norm divides by statistics of the signal; only batch norm with frozen statistics is covered",
+    "group_norm": OUTSIDE
+    + "group norm divides by statistics of the signal; only batch norm with frozen statistics is covered",
     "instance_norm": OUTSIDE + "instance norm divides by statistics of the signal; only frozen batch norm is covered",
     "normalize": "divides by a norm of the signal; explain the model up to here",
     "scaled_dot_product_attention": OUTSIDE + "attention multiplies two signals; transformers are out of scope",
@@ -30,16 +33,14 @@ _ADVICE = {
     "matmul": "multiplies two signals; only products with a constant matrix are linear",
     "bmm": "multiplies two signals; only products with a constant matrix are linear",
     "einsum": "multiplies two signals; only products with constants are linear",
-    "mul": "multiplies two signals of equal shape and kind, so neither is the gate; make the gate a sigmoid, or register the layer",
     "div": "divides by a signal; only division by constants is covered",
     "truediv": "divides by a signal; only division by constants is covered",
     "lstm": OUTSIDE + "recurrent layers are out of scope",
     "gru": OUTSIDE + "recurrent layers are out of scope",
     "detach": DETACHED,
     "data": DETACHED,
-    "batch_norm": "uses statistics of the batch; call model.eval(), and keep running statistics (track_running_stats=True)",
+    "batch_norm": "uses statistics of the batch; call model.eval(), and keep running ones (track_running_stats=True)",
     "dropout": "is active; call model.eval()",
-    "interpolate": "this mode has negative weights (bicubic) or none at all; use nearest, linear, bilinear, trilinear or area",
 }
 
 

@@ -27,9 +27,7 @@ __all__ = [
 SIGMA = 0.975  # "We empirically set sigma to a high value, i.e., 97.5 %" (Sec. 3.2)
 
 
-def frame_atr(
-    matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | Tensor | None = None
-) -> Tensor:
+def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | Tensor | None = None) -> Tensor:
     """Length of the shortest contiguous segment that contains frame i and holds at least ``sigma`` of row i.
 
     Args:
@@ -141,9 +139,7 @@ def _own_frames(matrix: Tensor, positions: Sequence[int] | Tensor | None) -> Ten
         return torch.arange(rows, device=matrix.device).unsqueeze(-1)
     own = torch.as_tensor(positions, dtype=torch.long)
     if own.shape != (rows,) or not bool(((own >= 0) & (own < frames)).all()):
-        raise ValueError(
-            f"positions names one column in 0..{frames - 1} for each of {rows} rows, not {positions}"
-        )
+        raise ValueError(f"positions names one column in 0..{frames - 1} for each of {rows} rows, not {positions}")
     return own.to(matrix.device).unsqueeze(-1)
 
 
@@ -180,9 +176,7 @@ def avg_atr(atr: Tensor, frame_logits: Tensor) -> Tensor:
     tensor([2.5000])
     """
     if atr.shape != frame_logits.shape:
-        raise ValueError(
-            f"atr {tuple(atr.shape)} and frame_logits {tuple(frame_logits.shape)} differ in shape"
-        )
+        raise ValueError(f"atr {tuple(atr.shape)} and frame_logits {tuple(frame_logits.shape)} differ in shape")
     logits = frame_logits.to(torch.promote_types(frame_logits.dtype, torch.float32))
     weights = logits.clamp(min=0).masked_fill(atr.isnan(), 0)
     return (weights * atr.nan_to_num(nan=0.0)).sum(-1) / weights.sum(-1)
@@ -275,9 +269,7 @@ def aggregate(
     """
     for name, mask in (("groups", groups), ("keep", keep)):
         if mask is not None and mask.shape != values.shape[:1]:
-            raise ValueError(
-                f"{name} {tuple(mask.shape)} is not one per clip of values {tuple(values.shape)}"
-            )
+            raise ValueError(f"{name} {tuple(mask.shape)} is not one per clip of values {tuple(values.shape)}")
     if groups is None:
         if num_groups is not None:
             raise ValueError("num_groups without groups")

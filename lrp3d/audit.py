@@ -79,7 +79,7 @@ def find_classifier(output: Tensor) -> None:
 
 
 def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool) -> None:
-    """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where the composite names one that makes no sense there."""
+    """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where it makes no sense."""
     for step in steps:
         if type(step).relevance is Step.relevance or isinstance(step, (Entry, Unsupported)):
             continue  # nothing to choose

@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Any, NoReturn
 
 from lrp3d.commands import DONE, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 
@@ -45,30 +45,35 @@ def complain(sentence: str) -> None:
 
 def one_line(error: BaseException, items: int = 3) -> str:
     """What an error says, on one line: of a list the first few items and how many follow."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     listed = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
     rest = [line for line in lines if not line.startswith("- ")]
     if not rest:
         return type(error).__name__
     # Our own errors are written to be read; of others the kind is half of what they say.
-    kind = (
-        ""
-        if isinstance(error, (ValueError, ImportError, OSError, NotImplementedError))
-        else type(error).__name__
-    )
+    kind = "" if isinstance(error, (ValueError, ImportError, OSError, NotImplementedError)) else type(error).__name__
     head = f"{kind}: {rest[0]}" if kind else rest[0]
     if not listed:
         return head
     more = [f"and {len(listed) - items} more"] if len(listed) > items else []
-    return f"{head.rstrip(':')} {'; '.join(listed[:items] + more)}"
+    return f"{head.rstrip(':.')}: {'; '.join(listed[:items] + more)}"
 
 
 def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
     complain(f"warning: {str(message).splitlines()[0]}")
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong; the usage is for those who ask for it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="lrp3d",
         description="How much of the clip did my network really use? Relevance of frames for video CNNs.",
         epilog="Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted. "

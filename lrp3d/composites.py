@@ -129,9 +129,7 @@ class Composite:
 
 def _only_shifts(step: Step) -> bool:
     """Part of a sum that has nothing to share: a constant added, or a summand negated or scaled."""
-    return isinstance(step, Pass) and step.handler in [
-        OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)
-    ]
+    return isinstance(step, Pass) and step.handler in [OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)]
 
 
 def default_rule(step: Step) -> Rule:
@@ -154,7 +152,7 @@ def default_rule(step: Step) -> Rule:
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
-    return {kind: rule for kind in types}
+    return dict.fromkeys(types, rule)
 
 
 paper = Composite()

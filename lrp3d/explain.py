@@ -113,9 +113,7 @@ def explain(
 class _Walk:
     """The relevance of one recorded clip batch: of its logits, and of its frame logits."""
 
-    def __init__(
-        self, record: Record, target: Tensor, contrastive: bool, pathways: Sequence[Tensor], layout: str
-    ):
+    def __init__(self, record: Record, target: Tensor, contrastive: bool, pathways: Sequence[Tensor], layout: str):
         self.record, self.target, self.contrastive, self.layout = record, target, contrastive, layout
         self.logits = record.output.detach()
         self.logit = self.logits.gather(1, target[:, None]).squeeze(1)
@@ -149,19 +147,13 @@ class _Walk:
                 parts = [m.sum(0) / n for m in maps]
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
                 self._book(flows, n)
-            found.append(
-                self._frames([self._positive(m) for m in self._oriented(maps, seeds.orientation, chunk)])
-            )
+            found.append(self._frames([self._positive(m) for m in self._oriented(maps, seeds.orientation, chunk)]))
         return torch.cat(found).transpose(0, 1), total
 
     def _oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
         if orientation is None:
             return maps
-        return [
-            m * axes.per_clip(orientation[chunk], m)
-            for m, axes in zip(maps, self.layouts, strict=True)
-            if axes
-        ]
+        return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]
 
     def _positive(self, relevance: Tensor) -> Tensor:
         """Eq. 2: the positive part, per input value."""
@@ -170,9 +162,7 @@ class _Walk:
     def _frames(self, maps: Sequence[Tensor]) -> Tensor:
         """(s, b, t) on the clock of the fastest pathway."""
         batch = len(self.logits)
-        return on_one_clock(
-            [axes.frames(m, batch) for m, axes in zip(maps, self.layouts, strict=True) if axes]
-        )
+        return on_one_clock([axes.frames(m, batch) for m, axes in zip(maps, self.layouts, strict=True) if axes])
 
     def _book(self, flows: list[Flow], rows: int) -> None:
         """For the ledger: the clip's logit is the mean of `rows` seeds."""
@@ -189,8 +179,7 @@ class _Walk:
         tiny = torch.finfo(self.logit.dtype).tiny
         maps = [self._positive(m) for m in signed]
         ledger = Ledger(
-            Entry(step.name, str(step.rule), float(into), float(out))
-            for step, (into, out) in self.flows.items()
+            Entry(step.name, str(step.rule), float(into), float(out)) for step, (into, out) in self.flows.items()
         )
         return Explanation(
             logits=self.logits,

@@ -49,9 +49,7 @@ class Ledger(list[Entry]):
         lines = [f"{'layer':{width}}  {'in':>12}  {'out':>12}  {'absorbed':>12}  rule"]
         for entry in self:
             numbers = (entry.relevance_in, entry.relevance_out, entry.absorbed)
-            lines.append(
-                f"{entry.layer:{width}}  " + "  ".join(f"{x:12.6g}" for x in numbers) + f"  {entry.rule}"
-            )
+            lines.append(f"{entry.layer:{width}}  " + "  ".join(f"{x:12.6g}" for x in numbers) + f"  {entry.rule}")
         return "\n".join(lines)
 
 
@@ -108,11 +106,7 @@ class Explanation:
 
         def moved(value: Any) -> Any:
             if isinstance(value, Tensor):
-                return (
-                    value.to(*args, **kwargs)
-                    if value.is_floating_point()
-                    else value.to(_device(*args, **kwargs))
-                )
+                return value.to(*args, **kwargs) if value.is_floating_point() else value.to(_device(*args, **kwargs))
             return [moved(pathway) for pathway in value] if isinstance(value, list) else value
 
         names = {name.split(".")[0] for name, _ in self._tensors()}
@@ -123,9 +117,7 @@ class Explanation:
         if self.matrix is None or self.frame_logits is None:
             return self
         atr = frame_atr(self.matrix, sigma, self.positions)
-        return replace(
-            self, atr=atr, avg_atr=avg_atr(atr, self.frame_logits), max_atr=max_atr(atr), sigma=sigma
-        )
+        return replace(self, atr=atr, avg_atr=avg_atr(atr, self.frame_logits), max_atr=max_atr(atr), sigma=sigma)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to a safetensors file, whole or not at all."""
@@ -138,11 +130,12 @@ class Explanation:
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
         path = Path(path)
-        partial = path.with_name(
-            f".{path.name}.{uuid.uuid4().hex}"
-        )  # readable as any file: mkstemp's are private
+        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
+            partial.touch()
+            mode = partial.stat().st_mode  # of any file here; safetensors' own are private
             safetensors.torch.save_file(tensors, partial, {"lrp3d": json.dumps(rest)})
+            partial.chmod(mode)
             os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
@@ -160,9 +153,7 @@ class Explanation:
             raise ValueError(f"{path} is a safetensors file, but no explanation saved by lrp3d")
         rest = json.loads(metadata["lrp3d"])
         rest["ledger"] = Ledger(Entry(*line) for line in rest["ledger"])
-        pathways = [
-            tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")
-        ]
+        pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
         if pathways:
             tensors["relevance"] = pathways
         known = {field.name: None for field in fields(cls)} | {"sigma": SIGMA}

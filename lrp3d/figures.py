@@ -231,9 +231,7 @@ def overlay_strip(
     return figure
 
 
-def overlay(
-    pixels: ArrayLike, relevance: ArrayLike, *, smooth: float = 2.0, quantile: float = 0.995
-) -> np.ndarray:
+def overlay(pixels: ArrayLike, relevance: ArrayLike, *, smooth: float = 2.0, quantile: float = 0.995) -> np.ndarray:
     """Paint relevance over frames: a grey picture, and the more colour the more relevance.
 
     Args:
@@ -608,9 +606,7 @@ def _outline(ax: Axes, first: np.ndarray, last: np.ndarray) -> None:
         # White on black shows on every colour.
         for colour, width in (("black", 1.8), ("white", 0.9)):
             corner = (left - 0.5, i - 0.5)
-            ax.add_patch(
-                Rectangle(corner, right - left + 1, 1, fill=False, edgecolor=colour, linewidth=width)
-            )
+            ax.add_patch(Rectangle(corner, right - left + 1, 1, fill=False, edgecolor=colour, linewidth=width))
 
 
 def _caption(number: int, logits: np.ndarray, atr: ArrayLike | None, block: int) -> str:

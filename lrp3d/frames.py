@@ -224,7 +224,7 @@ def _frame(features: Tensor, average: _Average, i: int, n: int) -> Tensor:
 
 def _adds_up(output: Tensor, average: _Average) -> bool:
     """Whether the average hands out relevance by what each frame logit contributes: so do the rows, then."""
-    pending = [output.grad_fn]
+    pending: list[Any] = [output.grad_fn]
     while pending:
         node = pending.pop()
         step = step_of(node)
@@ -297,7 +297,7 @@ def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
             (node, number), r = pending.pop()
             step = step_of(node)
             if step is None:
-                grads = [None] * len(node._input_metadata)
+                grads: list[Tensor | None] = [None] * len(node._input_metadata)
                 grads[number] = r
                 outs = node(*grads)
                 outs = outs if isinstance(outs, tuple) else (outs,)

@@ -19,9 +19,7 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
     if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
-        raise ValueError(
-            f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}"
-        )
+        raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
 
@@ -79,7 +77,8 @@ def check_logits(output: Any) -> None:
         )
     if output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
         raise ValueError(
-            f"the model must return logits (b, k) with at least one class, got {output.dtype} of shape {tuple(output.shape)}"
+            "the model must return logits (b, k) with at least one class, "
+            f"got {output.dtype} of shape {tuple(output.shape)}"
         )
     if not bool(torch.isfinite(output).all()):
         raise ValueError("the model's logits contain NaN or infinite values, so nothing can be explained")
@@ -100,6 +99,6 @@ def targets_of(target: Any, logits: Tensor) -> Tensor:
         raise ValueError(
             f"target needs one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}"
         )
-    if chosen.numel() and not (0 <= int(chosen.min()) and int(chosen.max()) < classes):
+    if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < classes):
         raise ValueError(f"target must be a class from 0 to {classes - 1}, got {chosen.tolist()}")
     return chosen.long().expand(clips).clone()

@@ -26,7 +26,7 @@ class Operation(NamedTuple):
 
 
 class Inspection(list[Operation]):
-    """Every operation met, in order; `problems` says what stands in the way of an explanation, empty if nothing does."""
+    """Every operation met, in order; `problems` says what stands in the way of an explanation, if anything does."""
 
     problems: list[str]
 
@@ -42,8 +42,7 @@ class Inspection(list[Operation]):
             columns.append((o.name, o.operation, "x".join(map(str, o.shape)), rule))
         widths = [max(len(row[i]) for row in columns) for i in range(3)]
         lines = [
-            "  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=True)), row[3]])
-            for row in columns
+            "  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=True)), row[3]]) for row in columns
         ]
         if self.problems:
             lines += ["", "Cannot be explained:", *(f"  - {problem}" for problem in self.problems)]

@@ -1,6 +1,6 @@
 """The right kernel for each convolution: one function forward, one for its adjoint, chosen here and nowhere else.
 
-The plain path is torch's own convolution and input gradient. Faster, and equal up to rounding (`tests/test_kernels.py`):
+The plain path is torch's own convolution and input gradient. Faster, and equal up to rounding:
 
 - a kernel of one (1x1x1) is a matrix product;
 - a depthwise convolution along one axis is a sum of shifted, scaled copies;
@@ -53,9 +53,7 @@ def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
         axis = _depthwise_axis(x.shape[1], w, g)
         if axis is not None:
             return _shifted(x, w, g, axis, -1)
-    return torch.convolution(
-        x, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups
-    )
+    return torch.convolution(x, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups)
 
 
 def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
@@ -133,7 +131,7 @@ def _placed(r: Tensor, stride: tuple[int, ...], shape: Sequence[int]) -> Tensor:
 
 
 def _depthwise_axis(channels: int, w: Tensor, g: Geometry) -> int | None:
-    """The one axis a depthwise kernel extends along, if its output has the input's size; None if it is no such thing."""
+    """The one axis a depthwise kernel extends along, if its output has the input's size; else None."""
     if g.transposed or not (g.groups == channels == w.shape[0]) or max(g.stride) > 1:
         return None
     sizes = w.shape[2:]

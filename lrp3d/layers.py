@@ -63,7 +63,13 @@ def max_pool(layer: Any, x: Tensor) -> Any:
     """Winner takes all."""
     pool = pooling.MAX_POOLS[_axes(layer)]
     return pool(
-        x, layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.ceil_mode, layer.return_indices
+        x,
+        layer.kernel_size,
+        layer.stride,
+        layer.padding,
+        layer.dilation,
+        layer.ceil_mode,
+        layer.return_indices,
     )
 
 
@@ -115,9 +121,9 @@ def dropout(layer: Any, x: Tensor) -> Tensor:
 # are new to the run.
 register_layer(
     [
-        nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus,
-        nn.Softsign, nn.Tanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold, nn.Sigmoid, nn.Hardsigmoid,
-        nn.Identity, nn.Flatten, nn.Unflatten,
+        nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
+        nn.Softplus, nn.Softsign, nn.Tanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold, nn.Sigmoid,
+        nn.Hardsigmoid, nn.Identity, nn.Flatten, nn.Unflatten,
     ],
     own_forward,
 )  # fmt: skip

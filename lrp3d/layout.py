@@ -86,9 +86,7 @@ class Layout:
 
     def per_clip(self, weights: Tensor, x: Tensor) -> Tensor:
         """Weights (s, b), shaped to multiply (s, *clip)."""
-        axes = [
-            f"({' '.join(g)})" if "b" in g and len(g) > 1 else ("b" if g == "b" else "1") for g in self.groups
-        ]
+        axes = [f"({' '.join(g)})" if "b" in g and len(g) > 1 else ("b" if g == "b" else "1") for g in self.groups]
         sizes = self.sizes(x[0], weights.shape[1])
         shared = {letter: sizes[letter] for g in self.groups if "b" in g for letter in g}
         return einops.repeat(weights, f"s b -> s {' '.join(axes)}", **shared)

@@ -19,7 +19,7 @@ from lrp3d.rules import Term, Weight
 
 
 class LinearMap:
-    """Base of all maps; the adjoint here is torch's own derivative: right for any map, and the reference for faster ones."""
+    """Base of all maps; the adjoint here is torch's own derivative, right for any map, if not the fastest."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """The operation on input `a` (as in the network, no seeds) and weight `v`."""
@@ -278,9 +278,7 @@ class SumOver(LinearMap):
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """(...) to (...) without, or with size one at, the axes."""
-        total = (
-            a.sum(self.axes, keepdim=self.keepdim) if self.axes else a
-        )  # torch sums everything over no axis
+        total = a.sum(self.axes, keepdim=self.keepdim) if self.axes else a  # torch sums everything over no axis
         return total * (self.scale * v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:

@@ -6,8 +6,8 @@ import torch
 
 from lrp3d.twin import Record
 
-# A CPU gains nothing from larger chunks once a layer fills its caches, and tensors above 32 MiB are mapped anew by the C
-# library every time, page by page. A GPU does gain.
+# A CPU gains nothing from larger chunks once a layer fills its caches, and tensors above 32 MiB are mapped anew by
+# the C library every time, page by page. A GPU does gain.
 CPU_BUDGET = 128 * 2**20
 # Relevance in flight: what arrives, its ratio to the denominator, what leaves, and one waiting at a branch.
 TENSORS_IN_FLIGHT = 4

@@ -24,9 +24,7 @@ SEQUENTIAL = ((0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 15
 DIVERGING = ((6, 18, 74), (47, 88, 168), (153, 153, 153), (240, 181, 65), (255, 248, 196))
 
 
-def plot(
-    explanation: Explanation, clip: int, ax: Axes | None, title: str | None, footnote: str | None
-) -> Figure:
+def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None, footnote: str | None) -> Figure:
     """The picture behind `Explanation.plot`."""
     from lrp3d import figures
 
@@ -131,17 +129,10 @@ def png(values: Tensor) -> bytes:
     lines = b"".join(b"\0" + line.tobytes() for line in colours)
 
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-        )
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(lines))
-        + chunk(b"IEND", b"")
-    )
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
 def _colours(values: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ class Flow:
     relevance_in: Tensor
     relevance_out: Tensor
 
+
 Edge = tuple[Any, int]  # a node of autograd's graph and the number of its output: a tensor, without holding it
 
 
@@ -55,7 +56,7 @@ class _Arrived:
 
 
 def propagate(starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] | None = None) -> list[Tensor]:
-    """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; nothing is walked below an end.
+    """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; the walk ends there.
 
     Args:
         starts: where relevance begins, the same number of seeds at each.

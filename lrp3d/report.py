@@ -81,12 +81,14 @@ def report(
     parts = {
         "title": html.escape(title),
         "subtitle": html.escape(" · ".join(part for part in (model, video) if part)),
-        "warning": "" if trained else f'<p class="warning" role="note">{_sentence(weights)}</p>',
+        "warnings": "".join(
+            f'<p class="warning" role="note">{_sentence(note)}</p>'
+            for note in [*([] if trained else [weights]), *notes]
+            if note
+        ),
         "facts": _facts(explanation, clip, len(pixels)),
         "top": _top(top),
-        "notes": "".join(
-            f"<li>{_sentence(note)}</li>" for note in [*([weights] if trained and weights else []), *notes]
-        ),
+        "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
         "method": html.escape(_method(explanation, composite)),
         "sigma": f"{100 * explanation.sigma:g}",
         # Nothing in a text can end the script it stands in.
@@ -117,9 +119,7 @@ def _facts(explanation: Explanation, clip: int, frames: int) -> str:
             ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), of),
             ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), of),
         ]
-    facts += [
-        ("Conservation", f"{explanation.conservation[clip]:.1e}", "relative error of the sum of relevance")
-    ]
+    facts += [("Conservation", f"{explanation.conservation[clip]:.1e}", "relative error of the sum of relevance")]
     return "".join(
         f"<div><dt>{name}</dt><dd><b>{html.escape(value)}</b> <span>{html.escape(of)}</span></dd></div>"
         for name, value, of in facts

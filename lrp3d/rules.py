@@ -155,7 +155,7 @@ class Epsilon(Rule):
 
 @dataclass(frozen=True)
 class Gamma(Rule):
-    """Contributions `a (w + gamma w+)`: positive weights count more, bias likewise (gamma rule; Montavon et al. 2019)."""
+    """Contributions `a (w + gamma w+)`: positive weights count more, and so the bias (Montavon et al. 2019)."""
 
     gamma: float = 0.25
     epsilon: float = 0.0
@@ -170,7 +170,7 @@ class Gamma(Rule):
 
 @dataclass(frozen=True)
 class AlphaBeta(Rule):
-    """`alpha` of the relevance by positive, minus `beta` by negative contributions, `alpha - beta = 1` (Bach et al. 2015)."""
+    """`alpha` by positive, minus `beta` by negative contributions, `alpha - beta = 1` (Bach et al. 2015)."""
 
     alpha: float = 2.0
     beta: float = 1.0
@@ -213,7 +213,7 @@ class Identity(Rule):
 
 @dataclass(frozen=True)
 class WinnerTakesAll(Rule):
-    """All relevance of a pooling window to its maximum; ties share it equally (epsilon rule on a max pool; paper App. F)."""
+    """All relevance of a window to its maximum, ties equally: the epsilon rule on a max pool (paper App. F)."""
 
 
 @dataclass(frozen=True)
@@ -235,6 +235,4 @@ class Contrastive(Rule):
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The rule's shares and, subtracted, those under negated weights."""
         against = self.rule.shares(x, -w, bias)
-        return self.rule.shares(x, w, bias) + [
-            share._replace(coefficient=-share.coefficient) for share in against
-        ]
+        return self.rule.shares(x, w, bias) + [share._replace(coefficient=-share.coefficient) for share in against]

@@ -56,9 +56,7 @@ class Signal:
 
     def signed(self, x: Tensor) -> Signed:
         """The tensor as rules see it: constants among its values are no inputs."""
-        return Signed(
-            x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real
-        )
+        return Signed(x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real)
 
 
 @dataclass
@@ -192,7 +190,7 @@ class Run(TorchFunctionMode):
         return x.detach() if isinstance(x, Tensor) else x
 
     def adopt(self, output: Any, name: str) -> None:
-        """What something no mode can see (scripted code, a foreign Function) made in module `name`: the audit names it."""
+        """What no mode can see (scripted code, a foreign Function) was made in module `name`: the audit names it."""
         with torch._C.DisableTorchFunction():
             for x in (output,) if isinstance(output, Tensor) else tree_flatten(output)[0]:
                 if not isinstance(x, Tensor) or x.grad_fn is None:
@@ -290,9 +288,7 @@ class Run(TorchFunctionMode):
                 if not all(x in known for x in needed):
                     self._tape = tape
                     return None
-                args, kwargs = tree_map(
-                    lambda x: known[x] if isinstance(x, Token) else x, (call.args, call.kwargs)
-                )
+                args, kwargs = tree_map(lambda x: known[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
                 self._scopes.append(call.scope) if call.scope else None
                 try:
                     out = self.perform(call.handler, args, kwargs, call.func)
@@ -324,9 +320,7 @@ class Run(TorchFunctionMode):
     def _untracked(self, out: Any) -> Any:
         """What the model computes without gradient is part of it all the same: not passed over, refused."""
         return _map_floats(
-            lambda t: (
-                self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t
-            ),
+            lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t,
             out,
         )
 
@@ -371,9 +365,7 @@ class Run(TorchFunctionMode):
                     return False
         return True
 
-    def _companions(
-        self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]
-    ) -> list[list[Tensor] | None]:
+    def _companions(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> list[list[Tensor] | None]:
         """Range and reality of a moved signal: the same function, applied to those of its inputs."""
         known = [self.signals[s] for s in signals]
         mixed = any(
@@ -411,9 +403,7 @@ class Moved(Step):
 
 def _map_floats(change: Callable[[Tensor], Tensor], out: Any) -> Any:
     leaves, spec = tree_flatten(out)
-    return tree_unflatten(
-        [change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves], spec
-    )
+    return tree_unflatten([change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves], spec)
 
 
 def _only_moves(out: Tensor, limits: set[Any]) -> bool:
@@ -484,6 +474,4 @@ def _without_inplace(func: Any) -> Any:
     return None
 
 
-_INPLACE_OPERATORS = {
-    f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
-}
+_INPLACE_OPERATORS = {f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")}

@@ -221,9 +221,7 @@ def _require_clip(clip: Tensor, layout: str) -> None:
 def _clip_bounds(clip: Tensor, window: Window, layout: str, rows: int | None) -> tuple[Tensor, Tensor]:
     """The bounds (b, n) of every row of every clip, on the clip's device."""
     _require_clip(clip, layout)
-    left, right = (
-        bound.to(clip.device) for bound in window_bounds(clip.shape[layout.index("t")], window, rows)
-    )
+    left, right = (bound.to(clip.device) for bound in window_bounds(clip.shape[layout.index("t")], window, rows))
     if left.ndim == 2 and len(left) != len(clip):
         raise ValueError(f"windows of {len(left)} clips do not fit {len(clip)} clips")
     return left.expand(len(clip), -1), right.expand(len(clip), -1)

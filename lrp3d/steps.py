@@ -45,9 +45,7 @@ class Carried:
         if self._total is None:
             flat = self.value.flatten(1)
             self._total = (
-                flat.sum(1)
-                if self.factor is None
-                else flat @ self.factor.expand(self.value.shape[1:]).flatten()
+                flat.sum(1) if self.factor is None else flat @ self.factor.expand(self.value.shape[1:]).flatten()
             )
         return self._total
 
@@ -169,9 +167,7 @@ class Unsupported(Step):
 class Write(Step):
     """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""
 
-    def __init__(
-        self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool
-    ):
+    def __init__(self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool):
         self.index, self.target_shape, self.value_shape = index, shape, value_shape
         self.to_target, self.to_value = to_target, to_value
 
@@ -245,11 +241,7 @@ class Linear(Step):
             self._parts, self._factor = self._prepare(self.rule, carried.factor), carried.factor
         out: list[Carried | None] = [None] * len(self.operands)
         for part in self._parts:
-            handed = (
-                part.elementwise(carried.value)
-                if part.elementwise_factors
-                else self._handed(part, carried.value)
-            )
+            handed = part.elementwise(carried.value) if part.elementwise_factors else self._handed(part, carried.value)
             out = [new if old is None else old + new for old, new in zip(out, handed, strict=True)]
         return out  # type: ignore[return-value]
 
@@ -270,9 +262,7 @@ class Linear(Step):
 
     def _prepare(self, rule: Rule, factor: Tensor | None) -> list[_Part]:
         """The denominators of every share, with the factor that relevance comes with worked in."""
-        per_operand = [
-            rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)
-        ]
+        per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
         parts = [self._part(rule, shares, factor) for shares in zip(*per_operand, strict=True)]
         if all(isinstance(o.map, Broadcast) and o.shape == self.shape for o in self.operands):
             for part in parts:
@@ -285,9 +275,7 @@ class Linear(Step):
         return self.operands[0].source.new_empty(1).expand(self.shape)
 
     def _part(self, rule: Rule, shares: tuple[Share, ...], factor: Tensor | None) -> _Part:
-        totals = [
-            o.map.total(share.terms) for o, share in zip(self.operands, shares, strict=True) if share.terms
-        ]
+        totals = [o.map.total(share.terms) for o, share in zip(self.operands, shares, strict=True) if share.terms]
         # nothing at all may contribute: an average over inputs that are only negative
         z = sum(totals[1:], totals[0]) if totals else torch.zeros_like(self.like)
         if shares[0].bias is not None:

@@ -70,7 +70,7 @@ def handler_of(layer_type: type) -> Handler | None:
     return None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _twin_class(original: Any, handler: Handler | None) -> type:
     base = Twinned if handler in (None, own_forward) else RelevanceLayer
     return type(original.__name__, (base, original), {"swapped": handler and staticmethod(handler), "__doc__": original.__doc__, "__module__": original.__module__})  # fmt: skip # noqa: E501
@@ -339,11 +339,7 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
     tensor([1.0000, 1.0000, 1.0000, 1.0000])
     """
     if isinstance(model, Twin):
-        return (
-            model
-            if model.composite is composite_of(composite)
-            else Twin(model.model, composite_of(composite))
-        )
+        return model if model.composite is composite_of(composite) else Twin(model.model, composite_of(composite))
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     model = _unwrapped(model)

@@ -134,9 +134,7 @@ def read_clip(
     else:
         source = _read_video(path, choose)
     if source.count < frames:
-        source.lost.append(
-            f"{path.name} has {source.count} frames and {frames} were asked for: frames repeat"
-        )
+        source.lost.append(f"{path.name} has {source.count} frames and {frames} were asked for: frames repeat")
     for sentence in source.lost:
         warnings.warn(sentence, LostFramesWarning, stacklevel=2)
     pixels = _resize_and_crop(source.images, size, short_side, path.name)
@@ -201,15 +199,11 @@ def prepare_clip(
 
 def _resize_and_crop(images: list[np.ndarray], size: int | None, short_side: int | None, name: str) -> Tensor:
     """One frame at a time: a video may change its resolution on the way."""
-    frames = [
-        _crop(_resize(torch.from_numpy(np.ascontiguousarray(image)), short_side), size) for image in images
-    ]
+    frames = [_crop(_resize(torch.from_numpy(np.ascontiguousarray(image)), short_side), size) for image in images]
     shapes = {tuple(frame.shape[:2]) for frame in frames}
     if size is not None and min(min(shape) for shape in shapes) < size:
         smallest = min(shapes)
-        raise VideoError(
-            f"{name} has frames of {smallest[1]} x {smallest[0]} pixels, less than the {size} asked for"
-        )
+        raise VideoError(f"{name} has frames of {smallest[1]} x {smallest[0]} pixels, less than the {size} asked for")
     if len(shapes) > 1:
         raise VideoError(f"{name} has frames of different sizes: give a size to crop them to")
     return torch.stack(frames)
@@ -294,9 +288,7 @@ def _load_tensor(path: Path) -> np.ndarray:
     if isinstance(stored, dict):
         tensors = {key: value for key, value in stored.items() if isinstance(value, Tensor)}
         if len(tensors) != 1:
-            raise VideoError(
-                f"{path.name} holds {len(tensors)} tensors, and a clip is one: {', '.join(tensors)}"
-            )
+            raise VideoError(f"{path.name} holds {len(tensors)} tensors, and a clip is one: {', '.join(tensors)}")
         (stored,) = tensors.values()
     if not isinstance(stored, Tensor):
         raise VideoError(f"{path.name} holds a {type(stored).__name__}, not a tensor")
@@ -358,15 +350,11 @@ def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[s
         files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
         if not files:
             raise VideoError(f"there are no images in {folder}")
-        by_number = [
-            [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", f.name)] for f in files
-        ]
+        by_number = [[int(part) if part.isdigit() else part for part in re.split(r"(\d+)", f.name)] for f in files]
         return [file for _, file in sorted(zip(by_number, files, strict=True))], []
     pattern = _template_pattern(template)
     if pattern is None:
-        raise VideoError(
-            f"{template} names no frame number: a template is like img_%05d.jpg or img_{{:05}}.jpg"
-        )
+        raise VideoError(f"{template} names no frame number: a template is like img_%05d.jpg or img_{{:05}}.jpg")
     matches = [(match, file) for file in folder.iterdir() if (match := pattern.fullmatch(file.name))]
     if not matches:
         raise VideoError(f"there are no images {template} in {folder}")
@@ -482,14 +470,10 @@ def _read_video(path: Path, choose: Choose) -> _Source:
     frozen = [index for index in sorted(set(shown)) if still[index]]
     if frozen:
         told = ", ".join(map(str, frozen))
-        lost.append(
-            f"the picture of {path.name} stands still around frames {told}, as after damage in a recording"
-        )
+        lost.append(f"the picture of {path.name} stands still around frames {told}, as after damage in a recording")
     damaged = sorted({decoded.index for decoded in picked if decoded.after_damage})
     if damaged:
-        lost.append(
-            f"frames {', '.join(map(str, damaged))} of {path.name} follow damaged data and may be wrong"
-        )
+        lost.append(f"frames {', '.join(map(str, damaged))} of {path.name} follow damaged data and may be wrong")
     times = timeline.times
     return _Source(
         images=_arrays(av, picked, path.name),
@@ -580,9 +564,7 @@ def _decoded_frames(av: Any, stream: Any) -> Iterator[tuple[Any | None, bool]]:
             yield (None if frame.is_corrupt else frame), damaged
 
 
-def _decode_by_seeking(
-    av: Any, stream: Any, timeline: _Timeline, asked: list[int]
-) -> dict[int, _Decoded] | None:
+def _decode_by_seeking(av: Any, stream: Any, timeline: _Timeline, asked: list[int]) -> dict[int, _Decoded] | None:
     """The frames asked for, each from the key frame before it; None if any is lost or out of order."""
     found: dict[int, _Decoded] = {}
     frames: Iterator[tuple[Any, bool]] = iter(())
@@ -617,9 +599,7 @@ def _frame_at(frames: Iterator[tuple[Any, bool]], position: float, stamp: int) -
     return None
 
 
-def _decode_from_the_start(
-    av: Any, stream: Any, timeline: _Timeline, asked: list[int]
-) -> dict[int, _Decoded]:
+def _decode_from_the_start(av: Any, stream: Any, timeline: _Timeline, asked: list[int]) -> dict[int, _Decoded]:
     """For each frame asked for the nearest that decodes; the earlier of two. Empty if none does."""
     nearest: dict[int, _Decoded] = {}
     last = len(timeline.stamps) - 1

@@ -116,8 +116,7 @@ class VideoModel(nn.Module):
             raise ValueError(f"{self.name} was built for {self.frames} frames, got a clip of {frames}")
         if frames < 1 or frames % self.frame_multiple:
             raise ValueError(
-                f"{self.name} with temporal stride needs a multiple of {self.frame_multiple} frames, "
-                f"got {frames}"
+                f"{self.name} with temporal stride needs a multiple of {self.frame_multiple} frames, got {frames}"
             )
 
     def output_positions(self, frames: int) -> range:
@@ -129,9 +128,7 @@ class VideoModel(nn.Module):
         """
         wanted = frames if self.output_frames is None else self.output_frames
         if frames % wanted:
-            raise ValueError(
-                f"{wanted} output frames cannot be evenly spaced over {frames} classified frames"
-            )
+            raise ValueError(f"{wanted} output frames cannot be evenly spaced over {frames} classified frames")
         step = frames // wanted
         return range(step // 2, frames, step)
 

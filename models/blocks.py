@@ -108,9 +108,7 @@ class TemporalShift(nn.Module):
         return torch.cat([ahead, back, x[:, 2 * fold :]], 1)
 
 
-def pool3d(
-    kind: str, kernel: Size, stride: Size, padding: Size = (0, 0, 0), ceil_mode: bool = False
-) -> nn.Module:
+def pool3d(kind: str, kernel: Size, stride: Size, padding: Size = (0, 0, 0), ceil_mode: bool = False) -> nn.Module:
     """A pooling layer by name: "max" or "avg".
 
     Raises:
@@ -140,6 +138,4 @@ def initialise(model: nn.Module) -> None:
 
 def _is_blending(conv: nn.Conv3d) -> bool:
     """A full TAM: its own start is better."""
-    return (
-        conv.kernel_size[1:] == (1, 1) and conv.kernel_size[0] > 1 and conv.in_channels == conv.out_channels
-    )
+    return conv.kernel_size[1:] == (1, 1) and conv.kernel_size[0] > 1 and conv.in_channels == conv.out_channels

@@ -82,9 +82,7 @@ def load_checkpoint(
     blending = _unknown_to_2d(model, tensors)
     place = shift_place(tensors)
 
-    match = _compare(
-        model.state_dict(), pieces, inflate, strict, {f"{name}.conv.weight" for name in blending}
-    )
+    match = _compare(model.state_dict(), pieces, inflate, strict, {f"{name}.conv.weight" for name in blending})
     problems = [f"left over: {name} {_size(tensors[name])}" for name in unknown] + match.problems
     problems += _different_shift(model, dialect, place) + _different_making(model, checkpoint.metadata)
     if problems:
@@ -235,9 +233,7 @@ def _translate(tensors: Mapping[str, Tensor], dialect: Dialect) -> tuple[dict[st
     for name, sources in offsets.items():
         values = [tensors[sources[offset]] for offset in sorted(sources)]
         if sorted(sources) == list(range(len(sources))) and len({value.shape for value in values}) == 1:
-            pieces[name] = _Piece(
-                tuple(sources[offset] for offset in sorted(sources)), torch.stack(values, 2)
-            )
+            pieces[name] = _Piece(tuple(sources[offset] for offset in sorted(sources)), torch.stack(values, 2))
         else:
             unknown += sources.values()
     return pieces, unknown

@@ -32,9 +32,7 @@ def count_temporal_convolutions(model: nn.Module, include_stem: bool = False) ->
     if not include_stem:
         first = (module for module in model.modules() if isinstance(module, nn.Conv3d))
         stems = model.stems if isinstance(model, VideoModel) else tuple(islice(first, 1))
-    return sum(
-        _is_temporal(module) for module in model.modules() if not any(module is stem for stem in stems)
-    )
+    return sum(_is_temporal(module) for module in model.modules() if not any(module is stem for stem in stems))
 
 
 def _is_temporal(module: nn.Module) -> bool:

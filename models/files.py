@@ -50,8 +50,6 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
             raise CheckpointError(f"{path.name} is not a complete safetensors file: {error}") from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError) as error:
-        raise CheckpointError(f"{path.name} is not a complete checkpoint: {error}") from error
     except (pickle.UnpicklingError, UnicodeDecodeError) as error:
         if not trust_pickle:
             raise CheckpointError(
@@ -59,6 +57,8 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
                 "code; if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --trust-pickle"
             ) from error
         state = _unpickle(path)
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise CheckpointError(f"{path.name} is not a complete checkpoint: {error}") from error
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path.name} holds a {type(state).__name__}, not a state dict")
     return Checkpoint(state, {})

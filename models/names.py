@@ -52,9 +52,7 @@ def _table(
         for pattern, replacement in compiled:
             match = pattern.fullmatch(name)
             if match:
-                return Target(
-                    match.expand(replacement) if isinstance(replacement, str) else replacement(match)
-                )
+                return Target(match.expand(replacement) if isinstance(replacement, str) else replacement(match))
         raise KeyError(name)
 
     return rename
@@ -97,9 +95,7 @@ def _separable(name: str, names: Collection[str]) -> str:
     if f"{unit}conv{number}_t.weight" not in names:
         return name
     if along_time:
-        return (
-            f"{unit}conv{number}.temporal.{parameter}" if kind == "conv" else f"{unit}bn{number}.{parameter}"
-        )
+        return f"{unit}conv{number}.temporal.{parameter}" if kind == "conv" else f"{unit}bn{number}.{parameter}"
     return f"{unit}conv{number}.{'spatial' if kind == 'conv' else 'bn'}.{parameter}"
 
 

@@ -25,9 +25,7 @@ def _spatial(in_channels: int, out_channels: int, stride: Size = (1, 1, 1)) -> n
 class Pathway(nn.Module):
     """The stem and the four stages of one pathway; `extra` channels join before each stage."""
 
-    def __init__(
-        self, in_channels: int, width: int, stem_time: int, times: Sequence[int], extra: Sequence[int]
-    ):
+    def __init__(self, in_channels: int, width: int, stem_time: int, times: Sequence[int], extra: Sequence[int]):
         super().__init__()
         self.stem = nn.Sequential(
             OrderedDict(
@@ -63,15 +61,11 @@ class SlowFast(VideoModel):
     frames: int
     fixed_frames = True
 
-    def __init__(
-        self, num_classes: int, frames: int, alpha: int, in_channels: int, dropout: float, width: int
-    ):
+    def __init__(self, num_classes: int, frames: int, alpha: int, in_channels: int, dropout: float, width: int):
         at_least(1, frames=frames, alpha=alpha)
         at_least(8, width=width)
         if width % 8:
-            raise ValueError(
-                f"width must be a multiple of 8, the fast pathway has one eighth of it, got {width}"
-            )
+            raise ValueError(f"width must be a multiple of 8, the fast pathway has one eighth of it, got {width}")
         if frames % alpha:
             raise ValueError(f"SlowFast needs a multiple of alpha = {alpha} frames, got {frames}")
         thin = width // 8
@@ -86,9 +80,7 @@ class SlowFast(VideoModel):
         self.name = f"SlowFast-R50-{frames // alpha}x8"
         self.frames = frames
         self.alpha = alpha
-        outputs = [thin] + [
-            thin * 2**i * Bottleneck.expansion for i in range(3)
-        ]  # of the fast stem and stages
+        outputs = [thin] + [thin * 2**i * Bottleneck.expansion for i in range(3)]  # of the fast stem and stages
         self.slow = Pathway(in_channels, width, 1, (1, 1, 3, 3), [2 * channels for channels in outputs])
         self.fast = Pathway(in_channels, thin, 5, (3, 3, 3, 3), (0, 0, 0, 0))
         self.lateral = nn.ModuleList(_lateral(channels, alpha) for channels in outputs)
@@ -135,9 +127,7 @@ class SlowFast(VideoModel):
         """Features of both pathways, (b, c, t, h, w) each, on their own clocks."""
         slow, fast = self.pathways(clip)
         slow, fast = self.slow.stem(slow), self.fast.stem(fast)
-        for lateral, slow_stage, fast_stage in zip(
-            self.lateral, self.slow.stages, self.fast.stages, strict=True
-        ):
+        for lateral, slow_stage, fast_stage in zip(self.lateral, self.slow.stages, self.fast.stages, strict=True):
             slow = torch.cat([slow, lateral(fast)], 1)
             slow, fast = slow_stage(slow), fast_stage(fast)
         return slow, fast
@@ -166,9 +156,7 @@ class SlowFast(VideoModel):
         # Where every fast frame finds its slow logit; one row of zeros stands for "nowhere".
         rows = dict(zip(self.slow_indices, range(slow.shape[1]), strict=True))
         where = [rows.get(frame, slow.shape[1]) for frame in range(fast.shape[1])]
-        on_fast_clock = F.pad(slow_logits, (0, 0, 0, 1)).index_select(
-            1, torch.tensor(where, device=slow.device)
-        )
+        on_fast_clock = F.pad(slow_logits, (0, 0, 0, 1)).index_select(1, torch.tensor(where, device=slow.device))
         return fast_logits + on_fast_clock
 
 

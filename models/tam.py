@@ -168,9 +168,7 @@ def tam_inception(
     """
     check_frames(frames, temporal_stride, output_frames)
     temporal = _aggregation(kernel_size, depthwise)
-    model = _inception(
-        "TAM2D", num_classes, temporal, temporal_stride, pooling, dropout, output_frames, in_channels
-    )
+    model = _inception("TAM2D", num_classes, temporal, temporal_stride, pooling, dropout, output_frames, in_channels)
     model.name += f"-f{frames}"
     model.frames, model.fixed_frames = frames, True
     return model
@@ -183,9 +181,7 @@ def check_frames(frames: int, temporal_stride: bool, output_frames: int | str | 
         raise ValueError(f"temporal stride needs a multiple of 8 frames, got {frames}")
     classified = frames // 8 if temporal_stride else frames
     if isinstance(output_frames, int) and output_frames > 0 and classified % output_frames:
-        raise ValueError(
-            f"{output_frames} output frames cannot be evenly spaced over {classified} classified frames"
-        )
+        raise ValueError(f"{output_frames} output frames cannot be evenly spaced over {classified} classified frames")
 
 
 def _inception(

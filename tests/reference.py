@@ -125,10 +125,7 @@ def layer_relevance(layer, x, r, rule):
     w, seen = jacobian(without_bias(bare), shape), jacobian(with_ones(bare), shape)
     copies = jacobian(pad, x.shape[1:])
     bias = bias_per_output(bare, r.shape[1:])
-    maps = [
-        rule(w, copies @ a.flatten(), above.flatten(), seen, bias) @ copies
-        for a, above in zip(x, r, strict=True)
-    ]
+    maps = [rule(w, copies @ a.flatten(), above.flatten(), seen, bias) @ copies for a, above in zip(x, r, strict=True)]
     return torch.stack(maps).reshape(x.shape) if maps else torch.zeros_like(x)
 
 

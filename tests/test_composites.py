@@ -1,4 +1,4 @@
-"""Which rule goes to which layer: a name before a position, a position before an operation, an operation before a type."""
+"""Which rule goes to which layer: a name, then a position, then an operation, then a type."""
 
 import pytest
 import torch
@@ -121,9 +121,7 @@ def test_a_type_matches_its_subclasses_and_the_nearest_wins():
 
     model = Net()
     model.stem = Mine(3, 4, 1)
-    rows = lrp3d.inspect(
-        model.eval(), CLIP, composite=lrp3d.Composite(layers={nn.Conv3d: Flat(), Mine: WSquare()})
-    )
+    rows = lrp3d.inspect(model.eval(), CLIP, composite=lrp3d.Composite(layers={nn.Conv3d: Flat(), Mine: WSquare()}))
     found = {row.name: row.rule for row in rows}
     assert (found["stem"], found["block.0"]) == (str(WSquare()), str(Flat()))
 

@@ -14,9 +14,7 @@ import lrp3d
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MODULES = sorted(
-    module.name
-    for module in pkgutil.walk_packages(lrp3d.__path__, "lrp3d.")
-    if not module.name.endswith("__main__")
+    module.name for module in pkgutil.walk_packages(lrp3d.__path__, "lrp3d.") if not module.name.endswith("__main__")
 )
 
 

@@ -29,8 +29,9 @@ CLIP = torch.randn(2, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 def test_an_explanation_has_the_shapes_of_its_contract(model):
     explanation = lrp3d.explain(model, CLIP)
     shapes = {
-        "logits": (2, 5), "target": (2,), "relevance": (2, 3, 4, 6, 6), "frame_relevance": (2, 4), "frame_logits": (2, 4),
-        "matrix": (2, 4, 4), "atr": (2, 4), "avg_atr": (2,), "max_atr": (2,), "conservation": (2,),
+        "logits": (2, 5), "target": (2,), "relevance": (2, 3, 4, 6, 6), "frame_relevance": (2, 4),
+        "frame_logits": (2, 4), "matrix": (2, 4, 4), "atr": (2, 4), "avg_atr": (2,), "max_atr": (2,),
+        "conservation": (2,),
     }  # fmt: skip
     assert {name: tuple(getattr(explanation, name).shape) for name in shapes} == shapes
     assert torch.equal(explanation.target, model(CLIP).argmax(1))
@@ -73,9 +74,7 @@ def test_targets_one_for_all_or_one_per_clip(model):
 
 
 def test_images_and_features_have_no_time():
-    images = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
-    ).eval()
+    images = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)).eval()
     explanation = lrp3d.explain(images, torch.randn(2, 3, 8, 8))
     assert explanation.relevance.shape == (2, 3, 8, 8)
     assert explanation.matrix is None
@@ -121,9 +120,7 @@ def test_layouts_are_told_and_change_nothing_but_the_order_of_axes(model, layout
     expected = lrp3d.explain(model, CLIP, input_range=range_)
     torch.testing.assert_close(found.matrix, expected.matrix)
     torch.testing.assert_close(found.frame_relevance, expected.frame_relevance)
-    torch.testing.assert_close(
-        found.relevance, einops.rearrange(expected.relevance, f"b c t h w -> {pattern}")
-    )
+    torch.testing.assert_close(found.relevance, einops.rearrange(expected.relevance, f"b c t h w -> {pattern}"))
 
 
 BAD = {
@@ -189,14 +186,10 @@ def test_an_explanation_is_saved_and_loaded_bit_for_bit(model, tmp_path, pathway
             self.slow, self.fast, self.fc = nn.Conv3d(3, 4, 1), nn.Conv3d(3, 2, 1), nn.Linear(6, 5)
 
         def forward(self, clips):
-            pooled = [
-                conv(x).relu().mean((2, 3, 4)) for conv, x in zip((self.slow, self.fast), clips, strict=True)
-            ]
+            pooled = [conv(x).relu().mean((2, 3, 4)) for conv, x in zip((self.slow, self.fast), clips, strict=True)]
             return self.fc(torch.cat(pooled, 1))
 
-    explanation = (
-        lrp3d.explain(Two().eval(), [CLIP[:, :, ::2], CLIP]) if pathways else lrp3d.explain(model, CLIP)
-    )
+    explanation = lrp3d.explain(Two().eval(), [CLIP[:, :, ::2], CLIP]) if pathways else lrp3d.explain(model, CLIP)
     explanation.save(tmp_path / "clip.safetensors")
     loaded = lrp3d.Explanation.load(tmp_path / "clip.safetensors")
     for name, tensor in explanation._tensors():

@@ -38,9 +38,7 @@ def every_figure(pixels, matrix):
         "heat map": lambda **how: matrix_heatmap(matrix, **how),
         "summary": lambda **how: clip_summary(pixels, matrix.sum(1), matrix, length, **how),
         "strip": lambda **how: overlay_strip(pixels, noise(3, 8, 24, 32), **how),
-        "windows": lambda **how: atr_windows(
-            length, matrix, frame_logits=matrix.sum(1) - 1, pixels=pixels, **how
-        ),
+        "windows": lambda **how: atr_windows(length, matrix, frame_logits=matrix.sum(1) - 1, pixels=pixels, **how),
     }
 
 

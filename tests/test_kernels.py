@@ -92,12 +92,8 @@ def test_the_adjoint_is_the_transpose(drawn):
 )
 def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name, monkeypatch):
     called = []
-    monkeypatch.setattr(
-        kernels, name, lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3)
-    )
-    geometry = Geometry(
-        layer.stride, layer.padding, layer.dilation, layer.groups, False, layer.output_padding
-    )
+    monkeypatch.setattr(kernels, name, lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3))
+    geometry = Geometry(layer.stride, layer.padding, layer.dilation, layer.groups, False, layer.output_padding)
     x = torch.randn(1, 4, *[5] * len(layer.stride))
     r = layer(x).detach()
     w = layer.weight.detach()

@@ -15,9 +15,7 @@ import lrp3d
 from lrp3d.rules import Epsilon, Flat, ZPlus
 
 D = torch.float64
-SHARING = lrp3d.Composite(
-    layers=dict.fromkeys((*lrp3d.composites.CONVOLUTIONS, *lrp3d.composites.AVERAGES), ZPlus())
-)
+SHARING = lrp3d.Composite(layers=dict.fromkeys((*lrp3d.composites.CONVOLUTIONS, *lrp3d.composites.AVERAGES), ZPlus()))
 
 
 def twin_relevance(model, x, r=None, composite=SHARING):
@@ -59,9 +57,7 @@ def test_max_pools_give_all_to_the_winner_and_ties_share(data, axes, generator):
     kernel, stride, dilation, sizes = draw(1, 3), draw(1, 3), draw(1, 2), draw(2, 6)
     padding = [data.draw(st.integers(0, k // 2)) for k in kernel]
     pool = MAX[axes](kernel, stride, padding, dilation, ceil_mode=data.draw(st.booleans()))
-    assume(
-        all(s + 2 * p >= d * (k - 1) + 1 for s, p, d, k in zip(sizes, padding, dilation, kernel, strict=True))
-    )
+    assume(all(s + 2 * p >= d * (k - 1) + 1 for s, p, d, k in zip(sizes, padding, dilation, kernel, strict=True)))
     x = draw_input(generator, 2, 2, *sizes)
     output, r, found = twin_relevance(pool, x)
     assert torch.equal(output, pool(x))
@@ -82,9 +78,7 @@ def test_adaptive_max_pools_give_all_to_the_winner_and_ties_share(data, axes, ge
 
 
 def test_a_constant_clip_shares_the_maximum_over_all_frames():
-    _, _, found = twin_relevance(
-        nn.MaxPool3d((4, 1, 1)), torch.ones(1, 1, 4, 1, 1, dtype=D), torch.ones(1, 1, 1, 1, 1)
-    )
+    _, _, found = twin_relevance(nn.MaxPool3d((4, 1, 1)), torch.ones(1, 1, 4, 1, 1, dtype=D), torch.ones(1, 1, 1, 1, 1))
     assert found.flatten().tolist() == [0.25] * 4
 
 
@@ -176,9 +170,7 @@ def test_bicubic_upsampling_has_negative_weights_and_is_refused():
         twin_relevance(nn.Upsample(scale_factor=2, mode="bicubic"), torch.rand(1, 1, 4, 4))
 
 
-@pytest.mark.parametrize(
-    "layer", [nn.UpsamplingNearest2d(scale_factor=2), nn.UpsamplingBilinear2d(size=5)], ids=str
-)
+@pytest.mark.parametrize("layer", [nn.UpsamplingNearest2d(scale_factor=2), nn.UpsamplingBilinear2d(size=5)], ids=str)
 def test_old_upsampling_layers(layer):
     x = torch.rand(1, 2, 3, 3, dtype=D)
     output, r, found = twin_relevance(layer, x)
@@ -445,9 +437,7 @@ def test_layers_without_a_rule_are_refused_and_never_passed_over(layer):
             self.layer = layer
 
         def forward(self, x):
-            return (
-                self.layer(x, x) if isinstance(layer, (nn.Bilinear, nn.CosineSimilarity)) else self.layer(x)
-            )
+            return self.layer(x, x) if isinstance(layer, (nn.Bilinear, nn.CosineSimilarity)) else self.layer(x)
 
     with pytest.raises(lrp3d.UnsupportedOperation):
         twin_relevance(

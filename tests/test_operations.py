@@ -205,9 +205,7 @@ def test_a_broadcast_summand_gets_the_sum_of_its_shares():
     close(found, direct + reference.average_relevance(lambda x: x.mean(2, keepdim=True), x, pooled))
 
 
-@pytest.mark.parametrize(
-    "constant", [1.5, torch.tensor([[[1.0], [-1], [0]]], dtype=D), torch.ones(2, 3, 4, dtype=D)]
-)
+@pytest.mark.parametrize("constant", [1.5, torch.tensor([[[1.0], [-1], [0]]], dtype=D), torch.ones(2, 3, 4, dtype=D)])
 def test_relevance_never_lands_on_a_constant_summand(constant):
     r = torch.randn(2, 3, 4, dtype=D)
     sums = [lambda x: x + constant, lambda x: constant + x, lambda x: x - constant, lambda x: constant - x]
@@ -263,9 +261,7 @@ def test_a_constant_made_like_the_signal_is_a_constant(name):
 
 def test_subtraction_and_shifts_are_no_trouble_for_a_preset():
     for preset in lrp3d.composites.PRESETS:
-        model = Net(
-            lambda self, x: self.head((x[:, 1:] - x[:, :-1] + 1.0).relu().flatten(1)), head=nn.Linear(192, 2)
-        )
+        model = Net(lambda self, x: self.head((x[:, 1:] - x[:, :-1] + 1.0).relu().flatten(1)), head=nn.Linear(192, 2))
         found = twin_relevance(model, X, None, preset)[2]
         assert bool(found.isfinite().all())
 
@@ -559,9 +555,7 @@ def test_a_zero_written_over_the_signal_is_no_input():
     close(found.sum(), r.sum())
 
 
-@pytest.mark.parametrize(
-    "write", [lambda y: y[:, :2].zero_(), lambda y: y[:, 0].mul_(2), lambda y: y.view(-1).relu_()]
-)
+@pytest.mark.parametrize("write", [lambda y: y[:, :2].zero_(), lambda y: y[:, 0].mul_(2), lambda y: y.view(-1).relu_()])
 def test_a_write_through_a_view_is_followed_or_refused(write):
     def forward(self, x):
         y = self.stem(x)
@@ -736,9 +730,7 @@ def test_products_with_constant_matrices_are_linear_layers(name):
     w = reference.jacobian(function, x.shape[1:])
     seen = torch.ones_like(M)
     ones = reference.jacobian(lambda x: function_with(function, x, seen), x.shape[1:])
-    wanted = [
-        reference.zplus(w, a.flatten(), above.flatten(), ones, None) for a, above in zip(x, r, strict=True)
-    ]
+    wanted = [reference.zplus(w, a.flatten(), above.flatten(), ones, None) for a, above in zip(x, r, strict=True)]
     close(found, torch.stack(wanted).reshape(x.shape))
 
 
@@ -825,9 +817,7 @@ NORMALISATIONS = {
     "operator in place": lambda x: _normalise_in_place(x * 1.0),
     "x * scale + shift": lambda x: x * (1 / STD) + (-MEAN / STD),
     "written as an affine map": lambda x: (-MEAN / STD) + x / STD,
-    "batch norm": lambda x: F.batch_norm(
-        x, MEAN.flatten(), STD.flatten() ** 2, STD.sign().flatten(), None, eps=0.0
-    ),
+    "batch norm": lambda x: F.batch_norm(x, MEAN.flatten(), STD.flatten() ** 2, STD.sign().flatten(), None, eps=0.0),
     "after a permutation": lambda x: ((x.permute(0, 2, 3, 4, 1) - MEAN.flatten()) / STD.flatten()).permute(
         0, 4, 1, 2, 3
     ),

@@ -279,11 +279,7 @@ def explain(model, x, **options):
 
 
 def total(relevance):
-    return (
-        sum(relevance.flatten().tolist())
-        if isinstance(relevance, torch.Tensor)
-        else sum(map(total, relevance))
-    )
+    return sum(relevance.flatten().tolist()) if isinstance(relevance, torch.Tensor) else sum(map(total, relevance))
 
 
 def close(found, wanted, tolerance=1e-9):

@@ -200,9 +200,7 @@ def test_an_even_kernel_with_same_padding_pads_no_inputs():
 def test_a_neuron_fired_by_its_bias_alone_keeps_its_relevance():
     layer = nn.Linear(4, 1, dtype=D)
     layer.bias.data.fill_(3)
-    found = grad(
-        layer, torch.zeros(1, 4, dtype=D), torch.full((1, 1), 8.0, dtype=D), of_type(layer, rules.ZPlus())
-    )
+    found = grad(layer, torch.zeros(1, 4, dtype=D), torch.full((1, 1), 8.0, dtype=D), of_type(layer, rules.ZPlus()))
     same(found, torch.full((1, 4), 2.0, dtype=D))
 
 
@@ -256,9 +254,7 @@ def test_the_ledger_books_what_a_rule_absorbs(drawn, name):
 # -------------------------------------------------------------------------------- rules that do not share
 
 
-@pytest.mark.parametrize(
-    "layer", [nn.Linear(3, 3), nn.Conv1d(2, 2, 3, padding=1), nn.Conv3d(1, 1, 1)], ids=str
-)
+@pytest.mark.parametrize("layer", [nn.Linear(3, 3), nn.Conv1d(2, 2, 3, padding=1), nn.Conv3d(1, 1, 1)], ids=str)
 def test_identity_passes_relevance_where_shapes_fit(layer):
     layer = layer.to(D)
     x = torch.randn(2, *{nn.Linear: (3,), nn.Conv1d: (2, 4), nn.Conv3d: (1, 2, 2, 2)}[type(layer)], dtype=D)

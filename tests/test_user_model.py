@@ -248,8 +248,7 @@ def test_user_subclasses_keep_their_own_forward():
     )
     model.eval()
     rows = {
-        row.name: row
-        for row in lrp3d.inspect(model, CLIP, composite=lrp3d.Composite({nn.Conv3d: lrp3d.rules.Flat()}))
+        row.name: row for row in lrp3d.inspect(model, CLIP, composite=lrp3d.Composite({nn.Conv3d: lrp3d.rules.Flat()}))
     }
     assert rows["2"].rule == "Flat()"
     assert rows["0.conv3d"].rule == "Flat()"

@@ -34,9 +34,7 @@ def frame_numbers(clip):
 
 def numbered_frames(count, height=48, width=64):
     """Frames with their number in binary, black and white blocks, over a pattern that moves."""
-    pattern = (
-        np.random.default_rng(0).integers(60, 200, (height // 8, width // 8, 3)).repeat(8, 0).repeat(8, 1)
-    )
+    pattern = np.random.default_rng(0).integers(60, 200, (height // 8, width // 8, 3)).repeat(8, 0).repeat(8, 1)
     for number in range(count):
         frame = np.roll(pattern, number, 1).astype(np.uint8)
         for bit in range(6):

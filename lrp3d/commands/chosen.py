@@ -23,10 +23,7 @@ from lrp3d.composites import PRESETS
 SEED = 0
 CLASSES = 400  # of a model that nobody trained
 FRAMES = 8  # of a model that takes any number
-RANDOM = (
-    f"random weights (seed {SEED}): this shows how the architecture spreads relevance, "
-    "not what a model learned"
-)
+RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads relevance, not what a model learned"
 
 
 @dataclass(frozen=True)
@@ -70,19 +67,11 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
         "--option", action="append", default=[], metavar="KEY=VALUE", type=key_and_value,
         help="further argument of the model's builder, such as kernel_size=5; may be repeated",
     )  # fmt: skip
-    parser.add_argument(
-        "--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)"
-    )
-    parser.add_argument(
-        "--size", type=positive, default=224, metavar="PIXELS", help="side of a frame (default: 224)"
-    )
-    parser.add_argument(
-        "--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)"
-    )
+    parser.add_argument("--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)")
+    parser.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="side of a frame (default: 224)")
+    parser.add_argument("--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)")
     if weights:
-        parser.add_argument(
-            "--weights", type=Path, metavar="F", help="checkpoint; without it, weights are random"
-        )
+        parser.add_argument("--weights", type=Path, metavar="F", help="checkpoint; without it, weights are random")
         parser.add_argument(
             "--labels",
             type=Path,
@@ -134,9 +123,7 @@ def choose(options: argparse.Namespace) -> Chosen:
     model: nn.Module
     if options.model is None:
         if weights is None:
-            raise UsageError(
-                "say which model: --model NAME, or --weights of a file that convert-checkpoint wrote"
-            )
+            raise UsageError("say which model: --model NAME, or --weights of a file that convert-checkpoint wrote")
         model = models.load_model(weights)
     elif ":" in options.model:
         model = _imported(options.model, dict(options.option))
@@ -225,7 +212,10 @@ def _imported(path: str, options: dict[str, Any]) -> nn.Module:
             raise UsageError(
                 f"--model {path} is a {type(found).__name__}, neither a module nor a function that makes one"
             )
-        found = found(**options)
+        try:
+            found = found(**options)
+        except Exception as error:
+            raise ValueError(f"--model {path} failed with {type(error).__name__}: {error}") from error
     if not isinstance(found, nn.Module):
         raise UsageError(f"--model {path} made a {type(found).__name__}, not a torch.nn.Module")
     return found

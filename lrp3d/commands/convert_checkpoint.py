@@ -22,9 +22,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("source", type=Path, metavar="IN", help="the checkpoint to read; never changed")
     parser.add_argument("destination", type=Path, metavar="OUT", help="the .safetensors file to write")
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="name as in the paper, such as I3D-R50-f8"
-    )
+    parser.add_argument("--model", required=True, metavar="NAME", help="name as in the paper, such as I3D-R50-f8")
     parser.add_argument(
         "--option", action="append", default=[], metavar="KEY=VALUE", type=chosen.key_and_value,
         help="further argument of the model's builder, such as kernel_size=5; may be repeated",

@@ -20,13 +20,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "no network are needed.",
         epilog="Example: lrp3d demo --video my.mp4 --out out/demo",
     )
-    parser.add_argument(
-        "--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)"
-    )
+    parser.add_argument("--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)")
     chosen.add_options(parser, default="I3D-R50-f8")
-    parser.add_argument(
-        "--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s"
-    )
+    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=run)
 
 

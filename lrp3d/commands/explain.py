@@ -28,9 +28,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         epilog="Example: lrp3d explain a.mp4 b.mp4 --model TAM2D-R50-f16 --weights tam.safetensors "
         "--labels kinetics.json --target 'arm wrestling' --out out",
     )
-    parser.add_argument(
-        "videos", nargs="+", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file"
-    )
+    parser.add_argument("videos", nargs="+", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file")
     chosen.add_options(parser)
     parser.add_argument(
         "--target",
@@ -51,9 +49,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help="write explanation.safetensors, explanation.json, pictures and report.html here; of "
         "several videos, each into a folder of its own",
     )  # fmt: skip
-    parser.add_argument(
-        "--json", action="store_true", help="print results as json, and nothing else, on stdout"
-    )
+    parser.add_argument("--json", action="store_true", help="print results as json, and nothing else, on stdout")
     parser.set_defaults(run=run)
 
 
@@ -112,8 +108,10 @@ def check_folder(folder: Path | None) -> None:
     """Refuse early what would fail late: a file in the way, or nothing to draw with."""
     if folder is None:
         return
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder} is a file, not a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be made: {error.strerror}") from error
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import sys
+import textwrap
 import time
 import warnings
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TOP = 3
+WIDE = 64  # letters on a line of the narrowest picture
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,24 @@ def explain_clip(
     device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
     started = time.perf_counter()
     notes = [*choice.notes, *clip.lost]
+    temporal = len(clip.pixels) > 1
+    if not temporal:
+        notes.append("a clip of one frame has no temporal relevance")
     given: dict[str, Any] = {
         "contrastive": how.contrastive,
         "input_range": choice.input_range,
         "progress": progress_wanted(),
     }
     try:
-        explanation = explain(twin, clip.tensor.to(device), target, **given)
+        explanation = explain(twin, clip.tensor.to(device), target, temporal=temporal, **given)
     except NoFrameLogits as error:
         notes.append(str(error).partition(". To explain")[0])
         explanation = explain(twin, clip.tensor.to(device), target, temporal=False, **given)
+    classes, labels = explanation.logits.shape[1], len(choice.labels)
+    if labels > classes:
+        raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
+    if 0 < labels < classes:
+        notes.append(f"the labels name {labels} of {classes} classes: are they the model's?")
     if explanation.matrix is not None:
         explanation = explanation.at_sigma(how.sigma)
     seconds = time.perf_counter() - started
@@ -287,7 +297,8 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
     from lrp3d import figures
 
     explanation = one.explanation
-    title, footnote = f"{one.label} · {one.choice.name} · {one.name}", one.choice.weights
+    title = textwrap.fill(f"{one.label} · {one.choice.name} · {one.name}", WIDE)
+    footnote = textwrap.fill(one.choice.weights, WIDE)
     assert isinstance(explanation.relevance, Tensor)
     yield (
         "relevance.png",
@@ -309,9 +320,7 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
         return
     yield (
         "matrix.png",
-        figures.clip_summary(
-            one.pixels, logits, matrix, atr, title=title, footnote=footnote, windows=windows
-        ),
+        figures.clip_summary(one.pixels, logits, matrix, atr, title=title, footnote=footnote, windows=windows),
     )
     yield (
         "atr.png",

@@ -46,9 +46,7 @@ def _by_id(stored: object, file: str) -> dict[int, str]:
     if isinstance(stored, list):
         pairs = list(enumerate(stored))
     elif isinstance(stored, dict) and all(_is_id(value) for value in stored.values()):
-        pairs = [
-            (int(index), name) for name, index in stored.items()
-        ]  # before the other: names may be numbers
+        pairs = [(int(index), name) for name, index in stored.items()]  # before the other: names may be numbers
     elif isinstance(stored, dict) and all(_is_id(key) for key in stored):
         pairs = [(int(index), name) for index, name in stored.items()]
     else:
@@ -58,9 +56,7 @@ def _by_id(stored: object, file: str) -> dict[int, str]:
     if len(dict(pairs)) < len(pairs):
         raise ValueError(f"{file} gives one id to several names")
     if max(index for index, _ in pairs) >= 1_000_000:
-        raise ValueError(
-            f"{file} has ids up to {max(index for index, _ in pairs)}, which are no numbers of classes"
-        )
+        raise ValueError(f"{file} has ids up to {max(index for index, _ in pairs)}, which are no numbers of classes")
     return {index: _plain(name) for index, name in pairs}
 
 
@@ -87,9 +83,7 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     if name.lstrip("-").isdecimal():
         return int(name)
     if not labels:
-        raise UsageError(
-            f"--target {name!r} is a name, and nothing names the classes: give --labels, or an index"
-        )
+        raise UsageError(f"--target {name!r} is a name, and nothing names the classes: give --labels, or an index")
     exact = [index for index, label in enumerate(labels) if label == name]
     found = exact or [index for index, label in enumerate(labels) if _bare(label) == _bare(name)]
     if len(found) == 1:
@@ -99,15 +93,11 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     bare = {_bare(label): label for label in labels}
     near = [bare[match] for match in difflib.get_close_matches(_bare(name), bare, cutoff=0.5)]
     near = near or [label for label in labels if _bare(name) in _bare(label)][:3]
-    raise UsageError(
-        f"no class is named {name!r}" + (f"; near are {', '.join(map(repr, near))}" if near else "")
-    )
+    raise UsageError(f"no class is named {name!r}" + (f"; near are {', '.join(map(repr, near))}" if near else ""))
 
 
 def _bare(name: str) -> str:
-    kept = "".join(
-        " " if letter in "_-" else letter for letter in name.casefold() if letter not in "\"'[](),"
-    )
+    kept = "".join(" " if letter in "_-" else letter for letter in name.casefold() if letter not in "\"'[](),")
     return " ".join(kept.split())
 
 

@@ -47,7 +47,9 @@ _register("threshold", nn.Threshold)
 _register("prelu", nn.PReLU)
 _register("sigmoid", nn.Sigmoid, nonnegative=True, gate=True)
 _register("hardsigmoid", nn.Hardsigmoid, nonnegative=True, gate=True)
-register_operation(torch.special.expit, lambda x: passes(torch.sigmoid, x, nonnegative=True, gate=True, kind=nn.Sigmoid))
+register_operation(
+    torch.special.expit, lambda x: passes(torch.sigmoid, x, nonnegative=True, gate=True, kind=nn.Sigmoid)
+)
 
 
 @register_operation([F.relu, torch.relu, Tensor.relu])
@@ -130,7 +132,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 def _register_dropout(name: str) -> None:
     functions = [f for owner in (F, torch) if (f := getattr(owner, name, None)) is not None]
 
-    def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True) -> Tensor:
+    def dropout(
+        input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True
+    ) -> Tensor:
         if training and train and p > 0:
             return refuse(input.clone(), input, advice=advice_for(F.dropout))
         known = active_run().signal(input)
@@ -141,5 +145,13 @@ def _register_dropout(name: str) -> None:
     register_operation(functions, dropout)
 
 
-for _name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "feature_dropout"):
+for _name in (
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "feature_dropout",
+):
     _register_dropout(_name)

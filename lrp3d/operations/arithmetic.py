@@ -125,9 +125,7 @@ def mul(input: Any, other: Any) -> Tensor:
     output = input * other
     if _is_constant(input) or _is_constant(other):
         signal, factor = (other, input) if _is_constant(input) else (input, other)
-        return passes(
-            lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True
-        )
+        return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)
     gate = _gate_of(input, other)
     if gate is None:
         return refuse(output, input, other, advice=PRODUCT)
@@ -140,9 +138,7 @@ PRODUCT = (
 )
 
 
-@register_operation(
-    [torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide]
-)
+@register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Division by a constant."""
     if not _is_constant(other) or rounding_mode is not None:
@@ -187,12 +183,10 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 def maximum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """`torch.max` over everything or one axis; between two signals it is refused."""
     if isinstance(dim, Tensor):
-        return refuse(
-            torch.max(input, dim), input, dim, advice="the larger of two signals has no rule; use a max pool"
-        )
+        return refuse(torch.max(input, dim), input, dim, advice="the larger of two signals has no rule; use a max pool")
     if dim is None:
         return amax(input)
-    values, indices = torch.max(input, dim, keepdim)
+    _values, indices = torch.max(input, dim, keepdim)
     return torch.return_types.max((amax(input, dim, keepdim), indices))
 
 
@@ -214,9 +208,7 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
     value_shape = value.shape if isinstance(value, Tensor) else torch.Size()
     step = Write(index, target.shape, value_shape, run.is_signal(target), run.is_signal(value))
     fill = _tensor(value, target).to(target.dtype)
-    signal = Signal(
-        real=written(run.reality(target), run.reality(fill)), nonnegative=both_nonnegative(target, fill)
-    )
+    signal = Signal(real=written(run.reality(target), run.reality(fill)), nonnegative=both_nonnegative(target, fill))
     known = [run.signal(x) for x in inputs]
     if all(k is not None and k.low is not None for k in known):
         signal.low, signal.high = (

@@ -77,11 +77,7 @@ def passes(
     if keeps_range and known.low is not None:
         ends = function(known.low, *args), function(known.high, *args)
         low, high = torch.minimum(*ends), torch.maximum(*ends)
-    real = (
-        known.real
-        if known.real is None or known.real.shape == output.shape
-        else known.real.expand(output.shape)
-    )
+    real = known.real if known.real is None or known.real.shape == output.shape else known.real.expand(output.shape)
     signal = Signal(low, high, real, nonnegative, known.gate if gate is None else gate, shifted)
     result = attach(Pass(x.shape, linear=keeps_range), output, [x], signal, kind)
     if inplace:
@@ -106,9 +102,7 @@ def shares(
         return output
     known = [run.signals[s.x] for s in signals]
     constants = [s for s in summands if not run.is_signal(s.x)]
-    constants += [
-        s._replace(x=s.x * (1 - k.real)) for k, s in zip(known, signals, strict=True) if k.real is not None
-    ]
+    constants += [s._replace(x=s.x * (1 - k.real)) for k, s in zip(known, signals, strict=True) if k.real is not None]
     parts = [s.map(s.x, s.w) for s in constants]
     if bias is not None:
         parts.append(signals[0].map.bias(bias, output))

@@ -27,11 +27,9 @@ def per_axis(value: int | Sequence[int], axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
-def _map(
-    axes: int, stride: Any, padding: Any, dilation: Any, groups: int, transposed: bool, extra: Any
-) -> Convolution:
-    moves = [tuple(per_axis(value, axes)) for value in (stride, padding, dilation)]
-    return Convolution(Geometry(*moves, groups, transposed, tuple(per_axis(extra, axes))))
+def _map(axes: int, stride: Any, padding: Any, dilation: Any, groups: int, transposed: bool, extra: Any) -> Convolution:
+    stride, padding, dilation, extra = (tuple(per_axis(value, axes)) for value in (stride, padding, dilation, extra))
+    return Convolution(Geometry(stride, padding, dilation, groups, transposed, extra))
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) -> Tensor:
@@ -39,9 +37,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) 
     if x.dim() == weight.dim() - 1:  # a clip without batch axis, as torch allows
         return _convolve(x.unsqueeze(0), weight, bias, map).squeeze(0)
     if active_run().is_signal(weight):
-        return refuse(
-            map(x, weight), x, weight, advice="the weight itself depends on the clip (dynamic convolution)"
-        )
+        return refuse(map(x, weight), x, weight, advice="the weight itself depends on the clip (dynamic convolution)")
     g = map.geometry
     output = torch.convolution(
         x, weight, bias, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups
@@ -96,9 +92,7 @@ def any_convolution(
 ) -> Tensor:  # fmt: skip
     """`torch.convolution`, which the others are made of."""
     axes = weight.dim() - 2
-    return _convolve(
-        input, weight, bias, _map(axes, stride, padding, dilation, groups, transposed, output_padding)
-    )
+    return _convolve(input, weight, bias, _map(axes, stride, padding, dilation, groups, transposed, output_padding))
 
 
 @register_operation(F.linear)
@@ -111,9 +105,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return shares(output, [Summand(input, Linear(), weight.detach())], bias, nn.Linear)
 
 
-@register_operation(
-    [torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm]
-)
+@register_operation([torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm])
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """A product with a constant matrix, on either side; a product of two signals is refused."""
     return _bilinear(torch.matmul, input, other)
@@ -131,21 +123,15 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
     run = active_run()
     if run.is_signal(input) or run.is_signal(mat2) or beta != 1 or alpha != 1:
         return refuse(torch.addmm(input, mat1, mat2, beta=beta, alpha=alpha), input, mat1, mat2)
-    return shares(
-        torch.addmm(input, mat1, mat2), [Summand(mat1, Linear(), mat2.detach().T)], input.detach(), nn.Linear
-    )
+    return shares(torch.addmm(input, mat1, mat2), [Summand(mat1, Linear(), mat2.detach().T)], input.detach(), nn.Linear)
 
 
 @register_operation(torch.einsum)
 def einsum(equation: str, *operands: Any) -> Tensor:
     """Einstein sums of one signal with one constant."""
-    tensors = (
-        list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
-    )
+    tensors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
     if len(tensors) != 2:
-        return refuse(
-            torch.einsum(equation, *tensors), *tensors, advice="only a signal with one constant is linear"
-        )
+        return refuse(torch.einsum(equation, *tensors), *tensors, advice="only a signal with one constant is linear")
     return _bilinear(lambda a, b: torch.einsum(equation, a, b), *tensors)
 
 
@@ -153,9 +139,7 @@ def _bilinear(function: Any, left: Tensor, right: Tensor) -> Tensor:
     run = active_run()
     output = function(left, right)
     if run.is_signal(left) and run.is_signal(right):
-        return refuse(
-            output, left, right, advice="multiplies two signals; only products with constants are linear"
-        )
+        return refuse(output, left, right, advice="multiplies two signals; only products with constants are linear")
     if run.is_signal(left):
         return shares(output, [Summand(left, Bilinear(function), right.detach())], None, nn.Linear)
     flipped = Bilinear(lambda a, v: function(v, a))

@@ -54,13 +54,24 @@ def batch_norm(
     scale = scale if weight is None else scale * weight
     offset = -running_mean * scale
     offset = offset if bias is None else offset + bias
-    step = Linear([Operand(input, known.signed(input.detach()), Scale(), Signed(scale.detach()))], channelwise(offset.detach(), input))
+    step = Linear(
+        [Operand(input, known.signed(input.detach()), Scale(), Signed(scale.detach()))],
+        channelwise(offset.detach(), input),
+    )
     return attach(step, output, [input], signal, kind)
 
 
 @register_operation(torch.batch_norm)
 def raw_batch_norm(
-    input: Tensor, weight: Any, bias: Any, mean: Any, var: Any, training: bool, momentum: float, eps: float, cudnn: bool
+    input: Tensor,
+    weight: Any,
+    bias: Any,
+    mean: Any,
+    var: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn: bool,
 ) -> Tensor:
     """`torch.batch_norm`, which `F.batch_norm` calls."""
     return batch_norm(input, mean, var, weight, bias, training, momentum, eps)

@@ -41,7 +41,9 @@ def _max_pool(axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any
     for size, before, end in reversed(list(zip(x.shape[-axes:], paddings, ends, strict=True))):
         sides += [before, max(0, end - before - size)]
     offsets = [
-        tuple(slice(p * d, p * d + (o - 1) * s + 1, s) for p, d, o, s in zip(at, dilations, sizes, strides, strict=True))
+        tuple(
+            slice(p * d, p * d + (o - 1) * s + 1, s) for p, d, o, s in zip(at, dilations, sizes, strides, strict=True)
+        )
         for at in itertools.product(*map(range, kernel))
     ]
     crop = tuple(slice(p, p + size) for p, size in zip(paddings, x.shape[-axes:], strict=True))
@@ -138,7 +140,11 @@ def _register_avg_pool(axes: int) -> None:
             alone = [[one, *rest] for one, (_, *rest) in zip((1, 1, 0), windows, strict=True)]
             over_space = partial(_call, plain, (*alone, *options))
         return shares(
-            function(input), [Summand(input, Average(function, over_space))], None, _AVG[axes], both_nonnegative(input)
+            function(input),
+            [Summand(input, Average(function, over_space))],
+            None,
+            _AVG[axes],
+            both_nonnegative(input),
         )
 
     AVG_POOLS[axes] = avg_pool
@@ -159,7 +165,11 @@ def _register_adaptive_avg_pool(axes: int) -> None:
         )
         output = plain(input, sizes)
         return shares(
-            output, [Summand(input, AxisMatrices(matrices))], None, _ADAPTIVE_AVG[axes], both_nonnegative(input)
+            output,
+            [Summand(input, AxisMatrices(matrices))],
+            None,
+            _ADAPTIVE_AVG[axes],
+            both_nonnegative(input),
         )
 
     ADAPTIVE_AVG_POOLS[axes] = adaptive_avg_pool
@@ -192,9 +202,7 @@ def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode:
 
     if mode not in _NON_NEGATIVE_MODES or antialias:
         return refuse(function(input), input, advice="bicubic and antialiased interpolation have negative weights")
-    return shares(
-        function(input), [Summand(input, Average(function))], None, nn.Upsample, both_nonnegative(input)
-    )
+    return shares(function(input), [Summand(input, Average(function))], None, nn.Upsample, both_nonnegative(input))
 
 
 def _upsample_nearest(input: Tensor, size: Sequence[int] | int | None = None, scale_factor: Any = None) -> Tensor:

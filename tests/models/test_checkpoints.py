@@ -30,9 +30,7 @@ def ibm_tam():
 def imagenet():
     """A torchvision ResNet-18 of 1000 classes: IBM's TSN has the same names."""
     shapes = golden_data.golden("ibm_tsn_resnet18_nots")["state_dict"]
-    return golden_data.fill(
-        [[key, [1000, *shape[1:]] if key.startswith("fc.") else shape] for key, shape in shapes]
-    )
+    return golden_data.fill([[key, [1000, *shape[1:]] if key.startswith("fc.") else shape] for key, shape in shapes])
 
 
 def snapshot(model):
@@ -114,9 +112,7 @@ def test_where_tsm_shifts_is_adopted_from_the_names(built, stored):
     load_checkpoint(model, golden_data.fill(facts["state_dict"]))
     with torch.inference_mode():
         logits = model.double()(golden_data.clip(facts).double())
-    torch.testing.assert_close(
-        logits, torch.tensor(facts["logits_f64"], dtype=torch.float64), rtol=0, atol=1e-6
-    )
+    torch.testing.assert_close(logits, torch.tensor(facts["logits_f64"], dtype=torch.float64), rtol=0, atol=1e-6)
     assert model.arguments["shift"] == model.shift != built
 
 
@@ -161,9 +157,7 @@ def test_only_a_classifier_of_another_size_may_be_left_out(ibm_tam):
     with pytest.raises(CheckpointError, match=r"missing: features.layer1.0.conv1.weight"):
         load_checkpoint(model, state, strict=False)
     with pytest.raises(CheckpointError, match=r"missing: fc.weight"):
-        load_checkpoint(
-            model, {key: x for key, x in ibm_tam.items() if not key.startswith("fc.")}, strict=False
-        )
+        load_checkpoint(model, {key: x for key, x in ibm_tam.items() if not key.startswith("fc.")}, strict=False)
 
 
 @pytest.mark.parametrize("make", [lambda: models.tsn_resnet(18, 10), lambda: models.i3d_resnet(18, 10)])
@@ -174,9 +168,7 @@ def test_another_architecture_is_refused(ibm_tam, make):
 
 def test_shifts_are_neither_invented_nor_dropped():
     tsm = golden_data.fill(golden_data.golden("tsm_resnet18")["state_dict"])
-    with pytest.raises(
-        CheckpointError, match=r"checkpoint shifts channels along time \(TSM\), the model does not"
-    ):
+    with pytest.raises(CheckpointError, match=r"checkpoint shifts channels along time \(TSM\), the model does not"):
         load_checkpoint(models.tsn_resnet(18, 10), tsm)
     tsn = golden_data.fill(golden_data.golden("tsn_resnet50")["state_dict"])
     with pytest.raises(CheckpointError, match=r"names say that it did not"):
@@ -233,9 +225,7 @@ def test_missing_and_broken_files_say_so(tmp_path, ibm_tam):
 def test_conversion_keeps_weights_and_says_what_they_are(tmp_path, ibm_tam):
     torch.save({"state_dict": ibm_tam}, tmp_path / "in.pth")
     classes = [f"class {k}" for k in range(10)]
-    models.convert_checkpoint(
-        tmp_path / "in.pth", tmp_path / "out.safetensors", "TAM2D-R18-f8", classes=classes
-    )
+    models.convert_checkpoint(tmp_path / "in.pth", tmp_path / "out.safetensors", "TAM2D-R18-f8", classes=classes)
     with safe_open(tmp_path / "out.safetensors", "pt") as file:
         metadata = file.metadata()
     assert metadata["model"] == "TAM2D-R18-f8"
@@ -274,9 +264,7 @@ def test_a_caffe2_pickle_is_converted(tmp_path):
     with pytest.raises(CheckpointError, match=r"--trust-pickle"):
         models.read_checkpoint(source)
     with pytest.warns(UserWarning, match=r"can run any code"):
-        model = models.convert_checkpoint(
-            source, tmp_path / "m.safetensors", "SlowFast-R50-8x8", trust_pickle=True
-        )
+        model = models.convert_checkpoint(source, tmp_path / "m.safetensors", "SlowFast-R50-8x8", trust_pickle=True)
     assert torch.equal(model.fc.weight, state["head.projection.weight"])
 
 
@@ -285,9 +273,7 @@ def test_a_failed_conversion_leaves_nothing_behind(tmp_path, ibm_tam):
     with pytest.raises(CheckpointError, match=r"not match"):
         models.convert_checkpoint(tmp_path / "in.pth", tmp_path / "out.safetensors", "I3D-R18-f8")
     with pytest.raises(ValueError, match=r"2 class names for a model of 10"):
-        models.convert_checkpoint(
-            tmp_path / "in.pth", tmp_path / "out.safetensors", "TAM2D-R18-f8", classes="ab"
-        )
+        models.convert_checkpoint(tmp_path / "in.pth", tmp_path / "out.safetensors", "TAM2D-R18-f8", classes="ab")
     assert [path.name for path in tmp_path.iterdir()] == ["in.pth"]
 
 
@@ -310,9 +296,7 @@ def test_our_own_files_know_what_no_tensor_tells(tmp_path):
     models.save_checkpoint(made, tmp_path / "model.safetensors")
     model = models.tsn_resnet(18, 3, width=8)
     before = snapshot(model)
-    with pytest.raises(
-        CheckpointError, match=r"temporal_stride: the checkpoint's model has True, this one False"
-    ):
+    with pytest.raises(CheckpointError, match=r"temporal_stride: the checkpoint's model has True, this one False"):
         load_checkpoint(model, tmp_path / "model.safetensors")
     assert unchanged(model, before)
 

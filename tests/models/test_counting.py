@@ -34,9 +34,7 @@ def build(arch, temporal_stride, frames):
     return make(depth, classes, temporal_stride)
 
 
-@pytest.mark.parametrize(
-    "row", ROWS, ids=lambda row: f"{row['arch']}-{row['frames']}-{row['temporal_pooling']}"
-)
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['arch']}-{row['frames']}-{row['temporal_pooling']}")
 def test_size_is_the_published_one(row):
     with torch.device("meta"):  # sizes need no weights
         model = build(row["arch"], row["temporal_pooling"], row["frames"])

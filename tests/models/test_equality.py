@@ -7,9 +7,7 @@ from lrp3d.models import count_parameters, load_checkpoint
 
 # These run at 224 pixels, about 10 s each; all others at 64.
 LARGE = {"piergiaj_inception_i3d", "ptv_slowfast_r50_8x8_s224"}
-FIXTURES = [
-    pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in golden_data.NAMES
-]
+FIXTURES = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in golden_data.NAMES]
 MEASURED = [name for name in golden_data.NAMES if "logits_f64" in golden_data.golden(name)]
 
 
@@ -79,9 +77,7 @@ def test_two_dialects_of_one_network_load_the_same_weights(source, target, fixtu
     facts = golden_data.golden(fixture)
     state = golden_data.fill(facts["state_dict"])
     (mapping,) = [
-        golden_data.golden(path)["map"]
-        for path in golden_data.MAPS
-        if path.startswith(f"map_{source}_to_{target}")
+        golden_data.golden(path)["map"] for path in golden_data.MAPS if path.startswith(f"map_{source}_to_{target}")
     ]
     ours, theirs = golden_data.build(facts), golden_data.build(facts)
     load_checkpoint(ours, state)

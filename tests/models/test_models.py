@@ -248,13 +248,9 @@ def test_names_take_the_builders_options():
     assert model.output_frames == 4
 
 
-@pytest.mark.parametrize(
-    "name", ["I3D-R50-8", "X3D-M", "TAM2D-R18", "SlowFast-R101-8x8", "TSM-Inception-f8", ""]
-)
+@pytest.mark.parametrize("name", ["I3D-R50-8", "X3D-M", "TAM2D-R18", "SlowFast-R101-8x8", "TSM-Inception-f8", ""])
 def test_an_unknown_name_is_answered_with_what_is_known(name):
-    with pytest.raises(
-        ValueError, match=r"unknown model.*I3D-R\[18\|34\|50\|101\|152\]-f\[Z\].*SlowFast-R50"
-    ):
+    with pytest.raises(ValueError, match=r"unknown model.*I3D-R\[18\|34\|50\|101\|152\]-f\[Z\].*SlowFast-R50"):
         models.build(name, 5)
     with pytest.raises(ValueError, match=r"I3D-R18-f8 takes .*width.*, not depth, kernel"):
         models.build("I3D-R18-f8", 5, kernel=3, depth=50)

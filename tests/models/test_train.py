@@ -146,9 +146,7 @@ def test_no_clips_are_refused(tmp_path):
 def test_clips_are_sampled_from_videos_and_normalised():
     model = network()
     video = torch.arange(10, dtype=torch.uint8).view(1, 10, 1, 1).expand(3, 10, 2, 2) * 25
-    clips = VideoClips(
-        [video, lambda: video / 255], [0, 1], model, lambda length: [0, length // 2, length - 1]
-    )
+    clips = VideoClips([video, lambda: video / 255], [0, 1], model, lambda length: [0, length // 2, length - 1])
     assert len(clips) == 2
     (bytes_clip, first), (float_clip, second) = clips[0], clips[1]
     assert (first, second) == (0, 1)

@@ -1,0 +1,108 @@
+"""A real browser for tests: headless Chromium, driven over WebDriver with nothing but the standard library."""
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import urllib.request
+from pathlib import Path
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+QUIET = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+def missing():
+    """Why there is no browser here; empty if there is one."""
+    absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
+    return f"no {' and no '.join(absent)} (Debian: apt-get install chromium chromium-driver)" if absent else ""
+
+
+class Browser:
+    """One window of a given size in CSS pixels; a phone where it is narrow."""
+
+    def __init__(self, width, height):
+        self.folder = tempfile.TemporaryDirectory()
+        self.driver = subprocess.Popen(
+            [shutil.which("chromedriver"), "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        try:
+            started = (re.search(r"on port (\d+)\.", line) for line in self.driver.stdout)
+            self.address = f"http://127.0.0.1:{next(match for match in started if match)[1]}/session"
+            chrome = {
+                "binary": shutil.which("chromium"),
+                "args": [*QUIET, f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}"],
+            }
+            if width < 500:  # no window is narrower than that, but a phone is
+                chrome["mobileEmulation"] = {"deviceMetrics": {"width": width, "height": height, "pixelRatio": 1}}
+            wanted = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL"}}
+            session = self._ask("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
+            self.address += f"/{session}"
+        except BaseException:
+            self._stop()
+            raise
+
+    def _ask(self, path, content=None, method=None):
+        data = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"}, method=method)
+        # No proxy stands between a test and the driver it started.
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+            return json.load(answer)["value"]
+
+    def _stop(self):
+        self.driver.terminate()
+        self.driver.wait()
+        self.driver.stdout.close()
+        self.folder.cleanup()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        try:
+            self._ask("", method="DELETE")
+        finally:
+            self._stop()
+
+    def open(self, path):
+        self._ask("/url", {"url": Path(path).resolve().as_uri()})
+
+    def complaints(self):
+        """Everything the console says, and what the page's own policy stopped."""
+        return [entry["message"] for entry in self._ask("/se/log", {"type": "browser"})]
+
+    def run(self, script):
+        return self._ask("/execute/sync", {"script": script, "args": []})
+
+    def text(self, selector):
+        return self.run(f"return document.querySelector({json.dumps(selector)}).textContent")
+
+    def _element(self, selector):
+        return self._ask("/element", {"using": "css selector", "value": selector})[ELEMENT]
+
+    def point_at(self, selector):
+        place = {"type": "pointerMove", "origin": {ELEMENT: self._element(selector)}, "x": 0, "y": 0, "duration": 0}
+        mouse = {"type": "pointer", "id": "mouse", "parameters": {"pointerType": "mouse"}, "actions": [place]}
+        self.run(f"document.querySelector({json.dumps(selector)}).scrollIntoView({{block: 'center'}})")
+        self._ask("/actions", {"actions": [mouse]})
+
+    def click(self, selector):
+        self._ask(f"/element/{self._element(selector)}/click", {})
+
+    def press(self, key):
+        strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+        self._ask("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
+
+    def screenshot(self, path):
+        Path(path).write_bytes(base64.b64decode(self._ask("/screenshot")))
