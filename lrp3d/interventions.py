@@ -53,7 +53,7 @@ def frame_logits(
     torch.Size([2, 8])
     """
     with _as_explain():
-        return _look(model, clip, target, layout).logits
+        return _look(model, clip, target, layout)[0].logits
 
 
 def intervention_matrix(
@@ -113,10 +113,13 @@ def intervention_matrix(
         raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
     check_options(chunk_size, None, 0.0, "highest")
     with _as_explain():
-        return _measured(_look(model, clip, target, layout), clip, occluder, value, chunk_size)
+        look, record = _look(model, clip, target, layout)
+        at_once = clips_at_once(record, not look.own, chunk_size)
+        del record  # it holds what the measuring needs room for
+        return _measured(look, clip, at_once, occluder, value)
 
 
-def _measured(look: _Look, clip: Clip, occluder: str, value: Colour, chunk_size: int | None) -> Tensor:
+def _measured(look: _Look, clip: Clip, at_once: int, occluder: str, value: Colour) -> Tensor:
     """All replacements of all clips, as one batch in chunks."""
     batch, columns = len(look.logits), look.columns
     clips = [clip] if isinstance(clip, Tensor) else list(clip)
@@ -126,8 +129,6 @@ def _measured(look: _Look, clip: Clip, occluder: str, value: Colour, chunk_size:
         pathway.prepare(clock, columns, occluder, value)
     owner = torch.arange(batch, device=look.logits.device).repeat_interleave(columns)
     column = torch.arange(columns, device=look.logits.device).repeat(batch)
-    at_once = clips_at_once(look.record, not look.own, chunk_size)
-    look.record = None
     after = []
     for whose, which in zip(owner.split(at_once), column.split(at_once), strict=True):
         replaced = [pathway.without(whose, which) for pathway in pathways]
@@ -158,7 +159,6 @@ class _Look:
     columns: int
     own: bool
     """The model's own `frame_logits` says what its graph says, and needs no record."""
-    record: Record | None
 
     def again(self, clip: Clip, whose: Tensor) -> Tensor:
         """Frame logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
@@ -170,7 +170,9 @@ class _Look:
         return mean_in_blocks(found, self.logits.shape[1])
 
 
-def _look(model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | None, layout: str) -> _Look:
+def _look(
+    model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | None, layout: str
+) -> tuple[_Look, Record]:
     pathways = check_clip(clip, layout)
     axes = Layout(layout).axes
     for x in pathways:
@@ -184,10 +186,11 @@ def _look(model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | N
     seeds = frame_seeds(record, chosen, twin.composite, False)
     own = _own_logits(twin, clip, chosen)
     same = own is not None and own.shape == seeds.logits.shape
-    same = same and torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
+    if own is not None and same:
+        same = torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
     logits = mean_in_blocks(seeds.logits, seeds.blocks or seeds.logits.shape[1])
     columns = logits.shape[1] if seeds.positions is None else seeds.classified
-    return _Look(twin, layout, chosen, logits, columns, same, record)
+    return _Look(twin, layout, chosen, logits, columns, same), record
 
 
 def _record(twin: Twin, clip: Clip, layout: str) -> Record:

@@ -67,7 +67,7 @@ def report(
     >>> network = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
     >>> drawn = lrp3d.video.prepare_clip(lrp3d.video.draw_clip(frames=8, size=32))
     >>> page = report(lrp3d.explain(network, drawn.tensor), drawn.pixels, title="bouncing")
-    >>> "<title>bouncing" in page, "http" in page
+    >>> "<title>bouncing" in page, "http:" in page or "https:" in page
     (True, False)
     """
     if not isinstance(explanation.relevance, Tensor):

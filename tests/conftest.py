@@ -1,6 +1,11 @@
-"""One fixed hypothesis profile, so that every run draws the same examples."""
+"""One fixed hypothesis profile, so that every run draws the same examples; and no test sees another's registrations."""
 
+from unittest import mock
+
+import pytest
 from hypothesis import HealthCheck, settings
+
+from lrp3d.registry import LAYERS, OPERATIONS
 
 settings.register_profile(
     "ci",
@@ -8,6 +13,18 @@ settings.register_profile(
     deadline=None,
     database=None,
     max_examples=25,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    suppress_health_check=[
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+        HealthCheck.filter_too_much,
+        HealthCheck.function_scoped_fixture,
+    ],
 )
 settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def registered():
+    """What a test registers is gone after it."""
+    with mock.patch.dict(LAYERS), mock.patch.dict(OPERATIONS):
+        yield
