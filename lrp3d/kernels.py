@@ -4,6 +4,8 @@ The plain path is torch's own convolution and input gradient. Faster, and equal 
 
 - a kernel of one (1x1x1) is a matrix product;
 - a depthwise convolution along one axis is a sum of shifted, scaled copies;
+- the adjoint of a strided convolution of few channels (a stem) is one dense convolution, of which every output
+  channel is a channel at one phase of the stride;
 - several weights over the same relevance are one convolution of as many times the channels (`joint_adjoint`).
 
 `with plain(): ...` forces the plain path. `benchmarks/layers.py` measures the difference.
@@ -11,6 +13,8 @@ The plain path is torch's own convolution and input gradient. Faster, and equal 
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -66,6 +70,8 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
         axis = _depthwise_axis(shape[1], w, g)
         if axis is not None:
             return _shifted(r, w, g, axis, 1)
+        if _has_phases(w, g):
+            return _by_phases(r, w, g, shape)
     like = r.new_empty(1).expand(shape)
     return torch.ops.aten.convolution_backward(
         r,
@@ -107,7 +113,14 @@ def _is_pointwise(w: Tensor, g: Geometry) -> bool:
 
 def _pointwise(x: Tensor, w: Tensor) -> Tensor:
     """(o, i) times (b, i, ...)."""
-    return torch.matmul(w, x.flatten(2)).unflatten(2, x.shape[2:])
+    flat = x.flatten(2)
+    if x.device.type == "cpu" and w.numel() * flat.shape[2] > 2**20:  # one by one, each product fills all cores
+        out = x.new_empty(len(x), len(w), flat.shape[2])
+        for one, product in zip(flat, out, strict=True):
+            torch.mm(w, one, out=product)
+    else:
+        out = torch.bmm(w.expand(len(x), *w.shape), flat)
+    return out.unflatten(2, x.shape[2:])
 
 
 def _strided(x: Tensor, stride: tuple[int, ...]) -> Tensor:
@@ -155,3 +168,41 @@ def _shifted(x: Tensor, w: Tensor, g: Geometry, axis: int, direction: int) -> Te
             target = out.narrow(2 + axis, max(shift, 0), length)
             target.addcmul_(x.narrow(2 + axis, max(-shift, 0), length), factor[:, k])
     return out
+
+
+# ------------------------------------------------------------------------- stems: few channels and a stride
+
+
+def _has_phases(w: Tensor, g: Geometry) -> bool:
+    """Whether all phases of the stride together are few enough channels to be computed at once."""
+    phases = math.prod(g.stride)
+    return not g.transposed and g.groups == 1 and max(g.dilation) == 1 and phases > 1 and w.shape[1] * phases <= 32
+
+
+def _by_phases(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
+    """in[s y + i] = sum over d of out[y + d] w[i + p - s d], for all phases i of the stride s at once."""
+    channels, axes = w.shape[1], range(len(g.stride))
+    # The shifts d for which some tap i + p - s d lies inside the kernel.
+    first = [-((k - 1 - p) // s) for k, p, s in zip(w.shape[2:], g.padding, g.stride, strict=True)]
+    last = [(s - 1 + p) // s for p, s in zip(g.padding, g.stride, strict=True)]
+    lengths = [b - a + 1 for a, b in zip(first, last, strict=True)]
+    phases = list(itertools.product(*(range(s) for s in g.stride)))
+    dense = w.new_zeros(len(phases), channels, len(w), *lengths)
+    for phase, kernel in zip(phases, dense, strict=True):
+        for shift in itertools.product(*(range(n) for n in lengths)):
+            tap = [i + p - s * (d + a) for i, p, s, d, a in zip(phase, g.padding, g.stride, shift, first, strict=True)]
+            if all(0 <= t < k for t, k in zip(tap, w.shape[2:], strict=True)):
+                kernel[(..., *shift)] = w[(slice(None), slice(None), *tap)].T
+    cells = [-(-n // s) for n, s in zip(shape[2:], g.stride, strict=True)]  # positions of one phase
+    margins = []  # of r, so that out[y + d] exists for every cell y and shift d; negative where r is longer
+    for axis in reversed(axes):
+        margins += [-first[axis], cells[axis] + last[axis] - r.shape[2 + axis]]
+    convolved = torch.convolution(
+        torch.nn.functional.pad(r, margins), dense.flatten(0, 1), None, [1] * len(axes), [0] * len(axes),
+        [1] * len(axes), False, [0] * len(axes), 1,
+    )  # fmt: skip
+    out = r.new_empty(len(r), channels, *(n * s for n, s in zip(cells, g.stride, strict=True)))
+    for number, phase in enumerate(phases):
+        place = tuple(slice(i, None, s) for i, s in zip(phase, g.stride, strict=True))
+        out[(..., *place)] = convolved[:, number * channels : (number + 1) * channels]
+    return out[(..., *(slice(n) for n in shape[2:]))]

@@ -131,14 +131,15 @@ class Convolution(LinearMap):
         counted = self(self._in_groups(ones, 1), self._one_channel(w))
         groups = self.geometry.groups
         channels = w.shape[1] * groups if self.geometry.transposed else w.shape[0]
-        return counted.repeat_interleave(channels // groups, 1)
+        return counted.unsqueeze(2).expand(-1, -1, channels // groups, *counted.shape[2:]).flatten(1, 2)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
         """Equal parts to every input of the group."""
         assert isinstance(w, Tensor)
         small = torch.Size([shape[0], self.geometry.groups, *shape[2:]])
         handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)
-        return handed.repeat_interleave(shape[1] // self.geometry.groups, 2)
+        in_group = shape[1] // self.geometry.groups
+        return handed.unsqueeze(3).expand(-1, -1, -1, in_group, *handed.shape[3:]).flatten(2, 3)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
@@ -53,10 +52,10 @@ class Signed:
 
     @property
     def ones(self) -> Weight:
-        """One for every input (zero for constants) or weight."""
+        """One for every input (zero for constants) or weight; takes no memory where all are."""
         if self.real is not None:
             return self.real.to(self.value.dtype)  # type: ignore[union-attr]
-        return torch.ones_like(self.value) if isinstance(self.value, Tensor) else 1.0
+        return self.value.new_ones(()).expand(self.value.shape) if isinstance(self.value, Tensor) else 1.0
 
     @property
     def squared(self) -> Weight:

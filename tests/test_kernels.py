@@ -13,13 +13,16 @@ from lrp3d.kernels import Geometry
 @st.composite
 def convolutions(draw):
     axes = draw(st.integers(1, 3))
-    kind = draw(st.sampled_from(["pointwise", "depthwise", "dense", "grouped", "transposed"]))
-    groups = {"pointwise": 1, "dense": 1}.get(kind, draw(st.integers(1, 3)))
+    kind = draw(st.sampled_from(["pointwise", "depthwise", "dense", "stem", "grouped", "transposed"]))
+    groups = {"pointwise": 1, "dense": 1, "stem": 1}.get(kind, draw(st.integers(1, 3)))
     inputs, outputs = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
     kernel = [draw(st.integers(1, 3)) for _ in range(axes)]
     stride = [draw(st.sampled_from([1, 1, 2, 3])) for _ in range(axes)]
     padding = [draw(st.integers(0, 2)) for _ in range(axes)]
     dilation = [draw(st.integers(1, 2)) for _ in range(axes)]
+    if kind == "stem":
+        kernel = [draw(st.integers(1, 7)) for _ in range(axes)]
+        padding, dilation = [draw(st.integers(0, k)) for k in kernel], [1] * axes
     if kind == "pointwise":
         kernel, padding = [1] * axes, [0] * axes
     if kind == "depthwise":
@@ -88,13 +91,14 @@ def test_the_adjoint_is_the_transpose(drawn):
         (nn.Conv3d(4, 6, 1), "_pointwise"),
         (nn.Conv3d(4, 6, 1, stride=2), "_pointwise"),
         (nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4), "_shifted"),
+        (nn.Conv3d(4, 8, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3)), "_by_phases"),
     ],
 )
 def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name, monkeypatch):
     called = []
     monkeypatch.setattr(kernels, name, lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3))
     geometry = Geometry(layer.stride, layer.padding, layer.dilation, layer.groups, False, layer.output_padding)
-    x = torch.randn(1, 4, *[5] * len(layer.stride))
+    x = torch.randn(1, 4, *[7] * len(layer.stride))
     r = layer(x).detach()
     w = layer.weight.detach()
     with kernels.plain():
