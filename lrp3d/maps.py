@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d import kernels
+from lrp3d.bands import Band
 from lrp3d.kernels import Geometry
 from lrp3d.rules import Term, Weight
 
@@ -44,6 +45,13 @@ class LinearMap:
     def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
         """The transposed operation for several weights."""
         return [self.adjoint(r, v, shape) for v in weights]
+
+    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+        """The map that carries back what lies in a band of the output, and the band of the input it ends in.
+
+        That map's adjoints take and return the bands' parts alone; None where an axis loses its meaning here.
+        """
+        return None
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """The layer's bias, shaped to be added to an output."""
@@ -89,8 +97,21 @@ class Convolution(LinearMap):
         """Seeds folded into the batch."""
         assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
-        folded = kernels.adjoint(r.flatten(0, 1), v, self.geometry, (seeds * batch, *shape[1:]))
+        folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
         return folded.unflatten(0, (seeds, batch))
+
+    def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
+        return kernels.adjoint(r, w, self.geometry, shape)
+
+    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+        """A band of clips or frames in front stays itself; along time the kernel widens it."""
+        if band.axis == 0:
+            return self, band
+        if self.geometry.transposed:
+            return None
+        axis = band.axis - 2
+        first, last = kernels.window(shape[band.axis], band.start, band.stop, self.geometry, axis)
+        return Window(self.geometry, axis, band.start, shape[band.axis]), Band(band.axis, first, last)
 
     def total(self, terms: Sequence[Term]) -> Tensor:
         """Terms side by side, where the kernel allows it."""
@@ -104,9 +125,8 @@ class Convolution(LinearMap):
         ws = [v for v in weights if isinstance(v, Tensor)]
         if len(weights) == 1 or not kernels.joins(ws[0], self.geometry):
             return super().adjoints(r, weights, shape)
-        seeds, batch = r.shape[:2]
-        folded = kernels.joint_adjoint(r.flatten(0, 1), ws, self.geometry, (seeds * batch, *shape[1:]))
-        return [part.unflatten(0, (seeds, batch)) for part in folded]
+        wide = self.adjoint(r, torch.cat(ws, 1), torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
+        return wide.split(shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """Per output channel."""
@@ -140,6 +160,19 @@ class Convolution(LinearMap):
         handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)
         in_group = shape[1] // self.geometry.groups
         return handed.unsqueeze(3).expand(-1, -1, -1, in_group, *handed.shape[3:]).flatten(2, 3)
+
+
+@dataclass(frozen=True)
+class Window(Convolution):
+    """A convolution of which only outputs from `start` on are looked at, along `axis` (without batch and channels)."""
+
+    axis: int
+    start: int
+    size: int
+    """Of the whole input along that axis."""
+
+    def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
+        return kernels.adjoint_in_window(r, w, self.geometry, shape, self.axis, self.start, self.size)
 
 
 @dataclass(frozen=True)
@@ -293,6 +326,10 @@ class SumOver(LinearMap):
 @dataclass(frozen=True)
 class Scale(LinearMap):
     """A factor per channel (axis 1): batch norm seen as a linear layer."""
+
+    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+        """The same everywhere."""
+        return self, band
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """(b, c, ...) times (c,)."""

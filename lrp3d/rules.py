@@ -16,9 +16,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from lrp3d import buffers
+
 Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
+
+
+def _clamped(value: Weight, **limit: float) -> Tensor:
+    assert isinstance(value, Tensor)
+    return torch.clamp(value, **limit, out=buffers.empty(value.shape, value))
 
 
 class Signed:
@@ -43,12 +51,12 @@ class Signed:
     @cached_property
     def positive(self) -> Weight:
         """max(0, value)."""
-        return self.value if self.nonnegative else self.value.clamp(min=0)  # type: ignore[union-attr]
+        return self.value if self.nonnegative else _clamped(self.value, min=0)
 
     @cached_property
     def negative(self) -> Weight | None:
         """min(0, value), None where nothing is negative."""
-        return None if self.nonnegative else self.value.clamp(max=0)  # type: ignore[union-attr]
+        return None if self.nonnegative else _clamped(self.value, max=0)
 
     @property
     def ones(self) -> Weight:

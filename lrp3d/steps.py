@@ -7,6 +7,7 @@ face towards autograd: its backward is the step, so the gradient that autograd c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -14,6 +15,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from lrp3d import buffers
+from lrp3d.bands import Band, all_of, measured
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.maps import Broadcast, LinearMap, sum_to_shape
 from lrp3d.rules import Epsilon, Gamma, Identity, Rule, Share, Signed, Term, WinnerTakesAll
@@ -26,36 +29,77 @@ class Token:
     number: int
 
 
+def times(a: Tensor, b: Tensor) -> Tensor:
+    """a * b, shaped like `a`."""
+    return torch.mul(a, b, out=buffers.empty(a.shape, a))
+
+
 class Carried:
     """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
 
     Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
-    multiplication per seed. `value` may be shared and is never written to.
+    multiplication per seed. With a `band`, `value` is that part alone and the rest is zero; a factor always is whole.
+    `value` may be shared and is never written to.
     """
 
-    def __init__(self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None):
-        self.value, self.factor, self._total = value, factor, total
+    def __init__(
+        self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None, band: Band | None = None
+    ):
+        self.value, self.factor, self._total, self.band = value, factor, total, band
 
-    def tensor(self) -> Tensor:
-        """The relevance itself, (s, ...)."""
-        return self.value if self.factor is None else self.value * self.factor
+    def of_factor(self) -> Tensor | None:
+        """The factor, where the value is."""
+        return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
+
+    def part(self) -> Tensor:
+        """The relevance inside the band, (s, ...)."""
+        factor = self.of_factor()
+        return self.value if factor is None else times(self.value, factor)
+
+    def tensor(self, shape: torch.Size) -> Tensor:
+        """The relevance itself, (s, *shape)."""
+        part = self.part()
+        return part if self.band is None else self.band.widened(part, all_of(self.band.axis, shape[self.band.axis]))
 
     def total(self) -> Tensor:
         """The sum of every seed's relevance, (s,)."""
         if self._total is None:
-            flat = self.value.flatten(1)
-            self._total = (
-                flat.sum(1) if self.factor is None else flat @ self.factor.expand(self.value.shape[1:]).flatten()
-            )
+            flat, factor = self.value.flatten(1), self.of_factor()
+            self._total = flat.sum(1) if factor is None else flat @ factor.expand(self.value.shape[1:]).flatten()
         return self._total
 
-    def __add__(self, other: Carried) -> Carried:
+    def plus(self, other: Carried, shape: torch.Size) -> Carried:
+        """The sum of both, of relevance (s, *shape)."""
         total = None if self._total is None or other._total is None else self._total + other._total
-        if other.factor is not None:
-            return Carried(torch.addcmul(self.tensor(), other.value, other.factor), total=total)
-        if self.factor is not None:
-            return Carried(torch.addcmul(other.value, self.value, self.factor), total=total)
-        return Carried(self.value + other.value, total=total)
+        if self.band != other.band:
+            return self._within_another(other, total, shape)
+        one, another = (self, other) if self.factor is not None else (other, self)
+        if one.factor is None:
+            result = torch.add(one.value, another.value, out=buffers.empty(one.value.shape, one.value))
+        elif another.factor is None:
+            out = buffers.empty(one.value.shape, one.value)
+            result = torch.addcmul(another.value, one.value, cast(Tensor, one.of_factor()), out=out)
+        else:
+            result = another.part().addcmul_(one.value, cast(Tensor, one.of_factor()))
+        return Carried(result, total=total, band=self.band)
+
+    def _within_another(self, other: Carried, total: Tensor | None, shape: torch.Size) -> Carried:
+        axis = cast(Band, self.band or other.band).axis
+        bands = [all_of(axis, shape[axis]) if c.band is None else c.band for c in (self, other)]
+        if bands[0].axis != bands[1].axis:
+            return Carried(self.tensor(shape), total=self._total).plus(Carried(other.tensor(shape)), shape)
+        both = bands[0] | bands[1]
+        out = bands[0].widened(self.part(), both)
+        bands[1].inside(out, both).add_(other.part())
+        return Carried(out, total=total, band=None if both == all_of(axis, shape[axis]) else both)
+
+
+def narrow(r: Tensor) -> Carried:
+    """Relevance (s, ...), of which as little is kept as is there."""
+    band = measured(r)
+    return (
+        Carried(r) if band is None else Carried(r.narrow(1 + band.axis, band.start, band.stop - band.start), band=band)
+    )
 
 
 class Step:
@@ -99,7 +143,7 @@ class Step:
 
     def carry(self, carried: Carried) -> Sequence[Carried | None]:
         """The same for relevance on its way; overridden where a factor can wait."""
-        return [None if r is None else Carried(r) for r in self.relevance(carried.tensor())]
+        return [None if r is None else narrow(r) for r in self.relevance(carried.tensor(self.shape))]
 
 
 class Relevance(torch.autograd.Function):
@@ -230,7 +274,7 @@ class Linear(Step):
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Eq. 1, for every share of the rule."""
-        return [carried.tensor() for carried in self.carry(Carried(r))]
+        return [carried.part() for carried in self.carry(Carried(r))]
 
     def carry(self, carried: Carried) -> Sequence[Carried]:
         """Eq. 1, with the last multiplication left to who comes next."""
@@ -241,8 +285,11 @@ class Linear(Step):
             self._parts, self._factor = self._prepare(self.rule, carried.factor), carried.factor
         out: list[Carried | None] = [None] * len(self.operands)
         for part in self._parts:
-            handed = part.hand(self.operands, carried.value)
-            out = [new if old is None else old + new for old, new in zip(out, handed, strict=True)]
+            handed = part.hand(self, carried)
+            out = [
+                new if old is None else old.plus(new, operand.shape)
+                for old, new, operand in zip(out, handed, self.operands, strict=True)
+            ]
         return out  # type: ignore[return-value]
 
     def _prepare(self, rule: Rule, factor: Tensor | None) -> Sequence[_Part | _Elementwise]:
@@ -293,7 +340,7 @@ def _reciprocal(z: Tensor, epsilon: float) -> tuple[Tensor, Tensor | None]:
         if looked and not bool(empty.any()):
             return reciprocal, None
         return reciprocal.masked_fill_(empty, 0.0), empty
-    reciprocal = torch.reciprocal(z)
+    reciprocal = torch.reciprocal(z, out=buffers.empty(z.shape, z))
     if z.device.type == "cpu" and (not z.numel() or float(torch.linalg.vector_norm(reciprocal, torch.inf)) < 1 / least):
         return reciprocal, None
     empty = ~(reciprocal.abs() < 1 / least)
@@ -311,20 +358,32 @@ class _Part:
     terms: list[list[Term]]
     """Per operand."""
 
-    def hand(self, operands: Sequence[Operand], value: Tensor) -> list[Carried]:
+    def hand(self, step: Linear, carried: Carried) -> list[Carried]:
         """What this share hands to every operand."""
-        ratio = value * self.reciprocal
-        equal = None if self.equal is None else value * self.equal
-        out = []
-        for operand, terms in zip(operands, self.terms, strict=True):
-            raw = operand.map.adjoints(ratio, [term.v for term in terms], operand.shape) if terms else []
-            handed = [Carried(value, term.a) for value, term in zip(raw, terms, strict=True)]
-            if equal is not None:
-                spread = operand.map.spread(equal, operand.w.value, operand.shape)
-                handed.append(Carried(spread, operand.x.real))
-            nothing = Carried(ratio.new_zeros(len(ratio), *operand.shape))
-            out.append(sum(handed[1:], handed[0]) if handed else nothing)
-        return out
+        value, band = carried.value, carried.band
+        if band is not None and any(o.map.within(band, o.shape) is None for o in step.operands):
+            value, band = band.widened(value, all_of(band.axis, step.shape[band.axis])), None
+        ratio = times(value, self.reciprocal if band is None else band.of(self.reciprocal))
+        equal = None if self.equal is None else times(value, self.equal if band is None else band.of(self.equal))
+        return [
+            self._to_operand(operand, terms, ratio, equal, band)
+            for operand, terms in zip(step.operands, self.terms, strict=True)
+        ]
+
+    def _to_operand(
+        self, operand: Operand, terms: list[Term], ratio: Tensor, equal: Tensor | None, band: Band | None
+    ) -> Carried:
+        map, shape, there = operand.map, operand.shape, None
+        if band is not None:
+            map, there = cast(tuple[LinearMap, Band], map.within(band, shape))
+            shape = there.shape(shape)
+        raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
+        handed = [Carried(value, term.a, band=there) for value, term in zip(raw, terms, strict=True)]
+        if equal is not None:
+            handed.append(Carried(map.spread(equal, operand.w.value, shape), operand.x.real, band=there))
+        if not handed:
+            return Carried(ratio.new_zeros(len(ratio), *shape), band=there)
+        return functools.reduce(lambda a, b: a.plus(b, operand.shape), handed)
 
 
 @dataclass
@@ -334,9 +393,9 @@ class _Elementwise:
     factors: list[Tensor]
     """Per operand, what relevance is multiplied by."""
 
-    def hand(self, operands: Sequence[Operand], value: Tensor) -> list[Carried]:
+    def hand(self, step: Linear, carried: Carried) -> list[Carried]:
         """Nothing is computed yet: the factor waits."""
-        return [Carried(value, factor) for factor in self.factors]
+        return [Carried(carried.value, factor, band=carried.band) for factor in self.factors]
 
 
 # Elements worked on at once where everything is elementwise: intermediate results stay in a core's cache.
@@ -366,7 +425,7 @@ def _elementwise(
             Signed(cast(Tensor, x), o.x.nonnegative, real=real) for o, (x, real) in zip(operands, xs, strict=True)
         ]
         block = _factors(rule, signed, [o.w for o in operands], b, f)
-        found = found or [[torch.empty_like(operands[0].source) for _ in of_share] for of_share in block]
+        found = found or [[buffers.empty(shape, part) for part in of_share] for of_share in block]
         for out, of_share in zip(found, block, strict=True):
             for whole_factor, part in zip(out, of_share, strict=True):
                 whole_factor.view(-1)[i * BLOCK : i * BLOCK + part.numel()] = part
@@ -452,13 +511,13 @@ class Maximum(Step):
         """To the winners of every window; overlapping windows add up."""
         if self._parts is None:
             self._parts = self._winners()
-        out = r.new_zeros(len(r), *self.x.shape)
+        out = buffers.empty((len(r), *self.x.shape), r).zero_()
         for offset, part in zip(self.offsets, self._parts, strict=True):
             if all(isinstance(o, slice) for o in offset):
                 where = (..., *offset)
                 out[where].addcmul_(r, part)
             else:
-                out = _add_at(out, offset, r * part)
+                out = _add_at(out, offset, times(r, part))
         cropped = (..., *self.crop)
         return [out[cropped]]
 
