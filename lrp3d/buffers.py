@@ -1,4 +1,4 @@
-"""Large results on a CPU are written into memory that was used before.
+"""Large results on a CPU are written into memory that was used before; what is made of weights is made once.
 
 The C library hands large blocks back to the system when they are freed and gets them anew, page by page: that costs
 as much as the arithmetic done in them. A GPU's allocator keeps its memory; there, and outside of `reused()`, this is
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -26,6 +26,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.blocks: list[mmap.mmap] = []
+        self.derived: dict[tuple[str, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
     def take(self, size: int) -> mmap.mmap:
         """The smallest free block that is large enough, or a new one."""
@@ -33,7 +34,7 @@ class _Pool:
         # A tensor holds the block it stands on; without one, the list and the question itself do.
         free = [i for i in fitting if sys.getrefcount(self.blocks[i]) == 2]
         if not free:
-            self.blocks.append(mmap.mmap(-1, size))
+            self.blocks.append(mmap.mmap(-1, size, access=mmap.ACCESS_COPY))  # not to be shared: dearer by far
             return self.blocks[-1]
         return self.blocks[min(free, key=lambda i: len(self.blocks[i]))]
 
@@ -66,3 +67,14 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     if pool is None or size < SMALLEST or like.device.type != "cpu":
         return like.new_empty(shape)
     return torch.frombuffer(pool.take(size), dtype=like.dtype, count=math.prod(shape)).view(tuple(shape))
+
+
+def derived(what: str, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
+    """What `make` makes of tensors that stay as they are (a weight, laid out anew): inside `reused()`, made once."""
+    pool = _current.get()
+    if pool is None:
+        return make()
+    key = what, tuple(map(id, of))
+    if key not in pool.derived:
+        pool.derived[key] = of, make()  # the tensors are kept, so that no other gets their ids
+    return pool.derived[key][1]

@@ -6,6 +6,7 @@ The plain path is torch's own convolution and input gradient. Faster, and equal 
 - a depthwise convolution along one axis is a sum of shifted, scaled copies;
 - the adjoint of a strided convolution of few channels (a stem) is one dense convolution, of which every output
   channel is a channel at one phase of the stride;
+- a convolution of few frames is one over space, of every frame with all taps over time;
 - several weights over the same relevance are one convolution of as many times the channels (`joins`).
 
 `with plain(): ...` forces the plain path. `benchmarks/layers.py` measures the difference.
@@ -13,6 +14,7 @@ The plain path is torch's own convolution and input gradient. Faster, and equal 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -84,6 +86,8 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
             return _shifted(r, w, axis, [p - d * tap for tap in range(k)], shape[2 + axis])
         if _has_phases(w, g):
             return _by_phases(r, w, g, shape)
+        if _few_frames(r, g):
+            return _by_frames(r, w, g, shape, -g.padding[0])
     like = r.new_empty(1).expand(shape)
     return torch.ops.aten.convolution_backward(
         r,
@@ -117,6 +121,8 @@ def adjoint_in_window(
     begin = start * s - p  # where the first of the outputs looks, in the padding or not
     if _depthwise_axis(shape[1], w, g) == axis and not _plain.get():
         return adjoint(r, w, replace(g, padding=_with(g.padding, axis, first - begin)), shape)
+    if axis == 0 and k > 1 and _few_frames(r, g):
+        return _by_frames(r, w, g, shape, begin - first)
     # Without padding, and what lies in it is cut off.
     length = (r.shape[2 + axis] - 1) * s + d * (k - 1) + 1
     if first < begin or last > begin + length:  # they see nothing but padding
@@ -208,6 +214,36 @@ def _shifted(x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length: int
     return out
 
 
+# ------------------------------------------------------------------------------------------ few frames
+
+
+def _few_frames(r: Tensor, g: Geometry) -> bool:
+    """Whether torch's own kernel would leave cores idle: of one clip it gives each of them some of the frames."""
+    few = r.dim() == 5 and r.shape[2] <= 5 and len(r) == 1 and r.device.type == "cpu"
+    return few and not g.transposed and g.groups == 1 and not _plain.get()
+
+
+def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: int) -> Tensor:
+    """in[begin + s o + d k] += out[o] w[k] over time, the rest a convolution over space of b t frames."""
+    batch, inputs, frames, taps = len(r), w.shape[1], r.shape[2], w.shape[2]
+    spatial = shape[3:]
+    folded = r.transpose(1, 2).flatten(0, 1)
+    every_tap = buffers.derived("taps", [w], lambda: w.transpose(1, 2).flatten(1, 2))  # (c', k c, h, w)
+    like = r.new_empty(1).expand(batch * frames, taps * inputs, *spatial)
+    numbers = g.stride[1:], g.padding[1:], g.dilation[1:]
+    every = torch.ops.aten.convolution_backward(
+        folded, like, every_tap, None, *numbers, False, [0, 0], 1, [True, False, False]
+    )[0]
+    found = every.view(batch, frames, taps, inputs, *spatial)
+    out = buffers.empty(shape, r).zero_()
+    in_frames = out.transpose(1, 2)
+    for o, k in itertools.product(range(frames), range(taps)):
+        at = begin + g.stride[0] * o + g.dilation[0] * k
+        if 0 <= at < shape[2]:
+            in_frames[:, at] += found[:, o, k]
+    return out
+
+
 # ------------------------------------------------------------------------- stems: few channels and a stride
 
 
@@ -219,29 +255,38 @@ def _has_phases(w: Tensor, g: Geometry) -> bool:
 
 def _by_phases(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
     """in[s y + i] = sum over d of out[y + d] w[i + p - s d], for all phases i of the stride s at once."""
-    channels, axes = w.shape[1], range(len(g.stride))
+    channels, axes = w.shape[1], len(g.stride)
     # The shifts d for which some tap i + p - s d lies inside the kernel.
-    first = [-((k - 1 - p) // s) for k, p, s in zip(w.shape[2:], g.padding, g.stride, strict=True)]
+    first = [-((k - 1 - p) // s) for k, p, s in zip(g.kernel, g.padding, g.stride, strict=True)]
     last = [(s - 1 + p) // s for p, s in zip(g.padding, g.stride, strict=True)]
-    lengths = [b - a + 1 for a, b in zip(first, last, strict=True)]
-    phases = list(itertools.product(*(range(s) for s in g.stride)))
-    dense = w.new_zeros(len(phases), channels, len(w), *lengths)
-    for phase, kernel in zip(phases, dense, strict=True):
-        for shift in itertools.product(*(range(n) for n in lengths)):
-            tap = [i + p - s * (d + a) for i, p, s, d, a in zip(phase, g.padding, g.stride, shift, first, strict=True)]
-            if all(0 <= t < k for t, k in zip(tap, w.shape[2:], strict=True)):
-                there, here = (..., *shift), (slice(None), slice(None), *tap)
-                kernel[there] = w[here].T
+    dense = buffers.derived("phases", [w], lambda: _phases(w, g, first, last))
     cells = [-(-n // s) for n, s in zip(shape[2:], g.stride, strict=True)]  # positions of one phase
     # Every shift d of every cell y must exist: what reaches beyond r is its padding, as much at both ends.
     beyond = [max(-a, n + b - size, 0) for a, b, n, size in zip(first, last, cells, r.shape[2:], strict=True)]
-    ones, zeros = [1] * len(axes), [0] * len(axes)
-    convolved = torch.convolution(r, dense.flatten(0, 1), None, ones, beyond, ones, False, zeros, 1)
+    ones, zeros = [1] * axes, [0] * axes
+    convolved = torch.convolution(r, dense, None, ones, beyond, ones, False, zeros, 1)
     wanted = tuple(slice(p + a, p + a + n) for p, a, n in zip(beyond, first, cells, strict=True))
     out = buffers.empty((len(r), channels, *(n * s for n, s in zip(cells, g.stride, strict=True))), r)
-    for number, phase in enumerate(phases):
-        place = (..., *(slice(i, None, s) for i, s in zip(phase, g.stride, strict=True)))
-        of_phase = (slice(None), slice(number * channels, (number + 1) * channels), *wanted)
+    for number, phase in enumerate(itertools.product(*map(range, g.stride))):
+        place: tuple[Any, ...] = (..., *(slice(i, None, s) for i, s in zip(phase, g.stride, strict=True)))
+        of_phase: tuple[Any, ...] = (slice(None), slice(number * channels, (number + 1) * channels), *wanted)
         out[place] = convolved[of_phase]
-    real = (..., *(slice(n) for n in shape[2:]))
+    real: tuple[Any, ...] = (..., *(slice(n) for n in shape[2:]))
     return out[real]
+
+
+def _phases(w: Tensor, g: Geometry, first: Sequence[int], last: Sequence[int]) -> Tensor:
+    """(phases c, c', ...): the kernel of every phase, shifts in the order of a convolution."""
+    lengths = [b - a + 1 for a, b in zip(first, last, strict=True)]
+    phases = list(itertools.product(*map(range, g.stride)))
+    dense = w.new_zeros(len(phases), w.shape[1], len(w), *lengths)
+    for phase, kernel in zip(phases, dense, strict=True):
+        for shift in itertools.product(*map(range, lengths)):
+            tap = [i + p - s * (d + a) for i, p, s, d, a in zip(phase, g.padding, g.stride, shift, first, strict=True)]
+            if all(0 <= t < k for t, k in zip(tap, g.kernel, strict=True)):
+                kernel.flatten(2)[:, :, _flat(shift, lengths)] = w.flatten(2)[:, :, _flat(tap, g.kernel)].T
+    return dense.flatten(0, 1)
+
+
+def _flat(index: Sequence[int], sizes: Sequence[int]) -> int:
+    return functools.reduce(lambda sum, pair: sum * pair[1] + pair[0], zip(index, sizes, strict=True), 0)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp3d import kernels
+from lrp3d import buffers, kernels
 from lrp3d.bands import Band
 from lrp3d.kernels import Geometry
 from lrp3d.rules import Term, Weight
@@ -21,6 +21,9 @@ from lrp3d.rules import Term, Weight
 
 class LinearMap:
     """Base of all maps; the adjoint here is torch's own derivative, right for any map, if not the fastest."""
+
+    keeps_bands = False
+    """Nothing is zero in what it carries back unless something was zero before: there is no band to look for."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """The operation on input `a` (as in the network, no seeds) and weight `v`."""
@@ -86,6 +89,8 @@ def channelwise(b: Tensor, output: Tensor) -> Tensor:
 class Convolution(LinearMap):
     """Convolution or transposed convolution over 1 to 3 axes; `lrp3d.kernels` chooses how it is computed."""
 
+    keeps_bands = True
+
     geometry: Geometry
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
@@ -125,7 +130,8 @@ class Convolution(LinearMap):
         ws = [v for v in weights if isinstance(v, Tensor)]
         if len(weights) == 1 or not kernels.joins(ws[0], self.geometry):
             return super().adjoints(r, weights, shape)
-        wide = self.adjoint(r, torch.cat(ws, 1), torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
+        joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))
+        wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
         return wide.split(shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
@@ -327,6 +333,8 @@ class SumOver(LinearMap):
 class Scale(LinearMap):
     """A factor per channel (axis 1): batch norm seen as a linear layer."""
 
+    keeps_bands = True
+
     def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
         """The same everywhere."""
         return self, band
@@ -347,6 +355,8 @@ class Scale(LinearMap):
 @dataclass(frozen=True)
 class Broadcast(LinearMap):
     """A summand, broadcast to the shape of its sum."""
+
+    keeps_bands = True
 
     shape: torch.Size
 

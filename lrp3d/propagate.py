@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lrp3d.audit import step_of
 from lrp3d.rules import Identity
-from lrp3d.steps import Carried, Step, narrow
+from lrp3d.steps import Carried, Step
 
 
 @dataclass
@@ -67,7 +67,7 @@ def propagate(starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] |
         stops = {node for node, _ in ends}
         waiting = _count_consumers([start.edge[0] for start in starts], stops)
         for start in starts:
-            _arrive(waiting[start.edge[0]], start.edge, narrow(start.relevance))
+            _arrive(waiting[start.edge[0]], start.edge, Carried(start.relevance).narrowed())
         ready = [node for node, arrived in waiting.items() if not arrived.missing]
         found: dict[Edge, Tensor] = {}
         while ready:
@@ -158,5 +158,5 @@ def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
     results = torch.func.vmap(call)(*relevances)
     outs: list[Carried | None] = [None] * len(node.next_functions)
     for i, result in zip(kept, results, strict=True):
-        outs[i] = narrow(result)
+        outs[i] = Carried(result).narrowed()
     return outs

@@ -51,6 +51,14 @@ class Carried:
         """The factor, where the value is."""
         return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
 
+    def narrowed(self) -> Carried:
+        """The same relevance, of which as little is kept as is there."""
+        band = measured(self.value) if self.band is None else None
+        if band is None:
+            return self
+        inside = band.inside(self.value, all_of(band.axis, self.value.shape[1 + band.axis]))
+        return Carried(inside, self.factor, self._total, band)
+
     def part(self) -> Tensor:
         """The relevance inside the band, (s, ...)."""
         factor = self.of_factor()
@@ -94,14 +102,6 @@ class Carried:
         return Carried(out, total=total, band=None if both == all_of(axis, shape[axis]) else both)
 
 
-def narrow(r: Tensor) -> Carried:
-    """Relevance (s, ...), of which as little is kept as is there."""
-    band = measured(r)
-    return (
-        Carried(r) if band is None else Carried(r.narrow(1 + band.axis, band.start, band.stop - band.start), band=band)
-    )
-
-
 class Step:
     """One operation of a run; subclasses say what it does with relevance."""
 
@@ -143,7 +143,7 @@ class Step:
 
     def carry(self, carried: Carried) -> Sequence[Carried | None]:
         """The same for relevance on its way; overridden where a factor can wait."""
-        return [None if r is None else narrow(r) for r in self.relevance(carried.tensor(self.shape))]
+        return [None if r is None else Carried(r).narrowed() for r in self.relevance(carried.tensor(self.shape))]
 
 
 class Relevance(torch.autograd.Function):
@@ -274,7 +274,9 @@ class Linear(Step):
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Eq. 1, for every share of the rule."""
-        return [carried.part() for carried in self.carry(Carried(r))]
+        if self._unchanged:
+            return [r]
+        return [c.tensor(o.shape) for c, o in zip(self.carry(Carried(r)), self.operands, strict=True)]
 
     def carry(self, carried: Carried) -> Sequence[Carried]:
         """Eq. 1, with the last multiplication left to who comes next."""
@@ -290,7 +292,8 @@ class Linear(Step):
                 new if old is None else old.plus(new, operand.shape)
                 for old, new, operand in zip(out, handed, self.operands, strict=True)
             ]
-        return out  # type: ignore[return-value]
+        whole = cast(list[Carried], out)
+        return [c if o.map.keeps_bands else c.narrowed() for c, o in zip(whole, self.operands, strict=True)]
 
     def _prepare(self, rule: Rule, factor: Tensor | None) -> Sequence[_Part | _Elementwise]:
         """Everything about the shares that is the same for all seeds, with the `factor` that relevance comes with."""
