@@ -313,11 +313,15 @@ class Linear(Step):
         z = sum(totals[1:], totals[0]) if totals else torch.zeros_like(self.like)
         if shares[0].bias is not None:
             z = z + shares[0].bias
-        reciprocal, empty = _reciprocal(z, rule.epsilon)
+        own = all(z.untyped_storage().data_ptr() != t.a.untyped_storage().data_ptr() for s in shares for t in s.terms)
+        reciprocal, empty = _reciprocal(z, rule.epsilon, own)
+        if empty is not None and factor is not None and z.device.type == "cpu":
+            # Where an output is zero, the factor mostly is: nothing ever arrives there.
+            empty = empty & (factor != 0)
+            empty = empty if bool(empty.any()) else None
         equal = None
         if empty is not None:
-            least = torch.finfo(z.dtype).tiny
-            equal = torch.where(empty, 1 / self._count().clamp(min=least), 0.0)
+            equal = torch.where(empty, 1 / self._count().clamp(min=torch.finfo(z.dtype).tiny), 0.0)
         for times in (shares[0].coefficient, factor):
             if times is not None and not (isinstance(times, float) and times == 1.0):
                 reciprocal.mul_(times)
@@ -330,8 +334,8 @@ class Linear(Step):
         return sum(counts[1:], counts[0])
 
 
-def _reciprocal(z: Tensor, epsilon: float) -> tuple[Tensor, Tensor | None]:
-    """1 / z, zero where z is zero, and where that is (None if nowhere); `z` may be overwritten.
+def _reciprocal(z: Tensor, epsilon: float, overwrite: bool = False) -> tuple[Tensor, Tensor | None]:
+    """1 / z, zero where z is zero, and where that is (None if nowhere).
 
     What is so small that R / z could overflow is as good as zero: it is shared equally, so that nothing leaks.
     """
@@ -343,7 +347,7 @@ def _reciprocal(z: Tensor, epsilon: float) -> tuple[Tensor, Tensor | None]:
         if looked and not bool(empty.any()):
             return reciprocal, None
         return reciprocal.masked_fill_(empty, 0.0), empty
-    reciprocal = torch.reciprocal(z, out=buffers.empty(z.shape, z))
+    reciprocal = torch.reciprocal(z, out=z if overwrite else buffers.empty(z.shape, z))
     if z.device.type == "cpu" and (not z.numel() or float(torch.linalg.vector_norm(reciprocal, torch.inf)) < 1 / least):
         return reciprocal, None
     empty = ~(reciprocal.abs() < 1 / least)
