@@ -52,6 +52,10 @@ def all_of(axis: int, size: int) -> Band:
     return Band(axis, 0, size)
 
 
+AXES = {6: 2, 5: 0}
+"""Where frames are: in seeds (s, b, c, t, h, w) along t, in (s, b t, c, h, w) in front."""
+
+
 def measured(r: Tensor) -> Band | None:
     """The band of seeds (s, b, c, t, h, w) along t, or (s, b t, c, h, w) along the frames; None if it is no smaller.
 
@@ -60,7 +64,7 @@ def measured(r: Tensor) -> Band | None:
     >>> measured(r)
     Band(axis=2, start=2, stop=5)
     """
-    axis = {6: 2, 5: 0}.get(r.dim())
+    axis = AXES.get(r.dim())
     # To look would make a GPU wait, and a GPU does not mind the zeros of deep layers.
     if axis is None or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
         return None
@@ -69,3 +73,23 @@ def measured(r: Tensor) -> Band | None:
     where = there.nonzero().flatten().tolist() or [0]
     band = Band(axis, where[0], where[-1] + 1)
     return band if band.stop - band.start < r.shape[1 + axis] else None
+
+
+def outermost_dropped(r: Tensor, tolerance: float) -> Band | None:
+    """The frames of seeds (s, ...) but those at both ends that hold less than `tolerance` of each seed's |r|.
+
+    Judged against what is there, not against what the seed began with: rows of a contrast are small differences.
+
+    >>> r = torch.tensor([1e-6, 1e-6, 1.0, 2.0, 1e-6]).reshape(1, 1, 1, 5, 1, 1)
+    >>> outermost_dropped(r, 1e-4)
+    Band(axis=2, start=2, stop=4)
+    """
+    axis = AXES.get(r.dim())
+    if axis is None or not r.numel():
+        return None
+    mass = r.abs().sum([i for i in range(1, r.dim()) if i != 1 + axis], dtype=torch.float32)  # (s, t)
+    room = tolerance / 2 * mass.sum(1, keepdim=True)  # as much at either end
+    before = ((mass.cumsum(1) < room).sum(1)).min()
+    behind = ((mass.flip(1).cumsum(1) < room).sum(1)).min()
+    first, last = int(before), mass.shape[1] - int(behind)
+    return Band(axis, first, last) if first < last and last - first < mass.shape[1] else None

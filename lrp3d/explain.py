@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from lrp3d.explanation import Entry, Explanation, Ledger
 from lrp3d.frames import FrameSeeds, frame_seeds
 from lrp3d.inputs import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
 from lrp3d.memory import seeds_at_once
+from lrp3d.precision import carried_in, matmul_precision
 from lrp3d.progress import bar
 from lrp3d.propagate import Edge, Flow, Start, edge_of, propagate
 from lrp3d.steps import Step
@@ -81,16 +82,18 @@ def explain(
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
     # whatever mode the caller is in
-    with torch.inference_mode(False), torch.enable_grad(), buffers.reused():
-        check_options(chunk_size, memory_budget, tolerance, precision)
-        pathways = check_clip(clip, layout)
+    check_options(chunk_size, memory_budget, tolerance, precision)
+    pathways = check_clip(clip, layout)
+    rounding = matmul_precision(precision, pathways[0].device)
+    with torch.inference_mode(False), torch.enable_grad(), buffers.reused(), rounding:
         twin = model if isinstance(model, Twin) else convert(model, composite)
         check_mode(twin)
         record = twin.record((clip,), input_range, layout, contrastive)
         check_logits(record.output)
         if record.problems:
             raise UnsupportedOperation(record.problems)
-        walk = _Walk(record, targets_of(target, record.output), contrastive, pathways, layout)
+        how = _How(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
+        walk = _Walk(record, targets_of(target, record.output), how, pathways)
         if not (temporal and walk.has_time):
             return walk.explanation(walk.clip())
         check_frames(pathways, layout, len(record.output))
@@ -112,27 +115,42 @@ def explain(
         )
 
 
+@dataclass(frozen=True)
+class _How:
+    """How relevance is propagated."""
+
+    contrastive: bool
+    tolerance: float
+    dtype: torch.dtype
+    layout: str
+
+
 class _Walk:
     """The relevance of one recorded clip batch: of its logits, and of its frame logits."""
 
-    def __init__(self, record: Record, target: Tensor, contrastive: bool, pathways: Sequence[Tensor], layout: str):
-        self.record, self.target, self.contrastive, self.layout = record, target, contrastive, layout
+    def __init__(self, record: Record, target: Tensor, how: _How, pathways: Sequence[Tensor]):
+        self.record, self.target, self.how = record, target, how
         self.logits = record.output.detach()
         self.logit = self.logits.gather(1, target[:, None]).squeeze(1)
         self.single = len(pathways) == 1
-        self.layouts = [layout_of(x, layout) for x in pathways]
+        self.layouts = [layout_of(x, how.layout) for x in pathways]
         self.has_time = all(axes is not None and axes.has_time for axes in self.layouts)
         self.ends: list[Edge] = [edge_of(entry) for entry in record.entries]
         self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
 
     def clip(self) -> list[Tensor]:
         """Signed maps, like the clip, for the clip's logit."""
-        size = self.logit.abs() if self.contrastive else self.logit
+        size = self.logit.abs() if self.how.contrastive else self.logit
         seed = torch.zeros_like(self.logits).scatter_(1, self.target[:, None], size[:, None])
         flows: list[Flow] = []
-        maps = propagate([Start(edge_of(self.record.output), seed[None])], self.ends, flows)
+        maps = self._propagate([Start(edge_of(self.record.output), seed[None])], flows)
         self._book(flows, 1)
         return [m[0] for m in maps]
+
+    def _propagate(self, starts: Sequence[Start], flows: list[Flow] | None) -> list[Tensor]:
+        starts = [Start(start.edge, start.relevance.to(self.how.dtype)) for start in starts]
+        maps = propagate(starts, self.ends, flows, self.how.tolerance)
+        return [m.to(self.logits.dtype) for m in maps]
 
     def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
         """Relevance (b, n, t) of frames for frame logits, and, where rows add up to the clip, its signed maps."""
@@ -142,9 +160,7 @@ class _Walk:
         for first in bar(range(0, n, at_once), "chunk", progress):
             chunk = slice(first, first + at_once)
             flows: list[Flow] = []
-            maps = propagate(
-                [start.chunk(chunk) for start in seeds.starts], self.ends, flows if seeds.additive else None
-            )
+            maps = self._propagate([start.chunk(chunk) for start in seeds.starts], flows if seeds.additive else None)
             if seeds.additive:
                 parts = [m.sum(0) / n for m in maps]
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
@@ -159,7 +175,7 @@ class _Walk:
 
     def _positive(self, relevance: Tensor) -> Tensor:
         """Eq. 2: the positive part, per input value."""
-        return relevance.clamp(min=0) if self.contrastive else relevance
+        return relevance.clamp(min=0) if self.how.contrastive else relevance
 
     def _frames(self, maps: Sequence[Tensor]) -> Tensor:
         """(s, b, t) on the clock of the fastest pathway."""
@@ -177,7 +193,7 @@ class _Walk:
         """Everything about the clip's logit."""
         batch = len(self.logits)
         sums = sum(m.sum(tuple(range(1, m.dim()))) if axes is None else axes.clips(m[None], batch)[0] for m, axes in zip(signed, self.layouts, strict=True))  # fmt: skip # noqa: E501
-        expected = torch.zeros_like(self.logit) if self.contrastive else self.logit
+        expected = torch.zeros_like(self.logit) if self.how.contrastive else self.logit
         tiny = torch.finfo(self.logit.dtype).tiny
         maps = [self._positive(m) for m in signed]
         ledger = Ledger(
@@ -190,6 +206,6 @@ class _Walk:
             frame_relevance=self._frames([m[None] for m in maps])[0] if self.has_time else None,
             conservation=(sums - expected).abs() / self.logit.abs().clamp(min=tiny),
             ledger=ledger,
-            contrastive=self.contrastive,
-            layout=self.layout,
+            contrastive=self.how.contrastive,
+            layout=self.how.layout,
         )

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.layout import Layout
-
-PRECISIONS = ("highest", "high", "medium")
+from lrp3d.precision import PRECISIONS
 
 
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:

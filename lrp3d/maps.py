@@ -31,6 +31,8 @@ class LinearMap:
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """The transposed operation: `r` (s, *output) to (s, *shape)."""
+        if r.dtype == torch.bfloat16:  # which not every operation knows
+            return self.adjoint(r.float(), v.float() if isinstance(v, Tensor) else v, shape).to(r.dtype)
         with torch.enable_grad():
             at = r.new_zeros(shape, requires_grad=True)
             output = self(at, v)

@@ -55,13 +55,17 @@ class _Arrived:
     missing: int = 0
 
 
-def propagate(starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] | None = None) -> list[Tensor]:
+def propagate(
+    starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] | None = None, tolerance: float = 0.0
+) -> list[Tensor]:
     """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; the walk ends there.
 
     Args:
         starts: where relevance begins, the same number of seeds at each.
         ends: the tensors whose relevance is asked for; those that entered the run, or any inner ones.
         flows: filled, if given, with what came into and went out of every step.
+        tolerance: at every step with a weight, the outermost frames that hold less than this share of the absolute
+            relevance there are dropped, of every seed; it shows in `flows` as absorbed.
     """
     with torch.inference_mode(False), torch.no_grad():
         stops = {node for node, _ in ends}
@@ -82,7 +86,7 @@ def propagate(starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] |
             outs: Sequence[Carried | None] = [None] * len(node.next_functions)
             if arrived.relevance:
                 step = step_of(node)
-                outs = _through_node(node, arrived) if step is None else _through_step(step, arrived, flows)
+                outs = _through_node(node, arrived) if step is None else _through_step(step, arrived, flows, tolerance)
             for out, (parent, number) in zip(outs, node.next_functions, strict=True):
                 if parent is None:
                     continue
@@ -130,9 +134,11 @@ def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrive
     return waiting
 
 
-def _through_step(step: Step, arrived: _Arrived, flows: list[Flow] | None) -> Sequence[Carried | None]:
+def _through_step(
+    step: Step, arrived: _Arrived, flows: list[Flow] | None, tolerance: float
+) -> Sequence[Carried | None]:
     carried = arrived.relevance[0]
-    outs = step.carry(carried)
+    outs = step.carry(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
     if flows is not None and not isinstance(step.rule, Identity):
         totals = [out.total() for out in outs if out is not None]
         flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0])))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d import buffers
-from lrp3d.bands import Band, all_of, measured
+from lrp3d.bands import Band, all_of, measured, outermost_dropped
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.maps import Broadcast, LinearMap, sum_to_shape
 from lrp3d.rules import Epsilon, Gamma, Identity, Rule, Share, Signed, Term, WinnerTakesAll
@@ -58,6 +58,15 @@ class Carried:
             return self
         inside = band.inside(self.value, all_of(band.axis, self.value.shape[1 + band.axis]))
         return Carried(inside, self.factor, self._total, band)
+
+    def trimmed(self, tolerance: float) -> Carried:
+        """Without the outermost frames that together hold less than `tolerance` of every seed's absolute relevance."""
+        inner = outermost_dropped(self.part(), tolerance)
+        if inner is None:
+            return self
+        start = 0 if self.band is None else self.band.start
+        kept = inner.inside(self.value, all_of(inner.axis, self.value.shape[1 + inner.axis]))
+        return Carried(kept, self.factor, band=Band(inner.axis, start + inner.start, start + inner.stop))
 
     def part(self) -> Tensor:
         """The relevance inside the band, (s, ...)."""
@@ -143,7 +152,8 @@ class Step:
 
     def carry(self, carried: Carried) -> Sequence[Carried | None]:
         """The same for relevance on its way; overridden where a factor can wait."""
-        return [None if r is None else Carried(r).narrowed() for r in self.relevance(carried.tensor(self.shape))]
+        relevances = self.relevance(carried.tensor(self.shape))
+        return [None if r is None else Carried(r.to(carried.value.dtype)).narrowed() for r in relevances]
 
 
 class Relevance(torch.autograd.Function):
@@ -254,6 +264,7 @@ class Linear(Step):
         self.operands, self.bias, self.weighted = operands, bias, weighted
         self._parts: Sequence[_Part | _Elementwise] | None = None
         self._factor: Tensor | None = None
+        self._type: torch.dtype | None = None
         self._unchanged = False
 
     def accepts(self, rule: Rule) -> bool:
@@ -282,9 +293,11 @@ class Linear(Step):
         """Eq. 1, with the last multiplication left to who comes next."""
         if self._unchanged:
             return [carried]
-        if self._parts is None or self._factor is not carried.factor:
+        factor, dtype = carried.factor, carried.value.dtype
+        if self._parts is None or self._factor is not factor or self._type != dtype:
             assert self.rule is not None
-            self._parts, self._factor = self._prepare(self.rule, carried.factor), carried.factor
+            self._parts = [part.to(dtype) for part in self._prepare(self.rule, factor)]
+            self._factor, self._type = factor, dtype
         out: list[Carried | None] = [None] * len(self.operands)
         for part in self._parts:
             handed = part.hand(self, carried)
@@ -365,6 +378,14 @@ class _Part:
     terms: list[list[Term]]
     """Per operand."""
 
+    def to(self, dtype: torch.dtype) -> _Part:
+        """In the type that relevance is carried in."""
+        if self.reciprocal.dtype == dtype:
+            return self
+        equal = None if self.equal is None else self.equal.to(dtype)
+        terms = [[Term(a.to(dtype), v.to(dtype) if isinstance(v, Tensor) else v) for a, v in ts] for ts in self.terms]
+        return _Part(self.reciprocal.to(dtype), equal, terms)
+
     def hand(self, step: Linear, carried: Carried) -> list[Carried]:
         """What this share hands to every operand."""
         value, band = carried.value, carried.band
@@ -387,7 +408,9 @@ class _Part:
         raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
         handed = [Carried(value, term.a, band=there) for value, term in zip(raw, terms, strict=True)]
         if equal is not None:
-            handed.append(Carried(map.spread(equal, operand.w.value, shape), operand.x.real, band=there))
+            w = operand.w.value.to(equal.dtype) if isinstance(operand.w.value, Tensor) else operand.w.value
+            real = None if operand.x.real is None else operand.x.real.to(equal.dtype)
+            handed.append(Carried(map.spread(equal, w, shape), real, band=there))
         if not handed:
             return Carried(ratio.new_zeros(len(ratio), *shape), band=there)
         return functools.reduce(lambda a, b: a.plus(b, operand.shape), handed)
@@ -399,6 +422,10 @@ class _Elementwise:
 
     factors: list[Tensor]
     """Per operand, what relevance is multiplied by."""
+
+    def to(self, dtype: torch.dtype) -> _Elementwise:
+        """In the type that relevance is carried in."""
+        return _Elementwise([factor.to(dtype) for factor in self.factors])
 
     def hand(self, step: Linear, carried: Carried) -> list[Carried]:
         """Nothing is computed yet: the factor waits."""
