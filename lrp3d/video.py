@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import re
 import warnings
 from bisect import bisect_left, bisect_right
@@ -99,8 +100,8 @@ def read_clip(
         damage looks which was encoded with the video. Rotation metadata is obeyed.
 
     Raises:
-        VideoError: nothing there, nothing in it that is a video, no frame that decodes, or frames that are
-            smaller than ``size``.
+        VideoError: nothing there, nothing in it that is a video, no frame that decodes, frames that are smaller
+            than ``size``, or more than memory holds.
         ValueError: an unknown sampling, or sizes that are not positive.
         ImportError: PyAV is needed and not installed.
 
@@ -115,6 +116,7 @@ def read_clip(
     (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
     """
     _check_options(frames, sampling, stride, size, short_side)
+    _check_memory(frames, size or short_side or 1)
     path = Path(path)
     # A file on the disk is that file, even if its name looks like a template.
     if not path.exists() and _template_pattern(path.name):
@@ -160,6 +162,20 @@ def _check_options(frames: int, sampling: str, stride: int, size: int | None, sh
         raise ValueError(f"a square of {size} pixels does not fit a shorter side of {short_side}")
 
 
+def _check_memory(frames: int, side: int) -> None:
+    """Refuse what cannot be held: the clip's pixels, and three times as many floats while they are normalised."""
+    needed = frames * side**2 * 3 * (1 + 3 * 4)
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system says
+        return
+    if needed > there:
+        raise VideoError(
+            f"{frames} frames of {side} x {side} pixels take {needed / 2**30:,.0f} GiB to read, and this machine has "
+            f"{there / 2**30:,.0f}: ask for fewer frames"
+        )
+
+
 def prepare_clip(
     pixels: Tensor,
     *,
@@ -199,7 +215,11 @@ def prepare_clip(
 
 def _resize_and_crop(images: list[np.ndarray], size: int | None, short_side: int | None, name: str) -> Tensor:
     """One frame at a time: a video may change its resolution on the way."""
-    frames = [_crop(_resize(torch.from_numpy(np.ascontiguousarray(image)), short_side), size) for image in images]
+    done: dict[int, Tensor] = {}  # frames of a short video repeat
+    for image in images:
+        if id(image) not in done:
+            done[id(image)] = _crop(_resize(torch.from_numpy(np.ascontiguousarray(image)), short_side), size)
+    frames = [done[id(image)] for image in images]
     shapes = {tuple(frame.shape[:2]) for frame in frames}
     if size is not None and min(min(shape) for shape in shapes) < size:
         smallest = min(shapes)

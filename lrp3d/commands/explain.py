@@ -108,12 +108,14 @@ def check_folder(folder: Path | None) -> None:
     """Refuse early what would fail late: a file in the way, or nothing to draw with."""
     if folder is None:
         return
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be made: {error.strerror}") from error
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {folder} cannot be written to")
 
 
 def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:

@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,8 +120,15 @@ def explain_clip(
     if explanation.matrix is not None:
         explanation = explanation.at_sigma(how.sigma)
     seconds = time.perf_counter() - started
+    about = {
+        "video": name,
+        "model": choice.name,
+        "weights": choice.weights,
+        "class": label_of(int(explanation.target[0]), choice.labels),
+        "composite": how.composite,
+    }
     return Explained(
-        explanation=explanation.to("cpu"),
+        explanation=replace(explanation.to("cpu"), about=about),
         pixels=clip.pixels,
         indices=clip.indices.tolist(),
         times=clip.times.tolist(),
@@ -159,11 +166,17 @@ def summary(one: Explained) -> str:
         assert explanation.max_atr is not None
         unit = "frames" if columns == len(one.pixels) else f"steps of {len(one.pixels) / columns:.3g} frames"
         lines.append(
-            f"  {'ATR':13} average {explanation.avg_atr[0]:.2f}, maximum {explanation.max_atr[0]:.0f} "
-            f"of {columns} {unit} (sigma {100 * explanation.sigma:g} %)"
+            f"  {'ATR':13} average {_or_none(explanation.avg_atr[0], '{:.2f}')}, "
+            f"maximum {_or_none(explanation.max_atr[0], '{:.0f}')} of {columns} {unit} "
+            f"(sigma {100 * explanation.sigma:g} %)"
         )
     lines.append(f"  {'conservation':13} {explanation.conservation[0]:.1e} relative error")
     return "\n".join(lines)
+
+
+def _or_none(value: Tensor, form: str) -> str:
+    """ATR does not exist where no frame has relevance, its average where no frame has a positive logit."""
+    return form.format(float(value)) if math.isfinite(float(value)) else "none"
 
 
 def _named(index: int, choice: Chosen) -> str:
@@ -264,7 +277,7 @@ def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
     yield path
     for name, figure in _pictures(one):
         with replacing(folder / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=150)
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": one.choice.weights})
         yield folder / name
     with _text(folder / "report.html") as (path, lines):
         lines.append(
