@@ -1,6 +1,5 @@
 """Figures show the numbers they were given, to one scale, and leave matplotlib's global state alone."""
 
-import doctest
 import io
 import subprocess
 import sys
@@ -12,8 +11,10 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lrp3d import figures
-from lrp3d.figures import animation, atr_windows, clip_summary, matrix_heatmap, overlay, overlay_strip
+from lrp3d.figures import animation, atr_windows, clip_summary, matrix_heatmap, moving, overlay, overlay_strip
+from lrp3d.figures.canvas import ticks
+from lrp3d.figures.colours import colormap
+from lrp3d.figures.painting import smoothed
 
 NOTE = "weights are random"
 
@@ -129,7 +130,7 @@ def test_signed_relevance_is_centred_on_zero(matrix):
 @pytest.mark.parametrize("signed", [False, True])
 def test_lightness_grows_with_relevance(signed):
     """So that a picture reads the same in grey."""
-    colours = figures._colormap(signed)(np.linspace(0, 1, 200))[:, :3]
+    colours = colormap(signed)(np.linspace(0, 1, 200))[:, :3]
     assert (np.diff(colours @ [0.2126, 0.7152, 0.0722]) > -1e-3).all()
 
 
@@ -140,10 +141,10 @@ def test_a_matrix_without_relevance_is_drawn(empty):
 
 def test_many_frames_keep_their_tick_labels_apart():
     for frames in (1, 2, 10, 16, 32, 64, 300):
-        ticks = figures._ticks(frames)
-        assert ticks[0] == 1
-        assert ticks[-1] <= frames
-        assert len(ticks) <= 12
+        numbers = ticks(frames)
+        assert numbers[0] == 1
+        assert numbers[-1] <= frames
+        assert len(numbers) <= 12
 
 
 def test_frames_are_not_stretched(pixels, matrix):
@@ -214,13 +215,13 @@ def test_all_frames_share_one_scale(pixels):
 
 def test_smoothing_keeps_a_flat_picture_flat():
     flat = np.full((2, 9, 7), 3.0)
-    np.testing.assert_allclose(figures._smooth(flat, 2.0), flat)
+    np.testing.assert_allclose(smoothed(flat, 2.0), flat)
     spike = np.zeros((2, 21, 21))
     spike[0, 10, 10] = 1
-    smoothed = figures._smooth(spike, 2.0)
-    assert smoothed[1].max() == 0
-    assert smoothed[0, 10, 12] == pytest.approx(smoothed[0, 8, 10])
-    assert smoothed[0, 10, 10] == pytest.approx(1 / (2 * np.pi * 4), rel=0.01)
+    blurred = smoothed(spike, 2.0)
+    assert blurred[1].max() == 0
+    assert blurred[0, 10, 12] == pytest.approx(blurred[0, 8, 10])
+    assert blurred[0, 10, 10] == pytest.approx(1 / (2 * np.pi * 4), rel=0.01)
 
 
 def test_windows_are_placed_where_most_relevance_is():
@@ -267,7 +268,7 @@ def test_a_failed_animation_leaves_no_file(pixels, tmp_path, monkeypatch):
     def interrupted(frames, fps):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(figures, "_gif", interrupted)
+    monkeypatch.setattr(moving, "_gif", interrupted)
     with pytest.raises(KeyboardInterrupt):
         animation(pixels, noise(8, 24, 32), tmp_path / "clip.gif")
     assert list(tmp_path.iterdir()) == []
@@ -313,7 +314,3 @@ def test_pyplot_is_never_touched():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
-
-
-def test_examples_in_the_documentation_are_true():
-    assert doctest.testmod(figures).failed == 0
