@@ -37,10 +37,20 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
     if explanation.matrix is not None:
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)
-        return matrix_heatmap(matrix, ax=ax, title=title, footnote=footnote, windows=windows)
+        return matrix_heatmap(
+            matrix, ax=ax, title=title, footnote=footnote, windows=windows, positions=explanation.positions,
+            unit=_unit(explanation),
+        )  # fmt: skip
     if explanation.frame_relevance is not None:
         return _bars(explanation.frame_relevance[clip], ax, title, footnote)
     return _image(explanation, clip, ax, title, footnote)
+
+
+def _unit(explanation: Explanation) -> str:
+    """What a column of the matrix is: a frame, or a step of several where the network has temporal strides."""
+    assert explanation.matrix is not None
+    frames = None if explanation.frame_relevance is None else explanation.frame_relevance.shape[1]
+    return "frame" if frames == explanation.matrix.shape[2] else "step"
 
 
 def _bars(relevance: Tensor, ax: Axes | None, title: str, footnote: str | None) -> Figure:

@@ -148,7 +148,7 @@ def _top(top: Sequence[Mapping[str, Any]]) -> str:
 def _pictures(pixels: Tensor, relevance: Tensor, times: Sequence[float]) -> dict[str, Any]:
     """The frames, the frames painted with relevance, and what stands beside them."""
     images = pixels.numpy(force=True)
-    painted = overlay(images, relevance, smooth=images.shape[1] / 112)
+    painted = overlay(images, relevance)
     by_frame = pixel_relevance(relevance, images).sum((1, 2))
     total = np.abs(by_frame).sum()
     return {

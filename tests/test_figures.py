@@ -93,6 +93,35 @@ def test_few_and_many_frames_are_legible_too(frames, height, width):
     require_legible(atr_windows(length, wide, pixels=clip, title="a top", footnote=NOTE))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 8), (4, 16), (2, 64), (32, 32)])
+def test_matrices_of_every_shape_are_legible(shape):
+    require_legible(matrix_heatmap(torch.ones(shape), title="a top", footnote=NOTE))
+
+
+def test_titles_and_footnotes_of_several_lines_have_room(pixels, matrix):
+    """Long names are wrapped before they get here; what was lost of a video stands below its origin."""
+    for draw in every_figure(pixels, matrix).values():
+        require_legible(draw(title="spinning\na very large top", footnote=f"{NOTE}\na frame was lost\nand another"))
+
+
+def test_a_row_without_relevance_has_no_window(matrix):
+    matrix[2] = 0
+    framed = matrix_heatmap(matrix, windows=(torch.zeros(8), torch.full((8,), 7.0))).axes[0].patches
+    assert {round(patch.get_y() + 0.5) for patch in framed} == {0, 1, 3, 4, 5, 6, 7}
+
+
+def test_rows_are_named_after_their_own_frames():
+    axes = matrix_heatmap(torch.ones(2, 8), positions=[2, 6]).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["3", "7"]
+
+
+def test_steps_of_several_frames_are_not_called_frames(pixels):
+    figure = clip_summary(pixels, torch.ones(2), torch.eye(2), torch.ones(2))
+    said = [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
+    assert "frame: logit of its step of 4 frames, ATR in steps" in said
+    assert {"step j that contributes", "explained step i", "step logit"} <= set(said)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_axis_with_numbers_says_what_they_are(pixels, matrix, name):
     figure = every_figure(pixels, matrix)[name]()
@@ -159,8 +188,8 @@ def test_frames_are_not_stretched(pixels, matrix):
 def test_the_summary_tells_each_frames_logit_and_atr(pixels, matrix):
     logits, length = torch.arange(8.0), torch.tensor([3.0, 2, 4, torch.nan, 5, 8, 1, 2])
     said = written(clip_summary(pixels, logits, matrix, length))
-    assert "1: 0.0 · 3" in said
-    assert "4: 3.0 · –" in said
+    assert "1: 0.0, ATR 3" in said
+    assert "4: 3.0, no ATR" in said
     bars = clip_summary(pixels, logits, matrix).axes[0].patches
     lightness = [np.dot(bar.get_facecolor()[:3], [0.2126, 0.7152, 0.0722]) for bar in bars]
     assert len(bars) == 8
@@ -169,7 +198,7 @@ def test_the_summary_tells_each_frames_logit_and_atr(pixels, matrix):
 
 def test_rows_of_a_strided_model_stand_for_blocks_of_frames(pixels):
     said = written(clip_summary(pixels, torch.tensor([1.0, 2.0]), torch.eye(2), torch.tensor([1.0, 2.0])))
-    assert [text for text in said if text[:2] in ("4:", "5:")] == ["4: 1.0 · 1", "5: 2.0 · 2"]
+    assert [text for text in said if text[:2] in ("4:", "5:")] == ["4: 1.0, ATR 1", "5: 2.0, ATR 2"]
 
 
 def test_overlay_paints_where_relevance_is_and_nowhere_else(pixels):
@@ -236,7 +265,9 @@ def test_frames_without_weight_are_hollow_and_avg_atr_is_said():
     filled, hollow = figure.axes[0].patches
     assert filled.get_facecolor()[3] == 1
     assert hollow.get_facecolor()[3] == 0
-    assert figure.axes[0].get_xlabel() == "frame j (avg-ATR 1.0 frames)"
+    below = figure.axes[0].get_xlabel()
+    assert "hollow: no positive logit" in below
+    assert "avg-ATR 1.0 frames" in below
 
 
 def test_known_windows_are_drawn_as_they_are():

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp3d.atr import SIGMA
-from lrp3d.commands import DONE, FAILED, UsageError, chosen, explained
+from lrp3d.commands import DONE, FAILED, UsageError, chosen, explained, told, written
 from lrp3d.commands.labels import find_class
 from lrp3d.twin import convert
 
@@ -74,18 +74,18 @@ def run(options: argparse.Namespace) -> int:
     check_target(target, choice)
     twin = convert(choice.model, options.composite)
     how = explained.How(options.composite, not options.plain, options.sigma, options.sampling)
-    said = explained.settings(choice, how)
+    said = told.settings(choice, how)
     results: list[dict[str, Any]] = []
     for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
         try:
             clip = explained.read(Path(path), choice, options.sampling)
             one = explained.explain_clip(clip, Path(path).name, choice, twin, target, how)
             if not options.json:
-                print(explained.summary(one), flush=True)
-            for written in explained.write(one, folder, said) if folder else ():
+                print(told.summary(one), flush=True)
+            for file in written.write(one, folder, said) if folder else ():
                 if not options.json:
-                    print(f"  wrote {written}", flush=True)
-            results.append({**explained.record(one), "video": path})
+                    print(f"  wrote {file}", flush=True)
+            results.append({**told.record(one), "video": path})
         except Exception as error:
             if os.environ.get(TRACEBACK) or isinstance(error, BrokenPipeError):
                 raise

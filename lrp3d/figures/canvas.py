@@ -33,13 +33,13 @@ def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
     return ax.figure.figure, ax
 
 
-def write(ax: Axes, title: str | None, footnote: str | None) -> None:
-    """A title above the axes, and a footnote under their label."""
+def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) -> None:
+    """A title above the axes, and a footnote under their label that begins at `left`, in widths of the axes."""
     if title:
         ax.set_title(title, fontsize=LARGE)
     if footnote:
         ax.annotate(
-            footnote, (0, 0), xycoords=(ax.transAxes, ax.xaxis.label), xytext=(0, -5),
+            footnote, (left, 0), xycoords=(ax.transAxes, ax.xaxis.label), xytext=(0, -5),
             textcoords="offset points", va="top", fontsize=SMALL, color="#555555",
         )  # fmt: skip
 
@@ -66,3 +66,5 @@ def colour_bar(colours: ScalarMappable, label: str, **where: Any) -> None:
     bar = place.figure.figure.colorbar(colours, **where)
     bar.set_label(label, fontsize=NORMAL)
     bar.ax.tick_params(labelsize=SMALL)
+    for axis in (bar.ax.xaxis, bar.ax.yaxis):  # where very small numbers have their power of ten
+        axis.get_offset_text().set_size(SMALL)

@@ -21,7 +21,7 @@ def animation(
     path: str | Path,
     *,
     fps: float = 4.0,
-    smooth: float = 2.0,
+    smooth: float | None = None,
     quantile: float = 0.995,
     min_height: int = 160,
 ) -> Path:

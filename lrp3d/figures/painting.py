@@ -26,9 +26,9 @@ def overlay_strip(
     title: str | None = None,
     footnote: str | None = None,
     columns: int = 8,
-    smooth: float = 2.0,
+    smooth: float | None = None,
     quantile: float = 0.995,
-    label: str = "relevance",
+    label: str = "relevance of a pixel (logit)",
     show_frames: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
@@ -40,7 +40,7 @@ def overlay_strip(
         title: what stands above.
         footnote: what stands below, such as "weights are random".
         columns: frames in a row.
-        smooth: standard deviation in pixels of the Gaussian that smooths relevance; 0 shows it as it is.
+        smooth: as in `overlay`.
         quantile: the share of absolute relevance values at which the colours end.
         label: what the colours mean.
         show_frames: also draw each frame as it is, above.
@@ -56,7 +56,7 @@ def overlay_strip(
     >>> import torch, lrp3d
     >>> figure = lrp3d.figures.overlay_strip(lrp3d.video.draw_clip(8, 32), torch.rand(3, 8, 32, 32))
     >>> figure.axes[1].get_ylabel()
-    'relevance'
+    'relevance of a pixel (logit)'
     """
     import_matplotlib()
     from matplotlib.cm import ScalarMappable
@@ -64,7 +64,7 @@ def overlay_strip(
 
     images = pixels_of(pixels)
     summed = pixel_relevance(relevance, images)
-    limit = limit_of(smoothed(summed, smooth), quantile)
+    limit = limit_of(smoothed(summed, smoothing(images, smooth)), quantile)
     painted = overlay(images, summed, smooth=smooth, quantile=quantile)
     shares = np.abs(summed).sum((1, 2)) / max(np.abs(summed).sum(), np.finfo(np.float64).tiny)
     columns = min(columns, len(images))
@@ -75,24 +75,31 @@ def overlay_strip(
     if show_frames:
         painted = np.concatenate([images, painted], axis=1)
     frame_grid(axes, painted, captions, columns)
-    below = "frame · share of the clip's relevance"
-    axes.set_xlabel(below if columns > 2 else below.replace("of ", "of\n"), fontsize=NORMAL)
     signed = bool(summed.min() < 0)
+    below = "frame · share of the clip's " + ("absolute relevance" if signed else "relevance")
+    axes.set_xlabel(below if columns > 2 else below.replace("of ", "of\n"), fontsize=NORMAL, labelpad=-4)
     colours = ScalarMappable(Normalize(-limit if signed else 0, limit), colormap(signed))
-    colour_bar(colours, label, ax=axes, extend="both" if signed else "max", shrink=0.8, aspect=25)
+    long = min(0.8 * lines * tall, 2.6)  # inches; 0.13 wide
+    colour_bar(
+        colours, label, ax=axes, pad=0.02, shrink=long / (lines * tall), aspect=long / 0.13, extendfrac=0.04,
+        extend="both" if signed else "max",
+    )  # fmt: skip
     write(axes, title, footnote)
     if ax is None:
         fit(figure)
     return figure
 
 
-def overlay(pixels: ArrayLike, relevance: ArrayLike, *, smooth: float = 2.0, quantile: float = 0.995) -> np.ndarray:
+def overlay(
+    pixels: ArrayLike, relevance: ArrayLike, *, smooth: float | None = None, quantile: float = 0.995
+) -> np.ndarray:
     """Paint relevance over frames: a grey picture, and the more colour the more relevance.
 
     Args:
         pixels: uint8 RGB (t, h, w, 3).
         relevance: per pixel, (t, h, w), (c, t, h, w) or (1, c, t, h, w); colour channels are summed.
-        smooth: standard deviation in pixels of the Gaussian that smooths relevance; 0 takes it as it is.
+        smooth: standard deviation in pixels of the Gaussian that smooths relevance, which has the grid of the
+            network's strides in it; 0 takes it as it is, and by default it is 2, more for frames above 224.
         quantile: the share of absolute relevance values of the clip at which the colours end, so that a few
             hot pixels do not leave the rest dark.
 
@@ -109,7 +116,7 @@ def overlay(pixels: ArrayLike, relevance: ArrayLike, *, smooth: float = 2.0, qua
     [110, 110, 110]
     """
     images = pixels_of(pixels)
-    values = smoothed(pixel_relevance(relevance, images), smooth)
+    values = smoothed(pixel_relevance(relevance, images), smoothing(images, smooth))
     strength = np.clip(values / limit_of(values, quantile), -1, 1)
     signed = bool(values.min() < 0)
     grey = images.astype(np.float64) @ np.array([0.299, 0.587, 0.114]) / 255
@@ -120,6 +127,11 @@ def overlay(pixels: ArrayLike, relevance: ArrayLike, *, smooth: float = 2.0, qua
     # The square root shows what is weak; nothing is painted where there is nothing.
     weight = np.sqrt(np.abs(strength))[..., None] * 0.9
     return np.rint(255 * ((1 - weight) * grey[..., None] + weight * colour)).astype(np.uint8)
+
+
+def smoothing(images: np.ndarray, smooth: float | None) -> float:
+    """The standard deviation in pixels that was asked for, or one that suits the size of the frames."""
+    return max(2.0, min(images.shape[1:3]) / 112) if smooth is None else smooth
 
 
 def smoothed(values: np.ndarray, sigma: float) -> np.ndarray:

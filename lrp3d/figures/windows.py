@@ -27,6 +27,7 @@ def atr_windows(
     ax: Axes | None = None,
     title: str | None = None,
     footnote: str | None = None,
+    unit: str = "frame",
 ) -> Figure:
     """Draw over the clip the window of frames that each frame's logit rests on.
 
@@ -41,6 +42,7 @@ def atr_windows(
         ax: axes to draw into; by default those of a new figure.
         title: what stands above.
         footnote: what stands below, such as "weights are random".
+        unit: what a row and a column are: frames, or steps of several.
 
     Returns:
         The figure.
@@ -53,8 +55,9 @@ def atr_windows(
 
     >>> import torch, lrp3d
     >>> figure = lrp3d.figures.atr_windows(torch.ones(4), torch.eye(4))
-    >>> figure.axes[0].get_xlabel()
-    'frame j'
+    >>> print(figure.axes[0].get_xlabel())
+    frame j
+    black square: frame i; number: its ATR in frames
     """
     lengths, values = array(atr).ravel(), matrix_of(matrix)
     if values.shape != (len(lengths), len(lengths)):
@@ -78,9 +81,13 @@ def atr_windows(
     axes.set_yticks(ticks(rows))
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
-    average = "" if logits is None else f" (avg-ATR {_average(lengths, logits):.1f} frames)"
-    axes.set_xlabel(f"frame j{average}", fontsize=NORMAL)
-    axes.set_ylabel("explained frame i", fontsize=NORMAL)
+    below = f"{unit} j\nblack square: {unit} i; number: its ATR in {unit}s"
+    if logits is not None:
+        average = _average(lengths, logits)
+        below += "\nhollow: no positive logit, so no weight in avg-ATR" if (logits <= 0).any() else ""
+        below += "" if math.isnan(average) else f"\navg-ATR {average:.1f} {unit}s"
+    axes.set_xlabel(below, fontsize=NORMAL)
+    axes.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
     write(axes, title, footnote)
     if images is not None:
         figure.draw_without_rendering()  # the layout decides how wide a column is
