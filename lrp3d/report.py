@@ -139,7 +139,7 @@ def _top(top: Sequence[Mapping[str, Any]]) -> str:
         f'<span class="score">{100 * found["score"]:.1f} %</span></li>'
         for found in top
     )
-    return f'<section class="top"><h2>Top classes</h2><ol>{rows}</ol></section>' if rows else ""
+    return f'<section class="top"><h2>Top classes, by softmax</h2><ol>{rows}</ol></section>' if rows else ""
 
 
 # What the page's script works with

@@ -248,6 +248,15 @@ def test_a_row_of_a_negative_logit_is_not_against_itself(shown):
     window.point_at(cell(1, 1))
     assert window.text("#readout").startswith("Frame 2 · logit −4 · ATR 2 frames of 2 (1–2)frame 2 adds −3, 75 %")
     assert window.run("return document.querySelectorAll('.amount.against').length") == 0
+    assert "brown" not in window.text(".legend")
+
+
+def test_what_speaks_against_a_rows_logit_is_marked_and_explained(shown):
+    window = shown(explained([[4.0, -1.0], [0.0, 3.0]]))
+    window.point_at(cell(0, 0))
+    against = window.run("return [...document.querySelectorAll('.amount')].map((one) => one.matches('.against'))")
+    assert against == [False, True]
+    assert "brown bars: against the row’s logit" in window.text(".legend")
 
 
 def test_signed_relevance_says_what_its_colours_mean(shown):
@@ -266,6 +275,7 @@ def test_rows_of_a_strided_model_are_steps_of_several_frames(shown):
     captions = window.run("return [...document.querySelectorAll('#strip .which')].map((one) => one.textContent)")
     assert captions == ["1–4", "5–8"]
     assert window.text(".ylabel") == "explained step i"
+    assert "a step: 4 frames" in window.text(".legend")
 
 
 def test_a_model_that_answers_from_some_frames_has_their_numbers_on_its_rows(shown):
@@ -275,6 +285,13 @@ def test_a_model_that_answers_from_some_frames_has_their_numbers_on_its_rows(sho
         "4",
     ]
     assert window.text("#readout").startswith("Frame 2 · logit 3 · ATR 2 frames of 4 (1–2)")
+
+
+def test_numbers_beside_the_rows_are_on_one_line(shown):
+    for matrix, positions in ((band(16), None), ([band(16)[11], band(16)[15]], [11, 15])):
+        window = shown(explained(matrix, positions=positions))
+        heights = window.run("return [...document.querySelectorAll('.number')].map((one) => one.offsetHeight)")
+        assert max(heights) < 16
 
 
 def test_without_a_matrix_the_page_is_the_player(shown):

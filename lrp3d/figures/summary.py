@@ -79,6 +79,7 @@ def clip_summary(
     colour_bar(colours, f"{unit} logit", cax=strip, orientation="horizontal", ticks=MaxNLocator(5))
     matrix_heatmap(values, ax=right, windows=windows, unit=unit)
     write(left, title, None)
+    left.title.set(x=0, ha="left")  # there is room above the matrix for a long one
     write(strip, None, footnote, left=-1 / 3)  # where the frames begin
     return left.figure.figure
 
