@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from html import escape
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lrp3d.atr import frame_windows
 from lrp3d.figures import matrix_heatmap
-from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, ticks, write
+from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, ticks, write
 from lrp3d.figures.colours import WINDOW, scale
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def _image(explanation: Explanation, clip: int, ax: Axes | None, title: str, foo
     axes.set_ylabel("pixel", fontsize=NORMAL)
     axes.tick_params(labelsize=SMALL)
     write(axes, title, footnote)
+    if ax is None:
+        fit(figure)
     return figure
 
 
@@ -95,10 +98,11 @@ def html(explanation: Explanation) -> str:
     rows = "".join(f"<tr>{_cells(_row(explanation, clip))}</tr>" for clip in range(min(clips, SHOWN)))
     kind = "contrastive LRP" if explanation.contrastive else "plain LRP"
     more = f"<div>and {clips - SHOWN} more</div>" if clips > SHOWN else ""
+    about = "".join(f"<div>{escape(name)}: {escape(value)}</div>" for name, value in explanation.about.items())
     return (
         f"<div><div><b>Explanation</b> of {clips} clip{'s' if clips != 1 else ''}, {kind}</div>"
         f"<table><thead><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr></thead>"
-        f"<tbody>{rows}</tbody></table>{more}</div>"
+        f"<tbody>{rows}</tbody></table>{more}{about}</div>"
     )
 
 

@@ -115,7 +115,8 @@ def read_clip(
     else:
         source = read_video(path, choose)
     if source.count < frames:
-        source.lost.append(f"{path.name} has {source.count} frames and {frames} were asked for: frames repeat")
+        held = "1 frame" if source.count == 1 else f"{source.count} frames"
+        source.lost.append(f"{path.name} has {held} and {frames} were asked for: frames repeat")
     for sentence in source.lost:
         warnings.warn(sentence, LostFramesWarning, stacklevel=2)
     pixels = resize_and_crop(source.images, size, short_side, path.name)
