@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 
 import lrp3d
 from lrp3d.command_line import main
+from lrp3d.commands.explain import _folders
 from lrp3d.video import draw_clip
 
 SMALL = ["--model", "I3D-R18-f4", "--option", "width=4", "--size", "32"]
@@ -350,6 +351,7 @@ def test_labels_of_another_model_are_noticed(run, clip, networks, folder):
         (["explain", "clip.npy", *SMALL, "--device", "abacus"], "--device abacus cannot be used"),
         (["explain", "clip.npy", *SMALL, "--option", "width"], "'width' is not KEY=VALUE"),
         (["explain", "clip.npy", *SMALL, "--option", "wodth=3"], "not wodth"),
+        (["explain", "clip.npy", "--weights", "w.safetensors", "--option", "width=3"], "--option goes with --model"),
         (["explain", "clip.npy", *SMALL, "--out", "clip.npy/out"], "--out clip.npy/out cannot be made"),
         (["explain", "clip.npy", "--model", "networks:missing"], "cannot be imported: .* has no attribute 'missing'"),
         (["explain", "clip.npy", "--model", "nowhere:net"], "cannot be imported: No module named 'nowhere'"),
@@ -427,6 +429,11 @@ def test_a_model_without_frame_logits_is_explained_as_a_whole(run, clip, network
     assert re.search(r"note +\S.*frame", out)
 
 
+def test_wrong_usage_makes_no_folder(run, clip, folder):
+    error(run, "explain", clip, *SMALL, "--target", "400", "--out", "new/out", code=2)
+    assert not (folder / "new").exists()
+
+
 def test_a_trace_is_there_for_those_who_ask(clip, networks, monkeypatch):
     monkeypatch.setenv("LRP3D_TRACEBACK", "1")
     with pytest.raises(Exception, match="boom"):
@@ -500,6 +507,17 @@ def test_a_saved_explanation_says_what_it_explains(written):
     assert about["model"] == "I3D-R18-f4"
     assert about["video"].endswith("clip.npy")
     assert about["composite"] == "paper"
+
+
+def test_results_of_several_videos_are_named_after_them_and_stay_below_the_folder():
+    for place in ("a", "b"):
+        Path(place).mkdir()
+        Path(place, "clip.mp4").touch()
+    videos = ["a/clip.mp4", "b/clip.mp4", "frames/img_%05d.jpg", "..", "."]
+    here = Path.cwd()
+    assert _folders(videos, Path("out")) == [
+        Path("out") / name for name in ("clip", "clip-2", "frames", here.parent.stem, here.stem)
+    ]
 
 
 def test_a_single_video_is_written_into_the_folder_itself_and_again_over_itself(run, clip, folder):

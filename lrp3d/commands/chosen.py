@@ -124,6 +124,8 @@ def choose(options: argparse.Namespace) -> Chosen:
     if options.model is None:
         if weights is None:
             raise UsageError("say which model: --model NAME, or --weights of a file that convert-checkpoint wrote")
+        if options.option:
+            raise UsageError("--option goes with --model: a file that says its model says all about it")
         model = models.load_model(weights)
     elif ":" in options.model:
         model = _imported(options.model, dict(options.option))

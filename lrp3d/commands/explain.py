@@ -110,12 +110,11 @@ def check_folder(folder: Path | None) -> None:
         return
     if importlib.util.find_spec("matplotlib") is None:
         raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out {folder} cannot be made: {error.strerror}") from error
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {folder} cannot be written to")
+    place = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), Path())
+    if not place.is_dir():
+        raise UsageError(f"--out {folder} cannot be made: {place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {folder} cannot be made: {place} is not yours to write to")
 
 
 def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:
@@ -124,7 +123,8 @@ def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:
         return [out] * len(videos)
     folders: list[Path | None] = []
     for path in videos:
-        name = Path(path).stem or "clip"
+        source = Path(os.path.abspath(path))
+        name = (source if source.exists() else source.parent).stem or "clip"  # a template is its folder
         folder, number = out / name, 2
         while folder in folders:
             folder, number = out / f"{name}-{number}", number + 1
