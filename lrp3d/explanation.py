@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.atr import SIGMA, avg_atr, frame_atr, max_atr
+from lrp3d.models.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -132,16 +132,8 @@ class Explanation:
             "about": self.about,
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
-        path = Path(path)
-        partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        try:
-            partial.touch()
-            mode = partial.stat().st_mode  # of any file here; safetensors' own are private
+        with replacing(Path(path)) as partial:
             safetensors.torch.save_file(tensors, partial, {"lrp3d": json.dumps(rest)})
-            partial.chmod(mode)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
