@@ -45,6 +45,8 @@ def complain(sentence: str) -> None:
 
 def one_line(error: BaseException, items: int = 3) -> str:
     """What an error says, on one line: of a list the first few items and how many follow."""
+    if _out_of_memory(error):
+        return "out of memory: ask for fewer --frames or a smaller --size"
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -59,6 +61,11 @@ def one_line(error: BaseException, items: int = 3) -> str:
         return head
     more = [f"and {len(listed) - items} more"] if len(listed) > items else []
     return f"{head.rstrip(':.')}: {'; '.join(listed[:items] + more)}"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    said = isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
+    return said or isinstance(error, MemoryError)
 
 
 def _warn(message: Warning | str, *where: Any, **more: Any) -> None:

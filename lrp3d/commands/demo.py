@@ -6,9 +6,11 @@ import argparse
 from pathlib import Path
 
 from lrp3d import video
-from lrp3d.commands import DONE, chosen, explained
+from lrp3d.commands import DONE, chosen, explained, told, written
 from lrp3d.commands.explain import check_folder
 from lrp3d.twin import convert
+
+MODEL = "I3D-R18-f8"  # seconds, not minutes, on two cores
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -21,7 +23,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         epilog="Example: lrp3d demo --video my.mp4 --out out/demo",
     )
     parser.add_argument("--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)")
-    chosen.add_options(parser, default="I3D-R50-f8")
+    chosen.add_options(parser, default=MODEL)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=run)
 
@@ -37,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         clip, name = explained.read(options.video, choice), options.video.name
     how = explained.How()
     one = explained.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
-    print(explained.summary(one), flush=True)
-    for path in explained.write(one, options.out, explained.settings(choice, how)):
+    print(told.summary(one), flush=True)
+    for path in written.write(one, options.out, told.settings(choice, how)):
         print(f"  wrote {path}", flush=True)
     return DONE
