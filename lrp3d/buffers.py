@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import mmap
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -26,7 +26,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.blocks: list[mmap.mmap] = []
-        self.derived: dict[tuple[str, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
+        self.derived: dict[tuple[Hashable, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
     def take(self, size: int) -> mmap.mmap:
         """The smallest free block that is large enough, or a new one."""
@@ -69,7 +69,7 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.frombuffer(pool.take(size), dtype=like.dtype, count=math.prod(shape)).view(tuple(shape))
 
 
-def derived(what: str, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
+def derived(what: Hashable, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
     """What `make` makes of tensors that stay as they are (a weight, laid out anew): inside `reused()`, made once."""
     pool = _current.get()
     if pool is None:

@@ -259,7 +259,7 @@ def _by_phases(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tenso
     # The shifts d for which some tap i + p - s d lies inside the kernel.
     first = [-((k - 1 - p) // s) for k, p, s in zip(g.kernel, g.padding, g.stride, strict=True)]
     last = [(s - 1 + p) // s for p, s in zip(g.padding, g.stride, strict=True)]
-    dense = buffers.derived("phases", [w], lambda: _phases(w, g, first, last))
+    dense = buffers.derived(("phases", g), [w], lambda: _phases(w, g, first, last))
     cells = [-(-n // s) for n, s in zip(shape[2:], g.stride, strict=True)]  # positions of one phase
     # Every shift d of every cell y must exist: what reaches beyond r is its padding, as much at both ends.
     beyond = [max(-a, n + b - size, 0) for a, b, n, size in zip(first, last, cells, r.shape[2:], strict=True)]

@@ -1,0 +1,210 @@
+"""A band leaves out nothing but zeros; reused memory is never memory in use; less precision is asked for and booked."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+import lrp3d
+from lrp3d import bands, buffers, kernels
+from lrp3d.bands import Band
+from lrp3d.kernels import Geometry
+from lrp3d.maps import Convolution
+
+CLOSE = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@st.composite
+def windows(draw):
+    """A convolution of any kind over clips, and a band of its output."""
+    kind = draw(st.sampled_from(["dense", "pointwise", "depthwise", "grouped"]))
+    channels = 2 * draw(st.integers(1, 2))
+    groups = {"depthwise": channels, "grouped": 2}.get(kind, 1)
+    kernel = (1, 1, 1) if kind == "pointwise" else (draw(st.integers(1, 5)), draw(st.integers(1, 2)), 1)
+    stride = (draw(st.integers(1, 3)), draw(st.integers(1, 2)), 1)
+    padding = (0, 0, 0) if kind == "pointwise" else (draw(st.integers(0, 5)), draw(st.integers(0, 1)), 0)
+    dilation = (draw(st.integers(1, 2)), 1, 1)
+    frames = draw(st.integers(1, 12))
+    geometry = Geometry(kernel, stride, padding, dilation, groups, False, (0, 0, 0))
+    x = torch.zeros(draw(st.integers(1, 2)), channels, frames, 3, 2, dtype=torch.float64)
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
+    w = torch.randn(channels, channels // groups, *kernel, generator=generator, dtype=torch.float64)
+    if frames + 2 * padding[0] < dilation[0] * (kernel[0] - 1) + 1:
+        return None
+    length = kernels.convolve(x, w, geometry).shape[2]
+    start = draw(st.integers(0, length - 1))
+    return geometry, x.shape, w, Band(2, start, draw(st.integers(start + 1, length))), generator
+
+
+@given(windows(), st.integers(1, 2))
+def test_a_convolution_carries_a_band_as_it_carries_the_whole(drawn, seeds):
+    if drawn is None:
+        return
+    geometry, shape, w, band, generator = drawn
+    output = kernels.convolve(torch.zeros(shape, dtype=w.dtype), w, geometry).shape
+    part = torch.randn(seeds, *band.shape(output), generator=generator, dtype=w.dtype)
+    whole = band.widened(part, bands.all_of(2, output[2]))
+    with kernels.plain():
+        expected = Convolution(geometry).adjoint(whole, w, shape)
+    inner, there = Convolution(geometry).within(band, shape)
+    found = inner.adjoint(part, w, there.shape(shape))
+    torch.testing.assert_close(there.widened(found, bands.all_of(2, shape[2])), expected, **CLOSE)
+    both = inner.adjoints(part, [w, w.abs()], there.shape(shape))
+    torch.testing.assert_close(both[0], found, **CLOSE)
+    torch.testing.assert_close(both[1], inner.adjoint(part, w.abs(), there.shape(shape)), **CLOSE)
+
+
+class Deep(nn.Module):
+    """Everything a band meets on its way: residuals, gates, pools, a shift, a dead channel, torch's own nodes."""
+
+    def __init__(self, stride=1):
+        super().__init__()
+        self.stem = nn.Conv3d(3, 4, (1, 3, 3), (1, 2, 2), (0, 1, 1), bias=False)
+        self.first = nn.Conv3d(4, 4, 3, (stride, 1, 1), 1)
+        self.depthwise = nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4, bias=False)
+        self.wide = nn.Conv3d(4, 6, (5, 1, 1), padding=(2, 0, 0))
+        self.narrow = nn.Conv3d(6, 4, 1, bias=False)
+        self.norm = nn.BatchNorm3d(4)
+        self.pool = nn.MaxPool3d((3, 1, 1), 1, (1, 0, 0))
+        self.head = nn.Linear(4, 5)
+        with torch.no_grad():
+            self.depthwise.weight[0] = 0
+
+    def forward(self, x):
+        x = self.first(self.stem(x).relu()).relu()
+        x = x + self.norm(self.narrow(self.wide(self.depthwise(x)).relu()))
+        x = x.relu() * x.mean((2, 3, 4), keepdim=True).sigmoid()
+        x = torch.cat([x[:, :2].roll(1, 2), x[:, 2:]], 1)
+        x = self.narrow(self.wide(x).relu()).relu() + self.pool(x)
+        return self.head(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta", "epsilon_gamma_box"])
+@pytest.mark.parametrize(("frames", "stride", "chunk"), [(20, 1, 1), (20, 1, 3), (16, 2, 1), (7, 1, 7)])
+def test_bands_and_fast_kernels_change_nothing(frames, stride, chunk, composite, contrastive):
+    torch.manual_seed(3)
+    model = Deep(stride).double().eval()
+    model.norm.running_mean.normal_()
+    clip = torch.rand(2, 3, frames, 9, 9, dtype=torch.float64)
+    options = {"composite": composite, "contrastive": contrastive, "chunk_size": chunk, "input_range": (0.0, 1.0)}
+    with kernels.plain():
+        expected = lrp3d.explain(model, clip, [1, 2], **options)
+    found = lrp3d.explain(model, clip, [1, 2], **options)
+    torch.testing.assert_close(found.matrix, expected.matrix, **CLOSE)
+    torch.testing.assert_close(found.relevance, expected.relevance, **CLOSE)
+    for mine, theirs in zip(found.ledger, expected.ledger, strict=True):
+        assert mine.relevance_in == pytest.approx(theirs.relevance_in, abs=1e-9)
+        assert mine.relevance_out == pytest.approx(theirs.relevance_out, abs=1e-9)
+
+
+def test_a_single_frame_is_never_made_dense_by_convolutions(monkeypatch):
+    """What a net with a field of three frames computes for one of 40 is three frames, at every layer."""
+    seen = []
+    original = kernels.adjoint
+    monkeypatch.setattr(kernels, "adjoint", lambda r, *a: seen.append(r.shape[2]) or original(r, *a))
+    body = [nn.Conv3d(3, 8, (1, 3, 3)), nn.ReLU(), nn.Conv3d(8, 8, (3, 1, 1), padding=(1, 0, 0)), nn.ReLU()]
+    model = nn.Sequential(*body, nn.Conv3d(8, 4, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
+    lrp3d.explain(model, torch.rand(1, 3, 40, 8, 8), 0, chunk_size=1)
+    assert max(seen) <= 3
+
+
+def test_the_band_of_a_chunk_holds_all_its_seeds():
+    r = torch.zeros(2, 1, 3, 9, 2, 2)
+    r[0, :, :, 2] = 1
+    r[1, :, :, 5] = -1
+    assert bands.measured(r) == Band(2, 2, 6)
+    assert bands.measured(torch.ones(1, 1, 3, 9, 2, 2)) is None
+    assert bands.measured(torch.full((1, 1, 1, 2, 1, 1), torch.nan)) is None  # nothing is hidden
+    folded = torch.zeros(1, 6, 3, 2, 2)
+    folded[:, 4] = 1
+    assert bands.measured(folded) == Band(0, 4, 5)
+
+
+# ----------------------------------------------------------------------------------------------------- buffers
+
+
+def _large(value):
+    tensor = buffers.empty((600, 600), torch.zeros(1))
+    return tensor.fill_(value)
+
+
+def test_memory_is_used_again_only_when_no_view_of_it_is_left():
+    with buffers.reused():
+        first = _large(1.0)
+        place, view = first.data_ptr(), first[10:20]
+        del first
+        second = _large(2.0)
+        assert second.data_ptr() != place
+        assert bool((view == 1).all())
+        del view
+        assert _large(3.0).data_ptr() == place
+        assert bool((second == 2).all())
+    assert bool((second == 2).all())  # what is kept outlives the block
+
+
+def test_memory_is_not_kept_after_the_outermost_block():
+    with buffers.reused(), buffers.reused():
+        _large(1.0)
+        assert buffers._current.get().blocks
+    assert buffers._current.get() is None
+
+
+def test_what_is_made_of_a_weight_is_made_once():
+    made = []
+    weight = torch.ones(2)
+    with buffers.reused():
+        for _ in range(2):
+            buffers.derived("double", [weight], lambda: made.append(1) or weight * 2)
+        buffers.derived("double", [weight.clone()], lambda: made.append(1) or weight * 2)
+    assert len(made) == 2
+
+
+# ---------------------------------------------------------------------------------------- precision and tolerance
+
+
+@pytest.fixture(scope="module")
+def explained():
+    torch.manual_seed(0)
+    model = lrp3d.models.tam_resnet(18, num_classes=6, frames=16, width=16).eval()
+    clip = torch.rand(1, 3, 16, 48, 48)
+    return model, clip, lrp3d.explain(model, clip, 0, input_range=(0.0, 1.0))
+
+
+def test_medium_precision_is_near_and_comes_back_in_the_models_own_type(explained):
+    model, clip, exact = explained
+    rough = lrp3d.explain(model, clip, 0, input_range=(0.0, 1.0), precision="medium")
+    assert rough.matrix.dtype == rough.relevance.dtype == torch.float32
+    deviation = (rough.matrix - exact.matrix).abs().amax(-1) / exact.matrix.abs().sum(-1)
+    assert 0 < deviation.max() < 0.1
+    torch.testing.assert_close(rough.frame_logits, exact.frame_logits)  # the forward pass stays exact
+
+
+def test_double_precision_is_never_lowered(explained):
+    model, clip, _ = explained
+    one = lrp3d.explain(model.double(), clip.double(), 0, precision="medium", input_range=(0.0, 1.0))
+    two = lrp3d.explain(model, clip.double(), 0, input_range=(0.0, 1.0))
+    model.float()
+    torch.testing.assert_close(one.matrix, two.matrix, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("tolerance", [1e-4, 1e-2])
+def test_what_tolerance_drops_is_little_and_booked(explained, tolerance):
+    model, clip, _ = explained
+    options = {"input_range": (0.0, 1.0), "contrastive": False}
+    whole = lrp3d.explain(model, clip, 0, **options)
+    found = lrp3d.explain(model, clip, 0, tolerance=tolerance, **options)
+    dropped = sum(entry.absorbed for entry in found.ledger) - sum(entry.absorbed for entry in whole.ledger)
+    logit = float(found.logits[0, 0])
+    assert float(found.relevance.sum()) + dropped == pytest.approx(float(whole.relevance.sum()), rel=1e-4)
+    layers = sum(isinstance(layer, (nn.Conv3d, nn.Linear)) for layer in model.modules())
+    assert abs(dropped) <= tolerance * layers * abs(logit)
+
+
+def test_tolerance_drops_the_outermost_frames_of_what_is_there():
+    r = torch.tensor([1e-6, 1e-6, -1.0, 2.0, 1e-6]).reshape(1, 1, 1, 5, 1, 1)
+    assert bands.outermost_dropped(r, 1e-4) == Band(2, 2, 4)
+    assert bands.outermost_dropped(r, 1e-9) is None
+    assert bands.outermost_dropped(torch.cat([r, r.flip(3)]), 1e-4) == Band(2, 1, 4)  # no seed loses its own
+    assert bands.outermost_dropped(torch.zeros(1, 1, 1, 5, 1, 1), 0.5) is None
