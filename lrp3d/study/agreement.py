@@ -25,10 +25,11 @@ class Correlation:
 
     def __str__(self) -> str:
         if math.isnan(self.r):
-            return f"r undefined (n = {self.n})"
+            return f"r undefined, n = {self.n}"
         if math.isnan(self.low):
-            return f"r = {self.r:.2f} (n = {self.n})"
-        return f"r = {self.r:.2f} [{self.low:.2f}, {self.high:.2f}] (n = {self.n})"
+            return f"r = {self.r:.2f}, n = {self.n}"
+        interval = f"{100 * self.confidence:g} % [{self.low:.2f}, {self.high:.2f}]"
+        return f"r = {self.r:.2f}, {interval}, n = {self.n}"
 
 
 def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence: float = 0.95) -> Correlation:
@@ -48,7 +49,7 @@ def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence
     Source: paper, Fig. 7; Fisher (1915).
 
     >>> print(pearson([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 4.0, 3.0, 5.0]))
-    r = 0.80 [-0.28, 0.99] (n = 5)
+    r = 0.80, 95 % [-0.28, 0.99], n = 5
     """
     first, second = (torch.as_tensor(values, dtype=torch.float64) for values in (x, y))
     if first.shape != second.shape or first.ndim != 1:

@@ -20,6 +20,7 @@ __all__ = ["accuracy_scatter", "class_curve", "heatmaps", "human_scatter", "wind
 # Told apart in grey and by those who see no red or green.
 COLOURS = ("#1f4e79", "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
 MARKERS = "osD^vPX"
+FEW = 40  # classes that can be drawn one by one
 
 
 def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5) -> Figure:
@@ -86,17 +87,24 @@ def class_curve(mean: ArrayLike, std: ArrayLike, greatest: ArrayLike, *, title: 
         raise ValueError("no class has a known ATR")
     order = np.argsort(-values[known], kind="stable")
     values, spread = values[known][order], np.nan_to_num(spread[known][order])
-    figure = _figure(7.4, 2.7)
+    figure = _figure(7.4, 2.7)  # its error says which extra is missing
+    from matplotlib.ticker import MaxNLocator
+
     left, right = figure.subplots(1, 2, width_ratios=(5, 3))
     place = np.arange(1, len(values) + 1)
-    left.fill_between(place, values - spread, values + spread, color="#a9c7e0", linewidth=0, step="mid")
-    left.step(place, values, where="mid", color=WINDOW, linewidth=1.4)
+    if len(values) <= FEW:
+        left.errorbar(place, values, spread, fmt="o", color=WINDOW, ecolor="#a9c7e0", elinewidth=3, markersize=4)
+    else:
+        left.fill_between(place, values - spread, values + spread, color="#a9c7e0", linewidth=0)
+        left.plot(place, values, color=WINDOW, linewidth=1.6)
     left.set_xlim(0.5, len(values) + 0.5)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_xlabel("classes, from the greatest avg-ATR to the least", fontsize=NORMAL)
     left.set_ylabel("avg-ATR (frames)", fontsize=NORMAL)
     maxima = maxima[~np.isnan(maxima)]
     low, high = math.floor(2 * maxima.min()) / 2, math.ceil(2 * maxima.max()) / 2
-    right.hist(maxima, bins=np.arange(low, max(high, low + 0.5) + 0.25, 0.25).tolist(), color=WINDOW)
+    right.hist(maxima, bins=np.arange(low, max(high, low + 0.5) + 0.25, 0.25).tolist(), color=WINDOW, rwidth=0.9)
     right.set_xlabel("max-ATR (frames)", fontsize=NORMAL)
     right.set_ylabel("classes", fontsize=NORMAL)
     _plain(left)
@@ -169,13 +177,13 @@ def accuracy_scatter(
     Source: paper, Fig. 7.
 
     >>> accuracy_scatter([5.0, 6.0, 7.0], [60.0, 62.0, 61.0], ["a", "b", "c"]).axes[0].get_title()
-    'r = 0.50 (n = 3)'
+    'r = 0.50, n = 3'
     """
     if not len(atr) == len(accuracy) == len(names):
         raise ValueError(
             f"{len(atr)} ATR values, {len(accuracy)} accuracies and {len(names)} names do not belong together"
         )
-    figure, axes = _canvas(ax, 5.2, 3.2)
+    figure, axes = _canvas(ax, 6.2, 3.2)
     for place, (x, y, name) in enumerate(zip(atr, accuracy, names, strict=True)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
         axes.plot([x], [y], marker, color=colour, markersize=6, label=name)
@@ -208,18 +216,22 @@ def window_curves(
     >>> figure.axes[0].get_xlabel()
     'window (frames)'
     """
-    figure, axes = _canvas(None, 5.2, 3.0)
+    figure, axes = _canvas(None, 6.2, 3.0)
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
         fixed = sorted((float(w["size"]), float(w["accuracy"])) for w in windows if w["window"] == w["size"])
         if fixed:
             axes.plot(*zip(*fixed, strict=True), marker="o", markersize=3.5, color=colour, label=name, linewidth=1.3)
         for own in (w for w in windows if w["window"] != w["size"]):
-            label = f"{name}, frame-level ATR"
-            axes.plot([float(own["size"])], [float(own["accuracy"])], "*", color=colour, markersize=11, label=label)
+            axes.plot([float(own["size"])], [float(own["accuracy"])], "*", color=colour, markersize=11)
+    if any(w["window"] != w["size"] for windows in curves.values() for w in windows):
+        axes.plot([], [], "*", color="#7a7a7a", markersize=9, label="frame-level ATR")
     axes.set_xlabel("window (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
     axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0.0, min(low, high - 2)), max(high, low + 2))  # a hundredth of a percent is no effect
+    axes.set_xlim(left=0)
     _plain(axes)
     if title:
         axes.set_title(title, fontsize=LARGE)

@@ -109,7 +109,7 @@ def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
                 Value(chance[1]), Value(None if found.auroc != found.auroc else found.auroc, digits=2),
                 found.temporal_count, found.static_count,
             ])  # fmt: skip
-    headers = ["model", "data set", "by", "temporal (%)", "by chance (%)", "static (%)", "by chance (%) ", "AUROC"]
+    headers = ["model", "data set", "by", "temporal (%)", "by chance", "static (%)", "static by chance", "AUROC"]
     headers += ["temporal classes", "static classes"]
     note = (
         "Share of people's temporal (static) classes among as many classes of greatest (least) ATR; AUROC is the "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrp3d.models.files import replacing
 from lrp3d.study import charts, compare
-from lrp3d.study.studied import Studied, filter_sentence
+from lrp3d.study.studied import Studied, filter_rule
 from lrp3d.study.tables import Table
 
 if TYPE_CHECKING:
@@ -214,7 +214,8 @@ def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:
 
 
 def _facts(studies: Sequence[Studied]) -> list[str]:
-    facts = [f"{study.name}: {filter_sentence(study.summary)}." for study in studies]
+    rules = dict.fromkeys(f"Clips count that are {filter_rule(study.summary)}." for study in studies)
+    facts = [*rules]
     sigmas = sorted({study.config["sigma"] for study in studies if "sigma" in study.config})
     if sigmas:
         facts.append(f"ATR windows hold {', '.join(f'{100 * s:g} %' for s in sigmas)} of a frame's relevance.")

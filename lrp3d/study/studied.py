@@ -58,8 +58,6 @@ def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
 def filter_sentence(summary: Mapping[str, Any]) -> str:
     """How many clips count, and why the others do not."""
     counted = summary["filter"]
-    rule = f"score above {counted['min_score']:g}"
-    rule = f"predicted correctly, {rule}" if counted["correct"] else rule
     parts = [
         f"{counted[key]} {words}"
         for key, words in (
@@ -71,7 +69,17 @@ def filter_sentence(summary: Mapping[str, Any]) -> str:
         if counted[key]
     ]
     left_out = f"; left out: {', '.join(parts)}" if parts else ""
-    return f"{counted['counted']} of {summary['counts']['explained']} clips count ({rule}){left_out}"
+    return f"{counted['counted']} of {summary['counts']['explained']} clips count ({filter_rule(summary)}){left_out}"
+
+
+def filter_rule(summary: Mapping[str, Any]) -> str:
+    """Which clips count.
+
+    >>> filter_rule({"filter": {"correct": True, "min_score": 0.5}})
+    'predicted correctly, with a score above 0.5'
+    """
+    counted = summary["filter"]
+    return f"predicted{' correctly,' if counted['correct'] else ''} with a score above {counted['min_score']:g}"
 
 
 @dataclass(frozen=True)
