@@ -21,6 +21,7 @@ from lrp3d.study.explaining import ATR_WINDOW
 from lrp3d.study.summary import MIN_SCORE
 
 MOST_WORKERS = 8  # more only wait for the disk
+GPU_BATCH = 4
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -90,7 +91,10 @@ def _add_run(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--keep-relevance", action="store_true", help="store each clip's map (large)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
     how = parser.add_argument_group("speed")
-    how.add_argument("--batch", type=chosen.positive, default=1, metavar="N", help="clips explained together")
+    how.add_argument(
+        "--batch", type=chosen.positive, metavar="N",
+        help=f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out",
+    )  # fmt: skip
     how.add_argument(
         "--workers", type=_count, metavar="N",
         help=f"processes that read ahead (default: one on a CPU, up to {MOST_WORKERS} for each GPU)",
@@ -168,7 +172,7 @@ def run(options: argparse.Namespace) -> int:
         reader,
         shard,
         workers=_workers(shard, explainer.device) if options.workers is None else options.workers,
-        batch_size=options.batch,
+        batch_size=options.batch or (GPU_BATCH if explainer.device.type == "cuda" else 1),
         explain_labels=by_label,
         keep_relevance=options.keep_relevance,
         show_progress=shard.rank == 0,
@@ -267,6 +271,8 @@ def said(summary: dict[str, Any]) -> Sequence[str]:
     lines = [f"{counts['explained']} of {counts['listed']} clips explained, {counts['failed']} failed"]
     if counts["missing"]:
         lines[0] += f", {counts['missing']} NOT DONE YET"
+    if counts["damaged"]:
+        lines[0] += f"; {counts['damaged']} of damaged or short videos"
     lines.append(study.filter_sentence(summary))
     if accuracy["clips"]:
         lines.append(f"accuracy {accuracy['top1']:.1f} % (top 5: {accuracy['top5']:.1f} %)")

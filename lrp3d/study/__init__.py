@@ -25,8 +25,10 @@ from lrp3d.study.run import Outcome, run
 from lrp3d.study.shards import Shard
 from lrp3d.study.studied import filter_sentence, load_summary, with_labels
 from lrp3d.study.summary import merge, summarise, write_summary
+from lrp3d.study.tables import Cell, Table, Value
 
 __all__ = [
+    "Cell",
     "Explainer",
     "Failure",
     "Item",
@@ -40,6 +42,8 @@ __all__ = [
     "Shard",
     "Study",
     "StudyError",
+    "Table",
+    "Value",
     "VideoList",
     "ahead",
     "class_list",

@@ -20,10 +20,14 @@ def counts(studies: Sequence[Studied]) -> Table:
         made, kept = study.summary["counts"], study.summary["filter"]
         rows.append([
             study.name, study.dataset, study.label(),
-            made["listed"], made["explained"], made["failed"], made["missing"],
+            made["listed"], made["explained"], made["failed"], made["missing"], made["damaged"],
             kept["counted"], kept["wrong"], kept["low_score"], kept["without_label"] + kept["without_relevance"],
         ])  # fmt: skip
-    headers = "study, data set, model, clips, explained, failed, not done, counted, wrong, low score, other".split(", ")
+    headers = (
+        "study, data set, model, clips, explained, failed, not done, damaged, counted, wrong, low score, other".split(
+            ", "
+        )
+    )
     return Table("counts", "Clips", headers, rows, note="Accuracy is of all explained clips, ATR of those counted.")
 
 

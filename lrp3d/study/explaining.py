@@ -144,12 +144,19 @@ class Explainer:
         """(b, w): what the model says when every frame sees its window only (paper, Sec. 4.3)."""
         assert explanation.atr is not None
         assert explanation.matrix is not None
-        in_frames = clips.shape[2] / explanation.matrix.shape[-1]
-        own = explanation.atr * in_frames
+        own = explanation.atr * (clips.shape[2] / explanation.matrix.shape[-1])
+        if ATR_WINDOW in self.windows:
+            own = self._by_row(own, clips)
         sizes: list[int | Tensor] = [window if isinstance(window, int) else own for window in self.windows]
         chunk = 1 if self.seeds_at_once == 1 else None
         answers = [partial_uniform_logits(self.model, clips, size, chunk_size=chunk).logits for size in sizes]
         return torch.stack([answer.argmax(1) for answer in answers], 1).cpu()
+
+    @torch.no_grad()
+    def _by_row(self, sizes: Tensor, clips: Tensor) -> Tensor:
+        """One size (b, n) for each frame that the model itself classifies: a matrix may sum over several (SlowFast)."""
+        rows = self.model.frame_logits(clips[:1]).shape[1]  # type: ignore[operator]
+        return sizes.repeat_interleave(rows // sizes.shape[1], 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
