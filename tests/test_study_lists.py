@@ -176,7 +176,7 @@ def test_lists_of_classes_come_in_many_files(tmp_path):
 def test_peoples_classes_are_those_of_the_data_set(tmp_path):
     file = tmp_path / "people.json"
     first = {"k_temporal": [{"name": "juggling"}], "k_static": ["yoga"]}
-    second = {"s_temporal": ["Folding"], "s_static": ["Holding"]}
+    second = {"s_temporal": ["Folding"], "s_static": ["Holding", {"name": None, "index": 63}]}
     file.write_text(json.dumps({**first, **second, "provenance": ["by hand"]}))
     assert human_classes(file, ["holding", "folding", "x"]) == (("Folding",), ("Holding",))
     with pytest.raises(ValueError, match="none of the classes"):

@@ -149,7 +149,9 @@ def test_a_report_has_the_papers_tables_with_its_differences(summaries):
     assert set(by_data_set) == {"Kinetics"}  # dense and LRP are no further models of the same kind
     assert by_data_set["Kinetics"]["models"] == "2"
     people = [row for row in rows(parts["overlap"]) if row["by"] == "avg-ATR"]
-    assert [float(row["temporal (%)"]) for row in people] == [100] * 5  # made up so that the last classes look far
+    assert [float(row["temporal agreed (%)"]) for row in people] == [
+        100
+    ] * 5  # made up so that the last classes look far
     assert len(rows(parts["windows"])) == 3
     assert len(rows(parts["classes-i3d-k"])) == 6
 
@@ -181,9 +183,11 @@ def test_random_weights_and_unfinished_runs_are_warned_of(summaries):
     assert made.warnings[0] in made.markdown()
 
 
-def test_two_studies_that_nothing_tells_apart_are_refused(summaries):
-    with pytest.raises(ValueError, match="i3d-k and again are both studies of Kinetics with I3D-R50-f8"):
-        study.report([summaries[0], ("again", summaries[0][1])])
+def test_two_studies_of_one_model_are_told_apart_by_their_folders(summaries):
+    made = study.report([summaries[0], ("again", summaries[0][1]), summaries[0]])
+    (atr,) = (part for part in made.parts if part.name == "atr")
+    assert [row[0] for row in atr.rows] == ["I3D-R50-f8", "I3D-R50-f8 [again]", "I3D-R50-f8 [i3d-k-2]"]
+    assert len({part.name for part in made.parts}) == len(made.parts)
 
 
 def test_a_class_to_show_is_shown_and_one_that_nobody_knows_is_refused(summaries):

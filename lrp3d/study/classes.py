@@ -8,7 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["bare", "class_list", "human_classes", "index_of"]
+__all__ = ["UnknownClasses", "bare", "class_list", "human_classes", "index_of"]
+
+
+class UnknownClasses(ValueError):
+    """Lists of classes that belong to another data set."""
 
 
 def bare(name: str) -> str:
@@ -83,7 +87,8 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no such lists, or none of the classes is among the labels.
+        ValueError: it holds no such lists.
+        UnknownClasses: (a ValueError) none of the classes is among the labels.
 
     Source: paper, Sec. 4.4; the lists are those of Sevilla-Lara et al. (2021).
 
@@ -107,7 +112,7 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     known = {bare(label) for label in labels}
     matches = [sum(bare(name) in known for name in temporal + static) for temporal, static in pairs]
     if not max(matches):
-        raise ValueError(f"none of the classes in {file.name} is one of the study's {len(known)} named classes")
+        raise UnknownClasses(f"none of the classes in {file.name} is one of the study's {len(known)} named classes")
     return pairs[matches.index(max(matches))]
 
 
@@ -155,6 +160,8 @@ def _names(stored: Any) -> tuple[str, ...] | None:
     names = []
     for entry in stored:
         if isinstance(entry, dict):
+            if "name" in entry and entry["name"] is None:
+                continue  # a class that its source could not name
             entry = entry.get("name")
         elif isinstance(entry, list) and len(entry) == 2:
             entry = entry[1]

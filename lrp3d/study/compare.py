@@ -113,7 +113,16 @@ def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
                 Value(chance[1]), Value(None if found.auroc != found.auroc else found.auroc, digits=2),
                 found.temporal_count, found.static_count,
             ])  # fmt: skip
-    headers = ["model", "data set", "by", "temporal (%)", "by chance", "static (%)", "static by chance", "AUROC"]
+    headers = [
+        "model",
+        "data set",
+        "by",
+        "temporal agreed (%)",
+        "by chance (%)",
+        "static agreed (%)",
+        "static by chance (%)",
+        "AUROC",
+    ]
     headers += ["temporal classes", "static classes"]
     note = (
         "Share of people's temporal (static) classes among as many classes of greatest (least) ATR; AUROC is the "
@@ -140,8 +149,8 @@ def comparable(studies: Sequence[Studied]) -> dict[str, list[Studied]]:
     groups: dict[str, list[Studied]] = {}
     for study in studies:
         if study.summary["accuracy"]["top1"] is not None and study.moments("avg_atr")["mean"] is not None:
-            way = ", ".join(part for part in study.label().split(", ")[study.model.count(", ") + 1 :])
-            groups.setdefault(f"{study.dataset} ({way})" if way else study.dataset, []).append(study)
+            way = f" ({study.way()})" if study.way() else ""
+            groups.setdefault(study.dataset + way, []).append(study)
     return {name: group for name, group in groups.items() if len(group) > 1}
 
 

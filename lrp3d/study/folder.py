@@ -115,7 +115,7 @@ class Study:
 
     def tidy(self) -> None:
         """Remove what killed processes left behind."""
-        for path in (self.folder / "records").glob("*/.*.part"):
+        for path in self.folder.glob("*/*/.*.part"):
             try:
                 if time.time() - path.stat().st_mtime > STALE:
                     path.unlink()

@@ -115,7 +115,7 @@ def report(
         against ATR (Fig. 7), classes (Fig. 8) and people's classes (Fig. 9): as many as the studies have data for.
 
     Raises:
-        ValueError: no summaries, names that are not unique, or a class to show that no study has.
+        ValueError: no summaries, or a class to show that no study has.
         ImportError: matplotlib is not installed.
 
     >>> from lrp3d.study import Record, summarise
@@ -147,6 +147,7 @@ def report(
 
 
 def _unique(studies: Sequence[Studied]) -> list[Studied]:
+    """Studies that can be told apart: two of one model with different weights by the names of their folders."""
     if not studies:
         raise ValueError("a report is of one study or more")
     found: list[Studied] = []
@@ -154,12 +155,8 @@ def _unique(studies: Sequence[Studied]) -> list[Studied]:
         name, number = study.name, 2
         while name in {other.name for other in found}:
             name, number = f"{study.name}-{number}", number + 1
-        same = next(
-            (other for other in found if (other.dataset, other.label()) == (study.dataset, study.label())), None
-        )
-        if same is not None:
-            raise ValueError(f"{same.name} and {study.name} are both studies of {study.dataset} with {study.label()}")
-        found.append(Studied(name, study.summary))
+        alike = any((other.dataset, other.label()) == (study.dataset, study.label()) for other in found)
+        found.append(Studied(name, study.summary, mark=name if alike else ""))
     return found
 
 
@@ -214,7 +211,7 @@ def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:
 
 
 def _facts(studies: Sequence[Studied]) -> list[str]:
-    rules = dict.fromkeys(f"Clips count that are {filter_rule(study.summary)}." for study in studies)
+    rules = dict.fromkeys(f"Counted are clips {filter_rule(study.summary)}." for study in studies)
     facts = [*rules]
     sigmas = sorted({study.config["sigma"] for study in studies if "sigma" in study.config})
     if sigmas:

@@ -72,11 +72,14 @@ def run(
         run.
 
     Raises:
+        ValueError: true classes are to be explained, and the list does not say them.
         UnsupportedOperation, NoFrameLogits: the model cannot be explained, whatever the clip.
         OSError: the folder cannot be written.
         Exception: of the model, if it fails on the very first clip.
     """
     shard = shard or Shard()
+    if explain_labels and any(item.label is None for item in study.items):
+        raise ValueError("the true classes are to be explained, and the list does not say them for every clip")
     study.tidy()
     done = study.done()
     mine = shard.take(blocks(study.items, batch_size))
@@ -133,7 +136,7 @@ def _explained(
     explainer: Explainer, clips: list[tuple[Item, Pixels]], explain_labels: bool, outcome: Outcome
 ) -> Iterator[_Explained | _Failed]:
     """Explanations of clips of one shape; where the model fails, it is asked for each clip alone."""
-    targets = [item.label or 0 for item, _ in clips] if explain_labels else None
+    targets = [item.label for item, _ in clips if item.label is not None] if explain_labels else None
     parts = explainer.parts([pixels.frames for _, pixels in clips], targets)
     at = 0
     while at < len(clips):

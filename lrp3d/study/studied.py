@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.study.classes import bare, human_classes
+from lrp3d.study.classes import UnknownClasses, bare, human_classes
 from lrp3d.study.folder import StudyError, load_study
 from lrp3d.study.summary import MIN_SCORE, merge
 
@@ -89,6 +89,8 @@ class Studied:
     name: str
     """Of its folder."""
     summary: Mapping[str, Any]
+    mark: str = ""
+    """What tells it from another study of the same model, data set and way."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -105,7 +107,7 @@ class Studied:
         """The model's name, with the options it was built with."""
         options = ", ".join(f"{key}={value}" for key, value in self.config.get("options", {}).items())
         name = self.config.get("model") or self.name
-        return f"{name} ({options})" if options else name
+        return name + (f" ({options})" if options else "") + (f" [{self.mark}]" if self.mark else "")
 
     @property
     def contrastive(self) -> bool:
@@ -117,18 +119,23 @@ class Studied:
         """Uniform or dense."""
         return self.config.get("sampling", "uniform")
 
-    def label(self, *without: str) -> str:
-        """The model's name, with what is not as in the paper's main tables; some of it may be left out.
+    def way(self, *without: str) -> str:
+        """What is not as in the paper's main tables; some of it may be left out.
 
-        >>> Studied("s", {"config": {"model": "I3D", "sampling": "dense", "contrastive": False}}).label("sampling")
-        'I3D, LRP'
+        >>> Studied("s", {"config": {"sampling": "dense", "contrastive": False}}).way("sampling")
+        'LRP'
         """
         parts = {
             "sampling": "" if self.sampling == "uniform" else self.sampling,
             "contrastive": "" if self.contrastive else "LRP",
             "composite": self.config.get("composite", "paper").replace("paper", ""),
+            "explained_class": "" if self.config.get("explained_class") != "label" else "true classes",
         }
-        return ", ".join([self.model, *(part for key, part in parts.items() if part and key not in without)])
+        return ", ".join(part for key, part in parts.items() if part and key not in without)
+
+    def label(self, *without: str) -> str:
+        """The model's name, and the way it was explained."""
+        return ", ".join(filter(None, [self.model, self.way(*without)]))
 
     @property
     def columns(self) -> int:
@@ -162,11 +169,7 @@ class Studied:
         if not isinstance(source, tuple):
             try:
                 source = human_classes(source, self.class_names.values())
-            except FileNotFoundError:
-                raise
-            except ValueError as error:
-                if "none of" not in str(error):
-                    raise
+            except UnknownClasses:
                 return [], []
         temporal, static = source
         return self.indices(temporal), self.indices(static)

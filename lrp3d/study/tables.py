@@ -78,7 +78,10 @@ class Table:
 
     def html(self) -> str:
         """For a page."""
-        head = "".join(f"<th>{html.escape(header)}</th>" for header in self.headers)
+        first = self.rows[0] if self.rows else self.headers
+        head = "".join(
+            f"<th{_right(cell)}>{html.escape(header)}</th>" for header, cell in zip(self.headers, first, strict=True)
+        )
         rows = "".join(
             "<tr>" + "".join(f"<td{_right(cell)}>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
             for row in self._visible()
