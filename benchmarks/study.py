@@ -34,6 +34,7 @@ from lrp3d import study
 KINETICS_VALIDATION = 20_000
 MODELS = ("I3D-R50-f8", "TAM2D-R50-f8", "TAM2D-R50-f16")
 READ = 12  # clips of which reading is measured
+THREADS = torch.get_num_threads()
 
 
 def main() -> None:
@@ -94,10 +95,17 @@ def reading(folder: str, clips: study.VideoList, frames: int) -> dict[str, Any]:
     """Clips per second of one process that does nothing but read: seek, decode, resize, crop."""
     reader = study.Reader(folder, frames=frames)
     reader(clips.items[0])
-    started = time.perf_counter()
+    torch.set_num_threads(1)  # as in a worker process
+    started, busy = time.perf_counter(), time.process_time()
     for i in range(READ):
         reader(clips.items[i % len(clips.items)])
-    return {"frames": frames, "clips_per_second": round(READ / (time.perf_counter() - started), 3)}
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
+    torch.set_num_threads(THREADS)
+    return {
+        "frames": frames,
+        "clips_per_second": round(READ / seconds, 3),
+        "cpu_seconds_per_clip": round(busy / READ, 3),
+    }
 
 
 def running(folder: str, clips: study.VideoList, name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -108,7 +116,9 @@ def running(folder: str, clips: study.VideoList, name: str, options: argparse.Na
     with tempfile.TemporaryDirectory() as out, Memory() as memory:
         made = study.create(out, study.configuration(explainer, reader, model=name), clips)
         how = {"workers": options.workers, "batch_size": options.batch}
+        busy = time.process_time()
         study.run(made, explainer, reader, **how)
+        busy = time.process_time() - busy
         first = {number for number in made.done() if number < options.batch}
         times = sorted(made.record_path(number).stat().st_mtime for number in made.done() - first)
         begun = max(made.record_path(number).stat().st_mtime for number in first)
@@ -119,6 +129,7 @@ def running(folder: str, clips: study.VideoList, name: str, options: argparse.Na
             "frames": reader.frames,
             **how,
             "clips_per_second": round(len(times) / (times[-1] - begun), 4),
+            "cpu_seconds_per_clip": round(busy / len(clips.items), 2),
             "explaining_share": round(sum(seconds[options.batch :]) / (times[-1] - begun), 3),
             "bytes_per_record": record.stat().st_size,
             "memory_mb": memory.found(),
@@ -200,7 +211,9 @@ def machine(device: str) -> dict[str, Any]:
     """What it ran on."""
     names = [line.partition(": ")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    found = {"cpu": names[0] if names else platform.processor(), "cores": cores, "threads": torch.get_num_threads()}
+    found = {"cpu": names[0] if names else platform.processor(), "cores": cores, "threads": THREADS}
+    if hasattr(os, "getloadavg"):  # above 0 others were at work too, and rates are too low
+        found["load_before"] = round(os.getloadavg()[0], 1)
     if device.startswith("cuda"):
         found["gpu"] = torch.cuda.get_device_name(device)
     return found
@@ -216,15 +229,21 @@ def page(result: dict[str, Any]) -> str:
     read = study.Table(
         "reading",
         "Reading",
-        ["frames of a clip", "clips/s of one process"],
-        [[one["frames"], study.Value(one["clips_per_second"], digits=2)] for one in result["reading"]],
+        ["frames of a clip", "clips/s of one process", "CPU s of a clip"],
+        [
+            [one["frames"], *(study.Value(one[key], digits=2) for key in ("clips_per_second", "cpu_seconds_per_clip"))]
+            for one in result["reading"]
+        ],
     )
-    headers = "model, clips/s, share explaining, main process MB, reading process MB, bytes of a record".split(", ")
+    headers = "model, clips/s, CPU s of a clip, share explaining, main process MB, reading process MB, bytes of a record".split(
+        ", "
+    )
     headers += ["20,000 clips: h on 1 device", "h on 8 devices", "records MB"]
     rows: list[list[study.Cell]] = [
         [
             run["model"],
-            study.Value(run["clips_per_second"], digits=3), study.Value(run["explaining_share"], digits=2),
+            study.Value(run["clips_per_second"], digits=3), study.Value(run["cpu_seconds_per_clip"]),
+            study.Value(run["explaining_share"], digits=2),
             run["memory_mb"]["main"], run["memory_mb"]["reader"], run["bytes_per_record"],
             study.Value(run["projection"]["hours_on_1_device"]), study.Value(run["projection"]["hours_on_8_devices"]),
             run["projection"]["records_mb"],

@@ -45,6 +45,8 @@ def complain(sentence: str) -> None:
 
 def one_line(error: BaseException, items: int = 3) -> str:
     """What an error says, on one line: of a list the first few items and how many follow."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error) or "out of memory" in str(error):
+        return "out of memory: ask for fewer --frames or a smaller --size"
     if isinstance(error, OSError) and error.strerror and error.filename:
         return f"{error.filename}: {error.strerror}"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -6,7 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -90,15 +90,17 @@ class Explanation:
     """How the clip's axes are laid out."""
     sigma: float = SIGMA
     """The share of a row's relevance that an ATR window holds."""
+    about: dict[str, str] = field(default_factory=dict)
+    """What else belongs to it, such as the model, its weights and the video; saved and shown with the rest."""
 
     # ------------------------------------------------------------------ tensors
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if isinstance(value, Tensor):
-                yield field.name, value
-            elif field.name == "relevance":
+                yield each.name, value
+            elif each.name == "relevance":
                 yield from ((f"relevance.{i}", pathway) for i, pathway in enumerate(value))
 
     def to(self, *args: Any, **kwargs: Any) -> Explanation:
@@ -127,6 +129,7 @@ class Explanation:
             "contrastive": self.contrastive,
             "layout": self.layout,
             "sigma": self.sigma,
+            "about": self.about,
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
         path = Path(path)
@@ -156,7 +159,7 @@ class Explanation:
         pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
         if pathways:
             tensors["relevance"] = pathways
-        known = {field.name: None for field in fields(cls)} | {"sigma": SIGMA}
+        known = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
         return cls(**(known | tensors | rest))
 
     # ------------------------------------------------------------------ people
@@ -184,6 +187,7 @@ class Explanation:
                 f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} frames, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
+        lines += [f"  {name:<12}  {value}" for name, value in self.about.items()]
         return "\n".join(lines)
 
     def plot(

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 
 from lrp3d.atr import frame_windows
+from lrp3d.figures import matrix_heatmap
+from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, ticks, write
+from lrp3d.figures.colours import WINDOW, scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +29,6 @@ DIVERGING = ((6, 18, 74), (47, 88, 168), (153, 153, 153), (240, 181, 65), (255, 
 
 def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None, footnote: str | None) -> Figure:
     """The picture behind `Explanation.plot`."""
-    from lrp3d import figures
-
     clips = len(explanation.logits)
     if not -clips <= clip < clips:
         raise IndexError(f"there is no clip {clip} in an explanation of {clips}")
@@ -36,41 +37,47 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
     if explanation.matrix is not None:
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)
-        return figures.matrix_heatmap(matrix, ax=ax, title=title, footnote=footnote, windows=windows)
+        return matrix_heatmap(
+            matrix, ax=ax, title=title, footnote=footnote, windows=windows, positions=explanation.positions,
+            unit=_unit(explanation),
+        )  # fmt: skip
     if explanation.frame_relevance is not None:
         return _bars(explanation.frame_relevance[clip], ax, title, footnote)
     return _image(explanation, clip, ax, title, footnote)
 
 
+def _unit(explanation: Explanation) -> str:
+    """What a column of the matrix is: a frame, or a step of several where the network has temporal strides."""
+    assert explanation.matrix is not None
+    frames = None if explanation.frame_relevance is None else explanation.frame_relevance.shape[1]
+    return "frame" if frames == explanation.matrix.shape[2] else "step"
+
+
 def _bars(relevance: Tensor, ax: Axes | None, title: str, footnote: str | None) -> Figure:
     """A bar for each frame's relevance."""
-    from lrp3d import figures
-
-    figure, axes = figures._canvas(ax, 4.6, 2.6)
-    axes.bar(range(1, len(relevance) + 1), relevance.tolist(), color=figures.WINDOW)
-    axes.set_xticks(figures._ticks(len(relevance)))
-    axes.set_xlabel("frame", fontsize=figures.NORMAL)
-    axes.set_ylabel("relevance (logit)", fontsize=figures.NORMAL)
-    axes.tick_params(labelsize=figures.SMALL)
+    figure, axes = canvas(ax, 4.6, 2.6)
+    axes.bar(range(1, len(relevance) + 1), relevance.tolist(), color=WINDOW)
+    axes.set_xticks(ticks(len(relevance)))
+    axes.set_xlabel("frame", fontsize=NORMAL)
+    axes.set_ylabel("relevance (logit)", fontsize=NORMAL)
+    axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
-    figures._write(axes, title, footnote)
+    write(axes, title, footnote)
     return figure
 
 
 def _image(explanation: Explanation, clip: int, ax: Axes | None, title: str, footnote: str | None) -> Figure:
     """The relevance of every pixel, colour channels summed, of an image."""
-    from lrp3d import figures
-
     relevance = explanation.relevance
     values = (relevance if isinstance(relevance, Tensor) else relevance[0])[clip].double().cpu()
     values = values.sum(0) if values.dim() == 3 else values.reshape(-1, values.shape[-1])
-    figure, axes = figures._canvas(ax, 4.2, 3.6)
-    image = axes.imshow(values.numpy(), interpolation="nearest", **figures._scale(values.numpy()))
-    figures._colour_bar(image, "relevance (logit)", ax=axes, shrink=0.85)
-    axes.set_xlabel("pixel", fontsize=figures.NORMAL)
-    axes.set_ylabel("pixel", fontsize=figures.NORMAL)
-    axes.tick_params(labelsize=figures.SMALL)
-    figures._write(axes, title, footnote)
+    figure, axes = canvas(ax, 4.2, 3.6)
+    image = axes.imshow(values.numpy(), interpolation="nearest", **scale(values.numpy()))
+    colour_bar(image, "relevance (logit)", ax=axes, shrink=0.85)
+    axes.set_xlabel("pixel", fontsize=NORMAL)
+    axes.set_ylabel("pixel", fontsize=NORMAL)
+    axes.tick_params(labelsize=SMALL)
+    write(axes, title, footnote)
     return figure
 
 

@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lrp3d import figures
 from lrp3d.atr import frame_windows
 from lrp3d.explanation import Explanation
+from lrp3d.figures import overlay
+from lrp3d.figures.colours import scale
+from lrp3d.figures.values import pixel_relevance
 
 __all__ = ["report"]
 
@@ -137,7 +139,7 @@ def _top(top: Sequence[Mapping[str, Any]]) -> str:
         f'<span class="score">{100 * found["score"]:.1f} %</span></li>'
         for found in top
     )
-    return f'<section class="top"><h2>Top classes</h2><ol>{rows}</ol></section>' if rows else ""
+    return f'<section class="top"><h2>Top classes, by softmax</h2><ol>{rows}</ol></section>' if rows else ""
 
 
 # What the page's script works with
@@ -146,8 +148,8 @@ def _top(top: Sequence[Mapping[str, Any]]) -> str:
 def _pictures(pixels: Tensor, relevance: Tensor, times: Sequence[float]) -> dict[str, Any]:
     """The frames, the frames painted with relevance, and what stands beside them."""
     images = pixels.numpy(force=True)
-    painted = figures.overlay(images, relevance, smooth=images.shape[1] / 112)
-    by_frame = figures._pixel_relevance(relevance, images).sum((1, 2))
+    painted = overlay(images, relevance)
+    by_frame = pixel_relevance(relevance, images).sum((1, 2))
     total = np.abs(by_frame).sum()
     return {
         "frames": [_jpeg(image) for image in images],
@@ -176,8 +178,8 @@ def _temporal(explanation: Explanation, clip: int, frames: int) -> dict[str, Any
 
     matrix = explanation.matrix[clip].double().cpu()
     first, last = frame_windows(matrix, explanation.sigma, explanation.positions)
-    scale = figures._scale(matrix.numpy())
-    colours = scale["cmap"](Normalize(scale["vmin"], scale["vmax"])(matrix.numpy()))
+    how = scale(matrix.numpy())
+    colours = how["cmap"](Normalize(how["vmin"], how["vmax"])(matrix.numpy()))
     count, columns = matrix.shape
     own = explanation.positions or list(range(count))
     rows = [
@@ -191,11 +193,11 @@ def _temporal(explanation: Explanation, clip: int, frames: int) -> dict[str, Any
         }
         for i in range(count)
     ]
-    ramp = [to_hex(colour) for colour in scale["cmap"](np.linspace(0, 1, 12))]
+    ramp = [to_hex(colour) for colour in how["cmap"](np.linspace(0, 1, 12))]
     return {
         "rows": rows,
         "columns": _blocks(frames, columns),
-        "scale": {"low": _value(scale["vmin"]), "high": _value(scale["vmax"]), "ramp": ramp},
+        "scale": {"low": _value(how["vmin"]), "high": _value(how["vmax"]), "ramp": ramp},
     }
 
 

@@ -54,7 +54,7 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
         if not trust_pickle:
             raise CheckpointError(
                 f"{path.name} holds more than tensors and would have to be unpickled, which can run any "
-                "code; if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --trust-pickle"
+                "code; if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --model NAME --trust-pickle"
             ) from error
         state = _unpickle(path)
     except Exception as error:  # a damaged pickle can fail in any way

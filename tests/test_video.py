@@ -1,6 +1,5 @@
 """Reading: the right frames, only those, and never a silent loss. Every video is encoded on the spot."""
 
-import doctest
 import pickle
 import sys
 import warnings
@@ -12,9 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lrp3d import video
 from lrp3d.sampling import dense_indices, uniform_indices
-from lrp3d.video import LostFramesWarning, VideoError, draw_clip, prepare_clip, read_clip
+from lrp3d.video import LostFramesWarning, VideoError, decoding, draw_clip, prepare_clip, read_clip
 
 SMALL = {"size": None, "short_side": None}
 
@@ -106,14 +104,14 @@ def test_seeking_gives_the_same_pixels_as_decoding_everything(tmp_path, name, ho
 def test_only_the_frames_needed_are_decoded(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mp4", numbered_frames(75))
     decoded = []
-    original = video._decoded_frames
+    original = decoding.decoded_frames
 
     def counted(*arguments):
         for frame in original(*arguments):
             decoded.append(frame)
             yield frame
 
-    monkeypatch.setattr(video, "_decoded_frames", counted)
+    monkeypatch.setattr(decoding, "decoded_frames", counted)
     clip = read_clip(path, 4, "dense", **SMALL)
     assert clip.indices.tolist() == [35, 36, 37, 38]
     assert len(decoded) <= 10
@@ -443,7 +441,3 @@ def test_a_drawn_clip_is_the_same_on_every_call_and_moves():
     assert (clip[1:].int() - clip[:-1].int()).abs().amax((1, 2, 3)).min() > 50
     with pytest.raises(ValueError, match="size"):
         draw_clip(8, 0)
-
-
-def test_examples_in_the_documentation_are_true():
-    assert doctest.testmod(video).failed == 0

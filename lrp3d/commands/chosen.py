@@ -183,8 +183,11 @@ def _named(name: str, options: dict[str, Any], weights: Path | None, classes: in
     made = json.loads(checkpoint.metadata.get("arguments", "{}"))
     if made and not options and checkpoint.metadata.get("model") == name:
         return models.load_model(weights)  # it knows options that a name does not tell
-    model = build(name, options, models.checkpoints.number_of_classes(checkpoint.state))
-    models.load_checkpoint(model, weights)
+    try:
+        model = build(name, options, models.checkpoints.number_of_classes(checkpoint.state))
+        models.load_checkpoint(model, weights)
+    except models.CheckpointError as error:
+        raise models.CheckpointError(f"{weights.name}: {error}") from error
     return model
 
 
@@ -210,14 +213,14 @@ def _imported(path: str, options: dict[str, Any]) -> nn.Module:
     if isinstance(found, type) or not isinstance(found, nn.Module):
         if not callable(found):
             raise UsageError(
-                f"--model {path} is a {type(found).__name__}, neither a module nor a function that makes one"
+                f"--model {path} is of type {type(found).__name__}, neither a module nor a function that makes one"
             )
         try:
             found = found(**options)
         except Exception as error:
             raise ValueError(f"--model {path} failed with {type(error).__name__}: {error}") from error
     if not isinstance(found, nn.Module):
-        raise UsageError(f"--model {path} made a {type(found).__name__}, not a torch.nn.Module")
+        raise UsageError(f"--model {path} made something of type {type(found).__name__}, not a torch.nn.Module")
     return found
 
 

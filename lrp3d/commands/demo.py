@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lrp3d import video
-from lrp3d.commands import DONE, chosen, explained
+from lrp3d.commands import DONE, chosen, explained, told, written
 from lrp3d.commands.explain import check_folder
 from lrp3d.twin import convert
 
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         clip, name = explained.read(options.video, choice), options.video.name
     how = explained.How()
     one = explained.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
-    print(explained.summary(one), flush=True)
-    for path in explained.write(one, options.out, explained.settings(choice, how)):
+    print(told.summary(one), flush=True)
+    for path in written.write(one, options.out, told.settings(choice, how)):
         print(f"  wrote {path}", flush=True)
     return DONE

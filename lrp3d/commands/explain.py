@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp3d.atr import SIGMA
-from lrp3d.commands import DONE, FAILED, UsageError, chosen, explained
+from lrp3d.commands import DONE, FAILED, UsageError, chosen, explained, told, written
 from lrp3d.commands.labels import find_class
 from lrp3d.twin import convert
 
@@ -74,18 +74,18 @@ def run(options: argparse.Namespace) -> int:
     check_target(target, choice)
     twin = convert(choice.model, options.composite)
     how = explained.How(options.composite, not options.plain, options.sigma, options.sampling)
-    said = explained.settings(choice, how)
+    said = told.settings(choice, how)
     results: list[dict[str, Any]] = []
     for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
         try:
             clip = explained.read(Path(path), choice, options.sampling)
             one = explained.explain_clip(clip, Path(path).name, choice, twin, target, how)
             if not options.json:
-                print(explained.summary(one), flush=True)
-            for written in explained.write(one, folder, said) if folder else ():
+                print(told.summary(one), flush=True)
+            for file in written.write(one, folder, said) if folder else ():
                 if not options.json:
-                    print(f"  wrote {written}", flush=True)
-            results.append({**explained.record(one), "video": path})
+                    print(f"  wrote {file}", flush=True)
+            results.append({**told.record(one), "video": path})
         except Exception as error:
             if os.environ.get(TRACEBACK) or isinstance(error, BrokenPipeError):
                 raise
@@ -108,12 +108,14 @@ def check_folder(folder: Path | None) -> None:
     """Refuse early what would fail late: a file in the way, or nothing to draw with."""
     if folder is None:
         return
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {folder} cannot be made: {error.strerror}") from error
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {folder} cannot be written to")
 
 
 def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:

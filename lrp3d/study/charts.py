@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrp3d.figures import LARGE, NORMAL, SMALL, WINDOW, ArrayLike, _array, _canvas, _figure, matrix_heatmap
+from lrp3d.figures import matrix_heatmap
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas
+from lrp3d.figures.colours import WINDOW
+from lrp3d.figures.values import ArrayLike, array
 from lrp3d.study.agreement import pearson
 
 if TYPE_CHECKING:
@@ -23,12 +26,13 @@ MARKERS = "osD^vPX"
 FEW = 40  # classes that can be drawn one by one
 
 
-def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5) -> Figure:
+def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str = "frame") -> Figure:
     """Draw mean relevance matrices side by side, each in its own colours.
 
     Args:
         matrices: (n, t) by title, the data set's first.
         columns: in a row.
+        unit: what a row and a column of a matrix are: frames, or steps of several.
 
     Raises:
         ValueError: there are none.
@@ -43,14 +47,14 @@ def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5) -> Figure:
         raise ValueError("no matrices to draw")
     columns = min(columns, len(matrices))
     lines = math.ceil(len(matrices) / columns)
-    figure = _figure(2.6 * columns + 0.2, 2.5 * lines + 0.1)
+    figure = blank(2.6 * columns + 0.2, 2.5 * lines + 0.1)
     grid = figure.subplots(lines, columns, squeeze=False)
     for position, (title, matrix) in enumerate(matrices.items()):
         axes = grid[position // columns, position % columns]
-        matrix_heatmap(matrix, ax=axes, label="")
+        matrix_heatmap(matrix, ax=axes, label="", unit=unit)
         axes.set_title(_folded(title), fontsize=NORMAL)
-        axes.set_xlabel("frame j" if position + columns >= len(matrices) else "", fontsize=SMALL)
-        axes.set_ylabel("explained frame i" if position % columns == 0 else "", fontsize=SMALL)
+        axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
+        axes.set_ylabel(f"explained {unit} i" if position % columns == 0 else "", fontsize=SMALL)
     for empty in grid.flat[len(matrices) :]:
         empty.set_visible(False)
     return figure
@@ -81,13 +85,13 @@ def class_curve(mean: ArrayLike, std: ArrayLike, greatest: ArrayLike, *, title: 
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['avg-ATR (frames)', 'classes']
     """
-    values, spread, maxima = (_array(x).ravel() for x in (mean, std, greatest))
+    values, spread, maxima = (array(x).ravel() for x in (mean, std, greatest))
     known = ~np.isnan(values)
     if not known.any():
         raise ValueError("no class has a known ATR")
     order = np.argsort(-values[known], kind="stable")
     values, spread = values[known][order], np.nan_to_num(spread[known][order])
-    figure = _figure(7.4, 2.7)  # its error says which extra is missing
+    figure = blank(7.4, 2.7)  # its error says which extra is missing
     from matplotlib.ticker import MaxNLocator
 
     left, right = figure.subplots(1, 2, width_ratios=(5, 3))
@@ -140,8 +144,8 @@ def human_scatter(
     >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     ['temporal', 'static']
     """
-    atr = _array(values).ravel()
-    figure, axes = _canvas(ax, 5.2, 2.8)
+    atr = array(values).ravel()
+    figure, axes = canvas(ax, 5.2, 2.8)
     kinds = {index: kind for kind, classes in enumerate((temporal, static)) for index in classes}
     chosen = [index for index in kinds if index < len(atr) and not np.isnan(atr[index])]
     chosen.sort(key=lambda index: (-atr[index], index))
@@ -183,7 +187,7 @@ def accuracy_scatter(
         raise ValueError(
             f"{len(atr)} ATR values, {len(accuracy)} accuracies and {len(names)} names do not belong together"
         )
-    figure, axes = _canvas(ax, 6.2, 3.2)
+    figure, axes = canvas(ax, 6.2, 3.2)
     for place, (x, y, name) in enumerate(zip(atr, accuracy, names, strict=True)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
         axes.plot([x], [y], marker, color=colour, markersize=6, label=name)
@@ -216,7 +220,7 @@ def window_curves(
     >>> figure.axes[0].get_xlabel()
     'window (frames)'
     """
-    figure, axes = _canvas(None, 6.2, 3.0)
+    figure, axes = canvas(None, 6.2, 3.0)
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
         fixed = sorted((float(w["size"]), float(w["accuracy"])) for w in windows if w["window"] == w["size"])

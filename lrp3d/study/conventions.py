@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lrp3d.video import TENSOR_SUFFIXES
+from lrp3d.video.tensors import TENSOR_SUFFIXES
 
 VIDEO_SUFFIXES = tuple(".mp4 .webm .mkv .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .ts .nut".split())
 _SUFFIX = "|".join(re.escape(suffix) for suffix in (*VIDEO_SUFFIXES, *sorted(TENSOR_SUFFIXES)))

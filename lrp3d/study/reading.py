@@ -15,6 +15,7 @@ from torch import Tensor
 from lrp3d import video
 from lrp3d.study.conventions import VIDEO_SUFFIXES
 from lrp3d.study.lists import Item
+from lrp3d.video.tensors import TENSOR_SUFFIXES
 
 __all__ = ["Pixels", "Reader", "normalised"]
 
@@ -91,9 +92,9 @@ class Reader:
             path = root / place
             if path.exists():
                 return path
-            known = path.suffix.lower() in (*VIDEO_SUFFIXES, *video.TENSOR_SUFFIXES)
+            known = path.suffix.lower() in (*VIDEO_SUFFIXES, *TENSOR_SUFFIXES)
             stem = path.with_suffix("") if known else path
-            for suffix in ("", *VIDEO_SUFFIXES, *sorted(video.TENSOR_SUFFIXES)):
+            for suffix in ("", *VIDEO_SUFFIXES, *sorted(TENSOR_SUFFIXES)):
                 other = stem.with_name(stem.name + suffix)
                 if other.exists():
                     return other

@@ -183,7 +183,8 @@ def _within(study: Studied, people: tuple[list[int], list[int]], show: Sequence[
     said = f"{study.label()}, {study.dataset}"
     if study.moments("avg_atr")["count"]:
         note = "Mean over clips; each clip is divided by the sum of its positive frame logits."
-        yield Chart(f"heatmaps-{study.name}", f"Mean relevance: {said}", charts.heatmaps(_matrices(study, show)), note)
+        figure = charts.heatmaps(_matrices(study, show), unit=study.unit)
+        yield Chart(f"heatmaps-{study.name}", f"Mean relevance: {said}", figure, note)
     yield compare.classes(study)
     values = study.by_class("avg_atr")
     if study.moments("avg_atr")["count"]:
@@ -216,7 +217,7 @@ def _facts(studies: Sequence[Studied]) -> list[str]:
     sigmas = sorted({study.config["sigma"] for study in studies if "sigma" in study.config})
     if sigmas:
         facts.append(f"ATR windows hold {', '.join(f'{100 * s:g} %' for s in sigmas)} of a frame's relevance.")
-    steps = [study.name for study in studies if study.config.get("frames", study.columns) != study.columns]
+    steps = [study.name for study in studies if study.unit != "frame"]
     if steps:
         facts.append(f"ATR counts steps of several frames in {', '.join(steps)}.")
     return facts

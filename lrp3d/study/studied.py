@@ -138,9 +138,10 @@ class Studied:
         return ", ".join(filter(None, [self.model, self.way(*without)]))
 
     @property
-    def columns(self) -> int:
-        """Of its matrices: frames, or steps of several frames."""
-        return self.summary["dataset"]["columns"]
+    def unit(self) -> str:
+        """What a column of its matrices is: a frame, or a step of several."""
+        columns = self.summary["dataset"]["columns"]
+        return "frame" if self.config.get("frames", columns) == columns else "step"
 
     def moments(self, kind: str) -> Mapping[str, Any]:
         """Mean, deviation and count of "avg_atr" or "max_atr"."""

@@ -200,7 +200,7 @@ def test_files_are_read_without_running_their_code(tmp_path, ibm_tam):
     bomb.path = str(tmp_path / "exploded")
     before = snapshot(model)
     torch.save({"state_dict": ibm_tam, "extra": bomb}, tmp_path / "bomb.pth")
-    with pytest.raises(CheckpointError, match=r"bomb.pth .*convert-checkpoint IN OUT --trust-pickle"):
+    with pytest.raises(CheckpointError, match=r"bomb.pth .*convert-checkpoint IN OUT --model NAME --trust-pickle"):
         load_checkpoint(model, tmp_path / "bomb.pth")
     assert not (tmp_path / "exploded").exists()
     assert unchanged(model, before)

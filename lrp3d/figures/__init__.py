@@ -1,0 +1,17 @@
+"""Pictures of an explanation. Each function takes plain tensors or arrays and returns a matplotlib Figure.
+
+Matplotlib (``pip install "lrp3d[plot]"``) is imported when a picture is drawn, its global state is left
+alone and nothing is shown. Relevance that has both signs gets a diverging map centred on 0, all else a
+sequential one. In both lighter means more, so that a picture reads the same in grey.
+
+Letters: ``n`` frames with a logit, ``t h w`` frames, height and width of the clip; pixels are uint8 RGB (t,
+h, w, 3).
+"""
+
+from lrp3d.figures.heatmap import matrix_heatmap
+from lrp3d.figures.moving import animation
+from lrp3d.figures.painting import overlay, overlay_strip
+from lrp3d.figures.summary import clip_summary
+from lrp3d.figures.windows import atr_windows
+
+__all__ = ["animation", "atr_windows", "clip_summary", "matrix_heatmap", "overlay", "overlay_strip"]

@@ -1,0 +1,70 @@
+"""Figures and axes, and what is written on them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrp3d.figures.colours import import_matplotlib
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.figure import Figure
+
+SMALL, NORMAL, LARGE = 7, 8.5, 10  # points
+
+
+def blank(width: float, height: float) -> Figure:
+    """An empty figure of this size in inches, of no window and no global state."""
+    import_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), dpi=150, layout="compressed")
+
+
+def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """The axes to draw into and their figure; new ones of this size in inches if there are none."""
+    if ax is None:
+        figure = blank(width, height)
+        return figure, figure.add_subplot()
+    return ax.figure.figure, ax
+
+
+def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) -> None:
+    """A title above the axes, and a footnote under their label that begins at `left`, in widths of the axes."""
+    if title:
+        ax.set_title(title, fontsize=LARGE)
+    if footnote:
+        ax.annotate(
+            footnote, (left, 0), xycoords=(ax.transAxes, ax.xaxis.label), xytext=(0, -5),
+            textcoords="offset points", va="top", fontsize=SMALL, color="#555555",
+        )  # fmt: skip
+
+
+def fit(figure: Figure, margin: float = 0.06) -> None:
+    """Cut off what is empty: frames keep their proportions, so that a guess at the size leaves gaps."""
+    for _ in range(2):
+        figure.draw_without_rendering()
+        box = figure.get_tightbbox()
+        figure.set_size_inches(box.width + 2 * margin, box.height + 2 * margin)
+
+
+def ticks(count: int) -> np.ndarray:
+    """Frame numbers, from 1, that leave room for each other."""
+    step = 1 if count <= 10 else 2 if count <= 20 else 4 if count <= 40 else 10 * math.ceil(count / 100)
+    numbers = np.arange(0, count + 1, step)
+    numbers[0] = 1
+    return np.unique(numbers)
+
+
+def colour_bar(colours: ScalarMappable, label: str, **where: Any) -> None:
+    """What colours mean, beside axes (`ax`) or in their own (`cax`)."""
+    place = where.get("ax") or where["cax"]
+    bar = place.figure.figure.colorbar(colours, **where)
+    bar.set_label(label, fontsize=NORMAL)
+    bar.ax.tick_params(labelsize=SMALL)
+    for axis in (bar.ax.xaxis, bar.ax.yaxis):  # where very small numbers have their power of ten
+        axis.get_offset_text().set_size(SMALL)

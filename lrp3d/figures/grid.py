@@ -1,0 +1,64 @@
+"""Frames of a clip on the axes of a figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrp3d.figures.canvas import SMALL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def pitch(images: np.ndarray, bars: bool) -> float:
+    """How far lines of frames are apart, in widths of a frame: the frame, its bar and its caption."""
+    return images.shape[1] / images.shape[2] + (0.31 if bars else 0.24)
+
+
+def frame_grid(
+    ax: Axes,
+    images: np.ndarray,
+    captions: Sequence[str],
+    columns: int,
+    bars: Sequence[Any] | None = None,
+) -> None:
+    """Frames in lines of ``columns``, one unit wide and not stretched, each with what stands under it."""
+    from matplotlib.patches import Rectangle
+
+    height = images.shape[1] / images.shape[2]
+    below, apart = 0.09 if bars else 0.02, pitch(images, bars is not None)
+    for number, image in enumerate(images):
+        x, y = number % columns * 1.05, number // columns * apart
+        ax.imshow(image, extent=(x, x + 1, y + height, y), interpolation="antialiased", aspect="equal")
+        if bars:
+            ax.add_patch(Rectangle((x, y + height + 0.01), 1, below, facecolor=bars[number], linewidth=0))
+        ax.text(x + 0.5, y + height + below + 0.03, captions[number], fontsize=SMALL, ha="center", va="top")
+    lines = math.ceil(len(images) / columns)
+    ax.set_xlim(-0.02, columns * 1.05 - 0.03)
+    ax.set_ylim(lines * apart, -0.02)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)
+
+
+def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
+    """Above each column the frame in the middle of its block, as wide as the column up to 40 points.
+
+    Returns how tall they are, in points.
+    """
+    from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+    figure = ax.figure.figure
+    low, high = ax.get_xlim()
+    points = 72 * ax.get_window_extent().width / figure.dpi / (high - low)
+    block = len(images) // rows
+    zoom = min(0.92 * points, 40) / images.shape[2]
+    for row in range(rows):
+        image = OffsetImage(images[row * block + block // 2], zoom=zoom)
+        place = (row + 1, ax.get_ylim()[1])
+        ax.add_artist(AnnotationBbox(image, place, box_alignment=(0.5, 0), frameon=False, pad=0.1))
+    return zoom * images.shape[1]

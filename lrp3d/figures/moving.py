@@ -1,0 +1,99 @@
+"""A clip and its relevance as a moving picture."""
+
+from __future__ import annotations
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrp3d.figures.colours import import_matplotlib
+from lrp3d.figures.painting import overlay
+from lrp3d.figures.values import ArrayLike, pixels_of
+from lrp3d.models.files import replacing
+
+
+def animation(
+    pixels: ArrayLike,
+    relevance: ArrayLike,
+    path: str | Path,
+    *,
+    fps: float = 4.0,
+    smooth: float | None = None,
+    quantile: float = 0.995,
+    min_height: int = 160,
+) -> Path:
+    """Write the clip beside the clip painted with its relevance, as a moving picture.
+
+    Args:
+        pixels: uint8 RGB (t, h, w, 3).
+        relevance: per pixel, as `overlay` takes it.
+        path: a .gif or .mp4 file (MP4 needs PyAV).
+        fps: frames per second.
+        smooth: as in `overlay`.
+        quantile: as in `overlay`.
+        min_height: smaller clips are enlarged by a whole number until they are as tall, in pixels.
+
+    Returns:
+        The path. The file appears when it is complete, or not at all.
+
+    Raises:
+        ValueError: another ending, shapes that do not belong together, or ``fps`` that is not positive.
+        ImportError: matplotlib, or PyAV for MP4, is not installed.
+
+    >>> import tempfile, torch, lrp3d
+    >>> pixels = lrp3d.video.draw_clip(frames=3, size=8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = lrp3d.figures.animation(pixels, torch.rand(3, 8, 8), f"{folder}/clip.gif")
+    ...     written.name, written.read_bytes()[:6]
+    ('clip.gif', b'GIF89a')
+    """
+    path = Path(path)
+    writers = {".gif": _gif, ".mp4": _mp4}
+    if path.suffix.lower() not in writers:
+        raise ValueError(f"an animation is a .gif or .mp4 file, not {path.name}")
+    if not fps > 0:
+        raise ValueError(f"fps is positive, not {fps}")
+    images = pixels_of(pixels)
+    painted = overlay(images, relevance, smooth=smooth, quantile=quantile)
+    gap = np.full((*images.shape[:2], max(2, images.shape[2] // 40), 3), 255, np.uint8)
+    both = np.concatenate([images, gap, painted], axis=2)
+    zoom = math.ceil(min_height / both.shape[1])
+    both = both.repeat(zoom, 1).repeat(zoom, 2)
+    content = writers[path.suffix.lower()](both, fps)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
+    return path
+
+
+def _gif(frames: np.ndarray, fps: float) -> bytes:
+    import_matplotlib()
+    from PIL import Image  # matplotlib depends on it
+
+    images = [Image.fromarray(frame) for frame in frames]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=round(1000 / fps), loop=0)
+    return buffer.getvalue()
+
+
+def _mp4(frames: np.ndarray, fps: float) -> bytes:
+    try:
+        import av
+    except ImportError:
+        raise ImportError('writing MP4 needs PyAV: pip install "lrp3d[video]"') from None
+    from fractions import Fraction
+
+    buffer = io.BytesIO()
+    # Colours are stored for 2 x 2 pixels: an odd side gets one more row.
+    frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
+    with av.open(buffer, "w", format="mp4") as container:
+        codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"
+        stream: Any = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1000))
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()

@@ -1,0 +1,119 @@
+"""The window of frames that each frame rests on, over the clip (paper, Fig. 5a)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas, ticks, write
+from lrp3d.figures.colours import WINDOW
+from lrp3d.figures.grid import thumbnails
+from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def atr_windows(
+    atr: ArrayLike,
+    matrix: ArrayLike,
+    *,
+    windows: tuple[ArrayLike, ArrayLike] | None = None,
+    frame_logits: ArrayLike | None = None,
+    pixels: ArrayLike | None = None,
+    ax: Axes | None = None,
+    title: str | None = None,
+    footnote: str | None = None,
+    unit: str = "frame",
+) -> Figure:
+    """Draw over the clip the window of frames that each frame's logit rests on.
+
+    Args:
+        atr: frame ATR (n,) in frames; NaN draws no window.
+        matrix: relevance (n, n), from which the window's place is taken: of the segments of length ATR around
+            frame i, the one that holds most.
+        windows: first and last frame (n,), (n,) of each window, if they are known already.
+        frame_logits: logits (n,); windows of frames that weigh nothing in avg-ATR are drawn hollow, and
+            avg-ATR is written below.
+        pixels: uint8 RGB (t, h, w, 3), drawn small along the top.
+        ax: axes to draw into; by default those of a new figure.
+        title: what stands above.
+        footnote: what stands below, such as "weights are random".
+        unit: what a row and a column are: frames, or steps of several.
+
+    Returns:
+        The figure.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+        ImportError: matplotlib is not installed.
+
+    Source: paper, Fig. 5a.
+
+    >>> import torch, lrp3d
+    >>> figure = lrp3d.figures.atr_windows(torch.ones(4), torch.eye(4))
+    >>> print(figure.axes[0].get_xlabel())
+    frame j
+    black square: frame i; number: its ATR in frames
+    """
+    lengths, values = array(atr).ravel(), matrix_of(matrix)
+    if values.shape != (len(lengths), len(lengths)):
+        raise ValueError(f"{len(lengths)} ATR values need a square matrix of that size, not {values.shape}")
+    rows = len(lengths)
+    first, last = _heaviest_windows(lengths, values) if windows is None else map(array, windows)
+    logits = None if frame_logits is None else array(frame_logits).ravel()
+    images = None if pixels is None else pixels_of(pixels)
+    if images is not None and len(images) % rows:
+        raise ValueError(f"{len(images)} frames do not divide into {rows} rows")
+    tall = 0.2 * rows + 1.5 if images is None else 0.2 * rows + 1.5 + 0.3 * images.shape[1] / images.shape[2]
+    figure, axes = canvas(ax, max(4.5, 0.34 * rows + 1.6), max(2.6, tall))
+    for i in np.flatnonzero(~np.isnan(lengths)).tolist():
+        weighs = logits is None or logits[i] > 0
+        _window_bar(axes, i, first[i], last[i], hollow=not weighs)
+        axes.text(last[i] + 1.65, i + 1, f"{lengths[i]:g}", va="center", fontsize=SMALL, color=WINDOW)
+    axes.plot(np.arange(rows) + 1, np.arange(rows) + 1, "s", color="black", markersize=3)
+    axes.set_xlim(0.4, rows + 1 + 0.04 * rows)
+    axes.set_ylim(rows + 0.6, 0.4)
+    axes.set_xticks(ticks(rows))
+    axes.set_yticks(ticks(rows))
+    axes.tick_params(labelsize=SMALL)
+    axes.spines[["top", "right"]].set_visible(False)
+    below = f"{unit} j\nblack square: {unit} i; number: its ATR in {unit}s"
+    if logits is not None:
+        average = _average(lengths, logits)
+        below += "\nhollow: no positive logit, so no weight in avg-ATR" if (logits <= 0).any() else ""
+        below += "" if math.isnan(average) else f"\navg-ATR {average:.1f} {unit}s"
+    axes.set_xlabel(below, fontsize=NORMAL)
+    axes.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
+    write(axes, title, footnote)
+    if images is not None:
+        figure.draw_without_rendering()  # the layout decides how wide a column is
+        tall = thumbnails(axes, images, rows)
+        axes.set_title(title or "", fontsize=LARGE, pad=tall + 6)
+    return figure
+
+
+def _window_bar(ax: Axes, row: int, first: float, last: float, hollow: bool) -> None:
+    face = "none" if hollow else "#a9c7e0"
+    ax.barh(row + 1, last - first + 1, left=first + 0.5, height=0.72, facecolor=face, edgecolor=WINDOW)
+
+
+def _heaviest_windows(lengths: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the segments of each row's length around its own frame, the one that holds most."""
+    rows = len(lengths)
+    prefix = np.pad((matrix * np.sign(matrix.sum(1, keepdims=True))).clip(0).cumsum(1), ((0, 0), (1, 0)))
+    first, last = np.zeros(rows, int), np.full(rows, rows - 1)
+    for i in np.flatnonzero(~np.isnan(lengths)).tolist():
+        length = int(lengths[i])
+        starts = np.arange(max(0, i - length + 1), min(i, rows - length) + 1)
+        first[i] = starts[np.argmax(prefix[i, starts + length] - prefix[i, starts])]
+        last[i] = first[i] + length - 1
+    return first, last
+
+
+def _average(lengths: np.ndarray, logits: np.ndarray) -> float:
+    weights = np.where(np.isnan(lengths), 0, logits.clip(0))
+    return float((weights * np.nan_to_num(lengths)).sum() / weights.sum()) if weights.sum() else math.nan

@@ -1,0 +1,193 @@
+"""From any source to a clip that a model can take."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lrp3d.sampling import dense_indices, uniform_indices
+from lrp3d.video.files import read_video
+from lrp3d.video.folders import read_folder, template_pattern
+from lrp3d.video.pixels import normalize, resize_and_crop
+from lrp3d.video.source import LostFramesWarning, VideoError
+from lrp3d.video.tensors import TENSOR_SUFFIXES, read_tensor
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+
+
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Frames of a video, as they are seen and as a model takes them."""
+
+    pixels: Tensor
+    """uint8 RGB (t, h, w, 3), after resizing and cropping."""
+    tensor: Tensor
+    """float32 (1, 3, t, h, w), normalised."""
+    indices: Tensor
+    """Number of each frame in the video, from 0, int64 (t,); one that stands in for another has its own."""
+    times: Tensor
+    """When each frame is shown, in seconds, float64 (t,); NaN where the source does not say."""
+    num_video_frames: int
+    """How many frames the source holds."""
+    fps: float | None = None
+    """Frames per second on average; None where the source does not say."""
+    lost: tuple[str, ...] = ()
+    """What is missing or damaged, a sentence each; empty where nothing is."""
+
+
+def read_clip(
+    path: str | Path,
+    frames: int = 8,
+    sampling: str = "uniform",
+    *,
+    stride: int = 1,
+    size: int | None = 224,
+    short_side: int | None = 256,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    template: str | None = None,
+) -> Clip:
+    """Read the frames of a video that a model wants, resized, cropped and normalised.
+
+    Args:
+        path: a video file; a folder of images; a template of image files such as ``frames/img_%05d.jpg``;
+            or a tensor file (.pt, .npy, .safetensors) of RGB frames (t, h, w, 3), uint8 or floats from 0 to
+            1.
+        frames: number of frames t. A shorter video repeats frames and says so.
+        sampling: "uniform" or "dense", by frame number (see `lrp3d.sampling`); `Clip.times` tells the
+        seconds.
+        stride: distance between frames, for dense sampling.
+        size: side of the square cut from the centre, in pixels; None keeps the whole frame.
+        short_side: length in pixels to which the shorter side is resized first; None keeps it.
+        mean: subtracted from each channel, of pixels from 0 to 1.
+        std: by which each channel is divided then.
+        template: name of the images in a folder, such as ``img_%05d.jpg`` or ``img_{:05}.jpg``; without it,
+            all images in the order of the numbers in their names.
+
+    Returns:
+        `Clip`. Damaged frames are replaced by the nearest one that decodes; what was lost is in `Clip.lost`
+        and in a `LostFramesWarning`. A picture that stands still in a moving video is said too: that is how
+        damage looks which was encoded with the video. Rotation metadata is obeyed.
+
+    Raises:
+        VideoError: nothing there, nothing in it that is a video, no frame that decodes, frames that are smaller
+            than ``size``, or more than memory holds.
+        ValueError: an unknown sampling, or sizes that are not positive.
+        ImportError: PyAV is needed and not installed.
+
+    Source: paper, App. E (uniform sampling, shorter side, crop).
+
+    >>> import os, tempfile, numpy as np, lrp3d
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "clip.npy")
+    ...     np.save(path, lrp3d.video.draw_clip(frames=40, size=48).numpy())
+    ...     clip = lrp3d.video.read_clip(path, frames=4, short_side=32, size=32)
+    >>> clip.tensor.shape, clip.indices.tolist()
+    (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
+    """
+    _check_options(frames, sampling, stride, size, short_side)
+    _check_memory(frames, size or short_side or 1)
+    path = Path(path)
+    # A file on the disk is that file, even if its name looks like a template.
+    if not path.exists() and template_pattern(path.name):
+        path, template = path.parent, path.name
+    if not path.exists():
+        raise VideoError(f"there is no file or folder {path}")
+
+    def choose(count: int) -> list[int]:
+        if sampling == "uniform":
+            return uniform_indices(count, frames).tolist()
+        return dense_indices(count, frames, stride).tolist()
+
+    if path.is_dir():
+        source = read_folder(path, template, choose)
+    elif path.suffix.lower() in TENSOR_SUFFIXES:
+        source = read_tensor(path, choose)
+    else:
+        source = read_video(path, choose)
+    if source.count < frames:
+        source.lost.append(f"{path.name} has {source.count} frames and {frames} were asked for: frames repeat")
+    for sentence in source.lost:
+        warnings.warn(sentence, LostFramesWarning, stacklevel=2)
+    pixels = resize_and_crop(source.images, size, short_side, path.name)
+    return Clip(
+        pixels=pixels,
+        tensor=normalize(pixels, mean, std),
+        indices=torch.tensor(source.indices),
+        times=torch.tensor(source.times, dtype=torch.float64),
+        num_video_frames=source.count,
+        fps=source.fps,
+        lost=tuple(source.lost),
+    )
+
+
+def prepare_clip(
+    pixels: Tensor,
+    *,
+    size: int | None = None,
+    short_side: int | None = None,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    fps: float | None = None,
+) -> Clip:
+    """Make a clip of frames that are in memory already.
+
+    Args:
+        pixels: uint8 RGB (t, h, w, 3).
+        size: side of the square cut from the centre, in pixels; None keeps the whole frame.
+        short_side: length in pixels to which the shorter side is resized first; None keeps it.
+        mean: subtracted from each channel, of pixels from 0 to 1.
+        std: by which each channel is divided then.
+        fps: frames per second, if known.
+
+    Returns:
+        `Clip` of all the frames.
+
+    Raises:
+        VideoError: pixels of another shape or type, or smaller than ``size``.
+
+    >>> import lrp3d
+    >>> lrp3d.video.prepare_clip(lrp3d.video.draw_clip(frames=4, size=32)).tensor.shape
+    torch.Size([1, 3, 4, 32, 32])
+    """
+    if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
+        raise VideoError(f"pixels are uint8 (t, h, w, 3), not {pixels.dtype} {tuple(pixels.shape)}")
+    _check_options(len(pixels), "uniform", 1, size, short_side)
+    cropped = resize_and_crop(list(pixels.numpy(force=True)), size, short_side, "the clip")
+    number = torch.arange(len(pixels))
+    times = number / fps if fps else torch.full((len(pixels),), torch.nan)
+    return Clip(cropped, normalize(cropped, mean, std), number, times.double(), len(pixels), fps)
+
+
+def _check_options(frames: int, sampling: str, stride: int, size: int | None, short_side: int | None) -> None:
+    if sampling not in ("uniform", "dense"):
+        raise ValueError(f'sampling is "uniform" or "dense", not {sampling!r}')
+    numbers = {"frames": frames, "stride": stride, "size": size, "short_side": short_side}
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"{name} is at least 1, not {number}")
+    if size is not None and short_side is not None and size > short_side:
+        raise ValueError(f"a square of {size} pixels does not fit a shorter side of {short_side}")
+
+
+def _check_memory(frames: int, side: int) -> None:
+    """Refuse what cannot be held: the clip's pixels, and three times as many floats while they are normalised."""
+    needed = frames * side**2 * 3 * (1 + 3 * 4)
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system says
+        return
+    if needed > there:
+        raise VideoError(
+            f"{frames} frames of {side} x {side} pixels take {needed / 2**30:,.0f} GiB to read, and this machine has "
+            f"{there / 2**30:,.0f}: ask for fewer frames"
+        )

@@ -1,0 +1,72 @@
+"""A clip for where there is no video."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def draw_clip(frames: int = 16, size: int = 112, seed: int = 0) -> Tensor:
+    """Draw a clip of a disc, a square and a ring that move, bounce off the walls and pass over one another.
+
+    Args:
+        frames: number of frames t.
+        size: height and width in pixels.
+        seed: decides colours, places and velocities; the same seed draws the same clip on every machine.
+
+    Returns:
+        uint8 RGB (t, h, w, 3).
+
+    Raises:
+        ValueError: a number that is not positive.
+
+    >>> import lrp3d
+    >>> lrp3d.video.draw_clip(frames=4, size=32).shape
+    torch.Size([4, 32, 32, 3])
+    """
+    for name, number in (("frames", frames), ("size", size)):
+        if number < 1:
+            raise ValueError(f"{name} is at least 1, not {number}")
+    generator = torch.Generator().manual_seed(seed)
+    axis = (torch.arange(size, dtype=torch.float64) + 0.5) / size
+    picture = _background(axis, frames, torch.rand(2, 3, generator=generator, dtype=torch.float64))
+    radii = torch.tensor([0.14, 0.11, 0.16], dtype=torch.float64)
+    places = _bounce(frames, radii, generator)
+    for kind, radius in enumerate(radii):
+        hue = torch.rand(3, generator=generator, dtype=torch.float64)
+        # The brightest channel full and the darkest empty: a shape stands out from the muted background.
+        colour = (hue - hue.min()) / (hue.max() - hue.min()).clamp(min=1e-6)
+        x, y = (axis - places[:, kind, dim, None] for dim in range(2))
+        cover = _cover(kind, x.unsqueeze(-2), y.unsqueeze(-1), float(radius), size).unsqueeze(-1)
+        picture = picture + cover * (colour - picture)
+    return (picture * 255).round().to(torch.uint8)
+
+
+def _background(axis: Tensor, frames: int, corners: Tensor) -> Tensor:
+    """A muted slope from one colour to another, (t, h, w, 3)."""
+    slope = ((axis.unsqueeze(0) + axis.unsqueeze(1)) / 2).unsqueeze(-1)
+    return (0.25 + 0.3 * (corners[0] + slope * (corners[1] - corners[0]))).expand(frames, -1, -1, -1)
+
+
+def _bounce(frames: int, radii: Tensor, generator: torch.Generator) -> Tensor:
+    """Centres (t, shapes, 2) that move straight and are reflected at the walls."""
+    start = torch.rand(len(radii), 2, generator=generator, dtype=torch.float64)
+    angle = 2 * math.pi * torch.rand(len(radii), generator=generator, dtype=torch.float64)
+    heading = torch.stack([angle.cos(), angle.sin()], -1)
+    # 1.2 widths in a clip, however many frames it has.
+    travelled = start + 1.2 / frames * torch.arange(frames, dtype=torch.float64).view(-1, 1, 1) * heading
+    folded = 1 - (travelled % 2 - 1).abs()
+    room = radii.unsqueeze(-1)
+    return room + folded * (1 - 2 * room)
+
+
+def _cover(kind: int, x: Tensor, y: Tensor, radius: float, size: int) -> Tensor:
+    """How much of each pixel a disc (0), a square (1) or a ring (2) covers, from 0 to 1."""
+    if kind == 1:
+        inside = radius - torch.maximum(x.abs(), y.abs())
+    else:
+        distance = (x.square() + y.square()).sqrt()
+        inside = radius - distance if kind == 0 else 0.3 * radius - (distance - 0.7 * radius).abs()
+    return (inside * size + 0.5).clamp(0, 1)

@@ -1,0 +1,45 @@
+"""What every kind of video gives, and what can be wrong with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+class VideoError(ValueError):
+    """A source from which no clip can be read; the message says why in one sentence."""
+
+
+class LostFramesWarning(UserWarning):
+    """A clip was read, but not all of what was asked for; `Clip.lost` says what is missing."""
+
+
+Choose = Callable[[int], list[int]]
+
+
+@dataclass
+class Source:
+    """What every kind of source gives: the chosen images (h, w, 3) and what is known about them."""
+
+    images: list[np.ndarray]
+    indices: list[int]
+    count: int
+    times: list[float]
+    fps: float | None = None
+    lost: list[str] = field(default_factory=list)
+
+
+def stand_ins(asked: list[int], shown: list[int], name: str) -> list[str]:
+    """The sentence about frames that had to be replaced."""
+    pairs = sorted({(a, s) for a, s in zip(asked, shown, strict=True) if a != s})
+    if not pairs:
+        return []
+    told = ", ".join(f"{a} by {s}" for a, s in pairs[:8]) + (", ..." if len(pairs) > 8 else "")
+    return [f"{len(pairs)} of the frames asked for do not decode in {name} and were replaced: {told}"]
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, or at least its name."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
