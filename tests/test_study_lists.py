@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from studies import encode
 
+from lrp3d.commands.labels import read_labels
 from lrp3d.study import Item, Reader, Row, class_list, human_classes, make_list, read_list
 from lrp3d.study.classes import bare
 from lrp3d.study.reading import normalised
@@ -181,3 +182,11 @@ def test_peoples_classes_are_those_of_the_data_set(tmp_path):
     assert human_classes(file, ["holding", "folding", "x"]) == (("Folding",), ("Holding",))
     with pytest.raises(ValueError, match="none of the classes"):
         human_classes(file, ["swimming"])
+
+
+def test_labels_of_moments_in_time_have_their_numbers_beside_them(tmp_path):
+    file = tmp_path / "moments_categories.txt"
+    file.write_text("juggling,1\nadult+female+singing,0\n")
+    assert read_labels(file) == ("adult+female+singing", "juggling")
+    file.write_text("Lifting something, then letting it drop down\nTurning, 2\n")
+    assert read_labels(file)[1] == "Turning, 2"
