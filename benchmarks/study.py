@@ -41,6 +41,7 @@ def main() -> None:
     """Measure, print and write."""
     options = _options()
     torch.manual_seed(0)
+    where = machine(options.device)  # before this loads it
     with tempfile.TemporaryDirectory() as folder:
         clips = make_videos(Path(folder), options.clips)
         result: dict[str, Any] = {
@@ -48,7 +49,7 @@ def main() -> None:
             "command": " ".join(["python", "benchmarks/study.py", *sys.argv[1:]]),
             "date": datetime.now(timezone.utc).date().isoformat(),
             "versions": versions(),
-            "machine": machine(options.device),
+            "machine": where,
             "reading": [reading(folder, clips, frames) for frames in (8, 16, 32)],
             "runs": [running(folder, clips, name, options) for name in options.models],
         }
@@ -235,10 +236,8 @@ def page(result: dict[str, Any]) -> str:
             for one in result["reading"]
         ],
     )
-    headers = "model, clips/s, CPU s of a clip, share explaining, main process MB, reading process MB, bytes of a record".split(
-        ", "
-    )
-    headers += ["20,000 clips: h on 1 device", "h on 8 devices", "records MB"]
+    headers = ["model", "clips/s", "CPU s of a clip", "share explaining", "main process MB", "reading process MB"]
+    headers += ["bytes of a record", "20,000 clips: h on 1 device", "h on 8 devices", "records MB"]
     rows: list[list[study.Cell]] = [
         [
             run["model"],
