@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from lrp3d import buffers
 from lrp3d.atr import avg_atr, frame_atr, max_atr
 from lrp3d.composites import Composite
 from lrp3d.errors import UnsupportedOperation
@@ -79,7 +80,8 @@ def explain(
     >>> explanation.matrix.shape, explanation.relevance.shape
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
-    with torch.inference_mode(False), torch.enable_grad():  # whatever mode the caller is in
+    # whatever mode the caller is in
+    with torch.inference_mode(False), torch.enable_grad(), buffers.reused():
         check_options(chunk_size, memory_budget, tolerance, precision)
         pathways = check_clip(clip, layout)
         twin = model if isinstance(model, Twin) else convert(model, composite)

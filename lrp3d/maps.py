@@ -13,13 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp3d import kernels
+from lrp3d import buffers, kernels
+from lrp3d.bands import Band
 from lrp3d.kernels import Geometry
 from lrp3d.rules import Term, Weight
 
 
 class LinearMap:
     """Base of all maps; the adjoint here is torch's own derivative, right for any map, if not the fastest."""
+
+    keeps_bands = False
+    """Nothing is zero in what it carries back unless something was zero before: there is no band to look for."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """The operation on input `a` (as in the network, no seeds) and weight `v`."""
@@ -44,6 +48,13 @@ class LinearMap:
     def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
         """The transposed operation for several weights."""
         return [self.adjoint(r, v, shape) for v in weights]
+
+    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+        """The map that carries back what lies in a band of the output, and the band of the input it ends in.
+
+        That map's adjoints take and return the bands' parts alone; None where an axis loses its meaning here.
+        """
+        return None
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """The layer's bias, shaped to be added to an output."""
@@ -78,6 +89,8 @@ def channelwise(b: Tensor, output: Tensor) -> Tensor:
 class Convolution(LinearMap):
     """Convolution or transposed convolution over 1 to 3 axes; `lrp3d.kernels` chooses how it is computed."""
 
+    keeps_bands = True
+
     geometry: Geometry
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
@@ -89,8 +102,21 @@ class Convolution(LinearMap):
         """Seeds folded into the batch."""
         assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
-        folded = kernels.adjoint(r.flatten(0, 1), v, self.geometry, (seeds * batch, *shape[1:]))
+        folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
         return folded.unflatten(0, (seeds, batch))
+
+    def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
+        return kernels.adjoint(r, w, self.geometry, shape)
+
+    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+        """A band of clips or frames in front stays itself; along time the kernel widens it."""
+        if band.axis == 0:
+            return self, band
+        if self.geometry.transposed:
+            return None
+        axis = band.axis - 2
+        first, last = kernels.window(shape[band.axis], band.start, band.stop, self.geometry, axis)
+        return Window(self.geometry, axis, band.start, shape[band.axis]), Band(band.axis, first, last)
 
     def total(self, terms: Sequence[Term]) -> Tensor:
         """Terms side by side, where the kernel allows it."""
@@ -104,9 +130,9 @@ class Convolution(LinearMap):
         ws = [v for v in weights if isinstance(v, Tensor)]
         if len(weights) == 1 or not kernels.joins(ws[0], self.geometry):
             return super().adjoints(r, weights, shape)
-        seeds, batch = r.shape[:2]
-        folded = kernels.joint_adjoint(r.flatten(0, 1), ws, self.geometry, (seeds * batch, *shape[1:]))
-        return [part.unflatten(0, (seeds, batch)) for part in folded]
+        joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))
+        wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
+        return wide.split(shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """Per output channel."""
@@ -131,14 +157,28 @@ class Convolution(LinearMap):
         counted = self(self._in_groups(ones, 1), self._one_channel(w))
         groups = self.geometry.groups
         channels = w.shape[1] * groups if self.geometry.transposed else w.shape[0]
-        return counted.repeat_interleave(channels // groups, 1)
+        return counted.unsqueeze(2).expand(-1, -1, channels // groups, *counted.shape[2:]).flatten(1, 2)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
         """Equal parts to every input of the group."""
         assert isinstance(w, Tensor)
         small = torch.Size([shape[0], self.geometry.groups, *shape[2:]])
         handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)
-        return handed.repeat_interleave(shape[1] // self.geometry.groups, 2)
+        in_group = shape[1] // self.geometry.groups
+        return handed.unsqueeze(3).expand(-1, -1, -1, in_group, *handed.shape[3:]).flatten(2, 3)
+
+
+@dataclass(frozen=True)
+class Window(Convolution):
+    """A convolution of which only outputs from `start` on are looked at, along `axis` (without batch and channels)."""
+
+    axis: int
+    start: int
+    size: int
+    """Of the whole input along that axis."""
+
+    def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
+        return kernels.adjoint_in_window(r, w, self.geometry, shape, self.axis, self.start, self.size)
 
 
 @dataclass(frozen=True)
@@ -293,6 +333,12 @@ class SumOver(LinearMap):
 class Scale(LinearMap):
     """A factor per channel (axis 1): batch norm seen as a linear layer."""
 
+    keeps_bands = True
+
+    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+        """The same everywhere."""
+        return self, band
+
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """(b, c, ...) times (c,)."""
         return a * channelwise(v, a) if isinstance(v, Tensor) else a * v
@@ -309,6 +355,8 @@ class Scale(LinearMap):
 @dataclass(frozen=True)
 class Broadcast(LinearMap):
     """A summand, broadcast to the shape of its sum."""
+
+    keeps_bands = True
 
     shape: torch.Size
 

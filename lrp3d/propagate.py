@@ -67,14 +67,17 @@ def propagate(starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] |
         stops = {node for node, _ in ends}
         waiting = _count_consumers([start.edge[0] for start in starts], stops)
         for start in starts:
-            _arrive(waiting[start.edge[0]], start.edge[1], Carried(start.relevance))
+            _arrive(waiting[start.edge[0]], start.edge, Carried(start.relevance).narrowed())
         ready = [node for node, arrived in waiting.items() if not arrived.missing]
         found: dict[Edge, Tensor] = {}
         while ready:
             node = ready.pop()
             arrived = waiting.pop(node)
             if node in stops:
-                found |= {(node, number): carried.tensor() for number, carried in arrived.relevance.items()}
+                found |= {
+                    (node, number): carried.tensor(_shape(node, number))
+                    for number, carried in arrived.relevance.items()
+                }
                 continue
             outs: Sequence[Carried | None] = [None] * len(node.next_functions)
             if arrived.relevance:
@@ -86,23 +89,27 @@ def propagate(starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] |
                 there = waiting[parent]
                 there.missing -= 1
                 if out is not None:
-                    _arrive(there, number, out)
+                    _arrive(there, (parent, number), out)
                 if not there.missing:
                     ready.append(parent)
         seeds = starts[0].relevance
         return [found[end] if end in found else _nothing(end, seeds) for end in ends]
 
 
-def _nothing(end: Edge, seeds: Tensor) -> Tensor:
-    node, number = end
+def _shape(node: Any, number: int) -> torch.Size:
+    """Of the tensor that an edge stands for."""
     step = step_of(node)
-    shape = step.shape if step is not None else node._input_metadata[number].shape
-    return seeds.new_zeros(len(seeds), *shape)
+    return step.shape if step is not None else torch.Size(node._input_metadata[number].shape)
 
 
-def _arrive(there: _Arrived, number: int, carried: Carried) -> None:
+def _nothing(end: Edge, seeds: Tensor) -> Tensor:
+    return seeds.new_zeros(len(seeds), *_shape(*end))
+
+
+def _arrive(there: _Arrived, edge: Edge, carried: Carried) -> None:
+    node, number = edge
     before = there.relevance.get(number)
-    there.relevance[number] = carried if before is None else before + carried
+    there.relevance[number] = carried if before is None else before.plus(carried, _shape(node, number))
 
 
 def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrived]:
@@ -147,8 +154,9 @@ def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
         kept[:] = [i for i, r in enumerate(result) if r is not None]
         return tuple(r for r in result if r is not None)
 
-    results = torch.func.vmap(call)(*(carried.tensor() for carried in arrived.relevance.values()))
+    relevances = [carried.tensor(_shape(node, number)) for number, carried in arrived.relevance.items()]
+    results = torch.func.vmap(call)(*relevances)
     outs: list[Carried | None] = [None] * len(node.next_functions)
     for i, result in zip(kept, results, strict=True):
-        outs[i] = Carried(result)
+        outs[i] = Carried(result).narrowed()
     return outs

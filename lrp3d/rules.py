@@ -19,7 +19,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lrp3d import buffers
+
 Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
+
+
+def _clamped(value: Weight, **limit: float) -> Tensor:
+    assert isinstance(value, Tensor)
+    return torch.clamp(value, **limit, out=buffers.empty(value.shape, value))
 
 
 class Signed:
@@ -44,19 +51,19 @@ class Signed:
     @cached_property
     def positive(self) -> Weight:
         """max(0, value)."""
-        return self.value if self.nonnegative else self.value.clamp(min=0)  # type: ignore[union-attr]
+        return self.value if self.nonnegative else _clamped(self.value, min=0)
 
     @cached_property
     def negative(self) -> Weight | None:
         """min(0, value), None where nothing is negative."""
-        return None if self.nonnegative else self.value.clamp(max=0)  # type: ignore[union-attr]
+        return None if self.nonnegative else _clamped(self.value, max=0)
 
     @property
     def ones(self) -> Weight:
-        """One for every input (zero for constants) or weight."""
+        """One for every input (zero for constants) or weight; takes no memory where all are."""
         if self.real is not None:
             return self.real.to(self.value.dtype)  # type: ignore[union-attr]
-        return torch.ones_like(self.value) if isinstance(self.value, Tensor) else 1.0
+        return self.value.new_ones(()).expand(self.value.shape) if isinstance(self.value, Tensor) else 1.0
 
     @property
     def squared(self) -> Weight:
@@ -82,8 +89,22 @@ class Share(NamedTuple):
     bias: Tensor | None = None
 
 
-def _terms(*pairs: tuple[Weight | None, Weight | None]) -> list[Term]:
-    return [Term(a, v) for a, v in pairs if a is not None and v is not None]  # type: ignore[arg-type]
+def _term(a: Weight | None, v: Weight | None) -> Term:
+    assert isinstance(a, Tensor)
+    assert v is not None
+    return Term(a, v)
+
+
+def _agreeing(x: Signed, w: Signed) -> list[Term]:
+    """Products that are never negative: `a+ v+ + a- v-`."""
+    both = [] if x.nonnegative or w.nonnegative else [_term(x.negative, w.negative)]
+    return [_term(x.positive, w.positive), *both]
+
+
+def _opposing(x: Signed, w: Signed) -> list[Term]:
+    """Products that are never positive: `a+ v- + a- v+`."""
+    terms = [] if w.nonnegative else [_term(x.positive, w.negative)]
+    return terms if x.nonnegative else [*terms, _term(x.negative, w.positive)]
 
 
 class Rule:
@@ -114,7 +135,7 @@ class ZPlus(Rule):
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share of non-negative terms."""
-        return [Share(1.0, _terms((x.positive, w.positive), (x.negative, w.negative)))]
+        return [Share(1.0, _agreeing(x, w))]
 
 
 @dataclass(frozen=True)
@@ -139,7 +160,8 @@ class ZBeta(Rule):
         above, below = x.value - low, x.value - high
         if x.real is not None:  # constants are no pixels: they contribute nothing
             above, below = above * x.real, below * x.real
-        return [Share(1.0, _terms((above, w.positive), (below, w.negative)))]
+        terms = [] if w.nonnegative else [_term(below, w.negative)]
+        return [Share(1.0, [_term(above, w.positive), *terms])]
 
 
 @dataclass(frozen=True)
@@ -150,7 +172,7 @@ class Epsilon(Rule):
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share of signed terms; what bias and epsilon take is absorbed."""
-        return [Share(1.0, _terms((x.value, w.value)), bias)]
+        return [Share(1.0, [_term(x.value, w.value)], bias)]
 
 
 @dataclass(frozen=True)
@@ -165,7 +187,7 @@ class Gamma(Rule):
         favoured = w.value + self.gamma * w.positive
         if bias is not None:
             bias = bias + self.gamma * bias.clamp(min=0)
-        return [Share(1.0, _terms((x.value, favoured)), bias)]
+        return [Share(1.0, [_term(x.value, favoured)], bias)]
 
 
 @dataclass(frozen=True)
@@ -183,8 +205,8 @@ class AlphaBeta(Rule):
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """A share of the positive terms and, unless beta is 0, one of the negative terms."""
-        positive = Share(self.alpha, _terms((x.positive, w.positive), (x.negative, w.negative)))
-        negative = Share(-self.beta, _terms((x.positive, w.negative), (x.negative, w.positive)))
+        positive = Share(self.alpha, _agreeing(x, w))
+        negative = Share(-self.beta, _opposing(x, w))
         return [positive, negative] if self.beta else [positive]
 
 
@@ -194,7 +216,7 @@ class WSquare(Rule):
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share that does not see the input's values."""
-        return [Share(1.0, _terms((x.ones, w.squared)))]
+        return [Share(1.0, [_term(x.ones, w.squared)])]
 
 
 @dataclass(frozen=True)
@@ -203,7 +225,7 @@ class Flat(Rule):
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share that sees neither inputs nor weights."""
-        return [Share(1.0, _terms((x.ones, w.ones)))]
+        return [Share(1.0, [_term(x.ones, w.ones)])]
 
 
 @dataclass(frozen=True)

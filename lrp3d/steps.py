@@ -7,13 +7,16 @@ face towards autograd: its backward is the step, so the gradient that autograd c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from lrp3d import buffers
+from lrp3d.bands import Band, all_of, measured
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.maps import Broadcast, LinearMap, sum_to_shape
 from lrp3d.rules import Epsilon, Gamma, Identity, Rule, Share, Signed, Term, WinnerTakesAll
@@ -26,36 +29,77 @@ class Token:
     number: int
 
 
+def times(a: Tensor, b: Tensor) -> Tensor:
+    """a * b, shaped like `a`."""
+    return torch.mul(a, b, out=buffers.empty(a.shape, a))
+
+
 class Carried:
     """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
 
     Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
-    multiplication per seed. `value` may be shared and is never written to.
+    multiplication per seed. With a `band`, `value` is that part alone and the rest is zero; a factor always is whole.
+    `value` may be shared and is never written to.
     """
 
-    def __init__(self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None):
-        self.value, self.factor, self._total = value, factor, total
+    def __init__(
+        self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None, band: Band | None = None
+    ):
+        self.value, self.factor, self._total, self.band = value, factor, total, band
 
-    def tensor(self) -> Tensor:
-        """The relevance itself, (s, ...)."""
-        return self.value if self.factor is None else self.value * self.factor
+    def of_factor(self) -> Tensor | None:
+        """The factor, where the value is."""
+        return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
+
+    def narrowed(self) -> Carried:
+        """The same relevance, of which as little is kept as is there."""
+        band = measured(self.value) if self.band is None else None
+        if band is None:
+            return self
+        inside = band.inside(self.value, all_of(band.axis, self.value.shape[1 + band.axis]))
+        return Carried(inside, self.factor, self._total, band)
+
+    def part(self) -> Tensor:
+        """The relevance inside the band, (s, ...)."""
+        factor = self.of_factor()
+        return self.value if factor is None else times(self.value, factor)
+
+    def tensor(self, shape: torch.Size) -> Tensor:
+        """The relevance itself, (s, *shape)."""
+        part = self.part()
+        return part if self.band is None else self.band.widened(part, all_of(self.band.axis, shape[self.band.axis]))
 
     def total(self) -> Tensor:
         """The sum of every seed's relevance, (s,)."""
         if self._total is None:
-            flat = self.value.flatten(1)
-            self._total = (
-                flat.sum(1) if self.factor is None else flat @ self.factor.expand(self.value.shape[1:]).flatten()
-            )
+            flat, factor = self.value.flatten(1), self.of_factor()
+            self._total = flat.sum(1) if factor is None else flat @ factor.expand(self.value.shape[1:]).flatten()
         return self._total
 
-    def __add__(self, other: Carried) -> Carried:
+    def plus(self, other: Carried, shape: torch.Size) -> Carried:
+        """The sum of both, of relevance (s, *shape)."""
         total = None if self._total is None or other._total is None else self._total + other._total
-        if other.factor is not None:
-            return Carried(torch.addcmul(self.tensor(), other.value, other.factor), total=total)
-        if self.factor is not None:
-            return Carried(torch.addcmul(other.value, self.value, self.factor), total=total)
-        return Carried(self.value + other.value, total=total)
+        if self.band != other.band:
+            return self._within_another(other, total, shape)
+        one, another = (self, other) if self.factor is not None else (other, self)
+        if one.factor is None:
+            result = torch.add(one.value, another.value, out=buffers.empty(one.value.shape, one.value))
+        elif another.factor is None:
+            out = buffers.empty(one.value.shape, one.value)
+            result = torch.addcmul(another.value, one.value, cast(Tensor, one.of_factor()), out=out)
+        else:
+            result = another.part().addcmul_(one.value, cast(Tensor, one.of_factor()))
+        return Carried(result, total=total, band=self.band)
+
+    def _within_another(self, other: Carried, total: Tensor | None, shape: torch.Size) -> Carried:
+        axis = cast(Band, self.band or other.band).axis
+        bands = [all_of(axis, shape[axis]) if c.band is None else c.band for c in (self, other)]
+        if bands[0].axis != bands[1].axis:
+            return Carried(self.tensor(shape), total=self._total).plus(Carried(other.tensor(shape)), shape)
+        both = bands[0] | bands[1]
+        out = bands[0].widened(self.part(), both)
+        bands[1].inside(out, both).add_(other.part())
+        return Carried(out, total=total, band=None if both == all_of(axis, shape[axis]) else both)
 
 
 class Step:
@@ -99,7 +143,7 @@ class Step:
 
     def carry(self, carried: Carried) -> Sequence[Carried | None]:
         """The same for relevance on its way; overridden where a factor can wait."""
-        return [None if r is None else Carried(r) for r in self.relevance(carried.tensor())]
+        return [None if r is None else Carried(r).narrowed() for r in self.relevance(carried.tensor(self.shape))]
 
 
 class Relevance(torch.autograd.Function):
@@ -208,7 +252,7 @@ class Linear(Step):
 
     def __init__(self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False):
         self.operands, self.bias, self.weighted = operands, bias, weighted
-        self._parts: list[_Part] | None = None
+        self._parts: Sequence[_Part | _Elementwise] | None = None
         self._factor: Tensor | None = None
         self._unchanged = False
 
@@ -230,7 +274,9 @@ class Linear(Step):
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Eq. 1, for every share of the rule."""
-        return [carried.tensor() for carried in self.carry(Carried(r))]
+        if self._unchanged:
+            return [r]
+        return [c.tensor(o.shape) for c, o in zip(self.carry(Carried(r)), self.operands, strict=True)]
 
     def carry(self, carried: Carried) -> Sequence[Carried]:
         """Eq. 1, with the last multiplication left to who comes next."""
@@ -241,33 +287,20 @@ class Linear(Step):
             self._parts, self._factor = self._prepare(self.rule, carried.factor), carried.factor
         out: list[Carried | None] = [None] * len(self.operands)
         for part in self._parts:
-            handed = part.elementwise(carried.value) if part.elementwise_factors else self._handed(part, carried.value)
-            out = [new if old is None else old + new for old, new in zip(out, handed, strict=True)]
-        return out  # type: ignore[return-value]
+            handed = part.hand(self, carried)
+            out = [
+                new if old is None else old.plus(new, operand.shape)
+                for old, new, operand in zip(out, handed, self.operands, strict=True)
+            ]
+        whole = cast(list[Carried], out)
+        return [c if o.map.keeps_bands else c.narrowed() for c, o in zip(whole, self.operands, strict=True)]
 
-    def _handed(self, part: _Part, value: Tensor) -> list[Carried]:
-        """What one share hands to every operand."""
-        ratio = value * part.reciprocal
-        equal = None if part.equal is None else value * part.equal
-        out = []
-        for operand, terms in zip(self.operands, part.terms, strict=True):
-            raw = operand.map.adjoints(ratio, [term.v for term in terms], operand.shape) if terms else []
-            handed = [Carried(value, term.a) for value, term in zip(raw, terms, strict=True)]
-            if equal is not None:
-                spread = operand.map.spread(equal, operand.w.value, operand.shape)
-                handed.append(Carried(spread, operand.x.real))
-            nothing = Carried(ratio.new_zeros(len(ratio), *operand.shape))
-            out.append(sum(handed[1:], handed[0]) if handed else nothing)
-        return out
-
-    def _prepare(self, rule: Rule, factor: Tensor | None) -> list[_Part]:
-        """The denominators of every share, with the factor that relevance comes with worked in."""
-        per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
-        parts = [self._part(rule, shares, factor) for shares in zip(*per_operand, strict=True)]
+    def _prepare(self, rule: Rule, factor: Tensor | None) -> Sequence[_Part | _Elementwise]:
+        """Everything about the shares that is the same for all seeds, with the `factor` that relevance comes with."""
         if all(isinstance(o.map, Broadcast) and o.shape == self.shape for o in self.operands):
-            for part in parts:
-                part.make_elementwise([operand.x.real for operand in self.operands])
-        return parts
+            return _elementwise(rule, self.operands, self.bias, factor)
+        per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
+        return [self._part(rule, shares, factor) for shares in zip(*per_operand, strict=True)]
 
     @property
     def like(self) -> Tensor:
@@ -280,17 +313,12 @@ class Linear(Step):
         z = sum(totals[1:], totals[0]) if totals else torch.zeros_like(self.like)
         if shares[0].bias is not None:
             z = z + shares[0].bias
-        # So small that R / z could overflow: as good as zero, and shared equally, so that nothing leaks.
-        tiny = torch.finfo(z.dtype).tiny / torch.finfo(z.dtype).eps
-        empty = (z <= tiny) & (z >= -tiny)
-        if rule.epsilon:
-            z = z + torch.where(z < 0, -rule.epsilon, rule.epsilon)
-        coefficient = shares[0].coefficient
-        reciprocal, equal = torch.reciprocal(z), None
-        if z.device.type != "cpu" or bool(empty.any()):  # on a GPU, looking would make it wait
-            reciprocal.masked_fill_(empty, 0.0)
-            equal = torch.where(empty, 1 / self._count().clamp(min=torch.finfo(z.dtype).tiny), 0.0)
-        for times in (coefficient, factor):
+        reciprocal, empty = _reciprocal(z, rule.epsilon)
+        equal = None
+        if empty is not None:
+            least = torch.finfo(z.dtype).tiny
+            equal = torch.where(empty, 1 / self._count().clamp(min=least), 0.0)
+        for times in (shares[0].coefficient, factor):
             if times is not None and not (isinstance(times, float) and times == 1.0):
                 reciprocal.mul_(times)
                 equal = None if equal is None else equal.mul_(times)
@@ -300,6 +328,26 @@ class Linear(Step):
         """How many real inputs each output has."""
         counts = [o.map.count(cast(Tensor, o.x.ones), o.w.value) for o in self.operands]
         return sum(counts[1:], counts[0])
+
+
+def _reciprocal(z: Tensor, epsilon: float) -> tuple[Tensor, Tensor | None]:
+    """1 / z, zero where z is zero, and where that is (None if nowhere); `z` may be overwritten.
+
+    What is so small that R / z could overflow is as good as zero: it is shared equally, so that nothing leaks.
+    """
+    least = torch.finfo(z.dtype).tiny / torch.finfo(z.dtype).eps
+    if epsilon:
+        empty = z.abs() <= least
+        reciprocal = torch.reciprocal(z + torch.where(z < 0, -epsilon, epsilon))
+        looked = z.device.type == "cpu"  # on a GPU, looking would make it wait
+        if looked and not bool(empty.any()):
+            return reciprocal, None
+        return reciprocal.masked_fill_(empty, 0.0), empty
+    reciprocal = torch.reciprocal(z, out=buffers.empty(z.shape, z))
+    if z.device.type == "cpu" and (not z.numel() or float(torch.linalg.vector_norm(reciprocal, torch.inf)) < 1 / least):
+        return reciprocal, None
+    empty = ~(reciprocal.abs() < 1 / least)
+    return reciprocal.masked_fill_(empty, 0.0), empty
 
 
 @dataclass
@@ -312,23 +360,109 @@ class _Part:
     """coefficient / number of inputs where z is zero, else zero."""
     terms: list[list[Term]]
     """Per operand."""
-    elementwise_factors: list[Tensor] = field(default_factory=list)
-    """Per operand, where the whole share is elementwise: everything in one factor."""
 
-    def make_elementwise(self, real: list[Tensor | None]) -> None:
-        """A sum of summands of one shape: each gets its part of the output, position by position."""
-        for terms, mask in zip(self.terms, real, strict=True):
-            factor = torch.zeros_like(self.reciprocal)
-            for term in terms:
-                factor.addcmul_(term.a, self.reciprocal, value=float(term.v))
-            if self.equal is not None:
-                factor += self.equal if mask is None else self.equal * mask
-            self.elementwise_factors.append(factor)
-        self.reciprocal, self.equal, self.terms = self.reciprocal.new_empty(0), None, []
+    def hand(self, step: Linear, carried: Carried) -> list[Carried]:
+        """What this share hands to every operand."""
+        value, band = carried.value, carried.band
+        if band is not None and any(o.map.within(band, o.shape) is None for o in step.operands):
+            value, band = band.widened(value, all_of(band.axis, step.shape[band.axis])), None
+        ratio = times(value, self.reciprocal if band is None else band.of(self.reciprocal))
+        equal = None if self.equal is None else times(value, self.equal if band is None else band.of(self.equal))
+        return [
+            self._to_operand(operand, terms, ratio, equal, band)
+            for operand, terms in zip(step.operands, self.terms, strict=True)
+        ]
 
-    def elementwise(self, value: Tensor) -> list[Carried]:
+    def _to_operand(
+        self, operand: Operand, terms: list[Term], ratio: Tensor, equal: Tensor | None, band: Band | None
+    ) -> Carried:
+        map, shape, there = operand.map, operand.shape, None
+        if band is not None:
+            map, there = cast(tuple[LinearMap, Band], map.within(band, shape))
+            shape = there.shape(shape)
+        raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
+        handed = [Carried(value, term.a, band=there) for value, term in zip(raw, terms, strict=True)]
+        if equal is not None:
+            handed.append(Carried(map.spread(equal, operand.w.value, shape), operand.x.real, band=there))
+        if not handed:
+            return Carried(ratio.new_zeros(len(ratio), *shape), band=there)
+        return functools.reduce(lambda a, b: a.plus(b, operand.shape), handed)
+
+
+@dataclass
+class _Elementwise:
+    """A share of a sum of summands of one shape: each gets its part of the output, position by position."""
+
+    factors: list[Tensor]
+    """Per operand, what relevance is multiplied by."""
+
+    def hand(self, step: Linear, carried: Carried) -> list[Carried]:
         """Nothing is computed yet: the factor waits."""
-        return [Carried(value, factor) for factor in self.elementwise_factors]
+        return [Carried(carried.value, factor, band=carried.band) for factor in self.factors]
+
+
+# Elements worked on at once where everything is elementwise: intermediate results stay in a core's cache.
+BLOCK = 2**17
+
+
+def _elementwise(
+    rule: Rule, operands: Sequence[Operand], bias: Tensor | None, factor: Tensor | None
+) -> list[_Elementwise]:
+    """The shares of a sum, computed block by block: rules see tensors and do not know which part they get."""
+    whole = [t for o in operands for t in (o.source, o.x.real)] + [bias, factor]
+    shape = operands[0].shape
+    # Blocks are stretches of memory: everything must lie in it alike.
+    alike = all(t is None or (t.shape == shape and t.is_contiguous()) for t in whole)
+    alike = alike and all(o.x.low is None for o in operands) and operands[0].source.device.type == "cpu"
+    if not alike or shape.numel() <= BLOCK:
+        factors = _factors(rule, [o.x for o in operands], [o.w for o in operands], bias, factor)
+        return [_Elementwise(of_share) for of_share in factors]
+
+    def pieces(t: Tensor | None) -> Sequence[Tensor | None]:
+        return [None] * -(-shape.numel() // BLOCK) if t is None else t.flatten().split(BLOCK)
+
+    found: list[list[Tensor]] = []
+    inputs = zip(*(zip(pieces(o.source), pieces(o.x.real), strict=True) for o in operands), strict=True)
+    for i, (xs, b, f) in enumerate(zip(inputs, pieces(bias), pieces(factor), strict=True)):
+        signed = [
+            Signed(cast(Tensor, x), o.x.nonnegative, real=real) for o, (x, real) in zip(operands, xs, strict=True)
+        ]
+        block = _factors(rule, signed, [o.w for o in operands], b, f)
+        found = found or [[buffers.empty(shape, part) for part in of_share] for of_share in block]
+        for out, of_share in zip(found, block, strict=True):
+            for whole_factor, part in zip(out, of_share, strict=True):
+                whole_factor.view(-1)[i * BLOCK : i * BLOCK + part.numel()] = part
+    return [_Elementwise(of_share) for of_share in found]
+
+
+def _factors(
+    rule: Rule, xs: Sequence[Signed], ws: Sequence[Signed], bias: Tensor | None, factor: Tensor | None
+) -> list[list[Tensor]]:
+    """Per share and summand: its contribution over the sum of all, times coefficient and `factor`."""
+    per_operand = [rule.shares(x, w, bias if i == 0 else None) for i, (x, w) in enumerate(zip(xs, ws, strict=True))]
+    nothing = torch.zeros_like(cast(Tensor, xs[0].value))
+    shares = []
+    for of_operands in zip(*per_operand, strict=True):
+        contributions = [_contribution(share.terms, nothing) for share in of_operands]
+        z = sum(contributions[1:], contributions[0])
+        if of_operands[0].bias is not None:
+            z = z + of_operands[0].bias
+        reciprocal, empty = _reciprocal(z, rule.epsilon)
+        factors = [contribution * reciprocal for contribution in contributions]
+        if empty is not None:
+            real = [nothing + 1 if x.real is None else x.real for x in xs]
+            equal = empty / sum(real[1:], real[0]).clamp(min=torch.finfo(z.dtype).tiny)
+            factors = [f.addcmul_(equal, mask) for f, mask in zip(factors, real, strict=True)]
+        for times in (of_operands[0].coefficient, factor):
+            if times is not None and not (isinstance(times, float) and times == 1.0):
+                factors = [f.mul_(times) for f in factors]
+        shares.append(factors)
+    return shares
+
+
+def _contribution(terms: Sequence[Term], nothing: Tensor) -> Tensor:
+    products = [a if isinstance(v, float) and v == 1.0 else a * v for a, v in terms]
+    return sum(products[1:], products[0]) if products else nothing
 
 
 class Maximum(Step):
@@ -380,13 +514,13 @@ class Maximum(Step):
         """To the winners of every window; overlapping windows add up."""
         if self._parts is None:
             self._parts = self._winners()
-        out = r.new_zeros(len(r), *self.x.shape)
+        out = buffers.empty((len(r), *self.x.shape), r).zero_()
         for offset, part in zip(self.offsets, self._parts, strict=True):
             if all(isinstance(o, slice) for o in offset):
                 where = (..., *offset)
                 out[where].addcmul_(r, part)
             else:
-                out = _add_at(out, offset, r * part)
+                out = _add_at(out, offset, times(r, part))
         cropped = (..., *self.crop)
         return [out[cropped]]
 

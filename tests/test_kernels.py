@@ -8,18 +8,22 @@ from torch import nn
 
 from lrp3d import kernels
 from lrp3d.kernels import Geometry
+from lrp3d.maps import Convolution
 
 
 @st.composite
 def convolutions(draw):
     axes = draw(st.integers(1, 3))
-    kind = draw(st.sampled_from(["pointwise", "depthwise", "dense", "grouped", "transposed"]))
-    groups = {"pointwise": 1, "dense": 1}.get(kind, draw(st.integers(1, 3)))
+    kind = draw(st.sampled_from(["pointwise", "depthwise", "dense", "stem", "grouped", "transposed"]))
+    groups = {"pointwise": 1, "dense": 1, "stem": 1}.get(kind, draw(st.integers(1, 3)))
     inputs, outputs = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
     kernel = [draw(st.integers(1, 3)) for _ in range(axes)]
     stride = [draw(st.sampled_from([1, 1, 2, 3])) for _ in range(axes)]
     padding = [draw(st.integers(0, 2)) for _ in range(axes)]
     dilation = [draw(st.integers(1, 2)) for _ in range(axes)]
+    if kind == "stem":
+        kernel = [draw(st.integers(1, 7)) for _ in range(axes)]
+        padding, dilation = [draw(st.integers(0, k)) for k in kernel], [1] * axes
     if kind == "pointwise":
         kernel, padding = [1] * axes, [0] * axes
     if kind == "depthwise":
@@ -32,7 +36,7 @@ def convolutions(draw):
     transposed = kind == "transposed"
     shape = (inputs, outputs // groups) if transposed else (outputs, inputs // groups)
     size = [draw(st.integers(1, 5)) + d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-    geometry = Geometry(*map(tuple, (stride, padding, dilation)), groups, transposed, (0,) * axes)
+    geometry = Geometry(*map(tuple, (kernel, stride, padding, dilation)), groups, transposed, (0,) * axes)
     generator = torch.Generator().manual_seed(draw(st.integers(0, 1000)))
     x = torch.randn(draw(st.integers(0, 2)), inputs, *size, generator=generator, dtype=torch.float64)
     w = torch.randn(*shape, *kernel, generator=generator, dtype=torch.float64)
@@ -65,8 +69,8 @@ def test_weights_side_by_side_equal_one_after_the_other(drawn):
     expected = sum(kernels.convolve(a, v, geometry) for a, v in zip(xs, ws, strict=True))
     torch.testing.assert_close(kernels.joint_convolve(xs, ws, geometry), expected, rtol=1e-9, atol=1e-9)
     r = torch.randn(expected.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
-    for found, v in zip(kernels.joint_adjoint(r, ws, geometry, x.shape), ws, strict=True):
-        torch.testing.assert_close(found, kernels.adjoint(r, v, geometry, x.shape), rtol=1e-9, atol=1e-9)
+    for found, v in zip(Convolution(geometry).adjoints(r[None], ws, x.shape), ws, strict=True):
+        torch.testing.assert_close(found[0], kernels.adjoint(r, v, geometry, x.shape), rtol=1e-9, atol=1e-9)
 
 
 @given(convolutions())
@@ -88,13 +92,15 @@ def test_the_adjoint_is_the_transpose(drawn):
         (nn.Conv3d(4, 6, 1), "_pointwise"),
         (nn.Conv3d(4, 6, 1, stride=2), "_pointwise"),
         (nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4), "_shifted"),
+        (nn.Conv3d(4, 8, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3)), "_by_phases"),
     ],
 )
 def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name, monkeypatch):
     called = []
     monkeypatch.setattr(kernels, name, lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3))
-    geometry = Geometry(layer.stride, layer.padding, layer.dilation, layer.groups, False, layer.output_padding)
-    x = torch.randn(1, 4, *[5] * len(layer.stride))
+    numbers = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    geometry = Geometry(*numbers, layer.groups, False, layer.output_padding)
+    x = torch.randn(1, 4, *[7] * len(layer.stride))
     r = layer(x).detach()
     w = layer.weight.detach()
     with kernels.plain():

@@ -27,9 +27,11 @@ def per_axis(value: int | Sequence[int], axes: int) -> list[int]:
     return values * axes if len(values) == 1 else values
 
 
-def _map(axes: int, stride: Any, padding: Any, dilation: Any, groups: int, transposed: bool, extra: Any) -> Convolution:
-    stride, padding, dilation, extra = (tuple(per_axis(value, axes)) for value in (stride, padding, dilation, extra))
-    return Convolution(Geometry(stride, padding, dilation, groups, transposed, extra))
+def _map(w: Tensor, stride: Any, padding: Any, dilation: Any, groups: int, transposed: bool, extra: Any) -> Convolution:
+    kernel = tuple(w.shape[2:])
+    numbers = (tuple(per_axis(value, len(kernel))) for value in (stride, padding, dilation, extra))
+    stride, padding, dilation, extra = numbers
+    return Convolution(Geometry(kernel, stride, padding, dilation, groups, transposed, extra))
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) -> Tensor:
@@ -66,7 +68,7 @@ def convolution(
             input = pad(input, uneven)
     else:
         paddings = [0] * axes if padding == "valid" else per_axis(padding, axes)  # type: ignore[arg-type]
-    return _convolve(input, weight, bias, _map(axes, stride, paddings, dilations, groups, False, 0))
+    return _convolve(input, weight, bias, _map(weight, stride, paddings, dilations, groups, False, 0))
 
 
 @register_operation([torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d])
@@ -81,8 +83,7 @@ def transposed_convolution(
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
     """`F.conv_transpose1d`, `F.conv_transpose2d`, `F.conv_transpose3d`."""
-    axes = weight.dim() - 2
-    return _convolve(input, weight, bias, _map(axes, stride, padding, dilation, groups, True, output_padding))
+    return _convolve(input, weight, bias, _map(weight, stride, padding, dilation, groups, True, output_padding))
 
 
 @register_operation([torch.convolution, torch._convolution])
@@ -91,8 +92,7 @@ def any_convolution(
     output_padding: Any, groups: int, *flags: Any,
 ) -> Tensor:  # fmt: skip
     """`torch.convolution`, which the others are made of."""
-    axes = weight.dim() - 2
-    return _convolve(input, weight, bias, _map(axes, stride, padding, dilation, groups, transposed, output_padding))
+    return _convolve(input, weight, bias, _map(weight, stride, padding, dilation, groups, transposed, output_padding))
 
 
 @register_operation(F.linear)
