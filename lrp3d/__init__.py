@@ -1,6 +1,6 @@
 """How much of the clip did my network really use? Layer-wise relevance propagation for video CNNs."""
 
-from lrp3d import atr, composites, figures, models, operations, rules, sampling, video
+from lrp3d import atr, composites, figures, models, operations, rules, sampling, study, video
 from lrp3d.composites import Composite
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import explain
@@ -32,5 +32,6 @@ __all__ = [
     "register_operation",
     "rules",
     "sampling",
+    "study",
     "video",
 ]

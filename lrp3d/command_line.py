@@ -10,10 +10,10 @@ from typing import Any, NoReturn
 
 from lrp3d.commands import DONE, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 
-from lrp3d.commands import convert_checkpoint, demo, explain, inspect  # isort: skip
+from lrp3d.commands import convert_checkpoint, demo, explain, inspect, study  # isort: skip
 
 TRACEBACK = "LRP3D_TRACEBACK"
-COMMANDS = (demo, explain, inspect, convert_checkpoint)
+COMMANDS = (demo, explain, study, inspect, convert_checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> int:

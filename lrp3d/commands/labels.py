@@ -11,7 +11,7 @@ from lrp3d.commands import UsageError
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The names of classes 0, 1, ... from a file: json (name to id, id to name, list) or one name per line.
+    """The names of classes 0, 1, ... from a file: json (name to id, id to name, list), one name per line, or name,id.
 
     Ids that the file leaves out get their number as a name.
 
@@ -38,7 +38,14 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def _by_line(text: str) -> dict[int, str]:
-    return {index: _plain(line) for index, line in enumerate(text.strip().splitlines())}
+    """A name on each line, or name,id on every line, as Moments in Time has it."""
+    lines = text.strip().splitlines()
+    pairs = [line.rpartition(",") for line in lines]
+    if lines and all(name and number.strip().isdecimal() for name, _, number in pairs):
+        named = {int(number): _plain(name) for name, _, number in pairs}
+        if len(named) == len(lines):
+            return named
+    return {index: _plain(line) for index, line in enumerate(lines)}
 
 
 def _by_id(stored: object, file: str) -> dict[int, str]:

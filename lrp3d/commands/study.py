@@ -1,0 +1,144 @@
+"""`lrp3d study`: a whole data set explained, merged and reported."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lrp3d import study
+from lrp3d.commands import DONE, UsageError, study_run
+from lrp3d.commands.labels import read_labels
+from lrp3d.study.summary import MIN_SCORE
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the parsers of this command."""
+    parser = commands.add_parser(
+        "study",
+        help="explain a data set, and make the paper's tables and figures of it",
+        description="Explain a data set: `run` makes a record of every clip, on as many machines as there are, "
+        "`merge` a summary of all records, `report` tables and figures of one or several studies.",
+    )
+    steps = parser.add_subparsers(title="steps", required=True, metavar="STEP")
+    study_run.add_to(steps)
+    _add_merge(steps)
+    _add_report(steps)
+
+
+# merge
+
+
+def _add_merge(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser(
+        "merge",
+        help="make OUT/summary.json of all records",
+        description="Make OUT/summary.json of all records: numbers by clip, class and data set. It has the same bytes "
+        "whichever processes made the records, and in which order.",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder of a study")
+    add_filter(parser)
+    parser.set_defaults(run=merge)
+
+
+def add_filter(parser: argparse.ArgumentParser) -> None:
+    """The options that say which clips count."""
+    parser.add_argument(
+        "--min-score", type=_score, default=MIN_SCORE, metavar="P",
+        help=f"count clips whose score is above P only (default: {MIN_SCORE})",
+    )  # fmt: skip
+    parser.add_argument("--wrong-too", action="store_true", help="count clips that are predicted wrongly, too")
+
+
+def _score(text: str) -> float:
+    try:
+        score = float(text)
+    except ValueError:
+        score = -1.0
+    if not 0 <= score < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no score from 0 on, below 1")
+    return score
+
+
+def merge(options: argparse.Namespace) -> int:
+    """Write the summary, and say what is in it."""
+    made = study.load_study(options.out)
+    summary = study.merge(made, correct=not options.wrong_too, min_score=options.min_score)
+    path = options.out / "summary.json"
+    study.write_summary(summary, path)
+    print("\n".join(said(summary)))
+    print(f"wrote {path}")
+    return DONE
+
+
+def said(summary: dict[str, Any]) -> Sequence[str]:
+    """What a summary comes to, for the terminal."""
+    counts, accuracy = summary["counts"], summary["accuracy"]
+    lines = [f"{counts['explained']} of {counts['listed']} clips explained, {counts['failed']} failed"]
+    if counts["missing"]:
+        lines[0] += f", {counts['missing']} NOT DONE YET"
+    if counts["damaged"]:
+        lines[0] += f"; {counts['damaged']} of damaged or short videos"
+    lines.append(study.filter_sentence(summary))
+    if accuracy["clips"]:
+        lines.append(f"accuracy {accuracy['top1']:.1f} % (top 5: {accuracy['top5']:.1f} %)")
+    for name in ("avg_atr", "max_atr"):
+        value = summary["dataset"][name]
+        if value["count"]:
+            lines.append(f"{name.replace('_atr', '-ATR')} {value['mean']:.2f} ± {value['std']:.2f}")
+    return lines
+
+
+# report
+
+
+def _add_report(steps: argparse._SubParsersAction) -> None:
+    parser = steps.add_parser(
+        "report",
+        help="make tables and figures of one or several studies",
+        description="Make report.md, report.html (one page, complete in itself), the tables as csv and the figures as "
+        "png of one or several studies: models, data sets, samplings, CLRP and LRP side by side.",
+        epilog="Example: lrp3d study report studies/* --humans only_time_can_tell.json --out report",
+    )
+    parser.add_argument("studies", nargs="+", type=Path, metavar="DIR", help="folder of a study, or its summary.json")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: DIR/report of a single study)")
+    parser.add_argument("--title", default="Temporal relevance", help="what stands above")
+    parser.add_argument("--labels", type=Path, metavar="F", help="names of classes, if a study was run without them")
+    parser.add_argument(
+        "--humans", metavar="F", help="json with lists NAME_temporal and NAME_static of classes, as people see them"
+    )
+    parser.add_argument("--temporal", metavar="F", help="classes that need time, as people see them: names in a file")
+    parser.add_argument("--static", metavar="F", help="classes that do not")
+    parser.add_argument(
+        "--show", action="append", default=[], metavar="CLASS",
+        help="draw this class's heat map (default: the two with the least and the two with the greatest ATR)",
+    )  # fmt: skip
+    add_filter(parser)
+    parser.set_defaults(run=report)
+
+
+def report(options: argparse.Namespace) -> int:
+    """Write the report, and say what was counted."""
+    if (options.temporal is None) != (options.static is None):
+        raise UsageError("--temporal and --static are given together")
+    if options.humans and options.temporal:
+        raise UsageError("--humans, or --temporal and --static, not both")
+    if options.out is None and len(options.studies) > 1:
+        raise UsageError(f"--out: where does the report of {len(options.studies)} studies go?")
+    first = options.studies[0]
+    out = options.out or (first if first.is_dir() else first.parent) / "report"
+    people = None
+    if options.temporal:
+        people = (study.class_list(options.temporal), study.class_list(options.static))
+    summaries = []
+    for path in options.studies:
+        summary = study.load_summary(path, correct=not options.wrong_too, min_score=options.min_score)
+        if options.labels:
+            summary = study.with_labels(summary, read_labels(options.labels))
+        summaries.append((path.name if path.is_dir() else path.parent.name, summary))
+        print(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
+    made = study.report(summaries, title=options.title, people=people or options.humans, show=options.show)
+    for path in made.write(out):
+        print(f"wrote {path}")
+    return DONE

@@ -1,0 +1,201 @@
+"""`lrp3d study run`: a record of every clip of a list, or of a process's part of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from pathlib import Path
+
+import torch
+
+from lrp3d import study
+from lrp3d.atr import SIGMA
+from lrp3d.commands import DONE, FAILED, UsageError, chosen
+from lrp3d.commands.explain import share
+from lrp3d.commands.labels import read_labels
+from lrp3d.study.explaining import ATR_WINDOW
+
+MOST_WORKERS = 8  # more only wait for the disk
+GPU_BATCH = 4
+
+
+def add_to(steps: argparse._SubParsersAction) -> None:
+    """Add the parser of this step."""
+    parser = steps.add_parser(
+        "run",
+        help="make a record of every clip",
+        description="Explain every clip of a list that has no record yet. Can be killed and started again at any "
+        "time; under torchrun or SLURM every process takes its part. Clips that fail are noted in OUT/errors.jsonl.",
+        epilog="Example: torchrun --nproc-per-node 8 -m lrp3d study run --list val.csv --root videos --labels "
+        "kinetics.json --model I3D-R50-f8 --weights i3d.safetensors --out studies/i3d",
+    )
+    clips = parser.add_argument_group("clips")
+    clips.add_argument(
+        "--list", type=Path, required=True, metavar="LIST",
+        help="Kinetics' csv, Something-Something's json, Moments in Time's csv, lines of path and label (videos or "
+        "folders of frames), or a folder with a folder for every class",
+    )  # fmt: skip
+    clips.add_argument("--root", type=Path, metavar="DIR", help="where the videos are (default: beside the list)")
+    clips.add_argument("--dataset", metavar="NAME", help="the data set's name in reports (default: the list's)")
+    clips.add_argument(
+        "--list-labels", type=Path, metavar="F", help="names of the list's numbers, if they are not the model's classes"
+    )
+    clips.add_argument(
+        "--classes", metavar="F",
+        help="keep clips of these classes only: names in a text or json file, FILE:KEY for one of several lists in it",
+    )  # fmt: skip
+    clips.add_argument("--limit", type=chosen.positive, metavar="N", help="at most N clips, spread over the list")
+    clips.add_argument(
+        "--sampling", choices=("uniform", "dense"), default="uniform",
+        help="frames of the whole video, or frames that follow one another (default: uniform)",
+    )  # fmt: skip
+    clips.add_argument(
+        "--stride", type=chosen.positive, default=1, metavar="N", help="distance of frames in dense sampling"
+    )
+    clips.add_argument("--template", metavar="T", help="name of the images in frame folders, such as img_{:05}.jpg")
+    chosen.add_options(parser)
+    chosen.add_rules(parser)
+    parser.add_argument(
+        "--target", choices=("prediction", "label"), default="prediction", help="the class that is explained"
+    )
+    parser.add_argument(
+        "--sigma", type=share, default=SIGMA, metavar="S",
+        help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--windows", type=_windows, default=(), metavar="N,...",
+        help=f"also predict by partial uniform sampling with these windows: frames, or {ATR_WINDOW}; each costs a "
+        "forward pass for every frame",
+    )  # fmt: skip
+    parser.add_argument("--keep-relevance", action="store_true", help="store each clip's map (large)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
+    how = parser.add_argument_group("speed")
+    how.add_argument(
+        "--batch", type=chosen.positive, metavar="N",
+        help=f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out",
+    )  # fmt: skip
+    how.add_argument(
+        "--workers", type=_count, metavar="N",
+        help=f"processes that read ahead (default: one on a CPU, up to {MOST_WORKERS} for each GPU)",
+    )  # fmt: skip
+    how.add_argument("--shard", type=_shard, metavar="I/N", help="take part I of N, from 0 (default: as torchrun says)")
+    parser.set_defaults(run=run)
+
+
+def _windows(text: str) -> tuple[int | str, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    return tuple(part if part == ATR_WINDOW else chosen.positive(part) for part in parts)
+
+
+def _count(text: str) -> int:
+    return int(text) if text.strip() == "0" else chosen.positive(text)
+
+
+def _shard(text: str) -> study.Shard:
+    try:
+        return study.Shard.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the records of a shard; 1 if there is not one."""
+    shard = options.shard or study.Shard.from_environment()
+    if options.device is None and torch.cuda.is_available():
+        options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
+    choice = chosen.choose(options)
+    clips = _clips(options, choice)
+    by_label = options.target == "label"
+    if by_label and any(item.label is None for item in clips.items):
+        raise UsageError("--target label: the list does not say the class of every clip")
+    explainer = study.Explainer(
+        choice.model,
+        composite=options.composite,
+        contrastive=not options.plain,
+        input_range=choice.input_range,
+        mean=choice.mean,
+        std=choice.std,
+        sigma=options.sigma,
+        windows=options.windows,
+    )
+    reader = study.Reader(
+        str((options.root or _beside(options.list)).resolve()),
+        frames=choice.frames,
+        sampling=options.sampling,
+        stride=options.stride,
+        size=choice.size,
+        short_side=round(choice.size * 256 / 224),
+        template=options.template,
+    )
+    config = study.configuration(
+        explainer,
+        reader,
+        dataset=options.dataset or options.list.resolve().stem,
+        model=choice.name,
+        options=dict(options.option),
+        trained=choice.trained or ":" in choice.name,
+        explain_labels=by_label,
+        keep_relevance=options.keep_relevance,
+    )
+    about = {
+        "weights": choice.weights,
+        "notes": choice.notes,
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+    made = study.create(options.out, config, clips, about)
+    _say(options, choice, made, shard)
+    outcome = study.run(
+        made,
+        explainer,
+        reader,
+        shard,
+        workers=_workers(shard, explainer.device) if options.workers is None else options.workers,
+        batch_size=options.batch or (GPU_BATCH if explainer.device.type == "cuda" else 1),
+        explain_labels=by_label,
+        keep_relevance=options.keep_relevance,
+        show_progress=shard.rank == 0,
+    )
+    where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
+    print(f"{outcome}{where}", flush=True)
+    return FAILED if outcome.failed and not (outcome.explained or outcome.before) else DONE
+
+
+def _beside(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _clips(options: argparse.Namespace, choice: chosen.Chosen) -> study.VideoList:
+    """The list, with the model's own numbers of classes."""
+    list_labels = read_labels(options.list_labels) if options.list_labels else ()
+    classes = study.class_list(options.classes) if options.classes else None
+    clips = study.read_list(
+        options.list, labels=choice.labels, list_labels=list_labels, classes=classes, limit=options.limit
+    )
+    known = getattr(choice.model, "num_classes", None)
+    greatest = max((item.label for item in clips.items if item.label is not None), default=-1)
+    if isinstance(known, int) and greatest >= known:
+        raise UsageError(f"the list has classes up to {greatest}, and the model {known} classes")
+    if not choice.labels and isinstance(known, int) and 0 < len(clips.labels) < known and choice.trained:
+        raise UsageError(
+            f"the list names {len(clips.labels)} classes, and the model has {known}: which is which, say --labels"
+        )
+    return clips
+
+
+def _workers(shard: study.Shard, device: torch.device) -> int:
+    """On a CPU the model needs the cores itself; on a GPU they are there to keep it busy."""
+    if device.type != "cuda":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_WORKERS, cores // max(1, shard.local_world)))
+
+
+def _say(options: argparse.Namespace, choice: chosen.Chosen, made: study.Study, shard: study.Shard) -> None:
+    part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
+    print(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}", flush=True)
+    if shard.rank == 0:
+        for note in (choice.weights, *choice.notes):
+            print(f"  {'note' if choice.trained else 'NOTE'}: {note}", file=sys.stderr)

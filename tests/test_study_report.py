@@ -1,0 +1,280 @@
+"""Summaries and reports: the paper's numbers, tables and figures, and nothing counted that should not be."""
+
+import csv
+import io
+import json
+import math
+import random
+import re
+
+import pytest
+import torch
+from studies import record, summary_of
+
+from lrp3d import study
+from lrp3d.atr import avg_atr
+from lrp3d.command_line import main
+from lrp3d.study import charts
+from lrp3d.study.agreement import overlap, pearson
+from lrp3d.study.tables import Table, Value
+
+PEOPLE = (["doing 4", "doing 5"], ["doing 0"])
+
+
+def test_the_means_are_those_of_the_clips_that_count():
+    records = [record(i, label=i % 2, right=i != 3) for i in range(6)]
+    summary = study.summarise(records, labels=["a", "b"])
+    counted = [records[i] for i in (0, 1, 2, 4, 5)]
+    own = torch.tensor([avg_atr(one.atr, one.frame_logits) for one in counted], dtype=torch.float64)
+    assert summary["filter"] == {
+        "correct": True, "min_score": 0.5, "counted": 5, "without_label": 0, "wrong": 1, "low_score": 0,
+        "without_relevance": 0,
+    }  # fmt: skip
+    assert summary["dataset"]["avg_atr"]["mean"] == pytest.approx(float(own.mean()), rel=1e-6)
+    assert summary["dataset"]["avg_atr"]["std"] == pytest.approx(float(own.std(correction=0)), rel=1e-5)
+    assert summary["accuracy"]["top1"] == pytest.approx(100 * 5 / 6, rel=1e-6)
+    assert summary["classes"]["0001"]["clips"] == 3
+    assert summary["classes"]["0001"]["avg_atr"]["count"] == 2
+    assert summary["classes"]["0001"]["accuracy"] == pytest.approx(100 * 2 / 3, rel=1e-6)
+    assert [found["counted"] for found in summary["clips"].values()] == [True, True, True, False, True, True]
+
+
+def test_the_filter_can_be_opened_and_closed():
+    records = [record(i, right=i != 3) for i in range(6)]
+    assert study.summarise(records, correct=False)["filter"]["counted"] == 6
+    assert study.summarise(records, min_score=0.99999)["filter"]["low_score"] == 5
+    assert study.summarise([record(0, label=None)])["filter"]["without_label"] == 1
+    assert study.summarise([record(0, label=None)], correct=False)["filter"]["counted"] == 1
+
+
+def test_a_summary_does_not_depend_on_the_order_of_records(tmp_path):
+    records = [record(i, label=i % 3) for i in range(20)]
+    study.write_summary(study.summarise(records), tmp_path / "first")
+    random.Random(0).shuffle(records)
+    study.write_summary(study.summarise(records), tmp_path / "second")
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+
+
+def test_clips_without_relevance_count_nowhere_and_break_nothing():
+    dark = record(0)
+    dark.atr.fill_(torch.nan)
+    dark.matrix.zero_()
+    summary = study.summarise([dark, record(1)])
+    assert summary["filter"]["counted"] == 1
+    assert summary["filter"]["without_relevance"] == 1
+    assert summary["clips"]["000000"]["avg_atr"] is None
+    assert summary["dataset"]["avg_atr"]["mean"] == study.summarise([record(1)])["dataset"]["avg_atr"]["mean"]
+    json.dumps(summary, allow_nan=False)
+
+
+def test_a_window_as_long_as_the_clip_stands_at_its_length_and_atr_at_its_mean():
+    records = [record(i, windows=2) for i in range(3)]
+    windows = study.summarise(records, config={"windows": [4, "atr"]})["windows"]
+    mean = float(torch.stack([one.atr for one in records]).double().mean())
+    assert [window["size"] for window in windows] == [4, pytest.approx(mean, rel=1e-6)]
+    assert [window["accuracy"] for window in windows] == [100, 100]
+
+
+def test_a_record_comes_back_as_it_was_written(tmp_path):
+    one = record(7, windows=3)
+    one.save(tmp_path / "one")
+    back = study.Record.load(tmp_path / "one")
+    for name, value in vars(one).items():
+        same = torch.equal(value, getattr(back, name)) if isinstance(value, torch.Tensor) else value == getattr(back, name)  # fmt: skip # noqa: E501
+        assert same, name
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+# Statistics
+
+
+def test_pearson_covers_the_truth_as_often_as_it_says():
+    generator = torch.Generator().manual_seed(0)
+    hits = 0
+    for _ in range(400):
+        x, noise = torch.randn(2, 15, generator=generator, dtype=torch.float64)
+        found = pearson(x, 0.6 * x + 0.8 * noise)
+        hits += found.low <= 0.6 <= found.high
+    assert 0.92 <= hits / 400 <= 0.98
+
+
+def test_pearson_of_a_line_is_one_and_of_a_constant_is_undefined():
+    assert pearson([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0]).r == pytest.approx(1)
+    assert math.isnan(pearson([1.0, 2.0, 3.0], [0.1, 0.1, 0.1]).r)
+    assert math.isnan(pearson([1.0, 2.0, 3.0], [1.0, 2.0, 2.0]).low)
+
+
+def test_overlap_knows_perfect_agreement_none_and_chance():
+    values = torch.arange(10.0).flip(0)
+    best = overlap(values, [0, 1, 2], [9, 8])
+    assert (best.temporal, best.static, best.auroc) == (1, 1, 1)
+    worst = overlap(values, [9, 8, 7], [0, 1])
+    assert (worst.temporal, worst.static, worst.auroc) == (0, 0, 0)
+    assert best.chance == (0.3, 0.2)
+    unknown = values.clone()
+    unknown[0] = torch.nan
+    assert overlap(unknown, [0, 1, 2], [9, 8]).temporal_count == 2
+
+
+# Reports
+
+
+@pytest.fixture(scope="module")
+def summaries():
+    return [
+        ("i3d-k", summary_of(windows=[1, 4, "atr"])),
+        ("i3d-s", summary_of(dataset="SSV2", reach=1.5)),
+        ("tam-k", summary_of(model="TAM2D-R50-f8", reach=0.6)),
+        ("dense", summary_of(sampling="dense", reach=0.8)),
+        ("lrp", summary_of(contrastive=False, reach=0.7, trained=False)),
+    ]
+
+
+def rows(table):
+    return list(csv.DictReader(io.StringIO(table.csv())))
+
+
+def test_a_report_has_the_papers_tables_with_its_differences(summaries):
+    parts = {part.name: part for part in study.report(summaries, people=PEOPLE).parts}
+    mean = {name: summary["dataset"]["avg_atr"]["mean"] for name, summary in summaries}
+    atr = rows(parts["atr"])
+    assert [row["model"] for row in atr] == ["I3D-R50-f8", "TAM2D-R50-f8", "I3D-R50-f8, dense", "I3D-R50-f8, LRP"]
+    assert float(atr[0]["avg-ATR SSV2"]) == mean["i3d-s"]
+    assert float(atr[0]["avg-ATR SSV2 difference"]) == pytest.approx(mean["i3d-s"] - mean["i3d-k"])
+    assert atr[1]["avg-ATR SSV2"] == ""
+    (sampling,), (contrast,) = rows(parts["sampling"]), rows(parts["contrast"])
+    assert float(sampling["avg-ATR dense difference"]) == pytest.approx(mean["dense"] - mean["i3d-k"])
+    assert float(contrast["LRP avg-ATR difference"]) == pytest.approx(mean["lrp"] - mean["i3d-k"])
+    by_data_set = {row["data set"]: row for row in rows(parts["correlation"])}
+    assert set(by_data_set) == {"Kinetics"}  # dense and LRP are no further models of the same kind
+    assert by_data_set["Kinetics"]["models"] == "2"
+    people = [row for row in rows(parts["overlap"]) if row["by"] == "avg-ATR"]
+    assert [float(row["temporal agreed (%)"]) for row in people] == [
+        100
+    ] * 5  # made up so that the last classes look far
+    assert len(rows(parts["windows"])) == 3
+    assert len(rows(parts["classes-i3d-k"])) == 6
+
+
+def test_every_figure_of_the_paper_that_there_is_data_for_is_drawn(summaries):
+    names = {part.name for part in study.report(summaries, people=PEOPLE).parts if not isinstance(part, Table)}
+    own = {f"{kind}-{name}" for kind in ("heatmaps", "class-atr", "people") for name, _ in summaries}
+    assert names == own | {"accuracy-kinetics", "windows-kinetics"}
+
+
+def test_a_written_report_is_complete_in_itself_and_its_links_lead_somewhere(tmp_path, summaries):
+    written = list(study.report(summaries[:2], title="A <report>").write(tmp_path))
+    page = (tmp_path / "report.html").read_text()
+    assert "A &lt;report&gt;" in page
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    text = (tmp_path / "report.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text)
+    assert links
+    assert all((tmp_path / link).is_file() for link in links)
+    assert {path.suffix for path in written} == {".md", ".html", ".csv", ".png"}
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_random_weights_and_unfinished_runs_are_warned_of(summaries):
+    unfinished = study.summarise([record(i) for i in range(3)], listed=5, failed=1)
+    made = study.report([*summaries[-1:], ("half", unfinished)])
+    assert any("weights of I3D-R50-f8 are random" in warning for warning in made.warnings)
+    assert any("half is not finished: 1 clips" in warning for warning in made.warnings)
+    assert made.warnings[0] in made.markdown()
+
+
+def test_two_studies_of_one_model_are_told_apart_by_their_folders(summaries):
+    made = study.report([summaries[0], ("again", summaries[0][1]), summaries[0]])
+    (atr,) = (part for part in made.parts if part.name == "atr")
+    assert [row[0] for row in atr.rows] == ["I3D-R50-f8", "I3D-R50-f8 [again]", "I3D-R50-f8 [i3d-k-2]"]
+    assert len({part.name for part in made.parts}) == len(made.parts)
+
+
+def test_a_class_to_show_is_shown_and_one_that_nobody_knows_is_refused(summaries):
+    assert study.report(summaries[:1], show=["Doing_3"]).parts
+    with pytest.raises(ValueError, match="no study has a class 'juggling'"):
+        study.report(summaries[:1], show=["juggling"])
+
+
+def test_a_table_is_the_same_for_people_and_for_programs():
+    cells = [["a|b", 3, Value(6.54, 0.41, 1.04)], ["c", 4, Value(None)]]
+    table = Table("t", "T", ["name", "n", "ATR"], cells)
+    assert "| a/b | 3 | 6.5 ± 0.4 (+1.0) |" in table.markdown()
+    assert table.csv().splitlines() == ["name,n,ATR,ATR std,ATR difference", "a|b,3,6.54,0.41,1.04", "c,4,,,"]
+    assert '<td class="number">6.5 ± 0.4 (+1.0)</td>' in table.html()
+
+
+def test_a_long_table_shows_both_ends_and_its_csv_everything():
+    table = Table("t", "T", ["n"], [[i] for i in range(50)], shown=4)
+    assert [line for line in table.markdown().splitlines() if line[2].isdigit() or "…" in line] == ["| 0 |", "| 1 |", "| … |", "| 48 |", "| 49 |"]  # fmt: skip # noqa: E501
+    assert len(table.csv().splitlines()) == 51
+
+
+def test_the_points_of_a_chart_are_the_numbers():
+    axes = charts.human_scatter([5.0, 6.0, 5.5, math.nan], [0, 3], [1, 2]).axes[0]
+    points = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert points == {"temporal": [[3, 5.0]], "static": [[1, 6.0], [2, 5.5]]}
+    curve = charts.class_curve([5.0, 6.0, math.nan], [0.1, 0.2, math.nan], [7.0, 8.0, math.nan]).axes[0]
+    assert curve.lines[0].get_xydata().tolist() == [[1, 6.0], [2, 5.0]]
+
+
+# The command
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A study of ten clips on the disk."""
+    clips = study.make_list([study.Row(f"{i}.mp4", i % 3) for i in range(10)], labels=["a", "b", "c"])
+    made = study.create(tmp_path / "one", {"model": "I3D", "dataset": "made up"}, clips)
+    for i in range(10):
+        path = made.record_path(i)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        record(i, label=i % 3, config=made.hash, right=i > 1).save(path)
+    return made.folder
+
+
+def test_merge_says_what_it_counted(finished, capsys):
+    assert main(["study", "merge", str(finished)]) == 0
+    said = capsys.readouterr().out
+    assert "10 of 10 clips explained, 0 failed" in said
+    assert "8 of 10 clips count (predicted correctly, with a score above 0.5); left out: 2 predicted wrongly" in said
+    assert "accuracy 80.0 %" in said
+
+
+def test_a_report_is_written_beside_a_study_and_counts_as_asked(finished, capsys):
+    assert main(["study", "report", str(finished), "--wrong-too", "--min-score", "0"]) == 0
+    assert "10 of 10 clips count" in capsys.readouterr().out
+    assert (finished / "report/report.html").exists()
+
+
+def test_a_summary_alone_makes_a_report_of_what_it_counted(finished, tmp_path, capsys):
+    assert main(["study", "merge", str(finished)]) == 0
+    summary = str(finished / "summary.json")
+    assert main(["study", "report", summary, "--out", str(tmp_path / "report")]) == 0
+    assert main(["study", "report", summary, "--wrong-too", "--out", str(tmp_path / "other")]) == 1
+    assert "records are needed" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["report", "nowhere"], 1, "neither the folder of a study nor a summary"),
+        (["merge", "nowhere"], 1, "is no study"),
+        (["report", "a", "b"], 2, "--out: where does the report of 2 studies go?"),
+        (["report", "a", "--temporal", "x"], 2, "given together"),
+        (["merge", "a", "--min-score", "1"], 2, "no score from 0 on, below 1"),
+        (["run", "--list", "x", "--out", "y", "--windows", "0"], 2, "no whole number from 1 on"),
+    ],
+)
+def test_a_mistake_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, code, said):
+    monkeypatch.chdir(tmp_path)
+    try:
+        ended = main(["study", *arguments])
+    except SystemExit as stopped:
+        ended = stopped.code
+    assert ended == code
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

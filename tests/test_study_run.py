@@ -1,0 +1,422 @@
+"""Runs: every clip once, whatever breaks, and the same numbers whoever made them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from studies import encode
+from torch import nn
+
+import lrp3d
+from lrp3d import study
+from lrp3d.command_line import main
+from lrp3d.study import Failure, Item, Record, Shard, ahead
+from lrp3d.study.shards import blocks
+from lrp3d.video import draw_clip
+
+NETWORK = """
+import os, time
+import torch
+from torch import nn
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv3d(3, 6, (3, 3, 3), stride=(1, 2, 2), padding=1)
+        self.body = nn.Conv3d(6, 6, (3, 3, 3), padding=1)
+        self.head = nn.Linear(6, 3)
+
+    def frame_logits(self, clip):
+        x = torch.relu(self.body(torch.relu(self.stem(clip))))
+        return self.head(x.mean((3, 4)).transpose(1, 2))
+
+    def forward(self, clip):
+        time.sleep(float(os.environ.get("SLOW", 0)))
+        return self.frame_logits(clip).mean(1)
+"""
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Eleven clips of three classes, two of them damaged, and a module with a network."""
+    folder = tmp_path_factory.mktemp("videos")
+    lines = []
+    for number in range(9):
+        encode(folder / "v" / f"clip {number}.mp4", seed=number)
+        lines.append(f"v/clip {number}.mp4 {number % 3}")
+    (folder / "v" / "broken.mp4").write_bytes(b"nothing")
+    lines += ["v/broken.mp4 0", "v/not there.mp4 1"]
+    (folder / "val.txt").write_text("\n".join(lines))
+    (folder / "shuffled.txt").write_text("\n".join(reversed(lines)))
+    (folder / "networks.py").write_text(NETWORK)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _where_the_network_is(videos, monkeypatch):
+    monkeypatch.syspath_prepend(str(videos))
+
+
+def arguments(videos, out, *more, name="val.txt"):
+    return [
+        "study", "run", "--list", str(videos / name), "--model", "networks:Network", "--frames", "4", "--size", "32",
+        "--dataset", "made up", "--out", str(out), "--workers", "0", "--device", "cpu", *more,
+    ]  # fmt: skip
+
+
+def start(videos, out, *more, **environment):
+    """A run in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lrp3d", *arguments(videos, out, *more)],
+        env={**os.environ, "PYTHONPATH": str(videos), "OMP_NUM_THREADS": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def merged(out):
+    assert main(["study", "merge", str(out), "--min-score", "0", "--wrong-too"]) == 0
+    return (out / "summary.json").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def single(videos, tmp_path_factory):
+    """A run in one process."""
+    out = tmp_path_factory.mktemp("single") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(videos))
+        assert main(arguments(videos, out)) == 0
+    return out
+
+
+def test_a_run_records_every_clip_that_can_be_read_and_names_the_others(single, videos, capfd):
+    made = study.load_study(single)
+    records = list(made.records())
+    assert [record.name for record in records] == [f"v/clip {number}.mp4" for number in range(9)]
+    assert set(made.failures()) == {item.number for item in made.items} - {record.number for record in records}
+    reasons = sorted(made.failures().values())
+    assert len(reasons) == 2
+    assert "cannot be opened as a video" in reasons[0]
+    assert "no file or folder v/not there.mp4" in reasons[1]
+    one = records[4]
+    assert one.matrix.shape == (4, 4)
+    assert one.logits.shape == (3,)
+    assert one.label == 1
+    assert one.target == one.prediction
+    torch.testing.assert_close(one.matrix.sum(1), one.frame_logits)
+    torch.testing.assert_close(one.logits[one.target], one.frame_logits.mean())
+    assert one.indices == (2, 7, 12, 17)
+
+
+def test_the_last_line_counts_failures_and_a_run_again_explains_nothing_twice(single, videos, capsys):
+    before = {path: path.stat().st_mtime_ns for path in single.rglob("*.safetensors")}
+    assert main(arguments(videos, single)) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("0 clips explained (9 were done before), 2 failed")
+    assert {path: path.stat().st_mtime_ns for path in single.rglob("*.safetensors")} == before
+
+
+def test_a_run_in_which_no_clip_works_fails(tmp_path, videos, capsys):
+    (tmp_path / "bad.txt").write_text("nothing.mp4 0")
+    assert main([*arguments(tmp_path, tmp_path / "out", name="bad.txt")]) == 1
+    assert "0 clips explained, 1 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [(), ("--batch", "4", "--workers", "1")])
+def test_two_processes_under_torchrun_come_to_the_bytes_of_one(tmp_path, videos, single, more):
+    alone = single
+    if more:
+        alone = tmp_path / "alone"
+        assert main(arguments(videos, alone, "--batch", "4")) == 0
+    out = tmp_path / "out"
+    ranks = [start(videos, out, *more, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
+    said = [process.communicate(timeout=300) for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], said
+    assert "shard 1 of 2 (torchrun)" in said[1][0]
+    assert merged(out) == merged(alone)
+
+
+def test_killed_in_the_middle_and_resumed_it_comes_to_the_same_bytes(tmp_path, videos, single):
+    out = tmp_path / "out"
+    process = start(videos, out, "--workers", "1", SLOW="0.2")
+    deadline = time.monotonic() + 300
+    while len(list(out.glob("records/*/*.safetensors"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    readers = below(process.pid)
+    assert readers or not Path("/proc/self/stat").exists()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = study.load_study(out).done()
+    assert 3 <= len(done) < 9
+    assert main(arguments(videos, out)) == 0
+    assert merged(out) == merged(single)
+    while any(map(parent, readers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(parent, readers))  # nobody is left of those that read ahead
+
+
+def parent(pid):
+    """The parent of a running process, 0 if it has ended (Linux; elsewhere nobody is seen)."""
+    try:
+        state, above = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return 0
+    return 0 if state == "Z" else int(above)
+
+
+def below(pid):
+    """The processes that a process started, and those that they started."""
+    running = [int(path.name) for path in Path("/proc").glob("[0-9]*")]
+    found, generation = [], [pid]
+    while generation:
+        generation = [child for child in running if parent(child) in generation]
+        found += generation
+    return found
+
+
+def test_shards_in_any_order_of_any_list_come_to_the_same_bytes(tmp_path, videos, single):
+    out = tmp_path / "out"
+    for shard in ("2/3", "0/3", "1/3"):
+        assert main(arguments(videos, out, "--shard", shard, name="shuffled.txt")) == 0
+    assert merged(out) == merged(single)
+
+
+def test_a_summary_names_no_path_and_no_time(single):
+    text = merged(single).decode()
+    assert ".mp4" not in text
+    assert str(single.parent) not in text
+    assert "seconds" not in text
+    keys = list(json.loads(text))
+    assert keys == sorted(keys)
+
+
+def test_another_configuration_is_refused_and_what_differs_is_said(tmp_path, videos, single, capsys):
+    before = sorted((path, path.read_bytes()) for path in single.rglob("*") if path.is_file())
+    changes = [
+        (("--plain",), "contrastive is true, not false"),
+        (("--frames", "6"), "frames is 4, not 6"),
+        (("--sampling", "dense"), "sampling is uniform, not dense"),
+        (("--limit", "5"), "clips is 11 clips"),
+    ]
+    for more, said in changes:
+        assert main(arguments(videos, single, *more)) == 1
+        assert said in capsys.readouterr().err
+    assert sorted((path, path.read_bytes()) for path in single.rglob("*") if path.is_file()) == before
+
+
+def test_other_weights_are_another_configuration():
+    first, second = nn.Linear(2, 3), nn.Linear(2, 3)
+    digest = study.weights_digest(first)
+    assert digest != study.weights_digest(second)
+    second.load_state_dict(first.state_dict())
+    assert digest == study.weights_digest(second)
+
+
+def test_a_record_of_another_configuration_is_not_summarised(tmp_path, videos, single):
+    shutil.copytree(single, tmp_path / "out")
+    path = tmp_path / "out/records/000/000001.safetensors"
+    replace(Record.load(path), config="other").save(path)
+    with pytest.raises(study.StudyError, match="another configuration"):
+        study.merge(study.load_study(tmp_path / "out"))
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(study.StudyError, match="delete it, and run the study again"):
+        study.merge(study.load_study(tmp_path / "out"))
+
+
+def test_maps_and_windows_are_kept_where_they_were_asked_for(tmp_path, videos):
+    out = tmp_path / "out"
+    assert main(arguments(videos, out, "--keep-relevance", "--windows", "1,4,atr", "--limit", "3")) == 0
+    made = study.load_study(out)
+    one = next(made.records())
+    assert len(one.windows) == 3
+    assert int(one.windows[1]) == one.prediction  # a window as long as the clip
+    kept = load_file(made.relevance_path(one.number))["relevance"]
+    assert kept.shape == (4, 32, 32)
+    assert float(kept.float().sum()) > 0
+    summary = study.merge(made)
+    assert summary["windows"][1]["accuracy"] == summary["accuracy"]["top1"]
+
+
+# Reading ahead
+
+
+def square(number):
+    if number in (2, 3):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if number == 4:
+        raise ValueError("four\nis bad")
+    return number**2
+
+
+def test_a_reader_that_kills_its_process_is_found_and_no_other_clip_is_lost():
+    results = dict(ahead(square, range(8), workers=2, depth=4))
+    assert list(results) == list(range(8))
+    assert all(results[number] == number**2 for number in (0, 1, 5, 6, 7))
+    assert "process that read it died" in results[2].reason
+    assert "process that read it died" in results[3].reason
+    assert results[4] == Failure("four")
+
+
+def test_no_more_is_read_ahead_than_asked_for():
+    taken = []
+
+    def tasks():
+        for number in (0, 1, 5, 6, 7, 8):
+            taken.append(number)
+            yield number
+
+    results = ahead(square, tasks(), workers=1, depth=3)
+    next(results)
+    assert len(taken) == 3
+    results.close()
+
+
+# Batches
+
+
+class Hungry(nn.Module):
+    """Runs out of memory above so many clips, and breaks on a black one."""
+
+    tried: ClassVar[list[int]] = []
+
+    def __init__(self, most=2):
+        super().__init__()
+        torch.manual_seed(0)
+        self.most = most
+        self.stem = nn.Conv3d(3, 4, 3, padding=1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, clip):
+        self.tried.append(len(clip))
+        if len(clip) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if bool((clip.amax((1, 2, 3, 4)) < -1.7).any()):
+            raise ZeroDivisionError("a black clip")
+        return self.head(torch.relu(self.stem(clip)).mean((2, 3, 4)))
+
+
+def drawn(count):
+    return [draw_clip(4, 16, seed=seed).numpy() for seed in range(count)]
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on():
+    model = Hungry(most=2).eval()
+    explainer = study.Explainer(model)
+    with pytest.warns(UserWarning, match="out of memory with [84] clips: [42] clips at once") as warned:
+        parts = list(explainer.parts(drawn(8)))
+    assert len(warned) == 2
+    assert [part.clips.stop for part in parts] == [2, 4, 6, 8]
+    assert [part.clips.start for part in parts] == [0, *[part.clips.stop for part in parts[:-1]]]
+    whole = torch.cat([part.explanation.matrix for part in parts])
+    (alone,) = study.Explainer(Hungry(most=8).eval()).parts(drawn(8))
+    torch.testing.assert_close(whole, alone.explanation.matrix)
+
+
+def test_what_fits_is_remembered():
+    model = Hungry(most=2).eval()
+    explainer = study.Explainer(model)
+    with pytest.warns(UserWarning, match="out of memory"):
+        list(explainer.parts(drawn(4)))
+    Hungry.tried.clear()
+    list(explainer.parts(drawn(4)))
+    assert max(Hungry.tried) == 2
+
+
+def test_one_clip_that_does_not_fit_is_said():
+    explainer = study.Explainer(Hungry(most=0).eval())
+    with pytest.warns(UserWarning, match="one frame logit at a time"), pytest.raises(torch.OutOfMemoryError):
+        list(explainer.parts(drawn(1)))
+
+
+class Given:
+    """A reader of clips that are there already."""
+
+    def __init__(self, clips):
+        self.clips = clips
+
+    def __call__(self, item):
+        return study.Pixels(self.clips[item.number], np.arange(len(self.clips[item.number])))
+
+
+def make_study(folder, count, **config):
+    clips = study.make_list([study.Row(f"{number}.mp4", 0) for number in range(count)])
+    return study.create(folder, config, clips)
+
+
+def test_a_clip_that_breaks_the_model_fails_alone(tmp_path):
+    clips = drawn(6)
+    clips[4] = clips[4] * 0
+    made = make_study(tmp_path, 6)
+    outcome = study.run(made, study.Explainer(Hungry(most=9).eval()), Given(clips), batch_size=6)
+    assert (outcome.explained, outcome.failed) == (5, 1)
+    assert made.failures() == {4: "ZeroDivisionError: a black clip"}
+
+
+def test_a_model_that_fails_on_the_first_clip_stops_the_run(tmp_path):
+    with pytest.raises(ZeroDivisionError, match="a black clip"):
+        study.run(make_study(tmp_path, 3), study.Explainer(Hungry().eval()), Given([0 * x for x in drawn(3)]))
+
+
+def test_a_model_without_frame_logits_stops_the_run(tmp_path):
+    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.AdaptiveMaxPool3d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
+    with pytest.raises(lrp3d.NoFrameLogits):
+        study.run(make_study(tmp_path, 3), study.Explainer(model), Given(drawn(3)))
+
+
+def test_clips_of_different_shapes_are_explained_apart(tmp_path):
+    clips = [draw_clip(4, 16 if number % 2 else 20).numpy() for number in range(4)]
+    made = make_study(tmp_path, 4)
+    outcome = study.run(made, study.Explainer(Hungry(most=9).eval()), Given(clips), batch_size=4)
+    assert outcome.explained == 4
+
+
+def test_true_classes_are_explained_where_that_was_asked_for(tmp_path):
+    made = make_study(tmp_path, 2)
+    study.run(made, study.Explainer(Hungry().eval()), Given(drawn(2)), explain_labels=True)
+    assert [record.target for record in made.records()] == [0, 0]
+
+
+# Shards
+
+
+@pytest.mark.parametrize(
+    ("environment", "rank", "world"),
+    [
+        ({}, 0, 1),
+        ({"RANK": "3", "WORLD_SIZE": "4", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, 3, 4),
+        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "4"}, 2, 4),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "7"}, 0, 1),  # a batch script: one process
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}, 1, 4),
+        ({"SLURM_ARRAY_TASK_ID": "12", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "10"}, 2, 3),
+        ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, 3, 4),
+    ],
+)
+def test_the_shard_is_what_the_launcher_says(environment, rank, world):
+    shard = Shard.from_environment(environment)
+    assert (shard.rank, shard.world) == (rank, world)
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 7, 20])
+@pytest.mark.parametrize("size", [1, 4])
+def test_every_clip_belongs_to_one_shard(world, size):
+    items = [Item(number, str(number)) for number in range(11)]
+    taken = [item for rank in range(world) for block in Shard(rank, world).take(blocks(items, size)) for item in block]
+    assert sorted(item.number for item in taken) == list(range(11))
+
+
+@pytest.mark.parametrize("text", ["4/4", "1", "a/b", "-1/2", "1/0"])
+def test_a_shard_that_cannot_be_is_refused(text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "run", "--list", "x", "--out", "y", "--shard", text])
+    assert ended.value.code == 2
