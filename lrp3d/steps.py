@@ -8,6 +8,7 @@ face towards autograd: its backward is the step, so the gradient that autograd c
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -263,7 +264,8 @@ class Linear(Step):
     def __init__(self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False):
         self.operands, self.bias, self.weighted = operands, bias, weighted
         self._parts: Sequence[_Part | _Elementwise] | None = None
-        self._factor: Tensor | None = None
+        # Not held: it may be the output of this very node, and a node that holds its output is never freed.
+        self._factor: weakref.ref[Tensor] | None = None
         self._type: torch.dtype | None = None
         self._unchanged = False
 
@@ -294,10 +296,10 @@ class Linear(Step):
         if self._unchanged:
             return [carried]
         factor, dtype = carried.factor, carried.value.dtype
-        if self._parts is None or self._factor is not factor or self._type != dtype:
+        if self._parts is None or (self._factor and self._factor()) is not factor or self._type != dtype:
             assert self.rule is not None
             self._parts = [part.to(dtype) for part in self._prepare(self.rule, factor)]
-            self._factor, self._type = factor, dtype
+            self._factor, self._type = None if factor is None else weakref.ref(factor), dtype
         out: list[Carried | None] = [None] * len(self.operands)
         for part in self._parts:
             handed = part.hand(self, carried)
@@ -514,7 +516,8 @@ class Maximum(Step):
         real: Tensor | None = None,
         crop: tuple[Any, ...] = (),
     ):
-        self.x, self.output, self.offsets, self.real, self.crop = x, output, offsets, real, crop
+        self.x, self.offsets, self.real, self.crop = x, offsets, real, crop
+        self.output = output.detach()  # a node that holds its output is never freed
         self.inside = [None] * len(offsets) if inside is None else inside
         self._parts: list[Tensor] | None = None
 

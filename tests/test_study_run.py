@@ -1,5 +1,6 @@
 """Runs: every clip once, whatever breaks, and the same numbers whoever made them."""
 
+import gc
 import json
 import os
 import shutil
@@ -420,3 +421,16 @@ def test_a_shard_that_cannot_be_is_refused(text, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["study", "run", "--list", "x", "--out", "y", "--shard", text])
     assert ended.value.code == 2
+
+
+def test_clip_after_clip_nothing_is_kept():
+    explainer, clips = study.Explainer(lrp3d.models.tam_resnet(18, 3, frames=4, width=8).eval()), drawn(1)
+
+    def tensors():
+        for _ in explainer.parts(clips):
+            pass
+        gc.collect()
+        return sum(type(x) is torch.Tensor for x in gc.get_objects())
+
+    before = tensors()
+    assert tensors() <= before

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lrp3d
+from lrp3d.steps import Step
 
 
 def small(seed=0):
@@ -154,6 +155,7 @@ def test_nothing_is_kept_after_the_call():
         explanation = lrp3d.explain(model, CLIP)
     gc.collect()
     assert sum(isinstance(x, torch.Tensor) for x in gc.get_objects()) <= before
+    assert not any(isinstance(x, Step) for x in gc.get_objects())
     assert not explanation.relevance.requires_grad
     twin = lrp3d.convert(model)
     clip = CLIP.clone().requires_grad_()
@@ -291,3 +293,15 @@ def test_training_mode_is_refused_by_name():
     with pytest.raises(ValueError, match=r"training mode \(1\).*eval\(\)"):
         lrp3d.explain(model, CLIP)
     assert model[1].training
+
+
+@pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta"])
+@pytest.mark.parametrize("use", [lrp3d.explain, lrp3d.inspect, lrp3d.intervention_matrix])
+@pytest.mark.parametrize("name", ["TAM2D-R18-f8", "I3D-Inception", "S3D"])
+def test_no_step_outlives_its_run(name, use, composite):
+    """A step that held its own output would be held by it in turn, through autograd's graph, for good."""
+    model = lrp3d.models.build(name, num_classes=3, **({} if "R18" not in name else {"width": 8})).eval()
+    clip = torch.rand(1, 3, 8, 40, 40)
+    use(lrp3d.convert(model, composite), clip)
+    gc.collect()
+    assert not [x for x in gc.get_objects() if isinstance(x, Step)]
