@@ -31,6 +31,7 @@ ROOT = Path(__file__).parent.parent
 PEERS = ("captum", "zennit")
 
 Row = dict[str, Any]
+_ENVIRONMENT = ("versions", "machine")
 
 
 # ------------------------------------------------------------------------------------------- command lines
@@ -43,9 +44,19 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3, help="rounds; medians are reported (default 3)")
     parser.add_argument("--threads", type=int, help="threads of torch on a CPU (default: torch's own choice)")
     parser.add_argument("--quick", action="store_true", help="tiny sizes: that it runs, not how fast")
-    parser.add_argument("--out", type=Path, help="folder of the results (default: benchmarks/results, quick: out/quick)")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the results (default: benchmarks/results, quick: out/quick)"
+    )
     parser.add_argument("--label", help="part of the results' file name (default: the device)")
     return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options, and in `argv` the words they were read from."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    options = parser.parse_args(words)
+    options.argv = words
+    return options
 
 
 def start(options: argparse.Namespace) -> torch.device:
@@ -129,7 +140,7 @@ def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
 
 
 def peak_memory(run: Callable[[], Any], device: torch.device) -> int:
-    """Bytes that `run` needs at its worst beyond what was there before it; on a CPU once per process, at first call."""
+    """Bytes that `run` needs at its worst beyond what was there before it."""
     if device.type == "cuda":
         synchronise(device)
         torch.cuda.reset_peak_memory_stats(device)
@@ -137,6 +148,8 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> int:
         run()
         synchronise(device)
         return torch.cuda.max_memory_allocated(device) - before
+    gc.collect()
+    _lower_the_mark()
     before = _resident()
     run()
     return max(0, _high_water() - before)
@@ -146,6 +159,14 @@ def in_a_child(run: Callable[..., Any], *arguments: Any) -> Any:
     """What `run` returns in a fresh process: high-water marks never fall, so each contestant gets its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(run, arguments)
+
+
+def _lower_the_mark() -> None:
+    """Linux forgets its high-water mark on request; elsewhere it stays, and a peak below it goes unseen."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return
 
 
 def _status(key: str) -> int | None:
@@ -237,7 +258,15 @@ class Results:
 
     def __post_init__(self) -> None:
         self.rows: list[Row] = []
-        self.date = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        self.header = {
+            "benchmark": self.program,
+            "title": self.title,
+            "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+            "command": shlex.join(["python", "-m", f"benchmarks.{self.program}", *self.options.argv]),
+            "versions": versions(),
+            "machine": machine(self.device),
+            "notes": list(self.notes),
+        }
 
     @property
     def path(self) -> Path:
@@ -254,27 +283,15 @@ class Results:
     def write(self) -> None:
         """Both files, each completely or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        header = {
-            "benchmark": self.program,
-            "title": self.title,
-            "date": self.date,
-            "command": shlex.join(["python", "-m", f"benchmarks.{self.program}", *self._arguments()]),
-            "versions": versions(),
-            "machine": machine(self.device),
-            "notes": list(self.notes),
-        }
         with replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(header | {"rows": self.rows}, indent=1) + "\n")
+            temporary.write_text(json.dumps(self.header | {"rows": self.rows}, indent=1) + "\n")
         with replacing(self.path.with_suffix(".md")) as temporary:
-            temporary.write_text(self._page(header))
+            temporary.write_text(self._page())
 
-    def _arguments(self) -> list[str]:
-        return list(self.options.argv)
-
-    def _page(self, header: Mapping[str, Any]) -> str:
-        named = ", ".join(f"{name} {version}" for name, version in header["versions"].items())
-        where = ", ".join(f"{name} {value}" for name, value in header["machine"].items())
-        lines = [f"# {self.title}", "", f"- {self.date}", f"- `{header['command']}`", f"- {named}", f"- {where}"]
+    def _page(self) -> str:
+        header = self.header
+        named, where = (", ".join(f"{key} {value}" for key, value in header[part].items()) for part in _ENVIRONMENT)
+        lines = [f"# {self.title}", "", f"- {header['date']}", f"- `{header['command']}`", f"- {named}", f"- {where}"]
         lines += [f"- {note}" for note in self.notes]
         return "\n".join([*lines, "", *table(self.columns, self.rows), ""])
 
