@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lrp3d.models.files import replacing
 
 import lrp3d
-from lrp3d.models.files import replacing
 
 RESULTS = Path(__file__).parent / "results"
 ROOT = Path(__file__).parent.parent

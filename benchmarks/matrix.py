@@ -16,11 +16,11 @@ import statistics
 from collections.abc import Callable, Iterator
 
 import torch
+from lrp3d.models import VideoModel
 from torch import Tensor
 
 import lrp3d
 from benchmarks import common, nets, peers
-from lrp3d.models import VideoModel
 
 GRADIENT = "gradient, looped"
 OWN = "lrp3d"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import torch
+from lrp3d.models import VideoModel
 from torch import Tensor
 
 import lrp3d
-from lrp3d.models import VideoModel
 
 FAMILIES = ("I3D-R50", "TAM2D-R50")
 CLASSES = 400

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from lrp3d.models import VideoModel
 from torch import Tensor, nn
 
 import lrp3d
-from lrp3d.models import VideoModel
 
 Matrix = Callable[[], Tensor]
 
