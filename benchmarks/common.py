@@ -152,7 +152,7 @@ def peak_memory(run: Callable[[], Any], device: torch.device) -> int:
     _lower_the_mark()
     before = _resident()
     run()
-    return max(0, _high_water() - before)
+    return max(0, high_water(device) - before)
 
 
 def in_a_child(run: Callable[..., Any], *arguments: Any) -> Any:
@@ -178,7 +178,10 @@ def _status(key: str) -> int | None:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(key)), None)
 
 
-def _high_water() -> int:
+def high_water(device: torch.device) -> int:
+    """Bytes: the peak of this process so far, or of what it has on a GPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     known = _status("VmHWM:")
     unit = 1 if sys.platform == "darwin" else 1024
     return known if known is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -186,7 +189,7 @@ def _high_water() -> int:
 
 def _resident() -> int:
     known = _status("VmRSS:")
-    return known if known is not None else _high_water()
+    return known if known is not None else high_water(torch.device("cpu"))
 
 
 # ---------------------------------------------------------------------------------------------------- results

@@ -28,7 +28,7 @@ CPU_VMAP_CHUNK = 8  # more at once would need tens of gigabytes for 32 frames
 
 NOTES = (
     "each contestant makes one N x N matrix; captum and zennit in 2N passes, gradients (no LRP) in N",
-    "captum: z+ at the first layer, as it has no z-beta, and epsilon at residual sums; zennit: z-beta, and norm at sums",
+    "captum: z+ at the first layer, as it has no z-beta, and epsilon at residual sums; zennit: z-beta, norm at sums",
     "over gradient: seconds over those of one forward and N looped plain gradients; peak MiB: beyond model and clip",
     f"the vmapped gradient runs {CPU_VMAP_CHUNK} frames at once on a CPU, all of them on a GPU",
 )
@@ -81,14 +81,14 @@ def names(wanted: list[str]) -> Iterator[str]:
             print(f"{peer} is not installed and left out: pip install --no-deps {peer}", flush=True)
 
 
-def peak(name: str, family: str, frames: int, size: int, device_name: str, width: int, threads: int) -> int:
-    """Bytes; in a process of its own, where nothing has run before but one tiny pass that loads what loads lazily."""
+def peak(name: str, family: str, frames: int, size: int, device_name: str, width: int, threads: int) -> dict[str, int]:
+    """Bytes beyond model and clip, and of the whole process (on a GPU: its memory); in a process of its own, where nothing has run before but one tiny pass that loads what loads lazily."""
     torch.set_num_threads(threads)
     device = torch.device(device_name)
     small = contestant(name, *_setup(family, frames, 32, device, width), 2)[0]
     small()
     run, _ = contestant(name, *_setup(family, frames, size, device, width), 2)
-    return common.peak_memory(run, device)
+    return {"beyond": common.peak_memory(run, device), "whole": common.high_water(device)}
 
 
 def _setup(family: str, frames: int, size: int, device: torch.device, width: int) -> tuple[VideoModel, Tensor, int]:
@@ -116,10 +116,10 @@ def measure(
     for name in wanted:
         factor = factors[name]
         seconds = [factor * s for s in times.seconds[name]]
-        memory = None
+        memory: dict[str, int] = {}
         if not options.no_memory:
             arguments = (name, family, frames, options.size, str(device), width, torch.get_num_threads())
-            memory = common.mib(common.in_a_child(peak, *arguments))
+            memory = common.in_a_child(peak, *arguments)
         yield {
             "model": family,
             "frames": n,
@@ -128,7 +128,8 @@ def measure(
             "seconds": statistics.median(seconds),
             "over gradient": factor * times.ratio(name, GRADIENT),
             "lrp3d is x faster": factor * times.ratio(name, OWN),
-            "peak MiB": memory,
+            "peak MiB": common.mib(memory.get("beyond")),
+            "peak MiB of the process": common.mib(memory.get("whole")),
             "passes scaled by": factor,
             "rounds": seconds,
         }
