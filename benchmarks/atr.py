@@ -76,7 +76,7 @@ def main(argv: list[str] | None = None) -> common.Results:
     for frames in options.frames:
         for row in measure(max(1, options.rows // frames), frames, options.repeats, device):
             results.add(row)
-    return results
+    return results.write()
 
 
 if __name__ == "__main__":

@@ -250,7 +250,7 @@ def _run(*command: str) -> str:
 
 @dataclass
 class Results:
-    """What a program has measured so far; written after every row, so that an interrupted run keeps what it has."""
+    """What a program has measured so far; written while it runs, so that an interrupted one keeps what it has."""
 
     program: str
     title: str
@@ -261,6 +261,7 @@ class Results:
 
     def __post_init__(self) -> None:
         self.rows: list[Row] = []
+        self.written = 0.0
         self.header = {
             "benchmark": self.program,
             "title": self.title,
@@ -278,18 +279,21 @@ class Results:
         return Path(folder) / f"{self.program}-{self.options.label or self.device.type}.json"
 
     def add(self, row: Row) -> None:
-        """Keep a row, print it, and write all of them."""
+        """Keep a row, print it, and write all of them, at most every few seconds."""
         self.rows.append(row)
         print("  ".join(f"{name} {_shown(row.get(name))}" for name in self.columns), flush=True)
-        self.write()
+        if time.monotonic() - self.written > 5:
+            self.write()
 
-    def write(self) -> None:
+    def write(self) -> Results:
         """Both files, each completely or not at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self.path) as temporary:
             temporary.write_text(json.dumps(self.header | {"rows": self.rows}, indent=1) + "\n")
         with replacing(self.path.with_suffix(".md")) as temporary:
             temporary.write_text(self._page())
+        self.written = time.monotonic()
+        return self
 
     def _page(self) -> str:
         header = self.header

@@ -31,7 +31,7 @@ def without_bands() -> Iterator[None]:
     with ExitStack() as patches:
         for name, module in list(sys.modules.items()):
             if name.startswith("lrp3d.") and getattr(module, "measured", None) is measured:
-                patches.enter_context(mock.patch.object(module, "measured", lambda *_, **__: None))
+                patches.enter_context(mock.patch.object(module, "measured", return_value=None))
         yield
 
 
@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> common.Results:
     for family in options.models:
         for row in measure(family, options, device, width):
             results.add(row)
-    return results
+    return results.write()
 
 
 if __name__ == "__main__":

@@ -258,7 +258,7 @@ def main(argv: list[str] | None = None) -> common.Results:
     )
     for case in cases(options.models, options.frames, options.size, device, width):
         results.add(measure(case, options.seeds, options.repeats, device, at_least))
-    return results
+    return results.write()
 
 
 if __name__ == "__main__":

@@ -82,7 +82,10 @@ def names(wanted: list[str]) -> Iterator[str]:
 
 
 def peak(name: str, family: str, frames: int, size: int, device_name: str, width: int, threads: int) -> dict[str, int]:
-    """Bytes beyond model and clip, and of the whole process (on a GPU: its memory); in a process of its own, where nothing has run before but one tiny pass that loads what loads lazily."""
+    """Bytes beyond model and clip, and of the whole process (on a GPU: its memory); run in a process of its own.
+
+    Nothing has run there before but one tiny clip, so that what loads lazily is loaded.
+    """
     torch.set_num_threads(threads)
     device = torch.device(device_name)
     small = contestant(name, *_setup(family, frames, 32, device, width), 2)[0]
@@ -165,7 +168,7 @@ def main(argv: list[str] | None = None) -> common.Results:
         for frames in options.frames:
             for row in measure(family, frames, options, device, width):
                 results.add(row)
-    return results
+    return results.write()
 
 
 if __name__ == "__main__":

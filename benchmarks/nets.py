@@ -28,12 +28,13 @@ def network(family: str, frames: int, device: torch.device, width: int = 64) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = lrp3d.models.build(f"{family}-f{frames}", num_classes=CLASSES, width=width)
-        _settle(model, torch.randn(2, 3, frames, 64, 64))
+        settle(model, torch.randn(2, 3, frames, 64, 64))
     return model.eval().requires_grad_(False).to(device)
 
 
 @torch.no_grad()
-def _settle(model: VideoModel, clip: Tensor) -> None:
+def settle(model: VideoModel, clip: Tensor) -> None:
+    """Set the statistics of all batch norms to what a clip gives; the model is left in training mode."""
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm3d)]
     for norm in norms:
         norm.momentum = None  # the mean of what was seen, and that is one batch

@@ -106,13 +106,13 @@ def main(argv: list[str] | None = None) -> common.Results:
         ],
         notes=[
             'over exact: seconds over those of precision="highest", tolerance=0; weights are random',
-            "matrix %: difference over the sum of the row's absolute values; ATR: difference in frames, share that changed",
+            "matrix %: difference over the sum of the row's absolute values; ATR: difference in frames, share changed",
         ],
     )
     for family in options.models:
         for row in measure(family, options, device, width):
             results.add(row)
-    return results
+    return results.write()
 
 
 if __name__ == "__main__":
