@@ -30,7 +30,7 @@ def read(paths: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:
         SystemExit: a file is missing, is none of `benchmarks.matrix`, or comes from another machine than the first.
     """
-    found = []
+    found: list[dict[str, Any]] = []
     for path in paths:
         if not path.is_file():
             raise SystemExit(f"no results at {path}; run python -m benchmarks.matrix first")

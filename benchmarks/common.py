@@ -262,7 +262,7 @@ class Results:
     def __post_init__(self) -> None:
         self.rows: list[Row] = []
         self.written = 0.0
-        self.header = {
+        self.header: dict[str, Any] = {
             "benchmark": self.program,
             "title": self.title,
             "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),

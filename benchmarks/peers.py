@@ -222,6 +222,8 @@ def ours(model: VideoModel, clip: Tensor, target: int) -> Matrix:
     """`lrp3d.explain`, conversion and the clip's own map included."""
 
     def run() -> Tensor:
-        return lrp3d.explain(model, clip, target).matrix[0]
+        matrix = lrp3d.explain(model, clip, target).matrix
+        assert matrix is not None
+        return matrix[0]
 
     return run
