@@ -1,0 +1,100 @@
+"""A picture of the matrix benchmark for the README: seconds per clip, ours beside others', by model and frames.
+
+python -m benchmarks.chart [--results benchmarks/results/matrix-cpu.json ...] [--image docs/images/speed.svg]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lrp3d.models.files import replacing
+
+from benchmarks import common
+
+CONTESTANTS = {
+    "lrp3d": "#c0392b",
+    "gradient, looped": "#95a5a6",
+    "gradient, vmapped": "#cfd6d6",
+    "captum": "#2c6e9b",
+    "zennit": "#7fb3d5",
+}
+
+
+def read(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """Results of `benchmarks.matrix`; those of one machine, or the bars could not be compared.
+
+    Raises:
+        SystemExit: a file is missing, is none of `benchmarks.matrix`, or comes from another machine than the first.
+    """
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        if not path.is_file():
+            raise SystemExit(f"no results at {path}; run python -m benchmarks.matrix first")
+        results = json.loads(path.read_text())
+        if results.get("benchmark") != "matrix":
+            raise SystemExit(f"{path} holds no results of benchmarks.matrix")
+        if found and results["machine"] != found[0]["machine"]:
+            raise SystemExit(f"{path} was measured on another machine than {paths[0]}")
+        found.append(results)
+    return found
+
+
+def draw(results: Sequence[dict[str, Any]]) -> Any:
+    """A figure: one panel per model, a group of bars per number of frames, seconds on a logarithmic axis."""
+    from matplotlib.figure import Figure
+
+    rows = [row for result in results for row in result["rows"] if row["contestant"] in CONTESTANTS]
+    models = list(dict.fromkeys(row["model"] for row in rows))
+    figure = Figure(figsize=(4.6 * max(1, len(models)), 3.4), layout="constrained")
+    panels = figure.subplots(1, max(1, len(models)), sharey=True, squeeze=False)[0]
+    for panel, model in zip(panels, models, strict=True):
+        of_model = [row for row in rows if row["model"] == model]
+        frames = sorted({row["frames"] for row in of_model})
+        names = [name for name in CONTESTANTS if any(row["contestant"] == name for row in of_model)]
+        width = 0.86 / len(names)
+        for number, name in enumerate(names):
+            seconds = {row["frames"]: row["seconds"] for row in of_model if row["contestant"] == name}
+            at = [frames.index(n) + (number - (len(names) - 1) / 2) * width for n in seconds]
+            bars = panel.bar(at, list(seconds.values()), width, color=CONTESTANTS[name], label=name)
+            panel.bar_label(bars, [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in seconds.values()], fontsize=7)
+        panel.set_yscale("log")
+        panel.set_xticks(range(len(frames)), [f"{n} frames" for n in frames])
+        panel.set_title(model)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.margins(y=0.12)
+    panels[0].set_ylabel("seconds per clip")
+    panels[-1].legend(frameon=False, fontsize=8, loc="upper left")
+    machine, versions = results[0]["machine"], results[0]["versions"]
+    where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
+    named = ", ".join(f"{name} {versions[name]}" for name in ("torch", *common.PEERS) if name in versions)
+    size = rows[0]["size"] if rows else "-"
+    figure.supxlabel(f"temporal relevance matrix of one clip, {size} px; {where}; {named}", fontsize=7)
+    return figure
+
+
+def main(argv: list[str] | None = None) -> Path:
+    """Draw and write the image."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--results", nargs="+", type=Path, default=[common.RESULTS / "matrix-cpu.json"])
+    parser.add_argument("--image", type=Path, default=common.ROOT / "docs" / "images" / "speed.svg")
+    options = parser.parse_args(argv)
+    results = read(options.results)
+    try:
+        from matplotlib import rc_context
+    except ImportError:
+        raise SystemExit('a chart needs matplotlib: pip install "lrp3d[plot]"') from None
+    options.image.parent.mkdir(parents=True, exist_ok=True)
+    kind = options.image.suffix.removeprefix(".") or "svg"
+    steady: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}  # same results, same file
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lrp3d"}), replacing(options.image) as temporary:
+        draw(results).savefig(temporary, format=kind, dpi=120, **steady)
+    print(options.image)
+    return options.image
+
+
+if __name__ == "__main__":
+    main()

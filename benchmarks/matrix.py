@@ -1,0 +1,175 @@
+"""The temporal relevance matrix of one clip: lrp3d beside captum, zennit and plain gradients.
+
+    python -m benchmarks.matrix [--models I3D-R50 TAM2D-R50] [--frames 8 16 32] [--size 224] [--repeats 3]
+                                [--peers captum zennit] [--peer-passes P] [--device cuda]
+
+All contestants take turns in one process; `over gradient` and `lrp3d is x faster` are medians of the ratios of single
+rounds. T(grad) is the looped gradient: one forward pass and N plain input gradients. Peak memory is measured in a
+process of its own for each contestant: what it needed beyond the model, the clip and the imported packages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import statistics
+from collections.abc import Callable, Iterator
+
+import torch
+from lrp3d.models import VideoModel
+from torch import Tensor
+
+import lrp3d
+from benchmarks import common, nets, peers
+
+GRADIENT = "gradient, looped"
+OWN = "lrp3d"
+CPU_VMAP_CHUNK = 8  # more at once would need tens of gigabytes for 32 frames
+
+NOTES = (
+    "each contestant makes one N x N matrix; captum and zennit in 2N passes, gradients (no LRP) in N",
+    "captum: z+ at the first layer, as it has no z-beta, and epsilon at residual sums; zennit: z-beta, norm at sums",
+    "over gradient: seconds over those of one forward and N looped plain gradients; peak MiB: beyond model and clip",
+    f"the vmapped gradient runs {CPU_VMAP_CHUNK} frames at once on a CPU, all of them on a GPU",
+)
+
+
+def contestant(
+    name: str, model: VideoModel, clip: Tensor, target: int, passes: int | None
+) -> tuple[Callable[[], Tensor], float]:
+    """What to run, and by how much its seconds are to be multiplied (not 1 where a peer does only some passes)."""
+    n = clip.shape[2]
+    chunk = CPU_VMAP_CHUNK if clip.device.type == "cpu" else None
+    if name in common.PEERS:
+        done = min(n, max(1, passes // 2)) if passes else n
+        return getattr(peers, name)(model, clip, target, 2 * done), n / done
+    makers: dict[str, Callable[[], Tensor]] = {
+        OWN: peers.ours(model, clip, target),
+        GRADIENT: peers.looped_gradient(model, clip, target),
+        "gradient, vmapped": peers.vmapped_gradient(model, clip, target, chunk),
+        "one gradient": functools.partial(_one_gradient, model, clip, target),
+        "explain(temporal=False)": functools.partial(_untemporal, model, clip, target),
+        "convert": functools.partial(_converted, model, clip),
+    }
+    return makers[name], 1.0
+
+
+def _one_gradient(model: VideoModel, clip: Tensor, target: int) -> Tensor:
+    """One forward and one backward pass, for the clip's logit."""
+    x = clip.clone().requires_grad_()
+    return torch.autograd.grad(model(x)[0, target], x)[0]
+
+
+def _untemporal(model: VideoModel, clip: Tensor, target: int) -> Tensor:
+    relevance = lrp3d.explain(model, clip, target, temporal=False).relevance
+    assert isinstance(relevance, Tensor)
+    return relevance
+
+
+def _converted(model: VideoModel, clip: Tensor) -> Tensor:
+    lrp3d.convert(model)
+    return clip
+
+
+def names(wanted: list[str]) -> Iterator[str]:
+    """Ours and gradients, then the peers that are installed; says which are not."""
+    yield from (OWN, GRADIENT, "gradient, vmapped", "one gradient", "explain(temporal=False)", "convert")
+    for peer in wanted:
+        if common.installed(peer):
+            yield peer
+        else:
+            print(f"{peer} is not installed and left out: pip install --no-deps {peer}", flush=True)
+
+
+def peak(name: str, family: str, frames: int, size: int, device_name: str, width: int, threads: int) -> dict[str, int]:
+    """Bytes beyond model and clip, and of the whole process (on a GPU: its memory); run in a process of its own.
+
+    Nothing has run there before but one tiny clip, so that what loads lazily is loaded.
+    """
+    torch.set_num_threads(threads)
+    device = torch.device(device_name)
+    small = contestant(name, *_setup(family, frames, 32, device, width), 2)[0]
+    small()
+    run, _ = contestant(name, *_setup(family, frames, size, device, width), 2)
+    return {"beyond": common.peak_memory(run, device), "whole": common.high_water(device)}
+
+
+def _setup(family: str, frames: int, size: int, device: torch.device, width: int) -> tuple[VideoModel, Tensor, int]:
+    """Model, clip and the class that is explained: the predicted one."""
+    model, clip = nets.network(family, frames, device, width), nets.clip_of(frames, size, device)
+    with torch.no_grad():
+        target = int(model(clip).argmax())
+    return model, clip, target
+
+
+def measure(
+    family: str, frames: int, options: argparse.Namespace, device: torch.device, width: int
+) -> Iterator[common.Row]:
+    """A row per contestant."""
+    wanted = list(names(options.peers))
+    for size in (32, options.size):  # the small clip first: what loads lazily is loaded
+        setup = _setup(family, frames, size, device, width)
+        rounds = options.repeats if size == options.size else 1
+        made = {
+            name: contestant(name, *setup, options.peer_passes if rounds > 1 or size != 32 else 2) for name in wanted
+        }
+        times = common.compare({name: run for name, (run, _) in made.items()}, rounds, device)
+    factors = {name: factor for name, (_, factor) in made.items()}
+    n = frames
+    for name in wanted:
+        factor = factors[name]
+        seconds = [factor * s for s in times.seconds[name]]
+        memory: dict[str, int] = {}
+        if not options.no_memory:
+            arguments = (name, family, frames, options.size, str(device), width, torch.get_num_threads())
+            memory = common.in_a_child(peak, *arguments)
+        yield {
+            "model": family,
+            "frames": n,
+            "size": options.size,
+            "contestant": name,
+            "seconds": statistics.median(seconds),
+            "over gradient": factor * times.ratio(name, GRADIENT),
+            "lrp3d is x faster": factor * times.ratio(name, OWN),
+            "peak MiB": common.mib(memory.get("beyond")),
+            "peak MiB of the process": common.mib(memory.get("whole")),
+            "passes scaled by": factor,
+            "rounds": seconds,
+        }
+
+
+def main(argv: list[str] | None = None) -> common.Results:
+    """Measure and write the results."""
+    parser = common.arguments(__doc__)
+    parser.add_argument("--models", nargs="+", default=list(nets.FAMILIES))
+    parser.add_argument("--frames", nargs="+", type=int, default=[8, 16, 32])
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--peers", nargs="*", default=list(common.PEERS), choices=common.PEERS)
+    parser.add_argument("--peer-passes", type=int, help="of the peers' 2N equal passes, time so many and scale")
+    parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
+    options = common.parse(parser, argv)
+    device = common.start(options)
+    width = 64
+    if options.quick:
+        options.frames, options.size, options.repeats, width = [2], 32, 1, 8
+        options.models = [name.replace("R50", "R18") for name in options.models]
+    notes = list(NOTES)
+    if options.peer_passes:
+        notes.append(f"of the peers' 2N passes, {options.peer_passes} were timed, and their seconds scaled to 2N")
+    results = common.Results(
+        "matrix",
+        "The temporal relevance matrix of one clip",
+        options,
+        device,
+        columns=["model", "frames", "size", "contestant", "seconds", "over gradient", "lrp3d is x faster", "peak MiB"],
+        notes=notes,
+    )
+    for family in options.models:
+        for frames in options.frames:
+            for row in measure(family, frames, options, device, width):
+                results.add(row)
+    return results.write()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Benchmarks run and write what they say; what is measured side by side computes the same thing. No test of speed."""
+
+import json
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+import lrp3d
+from benchmarks import atr, chart, common, growth, layers, matrix, nets, peers, precision
+from lrp3d import bands
+from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
+
+CPU = torch.device("cpu")
+
+
+def written(results):
+    """What a reader of the files finds."""
+    page = results.path.with_suffix(".md").read_text()
+    found = json.loads(results.path.read_text())
+    assert {"date", "command", "versions", "machine", "rows"} <= set(found)
+    assert {"torch", "lrp3d", "python"} <= set(found["versions"])
+    assert {"cpu", "cores", "threads", "memory_gib"} <= set(found["machine"])
+    assert found["command"].startswith(f"python -m benchmarks.{results.program} --quick")
+    assert page.count("\n| ") == len(found["rows"]) + 2  # heading and rule
+    for value in (found["date"], found["command"], found["versions"]["torch"], str(found["machine"]["cpu"])):
+        assert value in page
+    return found["rows"]
+
+
+def quick(program, folder, *more):
+    return program.main(["--quick", "--out", str(folder), *more])
+
+
+# ----------------------------------------------------------------------------------------------- programs
+
+
+def test_layers_measures_every_layer_of_the_models_and_those_they_lack(tmp_path):
+    rows = written(quick(layers, tmp_path, "--models", "TAM2D-R50", "--seeds", "1", "2"))
+    kinds = {row["layer"].split()[0] for row in rows}
+    assert {"Conv3d", "BatchNorm3d", "ReLU", "MaxPool3d", "Linear", "Sum", "ConvTranspose3d", "Conv1d"} <= kinds
+    of_model = [row for row in rows if row["model"] != "-"]
+    model = nets.network("TAM2D-R18", 2, CPU, width=8)
+    convolutions = sum(isinstance(module, torch.nn.Conv3d) for module in model.modules())
+    assert sum(row["count"] for row in of_model if row["layer"].startswith("Conv3d")) == convolutions
+    assert all(row[f"{kind} {seeds}"] > 0 for row in rows for kind in ("relevance", "plain") for seeds in (1, 2))
+
+
+def test_the_matrix_is_measured_for_every_contestant_with_its_memory(tmp_path):
+    results = quick(matrix, tmp_path, "--models", "I3D-R50", "--peers", "--no-memory")
+    rows = {row["contestant"]: row for row in written(results)}
+    assert set(rows) == set(matrix.names([]))
+    assert rows["lrp3d"]["lrp3d is x faster"] == rows[matrix.GRADIENT]["over gradient"] == 1
+    child = common.in_a_child(matrix.peak, matrix.GRADIENT, "I3D-R18", 4, 64, "cpu", 8, 1)
+    assert child["beyond"] > 2**20
+
+
+def test_growth_has_an_exponent_for_each_series_and_dense_beside_banded(tmp_path):
+    rows = written(quick(growth, tmp_path, "--models", "I3D-R50"))
+    assert {row["series"] for row in rows} == {"frames", "frames, dense", "pixels", "batch"}
+    assert all(isinstance(row["exponent"], float) for row in rows)
+    assert all((row["dense over banded"] is not None) == (row["series"] == "frames") for row in rows)
+
+
+def test_atr_metrics_are_all_measured(tmp_path):
+    rows = written(quick(atr, tmp_path))
+    assert {row["metric"] for row in rows} >= {"frame_atr", "avg_atr", "max_atr"}
+    assert all(row["seconds per million rows"] > 0 for row in rows)
+
+
+def test_the_exact_setting_deviates_by_nothing(tmp_path):
+    rows = written(quick(precision, tmp_path, "--models", "I3D-R50"))
+    assert len(rows) == len(precision.SETTINGS)
+    exact = rows[0]
+    assert (exact["precision"], exact["tolerance"]) == precision.EXACT
+    assert exact["matrix max %"] == exact["ATR max frames"] == exact["ATR changed %"] == 0
+
+
+def test_the_chart_is_small_and_the_same_for_the_same_results(tmp_path):
+    pytest.importorskip("matplotlib")
+    machine = {"cpu": "a CPU", "threads": 2}
+    rows = [
+        {"model": model, "frames": n, "size": 224, "contestant": name, "seconds": n * (1 + number)}
+        for model in nets.FAMILIES
+        for n in (8, 16)
+        for number, name in enumerate(chart.CONTESTANTS)
+    ]
+    source = tmp_path / "matrix-cpu.json"
+    source.write_text(json.dumps({"benchmark": "matrix", "machine": machine, "versions": {"torch": "2"}, "rows": rows}))
+    paths = [chart.main(["--results", str(source), "--image", str(tmp_path / name)]) for name in ("a.svg", "b.svg")]
+    images = [path.read_text() for path in paths]
+    assert images[0] == images[1]
+    assert len(images[0]) < 100_000
+    assert all(word in images[0] for word in ("I3D-R50", "TAM2D-R50", "captum", "16 frames", "a CPU"))
+
+
+def test_a_chart_without_results_says_what_to_run(tmp_path):
+    with pytest.raises(SystemExit, match=r"python -m benchmarks\.matrix"):
+        chart.main(["--results", str(tmp_path / "none.json")])
+
+
+def test_a_peer_that_is_not_installed_is_named_and_left_out(capsys, monkeypatch):
+    monkeypatch.setattr(common, "installed", lambda peer: False)
+    assert "zennit" not in set(matrix.names(["zennit"]))
+    assert "zennit is not installed" in capsys.readouterr().out
+
+
+def test_an_unknown_model_is_refused():
+    with pytest.raises(ValueError, match="I3D-R50"):
+        nets.network("ResNet", 8, CPU)
+
+
+# ------------------------------------------------------------------------------------------ what is measured
+
+
+def test_memory_of_a_child_is_its_own():
+    held = torch.ones(40 * 2**20)  # 160 MiB in this process
+    assert common.in_a_child(_allocates, 2**20) < 40 * 2**20
+    del held
+
+
+def _allocates(numbers):
+    return common.peak_memory(lambda: torch.ones(numbers), CPU)
+
+
+def test_contestants_take_turns_and_ratios_are_of_one_round():
+    order = []
+    timed = common.compare({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, CPU)
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    timed.seconds.update(a=[1.0, 10.0, 3.0], b=[2.0, 20.0, 6.0])
+    assert timed.ratio("b", "a") == 2
+    assert timed.median("a") == 3
+
+
+def test_an_exponent_is_found_again():
+    assert common.exponent([8, 16, 32], [3 * n**1.5 for n in (8, 16, 32)]) == pytest.approx(1.5)
+
+
+def setting(family, frames=4):
+    model = nets.network(family, frames, CPU, width=8).double()
+    clip = nets.clip_of(frames, 64, CPU).double()
+    return model, clip, int(model(clip).argmax())
+
+
+def test_without_bands_the_matrix_is_the_same_and_nothing_is_narrowed():
+    model, clip, target = setting("I3D-R18")
+    relevance = torch.zeros(1, 1, 2, 8, 4, 4)
+    relevance[:, :, :, 3] = 1
+    assert bands.measured(relevance) is not None
+    banded = lrp3d.explain(model, clip, target).matrix
+    with growth.without_bands():
+        assert bands.measured(relevance) is None
+        torch.testing.assert_close(lrp3d.explain(model, clip, target).matrix, banded, rtol=1e-9, atol=1e-12)
+    assert bands.measured(relevance) is not None
+
+
+def test_both_gradients_are_those_of_the_frame_logits():
+    model, clip, target = setting("TAM2D-R18")
+    looped = peers.looped_gradient(model, clip, target)()
+    torch.testing.assert_close(peers.vmapped_gradient(model, clip, target, chunk=3)(), looped)
+    x = clip.clone().requires_grad_()
+    (whole,) = torch.autograd.grad(model(x)[0, target], x)
+    torch.testing.assert_close(looped.mean(0), (clip * whole).sum((0, 1, 3, 4)))
+
+
+@dataclass(frozen=True)
+class SignedInputs(Rule):
+    """What captum makes of z+ where inputs are signed: `a w+`."""
+
+    def shares(self, x, w, bias):
+        return [Share(1.0, [Term(x.value, w.positive)])]
+
+
+RULES_OF_PEERS = {
+    "captum": lrp3d.Composite(operations={torch.add: Epsilon()}, first=SignedInputs(), classifier=ZPlus()),
+    "zennit": lrp3d.Composite(operations={torch.add: Epsilon()}),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("family", ["I3D-R18", "TAM2D-R18"])
+@pytest.mark.parametrize("peer", common.PEERS)
+def test_peers_compute_our_matrix_under_their_rules(peer, family):
+    """Where no neuron is dead: a zero denominator loses relevance there, and is shared equally here."""
+    pytest.importorskip(peer, reason=f"{peer} is not installed")
+    model, clip, target = setting(family)
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm3d):
+            norm.bias += 4
+            norm.reset_running_stats()
+    nets.settle(model, clip)
+    model.eval()
+    theirs = getattr(peers, peer)(model, clip, target)()
+    ours = lrp3d.explain(model, clip, target, composite=RULES_OF_PEERS[peer]).matrix[0]
+    torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-7)
