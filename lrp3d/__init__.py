@@ -1,6 +1,6 @@
 """How much of the clip did my network really use? Layer-wise relevance propagation for video CNNs."""
 
-from lrp3d import atr, composites, figures, models, operations, rules, sampling, video
+from lrp3d import atr, composites, figures, models, operations, planted, rules, sampling, video
 from lrp3d.composites import Composite
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import explain
@@ -28,6 +28,7 @@ __all__ = [
     "intervention_matrix",
     "models",
     "operations",
+    "planted",
     "register_layer",
     "register_operation",
     "rules",

@@ -1,0 +1,102 @@
+"""Train small networks on clips whose answer is known.
+
+    python benchmarks/train_planted.py                      # all lineages, into build/planted; goes on where it stopped
+    python benchmarks/train_planted.py --only I3D-R18-f16   # those whose name begins like this
+    python benchmarks/train_planted.py --quick              # one lineage, two steps: does it run
+
+Long gaps stall at chance from scratch: every gap starts from the weights of the gap before it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from lineages import Lineage, every
+from lrp3d.models import VideoModel
+from lrp3d.models.files import replacing
+
+from lrp3d import models
+from lrp3d.planted import PlantedClips
+
+ENOUGH = 0.99  # accuracy on fresh clips at which a gap counts as learned
+BATCH = 48
+STEPS = 50  # in a round; rounds go on until the gap is learned
+ROUNDS = {"first": 8, "later": 4}
+VALIDATION, TEST = 192, 1024  # clips
+VALIDATION_SEED, TEST_SEED = 900_000, 910_000  # training clips have smaller seeds
+
+
+def train_gap(lineage: Lineage, gap: int, start: VideoModel | None, root: Path, steps: int, rounds: int) -> VideoModel:
+    """Train one gap, in rounds of fresh clips, until it is learned; what came out is written beside the weights."""
+    folder = lineage.folder(root, gap)
+    model = lineage.untrained()
+    if start is not None:
+        model.load_state_dict(start.state_dict())
+    task, began, history = lineage.task(gap), time.perf_counter(), []
+    for turn in range(rounds):
+        seed = 10_000 * lineage.seed + 100 * gap + turn
+        clips = PlantedClips(task, steps * BATCH, model.mean, model.std, seed)
+        fresh = PlantedClips(task, VALIDATION, model.mean, model.std, VALIDATION_SEED + seed)
+        recipe = models.Recipe(1, BATCH, 0.1 if turn or start is None else 0.05, clip_gradient=1.0, seed=seed)
+        done = models.train(model, clips, folder / f"round{turn}", recipe, validation=fresh, progress=False)
+        history.append(done[-1])
+        if (done[-1].validation or 0) >= ENOUGH:
+            break
+    model.eval()
+    test = PlantedClips(task, TEST if steps == STEPS else BATCH, model.mean, model.std, TEST_SEED)
+    accuracy = models.evaluate(model, test, BATCH)
+    result = {
+        "lineage": lineage.name,
+        "gap": gap,
+        "accuracy": accuracy,
+        "clips": len(test),
+        "steps": steps * len(history),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    models.save_checkpoint(model, folder / "model.safetensors", task.classes)
+    with replacing(folder / "result.json") as temporary:
+        temporary.write_text(json.dumps(result))
+    print(
+        f"{lineage.name} gap {gap}: accuracy {accuracy:.3f}, {result['steps']} steps, {result['seconds']} s", flush=True
+    )
+    return model
+
+
+def train_lineage(lineage: Lineage, root: Path, steps: int, quick: bool) -> None:
+    """All gaps, short ones first; those that are there already are read."""
+    before: VideoModel | None = None
+    if lineage.start is not None:
+        before = models.load_model(
+            root / f"{lineage.start}-s{lineage.seed}" / f"gap{lineage.gaps[0]}" / "model.safetensors"
+        )
+    for gap in lineage.gaps:
+        if (lineage.folder(root, gap) / "result.json").exists():
+            before = lineage.trained(root, gap)
+            continue
+        rounds = 1 if quick else ROUNDS["first" if before is None else "later"]
+        before = train_gap(lineage, gap, before, root, steps, rounds)
+
+
+def main() -> None:
+    """Read the options and train."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("build/planted"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--only", default="", metavar="NAME", help="lineages whose name begins like this")
+    parser.add_argument("--quick", action="store_true", help="two steps of one short lineage")
+    options = parser.parse_args()
+    torch.set_num_threads(1)  # many small tensors gain nothing from more
+    chosen = [lineage for lineage in every() if lineage.name.startswith(options.only)]
+    if not chosen:
+        parser.error(f"no lineage begins with {options.only!r}; there are {', '.join(one.name for one in every())}")
+    if options.quick:
+        chosen = [Lineage("I3D-R18", "match", 0, gaps=(1, 2), frames=4, size=8)]
+    for lineage in chosen:
+        train_lineage(lineage, options.out, 2 if options.quick else STEPS, options.quick)
+
+
+if __name__ == "__main__":
+    main()
