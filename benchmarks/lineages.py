@@ -36,7 +36,7 @@ def _tam(classes: int, frames: int, kernel_size: int) -> VideoModel:
 class Lineage:
     """One architecture on one family of tasks with one seed, through growing gaps.
 
-    `start` names the lineage whose weights at the first gap it starts from.
+    A `warm` one starts from the weights that the same lineage of 16 frames has at its first gap.
     """
 
     architecture: str
@@ -45,7 +45,7 @@ class Lineage:
     gaps: tuple[int, ...] = GAPS
     frames: int = 16
     size: int = 16
-    start: str | None = None
+    warm: bool = False
 
     @property
     def name(self) -> str:
@@ -88,7 +88,7 @@ def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
     kernels = [make(name, "match") for name in ("TAM3-R18", "TAM7-R18") for make in each]
     frame_only = [make("TSN-R18", "match", gaps=(1,)) for make in each]
     lengths = [
-        make(name, "match", gaps=gaps, frames=frames, start=f"{name}-f16-match")
+        make(name, "match", gaps=gaps, frames=frames, warm=True)
         for frames, gaps in ((8, (1, 2, 4)), (32, (1, 2, 4, 8)))
         for name in ("I3D-R18", "TAM5-R18")
         for make in each
