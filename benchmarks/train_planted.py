@@ -99,7 +99,8 @@ def train_lineage(lineage: Lineage, root: Path, steps: int, quick: bool) -> None
 def main() -> None:
     """Read the options and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("build/planted"), metavar="DIR", help="default: %(default)s")
+    folder = {"type": Path, "metavar": "DIR", "help": "default: %(default)s"}
+    parser.add_argument("--out", default=Path("build/planted"), **folder)
     parser.add_argument("--only", default="", metavar="NAME", help="lineages whose name begins like this")
     parser.add_argument("--quick", action="store_true", help="two steps of one short lineage")
     options = parser.parse_args()

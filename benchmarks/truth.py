@@ -36,7 +36,8 @@ def main() -> None:
     parser.add_argument(
         "--trained", type=Path, default=Path("build/planted"), metavar="DIR", help="default: %(default)s"
     )
-    parser.add_argument("--maps", type=Path, default=Path("build/truth"), metavar="DIR", help="default: %(default)s")
+    folder = {"type": Path, "metavar": "DIR", "help": "default: %(default)s"}
+    parser.add_argument("--maps", default=Path("build/truth"), **folder)
     parser.add_argument(
         "--out", type=Path, default=Path("benchmarks/results"), metavar="DIR", help="default: %(default)s"
     )

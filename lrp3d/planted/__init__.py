@@ -6,6 +6,6 @@ A relevance matrix can be held against them, which no real video allows.
     planted.clips, planted.labels, planted.frames, planted.mask
 """
 
-from lrp3d.planted.task import CLASSES, Planted, PlantedClips, Task
+from lrp3d.planted.task import CLASSES, Planted, PlantedClips, Task, normalise
 
-__all__ = ["CLASSES", "Planted", "PlantedClips", "Task"]
+__all__ = ["CLASSES", "Planted", "PlantedClips", "Task", "normalise"]

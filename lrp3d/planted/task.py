@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -232,7 +233,7 @@ class PlantedClips(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, task: Task, length: int, mean: Sequence[float], std: Sequence[float], seed: int = 0):
         self.task, self.length, self.seed = task, length, seed
-        self.mean, self.std = (torch.tensor(values).view(3, 1, 1, 1) for values in (mean, std))
+        self.mean, self.std = mean, std
 
     def __len__(self) -> int:
         return self.length
@@ -240,12 +241,31 @@ class PlantedClips(Dataset[tuple[Tensor, int]]):
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
         """Many at once, as data loaders ask for them."""
         planted = self.task.clips(indices, seed=self.seed)
-        return list(zip((planted.clips - self.mean) / self.std, planted.labels.tolist(), strict=True))
+        return list(zip(normalise(planted.clips, self), planted.labels.tolist(), strict=True))
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         if not 0 <= index < self.length:
             raise IndexError(f"clip {index} of {self.length}")
         return self.__getitems__([index])[0]
+
+
+class _Statistics(Protocol):
+    """A model, or whatever else has statistics."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+def normalise(clips: Tensor, model: _Statistics) -> Tensor:
+    """Pixels (b, 3, t, h, w) in [0, 1] as a model expects them: minus its `mean`, divided by its `std`.
+
+    >>> import lrp3d
+    >>> clips = Task("flash").clips(2).clips
+    >>> normalise(clips, lrp3d.models.tsn_resnet(18, 2, width=8)).shape
+    torch.Size([2, 3, 16, 16, 16])
+    """
+    mean, std = (clips.new_tensor(values).view(3, 1, 1, 1) for values in (model.mean, model.std))
+    return (clips - mean) / std
 
 
 def _bits(dice: Dice, bits: Sequence[int] | None, number: int) -> Tensor:
