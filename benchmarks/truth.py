@@ -25,8 +25,9 @@ from matrices import METHODS
 
 import lrp3d
 
-CLIPS = 72  # of every network: 216 of an architecture and gap
+CLIPS = 32  # of every network: 96 of an architecture and gap, 384 of an architecture
 TABLE_GAPS = (1, 2, 4, 8)
+FEW = ["CLRP", "LRP", "intervention"]  # at the other gaps, which only the comparison of spans needs
 CORE = ("I3D-R18", "TAM5-R18")
 
 
@@ -52,7 +53,8 @@ def main() -> None:
             continue
         for gap in lineage.gaps:
             if (lineage.folder(options.trained, gap) / "result.json").exists():
-                maps = maps_of(lineage, gap, options.trained, options.maps, clips, list(METHODS))
+                methods = list(METHODS) if gap in TABLE_GAPS else FEW
+                maps = maps_of(lineage, gap, options.trained, options.maps, clips, methods)
                 found.setdefault(lineage, {})[gap] = maps
                 print(f"{lineage.name} gap {gap}", flush=True)
     if not found:
