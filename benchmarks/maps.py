@@ -16,8 +16,8 @@ from torch import Tensor
 import lrp3d
 
 SEED = 920_000  # of the clips that are explained: never seen in training or validation
-CURVES = 16  # clips of each network whose frames are removed one after the other
-BATCH = 32
+CURVES = 12  # clips of each network whose frames are removed one after the other
+BATCH = 24
 
 Maps = dict[str, Tensor]
 

@@ -29,7 +29,7 @@ ENOUGH = 0.99  # accuracy on fresh clips at which a gap counts as learned
 BATCH = 48
 STEPS = 60  # in a round; rounds go on until the gap is learned
 ROUNDS = {"first": 5, "later": 3}
-VALIDATION, TEST = 192, 1024  # clips
+VALIDATION, TEST = 192, 512  # clips
 VALIDATION_SEED, TEST_SEED = 900_000, 910_000  # training clips have smaller seeds
 
 
@@ -84,7 +84,7 @@ def train_round(model: VideoModel, clips: PlantedClips, rate: float) -> None:
 def train_lineage(lineage: Lineage, root: Path, steps: int, quick: bool) -> None:
     """All gaps, short ones first; those that are there already are read."""
     before: VideoModel | None = None
-    if lineage.warm:
+    if lineage.warm is not None:
         before = models.load_model(
             root / f"{lineage.start}-s{lineage.seed}" / f"gap{lineage.gaps[0]}" / "model.safetensors"
         )

@@ -25,7 +25,7 @@ from matrices import METHODS
 
 import lrp3d
 
-CLIPS = 32  # of every network: 96 of an architecture and gap, 384 of an architecture
+CLIPS = 24  # of every network: 72 of an architecture and gap, 288 of an architecture
 TABLE_GAPS = (1, 2, 4, 8)
 FEW = ["CLRP", "LRP", "intervention"]  # at the other gaps, which only the comparison of spans needs
 CORE = ("I3D-R18", "TAM5-R18")

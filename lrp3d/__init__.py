@@ -3,6 +3,7 @@
 from lrp3d import atr, composites, figures, models, operations, planted, rules, sampling, video
 from lrp3d.composites import Composite
 from lrp3d.errors import UnsupportedOperation
+from lrp3d.excess import ExcessSpan, excess_span
 from lrp3d.explain import explain
 from lrp3d.explanation import Explanation
 from lrp3d.frames import NoFrameLogits
@@ -15,12 +16,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Composite",
+    "ExcessSpan",
     "Explanation",
     "NoFrameLogits",
     "UnsupportedOperation",
     "atr",
     "composites",
     "convert",
+    "excess_span",
     "explain",
     "figures",
     "frame_logits",

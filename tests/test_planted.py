@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from lrp3d.models import evaluate, load_pretrained, pretrained_facts, pretrained_names, tam_resnet, tsn_resnet
 from torch import nn
 
-from lrp3d.models import evaluate, load_pretrained, pretrained_facts, pretrained_names, tam_resnet, tsn_resnet
 from lrp3d.planted import PlantedClips, Task, normalise
 from lrp3d.planted.randomness import Dice
 from lrp3d.planted.trajectories import steps
@@ -102,7 +102,7 @@ def loose(model: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("family", ["match", "xor"])
 def test_a_frame_only_network_cannot_beat_chance_whatever_its_weights(family):
-    # No interaction: then the mean of y s over the four settings is zero, and the mean of the convex loss log 2 or more.
+    # Without interaction the mean of y s over the four settings is zero, and that of the convex loss log 2 or more.
     model = loose(tsn_resnet(18, 2, width=8))
     assert interaction(model, Task(family, gap=1)).max() < 1e-12
     losses = []
@@ -177,5 +177,5 @@ def test_trained_weights_are_as_good_as_they_say_on_clips_nobody_trained_on(name
 
 
 def test_an_unknown_name_of_trained_weights_is_answered_with_those_there_are():
-    with pytest.raises(ValueError, match="there are .*I3D-R18-f16-match-d4"):
+    with pytest.raises(ValueError, match=r"there are .*I3D-R18-f16-match-d4"):
         load_pretrained("I3D-R50")
