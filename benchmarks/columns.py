@@ -40,12 +40,15 @@ def clip_columns(by_gap: dict[int, Maps], method: str) -> dict[str, float]:
     """Where the relevance lies, and what it agrees with."""
     found: dict[str, float] = {}
     lifts, cosines, correlations, gains, others, fresh = [], [], [], [], [], []
+    by_class: list[list[float]] = []
     for gap, maps in by_gap.items():
         matrix, logits, decisive = right(maps, method)
         if not len(matrix):
             continue
         on_events = share(matrix, logits, decisive)
         found[f"share d={gap}"] = on_events.mean().item()
+        labels = maps["labels"][maps["correct"].bool()]
+        by_class.append(sorted(on_events[labels == label].mean().item() for label in labels.unique()))
         expected = (lag_profile(matrix, logits) * decisive[:, None]).sum(-1) * row_weights(logits)
         lifts.append(on_events.mean().item() / max(expected.sum(-1).mean().item(), 1e-9))
         keep = maps["correct"].bool()
@@ -53,7 +56,7 @@ def clip_columns(by_gap: dict[int, Maps], method: str) -> dict[str, float]:
         cosines.append(cosine(matrix, measured).nanmean().item())
         correlations.append(spearman(matrix.flatten(1), measured.flatten(1)).nanmean().item())
         if f"gain/{method}" in maps:
-            gains.append(maps[f"gain/{method}"][keep[:CURVES]].nanmean().item())
+            gains.append(maps[f"gain/{method}"][keep[:CURVES]].nanmedian().item())
         if method in ("CLRP", "LRP"):
             others.append(_alike(matrix, maps[f"other logit/{method}"][keep]))
             fresh.append(_alike(matrix, maps[f"untrained/{method}"][keep]))
@@ -62,10 +65,12 @@ def clip_columns(by_gap: dict[int, Maps], method: str) -> dict[str, float]:
             agree = spearman(scores, maps["shapley"])[keep[: len(scores)]]
             found[f"Shapley ρ d={gap}"] = agree.nanmean().item()
     for name, values in (
+        ("share, weaker class", [shares[0] for shares in by_class]),
+        ("share, stronger class", [shares[-1] for shares in by_class]),
         ("lift", lifts),
         ("cosine with intervention", cosines),
         ("ρ with intervention", correlations),
-        ("relevance gain", gains),
+        ("relevance gain (median)", gains),
         ("ρ with the other logit", others),
         ("ρ with random parameters", fresh),
     ):
