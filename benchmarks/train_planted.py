@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -85,9 +86,8 @@ def train_lineage(lineage: Lineage, root: Path, steps: int, quick: bool) -> None
     """All gaps, short ones first; those that are there already are read."""
     before: VideoModel | None = None
     if lineage.warm is not None:
-        before = models.load_model(
-            root / f"{lineage.start}-s{lineage.seed}" / f"gap{lineage.gaps[0]}" / "model.safetensors"
-        )
+        parent = replace(lineage, frames=16, warm=None)
+        before = parent.trained(root, lineage.warm)
     for gap in lineage.gaps:
         if (lineage.folder(root, gap) / "result.json").exists():
             before = lineage.trained(root, gap)
