@@ -148,7 +148,8 @@ def write(found: list[Finding], out: Path) -> None:
     lines = [
         "# The paper's findings, on planted clips",
         "",
-        f"`python benchmarks/findings.py`, {facts['date']}, one thread, torch {facts['torch']}, lrp3d {facts['lrp3d']}.",
+        f"`python benchmarks/findings.py`, {facts['date']}, one thread, torch {facts['torch']}, "
+        f"lrp3d {facts['lrp3d']}.",
         "Small networks on 16 x 16 pixels and two classes: a finding that does not hold here may hold on real videos.",
         "",
         "| finding | result | numbers |",

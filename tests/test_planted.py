@@ -2,7 +2,17 @@
 
 import pytest
 import torch
-from lrp3d.models import evaluate, load_pretrained, pretrained_facts, pretrained_names, tam_resnet, tsn_resnet
+from lrp3d.models import (
+    evaluate,
+    load_model,
+    load_pretrained,
+    pretrained_facts,
+    pretrained_names,
+    read_checkpoint,
+    save_checkpoint,
+    tam_resnet,
+    tsn_resnet,
+)
 from torch import nn
 
 from lrp3d.planted import PlantedClips, Task, normalise
@@ -179,3 +189,16 @@ def test_trained_weights_are_as_good_as_they_say_on_clips_nobody_trained_on(name
 def test_an_unknown_name_of_trained_weights_is_answered_with_those_there_are():
     with pytest.raises(ValueError, match=r"there are .*I3D-R18-f16-match-d4"):
         load_pretrained("I3D-R50")
+
+
+def test_half_precision_weights_come_back_in_single_precision_with_the_facts_told(tmp_path):
+    model = tsn_resnet(18, 2, width=8).eval()
+    save_checkpoint(model, tmp_path / "half.safetensors", half=True, facts={"accuracy": 0.5})
+    save_checkpoint(model, tmp_path / "whole.safetensors")
+    half = load_model(tmp_path / "half.safetensors")
+    assert {parameter.dtype for parameter in half.parameters()} == {torch.float32}
+    for name, value in model.state_dict().items():
+        torch.testing.assert_close(half.state_dict()[name], value, rtol=1e-3, atol=1e-6)
+    assert read_checkpoint(tmp_path / "half.safetensors").metadata["facts"] == '{"accuracy": 0.5}'
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "whole")]
+    assert sizes[0] < 0.6 * sizes[1]
