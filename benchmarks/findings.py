@@ -20,6 +20,7 @@ from lrp3d import sampling
 from lrp3d.planted import Task, normalise
 
 WINDOWS = (1, 2, 4, 6, 8, 10, 12, 16)
+ENOUGH = 0.05  # of accuracy: less than that is noise with 48 clips
 SEED = 930_000  # of clips that nothing was trained or explained on
 NOT_HERE = {
     "Table 3, Fig. 8, 9, 15: ATR over classes, temporal against static classes": "two classes have no order",
@@ -114,14 +115,14 @@ def partial_sampling(clips: int) -> list[Finding]:
         fixed = {window: accuracy(window) for window in WINDOWS}
         blank = {window: accuracy(window, "blank") for window in WINDOWS}
         dynamic = accuracy(explanation.atr.nan_to_num(nan=1.0))
-        enough = next(window for window in WINDOWS if fixed[window] >= fixed[WINDOWS[-1]] - 0.02)
+        enough = next(window for window in WINDOWS if fixed[window] >= fixed[WINDOWS[-1]] - ENOUGH)
         accuracies.append(fixed[WINDOWS[-1]])
         ranges.append(explanation.avg_atr.nanmean().item())
         text = ", ".join(f"{window}: {value:.2f}" for window, value in fixed.items())
         found += [
             verdict(
                 f"Fig. 6: a frame's ATR window is all that it needs ({name})",
-                dynamic >= fixed[WINDOWS[-1]] - 0.02,
+                dynamic >= fixed[WINDOWS[-1]] - ENOUGH,
                 f"accuracy by window {text}; ATR windows (mean {ranges[-1]:.1f} frames) {dynamic:.2f}; the smallest "
                 f"fixed window that is enough {enough}, the true span {task.gap + 1}",
             ),
