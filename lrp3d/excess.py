@@ -50,7 +50,7 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SIGMA) -> Exce
 
     Args:
         matrix: (b, n, t), rows in units of their logits (`Explanation.matrix`, plain or contrastive, or
-            `intervention_matrix`, which does best: docs/meaning.md).
+            `intervention_matrix`; docs/meaning.md compares them).
         reference: (n, t), or one for each clip (b, n, t): such as `mean_matrix(others, labels,
             normalize="none")[label]`.
         sigma: share of the excess that the segment holds, in (0, 1].
