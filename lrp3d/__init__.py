@@ -1,8 +1,9 @@
 """How much of the clip did my network really use? Layer-wise relevance propagation for video CNNs."""
 
-from lrp3d import atr, composites, figures, models, operations, rules, sampling, study, video
+from lrp3d import atr, composites, figures, models, operations, planted, rules, sampling, study, video
 from lrp3d.composites import Composite
 from lrp3d.errors import UnsupportedOperation
+from lrp3d.excess import ExcessSpan, excess_span
 from lrp3d.explain import explain
 from lrp3d.explanation import Explanation
 from lrp3d.frames import NoFrameLogits
@@ -15,12 +16,14 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Composite",
+    "ExcessSpan",
     "Explanation",
     "NoFrameLogits",
     "UnsupportedOperation",
     "atr",
     "composites",
     "convert",
+    "excess_span",
     "explain",
     "figures",
     "frame_logits",
@@ -28,6 +31,7 @@ __all__ = [
     "intervention_matrix",
     "models",
     "operations",
+    "planted",
     "register_layer",
     "register_operation",
     "rules",

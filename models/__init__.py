@@ -13,6 +13,7 @@ from .counting import count_multiply_adds, count_parameters, count_temporal_conv
 from .files import CheckpointError, read_checkpoint
 from .i3d import i3d_inception, i3d_resnet
 from .i3d_original import i3d_original
+from .pretrained import load_pretrained, pretrained_facts, pretrained_names
 from .s3d import s3d, s3d_resnet
 from .saving import convert_checkpoint, load_model, save_checkpoint
 from .slowfast import slowfast_resnet50
@@ -38,6 +39,9 @@ __all__ = [
     "i3d_resnet",
     "load_checkpoint",
     "load_model",
+    "load_pretrained",
+    "pretrained_facts",
+    "pretrained_names",
     "read_checkpoint",
     "s3d",
     "s3d_resnet",

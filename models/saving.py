@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import save_file
 
 from .base import BUILDERS, VideoModel
@@ -14,10 +15,24 @@ from .files import CheckpointError, Source, read_checkpoint, replacing
 from .zoo import build
 
 
-def save_checkpoint(model: VideoModel, path: Source, classes: Sequence[str] = ()) -> None:
+def save_checkpoint(
+    model: VideoModel,
+    path: Source,
+    classes: Sequence[str] = (),
+    *,
+    half: bool = False,
+    facts: Mapping[str, object] | None = None,
+) -> None:
     """Write a model as safetensors: its weights, and its name, making, classes and normalisation as metadata.
 
     The file is complete or not there: it is written beside its place and moved.
+
+    Args:
+        model: what to write.
+        path: where to.
+        classes: names, by default those that the model has.
+        half: floating-point weights as float16, half the size; `load_model` gives them back as float32.
+        facts: more metadata, such as accuracy and training command; JSON.
 
     Raises:
         ValueError: the number of class names differs from the number of classes.
@@ -36,7 +51,11 @@ def save_checkpoint(model: VideoModel, path: Source, classes: Sequence[str] = ()
         "mean": json.dumps(model.mean),
         "std": json.dumps(model.std),
     }
+    if facts is not None:
+        metadata["facts"] = json.dumps(dict(facts))
     tensors = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    if half:
+        tensors = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
     with replacing(Path(path)) as temporary:
         save_file(tensors, temporary, metadata)
 

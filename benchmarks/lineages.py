@@ -1,0 +1,102 @@
+"""Which small networks are trained on planted clips, and where each is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from lrp3d.models import VideoModel
+
+from lrp3d import models
+from lrp3d.planted import Task
+
+GAPS = (1, 2, 3, 4, 6, 8)  # each is trained from the one before it
+HELD_OUT = (5, 7)  # from gap 4: no measure was chosen on these
+SEEDS = (0, 1, 2)
+WIDTH = 8  # channels of the first stage
+
+ARCHITECTURES: dict[str, Callable[[int, int], VideoModel]] = {
+    "I3D-R18": lambda classes, frames: models.i3d_resnet(18, classes, width=WIDTH, dropout=0.0),
+    "I3D-R34": lambda classes, frames: models.i3d_resnet(34, classes, width=WIDTH, dropout=0.0),
+    "TSN-R18": lambda classes, frames: models.tsn_resnet(18, classes, width=WIDTH, dropout=0.0),
+    "TAM3-R18": lambda classes, frames: _tam(classes, frames, kernel_size=3),
+    "TAM5-R18": lambda classes, frames: _tam(classes, frames, kernel_size=5),
+    "TAM7-R18": lambda classes, frames: _tam(classes, frames, kernel_size=7),
+    "SlowFast": lambda classes, frames: models.slowfast_resnet50(classes, frames, width=WIDTH, dropout=0.0),
+}
+
+
+def _tam(classes: int, frames: int, kernel_size: int) -> VideoModel:
+    return models.tam_resnet(18, classes, frames, kernel_size, width=WIDTH, dropout=0.0)
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """One architecture on one family of tasks with one seed, through growing gaps.
+
+    A `warm` one starts from the weights that the same lineage of 16 frames has at that gap.
+    """
+
+    architecture: str
+    family: str
+    seed: int
+    gaps: tuple[int, ...] = GAPS
+    frames: int = 16
+    size: int = 16
+    warm: int | None = None
+
+    @property
+    def name(self) -> str:
+        """A name that a folder can have."""
+        return f"{self.architecture}-f{self.frames}-{self.family}-s{self.seed}"
+
+    def task(self, gap: int) -> Task:
+        """What it learns at this gap."""
+        return Task(self.family, gap=gap, frames=self.frames, size=self.size)
+
+    def untrained(self) -> VideoModel:
+        """The network it starts from; the seed decides."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(1000 + self.seed)
+            return ARCHITECTURES[self.architecture](len(self.task(1).classes), self.frames)
+
+    def folder(self, root: Path, gap: int) -> Path:
+        """Where the weights of this gap are."""
+        return root / self.name / f"gap{gap}"
+
+    def trained(self, root: Path, gap: int) -> VideoModel:
+        """The network at this gap.
+
+        Raises:
+            FileNotFoundError: it was not trained yet.
+        """
+        return models.load_model(self.folder(root, gap) / "model.safetensors")
+
+
+def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
+    """All lineages, the most needed first."""
+    each = [partial(Lineage, seed=seed) for seed in seeds]
+    core = [make(name, "match") for name in ("I3D-R18", "TAM5-R18") for make in each]
+    held_out = [make(name, "match", gaps=HELD_OUT, warm=4) for name in ("I3D-R18", "TAM5-R18") for make in each]
+    controls = [
+        make(name, family, gaps=(1,))
+        for family in ("static", "flash")
+        for name in ("I3D-R18", "TAM5-R18")
+        for make in each
+    ]
+    kernels = [make(name, "match") for name in ("TAM3-R18", "TAM7-R18") for make in each]
+    frame_only = [make("TSN-R18", "match", gaps=(1,)) for make in each]
+    lengths = [
+        make(name, "match", gaps=gaps, frames=frames, warm=1)
+        for frames, gaps in ((8, (1, 2, 4)), (32, (1, 2, 4, 8)))
+        for name in ("I3D-R18", "TAM5-R18")
+        for make in each
+    ]
+    deeper = [make("I3D-R34", "match", gaps=(1, 2, 4)) for make in each]
+    slowfast = [make("SlowFast", "match", gaps=(1, 2)) for make in each]
+    xor = [make("I3D-R18", "xor", gaps=(1, 2, 4)) for make in each]
+    motion = [make("I3D-R18", "trajectory", gaps=(1,), frames=20, size=64) for make in each]
+    return [*core, *controls, *held_out, *frame_only, *kernels, *lengths, *deeper, *slowfast, *xor, *motion]

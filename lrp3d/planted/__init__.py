@@ -1,0 +1,11 @@
+"""Clips with a known answer: the label depends on planted frames, and which these are is told.
+
+A relevance matrix can be held against them, which no real video allows.
+
+    planted = lrp3d.planted.Task("match", gap=4).clips(8)
+    planted.clips, planted.labels, planted.frames, planted.mask
+"""
+
+from lrp3d.planted.task import CLASSES, Planted, PlantedClips, Task, normalise
+
+__all__ = ["CLASSES", "Planted", "PlantedClips", "Task", "normalise"]

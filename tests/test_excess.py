@@ -1,0 +1,61 @@
+"""The excess span: how far apart the frames are that stand out."""
+
+import pytest
+import torch
+
+from lrp3d.excess import excess_span
+
+
+def smeared(frames: int, lag: float = 1.5) -> torch.Tensor:
+    """What a convolutional network does to every frame: a row that falls with the distance."""
+    distance = (torch.arange(frames) - torch.arange(frames)[:, None]).abs()
+    return torch.exp(-distance / lag).double()
+
+
+@pytest.mark.parametrize("gap", [1, 2, 5, 8])
+def test_two_events_above_the_smear_have_the_span_between_them(gap):
+    reference = smeared(16)
+    clip = reference.clone()
+    clip[4 : 4 + gap + 1, 4] += 2.0
+    clip[4 : 4 + gap + 1, 4 + gap] += 2.0
+    found = excess_span(clip[None], reference)
+    assert found.span.item() == gap + 1
+    assert (found.first.item(), found.last.item()) == (4, 4 + gap)
+
+
+def test_what_every_clip_has_is_no_excess():
+    reference = smeared(8)
+    found = excess_span(torch.stack([reference, 0.5 * reference]), reference)
+    assert found.span.isnan().all()
+    assert (found.share == 0).all()
+    assert excess_span(torch.stack([reference, 2 * reference]), reference).mean().isfinite()  # the first counts nowhere
+
+
+def test_rows_that_speak_against_the_class_count_nowhere():
+    clip = torch.zeros(1, 6, 6)
+    clip[0, 2, 2] = 1.0
+    clip[0, 5, 5], clip[0, 5, 0] = -3.0, 1.0
+    assert excess_span(clip, torch.zeros(6, 6)).frames.nonzero()[:, 1].tolist() == [2]
+
+
+def test_reversed_time_gives_the_same_span_and_a_scale_changes_nothing():
+    torch.manual_seed(0)
+    clips, reference = torch.rand(20, 10, 10), torch.rand(10, 10)
+    forward = excess_span(clips, reference)
+    backward = excess_span(clips.flip(1, 2), reference.flip(0, 1))
+    torch.testing.assert_close(forward.span, backward.span)
+    torch.testing.assert_close(excess_span(3 * clips, 3 * reference).share, forward.share)
+
+
+def test_a_reference_of_each_clip_is_that_of_all_repeated():
+    torch.manual_seed(0)
+    clips, reference = torch.rand(4, 5, 5), torch.rand(5, 5)
+    one, each = excess_span(clips, reference), excess_span(clips, reference.expand(4, -1, -1))
+    torch.testing.assert_close(one.frames, each.frames)
+
+
+def test_shapes_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match=r"needs a reference \(n, t\)"):
+        excess_span(torch.rand(2, 4, 4), torch.rand(3, 3))
+    with pytest.raises(ValueError, match="sigma"):
+        excess_span(torch.rand(2, 4, 4), torch.rand(4, 4), sigma=0)
