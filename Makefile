@@ -8,7 +8,7 @@ VIDEO ?= $(firstword $(wildcard $(CLIPS)/pool*.mp4 $(CLIPS)/*.mp4 $(CLIPS)/*.avi
 .PHONY: demo test lint format clean
 
 demo: $(VENV)/installed
-	$(BIN)/lrp3d demo $(if $(VIDEO),--video $(VIDEO)) --out out/demo
+	$(BIN)/lrp3d demo --model I3D-R50-f8 $(if $(VIDEO),--video $(VIDEO)) --out out/demo
 
 # One process per core, one thread each: many small tensors gain nothing from more.
 test: $(VENV)/installed
