@@ -584,7 +584,15 @@ def test_a_reader_who_wants_no_more_is_no_error(clip):
 # The other commands
 
 
-def test_the_demo_needs_nothing_at_all(run, folder):
+def test_the_demo_needs_nothing_at_all_and_shows_the_truth(run, folder):
+    code, out, err = run("demo")
+    assert (code, err) == (0, "")
+    assert "the answer is known: the truth is 'different', and frames 8 and 12 alone decide it" in out
+    assert "explained     different" in out
+    assert {file.name for file in (folder / "out" / "demo").iterdir()} == FILES
+
+
+def test_the_demo_takes_a_model_of_the_paper(run, folder):
     code, out, err = run("demo", "--model", "I3D-R18-f4", "--option", "width=4", "--size", 32)
     assert (code, err) == (0, "")
     assert "a drawn clip: I3D-R18-f4, 4 frames" in out

@@ -201,5 +201,5 @@ def test_composites_say_what_they_take():
 
 
 def test_every_rule_says_where_it_comes_from():
-    for rule in Rule.__subclasses__():
+    for rule in (rule for rule in Rule.__subclasses__() if rule.__module__ == "lrp3d.rules"):
         assert any(word in rule.__doc__ for word in ("et al", "paper")), rule

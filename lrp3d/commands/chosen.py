@@ -115,7 +115,7 @@ def choose(options: argparse.Namespace) -> Chosen:
         UsageError: there is no such model, or it does not take what was asked.
         ValueError, OSError: weights or labels cannot be read or do not fit.
     """
-    device = _device(options.device)
+    device = device_of(options.device)
     weights: Path | None = getattr(options, "weights", None)
     file: Path | None = getattr(options, "labels", None)
     labels = read_labels(file) if file else ()
@@ -158,7 +158,8 @@ def choose(options: argparse.Namespace) -> Chosen:
     )
 
 
-def _device(name: str | None) -> torch.device:
+def device_of(name: str | None) -> torch.device:
+    """The device of that name; by default a GPU if there is one. Raises UsageError for one that cannot be used."""
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

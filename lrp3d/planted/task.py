@@ -252,8 +252,11 @@ class PlantedClips(Dataset[tuple[Tensor, int]]):
 class _Statistics(Protocol):
     """A model, or whatever else has statistics."""
 
-    mean: Sequence[float]
-    std: Sequence[float]
+    @property
+    def mean(self) -> Sequence[float]: ...
+
+    @property
+    def std(self) -> Sequence[float]: ...
 
 
 def normalise(clips: Tensor, model: _Statistics) -> Tensor:
