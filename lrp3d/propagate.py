@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from lrp3d.audit import step_of
+from lrp3d.carried import Carried
 from lrp3d.rules import Identity
-from lrp3d.steps import Carried, Step
+from lrp3d.steps import Step
 
 
 @dataclass

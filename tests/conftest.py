@@ -1,6 +1,10 @@
 """One fixed hypothesis profile, so that every run draws the same examples; and no test sees another's registrations."""
 
+import os
 from unittest import mock
+
+# Before torch is imported: small tensors gain nothing from threads, and sums in another order have other last digits.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import HealthCheck, settings

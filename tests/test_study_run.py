@@ -80,7 +80,7 @@ def start(videos, out, *more, **environment):
     """A run in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "lrp3d", *arguments(videos, out, *more)],
-        env={**os.environ, "PYTHONPATH": str(videos), "OMP_NUM_THREADS": "1", **environment},
+        env={**os.environ, "PYTHONPATH": str(videos), **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

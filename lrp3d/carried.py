@@ -1,0 +1,93 @@
+"""Relevance on its way between two steps, for many seeds: no more than there is, multiplied when it must be."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lrp3d import buffers
+from lrp3d.bands import Band, all_of, measured, outermost_dropped
+
+
+def times(a: Tensor, b: Tensor) -> Tensor:
+    """a * b, shaped like `a`."""
+    return torch.mul(a, b, out=buffers.empty(a.shape, a))
+
+
+class Carried:
+    """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
+
+    Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
+    multiplication per seed. With a `band`, `value` is that part alone and the rest is zero; a factor always is whole.
+    `value` may be shared and is never written to.
+    """
+
+    def __init__(
+        self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None, band: Band | None = None
+    ):
+        self.value, self.factor, self._total, self.band = value, factor, total, band
+
+    def of_factor(self) -> Tensor | None:
+        """The factor, where the value is."""
+        return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
+
+    def narrowed(self) -> Carried:
+        """The same relevance, of which as little is kept as is there."""
+        band = measured(self.value) if self.band is None else None
+        if band is None:
+            return self
+        inside = band.inside(self.value, all_of(band.axis, self.value.shape[1 + band.axis]))
+        return Carried(inside, self.factor, self._total, band)
+
+    def trimmed(self, tolerance: float) -> Carried:
+        """Without the outermost frames that together hold less than `tolerance` of every seed's absolute relevance."""
+        inner = outermost_dropped(self.part(), tolerance)
+        if inner is None:
+            return self
+        start = 0 if self.band is None else self.band.start
+        kept = inner.inside(self.value, all_of(inner.axis, self.value.shape[1 + inner.axis]))
+        return Carried(kept, self.factor, band=Band(inner.axis, start + inner.start, start + inner.stop))
+
+    def part(self) -> Tensor:
+        """The relevance inside the band, (s, ...)."""
+        factor = self.of_factor()
+        return self.value if factor is None else times(self.value, factor)
+
+    def tensor(self, shape: torch.Size) -> Tensor:
+        """The relevance itself, (s, *shape)."""
+        part = self.part()
+        return part if self.band is None else self.band.widened(part, all_of(self.band.axis, shape[self.band.axis]))
+
+    def total(self) -> Tensor:
+        """The sum of every seed's relevance, (s,)."""
+        if self._total is None:
+            flat, factor = self.value.flatten(1), self.of_factor()
+            self._total = flat.sum(1) if factor is None else flat @ factor.expand(self.value.shape[1:]).flatten()
+        return self._total
+
+    def plus(self, other: Carried, shape: torch.Size) -> Carried:
+        """The sum of both, of relevance (s, *shape)."""
+        total = None if self._total is None or other._total is None else self._total + other._total
+        if self.band != other.band:
+            return self._within_another(other, total, shape)
+        one, another = (self, other) if self.factor is not None else (other, self)
+        if one.factor is None:
+            result = torch.add(one.value, another.value, out=buffers.empty(one.value.shape, one.value))
+        elif another.factor is None:
+            out = buffers.empty(one.value.shape, one.value)
+            result = torch.addcmul(another.value, one.value, cast(Tensor, one.of_factor()), out=out)
+        else:
+            result = another.part().addcmul_(one.value, cast(Tensor, one.of_factor()))
+        return Carried(result, total=total, band=self.band)
+
+    def _within_another(self, other: Carried, total: Tensor | None, shape: torch.Size) -> Carried:
+        axis = cast(Band, self.band or other.band).axis
+        bands = [all_of(axis, shape[axis]) if c.band is None else c.band for c in (self, other)]
+        if bands[0].axis != bands[1].axis:
+            return Carried(self.tensor(shape), total=self._total).plus(Carried(other.tensor(shape)), shape)
+        both = bands[0] | bands[1]
+        out = bands[0].widened(self.part(), both)
+        bands[1].inside(out, both).add_(other.part())
+        return Carried(out, total=total, band=None if both == all_of(axis, shape[axis]) else both)
