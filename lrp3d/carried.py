@@ -100,6 +100,9 @@ class Carried:
         if bands[0].axis != bands[1].axis:
             return Carried(self.tensor(shape), total=self._total).plus(Carried(other.tensor(shape)), shape)
         both = bands[0] | bands[1]
-        out = bands[0].widened(self.part(), both)
-        bands[1].inside(out, both).add_(other.part())
-        return Carried(out, total=total, band=None if both == all_of(axis, shape[axis]) else both)
+        together = _same(self.factor, other.factor)  # then it waits on, as it does where bands are alike
+        values = (self.value, other.value) if together else (self.part(), other.part())
+        out = bands[0].widened(values[0], both)
+        bands[1].inside(out, both).add_(values[1])
+        band = None if both == all_of(axis, shape[axis]) else both
+        return Carried(out, self.factor if together else None, total, band)
