@@ -61,7 +61,7 @@ def _one_gradient(model: VideoModel, clip: Tensor, target: int) -> Tensor:
     return torch.autograd.grad(model(x)[0, target], x)[0]
 
 
-def _untemporal(twin: lrp3d.Twin, clip: Tensor, target: int) -> Tensor:
+def _untemporal(twin: torch.nn.Module, clip: Tensor, target: int) -> Tensor:
     relevance = lrp3d.explain(twin, clip, target, temporal=False).relevance
     assert isinstance(relevance, Tensor)
     return relevance
