@@ -3,9 +3,10 @@
     python -m benchmarks.matrix [--models I3D-R50 TAM2D-R50] [--frames 8 16 32] [--size 224] [--repeats 3]
                                 [--peers captum zennit] [--peer-passes P] [--device cuda]
 
-All contestants take turns in one process; `over gradient` and `lrp3d is x faster` are medians of the ratios of single
-rounds. T(grad) is the looped gradient: one forward pass and N plain input gradients. Peak memory is measured in a
-process of its own for each contestant: what it needed beyond the model, the clip and the imported packages.
+All contestants take turns in one process, after a round that does not count, of which peers do two passes only;
+`over gradient` and `lrp3d is x faster` are medians of the ratios of single rounds. T(grad) is the looped gradient: one
+forward pass and N plain input gradients. Peak memory is measured in a process of its own for each contestant: what it
+needed beyond the model, the clip and the imported packages.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import lrp3d
 from benchmarks import common, nets, peers
 
 GRADIENT = "gradient, looped"
+VMAPPED = "gradient, vmapped"
 OWN = "lrp3d"
 CPU_VMAP_CHUNK = 8  # more at once would need tens of gigabytes for 32 frames
 
@@ -47,7 +49,7 @@ def contestant(
     makers: dict[str, Callable[[], Tensor]] = {
         OWN: peers.ours(model, clip, target),
         GRADIENT: peers.looped_gradient(model, clip, target),
-        "gradient, vmapped": peers.vmapped_gradient(model, clip, target, chunk),
+        VMAPPED: peers.vmapped_gradient(model, clip, target, chunk),
         "one gradient": functools.partial(_one_gradient, model, clip, target),
         "explain(temporal=False)": functools.partial(_untemporal, lrp3d.convert(model), clip, target),
         "convert": functools.partial(_converted, model, clip),
@@ -74,7 +76,7 @@ def _converted(model: VideoModel, clip: Tensor) -> Tensor:
 
 def names(wanted: list[str]) -> Iterator[str]:
     """Ours and gradients, then the peers that are installed; says which are not."""
-    yield from (OWN, GRADIENT, "gradient, vmapped", "one gradient", "explain(temporal=False)", "convert")
+    yield from (OWN, GRADIENT, VMAPPED, "one gradient", "explain(temporal=False)", "convert")
     for peer in wanted:
         if common.installed(peer):
             yield peer
@@ -107,14 +109,13 @@ def measure(
     family: str, frames: int, options: argparse.Namespace, device: torch.device, width: int
 ) -> Iterator[common.Row]:
     """A row per contestant."""
-    wanted = list(names(options.peers))
+    wanted = [name for name in names(options.peers) if not (options.no_vmap and name == VMAPPED)]
     for size in (32, options.size):  # the small clip first: what loads lazily is loaded
         setup = _setup(family, frames, size, device, width)
-        rounds = options.repeats if size == options.size else 1
-        made = {
-            name: contestant(name, *setup, options.peer_passes if rounds > 1 or size != 32 else 2) for name in wanted
-        }
-        times = common.compare({name: run for name, (run, _) in made.items()}, rounds, device)
+        made = {name: contestant(name, *setup, options.peer_passes) for name in wanted}
+        warm = {name: contestant(name, *setup, 2)[0] if name in common.PEERS else made[name][0] for name in wanted}
+        common.compare(warm, 1, device)
+    times = common.compare({name: run for name, (run, _) in made.items()}, options.repeats, device)
     factors = {name: factor for name, (_, factor) in made.items()}
     n = frames
     for name in wanted:
@@ -147,6 +148,7 @@ def main(argv: list[str] | None = None) -> common.Results:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--peers", nargs="*", default=list(common.PEERS), choices=common.PEERS)
     parser.add_argument("--peer-passes", type=int, help="of the peers' 2N equal passes, time so many and scale")
+    parser.add_argument("--no-vmap", action="store_true", help="leave out the vmapped gradient, slow for many frames")
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
     options = common.parse(parser, argv)
     device = common.start(options)

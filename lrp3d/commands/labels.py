@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrp3d.commands import UsageError
+from lrp3d.study.classes import bare
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
@@ -92,20 +93,15 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     if not labels:
         raise UsageError(f"--target {name!r} is a name, and nothing names the classes: give --labels, or an index")
     exact = [index for index, label in enumerate(labels) if label == name]
-    found = exact or [index for index, label in enumerate(labels) if _bare(label) == _bare(name)]
+    found = exact or [index for index, label in enumerate(labels) if bare(label) == bare(name)]
     if len(found) == 1:
         return found[0]
     if found:
         raise UsageError(f"--target {name!r} names {len(found)} classes: {', '.join(map(str, found))}")
-    bare = {_bare(label): label for label in labels}
-    near = [bare[match] for match in difflib.get_close_matches(_bare(name), bare, cutoff=0.5)]
-    near = near or [label for label in labels if _bare(name) in _bare(label)][:3]
+    by_bare = {bare(label): label for label in labels}
+    near = [by_bare[match] for match in difflib.get_close_matches(bare(name), by_bare, cutoff=0.5)]
+    near = near or [label for label in labels if bare(name) in bare(label)][:3]
     raise UsageError(f"no class is named {name!r}" + (f"; near are {', '.join(map(repr, near))}" if near else ""))
-
-
-def _bare(name: str) -> str:
-    kept = "".join(" " if letter in "_-" else letter for letter in name.casefold() if letter not in "\"'[](),")
-    return " ".join(kept.split())
 
 
 def label_of(index: int, labels: Sequence[str]) -> str:
