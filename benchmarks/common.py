@@ -8,6 +8,7 @@ import json
 import multiprocessing
 import os
 import platform
+import random
 import resource
 import shlex
 import statistics
@@ -92,12 +93,15 @@ class Timed:
 
 
 def compare(contestants: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> Timed:
-    """Time contestants in turn, `repeats` rounds of all of them, starting with another one every round."""
+    """Time contestants in turn, `repeats` rounds of all of them, each in an order of its own.
+
+    What one leaves behind, in caches and free memory, is then not always met by the same one.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
-    for number in range(repeats):
-        turn = number % len(names)
-        for name in names[turn:] + names[:turn]:
+    order = random.Random(0)
+    for _ in range(repeats):
+        for name in order.sample(names, len(names)):
             gc.collect()
             seconds[name].append(timed(contestants[name], device))
     return Timed(seconds)
