@@ -46,20 +46,22 @@ def read(paths: Sequence[Path]) -> list[dict[str, Any]]:
 def draw(results: Sequence[dict[str, Any]]) -> Any:
     """A figure: one panel per model, a group of bars per number of frames, seconds on a logarithmic axis."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     rows = [row for result in results for row in result["rows"] if row["contestant"] in CONTESTANTS]
     models = list(dict.fromkeys(row["model"] for row in rows))
+    names = [name for name in CONTESTANTS if any(row["contestant"] == name for row in rows)]
+    width = 0.86 / max(1, len(names))
     figure = Figure(figsize=(4.6 * max(1, len(models)), 3.4), layout="constrained")
     panels = figure.subplots(1, max(1, len(models)), sharey=True, squeeze=False)[0]
     for panel, model in zip(panels, models, strict=True):
         of_model = [row for row in rows if row["model"] == model]
         frames = sorted({row["frames"] for row in of_model})
-        names = [name for name in CONTESTANTS if any(row["contestant"] == name for row in of_model)]
-        width = 0.86 / len(names)
-        for number, name in enumerate(names):
+        shown = [name for name in names if any(row["contestant"] == name for row in of_model)]
+        for number, name in enumerate(shown):
             seconds = {row["frames"]: row["seconds"] for row in of_model if row["contestant"] == name}
-            at = [frames.index(n) + (number - (len(names) - 1) / 2) * width for n in seconds]
-            bars = panel.bar(at, list(seconds.values()), width, color=CONTESTANTS[name], label=name)
+            at = [frames.index(n) + (number - (len(shown) - 1) / 2) * width for n in seconds]
+            bars = panel.bar(at, list(seconds.values()), width, color=CONTESTANTS[name])
             panel.bar_label(bars, [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in seconds.values()], fontsize=7)
         panel.set_yscale("log")
         panel.set_xticks(range(len(frames)), [f"{n} frames" for n in frames])
@@ -67,7 +69,8 @@ def draw(results: Sequence[dict[str, Any]]) -> Any:
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(y=0.12)
     panels[0].set_ylabel("seconds per clip")
-    panels[-1].legend(frameon=False, fontsize=8, loc="upper left")
+    marks = [Patch(color=CONTESTANTS[name], label=name) for name in names]
+    figure.legend(handles=marks, loc="outside upper center", ncols=len(names), frameon=False, fontsize=8)
     machine, versions = results[0]["machine"], results[0]["versions"]
     where = machine.get("gpu") or f"{machine['cpu']}, {machine['threads']} threads"
     named = ", ".join(f"{name} {versions[name]}" for name in ("torch", *common.PEERS) if name in versions)
