@@ -1,0 +1,168 @@
+"""Gates carry the signal, products with constants are layers, products of signals are refused."""
+
+import pytest
+import reference
+import torch
+import torch.nn.functional as F
+from forwards import D, Net, X, clip, close, everywhere, twin_relevance
+from torch import nn
+
+import lrp3d
+from lrp3d.rules import ZPlus
+
+GATES = {
+    "x * sigmoid(x)": lambda x: x * torch.sigmoid(x),
+    "sigmoid(x) * x": lambda x: torch.sigmoid(x) * x,
+    "x * x.sigmoid()": lambda x: x * x.sigmoid(),
+    "x.mul(hardsigmoid)": lambda x: x.mul(F.hardsigmoid(x)),
+    "hand-written hard-swish": lambda x: x * F.relu6(x + 3) / 6,
+    "hard-swish, gate first": lambda x: F.relu6(x + 3.0) / 6.0 * x,
+    "hard-swish by clamp": lambda x: x * (x + 3).clamp(0, 6) / 6,
+    "hard-swish by hardtanh": lambda x: x * F.hardtanh(x + 3, 0.0, 6.0) / 6,
+    "hard-swish in place": lambda x: x * F.relu6(x + 3, inplace=True) / 6,
+    "squeezed": lambda x: x * F.relu(x.mean((2, 3, 4), keepdim=True)),
+    "squeezed first": lambda x: x.mean((2, 3, 4), keepdim=True).sigmoid() * x,
+    "expanded": lambda x: x * x.mean((2, 3, 4), keepdim=True).sigmoid().expand_as(x),
+    "viewed": lambda x: x * x.mean((2, 3, 4)).sigmoid().view(len(x), -1, 1, 1, 1),
+    "in place": lambda x: _times_equals(x.clone(), x.mean((2, 3, 4), keepdim=True).sigmoid()),
+    "summed": lambda x: x * torch.sigmoid(x.sum((2, 3, 4)))[:, :, None, None, None],
+    "one minus a sigmoid": lambda x: x * (1 - torch.sigmoid(x)),
+    "one plus a sigmoid": lambda x: x * (1 + torch.sigmoid(x)),
+    "dropped out": lambda x: x * F.dropout(torch.sigmoid(x), 0.5, False),
+    "product of two gates": lambda x: x * (torch.sigmoid(x) * x.mean((2, 3, 4), keepdim=True).sigmoid()),
+}
+
+
+def _times_equals(x, gate):
+    x *= gate
+    return x
+
+
+@pytest.mark.parametrize("name", GATES)
+@pytest.mark.parametrize("features", [False, True])
+def test_relevance_follows_the_gated_signal(name, features):
+    gate = GATES[name]
+    if features:
+        stem = nn.Conv3d(4, 3, 1)
+        _, r, wanted = twin_relevance(Net(lambda self, x: self.stem(x), stem=stem), X)
+        close(twin_relevance(Net(lambda self, x: gate(self.stem(x)), stem=stem), X, r)[2], wanted)
+    else:
+        _, r, found = twin_relevance(Net(gate), X)
+        assert torch.equal(found, r)
+
+
+def test_a_residual_gate_keeps_both_paths():
+    """x + x * attention, and x * attention + x, are conserved."""
+    for function in (lambda x: x + x * torch.sigmoid(x), lambda x: x * torch.sigmoid(x) + x):
+        _, r, found = twin_relevance(Net(function), X)
+        close(found, r)
+
+
+PRODUCTS = {
+    "two signals": lambda x: x * x.flip(1),
+    "two gates of equal kind": lambda x: torch.sigmoid(x) * torch.sigmoid(x.flip(1)),
+    "square": lambda x: x**2,
+    "x.pow": lambda x: x.pow(2),
+    "square root": lambda x: x.abs().sqrt(),
+    "division by a signal": lambda x: x / (1 + x.abs()),
+    "reciprocal": lambda x: 1 / (3 + x.relu()),
+    "softmax": lambda x: F.softmax(x, 1),
+    "log_softmax": lambda x: torch.log_softmax(x, 1),
+    "layer_norm": lambda x: F.layer_norm(x, x.shape[2:]),
+    "group_norm": lambda x: F.group_norm(x, 2),
+    "normalize": lambda x: F.normalize(x),
+    "matmul of signals": lambda x: x @ x,
+    "einsum of signals": lambda x: torch.einsum("bcthw,bcthw->bc", x, x),
+    "dynamic convolution": lambda x: F.conv3d(x, x[:1, :, :1, :1, :1]),
+    "larger of two": lambda x: torch.max(x, x.flip(1)),
+    "torch.maximum": lambda x: torch.maximum(x, x.flip(1)),
+    "topk": lambda x: x.topk(2, 1)[0],
+    "sort": lambda x: x.sort(1)[0],
+    "cumsum": lambda x: x.cumsum(2),
+    "std": lambda x: x.std(2),
+    "norm": lambda x: x.norm(dim=1),
+    "logsumexp": lambda x: x.logsumexp(1),
+    "exp": lambda x: x.exp(),
+    "abs": lambda x: x.abs(),
+    "prod": lambda x: x.prod(1),
+    "detach": lambda x: x.detach() * 1.0,
+    "data": lambda x: x.data * 1.0,
+    "no_grad": lambda x: _without_gradient(x),
+    "grid_sample": lambda x: F.grid_sample(x, torch.zeros(2, 4, 4, 4, 3, dtype=D), align_corners=False),
+    "median": lambda x: x.median(1)[0],
+    "fft": lambda x: torch.fft.fft(x).real,
+    "to numpy": lambda x: torch.from_numpy(x.detach().numpy().copy()),
+    "checkpoint": lambda x: torch.utils.checkpoint.checkpoint(torch.relu, x, use_reentrant=True),
+    "active dropout": lambda x: F.dropout(x, 0.5),
+}
+
+
+def _without_gradient(x):
+    with torch.no_grad():
+        return x * 2.0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_what_has_no_rule_is_refused_by_name(name):
+    function = PRODUCTS[name]
+    head = nn.Linear(1, 2, dtype=D)
+    model = Net(lambda self, x: self.head(function(x).reshape(len(X), -1)[:, :1]), head=head).eval()
+    with pytest.raises(lrp3d.UnsupportedOperation) as caught:
+        lrp3d.explain(model, X, 0, temporal=False)
+    assert caught.value.operations
+    with pytest.raises(lrp3d.UnsupportedOperation):
+        lrp3d.convert(model)(X.clone().requires_grad_())
+
+
+def test_a_scripted_module_is_refused():
+    scripted = torch.jit.script(nn.Sequential(nn.Conv3d(4, 2, 1), nn.ReLU()).to(D).eval())
+    model = nn.Sequential(scripted, nn.Flatten(), nn.Linear(128, 2, dtype=D)).eval()
+    with pytest.raises(lrp3d.UnsupportedOperation, match="not visible"):
+        lrp3d.explain(model, X, 0, temporal=False)
+
+
+# products with constants
+
+M = clip(4, 3) / 2
+MATMULS = {
+    "x @ m": lambda x: x @ M,
+    "torch.matmul": lambda x: torch.matmul(x, M),
+    "m @ x": lambda x: M.T @ x,
+    "einsum": lambda x: torch.einsum("bcth,hk->bctk", x, M),
+    "einsum over time": lambda x: torch.einsum("tk,bcth->bckh", M, x),
+    "tensor first": lambda x: torch.einsum("hk,bcth->bctk", [M, x]),
+}
+
+
+@pytest.mark.parametrize("name", MATMULS)
+def test_products_with_constant_matrices_are_linear_layers(name):
+    function, x = MATMULS[name], clip(2, 3, 4, 4)
+    x[0, 0] = 0
+    _, r, found = twin_relevance(Net(function), x, None, everywhere(ZPlus()))
+    w = reference.jacobian(function, x.shape[1:])
+    seen = torch.ones_like(M)
+    ones = reference.jacobian(lambda x: function_with(function, x, seen), x.shape[1:])
+    wanted = [reference.zplus(w, a.flatten(), above.flatten(), ones, None) for a, above in zip(x, r, strict=True)]
+    close(found, torch.stack(wanted).reshape(x.shape))
+
+
+def function_with(function, x, m):
+    """The same product with another constant."""
+    global M
+    M, kept = m, M
+    try:
+        return function(x)
+    finally:
+        M = kept
+
+
+@pytest.mark.parametrize(
+    "function", [torch.mm, torch.Tensor.mm, lambda x, m: torch.addmm(torch.zeros(3, dtype=D), x, m)]
+)
+def test_products_of_features_with_a_constant(function):
+    x = clip(2, 4)
+    _, r, found = twin_relevance(Net(lambda x: function(x, M)), x, None, everywhere(ZPlus()))
+    layer = nn.Linear(4, 3, bias=False, dtype=D)
+    layer.weight.data = M.T
+    close(found, reference.layer_relevance(layer, x, r, reference.zplus))

@@ -1,0 +1,148 @@
+"""Sums share by the positive parts of their summands; constants get nothing."""
+
+import einops
+import pytest
+import reference
+import torch
+import torch.nn.functional as F
+from forwards import D, Net, X, clip, close, everywhere, relevance, twin_relevance
+from torch import nn
+
+import lrp3d
+from lrp3d.rules import Epsilon, ZPlus
+
+A, C = clip(2, 3, 4), clip(2, 3, 4).flip(0)
+SUMS = {
+    "+": lambda a, b: a + b,
+    "torch.add": torch.add,
+    "add": lambda a, b: a.add(b),
+    "add_": lambda a, b: a.clone().add_(b),
+    "operator +=": lambda a, b: _plus_equals(a.clone(), b),
+    "out=": lambda a, b: torch.add(a, b, out=torch.empty_like(a)),
+    "stack and sum": lambda a, b: torch.stack([a, b]).sum(0),
+    "- and negated": lambda a, b: a - (-b),
+    "rsub": lambda a, b: torch.rsub(-a, b),
+    "alpha": lambda a, b: torch.add(a, 0.5 * b, alpha=2),
+}
+
+
+def _plus_equals(a, b):
+    a += b
+    return a
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_is_shared_by_the_positive_parts_of_its_summands(name):
+    function = SUMS[name]
+    both = torch.cat([A, C], 1)
+    r = torch.rand(2, 3, 4, dtype=D)
+    wanted = torch.cat(reference.sum_relevance([A, C], r), 1)
+    close(
+        relevance(lambda x: function(*x.chunk(2, 1)), both, r, everywhere(ZPlus())),
+        wanted,
+    )
+
+
+def test_a_sum_takes_the_epsilon_rule_where_asked_for():
+    both, r = torch.cat([A, C], 1), torch.rand(2, 3, 4, dtype=D)
+    found = relevance(lambda x: x[:, :3] + x[:, 3:], both, r, everywhere(Epsilon(1e-9)))
+    z = A + C
+    stable = torch.where(z == 0, 1.0, z + torch.where(z < 0, -1e-9, 1e-9))
+    parts = [torch.where(z == 0, 0.5, part / stable) * r for part in (A, C)]
+    close(found, torch.cat(parts, 1))
+
+
+def test_a_broadcast_summand_gets_the_sum_of_its_shares():
+    x, r = clip(2, 4, 5), torch.rand(2, 4, 5, dtype=D)
+    summands = [x, x.mean(2, keepdim=True)]
+    found = relevance(lambda x: x + x.mean(2, keepdim=True), x, r, everywhere(ZPlus()))
+    direct, pooled = reference.sum_relevance(summands, r)
+    close(found, direct + reference.average_relevance(lambda x: x.mean(2, keepdim=True), x, pooled))
+
+
+@pytest.mark.parametrize("constant", [1.5, torch.tensor([[[1.0], [-1], [0]]], dtype=D), torch.ones(2, 3, 4, dtype=D)])
+def test_relevance_never_lands_on_a_constant_summand(constant):
+    r = torch.randn(2, 3, 4, dtype=D)
+    sums = [lambda x: x + constant, lambda x: constant + x, lambda x: x - constant, lambda x: constant - x]
+    for function in sums:
+        close(relevance(function, A, r), r)
+        close(relevance(function, A, r, "paper"), r)
+
+
+REDUCTIONS = {
+    "sum": lambda x: x.sum(1),
+    "sum keepdim": lambda x: torch.sum(x, dim=(1, 2), keepdim=True),
+    "sum everything": lambda x: x.flatten(1).sum(1, True),
+    "mean": lambda x: x.mean(-1),
+    "mean of axes": lambda x: x.mean((1, 3)),
+    "mean keepdim": lambda x: torch.mean(x, [2, 3], keepdim=True),
+    "reduce": lambda x: einops.reduce(x, "b c t h -> b t", "mean"),
+    "adaptive": lambda x: F.adaptive_avg_pool2d(x, 1),
+}
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+def test_sums_and_means_share_by_positive_parts(name):
+    function, x = REDUCTIONS[name], clip(2, 3, 4, 2)
+    x[0, 0] = 0
+    _, r, found = twin_relevance(Net(function), x, None, everywhere(ZPlus()))
+    close(found, reference.average_relevance(function, x, r))
+
+
+def test_a_sum_over_everything():
+    x = clip(2, 3, 4).abs()
+    found = relevance(lambda x: x.sum(), x, torch.tensor(6.0, dtype=D), everywhere(ZPlus()))
+    close(found, 6 * x / x.sum())
+
+
+LIKE = {
+    "type_as": lambda x: torch.ones(4).type_as(x),
+    "to": lambda x: torch.ones(4).to(x),
+    "expand_as": lambda x: torch.ones((), dtype=D).expand_as(x),
+    "view_as": lambda x: torch.ones(2, 16, 16, dtype=D).view_as(x),
+    "parameter": lambda x: nn.Parameter(torch.ones(4)).to(x),
+    "new_ones": lambda x: x.new_ones(4),
+    "zeros_like": lambda x: torch.zeros_like(x) + 1,
+    "full": lambda x: x.new_full(x.shape, 1.0),
+    "buffer": lambda x: torch.arange(4).to(x.dtype),
+}
+
+
+@pytest.mark.parametrize("name", LIKE)
+def test_a_constant_made_like_the_signal_is_a_constant(name):
+    _, r, found = twin_relevance(Net(lambda x: x + LIKE[name](x)), X)
+    close(found, r)
+
+
+def test_subtraction_and_shifts_are_no_trouble_for_a_preset():
+    for preset in lrp3d.composites.PRESETS:
+        model = Net(lambda self, x: self.head((x[:, 1:] - x[:, :-1] + 1.0).relu().flatten(1)), head=nn.Linear(192, 2))
+        found = twin_relevance(model, X, None, preset)[2]
+        assert bool(found.isfinite().all())
+
+
+def test_a_constant_behind_the_classifier_takes_no_relevance():
+    weight = torch.rand(4, 3, dtype=D)
+    for function in (lambda x: x @ weight + torch.tensor([5.0, -9, 2], dtype=D), lambda x: x @ weight - 3.0):
+        _, r, found = twin_relevance(Net(function), clip(2, 4), None, "paper")
+        close(found.sum(), r.sum())
+
+
+def test_the_clip_may_be_a_summand():
+    conv = nn.Conv3d(4, 4, 1)
+    for function in (lambda self, x: x + self.conv(x), lambda self, x: self.conv(x).relu() + x):
+        model = Net(
+            lambda self, x, function=function: self.head(function(self, x).flatten(1)),
+            conv=conv,
+            head=nn.Linear(256, 2),
+        )
+        _, r, found = twin_relevance(model, X, None, "paper")
+        close(found.sum(), r.sum())
+
+
+def test_without_a_classifier_nothing_lies_behind_one():
+    x = torch.tensor([[1.0, -1.0 + 1e-9, 3.0]], dtype=D)
+    close(
+        relevance(lambda x: x[:, :2].sum(1, True), x, torch.ones(1, 1, dtype=D), "paper"),
+        x.new_tensor([[1.0, 0, 0]]),
+    )
