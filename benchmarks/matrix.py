@@ -3,10 +3,10 @@
     python -m benchmarks.matrix [--models I3D-R50 TAM2D-R50] [--frames 8 16 32] [--size 224] [--repeats 3]
                                 [--peers captum zennit] [--peer-passes P] [--device cuda]
 
-All contestants take turns in one process, after a round that does not count, of which peers do two passes only;
-`over gradient` and `lrp3d is x faster` are medians of the ratios of single rounds. T(grad) is the looped gradient: one
-forward pass and N plain input gradients. Peak memory is measured in a process of its own for each contestant: what it
-needed beyond the model, the clip and the imported packages.
+All contestants take turns in one process, after a round that does not count (of which peers do two passes, and which
+`--repeats 1` leaves out); `over gradient` and `lrp3d is x faster` are medians of the ratios of single rounds. T(grad)
+is the looped gradient: one forward pass and N plain input gradients. Peak memory is measured in a process of its own
+for each contestant: what it needed beyond the model, the clip and the imported packages.
 """
 
 from __future__ import annotations
@@ -113,8 +113,9 @@ def measure(
     for size in (32, options.size):  # the small clip first: what loads lazily is loaded
         setup = _setup(family, frames, size, device, width)
         made = {name: contestant(name, *setup, options.peer_passes) for name in wanted}
-        warm = {name: contestant(name, *setup, 2)[0] if name in common.PEERS else made[name][0] for name in wanted}
-        common.compare(warm, 1, device)
+        if size != options.size or options.repeats > 1:
+            warm = {name: contestant(name, *setup, 2)[0] if name in common.PEERS else made[name][0] for name in wanted}
+            common.compare(warm, 1, device)
     times = common.compare({name: run for name, (run, _) in made.items()}, options.repeats, device)
     factors = {name: factor for name, (_, factor) in made.items()}
     n = frames
