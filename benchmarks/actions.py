@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from lrp3d.planted.randomness import Dice
-from lrp3d.planted.scenes import BLUE, GREEN, RED, WHITE, Rectangles, paint
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lrp3d import sampling
 from lrp3d.planted import normalise
+from lrp3d.planted.randomness import Dice
+from lrp3d.planted.scenes import BLUE, GREEN, RED, WHITE, Rectangles, paint
 
 STATIC = ("yellow square", "magenta square", "flat bar", "upright bar")
 TEMPORAL = ("moves left", "moves right", "red then green", "green then red", "red, pause, green", "green, pause, red")
