@@ -5,18 +5,20 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from findings_nets import DEPTHS, INCEPTION, KERNELS, LENGTHS, MODULES, OTHERS, Net
 from findings_page import Section
 from findings_studies import Bench, differences, seeds_of, spread
 from lrp3d.models import count_temporal_convolutions
+from measures import spearman
+
 from lrp3d.study import charts, compare
 from lrp3d.study.factors import bars, trends
 from lrp3d.study.report import Chart
 from lrp3d.study.studied import Studied
 from lrp3d.study.tables import Table, Value
-from measures import spearman
 
 GROUPS = ("static", "mixed", "temporal")
 GAPS = (1, 2, 4, 8)
@@ -205,7 +207,7 @@ def depth(bench: Bench) -> Section:
     found = {family: {n: bench.actions(Net(f"{family}-R{n}-f16")) for n in (18, 34, 50)} for family in ("I3D", "TAM2D")}
     curves = {f: [(n, *over_seeds(one)) for n, one in each.items() if seeds_of(one)] for f, each in found.items()}
     curves = {family: points for family, points in curves.items() if len(points) > 1}
-    steps = {f: [b[1] - a[1] for a, b in zip(points, points[1:], strict=False)] for f, points in curves.items()}
+    steps = {f: [b[1] - a[1] for a, b in pairwise(points)] for f, points in curves.items()}
     if curves:
         figure = trends(curves, xlabel="depth of the ResNet (16 frames, mixed data)")
         section.add(Chart("fig4b", "avg-ATR by depth", figure, "Lines: deviation over seeds."))
@@ -243,7 +245,7 @@ def kernels(bench: Bench) -> Section:
                 accuracy = Value(one.summary["accuracy"]["top1"])
                 rows.append([data_set, size, accuracy, value(one), value(one, "max_atr")])
         sizes = [size for size, one in each.items() if seeds_of(one)]
-        for small, large in zip(sizes, sizes[1:], strict=False):
+        for small, large in pairwise(sizes):
             growth[f"{data_set}, {small} to {large}"] = differences(each[large], each[small])
             gains[f"{data_set}, {small} to {large}"] = differences(each[large], each[small], "accuracy")
     headers = ["data", "kernel size", "accuracy (%)", "avg-ATR", "max-ATR"]
@@ -294,14 +296,14 @@ def lengths(bench: Bench) -> Section:
         text = ", ".join(f"f{n} {mean:.2f} ± {dev:.2f} ({mean / n:.2f} of the clip)" for n, mean, dev in points)
         section.find(
             f"more frames, greater avg-ATR ({module})",
-            all(a[1] < b[1] for a, b in zip(points, points[1:], strict=False)) if enough else None,
+            all(a[1] < b[1] for a, b in pairwise(points)) if enough else None,
             text,
             "with more frames relevance reaches over more of them",
             "with more frames relevance does not reach over more of them",
         )
         section.find(
             f"but a smaller share of the clip ({module})",
-            all(a[1] / a[0] > b[1] / b[0] for a, b in zip(points, points[1:], strict=False)) if enough else None,
+            all(a[1] / a[0] > b[1] / b[0] for a, b in pairwise(points)) if enough else None,
             text,
             "kernels reach over frames, not over time: events that lie twice as many frames apart are seen by half as "
             "much of the clip",
@@ -328,7 +330,7 @@ def heat_maps(bench: Bench) -> Section:
     for group, one in pair.items():
         assert one is not None
         maps[f"{group} ({over_seeds(one)[0]:.1f})"] = one.summary["dataset"]["matrix"]
-        for index in list(one.class_names)[:4] if group == "static" else list(one.class_names)[::2] + [3]:
+        for index in list(one.class_names)[:4] if group == "static" else [*list(one.class_names)[::2], 3]:
             atr = one.by_class("avg_atr")[index]
             maps[f"{one.class_names[index]} ({atr:.1f})"] = one.summary["classes"][f"{index:04d}"]["matrix"]
     note = "I3D-R18-f16, mean over clips, in brackets avg-ATR. First row static, second temporal data."

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp3d.models.files import replacing
+
 from lrp3d.study.report import Chart
 from lrp3d.study.tables import Table
 

@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from actions import Actions
@@ -15,8 +15,6 @@ from findings_nets import Net
 from lineages import Lineage
 from lrp3d.models import VideoModel
 from lrp3d.models.files import replacing
-from lrp3d.study.studied import Studied
-from lrp3d.study.summary import MIN_SCORE
 from nets import settle
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -24,28 +22,12 @@ from torch import Tensor
 import lrp3d
 from lrp3d import atr, sampling, study
 from lrp3d.planted import normalise
+from lrp3d.study.studied import Studied
+from lrp3d.study.summary import MIN_SCORE
 
 SEED = 940_000  # of the clips that are explained: nothing was trained on them
 BATCH = 40
 WINDOW_CLIPS = 50  # a window needs one pass for every frame of every clip
-
-
-class Source(Protocol):
-    """A network of one seed and the clips it is for."""
-
-    seed: int
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def dataset(self) -> str: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def about(self) -> dict[str, Any]: ...
-    def clips(self, count: int) -> tuple[Tensor, Tensor]: ...
-    def untrained(self) -> VideoModel: ...
-    def trained(self, root: Path, when: str = "model") -> VideoModel: ...
 
 
 @dataclass(frozen=True)
@@ -142,6 +124,10 @@ class OfPairs:
     def trained(self, root: Path, when: str = "model") -> VideoModel:
         """As it was saved; there is but one state."""
         return self.lineage.trained(root, self.gap)
+
+
+Source = OfActions | OfPairs
+"""A network of one seed, and the clips it is for."""
 
 
 @dataclass
