@@ -68,7 +68,7 @@ def data(bench: Bench) -> Section:
     fresh = {(name, group): bench.actions(Net(name, group), when="untrained") for name in names for group in GROUPS}
     section.add(
         replace(compare.datasets(known([*found.values()])), name="table1") if known([*found.values()]) else None,
-        replace(compare.datasets(known([*fresh.values()])), name="table1-untrained", title="The same networks before training")
+        replace(compare.datasets(known([*fresh.values()])), name="table1-untrained", title="Before training")
         if known([*fresh.values()])
         else None,
     )  # fmt: skip
@@ -280,8 +280,8 @@ def lengths(bench: Bench) -> Section:
         "Fig. 5a",
         "number of input frames",
         "With 8, 16, 32 frames I3D-R50's avg-ATR on Kinetics is 7.0, 8.0, 8.9 (Table 1 has 5.5 and 6.6): it grows, but "
-        "its share of the clip falls, .88, .50, .28. Here the same videos of 32 frames are sampled: an event lasts one, "
-        "two, four of the sampled frames.",
+        "its share of the clip falls, .88, .50, .28. Here the same videos of 32 frames are sampled: an event lasts "
+        "one, two, four of the sampled frames.",
     )
     found = {m: {n: bench.actions(Net(f"{m}-f{n}")) for n in (8, 16, 32)} for m in MODULES}
     assert {Net(f"{m}-f32") for m in MODULES} == set(LENGTHS)

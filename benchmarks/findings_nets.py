@@ -16,7 +16,7 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -117,8 +117,8 @@ INCEPTION = [Net("I3D-Inception-f16")]
 
 def every(seeds: tuple[int, ...] = SEEDS) -> list[Net]:
     """All networks, the most needed first."""
-    cheap = [*CORE, *LENGTHS, *KERNELS, *ANSWERS, *DENSE, *OTHERS, *SLOWFAST, *DEPTHS]
-    return [Net(**{**vars(net), "seed": seed}) for part in (cheap, INCEPTION) for seed in seeds for net in part]
+    each = [*CORE, *LENGTHS, *KERNELS, *ANSWERS, *DENSE, *OTHERS, *SLOWFAST, *DEPTHS, *INCEPTION]
+    return [replace(net, seed=seed) for seed in seeds for net in each]
 
 
 @contextmanager

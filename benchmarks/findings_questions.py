@@ -22,6 +22,7 @@ from lrp3d.study.studied import Studied
 from lrp3d.study.tables import Table, Value
 
 ENOUGH = 5.0  # points of accuracy: less is noise with 150 clips
+WINDOW_GAPS = (1, 4, 8)
 FEW = 0.5  # frames: between these lie half of the paper's classes
 CHANCE = 0.75  # of AUROC: below, ATR is no good sign of a temporal class
 
@@ -39,7 +40,7 @@ def windows(bench: Bench) -> Section:
     for module, number, planted in zip(MODULES, ("6", "14"), ("I3D-R18", "TAM5-R18"), strict=True):
         studies = {f"{group}, f16": bench.actions(Net(f"{module}-f16", group), windows=True) for group in GROUPS}
         studies["mixed, f32"] = bench.actions(Net(f"{module}-f32"), windows=True)
-        studies |= {f"pairs d={gap}, f16": bench.pairs(planted, gap, windows=True) for gap in GAPS}
+        studies |= {f"pairs d={gap}, f16": bench.pairs(planted, gap, windows=True) for gap in WINDOW_GAPS}
         there = {name: one.summary for name, one in studies.items() if one is not None}
         for title, chosen in (("actions", "f"), ("pairs", "pairs")):
             curves = {n: s["windows"] for n, s in there.items() if n.startswith("pairs") == (chosen == "pairs")}
@@ -54,8 +55,8 @@ def windows(bench: Bench) -> Section:
         "fixed window of that size (%)", "empty frames, mean over windows (%)", "frozen frames (%)",
     ]  # fmt: skip
     note = (
-        f"Enough: the smallest fixed window from which on less than {ENOUGH:g} points are lost. An ATR window lies around "
-        "its frame; a segment is the one whose length is the ATR. The fixed window is between two that were tried."
+        f"Enough: the smallest fixed window from which on less than {ENOUGH:g} points are lost. An ATR window lies "
+        "around its frame; a segment is the one whose length is the ATR. The fixed window is between two that were tried."
     )
     section.add(Table("fig6-windows", "Windows", headers, rows, note) if rows else None)
     return section
@@ -142,8 +143,8 @@ def accuracies(bench: Bench) -> Section:
     section = Section(
         "Fig. 7",
         "accuracy against avg-ATR",
-        "Over 15 models, Pearson's r is close to zero on both data sets. Here the networks of 16 frames on mixed data as "
-        "they are after the same 120 steps of training, when they differ in accuracy.",
+        "Over 15 models, Pearson's r is close to zero on both data sets. Here the networks of 16 frames on mixed data "
+        "as they are after the same 120 steps of training, when they differ in accuracy.",
     )
     nets = [Net(f"{module}-f16") for module in MODULES] + DEPTHS + INCEPTION
     nets += [*OTHERS, *(net for net in KERNELS if net.model.endswith("f16"))]
@@ -166,8 +167,8 @@ def accuracies(bench: Bench) -> Section:
         section.find(
             f"accuracy does not go with avg-ATR, {title}",
             without.low <= 0 <= without.high,
-            f"{without} (95 % from {without.low:.2f} to {without.high:.2f}) without TSN, which the paper has not and whose "
-            f"ATR is 1; with it {said}",
+            f"{without} (95 % from {without.low:.2f} to {without.high:.2f}) without TSN, which the paper has not "
+            f"and whose ATR is 1; with it {said}",
             "a greater ATR is no better network",
             "ATR and accuracy go together here",
         )
@@ -220,9 +221,9 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
         agree.find(
             f"temporal classes do not have the greater avg-ATR ({module})",
             found.auroc < CHANCE,
-            f"AUROC {found.auroc:.2f}; temporal agreed {found.temporal:.0%} (chance {found.chance[0]:.0%}), static agreed "
-            f"{found.static:.0%} (chance {found.chance[1]:.0%}); mean temporal {statistics.fmean(shares['temporal']):.2f}, "
-            f"static {statistics.fmean(shares['static']):.2f}",
+            f"AUROC {found.auroc:.2f}; temporal agreed {found.temporal:.0%} (chance {found.chance[0]:.0%}), static "
+            f"agreed {found.static:.0%} (chance {found.chance[1]:.0%}); mean temporal "
+            f"{statistics.fmean(shares['temporal']):.2f}, static {statistics.fmean(shares['static']):.2f}",
             "the disagreement need not be people's: ATR does not tell which classes need time where that is known",
             "where it is known which classes need time, ATR does tell",
         )
@@ -276,8 +277,8 @@ def slowfast(bench: Bench) -> Section:
     section = Section(
         "Table 4, Fig. 11",
         "SlowFast",
-        "avg-ATR of SlowFast-R50-8x8 is 3.7 where I3D-R50-f8 has 5.5 (Kinetics), max-ATR 5.4 and 7.0, though it is shown "
-        "four times the frames.",
+        "avg-ATR of SlowFast-R50-8x8 is 3.7 where I3D-R50-f8 has 5.5 (Kinetics), max-ATR 5.4 and 7.0, though it is "
+        "shown four times the frames.",
     )
     found = [bench.actions(net) for net in SLOWFAST]
     if not all(seeds_of(one) for one in found):
@@ -331,8 +332,8 @@ def samplings(bench: Bench) -> Section:
     section = Section(
         "Table 7, Fig. 13",
         "dense against uniform sampling",
-        "Dense sampling lowers avg-ATR (-0.6, +0.1, -0.4, -0.1), raises max-ATR (+0.3, +1.0, +0.3, +0.4) and loses about "
-        "13 points of single-clip accuracy. Here 8 or 16 consecutive frames of the 32 against evenly spaced ones.",
+        "Dense sampling lowers avg-ATR (-0.6, +0.1, -0.4, -0.1), raises max-ATR (+0.3, +1.0, +0.3, +0.4) and loses "
+        "about 13 points of single-clip accuracy. Here 8 or 16 consecutive frames of the 32 against evenly spaced ones.",
     )
     dense = {net.model: bench.actions(net) for net in DENSE}
     even = {net.model: bench.actions(replace(net, dense=False)) for net in DENSE}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from lrp3d.study.summary import MIN_SCORE
 
 SEED = 940_000  # of the clips that are explained: nothing was trained on them
 BATCH = 40
-WINDOW_CLIPS = 50  # a window needs one pass for every frame of every clip
+WINDOW_CLIPS = 30  # a window needs one pass for every frame of every clip
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Bench:
 
     def actions(self, net: Net, **way: Any) -> Studied | None:
         """The network's study over all its seeds, None where no seed was trained; `way` as in `study`."""
-        return self.study(lambda seed: OfActions(Net(**{**vars(net), "seed": seed})), **way)
+        return self.study(lambda seed: OfActions(replace(net, seed=seed)), **way)
 
     def pairs(self, architecture: str, gap: int, **way: Any) -> Studied | None:
         """The same of a network on planted pairs."""
@@ -201,18 +201,17 @@ class Bench:
     def _records(
         self, source: Source, contrastive: bool, when: str, windows: bool
     ) -> tuple[list[study.Record], dict[str, Tensor]]:
-        """Records of a seed, read if they are there."""
-        way = "CLRP" if contrastive else "LRP"
-        path = self.kept / f"{source.name}-{when}-{way}{'-windows' if windows else ''}.safetensors"
-        if path.exists():
-            found = load_file(path)
-        else:
-            model = self._network(source, when)
-            found = _computed(model, source, contrastive, self.clips, windows)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as temporary:
-                save_file({name: value.contiguous() for name, value in found.items()}, temporary)
-            print(f"explained {source.name} {when} {way}", flush=True)
+        """Records of a seed, and what it predicts with windows."""
+        name = f"{source.name}-{when}-{'CLRP' if contrastive else 'LRP'}"
+
+        def model() -> VideoModel:
+            return self._network(source, when).requires_grad_(False)
+
+        found = self._kept(name, lambda: _explained(model(), source, contrastive, self.clips))
+        extra: dict[str, Tensor] = {}
+        if windows:
+            extra = self._kept(f"{name}-windows", lambda: _windowed(model(), source, found))
+            extra["atr"] = found["atr"]
         numbers = range(source.seed * 10_000, source.seed * 10_000 + len(found["labels"]))
         records = [
             study.Record(
@@ -221,7 +220,19 @@ class Bench:
             )
             for i, number in enumerate(numbers)
         ]  # fmt: skip
-        return records, {name: found[name] for name in ("windows", "empty", "atr") if name in found}
+        return records, extra
+
+    def _kept(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Read if it is there, else computed and written."""
+        path = self.kept / f"{name}.safetensors"
+        if path.exists():
+            return load_file(path)
+        found = compute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            save_file({key: value.contiguous() for key, value in found.items()}, temporary)
+        print(f"explained {name}", flush=True)
+        return found
 
     def _network(self, source: Source, when: str) -> VideoModel:
         if when == "untrained":
@@ -236,34 +247,36 @@ class Bench:
             return source.untrained()
 
 
-def _computed(model: VideoModel, source: Source, contrastive: bool, count: int, windows: bool) -> dict[str, Tensor]:
-    """Everything that is kept of a network's clips."""
-    model.requires_grad_(False)
+def _explained(model: VideoModel, source: Source, contrastive: bool, count: int) -> dict[str, Tensor]:
+    """What is kept of a network's clips."""
     pixels, labels = source.clips(count)
-    x = normalise(pixels, model)
-    parts = [lrp3d.explain(model, clip, contrastive=contrastive) for clip in x.split(BATCH)]
+    parts = [lrp3d.explain(model, clip, contrastive=contrastive) for clip in normalise(pixels, model).split(BATCH)]
 
     def joined(name: str) -> Tensor:
         return torch.cat([getattr(part, name) for part in parts]).float()
 
     found = {name: joined(name) for name in ("logits", "frame_logits", "matrix", "atr", "conservation")}
-    found |= {"labels": labels, "targets": torch.cat([part.target for part in parts])}
-    if windows:
-        few, positions = min(WINDOW_CLIPS, count), parts[0].positions
-        x, matrix = normalise(source.clips(WINDOW_CLIPS)[0], model)[:few], found["matrix"][:few]
-        segments = atr.frame_windows(matrix, positions=positions)
-        sizes = _sizes(x.shape[2])
-        for fill in ("edge", "blank"):
-            chosen: list[Any] = [*sizes, *([found["atr"][:few], segments] if fill == "edge" else [])]
-            name = "windows" if fill == "edge" else "empty"
-            answers = [sampling.partial_uniform_logits(model, x, size, fill=fill).logits.argmax(1) for size in chosen]
-            found[name] = torch.stack(answers, 1)
-    return found
+    return {**found, "labels": labels, "targets": torch.cat([part.target for part in parts])}
+
+
+def _windowed(model: VideoModel, source: Source, found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Classes (b, w) predicted with fixed windows, ATR windows and ATR segments, and with empty frames outside."""
+    few = min(WINDOW_CLIPS, len(found["atr"]))
+    x = normalise(source.clips(few)[0], model)
+    sizes: list[Any] = [*_sizes(x.shape[2])]
+    own = [found["atr"][:few], atr.frame_windows(found["matrix"][:few])]
+
+    def predictions(windows: Sequence[Any], fill: str) -> Tensor:
+        answers = [sampling.partial_uniform_logits(model, x, window, fill=fill) for window in windows]
+        return torch.stack([answer.logits.argmax(1) for answer in answers], 1)
+
+    return {"windows": predictions([*sizes, *own], "edge"), "empty": predictions(sizes, "blank")}
 
 
 def _sizes(frames: int) -> list[int]:
     """Windows that are tried, in frames."""
-    return [size for size in (1, 2, 3, 4, 6, 8, 10, 12, 16, 24, 32) if size <= frames]
+    tried = (1, 2, 3, 4, 6, 8, 10, 12, 16) if frames <= 16 else (2, 4, 8, 12, 16, frames)
+    return [size for size in tried if size <= frames]
 
 
 def _short(summary: dict[str, Any]) -> dict[str, Any]:
