@@ -56,7 +56,7 @@ def windows(bench: Bench) -> Section:
     ]  # fmt: skip
     note = (
         f"Enough: the smallest fixed window from which on less than {ENOUGH:g} points are lost. An ATR window lies "
-        "around its frame; a segment is the one whose length is the ATR. The fixed window is between two that were tried."
+        "around its frame; a segment is the one whose length is the ATR. Fixed windows of that size: between two tried."
     )
     section.add(Table("fig6-windows", "Windows", headers, rows, note) if rows else None)
     return section
@@ -333,7 +333,7 @@ def samplings(bench: Bench) -> Section:
         "Table 7, Fig. 13",
         "dense against uniform sampling",
         "Dense sampling lowers avg-ATR (-0.6, +0.1, -0.4, -0.1), raises max-ATR (+0.3, +1.0, +0.3, +0.4) and loses "
-        "about 13 points of single-clip accuracy. Here 8 or 16 consecutive frames of the 32 against evenly spaced ones.",
+        "about 13 points of single-clip accuracy. Here 8 or 16 consecutive frames of the 32 against even spacing.",
     )
     dense = {net.model: bench.actions(net) for net in DENSE}
     even = {net.model: bench.actions(replace(net, dense=False)) for net in DENSE}
