@@ -83,8 +83,8 @@ def said(bench: Bench) -> list[str]:
         f"seeds: {counted} (which: findings.json).",
         "Networks are narrow (8 channels at first, SlowFast 16, Inception as it is) and trained from scratch, on "
         "videos of 32 frames of 16 x 16 pixels whose ten classes are known to need time or not "
-        "([actions.py](../actions.py)), and on planted pairs of events d frames apart. What fails here fails where the truth is known; what holds "
-        "here need not hold on real videos, nor the other way round.",
+        "([actions.py](../actions.py)), and on planted pairs of events d frames apart. What fails here fails where "
+        "the truth is known; what holds here need not hold on real videos, nor the other way round.",
         "A comparison counts as reproduced if every compared pair has the paper's sign in its mean over seeds; ± is "
         "the deviation over seeds, in tables over clips.",
     ]
