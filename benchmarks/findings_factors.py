@@ -40,7 +40,12 @@ def over_seeds(one: Studied | None, kind: str = "avg_atr") -> tuple[float, float
     values = list(seeds_of(one, kind).values())
     if not values:
         return float("nan"), float("nan")
-    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
+def around(mean: float, deviation: float) -> str:
+    """Both, where there is a deviation: a single seed has none."""
+    return f"{mean:.2f} ± {deviation:.2f}" if deviation == deviation else f"{mean:.2f}"
 
 
 def every_positive(pairs: dict[str, list[float]]) -> bool | None:
@@ -77,9 +82,10 @@ def data(bench: Bench) -> Section:
         section.find(
             f"{title} is greater on data that needs time",
             every_positive(pairs),
-            f"temporal minus static: {told(pairs)} (mean ± deviation over seeds)",
+            f"temporal minus static: {told(pairs)}",
             "ATR tells data that need time from data that do not",
-            "a great ATR does not say that the data need time, nor a small one that a frame is enough",
+            "where every frame shows the same it does not matter where a network looks, and it looks anywhere: a great "
+            "ATR does not say that the data need time",
         )
     between = {
         name: all(seeds_of(found[name, group]) for group in GROUPS)
@@ -116,7 +122,7 @@ def modules(bench: Bench) -> Section:
     if pairs:
         figure = bars(
             {name: statistics.fmean(values) for name, values in pairs.items()},
-            deviations={name: statistics.pstdev(values) for name, values in pairs.items()},
+            deviations={name: statistics.stdev(values) for name, values in pairs.items() if len(values) > 1},
             groups={name: name.split()[0] for name in pairs},
             label="avg-ATR of I3D - TAM2D",
         )
@@ -190,7 +196,7 @@ def backbones(bench: Bench) -> Section:
             f"{module}-R50 {'below' if sign < 0 else 'above'} {module}-R18 (Fig. 12)",
             every_positive({"": pairs}),
             f"R50 minus R18: {spread([sign * x for x in pairs])}",
-            "both have as many temporal kernels on the way" if sign < 0 else "it has twice the temporal modules",
+            "it has as many temporal convolutions, in bottlenecks" if sign < 0 else "it has twice the temporal modules",
             "the order of these two is not the paper's",
         )
     return section
@@ -212,13 +218,13 @@ def depth(bench: Bench) -> Section:
         figure = trends(curves, xlabel="depth of the ResNet (16 frames, mixed data)")
         section.add(Chart("fig4b", "avg-ATR by depth", figure, "Lines: deviation over seeds."))
     for family in found:
-        numbers = ", ".join(f"R{n} {mean:.2f} ± {deviation:.2f}" for n, mean, deviation in curves.get(family, []))
+        numbers = ", ".join(f"R{n} {around(mean, deviation)}" for n, mean, deviation in curves.get(family, []))
         section.find(
             f"depth adds little avg-ATR ({family})",
             max(steps[family]) < 0.5 if family in steps else None,
             numbers,
             "more layers do not spread relevance further",
-            "more temporal layers smear relevance further",
+            "the kind of block and its temporal kernels decide: R34 has twice those of R18, I3D-R50 as many as R18",
         )
     return section
 
@@ -293,7 +299,7 @@ def lengths(bench: Bench) -> Section:
         section.add(Chart("fig5a", "avg-ATR by number of frames", figure, note))
     for module, points in curves.items():
         enough = len(points) > 1
-        text = ", ".join(f"f{n} {mean:.2f} ± {dev:.2f} ({mean / n:.2f} of the clip)" for n, mean, dev in points)
+        text = ", ".join(f"f{n} {around(mean, dev)} ({mean / n:.2f} of the clip)" for n, mean, dev in points)
         section.find(
             f"more frames, greater avg-ATR ({module})",
             all(a[1] < b[1] for a, b in pairwise(points)) if enough else None,
@@ -345,21 +351,21 @@ def heat_maps(bench: Bench) -> Section:
         temporal[0] > 0.5 and static[0] > 0.5,
         f"within two frames on either side: static {static[0]:.0%}, temporal {temporal[0]:.0%}, untrained "
         f"{shapes['untrained'][0]:.0%}" if "untrained" in shapes else "",
-        "most relevance is near, and was before training",
-        "relevance is not near",
+        "most relevance is near",
+        "most relevance lies farther away than two frames: training moves it along the clip",
     )  # fmt: skip
     section.find(
         "temporal data have more on the diagonal",
         temporal[1] > static[1],
         f"static {static[1]:.1%}, temporal {temporal[1]:.1%}",
-        "as there",
-        "as ATR has it",
+        "a frame that shows something else than the others is worth looking at itself",
+        "temporal data do not make a frame look at itself",
     )
     section.find(
         "static data have more at beginning and end, temporal data in the middle",
         static[2] > temporal[2],
         f"in the first and last quarter: static {static[2]:.1%}, temporal {temporal[2]:.1%}; an even share is 50 %",
-        "the ends of a clip see less of what changes",
+        "the order is the paper's; in both the middle has more than its share",
         "the border is not a sign of static data",
     )
     return section

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from actions import CLASSES, STATIC, TEMPORAL
-from findings_factors import GAPS, GROUPS, every_positive, known, over_seeds, told, value
+from findings_factors import GAPS, GROUPS, around, every_positive, known, over_seeds, told, value
 from findings_nets import ANSWERS, DENSE, DEPTHS, INCEPTION, KERNELS, MODULES, OTHERS, SLOWFAST, Net
 from findings_page import Section
 from findings_studies import Bench, differences, seeds_of, spread
@@ -38,9 +38,9 @@ def windows(bench: Bench) -> Section:
     )
     rows: list[list[Any]] = []
     for module, number, planted in zip(MODULES, ("6", "14"), ("I3D-R18", "TAM5-R18"), strict=True):
-        studies = {f"{group}, f16": bench.actions(Net(f"{module}-f16", group), windows=True) for group in GROUPS}
-        studies["mixed, f32"] = bench.actions(Net(f"{module}-f32"), windows=True)
-        studies |= {f"pairs d={gap}, f16": bench.pairs(planted, gap, windows=True) for gap in WINDOW_GAPS}
+        studies = {f"{group} f16": bench.actions(Net(f"{module}-f16", group), windows=True) for group in GROUPS}
+        studies["mixed f32"] = bench.actions(Net(f"{module}-f32"), windows=True)
+        studies |= {f"pairs d={gap} f16": bench.pairs(planted, gap, windows=True) for gap in WINDOW_GAPS}
         there = {name: one.summary for name, one in studies.items() if one is not None}
         for title, chosen in (("actions", "f"), ("pairs", "pairs")):
             curves = {n: s["windows"] for n, s in there.items() if n.startswith("pairs") == (chosen == "pairs")}
@@ -104,7 +104,7 @@ def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> N
     section.find(
         f"a window shorter than the clip is enough ({module})",
         all(enough[name] < frames[name] for name in there) if there else None,
-        "enough: " + ", ".join(f"{name} {size}" for name, size in enough.items()),
+        "enough: " + ", ".join(f"{name}: {size}" for name, size in enough.items()),
         "a frame's prediction does not use the whole clip",
         "some predictions use the whole clip",
     )
@@ -113,7 +113,7 @@ def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> N
     section.find(
         f"each frame's ATR window is enough ({module})",
         max(lost.values()) < ENOUGH if there else None,
-        "points lost: " + ", ".join(f"{name} {x:.0f} (segments {segments[name]:.0f})" for name, x in lost.items()),
+        "points lost: " + ", ".join(f"{name}: {x:.0f} (segments {segments[name]:.0f})" for name, x in lost.items()),
         "an ATR window holds what the frame needs",
         "97.5 % of a row's relevance may leave out a frame that the prediction needs",
     )
@@ -121,7 +121,7 @@ def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> N
     section.find(
         f"ATR windows match fixed windows of the same size ({module})",
         min(beside.values()) > -ENOUGH if there else None,
-        "points above the fixed window: " + ", ".join(f"{name} {x:+.0f}" for name, x in beside.items()),
+        "points above the fixed window: " + ", ".join(f"{name}: {x:+.0f}" for name, x in beside.items()),
         "as large a window would have done as well wherever it is",
         "windows by relevance do worse than windows of one size",
     )
@@ -132,7 +132,7 @@ def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> N
     section.find(
         f"empty frames are worse than frozen ones ({module})",
         all(x > 0 for x in worse.values()) if there else None,
-        "points lost, mean over windows: " + ", ".join(f"{name} {x:+.1f}" for name, x in worse.items()),
+        "points lost, mean over windows: " + ", ".join(f"{name}: {x:+.1f}" for name, x in worse.items()),
         "an empty frame is something the network has never seen",
         "a frozen edge can be worse: where a frame that decides is at the window's end, it is shown many times",
     )
@@ -160,15 +160,16 @@ def accuracies(bench: Bench) -> Section:
         points = {name: (over_seeds(one)[0], over_seeds(one, "accuracy")[0]) for name, one in there.items()}
         name = f"fig7-{when}"
         figure = charts.accuracy_scatter(*map(list, zip(*points.values(), strict=True)), list(points))
-        section.add(Chart(name, f"Accuracy against avg-ATR, {title}", figure, "Mean over seeds."))
+        section.add(
+            Chart(name, f"Accuracy against avg-ATR, {title}", figure, "Mean over seeds; the r above is with TSN.")
+        )
         said = pearson(*map(list, zip(*points.values(), strict=True)))
         timed = {name: point for name, point in points.items() if "TSN" not in name}
         without = pearson(*map(list, zip(*timed.values(), strict=True)))
         section.find(
             f"accuracy does not go with avg-ATR, {title}",
             without.low <= 0 <= without.high,
-            f"{without} (95 % from {without.low:.2f} to {without.high:.2f}) without TSN, which the paper has not "
-            f"and whose ATR is 1; with it {said}",
+            f"{without} without TSN, which the paper has not and whose ATR is 1; with it {said}",
             "a greater ATR is no better network",
             "ATR and accuracy go together here",
         )
@@ -264,7 +265,7 @@ def ensembles(bench: Bench) -> Section:
     section.find(
         "fewer ensembled frames, greater avg-ATR",
         points[0][1] > points[-1][1] and sum(steps) > len(steps) / 2,
-        ", ".join(f"{frames} {mean:.2f} ± {deviation:.2f}" for frames, mean, deviation in points)
+        ", ".join(f"{frames}: {around(mean, deviation)}" for frames, mean, deviation in points)
         + f"; {sum(steps)} of {len(steps)} steps as there",
         "a frame that answers alone has to look further",
         "a frame that answers alone does not look further",
@@ -322,7 +323,7 @@ def methods(bench: Bench) -> Section:
                 every_positive(pairs),
                 f"CLRP minus LRP: {told(pairs)}",
                 "contrast makes the window longer",
-                "contrast takes away what all classes share, and with it the smear of far frames",
+                "contrast does not make every window longer: it takes away what all classes share, often far frames",
             )
     return section
 
@@ -354,7 +355,7 @@ def samplings(bench: Bench) -> Section:
             f"dense sampling has the {title}",
             every_positive(pairs),
             f"dense minus uniform: {told(raw)}",
-            "as there",
+            "consecutive frames are alike",
             "what consecutive frames change of ATR depends on network and length",
         )
     lost = {name: differences(even[name], dense[name], "accuracy") for name in there}

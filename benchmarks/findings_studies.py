@@ -180,7 +180,7 @@ class Bench:
             return None
         first = next(iter(each.values()))[0]
         config = {"dataset": first.dataset, "contrastive": contrastive, "sigma": atr.SIGMA, **first.about}
-        config |= {"explained_class": "label", "trained": when != "untrained"}
+        config |= {"explained_class": "prediction", "trained": when != "untrained"}
         if when == "untrained":
             config["model"] += ", untrained"
         counted = not self.quick and when != "untrained"
@@ -250,13 +250,29 @@ class Bench:
 def _explained(model: VideoModel, source: Source, contrastive: bool, count: int) -> dict[str, Tensor]:
     """What is kept of a network's clips."""
     pixels, labels = source.clips(count)
-    parts = [lrp3d.explain(model, clip, contrastive=contrastive) for clip in normalise(pixels, model).split(BATCH)]
+    explain = _single_row if model.output_frames == 1 else _all_rows
+    parts = [explain(model, clip, contrastive) for clip in normalise(pixels, model).split(BATCH)]
+    return {**{name: torch.cat([part[name] for part in parts]) for name in parts[0]}, "labels": labels}
 
-    def joined(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for part in parts]).float()
 
-    found = {name: joined(name) for name in ("logits", "frame_logits", "matrix", "atr", "conservation")}
-    return {**found, "labels": labels, "targets": torch.cat([part.target for part in parts])}
+def _all_rows(model: VideoModel, clip: Tensor, contrastive: bool) -> dict[str, Tensor]:
+    """A row of the matrix for every frame with a logit."""
+    found = lrp3d.explain(model, clip, contrastive=contrastive)
+    names = ("logits", "frame_logits", "matrix", "atr", "conservation")
+    return {**{name: getattr(found, name).float() for name in names}, "targets": found.target}
+
+
+def _single_row(model: VideoModel, clip: Tensor, contrastive: bool) -> dict[str, Tensor]:
+    """The same where one frame answers for the clip: the clip's relevance is that frame's row."""
+    found = lrp3d.explain(model, clip, contrastive=contrastive, temporal=False)
+    assert isinstance(found.relevance, Tensor)
+    matrix = found.relevance.sum((1, 3, 4)).unsqueeze(1).float()
+    ranges = atr.frame_atr(matrix, positions=list(model.output_positions(clip.shape[2])))
+    own = found.logits.gather(1, found.target[:, None])
+    return {
+        "logits": found.logits, "frame_logits": own, "matrix": matrix, "atr": ranges,
+        "conservation": found.conservation, "targets": found.target,
+    }  # fmt: skip
 
 
 def _windowed(model: VideoModel, source: Source, found: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -124,12 +124,14 @@ def trends(
         seen |= set(x[known].tolist())
         for at, height, text in zip(x, y, (marks or {}).get(name, ()), strict=False):
             if not np.isnan(height):
-                axes.annotate(text, (at, height), xytext=(5, 4), textcoords="offset points", fontsize=SMALL)
+                axes.annotate(
+                    text, (at, height), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=SMALL
+                )
     ticks = [int(at) if at == int(at) else at for at in sorted(seen)]
     axes.set_xticks(ticks, [str(at) for at in ticks])
     axes.set_xlabel(xlabel, fontsize=NORMAL)
     axes.set_ylabel(label, fontsize=NORMAL)
-    axes.margins(x=0.08, y=0.15)
+    axes.margins(x=0.08, y=0.2)
     if len(curves) > 1:
         axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     _plain(axes)
