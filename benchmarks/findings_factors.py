@@ -341,7 +341,7 @@ def heat_maps(bench: Bench) -> Section:
             maps[f"{one.class_names[index]} ({atr:.1f})"] = one.summary["classes"][f"{index:04d}"]["matrix"]
     note = "I3D-R18-f16, mean over clips, in brackets avg-ATR. First row static, second temporal data."
     section.add(Chart("fig2", "Mean relevance of data sets and classes", charts.heatmaps(maps), note))
-    shapes = {name: _shape(torch.tensor(one.summary["dataset"]["matrix"])) for name, one in (*pair.items(), ("untrained", fresh)) if one is not None}  # fmt: skip  # noqa: E501
+    shapes = {name: shape(one) for name, one in (*pair.items(), ("untrained", fresh)) if one is not None}
     headers = ["", "within two frames", "on the diagonal", "in the first and last quarter"]
     rows = [[name, *(Value(100 * x) for x in shape)] for name, shape in shapes.items()]
     section.add(Table("fig2-shape", "Where the relevance lies, I3D-R18-f16 (% of all)", headers, rows))
@@ -371,8 +371,10 @@ def heat_maps(bench: Bench) -> Section:
     return section
 
 
-def _shape(matrix: torch.Tensor) -> tuple[float, float, float]:
+def shape(one: Studied | None) -> tuple[float, float, float]:
     """Shares of the relevance within two frames, on the diagonal, in the outer quarters of the clip."""
+    assert one is not None
+    matrix = torch.tensor(one.summary["dataset"]["matrix"])
     matrix, n = matrix / matrix.sum(), len(matrix)
     lag = (torch.arange(n) - torch.arange(n)[:, None]).abs()
     outer = torch.arange(n)

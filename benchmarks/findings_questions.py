@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from actions import CLASSES, STATIC, TEMPORAL
-from findings_factors import GAPS, GROUPS, around, every_positive, known, over_seeds, told, value
+from findings_factors import GAPS, GROUPS, around, every_positive, known, over_seeds, shape, told, value
 from findings_nets import ANSWERS, DENSE, DEPTHS, INCEPTION, KERNELS, MODULES, OTHERS, SLOWFAST, Net
 from findings_page import Section
 from findings_studies import Bench, differences, seeds_of, spread
@@ -160,9 +160,7 @@ def accuracies(bench: Bench) -> Section:
         points = {name: (over_seeds(one)[0], over_seeds(one, "accuracy")[0]) for name, one in there.items()}
         name = f"fig7-{when}"
         figure = charts.accuracy_scatter(*map(list, zip(*points.values(), strict=True)), list(points))
-        section.add(
-            Chart(name, f"Accuracy against avg-ATR, {title}", figure, "Mean over seeds; the r above is with TSN.")
-        )
+        section.add(Chart(name, f"Accuracy against avg-ATR, {title}", figure, "Mean over seeds; r is with TSN."))
         said = pearson(*map(list, zip(*points.values(), strict=True)))
         timed = {name: point for name, point in points.items() if "TSN" not in name}
         without = pearson(*map(list, zip(*timed.values(), strict=True)))
@@ -216,6 +214,7 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
             "classes differ, but whether the same ones do with another seed is another question",
         )
         figure = charts.human_scatter(values, *truth)
+        figure.axes[0].set_xlabel("classes that need time or do not, as is known, sorted")
         agree.add(Chart(f"fig9-{module.split('-')[0].lower()}", f"Temporal and static classes, {module}-f16", figure))
         found = overlap(values, *truth)
         shares = {kind: [x for i, x in enumerate(values.tolist()) if i in chosen] for kind, chosen in zip(("temporal", "static"), truth, strict=True)}  # fmt: skip  # noqa: E501
@@ -230,7 +229,9 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
         )
     people = {one.name: truth for one in known([*studies.values()])}
     table = compare.agreement(known([*studies.values()]), people) if people else None
-    agree.add(replace(table, name="table3") if table else None)
+    title = "Temporal and static classes, as they are and by ATR"
+    note = "Share of the temporal (static) classes among as many classes of greatest (least) ATR."
+    agree.add(replace(table, name="table3", title=title, note=note) if table else None)
     assert len(TEMPORAL) == len(truth[0])
     return alike, agree
 
@@ -358,6 +359,15 @@ def samplings(bench: Bench) -> Section:
             "consecutive frames are alike",
             "what consecutive frames change of ATR depends on network and length",
         )
+    ends = {name: [shape(even[name])[2], shape(dense[name])[2]] for name in there if name.endswith("f16")}
+    section.find(
+        "dense sampling has more relevance at beginning and end (Fig. 13)",
+        all(one[1] > one[0] for one in ends.values()) if ends else None,
+        "in the first and last quarter, uniform and dense: "
+        + "; ".join(f"{name} {one[0]:.1%} and {one[1]:.1%}" for name, one in ends.items()),
+        "of consecutive frames those farthest apart differ most",
+        "consecutive frames do not move relevance to the ends here",
+    )
     lost = {name: differences(even[name], dense[name], "accuracy") for name in there}
     section.find(
         "dense sampling is less accurate with a single clip",
