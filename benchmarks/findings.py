@@ -86,7 +86,7 @@ def said(bench: Bench) -> list[str]:
         "([actions.py](../actions.py)), and on planted pairs of events d frames apart. What fails here fails where "
         "the truth is known; what holds here need not hold on real videos, nor the other way round.",
         "A comparison counts as reproduced if every compared pair has the paper's sign in its mean over seeds; ± is "
-        "the deviation over seeds, in tables over clips.",
+        "the deviation over seeds, in tables over clips. A difference without ± is of a single seed: a hint.",
     ]
 
 

@@ -211,7 +211,7 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
             f"frames; deviation within a class {within:.1f}; max-ATR from {greatest.min().item():.1f} to "
             f"{greatest.max().item():.1f}; rank correlation of classes between seeds {steady}",
             "one ATR fits all classes",
-            "classes differ, but whether the same ones do with another seed is another question",
+            "classes differ; how far seeds agree says how much of it is the class and how much the training",
         )
         figure = charts.human_scatter(values, *truth)
         figure.axes[0].set_xlabel("classes that need time or do not, as is known, sorted")
