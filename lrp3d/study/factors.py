@@ -122,7 +122,7 @@ def trends(
             marker=MARKERS[place % len(MARKERS)], markersize=5, linewidth=1.3, elinewidth=1, capsize=2, label=name,
         )  # fmt: skip
         seen |= set(x[known].tolist())
-        for at, height, text in zip(x, y, (marks or {}).get(name, ()), strict=False):
+        for at, height, text in zip(x, y + np.nan_to_num(spread), (marks or {}).get(name, ()), strict=False):
             if not np.isnan(height):
                 axes.annotate(
                     text, (at, height), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=SMALL
