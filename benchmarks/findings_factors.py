@@ -1,0 +1,382 @@
+"""What ATR depends on: data, temporal module, backbone, depth, kernel, frames (the paper's Sec. 4.2)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import torch
+from findings_nets import DEPTHS, INCEPTION, KERNELS, LENGTHS, MODULES, OTHERS, Net
+from findings_page import Section
+from findings_studies import Bench, differences, seeds_of, spread
+from lrp3d.models import count_temporal_convolutions
+from measures import spearman
+
+from lrp3d.study import charts, compare
+from lrp3d.study.factors import bars, trends
+from lrp3d.study.report import Chart
+from lrp3d.study.studied import Studied
+from lrp3d.study.tables import Table, Value
+
+GROUPS = ("static", "mixed", "temporal")
+GAPS = (1, 2, 4, 8)
+
+
+def known(studies: Sequence[Studied | None]) -> list[Studied]:
+    """Those that are there."""
+    return [one for one in studies if one is not None]
+
+
+def value(one: Studied, kind: str = "avg_atr", digits: int = 2) -> Value:
+    """Mean and deviation over clips."""
+    found = one.moments(kind)
+    return Value(found["mean"], found["std"], digits=digits)
+
+
+def over_seeds(one: Studied | None, kind: str = "avg_atr") -> tuple[float, float]:
+    """Mean and deviation over seeds."""
+    values = list(seeds_of(one, kind).values())
+    if not values:
+        return float("nan"), float("nan")
+    return statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else float("nan")
+
+
+def around(mean: float, deviation: float) -> str:
+    """Both, where there is a deviation: a single seed has none."""
+    return f"{mean:.2f} ± {deviation:.2f}" if deviation == deviation else f"{mean:.2f}"
+
+
+def every_positive(pairs: dict[str, list[float]]) -> bool | None:
+    """Whether all mean differences are greater than nothing; None without any."""
+    means = [statistics.fmean(values) for values in pairs.values() if values]
+    return all(mean > 0 for mean in means) if means else None
+
+
+def told(pairs: dict[str, list[float]]) -> str:
+    """The differences, in words."""
+    return "; ".join(f"{name} {spread(values)}" for name, values in pairs.items() if values)
+
+
+def data(bench: Bench) -> Section:
+    """Table 1, with Table 5 for data in between."""
+    section = Section(
+        "Table 1, Table 5",
+        "data with and without temporal structure",
+        "ATR is greater on Something-Something than on Kinetics for all four networks (avg-ATR +1.0, +1.8, +1.6, +2.4; "
+        "max-ATR +0.7, +1.8, +0.9, +2.2), and Moments in Time lies between (Table 5). Here *static* has the four "
+        "actions that any frame shows, *temporal* the six that no frame shows, *mixed* both.",
+    )
+    names = [f"{module}-f{frames}" for frames in (8, 16) for module in MODULES]
+    found = {(name, group): bench.actions(Net(name, group)) for name in names for group in GROUPS}
+    fresh = {(name, group): bench.actions(Net(name, group), when="untrained") for name in names for group in GROUPS}
+    section.add(
+        replace(compare.datasets(known([*found.values()])), name="table1") if known([*found.values()]) else None,
+        replace(compare.datasets(known([*fresh.values()])), name="table1-untrained", title="Before training")
+        if known([*fresh.values()])
+        else None,
+    )  # fmt: skip
+    for kind, title in compare.ATR:
+        pairs = {n: differences(found[n, "temporal"], found[n, "static"], kind) for n in names}
+        section.find(
+            f"{title} is greater on data that needs time",
+            every_positive(pairs),
+            f"temporal minus static: {told(pairs)}",
+            "ATR tells data that need time from data that do not",
+            "where every frame shows the same it does not matter where a network looks, and it looks anywhere: a great "
+            "ATR does not say that the data need time",
+        )
+    between = {
+        name: all(seeds_of(found[name, group]) for group in GROUPS)
+        and sorted(over_seeds(found[name, group])[0] for group in GROUPS)[1] == over_seeds(found[name, "mixed"])[0]
+        for name in names
+        if found[name, "mixed"] is not None
+    }
+    section.find(
+        "data of both kinds lie between (Table 5)",
+        all(between.values()) if between else None,
+        f"for {sum(between.values())} of {len(between)} networks",
+        "ATR orders data sets by their share of temporal classes",
+        "ATR does not order data sets by their share of temporal classes",
+    )
+    return section
+
+
+def modules(bench: Bench) -> Section:
+    """Fig. 3."""
+    section = Section(
+        "Fig. 3",
+        "I3D against TAM",
+        "avg-ATR of I3D is greater than that of TAM2D at 8, 16 and 32 frames on both data sets, by 0.5 to 1.7 frames, "
+        "and the gap is greater on Kinetics.",
+    )
+    pairs: dict[str, list[float]] = {}
+    for group, lengths in (("static", (8, 16)), ("mixed", (8, 16, 32)), ("temporal", (8, 16))):
+        for frames in lengths:
+            one, other = (bench.actions(Net(f"{module}-f{frames}", group)) for module in MODULES)
+            pairs[f"{group} f{frames}"] = differences(one, other)
+    for gap in GAPS:
+        pairs[f"pairs d={gap}"] = differences(bench.pairs("I3D-R18", gap), bench.pairs("TAM5-R18", gap))
+    pairs = {name: values for name, values in pairs.items() if values}
+    if pairs:
+        figure = bars(
+            {name: statistics.fmean(values) for name, values in pairs.items()},
+            deviations={name: statistics.stdev(values) for name, values in pairs.items() if len(values) > 1},
+            groups={name: name.split()[0] for name in pairs},
+            label="avg-ATR of I3D - TAM2D",
+        )
+        note = "ResNet-18; pairs: TAM2D with kernels of 5, 16 frames. Lines: deviation over seeds."
+        section.add(Chart("fig3", "avg-ATR of I3D minus that of TAM2D", figure, note))
+    section.find(
+        "I3D has a greater avg-ATR than TAM2D",
+        every_positive(pairs),
+        told(pairs),
+        "3D kernels spread relevance over more frames than depthwise ones, whatever was learned",
+        "the module alone does not decide",
+    )
+    gaps = {f"f{frames}": [a - b for a, b in zip(pairs.get(f"static f{frames}", []), pairs.get(f"temporal f{frames}", []), strict=False)] for frames in (8, 16)}  # fmt: skip  # noqa: E501
+    section.find(
+        "the gap is greater on data without temporal structure",
+        every_positive(gaps),
+        f"gap on static minus gap on temporal: {told(gaps)}",
+        "TAM2D can leave time alone where it is not needed, I3D cannot",
+        "the gap does not depend on the data as there",
+    )
+    return section
+
+
+def backbones(bench: Bench) -> Section:
+    """Fig. 4a and 12."""
+    section = Section(
+        "Fig. 4a, Fig. 12",
+        "backbones and the number of temporal convolutions",
+        "avg-ATR does not follow the strength of the backbone, rather the number of temporal convolutions; "
+        "I3D-Inception has the greatest. On mini-MiT I3D-R50 is below I3D-R18, TAM2D-R50 above TAM2D-R18.",
+    )
+    nets = [Net(f"{module}-f16") for module in MODULES] + DEPTHS + INCEPTION
+    nets += [net for net in OTHERS if "TSN" not in net.model]
+    found = {net.model.removesuffix("-f16"): (net, bench.actions(net)) for net in nets}
+    there = {name: (net, one) for name, (net, one) in found.items() if seeds_of(one)}
+    ordered = sorted(there, key=lambda name: -over_seeds(there[name][1])[0])
+    counts = {name: count_temporal_convolutions(there[name][0].untrained()) for name in ordered}
+    means = {name: over_seeds(there[name][1])[0] for name in ordered}
+    accuracy = {name: over_seeds(there[name][1], "accuracy")[0] for name in ordered}
+    if len(ordered) > 2:
+        figure = bars(
+            means,
+            deviations={name: over_seeds(there[name][1])[1] for name in ordered},
+            groups={name: name.split("-")[0] for name in ordered},
+            above={name: f"{counts[name]}\n{accuracy[name]:.0f} %" for name in ordered},
+        )
+        note = "Above: temporal convolutions, accuracy. 16 frames, mixed data; lines: deviation over seeds."
+        section.add(Chart("fig4a", "avg-ATR by backbone", figure, note))
+        ranks = [spearman(torch.tensor(list(means.values())), torch.tensor([float(x[n]) for n in ordered])).item() for x in (counts, accuracy)]  # fmt: skip  # noqa: E501
+        section.find(
+            "the number of temporal convolutions explains ATR better than accuracy does",
+            abs(ranks[0]) > abs(ranks[1]) and ranks[0] > 0,
+            f"rank correlation over {len(ordered)} networks: convolutions {ranks[0]:.2f}, accuracy {ranks[1]:.2f}",
+            "ATR is a property of the architecture first",
+            "counting convolutions is not enough: what they are counts more",
+        )
+    else:
+        section.find("the number of temporal convolutions explains ATR better than accuracy does", None, "", "", "")
+    inception = "I3D-Inception" in means and len(means) > 2
+    section.find(
+        "I3D-Inception has the greatest avg-ATR",
+        means["I3D-Inception"] == max(means.values()) if inception else None,
+        f"I3D-Inception {means.get('I3D-Inception', 0):.2f}, the greatest other "
+        f"{max([m for n, m in means.items() if n != 'I3D-Inception'], default=0):.2f}",
+        "its stem of seven frames and its pools along time do that",
+        "its stem of seven frames does not make it the greatest here",
+    )
+    for module, sign in (("I3D", -1), ("TAM2D", 1)):
+        pairs = [sign * x for x in differences(bench.actions(Net(f"{module}-R50-f16")), bench.actions(Net(f"{module}-R18-f16")))]  # fmt: skip  # noqa: E501
+        section.find(
+            f"{module}-R50 {'below' if sign < 0 else 'above'} {module}-R18 (Fig. 12)",
+            every_positive({"": pairs}),
+            f"R50 minus R18: {spread([sign * x for x in pairs])}",
+            "it has as many temporal convolutions, in bottlenecks" if sign < 0 else "it has twice the temporal modules",
+            "the order of these two is not the paper's",
+        )
+    return section
+
+
+def depth(bench: Bench) -> Section:
+    """Fig. 4b."""
+    section = Section(
+        "Fig. 4b",
+        "depth",
+        "From ResNet-50 to 101 and 152 the avg-ATR grows by less than 0.5 frames. Here 18, 34 and 50: the increase is "
+        "small where it is below half a frame from one depth to the next.",
+    )
+    found = {family: {n: bench.actions(Net(f"{family}-R{n}-f16")) for n in (18, 34, 50)} for family in ("I3D", "TAM2D")}
+    curves = {f: [(n, *over_seeds(one)) for n, one in each.items() if seeds_of(one)] for f, each in found.items()}
+    curves = {family: points for family, points in curves.items() if len(points) > 1}
+    steps = {f: [b[1] - a[1] for a, b in pairwise(points)] for f, points in curves.items()}
+    if curves:
+        figure = trends(curves, xlabel="depth of the ResNet (16 frames, mixed data)")
+        section.add(Chart("fig4b", "avg-ATR by depth", figure, "Lines: deviation over seeds."))
+    for family in found:
+        numbers = ", ".join(f"R{n} {around(mean, deviation)}" for n, mean, deviation in curves.get(family, []))
+        section.find(
+            f"depth adds little avg-ATR ({family})",
+            max(steps[family]) < 0.5 if family in steps else None,
+            numbers,
+            "more layers do not spread relevance further",
+            "the kind of block and its temporal kernels decide: R34 has twice those of R18, I3D-R50 as many as R18",
+        )
+    return section
+
+
+def kernels(bench: Bench) -> Section:
+    """Table 2."""
+    section = Section(
+        "Table 2",
+        "temporal kernel size",
+        "With kernels of 3, 5, 7 TAM2D-R50's avg-ATR is 6.3, 7.8, 8.0 (8 frames) and 8.0, 11.5, 13.4 (16 frames); "
+        "accuracy does not rise with it (65.4, 64.1, 63.6 and 68.6, 68.7, 68.1).",
+    )
+    rows, growth, gains = [], {}, {}
+    for data_set, make in (
+        ("mixed, 8 frames", lambda k: bench.actions(_kernel(8, k))),
+        ("mixed, 16 frames", lambda k: bench.actions(_kernel(16, k))),
+        *((f"pairs d={gap}, 16 frames", lambda k, gap=gap: bench.pairs(f"TAM{k}-R18", gap)) for gap in GAPS),
+    ):
+        each = {k: make(k) for k in (3, 5, 7)}
+        if len(known([*each.values()])) < 2:
+            continue
+        for size, one in each.items():
+            if one is not None:
+                accuracy = Value(one.summary["accuracy"]["top1"])
+                rows.append([data_set, size, accuracy, value(one), value(one, "max_atr")])
+        sizes = [size for size, one in each.items() if seeds_of(one)]
+        for small, large in pairwise(sizes):
+            growth[f"{data_set}, {small} to {large}"] = differences(each[large], each[small])
+            gains[f"{data_set}, {small} to {large}"] = differences(each[large], each[small], "accuracy")
+    headers = ["data", "kernel size", "accuracy (%)", "avg-ATR", "max-ATR"]
+    section.add(Table("table2", "TAM2D-R18 by temporal kernel size", headers, rows, "± over clips.") if rows else None)
+    section.find(
+        "larger temporal kernels have a greater avg-ATR",
+        every_positive(growth),
+        told(growth),
+        "the kernel sets how far relevance spreads",
+        "a larger kernel may learn to look less far",
+    )
+    every = [x for values in gains.values() for x in values]
+    section.find(
+        "they are not more accurate",
+        statistics.fmean(every) < 1 if every else None,
+        f"accuracy by step of the kernel {spread(every)} points" if every else "",
+        "a greater ATR buys no accuracy",
+        "here larger kernels learned better in the same training",
+    )
+    return section
+
+
+def _kernel(frames: int, size: int) -> Net:
+    net = Net(f"TAM2D-R18-f{frames}", kernel=None if size == 3 else size)
+    assert size == 3 or net in KERNELS
+    return net
+
+
+def lengths(bench: Bench) -> Section:
+    """Fig. 5a."""
+    section = Section(
+        "Fig. 5a",
+        "number of input frames",
+        "With 8, 16, 32 frames I3D-R50's avg-ATR on Kinetics is 7.0, 8.0, 8.9 (Table 1 has 5.5 and 6.6): it grows, but "
+        "its share of the clip falls, .88, .50, .28. Here the same videos of 32 frames are sampled: an event lasts "
+        "one, two, four of the sampled frames.",
+    )
+    found = {m: {n: bench.actions(Net(f"{m}-f{n}")) for n in (8, 16, 32)} for m in MODULES}
+    assert {Net(f"{m}-f32") for m in MODULES} == set(LENGTHS)
+    curves = {m: [(n, *over_seeds(one)) for n, one in each.items() if seeds_of(one)] for m, each in found.items()}
+    if any(len(points) > 1 for points in curves.values()):
+        shares = {m: [f"{100 * mean / n:.0f} %" for n, mean, _ in points] for m, points in curves.items()}
+        figure = trends(curves, marks=shares, xlabel="frames of the clip (mixed data)")
+        note = "Beside the points: share of the clip. Lines: deviation over seeds."
+        section.add(Chart("fig5a", "avg-ATR by number of frames", figure, note))
+    for module, points in curves.items():
+        enough = len(points) > 1
+        text = ", ".join(f"f{n} {around(mean, dev)} ({mean / n:.2f} of the clip)" for n, mean, dev in points)
+        section.find(
+            f"more frames, greater avg-ATR ({module})",
+            all(a[1] < b[1] for a, b in pairwise(points)) if enough else None,
+            text,
+            "with more frames relevance reaches over more of them",
+            "with more frames relevance does not reach over more of them",
+        )
+        section.find(
+            f"but a smaller share of the clip ({module})",
+            all(a[1] / a[0] > b[1] / b[0] for a, b in pairwise(points)) if enough else None,
+            text,
+            "kernels reach over frames, not over time: events that lie twice as many frames apart are seen by half as "
+            "much of the clip",
+            "here ATR keeps up with the length of the clip",
+        )
+    return section
+
+
+def heat_maps(bench: Bench) -> Section:
+    """Fig. 2."""
+    section = Section(
+        "Fig. 2",
+        "heat maps of data sets and classes",
+        "A frame is related to a few neighbours; Kinetics has more relevance at a video's beginning and end, "
+        "Something-Something in its middle and on the diagonal.",
+    )
+    pair = {group: bench.actions(Net("I3D-R18-f16", group)) for group in ("static", "temporal")}
+    fresh = bench.actions(Net("I3D-R18-f16", "temporal"), when="untrained")
+    there = [one for one in pair.values() if seeds_of(one)]
+    if len(there) < 2:
+        section.find("a frame is related to a few neighbours", None, "", "", "")
+        return section
+    maps = {}
+    for group, one in pair.items():
+        assert one is not None
+        maps[f"{group} ({over_seeds(one)[0]:.1f})"] = one.summary["dataset"]["matrix"]
+        for index in list(one.class_names)[:4] if group == "static" else [*list(one.class_names)[::2], 3]:
+            atr = one.by_class("avg_atr")[index]
+            maps[f"{one.class_names[index]} ({atr:.1f})"] = one.summary["classes"][f"{index:04d}"]["matrix"]
+    note = "I3D-R18-f16, mean over clips, in brackets avg-ATR. First row static, second temporal data."
+    section.add(Chart("fig2", "Mean relevance of data sets and classes", charts.heatmaps(maps), note))
+    shapes = {name: shape(one) for name, one in (*pair.items(), ("untrained", fresh)) if one is not None}
+    headers = ["", "within two frames", "on the diagonal", "in the first and last quarter"]
+    rows = [[name, *(Value(100 * x) for x in shape)] for name, shape in shapes.items()]
+    section.add(Table("fig2-shape", "Where the relevance lies, I3D-R18-f16 (% of all)", headers, rows))
+    static, temporal = shapes["static"], shapes["temporal"]
+    section.find(
+        "a frame is related to a few neighbours",
+        temporal[0] > 0.5 and static[0] > 0.5,
+        f"within two frames on either side: static {static[0]:.0%}, temporal {temporal[0]:.0%}, untrained "
+        f"{shapes['untrained'][0]:.0%}" if "untrained" in shapes else "",
+        "most relevance is near",
+        "most relevance lies farther away than two frames: training moves it along the clip",
+    )  # fmt: skip
+    section.find(
+        "temporal data have more on the diagonal",
+        temporal[1] > static[1],
+        f"static {static[1]:.1%}, temporal {temporal[1]:.1%}",
+        "a frame that shows something else than the others is worth looking at itself",
+        "temporal data do not make a frame look at itself",
+    )
+    section.find(
+        "static data have more at beginning and end, temporal data in the middle",
+        static[2] > temporal[2],
+        f"in the first and last quarter: static {static[2]:.1%}, temporal {temporal[2]:.1%}; an even share is 50 %",
+        "the order is the paper's; in both the middle has more than its share",
+        "the border is not a sign of static data",
+    )
+    return section
+
+
+def shape(one: Studied | None) -> tuple[float, float, float]:
+    """Shares of the relevance within two frames, on the diagonal, in the outer quarters of the clip."""
+    assert one is not None
+    matrix = torch.tensor(one.summary["dataset"]["matrix"])
+    matrix, n = matrix / matrix.sum(), len(matrix)
+    lag = (torch.arange(n) - torch.arange(n)[:, None]).abs()
+    outer = torch.arange(n)
+    ends = (outer < n // 4) | (outer >= n - n // 4)
+    return matrix[lag <= 2].sum().item(), matrix.diagonal().sum().item(), matrix[:, ends].sum().item()

@@ -1,0 +1,108 @@
+"""What a finding is, and the page they are written on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lrp3d.models.files import replacing
+
+from lrp3d.study.report import Chart
+from lrp3d.study.tables import Table
+
+REPRODUCED, NOT_REPRODUCED, NOT_HERE = "reproduced", "not reproduced", "not testable here"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim of the paper, whether it holds here, the numbers, and what that means."""
+
+    claim: str
+    result: str
+    numbers: str
+    meaning: str
+
+
+@dataclass
+class Section:
+    """A table or figure of the paper: what it says there, ours, and the findings."""
+
+    number: str
+    """As the paper numbers it."""
+    title: str
+    paper: str
+    """The claim, with the paper's numbers."""
+    parts: list[Table | Chart] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, *parts: Table | Chart | None) -> None:
+        """Tables and figures, as many as there are."""
+        self.parts += [part for part in parts if part is not None]
+
+    def find(self, claim: str, holds: bool | None, numbers: str, yes: str, no: str) -> None:
+        """Note whether a claim holds; None where the networks for it are missing."""
+        if holds is None:
+            self.findings.append(Finding(claim, NOT_HERE, "networks for it were not trained", "–"))
+        else:
+            result = REPRODUCED if holds else NOT_REPRODUCED
+            self.findings.append(Finding(claim, result, numbers, yes if holds else no))
+
+
+def summary_table(sections: Sequence[Section]) -> Table:
+    """All findings at a glance."""
+    rows = [
+        [section.number, one.claim, one.result, one.numbers, one.meaning]
+        for section in sections
+        for one in section.findings
+    ]
+    return Table("findings", "The paper's findings", ["paper", "finding", "result", "numbers", "what it means"], rows)
+
+
+def page(sections: Sequence[Section], facts: Sequence[str], folder: str) -> str:
+    """Markdown; tables and figures are files in `folder`."""
+    table = summary_table(sections)
+    counted = [sum(row[2] == result for row in table.rows) for result in (REPRODUCED, NOT_REPRODUCED, NOT_HERE)]
+    total = "{} findings: {} reproduced, {} not reproduced, {} not testable here.".format(len(table.rows), *counted)
+    lines = ["# The paper's findings, on networks trained here", *facts, "## Summary", total, table.markdown()]
+    for section in sections:
+        lines += [f"## {section.number}: {section.title}", f"**The paper.** {section.paper}"]
+        for part in section.parts:
+            lines.append(f"**{part.title}**")
+            if isinstance(part, Table):
+                lines += [part.markdown(), f"{part.note} [csv]({folder}/{part.name}.csv)".strip()]
+            else:
+                lines += [f"![{part.title}]({folder}/{part.name}.png)", *([part.note] if part.note else [])]
+        lines.append("\n".join(f"- {one.claim}: **{one.result}**. {one.numbers}." for one in section.findings))
+    return "\n\n".join(lines) + "\n"
+
+
+def write(sections: Sequence[Section], facts: dict[str, Any], said: Sequence[str], out: Path) -> list[Path]:
+    """findings.md for readers, findings.json for programs, tables and figures in findings/."""
+    folder = out / "findings"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = [
+        {
+            "paper": section.number,
+            "finding": one.claim,
+            "result": one.result,
+            "numbers": one.numbers,
+            "means": one.meaning,
+        }
+        for section in sections
+        for one in section.findings
+    ]
+    files: dict[Path, bytes] = {folder / "findings.csv": summary_table(sections).csv().encode()}
+    for part in (part for section in sections for part in section.parts):
+        if isinstance(part, Table):
+            files[folder / f"{part.name}.csv"] = part.csv().encode()
+        else:
+            files[folder / f"{part.name}.png"] = part.png()
+    files[out / "findings.json"] = (json.dumps({**facts, "findings": found}, indent=1) + "\n").encode()
+    files[out / "findings.md"] = page(sections, said, "findings").encode()
+    for path, content in files.items():
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    return list(files)
