@@ -26,6 +26,7 @@ from findings_studies import WINDOW_CLIPS, Bench
 import lrp3d
 
 CLIPS = 120  # of each network: as many of every class
+WELL = 95.0  # percent of clips: networks that learned less are named
 
 
 def main() -> None:
@@ -68,6 +69,7 @@ def facts(bench: Bench) -> dict[str, object]:
         "lrp3d": lrp3d.__version__,
         "clips of each network": bench.clips,
         "seeds of each study": dict(sorted(bench.used.items())),
+        "accuracy of each study in percent": dict(sorted(bench.accuracy.items())),
     }
 
 
@@ -75,6 +77,11 @@ def said(bench: Bench) -> list[str]:
     """The same for readers."""
     made = facts(bench)
     seeds = Counter(bench.used.values())
+    weak = ", ".join(
+        f"{name.removesuffix(' model')} ({accuracy:.0f} %)"
+        for name, accuracy in sorted(bench.accuracy.items())
+        if name.endswith(" model") and accuracy < WELL
+    )
     counted = ", ".join(f"{count} with {number}" for number, count in sorted(seeds.items(), reverse=True))
     return [
         f"`{made['command']}`, {made['date']}; {made['machine']}; Python {made['python']}, "
@@ -85,8 +92,12 @@ def said(bench: Bench) -> list[str]:
         "videos of 32 frames of 16 x 16 pixels whose ten classes are known to need time or not "
         "([actions.py](../actions.py)), and on planted pairs of events d frames apart. What fails here fails where "
         "the truth is known; what holds here need not hold on real videos, nor the other way round.",
-        "A comparison counts as reproduced if every compared pair has the paper's sign in its mean over seeds; ± is "
-        "the deviation over seeds, in tables over clips. A difference without ± is of a single seed: a hint.",
+        "A comparison counts if its mean exceeds its standard error over two training seeds or more (over networks, "
+        "or clips, where those are what varies). A finding is reproduced if all that count have the paper's sign, not "
+        "reproduced if one has the other, and not testable here if none counts. Networks of the same seed are compared "
+        "with each other. ± is the deviation over seeds, in tables over clips; without ± it is a single seed, and "
+        "counts for nothing.",
+        f"Networks that learned less than {WELL:g} % of their clips at the end of training: {weak or 'none'}.",
     ]
 
 

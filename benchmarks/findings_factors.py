@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import torch
+from findings_marks import Comparison, below, jackknife, seeds
 from findings_nets import DEPTHS, INCEPTION, KERNELS, LENGTHS, MODULES, OTHERS, Net
 from findings_page import Section
 from findings_studies import Bench, differences, seeds_of, spread
@@ -22,6 +23,8 @@ from lrp3d.study.tables import Table, Value
 
 GROUPS = ("static", "mixed", "temporal")
 GAPS = (1, 2, 4, 8)
+LITTLE = 0.5  # frames: what a depth adds in the paper
+POINT = 1.0  # of accuracy
 
 
 def known(studies: Sequence[Studied | None]) -> list[Studied]:
@@ -48,13 +51,18 @@ def around(mean: float, deviation: float) -> str:
     return f"{mean:.2f} ± {deviation:.2f}" if deviation == deviation else f"{mean:.2f}"
 
 
-def every_positive(pairs: dict[str, list[float]]) -> bool | None:
-    """Whether all mean differences are greater than nothing; None without any."""
-    means = [statistics.fmean(values) for values in pairs.values() if values]
-    return all(mean > 0 for mean in means) if means else None
+def by_seed(pairs: Mapping[str, Sequence[float]], sign: int = 1) -> dict[str, Comparison]:
+    """Differences over seeds as comparisons; `sign` -1 where the paper has them negative."""
+    return {name: seeds([sign * value for value in values]) for name, values in pairs.items() if values}
 
 
-def told(pairs: dict[str, list[float]]) -> str:
+def each_seed(numbers: Callable[..., float], *studies: Studied | None, kind: str = "avg_atr") -> list[float]:
+    """A number of what all these studies have of a seed, for every seed that they share."""
+    each = [seeds_of(one, kind) for one in studies]
+    return [numbers(*(values[seed] for values in each)) for seed in each[0] if all(seed in values for values in each)]
+
+
+def told(pairs: Mapping[str, Sequence[float]]) -> str:
     """The differences, in words."""
     return "; ".join(f"{name} {spread(values)}" for name, values in pairs.items() if values)
 
@@ -81,22 +89,22 @@ def data(bench: Bench) -> Section:
         pairs = {n: differences(found[n, "temporal"], found[n, "static"], kind) for n in names}
         section.find(
             f"{title} is greater on data that needs time",
-            every_positive(pairs),
+            by_seed(pairs),
             f"temporal minus static: {told(pairs)}",
             "ATR tells data that need time from data that do not",
             "where every frame shows the same it does not matter where a network looks, and it looks anywhere: a great "
             "ATR does not say that the data need time",
         )
+    # Half the range minus the distance from its middle: positive where mixed data lie between.
     between = {
-        name: all(seeds_of(found[name, group]) for group in GROUPS)
-        and sorted(over_seeds(found[name, group])[0] for group in GROUPS)[1] == over_seeds(found[name, "mixed"])[0]
+        name: each_seed(lambda x, y, z: abs(z - x) / 2 - abs(y - (x + z) / 2), *(found[name, g] for g in GROUPS))
         for name in names
-        if found[name, "mixed"] is not None
     }
+    inside = [statistics.fmean(values) > 0 for values in between.values() if values]
     section.find(
         "data of both kinds lie between (Table 5)",
-        all(between.values()) if between else None,
-        f"for {sum(between.values())} of {len(between)} networks",
+        by_seed(between),
+        f"for {sum(inside)} of {len(inside)} networks",
         "ATR orders data sets by their share of temporal classes",
         "ATR does not order data sets by their share of temporal classes",
     )
@@ -130,7 +138,7 @@ def modules(bench: Bench) -> Section:
         section.add(Chart("fig3", "avg-ATR of I3D minus that of TAM2D", figure, note))
     section.find(
         "I3D has a greater avg-ATR than TAM2D",
-        every_positive(pairs),
+        by_seed(pairs),
         told(pairs),
         "3D kernels spread relevance over more frames than depthwise ones, whatever was learned",
         "the module alone does not decide",
@@ -138,7 +146,7 @@ def modules(bench: Bench) -> Section:
     gaps = {f"f{frames}": [a - b for a, b in zip(pairs.get(f"static f{frames}", []), pairs.get(f"temporal f{frames}", []), strict=False)] for frames in (8, 16)}  # fmt: skip  # noqa: E501
     section.find(
         "the gap is greater on data without temporal structure",
-        every_positive(gaps),
+        by_seed(gaps),
         f"gap on static minus gap on temporal: {told(gaps)}",
         "TAM2D can leave time alone where it is not needed, I3D cannot",
         "the gap does not depend on the data as there",
@@ -162,7 +170,8 @@ def backbones(bench: Bench) -> Section:
     counts = {name: count_temporal_convolutions(there[name][0].untrained()) for name in ordered}
     means = {name: over_seeds(there[name][1])[0] for name in ordered}
     accuracy = {name: over_seeds(there[name][1], "accuracy")[0] for name in ordered}
-    if len(ordered) > 2:
+    claim = "the number of temporal convolutions explains ATR better than accuracy does"
+    if len(ordered) > 3:
         figure = bars(
             means,
             deviations={name: over_seeds(there[name][1])[1] for name in ordered},
@@ -171,31 +180,43 @@ def backbones(bench: Bench) -> Section:
         )
         note = "Above: temporal convolutions, accuracy. 16 frames, mixed data; lines: deviation over seeds."
         section.add(Chart("fig4a", "avg-ATR by backbone", figure, note))
-        ranks = [spearman(torch.tensor(list(means.values())), torch.tensor([float(x[n]) for n in ordered])).item() for x in (counts, accuracy)]  # fmt: skip  # noqa: E501
+
+        def ranks(names: Sequence[str]) -> tuple[float, float]:
+            atr = torch.tensor([means[name] for name in names])
+            convolutions, right = (torch.tensor([float(x[name]) for name in names]) for x in (counts, accuracy))
+            return spearman(atr, convolutions).item(), spearman(atr, right).item()
+
+        def advantage(names: Sequence[str]) -> float:
+            return ranks(names)[0] - abs(ranks(names)[1])
+
+        compared = jackknife(ordered, advantage)
         section.find(
-            "the number of temporal convolutions explains ATR better than accuracy does",
-            abs(ranks[0]) > abs(ranks[1]) and ranks[0] > 0,
-            f"rank correlation over {len(ordered)} networks: convolutions {ranks[0]:.2f}, accuracy {ranks[1]:.2f}",
+            claim,
+            {"": compared},
+            "rank correlation over {} networks: convolutions {:.2f}, accuracy {:.2f}".format(
+                len(ordered), *ranks(ordered)
+            )
+            + f"; {compared.mean:+.2f} ± {compared.error:.2f} (jackknife over networks)",
             "ATR is a property of the architecture first",
             "counting convolutions is not enough: what they are counts more",
         )
     else:
-        section.find("the number of temporal convolutions explains ATR better than accuracy does", None, "", "", "")
-    inception = "I3D-Inception" in means and len(means) > 2
+        section.find(claim, {}, "", "", "")
+    greatest = max((name for name in ordered if name != "I3D-Inception"), key=means.__getitem__, default=None)
+    beyond = differences(there["I3D-Inception"][1], there[greatest][1]) if "I3D-Inception" in there and greatest else []
     section.find(
         "I3D-Inception has the greatest avg-ATR",
-        means["I3D-Inception"] == max(means.values()) if inception else None,
-        f"I3D-Inception {means.get('I3D-Inception', 0):.2f}, the greatest other "
-        f"{max([m for n, m in means.items() if n != 'I3D-Inception'], default=0):.2f}",
+        by_seed({"": beyond}),
+        f"I3D-Inception minus {greatest}, the greatest other: {spread(beyond)}",
         "its stem of seven frames and its pools along time do that",
         "its stem of seven frames does not make it the greatest here",
     )
     for module, sign in (("I3D", -1), ("TAM2D", 1)):
-        pairs = [sign * x for x in differences(bench.actions(Net(f"{module}-R50-f16")), bench.actions(Net(f"{module}-R18-f16")))]  # fmt: skip  # noqa: E501
+        pairs = differences(bench.actions(Net(f"{module}-R50-f16")), bench.actions(Net(f"{module}-R18-f16")))
         section.find(
             f"{module}-R50 {'below' if sign < 0 else 'above'} {module}-R18 (Fig. 12)",
-            every_positive({"": pairs}),
-            f"R50 minus R18: {spread([sign * x for x in pairs])}",
+            by_seed({"": pairs}, sign),
+            f"R50 minus R18: {spread(pairs)}",
             "it has as many temporal convolutions, in bottlenecks" if sign < 0 else "it has twice the temporal modules",
             "the order of these two is not the paper's",
         )
@@ -213,15 +234,19 @@ def depth(bench: Bench) -> Section:
     found = {family: {n: bench.actions(Net(f"{family}-R{n}-f16")) for n in (18, 34, 50)} for family in ("I3D", "TAM2D")}
     curves = {f: [(n, *over_seeds(one)) for n, one in each.items() if seeds_of(one)] for f, each in found.items()}
     curves = {family: points for family, points in curves.items() if len(points) > 1}
-    steps = {f: [b[1] - a[1] for a, b in pairwise(points)] for f, points in curves.items()}
     if curves:
         figure = trends(curves, xlabel="depth of the ResNet (16 frames, mixed data)")
         section.add(Chart("fig4b", "avg-ATR by depth", figure, "Lines: deviation over seeds."))
     for family in found:
         numbers = ", ".join(f"R{n} {around(mean, deviation)}" for n, mean, deviation in curves.get(family, []))
+        steps = {
+            f"R{a} to R{b}": below(LITTLE, more)
+            for a, b in pairwise(found[family])
+            if (more := differences(found[family][b], found[family][a]))
+        }
         section.find(
             f"depth adds little avg-ATR ({family})",
-            max(steps[family]) < 0.5 if family in steps else None,
+            steps,
             numbers,
             "more layers do not spread relevance further",
             "the kind of block and its temporal kernels decide: R34 has twice those of R18, I3D-R50 as many as R18",
@@ -258,7 +283,7 @@ def kernels(bench: Bench) -> Section:
     section.add(Table("table2", "TAM2D-R18 by temporal kernel size", headers, rows, "± over clips.") if rows else None)
     section.find(
         "larger temporal kernels have a greater avg-ATR",
-        every_positive(growth),
+        by_seed(growth),
         told(growth),
         "the kernel sets how far relevance spreads",
         "a larger kernel may learn to look less far",
@@ -266,7 +291,7 @@ def kernels(bench: Bench) -> Section:
     every = [x for values in gains.values() for x in values]
     section.find(
         "they are not more accurate",
-        statistics.fmean(every) < 1 if every else None,
+        {name: below(POINT, values) for name, values in gains.items() if values},
         f"accuracy by step of the kernel {spread(every)} points" if every else "",
         "a greater ATR buys no accuracy",
         "here larger kernels learned better in the same training",
@@ -298,18 +323,23 @@ def lengths(bench: Bench) -> Section:
         note = "Beside the points: share of the clip. Lines: deviation over seeds."
         section.add(Chart("fig5a", "avg-ATR by number of frames", figure, note))
     for module, points in curves.items():
-        enough = len(points) > 1
+        longer = {f"f{a} to f{b}": (a, b, found[module][a], found[module][b]) for a, b in pairwise(found[module])}
         text = ", ".join(f"f{n} {around(mean, dev)} ({mean / n:.2f} of the clip)" for n, mean, dev in points)
         section.find(
             f"more frames, greater avg-ATR ({module})",
-            all(a[1] < b[1] for a, b in pairwise(points)) if enough else None,
+            by_seed({name: differences(more, few) for name, (_, _, few, more) in longer.items()}),
             text,
             "with more frames relevance reaches over more of them",
             "with more frames relevance does not reach over more of them",
         )
         section.find(
             f"but a smaller share of the clip ({module})",
-            all(a[1] / a[0] > b[1] / b[0] for a, b in pairwise(points)) if enough else None,
+            by_seed(
+                {
+                    name: each_seed(lambda x, y, a=a, b=b: x / a - y / b, few, more)
+                    for name, (a, b, few, more) in longer.items()
+                }
+            ),
             text,
             "kernels reach over frames, not over time: events that lie twice as many frames apart are seen by half as "
             "much of the clip",
@@ -330,7 +360,7 @@ def heat_maps(bench: Bench) -> Section:
     fresh = bench.actions(Net("I3D-R18-f16", "temporal"), when="untrained")
     there = [one for one in pair.values() if seeds_of(one)]
     if len(there) < 2:
-        section.find("a frame is related to a few neighbours", None, "", "", "")
+        section.find("a frame is related to a few neighbours", {}, "", "", "")
         return section
     maps = {}
     for group, one in pair.items():
@@ -346,9 +376,10 @@ def heat_maps(bench: Bench) -> Section:
     rows = [[name, *(Value(100 * x) for x in shape)] for name, shape in shapes.items()]
     section.add(Table("fig2-shape", "Where the relevance lies, I3D-R18-f16 (% of all)", headers, rows))
     static, temporal = shapes["static"], shapes["temporal"]
+    alone = {group: shapes_of_seeds(one) for group, one in pair.items()}
     section.find(
         "a frame is related to a few neighbours",
-        temporal[0] > 0.5 and static[0] > 0.5,
+        {group: seeds([near - 0.5 for near, _, _ in each]) for group, each in alone.items()},
         f"within two frames on either side: static {static[0]:.0%}, temporal {temporal[0]:.0%}, untrained "
         f"{shapes['untrained'][0]:.0%}" if "untrained" in shapes else "",
         "most relevance is near",
@@ -356,14 +387,14 @@ def heat_maps(bench: Bench) -> Section:
     )  # fmt: skip
     section.find(
         "temporal data have more on the diagonal",
-        temporal[1] > static[1],
+        by_seed({"": [b[1] - a[1] for a, b in zip(*alone.values(), strict=False)]}),
         f"static {static[1]:.1%}, temporal {temporal[1]:.1%}",
         "a frame that shows something else than the others is worth looking at itself",
         "temporal data do not make a frame look at itself",
     )
     section.find(
         "static data have more at beginning and end, temporal data in the middle",
-        static[2] > temporal[2],
+        by_seed({"": [a[2] - b[2] for a, b in zip(*alone.values(), strict=False)]}),
         f"in the first and last quarter: static {static[2]:.1%}, temporal {temporal[2]:.1%}; an even share is 50 %",
         "the order is the paper's; in both the middle has more than its share",
         "the border is not a sign of static data",
@@ -374,7 +405,16 @@ def heat_maps(bench: Bench) -> Section:
 def shape(one: Studied | None) -> tuple[float, float, float]:
     """Shares of the relevance within two frames, on the diagonal, in the outer quarters of the clip."""
     assert one is not None
-    matrix = torch.tensor(one.summary["dataset"]["matrix"])
+    return _shape(one.summary["dataset"]["matrix"])
+
+
+def shapes_of_seeds(one: Studied | None) -> list[tuple[float, float, float]]:
+    """The same of each seed."""
+    return [_shape(seed["matrix"]) for seed in one.summary["seeds"].values()] if seeds_of(one) and one else []
+
+
+def _shape(mean: list[list[float]]) -> tuple[float, float, float]:
+    matrix = torch.tensor(mean)
     matrix, n = matrix / matrix.sum(), len(matrix)
     lag = (torch.arange(n) - torch.arange(n)[:, None]).abs()
     outer = torch.arange(n)

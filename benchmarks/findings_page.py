@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from findings_marks import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, mark
 from lrp3d.models.files import replacing
 
 from lrp3d.study.report import Chart
 from lrp3d.study.tables import Table
-
-REPRODUCED, NOT_REPRODUCED, NOT_HERE = "reproduced", "not reproduced", "not testable here"
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,26 @@ class Section:
         """Tables and figures, as many as there are."""
         self.parts += [part for part in parts if part is not None]
 
-    def find(self, claim: str, holds: bool | None, numbers: str, yes: str, no: str) -> None:
-        """Note whether a claim holds; None where the networks for it are missing."""
-        if holds is None:
+    def find(self, claim: str, compared: Mapping[str, Comparison], numbers: str, yes: str, no: str) -> None:
+        """Note whether a claim holds, by the comparisons that are more than noise; without any, networks are missing.
+
+        Args:
+            claim: what the paper says.
+            compared: by name, positive where they speak for the paper.
+            numbers: ours.
+            yes: what it means if it is so here.
+            no: what it means if it is not.
+        """
+        if not compared:
             self.findings.append(Finding(claim, NOT_HERE, "networks for it were not trained", "–"))
-        else:
-            result = REPRODUCED if holds else NOT_REPRODUCED
-            self.findings.append(Finding(claim, result, numbers, yes if holds else no))
+            return
+        result = mark(compared)
+        meaning = {REPRODUCED: yes, NOT_REPRODUCED: no, NOT_HERE: "within the noise"}[result]
+        if len(compared) > 1:
+            names = {sign: [n for n, one in compared.items() if one.counts and (one.mean > 0) == sign] for sign in (True, False)}  # fmt: skip  # noqa: E501
+            numbers += f" ({len(names[True])} of {len(compared)} comparisons count for it"
+            numbers += f", against it: {', '.join(names[False])})" if names[False] else ", none against)"
+        self.findings.append(Finding(claim, result, numbers, meaning))
 
 
 def summary_table(sections: Sequence[Section]) -> Table:

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from actions import CLASSES, STATIC, TEMPORAL
-from findings_factors import GAPS, GROUPS, around, every_positive, known, over_seeds, shape, told, value
+from findings_factors import GAPS, GROUPS, around, by_seed, known, over_seeds, shape, shapes_of_seeds, told, value
+from findings_marks import Comparison, below, no_correlation, points, seeds
 from findings_nets import ANSWERS, DENSE, DEPTHS, INCEPTION, KERNELS, MODULES, OTHERS, SLOWFAST, Net
 from findings_page import Section
-from findings_studies import Bench, differences, seeds_of, spread
+from findings_studies import WINDOW_CLIPS, Bench, differences, seeds_of, spread
 from measures import spearman
 
 from lrp3d.study import charts, compare, overlap, pearson
@@ -25,6 +26,7 @@ ENOUGH = 5.0  # points of accuracy: less is noise with 150 clips
 WINDOW_GAPS = (1, 4, 8)
 FEW = 0.5  # frames: between these lie half of the paper's classes
 CHANCE = 0.75  # of AUROC: below, ATR is no good sign of a temporal class
+SMALL_R = 0.5  # of |r|: below, accuracy and ATR do not go together
 
 
 def windows(bench: Bench) -> Section:
@@ -74,14 +76,19 @@ def _row(summary: dict[str, Any]) -> list[Any]:
     ]  # fmt: skip
 
 
+def _curve(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Fixed windows, from the smallest to the whole clip."""
+    return [w for w in summary["windows"] if w["window"] == w["size"]]
+
+
 def _whole(summary: dict[str, Any]) -> float:
-    return [w for w in summary["windows"] if w["window"] == w["size"]][-1]["accuracy"]
+    return _curve(summary)[-1]["accuracy"]
 
 
 def _enough(summary: dict[str, Any]) -> int:
     """The window from which on accuracy is full."""
     found = 1
-    fixed = [w for w in summary["windows"] if w["window"] == w["size"]]
+    fixed = _curve(summary)
     for window, wider in pairwise(fixed):
         if window["accuracy"] < _whole(summary) - ENOUGH:
             found = wider["window"]
@@ -90,7 +97,7 @@ def _enough(summary: dict[str, Any]) -> int:
 
 def _fixed(summary: dict[str, Any], size: float) -> float:
     """Accuracy of a fixed window of this size, between those that were tried."""
-    fixed = [w for w in summary["windows"] if w["window"] == w["size"]]
+    fixed = _curve(summary)
     for low, high in pairwise(fixed):
         if low["size"] <= size <= high["size"]:
             part = (size - low["size"]) / (high["size"] - low["size"])
@@ -100,39 +107,44 @@ def _fixed(summary: dict[str, Any], size: float) -> float:
 
 def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> None:
     enough = {name: _enough(summary) for name, summary in there.items()}
-    frames = {name: int(name.rpartition("f")[2]) for name in there}
+    clips = {name: WINDOW_CLIPS * len(summary["seeds"]) for name, summary in there.items()}
+
+    def compared(margins: dict[str, tuple[float, ...]]) -> dict[str, Comparison]:
+        return {name: points(*numbers, clips=clips[name]) for name, numbers in margins.items()}
+
+    whole = {name: _whole(summary) for name, summary in there.items()}
+    shorter = {name: _curve(summary)[-2]["accuracy"] for name, summary in there.items()}
     section.find(
         f"a window shorter than the clip is enough ({module})",
-        all(enough[name] < frames[name] for name in there) if there else None,
+        compared({n: (ENOUGH - whole[n] + shorter[n], whole[n], shorter[n]) for n in there}),
         "enough: " + ", ".join(f"{name}: {size}" for name, size in enough.items()),
         "a frame's prediction does not use the whole clip",
         "some predictions use the whole clip",
     )
-    lost = {name: _whole(s) - s["windows"][-1]["accuracy"] for name, s in there.items()}
-    segments = {name: _whole(s) - s["segment"]["accuracy"] for name, s in there.items()}
+    own = {name: summary["windows"][-1]["accuracy"] for name, summary in there.items()}
+    segments = {name: whole[name] - summary["segment"]["accuracy"] for name, summary in there.items()}
+    lost = {name: whole[name] - own[name] for name in there}
     section.find(
         f"each frame's ATR window is enough ({module})",
-        max(lost.values()) < ENOUGH if there else None,
+        compared({n: (ENOUGH - lost[n], whole[n], own[n]) for n in there}),
         "points lost: " + ", ".join(f"{name}: {x:.0f} (segments {segments[name]:.0f})" for name, x in lost.items()),
         "an ATR window holds what the frame needs",
         "97.5 % of a row's relevance may leave out a frame that the prediction needs",
     )
-    beside = {name: s["windows"][-1]["accuracy"] - _fixed(s, s["windows"][-1]["size"]) for name, s in there.items()}
+    fixed = {name: _fixed(summary, summary["windows"][-1]["size"]) for name, summary in there.items()}
     section.find(
         f"ATR windows match fixed windows of the same size ({module})",
-        min(beside.values()) > -ENOUGH if there else None,
-        "points above the fixed window: " + ", ".join(f"{name}: {x:+.0f}" for name, x in beside.items()),
+        compared({n: (ENOUGH - fixed[n] + own[n], fixed[n], own[n]) for n in there}),
+        "points above the fixed window: " + ", ".join(f"{name}: {own[name] - fixed[name]:+.0f}" for name in there),
         "as large a window would have done as well wherever it is",
         "windows by relevance do worse than windows of one size",
     )
-    worse = {}
-    for name, summary in there.items():
-        fixed = [w["accuracy"] for w in summary["windows"] if w["window"] == w["size"]]
-        worse[name] = statistics.fmean(fixed) - statistics.fmean(w["accuracy"] for w in summary["empty"])
+    frozen = {name: statistics.fmean(w["accuracy"] for w in _curve(summary)) for name, summary in there.items()}
+    empty = {name: statistics.fmean(w["accuracy"] for w in summary["empty"]) for name, summary in there.items()}
     section.find(
         f"empty frames are worse than frozen ones ({module})",
-        all(x > 0 for x in worse.values()) if there else None,
-        "points lost, mean over windows: " + ", ".join(f"{name}: {x:+.1f}" for name, x in worse.items()),
+        compared({n: (frozen[n] - empty[n], frozen[n], empty[n]) for n in there}),
+        "points lost, mean over windows: " + ", ".join(f"{name}: {frozen[name] - empty[name]:+.1f}" for name in there),
         "an empty frame is something the network has never seen",
         "a frozen edge can be worse: where a frame that decides is at the window's end, it is shown many times",
     )
@@ -155,7 +167,7 @@ def accuracies(bench: Bench) -> Section:
         }
         there = {name: one for name, one in found.items() if seeds_of(one)}
         if len(there) < 4:
-            section.find(f"accuracy does not go with avg-ATR, {title}", None, "", "", "")
+            section.find(f"accuracy does not go with avg-ATR, {title}", {}, "", "", "")
             continue
         points = {name: (over_seeds(one)[0], over_seeds(one, "accuracy")[0]) for name, one in there.items()}
         name = f"fig7-{when}"
@@ -166,7 +178,7 @@ def accuracies(bench: Bench) -> Section:
         without = pearson(*map(list, zip(*timed.values(), strict=True)))
         section.find(
             f"accuracy does not go with avg-ATR, {title}",
-            without.low <= 0 <= without.high,
+            {"": no_correlation(SMALL_R, without)},
             f"{without} without TSN, which the paper has not and whose ATR is 1; with it {said}",
             "a greater ATR is no better network",
             "ATR and accuracy go together here",
@@ -193,21 +205,20 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
     for (module, one), number in zip(studies.items(), ("8", "15"), strict=True):
         values = one.by_class("avg_atr") if one is not None else torch.tensor([torch.nan])
         if one is None or values.isnan().all():
-            alike.find(f"classes do not differ in avg-ATR ({module})", None, "", "", "")
-            agree.find(f"temporal classes do not have the greater avg-ATR ({module})", None, "", "", "")
+            alike.find(f"classes do not differ in avg-ATR ({module})", {}, "", "", "")
+            agree.find(f"temporal classes do not have the greater avg-ATR ({module})", {}, "", "", "")
             continue
         figure = charts.class_curve(values, one.by_class("avg_atr", "std"), one.by_class("max_atr"))
         alike.add(Chart(f"fig{number}", f"Classes by ATR, {module}-f16", figure, "Lines: deviation over clips."))
         alike.add(replace(compare.classes(one), name=f"fig{number}-classes"))
-        quarter = values[~values.isnan()].quantile(torch.tensor([0.25, 0.75], dtype=values.dtype))
         within = one.by_class("avg_atr", "std").nanmean().item()
         greatest = one.by_class("max_atr")
         low, high = values[~values.isnan()].min().item(), values[~values.isnan()].max().item()
         steady = _between_seeds(one)
         alike.find(
             f"classes do not differ in avg-ATR ({module})",
-            (quarter[1] - quarter[0]).item() < FEW,
-            f"from {low:.1f} to {high:.1f}, half of them within {(quarter[1] - quarter[0]).item():.1f} "
+            {"": below(FEW, [_half(values) for values in _classes(one)])},
+            f"from {low:.1f} to {high:.1f}, half of them within {_half(values):.1f} "
             f"frames; deviation within a class {within:.1f}; max-ATR from {greatest.min().item():.1f} to "
             f"{greatest.max().item():.1f}; rank correlation of classes between seeds {steady}",
             "one ATR fits all classes",
@@ -220,7 +231,7 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
         shares = {kind: [x for i, x in enumerate(values.tolist()) if i in chosen] for kind, chosen in zip(("temporal", "static"), truth, strict=True)}  # fmt: skip  # noqa: E501
         agree.find(
             f"temporal classes do not have the greater avg-ATR ({module})",
-            found.auroc < CHANCE,
+            {"": below(CHANCE, [overlap(values, *truth).auroc for values in _classes(one)])},
             f"AUROC {found.auroc:.2f}; temporal agreed {found.temporal:.0%} (chance {found.chance[0]:.0%}), static "
             f"agreed {found.static:.0%} (chance {found.chance[1]:.0%}); mean temporal "
             f"{statistics.fmean(shares['temporal']):.2f}, static {statistics.fmean(shares['static']):.2f}",
@@ -238,9 +249,23 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
 
 def _between_seeds(one: Studied) -> str:
     """How far seeds agree on which classes have the greater ATR."""
-    seeds = [torch.tensor([x if x is not None else torch.nan for x in s["classes"].values()]) for s in one.summary["seeds"].values()]  # fmt: skip  # noqa: E501
-    pairs = [spearman(a, b).item() for i, a in enumerate(seeds) for b in seeds[:i]]
+    each = _classes(one)
+    pairs = [spearman(a, b).item() for i, a in enumerate(each) for b in each[:i]]
     return f"{statistics.fmean(pairs):.2f}" if pairs else "unknown"
+
+
+def _classes(one: Studied) -> list[torch.Tensor]:
+    """avg-ATR (k,) by class, of every seed."""
+    return [
+        torch.tensor([x if x is not None else torch.nan for x in seed["classes"].values()])
+        for seed in one.summary["seeds"].values()
+    ]
+
+
+def _half(values: torch.Tensor) -> float:
+    """How far the middle half of the classes reaches."""
+    low, high = values[~values.isnan()].double().quantile(torch.tensor([0.25, 0.75], dtype=torch.float64)).tolist()
+    return high - low
 
 
 def ensembles(bench: Bench) -> Section:
@@ -254,20 +279,19 @@ def ensembles(bench: Bench) -> Section:
     found = {frames: bench.actions(net) for frames, net in sorted(nets.items())}
     there = {frames: one for frames, one in found.items() if seeds_of(one)}
     if len(there) < 3:
-        section.find("fewer ensembled frames, greater avg-ATR", None, "", "", "")
+        section.find("fewer ensembled frames, greater avg-ATR", {}, "", "", "")
         return section
-    points = [(frames, *over_seeds(one)) for frames, one in there.items()]
+    curve = [(frames, *over_seeds(one)) for frames, one in there.items()]
     marks = [f"{over_seeds(one, 'accuracy')[0]:.0f} %" for one in there.values()]
     figure = trends(
-        {"TAM2D-R18-f16": points}, marks={"TAM2D-R18-f16": marks}, xlabel="frames that are ensembled (mixed data)"
+        {"TAM2D-R18-f16": curve}, marks={"TAM2D-R18-f16": marks}, xlabel="frames that are ensembled (mixed data)"
     )
     section.add(Chart("fig10", "avg-ATR by ensembled frames", figure, "Beside the points: accuracy."))
-    steps = [(b[1] < a[1]) for a, b in pairwise(points)]
+    steps = {f"{few} over {more}": differences(there[few], there[more]) for few, more in pairwise(there)}
     section.find(
         "fewer ensembled frames, greater avg-ATR",
-        points[0][1] > points[-1][1] and sum(steps) > len(steps) / 2,
-        ", ".join(f"{frames}: {around(mean, deviation)}" for frames, mean, deviation in points)
-        + f"; {sum(steps)} of {len(steps)} steps as there",
+        by_seed(steps),
+        ", ".join(f"{frames}: {around(mean, deviation)}" for frames, mean, deviation in curve),
         "a frame that answers alone has to look further",
         "a frame that answers alone does not look further",
     )
@@ -284,7 +308,7 @@ def slowfast(bench: Bench) -> Section:
     )
     found = [bench.actions(net) for net in SLOWFAST]
     if not all(seeds_of(one) for one in found):
-        section.find("SlowFast has the smaller avg-ATR", None, "", "", "")
+        section.find("SlowFast has the smaller avg-ATR", {}, "", "", "")
         return section
     section.add(replace(compare.datasets(known(found)), name="table4", title="SlowFast beside I3D"))
     maps = {one.model: one.summary["dataset"]["matrix"] for one in known(found)}
@@ -293,7 +317,7 @@ def slowfast(bench: Bench) -> Section:
         pairs = differences(found[0], found[1], kind)
         section.find(
             f"SlowFast has the smaller {title}",
-            every_positive({"": pairs}),
+            by_seed({"": pairs}),
             f"I3D minus SlowFast, on mixed data: {spread(pairs)}",
             "fewer temporal kernels in the slow pathway, a narrow fast one",
             "a slow pathway with temporal kernels in two stages only reaches as far",
@@ -321,7 +345,7 @@ def methods(bench: Bench) -> Section:
             pairs = {n: differences(*pair, kind) for n, pair in there.items() if n.startswith(family)}
             section.find(
                 f"LRP has the smaller {title} ({family})",
-                every_positive(pairs),
+                by_seed(pairs),
                 f"CLRP minus LRP: {told(pairs)}",
                 "contrast makes the window longer",
                 "contrast does not make every window longer: it takes away what all classes share, often far frames",
@@ -354,7 +378,7 @@ def samplings(bench: Bench) -> Section:
         raw = {name: differences(dense[name], even[name], kind) for name in there}
         section.find(
             f"dense sampling has the {title}",
-            every_positive(pairs),
+            by_seed(pairs),
             f"dense minus uniform: {told(raw)}",
             "consecutive frames are alike",
             "what consecutive frames change of ATR depends on network and length",
@@ -362,7 +386,12 @@ def samplings(bench: Bench) -> Section:
     ends = {name: [shape(even[name])[2], shape(dense[name])[2]] for name in there if name.endswith("f16")}
     section.find(
         "dense sampling has more relevance at beginning and end (Fig. 13)",
-        all(one[1] > one[0] for one in ends.values()) if ends else None,
+        {
+            name: seeds(
+                [b[2] - a[2] for a, b in zip(shapes_of_seeds(even[name]), shapes_of_seeds(dense[name]), strict=False)]
+            )
+            for name in ends
+        },
         "in the first and last quarter, uniform and dense: "
         + "; ".join(f"{name} {one[0]:.1%} and {one[1]:.1%}" for name, one in ends.items()),
         "of consecutive frames those farthest apart differ most",
@@ -371,7 +400,7 @@ def samplings(bench: Bench) -> Section:
     lost = {name: differences(even[name], dense[name], "accuracy") for name in there}
     section.find(
         "dense sampling is less accurate with a single clip",
-        every_positive(lost),
+        by_seed(lost),
         f"points lost: {told(lost)}",
         "what lies outside the window is not seen",
         "the window holds enough here",

@@ -149,6 +149,7 @@ class Bench:
     quick: bool = False
     missing: set[str] = field(default_factory=set)
     used: dict[str, int] = field(default_factory=dict)
+    accuracy: dict[str, float] = field(default_factory=dict)
 
     def actions(self, net: Net, **way: Any) -> Studied | None:
         """The network's study over all its seeds, None where no seed was trained; `way` as in `study`."""
@@ -195,7 +196,9 @@ class Bench:
             pixels, labels = first.clips(WINDOW_CLIPS)
             summary |= _windows([extra for _, _, extra in each.values()], labels, pixels.shape[2])
         name = f"{config['model']} {config['dataset']}"
-        self.used[f"{name} {json.dumps(config['options'])} {config['sampling']} {when}"] = len(each)
+        full = f"{name} {json.dumps(config['options'])} {config['sampling']} {when}"
+        self.used[full] = len(each)
+        self.accuracy[full] = summary["accuracy"]["top1"]
         return Studied(name, summary)
 
     def _records(

@@ -8,12 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from lrp3d.study import pearson
+
 BENCHES = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHES))
 
 from actions import CLASSES, EVENT, SOURCE, STATIC, TEMPORAL, ActionClips, Actions  # noqa: E402
+from findings_marks import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, no_correlation, seeds  # noqa: E402
 from findings_nets import Net, every, quick_aggregation  # noqa: E402
-from findings_page import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Section, page  # noqa: E402
+from findings_page import Section, page  # noqa: E402
 
 
 def of_class(actions: Actions, name: str, count: int) -> torch.Tensor:
@@ -80,12 +83,38 @@ def test_networks_have_names_of_their_own():
 
 def test_a_page_counts_its_findings_and_says_what_was_missing():
     section = Section("Table 9", "an example", "It is so.")
-    section.find("it is so", True, "1 > 0", "yes it is", "no it is not")
-    section.find("it is so twice", False, "1 < 2", "yes it is", "no it is not")
-    section.find("it is so elsewhere", None, "", "", "")
+    section.find("it is so", {"": Comparison(1.0, 0.5)}, "1 > 0", "yes it is", "no it is not")
+    section.find("it is so twice", {"": Comparison(-1.0, 0.5)}, "1 < 2", "yes it is", "no it is not")
+    section.find("it is so elsewhere", {}, "", "", "")
     text = page([section], ["Made by hand."], "findings")
     assert "3 findings: 1 reproduced, 1 not reproduced, 1 not testable here." in text
     assert "| Table 9 | it is so twice | not reproduced | 1 < 2 | no it is not |" in text
+
+
+SURE, UNSURE, AGAINST, LONE = seeds([1.0, 1.2]), seeds([3.0, -2.0]), seeds([-1.0, -1.2]), seeds([5.0])
+
+
+@pytest.mark.parametrize(
+    ("compared", "expected"),
+    [
+        ([SURE], REPRODUCED),
+        ([SURE, UNSURE, LONE], REPRODUCED),
+        ([SURE, AGAINST], NOT_REPRODUCED),
+        ([UNSURE, LONE], NOT_HERE),
+        ([no_correlation(0.5, pearson([1, 2, 3, 4], [2, 1, 4, 3]))], NOT_HERE),
+        ([no_correlation(0.5, pearson(range(9), [0, 1, 2, 3, 4, 5, 6, 8, 7]))], NOT_REPRODUCED),
+    ],
+)
+def test_only_what_exceeds_the_noise_marks_a_finding(compared, expected):
+    section = Section("Table 9", "an example", "It is so.")
+    section.find("it is so", dict(zip("abc", compared, strict=False)), "numbers", "yes", "no")
+    assert section.findings[0].result == expected
+
+
+def test_a_comparison_that_speaks_against_the_paper_is_named():
+    section = Section("Table 9", "an example", "It is so.")
+    section.find("it is so", {"small": SURE, "large": AGAINST}, "numbers", "yes", "no")
+    assert section.findings[0].numbers == "numbers (1 of 2 comparisons count for it, against it: large)"
 
 
 @pytest.mark.slow
