@@ -57,12 +57,12 @@ def draw(results: Sequence[dict[str, Any]]) -> Any:
     for panel, model in zip(panels, models, strict=True):
         of_model = [row for row in rows if row["model"] == model]
         frames = sorted({row["frames"] for row in of_model})
-        shown = [name for name in names if any(row["contestant"] == name for row in of_model)]
-        for number, name in enumerate(shown):
-            seconds = {row["frames"]: row["seconds"] for row in of_model if row["contestant"] == name}
-            at = [frames.index(n) + (number - (len(shown) - 1) / 2) * width for n in seconds]
-            bars = panel.bar(at, list(seconds.values()), width, color=CONTESTANTS[name])
-            panel.bar_label(bars, [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in seconds.values()], fontsize=7)
+        for place, n in enumerate(frames):
+            group = {row["contestant"]: row["seconds"] for row in of_model if row["frames"] == n}
+            shown = [name for name in names if name in group]
+            at = [place + (number - (len(shown) - 1) / 2) * width for number in range(len(shown))]
+            bars = panel.bar(at, [group[name] for name in shown], width, color=[CONTESTANTS[name] for name in shown])
+            panel.bar_label(bars, [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in map(group.get, shown)], fontsize=7)
         panel.set_yscale("log")
         panel.set_xticks(range(len(frames)), [f"{n} frames" for n in frames])
         panel.set_title(model)

@@ -78,7 +78,7 @@ def said(bench: Bench) -> list[str]:
     made = facts(bench)
     seeds = Counter(bench.used.values())
     weak = ", ".join(
-        f"{name.removesuffix(' model')} ({accuracy:.0f} %)"
+        f"{name.removesuffix(' model').replace(' {}', '').removesuffix(' uniform')} ({accuracy:.0f} %)"
         for name, accuracy in sorted(bench.accuracy.items())
         if name.endswith(" model") and accuracy < WELL
     )

@@ -66,7 +66,7 @@ def below(limit: float, values: Sequence[float]) -> Comparison:
 
 
 def no_correlation(limit: float, found: Correlation) -> Comparison:
-    """Of a claim that there is no correlation: how far |r| stays below a limit, by its interval.
+    """Of a claim that there is no correlation: for it if the interval stays below a limit, against it if 0 is outside.
 
     Few points have a wide interval, and nothing is shown then.
 
@@ -74,7 +74,10 @@ def no_correlation(limit: float, found: Correlation) -> Comparison:
     >>> no_correlation(0.5, pearson([1, 2, 3, 4], [2, 1, 4, 3])).counts
     False
     """
-    return Comparison(limit - abs(found.r), max(found.high - found.r, found.r - found.low))
+    r, error = abs(found.r), max(found.high - found.r, found.r - found.low)
+    if found.low > 0 or found.high < 0:
+        return Comparison(-r, r - min(abs(found.low), abs(found.high)))
+    return Comparison(limit - r, error)
 
 
 def jackknife(items: Sequence[T], number: Callable[[Sequence[T]], float]) -> Comparison:

@@ -102,6 +102,7 @@ SURE, UNSURE, AGAINST, LONE = seeds([1.0, 1.2]), seeds([3.0, -2.0]), seeds([-1.0
         ([SURE, AGAINST], NOT_REPRODUCED),
         ([UNSURE, LONE], NOT_HERE),
         ([no_correlation(0.5, pearson([1, 2, 3, 4], [2, 1, 4, 3]))], NOT_HERE),
+        ([no_correlation(0.5, pearson(range(200), [i % 2 for i in range(200)]))], REPRODUCED),
         ([no_correlation(0.5, pearson(range(9), [0, 1, 2, 3, 4, 5, 6, 8, 7]))], NOT_REPRODUCED),
     ],
 )
