@@ -20,12 +20,12 @@ WIDTH = 8  # channels of the first stage
 
 ARCHITECTURES: dict[str, Callable[[int, int], VideoModel]] = {
     "I3D-R18": lambda classes, frames: models.i3d_resnet(18, classes, width=WIDTH, dropout=0.0),
-    "I3D-R34": lambda classes, frames: models.i3d_resnet(34, classes, width=WIDTH, dropout=0.0),
     "TSN-R18": lambda classes, frames: models.tsn_resnet(18, classes, width=WIDTH, dropout=0.0),
     "TAM3-R18": lambda classes, frames: _tam(classes, frames, kernel_size=3),
     "TAM5-R18": lambda classes, frames: _tam(classes, frames, kernel_size=5),
     "TAM7-R18": lambda classes, frames: _tam(classes, frames, kernel_size=7),
-    "SlowFast": lambda classes, frames: models.slowfast_resnet50(classes, frames, width=WIDTH, dropout=0.0),
+    # alpha 2: its matrix has blocks of alpha frames, and blocks of 4 would hide the short gaps
+    "SlowFast": lambda classes, frames: models.slowfast_resnet50(classes, frames, 2, width=2 * WIDTH, dropout=0.0),
 }
 
 
@@ -76,6 +76,18 @@ class Lineage:
         return models.load_model(self.folder(root, gap) / "model.safetensors")
 
 
+def chains(lineages: list[Lineage]) -> list[list[Lineage]]:
+    """Those that may be trained side by side: a warm one stays in one chain with, and behind, the one it starts from.
+
+    >>> [len(chain) for chain in chains([one for one in every() if one.architecture == "I3D-R18"][:6])]
+    [2, 2, 2]
+    """
+    found: dict[tuple[str, str, int], list[Lineage]] = {}
+    for one in sorted(lineages, key=lambda one: one.warm is not None):
+        found.setdefault((one.architecture, one.family, one.seed), []).append(one)
+    return list(found.values())
+
+
 def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
     """All lineages, the most needed first."""
     each = [partial(Lineage, seed=seed) for seed in seeds]
@@ -87,7 +99,8 @@ def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
         for name in ("I3D-R18", "TAM5-R18")
         for make in each
     ]
-    kernels = [make(name, "match") for name in ("TAM3-R18", "TAM7-R18") for make in each]
+    kernels = [make("TAM7-R18", "match") for make in each]
+    kernels += [make("TAM3-R18", "match", gaps=tuple(range(1, 9))) for make in each]  # shorter reach, smaller steps
     frame_only = [make("TSN-R18", "match", gaps=(1,)) for make in each]
     lengths = [
         make(name, "match", gaps=gaps, frames=frames, warm=1)
@@ -95,8 +108,7 @@ def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
         for name in ("I3D-R18", "TAM5-R18")
         for make in each
     ]
-    deeper = [make("I3D-R34", "match", gaps=(1, 2, 4)) for make in each]
-    slowfast = [make("SlowFast", "match", gaps=(1, 2)) for make in each]
+    slowfast = [make("SlowFast", "match", gaps=(1, 2, 4, 8)) for make in each]
     xor = [make("I3D-R18", "xor", gaps=(1, 2, 4)) for make in each]
-    motion = [make("I3D-R18", "trajectory", gaps=(1,), frames=20, size=64) for make in each]
-    return [*core, *controls, *held_out, *frame_only, *kernels, *lengths, *deeper, *slowfast, *xor, *motion]
+    motion = [make("I3D-R18", "trajectory", gaps=(1,), frames=20, size=32) for make in each]
+    return [*core, *controls, *held_out, *frame_only, *kernels, *lengths, *slowfast, *xor, *motion]
