@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrp3d.atr import avg_atr, frame_atr
 
-Row = dict[str, tuple[float, float]]
+Row = dict[str, tuple[float, float | None]]  # mean and deviation, which one seed alone has not
 SIGMAS = (0.975, 0.8)
 
 
@@ -147,7 +147,7 @@ def mean_and_deviation(seeds: list[dict[str, float]]) -> Row:
     for column in dict.fromkeys(column for seed in seeds for column in seed):
         values = [seed[column] for seed in seeds if column in seed and seed[column] == seed[column]]
         if values:
-            row[column] = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0
+            row[column] = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
     return row
 
 

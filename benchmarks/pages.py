@@ -81,17 +81,21 @@ def markdown(table: Table) -> list[str]:
     return lines
 
 
-def cell(mean: float, deviation: float) -> str:
-    """A number as a table has it."""
-    return "–" if mean != mean else f"{mean:.2f} ± {deviation:.2f}"
+def cell(mean: float, deviation: float | None) -> str:
+    """A number as a table has it.
+
+    >>> cell(0.123, 0.01), cell(0.123, None)
+    ('0.12 ± 0.01', '0.12')
+    """
+    return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
 
 
 def networks_text(result: dict) -> str:
     """What training cost."""
+    minutes = result["core minutes of training"]
     return (
-        f"Accuracy on fresh clips, the mean of the seeds (the worst); seconds of one core, of all its networks together. "
-        f"In all {result['core minutes of training']:.0f} minutes of one core. What stays below {LEARNED:.0%} counts in "
-        "no table."
+        "Accuracy on fresh clips, the mean of the seeds (the worst); seconds of one core, of all seeds and gaps. "
+        f"In all {minutes:.0f} minutes of one core. What stays below {LEARNED:.0%} counts in no other table."
     )
 
 
@@ -139,10 +143,14 @@ def draw(tables: dict[str, dict[str, Table]], path: Path) -> None:
                 spans, means, deviations = (
                     [int(gap[2:]) + 1 for gap in gaps],
                     [row[gap][0] for gap in gaps],
-                    [row[gap][1] for gap in gaps],
+                    [row[gap][1] or 0 for gap in gaps],
                 )
-                style = {"linestyle": ":"} if method.startswith("untrained") else {"marker": "o", "markersize": 3}
-                panel.errorbar(spans, means, deviations, color=colours[method], linewidth=1.2, label=method, **style)
+                if method.startswith("untrained"):
+                    panel.plot(spans, means, ":", color=colours[method], linewidth=1.2, label=method)
+                else:
+                    panel.errorbar(
+                        spans, means, deviations, fmt="o-", color=colours[method], linewidth=1.2, ms=3, label=method
+                    )
             panel.set_ylim(0, 16)
             panel.spines[["top", "right"]].set_visible(False)
             if j == 0:

@@ -28,8 +28,7 @@ def atr_at(sigma: float) -> Estimate:
 
 def atr_above_floor(maps: Maps, source: str) -> tuple[Tensor, Tensor]:
     """The paper's avg-ATR minus that of the same network untrained, in the same rows; 1 is no difference."""
-    floor = source if source.startswith("untrained") else f"untrained {source}"
-    (matrix, logits, _), (untrained, _, _) = correct(maps, source), correct(maps, floor)
+    (matrix, logits, _), (untrained, _, _) = correct(maps, source), correct(maps, f"untrained {source}")
     floors = avg_atr(frame_atr(untrained), logits)
     return _alike(1 + avg_atr(frame_atr(matrix), logits) - floors)
 
@@ -74,6 +73,12 @@ MEASURES: dict[str, Estimate] = {
     "excess span": excess,
 }
 SOURCES = ("CLRP", "LRP", "intervention", "untrained CLRP", "untrained LRP")
+COMPARED = [
+    (measure, source)
+    for measure in MEASURES
+    for source in SOURCES
+    if not (measure == "ATR above floor" and source.startswith("untrained"))  # which is the floor
+]
 
 
 def estimates(maps: Maps, source: str, measure: str) -> tuple[Tensor, Tensor]:

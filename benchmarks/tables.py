@@ -21,7 +21,7 @@ from columns import (
 from lineages import HELD_OUT, Lineage
 from maps import Maps
 from matrices import METHODS
-from spans import MEASURES, SOURCES, agreement, mean_span
+from spans import COMPARED, agreement, mean_span
 
 import lrp3d
 
@@ -105,8 +105,7 @@ def spans_of(pairs: dict[int, dict[int, Maps]], controls: dict[int, dict[str, Ma
         if part:
             tables[f"Spans, {name}"] = {
                 f"{measure}, {source}": mean_and_deviation([agreement(gaps, source, measure) for gaps in part.values()])
-                for measure in MEASURES
-                for source in SOURCES
+                for measure, source in COMPARED
             }
     if controls:
         tables["Spans where one frame is enough"] = {
@@ -116,8 +115,7 @@ def spans_of(pairs: dict[int, dict[int, Maps]], controls: dict[int, dict[str, Ma
                     for each in controls.values()
                 ]
             )
-            for measure in MEASURES
-            for source in SOURCES
+            for measure, source in COMPARED
         }
     return tables
 

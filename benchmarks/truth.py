@@ -27,7 +27,8 @@ from lrp3d import models
 CLIPS = 216  # at least, of all networks of a table
 FEW = ["CLRP", "LRP", "intervention"]  # at the other gaps, which only the comparison of spans needs
 CONTROLS = ("static", "flash")
-LONG = 16  # frames; above that integrated gradients are left out, which take minutes
+MAIN = ("I3D-R18", "TAM5-R18")
+LONG = 16  # frames; above that there are only maps and interventions, no tests of them
 
 
 def main() -> None:
@@ -56,7 +57,8 @@ def main() -> None:
             control, shown = lineage.family in CONTROLS, gap in TABLE_GAPS
             clips = 4 if options.quick else clips_of(lineage)
             methods = methods_of(lineage) if shown else FEW
-            maps = maps_of(lineage, gap, options.trained, options.maps, clips, methods, shown and not control)
+            tests = shown and not control and lineage.frames <= LONG
+            maps = maps_of(lineage, gap, options.trained, options.maps, clips, methods, tests)
             network = Network(lineage.architecture, lineage.family, lineage.seed, lineage.frames)
             found.setdefault(network, {})[gap] = maps
             print(f"{lineage.name} gap {gap}", flush=True)
@@ -68,13 +70,16 @@ def main() -> None:
 
 def clips_of(lineage: Lineage) -> int:
     """How many clips of each network make at least CLIPS of a table, over seeds and gaps, with some to spare."""
-    networks = len(CONTROLS) if lineage.family in CONTROLS else sum(gap in TABLE_GAPS for gap in lineage.gaps) or 4
+    gaps = {gap for one in every() if one.name == lineage.name for gap in one.gaps if gap in TABLE_GAPS}
+    networks = len(CONTROLS) if lineage.family in CONTROLS else len(gaps)
     return -(-CLIPS // (len(SEEDS) * networks)) + 2
 
 
 def methods_of(lineage: Lineage) -> list[str]:
-    """The rows of a table."""
-    return [name for name in METHODS if name != "integrated gradients" or lineage.frames <= LONG]
+    """The rows of a table: all for the two main architectures, fewer where they would take long."""
+    if lineage.frames > LONG or lineage.architecture == "SlowFast":
+        return [*FEW, "random"]
+    return list(METHODS) if lineage.architecture in MAIN else [*FEW, "gradient x input", "random"]
 
 
 def quick_lineages(trained: Path) -> list[Lineage]:
