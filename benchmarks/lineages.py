@@ -99,8 +99,7 @@ def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
         for name in ("I3D-R18", "TAM5-R18")
         for make in each
     ]
-    kernels = [make("TAM7-R18", "match") for make in each]
-    kernels += [make("TAM3-R18", "match", gaps=tuple(range(1, 9))) for make in each]  # shorter reach, smaller steps
+    kernels = [make(name, "match", gaps=(1, 2, 4)) for name in ("TAM3-R18", "TAM7-R18") for make in each]
     frame_only = [make("TSN-R18", "match", gaps=(1,)) for make in each]
     short = [make(name, "match", gaps=(1, 2, 4), frames=8, warm=1) for name in ("I3D-R18", "TAM5-R18") for make in each]
     long = [

@@ -79,6 +79,15 @@ def grid(corner: str, rows: dict[str, list[str]], columns: list[str]) -> list[st
     return lines + [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items() if any(cells)]
 
 
+def short(network: str) -> str:
+    """As a column has it.
+
+    >>> short("TAM5-R18, 16 frames")
+    'TAM5'
+    """
+    return network.split("-")[0]
+
+
 def mean(result: dict, network: str, table: str, row: str, column: str, deviation: bool = False) -> str:
     """A number as the page has it, nothing where it was not measured."""
     found = result["tables"].get(network, {}).get(table, {}).get(row, {}).get(column)
@@ -105,7 +114,7 @@ def shares(result: dict) -> list[str]:
         row: [mean(result, network, "Where the relevance lies", row, f"share d={gap}") for network, gap in columns]
         for row in METHODS
     }
-    return grid("", rows, [f"{network.split('-')[0]} d={gap}" for network, gap in columns])
+    return grid("", rows, [f"{short(network)} d={gap}" for network, gap in columns])
 
 
 def classes(result: dict) -> list[str]:
@@ -118,7 +127,7 @@ def classes(result: dict) -> list[str]:
         ]
         for row in ("CLRP", "LRP", "intervention")
     }
-    return grid("", rows, [f"{network.split('-')[0]} {which} class" for network, which in columns])
+    return grid("", rows, [f"{short(network)} {which} class" for network, which in columns])
 
 
 def agreement(result: dict) -> list[str]:
@@ -134,7 +143,7 @@ def agreement(result: dict) -> list[str]:
         "relevance gain (median)": "gain",
         "ρ with Shapley values": "Shapley ρ",
     }
-    return grid("", rows, [f"{network.split('-')[0]} {names[column]}" for network, column in columns])
+    return grid("", rows, [f"{short(network)} {names[column]}" for network, column in columns])
 
 
 def sanity(result: dict) -> list[str]:
@@ -144,22 +153,18 @@ def sanity(result: dict) -> list[str]:
         row: [mean(result, network, "What must change it", row, f"ρ with {test}", True) for network, test in columns]
         for row in METHODS
     }
-    return grid("", rows, [f"{network.split('-')[0]}, {test}" for network, test in columns])
+    return grid("", rows, [f"{short(network)}, {test}" for network, test in columns])
 
 
 def atr(result: dict) -> list[str]:
     """Mean ATR at each gap and on the controls."""
-    rows = {}
-    for network in result["tables"]:
+    pairs, controls, rows = "ATR against the true span", "ATR where one frame is enough", {}
+    for network in MAIN:
         for method in ("CLRP", "LRP", "intervention", "untrained CLRP", "untrained LRP"):
-            table = "ATR against the true span"
-            cells = [mean(result, network, table, method, f"ATR 97.5% d={gap}") for gap in (1, 2, 4, 8)]
-            cells += [
-                mean(result, network, "ATR where one frame is enough", method, f"ATR {one}")
-                for one in ("static", "flash")
-            ]
-            cells += [mean(result, network, table, method, column, True) for column in ("slope 97.5%", "ρ gaps 97.5%")]
-            rows[f"{network}: {method}"] = cells
+            cells = [mean(result, network, pairs, method, f"ATR 97.5% d={gap}") for gap in (1, 2, 4, 8)]
+            cells += [mean(result, network, controls, method, f"ATR {family}") for family in ("static", "flash")]
+            cells += [mean(result, network, pairs, method, column, True) for column in ("slope 97.5%", "ρ gaps 97.5%")]
+            rows[f"{short(network)}: {method}"] = cells
     truth = ["2", "3", "5", "9", "1", "1", "1", "1"]
     return grid("", {"truth": truth, **rows}, ["d=1", "2", "4", "8", "static", "flash", "slope", "ρ"])
 
@@ -167,7 +172,7 @@ def atr(result: dict) -> list[str]:
 def spans(result: dict) -> list[str]:
     """Measures of the span on seeds that nothing was chosen on."""
     table, rows = "Spans, other seeds", {}
-    for network in result["tables"]:
+    for network in MAIN:
         for name in (
             "ATR 97.5%, CLRP",
             "ATR 97.5%, LRP",
@@ -180,9 +185,23 @@ def spans(result: dict) -> list[str]:
             cells += [
                 mean(result, network, table, name, column) for column in ("slope", "error of means", "ρ over clips")
             ]
-            rows[f"{network}: {name}"] = cells
+            rows[f"{short(network)}: {name}"] = cells
     truth = [*map(str, range(2, 10)), "1", "0", "1"]
     return grid("", {"truth": truth, **rows}, [*(f"d={gap}" for gap in range(1, 9)), "slope", "error", "ρ over clips"])
+
+
+def every_network(result: dict) -> list[str]:
+    """Slope and mean error of ATR and of the excess span for all networks, on seeds that nothing was chosen on."""
+    table = "Spans, other seeds"
+    names = ("ATR 97.5%, CLRP", "ATR 97.5%, LRP", "excess span, CLRP", "excess span, LRP", "excess span, intervention")
+    rows = {
+        network: [
+            " / ".join(mean(result, network, table, name, column) for column in ("slope", "error of means"))
+            for name in names
+        ]
+        for network in result["tables"]
+    }
+    return grid("slope / error", rows, list(names))
 
 
 def alternatives(result: dict) -> list[str]:
@@ -203,7 +222,7 @@ def alternatives(result: dict) -> list[str]:
                 )
                 for network, part in parts
             ]
-    return grid("slope / error", rows, [f"{network.split('-')[0]}, {part}" for network, part in parts])
+    return grid("slope / error", rows, [f"{short(network)}, {part}" for network, part in parts])
 
 
 def held_out(result: dict) -> list[str]:
@@ -232,7 +251,7 @@ def one_frame(result: dict) -> list[str]:
         for measure in ("ATR 97.5%", "excess span")
         for source in ("CLRP", "LRP", "intervention")
     }
-    return grid("", rows, [f"{network.split('-')[0]} {family}" for network, family in columns])
+    return grid("", rows, [f"{short(network)} {family}" for network, family in columns])
 
 
 TABLES: dict[str, Callable[[dict], list[str]]] = {
@@ -245,6 +264,7 @@ TABLES: dict[str, Callable[[dict], list[str]]] = {
     "atr": atr,
     "targets": lambda result: targets_table(result["targets"]),
     "spans": spans,
+    "every network": every_network,
     "alternatives": alternatives,
     "held out": held_out,
     "one frame": one_frame,
