@@ -137,7 +137,7 @@ def agreement(result: dict) -> list[str]:
         (network, column) for column in ("cosine with intervention", "relevance gain (median)") for network in MAIN
     ]
     columns += [(network, "ρ with Shapley values") for network in SHORT]
-    rows = {row: [mean(result, network, table, row, column) for network, column in columns] for row in METHODS}
+    rows = {row: [mean(result, network, table, row, column, True) for network, column in columns] for row in METHODS}
     names = {
         "cosine with intervention": "cosine",
         "relevance gain (median)": "gain",
