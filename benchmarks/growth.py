@@ -39,15 +39,15 @@ def explained(
     family: str, frames: int, size: int, batch: int, device: torch.device, width: int, dense: bool = False
 ) -> Callable[[], object]:
     """One matrix per clip of a batch."""
-    model = nets.network(family, frames, device, width)
+    twin = lrp3d.convert(nets.network(family, frames, device, width))
     clip = nets.clip_of(frames, size, device, batch)
 
     def run() -> object:
-        return lrp3d.explain(model, clip, 0)
+        return lrp3d.explain(twin, clip, 0)
 
     def run_dense() -> object:
         with without_bands():
-            return lrp3d.explain(model, clip, 0)
+            return lrp3d.explain(twin, clip, 0)
 
     return run_dense if dense else run
 

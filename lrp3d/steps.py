@@ -73,7 +73,7 @@ class Step:
     def carry(self, carried: Carried) -> Sequence[Carried | None]:
         """The same for relevance on its way; overridden where a factor can wait."""
         relevances = self.relevance(carried.tensor(self.shape))
-        return [None if r is None else Carried(r.to(carried.value.dtype)).narrowed() for r in relevances]
+        return [None if r is None else Carried(r.to(carried.value.dtype)).narrowed(carried) for r in relevances]
 
 
 class Relevance(torch.autograd.Function):
@@ -227,7 +227,7 @@ class Linear(Step):
                 for old, new, operand in zip(out, handed, self.operands, strict=True)
             ]
         whole = cast(list[Carried], out)
-        return [c if o.map.keeps_bands else c.narrowed() for c, o in zip(whole, self.operands, strict=True)]
+        return [c if o.map.keeps_bands else c.narrowed(carried) for c, o in zip(whole, self.operands, strict=True)]
 
     def _prepare(self, rule: Rule, factor: Tensor | None) -> Sequence[_Part | _Elementwise]:
         """Everything about the shares that is the same for all seeds, with the `factor` that relevance comes with."""
@@ -415,92 +415,3 @@ def _factors(
 def _contribution(terms: Sequence[Term], nothing: Tensor) -> Tensor:
     products = [a if isinstance(v, float) and v == 1.0 else a * v for a, v in terms]
     return sum(products[1:], products[0]) if products else nothing
-
-
-class Maximum(Step):
-    """Windows of which the maximum goes on: max pools of all kinds, by the positions each window looks at.
-
-    `offsets` are index tuples into the trailing axes of `x`: offset `o` picks, for every output, one position of its
-    window (a slice per axis, or index tensors that broadcast to the output), `inside` says where that is part of the
-    window. Ties share equally; constants take no part while the window has a real input. `x` may be padded;
-    `crop` takes the padding off again.
-    """
-
-    def __init__(
-        self,
-        x: Tensor,
-        output: Tensor,
-        offsets: Sequence[tuple[Any, ...]],
-        inside: Sequence[Tensor | None] | None = None,
-        real: Tensor | None = None,
-        crop: tuple[Any, ...] = (),
-    ):
-        self.x, self.offsets, self.real, self.crop = x, offsets, real, crop
-        self.output = output.detach()  # a node that holds its output is never freed
-        self.inside = [None] * len(offsets) if inside is None else inside
-        self._parts: list[Tensor] | None = None
-
-    def accepts(self, rule: Rule) -> bool:
-        """Winner takes all, which the epsilon rule is on a maximum."""
-        return isinstance(rule, (WinnerTakesAll, Epsilon))
-
-    def _winners(self) -> list[Tensor]:
-        """Per offset, each output's part for that position: one, divided among ties."""
-        candidates, winners = [], []
-        for offset, inside in zip(self.offsets, self.inside, strict=True):
-            candidate = torch.ones_like(self.output, dtype=torch.bool) if inside is None else inside
-            where = (..., *offset)
-            if self.real is not None:
-                candidate = candidate & (self.real[where] > 0)
-            candidates.append(candidate)
-            winners.append(candidate & (self.x[where] == self.output))
-        won = sum(winner.int() for winner in winners)
-        assert isinstance(won, Tensor)
-        if self.real is not None:  # where only a constant won, the real inputs of the window share
-            lost = won == 0
-            winners = [torch.where(lost, c, w) for w, c in zip(winners, candidates, strict=True)]
-            won = torch.where(lost, sum(candidate.int() for candidate in candidates), won)
-        part = 1 / won.clamp(min=1).to(self.x.dtype)
-        return [winner * part for winner in winners]
-
-    def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """To the winners of every window; overlapping windows add up."""
-        if self._parts is None:
-            self._parts = self._winners()
-        out = buffers.empty((len(r), *self.x.shape), r).zero_()
-        for offset, part in zip(self.offsets, self._parts, strict=True):
-            if all(isinstance(o, slice) for o in offset):
-                where = (..., *offset)
-                out[where].addcmul_(r, part)
-            else:
-                out = _add_at(out, offset, times(r, part))
-        cropped = (..., *self.crop)
-        return [out[cropped]]
-
-
-def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
-    """`out[..., i, j, k] += values` for index tensors that broadcast; repeated indices add up."""
-    axes = len(index)
-    flat = index[0].new_zeros(())
-    for i, size in zip(index, out.shape[-axes:], strict=True):
-        flat = flat * size + i
-    flat = flat.expand(values.shape[-axes:])
-    return out.flatten(-axes).index_add(-1, flat.flatten(), values.flatten(-axes)).reshape(out.shape)
-
-
-class Peak(Step):
-    """The maximum over whole axes (`amax`): ties share equally."""
-
-    def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):
-        self.input_shape = x.shape
-        self.kept_shape = output.shape
-        winner = (x == output).to(x.dtype)
-        self.part = winner / winner.sum(axes, keepdim=True)
-
-    def accepts(self, rule: Rule) -> bool:
-        """Winner takes all, which the epsilon rule is on a maximum."""
-        return isinstance(rule, (WinnerTakesAll, Epsilon))
-
-    def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """To the winners."""
-        return [r.reshape(len(r), *self.kept_shape) * self.part]

@@ -21,6 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
 from lrp3d.audit import assign_rules, find_classifier, unsupported
+from lrp3d.buffers import Memory
 from lrp3d.composites import Composite, composite_of
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import Layout
@@ -218,6 +219,7 @@ class Twin(nn.Module):
         self.training = model.training
         self.input_range: Range | None = getattr(model, "input_range", None)
         self._own = [*self.model.parameters(), *self.model.buffers()]
+        self.memory = Memory()
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""

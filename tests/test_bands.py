@@ -1,5 +1,9 @@
 """A band leaves out nothing but zeros; reused memory is never memory in use; less precision is asked for and booked."""
 
+import copy
+import pickle
+import threading
+
 import pytest
 import torch
 from hypothesis import given
@@ -149,6 +153,56 @@ def test_memory_is_not_kept_after_the_outermost_block():
         _large(1.0)
         assert buffers._current.get().blocks
     assert buffers._current.get() is None
+
+
+def test_a_twins_memory_is_used_again_by_the_next_run_and_does_not_grow():
+    memory = buffers.Memory()
+    places, kept = [], []
+    for sizes in ((600, 900), (600, 900), (600,)):
+        with buffers.reused(memory):
+            tensors = [buffers.empty((size, 600), torch.zeros(1)) for size in sizes]
+            places.append([tensor.data_ptr() for tensor in tensors])
+            del tensors
+        (pool,) = memory._idle
+        kept.append(sum(len(blocks) for blocks in pool.blocks.values()))
+        assert not pool.derived
+    assert places[0] == places[1]
+    assert kept == [2, 2, 1]  # a smaller clip lets go of what it did not need
+
+
+def test_runs_at_the_same_time_do_not_share_memory():
+    memory = buffers.Memory()
+    with buffers.reused(memory):
+        one = _large(1.0)
+
+        def other():
+            with buffers.reused(memory):
+                return _large(2.0)
+
+        another = threading.Thread(target=lambda: found.append(other()))
+        found = []
+        another.start()
+        another.join()
+        assert bool((one == 1).all())
+        assert bool((found[0] == 2).all())
+
+
+def test_a_copied_twin_has_memory_of_its_own():
+    memory = buffers.Memory()
+    with buffers.reused(memory):
+        _large(1.0)
+    assert not copy.deepcopy(memory)._idle
+    assert not pickle.loads(pickle.dumps(memory))._idle
+
+
+def test_an_explanation_stays_as_it_is_when_the_twin_explains_another_clip():
+    torch.manual_seed(0)
+    twin = lrp3d.convert(lrp3d.models.i3d_resnet(18, num_classes=4, width=16).eval())
+    clips = torch.rand(2, 1, 3, 8, 112, 112)
+    first = lrp3d.explain(twin, clips[0], 0)
+    before = first.relevance.clone()
+    lrp3d.explain(twin, clips[1], 1)
+    assert torch.equal(first.relevance, before)
 
 
 def test_what_is_made_of_a_weight_is_made_once():

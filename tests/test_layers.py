@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 import lrp3d
+from lrp3d.carried import Carried
+from lrp3d.maxima import Maximum
 from lrp3d.rules import Epsilon, Flat, ZPlus
 
 D = torch.float64
@@ -64,6 +66,29 @@ def test_max_pools_give_all_to_the_winner_and_ties_share(data, axes, generator):
     described = zip(sizes, output.shape[2:], kernel, stride, padding, dilation, strict=True)
     close(found, reference.max_relevance(x, r, [reference.plain_windows(*axis) for axis in described]))
     close(found.sum(), r.sum())
+
+
+@settings(max_examples=60)
+@given(st.data(), st.integers(1, 3), generators, st.booleans())
+def test_maxima_by_positions_are_maxima_by_slices(data, axes, generator, tied):
+    """Also where relevance comes with a factor that is zero at most ties, as activations are."""
+    kernel, stride = (data.draw(per_axis(st.integers(1, 3), axes)) for _ in range(2))
+    x = draw_input(generator, 2, 2, *(size + 3 for size in data.draw(per_axis(st.integers(0, 3), axes)))).relu()
+    if not tied:
+        x = x * torch.rand(x.shape, generator=generator)
+    output = MAX[axes](kernel, stride)(x)
+    moves = list(zip(output.shape[-axes:], stride, strict=True))
+    offsets = [
+        tuple(slice(at, at + (outputs - 1) * step + 1, step) for at, (outputs, step) in zip(place, moves, strict=True))
+        for place in itertools.product(*map(range, kernel))
+    ]
+    arriving = Carried(torch.randn(3, *output.shape, generator=generator, dtype=D), output)
+    maximum = Maximum(x, output, offsets)
+    maximum.shape = output.shape
+    (found,) = maximum.carry(arriving)
+    with lrp3d.kernels.plain():
+        (by_slices,) = maximum.carry(arriving)
+    close(found.value, by_slices.value)
 
 
 @settings(max_examples=40)
