@@ -33,11 +33,26 @@ def _tam(classes: int, frames: int, kernel_size: int) -> VideoModel:
     return models.tam_resnet(18, classes, frames, kernel_size, width=WIDTH, dropout=0.0)
 
 
+def radius(architecture: str, frames: int = 96) -> int:
+    """How many frames to either side a frame logit sees: those that become NaN by one frame that is.
+
+    >>> radius("TSN-R18", 8)
+    0
+    """
+    model = ARCHITECTURES[architecture](2, frames).eval()
+    clip = torch.zeros(1, 3, frames, 8, 8)
+    clip[:, :, frames // 2] = torch.nan
+    with torch.inference_mode():
+        touched = model.frame_logits(clip).isnan().any(-1)[0].nonzero()
+    return int((touched - frames // 2).abs().max())
+
+
 @dataclass(frozen=True)
 class Lineage:
     """One architecture on one family of tasks with one seed, through growing gaps.
 
-    A `warm` one starts from the weights that the same lineage of 16 frames has at that gap.
+    A `warm` one starts from the weights that the same lineage of 16 frames has at that gap; a `named` one from a
+    network that was trained to say what each event shows, where features do not come by themselves.
     """
 
     architecture: str
@@ -47,6 +62,7 @@ class Lineage:
     frames: int = 16
     size: int = 16
     warm: int | None = None
+    named: bool = False
 
     @property
     def name(self) -> str:
@@ -57,11 +73,11 @@ class Lineage:
         """What it learns at this gap."""
         return Task(self.family, gap=gap, frames=self.frames, size=self.size)
 
-    def untrained(self) -> VideoModel:
-        """The network it starts from; the seed decides."""
+    def untrained(self, classes: int | None = None) -> VideoModel:
+        """The network it starts from, for the classes of the task or as many others; the seed decides."""
         with torch.random.fork_rng([]):
             torch.manual_seed(1000 + self.seed)
-            return ARCHITECTURES[self.architecture](len(self.task(1).classes), self.frames)
+            return ARCHITECTURES[self.architecture](classes or len(self.task(1).classes), self.frames)
 
     def folder(self, root: Path, gap: int) -> Path:
         """Where the weights of this gap are."""
@@ -110,6 +126,6 @@ def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
         for gap in (2, 8)
     ]
     slowfast = [make("SlowFast", "match", gaps=(1, 2, 4)) for make in each]
-    xor = [make("I3D-R18", "xor", gaps=(1, 2, 4)) for make in each]
+    xor = [make("I3D-R18", "xor", gaps=(1, 2, 4), named=True) for make in each]
     motion = [make("I3D-R18", "trajectory", gaps=(1,), frames=20, size=32) for make in each]
     return [*core, *controls, *held_out, *frame_only, *kernels, *short, *long, *slowfast, *xor, *motion]

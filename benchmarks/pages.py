@@ -94,18 +94,21 @@ def networks_text(result: dict) -> str:
     """What training cost."""
     minutes = result["core minutes of training"]
     return (
-        "Accuracy on fresh clips, the mean of the seeds (the worst); seconds of one core, of all seeds and gaps. "
-        f"In all {minutes:.0f} minutes of one core. What stays below {LEARNED:.0%} counts in no other table."
+        "Accuracy on fresh clips, the mean of the seeds (the worst); steps of 48 clips and seconds of one core, of all "
+        f"seeds and gaps. In all {minutes:.0f} minutes of one core. What stays below {LEARNED:.0%} counts in no other "
+        "table. Radius: how many frames to either side a frame logit sees; gaps up to twice as long are within reach."
     )
 
 
 def networks_table(networks: dict[str, dict[str, list[float]]]) -> list[str]:
     """Accuracy of every network."""
     gaps = sorted({column for row in networks.values() for column in row if column.startswith("d=")})
-    lines = ["| | " + " | ".join([*gaps, "seconds"]) + " |", "|---" * (len(gaps) + 2) + "|"]
+    totals = ("steps", "seconds")
+    lines = ["| | radius | " + " | ".join([*gaps, *totals]) + " |", "|---" * (len(gaps) + 4) + "|"]
     for name, row in networks.items():
         cells = [f"{statistics.fmean(row[gap]):.3f} ({min(row[gap]):.3f})" if gap in row else "" for gap in gaps]
-        lines.append(f"| {name} | " + " | ".join([*cells, f"{sum(row['seconds']):.0f}"]) + " |")
+        cells += [f"{sum(row[total]):.0f}" for total in totals]
+        lines.append(f"| {name} | {row['radius'][0]} | " + " | ".join(cells) + " |")
     return lines
 
 

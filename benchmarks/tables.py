@@ -18,7 +18,7 @@ from columns import (
     place_columns,
     sanity_columns,
 )
-from lineages import HELD_OUT, Lineage
+from lineages import HELD_OUT, Lineage, radius
 from maps import Maps
 from matrices import METHODS
 from spans import COMPARED, agreement, mean_span
@@ -131,11 +131,15 @@ def clips_of(found: dict[Network, dict[int, Maps]], architecture: str, frames: i
 
 
 def networks_of(trained: list[tuple[Lineage, int, dict]]) -> dict[str, dict[str, list[float]]]:
-    """Accuracy on fresh clips of every seed, by network and gap, and seconds of one core."""
+    """Accuracy on fresh clips of every seed, by network and gap; steps and seconds of one core; frames in reach."""
     found: dict[str, dict[str, list[float]]] = {}
     for lineage, gap, result in trained:
-        row = found.setdefault(f"{lineage.architecture}, {lineage.frames} frames, {lineage.family}", {})
+        name = f"{lineage.architecture}, {lineage.frames} frames, {lineage.family}"
+        if name not in found:
+            found[name] = {"radius": [radius(lineage.architecture)]}
+        row = found[name]
         row.setdefault(f"d={gap}", []).append(result["accuracy"])
+        row.setdefault("steps", []).append(result["steps"])
         row.setdefault("seconds", []).append(result["seconds"])
     return found
 

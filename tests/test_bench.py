@@ -14,10 +14,13 @@ sys.path.insert(0, str(BENCHES))
 
 import meaning  # noqa: E402
 from columns import atr_columns, place_columns, sanity_columns  # noqa: E402
-from lineages import chains, every  # noqa: E402
+from lineages import Lineage, chains, every, radius  # noqa: E402
 from measures import frozen, lag_profile, ranks, relevance_gain, shapley, share, spearman  # noqa: E402
 from spans import MEASURES, agreement, others_mean  # noqa: E402
 from tables import targets  # noqa: E402
+from train_planted import NAMING, NamedClips, train_gap  # noqa: E402
+
+from lrp3d.planted import Task  # noqa: E402
 
 PAGE = BENCHES.parent / "docs" / "meaning.md"
 RESULTS = BENCHES / "results" / "truth.json"
@@ -47,6 +50,20 @@ def test_every_lineage_is_in_one_chain_and_a_warm_one_behind_the_one_it_starts_f
         for one in chain:
             assert one.warm is None or (16, one.warm) in seen
             seen |= {(one.frames, gap) for gap in one.gaps}
+
+
+def test_a_frame_only_network_has_no_radius_and_kernels_add_up_over_eight_blocks():
+    found = {name: radius(name, 64) for name in ("TSN-R18", "TAM3-R18", "TAM5-R18", "I3D-R18")}
+    assert found == {"TSN-R18": 0, "TAM3-R18": 8 * 1, "TAM5-R18": 8 * 2, "I3D-R18": 1 + 8 * 2 * 1}
+
+
+def test_where_features_do_not_come_by_themselves_a_network_first_learns_to_name_what_the_events_show(tmp_path):
+    one = Lineage("I3D-R18", "xor", 0, gaps=(1,), frames=4, size=8, named=True)
+    clips = NamedClips(one.task(1), 8, (0.5,) * 3, (0.5,) * 3)
+    truth = Task("xor", frames=4, size=8).clips(8)
+    assert [label for _, label in clips.__getitems__(range(8))] == (2 * truth.bits[:, 0] + truth.bits[:, 1]).tolist()
+    assert train_gap(one, 1, None, tmp_path, 1, 1).num_classes == 2
+    assert json.loads((one.folder(tmp_path, 1) / "result.json").read_text())["steps"] == NAMING + 1
 
 
 def maps_with(matrix: torch.Tensor, decisive: torch.Tensor, block: int = 1) -> dict[str, torch.Tensor]:
