@@ -43,7 +43,10 @@ class Network(NamedTuple):
 
 def report(found: dict[Network, dict[int, Maps]], trained: list[tuple[Lineage, int, dict]]) -> dict:
     """Everything that is written down."""
-    networks = list(dict.fromkeys((one.architecture, one.frames) for one in found if one.family == "match"))
+    pairs = {(one.architecture, one.frames) for one, _, _ in trained if one.family == "match"}
+    seeds = {one.seed for one, _, _ in trained}
+    learned = {(one.architecture, one.frames, one.seed) for one in found if one.family == "match"}
+    networks = sorted(one for one in pairs if all((*one, seed) in learned for seed in seeds))
     tables = {f"{name}, {frames} frames": tables_of(found, name, frames) for name, frames in networks}
     return {
         "date": date.today().isoformat(),
