@@ -282,7 +282,7 @@ def _reciprocal(z: Tensor, epsilon: float, overwrite: bool = False) -> tuple[Ten
             return reciprocal, None
         return reciprocal.masked_fill_(empty, 0.0), empty
     reciprocal = torch.reciprocal(z, out=z if overwrite else buffers.empty(z.shape, z))
-    if z.device.type == "cpu" and (not z.numel() or float(torch.linalg.vector_norm(reciprocal, torch.inf)) < 1 / least):
+    if z.device.type == "cpu" and (not z.numel() or all(abs(float(r)) < 1 / least for r in torch.aminmax(reciprocal))):
         return reciprocal, None
     empty = ~(reciprocal.abs() < 1 / least)
     return reciprocal.masked_fill_(empty, 0.0), empty
