@@ -27,7 +27,7 @@ import lrp3d
 
 TABLE_GAPS = (1, 2, 4, 8)
 ROWS = [*METHODS, *(f"untrained {name}" for name in ("CLRP", "LRP", "gradient x input", "intervention"))]
-LEARNED = 0.95  # accuracy; less is listed among the networks, and its maps count nowhere
+LEARNED = 0.98  # accuracy; less is listed among the networks, and its maps count nowhere
 
 Table = dict[str, Row]
 
