@@ -66,7 +66,10 @@ def agreement_columns(by_gap: dict[int, Maps], method: str) -> dict[str, float]:
         found["cosine with intervention"].append(cosine(matrix, measured).nanmean().item())
         found["ρ with intervention"].append(spearman(matrix.flatten(1), measured.flatten(1)).nanmean().item())
         if f"gain/{method}" in maps:
-            found["relevance gain (median)"].append(maps[f"gain/{method}"][keep].nanmedian().item())
+            gain = (
+                maps[f"gain/{method}"][keep].sum() / maps["value"][keep].sum()
+            )  # of all clips: single values are small
+            found["relevance gain"].append(gain.item())
         if "shapley" in maps:
             agree = spearman(frame_scores(matrix), maps["shapley"][keep])
             found["ρ with Shapley values"].append(agree.nanmean().item())

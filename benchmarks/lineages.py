@@ -24,8 +24,9 @@ ARCHITECTURES: dict[str, Callable[[int, int], VideoModel]] = {
     "TAM3-R18": lambda classes, frames: _tam(classes, frames, kernel_size=3),
     "TAM5-R18": lambda classes, frames: _tam(classes, frames, kernel_size=5),
     "TAM7-R18": lambda classes, frames: _tam(classes, frames, kernel_size=7),
-    # alpha 2: its matrix has blocks of alpha frames, and blocks of 4 would hide the short gaps
-    "SlowFast": lambda classes, frames: models.slowfast_resnet50(classes, frames, 2, width=2 * WIDTH, dropout=0.0),
+    # alpha 2: its matrix has blocks of alpha frames, and blocks of 4 would hide the short gaps; half of its full width,
+    # as a fast pathway of fewer than four channels in its first stage does not tell the colours
+    "SlowFast": lambda classes, frames: models.slowfast_resnet50(classes, frames, 2, width=4 * WIDTH, dropout=0.0),
 }
 
 
@@ -52,7 +53,8 @@ class Lineage:
     """One architecture on one family of tasks with one seed, through growing gaps.
 
     A `warm` one starts from the weights that the same lineage of 16 frames has at that gap; a `named` one from a
-    network that was trained to say what each event shows, where features do not come by themselves.
+    network that was trained to say what each event shows, where features do not come by themselves. A `long` one has
+    a single round of so many steps.
     """
 
     architecture: str
@@ -63,6 +65,7 @@ class Lineage:
     size: int = 16
     warm: int | None = None
     named: bool = False
+    long: int | None = None
 
     @property
     def name(self) -> str:
@@ -125,7 +128,7 @@ def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
         for make in each
         for gap in (2, 8)
     ]
-    slowfast = [make("SlowFast", "match", gaps=(1, 2, 4)) for make in each]
+    slowfast = [make("SlowFast", "match", gaps=(1, 2, 4), frames=8, named=True) for make in each]
     xor = [make("I3D-R18", "xor", gaps=(1, 2, 4), named=True) for make in each]
-    motion = [make("I3D-R18", "trajectory", gaps=(1,), frames=20, size=32) for make in each]
+    motion = [make("I3D-R18", "trajectory", gaps=(1,), frames=20, size=32, long=1000) for make in each]
     return [*core, *controls, *held_out, *frame_only, *kernels, *short, *long, *slowfast, *xor, *motion]

@@ -60,13 +60,14 @@ def compute(
                 if tests:
                     part[f"other logit/{name}"] = METHODS[name](model, clip, (label + 1) % model.num_classes)
         part["frame_logits"] = lrp3d.frame_logits(model, clip, label).detach()
-        part["correct"] = margin(model, clip, label) > 0
+        part["value"] = margin(model, clip, label)
         parts.append(part)
     found = {name: torch.cat([part[name] for part in parts]).detach() for name in parts[0]}
     rows, frames = found["frame_logits"].shape[1], x.shape[2]
     for name in found:
         if name.split("/")[0] in ("matrix", "untrained", "other logit"):
             found[name] = block_sum(block_sum(found[name], 1, rows), 2, rows)
+    found["correct"] = found["value"] > 0
     found |= {"decisive": block_sum(planted.decisive.int(), 1, rows) > 0, "labels": target}
     found["block"] = torch.tensor(frames // rows)  # frames of a row: more than one in SlowFast
     if not tests:

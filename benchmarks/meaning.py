@@ -133,14 +133,12 @@ def classes(result: dict) -> list[str]:
 def agreement(result: dict) -> list[str]:
     """What the maps agree with."""
     table = "What it agrees with"
-    columns = [
-        (network, column) for column in ("cosine with intervention", "relevance gain (median)") for network in MAIN
-    ]
+    columns = [(network, column) for column in ("cosine with intervention", "relevance gain") for network in MAIN]
     columns += [(network, "ρ with Shapley values") for network in SHORT]
     rows = {row: [mean(result, network, table, row, column, True) for network, column in columns] for row in METHODS}
     names = {
         "cosine with intervention": "cosine",
-        "relevance gain (median)": "gain",
+        "relevance gain": "gain",
         "ρ with Shapley values": "Shapley ρ",
     }
     return grid("", rows, [f"{short(network)} {names[column]}" for network, column in columns])

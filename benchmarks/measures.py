@@ -90,7 +90,7 @@ def margin(model: VideoModel, clips: Tensor, target: Tensor) -> Tensor:
 
 def relevance_gain(scores: Tensor, value: Callable[[Tensor], Tensor], cuts: int = 8) -> Tensor:
     """Symmetric relevance gain (b,): mean over cuts of what is left when the least relevant frames went first,
-    minus when the most relevant did, as a share of the value of the whole clip, which should be positive.
+    minus when the most relevant did, in the unit of `value`.
 
     At most `cuts` of the t - 1 cuts are made, evenly spaced.
 
@@ -98,12 +98,11 @@ def relevance_gain(scores: Tensor, value: Callable[[Tensor], Tensor], cuts: int 
     """
     b, t = scores.shape
     order = scores.argsort(-1, descending=True).argsort(-1)  # 0: most relevant
-    whole = value(torch.ones(b, t, dtype=torch.bool))
     gain = torch.zeros(b, dtype=torch.double)
     made = torch.linspace(1, t - 1, min(cuts, t - 1)).round().long().tolist()
     for gone in made:
         gain += (value(order < t - gone) - value(order >= gone)).double()
-    return gain / len(made) / whole.double()
+    return gain / len(made)
 
 
 def shapley(value: Callable[[Tensor], Tensor], b: int, t: int) -> Tensor:

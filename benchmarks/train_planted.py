@@ -9,6 +9,7 @@ All of them are less than two hours of one core; result.json beside the weights 
 Long gaps stall at chance from scratch: every gap starts from the weights of the gap before it. "xor" stalls at every
 gap: random filters see colours, but not whether a bar stands or lies, and nothing rewards learning it, as one event
 says nothing about the label. Its first gap starts from a network that was trained to name what both events show.
+Trajectories want one long round instead of short ones: every restart of the learning rate costs what was learned.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ BATCH = 48
 STEPS = 60  # in a round; rounds go on until the gap is learned
 ROUNDS = {"first": 5, "later": 3}
 NAMING = 3  # rounds
+LONG_BATCH, LONG_RATE = 32, 5e-3  # of a single long round
 QUICK = Lineage("I3D-R18", "match", 0, gaps=(1, 2), frames=4, size=8)
 VALIDATION, TEST = 192, 512  # clips
 VALIDATION_SEED, TEST_SEED = 900_000, 910_000  # training clips have smaller seeds
@@ -52,20 +54,22 @@ def train_gap(lineage: Lineage, gap: int, start: VideoModel | None, root: Path, 
     if start is None and lineage.named:
         start, before = named(lineage, gap, steps), steps * NAMING
     model = lineage.untrained()
+    if lineage.long and steps == STEPS:
+        steps, rounds = lineage.long, 1
     if start is not None:
         own = model.state_dict()
         fitting = {name: value for name, value in start.state_dict().items() if value.shape == own[name].shape}
         model.load_state_dict(own | fitting)  # all but the classifier of a network that names
+    batch, rate = (LONG_BATCH, LONG_RATE) if lineage.long else (BATCH, 3e-3 if start is None else 1.5e-3)
     for turn in range(rounds):
         seed = 10_000 * lineage.seed + 100 * gap + turn
-        train_round(
-            model, PlantedClips(task, steps * BATCH, model.mean, model.std, seed), 3e-3 if start is None else 1.5e-3
-        )
+        clips = PlantedClips(task, steps * batch, model.mean, model.std, seed)
+        train_round(model, clips, rate, batch, 0.2 if lineage.long else 0.0)
         fresh = PlantedClips(task, VALIDATION, model.mean, model.std, VALIDATION_SEED + seed)
         if models.evaluate(model, fresh, BATCH) >= ENOUGH:
             break
     model.eval()
-    test = PlantedClips(task, TEST if steps == STEPS else BATCH, model.mean, model.std, TEST_SEED)
+    test = PlantedClips(task, TEST if steps >= STEPS else BATCH, model.mean, model.std, TEST_SEED)
     result = {
         "lineage": lineage.name,
         "gap": gap,
@@ -99,12 +103,19 @@ def named(lineage: Lineage, gap: int, steps: int) -> VideoModel:
     return model
 
 
-def train_round(model: VideoModel, clips: PlantedClips, rate: float) -> None:
-    """Every clip once, with AdamW and a cosine schedule: SGD, as `lrp3d.models.train` has it, stays at chance here."""
+def train_round(model: VideoModel, clips: PlantedClips, rate: float, batch: int = BATCH, rise: float = 0.0) -> None:
+    """Every clip once, with AdamW and a cosine schedule: SGD, as `lrp3d.models.train` has it, stays at chance here.
+
+    The rate rises to `rate` in the share `rise` of the round, and falls to zero.
+    """
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), rate)
-    batches = DataLoader(clips, BATCH)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+    batches = DataLoader(clips, batch)
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    if rise:
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=len(batches), pct_start=rise)
+    else:
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
     for pixels, labels in batches:
         loss = F.cross_entropy(model(pixels), labels)
         optimizer.zero_grad()
