@@ -94,8 +94,8 @@ def networks_text(result: dict) -> str:
     """What training cost."""
     minutes = result["core minutes of training"]
     return (
-        "Accuracy on fresh clips, the mean of the seeds (the worst); steps of 48 clips and seconds of one core, of all "
-        f"seeds and gaps. In all {minutes:.0f} minutes of one core. What stays below {LEARNED:.0%} counts in no other "
+        "Accuracy on fresh clips, the mean of the seeds (the worst); steps of 48 clips (32 of trajectories) and seconds "
+        f"of one core, of all seeds and gaps. In all {minutes:.0f} minutes of one core. What stays below {LEARNED:.0%} counts in no other "
         "table. Radius: how many frames to either side a frame logit sees; gaps up to twice as long are within reach."
     )
 

@@ -1,6 +1,7 @@
 """The benches run from end to end on tiny networks, and their measures are what they say."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lrp3d.models import save_checkpoint
 
 BENCHES = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHES))
@@ -15,10 +17,11 @@ sys.path.insert(0, str(BENCHES))
 import meaning  # noqa: E402
 from columns import atr_columns, place_columns, sanity_columns  # noqa: E402
 from lineages import Lineage, chains, every, radius  # noqa: E402
+from maps import maps_of  # noqa: E402
 from measures import frozen, lag_profile, ranks, relevance_gain, shapley, share, spearman  # noqa: E402
 from spans import MEASURES, agreement, others_mean  # noqa: E402
 from tables import targets  # noqa: E402
-from train_planted import NAMING, NamedClips, train_gap  # noqa: E402
+from train_planted import NAMING, STEPS, NamedClips, train_gap  # noqa: E402
 
 from lrp3d.planted import Task  # noqa: E402
 
@@ -64,6 +67,26 @@ def test_where_features_do_not_come_by_themselves_a_network_first_learns_to_name
     assert [label for _, label in clips.__getitems__(range(8))] == (2 * truth.bits[:, 0] + truth.bits[:, 1]).tolist()
     assert train_gap(one, 1, None, tmp_path, 1, 1).num_classes == 2
     assert json.loads((one.folder(tmp_path, 1) / "result.json").read_text())["steps"] == NAMING + 1
+
+
+def test_a_long_lineage_has_one_round_of_as_many_steps_as_it_says(tmp_path):
+    one = Lineage("TSN-R18", "flash", 0, gaps=(1,), frames=2, size=8, long=3)
+    train_gap(one, 1, None, tmp_path, STEPS, 5)
+    assert json.loads((one.folder(tmp_path, 1) / "result.json").read_text())["steps"] == 3
+
+
+def test_maps_are_made_anew_when_the_weights_are_newer(tmp_path):
+    one = Lineage("TSN-R18", "flash", 0, gaps=(1,), frames=2, size=8)
+    weights = one.folder(tmp_path, 1) / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    save_checkpoint(one.untrained(), weights)
+    made = maps_of(one, 1, tmp_path, tmp_path, 2, ["random"], tests=False)
+    kept = tmp_path / f"{one.name}-gap1.safetensors"
+    later = kept.stat().st_mtime_ns
+    assert maps_of(one, 1, tmp_path, tmp_path, 2, ["random"], tests=False).keys() == made.keys()
+    assert kept.stat().st_mtime_ns == later
+    os.utime(weights, ns=(later + 10**9, later + 10**9))
+    assert len(maps_of(one, 1, tmp_path, tmp_path, 3, ["random"], tests=False)["correct"]) == 3
 
 
 def maps_with(matrix: torch.Tensor, decisive: torch.Tensor, block: int = 1) -> dict[str, torch.Tensor]:
