@@ -94,9 +94,10 @@ def networks_text(result: dict) -> str:
     """What training cost."""
     minutes = result["core minutes of training"]
     return (
-        "Accuracy on fresh clips, the mean of the seeds (the worst); steps of 48 clips (32 of trajectories) and seconds "
-        f"of one core, of all seeds and gaps. In all {minutes:.0f} minutes of one core. What stays below {LEARNED:.0%} counts in no other "
-        "table. Radius: how many frames to either side a frame logit sees; gaps up to twice as long are within reach."
+        "Accuracy on fresh clips, the mean of the seeds (the worst); steps of 48 clips (of 32 for trajectories) and "
+        f"seconds of one core, of all seeds and gaps. In all {minutes:.0f} minutes of one core. What stays below "
+        f"{LEARNED:.0%} counts in no other table. Radius: how many frames to either side a frame logit sees; gaps up to "
+        "twice as long are within reach."
     )
 
 
