@@ -26,14 +26,18 @@ Maps = dict[str, Tensor]
 
 
 def maps_of(lineage: Lineage, gap: int, trained: Path, kept: Path, clips: int, methods: list[str], tests: bool) -> Maps:
-    """Matrices of a network and of the same network untrained, with the truth; read if they are newer than the weights.
+    """Matrices of a network and of the same network untrained, with the truth.
+
+    Those that are kept are read if they are of as many clips, and newer than the weights.
 
     Raises:
         FileNotFoundError: the network was not trained.
     """
     path, weights = kept / f"{lineage.name}-gap{gap}.safetensors", lineage.folder(trained, gap) / "model.safetensors"
     if path.exists() and weights.exists() and path.stat().st_mtime > weights.stat().st_mtime:
-        return load_file(path)
+        found = load_file(path)
+        if len(found["labels"]) == clips:
+            return found
     model, untrained = lineage.trained(trained, gap), lineage.untrained().eval()
     found = compute(model, untrained, lineage, gap, clips, methods, tests)
     kept.mkdir(parents=True, exist_ok=True)

@@ -96,8 +96,8 @@ def networks_text(result: dict) -> str:
     return (
         "Accuracy on fresh clips, the mean of the seeds (the worst); steps of 48 clips (of 32 for trajectories) and "
         f"seconds of one core, of all seeds and gaps. In all {minutes:.0f} minutes of one core. What stays below "
-        f"{LEARNED:.0%} counts in no other table. Radius: how many frames to either side a frame logit sees; gaps up to "
-        "twice as long are within reach."
+        f"{LEARNED:.0%} counts in no other table. Radius: how many frames to either side a frame logit sees; gaps up "
+        "to twice as long are within reach."
     )
 
 

@@ -69,9 +69,12 @@ def main() -> None:
 
 
 def clips_of(lineage: Lineage) -> int:
-    """How many clips of each network make at least CLIPS of a table, over seeds and gaps, with some to spare."""
+    """How many clips of each network make at least CLIPS over the seeds, with some to spare.
+
+    The two main networks have as many at every gap and of each control, others over all gaps together.
+    """
     gaps = {gap for one in every() if one.name == lineage.name for gap in one.gaps if gap in TABLE_GAPS}
-    networks = len(CONTROLS) if lineage.family in CONTROLS else len(gaps)
+    networks = 1 if lineage.architecture in MAIN and lineage.frames == 16 else len(gaps)
     return -(-CLIPS // (len(SEEDS) * networks)) + 2
 
 
