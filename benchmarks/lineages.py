@@ -130,5 +130,5 @@ def every(seeds: tuple[int, ...] = SEEDS) -> list[Lineage]:
     ]
     slowfast = [make("SlowFast", "match", gaps=(1, 2, 4), frames=8, named=True) for make in each]
     xor = [make("I3D-R18", "xor", gaps=(1, 2, 4), named=True) for make in each]
-    motion = [make("I3D-R18", "trajectory", gaps=(1,), frames=20, size=32, long=1000) for make in each]
+    motion = [make("I3D-R18", "trajectory", gaps=(1,), frames=20, size=32, long=1300) for make in each]
     return [*core, *controls, *held_out, *frame_only, *kernels, *short, *long, *slowfast, *xor, *motion]
