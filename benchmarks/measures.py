@@ -88,20 +88,21 @@ def margin(model: VideoModel, clips: Tensor, target: Tensor) -> Tensor:
     return own - (logits.sum(1) - own) / (logits.shape[1] - 1)
 
 
-def relevance_gain(scores: Tensor, value: Callable[[Tensor], Tensor]) -> Tensor:
+def relevance_gain(scores: Tensor, value: Callable[[Tensor], Tensor], cuts: int = 8) -> Tensor:
     """Symmetric relevance gain (b,): mean over cuts of what is left when the least relevant frames went first,
-    minus when the most relevant did, as a share of what all frames together are worth.
+    minus when the most relevant did, in the unit of `value`.
+
+    At most `cuts` of the t - 1 cuts are made, evenly spaced.
 
     Source: Bluecher et al. 2024 (arXiv 2401.06654), with frames for pixels and freezing for the occluder.
     """
     b, t = scores.shape
     order = scores.argsort(-1, descending=True).argsort(-1)  # 0: most relevant
-    full = value(torch.ones(b, t, dtype=torch.bool))
-    nothing = value(torch.zeros(b, t, dtype=torch.bool))
     gain = torch.zeros(b, dtype=torch.double)
-    for gone in range(1, t):
+    made = torch.linspace(1, t - 1, min(cuts, t - 1)).round().long().tolist()
+    for gone in made:
         gain += (value(order < t - gone) - value(order >= gone)).double()
-    return gain / (t - 1) / (full - nothing).double()
+    return gain / len(made)
 
 
 def shapley(value: Callable[[Tensor], Tensor], b: int, t: int) -> Tensor:

@@ -19,10 +19,8 @@ from lrp3d import models
 WORTH = {
     "I3D-R18-f16-match": (1, 4, 8),
     "TAM5-R18-f16-match": (1, 2, 4, 8),
-    "TAM3-R18-f16-match": (4,),
-    "TAM7-R18-f16-match": (4,),
+    "TAM5-R18-f8-match": (4,),
     "I3D-R18-f16-static": (1,),
-    "TAM5-R18-f16-static": (1,),
     "TAM5-R18-f16-flash": (1,),
 }
 LEAST = 0.98
@@ -37,10 +35,11 @@ def main() -> None:
     )
     folder = {"type": Path, "metavar": "DIR", "help": "default: %(default)s"}
     parser.add_argument("--out", default=Path("models/weights"), **folder)
+    parser.add_argument("--only", default="", metavar="NAME", help="networks whose name begins like this; others stay")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for start, gaps in WORTH.items():
-        for gap in gaps:
+        for gap in gaps if start.startswith(options.only) else ():
             ship(start, gap, options.trained, options.out)
     total = sum(file.stat().st_size for file in options.out.glob("*.safetensors"))
     print(f"{total / 1e6:.2f} MB in all")

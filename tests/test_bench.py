@@ -1,18 +1,32 @@
 """The benches run from end to end on tiny networks, and their measures are what they say."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from lrp3d.models import save_checkpoint
 
 BENCHES = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHES))
 
+import meaning  # noqa: E402
+from columns import atr_columns, place_columns, sanity_columns  # noqa: E402
+from lineages import Lineage, chains, every, radius  # noqa: E402
+from maps import maps_of  # noqa: E402
 from measures import frozen, lag_profile, ranks, relevance_gain, shapley, share, spearman  # noqa: E402
-from spans import others_mean  # noqa: E402
+from spans import MEASURES, agreement, others_mean  # noqa: E402
+from tables import targets  # noqa: E402
+from train_planted import NAMING, STEPS, NamedClips, train_gap  # noqa: E402
+
+from lrp3d.planted import Task  # noqa: E402
+
+PAGE = BENCHES.parent / "docs" / "meaning.md"
+RESULTS = BENCHES / "results" / "truth.json"
 
 
 def run(script: str, *options: object) -> None:
@@ -21,12 +35,132 @@ def run(script: str, *options: object) -> None:
 
 @pytest.mark.slow
 def test_networks_are_trained_and_held_against_the_truth_by_two_commands(tmp_path):
-    run("train_planted.py", "--quick", "--out", tmp_path / "trained")
-    assert len(list((tmp_path / "trained").rglob("model.safetensors"))) == 2
+    run("train_planted.py", "--quick", "--jobs", 2, "--out", tmp_path / "trained")
+    assert len(list((tmp_path / "trained").rglob("model.safetensors"))) == 4  # two gaps for each job
     run("truth.py", "--quick", "--trained", tmp_path / "drawn", "--maps", tmp_path / "maps", "--out", tmp_path)
     tables = json.loads((tmp_path / "truth.json").read_text())["tables"]
     assert set(tables) == {"I3D-R18, 4 frames"}
     assert "## I3D-R18, 4 frames: Where the relevance lies" in (tmp_path / "truth.md").read_text()
+    assert (tmp_path / "truth-atr.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_every_lineage_is_in_one_chain_and_a_warm_one_behind_the_one_it_starts_from():
+    lineages = every()
+    found = chains(lineages[::-1])
+    assert sorted(one.name for chain in found for one in chain) == sorted(one.name for one in lineages)
+    for chain in found:
+        seen = set()
+        for one in chain:
+            assert one.warm is None or (16, one.warm) in seen
+            seen |= {(one.frames, gap) for gap in one.gaps}
+
+
+def test_a_frame_only_network_has_no_radius_and_kernels_add_up_over_eight_blocks():
+    found = {name: radius(name, 64) for name in ("TSN-R18", "TAM3-R18", "TAM5-R18", "I3D-R18")}
+    assert found == {"TSN-R18": 0, "TAM3-R18": 8 * 1, "TAM5-R18": 8 * 2, "I3D-R18": 1 + 8 * 2 * 1}
+
+
+def test_where_features_do_not_come_by_themselves_a_network_first_learns_to_name_what_the_events_show(tmp_path):
+    one = Lineage("I3D-R18", "xor", 0, gaps=(1,), frames=4, size=8, named=True)
+    clips = NamedClips(one.task(1), 8, (0.5,) * 3, (0.5,) * 3)
+    truth = Task("xor", frames=4, size=8).clips(8)
+    assert [label for _, label in clips.__getitems__(range(8))] == (2 * truth.bits[:, 0] + truth.bits[:, 1]).tolist()
+    assert train_gap(one, 1, None, tmp_path, 1, 1).num_classes == 2
+    assert json.loads((one.folder(tmp_path, 1) / "result.json").read_text())["steps"] == NAMING + 1
+
+
+def test_a_long_lineage_has_one_round_of_as_many_steps_as_it_says(tmp_path):
+    one = Lineage("TSN-R18", "flash", 0, gaps=(1,), frames=2, size=8, long=3)
+    train_gap(one, 1, None, tmp_path, STEPS, 5)
+    assert json.loads((one.folder(tmp_path, 1) / "result.json").read_text())["steps"] == 3
+
+
+def test_maps_are_made_anew_when_the_weights_are_newer(tmp_path):
+    one = Lineage("TSN-R18", "flash", 0, gaps=(1,), frames=2, size=8)
+    weights = one.folder(tmp_path, 1) / "model.safetensors"
+    weights.parent.mkdir(parents=True)
+    save_checkpoint(one.untrained(), weights)
+    made = maps_of(one, 1, tmp_path, tmp_path, 2, ["random"], tests=False)
+    kept = tmp_path / f"{one.name}-gap1.safetensors"
+    later = kept.stat().st_mtime_ns
+    assert maps_of(one, 1, tmp_path, tmp_path, 2, ["random"], tests=False).keys() == made.keys()
+    assert kept.stat().st_mtime_ns == later
+    os.utime(weights, ns=(later + 10**9, later + 10**9))
+    assert len(maps_of(one, 1, tmp_path, tmp_path, 3, ["random"], tests=False)["correct"]) == 3
+
+
+def maps_with(matrix: torch.Tensor, decisive: torch.Tensor, block: int = 1) -> dict[str, torch.Tensor]:
+    """Maps as the bench keeps them, of one method: all clips right, all rows alike."""
+    clips, rows = matrix.shape[:2]
+    maps = {"frame_logits": torch.ones(clips, rows), "correct": torch.ones(clips), "decisive": decisive}
+    maps |= {"labels": torch.arange(clips) % 2, "block": torch.tensor(block)}
+    return maps | {f"{kind}/LRP": matrix for kind in ("matrix", "untrained", "other logit")}
+
+
+def planted_maps(gap: int, block: int = 1) -> dict[str, torch.Tensor]:
+    """A method that is always right: every row has all of its relevance on the two decisive frames."""
+    first = torch.arange(6)
+    decisive = torch.zeros(6, 16).bool()
+    decisive[first, first] = decisive[first, first + gap] = True
+    return maps_with(decisive[:, None].expand(-1, 16, -1).double(), decisive, block)
+
+
+def test_a_method_that_is_right_has_all_of_its_relevance_on_the_decisive_frames_and_more_than_its_lag_profile():
+    found = place_columns({gap: planted_maps(gap) for gap in (1, 8)}, "LRP")
+    assert found["share d=1"] == found["share d=8"] == found["share, weaker class"] == 1
+    assert found["lift"] > 2
+
+
+def test_a_method_that_knows_only_lags_has_no_lift_over_its_lag_profile():
+    lag = (torch.arange(16) - torch.arange(16)[:, None]).abs()
+    maps = planted_maps(4) | {"matrix/LRP": torch.exp(-lag.double()).expand(6, 16, 16)}
+    assert place_columns({4: maps}, "LRP")["lift"] == pytest.approx(1, abs=0.05)
+
+
+def test_atr_grows_with_the_gap_of_relevance_and_blocks_are_counted_in_frames():
+    one = atr_columns({gap: planted_maps(gap) for gap in (1, 2, 4, 8)}, "LRP")
+    assert one["ρ gaps 97.5%"] == pytest.approx(1)
+    assert 0 < one["slope 97.5%"] < 1  # rows far from both events reach to them as well
+    two = atr_columns({gap: planted_maps(gap, block=2) for gap in (1, 2, 4, 8)}, "LRP")
+    assert two["ATR 80% d=4"] == 2 * one["ATR 80% d=4"]
+
+
+def test_the_same_map_for_another_logit_and_other_parameters_is_told():
+    found = sanity_columns({1: planted_maps(1)}, "LRP")
+    assert found == {"ρ with the other logit": pytest.approx(1), "ρ with random parameters": pytest.approx(1)}
+
+
+@pytest.mark.parametrize("measure", MEASURES)
+def test_every_measure_of_the_span_is_finite_and_the_excess_span_of_a_perfect_map_is_the_truth(measure):
+    found = agreement({gap: planted_maps(gap) for gap in (1, 2, 4)}, "LRP", measure)
+    assert found["d=1"] == found["d=1"]
+    if measure == "excess span":
+        assert found["slope"] == pytest.approx(1)
+        assert found["error of means"] == pytest.approx(0)
+
+
+def test_a_target_is_met_by_the_numbers_that_are_there_and_by_nothing_else():
+    good = {"ρ gaps 97.5%": (1.0, 0.0), "slope 97.5%": (0.4, 0.1)}
+    tables = {"ATR against the true span": {"CLRP": good}, "Where the relevance lies": {"CLRP": {"lift": (1.1, 0.0)}}}
+    found = targets(tables)
+    assert found["slope of CLRP's ATR at least .3"] == {"found": {"CLRP": 0.4}, "met": True}
+    assert not found["lift at least 1.2 (CLRP)"]["met"]
+    assert found["lift at least 1.5 (LRP)"] == {"found": {}, "met": False}  # not measured
+
+
+def test_the_page_on_meaning_has_the_numbers_of_the_results_and_no_others():
+    page, result = PAGE.read_text(), json.loads(RESULTS.read_text())
+    assert meaning.fill(page, result) == page, "run benchmarks/meaning.py"
+    assert page.count("<!-- table:") == len(meaning.MARKED.findall(page)) > 5
+    assert set(re.findall(r"\d*\.\d+", meaning.outside(page))) <= {"97.5"}  # the share of a row that ATR holds
+
+
+def test_the_results_have_at_least_200_clips_and_three_seeds_of_every_network():
+    result = json.loads(RESULTS.read_text())
+    for name, clips in result["clips"].items():
+        assert clips["pairs"] >= 200, name
+        gaps = [values for gap, values in result["networks"][f"{name}, match"].items() if gap.startswith("d=")]
+        assert all(len(values) == 3 for values in gaps), name
 
 
 def test_shapley_values_of_an_additive_game_are_its_summands_and_always_sum_to_the_whole():

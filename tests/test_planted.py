@@ -93,6 +93,17 @@ def test_one_event_alone_says_nothing_about_the_label(family):
         assert planted[0, bit] != planted[1, bit]
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_bits_are_what_the_label_is_made_of_and_the_same_bits_make_the_same_clip(family):
+    task = Task(family, gap=2, frames=8, size=12)
+    drawn = task.clips(6, seed=2)
+    for clip in range(6):
+        again = task.clips([clip], seed=2, bits=drawn.bits[clip].tolist())
+        assert torch.equal(again.clips[0], drawn.clips[clip])
+        assert again.labels[0] == drawn.labels[clip]
+    assert Task("trajectory").clips(3).bits.shape == (3, 0)
+
+
 def interaction(model: nn.Module, task: Task) -> torch.Tensor:
     """What the logits hold of both events together, (b,): zero for every sum of functions of one event each."""
     with torch.inference_mode():

@@ -38,6 +38,8 @@ class Planted:
     """(b, e), int64: the frames that decide, in order; all frames for "static" and "trajectory"."""
     mask: Tensor
     """(b, t, h, w), boolean: the pixels that decide."""
+    bits: Tensor
+    """(b, 2) of "match" and "xor", (b, 1) of others, int64: what the events show, 0 or 1; (b, 0) of "trajectory"."""
 
     @property
     def decisive(self) -> Tensor:
@@ -173,7 +175,7 @@ class Task:
         self._plant(scene, dice, frames, values)
         decisive = torch.zeros_like(scene.present).scatter(1, frames, True)
         mask = scene.mask(self.size) & decisive[..., None, None]
-        return Planted(scenes.paint(scene, dice, self.size, self.noise), labels, frames, mask)
+        return Planted(scenes.paint(scene, dice, self.size, self.noise), labels, frames, mask, values)
 
     def _distractors(self, dice: Dice) -> Rectangles:
         """A blue square in some frames, somewhere."""
@@ -213,7 +215,8 @@ class Task:
         white = torch.ones(*corner.shape[:2], 3, device=corner.device)
         scene = Rectangles(present, corner, side[:, None].expand_as(corner), white)
         frames = torch.arange(self.frames, device=corner.device).expand(len(corner), -1)
-        return Planted(scenes.paint(scene, dice, self.size, self.noise), labels, frames, scene.mask(self.size))
+        pixels = scenes.paint(scene, dice, self.size, self.noise)
+        return Planted(pixels, labels, frames, scene.mask(self.size), labels.new_empty(len(labels), 0))
 
 
 class PlantedClips(Dataset[tuple[Tensor, int]]):

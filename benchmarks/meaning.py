@@ -1,0 +1,273 @@
+"""Write the tables of docs/meaning.md from the results of the bench.
+
+python benchmarks/truth.py      # first
+python benchmarks/meaning.py    # replaces what stands between <!-- table: NAME --> and <!-- end -->
+python benchmarks/meaning.py --check    # only says whether the page has the numbers of the results
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from lineages import HELD_OUT
+from lrp3d.models.files import replacing
+from pages import cell, networks_table, targets_table
+from spans import MEASURES
+
+ROOT = Path(__file__).parent.parent
+MARKED = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+METHODS = (
+    "CLRP",
+    "LRP",
+    "gradient",
+    "gradient x input",
+    "integrated gradients",
+    "intervention",
+    "random",
+    "untrained CLRP",
+    "untrained LRP",
+)
+MAIN = ("I3D-R18, 16 frames", "TAM5-R18, 16 frames")
+SHORT = ("I3D-R18, 8 frames", "TAM5-R18, 8 frames")
+
+
+def main() -> None:
+    """Read the options, fill the page or compare it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    file = {"type": Path, "metavar": "FILE", "help": "default: %(default)s"}
+    parser.add_argument("--results", default=ROOT / "benchmarks/results/truth.json", **file)
+    parser.add_argument("--page", default=ROOT / "docs/meaning.md", **file)
+    parser.add_argument("--check", action="store_true", help="write nothing, fail if the page has other numbers")
+    options = parser.parse_args()
+    before = options.page.read_text()
+    after = fill(before, json.loads(options.results.read_text()))
+    if options.check and after != before:
+        raise SystemExit(f"{options.page} has other numbers than {options.results}: run benchmarks/meaning.py")
+    if not options.check:
+        with replacing(options.page) as temporary:
+            temporary.write_text(after)
+
+
+def fill(page: str, result: dict) -> str:
+    """The page with every marked table made anew.
+
+    Raises:
+        KeyError: a table that there is not.
+    """
+
+    def table(found: re.Match[str]) -> str:
+        return found[1] + "\n".join(TABLES[found[2]](result)) + "\n" + found[3]
+
+    return MARKED.sub(table, page)
+
+
+def outside(page: str) -> str:
+    """The page without marked tables and without code."""
+    return re.sub(r"```.*?```|`[^`]*`|^    .*?$", "", MARKED.sub("", page), flags=re.DOTALL | re.MULTILINE)
+
+
+# ---------------------------------------------------------------------------------------------- the tables
+
+
+def grid(corner: str, rows: dict[str, list[str]], columns: list[str]) -> list[str]:
+    """Markdown of rows that have at least one number."""
+    lines = [f"| {corner} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    return lines + [f"| {name} | " + " | ".join(cells) + " |" for name, cells in rows.items() if any(cells)]
+
+
+def short(network: str) -> str:
+    """As a column has it.
+
+    >>> short("TAM5-R18, 16 frames")
+    'TAM5'
+    """
+    return network.split("-")[0]
+
+
+def mean(result: dict, network: str, table: str, row: str, column: str, deviation: bool = False) -> str:
+    """A number as the page has it, nothing where it was not measured."""
+    found = result["tables"].get(network, {}).get(table, {}).get(row, {}).get(column)
+    if found is None:
+        return ""
+    return cell(found[0], found[1] if deviation else None)
+
+
+def of_methods(table: str, column: str) -> Callable[[dict], list[str]]:
+    """One column of a table for every method and network."""
+
+    def made(result: dict) -> list[str]:
+        names = [name for name in result["tables"] if any(mean(result, name, table, row, column) for row in METHODS)]
+        rows = {row: [mean(result, name, table, row, column, True) for name in names] for row in METHODS}
+        return grid("", rows, names)
+
+    return made
+
+
+def shares(result: dict) -> list[str]:
+    """Share of relevance on the decisive frames."""
+    columns = [(network, gap) for network in MAIN for gap in (1, 2, 4, 8)]
+    rows = {
+        row: [mean(result, network, "Where the relevance lies", row, f"share d={gap}") for network, gap in columns]
+        for row in METHODS
+    }
+    return grid("", rows, [f"{short(network)} d={gap}" for network, gap in columns])
+
+
+def classes(result: dict) -> list[str]:
+    """The same for both classes apart."""
+    columns = [(network, which) for network in MAIN for which in ("weaker", "stronger")]
+    rows = {
+        row: [
+            mean(result, network, "Where the relevance lies", row, f"share, {which} class")
+            for network, which in columns
+        ]
+        for row in ("CLRP", "LRP", "intervention")
+    }
+    return grid("", rows, [f"{short(network)} {which} class" for network, which in columns])
+
+
+def agreement(result: dict) -> list[str]:
+    """What the maps agree with."""
+    table = "What it agrees with"
+    columns = [(network, column) for column in ("cosine with intervention", "relevance gain") for network in MAIN]
+    columns += [(network, "ρ with Shapley values") for network in SHORT]
+    rows = {row: [mean(result, network, table, row, column, True) for network, column in columns] for row in METHODS}
+    names = {
+        "cosine with intervention": "cosine",
+        "relevance gain": "gain",
+        "ρ with Shapley values": "Shapley ρ",
+    }
+    return grid("", rows, [f"{short(network)} {names[column]}" for network, column in columns])
+
+
+def sanity(result: dict) -> list[str]:
+    """What must change a map."""
+    columns = [(network, test) for network in MAIN for test in ("the other logit", "random parameters")]
+    rows = {
+        row: [mean(result, network, "What must change it", row, f"ρ with {test}", True) for network, test in columns]
+        for row in METHODS
+    }
+    return grid("", rows, [f"{short(network)}, {test}" for network, test in columns])
+
+
+def atr(result: dict) -> list[str]:
+    """Mean ATR at each gap and on the controls."""
+    pairs, controls, rows = "ATR against the true span", "ATR where one frame is enough", {}
+    for network in MAIN:
+        for method in ("CLRP", "LRP", "intervention", "untrained CLRP", "untrained LRP"):
+            cells = [mean(result, network, pairs, method, f"ATR 97.5% d={gap}") for gap in (1, 2, 4, 8)]
+            cells += [mean(result, network, controls, method, f"ATR {family}") for family in ("static", "flash")]
+            cells += [mean(result, network, pairs, method, column, True) for column in ("slope 97.5%", "ρ gaps 97.5%")]
+            rows[f"{short(network)}: {method}"] = cells
+    truth = ["2", "3", "5", "9", "1", "1", "1", "1"]
+    return grid("", {"truth": truth, **rows}, ["d=1", "2", "4", "8", "static", "flash", "slope", "ρ"])
+
+
+def spans(result: dict) -> list[str]:
+    """Measures of the span on seeds that nothing was chosen on."""
+    table, rows = "Spans, other seeds", {}
+    for network in MAIN:
+        for name in (
+            "ATR 97.5%, CLRP",
+            "ATR 97.5%, LRP",
+            "excess span, CLRP",
+            "excess span, LRP",
+            "excess span, intervention",
+            "excess span, untrained LRP",
+        ):
+            cells = [mean(result, network, table, name, f"d={gap}") for gap in range(1, 9)]
+            cells += [
+                mean(result, network, table, name, column) for column in ("slope", "error of means", "ρ over clips")
+            ]
+            rows[f"{short(network)}: {name}"] = cells
+    truth = [*map(str, range(2, 10)), "1", "0", "1"]
+    return grid("", {"truth": truth, **rows}, [*(f"d={gap}" for gap in range(1, 9)), "slope", "error", "ρ over clips"])
+
+
+def every_network(result: dict) -> list[str]:
+    """Slope and mean error of ATR and of the excess span for all networks, on seeds that nothing was chosen on."""
+    table = "Spans, other seeds"
+    names = ("ATR 97.5%, CLRP", "ATR 97.5%, LRP", "excess span, CLRP", "excess span, LRP", "excess span, intervention")
+    rows = {
+        network: [
+            " / ".join(mean(result, network, table, name, column) for column in ("slope", "error of means"))
+            for name in names
+        ]
+        for network in result["tables"]
+    }
+    return grid("slope / error", rows, list(names))
+
+
+def alternatives(result: dict) -> list[str]:
+    """All measures that were compared, by slope and error: chosen on the first column of each, judged by the others."""
+    parts = [(network, part) for network in MAIN for part in ("seed 0", "other seeds")]
+    rows = {}
+    for measure in MEASURES:
+        for source in ("CLRP", "LRP", "intervention"):
+            rows[f"{measure}, {source}"] = [
+                " / ".join(
+                    filter(
+                        None,
+                        (
+                            mean(result, network, f"Spans, {part}", f"{measure}, {source}", column)
+                            for column in ("slope", "error of means")
+                        ),
+                    )
+                )
+                for network, part in parts
+            ]
+    return grid("slope / error", rows, [f"{short(network)}, {part}" for network, part in parts])
+
+
+def held_out(result: dict) -> list[str]:
+    """The gaps that were trained after the choice."""
+    table, rows = f"Spans, gaps {HELD_OUT[0]} and {HELD_OUT[1]}", {}
+    for network in MAIN:
+        for name in (
+            "ATR 97.5%, CLRP",
+            "ATR 97.5%, LRP",
+            "excess span, CLRP",
+            "excess span, LRP",
+            "excess span, intervention",
+        ):
+            rows[f"{network}: {name}"] = [mean(result, network, table, name, f"d={gap}", True) for gap in HELD_OUT]
+    return grid("", {"truth": [str(gap + 1) for gap in HELD_OUT], **rows}, [f"d={gap}" for gap in HELD_OUT])
+
+
+def one_frame(result: dict) -> list[str]:
+    """Measures of the span where one frame is enough."""
+    table = "Spans where one frame is enough"
+    columns = [(network, family) for network in MAIN for family in ("static", "flash")]
+    rows = {
+        f"{measure}, {source}": [
+            mean(result, network, table, f"{measure}, {source}", family) for network, family in columns
+        ]
+        for measure in ("ATR 97.5%", "excess span")
+        for source in ("CLRP", "LRP", "intervention")
+    }
+    return grid("", rows, [f"{short(network)} {family}" for network, family in columns])
+
+
+TABLES: dict[str, Callable[[dict], list[str]]] = {
+    "networks": lambda result: networks_table(result["networks"]),
+    "shares": shares,
+    "lift": of_methods("Where the relevance lies", "lift"),
+    "agreement": agreement,
+    "classes": classes,
+    "sanity": sanity,
+    "atr": atr,
+    "targets": lambda result: targets_table(result["targets"]),
+    "spans": spans,
+    "every network": every_network,
+    "alternatives": alternatives,
+    "held out": held_out,
+    "one frame": one_frame,
+}
+
+
+if __name__ == "__main__":
+    main()
