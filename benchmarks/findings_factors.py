@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,8 @@ GROUPS = ("static", "mixed", "temporal")
 GAPS = (1, 2, 4, 8)
 LITTLE = 0.5  # frames: what a depth adds in the paper
 POINT = 1.0  # of accuracy
+POORLY = " ({} is poorly trained and does not count)"
+WELL = 95.0  # percent of clips: networks that learned less are named and stay out of correlations
 
 
 def known(studies: Sequence[Studied | None]) -> list[Studied]:
@@ -51,9 +54,15 @@ def around(mean: float, deviation: float) -> str:
     return f"{mean:.2f} ± {deviation:.2f}" if deviation == deviation else f"{mean:.2f}"
 
 
-def by_seed(pairs: Mapping[str, Sequence[float]], sign: int = 1) -> dict[str, Comparison]:
-    """Differences over seeds as comparisons; `sign` -1 where the paper has them negative."""
-    return {name: seeds([sign * value for value in values]) for name, values in pairs.items() if values}
+def by_seed(pairs: Mapping[str, Sequence[float]], sign: int = 1, trained: bool = True) -> dict[str, Comparison]:
+    """Differences over seeds as comparisons, `sign` -1 where the paper has them negative; untrained, none counts."""
+    each = {name: seeds([sign * value for value in values]) for name, values in pairs.items() if values}
+    return each if trained else {name: replace(one, error=math.nan) for name, one in each.items()}
+
+
+def learned(one: Studied | None) -> bool:
+    """Whether the networks of a study, at the end of training, predict what they should."""
+    return over_seeds(one, "accuracy")[0] >= WELL
 
 
 def each_seed(numbers: Callable[..., float], *studies: Studied | None, kind: str = "avg_atr") -> list[float]:
@@ -171,7 +180,8 @@ def backbones(bench: Bench) -> Section:
     means = {name: over_seeds(there[name][1])[0] for name in ordered}
     accuracy = {name: over_seeds(there[name][1], "accuracy")[0] for name in ordered}
     claim = "the number of temporal convolutions explains ATR better than accuracy does"
-    if len(ordered) > 3:
+    trained = [name for name in ordered if learned(there[name][1])]
+    if len(trained) > 3:
         figure = bars(
             means,
             deviations={name: over_seeds(there[name][1])[1] for name in ordered},
@@ -179,6 +189,7 @@ def backbones(bench: Bench) -> Section:
             above={name: f"{counts[name]}\n{accuracy[name]:.0f} %" for name in ordered},
         )
         note = "Above: temporal convolutions, accuracy. 16 frames, mixed data; lines: deviation over seeds."
+        note += "".join(f" {name} is poorly trained and counts for nothing." for name in ordered if name not in trained)
         section.add(Chart("fig4a", "avg-ATR by backbone", figure, note))
 
         def ranks(names: Sequence[str]) -> tuple[float, float]:
@@ -189,20 +200,21 @@ def backbones(bench: Bench) -> Section:
         def advantage(names: Sequence[str]) -> float:
             return ranks(names)[0] - abs(ranks(names)[1])
 
-        compared = jackknife(ordered, advantage)
+        compared = jackknife(trained, advantage)
         section.find(
             claim,
             {"": compared},
             "rank correlation over {} networks: convolutions {:.2f}, accuracy {:.2f}".format(
-                len(ordered), *ranks(ordered)
+                len(trained), *ranks(trained)
             )
-            + f"; {compared.mean:+.2f} ± {compared.error:.2f} (jackknife over networks)",
+            + f"; {compared.mean:+.2f} ± {compared.error:.2f} (jackknife over networks, whose accuracies are at least "
+            f"{min(accuracy[name] for name in trained):.0f} %)",
             "ATR is a property of the architecture first",
             "counting convolutions is not enough: what they are counts more",
         )
     else:
         section.find(claim, {}, "", "", "")
-    greatest = max((name for name in ordered if name != "I3D-Inception"), key=means.__getitem__, default=None)
+    greatest = max((name for name in trained if name != "I3D-Inception"), key=means.__getitem__, default=None)
     beyond = differences(there["I3D-Inception"][1], there[greatest][1]) if "I3D-Inception" in there and greatest else []
     section.find(
         "I3D-Inception has the greatest avg-ATR",
@@ -212,11 +224,12 @@ def backbones(bench: Bench) -> Section:
         "its stem of seven frames does not make it the greatest here",
     )
     for module, sign in (("I3D", -1), ("TAM2D", 1)):
-        pairs = differences(bench.actions(Net(f"{module}-R50-f16")), bench.actions(Net(f"{module}-R18-f16")))
+        deep = bench.actions(Net(f"{module}-R50-f16"))
+        pairs = differences(deep, bench.actions(Net(f"{module}-R18-f16")))
         section.find(
             f"{module}-R50 {'below' if sign < 0 else 'above'} {module}-R18 (Fig. 12)",
-            by_seed({"": pairs}, sign),
-            f"R50 minus R18: {spread(pairs)}",
+            by_seed({"": pairs}, sign, trained=learned(deep)),
+            f"R50 minus R18: {spread(pairs)}{'' if learned(deep) else POORLY.format('R50')}",
             "it has as many temporal convolutions, in bottlenecks" if sign < 0 else "it has twice the temporal modules",
             "the order of these two is not the paper's",
         )
@@ -239,10 +252,12 @@ def depth(bench: Bench) -> Section:
         section.add(Chart("fig4b", "avg-ATR by depth", figure, "Lines: deviation over seeds."))
     for family in found:
         numbers = ", ".join(f"R{n} {around(mean, deviation)}" for n, mean, deviation in curves.get(family, []))
+        weak = [n for n in found[family] if seeds_of(found[family][n]) and not learned(found[family][n])]
+        numbers += "".join(POORLY.format(f"R{n}") for n in weak)
         steps = {
             f"R{a} to R{b}": below(LITTLE, more)
             for a, b in pairwise(found[family])
-            if (more := differences(found[family][b], found[family][a]))
+            if (more := differences(found[family][b], found[family][a])) and b not in weak
         }
         section.find(
             f"depth adds little avg-ATR ({family})",
