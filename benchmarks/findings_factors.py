@@ -27,7 +27,7 @@ GAPS = (1, 2, 4, 8)
 LITTLE = 0.5  # frames: what a depth adds in the paper
 POINT = 1.0  # of accuracy
 POORLY = " ({} is poorly trained and does not count)"
-WELL = 95.0  # percent of clips: networks that learned less are named and stay out of correlations
+WELL = 95.0  # percent of clips: networks that learned less are named
 
 
 def known(studies: Sequence[Studied | None]) -> list[Studied]:
