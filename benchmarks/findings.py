@@ -97,8 +97,8 @@ def said(bench: Bench) -> list[str]:
         "with each other. ± is the deviation over seeds, in tables over clips; without ± it is a single seed, and "
         "counts for nothing.",
         f"Networks that learned less than {WELL:g} % of their clips at the end of training: {weak or 'none'}. "
-        "I3D-R50 is poorly trained: its ATR counts against no other's; TSN, dense sampling and a single ensembled frame "
-        "see less, which is what is asked there.",
+        "I3D-R50 is poorly trained: its ATR counts against no other's; TSN, dense sampling and a single ensembled "
+        "frame see less, which is what is asked there.",
     ]
 
 
