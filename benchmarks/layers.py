@@ -254,6 +254,8 @@ def main(argv: list[str] | None = None) -> common.Results:
         notes=[
             "relevance s, plain s: seconds of s seeds over s plain input gradients, with lrp3d's kernels and torch's",
             "recorded forward, over forward: the recorded forward pass, and the relevance of one seed, over a forward",
+            "normalisation and activations hand relevance on as it is: what is measured there is lrp3d's look at which "
+            "frames have any, once in an explanation, which its plain path leaves out",
         ],
     )
     for case in cases(options.models, options.frames, options.size, device, width):

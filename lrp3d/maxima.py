@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -79,10 +80,14 @@ class Maximum(Step):
         Most ties are among zeros, and where the factor is zero no relevance arrives.
         """
         if factor is None:
-            return self._find_places(None)
+            return self._places_anywhere
         if self._known is None or self._known[0]() is not factor:
             self._known = weakref.ref(factor), self._find_places(factor)
         return self._known[1]
+
+    @cached_property
+    def _places_anywhere(self) -> _Places | None:
+        return self._find_places(None)
 
     def _find_places(self, factor: Tensor | None) -> _Places | None:
         shape, axes = self.output.shape, len(self.offsets[0])
