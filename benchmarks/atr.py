@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from benchmarks import common
+from benchmarks.timing import common
 from lrp3d import atr
 
 CLASSES = 400

@@ -13,7 +13,7 @@ from typing import Any
 
 from lrp3d.models.files import replacing
 
-from benchmarks import common
+from benchmarks.timing import common
 
 CONTESTANTS = {
     "lrp3d": "#c0392b",

@@ -17,11 +17,11 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from findings_factors import WELL, backbones, data, depth, heat_maps, kernels, lengths, modules
-from findings_nets import SEEDS
-from findings_page import Section, write
-from findings_questions import accuracies, by_class, ensembles, methods, samplings, slowfast, windows
-from findings_studies import WINDOW_CLIPS, Bench
+from paper.factors import WELL, backbones, data, depth, heat_maps, kernels, lengths, modules
+from paper.nets import SEEDS
+from paper.page import Section, write
+from paper.questions import accuracies, by_class, ensembles, methods, samplings, slowfast, windows
+from paper.studies import WINDOW_CLIPS, Bench
 
 import lrp3d
 
@@ -89,7 +89,7 @@ def said(bench: Bench) -> list[str]:
         f"seeds: {counted} (which: findings.json).",
         "Networks are narrow (8 channels at first, SlowFast 16, Inception as it is) and trained from scratch, on "
         "videos of 32 frames of 16 x 16 pixels whose ten classes are known to need time or not "
-        "([actions.py](../actions.py)), and on planted pairs of events d frames apart. What fails here fails where "
+        "([actions.py](../paper/actions.py)), and on planted pairs of events d frames apart. What fails here fails where "
         "the truth is known; what holds here need not hold on real videos, nor the other way round.",
         "A comparison counts if its mean exceeds its standard error over two training seeds or more (over networks, "
         "or clips, where those are what varies). A finding is reproduced if all that count have the paper's sign, not "

@@ -18,7 +18,7 @@ from unittest import mock
 import torch
 
 import lrp3d
-from benchmarks import common, nets
+from benchmarks.timing import common, nets
 from lrp3d import bands
 
 Series = list[tuple[str, list[float], list[Callable[[], object]]]]

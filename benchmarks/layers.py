@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import lrp3d
-from benchmarks import common, nets
+from benchmarks.timing import common, nets
 from lrp3d import buffers, kernels
 from lrp3d.memory import seeds_at_once
 from lrp3d.propagate import Start, edge_of, propagate

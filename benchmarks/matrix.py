@@ -21,7 +21,7 @@ from lrp3d.models import VideoModel
 from torch import Tensor
 
 import lrp3d
-from benchmarks import common, nets, peers
+from benchmarks.timing import common, nets, peers
 
 GRADIENT = "gradient, looped"
 VMAPPED = "gradient, vmapped"

@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lineages import HELD_OUT
 from lrp3d.models.files import replacing
-from pages import cell, networks_table, targets_table
-from spans import MEASURES
+from planted.lineages import HELD_OUT
+from planted.pages import cell, networks_table, targets_table
+from planted.spans import MEASURES
 
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import lrp3d
-from benchmarks import common, nets
+from benchmarks.timing import common, nets
 
 EXACT = ("highest", 0.0)
 SETTINGS = (EXACT, ("high", 0.0), ("medium", 0.0), ("highest", 1e-4), ("highest", 1e-3), ("medium", 1e-3))

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from lineages import Lineage, every
+from planted.lineages import Lineage, every
 
 from lrp3d import models
 

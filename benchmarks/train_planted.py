@@ -25,25 +25,21 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from lineages import Lineage, chains, every
 from lrp3d.models import VideoModel
 from lrp3d.models.files import replacing
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from planted.lineages import Lineage, chains, every
+from planted.rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
+from torch import Tensor
 
 from lrp3d import models
 from lrp3d.planted import PlantedClips, normalise
 
-ENOUGH = 0.99  # accuracy on fresh clips at which a gap counts as learned
-BATCH = 48
 STEPS = 60  # in a round; rounds go on until the gap is learned
 ROUNDS = {"first": 5, "later": 3}
 NAMING = 3  # rounds
 LONG_BATCH, LONG_RATE = 32, 5e-3  # of a single long round
 QUICK = Lineage("I3D-R18", "match", 0, gaps=(1, 2), frames=4, size=8)
-VALIDATION, TEST = 192, 512  # clips
-VALIDATION_SEED, TEST_SEED = 900_000, 910_000  # training clips have smaller seeds
+TEST = 512  # clips
 
 
 def train_gap(lineage: Lineage, gap: int, start: VideoModel | None, root: Path, steps: int, rounds: int) -> VideoModel:
@@ -101,28 +97,6 @@ def named(lineage: Lineage, gap: int, steps: int) -> VideoModel:
         clips = NamedClips(lineage.task(gap), steps * BATCH, model.mean, model.std, 10_000 * lineage.seed + 50 + turn)
         train_round(model, clips, 3e-3)
     return model
-
-
-def train_round(model: VideoModel, clips: PlantedClips, rate: float, batch: int = BATCH, rise: float = 0.0) -> None:
-    """Every clip once, with AdamW and a cosine schedule: SGD, as `lrp3d.models.train` has it, stays at chance here.
-
-    The rate rises to `rate` in the share `rise` of the round, and falls to zero.
-    """
-    model.train()
-    optimizer = torch.optim.AdamW(model.parameters(), rate)
-    batches = DataLoader(clips, batch)
-    schedule: torch.optim.lr_scheduler.LRScheduler
-    if rise:
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=len(batches), pct_start=rise)
-    else:
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
-    for pixels, labels in batches:
-        loss = F.cross_entropy(model(pixels), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
 
 
 def train_chain(chain: list[Lineage], root: Path, steps: int, quick: bool) -> None:

@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from lineages import SEEDS, Lineage, every
-from maps import Maps, maps_of
-from matrices import METHODS
-from pages import write
-from tables import LEARNED, TABLE_GAPS, Network, report
+from planted.lineages import SEEDS, Lineage, every
+from planted.maps import Maps, maps_of
+from planted.matrices import METHODS
+from planted.pages import write
+from planted.tables import LEARNED, TABLE_GAPS, Network, report
 
 from lrp3d import models
 

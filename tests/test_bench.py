@@ -15,12 +15,12 @@ BENCHES = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHES))
 
 import meaning  # noqa: E402
-from columns import atr_columns, place_columns, sanity_columns  # noqa: E402
-from lineages import Lineage, chains, every, radius  # noqa: E402
-from maps import maps_of  # noqa: E402
-from measures import frozen, lag_profile, ranks, relevance_gain, shapley, share, spearman  # noqa: E402
-from spans import MEASURES, agreement, others_mean  # noqa: E402
-from tables import targets  # noqa: E402
+from planted.columns import atr_columns, place_columns, sanity_columns  # noqa: E402
+from planted.lineages import Lineage, chains, every, radius  # noqa: E402
+from planted.maps import maps_of  # noqa: E402
+from planted.measures import frozen, lag_profile, ranks, relevance_gain, shapley, share, spearman  # noqa: E402
+from planted.spans import MEASURES, agreement, others_mean  # noqa: E402
+from planted.tables import targets  # noqa: E402
 from train_planted import NAMING, STEPS, NamedClips, train_gap  # noqa: E402
 
 from lrp3d.planted import Task  # noqa: E402

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import lrp3d
-from benchmarks import atr, chart, common, growth, layers, matrix, nets, peers, precision
+from benchmarks import atr, chart, growth, layers, matrix, precision
+from benchmarks.timing import common, nets, peers
 from lrp3d import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
 

@@ -13,11 +13,11 @@ from lrp3d.study import pearson
 BENCHES = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHES))
 
-from actions import CLASSES, EVENT, SOURCE, STATIC, TEMPORAL, ActionClips, Actions  # noqa: E402
-from findings_factors import by_seed  # noqa: E402
-from findings_marks import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, no_correlation, seeds  # noqa: E402
-from findings_nets import Net, every, quick_aggregation  # noqa: E402
-from findings_page import Section, page  # noqa: E402
+from paper.actions import CLASSES, EVENT, SOURCE, STATIC, TEMPORAL, ActionClips, Actions  # noqa: E402
+from paper.factors import by_seed  # noqa: E402
+from paper.marks import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, no_correlation, seeds  # noqa: E402
+from paper.nets import Net, every, quick_aggregation  # noqa: E402
+from paper.page import Section, page  # noqa: E402
 
 
 def of_class(actions: Actions, name: str, count: int) -> torch.Tensor:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from lineages import Lineage
 from lrp3d.models import VideoModel
 from lrp3d.models.files import replacing
-from matrices import METHODS
-from measures import frame_scores, frozen, margin, relevance_gain, shapley
+from planted.lineages import Lineage
+from planted.matrices import METHODS
+from planted.measures import frame_scores, frozen, margin, relevance_gain, shapley
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 

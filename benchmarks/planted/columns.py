@@ -6,8 +6,8 @@ import statistics
 from collections import defaultdict
 
 import torch
-from maps import SANITY, Maps
-from measures import cosine, frame_scores, lag_profile, mass, row_weights, share, spearman
+from planted.maps import SANITY, Maps
+from planted.measures import cosine, frame_scores, lag_profile, mass, row_weights, share, spearman
 from torch import Tensor
 
 from lrp3d.atr import avg_atr, frame_atr

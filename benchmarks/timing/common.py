@@ -27,8 +27,8 @@ from lrp3d.models.files import replacing
 
 import lrp3d
 
-RESULTS = Path(__file__).parent / "results"
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 PEERS = ("captum", "zennit")
 
 Row = dict[str, Any]

@@ -9,12 +9,12 @@ from dataclasses import replace
 from itertools import pairwise
 
 import torch
-from findings_marks import Comparison, below, jackknife, seeds
-from findings_nets import DEPTHS, INCEPTION, KERNELS, LENGTHS, MODULES, OTHERS, Net
-from findings_page import Section
-from findings_studies import Bench, differences, seeds_of, spread
 from lrp3d.models import count_temporal_convolutions
-from measures import spearman
+from paper.marks import Comparison, below, jackknife, seeds
+from paper.nets import DEPTHS, INCEPTION, KERNELS, LENGTHS, MODULES, OTHERS, Net
+from paper.page import Section
+from paper.studies import Bench, differences, seeds_of, spread
+from planted.measures import spearman
 
 from lrp3d.study import charts, compare
 from lrp3d.study.factors import bars, trends

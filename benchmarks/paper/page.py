@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from findings_marks import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, mark
 from lrp3d.models.files import replacing
+from paper.marks import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, mark
 
 from lrp3d.study.report import Chart
 from lrp3d.study.tables import Table

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from columns import matrix_of, slope
-from maps import Maps
-from measures import mass, spearman
+from planted.columns import matrix_of, slope
+from planted.maps import Maps
+from planted.measures import mass, spearman
 from torch import Tensor
 
 from lrp3d.atr import avg_atr, frame_atr

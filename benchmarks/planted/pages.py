@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from columns import SIGMAS, percent
 from lrp3d.models.files import replacing
-from tables import LEARNED, Table
+from planted.columns import SIGMAS, percent
+from planted.tables import LEARNED, Table
 
 INTRODUCTION = """\
 `python benchmarks/truth.py`, {date}; {machine}; Python {python}, torch {torch}, lrp3d {lrp3d}. Clips that the network

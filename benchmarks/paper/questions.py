@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from actions import CLASSES, STATIC, TEMPORAL
-from findings_factors import (
+from paper.actions import CLASSES, STATIC, TEMPORAL
+from paper.factors import (
     GAPS,
     GROUPS,
     POORLY,
@@ -23,11 +23,11 @@ from findings_factors import (
     told,
     value,
 )
-from findings_marks import Comparison, below, no_correlation, points, seeds
-from findings_nets import ANSWERS, DENSE, DEPTHS, INCEPTION, KERNELS, MODULES, OTHERS, SLOWFAST, Net
-from findings_page import Section
-from findings_studies import WINDOW_CLIPS, Bench, differences, seeds_of, spread
-from measures import spearman
+from paper.marks import Comparison, below, no_correlation, points, seeds
+from paper.nets import ANSWERS, DENSE, DEPTHS, INCEPTION, KERNELS, MODULES, OTHERS, SLOWFAST, Net
+from paper.page import Section
+from paper.studies import WINDOW_CLIPS, Bench, differences, seeds_of, spread
+from planted.measures import spearman
 
 from lrp3d.study import charts, compare, overlap, pearson
 from lrp3d.study.factors import trends

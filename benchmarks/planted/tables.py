@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 import torch
-from columns import (
+from planted.columns import (
     Row,
     agreement_columns,
     atr_columns,
@@ -18,10 +18,10 @@ from columns import (
     place_columns,
     sanity_columns,
 )
-from lineages import HELD_OUT, Lineage, radius
-from maps import Maps
-from matrices import METHODS
-from spans import COMPARED, agreement, mean_span
+from planted.lineages import HELD_OUT, Lineage, radius
+from planted.maps import Maps
+from planted.matrices import METHODS
+from planted.spans import COMPARED, agreement, mean_span
 
 import lrp3d
 

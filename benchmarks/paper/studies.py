@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from actions import Actions
-from findings_nets import Net
-from lineages import Lineage
 from lrp3d.models import VideoModel
 from lrp3d.models.files import replacing
-from nets import settle
+from paper.actions import Actions
+from paper.nets import Net
+from planted.lineages import Lineage
 from safetensors.torch import load_file, save_file
+from timing.nets import settle
 from torch import Tensor
 
 import lrp3d
@@ -32,7 +32,7 @@ WINDOW_CLIPS = 30  # a window needs one pass for every frame of every clip
 
 @dataclass(frozen=True)
 class OfActions:
-    """A network of findings_nets.py."""
+    """A network of nets.py."""
 
     net: Net
 

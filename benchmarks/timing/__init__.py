@@ -1,0 +1,1 @@
+"""What the programs that measure speed share: options, clocks, results, networks and peers."""
