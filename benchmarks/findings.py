@@ -89,8 +89,8 @@ def said(bench: Bench) -> list[str]:
         f"seeds: {counted} (which: findings.json).",
         "Networks are narrow (8 channels at first, SlowFast 16, Inception as it is) and trained from scratch, on "
         "videos of 32 frames of 16 x 16 pixels whose ten classes are known to need time or not "
-        "([actions.py](../paper/actions.py)), and on planted pairs of events d frames apart. What fails here fails where "
-        "the truth is known; what holds here need not hold on real videos, nor the other way round.",
+        "([actions.py](../paper/actions.py)), and on planted pairs of events d frames apart. What fails here fails "
+        "where the truth is known; what holds here need not hold on real videos, nor the other way round.",
         "A comparison counts if its mean exceeds its standard error over two training seeds or more (over networks, "
         "or clips, where those are what varies). A finding is reproduced if all that count have the paper's sign, not "
         "reproduced if one has the other, and not testable here if none counts. Networks of the same seed are compared "

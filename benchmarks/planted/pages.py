@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lrp3d.models.files import replacing
 from planted.columns import SIGMAS, percent
+from planted.picture import draw
 from planted.tables import LEARNED, Table
 
 INTRODUCTION = """\
@@ -18,8 +19,6 @@ classifies correctly: {clips}. Mean ± standard deviation over training seeds. d
 
 ![Mean ATR and excess span at each true span](truth-atr.png)
 """
-SHOWN = ("CLRP", "LRP", "intervention", "untrained CLRP", "untrained LRP")
-ABOVE, BELOW = "ATR 97.5%", "excess span"
 
 
 def write(result: dict, out: Path) -> None:
@@ -123,49 +122,3 @@ def targets_table(targets: dict[str, dict[str, dict]]) -> list[str]:
             cells.append(f"{'yes' if found[name]['met'] else 'no'}: {numbers}" if numbers else "–")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
-
-
-def draw(tables: dict[str, dict[str, Table]], path: Path) -> None:
-    """ATR and excess span of every network at each true span, with the truth and the untrained floor."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    colours = {"CLRP": "C3", "LRP": "C0", "intervention": "C2", "untrained CLRP": "C3", "untrained LRP": "C0"}
-    figure, axes = plt.subplots(
-        2, len(tables), figsize=(2.6 * len(tables) + 1, 5.6), sharex=True, sharey=True, squeeze=False
-    )
-    for i, (name, found) in enumerate(tables.items()):
-        table = found.get("Spans, other seeds") or found.get("Spans, seed 0") or {}
-        for j, measure in enumerate((ABOVE, BELOW)):
-            panel = axes[j][i]
-            panel.plot([1, 9], [1, 9], color="0.7", linewidth=1, label="truth")
-            for method in SHOWN:
-                row = table.get(f"{measure}, {method}", {})
-                gaps = [column for column in row if column.startswith("d=")]
-                spans, means, deviations = (
-                    [int(gap[2:]) + 1 for gap in gaps],
-                    [row[gap][0] for gap in gaps],
-                    [row[gap][1] or 0 for gap in gaps],
-                )
-                if method.startswith("untrained"):
-                    panel.plot(spans, means, ":", color=colours[method], linewidth=1.2, label=method)
-                else:
-                    panel.errorbar(
-                        spans, means, deviations, fmt="o-", color=colours[method], linewidth=1.2, ms=3, label=method
-                    )
-            panel.set_ylim(0, 16)
-            panel.spines[["top", "right"]].set_visible(False)
-            if j == 0:
-                panel.set_title(name, fontsize=9)
-            else:
-                panel.set_xlabel("true span, frames", fontsize=8)
-            if i == 0:
-                panel.set_ylabel(f"mean {measure}, frames" if j == 0 else "excess span, frames", fontsize=8)
-            panel.tick_params(labelsize=7)
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=len(labels), fontsize=8, frameon=False)
-    figure.tight_layout(rect=(0, 0.05, 1, 1))
-    figure.savefig(path, dpi=110, format="png")
-    plt.close(figure)
