@@ -23,6 +23,11 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
     return (a.data_ptr(), a.shape, a.stride(), a.dtype) == (b.data_ptr(), b.shape, b.stride(), b.dtype)
 
 
+def _products(rows: Tensor, x: Tensor) -> Tensor:
+    """rows @ x; of a matrix with few rows a CPU makes that at half the speed of products of vectors."""
+    return rows @ x if rows.device.type != "cpu" else torch.stack([torch.dot(row, x) for row in rows])
+
+
 class Carried:
     """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
 
@@ -75,7 +80,10 @@ class Carried:
         """The sum of every seed's relevance, (s,)."""
         if self._total is None:
             flat, factor = self.value.flatten(1), self.of_factor()
-            self._total = flat.sum(1) if factor is None else flat @ factor.expand(self.value.shape[1:]).flatten()
+            if factor is None:
+                self._total = flat.sum(1)
+            else:
+                self._total = _products(flat, factor.expand(self.value.shape[1:]).flatten())
         return self._total
 
     def plus(self, other: Carried, shape: torch.Size) -> Carried:

@@ -173,6 +173,11 @@ class Operand:
         """Of the input."""
         return self.source.shape
 
+    def emptied(self) -> Operand:
+        """The same without its values: shape, map and weight."""
+        nothing = self.source.new_empty(1).expand(self.shape)
+        return Operand(nothing, Signed(nothing), self.map, self.w)
+
 
 class Linear(Step):
     """An operation linear in its inputs (convolution, fully connected, average, sum), shared by the rule.
@@ -183,6 +188,7 @@ class Linear(Step):
     def __init__(self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False):
         self.operands, self.bias, self.weighted = operands, bias, weighted
         self._parts: Sequence[_Part | _Elementwise] | None = None
+        self._shares: Sequence[_Elementwise] | None = None
         # Not held: it may be the output of this very node, and a node that holds its output is never freed.
         self._factor: weakref.ref[Tensor] | None = None
         self._type: torch.dtype | None = None
@@ -219,6 +225,8 @@ class Linear(Step):
             assert self.rule is not None
             self._parts = [part.to(dtype) for part in self._prepare(self.rule, factor)]
             self._factor, self._type = None if factor is None else weakref.ref(factor), dtype
+            if factor is None and len(self.operands) > 1 and dtype == self.operands[0].source.dtype:
+                self._let_go(self._parts)
         out: list[Carried | None] = [None] * len(self.operands)
         for part in self._parts:
             handed = part.hand(self, carried)
@@ -231,10 +239,18 @@ class Linear(Step):
 
     def _prepare(self, rule: Rule, factor: Tensor | None) -> Sequence[_Part | _Elementwise]:
         """Everything about the shares that is the same for all seeds, with the `factor` that relevance comes with."""
+        if self._shares is not None:
+            return [share.times(factor) for share in self._shares]
         if all(isinstance(o.map, Broadcast) and o.shape == self.shape for o in self.operands):
             return _elementwise(rule, self.operands, self.bias, factor)
         per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
         return [self._part(rule, shares, factor) for shares in zip(*per_operand, strict=True)]
+
+    def _let_go(self, parts: Sequence[_Part | _Elementwise]) -> None:
+        """Of the summands, once it is known what each contributed: nothing else is asked of them."""
+        shares = [part for part in parts if isinstance(part, _Elementwise)]
+        if len(shares) == len(parts):
+            self._shares, self.operands, self.bias = shares, [o.emptied() for o in self.operands], None
 
     @property
     def like(self) -> Tensor:
@@ -347,6 +363,10 @@ class _Elementwise:
     def to(self, dtype: torch.dtype) -> _Elementwise:
         """In the type that relevance is carried in."""
         return _Elementwise([factor.to(dtype) for factor in self.factors])
+
+    def times(self, factor: Tensor | None) -> _Elementwise:
+        """For relevance that comes with a factor."""
+        return self if factor is None else _Elementwise([times(own, factor) for own in self.factors])
 
     def hand(self, step: Linear, carried: Carried) -> list[Carried]:
         """Nothing is computed yet: the factor waits."""

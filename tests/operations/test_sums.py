@@ -9,6 +9,7 @@ from forwards import D, Net, X, clip, close, everywhere, relevance, twin_relevan
 from torch import nn
 
 import lrp3d
+from lrp3d.propagate import Start, edge_of, propagate
 from lrp3d.rules import Epsilon, ZPlus
 
 A, C = clip(2, 3, 4), clip(2, 3, 4).flip(0)
@@ -146,3 +147,32 @@ def test_without_a_classifier_nothing_lies_behind_one():
         relevance(lambda x: x[:, :2].sum(1, True), x, torch.ones(1, 1, dtype=D), "paper"),
         x.new_tensor([[1.0, 0, 0]]),
     )
+
+
+def test_a_sum_that_let_go_of_its_summands_shares_as_before():
+    """First asked with bare relevance, then with what a convolution left to be multiplied, then bare again."""
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.last = (nn.Conv3d(2, 2, 3, padding=1, dtype=D) for _ in range(3))
+
+        def forward(self, x):
+            return self.last(torch.relu(self.one(x) + self.two(x)))
+
+    twin = lrp3d.convert(Residual().eval())
+    x, seeds = torch.randn(1, 2, 3, 4, 4, dtype=D), torch.randn(2, 1, 2, 3, 4, 4, dtype=D)
+
+    def sum_of(record):
+        (activation, _), *_ = edge_of(record.output)[0].next_functions
+        return activation.next_functions[0]
+
+    def asked(record, edge):
+        return propagate([Start(edge, seeds)], [edge_of(record.entries[0])])[0]
+
+    fresh = [twin.record((x,)) for _ in range(2)]
+    wanted = asked(fresh[0], edge_of(fresh[0].output)), asked(fresh[1], sum_of(fresh[1]))
+    record = twin.record((x,))
+    close(asked(record, sum_of(record)), wanted[1])
+    close(asked(record, edge_of(record.output)), wanted[0])
+    close(asked(record, sum_of(record)), wanted[1])
