@@ -1,8 +1,8 @@
 """Reading ahead: worker processes prepare the next clips while the model is busy with this one.
 
-A decoder can crash, and takes its process with it; one that hangs is ended with its process. So every clip is one task of a pool: where a process dies, the
-clips that were lost with it are read again one by one in processes of their own, and the one that kills its process
-once more is the culprit.
+A decoder can crash, and takes its process with it; one that hangs is ended with its process. So every clip is one
+task of a pool: where a process dies, the clips that were lost with it are read again one by one in processes of their
+own, and the one that kills its process once more is the culprit.
 
 Processes are not forked from this one, which may hold a GPU and threads: they come from a server process that has
 imported what they need and nothing else, so that they start at once and share its memory.
