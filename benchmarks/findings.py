@@ -94,8 +94,8 @@ def said(bench: Bench) -> list[str]:
         "A comparison counts if its mean exceeds its standard error over two training seeds or more (over networks, "
         "or clips, where those are what varies). A finding is reproduced if at least half count, all with the paper's "
         "sign, not reproduced if one has the other, and not testable here otherwise. Networks of the same seed are "
-        "compared with each other. ± is the deviation over seeds, in tables over clips; without ± it is a single seed, and "
-        "counts for nothing.",
+        "compared with each other. ± is the deviation over seeds, in tables over clips; without ± it is a single "
+        "seed, and counts for nothing.",
         f"Networks that learned less than {WELL:g} % of their clips at the end of training: {weak or 'none'}. "
         "I3D-R50 is poorly trained: its ATR counts against no other's; TSN, dense sampling and a single ensembled "
         "frame see less, which is what is asked there.",
