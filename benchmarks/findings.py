@@ -92,10 +92,10 @@ def said(bench: Bench) -> list[str]:
         "([actions.py](../paper/actions.py)), and on planted pairs of events d frames apart. What fails here fails "
         "where the truth is known; what holds here need not hold on real videos, nor the other way round.",
         "A comparison counts if its mean exceeds its standard error over two training seeds or more (over networks, "
-        "or clips, where those are what varies). A finding is reproduced if all that count have the paper's sign, not "
-        "reproduced if one has the other, and not testable here if none counts. Networks of the same seed are compared "
-        "with each other. ± is the deviation over seeds, in tables over clips; without ± it is a single seed, and "
-        "counts for nothing.",
+        "or clips, where those are what varies). A finding is reproduced if at least half count, all with the paper's "
+        "sign, not reproduced if one has the other, and not testable here otherwise. Networks of the same seed are "
+        "compared with each other. ± is the deviation over seeds, in tables over clips; without ± it is a single "
+        "seed, and counts for nothing.",
         f"Networks that learned less than {WELL:g} % of their clips at the end of training: {weak or 'none'}. "
         "I3D-R50 is poorly trained: its ATR counts against no other's; TSN, dense sampling and a single ensembled "
         "frame see less, which is what is asked there.",

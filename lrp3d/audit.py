@@ -13,8 +13,9 @@ from torch import Tensor
 
 from lrp3d.advice import FOREIGN, LOST
 from lrp3d.composites import Composite
+from lrp3d.functions import REARRANGEMENTS
 from lrp3d.rules import Contrastive
-from lrp3d.run import REARRANGEMENTS, Run
+from lrp3d.run import Run
 from lrp3d.steps import Entry, Step, Unsupported
 
 _MOVES = REARRANGEMENTS | {"ConstantPadNdBackward0", "WhereBackward0"}

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from lrp3d.audit import assign_rules, find_classifier, step_of
 from lrp3d.composites import Composite
+from lrp3d.linear import Linear
 from lrp3d.maps import Convolution
 from lrp3d.operations import Summand, shares
 from lrp3d.propagate import Edge, Start, edge_of, propagate
 from lrp3d.rules import Epsilon
-from lrp3d.steps import Entry, Linear, Pass, Step
+from lrp3d.steps import Entry, Pass, Step
 from lrp3d.twin import Record
 
 

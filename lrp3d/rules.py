@@ -6,7 +6,7 @@ its input, `z = f(x, w) + b`, it says what counts as a contribution: one or more
 
     R_in = sum over shares of  coefficient * sum over terms of  a * f^T(v, R / z),      z = sum of f(a, v) (+ b)
 
-which is Eq. 1 of the paper for every choice of `a` and `v` (`lrp3d.steps` evaluates it, for any number of seeds).
+which is Eq. 1 of the paper for every choice of `a` and `v` (`lrp3d.linear` evaluates it, for any number of seeds).
 Epsilon and Gamma keep the bias in the denominator and book what it absorbs; all others drop it and conserve.
 """
 

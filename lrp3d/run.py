@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
@@ -22,21 +21,10 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.advice import NO_GRAD, STALE, advice_for
+from lrp3d.functions import LEAVES_TORCH, LIKE_ANOTHER, TAKES_ONLY_THE_SHAPE, only_moves, plain_name, without_inplace
 from lrp3d.registry import OPERATIONS, current_run
 from lrp3d.rules import Signed
 from lrp3d.steps import Entry, Relevance, Step, Token, Unsupported
-
-# Nodes of torch's own graph that only move, copy or select values: their backward is their relevance.
-REARRANGEMENTS = frozenset(
-    f"{name}Backward{i}"
-    for name in """
-    Alias AsStrided Cat Clone Copy Diagonal Expand Flip Gather Im2Col Index IndexSelect NativeChannelShuffle
-    ChannelShuffle Permute PixelShuffle PixelUnshuffle Repeat RepeatInterleave ReshapeAlias Reshape Roll Rot90 Select
-    Slice Split SplitWithSizes Squeeze Stack T Take ToCopy Transpose Unbind Unfold UnsafeSplit UnsafeView Unsqueeze View
-    ViewAs
-    """.split()
-    for i in range(4)
-)
 
 
 @dataclass
@@ -206,10 +194,10 @@ class Run(TorchFunctionMode):
         kwargs = kwargs or {}
         if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
             return func(*args, **kwargs)  # also how torch.no_grad() announces itself
-        if getattr(func, "__name__", "") in _LEAVES_TORCH:
+        if getattr(func, "__name__", "") in LEAVES_TORCH:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 return func(*tree_map(lambda x: self._value(x), args), **kwargs)
-        target = _without_inplace(func)
+        target = without_inplace(func)
         if target is None:
             return self.perform(OPERATIONS.get(func), args, kwargs, func)
         if not self._touches_signal(args, kwargs):
@@ -307,7 +295,7 @@ class Run(TorchFunctionMode):
             yield
             return
         self._inside, self._handler = True, handler
-        self._operation = handler.__name__ if func is None else _plain_name(func)  # type: ignore[union-attr]
+        self._operation = handler.__name__ if func is None else plain_name(func)  # type: ignore[union-attr]
         try:
             yield
         finally:
@@ -326,7 +314,7 @@ class Run(TorchFunctionMode):
 
     def _unregistered(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
         """A function nobody registered: taken as it is where it only moves values, else refused."""
-        if _plain_name(func) in _LIKE_ANOTHER:
+        if plain_name(func) in LIKE_ANOTHER:
             signals = [x for x in signals if x is args[0]]
             if not signals:
                 with torch.no_grad():
@@ -334,10 +322,10 @@ class Run(TorchFunctionMode):
         with torch.enable_grad():
             out = func(*args, **kwargs)
         results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor) and t.is_floating_point()]
-        if not results or _plain_name(func) in _TAKES_ONLY_THE_SHAPE:
+        if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:
             return out
         limits = {signal.grad_fn for signal in signals}
-        if not all(_only_moves(t, limits) for t in results):
+        if not all(only_moves(t, limits) for t in results):
             return self.refuse(advice_for(func), out, signals)
         companions = self._companions(func, args, kwargs, signals)
         known = [self.signals[s] for s in signals]
@@ -404,74 +392,3 @@ class Moved(Step):
 def _map_floats(change: Callable[[Tensor], Tensor], out: Any) -> Any:
     leaves, spec = tree_flatten(out)
     return tree_unflatten([change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves], spec)
-
-
-def _only_moves(out: Tensor, limits: set[Any]) -> bool:
-    """Whether torch's graph between `limits` and `out` is made of rearrangements alone, and reaches them."""
-    if out.grad_fn is None:
-        return False
-    pending, seen, reached = [out.grad_fn], set(), False
-    while pending:
-        node = pending.pop()
-        if node in limits:
-            reached = True
-            continue
-        if node in seen:
-            continue
-        seen.add(node)
-        if node.name() not in REARRANGEMENTS:
-            return False
-        pending += [parent for parent, _ in node.next_functions if parent is not None]
-    return reached
-
-
-def _plain_name(func: Any) -> str:
-    name = getattr(func, "__name__", str(func))
-    return name.strip("_") if name != "__get__" else getattr(func.__self__, "__name__", "attribute")
-
-
-def setitem(target: Tensor, index: Any, value: Any) -> Tensor:
-    """Stands for `target[index] = value` in the registry."""
-    raise NotImplementedError
-
-
-def write_(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
-    """Stands for `target.copy_(source)` in the registry."""
-    raise NotImplementedError
-
-
-def fill_(target: Tensor, value: Any = 0.0) -> Tensor:
-    """Stands for `target.fill_(value)` and `target.zero_()` in the registry."""
-    raise NotImplementedError
-
-
-_OUT_OF_PLACE = {Tensor.__setitem__: setitem, Tensor.copy_: write_, Tensor.fill_: fill_, Tensor.zero_: fill_}
-_LEAVES_TORCH = {"numpy", "tolist", "item"} | {
-    f"__{name}__" for name in ("array", "float", "int", "bool", "index", "complex", "format", "repr", "str")
-}
-_CHANGES_NO_VALUE = {"requires_grad_", "share_memory_", "rename_"}
-# The second tensor gives its shape or type only.
-_LIKE_ANOTHER = {"expand_as", "view_as", "reshape_as", "type_as", "to"}
-_TAKES_ONLY_THE_SHAPE = {
-    f"{kind}{what}" if kind == "new_" else f"{what}{kind}"
-    for kind in ("new_", "_like")
-    for what in ("zeros", "ones", "empty", "full", "rand", "randn", "tensor")
-}
-
-
-def _without_inplace(func: Any) -> Any:
-    """The out-of-place twin of an in-place function, None if it is none."""
-    if func in _OUT_OF_PLACE:
-        return _OUT_OF_PLACE[func]
-    name = getattr(func, "__name__", "")
-    if name in _INPLACE_OPERATORS:
-        return getattr(Tensor, "__" + name[3:])
-    if not name.endswith("_") or name.endswith("__") or name in _CHANGES_NO_VALUE:
-        return None
-    for owner in (Tensor, torch, F):
-        if (found := getattr(owner, name[:-1], None)) is not None:
-            return found
-    return None
-
-
-_INPLACE_OPERATORS = {f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")}

@@ -100,6 +100,7 @@ SURE, UNSURE, AGAINST, LONE = seeds([1.0, 1.2]), seeds([3.0, -2.0]), seeds([-1.0
     [
         ([SURE], REPRODUCED),
         ([SURE, UNSURE, LONE], REPRODUCED),
+        ([SURE, UNSURE, UNSURE], NOT_HERE),
         ([SURE, AGAINST], NOT_REPRODUCED),
         ([UNSURE, LONE], NOT_HERE),
         ([no_correlation(0.5, pearson([1, 2, 3, 4], [2, 1, 4, 3]))], NOT_HERE),

@@ -269,6 +269,20 @@ def test_a_reader_that_kills_its_process_is_found_and_no_other_clip_is_lost():
     assert results[4] == Failure("four")
 
 
+def waiting(number):
+    if number == 2:
+        time.sleep(60)
+    return number
+
+
+def test_a_reader_that_hangs_is_given_up_and_no_other_clip_is_lost():
+    began = time.monotonic()
+    results = dict(ahead(waiting, range(5), workers=2, depth=4, timeout=2.0))
+    assert time.monotonic() - began < 50
+    assert [results[number] for number in (0, 1, 3, 4)] == [0, 1, 3, 4]
+    assert "hung (2 s)" in results[2].reason
+
+
 def test_no_more_is_read_ahead_than_asked_for():
     taken = []
 

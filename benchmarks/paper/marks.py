@@ -35,15 +35,19 @@ class Comparison:
 
 
 def mark(comparisons: Mapping[str, Comparison]) -> str:
-    """Reproduced where all comparisons that count have the paper's sign, not reproduced where one has not.
+    """Reproduced where at least half count, all with the paper's sign; not reproduced where one has the other sign.
 
-    >>> mark({"a": Comparison(1.0, 0.1), "b": Comparison(-0.1, 0.2)}), mark({"b": Comparison(-0.1, 0.2)})
+    Those whose error is unknown are none of the whole.
+
+    >>> for_it, noise = Comparison(1.0, 0.1), Comparison(-0.1, 0.2)
+    >>> mark({"a": for_it, "b": noise}), mark({"a": for_it, "b": noise, "c": noise})
     ('reproduced', 'not testable here')
     """
     counted = [one.mean > 0 for one in comparisons.values() if one.counts]
-    if not counted:
-        return NOT_HERE
-    return REPRODUCED if all(counted) else NOT_REPRODUCED
+    if not all(counted):
+        return NOT_REPRODUCED
+    known = [one for one in comparisons.values() if not math.isnan(one.error)]
+    return REPRODUCED if counted and 2 * len(counted) >= len(known) else NOT_HERE
 
 
 def seeds(values: Sequence[float]) -> Comparison:

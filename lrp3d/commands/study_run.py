@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import sys
@@ -15,6 +16,7 @@ from lrp3d.atr import SIGMA
 from lrp3d.commands import DONE, FAILED, UsageError, chosen
 from lrp3d.commands.explain import share
 from lrp3d.commands.labels import read_labels
+from lrp3d.study.ahead import TIMEOUT
 from lrp3d.study.explaining import ATR_WINDOW
 
 MOST_WORKERS = 8  # more only wait for the disk
@@ -80,6 +82,10 @@ def add_to(steps: argparse._SubParsersAction) -> None:
         "--workers", type=_count, metavar="N",
         help=f"processes that read ahead (default: one on a CPU, up to {MOST_WORKERS} for each GPU)",
     )  # fmt: skip
+    how.add_argument(
+        "--timeout", type=_seconds, default=TIMEOUT, metavar="S",
+        help="seconds a process may take to read a clip before it counts as failed (default: %(default)g)",
+    )  # fmt: skip
     how.add_argument("--shard", type=_shard, metavar="I/N", help="take part I of N, from 0 (default: as torchrun says)")
     parser.set_defaults(run=run)
 
@@ -91,6 +97,13 @@ def _windows(text: str) -> tuple[int | str, ...]:
 
 def _count(text: str) -> int:
     return int(text) if text.strip() == "0" else chosen.positive(text)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0 is expected, not {text}")
+    return seconds
 
 
 def _shard(text: str) -> study.Shard:
@@ -153,6 +166,7 @@ def run(options: argparse.Namespace) -> int:
         reader,
         shard,
         workers=_workers(shard, explainer.device) if options.workers is None else options.workers,
+        timeout=options.timeout,
         batch_size=options.batch or (GPU_BATCH if explainer.device.type == "cuda" else 1),
         explain_labels=by_label,
         keep_relevance=options.keep_relevance,

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.advice import GENERAL
+from lrp3d.linear import Linear, Operand
 from lrp3d.maps import LinearMap
 from lrp3d.registry import active_run
 from lrp3d.rules import Signed
 from lrp3d.run import Signal
-from lrp3d.steps import Linear, Operand, Pass, Step
+from lrp3d.steps import Pass, Step
 
 
 class Summand(NamedTuple):

@@ -1,8 +1,8 @@
 """Reading ahead: worker processes prepare the next clips while the model is busy with this one.
 
-A decoder can crash, and takes its process with it. So every clip is one task of a pool: where a process dies, the
-clips that were lost with it are read again one by one in processes of their own, and the one that kills its process
-once more is the culprit.
+A decoder can crash, and takes its process with it; one that hangs is ended with its process. So every clip is one
+task of a pool: where a process dies, the clips that were lost with it are read again one by one in processes of their
+own, and the one that kills its process once more is the culprit.
 
 Processes are not forked from this one, which may hold a GPU and threads: they come from a server process that has
 imported what they need and nothing else, so that they start at once and share its memory.
@@ -24,6 +24,8 @@ from typing import Generic, TypeVar
 
 __all__ = ["Failure", "ahead"]
 
+TIMEOUT = 600.0  # seconds
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -36,7 +38,7 @@ class Failure:
 
 
 def ahead(
-    read: Callable[[Task], Result], tasks: Iterable[Task], workers: int = 0, depth: int = 1
+    read: Callable[[Task], Result], tasks: Iterable[Task], workers: int = 0, depth: int = 1, timeout: float = TIMEOUT
 ) -> Generator[tuple[Task, Result | Failure], None, None]:
     """Results in the order of the tasks, prepared by worker processes.
 
@@ -45,9 +47,10 @@ def ahead(
         tasks: taken as they are needed.
         workers: processes; 0 reads here, when a result is asked for.
         depth: how many tasks are under way or waiting at the most: this bounds memory.
+        timeout: seconds a worker process may take for a task; with no workers nobody watches.
 
     Yields:
-        Each task with its result, or with a `Failure` if reading raised an error or killed its process.
+        Each task with its result, or with a `Failure` if reading raised an error, killed its process or took too long.
 
     Raises:
         ImportError: whatever reads is not installed: this is no matter of one clip.
@@ -61,7 +64,7 @@ def ahead(
         return
     waiting: deque[tuple[Task, Future | None]] = deque()
     rest = iter(tasks)
-    pool = _Pool(read, workers)
+    pool = _Pool(read, workers, timeout)
     try:
         while True:
             for task in rest:
@@ -90,8 +93,8 @@ def _is_lost(future: Future | None) -> bool:
 class _Pool(Generic[Task, Result]):
     """Worker processes that can be replaced."""
 
-    def __init__(self, read: Callable[[Task], Result], workers: int):
-        self.read, self.workers = read, workers
+    def __init__(self, read: Callable[[Task], Result], workers: int, timeout: float):
+        self.read, self.workers, self.timeout = read, workers, timeout
         self.executor = self._executor(workers)
 
     def _executor(self, workers: int) -> ProcessPoolExecutor:
@@ -100,7 +103,7 @@ class _Pool(Generic[Task, Result]):
     def submit(self, task: Task) -> Future | None:
         """The task's future; None if the pool is broken, which the first to ask for a result will find out."""
         try:
-            return self.executor.submit(_attempt, self.read, task)
+            return self.executor.submit(_attempt_in_time, self.read, task, self.timeout)
         except BrokenProcessPool:
             return None
 
@@ -108,9 +111,11 @@ class _Pool(Generic[Task, Result]):
         """The result of a task in a process of its own."""
         with self._executor(1) as executor:
             try:
-                return executor.submit(_attempt, self.read, task).result()
+                return executor.submit(_attempt_in_time, self.read, task, self.timeout).result()
             except BrokenProcessPool:
-                return Failure("the process that read it died: the decoder crashed, or memory ran out")
+                return Failure(
+                    f"the process that read it died: the decoder crashed, hung ({self.timeout:g} s), or memory ran out"
+                )
 
     def restart(self) -> None:
         """New processes for those that are gone."""
@@ -131,6 +136,17 @@ def _attempt(read: Callable[[Task], Result], task: Task) -> Result | Failure:
         lines = str(error).strip().splitlines()
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
         return Failure(f"{kind}{lines[0]}" if lines else type(error).__name__)
+
+
+def _attempt_in_time(read: Callable[[Task], Result], task: Task, timeout: float) -> Result | Failure:
+    """Nothing stops a decoder that hangs but the end of its process."""
+    watch = threading.Timer(timeout, os._exit, (1,))
+    watch.daemon = True
+    watch.start()
+    try:
+        return _attempt(read, task)
+    finally:
+        watch.cancel()
 
 
 def _context() -> multiprocessing.context.BaseContext:

@@ -15,7 +15,7 @@ from torch import Tensor
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.frames import NoFrameLogits
 from lrp3d.models.files import replacing
-from lrp3d.study.ahead import Failure, ahead
+from lrp3d.study.ahead import TIMEOUT, Failure, ahead
 from lrp3d.study.explaining import Explainer, Part, is_out_of_memory
 from lrp3d.study.folder import Study
 from lrp3d.study.lists import Item
@@ -48,6 +48,7 @@ def run(
     shard: Shard | None = None,
     *,
     workers: int = 0,
+    timeout: float = TIMEOUT,
     batch_size: int = 1,
     explain_labels: bool = False,
     keep_relevance: bool = False,
@@ -62,6 +63,7 @@ def run(
         shard: which part of the list; default all of it.
         workers: processes that read ahead; 0 reads in this one. More than 0 needs a script to guard what it runs by
             ``if __name__ == "__main__"``.
+        timeout: seconds that one of them may take for a clip; a decoder that hangs costs that clip and no other.
         batch_size: clips that are explained together.
         explain_labels: explain the true classes, not the predictions.
         keep_relevance: store each clip's map, summed over colours, as bfloat16 (t, h, w).
@@ -87,7 +89,8 @@ def run(
     outcome = Outcome(before=sum(item.number in done for block in mine for item in block))
     name = f"shard {shard.rank} of {shard.world}" if shard.world > 1 else ""
     pace = Pace(sum(map(len, mine)), outcome.before, name, show_progress)
-    results = ahead(reader, (item for block in todo for item in block), workers, 2 * max(workers, batch_size))
+    items = (item for block in todo for item in block)
+    results = ahead(reader, items, workers, 2 * max(workers, batch_size), timeout)
     with closing(pace), closing(results):
         for block in todo:
             read = [next(results) for _ in block]

@@ -1,0 +1,95 @@
+"""What torch's functions do to their arguments: overwrite them, only move their values, or leave torch.
+
+Told from names and from torch's own graph, for all functions at once; what a function does to relevance is the
+registry's business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Nodes of torch's own graph that only move, copy or select values: their backward is their relevance.
+REARRANGEMENTS = frozenset(
+    f"{name}Backward{i}"
+    for name in """
+    Alias AsStrided Cat Clone Copy Diagonal Expand Flip Gather Im2Col Index IndexSelect NativeChannelShuffle
+    ChannelShuffle Permute PixelShuffle PixelUnshuffle Repeat RepeatInterleave ReshapeAlias Reshape Roll Rot90 Select
+    Slice Split SplitWithSizes Squeeze Stack T Take ToCopy Transpose Unbind Unfold UnsafeSplit UnsafeView Unsqueeze View
+    ViewAs
+    """.split()
+    for i in range(4)
+)
+
+
+def only_moves(out: Tensor, limits: set[Any]) -> bool:
+    """Whether torch's graph between `limits` and `out` is made of rearrangements alone, and reaches them."""
+    if out.grad_fn is None:
+        return False
+    pending, seen, reached = [out.grad_fn], set(), False
+    while pending:
+        node = pending.pop()
+        if node in limits:
+            reached = True
+            continue
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.name() not in REARRANGEMENTS:
+            return False
+        pending += [parent for parent, _ in node.next_functions if parent is not None]
+    return reached
+
+
+def plain_name(func: Any) -> str:
+    """The function's name without underscores, the attribute's where it reads one."""
+    name = getattr(func, "__name__", str(func))
+    return name.strip("_") if name != "__get__" else getattr(func.__self__, "__name__", "attribute")
+
+
+def setitem(target: Tensor, index: Any, value: Any) -> Tensor:
+    """Stands for `target[index] = value` in the registry."""
+    raise NotImplementedError
+
+
+def write_(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
+    """Stands for `target.copy_(source)` in the registry."""
+    raise NotImplementedError
+
+
+def fill_(target: Tensor, value: Any = 0.0) -> Tensor:
+    """Stands for `target.fill_(value)` and `target.zero_()` in the registry."""
+    raise NotImplementedError
+
+
+_OUT_OF_PLACE = {Tensor.__setitem__: setitem, Tensor.copy_: write_, Tensor.fill_: fill_, Tensor.zero_: fill_}
+LEAVES_TORCH = {"numpy", "tolist", "item"} | {
+    f"__{name}__" for name in ("array", "float", "int", "bool", "index", "complex", "format", "repr", "str")
+}
+_INPLACE_OPERATORS = {f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")}
+_CHANGES_NO_VALUE = {"requires_grad_", "share_memory_", "rename_"}
+# The second tensor gives its shape or type only.
+LIKE_ANOTHER = {"expand_as", "view_as", "reshape_as", "type_as", "to"}
+TAKES_ONLY_THE_SHAPE = {
+    f"{kind}{what}" if kind == "new_" else f"{what}{kind}"
+    for kind in ("new_", "_like")
+    for what in ("zeros", "ones", "empty", "full", "rand", "randn", "tensor")
+}
+
+
+def without_inplace(func: Any) -> Any:
+    """The out-of-place twin of an in-place function, None if it is none."""
+    if func in _OUT_OF_PLACE:
+        return _OUT_OF_PLACE[func]
+    name = getattr(func, "__name__", "")
+    if name in _INPLACE_OPERATORS:
+        return getattr(Tensor, "__" + name[3:])
+    if not name.endswith("_") or name.endswith("__") or name in _CHANGES_NO_VALUE:
+        return None
+    for owner in (Tensor, torch, F):
+        if (found := getattr(owner, name[:-1], None)) is not None:
+            return found
+    return None

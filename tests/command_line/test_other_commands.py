@@ -1,0 +1,103 @@
+"""The demo, inspection, conversion and help; what is not installed."""
+
+import re
+import sys
+
+import pytest
+import torch
+from terminal import FILES, RANDOM, SMALL, error, in_a_process
+
+import lrp3d
+
+
+def test_the_demo_needs_nothing_at_all_and_shows_the_truth(run, folder):
+    code, out, err = run("demo")
+    assert (code, err) == (0, "")
+    assert "the answer is known: the truth is 'different', and frames 8 and 12 alone decide it" in out
+    assert "explained     different" in out
+    assert {file.name for file in (folder / "out" / "demo").iterdir()} == FILES
+
+
+def test_the_demo_takes_a_model_of_the_paper(run, folder):
+    code, out, err = run("demo", "--model", "I3D-R18-f4", "--option", "width=4", "--size", 32)
+    assert (code, err) == (0, "")
+    assert "a drawn clip: I3D-R18-f4, 4 frames" in out
+    assert RANDOM in out
+    assert {file.name for file in (folder / "out" / "demo").iterdir()} == FILES
+
+
+def test_inspect_lists_every_operation_and_what_stands_in_the_way(run, networks):
+    code, out, _ = run("inspect", *SMALL)
+    assert code == 0
+    assert re.search(r"^features\.conv1 .*ZBeta", out, re.MULTILINE)
+    assert "UNSUPPORTED" not in out
+    code, out, _ = run("inspect", "--model", "networks:Normed", "--size", 16)
+    assert code == 1
+    assert "UNSUPPORTED" in out
+    assert "Cannot be explained:" in out
+
+
+def test_a_failed_conversion_writes_nothing(run, folder):
+    torch.save({"layer9.weight": torch.zeros(1)}, "wrong.pth")
+    error(run, "convert-checkpoint", "wrong.pth", "out.safetensors", "--model", "I3D-R18-f4")
+    error(run, "convert-checkpoint", "missing.pth", "out.safetensors", "--model", "I3D-R18-f4")
+    assert [file.name for file in folder.iterdir()] == ["wrong.pth"]
+
+
+def test_a_pickle_is_read_only_where_it_is_trusted(run, folder):
+    import argparse
+
+    model = lrp3d.models.build("I3D-R18-f4", num_classes=2, width=4)
+    torch.save({"state_dict": model.state_dict(), "args": argparse.Namespace(lr=0.1)}, "ibm.pth")
+    arguments = ["convert-checkpoint", "ibm.pth", "ibm.safetensors", "--model", "I3D-R18-f4", "--option", "width=4"]
+    said = error(run, *arguments)
+    assert "lrp3d convert-checkpoint IN OUT --model NAME --trust-pickle" in said
+    code, _, err = run(*arguments, "--trust-pickle")
+    assert code == 0
+    assert err.startswith("lrp3d: warning: unpickling ibm.pth")
+    assert torch.equal(lrp3d.models.load_model("ibm.safetensors").fc.weight, model.fc.weight)
+
+
+@pytest.mark.parametrize("command", ["explain", "demo", "inspect", "convert-checkpoint"])
+def test_every_command_has_help_with_an_example(run, command):
+    code, out, _ = run(command, "--help")
+    assert code == 0
+    assert f"Example: lrp3d {command} " in " ".join(out.split())
+
+
+def test_the_help_of_all_lists_the_commands_and_exit_codes(run):
+    code, out, _ = run("--help")
+    assert code == 0
+    for word in ("explain", "demo", "inspect", "convert-checkpoint", "Exit codes: 0", "LRP3D_TRACEBACK"):
+        assert word in out
+    assert run("--version")[1] == f"lrp3d {lrp3d.__version__}\n"
+
+
+def test_it_is_also_a_module():
+    process = in_a_process("explain")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err == "lrp3d explain: the following arguments are required: VIDEO (see lrp3d explain --help)\n"
+
+
+# What is not installed
+
+
+def test_pictures_without_matplotlib_are_refused_before_anything_is_done(run, clip, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    said = error(run, "explain", clip, *SMALL, "--out", "out")
+    assert said == 'lrp3d: pictures and report need matplotlib: pip install "lrp3d[plot]"\n'
+    assert not (folder / "out").exists()
+    assert run("explain", clip, *SMALL)[0] == 0
+
+
+def test_videos_without_pyav_name_the_extra(run, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    (folder / "clip.mp4").touch()
+    said = error(run, "explain", "clip.mp4", *SMALL)
+    assert said == 'lrp3d: clip.mp4: reading videos and images needs PyAV: pip install "lrp3d[video]"\n'
+
+
+def test_no_bar_is_drawn_where_nobody_looks(run, clip):
+    """stderr is no terminal here."""
+    assert run("explain", clip, *SMALL)[2] == ""

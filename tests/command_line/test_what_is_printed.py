@@ -1,0 +1,110 @@
+"""What is printed, on the terminal and as JSON."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from terminal import RANDOM, SMALL
+
+import lrp3d
+from lrp3d.video import draw_clip
+
+
+def test_a_video_is_explained_on_the_terminal(run, clip):
+    code, out, err = run("explain", clip, *SMALL)
+    assert (code, err) == (0, "")
+    assert out.startswith("clip.npy: I3D-R18-f4, 4 frames, explained in ")
+    assert RANDOM in out
+    assert re.search(r"top classes +\d+\.\d %  class \d+, logit", out)
+    assert re.search(r"explained +class \d+, logit [-\d.]+; contrastive LRP, composite paper", out)
+    assert re.search(r"ATR +average \d\.\d\d, maximum \d of 4 frames \(sigma 97\.5 %\)", out)
+    assert re.search(r"conservation +\d\.\de-\d\d relative error", out)
+
+
+def test_the_numbers_are_those_of_the_library(run, clip):
+    _, out, _ = run("explain", clip, *SMALL, "--target", 7, "--json")
+    found = json.loads(out)["clips"][0]
+    torch.manual_seed(0)
+    model = lrp3d.models.build("I3D-R18-f4", num_classes=400, width=4).eval()
+    read = lrp3d.video.read_clip(clip, 4, size=32, short_side=37, mean=model.mean, std=model.std)
+    expected = lrp3d.explain(model, read.tensor, 7)
+    assert found["target"] == {"class": 7, "label": "class 7", "logit": expected.logits[0, 7].item()}
+    torch.testing.assert_close(torch.tensor(found["matrix"]), expected.matrix[0])
+    assert found["atr"] == expected.atr[0].tolist()
+    assert found["max_atr"] == expected.max_atr.item()
+    assert found["frames"] == read.indices.tolist()
+
+
+def no_constant(name):
+    raise AssertionError(f"{name} is no json")
+
+
+def test_json_is_all_that_is_on_stdout_and_has_no_nan(run, clip):
+    code, out, err = run("explain", clip, *SMALL, "--json", "--sigma", "0.9")
+    said = json.loads(out, parse_constant=no_constant)
+    assert (code, err) == (0, "")
+    assert said["model"] == "I3D-R18-f4"
+    assert said["weights"].startswith(RANDOM)
+    assert said["weights_given"] is False
+    assert said["sigma"] == 0.9
+    assert said["clips"][0]["times"] == [None] * 4  # a tensor file does not say when
+    assert len(said["clips"][0]["windows"]) == 4
+
+
+def test_rows_without_relevance_have_no_atr_and_no_nan(run, clip, networks):
+    """A blank network: every logit is 0, and no frame adds anything."""
+    with Path("networks.py").open("a") as file:
+        file.write("\n\ndef blank():\n    net = Net()\n    nn.init.zeros_(net.fc.weight)\n")
+        file.write("    nn.init.zeros_(net.fc.bias)\n    return net\n")
+    model = ["--model", "networks:blank", "--size", 16, "--frames", 4]
+    code, out, _ = run("explain", clip, *model, "--json")
+    found = json.loads(out, parse_constant=no_constant)["clips"][0]
+    assert code == 0
+    assert (found["atr"], found["avg_atr"], found["max_atr"]) == ([None] * 4, None, None)
+    assert "ATR           average none, maximum none of 4 frames" in run("explain", clip, *model)[1]
+
+
+def test_one_failure_does_not_stop_the_rest(run, clip):
+    code, out, err = run("explain", "missing.mp4", clip, *SMALL, "--json")
+    assert code == 1
+    assert err == "lrp3d: missing.mp4: there is no file or folder missing.mp4\n"
+    failed, found = json.loads(out)["clips"]
+    assert failed == {"video": "missing.mp4", "error": "there is no file or folder missing.mp4"}
+    assert found["video"] == clip
+    assert "matrix" in found
+
+
+def test_plain_lrp_and_other_rules_are_said(run, clip):
+    _, out, _ = run("explain", clip, *SMALL, "--plain", "--composite", "epsilon_plus")
+    assert "plain LRP, composite epsilon_plus" in out
+    contrastive, plain = (json.loads(run("explain", clip, *SMALL, "--json", *how)[1]) for how in ((), ("--plain",)))
+    assert (contrastive["contrastive"], plain["contrastive"]) == (True, False)
+    assert contrastive["clips"][0]["matrix"] != plain["clips"][0]["matrix"]
+
+
+def test_a_smaller_share_of_relevance_takes_no_more_frames(run, clip):
+    shares = (0.5, 0.9, 1.0)
+    found = [json.loads(run("explain", clip, *SMALL, "--json", "--sigma", s)[1])["clips"][0]["atr"] for s in shares]
+    assert all(few <= more for few, more in zip(found[0], found[1], strict=True))
+    assert sum(found[0]) < sum(found[2])
+
+
+def test_frames_that_follow_one_another_can_be_asked_for(run, clip):
+    _, out, _ = run("explain", clip, *SMALL, "--sampling", "dense", "--json")
+    assert json.loads(out)["clips"][0]["frames"] == [1, 2, 3, 4]
+
+
+def test_what_is_lost_of_a_video_is_said(run, folder, clip):
+    code, out, _ = run("explain", clip, *SMALL, "--frames", 8)
+    assert code == 0
+    assert "clip.npy has 6 frames and 8 were asked for: frames repeat" in out
+
+
+def test_one_frame_has_no_matrix_and_that_is_said(run, folder):
+    np.save(folder / "one.npy", draw_clip(1, 40).numpy())
+    code, out, _ = run("explain", "one.npy", *SMALL, "--frames", 1)
+    assert code == 0
+    assert "a clip of one frame has no temporal relevance" in out
+    assert "ATR" not in out.replace("no temporal", "")
