@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import textwrap
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,9 @@ def test_ctrl_c_leaves_no_half_written_file(clip, folder):
     """)
     )
     (folder / "networks.py").write_text(textwrap.dedent(NETWORKS))
-    process = in_a_process("explain", clip, "--model", "slow:Net", "--size", 16, "--frames", 2, "--out", "out")
+    arguments = ["explain", clip, "--model", "slow:Net", "--size", 16, "--frames", 2, "--out", "out"]
+    # Whoever runs the tests in the background of a script has interrupts ignored, and so would every child.
+    process = in_a_process(*arguments, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
     for line in process.stdout:
         if line == "HALF\n":
             break
