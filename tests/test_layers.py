@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import reference
 import torch
@@ -500,3 +501,23 @@ def test_neither_memory_layout_nor_frozen_parameters_change_anything(layer, dtyp
         tolerance = 1e-12 if dtype == torch.float64 else 1e-5
         close(again, output, tolerance)
         close(found, wanted, tolerance)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda n: nn.Conv3d(2, 2, n(1), (n(1), n(2), n(2))),
+        lambda n: nn.Conv3d(2, 2, 3, (n(1), n(2), n(2)), n(1), n(1), n(2)),
+        lambda n: nn.ConvTranspose3d(2, 2, (1, 2, 2), (n(1), n(2), n(2))),
+        lambda n: nn.MaxPool3d((n(1), n(3), n(3)), (n(1), n(2), n(2)), (n(0), n(1), n(1))),
+    ],
+)
+def test_a_layer_may_have_numpys_numbers(layer):
+    """As pytorchvideo's stages have; with single frames of a size at which memory is reused."""
+    x = torch.rand(1, 2, 4, 384, 384)
+    found = []
+    for number in (int, np.int64):
+        torch.manual_seed(0)
+        model = nn.Sequential(layer(number), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(2, 2)).eval()
+        found.append(lrp3d.explain(model, x, chunk_size=1).matrix)
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)

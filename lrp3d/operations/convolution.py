@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -22,8 +23,8 @@ _TYPES: dict[bool, dict[int, type[nn.Module]]] = {
 
 
 def per_axis(value: int | Sequence[int], axes: int) -> list[int]:
-    """One number per axis."""
-    values = [value] if isinstance(value, int) else list(value)
+    """One number per axis; models also give numpy's."""
+    values = [operator.index(number) for number in (value if isinstance(value, Iterable) else [value])]
     return values * axes if len(values) == 1 else values
 
 
@@ -31,7 +32,7 @@ def _map(w: Tensor, stride: Any, padding: Any, dilation: Any, groups: int, trans
     kernel = tuple(w.shape[2:])
     numbers = (tuple(per_axis(value, len(kernel))) for value in (stride, padding, dilation, extra))
     stride, padding, dilation, extra = numbers
-    return Convolution(Geometry(kernel, stride, padding, dilation, groups, transposed, extra))
+    return Convolution(Geometry(kernel, stride, padding, dilation, operator.index(groups), transposed, extra))
 
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) -> Tensor:
