@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d.models.files import replacing
-
 from benchmarks.timing import common
+from lrp3d.files import replacing
 
 CONTESTANTS = {
     "lrp3d": "#c0392b",

@@ -1,8 +1,8 @@
 """Write the tables of docs/meaning.md from the results of the bench.
 
-python benchmarks/truth.py      # first
-python benchmarks/meaning.py    # replaces what stands between <!-- table: NAME --> and <!-- end -->
-python benchmarks/meaning.py --check    # only says whether the page has the numbers of the results
+python -m benchmarks.truth      # first
+python -m benchmarks.meaning    # replaces what stands between <!-- table: NAME --> and <!-- end -->
+python -m benchmarks.meaning --check    # only says whether the page has the numbers of the results
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lrp3d.models.files import replacing
-from planted.lineages import HELD_OUT
-from planted.pages import cell, networks_table, targets_table
-from planted.spans import MEASURES
+from benchmarks.planted.pages import cell, networks_table, targets_table
+from benchmarks.planted.spans import MEASURES
+from benchmarks.planted.training_plans import HELD_OUT
+from lrp3d.files import replacing
 
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)

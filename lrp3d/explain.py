@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lrp3d import buffers
-from lrp3d.atr import avg_atr, frame_atr, max_atr
+from lrp3d.checks import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
 from lrp3d.composites import Composite
+from lrp3d.compute import buffers
+from lrp3d.compute.precision import carried_in, matmul_precision
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.explanation import Entry, Explanation, Ledger
-from lrp3d.frames import FrameSeeds, frame_seeds
-from lrp3d.inputs import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
-from lrp3d.memory import seeds_at_once
-from lrp3d.precision import carried_in, matmul_precision
+from lrp3d.explanation.explanation import Entry, Explanation, Ledger
+from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.progress import bar
-from lrp3d.propagate import Edge, Flow, Start, edge_of, propagate
-from lrp3d.steps import Step
-from lrp3d.temporal import on_one_clock, temporal_relevance
-from lrp3d.twin import Range, Record, Twin, convert, layout_of
+from lrp3d.propagation.chunks import seeds_at_once
+from lrp3d.propagation.frame_logits import FrameSeeds, frame_seeds
+from lrp3d.propagation.propagate import Edge, Flow, Start, edge_of, propagate
+from lrp3d.propagation.temporal_matrix import on_one_clock, temporal_relevance
+from lrp3d.steps.step import Step
+from lrp3d.twin.twin import Range, Record, Twin, convert, layout_of
 
 Clip = Tensor | Sequence[Tensor]
 

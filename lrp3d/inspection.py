@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from lrp3d.checks import check_clip, check_logits, check_mode
 from lrp3d.composites import Composite
-from lrp3d.inputs import check_clip, check_logits, check_mode
-from lrp3d.run import Moved
-from lrp3d.steps import Entry, Unsupported
-from lrp3d.twin import Range, Twin, convert
+from lrp3d.steps.step import Entry, Unsupported
+from lrp3d.tracing.tracer import Moved
+from lrp3d.twin.twin import Range, Twin, convert
 
 
 class Operation(NamedTuple):

@@ -15,14 +15,14 @@ import einops
 import torch
 from torch import Tensor, nn
 
+from lrp3d.checks import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
-from lrp3d.frames import frame_seeds, slow_frames
-from lrp3d.inputs import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
 from lrp3d.layout import Layout
-from lrp3d.memory import clips_at_once
-from lrp3d.temporal import mean_in_blocks
-from lrp3d.twin import Record, Twin, convert
+from lrp3d.propagation.chunks import clips_at_once
+from lrp3d.propagation.frame_logits import frame_seeds, slow_frames
+from lrp3d.propagation.temporal_matrix import mean_in_blocks
+from lrp3d.twin.twin import Record, Twin, convert
 
 Colour = float | Sequence[float] | Tensor
 OCCLUDERS = ("neighbours", "nearest", "mean", "blank")

@@ -1,13 +1,11 @@
-"""Files: read without running code from them, written completely or not at all."""
+"""Checkpoint files, read without running code from them."""
 
 from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,26 +78,3 @@ def _unpickle(path: Path) -> Any:
     except (pickle.UnpicklingError, RuntimeError, UnicodeDecodeError):
         with path.open("rb") as file:  # caffe2 wrote plain pickles, with Python 2
             return pickle.load(file, encoding="latin1")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if the block ends well, and vanishes if not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp keeps files private
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -9,9 +9,11 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
+from lrp3d.files import replacing
+
 from .base import BUILDERS, VideoModel
 from .checkpoints import load_checkpoint, number_of_classes
-from .files import CheckpointError, Source, read_checkpoint, replacing
+from .files import CheckpointError, Source, read_checkpoint
 from .zoo import build
 
 

@@ -7,9 +7,9 @@ import browser
 import pytest
 import torch
 
-from lrp3d.atr import avg_atr, frame_atr, max_atr
-from lrp3d.explanation import Explanation, Ledger
-from lrp3d.report import report
+from lrp3d.explanation.clip_report import report
+from lrp3d.explanation.explanation import Explanation, Ledger
+from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.video import draw_clip
 
 PHONE, DESKTOP = 390, 1280

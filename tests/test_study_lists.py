@@ -10,8 +10,8 @@ from studies import encode
 
 from lrp3d.commands.labels import read_labels
 from lrp3d.study import Item, Reader, Row, class_list, human_classes, make_list, read_list
-from lrp3d.study.classes import bare
-from lrp3d.study.reading import normalised
+from lrp3d.study.listing.classes import bare
+from lrp3d.study.running.reader import normalised
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, VideoError, draw_clip, read_clip
 
 KINETICS = "label,youtube_id,time_start,time_end,split"

@@ -12,11 +12,11 @@ import torch
 from studies import record, summary_of
 
 from lrp3d import study
-from lrp3d.atr import avg_atr
-from lrp3d.command_line import main
-from lrp3d.study import charts
-from lrp3d.study.agreement import overlap, pearson
-from lrp3d.study.tables import Table, Value
+from lrp3d.commands.command_line import main
+from lrp3d.metrics.atr import avg_atr
+from lrp3d.study.reporting import charts
+from lrp3d.study.reporting.statistics import overlap, pearson
+from lrp3d.study.reporting.tables import Table, Value
 
 PEOPLE = (["doing 4", "doing 5"], ["doing 0"])
 

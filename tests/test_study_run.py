@@ -21,9 +21,9 @@ from torch import nn
 
 import lrp3d
 from lrp3d import study
-from lrp3d.command_line import main
+from lrp3d.commands.command_line import main
 from lrp3d.study import Failure, Item, Record, Shard, ahead
-from lrp3d.study.shards import blocks
+from lrp3d.study.running.shards import blocks
 from lrp3d.video import draw_clip
 
 NETWORK = """
@@ -435,6 +435,14 @@ def test_a_shard_that_cannot_be_is_refused(text, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["study", "run", "--list", "x", "--out", "y", "--shard", text])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "1e12"])
+def test_a_timeout_that_cannot_be_is_refused(text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "run", "--list", "x", "--out", "y", "--timeout", text])
+    assert ended.value.code == 2
+    assert f"a number of seconds above 0 is expected, not {text!r}" in capsys.readouterr().err
 
 
 def test_clip_after_clip_nothing_is_kept():

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lrp3d import models
-from lrp3d.commands import DONE, UsageError, chosen
+from lrp3d.commands import DONE, UsageError, model_options
 from lrp3d.commands.labels import read_labels
 
 
@@ -24,7 +24,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("destination", type=Path, metavar="OUT", help="the .safetensors file to write")
     parser.add_argument("--model", required=True, metavar="NAME", help="name as in the paper, such as I3D-R50-f8")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", type=chosen.key_and_value,
+        "--option", action="append", default=[], metavar="KEY=VALUE", type=model_options.key_and_value,
         help="further argument of the model's builder, such as kernel_size=5; may be repeated",
     )  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="F", help="class names to keep with the weights")
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     if options.destination.exists() and options.destination.samefile(options.source):
         raise UsageError("OUT is IN, which is never changed")
     arguments = dict(options.option)
-    chosen.build(options.model, arguments, 1)  # an unknown name is told before a large file is read
+    model_options.build(options.model, arguments, 1)  # an unknown name is told before a large file is read
     model = models.convert_checkpoint(
         options.source,
         options.destination,

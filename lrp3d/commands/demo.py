@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from lrp3d import models, planted, video
-from lrp3d.commands import DONE, chosen, explained, told, written
+from lrp3d.commands import DONE, model_options, one_clip, output_folder, summaries
 from lrp3d.commands.explain import check_folder
-from lrp3d.twin import convert
+from lrp3d.twin.twin import convert
 
 PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; its clips have an answer
 CLIP = 1  # of the task's clips
@@ -27,7 +27,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         epilog="Example: lrp3d demo --video my.mp4 --out out/demo",
     )
     parser.add_argument("--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)")
-    chosen.add_options(parser)
+    model_options.add_options(parser)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=run)
 
@@ -39,21 +39,21 @@ def run(options: argparse.Namespace) -> int:
         choice, clip, name = _planted(options.device)
     else:
         options.model = options.model or (None if options.weights else MODEL)
-        choice = chosen.choose(options)
+        choice = model_options.choose(options)
         if options.video is None:
             pixels = video.draw_clip(frames=choice.frames, size=choice.size)
             clip, name = video.prepare_clip(pixels, mean=choice.mean, std=choice.std), "a drawn clip"
         else:
-            clip, name = explained.read(options.video, choice), options.video.name
-    how = explained.How()
-    one = explained.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
-    print(told.summary(one), flush=True)
-    for path in written.write(one, options.out, told.settings(choice, how)):
+            clip, name = one_clip.read(options.video, choice), options.video.name
+    how = one_clip.How()
+    one = one_clip.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
+    print(summaries.summary(one), flush=True)
+    for path in output_folder.write(one, options.out, summaries.settings(choice, how)):
         print(f"  wrote {path}", flush=True)
     return DONE
 
 
-def _planted(device: str | None) -> tuple[chosen.Chosen, video.Clip, str]:
+def _planted(device: str | None) -> tuple[model_options.Chosen, video.Clip, str]:
     """The trained network and a clip of its task, with the frames that decide among the notes."""
     model, facts = models.load_pretrained(PRETRAINED), models.pretrained_facts(PRETRAINED)
     task = planted.Task(**facts["task"])
@@ -67,8 +67,8 @@ def _planted(device: str | None) -> tuple[chosen.Chosen, video.Clip, str]:
         times=unknown,
         num_video_frames=task.frames,
     )
-    choice = chosen.Chosen(
-        model=model.to(chosen.device_of(device)).requires_grad_(False),
+    choice = model_options.Chosen(
+        model=model.to(model_options.device_of(device)).requires_grad_(False),
         name=PRETRAINED,
         weights=f"trained on drawn clips like this one, right on {100 * facts['accuracy']:.1f} % of fresh ones",
         trained=True,

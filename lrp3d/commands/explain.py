@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d.atr import SIGMA
-from lrp3d.commands import DONE, FAILED, UsageError, chosen, explained, told, written
+from lrp3d.commands import DONE, FAILED, UsageError, model_options, one_clip, output_folder, summaries
 from lrp3d.commands.labels import find_class
-from lrp3d.twin import convert
+from lrp3d.metrics.atr import SIGMA
+from lrp3d.twin.twin import convert
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -29,7 +29,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--labels kinetics.json --target 'arm wrestling' --out out",
     )
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file")
-    chosen.add_options(parser)
+    model_options.add_options(parser)
     parser.add_argument(
         "--target",
         metavar="CLASS|INDEX",
@@ -39,7 +39,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--sampling", choices=("uniform", "dense"), default="uniform",
         help="frames of the whole video, or frames that follow one another (default: uniform)",
     )  # fmt: skip
-    chosen.add_rules(parser)
+    model_options.add_rules(parser)
     parser.add_argument(
         "--sigma", type=share, default=SIGMA, metavar="S",
         help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
@@ -66,26 +66,26 @@ def share(text: str) -> float:
 
 def run(options: argparse.Namespace) -> int:
     """Explain every video; 1 if any of them failed."""
-    from lrp3d.command_line import TRACEBACK, complain, one_line
+    from lrp3d.commands.command_line import TRACEBACK, complain, one_line
 
     check_folder(options.out)
-    choice = chosen.choose(options)
+    choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
     twin = convert(choice.model, options.composite)
-    how = explained.How(options.composite, not options.plain, options.sigma, options.sampling)
-    said = told.settings(choice, how)
+    how = one_clip.How(options.composite, not options.plain, options.sigma, options.sampling)
+    said = summaries.settings(choice, how)
     results: list[dict[str, Any]] = []
     for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
         try:
-            clip = explained.read(Path(path), choice, options.sampling)
-            one = explained.explain_clip(clip, Path(path).name, choice, twin, target, how)
+            clip = one_clip.read(Path(path), choice, options.sampling)
+            one = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, how)
             if not options.json:
-                print(told.summary(one), flush=True)
-            for file in written.write(one, folder, said) if folder else ():
+                print(summaries.summary(one), flush=True)
+            for file in output_folder.write(one, folder, said) if folder else ():
                 if not options.json:
                     print(f"  wrote {file}", flush=True)
-            results.append({**told.record(one), "video": path})
+            results.append({**summaries.record(one), "video": path})
         except Exception as error:
             if os.environ.get(TRACEBACK) or isinstance(error, BrokenPipeError):
                 raise
@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if any("error" in result for result in results) else DONE
 
 
-def check_target(target: int | None, choice: chosen.Chosen) -> None:
+def check_target(target: int | None, choice: model_options.Chosen) -> None:
     """Refuse a class that the model does not have, where it says how many it has."""
     classes = getattr(choice.model, "num_classes", None)
     if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):

@@ -6,7 +6,7 @@ import argparse
 
 import torch
 
-from lrp3d.commands import DONE, FAILED, chosen
+from lrp3d.commands import DONE, FAILED, model_options
 from lrp3d.inspection import inspect
 
 
@@ -19,14 +19,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "Ends with 1 where something stands in the way of an explanation.",
         epilog="Example: lrp3d inspect --model my_package.networks:my_model --frames 16",
     )
-    chosen.add_options(parser, default="I3D-R50-f8", weights=False)
-    chosen.add_rules(parser)
+    model_options.add_options(parser, default="I3D-R50-f8", weights=False)
+    model_options.add_rules(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    choice = chosen.choose(options)
+    choice = model_options.choose(options)
     device = next((p.device for p in choice.model.parameters()), torch.device("cpu"))
     clip = torch.rand(1, len(choice.mean), choice.frames, choice.size, choice.size, device=device)
     found = inspect(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lrp3d.commands import UsageError
-from lrp3d.study.classes import bare
+from lrp3d.study.listing.classes import bare
 
 
 def read_labels(path: Path) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any
 from lrp3d import study
 from lrp3d.commands import DONE, UsageError, study_run
 from lrp3d.commands.labels import read_labels
-from lrp3d.study.summary import MIN_SCORE
+from lrp3d.study.reporting.summary import MIN_SCORE
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:

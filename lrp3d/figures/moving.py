@@ -12,7 +12,7 @@ import numpy as np
 from lrp3d.figures.colours import import_matplotlib
 from lrp3d.figures.painting import overlay
 from lrp3d.figures.values import ArrayLike, pixels_of
-from lrp3d.models.files import replacing
+from lrp3d.files import replacing
 
 
 def animation(

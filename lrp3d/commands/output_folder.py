@@ -1,0 +1,115 @@
+"""What is written into a folder about an explained clip: tensors, numbers, pictures and a page."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from lrp3d.commands.one_clip import Explained
+from lrp3d.commands.summaries import record, top
+from lrp3d.files import replacing
+from lrp3d.metrics.atr import frame_windows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+WIDE = 64  # letters on a line of a picture of a few frames
+
+
+def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
+    """Write everything about a clip, each file whole or not at all; yields their paths as they are done."""
+    from lrp3d.explanation.clip_report import report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = folder / "explanation.safetensors"
+    one.explanation.save(saved)
+    yield saved
+    with _text(folder / "explanation.json") as (path, lines):
+        lines.append(json.dumps({**said, **record(one)}, indent=1))
+    yield path
+    for name, figure in _pictures(one):
+        with replacing(folder / name) as temporary:
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": one.choice.weights})
+        yield folder / name
+    with _text(folder / "report.html") as (path, lines):
+        lines.append(
+            report(
+                one.explanation,
+                one.pixels,
+                title=one.label,
+                model=one.choice.name,
+                video=one.name,
+                weights=one.choice.weights,
+                trained=one.choice.trained,
+                composite=one.composite,
+                top=top(one),
+                notes=one.notes,
+                times=one.times,
+            )
+        )
+    yield path
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    lines: list[str] = []
+    yield path, lines
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
+    from lrp3d import figures
+
+    explanation = one.explanation
+    above, below = [f"{one.label} · {one.choice.name} · {one.name}"], [one.choice.weights, *one.notes]
+    title, footnote = _lines(above, WIDE), _lines(below, WIDE)
+    wide = WIDE * (2 if len(one.pixels) >= 8 else 1)
+    assert isinstance(explanation.relevance, Tensor)
+    yield (
+        "relevance.png",
+        figures.overlay_strip(
+            one.pixels,
+            explanation.relevance[0],
+            title=_lines(above, wide),
+            footnote=_lines(below, wide),
+        ),
+    )
+    if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
+        return
+    matrix, logits, atr = explanation.matrix[0], explanation.frame_logits[0], explanation.atr[0]
+    rows, columns = matrix.shape
+    windows = frame_windows(matrix, explanation.sigma, explanation.positions)
+    if len(one.pixels) % rows or rows != columns:
+        heatmap = figures.matrix_heatmap(
+            matrix, title=title, footnote=footnote, windows=windows, positions=explanation.positions
+        )
+        yield "matrix.png", heatmap
+        return
+    yield (
+        "matrix.png",
+        figures.clip_summary(one.pixels, logits, matrix, atr, title=title, footnote=footnote, windows=windows),
+    )
+    yield (
+        "atr.png",
+        figures.atr_windows(
+            atr,
+            matrix,
+            windows=windows,
+            frame_logits=logits,
+            pixels=one.pixels,
+            title=title,
+            footnote=footnote,
+            unit="frame" if len(one.pixels) == columns else "step",
+        ),
+    )
+
+
+def _lines(sentences: Sequence[str], letters: int) -> str:
+    return "\n".join(textwrap.fill(sentence, letters) for sentence in sentences)
