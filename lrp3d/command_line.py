@@ -8,7 +8,8 @@ import sys
 import warnings
 from typing import Any, NoReturn
 
-from lrp3d.commands import DONE, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
+from lrp3d.commands import FAILED, INTERRUPTED, WRONG_USAGE, UsageError
+from lrp3d.commands.streams import outlets
 
 from lrp3d.commands import convert_checkpoint, demo, explain, inspect, study  # isort: skip
 
@@ -18,16 +19,21 @@ COMMANDS = (demo, explain, study, inspect, convert_checkpoint)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code (0 done, 1 something failed, 2 wrong usage, 130 interrupted)."""
+    with outlets() as stdout:
+        code = _run(arguments)
+        stdout.flush()
+        if stdout.failure is not None:
+            complain(f"not everything could be printed: {stdout.failure.strerror}")
+            code = code or FAILED
+        return code
+
+
+def _run(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            code = options.run(options)
-            sys.stdout.flush()
-            return code
-    except BrokenPipeError:  # `lrp3d ... | head` wants no more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+            return options.run(options)
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED

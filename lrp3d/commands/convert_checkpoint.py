@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lrp3d import models
-from lrp3d.commands import DONE, UsageError, chosen
-from lrp3d.commands.labels import read_labels
+from lrp3d.commands import DONE, UsageError, arguments
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -24,7 +22,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("destination", type=Path, metavar="OUT", help="the .safetensors file to write")
     parser.add_argument("--model", required=True, metavar="NAME", help="name as in the paper, such as I3D-R50-f8")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", type=chosen.key_and_value,
+        "--option", action="append", default=[], metavar="KEY=VALUE", type=arguments.key_and_value,
         help="further argument of the model's builder, such as kernel_size=5; may be repeated",
     )  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="F", help="class names to keep with the weights")
@@ -41,12 +39,16 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the file, whole or not at all."""
+    from lrp3d import models
+    from lrp3d.commands import chosen
+    from lrp3d.commands.labels import read_labels
+
     if options.destination.suffix != ".safetensors":
         raise UsageError(f"OUT is a .safetensors file, not {options.destination.name}")
     if options.destination.exists() and options.destination.samefile(options.source):
         raise UsageError("OUT is IN, which is never changed")
-    arguments = dict(options.option)
-    chosen.build(options.model, arguments, 1)  # an unknown name is told before a large file is read
+    given = dict(options.option)
+    chosen.build(options.model, given, 1)  # an unknown name is told before a large file is read
     model = models.convert_checkpoint(
         options.source,
         options.destination,
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
         classes=read_labels(options.labels) if options.labels else (),
         trust_pickle=options.trust_pickle,
         inflate=options.inflate,
-        **arguments,
+        **given,
     )
     count = models.count_parameters(model)
     print(f"wrote {options.destination}: {model.name}, {model.num_classes} classes, {count:,} parameters")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from lrp3d import models, planted, video
-from lrp3d.commands import DONE, chosen, explained, told, written
+from lrp3d.commands import DONE, arguments
 from lrp3d.commands.explain import check_folder
-from lrp3d.twin import convert
+
+if TYPE_CHECKING:
+    from lrp3d.commands.chosen import Chosen
+    from lrp3d.video import Clip
 
 PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; its clips have an answer
 CLIP = 1  # of the task's clips
@@ -27,13 +28,17 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         epilog="Example: lrp3d demo --video my.mp4 --out out/demo",
     )
     parser.add_argument("--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)")
-    chosen.add_options(parser)
+    arguments.add_options(parser)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Explain one clip and write everything about it."""
+    from lrp3d import video
+    from lrp3d.commands import chosen, explained, told, written
+    from lrp3d.twin import convert
+
     check_folder(options.out)
     if options.video is None and options.model is None and options.weights is None:
         choice, clip, name = _planted(options.device)
@@ -53,8 +58,13 @@ def run(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _planted(device: str | None) -> tuple[chosen.Chosen, video.Clip, str]:
+def _planted(device: str | None) -> tuple[Chosen, Clip, str]:
     """The trained network and a clip of its task, with the frames that decide among the notes."""
+    import torch
+
+    from lrp3d import models, planted, video
+    from lrp3d.commands import chosen
+
     model, facts = models.load_pretrained(PRETRAINED), models.pretrained_facts(PRETRAINED)
     task = planted.Task(**facts["task"])
     found = task.clips([CLIP])

@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lrp3d.atr import SIGMA
-from lrp3d.commands import DONE, FAILED, UsageError, chosen, explained, told, written
-from lrp3d.commands.labels import find_class
-from lrp3d.twin import convert
+from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.defaults import SIGMA
+
+if TYPE_CHECKING:
+    from lrp3d.commands.chosen import Chosen
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -29,7 +29,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--labels kinetics.json --target 'arm wrestling' --out out",
     )
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file")
-    chosen.add_options(parser)
+    arguments.add_options(parser)
     parser.add_argument(
         "--target",
         metavar="CLASS|INDEX",
@@ -39,9 +39,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--sampling", choices=("uniform", "dense"), default="uniform",
         help="frames of the whole video, or frames that follow one another (default: uniform)",
     )  # fmt: skip
-    chosen.add_rules(parser)
+    arguments.add_rules(parser)
     parser.add_argument(
-        "--sigma", type=share, default=SIGMA, metavar="S",
+        "--sigma", type=arguments.share, default=SIGMA, metavar="S",
         help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
     )  # fmt: skip
     parser.add_argument(
@@ -53,20 +53,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
 
 
-def share(text: str) -> float:
-    """A number above 0, up to 1; for argparse."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0, up to 1")
-    return number
-
-
 def run(options: argparse.Namespace) -> int:
     """Explain every video; 1 if any of them failed."""
     from lrp3d.command_line import TRACEBACK, complain, one_line
+    from lrp3d.commands import chosen, explained, told, written
+    from lrp3d.commands.labels import find_class
+    from lrp3d.twin import convert
 
     check_folder(options.out)
     choice = chosen.choose(options)
@@ -87,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
                     print(f"  wrote {file}", flush=True)
             results.append({**told.record(one), "video": path})
         except Exception as error:
-            if os.environ.get(TRACEBACK) or isinstance(error, BrokenPipeError):
+            if os.environ.get(TRACEBACK):
                 raise
             complain(f"{path}: {one_line(error)}")
             results.append({"video": path, "error": one_line(error)})
@@ -96,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if any("error" in result for result in results) else DONE
 
 
-def check_target(target: int | None, choice: chosen.Chosen) -> None:
+def check_target(target: int | None, choice: Chosen) -> None:
     """Refuse a class that the model does not have, where it says how many it has."""
     classes = getattr(choice.model, "num_classes", None)
     if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-
-from lrp3d.commands import DONE, FAILED, chosen
-from lrp3d.inspection import inspect
+from lrp3d.commands import DONE, FAILED, arguments
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -19,13 +16,18 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "Ends with 1 where something stands in the way of an explanation.",
         epilog="Example: lrp3d inspect --model my_package.networks:my_model --frames 16",
     )
-    chosen.add_options(parser, default="I3D-R50-f8", weights=False)
-    chosen.add_rules(parser)
+    arguments.add_options(parser, default="I3D-R50-f8", weights=False)
+    arguments.add_rules(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
+    import torch
+
+    from lrp3d.commands import chosen
+    from lrp3d.inspection import inspect
+
     choice = chosen.choose(options)
     device = next((p.device for p in choice.model.parameters()), torch.device("cpu"))
     clip = torch.rand(1, len(choice.mean), choice.frames, choice.size, choice.size, device=device)

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d import study
 from lrp3d.commands import DONE, UsageError, study_run
-from lrp3d.commands.labels import read_labels
-from lrp3d.study.summary import MIN_SCORE
+from lrp3d.defaults import MIN_SCORE
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -63,6 +61,8 @@ def _score(text: str) -> float:
 
 def merge(options: argparse.Namespace) -> int:
     """Write the summary, and say what is in it."""
+    from lrp3d import study
+
     made = study.load_study(options.out)
     summary = study.merge(made, correct=not options.wrong_too, min_score=options.min_score)
     path = options.out / "summary.json"
@@ -74,6 +74,8 @@ def merge(options: argparse.Namespace) -> int:
 
 def said(summary: dict[str, Any]) -> Sequence[str]:
     """What a summary comes to, for the terminal."""
+    from lrp3d import study
+
     counts, accuracy = summary["counts"], summary["accuracy"]
     lines = [f"{counts['explained']} of {counts['listed']} clips explained, {counts['failed']} failed"]
     if counts["missing"]:
@@ -120,6 +122,9 @@ def _add_report(steps: argparse._SubParsersAction) -> None:
 
 def report(options: argparse.Namespace) -> int:
     """Write the report, and say what was counted."""
+    from lrp3d import study
+    from lrp3d.commands.labels import read_labels
+
     if (options.temporal is None) != (options.static is None):
         raise UsageError("--temporal and --static are given together")
     if options.humans and options.temporal:

@@ -8,16 +8,16 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.defaults import ATR_WINDOW, SIGMA, TIMEOUT
 
-from lrp3d import study
-from lrp3d.atr import SIGMA
-from lrp3d.commands import DONE, FAILED, UsageError, chosen
-from lrp3d.commands.explain import share
-from lrp3d.commands.labels import read_labels
-from lrp3d.study.ahead import TIMEOUT
-from lrp3d.study.explaining import ATR_WINDOW
+if TYPE_CHECKING:
+    import torch
+
+    from lrp3d import study
+    from lrp3d.commands.chosen import Chosen
 
 MOST_WORKERS = 8  # more only wait for the disk
 GPU_BATCH = 4
@@ -48,22 +48,22 @@ def add_to(steps: argparse._SubParsersAction) -> None:
         "--classes", metavar="F",
         help="keep clips of these classes only: names in a text or json file, FILE:KEY for one of several lists in it",
     )  # fmt: skip
-    clips.add_argument("--limit", type=chosen.positive, metavar="N", help="at most N clips, spread over the list")
+    clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips, spread over the list")
     clips.add_argument(
         "--sampling", choices=("uniform", "dense"), default="uniform",
         help="frames of the whole video, or frames that follow one another (default: uniform)",
     )  # fmt: skip
     clips.add_argument(
-        "--stride", type=chosen.positive, default=1, metavar="N", help="distance of frames in dense sampling"
+        "--stride", type=arguments.positive, default=1, metavar="N", help="distance of frames in dense sampling"
     )
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders, such as img_{:05}.jpg")
-    chosen.add_options(parser)
-    chosen.add_rules(parser)
+    arguments.add_options(parser)
+    arguments.add_rules(parser)
     parser.add_argument(
         "--target", choices=("prediction", "label"), default="prediction", help="the class that is explained"
     )
     parser.add_argument(
-        "--sigma", type=share, default=SIGMA, metavar="S",
+        "--sigma", type=arguments.share, default=SIGMA, metavar="S",
         help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
     )  # fmt: skip
     parser.add_argument(
@@ -75,7 +75,7 @@ def add_to(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
     how = parser.add_argument_group("speed")
     how.add_argument(
-        "--batch", type=chosen.positive, metavar="N",
+        "--batch", type=arguments.positive, metavar="N",
         help=f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out",
     )  # fmt: skip
     how.add_argument(
@@ -92,11 +92,11 @@ def add_to(steps: argparse._SubParsersAction) -> None:
 
 def _windows(text: str) -> tuple[int | str, ...]:
     parts = [part.strip() for part in text.split(",")]
-    return tuple(part if part == ATR_WINDOW else chosen.positive(part) for part in parts)
+    return tuple(part if part == ATR_WINDOW else arguments.positive(part) for part in parts)
 
 
 def _count(text: str) -> int:
-    return int(text) if text.strip() == "0" else chosen.positive(text)
+    return int(text) if text.strip() == "0" else arguments.positive(text)
 
 
 def _seconds(text: str) -> float:
@@ -107,6 +107,8 @@ def _seconds(text: str) -> float:
 
 
 def _shard(text: str) -> study.Shard:
+    from lrp3d import study
+
     try:
         return study.Shard.parse(text)
     except ValueError as error:
@@ -115,6 +117,11 @@ def _shard(text: str) -> study.Shard:
 
 def run(options: argparse.Namespace) -> int:
     """Make the records of a shard; 1 if there is not one."""
+    import torch
+
+    from lrp3d import study
+    from lrp3d.commands import chosen
+
     shard = options.shard or study.Shard.from_environment()
     if options.device is None and torch.cuda.is_available():
         options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
@@ -181,8 +188,11 @@ def _beside(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _clips(options: argparse.Namespace, choice: chosen.Chosen) -> study.VideoList:
+def _clips(options: argparse.Namespace, choice: Chosen) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
+    from lrp3d import study
+    from lrp3d.commands.labels import read_labels
+
     list_labels = read_labels(options.list_labels) if options.list_labels else ()
     classes = study.class_list(options.classes) if options.classes else None
     clips = study.read_list(
@@ -207,7 +217,7 @@ def _workers(shard: study.Shard, device: torch.device) -> int:
     return max(1, min(MOST_WORKERS, cores // max(1, shard.local_world)))
 
 
-def _say(options: argparse.Namespace, choice: chosen.Chosen, made: study.Study, shard: study.Shard) -> None:
+def _say(options: argparse.Namespace, choice: Chosen, made: study.Study, shard: study.Shard) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
     print(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}", flush=True)
     if shard.rank == 0:

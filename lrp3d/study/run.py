@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.frames import NoFrameLogits
 from lrp3d.models.files import replacing
-from lrp3d.study.ahead import TIMEOUT, Failure, ahead
+from lrp3d.study.ahead import Failure, ahead
 from lrp3d.study.explaining import Explainer, Part, is_out_of_memory
 from lrp3d.study.folder import Study
 from lrp3d.study.lists import Item

@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.defaults import MIN_SCORE
 from lrp3d.study.classes import UnknownClasses, bare, human_classes
 from lrp3d.study.folder import StudyError, load_study
-from lrp3d.study.summary import MIN_SCORE, merge
+from lrp3d.study.summary import merge
 
 __all__ = ["Studied", "filter_sentence", "load_summary", "with_labels"]
 

@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 
 from lrp3d.atr import Aggregate, aggregate, avg_atr, max_atr, mean_matrix, select
+from lrp3d.defaults import ATR_WINDOW, MIN_SCORE
 from lrp3d.models.files import replacing
-from lrp3d.study.explaining import ATR_WINDOW
 from lrp3d.study.folder import Study
 from lrp3d.study.records import Record
 
 __all__ = ["merge", "summarise", "write_summary"]
 
-MIN_SCORE = 0.5
 DIGITS = 7
 
 
