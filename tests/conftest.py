@@ -9,6 +9,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 from hypothesis import HealthCheck, settings
 
+import lrp3d.layers
+import lrp3d.operations  # noqa: F401  what the library registers itself comes before what a test does
 from lrp3d.registry import LAYERS, OPERATIONS
 
 settings.register_profile(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
 from lrp3d.commands.explain import check_folder
+from lrp3d.extras import missing
 
 if TYPE_CHECKING:
     from lrp3d.commands.chosen import Chosen
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.commands import chosen, explained, told, written
     from lrp3d.twin import convert
 
-    check_folder(options.out)
+    check_folder(options.out, pictures=False)
     if options.video is None and options.model is None and options.weights is None:
         choice, clip, name = _planted(options.device)
     else:
@@ -55,6 +56,8 @@ def run(options: argparse.Namespace) -> int:
     print(told.summary(one), flush=True)
     for path in written.write(one, options.out, told.settings(choice, how)):
         print(f"  wrote {path}", flush=True)
+    if undrawn := written.undrawn(one):
+        print(f"  not drawn: {', '.join(undrawn)}. {missing('matplotlib', 'drawing')}; then run this again", flush=True)
     return DONE
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
 from lrp3d.defaults import SIGMA
+from lrp3d.extras import is_installed, missing
 
 if TYPE_CHECKING:
     from lrp3d.commands.chosen import Chosen
@@ -96,12 +96,12 @@ def check_target(target: int | None, choice: Chosen) -> None:
         raise UsageError(f"--target {target}: classes go from 0{upper}")
 
 
-def check_folder(folder: Path | None) -> None:
-    """Refuse early what would fail late: a file in the way, or nothing to draw with."""
+def check_folder(folder: Path | None, pictures: bool = True) -> None:
+    """Refuse early what would fail late: a file in the way, or nothing to draw the pictures with."""
     if folder is None:
         return
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
+    if pictures and not is_installed("matplotlib"):
+        raise missing("matplotlib", "what --out writes")
     place = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), Path())
     if not place.is_dir():
         raise UsageError(f"--out {folder} cannot be made: {place} is no folder")

@@ -41,6 +41,8 @@ class Outlet:
             return
         try:
             getattr(self._stream, method)(*arguments)
+        except UnicodeEncodeError:  # a stream that could not be told to replace letters that it does not know
+            self._passed_on(method, *(text.encode("ascii", "backslashreplace").decode() for text in arguments))
         except (OSError, ValueError) as error:  # ValueError: the stream was closed by Python itself
             self._gone = True
             if isinstance(error, OSError) and error.errno not in NOBODY_READS:

@@ -14,6 +14,7 @@ from torch import Tensor
 from lrp3d.atr import frame_windows
 from lrp3d.commands.explained import Explained
 from lrp3d.commands.told import record, top
+from lrp3d.extras import is_installed
 from lrp3d.models.files import replacing
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ WIDE = 64  # letters on a line of a picture of a few frames
 
 
 def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
-    """Write everything about a clip, each file whole or not at all; yields their paths as they are done."""
+    """Write everything about a clip, each file whole or not at all; yields their paths as they are done.
+
+    Without matplotlib, tensors and numbers alone: `undrawn` names the rest.
+    """
     from lrp3d.report import report
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,6 +37,8 @@ def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
     with _text(folder / "explanation.json") as (path, lines):
         lines.append(json.dumps({**said, **record(one)}, indent=1))
     yield path
+    if undrawn(one):
+        return
     for name, figure in _pictures(one):
         with replacing(folder / name) as temporary:
             figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": one.choice.weights})
@@ -54,6 +60,13 @@ def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
             )
         )
     yield path
+
+
+def undrawn(one: Explained) -> tuple[str, ...]:
+    """The files that are left out because there is nothing to draw them with."""
+    if is_installed("matplotlib"):
+        return ()
+    return ("relevance.png", *(("matrix.png", "atr.png") if one.explanation.matrix is not None else ()), "report.html")
 
 
 @contextmanager

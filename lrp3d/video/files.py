@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lrp3d.video.decoding import Decoded, decode_by_seeking, decode_from_the_start
-from lrp3d.video.pyav import import_av, to_array
+from lrp3d.video.pyav import import_av, open_input, to_array
 from lrp3d.video.source import Choose, Source, VideoError, first_line, stand_ins
 from lrp3d.video.timeline import still_frames, timeline_of
 
@@ -66,7 +66,7 @@ def _arrays(av: Any, picked: list[Decoded], name: str) -> list[np.ndarray]:
 def _opened(av: Any, path: Path) -> Iterator[Any]:
     """The video stream of an open file."""
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        container = open_input(str(path))
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise VideoError(f"{path.name} cannot be opened as a video: {reason}") from None

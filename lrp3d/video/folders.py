@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lrp3d.video.pyav import import_av, to_array
+from lrp3d.video.pyav import import_av, open_input, to_array
 from lrp3d.video.source import Choose, Source, VideoError, stand_ins
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
@@ -75,7 +75,7 @@ def _read_image(av: Any, file: Path) -> np.ndarray | None:
     """The image, or None if it does not decode."""
     try:
         # From memory, so that a % in a name is not a template to FFmpeg.
-        with av.open(io.BytesIO(file.read_bytes()), metadata_errors="ignore") as container:
+        with open_input(io.BytesIO(file.read_bytes())) as container:
             stream = container.streams.video[0]
             stream.codec_context.options = {"err_detect": "explode"}
             frame = next(iter(container.decode(stream)), None)

@@ -7,14 +7,27 @@ from typing import Any
 
 import numpy as np
 
+from lrp3d.extras import missing
+
 
 def import_av() -> Any:
-    """The module; raises ImportError naming the extra where it is not installed."""
+    """The module; raises ImportError naming the command that installs it where it is not there."""
     try:
         import av
     except ImportError:
-        raise ImportError('reading videos and images needs PyAV: pip install "lrp3d[video]"') from None
+        raise missing("av", "reading videos and images") from None
     return av
+
+
+def open_input(source: Any, **options: Any) -> Any:
+    """An open container; titles and tags that are no UTF-8 do not keep it from being read, whatever the PyAV."""
+    av = import_av()
+    try:
+        return av.open(source, metadata_errors="ignore", **options)
+    except TypeError as error:
+        if "metadata_errors" not in str(error):
+            raise
+        return av.open(source, **options)  # PyAV from 19 on has no such argument: it never fails for them
 
 
 def to_array(frame: Any) -> np.ndarray:
