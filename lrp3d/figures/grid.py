@@ -60,5 +60,5 @@ def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
     for row in range(rows):
         image = OffsetImage(images[row * block + block // 2], zoom=zoom)
         place = (row + 1, ax.get_ylim()[1])
-        ax.add_artist(AnnotationBbox(image, place, box_alignment=(0.5, 0), frameon=False, pad=0.1))
+        ax.add_artist(AnnotationBbox(image, place, box_alignment=(0.5, 0), frameon=False, pad=0))
     return zoom * images.shape[1]
