@@ -94,7 +94,9 @@ def check_pickles(path: Path) -> Claims:
         left = size - file.tell()
     claimed = sum(claims.storages.values())
     if claimed > left:
-        raise Damaged(f"is not a complete checkpoint: claims {claimed:,} bytes of tensors and holds {left:,}; get it anew")
+        raise Damaged(
+            f"is not a complete checkpoint: claims {claimed:,} bytes of tensors and holds {left:,}; get it anew"
+        )
     _check_calls(claims, size)
     return claims
 

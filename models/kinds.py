@@ -10,7 +10,11 @@ _UNPACK = "unpack it, and give the checkpoint that is in it"
 
 # What a file starts with, what it then is, and what to do about it.
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
-    (b"version https://git-lfs", "a Git LFS pointer, which only names the file", "get the file itself with git lfs pull"),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer, which only names the file",
+        "get the file itself with git lfs pull",
+    ),
     (b"\x1f\x8b", "a gzip archive", _UNPACK),
     (b"BZh", "a bzip2 archive", _UNPACK),
     (b"\xfd7zXZ", "an xz archive", _UNPACK),

@@ -32,9 +32,24 @@ class Making:
     std: tuple[float, ...]
     notes: tuple[str, ...]
 
+    file: str
+
     def make(self) -> VideoModel:
-        """The model, with random weights."""
-        model = BUILDERS[self.builder](**self.arguments)
+        """The model, with random weights.
+
+        Raises:
+            CheckpointError: its builder refuses the arguments, or the model does not take so many frames.
+        """
+        try:
+            model = BUILDERS[self.builder](**self.arguments)
+        except ValueError as error:
+            raise CheckpointError(f"{self.file} says how to make its model, and that cannot be: {error}") from error
+        if self.frames is not None and self.frames % model.frame_multiple:
+            raise CheckpointError(
+                f"{self.file} says frames={self.frames}, and its model takes multiples of {model.frame_multiple}"
+            )
+        if model.fixed_frames and self.frames != model.frames:
+            raise CheckpointError(f"{self.file} says frames={self.frames}, and its model was made for {model.frames}")
         model.name, model.frames, model.classes = self.name, self.frames, self.classes
         model.mean, model.std = self.mean, self.std
         return model
@@ -92,6 +107,7 @@ def making(checkpoint: Checkpoint) -> Making:
         mean=tuple(mean),
         std=tuple(std),
         notes=stored_notes(checkpoint),
+        file=checkpoint.name,
     )
 
 
@@ -106,7 +122,9 @@ def stored_classes(checkpoint: Checkpoint) -> tuple[str, ...]:
     if checkpoint.metadata.get("format") != "lrp3d":
         return ()
     try:
-        return check_classes(_list(checkpoint, "classes", "a list of names") if "classes" in checkpoint.metadata else [])
+        return check_classes(
+            _list(checkpoint, "classes", "a list of names") if "classes" in checkpoint.metadata else []
+        )
     except CheckpointError:
         raise
     except ValueError as error:
