@@ -20,6 +20,8 @@ from typing import Any, BinaryIO
 
 import torch
 
+from .wording import first_line, shown
+
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _ALLOCATES = re.compile(r"(builtins|__builtin__)\.(bytearray|bytes)|torch(\.\w+)*\.\w*(Tensor|Storage)")
 _HARMLESS = re.compile(r"torch\..*|collections\.(OrderedDict|Counter)|_codecs\.encode")
@@ -61,10 +63,12 @@ def check_zip(path: Path) -> Claims:
                 raise Damaged("is compressed or claims more than it holds; torch.save does neither")
             wrong = next((entry.filename for entry in entries if entry.CRC and not _is_whole(archive, entry)), None)
             if wrong is not None:
-                raise Damaged(f"is damaged: the bytes of {wrong} do not match their checksum; get it anew")
+                raise Damaged(f"is damaged: the bytes of {shown(wrong)} do not match their checksum; get it anew")
             claims = read_claims(archive.read(pickled))
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
-        raise Damaged(f"is not a complete checkpoint: {error}; get it anew") from error
+    except Damaged:
+        raise
+    except Exception as error:  # zipfile lets whatever a damaged entry raises through
+        raise Damaged(f"is not a complete checkpoint: {first_line(error)}; get it anew") from error
     folder = pickled.filename.removesuffix("data.pkl")
     held = {entry.filename: entry.file_size for entry in entries}
     for key, claimed in claims.storages.items():
@@ -112,7 +116,7 @@ def read_claims(pickled: bytes) -> Claims:
     try:
         _Reader(pickled, claims).load()
     except Exception as error:  # a damaged pickle can fail in any way
-        raise Damaged(f"is not a complete checkpoint: {str(error) or type(error).__name__}; get it anew") from error
+        raise Damaged(f"is not a complete checkpoint: {first_line(error)}; get it anew") from error
     return claims
 
 

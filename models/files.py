@@ -18,6 +18,7 @@ from torch import nn
 
 from .claims import Claims, Damaged, check_pickles, check_zip
 from .kinds import foreign_kind, is_text
+from .states import tensors_within
 from .wording import first_line, shown
 
 Source = str | os.PathLike[str]
@@ -90,13 +91,25 @@ def _read_pickled(path: Path, trust_pickle: bool) -> Any:
         what = "is no checkpoint: it is a text" if not is_zip and is_text(path) else str(error)
         raise CheckpointError(f"{path.name} {what}") from error
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, UnicodeDecodeError) as error:
         if not trust_pickle:
             raise CheckpointError(_needs_trust(path, claims)) from error
     except Exception as error:  # a damaged pickle can fail in any way
         raise CheckpointError(f"{path.name} is not a complete checkpoint: {first_line(error)}") from error
+    else:
+        _check_shapes(path, state)
+        return state
     return _unpickle(path)
+
+
+def _check_shapes(path: Path, state: Any) -> None:
+    """Refuse a value that is repeated (stride 0) into a tensor larger than the file: what is made would be as large."""
+    most = max(path.stat().st_size, 1 << 20)
+    for value in tensors_within(state) if isinstance(state, Mapping) else ():
+        size = value.numel() * value.element_size()
+        if size > most:
+            raise CheckpointError(f"{path.name} claims {size:,} bytes for a tensor, and is smaller itself")
 
 
 def _needs_trust(path: Path, claims: Claims) -> str:

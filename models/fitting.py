@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +34,7 @@ def unsuitable(name: str, value: Tensor, current: Tensor, infinite: bool = False
     """
     if _kind(value) != _kind(current):
         whole = not current.is_floating_point() and value.is_floating_point() and current.dtype != torch.bool
-        if not whole or not torch.equal(value, value.round()):
+        if not whole or not torch.equal(value.double(), value.double().round()):
             return f"holds {_type(value)}, and the model has {_type(current)} there"
     cast = value.to(current.dtype)
     if value.is_floating_point():
@@ -58,14 +59,22 @@ def put(model: nn.Module, values: Mapping[str, Tensor]) -> None:
     unset = [name for name in values if isinstance(before[name], Tensor) and before[name].is_meta]
     if unset:
         raise CheckpointError(f"the model has no memory for {unset[0]} (it is on the meta device); nothing was loaded")
-    before = {name: value.clone() if isinstance(value, Tensor) else value for name, value in before.items()}
+    kept = {name: value.clone() for name, value in before.items() if isinstance(value, Tensor)}
     try:
         model.load_state_dict(dict(values), strict=False)
     except BaseException as error:
-        model.load_state_dict(before, strict=False)
+        _restore(before, kept)
         if isinstance(error, Exception):
             raise CheckpointError(f"not all could be copied, so nothing was loaded: {_reason(error)}") from error
         raise
+
+
+@torch.no_grad()
+def _restore(tensors: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
+    """Give tensors of a model their values back; one that cannot be written to was not changed, either."""
+    for name, value in kept.items():
+        with suppress(RuntimeError):
+            tensors[name].copy_(value)
 
 
 def _reason(error: Exception) -> str:

@@ -30,7 +30,6 @@ class Making:
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    notes: tuple[str, ...]
 
     file: str
 
@@ -106,7 +105,6 @@ def making(checkpoint: Checkpoint) -> Making:
         classes=classes,
         mean=tuple(mean),
         std=tuple(std),
-        notes=stored_notes(checkpoint),
         file=checkpoint.name,
     )
 
@@ -119,12 +117,10 @@ def stored_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 def stored_classes(checkpoint: Checkpoint) -> tuple[str, ...]:
     """The names of classes in a checkpoint of ours, however its model is made."""
-    if checkpoint.metadata.get("format") != "lrp3d":
+    if checkpoint.metadata.get("format") != "lrp3d" or "classes" not in checkpoint.metadata:
         return ()
     try:
-        return check_classes(
-            _list(checkpoint, "classes", "a list of names") if "classes" in checkpoint.metadata else []
-        )
+        return check_classes(_list(checkpoint, "classes", "a list of names"))
     except CheckpointError:
         raise
     except ValueError as error:

@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from .base import VideoModel, check_statistics
 from .checkpoints import load_checkpoint, number_of_classes, opened, plan_loading
 from .files import Checkpoint, CheckpointError, Source, read_checkpoint, replacing
-from .making import MOST_FRAMES, check_classes, is_number_of_frames, making, stored_arguments, without_memory
+from .making import (
+    MOST_FRAMES,
+    check_classes,
+    is_number_of_frames,
+    making,
+    stored_arguments,
+    stored_notes,
+    without_memory,
+)
 from .wording import first_line
 from .zoo import build
 
@@ -101,10 +109,7 @@ def load_model(path: Source) -> VideoModel:
         CheckpointError: the file does not say how to make its model, or says what cannot be, or does not fit it.
     """
     checkpoint = opened(path)
-    said = making(checkpoint)
-    model = _make_to_fit(said.make, checkpoint)
-    model.notes = (*said.notes, *model.notes)
-    return model.eval()
+    return _make_to_fit(making(checkpoint).make, checkpoint).eval()
 
 
 def build_for(
@@ -126,10 +131,7 @@ def build_for(
     """
     checkpoint = opened(checkpoint)
     if not options and stored_arguments(checkpoint) and checkpoint.metadata.get("model") == model_name:
-        said = making(checkpoint)
-        model = _make_to_fit(said.make, checkpoint)
-        model.notes = (*said.notes, *model.notes)
-        return model.eval()
+        return _make_to_fit(making(checkpoint).make, checkpoint).eval()
     classes = number_of_classes(checkpoint)
     return _make_to_fit(lambda: build(model_name, classes, **options), checkpoint, inflate).eval()
 
@@ -144,6 +146,7 @@ def _make_to_fit(make: Callable[[], VideoModel], checkpoint: Checkpoint, inflate
     plan_loading(shapes, checkpoint, inflate=inflate)
     model = make()
     load_checkpoint(model, checkpoint, inflate=inflate)
+    model.notes = (*stored_notes(checkpoint), *model.notes)
     return model
 
 

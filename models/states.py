@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ _USUAL = (
     "state_dict", "model_state", "model_state_dict", "blobs", "model", "module", "net", "network", "weights", "params",
 )  # fmt: skip
 _AVERAGED = re.compile(r"(?i)(?:^|[._])(?:model)?(?:ema|swa|avg|average|averaged|teacher|shadow)(?=[._]|$)")
+_MOST = 2000  # dictionaries looked at: an optimiser has one for every parameter
 _DEPTH = 6  # of dictionaries in dictionaries, and of modules around the network
 _WRAPPER = re.compile(r"(?:module\.|_orig_mod\.)*")  # DataParallel, DistributedDataParallel, torch.compile
 
@@ -103,8 +105,8 @@ def _notes(taken: Place, others: list[Place]) -> Iterator[str]:
         yield f"the weights in {taken} are taken"
     if taken.beside:
         some = ", ".join(map(shown, taken.beside[:3])) + (", ..." if len(taken.beside) > 3 else "")
-        count = len(taken.beside)
-        yield f"{count} tensor{'s' if count > 1 else ''} beside the model {'are' if count > 1 else 'is'} left out: {some}"
+        many = len(taken.beside) > 1
+        yield f"{len(taken.beside)} tensor{'s' * many} beside the model {'are' if many else 'is'} left out: {some}"
 
 
 def _fitting(within: tuple[str, ...], tensors: dict[str, Tensor], fits: Fits) -> Iterator[Place]:
@@ -136,19 +138,26 @@ def _places(within: tuple[str, ...], tensors: dict[str, Tensor]) -> list[Place]:
 
 def _dictionaries(state: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
     """Every dictionary of a checkpoint that holds tensors, with the keys that lead to it."""
-    waiting: list[tuple[tuple[str, ...], Mapping[Any, Any]]] = [((), state)]
-    seen: dict[int, Any] = {}  # kept, so that no number is used twice
-    while waiting:
-        within, found = waiting.pop(0)
-        if id(found) in seen:
-            continue
-        seen[id(found)] = found
+    waiting: list[tuple[tuple[str, ...], tuple[Mapping[Any, Any], ...]]] = [((), (state,))]
+    for within, (*around, found) in islice(_growing(waiting), _MOST):
         tensors = _tensors(found)
         if tensors:
             yield within, tensors
         if len(within) < _DEPTH:
             inner = ((str(key), _as_mapping(value)) for key, value in found.items())
-            waiting += [((*within, key), value) for key, value in inner if value is not None]
+            path = (*around, found)
+            waiting += [
+                ((*within, key), (*path, value))
+                for key, value in inner
+                if value is not None and not any(value is outer for outer in path)  # one may hold itself
+            ]
+
+
+def _growing(items: list[Any]) -> Iterator[Any]:
+    """The items of a list that grows meanwhile, each forgotten once it was given."""
+    queue = items
+    while queue:
+        yield queue.pop(0)
 
 
 def _as_mapping(value: Any) -> Mapping[Any, Any] | None:

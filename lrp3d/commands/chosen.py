@@ -148,7 +148,7 @@ def choose(options: argparse.Namespace) -> Chosen:
     else:
         said = RANDOM
     if isinstance(model, models.VideoModel):
-        decided, stored = model.notes, model.classes
+        decided, stored = decided or model.notes, stored or model.classes
     labels = labels or stored or _names(getattr(model, "classes", ()))
     classes = getattr(model, "num_classes", None)
     if labels and isinstance(classes, int) and len(labels) > classes:

@@ -6,6 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
+from safetensors import safe_open
 from torch import nn
 
 from lrp3d import models
@@ -65,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
         name=options.model,
         **({} if own else arguments),
     )
-    made = models.read_checkpoint(options.destination).metadata
+    with safe_open(options.destination, framework="pt") as file:
+        made = file.metadata()
     for note in json.loads(made.get("notes", "[]")):
         print(f"  note: {note}")
     classes = getattr(converted, "num_classes", None)
