@@ -10,6 +10,7 @@ from typing import Any
 
 from lrp3d.study.columns import CLASSES, PATHS, column_of, fields_of, is_header, key_of, separator_of, unquoted
 from lrp3d.study.texts import few, is_address, lines_of, parsed, read_text, whole_number
+from lrp3d.video.folders import is_hidden
 from lrp3d.video.tensors import TENSOR_SUFFIXES
 
 VIDEO_SUFFIXES = tuple(".mp4 .webm .mkv .avi .mov .m4v .mpg .mpeg .wmv .flv .3gp .ts .nut".split())
@@ -17,7 +18,6 @@ _SUFFIX = "|".join(re.escape(suffix) for suffix in (*VIDEO_SUFFIXES, *sorted(TEN
 _PATH_AND_REST = re.compile(rf"(?P<path>.*(?:{_SUFFIX}))(?:\s+(?P<rest>.*))?", re.IGNORECASE)
 _YOUTUBE = re.compile(r"[\w-]{11}")
 _SPLITS = {"train", "val", "validate", "validation", "test", "training", "testing"}
-_NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 Lines = Sequence[tuple[int, str]]
 
@@ -103,6 +103,9 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
     path = column_of(header, PATHS, without=() if label is None else (label,))
     if path is None:
         raise ValueError(f"line {number}: its header names no column of paths: {line}")
+    unread = [field for column, field in enumerate(header) if column not in (path, label)]
+    if unread:
+        said += f"; not read: {', '.join(unread)}"
     if separator is None and len(header) == (1 if label is None else 2) and path == 0:
         return Listed(spaces(rest), (said,))  # paths may hold spaces
 
@@ -218,7 +221,7 @@ def delimited(fields: Sequence[str]) -> Row:
     if len(fields) == 2 or _unread(fields):
         return Row(_name(fields[0]), _label(fields[1]))
     numbers = [whole_number(field) for field in fields[1:-1]]
-    if len(fields) in (3, 4) and all(number is not None for number in numbers):
+    if len(fields) in (3, 4) and all(number is not None for number in (*numbers, whole_number(fields[-1]))):
         if _PATH_AND_REST.fullmatch(fields[0]):
             raise ValueError(f"{fields[0]} has several labels ({', '.join(fields[1:])}), and a clip of a study has one")
         return _frames(fields[0], fields[1:])
@@ -307,11 +310,6 @@ def rows_of_folder(folder: Path) -> Listed:
         notes.append("the folders' names are taken for numbers of classes")
         rows = [Row(row.name, _label(str(row.label))) for row in rows]
     return Listed(rows, tuple(notes))
-
-
-def is_hidden(path: Path) -> bool:
-    """Whether a file or folder is none of the user's: hidden, or left there by a system, such as macOS's ``._x.mp4``."""
-    return path.name.startswith(".") or path.name in _NOT_OURS
 
 
 def is_video(path: Path) -> bool:

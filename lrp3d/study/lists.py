@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lrp3d.study.classes import bare, index_of
 from lrp3d.study.conventions import Row, rows_of_file, rows_of_folder
 from lrp3d.study.numbering import from_zero, twice
-from lrp3d.study.texts import MOST_CLASSES, is_address
+from lrp3d.study.texts import MOST_CLASSES, few, is_address
 
 __all__ = ["Item", "VideoList", "make_list", "read_list"]
 
@@ -36,7 +36,7 @@ class VideoList:
 
     items: tuple[Item, ...]
     labels: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
     """What was decided to read it, a sentence each: a header skipped, classes that count from 1."""
 
     @property
@@ -137,7 +137,8 @@ def make_list(
     notes += twice(rows)
     rows = _named(rows, list_labels)
     if classes is not None:
-        rows = _kept(rows, classes, labels)
+        rows, absent = _kept(rows, classes, labels)
+        notes += absent
     names = sorted({row.label for row in rows if isinstance(row.label, str)})
     labels = tuple(labels) or tuple(names)
     known = index_of(labels) if names else {}
@@ -180,19 +181,22 @@ def _named(rows: Sequence[Row], list_labels: Sequence[str]) -> list[Row]:
     return [replace(row, label=list_labels[row.label]) if isinstance(row.label, int) else row for row in rows]
 
 
-def _kept(rows: Sequence[Row], classes: Sequence[str], labels: Sequence[str]) -> list[Row]:
-    """Rows of these classes."""
+def _kept(rows: Sequence[Row], classes: Sequence[str], labels: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """Rows of these classes, and the sentence about classes that have none."""
     wanted = index_of(classes)
     if not labels and any(isinstance(row.label, int) for row in rows):
         raise ValueError("the list has numbers and the subset names: give the names of the list's classes")
-    kept = []
+    kept, met = [], set()
     for row in rows:
         label = row.label
         if isinstance(label, int):
             label = labels[label] if label < len(labels) else None
         if label is not None and bare(label) in wanted:
             kept.append(row)
-    return kept
+            met.add(bare(label))
+    absent = [name for name in classes if bare(name) not in met]
+    said = f"{len(absent)} of {len(classes)} classes to keep have no clip in the list ({few(absent)})"
+    return kept, [said] if absent else []
 
 
 def _number(row: Row, known: dict[str, int], labels: Sequence[str]) -> int | None:
