@@ -144,6 +144,7 @@ def choose(options: argparse.Namespace) -> Chosen:
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
     notes = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
+    notes += getattr(labels, "notes", ())
     return Chosen(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
