@@ -215,8 +215,8 @@ def _something(number: int, entry: dict[str, Any]) -> Row:
 def delimited(fields: Sequence[str]) -> Row:
     """``path,label``, ``folder,total,label`` or ``folder,start,end,label``; more may stand behind a label in words.
 
-    >>> delimited(["a, b.mp4", "3"]), delimited(["x/y.mp4", "x", "3", "0"]), delimited(["a/b", "1", "30", "5"])
-    (Row(name='a, b.mp4', label=3, places=()), Row(name='x/y.mp4', label='x', places=()), Row(name='a/b', label=5, places=()))
+    >>> delimited(["x/y.mp4", "x", "3", "0"]), delimited(["a/b", "1", "30", "5"])
+    (Row(name='x/y.mp4', label='x', places=()), Row(name='a/b', label=5, places=()))
     """
     if len(fields) == 2 or _unread(fields):
         return Row(_name(fields[0]), _label(fields[1]))

@@ -85,7 +85,9 @@ def twice(rows: Sequence[Row]) -> list[str]:
         names[name] = names.get(name, 0) + 1
     several = [name for name, count in names.items() if count > 1]
     if several:
-        notes.append(f"{len(several)} clips have several classes and are explained for each ({few(sorted(several), 3)})")
+        notes.append(
+            f"{len(several)} clips have several classes and are explained for each ({few(sorted(several), 3)})"
+        )
     without = sum(row.label is None for row in rows)
     if 0 < without < len(rows):
         notes.append(f"{without} of {len(rows)} clips have no class")

@@ -55,7 +55,7 @@ def read_folder(folder: Path, template: str | None, choose: Choose) -> Source:
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file or folder is none of the user's: hidden, or left there by a system, such as macOS's ``._x.jpg``."""
+    """Whether a file or folder is none of the user's: hidden, or a system's, such as ``._x.jpg`` of macOS."""
     return path.name.startswith(".") or path.name in _NOT_OURS
 
 
@@ -88,7 +88,9 @@ def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]
     pictures = [stem for stem in numbered if not _BESIDE.match(stem)] or numbered
     if len(pictures) > 1:
         told = ", ".join(series[stem][0].name for stem in sorted(pictures)[:4])
-        raise VideoError(f"{folder.name} holds several series of images ({told}): give a template such as img_{{:05}}.jpg")
+        raise VideoError(
+            f"{folder.name} holds several series of images ({told}): give a template such as img_{{:05}}.jpg"
+        )
     taken = series[pictures[0]]
     others = sorted(file.name for file in files if file not in taken)
     said = [f"{len(others)} other images of {folder.name} are not read, such as {others[0]}"] if others else []
