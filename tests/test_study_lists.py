@@ -228,7 +228,7 @@ def test_spreadsheets_write_numbers_empty_columns_and_utf_16(tmp_path):
     ("text", "problem"),
     [
         ("path,label", "a header and no clip"),
-        ("weather,label\nsunny,1", "no column of paths"),
+        ("split,label\nval,1", "no column of paths"),
         ("a.mp4,1\nb.mp4,archery", "give the classes' names, or one kind"),
         ("a.mp4 1\nb.mp4,2", "line 2: no class stands at the end"),
         ("x/a 1\nx/b", "line 2: no class stands at the end"),

@@ -486,7 +486,7 @@ def test_damage_in_the_list_of_failures_is_named(tmp_path):
 def test_another_list_in_the_folder_of_a_study_is_damage(tmp_path):
     make_study(tmp_path, 2)
     (tmp_path / "clips.json").write_text('[["0.mp4", 0], ["x.mp4", 0]]')
-    with pytest.raises(study.StudyError, match="damaged study.json or clips.json"):
+    with pytest.raises(study.StudyError, match=r"damaged study\.json or clips\.json"):
         study.load_study(tmp_path)
 
 
