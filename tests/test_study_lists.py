@@ -362,7 +362,7 @@ def test_of_several_series_the_frames_are_read_and_the_others_said(tmp_path):
 
 def test_series_that_cannot_be_told_apart_ask_for_a_template(tmp_path):
     folder = frames_in(tmp_path / "x", "left_1.jpg", "right_1.jpg")
-    with pytest.raises(VideoError, match="several series.*give a template"):
+    with pytest.raises(VideoError, match=r"several series.*give a template"):
         read_clip(folder, 1)
     with pytest.raises(VideoError, match="several images with the number 1"):
         read_clip(frames_in(tmp_path / "y", "img_1.jpg", "img_001.jpg"), 1)

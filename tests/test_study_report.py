@@ -112,7 +112,7 @@ def test_two_models_have_no_correlation_and_few_classes_no_top_5():
 
 
 def test_classes_that_a_model_does_not_have_are_refused_before_memory_is_taken():
-    with pytest.raises(ValueError, match="clip 0 has class .* and the model 3 classes"):
+    with pytest.raises(ValueError, match=r"clip 0 has class .* and the model 3 classes"):
         study.summarise([replace(record(0), label=10**12)])
     with pytest.raises(ValueError, match="different models"):
         study.summarise([record(0), record(1, classes=4)])

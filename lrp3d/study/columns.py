@@ -26,7 +26,8 @@ NAMES = tuple(
 )
 BESIDE = tuple(
     "split subset timestart timeend start end starttime endtime startframe endframe frames numframes nframes "
-    "totalframes framecount duration fps iscc url verb noun instances parent supercategory count placeholders width height".split()
+    "totalframes framecount duration fps iscc url verb noun instances parent supercategory count placeholders width "
+    "height".split()
 )
 _WORDS = {*PATHS, *CLASSES, *IDS, *NAMES, *BESIDE}
 

@@ -85,9 +85,9 @@ def _rows_of_lines(lines: Lines) -> Listed:
         found = _each(lines, lambda line: kinetics(header, fields_of(line, separator)))
         return Listed(found, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
     wide = [number for number, line in lines if len(_unread(fields_of(line, separator)))]
-    found = _without_title(_each(lines, lambda line: delimited(fields_of(line, separator))), lines)
+    listed = _without_title(_each(lines, lambda line: delimited(fields_of(line, separator))), lines)
     said = f"what stands behind the class is not read (lines {few(wide)})"
-    return Listed(found.rows, (*found.notes, *([said] if wide else [])))
+    return Listed(listed.rows, (*listed.notes, *([said] if wide else [])))
 
 
 def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Listed:

@@ -128,7 +128,7 @@ def _digest(said: str, tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256(said.encode())
     for name, value in sorted(tensors.items()):
         digest.update(name.encode())
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

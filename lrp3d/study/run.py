@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,19 +110,32 @@ def run(
             read = [next(results) for _ in block]
             for found in _explained_block(explainer, read, explain_labels):
                 if isinstance(found, _Failed):
-                    study.fail(found.item, found.reason)
+                    with _said_by(study):
+                        study.fail(found.item, found.reason)
                     outcome.failed += 1
                     pace.step(failed=1)
                     _count_broken(found, outcome)
                 else:
                     _check_classes(study, found.part)
-                    written = _write(study, found, done, keep_relevance)
+                    with _said_by(study):
+                        written = _write(study, found, done, keep_relevance)
                     outcome.explained += written
                     pace.step(done=written)
     if outcome.first is not None and not (outcome.explained or outcome.before):
         raise outcome.first  # a model that has never worked, not a clip
     study.check_written(done)
     return outcome
+
+
+@contextmanager
+def _said_by(study: Study) -> Iterator[None]:
+    """A full disk does not say where it is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or not error.strerror:
+            raise
+        raise OSError(error.errno, error.strerror, str(study.folder)) from error
 
 
 def _count_broken(found: _Failed, outcome: Outcome) -> None:
