@@ -100,6 +100,7 @@ def choose(options: argparse.Namespace) -> Chosen:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
     mean, std = _statistics(model)
     unsaid = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
+    unsaid += getattr(labels, "notes", ())
     return Chosen(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,

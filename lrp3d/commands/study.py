@@ -67,7 +67,7 @@ def merge(options: argparse.Namespace) -> int:
     summary = study.merge(made, correct=not options.wrong_too, min_score=options.min_score)
     path = options.out / "summary.json"
     study.write_summary(summary, path)
-    print("\n".join(said(summary)))
+    print("\n".join([*said(summary), *(f"note: {note}" for note in made.notes)]))
     print(f"wrote {path}")
     return DONE
 
@@ -84,11 +84,13 @@ def said(summary: dict[str, Any]) -> Sequence[str]:
         lines[0] += f"; {counts['damaged']} of damaged or short videos"
     lines.append(study.filter_sentence(summary))
     if accuracy["clips"]:
-        lines.append(f"accuracy {accuracy['top1']:.1f} % (top 5: {accuracy['top5']:.1f} %)")
+        top5 = "" if accuracy["top5"] is None else f" (top 5: {accuracy['top5']:.1f} %)"
+        lines.append(f"accuracy {accuracy['top1']:.1f} %{top5}")
     for name in ("avg_atr", "max_atr"):
         value = summary["dataset"][name]
         if value["count"]:
-            lines.append(f"{name.replace('_atr', '-ATR')} {value['mean']:.2f} ± {value['std']:.2f}")
+            spread = "" if value["std"] is None or value["count"] < 2 else f" ± {value['std']:.2f}"
+            lines.append(f"{name.replace('_atr', '-ATR')} {value['mean']:.2f}{spread}")
     return lines
 
 
@@ -137,12 +139,17 @@ def report(options: argparse.Namespace) -> int:
     if options.temporal:
         people = (study.class_list(options.temporal), study.class_list(options.static))
     summaries = []
+    notes: dict[str, None] = {}  # the same file names the classes of all studies
     for path in options.studies:
         summary = study.load_summary(path, correct=not options.wrong_too, min_score=options.min_score)
         if options.labels:
-            summary = study.with_labels(summary, read_labels(options.labels))
+            labels = read_labels(options.labels)
+            summary = study.with_labels(summary, labels)
+            notes |= dict.fromkeys(labels.notes)
         summaries.append((path.name if path.is_dir() else path.parent.name, summary))
         print(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
+    for note in notes:
+        print(f"note: {note}")
     made = study.report(summaries, title=options.title, people=people or options.humans, show=options.show)
     for path in made.write(out):
         print(f"wrote {path}")

@@ -7,6 +7,8 @@ import math
 import os
 import platform
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -166,7 +168,7 @@ def run(options: argparse.Namespace) -> int:
         "machine": platform.machine(),
     }
     made = study.create(options.out, config, clips, about)
-    _say(options, choice, made, shard)
+    _say(choice, made, shard, clips.notes)
     outcome = study.run(
         made,
         explainer,
@@ -181,7 +183,10 @@ def run(options: argparse.Namespace) -> int:
     )
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
     print(f"{outcome}{where}", flush=True)
-    return FAILED if outcome.failed and not (outcome.explained or outcome.before) else DONE
+    if outcome.failed and not (outcome.explained or outcome.before):
+        return FAILED
+    # Dead videos belong to a data set; a clip that breaks the model does not. torchrun ends all if one process fails.
+    return FAILED if outcome.broken and shard.said_by != "torchrun" else DONE
 
 
 def _beside(path: Path) -> Path:
@@ -192,13 +197,20 @@ def _clips(options: argparse.Namespace, choice: Chosen) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
     from lrp3d import study
     from lrp3d.commands.labels import read_labels
+    from lrp3d.study.class_names import Labels
 
-    list_labels = read_labels(options.list_labels) if options.list_labels else ()
+    list_labels = read_labels(options.list_labels) if options.list_labels else Labels()
     classes = study.class_list(options.classes) if options.classes else None
-    clips = study.read_list(
-        options.list, labels=choice.labels, list_labels=list_labels, classes=classes, limit=options.limit
-    )
     known = getattr(choice.model, "num_classes", None)
+    clips = study.read_list(
+        options.list,
+        labels=choice.labels,
+        list_labels=list_labels,
+        classes=classes,
+        limit=options.limit,
+        num_classes=known if isinstance(known, int) else None,
+    )
+    clips = replace(clips, notes=(*list_labels.notes, *clips.notes))
     greatest = max((item.label for item in clips.items if item.label is not None), default=-1)
     if isinstance(known, int) and greatest >= known:
         raise UsageError(f"the list has classes up to {greatest}, and the model {known} classes")
@@ -217,9 +229,9 @@ def _workers(shard: study.Shard, device: torch.device) -> int:
     return max(1, min(MOST_WORKERS, cores // max(1, shard.local_world)))
 
 
-def _say(options: argparse.Namespace, choice: Chosen, made: study.Study, shard: study.Shard) -> None:
+def _say(choice: Chosen, made: study.Study, shard: study.Shard, notes: Sequence[str]) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
     print(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}", flush=True)
     if shard.rank == 0:
-        for note in (choice.weights, *choice.notes):
+        for note in (choice.weights, *choice.notes, *notes):
             print(f"  {'note' if choice.trained else 'NOTE'}: {note}", file=sys.stderr)

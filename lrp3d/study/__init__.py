@@ -12,6 +12,7 @@ plain Python, tensors and dicts.
 
 from lrp3d.study.agreement import overlap, pearson
 from lrp3d.study.ahead import Failure, ahead
+from lrp3d.study.class_names import Labels, read_labels
 from lrp3d.study.classes import class_list, human_classes
 from lrp3d.study.config import configuration, weights_digest
 from lrp3d.study.conventions import Row
@@ -32,6 +33,7 @@ __all__ = [
     "Explainer",
     "Failure",
     "Item",
+    "Labels",
     "Outcome",
     "Part",
     "Pixels",
@@ -57,6 +59,7 @@ __all__ = [
     "merge",
     "overlap",
     "pearson",
+    "read_labels",
     "read_list",
     "records_of",
     "report",
