@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from torch import Tensor
 
-from lrp3d.video.pyav import import_av, to_array
+from lrp3d.video.pixels import Framing
+from lrp3d.video.pyav import import_av, limit_pixels, open_container, to_array
 from lrp3d.video.source import Choose, Source, VideoError, stand_ins
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
@@ -26,16 +26,16 @@ def template_pattern(template: str) -> re.Pattern | None:
     return re.compile(f"{re.escape(before)}(\\d{{{digits},}}){re.escape(after)}")
 
 
-def read_folder(folder: Path, template: str | None, choose: Choose) -> Source:
+def read_folder(folder: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
     """The chosen images of a folder; raises VideoError if there are none."""
     av = import_av()
     files, lost = _list_images(folder, template)
     asked = choose(len(files))
-    read: dict[int, np.ndarray | None] = {}
+    read: dict[int, Tensor | None] = {}
 
-    def image(index: int) -> np.ndarray | None:
+    def image(index: int) -> Tensor | None:
         if index not in read:
-            read[index] = _read_image(av, files[index])
+            read[index] = _read_image(av, files[index], framing)
         return read[index]
 
     shown = []
@@ -71,14 +71,14 @@ def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[s
     return [numbered[number] for number in sorted(numbered)], lost
 
 
-def _read_image(av: Any, file: Path) -> np.ndarray | None:
-    """The image, or None if it does not decode."""
+def _read_image(av: Any, file: Path, framing: Framing) -> Tensor | None:
+    """The image as a frame of the clip, or None if it does not decode."""
     try:
-        # From memory, so that a % in a name is not a template to FFmpeg.
-        with av.open(io.BytesIO(file.read_bytes()), metadata_errors="ignore") as container:
+        with open_container(file) as container:
             stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode"}
+            limit_pixels(stream, err_detect="explode")
             frame = next(iter(container.decode(stream)), None)
-            return None if frame is None or frame.is_corrupt else to_array(frame)
-    except (av.error.FFmpegError, OSError, ValueError, IndexError):
+            image = None if frame is None or frame.is_corrupt else to_array(frame)
+    except (av.error.FFmpegError, OSError, ValueError, IndexError, AttributeError, MemoryError):
         return None
+    return None if image is None else framing(image)
