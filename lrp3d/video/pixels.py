@@ -19,7 +19,7 @@ SQUARE = Fraction(1)
 
 @dataclass(frozen=True)
 class Framing:
-    """How each image becomes a frame of the clip, as soon as it is there: what is kept is never larger than asked for."""
+    """How each image becomes a frame of the clip, as soon as it is there: what is kept is no larger than asked for."""
 
     frames: int
     """How many the clip will have."""

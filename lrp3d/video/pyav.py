@@ -13,6 +13,7 @@ import numpy as np
 from lrp3d.video.places import open_regular, refuse_playlist
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import VideoError, first_line
+from lrp3d.video.whole import where_cut
 
 
 def import_av() -> Any:
@@ -60,7 +61,9 @@ def open_container(path: Path) -> Iterator[Any]:
             container = _open(av, LocalFile(file))
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
-            raise VideoError(f"{path.name} cannot be opened as a video: {reason}") from None
+            cut = where_cut(file)
+            told = f"{reason} ({cut})" if cut else reason
+            raise VideoError(f"{path.name} cannot be opened as a video: {told}") from None
         with container:
             yield container
 

@@ -43,7 +43,7 @@ class Timeline:
         return math.nan if stamp == UNKNOWN else float(stamp * self.unit)
 
     def spacing(self) -> tuple[float, float, float | None]:
-        """Usual and longest distance of two frames and the end of the last, in seconds; no end if stamps are unknown."""
+        """Usual and longest distance of two frames, and the end of the last if stamps are known, in seconds."""
         if len(self) < 2 or (self.stamps == UNKNOWN).any():
             return 0.0, 0.0, None
         gaps, unit = np.diff(self.stamps), float(self.unit)

@@ -9,25 +9,31 @@ from lrp3d.video.places import open_regular
 from lrp3d.video.timeline import Timeline
 
 _EBML, _SEGMENT = bytes.fromhex("1A45DFA3"), bytes.fromhex("18538067")
+_TS, _TS_PACKET = b"\x47", 188  # the byte that begins a packet, and how many it has
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
-_STATING = ("matroska", "mov,", "flv", "asf")  # whose headers state a duration; others are asked for a guess
+_STATING = ("matroska", "mov,", "flv", "asf", "mxf")  # whose headers state a duration; others are asked for a guess
 
 
 def what_is_missing(path: Path, container: Any, stream: Any, timeline: Timeline) -> list[str]:
     """The sentence about frames that a container announces and does not hold; nothing where it says nothing."""
-    size = path.stat().st_size
     with open_regular(path) as file:
-        announced_bytes = announced_size(file, size)
-    cut = announced_bytes is not None and announced_bytes > size
+        cut = where_cut(file)
+        whole = not cut and announced_size(file) is not None
     announced, about = stream.frames, ""
-    if announced <= timeline.packets and (cut or announced_bytes is None) and (more := _missing(container, timeline)):
+    if announced <= timeline.packets and not whole and (more := _missing(container, timeline)):
         announced, about = timeline.packets + more, "about "
-    why = f"it breaks off after {size:,} of {announced_bytes:,} bytes" if cut else "it breaks off, or is damaged"
+    why = cut or "it breaks off, or is damaged"
     if announced > timeline.packets:
         return [f"{path.name} announces {about}{announced} frames and holds {timeline.packets}: {why}"]
     if cut or timeline.broken:
         return [f"{path.name} may lack frames at its end: {why}"]
     return []
+
+
+def where_cut(file: BinaryIO) -> str:
+    """Where a file breaks off, as part of a sentence; nothing where it is whole, or nobody can tell."""
+    announced, size = announced_size(file), file.seek(0, 2)
+    return f"it breaks off after {size:,} of {announced:,} bytes" if announced and announced > size else ""
 
 
 def _missing(container: Any, timeline: Timeline) -> int:
@@ -42,13 +48,14 @@ def _missing(container: Any, timeline: Timeline) -> int:
     return round((stated - end) / gap) if gap else 0
 
 
-def announced_size(file: BinaryIO, size: int) -> int | None:
-    """How many bytes the container says it has: Matroska, MP4 and AVI do; None for others.
+def announced_size(file: BinaryIO) -> int | None:
+    """How many bytes the container says it has: Matroska, MP4, AVI and MPEG-TS do; None for others.
 
     >>> import io
-    >>> announced_size(io.BytesIO(b"RIFF\\x64\\0\\0\\0AVI "), 12)
+    >>> announced_size(io.BytesIO(b"RIFF\\x64\\0\\0\\0AVI "))
     108
     """
+    size = file.seek(0, 2)
     file.seek(0)
     head = file.read(12)
     if head[:4] == _EBML:
@@ -57,6 +64,9 @@ def announced_size(file: BinaryIO, size: int) -> int | None:
         return _end_of_chunks(file, size)
     if head[4:8] in _BOXES:
         return _end_of_boxes(file, size)
+    if head[:1] == _TS and size > _TS_PACKET:
+        file.seek(_TS_PACKET)
+        return -(-size // _TS_PACKET) * _TS_PACKET if file.read(1) == _TS else None
     return None
 
 
@@ -91,7 +101,10 @@ def _end_of_chunks(file: BinaryIO, size: int) -> int | None:
         head = file.read(8)
         if len(head) < 8 or head[:4] != b"RIFF":
             break
-        end += 8 + int.from_bytes(head[4:], "little")
+        length = int.from_bytes(head[4:], "little")
+        if length in (0, 2**32 - 1):  # written by something that could not seek back
+            return None
+        end += 8 + length
         end += end % 2
     return end
 
