@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -15,10 +16,8 @@ _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_
 def memory_there() -> int | None:
     """Bytes of memory that this process can have at most: the machine's, its container's; None if nobody says."""
     limits = []
-    try:
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system says
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-    except (AttributeError, ValueError, OSError):  # not every system says
-        pass
     for file in _CGROUPS:
         try:
             limits.append(int(Path(file).read_text()))

@@ -30,9 +30,8 @@ def read_tensor(path: Path, choose: Choose, framing: Framing) -> Source:
             if len(shape) != 4 or shape[-1] != 3 or 0 in shape:
                 raise VideoError(f"{path.name} holds {shape}, and frames are (t, h, w, 3) with t >= 1")
             height, width = shape[1:3]
-            require_memory(
-                height * width * BYTES_PER_PIXEL, f"frames of {width} x {height} pixels", "give smaller ones"
-            )
+            what = f"frames of {width} x {height} pixels"
+            require_memory(height * width * BYTES_PER_PIXEL, what, "give smaller ones")
             indices = choose(shape[0])
             frames = {index: framing(_pixels(stored[index], path.name)) for index in sorted(set(indices))}
     except VideoError:
@@ -74,9 +73,7 @@ def _load_torch(path: Path) -> Tensor:
     if mapped:
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-                raise VideoError(
-                    f"{path.name} is compressed, which torch.save never does: its size is not known before"
-                )
+                raise VideoError(f"{path.name} is compressed, which nothing of torch's is: save it with torch.save")
     stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     if isinstance(stored, dict):
         tensors = {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}

@@ -98,7 +98,7 @@ def _until_it_breaks_off(av: Any, packets: Iterator[Any]) -> Iterator[Any | None
     while True:
         try:
             packet = next(packets)
-        except StopIteration:
+        except (StopIteration, IndexError):  # PyAV's, behind the last packet, where streams came up on the way
             return
         except (av.error.FFmpegError, OSError):
             yield None
