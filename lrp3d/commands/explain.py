@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
     results: list[dict[str, Any]] = []
     for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
         try:
-            clip = explained.read(Path(path), choice, options.sampling)
+            clip = explained.read(path, choice, options.sampling)
             one = explained.explain_clip(clip, Path(path).name, choice, twin, target, how)
             if not options.json:
                 print(told.summary(one), flush=True)

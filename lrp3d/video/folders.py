@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from torch import Tensor
 
-from lrp3d.video.pyav import import_av, open_input, to_array
+from lrp3d.video.pixels import Framing
+from lrp3d.video.pyav import import_av, limit_pixels, open_container, to_array
 from lrp3d.video.source import Choose, Source, VideoError, stand_ins
 
 _NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
@@ -30,16 +30,16 @@ def template_pattern(template: str) -> re.Pattern | None:
     return re.compile(f"{re.escape(before)}(\\d{{{digits},}}){re.escape(after)}")
 
 
-def read_folder(folder: Path, template: str | None, choose: Choose) -> Source:
+def read_folder(folder: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
     """The chosen images of a folder; raises VideoError if there are none."""
     av = import_av()
     files, lost = _list_images(folder, template)
     asked = choose(len(files))
-    read: dict[int, np.ndarray | None] = {}
+    read: dict[int, Tensor | None] = {}
 
-    def image(index: int) -> np.ndarray | None:
+    def image(index: int) -> Tensor | None:
         if index not in read:
-            read[index] = _read_image(av, files[index])
+            read[index] = _read_image(av, files[index], framing)
         return read[index]
 
     shown = []
@@ -121,14 +121,14 @@ def _missing(numbers: list[int], folder: Path) -> list[str]:
     return [f"{folder.name} has no frame {told}: its neighbours follow each other"] if first else []
 
 
-def _read_image(av: Any, file: Path) -> np.ndarray | None:
-    """The image, or None if it does not decode."""
+def _read_image(av: Any, file: Path, framing: Framing) -> Tensor | None:
+    """The image as a frame of the clip, or None if it does not decode."""
     try:
-        # From memory, so that a % in a name is not a template to FFmpeg.
-        with open_input(io.BytesIO(file.read_bytes())) as container:
+        with open_container(file) as container:
             stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode"}
+            limit_pixels(stream, err_detect="explode")
             frame = next(iter(container.decode(stream)), None)
-            return None if frame is None or frame.is_corrupt else to_array(frame)
-    except (av.error.FFmpegError, OSError, ValueError, IndexError):
+            image = None if frame is None or frame.is_corrupt else to_array(frame)
+    except (av.error.FFmpegError, OSError, ValueError, IndexError, AttributeError, MemoryError):
         return None
+    return None if image is None else framing(image)
