@@ -8,6 +8,7 @@ from pathlib import Path
 from lrp3d import models
 from lrp3d.commands import DONE, UsageError, chosen
 from lrp3d.commands.labels import read_labels
+from lrp3d.printed import say
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -57,5 +58,5 @@ def run(options: argparse.Namespace) -> int:
         **arguments,
     )
     count = models.count_parameters(model)
-    print(f"wrote {options.destination}: {model.name}, {model.num_classes} classes, {count:,} parameters")
+    say(f"wrote {options.destination}: {model.name}, {model.num_classes} classes, {count:,} parameters")
     return DONE

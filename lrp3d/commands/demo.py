@@ -10,6 +10,7 @@ import torch
 from lrp3d import models, planted, video
 from lrp3d.commands import DONE, chosen, explained, told, written
 from lrp3d.commands.explain import check_folder
+from lrp3d.printed import say
 from lrp3d.twin import convert
 
 PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; its clips have an answer
@@ -47,9 +48,9 @@ def run(options: argparse.Namespace) -> int:
             clip, name = explained.read(options.video, choice), options.video.name
     how = explained.How()
     one = explained.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
-    print(told.summary(one), flush=True)
+    say(*told.summary(one))
     for path in written.write(one, options.out, told.settings(choice, how)):
-        print(f"  wrote {path}", flush=True)
+        say(f"  wrote {path}")
     return DONE
 
 

@@ -8,6 +8,7 @@ import torch
 
 from lrp3d.commands import DONE, FAILED, chosen
 from lrp3d.inspection import inspect
+from lrp3d.printed import say
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -36,5 +37,5 @@ def run(options: argparse.Namespace) -> int:
         contrastive=not options.plain,
         input_range=choice.input_range,
     )
-    print(found)
+    say(*str(found).split("\n"))
     return FAILED if found.problems else DONE

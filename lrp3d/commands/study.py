@@ -10,6 +10,7 @@ from typing import Any
 from lrp3d import study
 from lrp3d.commands import DONE, UsageError, study_run
 from lrp3d.commands.labels import read_labels
+from lrp3d.printed import say
 from lrp3d.study.summary import MIN_SCORE
 
 
@@ -67,8 +68,7 @@ def merge(options: argparse.Namespace) -> int:
     summary = study.merge(made, correct=not options.wrong_too, min_score=options.min_score)
     path = options.out / "summary.json"
     study.write_summary(summary, path)
-    print("\n".join(said(summary)))
-    print(f"wrote {path}")
+    say(*said(summary), f"wrote {path}")
     return DONE
 
 
@@ -137,8 +137,8 @@ def report(options: argparse.Namespace) -> int:
         if options.labels:
             summary = study.with_labels(summary, read_labels(options.labels))
         summaries.append((path.name if path.is_dir() else path.parent.name, summary))
-        print(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
+        say(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
     made = study.report(summaries, title=options.title, people=people or options.humans, show=options.show)
     for path in made.write(out):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return DONE

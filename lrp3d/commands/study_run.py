@@ -16,6 +16,7 @@ from lrp3d.atr import SIGMA
 from lrp3d.commands import DONE, FAILED, UsageError, chosen
 from lrp3d.commands.explain import share
 from lrp3d.commands.labels import read_labels
+from lrp3d.printed import say
 from lrp3d.study.ahead import TIMEOUT
 from lrp3d.study.explaining import ATR_WINDOW
 
@@ -173,7 +174,7 @@ def run(options: argparse.Namespace) -> int:
         show_progress=shard.rank == 0,
     )
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
-    print(f"{outcome}{where}", flush=True)
+    say(f"{outcome}{where}")
     return FAILED if outcome.failed and not (outcome.explained or outcome.before) else DONE
 
 
@@ -209,7 +210,7 @@ def _workers(shard: study.Shard, device: torch.device) -> int:
 
 def _say(options: argparse.Namespace, choice: chosen.Chosen, made: study.Study, shard: study.Shard) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
-    print(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}", flush=True)
+    say(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}")
     if shard.rank == 0:
         for note in (choice.weights, *choice.notes):
-            print(f"  {'note' if choice.trained else 'NOTE'}: {note}", file=sys.stderr)
+            say(f"  {'note' if choice.trained else 'NOTE'}: {note}", stream=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +14,12 @@ from lrp3d.atr import frame_windows
 from lrp3d.commands.explained import Explained
 from lrp3d.commands.told import record, top
 from lrp3d.models.files import replacing
+from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
 WIDE = 64  # letters on a line of a picture of a few frames
 
 
@@ -33,10 +34,14 @@ def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
     with _text(folder / "explanation.json") as (path, lines):
         lines.append(json.dumps({**said, **record(one)}, indent=1))
     yield path
+    drawn = set()
     for name, figure in _pictures(one):
         with replacing(folder / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": one.choice.weights})
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": printable(one.choice.weights)})
+        drawn.add(name)
         yield folder / name
+    for name in PICTURES - drawn:  # what an earlier run drew is not of this clip
+        (folder / name).unlink(missing_ok=True)
     with _text(folder / "report.html") as (path, lines):
         lines.append(
             report(
@@ -112,4 +117,6 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
 
 
 def _lines(sentences: Sequence[str], letters: int) -> str:
-    return "\n".join(textwrap.fill(sentence, letters) for sentence in sentences)
+    from lrp3d.figures.folding import folded
+
+    return "\n".join(folded(printable(sentence), letters, lines=4) for sentence in sentences)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrp3d.figures.canvas import NORMAL, blank, colour_bar, write
+from lrp3d.figures.canvas import NORMAL, blank, colour_bar, heading, remark, write
 from lrp3d.figures.colours import LOGITS, import_matplotlib, limits
 from lrp3d.figures.grid import frame_grid, pitch
 from lrp3d.figures.heatmap import matrix_heatmap
@@ -67,7 +67,8 @@ def clip_summary(
         raise ValueError(f"{len(logits)} logits do not fit {len(images)} frames and a matrix {values.shape}")
     block = len(images) // len(logits)
     columns = min(columns or (4 if len(images) <= 16 else 8), len(images))
-    left, strip, right = _summary_axes(images, columns, title or "", footnote or "")
+    title, footnote = _texts(title, footnote, columns)
+    left, strip, right = _summary_axes(images, columns, title, footnote)
     colours = ScalarMappable(Normalize(*limits(logits)), LOGITS)
     captions = _captions(logits, atr, block)
     bars = [colours.to_rgba(logits[number // block]) for number in range(len(images))]
@@ -82,6 +83,12 @@ def clip_summary(
     left.title.set(x=0, ha="left")  # there is room above the matrix for a long one
     write(strip, None, footnote, left=-1 / 3)  # where the frames begin
     return left.figure.figure
+
+
+def _texts(title: str | None, footnote: str | None, columns: int) -> tuple[str, str]:
+    """Title and footnote in lines for which there is room."""
+    wide = max(1.1 * columns, 2.4) + 4.4
+    return heading(title, wide), remark(footnote, wide)
 
 
 def _summary_axes(images: np.ndarray, columns: int, title: str, footnote: str) -> tuple[Axes, Axes, Axes]:

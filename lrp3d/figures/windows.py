@@ -92,7 +92,7 @@ def atr_windows(
     if images is not None:
         figure.draw_without_rendering()  # the layout decides how wide a column is
         tall = thumbnails(axes, images, rows)
-        axes.set_title(title or "", fontsize=LARGE, pad=tall + 6)
+        axes.set_title(axes.get_title(), fontsize=LARGE, pad=tall + 6)
     return figure
 
 
