@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
-WIDE = 64  # letters on a line of a picture of a few frames
 
 
 def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
@@ -73,19 +72,11 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
     from lrp3d import figures
 
     explanation = one.explanation
-    above, below = [f"{one.label} · {one.choice.name} · {one.name}"], [one.choice.weights, *one.notes]
-    title, footnote = _lines(above, WIDE), _lines(below, WIDE)
-    wide = WIDE * (2 if len(one.pixels) >= 8 else 1)
+    title = printable(f"{one.label} · {one.choice.name} · {one.name}")
+    footnote = "\n".join(map(printable, [one.choice.weights, *one.notes]))
     assert isinstance(explanation.relevance, Tensor)
-    yield (
-        "relevance.png",
-        figures.overlay_strip(
-            one.pixels,
-            explanation.relevance[0],
-            title=_lines(above, wide),
-            footnote=_lines(below, wide),
-        ),
-    )
+    strip = figures.overlay_strip(one.pixels, explanation.relevance[0], title=title, footnote=footnote)
+    yield "relevance.png", strip
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         return
     matrix, logits, atr = explanation.matrix[0], explanation.frame_logits[0], explanation.atr[0]
@@ -114,9 +105,3 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
             unit="frame" if len(one.pixels) == columns else "step",
         ),
     )
-
-
-def _lines(sentences: Sequence[str], letters: int) -> str:
-    from lrp3d.figures.folding import folded
-
-    return "\n".join(folded(printable(sentence), letters, lines=4) for sentence in sentences)

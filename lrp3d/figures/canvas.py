@@ -10,7 +10,7 @@ import numpy as np
 
 from lrp3d.figures.colours import import_matplotlib
 from lrp3d.figures.folding import folded
-from lrp3d.figures.lettering import lettered
+from lrp3d.figures.lettering import em, lettered
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -39,17 +39,17 @@ def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
 
 def heading(title: str | None, inches: float) -> str:
     """A title in lines that a figure of this width has room for, few enough to leave room for the picture."""
-    return _in_lines(title, inches, LARGE, 5)
+    return in_lines(title, 0.9 * max(inches, 4.4), LARGE, lines=5)
 
 
 def remark(footnote: str | None, inches: float) -> str:
     """A footnote likewise; it may be longer, as it says what must be known."""
-    return _in_lines(footnote, inches, SMALL, 16)
+    return in_lines(footnote, 0.85 * max(inches, 4.4), SMALL, lines=16)
 
 
-def _in_lines(text: str | None, inches: float, size: float, lines: int) -> str:
-    letters = 72 * max(inches, 4.8) / (0.54 * size)  # as wide as most are
-    return folded(lettered(text or "")[0], int(letters), lines)
+def in_lines(text: str | None, inches: float, size: float, lines: int) -> str:
+    """Text of this size in points, in lines of this width."""
+    return folded(lettered(text or "")[0], 72 * inches / size, lines, em)
 
 
 def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) -> None:
@@ -71,7 +71,7 @@ def legend(ax: Axes, artists: Sequence[Artist], names: Sequence[str], **where: A
     shown = ax.legend(artists, [" "] * len(artists), fontsize=SMALL, frameon=False, **where)
     for text, name in zip(shown.get_texts(), names, strict=True):  # matplotlib leaves out names that begin with _
         said, how = lettered(name)
-        text.set(text=folded(said, 36, lines=2), **how)
+        text.set(text=in_lines(said, 2.2, SMALL, lines=2), **how)
 
 
 def fit(figure: Figure, margin: float = 0.06) -> None:
@@ -95,7 +95,7 @@ def colour_bar(colours: ScalarMappable, label: str, **where: Any) -> None:
     place = where.get("ax") or where["cax"]
     bar = place.figure.figure.colorbar(colours, **where)
     said, how = lettered(label)
-    bar.set_label(folded(said, 60, lines=2), fontsize=NORMAL, **how)
+    bar.set_label(in_lines(said, 4, NORMAL, lines=2), fontsize=NORMAL, **how)
     bar.ax.tick_params(labelsize=SMALL)
     for axis in (bar.ax.xaxis, bar.ax.yaxis):  # where very small numbers have their power of ten
         axis.get_offset_text().set_size(SMALL)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+CELL = 0.08  # inches: rows are to be told apart
+
 
 def matrix_heatmap(
     matrix: ArrayLike,
@@ -56,7 +58,8 @@ def matrix_heatmap(
     values = matrix_of(matrix)
     rows, columns = values.shape
     flat = columns > 2 * rows  # cells of a few rows are drawn taller than wide
-    figure, axes = canvas(ax, 4.6, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9)
+    grown = max(0.0, CELL * max(rows, columns) - 3.1)  # inches more than the axes of few frames have
+    figure, axes = canvas(ax, 4.6 + grown, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9 + grown)
     image = axes.imshow(values, interpolation="nearest", aspect="auto" if flat else "equal", **scale(values))
     colour_bar(image, label, ax=axes, shrink=0.85)
     _frame_axes(axes, rows, columns, positions, unit)

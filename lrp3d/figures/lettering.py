@@ -15,7 +15,7 @@ from lrp3d.printed import printable
 if TYPE_CHECKING:
     from matplotlib.ft2font import FT2Font
 
-__all__ = ["MissingLetters", "lettered"]
+__all__ = ["MissingLetters", "em", "lettered"]
 
 BOX = "\N{WHITE SQUARE}"
 EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "KANGXI", "IDEOGRAPHIC", "FULLWIDTH")
@@ -59,6 +59,17 @@ def _fonts(families: tuple[str, ...]) -> list[FT2Font]:
     return [FT2Font(findfont(FontProperties(family=[family]))) for family in families]
 
 
+@cache
+def em(letter: str) -> float:
+    """How wide a letter is that `lettered` let pass, in sizes of its font."""
+    from matplotlib.font_manager import FontProperties
+
+    fonts = [*_fonts(tuple(FontProperties().get_family())), *_fallbacks().fonts.values()]
+    font = next((font for font in fonts if _has(font, letter)), fonts[0])
+    font.set_size(10, 72)
+    return font.load_char(ord(letter)).linearHoriAdvance / 65536 / 10
+
+
 def _has(font: FT2Font, letter: str) -> bool:
     return font.get_char_index(ord(letter)) != 0
 
@@ -72,6 +83,7 @@ class _Fallbacks:
     """Fonts for letters that the fonts of the settings lack; all that are installed are looked at once per letter."""
 
     def __init__(self) -> None:
+        self.fonts: dict[str, FT2Font] = {}
         self.owners: dict[str, str] = {}
         self.nowhere: set[str] = set()
 
@@ -90,6 +102,7 @@ class _Fallbacks:
             found = has[name][1] & letters
             if not found:
                 break
+            self.fonts[name] = has[name][0]
             self.owners |= dict.fromkeys(found, name)
             letters = letters - found
         self.nowhere |= letters

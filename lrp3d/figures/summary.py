@@ -10,7 +10,7 @@ import numpy as np
 from lrp3d.figures.canvas import NORMAL, blank, colour_bar, heading, remark, write
 from lrp3d.figures.colours import LOGITS, import_matplotlib, limits
 from lrp3d.figures.grid import frame_grid, pitch
-from lrp3d.figures.heatmap import matrix_heatmap
+from lrp3d.figures.heatmap import CELL, matrix_heatmap
 from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def clip_summary(
     block = len(images) // len(logits)
     columns = min(columns or (4 if len(images) <= 16 else 8), len(images))
     title, footnote = _texts(title, footnote, columns)
-    left, strip, right = _summary_axes(images, columns, title, footnote)
+    left, strip, right = _summary_axes(images, columns, len(values), title, footnote)
     colours = ScalarMappable(Normalize(*limits(logits)), LOGITS)
     captions = _captions(logits, atr, block)
     bars = [colours.to_rgba(logits[number // block]) for number in range(len(images))]
@@ -91,14 +91,14 @@ def _texts(title: str | None, footnote: str | None, columns: int) -> tuple[str, 
     return heading(title, wide), remark(footnote, wide)
 
 
-def _summary_axes(images: np.ndarray, columns: int, title: str, footnote: str) -> tuple[Axes, Axes, Axes]:
+def _summary_axes(images: np.ndarray, columns: int, rows: int, title: str, footnote: str) -> tuple[Axes, Axes, Axes]:
     """Axes of the frames, of the colours under them and of the matrix beside them, laid out in inches.
 
     Frames and matrix have proportions of their own, so that no layout engine finds this.
     """
     lines = math.ceil(len(images) / columns)
     wide, tall = max(1.1 * columns, 2.4), 1.1 / 1.05 * lines * pitch(images, True)
-    side = min(max(tall, 2.6), 4.4)
+    side = max(min(max(tall, 2.6), 4.4), CELL * rows)
     body = max(tall + 0.75, side + 0.35)
     above, below = 0.23 + 0.17 * (1 + title.count("\n")), 0.15 + 0.13 * (1 + footnote.count("\n"))
     width, height = wide + 1.0 + 1.27 * side + 0.15, above + body + below

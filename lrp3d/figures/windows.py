@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+WIDEST = 14  # inches
+
 
 def atr_windows(
     atr: ArrayLike,
@@ -69,7 +71,7 @@ def atr_windows(
     if images is not None and len(images) % rows:
         raise ValueError(f"{len(images)} frames do not divide into {rows} rows")
     tall = 0.2 * rows + 1.5 if images is None else 0.2 * rows + 1.5 + 0.3 * images.shape[1] / images.shape[2]
-    figure, axes = canvas(ax, max(4.5, 0.34 * rows + 1.6), max(2.6, tall))
+    figure, axes = canvas(ax, max(4.5, min(0.34 * rows, WIDEST) + 1.6), max(2.6, tall))
     for i in np.flatnonzero(~np.isnan(lengths)).tolist():
         weighs = logits is None or logits[i] > 0
         _window_bar(axes, i, first[i], last[i], hollow=not weighs)

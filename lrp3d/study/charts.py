@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrp3d.figures import matrix_heatmap
-from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas, heading, legend, write
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas, heading, in_lines, legend, write
 from lrp3d.figures.colours import WINDOW
-from lrp3d.figures.folding import folded
 from lrp3d.figures.lettering import lettered
 from lrp3d.figures.values import ArrayLike, array
 from lrp3d.study.agreement import pearson
@@ -26,6 +25,7 @@ __all__ = ["accuracy_scatter", "class_curve", "heatmaps", "human_scatter", "wind
 # Told apart in grey and by those who see no red or green.
 COLOURS = ("#1f4e79", "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
 MARKERS = "osD^vPX"
+WIDEST = 14  # inches of a row of heat maps
 FEW = 40  # classes that can be drawn one by one
 BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # where a legend stands
 
@@ -49,15 +49,16 @@ def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str =
     """
     if not matrices:
         raise ValueError("no matrices to draw")
-    columns = min(columns, len(matrices))
+    panel = max(2.6, 0.7 + 0.04 * max(max(array(matrix).shape) for matrix in matrices.values()))  # inches
+    columns = min(columns, len(matrices), max(1, int(WIDEST / panel)))
     lines = math.ceil(len(matrices) / columns)
-    figure = blank(2.6 * columns + 0.2, 2.5 * lines + 0.1)
+    figure = blank(panel * columns + 0.2, (panel - 0.1) * lines + 0.1)
     grid = figure.subplots(lines, columns, squeeze=False)
     for position, (title, matrix) in enumerate(matrices.items()):
         axes = grid[position // columns, position % columns]
         matrix_heatmap(matrix, ax=axes, label="", unit=unit)
         said, how = lettered(title)
-        axes.set_title(folded(said, 28, lines=2), fontsize=NORMAL, **how)
+        axes.set_title(in_lines(said, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **how)
         axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
         axes.set_ylabel(f"explained {unit} i" if position % columns == 0 else "", fontsize=SMALL)
     for empty in grid.flat[len(matrices) :]:
@@ -186,7 +187,7 @@ def accuracy_scatter(
         raise ValueError(
             f"{len(atr)} ATR values, {len(accuracy)} accuracies and {len(names)} names do not belong together"
         )
-    figure, axes = canvas(ax, 6.2, _tall(3.2, len(names)))
+    figure, axes = canvas(ax, 6.2, _tall(3.2, names))
     points = []
     for place, (x, y) in enumerate(zip(atr, accuracy, strict=True)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
@@ -220,7 +221,7 @@ def window_curves(
     >>> figure.axes[0].get_xlabel()
     'window (frames)'
     """
-    figure, axes = canvas(None, 6.2, _tall(3.0, len(curves) + 1))
+    figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, "frame-level ATR"]))
     known: dict[str, Artist] = {}
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
@@ -245,9 +246,9 @@ def window_curves(
     return figure
 
 
-def _tall(least: float, names: int) -> float:
+def _tall(least: float, names: Sequence[str]) -> float:
     """Inches of a figure beside which names stand, in two lines if they are long."""
-    return max(least, 0.6 + 0.26 * names)
+    return max(least, 0.6 + sum(0.16 if len(name) < 20 else 0.28 for name in names))
 
 
 def _plain(axes: Axes) -> None:
