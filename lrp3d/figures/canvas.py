@@ -11,6 +11,7 @@ import numpy as np
 from lrp3d.figures.colours import import_matplotlib
 from lrp3d.figures.folding import folded
 from lrp3d.figures.lettering import em, lettered
+from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -47,6 +48,11 @@ def remark(footnote: str | None, inches: float) -> str:
     return in_lines(footnote, 0.85 * max(inches, 4.4), SMALL, lines=16)
 
 
+def room(title: str | None, footnote: str | None, inches: float) -> float:
+    """Inches that a figure of this width needs for lines after the first of title and footnote."""
+    return 0.17 * heading(title, inches).count("\n") + 0.12 * remark(footnote, inches).count("\n")
+
+
 def in_lines(text: str | None, inches: float, size: float, lines: int) -> str:
     """Text of this size in points, in lines of this width."""
     return folded(lettered(text or "")[0], 72 * inches / size, lines, em)
@@ -70,7 +76,7 @@ def legend(ax: Axes, artists: Sequence[Artist], names: Sequence[str], **where: A
     """What artists stand for, each named as it is, in two lines at most."""
     shown = ax.legend(artists, [" "] * len(artists), fontsize=SMALL, frameon=False, **where)
     for text, name in zip(shown.get_texts(), names, strict=True):  # matplotlib leaves out names that begin with _
-        said, how = lettered(name)
+        said, how = lettered(printable(name))
         text.set(text=in_lines(said, 2.2, SMALL, lines=2), **how)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, ticks, write
+from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import scale
 from lrp3d.figures.values import ArrayLike, array, matrix_of
 
@@ -59,7 +59,8 @@ def matrix_heatmap(
     rows, columns = values.shape
     flat = columns > 2 * rows  # cells of a few rows are drawn taller than wide
     grown = max(0.0, CELL * max(rows, columns) - 3.1)  # inches more than the axes of few frames have
-    figure, axes = canvas(ax, 4.6 + grown, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9 + grown)
+    wide, tall = 4.6 + grown, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9 + grown
+    figure, axes = canvas(ax, wide, tall + room(title, footnote, wide))
     image = axes.imshow(values, interpolation="nearest", aspect="auto" if flat else "equal", **scale(values))
     colour_bar(image, label, ax=axes, shrink=0.85)
     _frame_axes(axes, rows, columns, positions, unit)

@@ -13,6 +13,7 @@ from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas, heading, i
 from lrp3d.figures.colours import WINDOW
 from lrp3d.figures.lettering import lettered
 from lrp3d.figures.values import ArrayLike, array
+from lrp3d.printed import printable
 from lrp3d.study.agreement import pearson
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str =
     for position, (title, matrix) in enumerate(matrices.items()):
         axes = grid[position // columns, position % columns]
         matrix_heatmap(matrix, ax=axes, label="", unit=unit)
-        said, how = lettered(title)
+        said, how = lettered(printable(title))
         axes.set_title(in_lines(said, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **how)
         axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
         axes.set_ylabel(f"explained {unit} i" if position % columns == 0 else "", fontsize=SMALL)
