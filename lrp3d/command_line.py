@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from lrp3d.commands import FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 from lrp3d.commands.streams import outlets
+from lrp3d.printed import say
 
 from lrp3d.commands import convert_checkpoint, demo, explain, inspect, study  # isort: skip
 
@@ -46,7 +47,7 @@ def _run(arguments: list[str] | None) -> int:
 
 def complain(sentence: str) -> None:
     """Say something on stderr, where it never mixes with results."""
-    print(f"lrp3d: {sentence}", file=sys.stderr)
+    say(f"lrp3d: {sentence}", stream=sys.stderr)
 
 
 def one_line(error: BaseException, items: int = 3) -> str:
@@ -82,7 +83,8 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong; the usage is for those who ask for it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        say(f"{self.prog}: {message} (see {self.prog} --help)", stream=sys.stderr)
+        self.exit(WRONG_USAGE)
 
 
 def _parser() -> argparse.ArgumentParser:

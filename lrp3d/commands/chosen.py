@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -19,7 +18,6 @@ from torch import nn
 from lrp3d import models, video
 from lrp3d.commands import UsageError
 from lrp3d.commands.labels import read_labels
-from lrp3d.composites import PRESETS
 from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, UsageError, arguments
+from lrp3d.printed import say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,14 +75,14 @@ def run(options: argparse.Namespace) -> int:
     with safe_open(options.destination, framework="pt") as file:
         made = file.metadata()
     for note in json.loads(made.get("notes", "[]")):
-        print(f"  note: {note}")
+        say(f"  note: {note}")
     classes = getattr(converted, "num_classes", None)
     counted = f"{classes} classes, " if isinstance(classes, int) else ""
     count = models.count_parameters(converted)
-    print(f"wrote {options.destination}: {made['model']}, {counted}{count:,} parameters")
+    say(f"wrote {options.destination}: {made['model']}, {counted}{count:,} parameters")
     if not isinstance(converted, models.VideoModel):
         repeated = "".join(f" --option {key}={json.dumps(value)}" for key, value in given.items())
-        print(f"  use it with --model {options.model}{repeated} --weights {options.destination}")
+        say(f"  use it with --model {options.model}{repeated} --weights {options.destination}")
     return DONE
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lrp3d.commands import DONE, arguments
 from lrp3d.commands.explain import check_folder
 from lrp3d.extras import missing
+from lrp3d.printed import say
 
 if TYPE_CHECKING:
     from lrp3d.commands.chosen import Chosen
@@ -53,11 +54,11 @@ def run(options: argparse.Namespace) -> int:
             clip, name = explained.read(options.video, choice), options.video.name
     how = explained.How()
     one = explained.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
-    print(told.summary(one), flush=True)
+    say(*told.summary(one))
     for path in written.write(one, options.out, told.settings(choice, how)):
-        print(f"  wrote {path}", flush=True)
+        say(f"  wrote {path}")
     if undrawn := written.undrawn(one):
-        print(f"  not drawn: {', '.join(undrawn)}. {missing('matplotlib', 'drawing')}; then run this again", flush=True)
+        say(f"  not drawn: {', '.join(undrawn)}. {missing('matplotlib', 'drawing')}; then run this again")
     return DONE
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
 from lrp3d.defaults import SIGMA
 from lrp3d.extras import is_installed, missing
+from lrp3d.filenames import unique_names
+from lrp3d.printed import say
 
 if TYPE_CHECKING:
     from lrp3d.commands.chosen import Chosen
@@ -73,18 +75,18 @@ def run(options: argparse.Namespace) -> int:
             clip = explained.read(path, choice, options.sampling)
             one = explained.explain_clip(clip, Path(path).name, choice, twin, target, how)
             if not options.json:
-                print(told.summary(one), flush=True)
+                say(*told.summary(one))
             for file in written.write(one, folder, said) if folder else ():
                 if not options.json:
-                    print(f"  wrote {file}", flush=True)
-            results.append({**told.record(one), "video": path})
+                    say(f"  wrote {file}")
+            results.append({**told.record(one), "video": path, "folder": None if folder is None else str(folder)})
         except Exception as error:
             if os.environ.get(TRACEBACK):
                 raise
             complain(f"{path}: {one_line(error)}")
             results.append({"video": path, "error": one_line(error)})
     if options.json:
-        print(json.dumps({**said, "clips": results}, indent=1, allow_nan=False))
+        say(*json.dumps({**said, "clips": results}, indent=1, allow_nan=False).split("\n"))
     return FAILED if any("error" in result for result in results) else DONE
 
 
@@ -113,12 +115,13 @@ def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:
     """Where the results of each video go: `out` itself for one, below it by name for several."""
     if out is None or len(videos) == 1:
         return [out] * len(videos)
-    folders: list[Path | None] = []
-    for path in videos:
-        source = Path(os.path.abspath(path))
-        name = (source if source.exists() else source.parent).stem or "clip"  # a template is its folder
-        folder, number = out / name, 2
-        while folder in folders:
-            folder, number = out / f"{name}-{number}", number + 1
-        folders.append(folder)
-    return folders
+    return [out / name for name in unique_names(map(_stem, videos))]
+
+
+def _stem(path: str) -> str:
+    """What a video is called: a file without its suffix, a folder, or the folder of a template."""
+    source = Path(os.path.abspath(path))
+    try:
+        return (source if source.exists() else source.parent).stem
+    except (OSError, ValueError):  # no name of a file: that is said when it is read
+        return source.stem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lrp3d.commands import DONE, FAILED, arguments
+from lrp3d.printed import say
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -38,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
         contrastive=not options.plain,
         input_range=choice.input_range,
     )
-    print(found)
+    say(*str(found).split("\n"))
     return FAILED if found.problems else DONE

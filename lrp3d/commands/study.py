@@ -9,6 +9,7 @@ from typing import Any
 
 from lrp3d.commands import DONE, UsageError, study_run
 from lrp3d.defaults import MIN_SCORE
+from lrp3d.printed import say
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -67,8 +68,7 @@ def merge(options: argparse.Namespace) -> int:
     summary = study.merge(made, correct=not options.wrong_too, min_score=options.min_score)
     path = options.out / "summary.json"
     study.write_summary(summary, path)
-    print("\n".join([*said(summary), *(f"note: {note}" for note in made.notes)]))
-    print(f"wrote {path}")
+    say(*said(summary), *(f"note: {note}" for note in made.notes), f"wrote {path}")
     return DONE
 
 
@@ -147,10 +147,9 @@ def report(options: argparse.Namespace) -> int:
             summary = study.with_labels(summary, labels)
             notes |= dict.fromkeys(labels.notes)
         summaries.append((path.name if path.is_dir() else path.parent.name, summary))
-        print(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
-    for note in notes:
-        print(f"note: {note}")
+        say(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
+    say(*(f"note: {note}" for note in notes))
     made = study.report(summaries, title=options.title, people=people or options.humans, show=options.show)
     for path in made.write(out):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return DONE

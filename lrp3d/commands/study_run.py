@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
 from lrp3d.defaults import ATR_WINDOW, SIGMA, TIMEOUT
+from lrp3d.printed import say
 
 if TYPE_CHECKING:
     import torch
@@ -182,7 +183,7 @@ def run(options: argparse.Namespace) -> int:
         show_progress=shard.rank == 0,
     )
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
-    print(f"{outcome}{where}", flush=True)
+    say(f"{outcome}{where}")
     if outcome.failed and not (outcome.explained or outcome.before):
         return FAILED
     # Dead videos belong to a data set; a clip that breaks the model does not. torchrun ends all if one process fails.
@@ -231,7 +232,7 @@ def _workers(shard: study.Shard, device: torch.device) -> int:
 
 def _say(choice: Chosen, made: study.Study, shard: study.Shard, notes: Sequence[str]) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
-    print(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}", flush=True)
+    say(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}")
     if shard.rank == 0:
         for note in (choice.weights, *choice.notes, *notes):
-            print(f"  {'note' if choice.trained else 'NOTE'}: {note}", file=sys.stderr)
+            say(f"  {'note' if choice.trained else 'NOTE'}: {note}", stream=sys.stderr)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +15,12 @@ from lrp3d.commands.explained import Explained
 from lrp3d.commands.told import record, top
 from lrp3d.extras import is_installed
 from lrp3d.models.files import replacing
+from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDE = 64  # letters on a line of a picture of a few frames
+PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
 
 
 def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
@@ -39,10 +39,14 @@ def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
     yield path
     if undrawn(one):
         return
+    drawn = set()
     for name, figure in _pictures(one):
         with replacing(folder / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": one.choice.weights})
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": printable(one.choice.weights)})
+        drawn.add(name)
         yield folder / name
+    for name in PICTURES - drawn:  # what an earlier run drew is not of this clip
+        (folder / name).unlink(missing_ok=True)
     with _text(folder / "report.html") as (path, lines):
         lines.append(
             report(
@@ -81,19 +85,11 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
     from lrp3d import figures
 
     explanation = one.explanation
-    above, below = [f"{one.label} · {one.choice.name} · {one.name}"], [one.choice.weights, *one.notes]
-    title, footnote = _lines(above, WIDE), _lines(below, WIDE)
-    wide = WIDE * (2 if len(one.pixels) >= 8 else 1)
+    title = printable(f"{one.label} · {one.choice.name} · {one.name}")
+    footnote = "\n".join(map(printable, [one.choice.weights, *one.notes]))
     assert isinstance(explanation.relevance, Tensor)
-    yield (
-        "relevance.png",
-        figures.overlay_strip(
-            one.pixels,
-            explanation.relevance[0],
-            title=_lines(above, wide),
-            footnote=_lines(below, wide),
-        ),
-    )
+    strip = figures.overlay_strip(one.pixels, explanation.relevance[0], title=title, footnote=footnote)
+    yield "relevance.png", strip
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         return
     matrix, logits, atr = explanation.matrix[0], explanation.frame_logits[0], explanation.atr[0]
@@ -122,7 +118,3 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
             unit="frame" if len(one.pixels) == columns else "step",
         ),
     )
-
-
-def _lines(sentences: Sequence[str], letters: int) -> str:
-    return "\n".join(textwrap.fill(sentence, letters) for sentence in sentences)

@@ -11,7 +11,6 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lrp3d.extras import missing
-
 from lrp3d.video.places import open_regular, refuse_playlist
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import VideoError, first_line
