@@ -17,13 +17,13 @@ from datetime import date
 from pathlib import Path
 
 import torch
-
-import lrp3d
 from benchmarks.paper.factors import WELL, backbones, data, depth, heat_maps, kernels, lengths, modules
-from benchmarks.paper.findings import accuracies, by_class, ensembles, methods, samplings, slowfast, windows
 from benchmarks.paper.nets import SEEDS
 from benchmarks.paper.page import Section, write
+from benchmarks.paper.findings import accuracies, by_class, ensembles, methods, samplings, slowfast, windows
 from benchmarks.paper.studies import WINDOW_CLIPS, Bench
+
+import lrp3d
 
 CLIPS = 120  # of each network: as many of every class
 

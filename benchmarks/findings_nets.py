@@ -18,12 +18,12 @@ from functools import partial
 from pathlib import Path
 
 import torch
-
+from lrp3d.files import replacing
 from benchmarks.paper.actions import ActionClips
 from benchmarks.paper.nets import SEEDS, Net, every, quick_aggregation
 from benchmarks.planted.training_rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
+
 from lrp3d import models
-from lrp3d.files import replacing
 
 STEPS, ROUNDS = 120, 3
 RATE = 3e-3

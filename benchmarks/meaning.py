@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from lrp3d.files import replacing
+from benchmarks.planted.training_plans import HELD_OUT
 from benchmarks.planted.pages import cell, networks_table, targets_table
 from benchmarks.planted.spans import MEASURES
-from benchmarks.planted.training_plans import HELD_OUT
-from lrp3d.files import replacing
 
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)

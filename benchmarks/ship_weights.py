@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 
 from benchmarks.planted.training_plans import Lineage, every
+
 from lrp3d import models
 
 WORTH = {

@@ -26,12 +26,12 @@ from pathlib import Path
 
 import torch
 from lrp3d.models import VideoModel
-from torch import Tensor
-
+from lrp3d.files import replacing
 from benchmarks.planted.training_plans import Lineage, chains, every
 from benchmarks.planted.training_rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
+from torch import Tensor
+
 from lrp3d import models
-from lrp3d.files import replacing
 from lrp3d.planted import PlantedClips, normalise
 
 STEPS = 60  # in a round; rounds go on until the gap is learned

@@ -16,12 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-
+from benchmarks.planted.training_plans import SEEDS, Lineage, every
 from benchmarks.planted.maps import Maps, maps_of
 from benchmarks.planted.matrices import METHODS
 from benchmarks.planted.pages import write
 from benchmarks.planted.tables import LEARNED, TABLE_GAPS, Network, report
-from benchmarks.planted.training_plans import SEEDS, Lineage, every
+
 from lrp3d import models
 
 CLIPS = 216  # at least, of all networks of a table

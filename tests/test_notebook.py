@@ -15,8 +15,8 @@ from PIL import Image
 from torch import nn
 
 import lrp3d
-from lrp3d.explanation.display import png
 from lrp3d.figures.colours import colormap
+from lrp3d.explanation.display import png
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,10 @@ from itertools import pairwise
 
 import torch
 from lrp3d.models import count_temporal_convolutions
-
+from benchmarks.paper.verdicts import Comparison, below, jackknife, seeds
 from benchmarks.paper.nets import DEPTHS, INCEPTION, KERNELS, LENGTHS, MODULES, OTHERS, Net
 from benchmarks.paper.page import Section
 from benchmarks.paper.studies import Bench, differences, seeds_of, spread
-from benchmarks.paper.verdicts import Comparison, below, jackknife, seeds
 from benchmarks.planted.measures import spearman
 from lrp3d.study.reporting import charts, paper_tables
 from lrp3d.study.reporting.factors import bars, trends

@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-
 from benchmarks.paper.actions import CLASSES, STATIC, TEMPORAL
 from benchmarks.paper.factors import (
     GAPS,
@@ -24,13 +23,14 @@ from benchmarks.paper.factors import (
     told,
     value,
 )
+from benchmarks.paper.verdicts import Comparison, below, no_correlation, points, seeds
 from benchmarks.paper.nets import ANSWERS, DENSE, DEPTHS, INCEPTION, KERNELS, MODULES, OTHERS, SLOWFAST, Net
 from benchmarks.paper.page import Section
 from benchmarks.paper.studies import WINDOW_CLIPS, Bench, differences, seeds_of, spread
-from benchmarks.paper.verdicts import Comparison, below, no_correlation, points, seeds
 from benchmarks.planted.measures import spearman
-from lrp3d.study import overlap, pearson
+
 from lrp3d.study.reporting import charts, paper_tables
+from lrp3d.study import overlap, pearson
 from lrp3d.study.reporting.factors import trends
 from lrp3d.study.reporting.report import Chart
 from lrp3d.study.reporting.study_view import Studied

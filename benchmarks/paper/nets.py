@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from lrp3d.models import VideoModel
 from lrp3d.models.blocks import TemporalAggregation
+from benchmarks.paper.actions import Actions
 from torch import Tensor, nn
 
-from benchmarks.paper.actions import Actions
 from lrp3d import models
 
 SEEDS = (0, 1, 2)

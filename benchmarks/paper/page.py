@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paper.verdicts import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, mark
 from lrp3d.files import replacing
+from benchmarks.paper.verdicts import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, mark
+
 from lrp3d.study.reporting.report import Chart
 from lrp3d.study.reporting.tables import Table
 

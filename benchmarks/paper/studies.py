@@ -11,17 +11,17 @@ from typing import Any
 
 import torch
 from lrp3d.models import VideoModel
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
-import lrp3d
+from lrp3d.files import replacing
 from benchmarks.paper.actions import Actions
 from benchmarks.paper.nets import Net
 from benchmarks.planted.training_plans import Lineage
+from safetensors.torch import load_file, save_file
 from benchmarks.timing.nets import settle
-from lrp3d import sampling, study
-from lrp3d.files import replacing
+from torch import Tensor
+
+import lrp3d
 from lrp3d.metrics import atr
+from lrp3d import sampling, study
 from lrp3d.planted import normalise
 from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.summary import MIN_SCORE

@@ -6,10 +6,10 @@ import statistics
 from collections import defaultdict
 
 import torch
-from torch import Tensor
-
 from benchmarks.planted.maps import SANITY, Maps
 from benchmarks.planted.measures import cosine, frame_scores, lag_profile, mass, row_weights, share, spearman
+from torch import Tensor
+
 from lrp3d.metrics.atr import avg_atr, frame_atr
 
 Row = dict[str, tuple[float, float | None]]  # mean and deviation, which one seed alone has not

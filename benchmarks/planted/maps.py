@@ -6,14 +6,14 @@ from pathlib import Path
 
 import torch
 from lrp3d.models import VideoModel
+from lrp3d.files import replacing
+from benchmarks.planted.training_plans import Lineage
+from benchmarks.planted.matrices import METHODS
+from benchmarks.planted.measures import frame_scores, frozen, margin, relevance_gain, shapley
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import lrp3d
-from benchmarks.planted.matrices import METHODS
-from benchmarks.planted.measures import frame_scores, frozen, margin, relevance_gain, shapley
-from benchmarks.planted.training_plans import Lineage
-from lrp3d.files import replacing
 from lrp3d.planted import normalise
 from lrp3d.propagation.temporal_matrix import block_sum
 

@@ -7,10 +7,10 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
+from lrp3d.files import replacing
 from benchmarks.planted.columns import SIGMAS, percent
 from benchmarks.planted.picture import draw
 from benchmarks.planted.tables import LEARNED, Table
-from lrp3d.files import replacing
 
 INTRODUCTION = """\
 `python -m benchmarks.truth`, {date}; {machine}; Python {python}, torch {torch}, lrp3d {lrp3d}. Clips that the network

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
-
 from benchmarks.planted.columns import matrix_of, slope
 from benchmarks.planted.maps import Maps
 from benchmarks.planted.measures import mass, spearman
+from torch import Tensor
+
 from lrp3d.metrics.atr import avg_atr, frame_atr
 from lrp3d.metrics.excess_span import excess_span
 

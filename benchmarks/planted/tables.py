@@ -8,8 +8,6 @@ from datetime import date
 from typing import NamedTuple
 
 import torch
-
-import lrp3d
 from benchmarks.planted.columns import (
     Row,
     agreement_columns,
@@ -20,10 +18,12 @@ from benchmarks.planted.columns import (
     place_columns,
     sanity_columns,
 )
+from benchmarks.planted.training_plans import HELD_OUT, Lineage, radius
 from benchmarks.planted.maps import Maps
 from benchmarks.planted.matrices import METHODS
 from benchmarks.planted.spans import COMPARED, agreement, mean_span
-from benchmarks.planted.training_plans import HELD_OUT, Lineage, radius
+
+import lrp3d
 
 TABLE_GAPS = (1, 2, 4, 8)
 ROWS = [*METHODS, *(f"untrained {name}" for name in ("CLRP", "LRP", "gradient x input", "intervention"))]

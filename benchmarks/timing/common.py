@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lrp3d.files import replacing
 
 import lrp3d
-from lrp3d.files import replacing
 
 ROOT = Path(__file__).parent.parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

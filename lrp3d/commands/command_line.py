@@ -8,7 +8,9 @@ import sys
 import warnings
 from typing import Any, NoReturn
 
-from lrp3d.commands import DONE, FAILED, INTERRUPTED, WRONG_USAGE, UsageError
+from lrp3d.commands import FAILED, INTERRUPTED, WRONG_USAGE, UsageError
+from lrp3d.commands.streams import outlets
+from lrp3d.printed import say
 
 from lrp3d.commands import convert_checkpoint, demo, explain, inspect, study  # isort: skip
 
@@ -18,16 +20,21 @@ COMMANDS = (demo, explain, study, inspect, convert_checkpoint)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code (0 done, 1 something failed, 2 wrong usage, 130 interrupted)."""
+    with outlets() as stdout:
+        code = _run(arguments)
+        stdout.flush()
+        if stdout.failure is not None:
+            complain(f"not everything could be printed: {stdout.failure.strerror}")
+            code = code or FAILED
+        return code
+
+
+def _run(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            code = options.run(options)
-            sys.stdout.flush()
-            return code
-    except BrokenPipeError:  # `lrp3d ... | head` wants no more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+            return options.run(options)
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
@@ -40,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def complain(sentence: str) -> None:
     """Say something on stderr, where it never mixes with results."""
-    print(f"lrp3d: {sentence}", file=sys.stderr)
+    say(f"lrp3d: {sentence}", stream=sys.stderr)
 
 
 def one_line(error: BaseException, items: int = 3) -> str:
@@ -76,7 +83,8 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong; the usage is for those who ask for it."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG_USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        say(f"{self.prog}: {message} (see {self.prog} --help)", stream=sys.stderr)
+        self.exit(WRONG_USAGE)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from lrp3d import models, planted, video
-from lrp3d.commands import DONE, model_options, one_clip, output_folder, summaries
+from lrp3d.commands import DONE, arguments
 from lrp3d.commands.explain import check_folder
-from lrp3d.twin.twin import convert
+from lrp3d.extras import missing
+from lrp3d.printed import say
+
+if TYPE_CHECKING:
+    from lrp3d.commands.model_options import Chosen
+    from lrp3d.video import Clip
 
 PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; its clips have an answer
 CLIP = 1  # of the task's clips
@@ -27,14 +30,18 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         epilog="Example: lrp3d demo --video my.mp4 --out out/demo",
     )
     parser.add_argument("--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)")
-    model_options.add_options(parser)
+    arguments.add_options(parser)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Explain one clip and write everything about it."""
-    check_folder(options.out)
+    from lrp3d import video
+    from lrp3d.commands import model_options, one_clip, output_folder, summaries
+    from lrp3d.twin.twin import convert
+
+    check_folder(options.out, pictures=False)
     if options.video is None and options.model is None and options.weights is None:
         choice, clip, name = _planted(options.device)
     else:
@@ -47,14 +54,21 @@ def run(options: argparse.Namespace) -> int:
             clip, name = one_clip.read(options.video, choice), options.video.name
     how = one_clip.How()
     one = one_clip.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
-    print(summaries.summary(one), flush=True)
+    say(*summaries.summary(one))
     for path in output_folder.write(one, options.out, summaries.settings(choice, how)):
-        print(f"  wrote {path}", flush=True)
+        say(f"  wrote {path}")
+    if undrawn := output_folder.undrawn(one):
+        say(f"  not drawn: {', '.join(undrawn)}. {missing('matplotlib', 'drawing')}; then run this again")
     return DONE
 
 
-def _planted(device: str | None) -> tuple[model_options.Chosen, video.Clip, str]:
+def _planted(device: str | None) -> tuple[Chosen, Clip, str]:
     """The trained network and a clip of its task, with the frames that decide among the notes."""
+    import torch
+
+    from lrp3d import models, planted, video
+    from lrp3d.commands import model_options
+
     model, facts = models.load_pretrained(PRETRAINED), models.pretrained_facts(PRETRAINED)
     task = planted.Task(**facts["task"])
     found = task.clips([CLIP])

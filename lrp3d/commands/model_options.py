@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from lrp3d import models, video
 from lrp3d.commands import UsageError
 from lrp3d.commands.labels import read_labels
-from lrp3d.composites import PRESETS
+from lrp3d.models.base import check_statistics
+from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 
 SEED = 0
 CLASSES = 400  # of a model that nobody trained
@@ -53,61 +54,6 @@ class Chosen:
         return tuple((0 - m) / s for m, s in pairs), tuple((1 - m) / s for m, s in pairs)
 
 
-def add_options(parser: argparse.ArgumentParser, default: str | None = None, weights: bool = True) -> None:
-    """The options from which `choose` makes a model."""
-    where = f" (default: {default})" if default else ""
-    parser.add_argument(
-        "--model",
-        default=default,
-        metavar="NAME",
-        help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8; or "
-        f"package.module:factory, your own model by import path, the current folder included{where}",
-    )
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", type=key_and_value,
-        help="further argument of the model's builder, such as kernel_size=5; may be repeated",
-    )  # fmt: skip
-    parser.add_argument("--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)")
-    parser.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="side of a frame (default: 224)")
-    parser.add_argument("--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)")
-    if weights:
-        parser.add_argument("--weights", type=Path, metavar="F", help="checkpoint; without it, weights are random")
-        parser.add_argument(
-            "--labels",
-            type=Path,
-            metavar="F",
-            help="class names: json (name to id, or id to name) or one per line",
-        )
-
-
-def add_rules(parser: argparse.ArgumentParser) -> None:
-    """The options that say how relevance is shared."""
-    parser.add_argument(
-        "--composite", choices=sorted(PRESETS), default="paper", metavar="C",
-        help=f"which rule for which layer: {', '.join(sorted(PRESETS))} (default: paper)",
-    )  # fmt: skip
-    parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 on; for argparse."""
-    number = int(text) if text.strip().isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
-    return number
-
-
-def key_and_value(text: str) -> tuple[str, Any]:
-    """An option and its value, read as json where it is; for argparse."""
-    key, equals, value = text.partition("=")
-    if not equals or not key.isidentifier():
-        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    try:
-        return key, json.loads(value.lower() if value in ("True", "False") else value)
-    except json.JSONDecodeError:
-        return key, value
-
-
 def choose(options: argparse.Namespace) -> Chosen:
     """The model on its device, in evaluation mode.
 
@@ -121,6 +67,8 @@ def choose(options: argparse.Namespace) -> Chosen:
     labels = read_labels(file) if file else ()
     torch.manual_seed(SEED)
     model: nn.Module
+    decided: tuple[str, ...] = ()
+    stored: tuple[str, ...] = ()
     if options.model is None:
         if weights is None:
             raise UsageError("say which model: --model NAME, or --weights of a file that convert-checkpoint wrote")
@@ -128,9 +76,12 @@ def choose(options: argparse.Namespace) -> Chosen:
             raise UsageError("--option goes with --model: a file that says its model says all about it")
         model = models.load_model(weights)
     elif ":" in options.model:
-        model = _imported(options.model, dict(options.option))
+        model = imported(options.model, dict(options.option))
         if weights is not None:
-            _load_into(model, weights)
+            checkpoint = models.read_checkpoint(weights)
+            decided = models.load_checkpoint(model, checkpoint).notes
+            stored = stored_classes(checkpoint)
+            decided = (*stored_notes(checkpoint), *decided)
     else:
         model = _named(options.model, dict(options.option), weights, len(labels) or CLASSES)
     if weights is not None:
@@ -139,11 +90,15 @@ def choose(options: argparse.Namespace) -> Chosen:
         said = f"weights as {options.model} makes them with seed {SEED}: random, unless it loads some"
     else:
         said = RANDOM
-    labels = labels or tuple(getattr(model, "classes", ()))
+    if isinstance(model, models.VideoModel):
+        decided, stored = decided or model.notes, stored or model.classes
+    labels = labels or stored or _names(getattr(model, "classes", ()))
     classes = getattr(model, "num_classes", None)
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
-    notes = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
+    mean, std = _statistics(model)
+    unsaid = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
+    unsaid += getattr(labels, "notes", ())
     return Chosen(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
@@ -152,9 +107,9 @@ def choose(options: argparse.Namespace) -> Chosen:
         labels=labels,
         frames=_frames(model, options.frames),
         size=options.size,
-        mean=tuple(getattr(model, "mean", video.IMAGENET_MEAN)),
-        std=tuple(getattr(model, "std", video.IMAGENET_STD)),
-        notes=notes,
+        mean=mean,
+        std=std,
+        notes=(*decided, *unsaid),
     )
 
 
@@ -170,9 +125,29 @@ def device_of(name: str | None) -> torch.device:
     return device
 
 
+def _names(classes: object) -> tuple[str, ...]:
+    """Names of classes that a user's own model has; what it calls `classes` may be anything."""
+    is_list = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
+    return tuple(classes) if is_list else ()  # type: ignore[arg-type]
+
+
+def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What the model expects pixels to be normalised with; a number stands for all three channels."""
+    given = [getattr(model, "mean", video.IMAGENET_MEAN), getattr(model, "std", video.IMAGENET_STD)]
+    values = [value.flatten().tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value for value in given]
+    mean, std = ([value] * 3 if isinstance(value, (int, float)) else value for value in values)
+    try:
+        check_statistics(mean, std)
+    except ValueError as error:
+        raise ValueError(f"the model's normalisation cannot be used: {error}") from error
+    return tuple(mean), tuple(std)
+
+
 def _frames(model: nn.Module, asked: int | None) -> int:
     known = getattr(model, "frames", None)
-    known = known if isinstance(known, int) else None
+    if isinstance(known, (int, float, str)) and not is_number_of_frames(known) and not asked:
+        raise ValueError(f"the model states frames={known!r}, which no clip can have: give --frames")
+    known = known if is_number_of_frames(known) else None
     if asked and known and asked != known and getattr(model, "fixed_frames", False):
         raise UsageError(f"--frames {asked}: this model was built for {known} frames")
     return asked or known or FRAMES
@@ -183,15 +158,18 @@ def _named(name: str, options: dict[str, Any], weights: Path | None, classes: in
     if weights is None:
         return build(name, options, classes)
     checkpoint = models.read_checkpoint(weights)
-    made = json.loads(checkpoint.metadata.get("arguments", "{}"))
-    if made and not options and checkpoint.metadata.get("model") == name:
-        return models.load_model(weights)  # it knows options that a name does not tell
+    if not options and checkpoint.metadata.get("model") == name:
+        return models.build_for(checkpoint, name)
+    check_name(name, options)
+    return models.build_for(checkpoint, name, **options)
+
+
+def check_name(name: str, options: Mapping[str, Any]) -> None:
+    """Raise UsageError for a model that is not built so; takes no memory."""
     try:
-        model = build(name, options, models.checkpoints.number_of_classes(checkpoint.state))
-        models.load_checkpoint(model, weights)
-    except models.CheckpointError as error:
-        raise models.CheckpointError(f"{weights.name}: {error}") from error
-    return model
+        without_memory(lambda: models.build(name, num_classes=1, **options))
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
 
 
 def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
@@ -202,7 +180,7 @@ def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
         raise UsageError(str(error)) from error
 
 
-def _imported(path: str, options: dict[str, Any]) -> nn.Module:
+def imported(path: str, options: dict[str, Any]) -> nn.Module:
     """What `package.module:factory` makes: a module as it is, anything else is called."""
     place, _, name = path.partition(":")
     if os.getcwd() not in sys.path:
@@ -225,31 +203,3 @@ def _imported(path: str, options: dict[str, Any]) -> nn.Module:
     if not isinstance(found, nn.Module):
         raise UsageError(f"--model {path} made something of type {type(found).__name__}, not a torch.nn.Module")
     return found
-
-
-def _load_into(model: nn.Module, weights: Path) -> None:
-    """Weights into a user's own model: its own names, all of them, inside the usual wrappers."""
-    if isinstance(model, models.VideoModel):
-        models.load_checkpoint(model, weights)
-        return
-    state: Mapping[str, Any] = models.read_checkpoint(weights).state
-    for wrapper in ("state_dict", "model_state_dict", "model_state", "model"):
-        if isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if state and all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    problems = _differences(model.state_dict(), state)
-    if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems)
-        raise ValueError(f"{weights.name} does not fit {type(model).__name__}:\n{lines}")
-    model.load_state_dict(dict(state))
-
-
-def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Sequence[str]:
-    problems = [f"missing: {name}" for name in ours if name not in theirs]
-    problems += [f"left over: {name}" for name in theirs if name not in ours]
-    for name in ours:
-        shape = getattr(theirs.get(name), "shape", None)
-        if name in theirs and shape != ours[name].shape:
-            problems.append(f"shape: {name} {tuple(ours[name].shape)}, in the file {shape and tuple(shape)}")
-    return problems

@@ -60,7 +60,7 @@ class Explained:
         return label_of(self.target, self.choice.labels)
 
 
-def read(path: Path, choice: Chosen, sampling: str = "uniform") -> video.Clip:
+def read(path: str | Path, choice: Chosen, sampling: str = "uniform") -> video.Clip:
     """The clip of a video file as the model wants it; what was lost is in it and not warned about."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", video.LostFramesWarning)

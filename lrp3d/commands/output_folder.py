@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,22 @@ from torch import Tensor
 
 from lrp3d.commands.one_clip import Explained
 from lrp3d.commands.summaries import record, top
+from lrp3d.extras import is_installed
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import frame_windows
+from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-WIDE = 64  # letters on a line of a picture of a few frames
+PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
 
 
 def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
-    """Write everything about a clip, each file whole or not at all; yields their paths as they are done."""
+    """Write everything about a clip, each file whole or not at all; yields their paths as they are done.
+
+    Without matplotlib, tensors and numbers alone: `undrawn` names the rest.
+    """
     from lrp3d.explanation.clip_report import report
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -33,10 +37,16 @@ def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
     with _text(folder / "explanation.json") as (path, lines):
         lines.append(json.dumps({**said, **record(one)}, indent=1))
     yield path
+    if undrawn(one):
+        return
+    drawn = set()
     for name, figure in _pictures(one):
         with replacing(folder / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": one.choice.weights})
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": printable(one.choice.weights)})
+        drawn.add(name)
         yield folder / name
+    for name in PICTURES - drawn:  # what an earlier run drew is not of this clip
+        (folder / name).unlink(missing_ok=True)
     with _text(folder / "report.html") as (path, lines):
         lines.append(
             report(
@@ -56,6 +66,13 @@ def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
     yield path
 
 
+def undrawn(one: Explained) -> tuple[str, ...]:
+    """The files that are left out because there is nothing to draw them with."""
+    if is_installed("matplotlib"):
+        return ()
+    return ("relevance.png", *(("matrix.png", "atr.png") if one.explanation.matrix is not None else ()), "report.html")
+
+
 @contextmanager
 def _text(path: Path) -> Iterator[tuple[Path, list[str]]]:
     lines: list[str] = []
@@ -68,19 +85,11 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
     from lrp3d import figures
 
     explanation = one.explanation
-    above, below = [f"{one.label} · {one.choice.name} · {one.name}"], [one.choice.weights, *one.notes]
-    title, footnote = _lines(above, WIDE), _lines(below, WIDE)
-    wide = WIDE * (2 if len(one.pixels) >= 8 else 1)
+    title = printable(f"{one.label} · {one.choice.name} · {one.name}")
+    footnote = "\n".join(map(printable, [one.choice.weights, *one.notes]))
     assert isinstance(explanation.relevance, Tensor)
-    yield (
-        "relevance.png",
-        figures.overlay_strip(
-            one.pixels,
-            explanation.relevance[0],
-            title=_lines(above, wide),
-            footnote=_lines(below, wide),
-        ),
-    )
+    strip = figures.overlay_strip(one.pixels, explanation.relevance[0], title=title, footnote=footnote)
+    yield "relevance.png", strip
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         return
     matrix, logits, atr = explanation.matrix[0], explanation.frame_logits[0], explanation.atr[0]
@@ -109,7 +118,3 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
             unit="frame" if len(one.pixels) == columns else "step",
         ),
     )
-
-
-def _lines(sentences: Sequence[str], letters: int) -> str:
-    return "\n".join(textwrap.fill(sentence, letters) for sentence in sentences)

@@ -16,7 +16,7 @@ from lrp3d.metrics.atr import frame_windows
 TOP = 3
 
 
-def summary(one: Explained) -> str:
+def summary(one: Explained) -> list[str]:
     """A few lines for people."""
     explanation, choice = one.explanation, one.choice
     lines = [f"{one.name}: {choice.name}, {len(one.pixels)} frames, explained in {one.seconds:.1f} s"]
@@ -41,7 +41,7 @@ def summary(one: Explained) -> str:
     absorbed = explanation.ledger.absorbed
     kept = "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
     lines.append(f"  {'conservation':13} {explanation.conservation[0]:.1e} relative error{kept}")
-    return "\n".join(lines)
+    return lines
 
 
 def _or_none(value: Tensor, form: str) -> str:

@@ -20,6 +20,7 @@ from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.values import pixel_relevance
 from lrp3d.metrics.atr import frame_windows
+from lrp3d.printed import printable
 
 __all__ = ["report"]
 
@@ -81,8 +82,8 @@ def report(
         **_temporal(explanation, clip, len(pixels)),
     }
     parts = {
-        "title": html.escape(title),
-        "subtitle": html.escape(" · ".join(part for part in (model, video) if part)),
+        "title": _escaped(title),
+        "subtitle": _escaped(" · ".join(part for part in (model, video) if part)),
         "warnings": "".join(
             f'<p class="warning" role="note">{_sentence(note)}</p>'
             for note in [*([] if trained else [weights]), *notes]
@@ -91,7 +92,7 @@ def report(
         "facts": _facts(explanation, clip, len(pixels)),
         "top": _top(top),
         "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
-        "method": html.escape(_method(explanation, composite)),
+        "method": _escaped(_method(explanation, composite)),
         "sigma": f"{100 * explanation.sigma:g}",
         # Nothing in a text can end the script it stands in.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
@@ -101,8 +102,13 @@ def report(
     return head + "".join(parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces))
 
 
+def _escaped(text: object) -> str:
+    """A name as text of the page."""
+    return html.escape(printable(text))
+
+
 def _sentence(text: str) -> str:
-    return html.escape(text[:1].upper() + text[1:] + ("" if text.endswith(".") else "."))
+    return _escaped(text[:1].upper() + text[1:] + ("" if text.endswith(".") else "."))
 
 
 def _method(explanation: Explanation, composite: str) -> str:
@@ -123,7 +129,7 @@ def _facts(explanation: Explanation, clip: int, frames: int) -> str:
         ]
     facts += [("Conservation", f"{explanation.conservation[clip]:.1e}", "relative error of the sum of relevance")]
     return "".join(
-        f"<div><dt>{name}</dt><dd><b>{html.escape(value)}</b> <span>{html.escape(of)}</span></dd></div>"
+        f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"
         for name, value, of in facts
     )
 
@@ -134,7 +140,7 @@ def _number(value: Tensor, form: str) -> str:
 
 def _top(top: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
-        f'<li><span class="name">{html.escape(str(found["label"]))}</span>'
+        f'<li><span class="name">{_escaped(found["label"])}</span>'
         f'<span class="meter" aria-hidden="true"><i style="width:{100 * found["score"]:.1f}%"></i></span>'
         f'<span class="score">{100 * found["score"]:.1f} %</span></li>'
         for found in top

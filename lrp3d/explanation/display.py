@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from lrp3d.figures import matrix_heatmap
-from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, ticks, write
+from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import WINDOW, scale
 from lrp3d.metrics.atr import frame_windows
+from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +57,7 @@ def _unit(explanation: Explanation) -> str:
 
 def _bars(relevance: Tensor, ax: Axes | None, title: str, footnote: str | None) -> Figure:
     """A bar for each frame's relevance."""
-    figure, axes = canvas(ax, 4.6, 2.6)
+    figure, axes = canvas(ax, 4.6, 2.6 + room(title, footnote, 4.6))
     axes.bar(range(1, len(relevance) + 1), relevance.tolist(), color=WINDOW)
     axes.set_xticks(ticks(len(relevance)))
     axes.set_xlabel("frame", fontsize=NORMAL)
@@ -72,7 +73,7 @@ def _image(explanation: Explanation, clip: int, ax: Axes | None, title: str, foo
     relevance = explanation.relevance
     values = (relevance if isinstance(relevance, Tensor) else relevance[0])[clip].double().cpu()
     values = values.sum(0) if values.dim() == 3 else values.reshape(-1, values.shape[-1])
-    figure, axes = canvas(ax, 4.2, 3.6)
+    figure, axes = canvas(ax, 4.2, 3.6 + room(title, footnote, 4.2))
     image = axes.imshow(values.numpy(), interpolation="nearest", **scale(values.numpy()))
     colour_bar(image, "relevance (logit)", ax=axes, shrink=0.85)
     axes.set_xlabel("pixel", fontsize=NORMAL)
@@ -98,7 +99,9 @@ def html(explanation: Explanation) -> str:
     rows = "".join(f"<tr>{_cells(_row(explanation, clip))}</tr>" for clip in range(min(clips, SHOWN)))
     kind = "contrastive LRP" if explanation.contrastive else "plain LRP"
     more = f"<div>and {clips - SHOWN} more</div>" if clips > SHOWN else ""
-    about = "".join(f"<div>{escape(name)}: {escape(value)}</div>" for name, value in explanation.about.items())
+    about = "".join(
+        f"<div>{escape(printable(name))}: {escape(printable(value))}</div>" for name, value in explanation.about.items()
+    )
     return (
         f"<div><div><b>Explanation</b> of {clips} clip{'s' if clips != 1 else ''}, {kind}</div>"
         f"<table><thead><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr></thead>"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import SIGMA, avg_atr, frame_atr, max_atr
+from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,7 +180,7 @@ class Explanation:
                 f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} frames, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
-        lines += [f"  {name:<12}  {value}" for name, value in self.about.items()]
+        lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]
         return "\n".join(lines)
 
     def plot(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lrp3d.defaults import SIGMA
+
 __all__ = [
     "Aggregate",
     "aggregate",
@@ -23,8 +25,6 @@ __all__ = [
     "mean_matrix",
     "select",
 ]
-
-SIGMA = 0.975  # "We empirically set sigma to a high value, i.e., 97.5 %" (Sec. 3.2)
 
 
 def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | Tensor | None = None) -> Tensor:

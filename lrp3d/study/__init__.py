@@ -10,6 +10,7 @@ plain Python, tensors and dicts.
     summary = merge(study)
 """
 
+from lrp3d.study.listing.class_names import Labels, read_labels
 from lrp3d.study.listing.classes import class_list, human_classes
 from lrp3d.study.listing.formats import Row
 from lrp3d.study.listing.lists import Item, VideoList, make_list, read_list
@@ -32,6 +33,7 @@ __all__ = [
     "Explainer",
     "Failure",
     "Item",
+    "Labels",
     "Outcome",
     "Part",
     "Pixels",
@@ -57,6 +59,7 @@ __all__ = [
     "merge",
     "overlap",
     "pearson",
+    "read_labels",
     "read_list",
     "records_of",
     "report",

@@ -1,5 +1,6 @@
 """Which model, which weights, which class."""
 
+import argparse
 import importlib
 import json
 
@@ -97,3 +98,43 @@ def test_labels_of_another_model_are_noticed(run, clip, networks, folder):
     model = ["--model", "networks:Net", "--size", 16, "--frames", 2]
     assert "the labels name 2 of 3 classes" in run("explain", clip, *model, "--labels", "two.txt")[1]
     assert "4 labels do not fit a model of 3 classes" in error(run, "explain", clip, *model, "--labels", "four.txt")
+
+
+def test_which_weights_were_taken_is_on_the_terminal_and_in_json(run, clip, networks, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    state = importlib.import_module("networks").Net().state_dict()
+    torch.save({"state_dict": state, "model_ema": state}, "w.pt")
+    arguments = ["explain", clip, "--model", "networks:Net", "--size", 16, "--frames", 2, "--weights", "w.pt"]
+    said = "the checkpoint holds 2 sets of weights that fit: 'state_dict' is taken, not 'model_ema'"
+    assert said in run(*arguments)[1]
+    assert said in json.loads(run(*arguments, "--json")[1])["clips"][0]["notes"]
+
+
+def test_the_advice_to_convert_works_for_ones_own_model(run, clip, networks, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    model = importlib.import_module("networks").Net(5)
+    torch.save({"state_dict": model.state_dict(), "args": argparse.Namespace(lr=1)}, "w.pt")
+    own = ["--model", "networks:Net", "--option", "classes=5"]
+    explain = ["explain", clip, *own, "--size", 16, "--frames", 2, "--weights"]
+    said = error(run, *explain, "w.pt")
+    assert "(argparse.Namespace)" in said
+    assert "convert-checkpoint IN OUT --model NAME --trust-pickle" in said
+    code, out, _ = run("convert-checkpoint", "w.pt", "w.safetensors", *own, "--trust-pickle")
+    assert code == 0
+    assert "use it with --model networks:Net --option classes=5 --weights w.safetensors" in out
+    assert run(*explain, "w.safetensors")[0] == 0
+    assert "which is networks:Net" in error(run, "explain", clip, "--weights", "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("frames = -3", "the model states frames=-3, which no clip can have"),
+        ("mean, std = (0, 0, 0), (0, 1, 1)", "std must be above 0"),
+        ("mean, std = (0, 0), (1, 1, 1)", "mean has 2 values and std 3"),
+    ],
+)
+def test_what_ones_own_model_states_must_be_possible(run, clip, networks, folder, line, what):
+    with (folder / "networks.py").open("a") as file:
+        file.write(f"\n\nclass Odd(Net):\n    {line}\n")
+    assert what in error(run, "explain", clip, "--model", "networks:Odd", "--size", 16)

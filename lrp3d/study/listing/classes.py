@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+from lrp3d.study.listing.texts import lines_of, parsed, read_text
 
 __all__ = ["UnknownClasses", "bare", "class_list", "human_classes", "index_of"]
 
@@ -67,9 +68,9 @@ def class_list(path: str | Path) -> tuple[str, ...]:
     if file.suffix.lower() != ".json":
         if key:
             raise ValueError(f"{file.name} is no json, so that it holds no list {key!r}")
-        names = tuple(line.strip() for line in text.splitlines() if line.strip())
+        names = tuple(line for _, line in lines_of(text) if line)
     else:
-        names = _listed(_parsed(text, file), file, key)
+        names = _listed(parsed(text, file.name), file, key)
     if not names:
         raise ValueError(f"{file.name} names no class")
     return names
@@ -100,7 +101,8 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     (('juggling',), ('archery',))
     """
     file, _ = _file_and_key(path)
-    stored = _parsed(_text(file), file)
+    stored = parsed(_text(file), file.name)
+    stored = stored if isinstance(stored, dict) else {}
     kinds = [key.removesuffix("_temporal") for key in stored if key.endswith("_temporal")]
     pairs = [
         (_names(stored[f"{kind}_temporal"]) or (), _names(stored[f"{kind}_static"]) or ())
@@ -124,17 +126,7 @@ def _file_and_key(path: str | Path) -> tuple[Path, str]:
 
 
 def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file.name} is no text, and classes are json or one name per line") from None
-
-
-def _parsed(text: str, file: Path) -> Any:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{file.name} is no complete json: {error}") from None
+    return read_text(file, "classes are json or one name per line")
 
 
 def _listed(stored: Any, file: Path, key: str) -> tuple[str, ...]:

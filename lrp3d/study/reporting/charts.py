@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lrp3d.figures import matrix_heatmap
-from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas, heading, in_lines, legend, write
 from lrp3d.figures.colours import WINDOW
+from lrp3d.figures.lettering import lettered
 from lrp3d.figures.values import ArrayLike, array
+from lrp3d.printed import printable
 from lrp3d.study.reporting.statistics import pearson
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -23,7 +26,9 @@ __all__ = ["accuracy_scatter", "class_curve", "heatmaps", "human_scatter", "wind
 # Told apart in grey and by those who see no red or green.
 COLOURS = ("#1f4e79", "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
 MARKERS = "osD^vPX"
+WIDEST = 14  # inches of a row of heat maps
 FEW = 40  # classes that can be drawn one by one
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # where a legend stands
 
 
 def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str = "frame") -> Figure:
@@ -45,25 +50,21 @@ def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str =
     """
     if not matrices:
         raise ValueError("no matrices to draw")
-    columns = min(columns, len(matrices))
+    panel = max(2.6, 0.7 + 0.04 * max(max(array(matrix).shape) for matrix in matrices.values()))  # inches
+    columns = min(columns, len(matrices), max(1, int(WIDEST / panel)))
     lines = math.ceil(len(matrices) / columns)
-    figure = blank(2.6 * columns + 0.2, 2.5 * lines + 0.1)
+    figure = blank(panel * columns + 0.2, (panel - 0.1) * lines + 0.1)
     grid = figure.subplots(lines, columns, squeeze=False)
     for position, (title, matrix) in enumerate(matrices.items()):
         axes = grid[position // columns, position % columns]
         matrix_heatmap(matrix, ax=axes, label="", unit=unit)
-        axes.set_title(_folded(title), fontsize=NORMAL)
+        said, how = lettered(printable(title))
+        axes.set_title(in_lines(said, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **how)
         axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
         axes.set_ylabel(f"explained {unit} i" if position % columns == 0 else "", fontsize=SMALL)
     for empty in grid.flat[len(matrices) :]:
         empty.set_visible(False)
     return figure
-
-
-def _folded(title: str, width: int = 24) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(title, width)[:2])
 
 
 def class_curve(mean: ArrayLike, std: ArrayLike, greatest: ArrayLike, *, title: str | None = None) -> Figure:
@@ -114,7 +115,8 @@ def class_curve(mean: ArrayLike, std: ArrayLike, greatest: ArrayLike, *, title: 
     _plain(left)
     _plain(right)
     if title:
-        figure.suptitle(title, fontsize=LARGE)
+        said, how = lettered(heading(title, figure.get_figwidth()))
+        figure.suptitle(said, fontsize=LARGE, **how)
     return figure
 
 
@@ -157,8 +159,7 @@ def human_scatter(
     axes.set_ylabel("avg-ATR (frames)", fontsize=NORMAL)
     axes.legend(fontsize=SMALL, frameon=False)
     _plain(axes)
-    if title:
-        axes.set_title(title, fontsize=LARGE)
+    write(axes, title, None)
     return figure
 
 
@@ -187,17 +188,18 @@ def accuracy_scatter(
         raise ValueError(
             f"{len(atr)} ATR values, {len(accuracy)} accuracies and {len(names)} names do not belong together"
         )
-    figure, axes = canvas(ax, 6.2, 3.2)
-    for place, (x, y, name) in enumerate(zip(atr, accuracy, names, strict=True)):
+    figure, axes = canvas(ax, 6.2, _tall(3.2, names))
+    points = []
+    for place, (x, y) in enumerate(zip(atr, accuracy, strict=True)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
-        axes.plot([x], [y], marker, color=colour, markersize=6, label=name)
+        points += axes.plot([x], [y], marker, color=colour, markersize=6)
     axes.margins(0.12)
-    axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend(axes, points, names, **BESIDE)
     axes.set_xlabel("avg-ATR (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
     _plain(axes)
     said = str(pearson(atr, accuracy))
-    axes.set_title(f"{title}: {said}" if title else said, fontsize=LARGE)
+    write(axes, f"{title}: {said}" if title else said, None)
     return figure
 
 
@@ -220,26 +222,34 @@ def window_curves(
     >>> figure.axes[0].get_xlabel()
     'window (frames)'
     """
-    figure, axes = canvas(None, 6.2, 3.0)
+    figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, "frame-level ATR"]))
+    known: dict[str, Artist] = {}
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
         fixed = sorted((float(w["size"]), float(w["accuracy"])) for w in windows if w["window"] == w["size"])
         if fixed:
-            axes.plot(*zip(*fixed, strict=True), marker="o", markersize=3.5, color=colour, label=name, linewidth=1.3)
+            (known[name],) = axes.plot(
+                *zip(*fixed, strict=True), marker="o", markersize=3.5, color=colour, linewidth=1.3
+            )
         for own in (w for w in windows if w["window"] != w["size"]):
-            axes.plot([float(own["size"])], [float(own["accuracy"])], "*", color=colour, markersize=11)
+            (star,) = axes.plot([float(own["size"])], [float(own["accuracy"])], "*", color=colour, markersize=11)
+            known.setdefault(name, star)
     if any(w["window"] != w["size"] for windows in curves.values() for w in windows):
-        axes.plot([], [], "*", color="#7a7a7a", markersize=9, label="frame-level ATR")
+        (known["frame-level ATR"],) = axes.plot([], [], "*", color="#7a7a7a", markersize=9)
     axes.set_xlabel("window (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
-    axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    legend(axes, list(known.values()), list(known), **BESIDE)
     low, high = axes.get_ylim()
     axes.set_ylim(max(0.0, min(low, high - 2)), max(high, low + 2))  # a hundredth of a percent is no effect
     axes.set_xlim(left=0)
     _plain(axes)
-    if title:
-        axes.set_title(title, fontsize=LARGE)
+    write(axes, title, None)
     return figure
+
+
+def _tall(least: float, names: Sequence[str]) -> float:
+    """Inches of a figure beside which names stand, in two lines if they are long."""
+    return max(least, 0.6 + sum(0.16 if len(name) < 20 else 0.28 for name in names))
 
 
 def _plain(axes: Axes) -> None:

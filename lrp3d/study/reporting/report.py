@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import base64
-import html
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_tables
 from lrp3d.study.reporting.study_view import Studied, filter_rule
-from lrp3d.study.reporting.tables import Table
+from lrp3d.study.reporting.tables import Table, in_html, in_markdown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,25 +53,29 @@ class Report:
 
     def markdown(self) -> str:
         """The page as text; figures are files in ``figures/``, tables also in ``tables/``."""
-        lines = [f"# {self.title}", *(f"> {warning}" for warning in self.warnings), *self.facts]
+        said = [f"# {self.title}", *(f"> {warning}" for warning in self.warnings), *self.facts]
+        lines = [*map(in_markdown, said)]
         for part in self.parts:
-            lines.append(f"## {part.title}")
+            title, note = in_markdown(part.title), in_markdown(part.note)
+            lines.append(f"## {title}")
             if isinstance(part, Table):
-                lines += [part.markdown(), f"{part.note} [csv](tables/{part.name}.csv)".strip()]
+                lines += [part.markdown(), f"{note} [csv](tables/{quote(part.name)}.csv)".strip()]
             else:
-                lines += [f"![{part.title}](figures/{part.name}.png)", *([part.note] if part.note else [])]
+                described = re.sub(r"[\[\]]", "", title)
+                lines += [f"![{described}](figures/{quote(part.name)}.png)", *([note] if note else [])]
         return "\n\n".join(lines) + "\n"
 
     def html(self) -> str:
         """The page, complete in itself: pictures are embedded, and it forbids itself any request."""
-        body = [f'<p class="quiet">{html.escape(fact)}</p>' for fact in self.facts]
-        body += [f'<p class="warning" role="note">{html.escape(warning)}</p>' for warning in self.warnings]
+        body = [f'<p class="quiet">{in_html(fact)}</p>' for fact in self.facts]
+        body += [f'<p class="warning" role="note">{in_html(warning)}</p>' for warning in self.warnings]
         for part in self.parts:
             shown = f'<div class="scroll">{part.html()}</div>' if isinstance(part, Table) else _embedded(part)
-            note = f'<p class="note">{html.escape(part.note)}</p>' if part.note else ""
-            body.append(f"<section><h2>{html.escape(part.title)}</h2>{shown}{note}</section>")
+            note = f'<p class="note">{in_html(part.note)}</p>' if part.note else ""
+            body.append(f"<section><h2>{in_html(part.title)}</h2>{shown}{note}</section>")
         page = resources.files("lrp3d.study.reporting").joinpath("page.html").read_text(encoding="utf-8")
-        return page.replace("{{title}}", html.escape(self.title)).replace("{{body}}", "\n".join(body))
+        head, middle, tail = re.split(r"\{\{title\}\}(?=</title>)|\{\{body\}\}", page)
+        return head + in_html(self.title) + middle.replace("{{title}}", in_html(self.title)) + "\n".join(body) + tail
 
     def write(self, folder: str | Path) -> Iterator[Path]:
         """Write report.md, report.html, tables and figures, each whole or not at all; yields their paths."""
@@ -77,7 +83,7 @@ class Report:
         files: dict[str, bytes] = {}
         for part in self.parts:
             if isinstance(part, Table):
-                files[f"tables/{part.name}.csv"] = part.csv().encode()
+                files[f"tables/{part.name}.csv"] = part.csv().encode(errors="backslashreplace")
             else:
                 files[f"figures/{part.name}.png"] = part.png()
         files |= {"report.md": self.markdown().encode(), "report.html": self.html().encode()}
@@ -91,7 +97,7 @@ class Report:
 
 def _embedded(chart: Chart) -> str:
     data = base64.b64encode(chart.png()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{html.escape(chart.title)}">'
+    return f'<img src="data:image/png;base64,{data}" alt="{in_html(chart.title)}">'
 
 
 def report(
@@ -143,7 +149,13 @@ def report(
     missing = [name for name in show if not any(study.indices([name]) for study in studies)]
     if missing:
         raise ValueError(f"no study has a class {missing[0]!r}")
-    return Report(title, parts, _facts(studies), _warnings(studies, agreed))
+    return Report(title, _filed(parts), _facts(studies), _warnings(studies, agreed))
+
+
+def _filed(parts: Sequence[Table | Chart]) -> list[Table | Chart]:
+    """The parts with names that files can have, each its own."""
+    names = unique_names(part.name for part in parts)
+    return [replace(part, name=name) for part, name in zip(parts, names, strict=True)]
 
 
 def _unique(studies: Sequence[Studied]) -> list[Studied]:

@@ -41,7 +41,8 @@ def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence
         confidence: of the interval, in (0, 1).
 
     Returns:
-        `Correlation`; r is NaN where one of the two does not vary, the interval for fewer than four pairs.
+        `Correlation`; r is NaN where one of the two does not vary, and for fewer than three pairs, as any two points
+        lie on a line; the interval for fewer than four pairs.
 
     Raises:
         ValueError: different numbers of values, or a confidence outside (0, 1).
@@ -59,7 +60,7 @@ def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence
     n = len(first)
     first, second = first - first.mean(), second - second.mean()
     scale = float(first.norm() * second.norm())
-    if n < 2 or scale <= 1e-12 * n:
+    if n < 3 or scale <= 1e-12 * n:
         return Correlation(math.nan, math.nan, math.nan, n, confidence)
     r = max(-1.0, min(1.0, float(first @ second) / scale))
     if n < 4:

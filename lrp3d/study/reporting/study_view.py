@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.defaults import MIN_SCORE
 from lrp3d.study.listing.classes import UnknownClasses, bare, human_classes
-from lrp3d.study.reporting.summary import MIN_SCORE, merge
+from lrp3d.study.reporting.summary import merge
 from lrp3d.study.running.folder import StudyError, load_study
 
 __all__ = ["Studied", "filter_sentence", "load_summary", "with_labels"]

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.defaults import ATR_WINDOW, MIN_SCORE
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, max_atr, mean_matrix, select
-from lrp3d.study.running.explainer import ATR_WINDOW
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
 
 __all__ = ["merge", "summarise", "write_summary"]
 
-MIN_SCORE = 0.5
 DIGITS = 7
+TOP = 5
 
 
 def merge(study: Study, *, correct: bool = True, min_score: float = MIN_SCORE) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def summarise(
         digits, and those that do not exist are None.
 
     Raises:
-        ValueError: no records.
+        ValueError: no records, records of several models, or a class that the model does not have.
 
     Source: paper, Sec. 3.2 and 4.2.
 
@@ -87,6 +87,7 @@ def summarise(
     ordered = sorted(records, key=lambda record: record.number)
     if not ordered:
         raise ValueError("there are no records to summarise")
+    _check_alike(ordered)
     logits, label = torch.stack([r.logits for r in ordered]), _labels(ordered)
     keep = _kept(logits, label, correct, min_score)
     groups = torch.where(label >= 0, label, torch.tensor([r.target for r in ordered]))
@@ -123,6 +124,17 @@ def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
         temporary.write_text(json.dumps(summary, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def _check_alike(records: Sequence[Record]) -> None:
+    """Refuse records that are not of one model, and classes that it does not have: memory is taken for each class."""
+    first = records[0]
+    classes = len(first.logits)
+    for record in records:
+        if (len(record.logits), record.matrix.shape) != (classes, first.matrix.shape):
+            raise ValueError(f"records {first.number} and {record.number} are of different models or numbers of frames")
+        if record.label is not None and not 0 <= record.label < classes:
+            raise ValueError(f"clip {record.number} has class {record.label:.7g}, and the model {classes} classes")
+
+
 def _labels(records: Sequence[Record]) -> Tensor:
     """(b,) classes, -1 where nobody knows."""
     return torch.tensor([-1 if record.label is None else record.label for record in records])
@@ -153,12 +165,13 @@ def _filtered(
 def _accuracy(logits: Tensor, label: Tensor) -> dict[str, Any]:
     """Percent of the clips whose class is known."""
     known = label >= 0
-    best = logits[known].topk(min(5, logits.shape[1])).indices
+    best = logits[known].topk(min(TOP, logits.shape[1])).indices
     right = best == label[known].unsqueeze(-1)
     return {
         "clips": int(known.sum()),
         "top1": 100 * right[:, 0].double().mean(),
-        "top5": 100 * right.any(-1).double().mean(),
+        # Of five classes and fewer, the five best hold every class.
+        "top5": 100 * right.any(-1).double().mean() if logits.shape[1] > TOP else None,
     }
 
 

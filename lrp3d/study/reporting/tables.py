@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from lrp3d.printed import printable
+from lrp3d.study.cells import csv_text
 
 __all__ = ["Cell", "Table", "Value"]
 
@@ -74,37 +76,48 @@ class Table:
     def markdown(self) -> str:
         """For a page of text."""
         lines = [self.headers, ["---"] * len(self.headers), *self._visible()]
-        return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
+        return "\n".join(f"| {' | '.join(in_markdown(cell).replace('|', '/') for cell in line)} |" for line in lines)
 
     def html(self) -> str:
         """For a page."""
         first = self.rows[0] if self.rows else self.headers
         head = "".join(
-            f"<th{_right(cell)}>{html.escape(header)}</th>" for header, cell in zip(self.headers, first, strict=True)
+            f"<th{_right(cell)}>{in_html(header)}</th>" for header, cell in zip(self.headers, first, strict=True)
         )
         rows = "".join(
-            "<tr>" + "".join(f"<td{_right(cell)}>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+            "<tr>" + "".join(f"<td{_right(cell)}>{in_html(cell)}</td>" for cell in row) + "</tr>"
             for row in self._visible()
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
     def csv(self) -> str:
         """For programs: every number in a column of its own, all rows, nothing rounded."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         parts = [_parts([row[column] for row in self.rows]) for column in range(len(self.headers))]
-        writer.writerow(
-            [f"{h} {part}" if part != "mean" else h for h, ps in zip(self.headers, parts, strict=True) for part in ps]
-        )
-        for row in self.rows:
-            writer.writerow([_part(cell, part) for cell, ps in zip(row, parts, strict=True) for part in ps])
-        return text.getvalue()
+        head = [
+            f"{h} {part}" if part != "mean" else h for h, ps in zip(self.headers, parts, strict=True) for part in ps
+        ]
+        rows = ([_part(cell, part) for cell, ps in zip(row, parts, strict=True) for part in ps] for row in self.rows)
+        return csv_text([head, *rows])
 
     def _visible(self) -> list[Sequence[Cell]]:
         rows = list(self.rows)
         if self.shown is None or len(rows) <= self.shown:
             return rows
         return [*rows[: self.shown // 2], ["…"] * len(self.headers), *rows[len(rows) - self.shown // 2 :]]
+
+
+def in_markdown(text: object) -> str:
+    """A name as text of a page in Markdown, where a less-than sign could begin HTML and brackets a link.
+
+    >>> in_markdown("<img src=x>"), in_markdown("I3D [again]"), in_markdown("[a](b)")
+    ('\\\\<img src=x>', 'I3D [again]', '[a]\\\\(b)')
+    """
+    return re.sub(r"(?<=\])(?=[(\[:])|(?=<)|(?=`)", r"\\", printable(text))
+
+
+def in_html(text: object) -> str:
+    """A name as text or attribute of a page."""
+    return html.escape(printable(text))
 
 
 def _parts(column: Sequence[Cell]) -> list[str]:

@@ -12,16 +12,14 @@ from torch import Tensor, nn
 
 from lrp3d import video
 from lrp3d.composites import Composite
+from lrp3d.defaults import ATR_WINDOW, SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.metrics.atr import SIGMA
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.twin.twin import Range, convert
 
-__all__ = ["ATR_WINDOW", "Explainer", "Part", "is_out_of_memory"]
-
-ATR_WINDOW = "atr"
+__all__ = ["Explainer", "Part", "is_out_of_memory"]
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,14 @@ Nothing else is remembered between runs, so that any number of processes can wor
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +55,8 @@ class Study:
     """Everything that the numbers depend on."""
     items: tuple[Item, ...]
     labels: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    """What was decided to read list, labels and weights, a sentence each."""
 
     @property
     def hash(self) -> str:
@@ -72,44 +77,96 @@ class Study:
     def done(self) -> set[int]:
         """The clips that have a record, told by their names: this opens no file."""
         found = (self.folder / "records").glob("*/*.safetensors")
-        return {int(path.stem) for path in found if path.stem.isdecimal()}
+        numbers = ((int(path.stem), path) for path in found if path.stem.isdecimal() and len(path.stem) < 18)
+        return {number for number, path in numbers if path == self.record_path(number)}
+
+    def record(self, number: int) -> Record:
+        """The record of a clip.
+
+        Raises:
+            StudyError: there is none, or it is damaged, or that of another clip or configuration.
+        """
+        path = self.record_path(number)
+        try:
+            record = Record.load(path)
+        except (ValueError, OSError) as error:
+            raise StudyError(f"{error}; delete it, and run the study again") from None
+        if record.config != self.hash:
+            raise StudyError(f"{path} was made with another configuration; delete it")
+        if number >= len(self.items):
+            raise StudyError(f"{path} is of none of the {len(self.items)} clips of the list; delete it")
+        if record.number != number:  # names and classes are those of the list, as the hash says
+            raise StudyError(f"{path} is the record of clip {record.number}, {record.name}; delete it")
+        return record
 
     def records(self) -> Iterator[Record]:
         """All records, by number.
 
         Raises:
-            StudyError: a record is damaged or of another configuration.
+            StudyError: a record is damaged, or that of another clip or configuration.
         """
-        expected = self.hash
-        for number in sorted(self.done()):
+        return (self.record(number) for number in sorted(self.done()))
+
+    def sound(self, numbers: Iterable[int]) -> tuple[set[int], list[str]]:
+        """Those of some clips that have a record in which nothing is wrong, and what is wrong with the others'."""
+        found, problems = set(), []
+        for number in sorted(self.done().intersection(numbers)):
             try:
-                record = Record.load(self.record_path(number))
-            except ValueError as error:
-                raise StudyError(f"{error}; delete it, and run the study again") from None
-            if record.config != expected:
-                raise StudyError(f"{self.record_path(number)} was made with another configuration; delete it")
-            yield record
+                self.record(number)
+                found.add(number)
+            except StudyError as error:
+                problems.append(str(error).partition(" delete it")[0].rstrip(";,"))
+        return found, problems
+
+    def check_writable(self) -> None:
+        """Raise OSError now for a folder that cannot take records, not after a clip has been explained."""
+        for folder in (self.folder, self.folder / "records"):
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part") as file:
+                file.write(b"\0" * 4096)
+                file.flush()
+
+    def check_written(self, numbers: Iterable[int]) -> None:
+        """Raise StudyError if what was written is not there: somebody removed it while the run was under way."""
+        if not (self.folder / "study.json").is_file() or not (self.folder / "clips.json").is_file():
+            raise StudyError(f"{self.folder} is no study any more: study.json or clips.json was removed under the run")
+        gone = set(numbers) - self.done()
+        if gone:
+            raise StudyError(f"{len(gone)} records that this run wrote to {self.folder} are gone: run it again")
 
     def fail(self, item: Item, reason: str) -> None:
         """Note that a clip failed."""
-        line = json.dumps({"number": item.number, "name": item.name, "label": item.label, "error": reason})
+        line = json.dumps({"number": item.number, "name": item.name, "label": item.label, "error": reason}) + "\n"
+        path = self.folder / "errors.jsonl"
         # One write to a file open for appending: lines of several processes do not mix.
-        handle = os.open(self.folder / "errors.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
         try:
-            os.write(handle, (line + "\n").encode())
+            size = os.fstat(handle).st_size
+            if size and os.pread(handle, 1, size - 1) != b"\n":
+                line = "\n" + line  # after one that a full disk cut off
+            if os.write(handle, line.encode()) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         finally:
             os.close(handle)
 
     def failures(self) -> dict[int, str]:
-        """The clips that failed and have not been done since, and why."""
+        """The clips that failed and have not been done since, and why; a line that a full disk cut off is warned about.
+
+        Raises:
+            StudyError: errors.jsonl holds bytes that are no text.
+        """
         path = self.folder / "errors.jsonl"
         found: dict[int, str] = {}
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        content = path.read_bytes() if path.exists() else b""
+        for line, text in enumerate(content.split(b"\n"), 1):
             try:
-                entry = json.loads(line)
-                found[entry["number"]] = entry["error"]
-            except (json.JSONDecodeError, KeyError, TypeError):
-                continue  # a line that a full disk cut off
+                entry = json.loads(text.decode()) if text.strip() else None
+                if entry is not None:
+                    self.items[entry["number"]]  # of the list
+                    found[int(entry["number"])] = str(entry["error"])
+            except UnicodeDecodeError:
+                raise StudyError(f"{path}, line {line}, holds bytes that are no UTF-8; delete that line") from None
+            except (ValueError, LookupError, TypeError, RecursionError):
+                warnings.warn(f"{path}, line {line}, is damaged and counts as no failure", stacklevel=2)
         done = self.done()
         return {number: reason for number, reason in sorted(found.items()) if number not in done}
 
@@ -153,18 +210,21 @@ def create(
     full = json.loads(json.dumps({**config, "clips": f"{len(clips.items)} clips, digest {clips.digest}"}))
     if (folder / "study.json").exists():
         there = load_study(folder)
-        told = differences(there.config, full)
-        if told:
+        differ = differences(there.config, full)
+        if differ:
             raise StudyError(
-                f"{folder} holds another study: {'; '.join(told)}. Give another --out, or delete the folder"
+                f"{folder} holds another study: {'; '.join(differ)}. Give another --out, or delete the folder"
             )
         if there.labels or not clips.labels:
-            return Study(folder, full, clips.items, there.labels)
-    folder.mkdir(parents=True, exist_ok=True)
+            (folder / "records").mkdir(exist_ok=True)
+            return Study(folder, full, clips.items, there.labels, there.notes)
+    # Here alone: a folder that is removed under a run is missed, and not made again.
+    (folder / "records").mkdir(parents=True, exist_ok=True)
     _write(folder / "clips.json", [[item.name, item.label] for item in clips.items])
+    told = {**(about or {}), "notes": [*(about or {}).get("notes", ()), *clips.notes]}
     # Last: a folder with this file is a study.
-    _write(folder / "study.json", {"config": full, "labels": clips.labels, "about": dict(about or {})})
-    return Study(folder, full, clips.items, clips.labels)
+    _write(folder / "study.json", {"config": full, "labels": clips.labels, "about": told})
+    return Study(folder, full, clips.items, clips.labels, tuple(told["notes"]))
 
 
 def load_study(folder: str | Path) -> Study:
@@ -177,12 +237,23 @@ def load_study(folder: str | Path) -> Study:
     try:
         stored = json.loads((folder / "study.json").read_text(encoding="utf-8"))
         clips = json.loads((folder / "clips.json").read_text(encoding="utf-8"))
-        items = tuple(Item(number, name, label) for number, (name, label) in enumerate(clips))
-        return Study(folder, stored["config"], items, tuple(stored["labels"]))
+        items = tuple(Item(number, _text(name), label) for number, (name, label) in enumerate(clips))
+        config, labels, about = dict(stored["config"]), tuple(map(_text, stored["labels"])), stored.get("about") or {}
+        if "clips" in config and not config["clips"].endswith(VideoList(items).digest):
+            raise ValueError(f"the list is not that of {config['clips']}")
+        return Study(folder, config, items, labels, tuple(map(str, about.get("notes", ()))))
     except FileNotFoundError:
+        if (folder / "study.json").exists():
+            raise StudyError(f"{folder} holds a study.json without its clips.json: give another --out") from None
         raise StudyError(f"{folder} is no study: `lrp3d study run --out {folder}` makes one") from None
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise StudyError(f"{folder} holds a damaged study.json or clips.json ({error})") from None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no name")
+    return value
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -22,9 +22,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Failure", "ahead"]
+from lrp3d.defaults import TIMEOUT
 
-TIMEOUT = 600.0  # seconds
+__all__ = ["Failure", "ahead"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+from lrp3d.printed import say
+
 __all__ = ["Pace"]
 
 EVERY = 60  # seconds between lines
@@ -41,7 +43,7 @@ class Pace:
                 self.bar.set_postfix_str(f"{self.failed} failed", refresh=False)
         elif self.shown and time.monotonic() - self.said > EVERY:
             self.said = time.monotonic()
-            print(self.line(time.monotonic() - self.started), file=sys.stderr, flush=True)
+            say(self.line(time.monotonic() - self.started), stream=sys.stderr)
 
     def line(self, seconds: float) -> str:
         """What there is to say after so many seconds.

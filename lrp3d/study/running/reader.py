@@ -15,6 +15,7 @@ from torch import Tensor
 from lrp3d import video
 from lrp3d.study.listing.formats import VIDEO_SUFFIXES
 from lrp3d.study.listing.lists import Item
+from lrp3d.video.places import is_url
 from lrp3d.video.tensors import TENSOR_SUFFIXES
 
 __all__ = ["Pixels", "Reader", "normalised"]
@@ -98,7 +99,8 @@ class Reader:
                 other = stem.with_name(stem.name + suffix)
                 if other.exists():
                     return other
-        raise video.VideoError(f"there is no file or folder {places[0]} below the root")
+        advice = "; URLs are not read: download it and list the file" if is_url(places[0]) else ""
+        raise video.VideoError(f"there is no file or folder {places[0]} below the root{advice}")
 
     def _template(self, path: Path) -> str | None:
         """Frame folders may hold optical flow beside their frames."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from lrp3d.explanation.explanation import Explanation
@@ -81,8 +83,10 @@ class Record:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: x.detach().cpu().contiguous() for name, x in values.items() if isinstance(x, Tensor)}
         rest = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
+        said = json.dumps(rest)
+        content = save(tensors, {"record": said, "digest": _digest(said, tensors)})
         with replacing(Path(path)) as temporary:
-            save_file(tensors, temporary, {"record": json.dumps(rest)})
+            temporary.write_bytes(content)  # by Python, which names a full disk as the system does
 
     @classmethod
     def load(cls, path: str | Path) -> Record:
@@ -98,12 +102,34 @@ class Record:
         """
         try:
             with safe_open(str(path), "pt") as file:
-                rest = json.loads((file.metadata() or {})["record"])
+                metadata = file.metadata() or {}
+                rest = json.loads(metadata["record"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            if "digest" in metadata and metadata["digest"] != _digest(metadata["record"], tensors):
+                raise ValueError("its bytes are not those that were written")
             lists = {name: tuple(value) for name, value in rest.items() if isinstance(value, list)}
-            return cls(**(rest | lists | tensors))
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            record = cls(**(rest | lists | tensors))
+            record._check()
+            return record
+        except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
             raise ValueError(f"{path} is no record of a study ({error})") from error
+
+    def _check(self) -> None:
+        """Refuse shapes and types that nothing could be made of later."""
+        if not isinstance(self.number, int) or not isinstance(self.name, str):
+            raise ValueError("its number or name is none")
+        rows = len(self.atr)
+        if self.matrix.ndim != 2 or self.logits.ndim != 1 or not len(self.logits) or len(self.matrix) != rows:
+            raise ValueError(f"a matrix {tuple(self.matrix.shape)} and {rows} frames do not fit")
+
+
+def _digest(said: str, tensors: Mapping[str, Tensor]) -> str:
+    """What tells bytes that were written from others: a disk may lose some without a word."""
+    digest = hashlib.sha256(said.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def records_of(

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.explainer import Explainer, Part, is_out_of_memory
 from lrp3d.study.running.folder import Study
-from lrp3d.study.running.prefetch import TIMEOUT, Failure, ahead
+from lrp3d.study.running.prefetch import Failure, ahead
 from lrp3d.study.running.progress import Pace
 from lrp3d.study.running.reader import Pixels, Reader
 from lrp3d.study.running.records import records_of
 from lrp3d.study.running.shards import Shard, blocks
 
 __all__ = ["Outcome", "run"]
+
+NEVER_WORKED = 100  # clips that break a model, none before them explained: it is the model
 
 
 @dataclass
@@ -35,6 +39,10 @@ class Outcome:
     before: int = 0
     """Those that had a record when the run began."""
     failed: int = 0
+    broken: int = 0
+    """Those of the failed that could be read, and broke the model."""
+    first: Exception | None = None
+    """What broke it first."""
 
     def __str__(self) -> str:
         before = f" ({self.before} were done before)" if self.before else ""
@@ -71,39 +79,84 @@ def run(
 
     Returns:
         `Outcome`. Clips that cannot be read or explained are noted in ``errors.jsonl`` and tried again by the next
-        run.
+        run; records that are damaged or those of other clips are warned about, and made anew.
 
     Raises:
         ValueError: true classes are to be explained, and the list does not say them.
         UnsupportedOperation, NoFrameLogits: the model cannot be explained, whatever the clip.
-        OSError: the folder cannot be written.
-        Exception: of the model, if it fails on the very first clip.
+        ValueError: the list has a class that the model does not have.
+        OSError, StudyError: the folder cannot be written, or was removed under the run.
+        Exception: of the model, if it fails on every clip, or on the first 100.
     """
     shard = shard or Shard()
     if explain_labels and any(item.label is None for item in study.items):
         raise ValueError("the true classes are to be explained, and the list does not say them for every clip")
     study.tidy()
-    done = study.done()
     mine = shard.take(blocks(study.items, batch_size))
+    done, problems = study.sound(item.number for block in mine for item in block)
+    strays = sorted(number for number in study.done() if number >= len(study.items))
+    problems += [f"{study.record_path(number)} is of no clip of the list; delete it" for number in strays]
+    for problem in problems:
+        warnings.warn(problem if problem.endswith("delete it") else f"{problem}: made anew", stacklevel=2)
     todo = [block for block in mine if not all(item.number in done for item in block)]
     outcome = Outcome(before=sum(item.number in done for block in mine for item in block))
     name = f"shard {shard.rank} of {shard.world}" if shard.world > 1 else ""
+    if todo:
+        study.check_writable()
     pace = Pace(sum(map(len, mine)), outcome.before, name, show_progress)
     items = (item for block in todo for item in block)
     results = ahead(reader, items, workers, 2 * max(workers, batch_size), timeout)
     with closing(pace), closing(results):
         for block in todo:
             read = [next(results) for _ in block]
-            for found in _explained_block(explainer, read, explain_labels, outcome):
+            for found in _explained_block(explainer, read, explain_labels):
                 if isinstance(found, _Failed):
-                    study.fail(found.item, found.reason)
+                    with _said_by(study):
+                        study.fail(found.item, found.reason)
                     outcome.failed += 1
                     pace.step(failed=1)
+                    _count_broken(found, outcome)
                 else:
-                    written = _write(study, found, done, keep_relevance)
+                    _check_classes(study, found.part)
+                    with _said_by(study):
+                        written = _write(study, found, done, keep_relevance)
                     outcome.explained += written
                     pace.step(done=written)
+    if outcome.first is not None and not (outcome.explained or outcome.before):
+        raise outcome.first  # a model that has never worked, not a clip
+    study.check_written(done)
     return outcome
+
+
+@contextmanager
+def _said_by(study: Study) -> Iterator[None]:
+    """A full disk does not say where it is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or not error.strerror:
+            raise
+        raise OSError(error.errno, error.strerror, str(study.folder)) from error
+
+
+def _count_broken(found: _Failed, outcome: Outcome) -> None:
+    """Go on after a clip that breaks the model, and stop where it has never worked on any of many."""
+    if found.error is None:
+        return
+    outcome.broken += 1
+    if outcome.first is None:
+        outcome.first = found.error
+        warnings.warn(f"{found.item.name}: {found.reason}; the other clips go on", stacklevel=3)
+    if outcome.broken >= NEVER_WORKED and not (outcome.explained or outcome.before):
+        raise outcome.first
+
+
+def _check_classes(study: Study, part: Part) -> None:
+    """Refuse a list of other classes than the model's before anything is written."""
+    known = part.explanation.logits.shape[1]
+    beyond = next((item for item in study.items if item.label is not None and item.label >= known), None)
+    if beyond is not None:
+        raise ValueError(f"the list has class {beyond.label} ({beyond.name}), and the model {known} classes")
 
 
 @dataclass
@@ -119,10 +172,12 @@ class _Explained:
 class _Failed:
     item: Item
     reason: str
+    error: Exception | None = None
+    """Of the model; None where the clip was not read."""
 
 
 def _explained_block(
-    explainer: Explainer, block: Sequence[tuple[Item, Pixels | Failure]], explain_labels: bool, outcome: Outcome
+    explainer: Explainer, block: Sequence[tuple[Item, Pixels | Failure]], explain_labels: bool
 ) -> Iterator[_Explained | _Failed]:
     """A block's clips: those that were not read, and the others by shape, as a model takes one shape at a time."""
     shapes: dict[tuple[int, ...], list[tuple[Item, Pixels]]] = {}
@@ -132,11 +187,11 @@ def _explained_block(
         else:
             shapes.setdefault(result.frames.shape, []).append((item, result))
     for clips in shapes.values():
-        yield from _explained(explainer, clips, explain_labels, outcome)
+        yield from _explained(explainer, clips, explain_labels)
 
 
 def _explained(
-    explainer: Explainer, clips: list[tuple[Item, Pixels]], explain_labels: bool, outcome: Outcome
+    explainer: Explainer, clips: list[tuple[Item, Pixels]], explain_labels: bool
 ) -> Iterator[_Explained | _Failed]:
     """Explanations of clips of one shape; where the model fails, it is asked for each clip alone."""
     targets = [item.label for item, _ in clips if item.label is not None] if explain_labels else None
@@ -151,11 +206,9 @@ def _explained(
                 raise  # no other clip would fare better
             if len(clips) > 1:
                 for clip in clips[at:]:
-                    yield from _explained(explainer, [clip], explain_labels, outcome)
+                    yield from _explained(explainer, [clip], explain_labels)
                 return
-            if not (outcome.explained or outcome.before):
-                raise  # a model that has never worked, not a clip
-            yield _Failed(clips[0][0], f"{type(error).__name__}: {error}")
+            yield _Failed(clips[0][0], f"{type(error).__name__}: {error}", error)
             return
         yield _Explained(clips[part.clips], part, time.perf_counter() - started)
         at = part.clips.stop
@@ -182,7 +235,7 @@ def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool
         if keep_relevance:  # first, as the record says that all is there
             _write_map(study.relevance_path(record.number), found.part.explanation.relevance, i)
         path = study.record_path(record.number)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         record.save(path)
         done.add(record.number)
     return len(new)
@@ -191,6 +244,13 @@ def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool
 def _write_map(path: Path, relevance: Tensor | list[Tensor], clip: int) -> None:
     """(t, h, w), on the clock of the clip's frames."""
     assert isinstance(relevance, Tensor)  # a study's clips have one pathway
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent.parent)
+    _make_folder(path.parent)
+    content = save({"relevance": relevance[clip].sum(0).to("cpu", torch.bfloat16).contiguous()})
     with replacing(path) as temporary:
-        save_file({"relevance": relevance[clip].sum(0).to("cpu", torch.bfloat16).contiguous()}, temporary)
+        temporary.write_bytes(content)
+
+
+def _make_folder(folder: Path) -> None:
+    """Without its parents: a study that was removed under a run is missed, and not made again without its list."""
+    folder.mkdir(exist_ok=True)
