@@ -130,7 +130,7 @@ def _installed() -> list[FT2Font]:
     from matplotlib.ft2font import FT2Font
 
     known = {entry.fname for entry in fontManager.ttflist}
-    fonts = {}
+    fonts: dict[str, FT2Font] = {}
     for path in sorted({*known, *findSystemFonts()}):
         try:
             font = FT2Font(path)
