@@ -110,8 +110,9 @@ def _number_of(error: BaseException, temporary: Path | None) -> int | None:
     if isinstance(error, SafetensorError):
         said = re.search(r"\(os error (\d+)\)", str(error))
         return int(said[1]) if said else None
-    ours = isinstance(error, OSError) and (temporary is None or error.filename in (None, str(temporary)))
-    return error.errno if ours else None
+    if isinstance(error, OSError) and (temporary is None or error.filename in (None, str(temporary))):
+        return error.errno
+    return None
 
 
 def _umask() -> int:
