@@ -55,6 +55,7 @@ def every_figure(name):
     yield charts.window_curves({name: curve, "_b": curve}, title=name)
 
 
+@pytest.mark.filterwarnings("ignore::lrp3d.figures.lettering.MissingLetters")  # of old matplotlib, about Hebrew
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_every_name_is_drawn_as_text_in_every_figure(name):
