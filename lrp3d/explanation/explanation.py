@@ -157,6 +157,15 @@ class Explanation:
 
     # ------------------------------------------------------------------ people
 
+    @property
+    def unit(self) -> str:
+        """What a column of the matrix is and ATR counts: "frames", or "steps of 4 frames" of a strided network."""
+        if self.matrix is None or self.frame_relevance is None:
+            return "frames"
+        frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
+        least, most = frames // columns, -(-frames // columns)
+        return "frames" if frames == columns else f"steps of {least}{'' if least == most else f' to {most}'} frames"
+
     def __repr__(self) -> str:
         def shape(value: Any) -> str:
             return " + ".join(str(tuple(v.shape)) for v in (value if isinstance(value, list) else [value]))
@@ -177,7 +186,7 @@ class Explanation:
         if self.matrix is not None and self.avg_atr is not None and self.max_atr is not None:
             lines[3:3] = [
                 f"  matrix        {shape(self.matrix)}",
-                f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} frames, "
+                f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
         lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]
