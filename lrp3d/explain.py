@@ -19,9 +19,10 @@ from lrp3d.memory import seeds_at_once
 from lrp3d.precision import carried_in, matmul_precision
 from lrp3d.progress import bar
 from lrp3d.propagate import Edge, Flow, Start, edge_of, propagate
+from lrp3d.ranges import Range, layout_of
 from lrp3d.steps import Step
 from lrp3d.temporal import on_one_clock, temporal_relevance
-from lrp3d.twin import Range, Record, Twin, convert, layout_of
+from lrp3d.twin import Record, twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -32,9 +33,9 @@ def explain(
     target: int | Sequence[int] | Tensor | None = None,
     *,
     contrastive: bool = True,
-    composite: str | Composite = "paper",
+    composite: str | Composite | None = None,
     temporal: bool = True,
-    input_range: Range | None = None,
+    input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
     chunk_size: int | None = None,
     memory_budget: int | None = None,
@@ -50,11 +51,13 @@ def explain(
         clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w) (then nothing temporal).
         target: the class to explain: None for the prediction, one class, or one class per clip.
         contrastive: CLRP (Eq. 2 of the paper), what speaks for the class minus what speaks against it; else plain LRP.
-        composite: which rule goes to which layer: a name or a `Composite`.
+        composite: which rule goes to which layer: a name or a `Composite`; None is "paper", or what a twin was
+            converted with (any other is refused there).
         temporal: also explain every frame's logit: the temporal relevance matrix and ATR (Sec. 3.2).
-        input_range: (low, high) of valid inputs after normalisation, scalars or one per channel; default is the model's
-            `input_range` attribute, else each clip's own extremes per channel (those of all clips together, in
-            layouts that fold clips and frames into one axis).
+        input_range: (low, high) of valid inputs after normalisation, scalars or one per channel, or a list of such
+            pairs (or None), one per pathway; default is the model's `input_range` attribute, else each clip's own
+            extremes per channel (those of all clips together, in layouts that fold clips and frames into one axis).
+            A clip far outside of it gets a warning.
         layout: the clip's axes, e.g. "bcthw", "btchw", "b (t c) h w"; as the model takes it.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
@@ -85,7 +88,7 @@ def explain(
     check_options(chunk_size, memory_budget, tolerance, precision)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
-    twin = model if isinstance(model, Twin) else convert(model, composite)
+    twin = twin_of(model, composite)
     check_mode(twin)
     with torch.inference_mode(False), torch.enable_grad(), buffers.reused(twin.memory), rounding:
         record = twin.record((clip,), input_range, layout, contrastive)

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from lrp3d.composites import Composite
 from lrp3d.inputs import check_clip, check_logits, check_mode
+from lrp3d.ranges import Range
 from lrp3d.run import Moved
 from lrp3d.steps import Entry, Unsupported
-from lrp3d.twin import Range, Twin, convert
+from lrp3d.twin import twin_of
 
 
 class Operation(NamedTuple):
@@ -55,9 +56,9 @@ def inspect(
     model: nn.Module,
     clip: Tensor | Sequence[Tensor],
     *,
-    composite: str | Composite = "paper",
+    composite: str | Composite | None = None,
     contrastive: bool = True,
-    input_range: Range | None = None,
+    input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
 ) -> Inspection:
     """List every operation that `model` does to `clip`, in order, with the rule it gets; nothing is explained.
@@ -65,7 +66,7 @@ def inspect(
     Args:
         model: any `nn.Module` in evaluation mode, or a twin.
         clip: as for `lrp3d.explain`; its values do not matter, its shape does.
-        composite: a name or a `Composite`.
+        composite: as for `lrp3d.explain`.
         contrastive: show the classifier's rule as `explain` would use it.
         input_range: as for `lrp3d.explain`.
         layout: as for `lrp3d.explain`.
@@ -83,7 +84,7 @@ def inspect(
     [('0', True), ('1', True), ('2.softmax', False)]
     """
     check_clip(clip, layout)
-    twin = model if isinstance(model, Twin) else convert(model, composite)
+    twin = twin_of(model, composite)
     check_mode(twin)
     record = twin.record((clip,), input_range, layout, contrastive)
     check_logits(record.output)

@@ -22,7 +22,7 @@ from lrp3d.inputs import check_clip, check_frames, check_logits, check_mode, che
 from lrp3d.layout import Layout
 from lrp3d.memory import clips_at_once
 from lrp3d.temporal import mean_in_blocks
-from lrp3d.twin import Record, Twin, convert
+from lrp3d.twin import Record, Twin, twin_of
 
 Colour = float | Sequence[float] | Tensor
 OCCLUDERS = ("neighbours", "nearest", "mean", "blank")
@@ -178,7 +178,7 @@ def _look(
     for x in pathways:
         if x.dim() != axes:
             raise ValueError(f"frame logits need clips, {axes} axes ({layout}), got shape {tuple(x.shape)}")
-    twin = model if isinstance(model, Twin) else convert(model)
+    twin = twin_of(model)
     check_mode(twin)
     record = _record(twin, clip, layout)
     check_frames(pathways, layout, len(record.output))

@@ -74,6 +74,23 @@ class Layout:
                 known[letter] = size // rest
         return {letter: known[letter] for group in self.groups for letter in group}
 
+    def channels(self, x: Tensor) -> int:
+        """How many channels `x` has."""
+        return self.sizes(x, None if "b" in self.groups else x.shape[0])["c"]
+
+    def hint(self, x: Tensor) -> str:
+        """What the shape of a clip suggests if its axes may be in another order: the end of an error, or nothing."""
+        if sorted(self.groups) != sorted("bcthw"):
+            return ""
+        channels, time = self.groups.index("c"), self.groups.index("t")
+        if x.shape[channels] == COLOURS or x.shape[time] != COLOURS:
+            return ""
+        swapped = "".join({"c": "t", "t": "c"}.get(letter, letter) for letter in self.groups)
+        return (
+            f" (layout={self.given!r} reads the shape {tuple(x.shape)} as {x.shape[channels]} channels and "
+            f"{x.shape[time]} frames; if it is the other way round, pass layout={swapped!r})"
+        )
+
     def frames(self, x: Tensor, batch: int) -> Tensor:
         """Sum of everything in a frame: (s, *clip) to (s, b, t)."""
         sizes = self.sizes(x[0], batch)
@@ -110,11 +127,11 @@ class Layout:
             for end in ends
         )
 
-    @staticmethod
-    def _per_channel(end: Any, x: Tensor, channels: int) -> Tensor:
+    def _per_channel(self, end: Any, x: Tensor, channels: int) -> Tensor:
         end = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
         if end.numel() not in (1, channels):
             raise ValueError(
                 f"input_range holds scalars or one value per channel ({channels}), got {end.numel()} values"
+                + self.hint(x)
             )
         return end.expand(channels)

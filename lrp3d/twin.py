@@ -24,11 +24,9 @@ from lrp3d.audit import assign_rules, find_classifier, unsupported
 from lrp3d.buffers import Memory
 from lrp3d.composites import Composite, composite_of
 from lrp3d.errors import ModelError, UnsupportedOperation
-from lrp3d.layout import Layout
+from lrp3d.ranges import Range, ranges_of
 from lrp3d.registry import LAYERS, Handler, current_run, own_forward
 from lrp3d.run import Run
-
-Range = tuple[Any, Any]
 
 
 class Twinned(nn.Module):
@@ -217,7 +215,7 @@ class Twin(nn.Module):
         self.model: nn.Module = copier(model, "")
         self.composite = composite
         self.training = model.training
-        self.input_range: Range | None = getattr(model, "input_range", None)
+        self.input_range: Any = getattr(model, "input_range", None)
         self._own = [*self.model.parameters(), *self.model.buffers()]
         self.memory = Memory()
 
@@ -234,7 +232,7 @@ class Twin(nn.Module):
     def record(
         self,
         inputs: Sequence[Any],
-        input_range: Range | None = None,
+        input_range: Range | Sequence[Range | None] | None = None,
         layout: str = "bcthw",
         contrastive: bool = False,
     ) -> Record:
@@ -242,7 +240,8 @@ class Twin(nn.Module):
 
         Args:
             inputs: the model's positional arguments; every floating tensor among them is a clip.
-            input_range: (low, high) of valid inputs, scalars or one per channel; default as in `lrp3d.explain`.
+            input_range: (low, high) of valid inputs, scalars or one per channel, or one for each clip among the
+                inputs; default as in `lrp3d.explain`.
             layout: of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
             contrastive: the classifier's rule becomes `Contrastive`.
         """
@@ -251,11 +250,12 @@ class Twin(nn.Module):
         run = Run(self._own, not self.composite.addresses_normalisation)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
-            for i, x in enumerate(leaves):
-                if isinstance(x, Tensor) and x.is_floating_point():
-                    x = x if x.requires_grad else x.detach().clone().requires_grad_()
-                    leaves[i] = run.enter(x, *valid_range(x.detach(), chosen, layout))
-                    entries.append(leaves[i])
+            clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
+            ranges = ranges_of(chosen, [x.detach() for x in clips.values()], layout)
+            for (i, x), ends in zip(clips.items(), ranges, strict=True):
+                x = x if x.requires_grad else x.detach().clone().requires_grad_()
+                leaves[i] = run.enter(x, *ends)
+                entries.append(leaves[i])
             with run, torch.autocast(leaves[0].device.type, enabled=False):
                 output = self._outputs(tree_unflatten(leaves, spec))
             output = run.resolve(output)
@@ -286,25 +286,6 @@ class Twin(nn.Module):
             "a relevance twin shares its parameters with the model, so moving or casting it would change the model; "
             "move the model and convert again"
         )
-
-
-def layout_of(x: Tensor, layout: str) -> Layout | None:
-    """The layout of an input: that of clips where it has as many axes, else that of images or features."""
-    clip = Layout(layout)
-    if x.dim() == clip.axes:
-        return clip
-    return Layout.of_images(x.dim()) if 2 <= x.dim() <= 4 else None
-
-
-def valid_range(x: Tensor, given: Range | None, layout: str) -> tuple[Tensor | None, Tensor | None]:
-    """Lowest and highest valid value of every input, shaped like `x`; by default those of each clip and channel.
-
-    Feature vectors (b, c) are no clip: without a given range they have none.
-    """
-    axes = layout_of(x, layout)
-    if axes is None or x.numel() == 0 or (given is None and x.dim() < 3):
-        return None, None
-    return axes.spread_range(x, given)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -341,8 +322,25 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
     tensor([1.0000, 1.0000, 1.0000, 1.0000])
     """
     if isinstance(model, Twin):
-        return model if model.composite is composite_of(composite) else Twin(model.model, composite_of(composite))
+        return model if model.composite == composite_of(composite) else Twin(model.model, composite_of(composite))
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     model = _unwrapped(model)
     return Twin(model, composite_of(composite))
+
+
+def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
+    """The twin that explains `model`: itself, if it is one; raises ValueError where it has other rules than asked for.
+
+    Args:
+        model: any model, or a twin.
+        composite: None for the paper's, or the twin's own.
+    """
+    if not isinstance(model, Twin):
+        return convert(model, "paper" if composite is None else composite)
+    if composite is not None and composite_of(composite) != model.composite:
+        raise ValueError(
+            f"this twin was converted with the composite {model.composite}, not {composite_of(composite)}: "
+            "leave composite out, or convert the model again with the other one"
+        )
+    return model

@@ -15,9 +15,10 @@ from lrp3d.atr import SIGMA
 from lrp3d.composites import Composite
 from lrp3d.explain import explain
 from lrp3d.explanation import Explanation
+from lrp3d.ranges import Range
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.reading import normalised
-from lrp3d.twin import Range, convert
+from lrp3d.twin import convert
 
 __all__ = ["ATR_WINDOW", "Explainer", "Part", "is_out_of_memory"]
 
