@@ -68,6 +68,8 @@ class _Average:
     axis: int
     stands_on: list[list[bool]] = field(default_factory=list)
     """For each thing averaged, the time steps it comes from."""
+    order: list[int] = field(default_factory=list)
+    """The things averaged, from the earliest to the latest."""
 
     @property
     def edge(self) -> Edge:
@@ -102,12 +104,14 @@ def _last_averages(record: Record) -> list[_Average]:
             axis = step.operands[0].map.time_axis(step.operands[0].shape, step.shape)
             if axis is not None and step.operands[0].shape[axis] > 1:
                 average = _Average(node, step, axis)
-                average.stands_on = _time_steps(average, len(output))
-                if _in_order(average.stands_on):
+                stands_on = _time_steps(average, len(output))
+                order = _order(stands_on)
+                if order is not None:
+                    average.order, average.stands_on = order, [stands_on[i] for i in order]
                     found.append(average)
                     continue
-                if not all(map(all, average.stands_on)):
-                    problem = f"'{step.name}' averages an axis in which time and space are mixed"
+                if not stands_on or not all(map(all, stands_on)):
+                    problem = f"'{step.name}' {_disorder(stands_on)}"
             elif axis is not None:
                 problem = problem or (
                     f"only one time step is left where '{step.name}' averages over time (the model's strides "
@@ -212,12 +216,11 @@ def _replay(record: Record, averages: list[_Average], pooled: list[Tensor], i: i
 def _frame(features: Tensor, average: _Average, i: int, n: int) -> Tensor:
     """Frame i of the fastest clock: a slower pathway has features on its own frames only, and n / t times as much."""
     t = average.frames
-    if t == n:
-        return features.narrow(average.axis, i, 1).reshape(average.step.shape)
     on_clock = slow_frames(t, n)
     if i not in on_clock:
         return features.new_zeros(average.step.shape)
-    return features.narrow(average.axis, on_clock.index(i), 1).reshape(average.step.shape) * (n / t)
+    frame = features.narrow(average.axis, average.order[on_clock.index(i)], 1).reshape(average.step.shape)
+    return frame if t == n else frame * (n / t)
 
 
 # -------------------------------------------------------------- models that classify every frame and average
@@ -246,13 +249,38 @@ def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
 # ---------------------------------------------------------------------------------------- which axis is time
 
 
-def _in_order(stands_on: list[list[bool]]) -> bool:
-    """Whether each thing averaged comes from later time steps than the one before it."""
+def _order(stands_on: list[list[bool]]) -> list[int] | None:
+    """The things averaged in the order of the time steps they come from, None if there is no such order.
+
+    They are told apart by their first and last time steps. Where those wrap around (a shift that puts the last frame
+    before the first), each thing may stand at its own time step.
+    """
+    if not stands_on or not all(any(steps) for steps in stands_on):
+        return None
+    spans = [_span(steps) for steps in stands_on]
+    order = sorted(range(len(spans)), key=spans.__getitem__)
+    if all(a < b for ends in zip(*spans, strict=True) for a, b in pairwise(ends[i] for i in order)):
+        return order
+    own = len(stands_on) == len(stands_on[0]) and all(steps[i] and not all(steps) for i, steps in enumerate(stands_on))
+    return list(range(len(stands_on))) if own else None
+
+
+def _span(steps: list[bool]) -> tuple[int, int]:
+    """The first and the last time step."""
+    return steps.index(True), len(steps) - 1 - steps[::-1].index(True)
+
+
+def _disorder(stands_on: list[list[bool]]) -> str:
+    """Why what is averaged is no series of frames."""
+    if not stands_on:
+        return "averages features of layers that have different numbers of time steps"
     if not all(any(steps) for steps in stands_on):
-        return False
-    first = [steps.index(True) for steps in stands_on]
-    last = [len(steps) - steps[::-1].index(True) for steps in stands_on]
-    return all(a < b for ends in (first, last) for a, b in pairwise(ends))
+        return "averages constants beside the frames, which belong to no frame"
+    first, last = _span(stands_on[0])
+    return (
+        f"averages {len(stands_on)} things that do not come from one time step after another (the first of them from "
+        f"steps {first} to {last} of {len(stands_on[0])}), as where time and space are mixed"
+    )
 
 
 def _positions(averages: list[_Average], rows: int) -> tuple[list[int] | None, int]:
@@ -279,7 +307,7 @@ def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
         found.append([_over_time(r != 0, batch) for r in _spread_down(average.edge, at)])
     lengths = {len(touched) for each in found for touched in each}
     if len(lengths) != 1:
-        return [[False]]
+        return []
     return torch.stack([torch.stack(each).any(0) for each in found]).tolist()
 
 
@@ -309,7 +337,8 @@ def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
             else:
                 ends.append(r)
                 continue
-            pending += [(parent, out) for parent, out in zip(node.next_functions, outs, strict=True) if out is not None]
+            below = zip(node.next_functions, outs, strict=True)
+            pending += [(parent, out) for parent, out in below if out is not None and parent[0] is not None]
     return ends
 
 
