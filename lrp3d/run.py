@@ -20,11 +20,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from lrp3d.advice import NO_GRAD, STALE, advice_for
+from lrp3d.advice import GRADIENT, NO_GRAD, STALE, advice_for
+from lrp3d.errors import UnsupportedOperation
 from lrp3d.functions import LEAVES_TORCH, LIKE_ANOTHER, TAKES_ONLY_THE_SHAPE, only_moves, plain_name, without_inplace
 from lrp3d.registry import OPERATIONS, current_run
 from lrp3d.rules import Signed
 from lrp3d.steps import Entry, Relevance, Step, Token, Unsupported
+
+_DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 
 
 @dataclass
@@ -79,7 +82,7 @@ class Run(TorchFunctionMode):
         self.signals = WeakTensorKeyDictionary()
         self._substitutes = WeakTensorKeyDictionary()
         self._stale: dict[int, StorageWeakRef] = {}
-        self._own = {tensor.untyped_storage()._cdata for tensor in own if tensor.layout == torch.strided}
+        self._own = {_memory(tensor) for tensor in own if tensor.layout == torch.strided}
         self._scopes: list[Scope] = []
         self.adopted: dict[Any, str] = {}
         self._tape: list[Call] = []
@@ -173,9 +176,15 @@ class Run(TorchFunctionMode):
         return seen
 
     def _value(self, x: Any) -> Any:
-        """Without its history, for what is no tensor any more (numpy arrays, numbers)."""
+        """Without its history, for what is no tensor any more (numpy arrays, numbers): no door to the model's own."""
         x = self.resolve(x)
-        return x.detach() if isinstance(x, Tensor) else x
+        if not isinstance(x, Tensor):
+            return x
+        return x.detach().clone() if self._is_own(x) else x.detach()
+
+    def _is_own(self, x: Tensor) -> bool:
+        """Whether it lies in memory of the user's model."""
+        return x.layout == torch.strided and _memory(x) in self._own
 
     def adopt(self, output: Any, name: str) -> None:
         """What no mode can see (scripted code, a foreign Function) was made in module `name`: the audit names it."""
@@ -192,6 +201,9 @@ class Run(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in _DERIVATIVES:
+            scope = self._scopes[-1].name if self._scopes else ""
+            raise UnsupportedOperation([f"{scope or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
         if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
             return func(*args, **kwargs)  # also how torch.no_grad() announces itself
         if getattr(func, "__name__", "") in LEAVES_TORCH:
@@ -214,7 +226,7 @@ class Run(TorchFunctionMode):
         """Constants may be written to, but never the model's own."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             target, *others = tree_map(self.resolve, list(args))
-            if target.untyped_storage()._cdata in self._own:
+            if self._is_own(target):
                 copy = target.clone()
                 out = func(copy, *others, **tree_map(self.resolve, kwargs))
                 self.replace(args[0], copy)
@@ -229,7 +241,7 @@ class Run(TorchFunctionMode):
             signals = [x for x in tree_flatten((args, kwargs))[0] if self.is_signal(x)]
             if not signals and func is not None:
                 with torch.no_grad():
-                    return func(*args, **kwargs)
+                    return self._of_constants(func, args, kwargs)
             scope = self._scopes[-1] if self._scopes else None
             if kwargs.get("out") is not None:  # written, in torch, into a tensor the caller made
                 into = kwargs.pop("out")
@@ -244,10 +256,20 @@ class Run(TorchFunctionMode):
                         out = handler(*args, **kwargs)
                 if not tracking:
                     out = self._untracked(out)
-            if not self._inside:
+            if not self._inside and signals:
                 args, kwargs, tokens = tree_map(self._tokenised, (args, kwargs, out))
                 self._tape.append(Call(handler, func, args, kwargs, tokens, scope))
             return out
+
+    def _of_constants(self, func: Callable, args: Any, kwargs: Any) -> Any:
+        """As it is; but nothing is written into what is the model's own."""
+        into = kwargs.get("out")
+        if not isinstance(into, Tensor) or not self._is_own(into):
+            return func(*args, **kwargs)
+        copy = into.clone()
+        func(*args, **{**kwargs, "out": copy})
+        self.replace(into, copy)
+        return copy
 
     # ------------------------------------------------------------------ the tape
 
@@ -319,8 +341,8 @@ class Run(TorchFunctionMode):
             if not signals:
                 with torch.no_grad():
                     return func(*args, **kwargs)
-        with torch.enable_grad():
-            out = func(*args, **kwargs)
+        with torch.enable_grad():  # of the signals alone: a parameter beside them is a constant
+            out = func(*tree_map(self._without_history, args), **tree_map(self._without_history, kwargs))
         results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor) and t.is_floating_point()]
         if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:
             return out
@@ -335,6 +357,9 @@ class Run(TorchFunctionMode):
             low, high, real = (None if c is None else c[i] for c in companions)
             self.moved(t, Signal(low, high, real, nonnegative, gate, shifted))
         return out
+
+    def _without_history(self, x: Any) -> Any:
+        return x.detach() if isinstance(x, Tensor) and x.requires_grad and not self.is_signal(x) else x
 
     def moved(self, out: Tensor, signal: Signal) -> Tensor:
         """Record a rearrangement: torch's own node carries its relevance."""
@@ -383,6 +408,11 @@ class Run(TorchFunctionMode):
         if known is None:
             return torch.zeros_like(x)
         return torch.ones_like(x) if known.real is None else known.real
+
+
+def _memory(x: Tensor) -> int:
+    """The same for all tensors that share it."""
+    return x.untyped_storage()._cdata
 
 
 class Moved(Step):

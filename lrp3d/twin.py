@@ -7,13 +7,18 @@ model is never touched.
 
 from __future__ import annotations
 
+import array
+import copy as copying
+import copyreg
 import functools
+import random
 import types
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -24,6 +29,7 @@ from lrp3d.audit import assign_rules, find_classifier, unsupported
 from lrp3d.buffers import Memory
 from lrp3d.composites import Composite, composite_of
 from lrp3d.errors import ModelError, UnsupportedOperation
+from lrp3d.random_state import kept_random_state
 from lrp3d.ranges import Range, ranges_of
 from lrp3d.registry import LAYERS, Handler, current_run, own_forward
 from lrp3d.run import Run
@@ -44,6 +50,14 @@ class Twinned(nn.Module):
         return output
 
     swapped: Handler | None = None
+    original: type[nn.Module]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled by the class of the user's module: this one is made anew where it is read."""
+        make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
+        if make is not copyreg.__newobj__:
+            return make, arguments, *rest
+        return _empty_twin, (type(self).original, *arguments[1:]), *rest
 
 
 class RelevanceLayer(Twinned):
@@ -72,7 +86,26 @@ def handler_of(layer_type: type) -> Handler | None:
 @functools.cache
 def _twin_class(original: Any, handler: Handler | None) -> type:
     base = Twinned if handler in (None, own_forward) else RelevanceLayer
-    return type(original.__name__, (base, original), {"swapped": handler and staticmethod(handler), "__doc__": original.__doc__, "__module__": original.__module__})  # fmt: skip # noqa: E501
+    members = {"swapped": handler and staticmethod(handler), "original": original, "__doc__": original.__doc__}
+    plain = {name: found for name in dir(original) if (found := _uncompiled(getattr(original, name, None)))}
+    return type(original.__name__, (base, original), {**plain, **members, "__module__": original.__module__})
+
+
+def _empty_twin(original: Any, *arguments: Any) -> nn.Module:
+    """A module of the twin's class of `original`, before its state is set."""
+    kind = _twin_class(cast(Hashable, original), handler_of(original))
+    return cast(nn.Module, kind.__new__(kind, *arguments))
+
+
+def _uncompiled(function: Any) -> Any:
+    """What `torch.compile` was given, if it was: the compiled code computes the same, and shows nothing of it."""
+    return getattr(function, "_torchdynamo_orig_callable", None)
+
+
+# What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
+_CHANGEABLE = (
+    np.ndarray, array.array, bytearray, Counter, random.Random, np.random.Generator, np.random.RandomState,
+)  # fmt: skip
 
 
 class _Copier:
@@ -96,9 +129,25 @@ class _Copier:
         self.kept.append(x)
         return copy
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that was met and is shared."""
+        return [x for x in self.kept if isinstance(x, Tensor)]
+
     def _copy(self, x: Any, name: str) -> Any:
         if isinstance(x, nn.Module):
-            return self._module(x, name)
+            inner = getattr(x, "_orig_mod", None)  # of a compiled module
+            return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
+        if (plain := _uncompiled(x)) is not None:
+            return self(plain, name)
+        if isinstance(x, _CHANGEABLE):
+            return copying.deepcopy(x)
+        if isinstance(x, torch.Generator):
+            return x.clone_state()
+        if type(x) is defaultdict:
+            copy = self._remember(x, defaultdict(self(x.default_factory, name)))
+            copy.update({key: self(value, f"{name}.{key}") for key, value in x.items()})
+            return copy
         if isinstance(x, (list, deque)) and type(x) in (list, deque, nn.ParameterList):
             copy = self._remember(x, type(x)())
             copy.extend(self(item, f"{name}.{i}") for i, item in enumerate(x))
@@ -136,8 +185,11 @@ class _Copier:
                 continue
             if key in ("_backward_hooks", "_backward_pre_hooks"):
                 state[key] = OrderedDict()  # they would see relevance, or hide a node
+            elif key == "_compiled_call_impl":
+                state[key] = None
             elif key in ("_parameters", "_buffers"):
                 state[key] = value.copy()
+                self.kept += value.values()
             elif key in _HOOKS:
                 state[key] = OrderedDict((k, self._hook(hook, name)) for k, hook in value.items())
             else:
@@ -171,13 +223,13 @@ class _Copier:
         return copy if changed else x
 
     def _object(self, x: Any, name: str) -> Any:
-        """A plain Python object: copied where it holds something that had to be copied."""
-        copy = self._remember(x, object.__new__(type(x)))
-        changed = False
+        """A plain Python object, which the forward may count in; one without attributes is a mark, and stays itself."""
+        if not vars(x):
+            return x
+        copy = self._remember(x, type(x).__new__(type(x)))
         for key, value in vars(x).items():
             copy.__dict__[key] = self(value, f"{name}.{key}")
-            changed = changed or copy.__dict__[key] is not value
-        return copy if changed else x
+        return copy
 
 
 _HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"}  # fmt: skip # noqa: E501
@@ -188,6 +240,8 @@ def _is_plain_object(x: Any) -> bool:
     kind = type(x)
     if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
         return False
+    if kind is types.SimpleNamespace:
+        return True
     plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
     return plain and not kind.__module__.startswith(("torch", "threading", "builtins"))
 
@@ -216,7 +270,7 @@ class Twin(nn.Module):
         self.composite = composite
         self.training = model.training
         self.input_range: Any = getattr(model, "input_range", None)
-        self._own = [*self.model.parameters(), *self.model.buffers()]
+        self._own = copier.tensors
         self.memory = Memory()
 
     def forward(self, *inputs: Any) -> Any:
@@ -256,7 +310,8 @@ class Twin(nn.Module):
                 x = x if x.requires_grad else x.detach().clone().requires_grad_()
                 leaves[i] = run.enter(x, *ends)
                 entries.append(leaves[i])
-            with run, torch.autocast(leaves[0].device.type, enabled=False):
+            device = entries[0].device if entries else torch.device("cpu")
+            with kept_random_state(device), run, torch.autocast(device.type, enabled=False):
                 output = self._outputs(tree_unflatten(leaves, spec))
             output = run.resolve(output)
         if not isinstance(output, Tensor):

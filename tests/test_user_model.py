@@ -305,3 +305,62 @@ def test_no_step_outlives_its_run(name, use, composite):
     use(lrp3d.convert(model, composite), clip)
     gc.collect()
     assert not [x for x in gc.get_objects() if isinstance(x, Step)]
+
+
+class Compiled(nn.Module):
+    """Three ways in which a part may be compiled."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 5)
+        self.deep = nn.ModuleList([nn.Sequential(nn.Conv3d(4, 4, 1), nn.ReLU())])
+        self.function = torch.relu
+
+    def forward(self, x):
+        x = self.function(self.deep[0](self.conv(x)))
+        return self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+def _compile_it(model):
+    model.compile()
+
+
+def _compile_a_child(model):
+    model.conv = torch.compile(model.conv)
+
+
+def _compile_a_grandchild(model):
+    model.deep[0][0] = torch.compile(model.deep[0][0])
+    model.deep[0][1].compile()
+
+
+def _compile_a_function(model):
+    model.function = torch.compile(torch.relu)
+
+
+def _compile_the_forward(model):
+    model.forward = torch.compile(model.forward)
+
+
+@pytest.mark.parametrize(
+    "how", [_compile_it, _compile_a_child, _compile_a_grandchild, _compile_a_function, _compile_the_forward]
+)
+def test_compiled_code_is_explained_as_what_it_was_made_of(how):
+    model = Compiled().eval()
+    expected = lrp3d.explain(model, CLIP)
+    names = [row.name for row in lrp3d.inspect(model, CLIP)]
+    how(model)
+    found = lrp3d.explain(model, CLIP)  # before it was ever called
+    assert torch.equal(found.relevance, expected.relevance)
+    assert torch.equal(found.matrix, expected.matrix)
+    if how is not _compile_a_function:
+        assert [row.name for row in lrp3d.inspect(model, CLIP)] == names
+
+
+def test_a_class_with_a_compiled_forward_is_explained_too():
+    class Decorated(Compiled):
+        forward = torch.compile(Compiled.forward)
+
+    expected = lrp3d.explain(Compiled().eval(), CLIP)
+    assert torch.equal(lrp3d.explain(Decorated().eval(), CLIP).relevance, expected.relevance)
