@@ -14,9 +14,9 @@ from torch import Tensor
 from lrp3d.advice import FOREIGN, LOST
 from lrp3d.composites import Composite
 from lrp3d.functions import REARRANGEMENTS
-from lrp3d.rules import Contrastive
+from lrp3d.rules import Contrastive, Opposed
 from lrp3d.run import Run
-from lrp3d.steps import Entry, Step, Unsupported
+from lrp3d.steps import Entry, Held, Step, Unsupported
 
 _MOVES = REARRANGEMENTS | {"ConstantPadNdBackward0", "WhereBackward0"}
 
@@ -39,6 +39,9 @@ def unsupported(run: Run, output: Tensor) -> list[str]:
         seen.add(node)
         step, foreign = step_of(node), False
         if isinstance(step, Entry):
+            reached = True
+            continue
+        if isinstance(step, Held):
             reached = True
             continue
         if isinstance(step, Unsupported):
@@ -82,9 +85,25 @@ def find_classifier(output: Tensor) -> None:
 def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool) -> None:
     """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where it makes no sense."""
     for step in steps:
+        step.ruled = True
         if type(step).relevance is Step.relevance or isinstance(step, (Entry, Unsupported)):
             continue  # nothing to choose
         rule = composite.rule_for(step)
         if contrastive and step.is_classifier and not isinstance(rule, Contrastive):
             rule = Contrastive(rule)
         step.settle(rule)
+
+
+def oppose(steps: Sequence[Step], sign: Tensor) -> None:
+    """Turn the classifier's rule for clips whose class is the one a negative lone logit speaks for, `sign` (b,) -1."""
+    for step in steps:
+        if not step.is_classifier or step.rule is None:
+            continue
+        rows, rest = divmod(step.shape[0], len(sign))
+        if bool((sign < 0).all()):
+            step.rule = Opposed(step.rule)
+        elif rest:
+            raise ValueError("lone logits of both signs cannot be told apart in this model; explain one clip at a time")
+        else:
+            shaped = sign.repeat_interleave(rows).reshape(-1, *[1] * (len(step.shape) - 1))
+            step.rule = Opposed(step.rule, shaped)

@@ -84,6 +84,9 @@ class Explanation:
     """(b,) its maximum."""
     positions: list[int] | None = None
     """The column of each row's own frame, where the model answers from n of t frames: (b, n, t)."""
+    sign: Tensor | None = None
+    """(b,) of a lone logit (b, 1): -1 where it is negative and the class that it speaks for was explained, so that
+    frame logits and matrix are those of the negated logit; None where none is."""
     contrastive: bool = True
     """Whether relevance is contrastive (CLRP) or plain (LRP)."""
     layout: str = "bcthw"
@@ -92,6 +95,14 @@ class Explanation:
     """The share of a row's relevance that an ATR window holds."""
     about: dict[str, str] = field(default_factory=dict)
     """What else belongs to it, such as the model, its weights and the video; saved and shown with the rest."""
+
+    @property
+    def unit(self) -> str:
+        """What ATR and the matrix count in: "frames", or "steps of s frames" where strides leave fewer columns."""
+        if self.matrix is None or self.frame_relevance is None:
+            return "frames"
+        frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
+        return "frames" if frames == columns else f"steps of {frames / columns:.3g} frames"
 
     # ------------------------------------------------------------------ tensors
 
@@ -176,9 +187,15 @@ class Explanation:
         if self.matrix is not None and self.avg_atr is not None and self.max_atr is not None:
             lines[3:3] = [
                 f"  matrix        {shape(self.matrix)}",
-                f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} frames, "
+                f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
+        if self.sign is not None:
+            against = [i for i, sign in enumerate(self.sign.tolist()) if sign < 0]
+            more = " ..." if len(against) > 4 else ""
+            lines.insert(
+                2, f"  lone logit    negative in clip(s) {against[:4]}{more}: what speaks against it is explained"
+            )
         lines += [f"  {name:<12}  {value}" for name, value in self.about.items()]
         return "\n".join(lines)
 

@@ -21,14 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.audit import assign_rules, find_classifier, step_of
+from lrp3d.audit import assign_rules, find_classifier, oppose, step_of
 from lrp3d.composites import Composite
+from lrp3d.errors import MEASURED
 from lrp3d.linear import Linear
 from lrp3d.maps import Convolution
 from lrp3d.operations import Summand, shares
+from lrp3d.outputs import Chosen
 from lrp3d.propagate import Edge, Start, edge_of, propagate
 from lrp3d.rules import Epsilon
-from lrp3d.steps import Entry, Pass, Step
+from lrp3d.steps import Entry, Pass, Step, Unsupported
 from lrp3d.twin import Record
 
 
@@ -36,7 +38,9 @@ class NoFrameLogits(ValueError):
     """The model has no exact frame logits on this clip; the message says why and what to do."""
 
     def __init__(self, reason: str):
-        super().__init__(f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False")
+        super().__init__(
+            f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False. {MEASURED}"
+        )
 
 
 @dataclass
@@ -131,12 +135,12 @@ def _is_linear(step: Step) -> bool:
     return isinstance(step, Linear) or (isinstance(step, Pass) and step.linear)
 
 
-def frame_seeds(record: Record, target: Tensor, composite: Composite, contrastive: bool) -> FrameSeeds:
-    """The rows' seeds for class `target` (b,); raises NoFrameLogits where there are no exact frame logits.
+def frame_seeds(record: Record, chosen: Chosen, composite: Composite, contrastive: bool) -> FrameSeeds:
+    """The rows' seeds for the chosen class; raises NoFrameLogits where there are no exact frame logits.
 
     Args:
         record: one forward pass with logits (b, k).
-        target: the class of every clip.
+        chosen: the class of every clip.
         composite: gives the replayed operations their rules.
         contrastive: rows are seeded with |logit| (up to `orientation`); else with the logit itself.
     """
@@ -146,13 +150,13 @@ def frame_seeds(record: Record, target: Tensor, composite: Composite, contrastiv
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
     if any(len(average.features) != len(record.output) for average in averages):
         raise NoFrameLogits("the axis of clips is not the first where the model averages over time")
-    seeds = _frame_by_frame(record, target, averages, composite, contrastive)
+    seeds = _frame_by_frame(record, chosen, averages, composite, contrastive)
     if all(after) and _adds_up(record.output, averages[0]):
         seeds.additive = True
         if contrastive:
-            _orient(seeds, record.output.detach().gather(1, target[:, None]).squeeze(1))
+            _orient(seeds, chosen.of(record.output))
     seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
-    _check(seeds.logits, record.output.detach().gather(1, target[:, None]).squeeze(1))
+    _check(seeds.logits, chosen.of(record.output))
     return seeds
 
 
@@ -165,13 +169,8 @@ def _check(logits: Tensor, logit: Tensor) -> None:
         raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
 
 
-def _one_hot(logits: Tensor, target: Tensor, size: Tensor) -> Tensor:
-    """One seed (1, b, k): `size` (b,) at the target."""
-    return torch.zeros_like(logits).scatter_(1, target[:, None], size[:, None])[None]
-
-
 def _frame_by_frame(
-    record: Record, target: Tensor, averages: list[_Average], composite: Composite, contrastive: bool
+    record: Record, chosen: Chosen, averages: list[_Average], composite: Composite, contrastive: bool
 ) -> FrameSeeds:
     """What follows the averages, replayed on each frame alone."""
     run = record.run
@@ -182,12 +181,13 @@ def _frame_by_frame(
     for output in outputs:
         find_classifier(output)
     assign_rules(run.steps[before:], composite, contrastive)
-    logits = torch.stack([output.detach().gather(1, target[:, None]).squeeze(1) for output in outputs], 1)
+    if chosen.sign is not None and not contrastive:
+        oppose(run.steps[before:], chosen.sign)
+    logits = torch.stack([chosen.of(output) for output in outputs], 1)
     ends = [edge_of(features) for features in pooled]
     rows: list[list[Tensor]] = []
-    for i, output in enumerate(outputs):
-        size = logits[:, i].abs() if contrastive else logits[:, i]
-        rows.append(propagate([Start(edge_of(output), _one_hot(output.detach(), target, size))], ends))
+    for output in outputs:
+        rows.append(propagate([Start(edge_of(output), chosen.seed(output.detach(), contrastive))], ends))
     starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]
     return FrameSeeds(logits, starts, additive=False, blocks=slowest if slowest < n else None)
 
@@ -304,22 +304,32 @@ def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
     for i in range(average.frames):
         at = torch.zeros_like(average.features)
         at.narrow(average.axis, i, 1).fill_(1)
-        found.append([_over_time(r != 0, batch) for r in _spread_down(average.edge, at)])
+        found.append([_over_time(r != 0, batch, known) for r, known in _spread_down(average.edge, at)])
     lengths = {len(touched) for each in found for touched in each}
     if len(lengths) != 1:
         return []
     return torch.stack([torch.stack(each).any(0) for each in found]).tolist()
 
 
-def _over_time(touched: Tensor, batch: int) -> Tensor:
-    """(t,) whether anything at a time step is touched."""
+def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
+    """(t,) whether anything at a time step is touched.
+
+    Where the axes of a layer are not known (it has no rule), time is the only one that is touched in parts.
+    """
+    if not known:
+        others = [tuple(j for j in range(touched.dim()) if j != axis) for axis in range(touched.dim())]
+        parts = [part for axes in others if not bool((part := touched.any(axes)).all())]
+        return parts[0] if len(parts) == 1 else touched.new_ones(1)
     if touched.dim() in (3, 5):
         return touched.movedim(2, 0).flatten(1).any(1)
     return touched.unflatten(0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
 
 
-def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
-    """`r` at an edge, handed equally to all inputs, down to the last convolutions and their kin."""
+def _spread_down(edge: Edge, r: Tensor) -> list[tuple[Tensor, bool]]:
+    """`r` at an edge, handed equally to all inputs, down to the last convolutions and their kin.
+
+    With each, whether its axes are where torch wants them.
+    """
     pending, ends = [(edge, r)], []
     with torch.inference_mode(False), torch.no_grad():
         while pending:
@@ -335,7 +345,7 @@ def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
             elif isinstance(step, Linear) and not _tells_time(step):
                 outs = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
             else:
-                ends.append(r)
+                ends.append((r, not isinstance(step, Unsupported)))
                 continue
             below = zip(node.next_functions, outs, strict=True)
             pending += [(parent, out) for parent, out in below if out is not None and parent[0] is not None]

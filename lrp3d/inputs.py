@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.layout import Layout
+from lrp3d.outputs import Chosen
 from lrp3d.precision import PRECISIONS
 
 
@@ -67,27 +68,66 @@ def check_frames(pathways: Sequence[Tensor], layout: str, batch: int) -> None:
         raise ValueError("temporal relevance needs at least 2 frames, the clip has 1; pass temporal=False")
 
 
-def check_logits(output: Any) -> None:
-    """What the model returned; raises ValueError unless it is logits (b, k)."""
-    if not isinstance(output, Tensor):
+def check_axes(model: nn.Module, pathways: Sequence[Tensor], layout: str) -> None:
+    """A clip without the axis of clips, for layers that work on (b, c, t, h, w); raises ValueError."""
+    for x in pathways:
+        if (
+            x.dim() == 4
+            and Layout(layout).axes == 5
+            and any(isinstance(m, _IN_SPACE_AND_TIME) for m in model.modules())
+        ):
+            raise ValueError(f"the model takes clips ({layout}), got shape {tuple(x.shape)}: {_add_the_axis(x)}")
+
+
+_IN_SPACE_AND_TIME = (
+    nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d,
+)  # fmt: skip
+
+
+def _add_the_axis(x: Tensor) -> str:
+    return f"add the batch axis with clip.unsqueeze(0), for {(1, *x.shape)}"
+
+
+def what_the_shapes_suggest(clips: Sequence[Tensor], layout: str) -> str:
+    """The end of an error, where the axes of a clip may be others than `layout` says; or nothing."""
+    axes = Layout(layout)
+    for x in clips:
+        if x.dim() == axes.axes - 1:
+            return f"; if this is one clip, {_add_the_axis(x)}"
+        if x.dim() == axes.axes and (hint := axes.hint(x)):
+            return hint
+    return ""
+
+
+def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
+    """What the model returned; raises ValueError unless it is logits (b, k), one row for each clip."""
+    if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
+        what = f"{output.dtype} of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"the model must return its logits as one tensor (b, k), got a {type(output).__name__}; "
-            "wrap it in a module that returns the logits alone"
+            f"the model must return logits (b, k) or (b, n, k) with at least one class, got {what}"
+            + what_the_shapes_suggest(pathways, layout)
         )
-    if output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
+    axes = Layout(layout)
+    clips = len(pathways[0]) if pathways[0].dim() != axes.axes else axes.batch(pathways[0])
+    if clips is not None and len(output) != clips:
         raise ValueError(
-            "the model must return logits (b, k) with at least one class, "
-            f"got {output.dtype} of shape {tuple(output.shape)}"
+            f"the model returned {len(output)} rows of logits for {clips} clip{'s' if clips != 1 else ''}; if a row "
+            "belongs to a frame, say so: output=lambda logits: logits.unflatten(0, (number of clips, -1))"
+            + what_the_shapes_suggest(pathways, layout)
         )
     if not bool(torch.isfinite(output).all()):
         raise ValueError("the model's logits contain NaN or infinite values, so nothing can be explained")
 
 
-def targets_of(target: Any, logits: Tensor) -> Tensor:
-    """The class (b,) to explain for every clip; raises TypeError or ValueError naming what is allowed."""
+def targets_of(target: Any, logits: Tensor) -> Chosen:
+    """The class to explain for every clip; raises TypeError or ValueError naming what is allowed.
+
+    The prediction of a lone logit (b, 1) is the class that its sign says.
+    """
     clips, classes = logits.shape
     if target is None:
-        return logits.detach().argmax(1)
+        sign = torch.where(logits.detach()[:, 0] < 0, -1.0, 1.0) if classes == 1 else None
+        return Chosen(logits.detach().argmax(1), sign if sign is not None and bool((sign < 0).any()) else None)
     try:
         chosen = torch.as_tensor(target, device=logits.device)
     except (TypeError, ValueError, RuntimeError):
@@ -100,4 +140,4 @@ def targets_of(target: Any, logits: Tensor) -> Tensor:
         )
     if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < classes):
         raise ValueError(f"target must be a class from 0 to {classes - 1}, got {chosen.tolist()}")
-    return chosen.long().expand(clips).clone()
+    return Chosen(chosen.long().expand(clips).clone())

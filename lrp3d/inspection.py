@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from lrp3d.composites import Composite
-from lrp3d.inputs import check_clip, check_logits, check_mode
+from lrp3d.inputs import check_axes, check_clip, check_logits, check_mode
+from lrp3d.outputs import Output, logits_of
 from lrp3d.ranges import Range
 from lrp3d.run import Moved
-from lrp3d.steps import Entry, Unsupported
+from lrp3d.steps import Entry, Held, Unsupported
 from lrp3d.twin import twin_of
+
+_FIXED = {Moved: "moves values", Held: "held constant: relevance stays here"}
 
 
 class Operation(NamedTuple):
@@ -60,6 +64,8 @@ def inspect(
     contrastive: bool = True,
     input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
+    output: Output | None = None,
+    constants: Sequence[str] = (),
 ) -> Inspection:
     """List every operation that `model` does to `clip`, in order, with the rule it gets; nothing is explained.
 
@@ -70,6 +76,8 @@ def inspect(
         contrastive: show the classifier's rule as `explain` would use it.
         input_range: as for `lrp3d.explain`.
         layout: as for `lrp3d.explain`.
+        output: as for `lrp3d.explain`.
+        constants: as for `lrp3d.explain`.
 
     Returns:
         A list of `Operation(name, operation, shape, rule, supported, advice)`, printed as a table; `problems` holds one
@@ -83,11 +91,12 @@ def inspect(
     >>> [(row.name, row.supported) for row in lrp3d.inspect(model, torch.rand(1, 3, 2, 2))]
     [('0', True), ('1', True), ('2.softmax', False)]
     """
-    check_clip(clip, layout)
+    pathways = check_clip(clip, layout)
     twin = twin_of(model, composite)
     check_mode(twin)
-    record = twin.record((clip,), input_range, layout, contrastive)
-    check_logits(record.output)
+    check_axes(twin, pathways, layout)
+    record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
+    check_logits(record.output, pathways, layout)
     reached = set(record.problems)
     rows = Inspection()
     rows.problems = record.problems
@@ -100,6 +109,6 @@ def inspect(
             rule = "-" if blocked else "gate or constant: no relevance reaches it"
             rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
         else:
-            rule = "moves values" if isinstance(step, Moved) else str(step.rule or "by position")
+            rule = _FIXED.get(type(step)) or str(step.rule or "by position")
             rows.append(Operation(step.name, step.operation, shape, rule, True))
     return rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import einops
 import torch
@@ -17,11 +18,21 @@ from torch import Tensor, nn
 
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
-from lrp3d.frames import frame_seeds, slow_frames
-from lrp3d.inputs import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
+from lrp3d.frames import NoFrameLogits, frame_seeds, slow_frames
+from lrp3d.inputs import (
+    check_axes,
+    check_clip,
+    check_frames,
+    check_logits,
+    check_mode,
+    check_options,
+    targets_of,
+    what_the_shapes_suggest,
+)
 from lrp3d.layout import Layout
 from lrp3d.memory import clips_at_once
-from lrp3d.temporal import mean_in_blocks
+from lrp3d.outputs import Chosen, Output, logits_of, picked
+from lrp3d.temporal import check_rows, mean_in_blocks
 from lrp3d.twin import Record, Twin, twin_of
 
 Colour = float | Sequence[float] | Tensor
@@ -29,7 +40,12 @@ OCCLUDERS = ("neighbours", "nearest", "mean", "blank")
 
 
 def frame_logits(
-    model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | None = None, *, layout: str = "bcthw"
+    model: nn.Module,
+    clip: Clip,
+    target: int | Sequence[int] | Tensor | None = None,
+    *,
+    layout: str = "bcthw",
+    output: Output | None = None,
 ) -> Tensor:
     """The logit of every frame, as `explain` explains it, without any relevance.
 
@@ -38,6 +54,7 @@ def frame_logits(
         clip: as in `explain`.
         target: as in `explain`.
         layout: as in `explain`.
+        output: as in `explain`.
 
     Returns:
         Frame logits (b, n); their mean is the clip's logit.
@@ -53,7 +70,7 @@ def frame_logits(
     torch.Size([2, 8])
     """
     with _as_explain():
-        return _look(model, clip, target, layout)[0].logits
+        return _Exact.look(_Asked(twin_of(model), layout, output), clip, target)[0].logits
 
 
 def intervention_matrix(
@@ -64,6 +81,7 @@ def intervention_matrix(
     occluder: str = "neighbours",
     value: Colour = 0.0,
     layout: str = "bcthw",
+    output: Output | None = None,
     chunk_size: int | None = None,
 ) -> Tensor:
     """What every frame logit loses when a frame of the clip is replaced.
@@ -75,7 +93,7 @@ def intervention_matrix(
     to their logits.
 
     Args:
-        model: any model that `explain` takes.
+        model: any model that can run its forward, whatever `explain` has no rule for.
         clip: as in `explain`.
         target: as in `explain`; the prediction is that of the clip as it is.
         occluder: what stands in for the frames of a column:
@@ -87,15 +105,16 @@ def intervention_matrix(
             A pathway all of whose frames would go (it has one frame) keeps them, but for "mean" and "blank".
         value: the colour of a blank frame after normalisation, one number or one per channel.
         layout: as in `explain`.
+        output: as in `explain`.
         chunk_size: how many replaced clips go through the model at once; default what fits the free memory
             (little on a CPU). The result does not depend on it, beyond rounding.
 
     Returns:
-        Matrix (b, n, t), t = n but where the model answers from n of t frames.
+        Matrix (b, n, t), t = n but where the model answers from n of t frames. A model without exact frame logits
+        (a recurrent head, attention over frames) has one row, that of the clip's logit: (b, 1, t).
 
     Raises:
-        NoFrameLogits, UnsupportedOperation, ValueError, TypeError: as `explain`; ValueError also for an
-            unknown occluder, or a value that fits no channel.
+        ValueError, TypeError: as `explain`; ValueError also for an unknown occluder, or a value that fits no channel.
 
     Source: the occlusion test of Zeiler and Fergus (2014), over frames; a frozen frame in place of another as
     in partial uniform sampling (paper, Sec. 4.3).
@@ -113,17 +132,21 @@ def intervention_matrix(
         raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
     check_options(chunk_size, None, 0.0, "highest")
     with _as_explain():
-        look, record = _look(model, clip, target, layout)
-        at_once = clips_at_once(record, not look.own, chunk_size)
-        del record  # it holds what the measuring needs room for
+        asked = _Asked(twin_of(model), layout, output)
+        try:
+            look, record = _Exact.look(asked, clip, target)
+            at_once = clips_at_once(record, not look.own, chunk_size)
+            del record  # it holds what the measuring needs room for
+        except (NoFrameLogits, UnsupportedOperation):
+            look, at_once = _Whole.look(asked, clip, target), chunk_size or 1
         return _measured(look, clip, at_once, occluder, value)
 
 
-def _measured(look: _Look, clip: Clip, at_once: int, occluder: str, value: Colour) -> Tensor:
+def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, value: Colour) -> Tensor:
     """All replacements of all clips, as one batch in chunks."""
     batch, columns = len(look.logits), look.columns
     clips = [clip] if isinstance(clip, Tensor) else list(clip)
-    pathways = [_Pathway(x.detach(), Layout(look.layout), batch) for x in clips]
+    pathways = [_Pathway(x.detach(), Layout(look.asked.layout), batch) for x in clips]
     clock = max(pathway.length for pathway in pathways)
     for pathway in pathways:
         pathway.prepare(clock, columns, occluder, value)
@@ -147,69 +170,119 @@ def _as_explain() -> Iterator[None]:
 
 
 @dataclass
-class _Look:
-    """Clips as they are: their frame logits, and how to read those of others like them."""
+class _Asked:
+    """What is measured, and how its input and its output are laid out."""
 
     twin: Twin
     layout: str
-    target: Tensor
-    """(b,)."""
+    output: Output | None
+
+    def checked(self, clip: Clip) -> list[Tensor]:
+        """The clip's pathways, if the model can take them."""
+        pathways, axes = check_clip(clip, self.layout), Layout(self.layout).axes
+        check_mode(self.twin)
+        check_axes(self.twin, pathways, self.layout)
+        for x in pathways:
+            if x.dim() != axes:
+                raise ValueError(f"frame logits need clips, {axes} axes ({self.layout}), got shape {tuple(x.shape)}")
+        return pathways
+
+    def check(self, logits: Tensor, pathways: list[Tensor]) -> None:
+        """That there are logits of frames, at least two."""
+        check_logits(logits, pathways, self.layout)
+        check_frames(pathways, self.layout, len(logits))
+
+
+@dataclass
+class _Exact:
+    """Clips as they are: their frame logits, found in the recorded graph, and how to read those of others like them."""
+
+    asked: _Asked
+    chosen: Chosen
     logits: Tensor
     """(b, n), in the rows of the matrix."""
     columns: int
     own: bool
     """The model's own `frame_logits` says what its graph says, and needs no record."""
 
+    @classmethod
+    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> tuple[_Exact, Record]:
+        """Raises NoFrameLogits where there are none, and UnsupportedOperation where what follows them is unknown."""
+        pathways = asked.checked(clip)
+        record = _record(asked, clip)
+        asked.check(record.output, pathways)
+        chosen = targets_of(target, record.output)
+        seeds = frame_seeds(record, chosen, asked.twin.composite, False)
+        frames = max(Layout(asked.layout).sizes(x, len(record.output))["t"] for x in pathways)
+        check_rows(seeds.logits.shape[1], frames, what_the_shapes_suggest(pathways, asked.layout))
+        own = _own_logits(asked.twin, clip, chosen)
+        same = own is not None and own.shape == seeds.logits.shape
+        if own is not None and same:
+            same = torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
+        logits = mean_in_blocks(seeds.logits, seeds.blocks or seeds.logits.shape[1])
+        columns = logits.shape[1] if seeds.positions is None else seeds.classified
+        return cls(asked, chosen, logits, columns, same), record
+
     def again(self, clip: Clip, whose: Tensor) -> Tensor:
         """Frame logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
-        target = self.target[whose]
-        found = _own_logits(self.twin, clip, target) if self.own else None
+        chosen = self.chosen.at(whose)
+        found = _own_logits(self.asked.twin, clip, chosen) if self.own else None
         if found is None:
-            record = _record(self.twin, clip, self.layout)
-            found = frame_seeds(record, target, self.twin.composite, contrastive=False).logits
+            record = _record(self.asked, clip)
+            found = frame_seeds(record, chosen, self.asked.twin.composite, contrastive=False).logits
         return mean_in_blocks(found, self.logits.shape[1])
 
 
-def _look(
-    model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | None, layout: str
-) -> tuple[_Look, Record]:
-    pathways = check_clip(clip, layout)
-    axes = Layout(layout).axes
-    for x in pathways:
-        if x.dim() != axes:
-            raise ValueError(f"frame logits need clips, {axes} axes ({layout}), got shape {tuple(x.shape)}")
-    twin = twin_of(model)
-    check_mode(twin)
-    record = _record(twin, clip, layout)
-    check_frames(pathways, layout, len(record.output))
-    chosen = targets_of(target, record.output)
-    seeds = frame_seeds(record, chosen, twin.composite, False)
-    own = _own_logits(twin, clip, chosen)
-    same = own is not None and own.shape == seeds.logits.shape
-    if own is not None and same:
-        same = torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
-    logits = mean_in_blocks(seeds.logits, seeds.blocks or seeds.logits.shape[1])
-    columns = logits.shape[1] if seeds.positions is None else seeds.classified
-    return _Look(twin, layout, chosen, logits, columns, same), record
+def _record(asked: _Asked, clip: Clip) -> Record:
+    """A recorded forward pass; what has no rule does no harm below the frame logits."""
+    return asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
 
 
-def _record(twin: Twin, clip: Clip, layout: str) -> Record:
-    """A recorded forward pass, refused where `explain` refuses it."""
-    record = twin.record((clip,), None, layout)
-    check_logits(record.output)
-    if record.problems:
-        raise UnsupportedOperation(record.problems)
-    return record
+@dataclass
+class _Whole:
+    """Clips as they are, of a model that is only run: what it returns for every frame, else the clip's logit alone."""
+
+    asked: _Asked
+    chosen: Chosen
+    logits: Tensor
+    """(b, n), n = 1 where the model returns no frame logits."""
+    columns: int
+
+    @classmethod
+    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> _Whole:
+        """By the model's forward."""
+        pathways = asked.checked(clip)
+        frames, logits = _forward(asked, clip)
+        asked.check(logits, pathways)
+        chosen = targets_of(target, logits)
+        t = max(Layout(asked.layout).sizes(x, len(logits))["t"] for x in pathways)
+        rows = chosen.of_frames(frames)
+        check_rows(rows.shape[1], t, what_the_shapes_suggest(pathways, asked.layout))
+        return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else t)
+
+    def again(self, clip: Clip, whose: Tensor) -> Tensor:
+        """Logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
+        return self.chosen.at(whose).of_frames(_forward(self.asked, clip)[0])
 
 
-@torch.no_grad()
-def _own_logits(twin: Twin, clip: Clip, target: Tensor) -> Tensor | None:
+def _forward(asked: _Asked, clip: Clip) -> tuple[Tensor, Tensor]:
+    """Frame logits (b, n, k), or (b, 1, k) where there are none, and logits (b, k)."""
+    returned = asked.twin.run(clip)
+    logits = logits_of(returned, asked.output).detach()
+    frames = returned if asked.output is None else picked(returned, asked.output)
+    if isinstance(frames, Tensor) and frames.dim() == 3:
+        return frames.detach(), logits
+    return logits.unsqueeze(1), logits
+
+
+def _own_logits(twin: Twin, clip: Clip, chosen: Chosen) -> Tensor | None:
     """Frame logits (b, n) by the model's own `frame_logits`, None if it has none of the form (b, n, k)."""
-    own = getattr(twin.model, "frame_logits", None)
-    found = own(clip) if callable(own) else None
-    if not isinstance(found, Tensor) or found.dim() != 3 or len(found) != len(target):
+    if not callable(getattr(twin.model, "frame_logits", None)):
         return None
-    return found.gather(2, target[:, None, None].expand(-1, found.shape[1], 1)).squeeze(2)
+    found = twin.run(clip, "frame_logits")
+    if not isinstance(found, Tensor) or found.dim() != 3 or len(found) != len(chosen.target):
+        return None
+    return chosen.of_frames(found)
 
 
 # ------------------------------------------------------------------------------------------ replacing frames

@@ -78,6 +78,10 @@ class Layout:
         """How many channels `x` has."""
         return self.sizes(x, None if "b" in self.groups else x.shape[0])["c"]
 
+    def batch(self, x: Tensor) -> int | None:
+        """How many clips `x` holds, None where they share an axis with frames."""
+        return x.shape[self.groups.index("b")] if "b" in self.groups else None
+
     def hint(self, x: Tensor) -> str:
         """What the shape of a clip suggests if its axes may be in another order: the end of an error, or nothing."""
         if sorted(self.groups) != sorted("bcthw"):

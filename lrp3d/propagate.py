@@ -142,7 +142,8 @@ def _through_step(
     outs = step.carry(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
     if flows is not None and not isinstance(step.rule, Identity):
         totals = [out.total() for out in outs if out is not None]
-        flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0])))
+        nothing = carried.value.new_zeros(len(carried.value))  # what goes out of a module that is held constant
+        flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0]) if totals else nothing))
     return outs
 
 

@@ -116,7 +116,7 @@ def _facts(explanation: Explanation, clip: int, frames: int) -> str:
     facts = [("Logit", f"{explanation.logits[clip, target]:.4g}", "of the explained class")]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
-        of = f"of {columns} frames" if columns == frames else f"of {columns} steps, {frames} frames"
+        of = f"of {columns} {explanation.unit}"
         facts += [
             ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), of),
             ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), of),

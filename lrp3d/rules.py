@@ -258,3 +258,26 @@ class Contrastive(Rule):
         """The rule's shares and, subtracted, those under negated weights."""
         against = self.rule.shares(x, -w, bias)
         return self.rule.shares(x, w, bias) + [share._replace(coefficient=-share.coefficient) for share in against]
+
+
+@dataclass(frozen=True)
+class Opposed(Rule):
+    """`rule` under `-w`, as for a class whose row is the negative of the one there is (a lone logit, below zero)."""
+
+    rule: Rule = field(default_factory=ZPlus)
+    sign: Tensor | None = field(default=None, repr=False, compare=False)
+    """Shaped to multiply outputs: -1 for clips whose class is the opposed one, else 1; None: all are."""
+
+    @property
+    def epsilon(self) -> float:  # type: ignore[override]
+        """Of the rule itself."""
+        return self.rule.epsilon
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """The rule's shares under negated weights; under the weights themselves for other clips."""
+        against = self.rule.shares(x, -w, None if bias is None else -bias)
+        if self.sign is None:
+            return against
+        shares = [(share, self.sign > 0) for share in self.rule.shares(x, w, bias)]
+        shares += [(share, self.sign < 0) for share in against]
+        return [share._replace(coefficient=share.coefficient * where.to(x.value)) for share, where in shares]

@@ -7,10 +7,11 @@ run, none to a module: modules may be used twice, threads may run at once, and a
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -25,7 +26,7 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.functions import LEAVES_TORCH, LIKE_ANOTHER, TAKES_ONLY_THE_SHAPE, only_moves, plain_name, without_inplace
 from lrp3d.registry import OPERATIONS, current_run
 from lrp3d.rules import Signed
-from lrp3d.steps import Entry, Relevance, Step, Token, Unsupported
+from lrp3d.steps import Entry, Held, Relevance, Step, Token, Unsupported
 
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 
@@ -74,10 +75,12 @@ class Call(NamedTuple):
 class Run(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
-    def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True):
+    def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True, constants: Sequence[str] = ()):
         super().__init__()
         self.normalisation_passes = normalisation_passes
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
+        self.constants = dict.fromkeys(constants, False)
+        """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.steps: list[Step] = []
         self.signals = WeakTensorKeyDictionary()
         self._substitutes = WeakTensorKeyDictionary()
@@ -196,6 +199,22 @@ class Run(TorchFunctionMode):
                     self.signals[x] = Signal()
                 if not hasattr(x.grad_fn, "step"):
                     self.adopted.setdefault(x.grad_fn, name)
+
+    def held(self, output: Any, name: str) -> Any:
+        """A module's output; a constant to relevance, if the caller said so."""
+        patterns = [pattern for pattern in self.constants if fnmatch.fnmatchcase(name, pattern)]
+        if not patterns:
+            return output
+        self.constants |= dict.fromkeys(patterns, True)
+        self._operation, self._handler = "held constant", None
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            output = tree_map(self.resolve, output)
+            return _map_floats(lambda t: self._hold(t, name) if self.is_signal(t) else t, output)
+
+    def _hold(self, x: Tensor, name: str) -> Tensor:
+        out = self.attach(Held(), x.detach(), [x], replace(self.signals[x], low=None, high=None))
+        self.steps[-1].name = name
+        return out
 
     # ------------------------------------------------------------------ operations
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lrp3d.advice import GRADIENT
 from lrp3d.carried import Carried
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.maps import sum_to_shape
@@ -49,6 +50,8 @@ class Step:
     """Lies between the classifier and the logits."""
     is_classifier = False
     rule: Rule | None = None
+    ruled = False
+    """The run is over, and every step has the rule it gets."""
     shape: torch.Size
     """Of the output."""
     token: Token
@@ -85,6 +88,8 @@ class Relevance(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         """One seed's relevance."""
+        if ctx.step.rule is None and not ctx.step.ruled:
+            raise UnsupportedOperation([f"{ctx.step.name} ({ctx.step.operation}): {GRADIENT}"])
         relevances = ctx.step.relevance(grad_outputs[0].unsqueeze(0))
         return (None, None, *(r if r is None else r.squeeze(0) for r in relevances))
 
@@ -112,6 +117,14 @@ class Pass(Step):
     def carry(self, carried: Carried) -> Sequence[Carried | None]:
         """On and on, where shapes are the same."""
         return [carried] if self.input_shape == self.shape else super().carry(carried)
+
+
+class Held(Step):
+    """What a module made, held constant: relevance that comes here stays, and is booked."""
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
+        """None for what lies below."""
+        return [None]
 
 
 class Unsupported(Step):

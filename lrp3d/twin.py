@@ -14,14 +14,15 @@ import functools
 import random
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
@@ -29,6 +30,8 @@ from lrp3d.audit import assign_rules, find_classifier, unsupported
 from lrp3d.buffers import Memory
 from lrp3d.composites import Composite, composite_of
 from lrp3d.errors import ModelError, UnsupportedOperation
+from lrp3d.inputs import what_the_shapes_suggest
+from lrp3d.outputs import tensors_of
 from lrp3d.random_state import kept_random_state
 from lrp3d.ranges import Range, ranges_of
 from lrp3d.registry import LAYERS, Handler, current_run, own_forward
@@ -47,7 +50,7 @@ class Twinned(nn.Module):
         with run.scope(name, self, type(self).swapped is not None):
             output = super().__call__(*args, **kwargs)
         run.adopt(output, name)
-        return output
+        return run.held(output, name)
 
     swapped: Handler | None = None
     original: type[nn.Module]
@@ -256,6 +259,19 @@ class Record:
     problems: list[str]
 
 
+@contextmanager
+def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """After this block every tensor that is no parameter holds what it held."""
+    counted = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for x, version, before in counted:
+                if x._version != version or not torch.equal(x, before):
+                    x.detach().copy_(before)
+
+
 class Twin(nn.Module):
     """The relevance twin of a model; made by `convert`.
 
@@ -289,6 +305,8 @@ class Twin(nn.Module):
         input_range: Range | Sequence[Range | None] | None = None,
         layout: str = "bcthw",
         contrastive: bool = False,
+        read: Callable[[Any], Any] | None = None,
+        constants: Sequence[str] = (),
     ) -> Record:
         """Run the model on `inputs` under observation, and give every step its rule.
 
@@ -298,10 +316,15 @@ class Twin(nn.Module):
                 inputs; default as in `lrp3d.explain`.
             layout: of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
             contrastive: the classifier's rule becomes `Contrastive`.
+            read: makes the output, inside the run, of what the model returns.
+            constants: name patterns of modules whose outputs are held constant.
+
+        Raises:
+            ValueError: if a pattern in `constants` fits no module that ran.
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Run(self._own, not self.composite.addresses_normalisation)
+        run = Run(self._own, not self.composite.addresses_normalisation, constants)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
@@ -312,23 +335,41 @@ class Twin(nn.Module):
                 entries.append(leaves[i])
             device = entries[0].device if entries else torch.device("cpu")
             with kept_random_state(device), run, torch.autocast(device.type, enabled=False):
-                output = self._outputs(tree_unflatten(leaves, spec))
+                output = self._outputs(tree_unflatten(leaves, spec), layout)
+                output = output if read is None else read(output)
             output = run.resolve(output)
-        if not isinstance(output, Tensor):
-            return Record(run, entries, output, [])
-        problems = unsupported(run, output)
-        find_classifier(output)
+        if missed := [pattern for pattern, met in run.constants.items() if not met]:
+            raise ValueError(
+                f"constants={missed} fits no module that ran; lrp3d.inspect(model, clip) shows their names"
+            )
+        outputs = [output] if read is not None else [run.resolve(x) for x in tensors_of(output) if run.is_signal(x)]
+        outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
+        problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
+        for x in outputs:
+            find_classifier(x)
         assign_rules(run.steps, self.composite, contrastive)
         return Record(run, entries, output, problems)
 
-    def _outputs(self, inputs: Sequence[Any]) -> Any:
+    def run(self, clip: Any, method: str = "") -> Any:
+        """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""
+        leaves = [x for x in tree_flatten(clip)[0] if isinstance(x, Tensor)]
+        device = leaves[0].device if leaves else torch.device("cpu")
+        with kept_random_state(device), torch.autocast(device.type, enabled=False), _kept(self._own):
+            run = getattr(self.model, method) if method else self.model
+            with torch.inference_mode(False), torch.set_grad_enabled(False):
+                return run(tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip))
+
+    def _outputs(self, inputs: Sequence[Any], layout: str) -> Any:
         try:
             return self.model(*inputs)
-        except RuntimeError as error:
-            if type(error) is not RuntimeError:  # out of memory, not implemented: they say what they are
+        except (RuntimeError, ValueError, IndexError) as error:
+            clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
+            hint = what_the_shapes_suggest(clips, layout)
+            # Torch's sentence for a shape that does not fit; other errors say themselves what they are.
+            if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
                 raise
-            shapes = ", ".join(str(tuple(x.shape)) for x in tree_flatten(inputs)[0] if isinstance(x, Tensor))
-            raise ModelError(f"the model could not run on an input of shape {shapes}: {error}") from error
+            shapes = ", ".join(str(tuple(x.shape)) for x in clips)
+            raise ModelError(f"the model could not run on an input of shape {shapes}: {error}{hint}") from error
 
     def train(self, mode: bool = True) -> Twin:
         """A twin has no training mode; raises ValueError if one is asked for."""

@@ -32,10 +32,9 @@ def summary(one: Explained) -> str:
         columns = explanation.matrix.shape[-1]
         assert explanation.avg_atr is not None
         assert explanation.max_atr is not None
-        unit = "frames" if columns == len(one.pixels) else f"steps of {len(one.pixels) / columns:.3g} frames"
         lines.append(
             f"  {'ATR':13} average {_or_none(explanation.avg_atr[0], '{:.2f}')}, "
-            f"maximum {_or_none(explanation.max_atr[0], '{:.0f}')} of {columns} {unit} "
+            f"maximum {_or_none(explanation.max_atr[0], '{:.0f}')} of {columns} {explanation.unit} "
             f"(sigma {100 * explanation.sigma:g} %)"
         )
     absorbed = explanation.ledger.absorbed
