@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CLIPS ?= ../shared/clips
 VIDEO ?= $(firstword $(wildcard $(CLIPS)/pool*.mp4 $(CLIPS)/*.mp4 $(CLIPS)/*.avi))
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint matrix format clean
 
 demo: $(VENV)/installed
 	$(BIN)/lrp3d demo --model I3D-R50-f8 $(if $(VIDEO),--video $(VIDEO)) --out out/demo
@@ -14,14 +14,18 @@ demo: $(VENV)/installed
 test: $(VENV)/installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
 
-# The type checker reads folders, not package metadata: it is shown models/ where that will be installed.
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/types && mkdir -p build/types/lrp3d
-	ln -s $(CURDIR)/lrp3d/* build/types/lrp3d/
-	ln -s $(CURDIR)/models build/types/lrp3d/models
-	MYPYPATH=build/types $(BIN)/mypy --cache-dir build/types/cache -p lrp3d
+	$(BIN)/mypy --cache-dir build/types -p lrp3d -p models
+
+# Oldest and newest dependencies on every Python from 3.10 to 3.14 that is found: each environment is made from nothing
+# and runs the quick part of the suite in it. `make matrix PYTHONS="3.11"` for one of them; see noxfile.py.
+PYTHONS ?=
+matrix:
+	$(PYTHON) -m venv build/matrix
+	build/matrix/bin/python -m pip install --quiet nox uv
+	build/matrix/bin/nox --envdir build/matrix/environments --session tests packaging $(if $(PYTHONS),--python $(PYTHONS))
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.timing import common
-from lrp3d import atr
+from lrp3d.metrics import atr
 
 CLASSES = 400
 

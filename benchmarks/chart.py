@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d.models.files import replacing
+from lrp3d.extras import missing
+from lrp3d.files import replacing
 
 from benchmarks.timing import common
 
@@ -89,7 +90,7 @@ def main(argv: list[str] | None = None) -> Path:
     try:
         from matplotlib import rc_context
     except ImportError:
-        raise SystemExit('a chart needs matplotlib: pip install "lrp3d[plot]"') from None
+        raise SystemExit(str(missing("matplotlib", "a chart"))) from None
     options.image.parent.mkdir(parents=True, exist_ok=True)
     kind = options.image.suffix.removeprefix(".") or "svg"
     steady: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}  # same results, same file

@@ -1,9 +1,9 @@
 """The paper's findings, on small networks trained here: reproduced, not reproduced, or not testable here.
 
-    python benchmarks/train_planted.py     # first: the networks on planted pairs,
-    python benchmarks/findings_nets.py     # and those on actions; both go on where they stopped
-    python benchmarks/findings.py          # findings.md, findings.json and the folder findings/ in benchmarks/results
-    python benchmarks/findings.py --quick  # untrained networks of 8 frames, few clips: does it run
+    python -m benchmarks.train_planted     # first: the networks on planted pairs,
+    python -m benchmarks.findings_nets     # and those on actions; both go on where they stopped
+    python -m benchmarks.findings          # findings.md, findings.json and the folder findings/ in benchmarks/results
+    python -m benchmarks.findings --quick  # untrained networks of 8 frames, few clips: does it run
 
 Seeds that were not trained are left out, and the report says how many there are. Explanations are kept in --kept.
 """
@@ -17,11 +17,11 @@ from datetime import date
 from pathlib import Path
 
 import torch
-from paper.factors import WELL, backbones, data, depth, heat_maps, kernels, lengths, modules
-from paper.nets import SEEDS
-from paper.page import Section, write
-from paper.questions import accuracies, by_class, ensembles, methods, samplings, slowfast, windows
-from paper.studies import WINDOW_CLIPS, Bench
+from benchmarks.paper.factors import WELL, backbones, data, depth, heat_maps, kernels, lengths, modules
+from benchmarks.paper.nets import SEEDS
+from benchmarks.paper.page import Section, write
+from benchmarks.paper.findings import accuracies, by_class, ensembles, methods, samplings, slowfast, windows
+from benchmarks.paper.studies import WINDOW_CLIPS, Bench
 
 import lrp3d
 
@@ -61,7 +61,7 @@ def facts(bench: Bench) -> dict[str, object]:
     """What the numbers depend on."""
     return {
         "date": date.today().isoformat(),
-        "command": "python benchmarks/findings.py",
+        "command": "python -m benchmarks.findings",
         "machine": f"{platform.machine()}, {torch.get_num_threads()} thread, no GPU",
         "python": platform.python_version(),
         "torch": torch.__version__,

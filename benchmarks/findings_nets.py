@@ -1,8 +1,8 @@
 """Train the small networks on which the paper's findings are examined.
 
-    python benchmarks/findings_nets.py                 # all, one seed after the other; goes on where it stopped
-    python benchmarks/findings_nets.py --only I3D-R18  # those whose name begins like this
-    python benchmarks/findings_nets.py --quick         # two steps of one network: does it run
+    python -m benchmarks.findings_nets                 # all, one seed after the other; goes on where it stopped
+    python -m benchmarks.findings_nets --only I3D-R18  # those whose name begins like this
+    python -m benchmarks.findings_nets --quick         # two steps of one network: does it run
 
 They go beside those of train_planted.py, 15 to 60 seconds of one core each; two processes may share the work with
 `--seeds 0` and `--seeds 1 2`. Every network has the same rounds of training until it has learned its data set, and is
@@ -18,10 +18,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from lrp3d.models.files import replacing
-from paper.actions import ActionClips
-from paper.nets import SEEDS, Net, every, quick_aggregation
-from planted.rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
+from lrp3d.files import replacing
+from benchmarks.paper.actions import ActionClips
+from benchmarks.paper.nets import SEEDS, Net, every, quick_aggregation
+from benchmarks.planted.training_rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
 
 from lrp3d import models
 

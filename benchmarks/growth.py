@@ -19,7 +19,7 @@ import torch
 
 import lrp3d
 from benchmarks.timing import common, nets
-from lrp3d import bands
+from lrp3d.compute import bands
 
 Series = list[tuple[str, list[float], list[Callable[[], object]]]]
 

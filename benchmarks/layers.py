@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 import lrp3d
 from benchmarks.timing import common, nets
-from lrp3d import buffers, kernels
-from lrp3d.memory import seeds_at_once
-from lrp3d.propagate import Start, edge_of, propagate
-from lrp3d.twin import Record
+from lrp3d.compute import buffers, kernels
+from lrp3d.propagation.chunks import seeds_at_once
+from lrp3d.propagation.propagate import Start, edge_of, propagate
+from lrp3d.twin.twin import Record
 
 
 class Sum(nn.Module):

@@ -1,8 +1,8 @@
 """Write the tables of docs/meaning.md from the results of the bench.
 
-python benchmarks/truth.py      # first
-python benchmarks/meaning.py    # replaces what stands between <!-- table: NAME --> and <!-- end -->
-python benchmarks/meaning.py --check    # only says whether the page has the numbers of the results
+python -m benchmarks.truth      # first
+python -m benchmarks.meaning    # replaces what stands between <!-- table: NAME --> and <!-- end -->
+python -m benchmarks.meaning --check    # only says whether the page has the numbers of the results
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from lrp3d.models.files import replacing
-from planted.lineages import HELD_OUT
-from planted.pages import cell, networks_table, targets_table
-from planted.spans import MEASURES
+from lrp3d.files import replacing
+from benchmarks.planted.training_plans import HELD_OUT
+from benchmarks.planted.pages import cell, networks_table, targets_table
+from benchmarks.planted.spans import MEASURES
 
 ROOT = Path(__file__).parent.parent
 MARKED = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -167,18 +167,20 @@ def atr(result: dict) -> list[str]:
     return grid("", {"truth": truth, **rows}, ["d=1", "2", "4", "8", "static", "flash", "slope", "ρ"])
 
 
+COMPARED = ("ATR 97.5%, CLRP", "ATR 97.5%, LRP", "excess span, CLRP", "excess span, LRP", "excess span, intervention")
+
+
+def slope_and_error(result: dict, network: str, table: str, name: str) -> str:
+    """Of one measure; empty where it was not measured."""
+    cells = (mean(result, network, table, name, column) for column in ("slope", "error of means"))
+    return " / ".join(filter(None, cells))
+
+
 def spans(result: dict) -> list[str]:
     """Measures of the span on seeds that nothing was chosen on."""
     table, rows = "Spans, other seeds", {}
     for network in MAIN:
-        for name in (
-            "ATR 97.5%, CLRP",
-            "ATR 97.5%, LRP",
-            "excess span, CLRP",
-            "excess span, LRP",
-            "excess span, intervention",
-            "excess span, untrained LRP",
-        ):
+        for name in (*COMPARED, "excess span, untrained LRP"):
             cells = [mean(result, network, table, name, f"d={gap}") for gap in range(1, 9)]
             cells += [
                 mean(result, network, table, name, column) for column in ("slope", "error of means", "ρ over clips")
@@ -191,35 +193,22 @@ def spans(result: dict) -> list[str]:
 def every_network(result: dict) -> list[str]:
     """Slope and mean error of ATR and of the excess span for all networks, on seeds that nothing was chosen on."""
     table = "Spans, other seeds"
-    names = ("ATR 97.5%, CLRP", "ATR 97.5%, LRP", "excess span, CLRP", "excess span, LRP", "excess span, intervention")
     rows = {
-        network: [
-            " / ".join(mean(result, network, table, name, column) for column in ("slope", "error of means"))
-            for name in names
-        ]
-        for network in result["tables"]
+        network: [slope_and_error(result, network, table, name) for name in COMPARED] for network in result["tables"]
     }
-    return grid("slope / error", rows, list(names))
+    return grid("slope / error", rows, list(COMPARED))
 
 
 def alternatives(result: dict) -> list[str]:
     """All measures that were compared, by slope and error: chosen on the first column of each, judged by the others."""
     parts = [(network, part) for network in MAIN for part in ("seed 0", "other seeds")]
-    rows = {}
-    for measure in MEASURES:
-        for source in ("CLRP", "LRP", "intervention"):
-            rows[f"{measure}, {source}"] = [
-                " / ".join(
-                    filter(
-                        None,
-                        (
-                            mean(result, network, f"Spans, {part}", f"{measure}, {source}", column)
-                            for column in ("slope", "error of means")
-                        ),
-                    )
-                )
-                for network, part in parts
-            ]
+    rows = {
+        f"{measure}, {source}": [
+            slope_and_error(result, network, f"Spans, {part}", f"{measure}, {source}") for network, part in parts
+        ]
+        for measure in MEASURES
+        for source in ("CLRP", "LRP", "intervention")
+    }
     return grid("slope / error", rows, [f"{short(network)}, {part}" for network, part in parts])
 
 
@@ -227,13 +216,7 @@ def held_out(result: dict) -> list[str]:
     """The gaps that were trained after the choice."""
     table, rows = f"Spans, gaps {HELD_OUT[0]} and {HELD_OUT[1]}", {}
     for network in MAIN:
-        for name in (
-            "ATR 97.5%, CLRP",
-            "ATR 97.5%, LRP",
-            "excess span, CLRP",
-            "excess span, LRP",
-            "excess span, intervention",
-        ):
+        for name in COMPARED:
             rows[f"{network}: {name}"] = [mean(result, network, table, name, f"d={gap}", True) for gap in HELD_OUT]
     return grid("", {"truth": [str(gap + 1) for gap in HELD_OUT], **rows}, [f"d={gap}" for gap in HELD_OUT])
 

@@ -1,7 +1,7 @@
 """Put trained networks into the package: float16, below 2 MB each, with what is known of them.
 
-    python benchmarks/train_planted.py
-    python benchmarks/ship_weights.py
+    python -m benchmarks.train_planted
+    python -m benchmarks.ship_weights
 
 The seed with the best accuracy is taken; nothing below 98 % is shipped.
 """
@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from planted.lineages import Lineage, every
+from benchmarks.planted.training_plans import Lineage, every
 
 from lrp3d import models
 
@@ -67,7 +67,7 @@ def ship(start: str, gap: int, trained: Path, out: Path) -> None:
         "accuracy": round(accuracy, 4),
         "fresh clips": result["clips"],
         "seed": lineage.seed,
-        "command": f"python benchmarks/train_planted.py --only {lineage.name}",
+        "command": f"python -m benchmarks.train_planted --only {lineage.name}",
     }
     path = out / f"{name}.safetensors"
     models.save_checkpoint(lineage.trained(trained, gap), path, task.classes, half=True, facts=facts)

@@ -1,8 +1,8 @@
 """The limits of a study: clips per second with the decoder, memory by process, size on the disk, and what that means
 for the whole of Kinetics-400's validation set.
 
-    python benchmarks/study.py                                    # a few minutes on two cores
-    python benchmarks/study.py --device cuda --clips 64 --batch 4 --workers 8
+    python -m benchmarks.study                                    # a few minutes on two cores
+    python -m benchmarks.study --device cuda --clips 64 --batch 4 --workers 8
 
 Videos are made for it: 340 x 256 pixels, 10 s, H.264 with a key frame every 250 frames, as Kinetics is usually kept.
 Results go to benchmarks/results/study-DEVICE.json and .md.

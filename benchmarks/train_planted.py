@@ -1,9 +1,9 @@
 """Train small networks on clips whose answer is known.
 
-    python benchmarks/train_planted.py                      # all lineages, into build/planted; goes on where it stopped
-    python benchmarks/train_planted.py --jobs 2             # on two cores: as many processes of one thread each
-    python benchmarks/train_planted.py --only I3D-R18-f16   # those whose name begins like this
-    python benchmarks/train_planted.py --quick              # one lineage, two steps: does it run
+    python -m benchmarks.train_planted                      # all lineages, into build/planted; goes on where it stopped
+    python -m benchmarks.train_planted --jobs 2             # on two cores: as many processes of one thread each
+    python -m benchmarks.train_planted --only I3D-R18-f16   # those whose name begins like this
+    python -m benchmarks.train_planted --quick              # one lineage, two steps: does it run
 
 All of them are less than two hours of one core; result.json beside the weights says how many seconds each took.
 Long gaps stall at chance from scratch: every gap starts from the weights of the gap before it. "xor" stalls at every
@@ -26,9 +26,9 @@ from pathlib import Path
 
 import torch
 from lrp3d.models import VideoModel
-from lrp3d.models.files import replacing
-from planted.lineages import Lineage, chains, every
-from planted.rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
+from lrp3d.files import replacing
+from benchmarks.planted.training_plans import Lineage, chains, every
+from benchmarks.planted.training_rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
 from torch import Tensor
 
 from lrp3d import models

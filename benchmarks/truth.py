@@ -1,9 +1,9 @@
 """Do temporal relevance and ATR tell the truth? Held against planted dependencies, where the answer is known.
 
-    python benchmarks/train_planted.py    # first: the networks
-    python benchmarks/truth.py            # the tables, into benchmarks/results/truth.md, truth.json and pictures
-    python benchmarks/truth.py --only TAM # those networks alone: computes their maps, writes no tables
-    python benchmarks/truth.py --quick    # two tiny untrained networks, few clips, into --out: does it run
+    python -m benchmarks.train_planted    # first: the networks
+    python -m benchmarks.truth            # the tables, into benchmarks/results/truth.md, truth.json and pictures
+    python -m benchmarks.truth --only TAM # those networks alone: computes their maps, writes no tables
+    python -m benchmarks.truth --quick    # two tiny untrained networks, few clips, into --out: does it run
 
 Only networks that are there are counted, and the report says how many. Maps are kept in --maps: a second call is quick.
 """
@@ -16,11 +16,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from planted.lineages import SEEDS, Lineage, every
-from planted.maps import Maps, maps_of
-from planted.matrices import METHODS
-from planted.pages import write
-from planted.tables import LEARNED, TABLE_GAPS, Network, report
+from benchmarks.planted.training_plans import SEEDS, Lineage, every
+from benchmarks.planted.maps import Maps, maps_of
+from benchmarks.planted.matrices import METHODS
+from benchmarks.planted.pages import write
+from benchmarks.planted.tables import LEARNED, TABLE_GAPS, Network, report
 
 from lrp3d import models
 

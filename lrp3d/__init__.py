@@ -1,16 +1,20 @@
-"""How much of the clip did my network really use? Layer-wise relevance propagation for video CNNs."""
+"""How much of the clip did my network really use? Layer-wise relevance propagation for video CNNs.
 
-from lrp3d import atr, composites, figures, models, operations, planted, rules, sampling, study, video
-from lrp3d.composites import Composite
-from lrp3d.errors import UnsupportedOperation
-from lrp3d.excess import ExcessSpan, excess_span
-from lrp3d.explain import explain
-from lrp3d.explanation import Explanation
-from lrp3d.frames import NoFrameLogits
-from lrp3d.inspection import inspect
-from lrp3d.interventions import frame_logits, intervention_matrix
-from lrp3d.registry import register_layer, register_operation
-from lrp3d.twin import convert
+Everything below is imported when the first of it is used: torch takes seconds, and who asks the command line for help
+should not wait for it.
+"""
+
+import importlib.util
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lrp3d import former_names
+
+if TYPE_CHECKING:
+    from lrp3d.public import *
+
+former_names.install()
 
 __version__ = "0.1.0"
 
@@ -39,3 +43,31 @@ __all__ = [
     "study",
     "video",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if not name.startswith("_"):
+        full = f"{__name__}.{name}"
+        if importlib.util.find_spec(full) is not None:
+            importlib.import_module(full)  # which binds it here, but for one that is in the middle of its own import
+        elif name in __all__:
+            globals()[name] = getattr(importlib.import_module(f"{__name__}.public"), name)
+        if name in globals():
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """A module whose functions are not hidden by the files they stand in: `lrp3d.explain` is the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in __all__:
+            value = getattr(value, name, value)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

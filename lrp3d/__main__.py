@@ -2,7 +2,7 @@
 
 import sys
 
-from lrp3d.command_line import main
+from lrp3d.commands.command_line import main
 
 if __name__ == "__main__":
     sys.exit(main())

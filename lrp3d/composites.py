@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from torch import nn
 
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
-from lrp3d.linear import Linear
-from lrp3d.maps import Broadcast, Scale
-from lrp3d.maxima import Maximum, Peak
+from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, WinnerTakesAll, ZBeta, ZPlus
-from lrp3d.steps import Pass, Step
+from lrp3d.steps.linear import Linear
+from lrp3d.steps.maxima import Maximum, Peak
+from lrp3d.steps.step import Pass, Step
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,

@@ -9,14 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from lrp3d import buffers
-from lrp3d.atr import avg_atr, frame_atr, max_atr
-from lrp3d.audit import oppose
-from lrp3d.composites import Composite
-from lrp3d.errors import UnsupportedOperation
-from lrp3d.explanation import Entry, Explanation, Ledger
-from lrp3d.frames import FrameSeeds, frame_seeds
-from lrp3d.inputs import (
+from lrp3d.checks import (
     check_axes,
     check_clip,
     check_frames,
@@ -24,17 +17,24 @@ from lrp3d.inputs import (
     check_mode,
     check_options,
     targets_of,
-    what_the_shapes_suggest,
 )
-from lrp3d.memory import seeds_at_once
+from lrp3d.composites import Composite
+from lrp3d.compute import buffers
+from lrp3d.compute.precision import carried_in, matmul_precision
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.explanation.explanation import Entry, Explanation, Ledger
+from lrp3d.layout import what_the_shapes_suggest
+from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.outputs import Chosen, Output, logits_of
-from lrp3d.precision import carried_in, matmul_precision
 from lrp3d.progress import bar
-from lrp3d.propagate import Edge, Flow, Start, edge_of, propagate
-from lrp3d.ranges import Range, layout_of
-from lrp3d.steps import Step
-from lrp3d.temporal import on_one_clock, temporal_relevance
-from lrp3d.twin import Record, twin_of
+from lrp3d.propagation.chunks import seeds_at_once
+from lrp3d.propagation.frame_logits import FrameSeeds, frame_seeds
+from lrp3d.propagation.propagate import Edge, Flow, Start, edge_of, propagate
+from lrp3d.propagation.temporal_matrix import on_one_clock, temporal_relevance
+from lrp3d.steps.step import Step
+from lrp3d.twin.audit import oppose
+from lrp3d.twin.ranges import Range, layout_of
+from lrp3d.twin.twin import Record, twin_of
 
 Clip = Tensor | Sequence[Tensor]
 

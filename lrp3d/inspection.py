@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from lrp3d.checks import check_axes, check_clip, check_logits, check_mode
 from lrp3d.composites import Composite
-from lrp3d.inputs import check_axes, check_clip, check_logits, check_mode
 from lrp3d.outputs import Output, logits_of
-from lrp3d.ranges import Range
-from lrp3d.run import Moved
-from lrp3d.steps import Entry, Held, Unsupported
-from lrp3d.twin import twin_of
+from lrp3d.steps.step import Entry, Held, Unsupported
+from lrp3d.tracing.tracer import Moved
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import twin_of
 
 _FIXED = {Moved: "moves values", Held: "held constant: relevance stays here"}
 

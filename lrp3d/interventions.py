@@ -16,10 +16,7 @@ import einops
 import torch
 from torch import Tensor, nn
 
-from lrp3d.errors import UnsupportedOperation
-from lrp3d.explain import Clip
-from lrp3d.frames import NoFrameLogits, frame_seeds, slow_frames
-from lrp3d.inputs import (
+from lrp3d.checks import (
     check_axes,
     check_clip,
     check_frames,
@@ -27,13 +24,15 @@ from lrp3d.inputs import (
     check_mode,
     check_options,
     targets_of,
-    what_the_shapes_suggest,
 )
-from lrp3d.layout import Layout
-from lrp3d.memory import clips_at_once
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.explain import Clip
+from lrp3d.layout import Layout, what_the_shapes_suggest
 from lrp3d.outputs import Chosen, Output, logits_of, picked
-from lrp3d.temporal import check_rows, mean_in_blocks
-from lrp3d.twin import Record, Twin, twin_of
+from lrp3d.propagation.chunks import clips_at_once
+from lrp3d.propagation.frame_logits import NoFrameLogits, frame_seeds, slow_frames
+from lrp3d.propagation.temporal_matrix import check_rows, mean_in_blocks
+from lrp3d.twin.twin import Record, Twin, twin_of
 
 Colour = float | Sequence[float] | Tensor
 OCCLUDERS = ("neighbours", "nearest", "mean", "blank")

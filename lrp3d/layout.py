@@ -7,6 +7,7 @@ Patterns are einops patterns over the letters b c t h w, with or without spaces:
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -139,3 +140,19 @@ class Layout:
                 + self.hint(x)
             )
         return end.expand(channels)
+
+
+def axis_to_add(x: Tensor) -> str:
+    """What to do about a clip without the axis of clips."""
+    return f"add the batch axis with clip.unsqueeze(0), for {(1, *x.shape)}"
+
+
+def what_the_shapes_suggest(clips: Sequence[Tensor], layout: str) -> str:
+    """The end of an error, where the axes of a clip may be others than `layout` says; or nothing."""
+    axes = Layout(layout)
+    for x in clips:
+        if x.dim() == axes.axes - 1:
+            return f"; if this is one clip, {axis_to_add(x)}"
+        if x.dim() == axes.axes and (hint := axes.hint(x)):
+            return hint
+    return ""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+from lrp3d.extras import missing
+
 T = TypeVar("T")
 
 
 def bar(items: Sequence[T], unit: str, wanted: bool) -> Iterable[T]:
-    """The items, with a bar on stderr if `wanted`; raises ImportError naming the extra where tqdm is missing."""
+    """The items, with a bar on stderr if `wanted`; raises ImportError naming the command where tqdm is missing."""
     if not wanted:
         return items
     try:
         from tqdm.auto import tqdm
     except ImportError:
-        raise ImportError('progress=True needs tqdm: pip install "lrp3d[all]"') from None
+        raise missing("tqdm", "progress=True") from None
     return tqdm(items, unit=unit)

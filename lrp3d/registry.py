@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 if TYPE_CHECKING:
-    from lrp3d.run import Run
+    from lrp3d.tracing.tracer import Run
 
 Handler = Callable[..., Any]
 

@@ -6,8 +6,8 @@ its input, `z = f(x, w) + b`, it says what counts as a contribution: one or more
 
     R_in = sum over shares of  coefficient * sum over terms of  a * f^T(v, R / z),      z = sum of f(a, v) (+ b)
 
-which is Eq. 1 of the paper for every choice of `a` and `v` (`lrp3d.linear` evaluates it, for any number of seeds).
-Epsilon and Gamma keep the bias in the denominator and book what it absorbs; all others drop it and conserve.
+which is Eq. 1 of the paper for every choice of `a` and `v`; `lrp3d.steps.linear` evaluates it, for any number of
+seeds. Epsilon and Gamma keep the bias in the denominator and book what it absorbs; all others drop it and conserve.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lrp3d import buffers
+from lrp3d.compute import buffers
 
 Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
 

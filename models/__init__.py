@@ -15,7 +15,7 @@ from .i3d import i3d_inception, i3d_resnet
 from .i3d_original import i3d_original
 from .pretrained import load_pretrained, pretrained_facts, pretrained_names
 from .s3d import s3d, s3d_resnet
-from .saving import convert_checkpoint, load_model, save_checkpoint
+from .saving import build_for, convert_checkpoint, load_model, save_checkpoint
 from .slowfast import slowfast_resnet50
 from .tam import tam_inception, tam_resnet, tsn_inception, tsn_resnet
 from .train import Recipe, VideoClips, evaluate, train
@@ -29,6 +29,7 @@ __all__ = [
     "VideoClips",
     "VideoModel",
     "build",
+    "build_for",
     "convert_checkpoint",
     "count_multiply_adds",
     "count_parameters",

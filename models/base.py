@@ -15,6 +15,8 @@ Channels = tuple[float, ...]
 IMAGENET: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 UNIT_RANGE: tuple[Channels, Channels] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
+_LARGEST = 65504.0  # of float16, in which models run, too
+
 
 def normalisation(statistics: tuple[Channels, Channels], in_channels: int) -> tuple[Channels, Channels]:
     """Mean and deviation per channel; inputs that are not RGB get the average over RGB in every channel."""
@@ -22,6 +24,30 @@ def normalisation(statistics: tuple[Channels, Channels], in_channels: int) -> tu
         return statistics
     mean, std = (round(sum(values) / len(values), 6) for values in statistics)
     return (mean,) * in_channels, (std,) * in_channels
+
+
+def check_statistics(mean: object, std: object, channels: int | None = None) -> None:
+    """Refuse a normalisation that is none: (pixel - mean) / std must be a number for black and for white.
+
+    Raises:
+        ValueError: what is wrong, in one sentence.
+    """
+    for name, values in (("mean", mean), ("std", std)):
+        if not isinstance(values, (list, tuple)) or not values or not all(map(_is_number, values)):
+            raise ValueError(f"{name} must be numbers, one per channel, got {repr(values)[:100]}")
+    assert isinstance(mean, (list, tuple))
+    assert isinstance(std, (list, tuple))
+    if len(mean) != len(std) or (channels is not None and len(mean) != channels):
+        expected = f", for {channels} channels" if channels is not None else ""
+        raise ValueError(f"mean has {len(mean)} values and std {len(std)}{expected}: there must be one per channel")
+    if not all(deviation > 0 for deviation in std):
+        raise ValueError(f"std must be above 0 in every channel, got {repr(std)[:100]}")
+    if any(abs((pixel - m) / s) > _LARGEST for m, s in zip(mean, std, strict=True) for pixel in (0.0, 1.0)):
+        raise ValueError(f"mean {repr(mean)[:100]} and std {repr(std)[:100]} put pixels beyond all numbers of float16")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
 def at_least(minimum: int, **values: int) -> None:
@@ -63,6 +89,7 @@ class VideoModel(nn.Module):
         classes: names of the classes, where a checkpoint brought them.
         builder: the function that made the model.
         arguments: what it was called with, so that a checkpoint can call it again.
+        notes: what was decided when its weights were loaded, a sentence each.
     """
 
     features: nn.Module
@@ -72,6 +99,7 @@ class VideoModel(nn.Module):
     frame_multiple: int = 1
     output_frames: int | None = None
     classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     builder: str = ""
     arguments: dict[str, Any]
 

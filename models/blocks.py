@@ -81,6 +81,8 @@ class TemporalAggregation(nn.Module):
     def pass_through(self, noise: float = 0.0) -> None:
         """Let every frame through, plus `noise`: a fresh network starts close to its 2D backbone."""
         weight = self.conv.weight
+        if weight.is_meta:  # only shapes are wanted, and dirac_ would go over all channels
+            return
         fresh = torch.empty_like(weight)
         nn.init.dirac_(fresh, self.conv.groups)
         weight.copy_(fresh + torch.randn_like(weight) * (noise / weight.shape[1] ** 0.5))

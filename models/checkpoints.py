@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
+from .base import VideoModel
 from .blocks import TemporalAggregation
 from .files import Checkpoint, CheckpointError, Source, State, read_checkpoint
+from .fitting import put, strange, unsuitable
+from .making import stored_arguments
 from .names import DIALECTS, Dialect, recognise, shift_place
+from .states import Found, bare_name, find, nearest
 from .tsm import ShiftResNet
+from .wording import shown
 
 CLASSIFIER = ("fc.weight", "fc.bias")
-_WRAPPERS = ("state_dict", "model_state", "model_state_dict", "blobs", "model")
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_checkpoint` did: whose names were found, what was loaded, what was left as it was."""
+    """What `load_checkpoint` did: whose names were found, what was loaded, what was left as it was.
+
+    `notes` says, a sentence each, what was decided on the way: which of two sets of weights was taken, what was left
+    out, what was repeated.
+    """
 
     dialect: str
     loaded: tuple[str, ...]
     kept: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,17 +45,19 @@ class _Piece:
     value: Tensor
 
     def __str__(self) -> str:
-        return " + ".join(self.sources)
+        return " + ".join(map(shown, self.sources))
 
 
 def load_checkpoint(
-    model: nn.Module, path_or_state_dict: Source | State, strict: bool = True, *, inflate: str = "repeat"
+    model: nn.Module, path_or_state_dict: Source | State | Checkpoint, strict: bool = True, *, inflate: str = "repeat"
 ) -> LoadReport:
     """Load a public checkpoint, whoever named its parameters, or change nothing.
 
     Recognises IBM's action-recognition-pytorch, torchvision's 2D ImageNet networks, TSM, PySlowFast,
-    pytorchvideo, caffe2 SlowFast, the I3D of piergiaj and of hassony2, and lrp3d's own safetensors, with or
-    without `module.` and inside the usual wrappers (`state_dict`, `model_state`, `blobs`).
+    pytorchvideo, caffe2 SlowFast, the I3D of piergiaj and of hassony2, and lrp3d's own safetensors. Where the
+    parameters are in a file is found: in a dictionary such as `state_dict`, `model_state` or `blobs`, under
+    `module.`, `_orig_mod.` or the name of an attribute, such as Lightning's `model.`. Of weights and their
+    average (`model_ema`) the weights are taken, and the report says so.
 
     2D kernels are inflated for 3D networks by repeating them along time. IBM's source leaves it at that;
     the I3D paper divides by the length, which keeps the answer to a still clip and is `inflate="mean"`.
@@ -54,49 +65,154 @@ def load_checkpoint(
     in the names of its files, and is adopted from there.
 
     Args:
-        model: a model of `lrp3d.models`.
-        path_or_state_dict: a file (safetensors, or one that torch reads without unpickling code) or a state
-            dict.
+        model: a model of `lrp3d.models`; any other takes its own names, of the same shapes.
+        path_or_state_dict: a file (safetensors, or one that torch reads without unpickling code), a state
+            dict, or what `read_checkpoint` returns.
         strict: False to keep the model's classifier where the checkpoint's has another size; nothing else
             may differ.
         inflate: "repeat" or "mean".
 
     Raises:
         CheckpointError: a ValueError. The file needs unpickling, or names are unknown, or anything is
-            missing, left over, of another shape or made differently; the message lists all of it.
+            missing, left over, of another shape or type, no number, or made differently; the message lists
+            all of it.
 
     >>> from lrp3d.models import tsn_resnet
     >>> source, model = tsn_resnet(18, 5, width=8), tsn_resnet(18, 5, width=8)
     >>> load_checkpoint(model, source.state_dict()).dialect
     'lrp3d'
     """
+    checkpoint = opened(path_or_state_dict)
+    model = _unwrapped(model)
+    plan = plan_loading(model, checkpoint, strict, inflate)
+    try:
+        put(model, plan.values)
+    except CheckpointError as error:
+        raise CheckpointError(f"{_where(checkpoint)}{error}") from error.__cause__
+    for module in plan.blending:
+        module.pass_through()
+    if plan.shift is not None and isinstance(model, ShiftResNet):
+        model.place_shift(plan.shift)
+    if isinstance(model, VideoModel):
+        model.notes = plan.report.notes
+    return plan.report
+
+
+def opened(source: Source | State | Checkpoint, trust_pickle: bool = False) -> Checkpoint:
+    """A checkpoint that is read, whatever was given."""
+    if isinstance(source, Checkpoint):
+        return source
+    return Checkpoint(source, {}) if isinstance(source, Mapping) else read_checkpoint(source, trust_pickle)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What loading would do; nothing has been done yet."""
+
+    report: LoadReport
+    values: Mapping[str, Tensor]
+    blending: tuple[TemporalAggregation, ...] = ()
+    shift: str | None = None
+
+
+def plan_loading(model: nn.Module, checkpoint: Checkpoint, strict: bool = True, inflate: str = "repeat") -> Plan:
+    """Compare everything, and change nothing; of the model shapes and types are enough, its memory may be missing.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`.
+    """
     if inflate not in ("repeat", "mean"):
         raise ValueError(f"inflate must be 'repeat' or 'mean', got {inflate!r}")
-    if isinstance(path_or_state_dict, Mapping):
-        checkpoint = Checkpoint(path_or_state_dict, {})
-    else:
-        checkpoint = read_checkpoint(path_or_state_dict)
-    tensors = _tensors(checkpoint.state)
+    if not isinstance(model, VideoModel):
+        return _plan_own(model, checkpoint)
+    found = _known(checkpoint)
+    tensors = found.place.tensors
     dialect = _dialect(tensors)
+    problems = [f"{shown(name)} {why}" for name, value in tensors.items() if (why := strange(value))]
+    if problems:
+        raise CheckpointError(_complaint(model, checkpoint, dialect, problems))
     pieces, unknown = _translate(tensors, dialect)
     blending = _unknown_to_2d(model, tensors)
     place = shift_place(tensors)
 
     match = _compare(model.state_dict(), pieces, inflate, strict, {f"{name}.conv.weight" for name in blending})
-    problems = [f"left over: {name} {_size(tensors[name])}" for name in unknown] + match.problems
-    problems += _different_shift(model, dialect, place) + _different_making(model, checkpoint.metadata)
+    problems = [f"left over: {shown(name)} {_size(tensors[name])}" for name in unknown] + match.problems
+    problems += _different_shift(model, dialect, place) + _different_making(model, checkpoint)
     if problems:
-        raise CheckpointError(_complaint(model, dialect, problems))
+        raise CheckpointError(_complaint(model, checkpoint, dialect, problems))
+    notes = (*found.notes, *_notes(model, match, blending, place, inflate))
+    report = LoadReport(dialect.name, tuple(match.fitted), tuple(match.kept), notes)
+    return Plan(report, match.fitted, tuple(blending.values()), place)
 
-    current = model.state_dict()
-    with torch.no_grad():
-        for name, value in match.fitted.items():
-            current[name].copy_(value)
-    for module in blending.values():
-        module.pass_through()
-    if place is not None and isinstance(model, ShiftResNet):
-        model.place_shift(place)
-    return LoadReport(dialect.name, tuple(match.fitted), tuple(match.kept))
+
+def _notes(
+    model: nn.Module, match: _Match, blending: Collection[str], place: str | None, inflate: str
+) -> Iterator[str]:
+    """What was decided, beside where the weights are."""
+    if match.inflated:
+        how = "" if inflate == "repeat" else " and divided by its length"
+        yield f"{match.inflated} kernels of a 2D network are repeated along time{how}"
+    if blending:
+        yield f"a 2D checkpoint knows no temporal modules: {len(blending)} let every frame through unchanged"
+    if any(name in match.kept for name in CLASSIFIER):
+        yield "the classifier is the model's own, not the checkpoint's"
+    if place is not None and place != getattr(model, "shift", place):
+        yield f"the checkpoint's names say that TSM shifts before the {place}: the model now does, too"
+
+
+def _plan_own(model: nn.Module, checkpoint: Checkpoint) -> Plan:
+    """A user's own model: its own names, all of them, and nothing else."""
+    if any(is_lazy(value) for value in (*model.parameters(), *model.buffers())):
+        raise CheckpointError(f"{type(model).__name__} does not know its shapes yet: run it once, then load")
+    names = {bare_name(name): name for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    state = model.state_dict()
+    wanted = {bare: state[name] for bare, name in names.items()}
+
+    def fits(tensors: Mapping[str, Tensor]) -> bool:
+        return all(name in tensors and tensors[name].shape == value.shape for name, value in wanted.items())
+
+    found = find(checkpoint.state, fits) if wanted else None
+    tensors = found.place.tensors if found else nearest(checkpoint.state, wanted.keys()).tensors
+    problems = _own_problems(model, wanted, tensors)
+    if problems:
+        lines = "\n".join(f"  - {problem}" for problem in problems)
+        what = checkpoint.name or "the checkpoint"
+        raise CheckpointError(f"{what} does not fit {type(model).__name__}:\n{lines}")
+    extra = [name for name in state if name not in names.values()]
+    notes = [f"{shown(name)} is no tensor, and is the model's own" for name in extra]
+    values = {names[bare]: tensors[bare] for bare in wanted}
+    report = LoadReport("model's own", tuple(values), tuple(extra), (*(found.notes if found else ()), *notes))
+    return Plan(report, values)
+
+
+def _own_problems(model: nn.Module, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
+    buffers = {bare_name(name) for name, _ in model.named_buffers()}
+    problems = [f"missing: {name}" for name in ours if name not in theirs]
+    problems += [f"left over: {shown(name)}" for name in theirs if name not in ours]
+    for name, current in ours.items():
+        if name not in theirs:
+            continue
+        value = theirs[name]
+        if value.shape != current.shape:
+            problems.append(f"shape: {name} {tuple(current.shape)}, in the file {tuple(value.shape)}")
+        elif why := strange(value) or unsuitable(name, value, current, infinite=name in buffers):
+            problems.append(f"{name} {why}")
+    return problems
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The network in the wrappers of torch: DataParallel, DistributedDataParallel, torch.compile."""
+    while True:
+        inner = getattr(model, "_orig_mod", None)
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inner = model.module
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def _where(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.name}: " if checkpoint.name else ""
 
 
 @dataclass
@@ -106,6 +222,7 @@ class _Match:
     fitted: dict[str, Tensor] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    inflated: int = 0
 
 
 def _compare(
@@ -125,7 +242,11 @@ def _compare(
             continue
         value = _fit(pieces[name].value, current, inflate)
         if value is not None:
+            why = unsuitable(name, value, current)
+            if why:
+                match.problems.append(f"{pieces[name]} {why}")
             match.fitted[name] = value
+            match.inflated += _is_inflated(pieces[name].value, current)
         elif name in CLASSIFIER and not strict:
             match.kept.append(name)
         else:
@@ -147,9 +268,9 @@ def _different_shift(model: nn.Module, dialect: Dialect, place: str | None) -> l
     return []
 
 
-def _different_making(model: nn.Module, metadata: Mapping[str, str]) -> list[str]:
+def _different_making(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
     """Our own files say how their model was made, where no tensor would: compare that, too."""
-    theirs = json.loads(metadata.get("arguments", "{}"))
+    theirs = stored_arguments(checkpoint)
     ours = getattr(model, "arguments", {})
     return [
         f"{option}: the checkpoint's model has {theirs[option]}, this one {ours[option]}"
@@ -158,14 +279,15 @@ def _different_making(model: nn.Module, metadata: Mapping[str, str]) -> list[str
     ]
 
 
-def _complaint(model: nn.Module, dialect: Dialect, problems: list[str]) -> str:
+def _complaint(model: nn.Module, checkpoint: Checkpoint, dialect: Dialect, problems: list[str]) -> str:
     name = getattr(model, "name", "") or type(model).__name__
     count = "1 thing does" if len(problems) == 1 else f"{len(problems)} things do"
     lines = "\n".join(f"  - {problem}" for problem in problems)
     hint = ""
     if all(any(f" {name} " in problem for name in CLASSIFIER) for problem in problems):
         hint = "\nOnly the classifier differs: strict=False keeps the model's own."
-    head = f"{count} not match between the {dialect.name} checkpoint and {name}; nothing was loaded."
+    between = f"between the {dialect.name} checkpoint and {name}"
+    head = f"{_where(checkpoint)}{count} not match {between}; nothing was loaded."
     return f"{head}\n{lines}{hint}"
 
 
@@ -173,41 +295,36 @@ def _size(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape)) or "scalar"
 
 
-def number_of_classes(state: State) -> int:
+def number_of_classes(checkpoint: Checkpoint) -> int:
     """How many classes the classifier of a checkpoint has.
 
     Raises:
         CheckpointError: the names are unknown, or there is no classifier.
     """
-    tensors = _tensors(state)
-    pieces, _ = _translate(tensors, _dialect(tensors))
-    if "fc.weight" not in pieces:
-        raise CheckpointError("the checkpoint has no classifier, so its number of classes is unknown")
+    tensors = _known(checkpoint).place.tensors
+    pieces, _ = _translate({name: value for name, value in tensors.items() if not strange(value)}, _dialect(tensors))
+    if "fc.weight" not in pieces or not pieces["fc.weight"].value.dim():
+        raise CheckpointError(
+            f"{_where(checkpoint)}the checkpoint has no classifier, so its number of classes is unknown"
+        )
     return len(pieces["fc.weight"].value)
 
 
-def _tensors(state: State) -> dict[str, Tensor]:
-    """The tensors of a checkpoint under their bare names."""
-    for wrapper in _WRAPPERS:
-        if isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    tensors = {}
-    for name, value in state.items():
-        if isinstance(value, np.ndarray):
-            value = torch.from_numpy(np.array(value))
-        if isinstance(value, Tensor):
-            tensors[str(name)] = value.detach()
-    while tensors and all(name.startswith("module.") for name in tensors):  # nn.DataParallel
-        tensors = {name.removeprefix("module."): value for name, value in tensors.items()}
-    return tensors
+def _known(checkpoint: Checkpoint) -> Found:
+    """Where the parameters of a network that somebody known named are."""
+    found = find(checkpoint.state, lambda tensors: recognise(tensors) is not None)
+    if found is None:
+        known = ", ".join(dialect.name for dialect in DIALECTS)
+        some = ", ".join(map(shown, islice(nearest(checkpoint.state, {"fc.weight"}).tensors, 3))) or "no tensors"
+        raise CheckpointError(
+            f"{_where(checkpoint)}nobody known names parameters like this ({some}); known are: {known}"
+        )
+    return found
 
 
 def _dialect(tensors: Mapping[str, Tensor]) -> Dialect:
     dialect = recognise(tensors)
-    if dialect is None:
-        known = ", ".join(dialect.name for dialect in DIALECTS)
-        some = ", ".join(list(tensors)[:3]) or "no tensors"
-        raise CheckpointError(f"nobody known names parameters like this ({some}); known are: {known}")
+    assert dialect is not None  # that is how the tensors were found
     return dialect
 
 
@@ -247,6 +364,10 @@ def _unknown_to_2d(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str,
     if any(name.startswith("tam") for name in tensors):
         return {}
     return {name: module for name, module in model.named_modules() if isinstance(module, TemporalAggregation)}
+
+
+def _is_inflated(value: Tensor, current: Tensor) -> bool:
+    return value.dim() == 4 and current.dim() == 5 and current.shape[2] > 1
 
 
 def _fit(value: Tensor, current: Tensor, inflate: str) -> Tensor | None:

@@ -1,19 +1,23 @@
-"""Files: read without running code from them, written completely or not at all."""
+"""Checkpoint files, read without running code from them."""
 
 from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
+from torch import nn
+
+from .claims import Claims, Damaged, check_pickles, check_zip
+from .kinds import foreign_kind, is_text
+from .states import tensors_within
+from .wording import first_line, shown
 
 Source = str | os.PathLike[str]
 State = Mapping[str, Any]
@@ -29,44 +33,90 @@ class Checkpoint:
 
     state: State
     metadata: dict[str, str]
+    name: str = ""
+    """Of the file."""
 
 
 def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
     """Read a checkpoint without running code from it, unless `trust_pickle`.
 
+    What the file claims is compared with what it holds before memory is taken.
+
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file needs unpickling, or is none that torch or safetensors can read.
+        FileNotFoundError: there is no such file; a path is a path, never an address.
+        CheckpointError: the file needs unpickling, is damaged, claims more than it holds, or is something else, which
+            the message names.
     """
-    path = Path(path)
+    given, path = os.fspath(path), Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path.name or path} is a folder; a checkpoint is a file")
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
+        raise FileNotFoundError(f"no checkpoint at {given}")
+    kind = foreign_kind(path)
+    if kind is not None:
+        raise CheckpointError(f"{path.name} is no checkpoint: it is {kind}")
     if _is_safetensors(path):
-        try:
-            with safe_open(path, framework="pt") as file:
-                names = list(file.keys())
-                return Checkpoint({name: file.get_tensor(name) for name in names}, file.metadata() or {})
-        except SafetensorError as error:
-            raise CheckpointError(f"{path.name} is not a complete safetensors file: {error}") from error
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, UnicodeDecodeError) as error:
-        if not trust_pickle:
-            raise CheckpointError(
-                f"{path.name} holds more than tensors and would have to be unpickled, which can run any "
-                "code; if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --model NAME --trust-pickle"
-            ) from error
-        state = _unpickle(path)
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise CheckpointError(f"{path.name} is not a complete checkpoint: {error}") from error
+        return _read_safetensors(path)
+    state = _read_pickled(path, trust_pickle)
+    if isinstance(state, nn.Module):
+        state = state.state_dict()
     if not isinstance(state, Mapping):
         raise CheckpointError(f"{path.name} holds a {type(state).__name__}, not a state dict")
-    return Checkpoint(state, {})
+    return Checkpoint(state, {}, path.name)
 
 
 def _is_safetensors(path: Path) -> bool:
     with path.open("rb") as file:
         return path.suffix == ".safetensors" or file.read(9)[8:] == b"{"
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = list(file.keys())
+            return Checkpoint({name: file.get_tensor(name) for name in names}, file.metadata() or {}, path.name)
+    except Exception as error:  # beside SafetensorError whatever a strange shape or type makes torch raise
+        raise CheckpointError(f"{path.name} is not a complete safetensors file: {first_line(error)}") from error
+
+
+def _read_pickled(path: Path, trust_pickle: bool) -> Any:
+    """What torch.save or pickle wrote."""
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+    try:
+        claims = check_zip(path) if is_zip else check_pickles(path)
+    except Damaged as error:
+        what = "is no checkpoint: it is a text" if not is_zip and is_text(path) else str(error)
+        raise CheckpointError(f"{path.name} {what}") from error
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, UnicodeDecodeError) as error:
+        if not trust_pickle:
+            raise CheckpointError(_needs_trust(path, claims)) from error
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise CheckpointError(f"{path.name} is not a complete checkpoint: {first_line(error)}") from error
+    else:
+        _check_shapes(path, state)
+        return state
+    return _unpickle(path)
+
+
+def _check_shapes(path: Path, state: Any) -> None:
+    """Refuse a value that is repeated (stride 0) into a tensor larger than the file: what is made would be as large."""
+    most = max(path.stat().st_size, 1 << 20)
+    for value in tensors_within(state) if isinstance(state, Mapping) else ():
+        size = value.numel() * value.element_size()
+        if size > most:
+            raise CheckpointError(f"{path.name} claims {size:,} bytes for a tensor, and is smaller itself")
+
+
+def _needs_trust(path: Path, claims: Claims) -> str:
+    some = ", ".join(shown(name) for name in claims.foreign[:3])
+    more = f" ({some}{', ...' if len(claims.foreign) > 3 else ''})" if some else ""
+    return (
+        f"{path.name} holds more than tensors{more} and would have to be unpickled, which can run any code; "
+        "if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --model NAME --trust-pickle"
+    )
 
 
 def _unpickle(path: Path) -> Any:
@@ -78,28 +128,15 @@ def _unpickle(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=False)
     except (pickle.UnpicklingError, RuntimeError, UnicodeDecodeError):
-        with path.open("rb") as file:  # caffe2 wrote plain pickles, with Python 2
-            return pickle.load(file, encoding="latin1")
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if the block ends well, and vanishes if not."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    temporary = Path(name)
+        pass  # caffe2 wrote plain pickles, with Python 2
+    except Exception as error:
+        raise _not_unpickled(path, error) from error
     try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp keeps files private
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink()
-        raise
+        with path.open("rb") as file:
+            return pickle.load(file, encoding="latin1")
+    except Exception as error:
+        raise _not_unpickled(path, error) from error
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _not_unpickled(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path.name} cannot be unpickled here: {type(error).__name__}: {first_line(error)}")

@@ -17,8 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from lrp3d.files import replacing
+
 from .base import VideoModel, at_least
-from .files import Source, replacing
+from .files import Source
 from .saving import save_checkpoint
 
 Sample = tuple[Tensor, int]

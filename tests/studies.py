@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import torch
 
-from lrp3d.atr import frame_atr
+from lrp3d.metrics.atr import frame_atr
 from lrp3d.study import Record, summarise
 from lrp3d.video import draw_clip
 

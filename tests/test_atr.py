@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lrp3d import atr
-from lrp3d.atr import aggregate, avg_atr, frame_atr, frame_windows, max_atr, mean_matrix, select
+from lrp3d.metrics import atr
+from lrp3d.metrics.atr import aggregate, avg_atr, frame_atr, frame_windows, max_atr, mean_matrix, select
 
 NAN = torch.nan
 EXAMPLES = settings(deadline=None, max_examples=150)

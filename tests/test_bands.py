@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 import lrp3d
-from lrp3d import bands, buffers, kernels
-from lrp3d.bands import Band
-from lrp3d.kernels import Geometry
-from lrp3d.maps import Convolution
+from lrp3d.compute import bands, buffers, kernels
+from lrp3d.compute.bands import Band
+from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.maps import Convolution
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 

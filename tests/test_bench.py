@@ -11,33 +11,35 @@ import pytest
 import torch
 from lrp3d.models import save_checkpoint
 
+from benchmarks import meaning
+from benchmarks.planted.columns import atr_columns, place_columns, sanity_columns
+from benchmarks.planted.maps import maps_of
+from benchmarks.planted.measures import frozen, lag_profile, ranks, relevance_gain, shapley, share, spearman
+from benchmarks.planted.spans import MEASURES, agreement, others_mean
+from benchmarks.planted.tables import targets
+from benchmarks.planted.training_plans import Lineage, chains, every, radius
+from benchmarks.train_planted import NAMING, STEPS, NamedClips, train_gap
+from lrp3d.planted import Task
+
 BENCHES = Path(__file__).parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHES))
-
-import meaning  # noqa: E402
-from planted.columns import atr_columns, place_columns, sanity_columns  # noqa: E402
-from planted.lineages import Lineage, chains, every, radius  # noqa: E402
-from planted.maps import maps_of  # noqa: E402
-from planted.measures import frozen, lag_profile, ranks, relevance_gain, shapley, share, spearman  # noqa: E402
-from planted.spans import MEASURES, agreement, others_mean  # noqa: E402
-from planted.tables import targets  # noqa: E402
-from train_planted import NAMING, STEPS, NamedClips, train_gap  # noqa: E402
-
-from lrp3d.planted import Task  # noqa: E402
-
 PAGE = BENCHES.parent / "docs" / "meaning.md"
 RESULTS = BENCHES / "results" / "truth.json"
 
 
-def run(script: str, *options: object) -> None:
-    subprocess.run([sys.executable, BENCHES / script, *map(str, options)], check=True, capture_output=True, timeout=300)
+def run(program: str, *options: object) -> None:
+    subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{program}", *map(str, options)],
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
 
 
 @pytest.mark.slow
 def test_networks_are_trained_and_held_against_the_truth_by_two_commands(tmp_path):
-    run("train_planted.py", "--quick", "--jobs", 2, "--out", tmp_path / "trained")
+    run("train_planted", "--quick", "--jobs", 2, "--out", tmp_path / "trained")
     assert len(list((tmp_path / "trained").rglob("model.safetensors"))) == 4  # two gaps for each job
-    run("truth.py", "--quick", "--trained", tmp_path / "drawn", "--maps", tmp_path / "maps", "--out", tmp_path)
+    run("truth", "--quick", "--trained", tmp_path / "drawn", "--maps", tmp_path / "maps", "--out", tmp_path)
     tables = json.loads((tmp_path / "truth.json").read_text())["tables"]
     assert set(tables) == {"I3D-R18, 4 frames"}
     assert "## I3D-R18, 4 frames: Where the relevance lies" in (tmp_path / "truth.md").read_text()

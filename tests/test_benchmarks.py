@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import lrp3d
-from benchmarks import atr, chart, growth, layers, matrix, precision
+from benchmarks import atr, chart, growth, layers, matrix, networks, precision
 from benchmarks.timing import common, nets, peers
-from lrp3d import bands
+from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
 
 CPU = torch.device("cpu")
@@ -54,6 +54,28 @@ def test_the_matrix_is_measured_for_every_contestant_with_its_memory(tmp_path):
     assert rows["lrp3d"]["lrp3d is x faster"] == rows[matrix.GRADIENT]["over gradient"] == 1
     child = common.in_a_child(matrix.peak, matrix.GRADIENT, "I3D-R18", 4, 64, "cpu", 8, 1)
     assert child["beyond"] > 2**20
+
+
+def test_networks_of_others_are_explained_or_refused_and_those_that_are_not_there_are_named(
+    tmp_path, monkeypatch, capsys
+):
+    clip = [(1, 3, 8, 224, 224)]
+    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(2))
+    made = {
+        "frames": lrp3d.models.build("I3D-R18-f8", num_classes=3, width=4),
+        "whole": torch.nn.Sequential(torch.nn.Conv3d(3, 2, 3), torch.nn.ReLU(), head),
+        "normed": torch.nn.Sequential(torch.nn.Conv3d(3, 2, 3), torch.nn.GroupNorm(1, 2), head),
+    }
+    for net in made.values():
+        net(torch.zeros(1, 3, 8, 64, 64))
+    monkeypatch.setattr(networks, "network", lambda library, name: made[name].eval())
+    monkeypatch.setattr(networks, "SHAPES", {"torch.nets": dict.fromkeys(made, clip), "nowhere.models": {"net": clip}})
+    rows = {row["network"]: row for row in written(quick(networks, tmp_path))}
+    assert "nowhere is not installed and left out" in capsys.readouterr().out
+    assert rows["frames"]["explained"] == "with its frames"
+    assert rows["whole"]["explained"] == "as a whole"
+    assert rows["normed"]["explained"].startswith("refused: 1 operation")
+    assert all(rows[name]["conservation"] < 1e-5 and rows[name]["from plain"] < 1e-4 for name in ("frames", "whole"))
 
 
 def test_growth_has_an_exponent_for_each_series_and_dense_beside_banded(tmp_path):

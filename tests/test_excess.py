@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lrp3d.excess import excess_span
+from lrp3d.metrics.excess_span import excess_span
 
 
 def smeared(frames: int, lag: float = 1.5) -> torch.Tensor:

@@ -3,21 +3,16 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 
+from benchmarks.paper.actions import CLASSES, EVENT, SOURCE, STATIC, TEMPORAL, ActionClips, Actions
+from benchmarks.paper.factors import by_seed
+from benchmarks.paper.nets import Net, every, quick_aggregation
+from benchmarks.paper.page import Section, page
+from benchmarks.paper.verdicts import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, no_correlation, seeds
 from lrp3d.study import pearson
-
-BENCHES = Path(__file__).parent.parent / "benchmarks"
-sys.path.insert(0, str(BENCHES))
-
-from paper.actions import CLASSES, EVENT, SOURCE, STATIC, TEMPORAL, ActionClips, Actions  # noqa: E402
-from paper.factors import by_seed  # noqa: E402
-from paper.marks import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, no_correlation, seeds  # noqa: E402
-from paper.nets import Net, every, quick_aggregation  # noqa: E402
-from paper.page import Section, page  # noqa: E402
 
 
 def of_class(actions: Actions, name: str, count: int) -> torch.Tensor:
@@ -129,13 +124,13 @@ def test_a_comparison_that_speaks_against_the_paper_is_named():
 
 @pytest.mark.slow
 def test_networks_are_trained_and_every_finding_is_marked_by_two_commands(tmp_path):
-    def run(script, *options):
-        subprocess.run([sys.executable, BENCHES / script, *map(str, options)], check=True, timeout=300)
+    def run(program, *options):
+        subprocess.run([sys.executable, "-m", f"benchmarks.{program}", *map(str, options)], check=True, timeout=300)
 
     nets = tmp_path / "nets"
-    run("findings_nets.py", "--quick", "--only", "I3D-R18-f8-mixed", "--out", nets)
+    run("findings_nets", "--quick", "--only", "I3D-R18-f8-mixed", "--out", nets)
     assert json.loads(next(nets.rglob("result.json")).read_text())["steps"] == 2
-    run("findings.py", "--quick", "--nets", nets, "--kept", tmp_path / "kept", "--out", tmp_path)
+    run("findings", "--quick", "--nets", nets, "--kept", tmp_path / "kept", "--out", tmp_path)
     found = json.loads((tmp_path / "findings.json").read_text())["findings"]
     numbers = " ".join(dict.fromkeys(one["paper"] for one in found))
     assert all(f"Table {table}" in numbers for table in (1, 2, 3, 4, 5, 6, 7))

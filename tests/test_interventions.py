@@ -7,7 +7,7 @@ from temporal_reference import CLASSIFIED, POOLED, SomeFeatures, TwoPathways, cl
 from torch import nn
 
 import lrp3d
-from lrp3d.atr import avg_atr, frame_atr, max_atr
+from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 
 EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
 TARGET = [0, 3]

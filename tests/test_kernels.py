@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lrp3d import kernels
-from lrp3d.kernels import Geometry
-from lrp3d.maps import Convolution
+from lrp3d.compute import kernels
+from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.maps import Convolution
 
 
 @st.composite

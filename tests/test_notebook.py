@@ -16,7 +16,7 @@ from torch import nn
 
 import lrp3d
 from lrp3d.figures.colours import colormap
-from lrp3d.notebook import png
+from lrp3d.explanation.display import png
 
 
 @pytest.fixture(scope="module")

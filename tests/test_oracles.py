@@ -8,7 +8,7 @@ from temporal_reference import AdaptivePool, Folded, LinearPerFrame, clips, make
 from torch import nn
 
 import lrp3d
-from lrp3d.atr import frame_atr
+from lrp3d.metrics.atr import frame_atr
 from lrp3d.sampling import partial_uniform_logits
 
 KIND = pytest.mark.parametrize("contrastive", [True, False], ids=["CLRP", "LRP"])

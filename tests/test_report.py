@@ -7,9 +7,9 @@ import browser
 import pytest
 import torch
 
-from lrp3d.atr import avg_atr, frame_atr, max_atr
-from lrp3d.explanation import Explanation, Ledger
-from lrp3d.report import report
+from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
+from lrp3d.explanation.explanation import Explanation, Ledger
+from lrp3d.explanation.clip_report import report
 from lrp3d.video import draw_clip
 
 PHONE, DESKTOP = 390, 1280
@@ -352,5 +352,5 @@ def test_the_report_of_several_pathways_is_refused():
 
 def test_the_report_asks_for_matplotlib_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match=r'pip install "lrp3d\[plot\]"'):
+    with pytest.raises(ImportError, match=r'pip install "matplotlib>=3\.7"'):
         report(explained(), pixels(4))

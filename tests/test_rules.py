@@ -12,7 +12,7 @@ from torch import nn
 
 import lrp3d
 from lrp3d import rules
-from lrp3d.propagate import Start, edge_of, propagate
+from lrp3d.propagation.propagate import Start, edge_of, propagate
 
 D = torch.float64
 RULES = {

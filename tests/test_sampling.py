@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrp3d import sampling
-from lrp3d.atr import frame_atr, frame_windows
+from lrp3d.metrics.atr import frame_atr, frame_windows
 from lrp3d.sampling import (
     dense_indices,
     partial_uniform,

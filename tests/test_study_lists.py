@@ -10,8 +10,8 @@ from studies import encode
 
 from lrp3d.commands.labels import read_labels
 from lrp3d.study import Item, Reader, Row, class_list, human_classes, make_list, read_list
-from lrp3d.study.classes import bare
-from lrp3d.study.reading import normalised
+from lrp3d.study.listing.classes import bare
+from lrp3d.study.running.reader import normalised
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, VideoError, draw_clip, read_clip
 
 KINETICS = "label,youtube_id,time_start,time_end,split"
@@ -190,3 +190,193 @@ def test_labels_of_moments_in_time_have_their_numbers_beside_them(tmp_path):
     assert read_labels(file) == ("adult+female+singing", "juggling")
     file.write_text("Lifting something, then letting it drop down\nTurning, 2\n")
     assert read_labels(file)[1] == "Turning, 2"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "said"),
+    [
+        ("path,label\na.mp4,1\nb.mp4,0", [("a.mp4", 1), ("b.mp4", 0)], "line 1 names the columns"),
+        ("label,path\r\n1,a.mp4\r\n0,b.mp4\r\n", [("a.mp4", 1), ("b.mp4", 0)], "line 1 names the columns"),
+        ("video_id,class\nx,archery\ny,yoga", [("x", 0), ("y", 1)], "line 1 names the columns"),
+        ("id,path,label,split\n7,a.mp4,2,val\n8,b.mp4,0,val", [("a.mp4", 2), ("b.mp4", 0)], "not read: id, split"),
+        ('"path";"label"\n"a;b.mp4";"0"', [("a;b.mp4", 0)], "line 1 names the columns"),
+        ("filename\tlabel\na b.mp4\t0\n", [("a b.mp4", 0)], "line 1 names the columns"),
+        ("path label\nmy a.mp4 1\nb.mp4 0", [("b.mp4", 0), ("my a.mp4", 1)], "line 1 names the columns"),
+        ("Datei,Klasse\na.mp4,yoga\nb.mp4,run", [("a.mp4", 1), ("b.mp4", 0)], "taken for a header and skipped"),
+        ("# mine\na.mp4 1\n\nb.mp4 0", [("a.mp4", 1), ("b.mp4", 0)], "lines that begin with # are skipped"),
+        ("sep=;\npath;label\na.mp4;0", [("a.mp4", 0)], "line 2 names the columns"),
+        ("a.mp4,yoga,3,0\nb.mp4,run,1,2", [("a.mp4", 1), ("b.mp4", 0)], "behind the class is not read"),
+        ("a.mp4,1\na.mp4,1\nb.mp4,0", [("a.mp4", 1), ("b.mp4", 0)], "1 lines repeat others"),
+        ("a.mp4 0\nb.mp4", [("a.mp4", 0), ("b.mp4", None)], "1 of 2 clips have no class"),
+        ("a.mp4 1\nb.mp4 3", [("a.mp4", 1), ("b.mp4", 3)], "no clip has class 0"),
+        ("yoga,-3B32lodo2M,59,69,val", [("yoga/-3B32lodo2M_000059_000069", 0)], "taken for Kinetics'"),
+    ],
+)  # fmt: skip
+def test_what_is_no_clip_of_a_list_is_skipped_and_said(tmp_path, text, expected, said):
+    (tmp_path / "val.csv").write_bytes(text.encode())
+    clips = read_list(tmp_path / "val.csv")
+    assert [(item.name, item.label) for item in clips.items] == expected
+    assert any(said in note for note in clips.notes), clips.notes
+
+
+def test_spreadsheets_write_numbers_empty_columns_and_utf_16(tmp_path):
+    (tmp_path / "val.csv").write_bytes("path,label\na.mp4,3.0,\nb.mp4,0.0,".encode("utf-16"))
+    assert [item.label for item in read_list(tmp_path / "val.csv").items] == [3, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("path,label", "a header and no clip"),
+        ("split,label\nval,1", "no column of paths"),
+        ("a.mp4,1\nb.mp4,archery", "give the classes' names, or one kind"),
+        ("a.mp4 1\nb.mp4,2", "line 2: no class stands at the end"),
+        ("x/a 1\nx/b", "line 2: no class stands at the end"),
+        ("a.mp4,3.5", "class 3.5: numbers of classes are whole"),
+        ("x/a 120 -1\nx/b 100 2", "class -1: numbers of classes go from 0"),
+        ("a.mp4,1000000000000", "no number of a class"),
+        ("a.mp4," + "9" * 5000, "no number of a class"),
+        ("https://x/y.mp4,1", "is an address"),
+        (",3", "a clip without a name"),
+        ("a.mp4;1;2", "several labels"),
+        (KINETICS + "\nyoga,abc,inf,3,val", "line 2: expected label,youtube_id"),
+        ("[" * 100_000, "nests too deeply"),
+        ('[{"id": null}]', "object 1: an id is text or a number"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_or_in_none_is_refused(tmp_path, text, problem):
+    with pytest.raises(ValueError, match=problem):
+        read(tmp_path, "val.csv", text)
+
+
+UCF = "ApplyEyeMakeup/v_a.avi 1\nArchery/v_b.avi 3\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "expected"),
+    [
+        (UCF, {"labels": ("ApplyEyeMakeup", "ApplyLipstick", "Archery", "BabyCrawling")}, [0, 2]),
+        (UCF, {"num_classes": 3}, [0, 2]),
+        (UCF, {"num_classes": 4}, [1, 3]),
+        (UCF + "ApplyLipstick/v_c.avi 2", {}, [0, 1, 2]),
+    ],
+)
+def test_lists_that_count_classes_from_one_are_counted_from_zero(tmp_path, text, more, expected):
+    (tmp_path / "trainlist01.txt").write_text(text)
+    clips = read_list(tmp_path / "trainlist01.txt", **more)
+    assert [item.label for item in clips.items] == expected
+    assert len(clips.notes) == 1
+
+
+def test_folders_that_contradict_the_labels_are_said():
+    rows = [Row("abseiling/a.mp4", 2), Row("tai chi/b.mp4", 0)]
+    assert "are the labels those of the list?" in make_list(rows, labels=LABELS).notes[0]
+
+
+def test_classes_to_keep_that_no_clip_has_are_said():
+    clips = make_list([Row("a.mp4", "yoga")], classes=["yoga", "yogaa"])
+    assert clips.notes == ("1 of 2 classes to keep have no clip in the list (yogaa)",)
+
+
+def test_folders_that_are_numbers_count_as_numbers(tmp_path):
+    for name in ("2/a.mp4", "10/b.mp4", "0/c.mp4", "2/._a.mp4", "__MACOSX/x/a.mp4"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    clips = read_list(tmp_path)
+    assert [(item.name, item.label) for item in clips.items] == [("0/c.mp4", 0), ("10/b.mp4", 10), ("2/a.mp4", 2)]
+    assert any("taken for numbers of classes" in note for note in clips.notes)
+
+
+# Labels
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected", "said"),
+    [
+        ("l.csv", "id,name\n0,abseiling\n1,x, y\n", ("abseiling", "x, y"), "names its columns in line 1"),
+        ("l.csv", "\ufeffid;name\r\n1;b\r\n0;a\r\n", ("a", "b"), "names its columns"),
+        ("l.csv", "name,id\nb,1\na,0", ("a", "b"), "names its columns"),
+        ("l.csv", "0,a\n1,b", ("a", "b"), None),
+        ("l.csv", "id,key,instances\n0,take,\"['a', 'b']\"\n1,put,c", ("take", "put"), "names its columns"),
+        ("l.csv", "name\na\nb", ("a", "b"), "names its columns"),
+        ("l.csv", "Nummer,Klasse\n0,a\n1,b", ("a", "b"), "has a header, which is skipped"),
+        ("l.csv", "id,name\n0,a\n3,b", ("a", "1", "2", "b"), "names no class 1, 2"),
+        ("l.csv", "id,name\n1,0\n0,1", ("1", "0"), "names its columns"),
+        ("classInd.txt", "1 ApplyEyeMakeup\n2 Archery\n", ("ApplyEyeMakeup", "Archery"), "counts classes from 1"),
+        ("l.json", '{"a": 1, "b": 2}', ("a", "b"), "counts classes from 1"),
+        ("l.json", '{"0": "a", "1": "b"}', ("a", "b"), None),
+        ("l.json", '{"b": "1", "a": "0"}', ("a", "b"), None),
+        ("l.txt", "a\n\nb\n", ("a", "b"), "has blank lines"),
+        ("l.txt", "# mine\na\n#b", ("a", "#b"), "has comments"),
+        ("l.txt", "crane\ncrane", ("crane", "crane"), "several classes one name"),
+        ("l.txt", "take 1\ntake 2", ("take 1", "take 2"), None),
+    ],
+)  # fmt: skip
+def test_labels_are_named_as_their_file_means_them(tmp_path, name, text, expected, said):
+    (tmp_path / name).write_bytes(text.encode())
+    labels = read_labels(tmp_path / name)
+    assert labels == expected
+    assert any(said in note for note in labels.notes) if said else labels.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("0,a\n0,b", "one id to several names"),
+        ('{"a": 0, "a": 1}', "gives 'a' twice"),
+        ("0,a\n1000000000000,b", "no numbers of classes"),
+        ('{"a": ' + "9" * 5000 + "}", "thousands of digits"),
+        ("1,a\n2,b\n4,c", "not plain whether it counts from 0 or 1"),
+        ("0,1\n1,0", "numbers on both sides"),
+        ('{"0": "1", "1": "2"}', "which are the ids"),
+        ("0,a\n1,b\nc\n3,d", "line 3: no id and name"),
+        ("0,\n1,b", "gives class 0 no name"),
+        ("id,name\n", "names no class"),
+        ("a\0b", "zero bytes"),
+    ],
+)
+def test_labels_that_are_not_plain_are_refused(tmp_path, text, problem):
+    (tmp_path / "labels").write_text(text)
+    with pytest.raises(ValueError, match=problem) as error:
+        read_labels(tmp_path / "labels")
+    assert str(error.value).startswith("labels")
+
+
+# Folders of frames
+
+
+def frames_in(folder: Path, *names: str) -> Path:
+    folder.mkdir()
+    for name in names:
+        Image.new("RGB", (32, 32)).save(folder / name)
+    return folder
+
+
+def test_of_several_series_the_frames_are_read_and_the_others_said(tmp_path):
+    names = [f"{kind}_{number}.jpg" for kind in ("img", "flow_x", "flow_y") for number in (1, 2)]
+    folder = frames_in(tmp_path / "x", *names, "cover.jpg")
+    (folder / "._img_1.jpg").write_bytes(b"macOS")
+    with pytest.warns(UserWarning, match="5 other images of x are not read"):
+        assert read_clip(folder, 2, size=32, short_side=32).num_video_frames == 2
+
+
+def test_series_that_cannot_be_told_apart_ask_for_a_template(tmp_path):
+    folder = frames_in(tmp_path / "x", "left_1.jpg", "right_1.jpg")
+    with pytest.raises(VideoError, match=r"several series.*give a template"):
+        read_clip(folder, 1)
+    with pytest.raises(VideoError, match="several images with the number 1"):
+        read_clip(frames_in(tmp_path / "y", "img_1.jpg", "img_001.jpg"), 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("f_1.png", "f_2.png", "f_4.png"), "has no frame 3:"),
+        (("f_0.png", "f_5.png", "f_10.png"), "in steps of 5"),
+        (("f_1700000000000.png", "f_1900000000000.png"), "has no frame 1700000000001"),
+        (("a.png", "b.png"), "have no numbers"),
+    ],
+)  # fmt: skip
+def test_gaps_in_the_numbers_of_frames_are_said_without_a_template(tmp_path, names, said):
+    clip = read_clip(frames_in(tmp_path / "x", *names), len(names), size=32, short_side=32)
+    assert [said in sentence for sentence in clip.lost] == [True]

@@ -6,17 +6,18 @@ import json
 import math
 import random
 import re
+from dataclasses import replace
 
 import pytest
 import torch
 from studies import record, summary_of
 
 from lrp3d import study
-from lrp3d.atr import avg_atr
-from lrp3d.command_line import main
-from lrp3d.study import charts
-from lrp3d.study.agreement import overlap, pearson
-from lrp3d.study.tables import Table, Value
+from lrp3d.metrics.atr import avg_atr
+from lrp3d.commands.command_line import main
+from lrp3d.study.reporting import charts
+from lrp3d.study.reporting.statistics import overlap, pearson
+from lrp3d.study.reporting.tables import Table, Value
 
 PEOPLE = (["doing 4", "doing 5"], ["doing 0"])
 
@@ -102,6 +103,19 @@ def test_pearson_of_a_line_is_one_and_of_a_constant_is_undefined():
     assert pearson([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0]).r == pytest.approx(1)
     assert math.isnan(pearson([1.0, 2.0, 3.0], [0.1, 0.1, 0.1]).r)
     assert math.isnan(pearson([1.0, 2.0, 3.0], [1.0, 2.0, 2.0]).low)
+
+
+def test_two_models_have_no_correlation_and_few_classes_no_top_5():
+    assert str(pearson([1.0, 2.0], [3.0, 5.0])) == "r undefined, n = 2"
+    assert study.summarise([record(i) for i in range(3)])["accuracy"]["top5"] is None
+    assert study.summarise([record(i, classes=6) for i in range(3)])["accuracy"]["top5"] is not None
+
+
+def test_classes_that_a_model_does_not_have_are_refused_before_memory_is_taken():
+    with pytest.raises(ValueError, match=r"clip 0 has class .* and the model 3 classes"):
+        study.summarise([replace(record(0), label=10**12)])
+    with pytest.raises(ValueError, match="different models"):
+        study.summarise([record(0), record(1, classes=4)])
 
 
 def test_overlap_knows_perfect_agreement_none_and_chance():

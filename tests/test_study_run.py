@@ -21,9 +21,9 @@ from torch import nn
 
 import lrp3d
 from lrp3d import study
-from lrp3d.command_line import main
+from lrp3d.commands.command_line import main
 from lrp3d.study import Failure, Item, Record, Shard, ahead
-from lrp3d.study.shards import blocks
+from lrp3d.study.running.shards import blocks
 from lrp3d.video import draw_clip
 
 NETWORK = """
@@ -402,6 +402,113 @@ def test_true_classes_are_explained_where_that_was_asked_for(tmp_path):
     assert [record.target for record in made.records()] == [0, 0]
 
 
+# Success means written
+
+
+def test_the_others_go_on_where_the_first_clip_breaks_the_model(tmp_path):
+    clips = drawn(3)
+    clips[0] = clips[0] * 0
+    made = make_study(tmp_path, 3)
+    with pytest.warns(UserWarning, match=r"0\.mp4: ZeroDivisionError: a black clip"):
+        outcome = study.run(made, study.Explainer(Hungry(most=9).eval()), Given(clips))
+    assert (outcome.explained, outcome.failed, outcome.broken) == (2, 1, 1)
+    assert made.done() == {1, 2}
+    assert made.failures() == {0: "ZeroDivisionError: a black clip"}
+
+
+def test_damaged_and_misplaced_records_are_said_and_made_anew(tmp_path, videos, single, capsys):
+    out = tmp_path / "out"
+    shutil.copytree(single, out)
+    made = study.load_study(out)
+    one, two, three, four = (made.record_path(number) for number in sorted(made.done())[:4])
+    one.write_bytes(one.read_bytes()[:-8])
+    content = bytearray(two.read_bytes())
+    content[-1] ^= 1  # one bit of a number
+    two.write_bytes(content)
+    shutil.copy(four, three)
+    shutil.copy(four, four.with_name("000099.safetensors"))
+    assert main(arguments(videos, out)) == 0
+    said = capsys.readouterr()
+    assert "3 clips explained (6 were done before)" in said.out
+    assert said.err.count("made anew") == 3
+    assert "000099.safetensors is of no clip" in said.err
+    four.with_name("000099.safetensors").unlink()
+    assert merged(out) == merged(single)
+
+
+@pytest.mark.parametrize("what", ["", "records", "study.json"])
+def test_a_folder_that_is_removed_under_a_run_ends_in_an_error(tmp_path, what):
+    made = make_study(tmp_path / "out", 4)
+
+    class Removing(Given):
+        def __call__(self, item):
+            if item.number == 2:
+                path = tmp_path / "out" / what
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            return super().__call__(item)
+
+    with pytest.raises((OSError, study.StudyError)):
+        study.run(made, study.Explainer(Hungry().eval()), Removing(drawn(4)))
+    assert not (tmp_path / "out" / "records" / "000").exists() or what == "study.json"
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_a_clip_is_read(tmp_path):
+    made = make_study(tmp_path, 1)
+    (tmp_path / "records").rmdir()
+    (tmp_path / "records").write_bytes(b"")
+
+    def read(item):
+        raise AssertionError("read in vain")
+
+    with pytest.raises(OSError, match="records"):
+        study.run(made, study.Explainer(Hungry().eval()), read)
+
+
+def test_a_full_disk_ends_in_one_line_that_names_the_folder(tmp_path, videos, monkeypatch, capsys):
+    def full(path, content):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert main(arguments(videos, tmp_path / "out")) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == f"lrp3d: {tmp_path / 'out'}: No space left on device"
+    assert not list((tmp_path / "out").glob("records/*/*"))
+
+
+def test_a_list_of_more_classes_than_the_model_has_is_refused_before_anything_is_written(tmp_path):
+    made = study.create(tmp_path, {}, study.make_list([study.Row("0.mp4", 999_999)]))
+    with pytest.raises(ValueError, match="class 999999"):
+        study.run(made, study.Explainer(Hungry().eval()), Given(drawn(1)))
+    assert not made.done()
+
+
+def test_damage_in_the_list_of_failures_is_named(tmp_path):
+    made = make_study(tmp_path, 3)
+    path = tmp_path / "errors.jsonl"
+    path.write_bytes(b'{"number": 0, "err')
+    made.fail(made.items[1], "bad")
+    with pytest.warns(UserWarning, match=r"errors\.jsonl, line 1, is damaged"):
+        assert made.failures() == {1: "bad"}
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(study.StudyError, match=r"errors\.jsonl, line 1, holds bytes that are no UTF-8"):
+        made.failures()
+
+
+def test_another_list_in_the_folder_of_a_study_is_damage(tmp_path):
+    make_study(tmp_path, 2)
+    (tmp_path / "clips.json").write_text('[["0.mp4", 0], ["x.mp4", 0]]')
+    with pytest.raises(study.StudyError, match=r"damaged study\.json or clips\.json"):
+        study.load_study(tmp_path)
+
+
+def test_what_was_decided_to_read_a_list_is_said_and_kept(tmp_path, videos, capsys):
+    (videos / "headed.csv").write_text("path,label\nv/clip 0.mp4,0\n")
+    assert main(arguments(videos, tmp_path / "out", name="headed.csv")) == 0
+    assert "headed.csv: line 1 names the columns (path,label)" in capsys.readouterr().err
+    assert "headed.csv: line 1 names the columns (path,label)" in study.load_study(tmp_path / "out").notes
+    assert main(["study", "merge", str(tmp_path / "out")]) == 0
+    assert "note: headed.csv: line 1 names the columns" in capsys.readouterr().out
+
+
 # Shards
 
 
@@ -435,6 +542,14 @@ def test_a_shard_that_cannot_be_is_refused(text, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["study", "run", "--list", "x", "--out", "y", "--shard", text])
     assert ended.value.code == 2
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "1e12"])
+def test_a_timeout_that_cannot_be_is_refused(text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "run", "--list", "x", "--out", "y", "--timeout", text])
+    assert ended.value.code == 2
+    assert f"a number of seconds above 0 is expected, not {text!r}" in capsys.readouterr().err
 
 
 def test_clip_after_clip_nothing_is_kept():

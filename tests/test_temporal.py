@@ -6,8 +6,8 @@ import torch
 from temporal_reference import CLASSIFIED, POOLED, SomeFeatures, SomeFrames, TwoPathways, clips, make
 
 import lrp3d
-from lrp3d.atr import avg_atr, frame_atr, max_atr
-from lrp3d.temporal import block_sum
+from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
+from lrp3d.propagation.temporal_matrix import block_sum
 
 EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
 KIND = pytest.mark.parametrize("contrastive", [True, False], ids=["CLRP", "LRP"])

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import lrp3d
-from lrp3d.steps import Step
+from lrp3d.steps.step import Step
 
 
 def small(seed=0):

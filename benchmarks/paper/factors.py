@@ -10,17 +10,16 @@ from itertools import pairwise
 
 import torch
 from lrp3d.models import count_temporal_convolutions
-from paper.marks import Comparison, below, jackknife, seeds
-from paper.nets import DEPTHS, INCEPTION, KERNELS, LENGTHS, MODULES, OTHERS, Net
-from paper.page import Section
-from paper.studies import Bench, differences, seeds_of, spread
-from planted.measures import spearman
-
-from lrp3d.study import charts, compare
-from lrp3d.study.factors import bars, trends
-from lrp3d.study.report import Chart
-from lrp3d.study.studied import Studied
-from lrp3d.study.tables import Table, Value
+from benchmarks.paper.verdicts import Comparison, below, jackknife, seeds
+from benchmarks.paper.nets import DEPTHS, INCEPTION, KERNELS, LENGTHS, MODULES, OTHERS, Net
+from benchmarks.paper.page import Section
+from benchmarks.paper.studies import Bench, differences, seeds_of, spread
+from benchmarks.planted.measures import spearman
+from lrp3d.study.reporting import charts, paper_tables
+from lrp3d.study.reporting.factors import bars, trends
+from lrp3d.study.reporting.report import Chart
+from lrp3d.study.reporting.study_view import Studied
+from lrp3d.study.reporting.tables import Table, Value
 
 GROUPS = ("static", "mixed", "temporal")
 GAPS = (1, 2, 4, 8)
@@ -89,12 +88,12 @@ def data(bench: Bench) -> Section:
     found = {(name, group): bench.actions(Net(name, group)) for name in names for group in GROUPS}
     fresh = {(name, group): bench.actions(Net(name, group), when="untrained") for name in names for group in GROUPS}
     section.add(
-        replace(compare.datasets(known([*found.values()])), name="table1") if known([*found.values()]) else None,
-        replace(compare.datasets(known([*fresh.values()])), name="table1-untrained", title="Before training")
+        replace(paper_tables.datasets(known([*found.values()])), name="table1") if known([*found.values()]) else None,
+        replace(paper_tables.datasets(known([*fresh.values()])), name="table1-untrained", title="Before training")
         if known([*fresh.values()])
         else None,
     )  # fmt: skip
-    for kind, title in compare.ATR:
+    for kind, title in paper_tables.ATR:
         pairs = {n: differences(found[n, "temporal"], found[n, "static"], kind) for n in names}
         section.find(
             f"{title} is greater on data that needs time",

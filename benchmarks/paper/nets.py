@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from lrp3d.models import VideoModel
 from lrp3d.models.blocks import TemporalAggregation
-from paper.actions import Actions
+from benchmarks.paper.actions import Actions
 from torch import Tensor, nn
 
 from lrp3d import models

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lrp3d.models.files import replacing
-from paper.marks import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, mark
+from lrp3d.files import replacing
+from benchmarks.paper.verdicts import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, mark
 
-from lrp3d.study.report import Chart
-from lrp3d.study.tables import Table
+from lrp3d.study.reporting.report import Chart
+from lrp3d.study.reporting.tables import Table
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,20 @@ from typing import Any
 
 import torch
 from lrp3d.models import VideoModel
-from lrp3d.models.files import replacing
-from paper.actions import Actions
-from paper.nets import Net
-from planted.lineages import Lineage
+from lrp3d.files import replacing
+from benchmarks.paper.actions import Actions
+from benchmarks.paper.nets import Net
+from benchmarks.planted.training_plans import Lineage
 from safetensors.torch import load_file, save_file
-from timing.nets import settle
+from benchmarks.timing.nets import settle
 from torch import Tensor
 
 import lrp3d
-from lrp3d import atr, sampling, study
+from lrp3d.metrics import atr
+from lrp3d import sampling, study
 from lrp3d.planted import normalise
-from lrp3d.study.studied import Studied
-from lrp3d.study.summary import MIN_SCORE
+from lrp3d.study.reporting.study_view import Studied
+from lrp3d.study.reporting.summary import MIN_SCORE
 
 SEED = 940_000  # of the clips that are explained: nothing was trained on them
 BATCH = 40

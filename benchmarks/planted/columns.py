@@ -6,11 +6,11 @@ import statistics
 from collections import defaultdict
 
 import torch
-from planted.maps import SANITY, Maps
-from planted.measures import cosine, frame_scores, lag_profile, mass, row_weights, share, spearman
+from benchmarks.planted.maps import SANITY, Maps
+from benchmarks.planted.measures import cosine, frame_scores, lag_profile, mass, row_weights, share, spearman
 from torch import Tensor
 
-from lrp3d.atr import avg_atr, frame_atr
+from lrp3d.metrics.atr import avg_atr, frame_atr
 
 Row = dict[str, tuple[float, float | None]]  # mean and deviation, which one seed alone has not
 SIGMAS = (0.975, 0.8)

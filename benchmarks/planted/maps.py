@@ -6,16 +6,16 @@ from pathlib import Path
 
 import torch
 from lrp3d.models import VideoModel
-from lrp3d.models.files import replacing
-from planted.lineages import Lineage
-from planted.matrices import METHODS
-from planted.measures import frame_scores, frozen, margin, relevance_gain, shapley
+from lrp3d.files import replacing
+from benchmarks.planted.training_plans import Lineage
+from benchmarks.planted.matrices import METHODS
+from benchmarks.planted.measures import frame_scores, frozen, margin, relevance_gain, shapley
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import lrp3d
 from lrp3d.planted import normalise
-from lrp3d.temporal import block_sum
+from lrp3d.propagation.temporal_matrix import block_sum
 
 MOST_PLAYERS = 8  # whose exact Shapley values are computed, from 2^8 forward passes
 SEED = 920_000  # of the clips that are explained: never seen in training or validation

@@ -7,13 +7,13 @@ import statistics
 from collections.abc import Iterable
 from pathlib import Path
 
-from lrp3d.models.files import replacing
-from planted.columns import SIGMAS, percent
-from planted.picture import draw
-from planted.tables import LEARNED, Table
+from lrp3d.files import replacing
+from benchmarks.planted.columns import SIGMAS, percent
+from benchmarks.planted.picture import draw
+from benchmarks.planted.tables import LEARNED, Table
 
 INTRODUCTION = """\
-`python benchmarks/truth.py`, {date}; {machine}; Python {python}, torch {torch}, lrp3d {lrp3d}. Clips that the network
+`python -m benchmarks.truth`, {date}; {machine}; Python {python}, torch {torch}, lrp3d {lrp3d}. Clips that the network
 classifies correctly: {clips}. Mean ± standard deviation over training seeds. d is the gap; the true span is d + 1, and
 1 where one frame is enough. What the columns mean and what follows from them: [meaning.md](../../docs/meaning.md).
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from planted.tables import Table
+from benchmarks.planted.tables import Table
 
 SHOWN = {"CLRP": "C3", "LRP": "C0", "intervention": "C2", "untrained CLRP": "C3", "untrained LRP": "C0"}
 MEASURES = ("ATR 97.5%", "excess span")

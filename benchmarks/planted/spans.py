@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from planted.columns import matrix_of, slope
-from planted.maps import Maps
-from planted.measures import mass, spearman
+from benchmarks.planted.columns import matrix_of, slope
+from benchmarks.planted.maps import Maps
+from benchmarks.planted.measures import mass, spearman
 from torch import Tensor
 
-from lrp3d.atr import avg_atr, frame_atr
-from lrp3d.excess import excess_span
+from lrp3d.metrics.atr import avg_atr, frame_atr
+from lrp3d.metrics.excess_span import excess_span
 
 Estimate = Callable[[Maps, str], tuple[Tensor, Tensor]]  # maps, source -> span and weight of correct clips
 

@@ -8,7 +8,7 @@ from datetime import date
 from typing import NamedTuple
 
 import torch
-from planted.columns import (
+from benchmarks.planted.columns import (
     Row,
     agreement_columns,
     atr_columns,
@@ -18,10 +18,10 @@ from planted.columns import (
     place_columns,
     sanity_columns,
 )
-from planted.lineages import HELD_OUT, Lineage, radius
-from planted.maps import Maps
-from planted.matrices import METHODS
-from planted.spans import COMPARED, agreement, mean_span
+from benchmarks.planted.training_plans import HELD_OUT, Lineage, radius
+from benchmarks.planted.maps import Maps
+from benchmarks.planted.matrices import METHODS
+from benchmarks.planted.spans import COMPARED, agreement, mean_span
 
 import lrp3d
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lrp3d.models.files import replacing
+from lrp3d.files import replacing
 
 import lrp3d
 

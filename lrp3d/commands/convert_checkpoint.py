@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lrp3d import models
-from lrp3d.commands import DONE, UsageError, chosen
-from lrp3d.commands.labels import read_labels
+from lrp3d.commands import DONE, UsageError, arguments
+from lrp3d.printed import say
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -22,9 +26,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("source", type=Path, metavar="IN", help="the checkpoint to read; never changed")
     parser.add_argument("destination", type=Path, metavar="OUT", help="the .safetensors file to write")
-    parser.add_argument("--model", required=True, metavar="NAME", help="name as in the paper, such as I3D-R50-f8")
     parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", type=chosen.key_and_value,
+        "--model", required=True, metavar="NAME",
+        help="name as in the paper, such as I3D-R50-f8; or package.module:factory, your own model by import path",
+    )  # fmt: skip
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", type=arguments.key_and_value,
         help="further argument of the model's builder, such as kernel_size=5; may be repeated",
     )  # fmt: skip
     parser.add_argument("--labels", type=Path, metavar="F", help="class names to keep with the weights")
@@ -41,21 +48,51 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the file, whole or not at all."""
-    if options.destination.suffix != ".safetensors":
-        raise UsageError(f"OUT is a .safetensors file, not {options.destination.name}")
-    if options.destination.exists() and options.destination.samefile(options.source):
-        raise UsageError("OUT is IN, which is never changed")
-    arguments = dict(options.option)
-    chosen.build(options.model, arguments, 1)  # an unknown name is told before a large file is read
-    model = models.convert_checkpoint(
+    from safetensors import safe_open
+
+    from lrp3d import models
+    from lrp3d.commands import model_options
+    from lrp3d.commands.labels import read_labels
+
+    _check_destination(options.source, options.destination)
+    given = dict(options.option)
+    own = ":" in options.model
+    model: str | nn.Module = options.model
+    if own:
+        model = model_options.imported(options.model, given)
+    else:
+        model_options.check_name(options.model, given)  # an unknown name is told before a large file is read
+    converted = models.convert_checkpoint(
         options.source,
         options.destination,
-        options.model,
+        model,
         classes=read_labels(options.labels) if options.labels else (),
         trust_pickle=options.trust_pickle,
         inflate=options.inflate,
-        **arguments,
+        name=options.model,
+        **({} if own else given),
     )
-    count = models.count_parameters(model)
-    print(f"wrote {options.destination}: {model.name}, {model.num_classes} classes, {count:,} parameters")
+    with safe_open(options.destination, framework="pt") as file:
+        made = file.metadata()
+    for note in json.loads(made.get("notes", "[]")):
+        say(f"  note: {note}")
+    classes = getattr(converted, "num_classes", None)
+    counted = f"{classes} classes, " if isinstance(classes, int) else ""
+    count = models.count_parameters(converted)
+    say(f"wrote {options.destination}: {made['model']}, {counted}{count:,} parameters")
+    if not isinstance(converted, models.VideoModel):
+        repeated = "".join(f" --option {key}={json.dumps(value)}" for key, value in given.items())
+        say(f"  use it with --model {options.model}{repeated} --weights {options.destination}")
     return DONE
+
+
+def _check_destination(source: Path, destination: Path) -> None:
+    """Refuse early what would fail after a large file was read."""
+    if destination.suffix != ".safetensors":
+        raise UsageError(f"OUT is a .safetensors file, not {destination.name}")
+    if destination.is_dir():
+        raise UsageError(f"OUT is a .safetensors file, and {destination} is a folder")
+    if not destination.parent.is_dir():
+        raise UsageError(f"OUT cannot be made: there is no folder {destination.parent}")
+    if destination.exists() and source.exists() and destination.samefile(source):
+        raise UsageError("OUT is IN, which is never changed")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-
-from lrp3d import models, planted, video
-from lrp3d.commands import DONE, chosen, explained, told, written
+from lrp3d.commands import DONE, arguments
 from lrp3d.commands.explain import check_folder
-from lrp3d.twin import convert
+from lrp3d.extras import missing
+from lrp3d.printed import say
+
+if TYPE_CHECKING:
+    from lrp3d.commands.model_options import Chosen
+    from lrp3d.video import Clip
 
 PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; its clips have an answer
 CLIP = 1  # of the task's clips
@@ -27,34 +30,45 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         epilog="Example: lrp3d demo --video my.mp4 --out out/demo",
     )
     parser.add_argument("--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)")
-    chosen.add_options(parser)
+    arguments.add_options(parser)
     parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Explain one clip and write everything about it."""
-    check_folder(options.out)
+    from lrp3d import video
+    from lrp3d.commands import model_options, one_clip, output_folder, summaries
+    from lrp3d.twin.twin import convert
+
+    check_folder(options.out, pictures=False)
     if options.video is None and options.model is None and options.weights is None:
         choice, clip, name = _planted(options.device)
     else:
         options.model = options.model or (None if options.weights else MODEL)
-        choice = chosen.choose(options)
+        choice = model_options.choose(options)
         if options.video is None:
             pixels = video.draw_clip(frames=choice.frames, size=choice.size)
             clip, name = video.prepare_clip(pixels, mean=choice.mean, std=choice.std), "a drawn clip"
         else:
-            clip, name = explained.read(options.video, choice), options.video.name
-    how = explained.How()
-    one = explained.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
-    print(told.summary(one), flush=True)
-    for path in written.write(one, options.out, told.settings(choice, how)):
-        print(f"  wrote {path}", flush=True)
+            clip, name = one_clip.read(options.video, choice), options.video.name
+    how = one_clip.How()
+    one = one_clip.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
+    say(*summaries.summary(one))
+    for path in output_folder.write(one, options.out, summaries.settings(choice, how)):
+        say(f"  wrote {path}")
+    if undrawn := output_folder.undrawn(one):
+        say(f"  not drawn: {', '.join(undrawn)}. {missing('matplotlib', 'drawing')}; then run this again")
     return DONE
 
 
-def _planted(device: str | None) -> tuple[chosen.Chosen, video.Clip, str]:
+def _planted(device: str | None) -> tuple[Chosen, Clip, str]:
     """The trained network and a clip of its task, with the frames that decide among the notes."""
+    import torch
+
+    from lrp3d import models, planted, video
+    from lrp3d.commands import model_options
+
     model, facts = models.load_pretrained(PRETRAINED), models.pretrained_facts(PRETRAINED)
     task = planted.Task(**facts["task"])
     found = task.clips([CLIP])
@@ -67,8 +81,8 @@ def _planted(device: str | None) -> tuple[chosen.Chosen, video.Clip, str]:
         times=unknown,
         num_video_frames=task.frames,
     )
-    choice = chosen.Chosen(
-        model=model.to(chosen.device_of(device)).requires_grad_(False),
+    choice = model_options.Chosen(
+        model=model.to(model_options.device_of(device)).requires_grad_(False),
         name=PRETRAINED,
         weights=f"trained on drawn clips like this one, right on {100 * facts['accuracy']:.1f} % of fresh ones",
         trained=True,

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lrp3d.atr import SIGMA
-from lrp3d.commands import DONE, FAILED, UsageError, chosen, explained, told, written
-from lrp3d.commands.labels import find_class
-from lrp3d.twin import convert
+from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.defaults import SIGMA
+from lrp3d.extras import is_installed, missing
+from lrp3d.filenames import unique_names
+from lrp3d.printed import say
+
+if TYPE_CHECKING:
+    from lrp3d.commands.model_options import Chosen
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -29,7 +31,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--labels kinetics.json --target 'arm wrestling' --out out",
     )
     parser.add_argument("videos", nargs="+", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file")
-    chosen.add_options(parser)
+    arguments.add_options(parser)
     parser.add_argument(
         "--target",
         metavar="CLASS|INDEX",
@@ -39,9 +41,9 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--sampling", choices=("uniform", "dense"), default="uniform",
         help="frames of the whole video, or frames that follow one another (default: uniform)",
     )  # fmt: skip
-    chosen.add_rules(parser)
+    arguments.add_rules(parser)
     parser.add_argument(
-        "--sigma", type=share, default=SIGMA, metavar="S",
+        "--sigma", type=arguments.share, default=SIGMA, metavar="S",
         help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
     )  # fmt: skip
     parser.add_argument(
@@ -53,50 +55,42 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
 
 
-def share(text: str) -> float:
-    """A number above 0, up to 1; for argparse."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0, up to 1")
-    return number
-
-
 def run(options: argparse.Namespace) -> int:
     """Explain every video; 1 if any of them failed."""
-    from lrp3d.command_line import TRACEBACK, complain, one_line
+    from lrp3d.commands import model_options, one_clip, output_folder, summaries
+    from lrp3d.commands.command_line import TRACEBACK, complain, one_line
+    from lrp3d.commands.labels import find_class
+    from lrp3d.twin.twin import convert
 
     check_folder(options.out)
-    choice = chosen.choose(options)
+    choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
     twin = convert(choice.model, options.composite)
-    how = explained.How(options.composite, not options.plain, options.sigma, options.sampling)
-    said = told.settings(choice, how)
+    how = one_clip.How(options.composite, not options.plain, options.sigma, options.sampling)
+    said = summaries.settings(choice, how)
     results: list[dict[str, Any]] = []
     for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
         try:
-            clip = explained.read(Path(path), choice, options.sampling)
-            one = explained.explain_clip(clip, Path(path).name, choice, twin, target, how)
+            clip = one_clip.read(path, choice, options.sampling)
+            one = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, how)
             if not options.json:
-                print(told.summary(one), flush=True)
-            for file in written.write(one, folder, said) if folder else ():
+                say(*summaries.summary(one))
+            for file in output_folder.write(one, folder, said) if folder else ():
                 if not options.json:
-                    print(f"  wrote {file}", flush=True)
-            results.append({**told.record(one), "video": path})
+                    say(f"  wrote {file}")
+            results.append({**summaries.record(one), "video": path, "folder": None if folder is None else str(folder)})
         except Exception as error:
-            if os.environ.get(TRACEBACK) or isinstance(error, BrokenPipeError):
+            if os.environ.get(TRACEBACK):
                 raise
             complain(f"{path}: {one_line(error)}")
             results.append({"video": path, "error": one_line(error)})
     if options.json:
-        print(json.dumps({**said, "clips": results}, indent=1, allow_nan=False))
+        say(*json.dumps({**said, "clips": results}, indent=1, allow_nan=False).split("\n"))
     return FAILED if any("error" in result for result in results) else DONE
 
 
-def check_target(target: int | None, choice: chosen.Chosen) -> None:
+def check_target(target: int | None, choice: Chosen) -> None:
     """Refuse a class that the model does not have, where it says how many it has."""
     classes = getattr(choice.model, "num_classes", None)
     if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):
@@ -104,12 +98,12 @@ def check_target(target: int | None, choice: chosen.Chosen) -> None:
         raise UsageError(f"--target {target}: classes go from 0{upper}")
 
 
-def check_folder(folder: Path | None) -> None:
-    """Refuse early what would fail late: a file in the way, or nothing to draw with."""
+def check_folder(folder: Path | None, pictures: bool = True) -> None:
+    """Refuse early what would fail late: a file in the way, or nothing to draw the pictures with."""
     if folder is None:
         return
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ImportError('pictures and report need matplotlib: pip install "lrp3d[plot]"')
+    if pictures and not is_installed("matplotlib"):
+        raise missing("matplotlib", "what --out writes")
     place = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), Path())
     if not place.is_dir():
         raise UsageError(f"--out {folder} cannot be made: {place} is no folder")
@@ -121,12 +115,13 @@ def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:
     """Where the results of each video go: `out` itself for one, below it by name for several."""
     if out is None or len(videos) == 1:
         return [out] * len(videos)
-    folders: list[Path | None] = []
-    for path in videos:
-        source = Path(os.path.abspath(path))
-        name = (source if source.exists() else source.parent).stem or "clip"  # a template is its folder
-        folder, number = out / name, 2
-        while folder in folders:
-            folder, number = out / f"{name}-{number}", number + 1
-        folders.append(folder)
-    return folders
+    return [out / name for name in unique_names(map(_stem, videos))]
+
+
+def _stem(path: str) -> str:
+    """What a video is called: a file without its suffix, a folder, or the folder of a template."""
+    source = Path(os.path.abspath(path))
+    try:
+        return (source if source.exists() else source.parent).stem
+    except (OSError, ValueError):  # no name of a file: that is said when it is read
+        return source.stem

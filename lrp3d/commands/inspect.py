@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-
-from lrp3d.commands import DONE, FAILED, chosen
-from lrp3d.inspection import inspect
+from lrp3d.commands import DONE, FAILED, arguments
+from lrp3d.printed import say
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -19,14 +17,19 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "Ends with 1 where something stands in the way of an explanation.",
         epilog="Example: lrp3d inspect --model my_package.networks:my_model --frames 16",
     )
-    chosen.add_options(parser, default="I3D-R50-f8", weights=False)
-    chosen.add_rules(parser)
+    arguments.add_options(parser, default="I3D-R50-f8", weights=False)
+    arguments.add_rules(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the table."""
-    choice = chosen.choose(options)
+    import torch
+
+    from lrp3d.commands import model_options
+    from lrp3d.inspection import inspect
+
+    choice = model_options.choose(options)
     device = next((p.device for p in choice.model.parameters()), torch.device("cpu"))
     clip = torch.rand(1, len(choice.mean), choice.frames, choice.size, choice.size, device=device)
     found = inspect(
@@ -36,5 +39,5 @@ def run(options: argparse.Namespace) -> int:
         contrastive=not options.plain,
         input_range=choice.input_range,
     )
-    print(found)
+    say(*str(found).split("\n"))
     return FAILED if found.problems else DONE

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d import study
 from lrp3d.commands import DONE, UsageError, study_run
-from lrp3d.commands.labels import read_labels
-from lrp3d.study.summary import MIN_SCORE
+from lrp3d.defaults import MIN_SCORE
+from lrp3d.printed import say
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -63,17 +62,20 @@ def _score(text: str) -> float:
 
 def merge(options: argparse.Namespace) -> int:
     """Write the summary, and say what is in it."""
+    from lrp3d import study
+
     made = study.load_study(options.out)
     summary = study.merge(made, correct=not options.wrong_too, min_score=options.min_score)
     path = options.out / "summary.json"
     study.write_summary(summary, path)
-    print("\n".join(said(summary)))
-    print(f"wrote {path}")
+    say(*said(summary), *(f"note: {note}" for note in made.notes), f"wrote {path}")
     return DONE
 
 
 def said(summary: dict[str, Any]) -> Sequence[str]:
     """What a summary comes to, for the terminal."""
+    from lrp3d import study
+
     counts, accuracy = summary["counts"], summary["accuracy"]
     lines = [f"{counts['explained']} of {counts['listed']} clips explained, {counts['failed']} failed"]
     if counts["missing"]:
@@ -82,11 +84,13 @@ def said(summary: dict[str, Any]) -> Sequence[str]:
         lines[0] += f"; {counts['damaged']} of damaged or short videos"
     lines.append(study.filter_sentence(summary))
     if accuracy["clips"]:
-        lines.append(f"accuracy {accuracy['top1']:.1f} % (top 5: {accuracy['top5']:.1f} %)")
+        top5 = "" if accuracy["top5"] is None else f" (top 5: {accuracy['top5']:.1f} %)"
+        lines.append(f"accuracy {accuracy['top1']:.1f} %{top5}")
     for name in ("avg_atr", "max_atr"):
         value = summary["dataset"][name]
         if value["count"]:
-            lines.append(f"{name.replace('_atr', '-ATR')} {value['mean']:.2f} ± {value['std']:.2f}")
+            spread = "" if value["std"] is None or value["count"] < 2 else f" ± {value['std']:.2f}"
+            lines.append(f"{name.replace('_atr', '-ATR')} {value['mean']:.2f}{spread}")
     return lines
 
 
@@ -120,6 +124,9 @@ def _add_report(steps: argparse._SubParsersAction) -> None:
 
 def report(options: argparse.Namespace) -> int:
     """Write the report, and say what was counted."""
+    from lrp3d import study
+    from lrp3d.commands.labels import read_labels
+
     if (options.temporal is None) != (options.static is None):
         raise UsageError("--temporal and --static are given together")
     if options.humans and options.temporal:
@@ -132,13 +139,17 @@ def report(options: argparse.Namespace) -> int:
     if options.temporal:
         people = (study.class_list(options.temporal), study.class_list(options.static))
     summaries = []
+    notes: dict[str, None] = {}  # the same file names the classes of all studies
     for path in options.studies:
         summary = study.load_summary(path, correct=not options.wrong_too, min_score=options.min_score)
         if options.labels:
-            summary = study.with_labels(summary, read_labels(options.labels))
+            labels = read_labels(options.labels)
+            summary = study.with_labels(summary, labels)
+            notes |= dict.fromkeys(labels.notes)
         summaries.append((path.name if path.is_dir() else path.parent.name, summary))
-        print(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
+        say(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
+    say(*(f"note: {note}" for note in notes))
     made = study.report(summaries, title=options.title, people=people or options.humans, show=options.show)
     for path in made.write(out):
-        print(f"wrote {path}")
+        say(f"wrote {path}")
     return DONE

@@ -7,17 +7,21 @@ import math
 import os
 import platform
 import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.defaults import ATR_WINDOW, SIGMA, TIMEOUT
+from lrp3d.printed import say
 
-from lrp3d import study
-from lrp3d.atr import SIGMA
-from lrp3d.commands import DONE, FAILED, UsageError, chosen
-from lrp3d.commands.explain import share
-from lrp3d.commands.labels import read_labels
-from lrp3d.study.ahead import TIMEOUT
-from lrp3d.study.explaining import ATR_WINDOW
+if TYPE_CHECKING:
+    import torch
+
+    from lrp3d import study
+    from lrp3d.commands.model_options import Chosen
 
 MOST_WORKERS = 8  # more only wait for the disk
 GPU_BATCH = 4
@@ -48,22 +52,22 @@ def add_to(steps: argparse._SubParsersAction) -> None:
         "--classes", metavar="F",
         help="keep clips of these classes only: names in a text or json file, FILE:KEY for one of several lists in it",
     )  # fmt: skip
-    clips.add_argument("--limit", type=chosen.positive, metavar="N", help="at most N clips, spread over the list")
+    clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips, spread over the list")
     clips.add_argument(
         "--sampling", choices=("uniform", "dense"), default="uniform",
         help="frames of the whole video, or frames that follow one another (default: uniform)",
     )  # fmt: skip
     clips.add_argument(
-        "--stride", type=chosen.positive, default=1, metavar="N", help="distance of frames in dense sampling"
+        "--stride", type=arguments.positive, default=1, metavar="N", help="distance of frames in dense sampling"
     )
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders, such as img_{:05}.jpg")
-    chosen.add_options(parser)
-    chosen.add_rules(parser)
+    arguments.add_options(parser)
+    arguments.add_rules(parser)
     parser.add_argument(
         "--target", choices=("prediction", "label"), default="prediction", help="the class that is explained"
     )
     parser.add_argument(
-        "--sigma", type=share, default=SIGMA, metavar="S",
+        "--sigma", type=arguments.share, default=SIGMA, metavar="S",
         help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
     )  # fmt: skip
     parser.add_argument(
@@ -75,7 +79,7 @@ def add_to(steps: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
     how = parser.add_argument_group("speed")
     how.add_argument(
-        "--batch", type=chosen.positive, metavar="N",
+        "--batch", type=arguments.positive, metavar="N",
         help=f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out",
     )  # fmt: skip
     how.add_argument(
@@ -92,21 +96,26 @@ def add_to(steps: argparse._SubParsersAction) -> None:
 
 def _windows(text: str) -> tuple[int | str, ...]:
     parts = [part.strip() for part in text.split(",")]
-    return tuple(part if part == ATR_WINDOW else chosen.positive(part) for part in parts)
+    return tuple(part if part == ATR_WINDOW else arguments.positive(part) for part in parts)
 
 
 def _count(text: str) -> int:
-    return int(text) if text.strip() == "0" else chosen.positive(text)
+    return int(text) if text.strip() == "0" else arguments.positive(text)
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds < math.inf:
-        raise argparse.ArgumentTypeError(f"a number of seconds above 0 is expected, not {text}")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"a number of seconds above 0 is expected, not {text!r}")
     return seconds
 
 
 def _shard(text: str) -> study.Shard:
+    from lrp3d import study
+
     try:
         return study.Shard.parse(text)
     except ValueError as error:
@@ -115,10 +124,15 @@ def _shard(text: str) -> study.Shard:
 
 def run(options: argparse.Namespace) -> int:
     """Make the records of a shard; 1 if there is not one."""
+    import torch
+
+    from lrp3d import study
+    from lrp3d.commands import model_options
+
     shard = options.shard or study.Shard.from_environment()
     if options.device is None and torch.cuda.is_available():
         options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
-    choice = chosen.choose(options)
+    choice = model_options.choose(options)
     clips = _clips(options, choice)
     by_label = options.target == "label"
     if by_label and any(item.label is None for item in clips.items):
@@ -159,7 +173,7 @@ def run(options: argparse.Namespace) -> int:
         "machine": platform.machine(),
     }
     made = study.create(options.out, config, clips, about)
-    _say(options, choice, made, shard)
+    _say(choice, made, shard, clips.notes)
     outcome = study.run(
         made,
         explainer,
@@ -173,22 +187,35 @@ def run(options: argparse.Namespace) -> int:
         show_progress=shard.rank == 0,
     )
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
-    print(f"{outcome}{where}", flush=True)
-    return FAILED if outcome.failed and not (outcome.explained or outcome.before) else DONE
+    say(f"{outcome}{where}")
+    if outcome.failed and not (outcome.explained or outcome.before):
+        return FAILED
+    # Dead videos belong to a data set; a clip that breaks the model does not. torchrun ends all if one process fails.
+    return FAILED if outcome.broken and shard.said_by != "torchrun" else DONE
 
 
 def _beside(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _clips(options: argparse.Namespace, choice: chosen.Chosen) -> study.VideoList:
+def _clips(options: argparse.Namespace, choice: Chosen) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
-    list_labels = read_labels(options.list_labels) if options.list_labels else ()
+    from lrp3d import study
+    from lrp3d.commands.labels import read_labels
+    from lrp3d.study.listing.class_names import Labels
+
+    list_labels = read_labels(options.list_labels) if options.list_labels else Labels()
     classes = study.class_list(options.classes) if options.classes else None
-    clips = study.read_list(
-        options.list, labels=choice.labels, list_labels=list_labels, classes=classes, limit=options.limit
-    )
     known = getattr(choice.model, "num_classes", None)
+    clips = study.read_list(
+        options.list,
+        labels=choice.labels,
+        list_labels=list_labels,
+        classes=classes,
+        limit=options.limit,
+        num_classes=known if isinstance(known, int) else None,
+    )
+    clips = replace(clips, notes=(*list_labels.notes, *clips.notes))
     greatest = max((item.label for item in clips.items if item.label is not None), default=-1)
     if isinstance(known, int) and greatest >= known:
         raise UsageError(f"the list has classes up to {greatest}, and the model {known} classes")
@@ -207,9 +234,9 @@ def _workers(shard: study.Shard, device: torch.device) -> int:
     return max(1, min(MOST_WORKERS, cores // max(1, shard.local_world)))
 
 
-def _say(options: argparse.Namespace, choice: chosen.Chosen, made: study.Study, shard: study.Shard) -> None:
+def _say(choice: Chosen, made: study.Study, shard: study.Shard, notes: Sequence[str]) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
-    print(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}", flush=True)
+    say(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}")
     if shard.rank == 0:
-        for note in (choice.weights, *choice.notes):
-            print(f"  {'note' if choice.trained else 'NOTE'}: {note}", file=sys.stderr)
+        for note in (choice.weights, *choice.notes, *notes):
+            say(f"  {'note' if choice.trained else 'NOTE'}: {note}", stream=sys.stderr)

@@ -1,6 +1,6 @@
 """Pictures of an explanation. Each function takes plain tensors or arrays and returns a matplotlib Figure.
 
-Matplotlib (``pip install "lrp3d[plot]"``) is imported when a picture is drawn, its global state is left
+Matplotlib (the extra `plot`) is imported when a picture is drawn, its global state is left
 alone and nothing is shown. Relevance that has both signs gets a diverging map centred on 0, all else a
 sequential one. In both lighter means more, so that a picture reads the same in grey.
 

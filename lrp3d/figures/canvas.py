@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lrp3d.figures.colours import import_matplotlib
+from lrp3d.figures.folding import folded
+from lrp3d.figures.lettering import em, lettered
+from lrp3d.printed import printable
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
@@ -33,15 +38,46 @@ def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
     return ax.figure.figure, ax
 
 
+def heading(title: str | None, inches: float) -> str:
+    """A title in lines that a figure of this width has room for, few enough to leave room for the picture."""
+    return in_lines(title, 0.9 * max(inches, 4.4), LARGE, lines=5)
+
+
+def remark(footnote: str | None, inches: float) -> str:
+    """A footnote likewise; it may be longer, as it says what must be known."""
+    return in_lines(footnote, 0.85 * max(inches, 4.4), SMALL, lines=16)
+
+
+def room(title: str | None, footnote: str | None, inches: float) -> float:
+    """Inches that a figure of this width needs for lines after the first of title and footnote."""
+    return 0.17 * heading(title, inches).count("\n") + 0.12 * remark(footnote, inches).count("\n")
+
+
+def in_lines(text: str | None, inches: float, size: float, lines: int) -> str:
+    """Text of this size in points, in lines of this width."""
+    return folded(lettered(text or "")[0], 72 * inches / size, lines, em)
+
+
 def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) -> None:
     """A title above the axes, and a footnote under their label that begins at `left`, in widths of the axes."""
+    wide = ax.figure.figure.get_figwidth()
     if title:
-        ax.set_title(title, fontsize=LARGE)
+        said, how = lettered(heading(title, wide))
+        ax.set_title(said, fontsize=LARGE, **how)
     if footnote:
+        said, how = lettered(remark(footnote, wide))
         ax.annotate(
-            footnote, (left, 0), xycoords=(ax.transAxes, ax.xaxis.label), xytext=(0, -5),
-            textcoords="offset points", va="top", fontsize=SMALL, color="#555555",
+            said, (left, 0), xycoords=(ax.transAxes, ax.xaxis.label), xytext=(0, -5),
+            textcoords="offset points", va="top", fontsize=SMALL, color="#555555", **how,
         )  # fmt: skip
+
+
+def legend(ax: Axes, artists: Sequence[Artist], names: Sequence[str], **where: Any) -> None:
+    """What artists stand for, each named as it is, in two lines at most."""
+    shown = ax.legend(artists, [" "] * len(artists), fontsize=SMALL, frameon=False, **where)
+    for text, name in zip(shown.get_texts(), names, strict=True):  # matplotlib leaves out names that begin with _
+        said, how = lettered(printable(name))
+        text.set(text=in_lines(said, 2.2, SMALL, lines=2), **how)
 
 
 def fit(figure: Figure, margin: float = 0.06) -> None:
@@ -64,7 +100,8 @@ def colour_bar(colours: ScalarMappable, label: str, **where: Any) -> None:
     """What colours mean, beside axes (`ax`) or in their own (`cax`)."""
     place = where.get("ax") or where["cax"]
     bar = place.figure.figure.colorbar(colours, **where)
-    bar.set_label(label, fontsize=NORMAL)
+    said, how = lettered(label)
+    bar.set_label(in_lines(said, 4, NORMAL, lines=2), fontsize=NORMAL, **how)
     bar.ax.tick_params(labelsize=SMALL)
     for axis in (bar.ax.xaxis, bar.ax.yaxis):  # where very small numbers have their power of ten
         axis.get_offset_text().set_size(SMALL)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lrp3d.extras import missing
+
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
@@ -24,11 +26,11 @@ WINDOW = "#1f4e79"
 
 
 def import_matplotlib() -> None:
-    """Raises ImportError naming the extra where matplotlib is not installed."""
+    """Raises ImportError naming the command where matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ImportError('drawing needs matplotlib: pip install "lrp3d[plot]"') from None
+        raise missing("matplotlib", "drawing") from None
 
 
 def colormap(signed: bool) -> Colormap:

@@ -13,6 +13,8 @@ from lrp3d.figures.canvas import SMALL
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+NARROWEST = 16  # points of a frame above columns
+
 
 def pitch(images: np.ndarray, bars: bool) -> float:
     """How far lines of frames are apart, in widths of a frame: the frame, its bar and its caption."""
@@ -46,7 +48,9 @@ def frame_grid(
 
 
 def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
-    """Above each column the frame in the middle of its block, as wide as the column up to 40 points.
+    """Above columns the frame in the middle of their block, as wide as a column up to 40 points.
+
+    Where columns are narrow, a frame stands for several of them and is as wide as they are.
 
     Returns how tall they are, in points.
     """
@@ -56,9 +60,10 @@ def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
     low, high = ax.get_xlim()
     points = 72 * ax.get_window_extent().width / figure.dpi / (high - low)
     block = len(images) // rows
-    zoom = min(0.92 * points, 40) / images.shape[2]
-    for row in range(rows):
-        image = OffsetImage(images[row * block + block // 2], zoom=zoom)
-        place = (row + 1, ax.get_ylim()[1])
-        ax.add_artist(AnnotationBbox(image, place, box_alignment=(0.5, 0), frameon=False, pad=0.1))
+    apart = min(rows, max(1, math.ceil(NARROWEST / points)))
+    zoom = min(0.92 * points * apart, 40) / images.shape[2]
+    for row in range(0, rows - apart + 1, apart):
+        image = OffsetImage(images[(row + apart // 2) * block + block // 2], zoom=zoom)
+        place = (row + 1 + (apart - 1) / 2, ax.get_ylim()[1])
+        ax.add_artist(AnnotationBbox(image, place, box_alignment=(0.5, 0), frameon=False, pad=0))
     return zoom * images.shape[1]

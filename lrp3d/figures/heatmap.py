@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, ticks, write
+from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import scale
 from lrp3d.figures.values import ArrayLike, array, matrix_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+CELL = 0.08  # inches: rows are to be told apart
 
 
 def matrix_heatmap(
@@ -56,7 +58,9 @@ def matrix_heatmap(
     values = matrix_of(matrix)
     rows, columns = values.shape
     flat = columns > 2 * rows  # cells of a few rows are drawn taller than wide
-    figure, axes = canvas(ax, 4.6, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9)
+    grown = max(0.0, CELL * max(rows, columns) - 3.1)  # inches more than the axes of few frames have
+    wide, tall = 4.6 + grown, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9 + grown
+    figure, axes = canvas(ax, wide, tall + room(title, footnote, wide))
     image = axes.imshow(values, interpolation="nearest", aspect="auto" if flat else "equal", **scale(values))
     colour_bar(image, label, ax=axes, shrink=0.85)
     _frame_axes(axes, rows, columns, positions, unit)

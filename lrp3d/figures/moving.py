@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from lrp3d.extras import missing
 from lrp3d.figures.colours import import_matplotlib
 from lrp3d.figures.painting import overlay
 from lrp3d.figures.values import ArrayLike, pixels_of
-from lrp3d.models.files import replacing
+from lrp3d.files import replacing
 
 
 def animation(
@@ -82,7 +83,7 @@ def _mp4(frames: np.ndarray, fps: float) -> bytes:
     try:
         import av
     except ImportError:
-        raise ImportError('writing MP4 needs PyAV: pip install "lrp3d[video]"') from None
+        raise missing("av", "writing MP4") from None
     from fractions import Fraction
 
     buffer = io.BytesIO()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from lrp3d.figures.canvas import NORMAL, canvas, colour_bar, fit, write
+from lrp3d.figures.canvas import NORMAL, canvas, colour_bar, fit, room, write
 from lrp3d.figures.colours import colormap, import_matplotlib, limit_of
 from lrp3d.figures.grid import frame_grid
 from lrp3d.figures.values import ArrayLike, pixel_relevance, pixels_of
@@ -70,7 +70,8 @@ def overlay_strip(
     columns = min(columns, len(images))
     lines = math.ceil(len(images) / columns)
     tall = 1.15 * images.shape[1] / images.shape[2] * (1 + show_frames) + 0.26
-    figure, axes = canvas(ax, max(columns * 1.15 + 1.0, 3.6), max(lines * tall + 0.8, 2.0))
+    wide = max(columns * 1.15 + 1.0, 3.6)
+    figure, axes = canvas(ax, wide, max(lines * tall + 0.8, 2.0) + room(title, footnote, wide))
     captions = [f"{number} · {100 * share:.0f} %" for number, share in enumerate(shares, 1)]
     if show_frames:
         painted = np.concatenate([images, painted], axis=1)

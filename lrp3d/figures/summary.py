@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrp3d.figures.canvas import NORMAL, blank, colour_bar, write
+from lrp3d.figures.canvas import NORMAL, blank, colour_bar, heading, remark, write
 from lrp3d.figures.colours import LOGITS, import_matplotlib, limits
 from lrp3d.figures.grid import frame_grid, pitch
-from lrp3d.figures.heatmap import matrix_heatmap
+from lrp3d.figures.heatmap import CELL, matrix_heatmap
 from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def clip_summary(
         raise ValueError(f"{len(logits)} logits do not fit {len(images)} frames and a matrix {values.shape}")
     block = len(images) // len(logits)
     columns = min(columns or (4 if len(images) <= 16 else 8), len(images))
-    left, strip, right = _summary_axes(images, columns, title or "", footnote or "")
+    title, footnote = _texts(title, footnote, columns)
+    left, strip, right = _summary_axes(images, columns, len(values), title, footnote)
     colours = ScalarMappable(Normalize(*limits(logits)), LOGITS)
     captions = _captions(logits, atr, block)
     bars = [colours.to_rgba(logits[number // block]) for number in range(len(images))]
@@ -84,14 +85,20 @@ def clip_summary(
     return left.figure.figure
 
 
-def _summary_axes(images: np.ndarray, columns: int, title: str, footnote: str) -> tuple[Axes, Axes, Axes]:
+def _texts(title: str | None, footnote: str | None, columns: int) -> tuple[str, str]:
+    """Title and footnote in lines for which there is room."""
+    wide = max(1.1 * columns, 2.4) + 4.4
+    return heading(title, wide), remark(footnote, wide)
+
+
+def _summary_axes(images: np.ndarray, columns: int, rows: int, title: str, footnote: str) -> tuple[Axes, Axes, Axes]:
     """Axes of the frames, of the colours under them and of the matrix beside them, laid out in inches.
 
     Frames and matrix have proportions of their own, so that no layout engine finds this.
     """
     lines = math.ceil(len(images) / columns)
     wide, tall = max(1.1 * columns, 2.4), 1.1 / 1.05 * lines * pitch(images, True)
-    side = min(max(tall, 2.6), 4.4)
+    side = max(min(max(tall, 2.6), 4.4), CELL * rows)
     body = max(tall + 0.75, side + 0.35)
     above, below = 0.23 + 0.17 * (1 + title.count("\n")), 0.15 + 0.13 * (1 + footnote.count("\n"))
     width, height = wide + 1.0 + 1.27 * side + 0.15, above + body + below

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas, ticks, write
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas, room, ticks, write
 from lrp3d.figures.colours import WINDOW
 from lrp3d.figures.grid import thumbnails
 from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of
@@ -15,6 +15,8 @@ from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+WIDEST = 14  # inches
 
 
 def atr_windows(
@@ -69,7 +71,8 @@ def atr_windows(
     if images is not None and len(images) % rows:
         raise ValueError(f"{len(images)} frames do not divide into {rows} rows")
     tall = 0.2 * rows + 1.5 if images is None else 0.2 * rows + 1.5 + 0.3 * images.shape[1] / images.shape[2]
-    figure, axes = canvas(ax, max(4.5, 0.34 * rows + 1.6), max(2.6, tall))
+    wide = max(4.5, min(0.34 * rows, WIDEST) + 1.6)
+    figure, axes = canvas(ax, wide, max(2.6, tall) + room(title, footnote, wide))
     for i in np.flatnonzero(~np.isnan(lengths)).tolist():
         weighs = logits is None or logits[i] > 0
         _window_bar(axes, i, first[i], last[i], hollow=not weighs)
@@ -92,7 +95,7 @@ def atr_windows(
     if images is not None:
         figure.draw_without_rendering()  # the layout decides how wide a column is
         tall = thumbnails(axes, images, rows)
-        axes.set_title(title or "", fontsize=LARGE, pad=tall + 6)
+        axes.set_title(axes.get_title(), fontsize=LARGE, pad=tall + 6)
     return figure
 
 

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.advice import advice_for
 from lrp3d.operations.blocks import both_nonnegative, passes, refuse
 from lrp3d.registry import active_run, register_operation
-from lrp3d.run import Signal
+from lrp3d.tracing.advice import advice_for
+from lrp3d.tracing.tracer import Signal
 
 
 def _register(name: str, kind: type[nn.Module] | None, **known: Any) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.functions import fill_, setitem, write_
-from lrp3d.maps import Broadcast, SumOver
-from lrp3d.maxima import Peak
+from lrp3d.compute.maps import Broadcast, SumOver
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
 from lrp3d.registry import active_run, register_operation
-from lrp3d.run import Signal
-from lrp3d.steps import Pass, Write
+from lrp3d.steps.maxima import Peak
+from lrp3d.steps.step import Pass, Write
+from lrp3d.tracing.torch_functions import fill_, setitem, write_
+from lrp3d.tracing.tracer import Signal
 
 # ------------------------------------------------------------------------------------------------------- sums
 

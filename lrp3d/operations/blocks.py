@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lrp3d.advice import GENERAL
-from lrp3d.linear import Linear, Operand
-from lrp3d.maps import LinearMap
+from lrp3d.compute.maps import LinearMap
 from lrp3d.registry import active_run
 from lrp3d.rules import Signed
-from lrp3d.run import Signal
-from lrp3d.steps import Pass, Step
+from lrp3d.steps.linear import Linear, Operand
+from lrp3d.steps.step import Pass, Step
+from lrp3d.tracing.advice import GENERAL
+from lrp3d.tracing.tracer import Signal
 
 
 class Summand(NamedTuple):
@@ -35,7 +35,7 @@ def attach(
     """Record a step of one's own: `output` descends from `inputs`, of which only signals may be given.
 
     Args:
-        step: says what happens to relevance; see `lrp3d.steps.Step`.
+        step: says what happens to relevance; see `lrp3d.steps.step.Step`.
         output: what the operation computed.
         inputs: the tensors `step.relevance` returns relevance for, in that order.
         signal: what is known of the output; nothing by default.

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.kernels import Geometry
-from lrp3d.maps import Bilinear, Convolution, Linear
+from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.maps import Bilinear, Convolution, Linear
 from lrp3d.operations.blocks import Summand, refuse, shares
 from lrp3d.operations.padding import pad
 from lrp3d.registry import active_run, register_operation

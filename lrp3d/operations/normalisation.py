@@ -8,14 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.advice import advice_for
-from lrp3d.linear import Linear, Operand
-from lrp3d.maps import Scale, channelwise
+from lrp3d.compute.maps import Scale, channelwise
 from lrp3d.operations.blocks import attach, refuse
 from lrp3d.registry import active_run, register_operation
 from lrp3d.rules import Signed
-from lrp3d.run import Signal
-from lrp3d.steps import Pass
+from lrp3d.steps.linear import Linear, Operand
+from lrp3d.steps.step import Pass
+from lrp3d.tracing.advice import advice_for
+from lrp3d.tracing.tracer import Signal
 
 _TYPES: dict[int, type[nn.Module]] = {5: nn.BatchNorm3d, 4: nn.BatchNorm2d}
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrp3d.operations.blocks import both_nonnegative
 from lrp3d.registry import active_run, register_operation
-from lrp3d.run import Signal
+from lrp3d.tracing.tracer import Signal
 
 
 def _positions(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.maps import Average, AxisMatrices, averaging_matrix
-from lrp3d.maxima import Maximum
+from lrp3d.compute.maps import Average, AxisMatrices, averaging_matrix
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, refuse, shares
 from lrp3d.operations.convolution import per_axis
 from lrp3d.registry import active_run, register_operation
-from lrp3d.run import Signal
+from lrp3d.steps.maxima import Maximum
+from lrp3d.tracing.tracer import Signal
 
 _MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _AVG = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}

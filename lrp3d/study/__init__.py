@@ -10,28 +10,30 @@ plain Python, tensors and dicts.
     summary = merge(study)
 """
 
-from lrp3d.study.agreement import overlap, pearson
-from lrp3d.study.ahead import Failure, ahead
-from lrp3d.study.classes import class_list, human_classes
-from lrp3d.study.config import configuration, weights_digest
-from lrp3d.study.conventions import Row
-from lrp3d.study.explaining import Explainer, Part
-from lrp3d.study.folder import Study, StudyError, create, load_study
-from lrp3d.study.lists import Item, VideoList, make_list, read_list
-from lrp3d.study.reading import Pixels, Reader
-from lrp3d.study.records import Record, records_of
-from lrp3d.study.report import Report, report
-from lrp3d.study.run import Outcome, run
-from lrp3d.study.shards import Shard
-from lrp3d.study.studied import filter_sentence, load_summary, with_labels
-from lrp3d.study.summary import merge, summarise, write_summary
-from lrp3d.study.tables import Cell, Table, Value
+from lrp3d.study.listing.class_names import Labels, read_labels
+from lrp3d.study.listing.classes import class_list, human_classes
+from lrp3d.study.listing.formats import Row
+from lrp3d.study.listing.lists import Item, VideoList, make_list, read_list
+from lrp3d.study.reporting.report import Report, report
+from lrp3d.study.reporting.statistics import overlap, pearson
+from lrp3d.study.reporting.study_view import filter_sentence, load_summary, with_labels
+from lrp3d.study.reporting.summary import merge, summarise, write_summary
+from lrp3d.study.reporting.tables import Cell, Table, Value
+from lrp3d.study.running.config import configuration, weights_digest
+from lrp3d.study.running.explainer import Explainer, Part
+from lrp3d.study.running.folder import Study, StudyError, create, load_study
+from lrp3d.study.running.prefetch import Failure, ahead
+from lrp3d.study.running.reader import Pixels, Reader
+from lrp3d.study.running.records import Record, records_of
+from lrp3d.study.running.run import Outcome, run
+from lrp3d.study.running.shards import Shard
 
 __all__ = [
     "Cell",
     "Explainer",
     "Failure",
     "Item",
+    "Labels",
     "Outcome",
     "Part",
     "Pixels",
@@ -57,6 +59,7 @@ __all__ = [
     "merge",
     "overlap",
     "pearson",
+    "read_labels",
     "read_list",
     "records_of",
     "report",

@@ -1,6 +1,6 @@
 """From a video file, a folder of frames or a tensor file to a clip that a model can take.
 
-Decoding is PyAV's (``pip install "lrp3d[video]"``) and touches only the frames that are needed. Resizing is
+Decoding is PyAV's (the extra `video`) and touches only the frames that are needed. Resizing is
 torch's, bilinear with antialiasing, whatever the source: it gives what Pillow gives, with which most models
 were trained, and does not depend on the FFmpeg that PyAV was built with.
 

@@ -14,8 +14,9 @@ from torch import Tensor
 from lrp3d.sampling import dense_indices, uniform_indices
 from lrp3d.video.files import read_video
 from lrp3d.video.folders import read_folder, template_pattern
-from lrp3d.video.pixels import normalize, resize_and_crop
-from lrp3d.video.source import LostFramesWarning, VideoError
+from lrp3d.video.pixels import Framing, normalize, require_clip_memory, stack_frames
+from lrp3d.video.places import require_place
+from lrp3d.video.source import LostFramesWarning, VideoError, repeats
 from lrp3d.video.tensors import TENSOR_SUFFIXES, read_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -59,7 +60,7 @@ def read_clip(
     """Read the frames of a video that a model wants, resized, cropped and normalised.
 
     Args:
-        path: a video file; a folder of images; a template of image files such as ``frames/img_%05d.jpg``;
+        path: a local video file; a folder of images; a template of image files such as ``frames/img_%05d.jpg``;
             or a tensor file (.pt, .npy, .safetensors) of RGB frames (t, h, w, 3), uint8 or floats from 0 to
             1.
         frames: number of frames t. A shorter video repeats frames and says so.
@@ -95,31 +96,27 @@ def read_clip(
     (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
     """
     _check_options(frames, sampling, stride, size, short_side)
-    _check_memory(frames, size or short_side or 1)
-    path = Path(path)
-    # A file on the disk is that file, even if its name looks like a template.
-    if not path.exists() and template_pattern(path.name):
-        path, template = path.parent, path.name
-    if not path.exists():
-        raise VideoError(f"there is no file or folder {path}")
+    side = size or short_side or 1
+    require_clip_memory(frames, side, side)
+    path, template = _locate(path, template)
+    asked: list[int] = []
 
     def choose(count: int) -> list[int]:
-        if sampling == "uniform":
-            return uniform_indices(count, frames).tolist()
-        return dense_indices(count, frames, stride).tolist()
+        chosen = uniform_indices(count, frames) if sampling == "uniform" else dense_indices(count, frames, stride)
+        asked.extend(chosen.tolist())
+        return asked
 
+    framing = Framing(frames, size, short_side, path.name)
     if path.is_dir():
-        source = read_folder(path, template, choose)
+        source = read_folder(path, template, choose, framing)
     elif path.suffix.lower() in TENSOR_SUFFIXES:
-        source = read_tensor(path, choose)
+        source = read_tensor(path, choose, framing)
     else:
-        source = read_video(path, choose)
-    if source.count < frames:
-        held = "1 frame" if source.count == 1 else f"{source.count} frames"
-        source.lost.append(f"{path.name} has {held} and {frames} were asked for: frames repeat")
+        source = read_video(path, choose, framing)
+    source.lost += repeats(asked, source.count, path.name)
     for sentence in source.lost:
         warnings.warn(sentence, LostFramesWarning, stacklevel=2)
-    pixels = resize_and_crop(source.images, size, short_side, path.name)
+    pixels = stack_frames(source.images, path.name)
     return Clip(
         pixels=pixels,
         tensor=normalize(pixels, mean, std),
@@ -129,6 +126,16 @@ def read_clip(
         fps=source.fps,
         lost=tuple(source.lost),
     )
+
+
+def _locate(path: str | Path, template: str | None) -> tuple[Path, str | None]:
+    """A file or a folder that is there, and the template of a folder's images, which the path may end with."""
+    place = Path(path)
+    # A file on the disk is that file, even if its name looks like a template.
+    if not os.path.exists(place) and template_pattern(place.name) and place.parent.is_dir():
+        return place.parent, place.name
+    require_place(path)
+    return place, template
 
 
 def prepare_clip(
@@ -163,7 +170,8 @@ def prepare_clip(
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
         raise VideoError(f"pixels are uint8 (t, h, w, 3), not {pixels.dtype} {tuple(pixels.shape)}")
     _check_options(len(pixels), "uniform", 1, size, short_side)
-    cropped = resize_and_crop(list(pixels.numpy(force=True)), size, short_side, "the clip")
+    framing = Framing(len(pixels), size, short_side, "the clip")
+    cropped = stack_frames([framing(image) for image in pixels.numpy(force=True)], "the clip")
     number = torch.arange(len(pixels))
     times = number / fps if fps else torch.full((len(pixels),), torch.nan)
     return Clip(cropped, normalize(cropped, mean, std), number, times.double(), len(pixels), fps)
@@ -178,17 +186,3 @@ def _check_options(frames: int, sampling: str, stride: int, size: int | None, sh
             raise ValueError(f"{name} is at least 1, not {number}")
     if size is not None and short_side is not None and size > short_side:
         raise ValueError(f"a square of {size} pixels does not fit a shorter side of {short_side}")
-
-
-def _check_memory(frames: int, side: int) -> None:
-    """Refuse what cannot be held: the clip's pixels, and three times as many floats while they are normalised."""
-    needed = frames * side**2 * 3 * (1 + 3 * 4)
-    try:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not every system says
-        return
-    if needed > there:
-        raise VideoError(
-            f"{frames} frames of {side} x {side} pixels take {needed / 2**30:,.0f} GiB to read, and this machine has "
-            f"{there / 2**30:,.0f}: ask for fewer frames"
-        )

@@ -1,44 +1,51 @@
-"""The frames of a video file that were asked for, decoding as little as possible."""
+"""The frames of a video file that were asked for, decoding as little as possible and keeping no more."""
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from torch import Tensor
+
 from lrp3d.video.timeline import Timeline, packets
+
+Keep = Callable[[Any], Tensor]
+"""Makes of a decoded frame, as large as the video, what the clip keeps of it."""
 
 
 @dataclass
 class Decoded:
-    """A frame that decoded, its number, and whether damage precedes it since the last key frame."""
+    """What is kept of a frame that decoded, its number, and whether damage precedes it since the last key frame."""
 
     index: int
-    frame: Any
+    image: Tensor
     after_damage: bool
 
 
-def decode_by_seeking(av: Any, stream: Any, timeline: Timeline, asked: list[int]) -> dict[int, Decoded] | None:
+def decode_by_seeking(
+    av: Any, stream: Any, timeline: Timeline, asked: list[int], keep: Keep
+) -> dict[int, Decoded] | None:
     """The frames asked for, each from the key frame before it; None if any is lost or out of order."""
     found: dict[int, Decoded] = {}
     frames: Iterator[tuple[Any, bool]] = iter(())
     position: float = -math.inf
     for index in sorted(set(asked)):
-        stamp = timeline.stamps[index]
-        assert stamp is not None  # A reliable timeline knows them all.
-        key = timeline.keys[max(0, bisect_right(timeline.keys, stamp) - 1)]
+        stamp = int(timeline.stamps[index])
+        key = int(timeline.keys[max(0, int(np.searchsorted(timeline.keys, stamp, "right")) - 1)])
         if key > position:
             try:
                 stream.container.seek(key, stream=stream)
-            except av.error.FFmpegError:
+            except (av.error.FFmpegError, OSError):
                 return None
             frames, position = decoded_frames(av, stream), -math.inf
         hit = _frame_at(frames, position, stamp)
         if hit is None:
             return None
-        found[index], position = Decoded(index, *hit), stamp
+        frame, after_damage = hit
+        found[index], position = Decoded(index, keep(frame), after_damage), stamp
     return found
 
 
@@ -55,23 +62,45 @@ def _frame_at(frames: Iterator[tuple[Any, bool]], position: float, stamp: int) -
     return None
 
 
-def decode_from_the_start(av: Any, stream: Any, timeline: Timeline, asked: list[int]) -> dict[int, Decoded]:
+@dataclass(eq=False)
+class _Candidate:
+    """A frame that may be the nearest to some that were asked for; it is kept once that is certain."""
+
+    index: int
+    frame: Any
+    after_damage: bool
+    settled: Decoded | None = None
+
+    def settle(self, keep: Keep) -> None:
+        """Let the large frame go."""
+        if self.settled is None:
+            self.settled = Decoded(self.index, keep(self.frame), self.after_damage)
+            self.frame = None
+
+
+def decode_from_the_start(av: Any, stream: Any, timeline: Timeline, asked: list[int], keep: Keep) -> dict[int, Decoded]:
     """For each frame asked for the nearest that decodes; the earlier of two. Empty if none does."""
-    nearest: dict[int, Decoded] = {}
-    last = len(timeline.stamps) - 1
+    nearest: dict[int, _Candidate] = {}
+    wanted, last = sorted(set(asked)), len(timeline) - 1
     for count, (frame, damaged) in enumerate(decoded_frames(av, stream)):
         if frame is None:
             continue
         index = count
         if timeline.reliable and frame.pts is not None:
-            index = bisect_left(timeline.stamps, frame.pts)
-        decoded = Decoded(min(index, last), frame, damaged)
-        for wanted in asked:
-            if wanted not in nearest or abs(decoded.index - wanted) < abs(nearest[wanted].index - wanted):
-                nearest[wanted] = decoded
-        if decoded.index >= max(asked):
+            index = int(np.searchsorted(timeline.stamps, frame.pts))
+        candidate = _Candidate(min(index, last), frame, damaged)
+        for number in wanted:
+            if number not in nearest or abs(candidate.index - number) < abs(nearest[number].index - number):
+                nearest[number] = candidate
+        # What lies behind has found its frame, and what lies ahead shares one: the last that was decoded.
+        for number in wanted:
+            if number <= candidate.index:
+                nearest[number].settle(keep)
+        if candidate.index >= wanted[-1]:
             break
-    return nearest
+    for found in nearest.values():
+        found.settle(keep)
+    return {number: found.settled for number, found in nearest.items() if found.settled is not None}
 
 
 def decoded_frames(av: Any, stream: Any) -> Iterator[tuple[Any | None, bool]]:
@@ -84,7 +113,7 @@ def decoded_frames(av: Any, stream: Any) -> Iterator[tuple[Any | None, bool]]:
     for packet in packets(av, stream):
         try:
             frames = packet.decode()
-        except av.error.FFmpegError:
+        except (av.error.FFmpegError, OSError):
             damaged = True
             yield None, damaged
             continue

@@ -4,79 +4,94 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from torch import Tensor
 
-from lrp3d.video.decoding import Decoded, decode_by_seeking, decode_from_the_start
-from lrp3d.video.pyav import import_av, to_array
+from lrp3d.video.decoding import decode_by_seeking, decode_from_the_start
+from lrp3d.video.pixels import SQUARE, Framing
+from lrp3d.video.pyav import import_av, is_turned, limit_pixels, open_container, to_array
+from lrp3d.video.room import most_pixels
 from lrp3d.video.source import Choose, Source, VideoError, first_line, stand_ins
-from lrp3d.video.timeline import still_frames, timeline_of
+from lrp3d.video.timeline import is_still, timeline_of
+from lrp3d.video.whole import what_is_missing
+
+_ODDEST = 16  # times as wide as high, or as high as wide: no pixel of a screen or a camera comes near
 
 
-def read_video(path: Path, choose: Choose) -> Source:
+def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
     """The chosen frames of a video file, and all that is wrong with them; raises VideoError if there are none."""
     av = import_av()
-    with _opened(av, path) as stream:
+    with _opened(path) as stream:
         fps = stream.average_rate
-        announced = stream.frames
+        aspect, lost = _pixel_aspect(stream, path.name)
         timeline = timeline_of(av, stream)
-        if not timeline.stamps:
+        if not len(timeline):
             raise VideoError(f"{path.name} has a video stream without a single frame")
-        asked = choose(len(timeline.stamps))
-        found = decode_by_seeking(av, stream, timeline, asked) if timeline.reliable else None
+        missing = what_is_missing(path, stream.container, stream, timeline)
+        asked = choose(len(timeline))
+
+        def keep(frame: Any) -> Tensor:
+            try:
+                return framing(to_array(frame), 1 / aspect if is_turned(frame) else aspect)
+            except (av.error.FFmpegError, MemoryError) as error:
+                raise VideoError(f"the frames of {path.name} cannot be converted to RGB: {first_line(error)}") from None
+
+        found = decode_by_seeking(av, stream, timeline, asked, keep) if timeline.reliable else None
     if found is None:
-        with _opened(av, path) as stream:
-            found = decode_from_the_start(av, stream, timeline, asked)
+        with _opened(path) as stream:
+            found = decode_from_the_start(av, stream, timeline, asked, keep)
     if not found:
         raise VideoError(f"no frame of {path.name} decodes")
     picked = [found[index] for index in asked]
     shown = [decoded.index for decoded in picked]
-    lost = stand_ins(asked, shown, path.name)
-    if announced > len(timeline.stamps):
-        lost.append(f"{path.name} announces {announced} frames and holds {len(timeline.stamps)}")
-    still = still_frames(timeline.sizes, float(fps or 25))
-    frozen = [index for index in sorted(set(shown)) if still[index]]
+    lost += stand_ins(asked, shown, path.name) + missing
+    frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, float(fps or 25))]
     if frozen:
         told = ", ".join(map(str, frozen))
         lost.append(f"the picture of {path.name} stands still around frames {told}, as after damage in a recording")
     damaged = sorted({decoded.index for decoded in picked if decoded.after_damage})
     if damaged:
         lost.append(f"frames {', '.join(map(str, damaged))} of {path.name} follow damaged data and may be wrong")
-    times = timeline.times
     return Source(
-        images=_arrays(av, picked, path.name),
+        images=[decoded.image for decoded in picked],
         indices=shown,
-        count=len(timeline.stamps),
-        times=[times[index] for index in shown],
+        count=len(timeline),
+        times=[timeline.time(index) for index in shown],
         fps=float(fps) if fps else None,
         lost=lost,
     )
 
 
-def _arrays(av: Any, picked: list[Decoded], name: str) -> list[np.ndarray]:
-    try:
-        return [to_array(decoded.frame) for decoded in picked]
-    except (av.error.FFmpegError, ValueError) as error:
-        raise VideoError(f"the frames of {name} cannot be converted to RGB: {first_line(error)}") from None
+def _pixel_aspect(stream: Any, name: str) -> tuple[Fraction, list[str]]:
+    """How many times as wide as high the file says its pixels are, and the sentence about nonsense."""
+    aspect = stream.sample_aspect_ratio
+    if not aspect or aspect < 0:  # it says nothing
+        return SQUARE, []
+    if not 1 / _ODDEST <= aspect <= _ODDEST:
+        return SQUARE, [f"{name} states pixels {aspect.numerator} : {aspect.denominator}: they are taken as square"]
+    return Fraction(aspect), []
 
 
 @contextmanager
-def _opened(av: Any, path: Path) -> Iterator[Any]:
+def _opened(path: Path) -> Iterator[Any]:
     """The video stream of an open file."""
-    try:
-        container = av.open(str(path), metadata_errors="ignore")
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or first_line(error)
-        raise VideoError(f"{path.name} cannot be opened as a video: {reason}") from None
-    with container:
+    with open_container(path) as container:
         streams = [stream for stream in container.streams.video if not _is_cover(stream)]
         if not streams:
             kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
             raise VideoError(f"{path.name} has no video stream (it holds {kinds})")
-        if streams[0].codec_context is None:
+        context = streams[0].codec_context
+        if context is None:
             raise VideoError(f"{path.name} is in a video format that this build of PyAV cannot decode")
+        if context.width * context.height > most_pixels():
+            raise VideoError(
+                f"{path.name} announces frames of {context.width} x {context.height} pixels, and this machine has "
+                f"memory for {most_pixels():,} pixels at a time"
+            )
+        limit_pixels(streams[0])
         yield streams[0]
 
 

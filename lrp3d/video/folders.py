@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from torch import Tensor
 
-from lrp3d.video.pyav import import_av, to_array
+from lrp3d.video.pixels import Framing
+from lrp3d.video.pyav import import_av, limit_pixels, open_container, to_array
 from lrp3d.video.source import Choose, Source, VideoError, stand_ins
 
+_NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+# What data sets keep beside their frames, in the same folder.
+_BESIDE = re.compile(r"(flow|optical|depth|mask|seg|thumb|[xyuv]_?#)", re.IGNORECASE)
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 
 
@@ -26,16 +30,16 @@ def template_pattern(template: str) -> re.Pattern | None:
     return re.compile(f"{re.escape(before)}(\\d{{{digits},}}){re.escape(after)}")
 
 
-def read_folder(folder: Path, template: str | None, choose: Choose) -> Source:
+def read_folder(folder: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
     """The chosen images of a folder; raises VideoError if there are none."""
     av = import_av()
     files, lost = _list_images(folder, template)
     asked = choose(len(files))
-    read: dict[int, np.ndarray | None] = {}
+    read: dict[int, Tensor | None] = {}
 
-    def image(index: int) -> np.ndarray | None:
+    def image(index: int) -> Tensor | None:
         if index not in read:
-            read[index] = _read_image(av, files[index])
+            read[index] = _read_image(av, files[index], framing)
         return read[index]
 
     shown = []
@@ -50,35 +54,81 @@ def read_folder(folder: Path, template: str | None, choose: Choose) -> Source:
     return Source(images, shown, len(files), [math.nan] * len(shown), lost=lost)
 
 
+def is_hidden(path: Path) -> bool:
+    """Whether a file or folder is none of the user's: hidden, or a system's, such as ``._x.jpg`` of macOS."""
+    return path.name.startswith(".") or path.name in _NOT_OURS
+
+
 def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[str]]:
-    """The frames of a folder in order, and the sentence about numbers that are missing."""
+    """The frames of a folder in order, and what was decided about them: series left aside, numbers that are missing."""
+    present = [entry for entry in folder.iterdir() if entry.is_file() and not is_hidden(entry)]
     if template is None:
-        files = [file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
-        if not files:
-            raise VideoError(f"there are no images in {folder}")
-        by_number = [[int(part) if part.isdigit() else part for part in re.split(r"(\d+)", f.name)] for f in files]
-        return [file for _, file in sorted(zip(by_number, files, strict=True))], []
+        files, said = _one_series([file for file in present if file.suffix.lower() in IMAGE_SUFFIXES], folder)
+        return files, said + _missing(_numbers(files), folder)
     pattern = template_pattern(template)
     if pattern is None:
         raise VideoError(f"{template} names no frame number: a template is like img_%05d.jpg or img_{{:05}}.jpg")
-    matches = [(match, file) for file in folder.iterdir() if (match := pattern.fullmatch(file.name))]
+    matches = sorted((int(match.group(1)), file) for file in present if (match := pattern.fullmatch(file.name)))
     if not matches:
         raise VideoError(f"there are no images {template} in {folder}")
-    numbered = {int(match.group(1)): file for match, file in matches}
-    missing = sorted(set(range(min(numbered), max(numbered))) - set(numbered))
-    told = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-    lost = [f"{folder.name} has no frame {told}: its neighbours follow each other"] if missing else []
-    return [numbered[number] for number in sorted(numbered)], lost
+    return [file for _, file in matches], _missing([number for number, _ in matches], folder)
 
 
-def _read_image(av: Any, file: Path) -> np.ndarray | None:
-    """The image, or None if it does not decode."""
+def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]:
+    """The images of one series in the order of the numbers in their names, and the sentence about the others."""
+    if not files:
+        raise VideoError(f"there are no images in {folder}")
+    series: dict[str, list[Path]] = {}
+    for file in files:
+        series.setdefault(re.sub(r"\d+", "#", file.stem), []).append(file)
+    numbered = [stem for stem in series if "#" in stem]
+    if not numbered:
+        said = [f"the images of {folder.name} have no numbers and are taken by name"] if len(files) > 1 else []
+        return sorted(files, key=lambda file: file.name), said
+    pictures = [stem for stem in numbered if not _BESIDE.match(stem)] or numbered
+    if len(pictures) > 1:
+        told = ", ".join(series[stem][0].name for stem in sorted(pictures)[:4])
+        raise VideoError(
+            f"{folder.name} holds several series of images ({told}): give a template such as img_{{:05}}.jpg"
+        )
+    taken = series[pictures[0]]
+    others = sorted(file.name for file in files if file not in taken)
+    said = [f"{len(others)} other images of {folder.name} are not read, such as {others[0]}"] if others else []
+    order = sorted(taken, key=lambda file: ([int(part) for part in re.findall(r"\d+", file.stem)], file.name))
+    return order, said
+
+
+def _numbers(files: list[Path]) -> list[int]:
+    """The numbers of frames, where one number of their names counts and the others stand still; else nothing."""
+    parts = [tuple(int(part) for part in re.findall(r"\d+", file.stem)) for file in files]
+    columns = [column for column in zip(*parts, strict=False) if len(set(column)) > 1]
+    if not columns and len(files) > 1 and parts[0]:
+        columns = list(zip(*parts, strict=False))[-1:]  # one number, several times
+    return list(columns[0]) if len(columns) == 1 else []
+
+
+def _missing(numbers: list[int], folder: Path) -> list[str]:
+    """The sentence about frames that are missing, or lie in steps; refuses two of one number."""
+    twice = [after for before, after in pairwise(numbers) if before == after]
+    if twice:
+        raise VideoError(f"{folder.name} has several images with the number {twice[0]}: give a template, or remove one")
+    steps = {after - before for before, after in pairwise(numbers)}
+    if len(steps) == 1 and (step := steps.pop()) > 1 and len(numbers) > 2:
+        return [f"the frames of {folder.name} are numbered in steps of {step} and follow each other"]
+    gaps = (gap for before, after in pairwise(numbers) for gap in range(before + 1, after))
+    first = list(islice(gaps, 9))  # numbers may be stamps of time, with millions between them
+    told = ", ".join(map(str, first[:8])) + (", ..." if len(first) > 8 else "")
+    return [f"{folder.name} has no frame {told}: its neighbours follow each other"] if first else []
+
+
+def _read_image(av: Any, file: Path, framing: Framing) -> Tensor | None:
+    """The image as a frame of the clip, or None if it does not decode."""
     try:
-        # From memory, so that a % in a name is not a template to FFmpeg.
-        with av.open(io.BytesIO(file.read_bytes()), metadata_errors="ignore") as container:
+        with open_container(file) as container:
             stream = container.streams.video[0]
-            stream.codec_context.options = {"err_detect": "explode"}
+            limit_pixels(stream, err_detect="explode")
             frame = next(iter(container.decode(stream)), None)
-            return None if frame is None or frame.is_corrupt else to_array(frame)
-    except (av.error.FFmpegError, OSError, ValueError, IndexError):
+            image = None if frame is None or frame.is_corrupt else to_array(frame)
+    except (av.error.FFmpegError, OSError, ValueError, IndexError, AttributeError, MemoryError):
         return None
+    return None if image is None else framing(image)

@@ -3,47 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp3d.video.room import require_memory
 from lrp3d.video.source import VideoError
 
+SQUARE = Fraction(1)
 
-def resize_and_crop(images: list[np.ndarray], size: int | None, short_side: int | None, name: str) -> Tensor:
-    """One frame at a time: a video may change its resolution on the way."""
-    done: dict[int, Tensor] = {}  # frames of a short video repeat
-    for image in images:
-        if id(image) not in done:
-            done[id(image)] = _crop(_resize(torch.from_numpy(np.ascontiguousarray(image)), short_side), size)
-    frames = [done[id(image)] for image in images]
-    shapes = {tuple(frame.shape[:2]) for frame in frames}
-    if size is not None and min(min(shape) for shape in shapes) < size:
-        smallest = min(shapes)
-        raise VideoError(f"{name} has frames of {smallest[1]} x {smallest[0]} pixels, less than the {size} asked for")
-    if len(shapes) > 1:
+
+@dataclass(frozen=True)
+class Framing:
+    """How each image becomes a frame of the clip, as soon as it is there: what is kept is no larger than asked for."""
+
+    frames: int
+    """How many the clip will have."""
+    size: int | None
+    """Side of the square cut from the centre, in pixels; None keeps the whole frame."""
+    short_side: int | None
+    """To which the shorter side is resized first; None keeps it."""
+    name: str
+    """Of the source, for errors."""
+
+    def __call__(self, image: np.ndarray, aspect: Fraction = SQUARE) -> Tensor:
+        """Frame uint8 (h', w', 3) of an image (h, w, 3) whose pixels are ``aspect`` times as wide as high.
+
+        Raises:
+            VideoError: it is smaller than the square, or a clip of it more than memory holds.
+        """
+        height, width = self._resized(*image.shape[:2], aspect)
+        if self.size is not None and min(height, width) < self.size:
+            raise VideoError(
+                f"{self.name} has frames of {width} x {height} pixels, less than the {self.size} asked for"
+            )
+        rows, columns = (self.size or side for side in (height, width))
+        require_clip_memory(self.frames, rows, columns)
+        frame = torch.from_numpy(np.ascontiguousarray(image))
+        # One axis after the other, as both at once are resized too: what is cut off is never made.
+        frame = _resize_and_cut(frame, 1, width, columns)
+        return _resize_and_cut(frame, 0, height, rows).clone(memory_format=torch.contiguous_format)
+
+    def _resized(self, height: int, width: int, aspect: Fraction) -> tuple[int, int]:
+        """Height and width after resizing, in the proportions in which the image is seen."""
+        width = max(1, round(width * aspect))
+        if self.short_side is None:
+            return height, width
+        shorter = min(height, width)
+        return max(1, height * self.short_side // shorter), max(1, width * self.short_side // shorter)
+
+
+def _resize_and_cut(image: Tensor, axis: int, length: int, kept: int) -> Tensor:
+    """Image (h, w, 3) with one axis resized to ``length``, of which the middle is kept."""
+    if image.shape[axis] != length:
+        shape = [length if place == axis else image.shape[place] for place in (0, 1)]
+        planes = image.permute(2, 0, 1).unsqueeze(0)
+        resized = F.interpolate(planes, shape, mode="bilinear", align_corners=False, antialias=True)
+        image = resized[0].permute(1, 2, 0)
+    return image.narrow(axis, (length - kept) // 2, kept)
+
+
+def require_clip_memory(frames: int, height: int, width: int) -> None:
+    """Refuse a clip that cannot be held: its pixels, and three times as many floats while they are normalised."""
+    what = f"{frames} frames of {width} x {height} pixels"
+    require_memory(frames * height * width * 3 * (1 + 3 * 4), what, "ask for fewer frames, or smaller ones")
+
+
+def stack_frames(frames: list[Tensor], name: str) -> Tensor:
+    """Frames (h, w, 3) as pixels (t, h, w, 3); raises VideoError where a video changes its resolution on the way."""
+    if len({frame.shape for frame in frames}) > 1:
         raise VideoError(f"{name} has frames of different sizes: give a size to crop them to")
     return torch.stack(frames)
-
-
-def _resize(image: Tensor, short_side: int | None) -> Tensor:
-    """Image (h, w, 3) with the given shorter side and the same proportions."""
-    height, width = image.shape[:2]
-    if short_side is None or min(height, width) == short_side:
-        return image
-    shape = [max(1, side * short_side // min(height, width)) for side in (height, width)]
-    planes = image.permute(2, 0, 1).unsqueeze(0)
-    resized = F.interpolate(planes, shape, mode="bilinear", align_corners=False, antialias=True)
-    return resized[0].permute(1, 2, 0)
-
-
-def _crop(image: Tensor, size: int | None) -> Tensor:
-    if size is None:
-        return image
-    top, left = (max(0, (side - size) // 2) for side in image.shape[:2])
-    return image[top : top + size, left : left + size]
 
 
 def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

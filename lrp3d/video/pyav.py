@@ -1,25 +1,105 @@
-"""PyAV: imported when it is needed, and its frames as arrays."""
+"""PyAV: imported when it is needed, told of one file's bytes, and its frames as arrays."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from lrp3d.extras import missing
+from lrp3d.video.places import open_regular, refuse_playlist
+from lrp3d.video.room import most_pixels
+from lrp3d.video.source import VideoError, first_line
+from lrp3d.video.whole import where_cut
+
 
 def import_av() -> Any:
-    """The module; raises ImportError naming the extra where it is not installed."""
+    """The module; raises ImportError naming the command that installs it where it is not there."""
     try:
         import av
     except ImportError:
-        raise ImportError('reading videos and images needs PyAV: pip install "lrp3d[video]"') from None
+        raise missing("av", "reading videos and images") from None
     return av
+
+
+class LocalFile:
+    """The bytes of a file, without its name: FFmpeg can neither take the name for a protocol nor look beside it."""
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+
+    def read(self, size: int) -> bytes:
+        """Up to ``size`` bytes, none at the end."""
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """The new position, or -1 where a damaged file points to a place before its beginning."""
+        try:
+            return self._file.seek(offset, whence & 3)  # above that are FFmpeg's own flags
+        except (OSError, ValueError, OverflowError):
+            return -1
+
+    def tell(self) -> int:
+        """The position."""
+        return self._file.tell()
+
+
+@contextmanager
+def open_container(path: Path) -> Iterator[Any]:
+    """An open container, of whatever PyAV from 12 on is installed; no other file, host or device is touched.
+
+    Raises:
+        VideoError: the file cannot be opened as a video.
+    """
+    av = import_av()
+    with open_regular(path) as file:
+        refuse_playlist(file, path.name)
+        try:
+            container = _open(av, LocalFile(file))
+        except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or first_line(error)
+            cut = where_cut(file)
+            told = f"{reason} ({cut})" if cut else reason
+            raise VideoError(f"{path.name} cannot be opened as a video: {told}") from None
+        with container:
+            yield container
+
+
+def _open(av: Any, file: LocalFile) -> Any:
+    arguments: dict[str, Any] = {
+        # For the decoders that look at the first frames, too.
+        "options": {"max_pixels": str(most_pixels())},
+        # A container that refers to other files finds no protocol to open them with.
+        "container_options": {"protocol_whitelist": "none"},
+        "buffer_size": 2**16,
+    }
+    try:
+        return av.open(file, metadata_errors="ignore", **arguments)
+    except TypeError:  # PyAV 19 always ignores metadata that is no UTF-8
+        return av.open(file, **arguments)
+
+
+def limit_pixels(stream: Any, **options: str) -> None:
+    """Tell a stream's decoder not to make pictures beyond memory, whatever a header claims."""
+    stream.codec_context.options = {"max_pixels": str(most_pixels()), **options}
 
 
 def to_array(frame: Any) -> np.ndarray:
     """RGB pixels the way up that the metadata asks for."""
-    return np.rot90(frame.to_ndarray(format="rgb24"), round(_rotation(frame) / 90))
+    return np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
+
+
+def is_turned(frame: Any) -> bool:
+    """Whether what is stored as width is seen as height."""
+    return _quarter_turns(frame) % 2 == 1
+
+
+def _quarter_turns(frame: Any) -> int:
+    return round(_rotation(frame) / 90)
 
 
 def _rotation(frame: Any) -> float:

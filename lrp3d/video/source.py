@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
+from torch import Tensor
 
 
 class VideoError(ValueError):
@@ -21,9 +21,9 @@ Choose = Callable[[int], list[int]]
 
 @dataclass
 class Source:
-    """What every kind of source gives: the chosen images (h, w, 3) and what is known about them."""
+    """What every kind of source gives: the chosen frames, uint8 (h, w, 3) as the clip wants them, and what is known."""
 
-    images: list[np.ndarray]
+    images: list[Tensor]
     indices: list[int]
     count: int
     times: list[float]
@@ -38,6 +38,17 @@ def stand_ins(asked: list[int], shown: list[int], name: str) -> list[str]:
         return []
     told = ", ".join(f"{a} by {s}" for a, s in pairs[:8]) + (", ..." if len(pairs) > 8 else "")
     return [f"{len(pairs)} of the frames asked for do not decode in {name} and were replaced: {told}"]
+
+
+def repeats(asked: list[int], count: int, name: str) -> list[str]:
+    """The sentence about frames that were asked for more than once, because the source is too short."""
+    again = len(asked) - len(set(asked))
+    if not again:
+        return []
+    held = "1 frame" if count == 1 else f"{count} frames"
+    if count < len(asked):
+        return [f"{name} has {held} and {len(asked)} were asked for: frames repeat"]
+    return [f"{name} has {held}, and the clip reaches past its end: the last frame is repeated {again} times"]
 
 
 def first_line(error: Exception) -> str:

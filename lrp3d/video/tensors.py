@@ -3,53 +3,99 @@
 from __future__ import annotations
 
 import math
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
+from lrp3d.video.pixels import Framing
+from lrp3d.video.room import BYTES_PER_PIXEL, require_memory
 from lrp3d.video.source import Choose, Source, VideoError, first_line
 
 TENSOR_SUFFIXES = {".pt", ".pth", ".npy", ".safetensors"}
 
 
-def read_tensor(path: Path, choose: Choose) -> Source:
-    """The chosen frames of a tensor file; raises VideoError for anything else."""
+def read_tensor(path: Path, choose: Choose, framing: Framing) -> Source:
+    """The chosen frames of a tensor file, of which no others are read; raises VideoError for anything else."""
     try:
-        stored = _load_tensor(path)
+        with _opened(path) as stored:
+            shape = tuple(stored.shape)
+            if len(shape) != 4 or shape[-1] != 3 or 0 in shape:
+                raise VideoError(f"{path.name} holds {shape}, and frames are (t, h, w, 3) with t >= 1")
+            height, width = shape[1:3]
+            what = f"frames of {width} x {height} pixels"
+            require_memory(height * width * BYTES_PER_PIXEL, what, "give smaller ones")
+            indices = choose(shape[0])
+            frames = {index: framing(_pixels(stored[index], path.name)) for index in sorted(set(indices))}
     except VideoError:
         raise
     except Exception as error:  # Each of the three formats has errors of its own.
         raise VideoError(f"{path.name} cannot be read as a tensor: {first_line(error)}") from None
-    if stored.ndim != 4 or stored.shape[-1] != 3 or 0 in stored.shape:
-        raise VideoError(f"{path.name} holds {tuple(stored.shape)}, and frames are (t, h, w, 3) with t >= 1")
-    indices = choose(len(stored))
-    picked = np.asarray(stored[indices])
-    if picked.dtype != np.uint8:
-        picked = _float_pixels(picked, path.name)
-    return Source(list(picked), indices, len(stored), [math.nan] * len(indices))
+    return Source([frames[index] for index in indices], indices, shape[0], [math.nan] * len(indices))
 
 
-def _load_tensor(path: Path) -> np.ndarray:
-    """The one array in a file; nothing in it is executed."""
+@dataclass(frozen=True)
+class _Stored:
+    """An array in a file: its shape, and its frames one at a time."""
+
+    shape: tuple[int, ...]
+    frame: Callable[[int], np.ndarray]
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self.frame(index)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[_Stored]:
+    """The one array in a file; nothing in it is executed, and its bytes stay on the disk until a frame is asked for."""
     if path.suffix.lower() == ".npy":
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    if path.suffix.lower() == ".safetensors":
-        from safetensors.torch import load_file
-
-        stored: Any = load_file(path)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        yield _Stored(array.shape, lambda index: np.array(array[index]))
+    elif path.suffix.lower() == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            stored = file.get_slice(_only(list(file.keys()), path.name))
+            yield _Stored(tuple(stored.get_shape()), lambda index: _array(stored[index : index + 1][0]))
     else:
-        stored = torch.load(path, map_location="cpu", weights_only=True)
+        tensor = _load_torch(path)
+        yield _Stored(tuple(tensor.shape), lambda index: _array(tensor[index]))
+
+
+def _load_torch(path: Path) -> Tensor:
+    """The one tensor of a file of torch's, mapped into memory where its form allows that."""
+    mapped = zipfile.is_zipfile(path)
+    if mapped:
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise VideoError(f"{path.name} is compressed, which nothing of torch's is: save it with torch.save")
+    stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     if isinstance(stored, dict):
-        tensors = {key: value for key, value in stored.items() if isinstance(value, Tensor)}
-        if len(tensors) != 1:
-            raise VideoError(f"{path.name} holds {len(tensors)} tensors, and a clip is one: {', '.join(tensors)}")
-        (stored,) = tensors.values()
+        tensors = {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
+        stored = tensors[_only(list(tensors), path.name)]
     if not isinstance(stored, Tensor):
         raise VideoError(f"{path.name} holds a {type(stored).__name__}, not a tensor")
-    return (stored if stored.dtype == torch.uint8 else stored.float()).numpy(force=True)
+    return stored
+
+
+def _only(names: list[str], file: str) -> str:
+    if len(names) != 1:
+        told = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise VideoError(f"{file} holds {len(names)} tensors, and a clip is one: {told}")
+    return names[0]
+
+
+def _array(frame: Tensor) -> np.ndarray:
+    return (frame.float() if frame.is_floating_point() else frame).numpy(force=True)
+
+
+def _pixels(frame: np.ndarray, name: str) -> np.ndarray:
+    return frame if frame.dtype == np.uint8 else _float_pixels(frame, name)
 
 
 def _float_pixels(values: np.ndarray, name: str) -> np.ndarray:

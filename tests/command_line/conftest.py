@@ -9,7 +9,7 @@ import torch
 from terminal import NETWORKS
 
 import lrp3d
-from lrp3d.command_line import main
+from lrp3d.commands.command_line import main
 from lrp3d.video import draw_clip
 
 

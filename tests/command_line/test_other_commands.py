@@ -86,7 +86,8 @@ def test_it_is_also_a_module():
 def test_pictures_without_matplotlib_are_refused_before_anything_is_done(run, clip, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = error(run, "explain", clip, *SMALL, "--out", "out")
-    assert said == 'lrp3d: pictures and report need matplotlib: pip install "lrp3d[plot]"\n'
+    assert said.startswith("lrp3d: what --out writes needs matplotlib: ")
+    assert said.endswith(' install "matplotlib>=3.7"\n')
     assert not (folder / "out").exists()
     assert run("explain", clip, *SMALL)[0] == 0
 
@@ -95,7 +96,8 @@ def test_videos_without_pyav_name_the_extra(run, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     (folder / "clip.mp4").touch()
     said = error(run, "explain", "clip.mp4", *SMALL)
-    assert said == 'lrp3d: clip.mp4: reading videos and images needs PyAV: pip install "lrp3d[video]"\n'
+    assert said.startswith("lrp3d: clip.mp4: reading videos and images needs PyAV: ")
+    assert said.endswith(' install "av>=12"\n')
 
 
 def test_no_bar_is_drawn_where_nobody_looks(run, clip):

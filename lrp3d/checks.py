@@ -1,0 +1,128 @@
+"""What a caller may hand to `explain`, and the one sentence for what they may not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.compute.precision import PRECISIONS
+from lrp3d.layout import Layout, axis_to_add, what_the_shapes_suggest
+from lrp3d.outputs import Chosen
+
+
+def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
+    """The keyword arguments; raises ValueError."""
+    for name, value in (("chunk_size", chunk_size), ("memory_budget", memory_budget)):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+            raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+    if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
+        raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
+
+
+def check_mode(model: nn.Module) -> None:
+    """Evaluation mode; raises ValueError naming the modules that are not in it."""
+    training = [name.removeprefix("model.") for name, module in model.named_modules() if module.training and name]
+    if training:
+        shown = [name if name != "model" else "the model itself" for name in training[:3]]
+        more = f" and {len(training) - 3} more" if len(training) > 3 else ""
+        raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first")
+
+
+def check_clip(clip: Any, layout: str) -> list[Tensor]:
+    """The clip's pathways; raises TypeError or ValueError for what is no clip."""
+    axes = Layout(layout)
+    pathways = list(clip) if isinstance(clip, (list, tuple)) else [clip]
+    if not pathways:
+        raise ValueError("the list of pathways is empty; expected e.g. [slow, fast], each (b, 3, t, h, w)")
+    for x in pathways:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"a clip is a torch.Tensor (or a list of pathways), got {type(x).__name__}")
+        if not x.is_floating_point():
+            raise TypeError(
+                f"a clip holds floating-point values, normalised as the model expects, got {x.dtype}; "
+                "convert it first, e.g. (clip.float() / 255 - mean) / std"
+            )
+        if x.dim() != axes.axes and (len(pathways) > 1 or not 2 <= x.dim() <= 4):
+            raise ValueError(
+                f"expected a clip of {axes.axes} axes ({layout}) or a batch of images (b, 3, h, w), "
+                f"got shape {tuple(x.shape)}; add the axis of clips with clip.unsqueeze(0) if it is missing"
+            )
+        if 0 in x.shape[1:]:
+            raise ValueError(f"the clip is empty: shape {tuple(x.shape)}")
+        if not bool(torch.isfinite(x).all()):
+            raise ValueError("the clip contains NaN or infinite values; clean it before explaining it")
+    if len({len(x) for x in pathways}) > 1:
+        raise ValueError(f"pathways must hold the same clips, got batches of {[len(x) for x in pathways]}")
+    return pathways
+
+
+def check_frames(pathways: Sequence[Tensor], layout: str, batch: int) -> None:
+    """Temporal relevance needs frames, more than one; raises ValueError."""
+    axes = Layout(layout)
+    if max(axes.sizes(x, batch)["t"] for x in pathways) < 2:
+        raise ValueError("temporal relevance needs at least 2 frames, the clip has 1; pass temporal=False")
+
+
+def check_axes(model: nn.Module, pathways: Sequence[Tensor], layout: str) -> None:
+    """A clip without the axis of clips, for layers that work on (b, c, t, h, w); raises ValueError."""
+    for x in pathways:
+        if (
+            x.dim() == 4
+            and Layout(layout).axes == 5
+            and any(isinstance(m, _IN_SPACE_AND_TIME) for m in model.modules())
+        ):
+            raise ValueError(f"the model takes clips ({layout}), got shape {tuple(x.shape)}: {axis_to_add(x)}")
+
+
+_IN_SPACE_AND_TIME = (
+    nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d,
+)  # fmt: skip
+
+
+def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
+    """What the model returned; raises ValueError unless it is logits (b, k), one row for each clip."""
+    if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
+        what = f"{output.dtype} of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"the model must return logits (b, k) or (b, n, k) with at least one class, got {what}"
+            + what_the_shapes_suggest(pathways, layout)
+        )
+    axes = Layout(layout)
+    clips = len(pathways[0]) if pathways[0].dim() != axes.axes else axes.batch(pathways[0])
+    if clips is not None and len(output) != clips:
+        raise ValueError(
+            f"the model returned {len(output)} rows of logits for {clips} clip{'s' if clips != 1 else ''}; if a row "
+            "belongs to a frame, say so: output=lambda logits: logits.unflatten(0, (number of clips, -1))"
+            + what_the_shapes_suggest(pathways, layout)
+        )
+    if not bool(torch.isfinite(output).all()):
+        raise ValueError("the model's logits contain NaN or infinite values, so nothing can be explained")
+
+
+def targets_of(target: Any, logits: Tensor) -> Chosen:
+    """The class to explain for every clip; raises TypeError or ValueError naming what is allowed.
+
+    The prediction of a lone logit (b, 1) is the class that its sign says.
+    """
+    clips, classes = logits.shape
+    if target is None:
+        sign = torch.where(logits.detach()[:, 0] < 0, -1.0, 1.0) if classes == 1 else None
+        return Chosen(logits.detach().argmax(1), sign if sign is not None and bool((sign < 0).any()) else None)
+    try:
+        chosen = torch.as_tensor(target, device=logits.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"target is a class, one class per clip, or None, got {target!r}") from None
+    if chosen.dtype.is_floating_point or chosen.dtype.is_complex or chosen.dtype == torch.bool:
+        raise TypeError(f"target is a class index (a whole number), got {chosen.dtype}")
+    if chosen.dim() > 1 or (chosen.dim() == 1 and len(chosen) != clips):
+        raise ValueError(
+            f"target needs one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}"
+        )
+    if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < classes):
+        raise ValueError(f"target must be a class from 0 to {classes - 1}, got {chosen.tolist()}")
+    return Chosen(chosen.long().expand(clips).clone())

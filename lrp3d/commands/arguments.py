@@ -1,0 +1,77 @@
+"""Options that several commands take, and how their values are read. No model is needed: help comes at once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from lrp3d.defaults import COMPOSITES
+
+
+def add_options(parser: argparse.ArgumentParser, default: str | None = None, weights: bool = True) -> None:
+    """The options from which `model_options.choose` makes a model."""
+    where = f" (default: {default})" if default else ""
+    parser.add_argument(
+        "--model",
+        default=default,
+        metavar="NAME",
+        help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8; or "
+        f"package.module:factory, your own model by import path, the current folder included{where}",
+    )
+    parser.add_argument(
+        "--option", action="append", default=[], metavar="KEY=VALUE", type=key_and_value,
+        help="further argument of the model's builder, such as kernel_size=5; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)")
+    parser.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="side of a frame (default: 224)")
+    parser.add_argument("--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)")
+    if weights:
+        parser.add_argument("--weights", type=Path, metavar="F", help="checkpoint; without it, weights are random")
+        parser.add_argument(
+            "--labels",
+            type=Path,
+            metavar="F",
+            help="class names: json (name to id, or id to name) or one per line",
+        )
+
+
+def add_rules(parser: argparse.ArgumentParser) -> None:
+    """The options that say how relevance is shared."""
+    parser.add_argument(
+        "--composite", choices=COMPOSITES, default="paper", metavar="C",
+        help=f"which rule for which layer: {', '.join(COMPOSITES)} (default: paper)",
+    )  # fmt: skip
+    parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on; for argparse."""
+    number = int(text) if text.strip().isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return number
+
+
+def share(text: str) -> float:
+    """A number above 0, up to 1; for argparse."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0, up to 1")
+    return number
+
+
+def key_and_value(text: str) -> tuple[str, Any]:
+    """An option and its value, read as json where it is; for argparse."""
+    key, equals, value = text.partition("=")
+    if not equals or not key.isidentifier():
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key, json.loads(value.lower() if value in ("True", "False") else value)
+    except json.JSONDecodeError:
+        return key, value

@@ -1,0 +1,107 @@
+"""The command line: reads the arguments, runs a command, and says in one line what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from typing import Any, NoReturn
+
+from lrp3d.commands import FAILED, INTERRUPTED, WRONG_USAGE, UsageError
+from lrp3d.commands.streams import outlets
+from lrp3d.printed import say
+
+from lrp3d.commands import convert_checkpoint, demo, explain, inspect, study  # isort: skip
+
+TRACEBACK = "LRP3D_TRACEBACK"
+COMMANDS = (demo, explain, study, inspect, convert_checkpoint)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; returns its exit code (0 done, 1 something failed, 2 wrong usage, 130 interrupted)."""
+    with outlets() as stdout:
+        code = _run(arguments)
+        stdout.flush()
+        if stdout.failure is not None:
+            complain(f"not everything could be printed: {stdout.failure.strerror}")
+            code = code or FAILED
+        return code
+
+
+def _run(arguments: list[str] | None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return options.run(options)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        return INTERRUPTED
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        complain(one_line(error))
+        return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+
+
+def complain(sentence: str) -> None:
+    """Say something on stderr, where it never mixes with results."""
+    say(f"lrp3d: {sentence}", stream=sys.stderr)
+
+
+def one_line(error: BaseException, items: int = 3) -> str:
+    """What an error says, on one line: of a list the first few items and how many follow."""
+    if _out_of_memory(error):
+        return "out of memory: ask for fewer --frames or a smaller --size"
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    listed = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
+    rest = [line for line in lines if not line.startswith("- ")]
+    if not rest:
+        return type(error).__name__
+    # Our own errors are written to be read; of others the kind is half of what they say.
+    kind = "" if isinstance(error, (ValueError, ImportError, OSError, NotImplementedError)) else type(error).__name__
+    head = f"{kind}: {rest[0]}" if kind else rest[0]
+    if not listed:
+        return head
+    more = [f"and {len(listed) - items} more"] if len(listed) > items else []
+    return f"{head.rstrip(':.')}: {'; '.join(listed[:items] + more)}"
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    said = isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
+    return said or isinstance(error, MemoryError)
+
+
+def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    complain(f"warning: {str(message).splitlines()[0]}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong; the usage is for those who ask for it."""
+
+    def error(self, message: str) -> NoReturn:
+        say(f"{self.prog}: {message} (see {self.prog} --help)", stream=sys.stderr)
+        self.exit(WRONG_USAGE)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="lrp3d",
+        description="How much of the clip did my network really use? Relevance of frames for video CNNs.",
+        epilog="Exit codes: 0 all done, 1 something failed, 2 wrong usage, 130 interrupted. "
+        f"Set {TRACEBACK}=1 to see where an error comes from.",
+    )
+    parser.add_argument("--version", action="version", version=f"lrp3d {_version()}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        command.add_to(commands)
+    return parser
+
+
+def _version() -> str:
+    import lrp3d
+
+    return lrp3d.__version__

@@ -1,0 +1,205 @@
+"""Which model the command line asked for: a name of the paper, a file that says it, or the user's own."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from lrp3d import models, video
+from lrp3d.commands import UsageError
+from lrp3d.commands.labels import read_labels
+from lrp3d.models.base import check_statistics
+from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
+
+SEED = 0
+CLASSES = 400  # of a model that nobody trained
+FRAMES = 8  # of a model that takes any number
+RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads relevance, not what a model learned"
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A model, and all that the command line knows about it."""
+
+    model: nn.Module
+    name: str
+    weights: str
+    """Where they come from, in one sentence that belongs on everything made with them."""
+    trained: bool
+    """Whether the weights were given; if not, `weights` is a warning."""
+    labels: tuple[str, ...]
+    frames: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The normalised values of black and white."""
+        given = getattr(self.model, "input_range", None)
+        if given is not None:
+            return given
+        pairs = list(zip(self.mean, self.std, strict=True))
+        return tuple((0 - m) / s for m, s in pairs), tuple((1 - m) / s for m, s in pairs)
+
+
+def choose(options: argparse.Namespace) -> Chosen:
+    """The model on its device, in evaluation mode.
+
+    Raises:
+        UsageError: there is no such model, or it does not take what was asked.
+        ValueError, OSError: weights or labels cannot be read or do not fit.
+    """
+    device = device_of(options.device)
+    weights: Path | None = getattr(options, "weights", None)
+    file: Path | None = getattr(options, "labels", None)
+    labels = read_labels(file) if file else ()
+    torch.manual_seed(SEED)
+    model: nn.Module
+    decided: tuple[str, ...] = ()
+    stored: tuple[str, ...] = ()
+    if options.model is None:
+        if weights is None:
+            raise UsageError("say which model: --model NAME, or --weights of a file that convert-checkpoint wrote")
+        if options.option:
+            raise UsageError("--option goes with --model: a file that says its model says all about it")
+        model = models.load_model(weights)
+    elif ":" in options.model:
+        model = imported(options.model, dict(options.option))
+        if weights is not None:
+            checkpoint = models.read_checkpoint(weights)
+            decided = models.load_checkpoint(model, checkpoint).notes
+            stored = stored_classes(checkpoint)
+            decided = (*stored_notes(checkpoint), *decided)
+    else:
+        model = _named(options.model, dict(options.option), weights, len(labels) or CLASSES)
+    if weights is not None:
+        said = f"weights of {weights.name}"
+    elif options.model is not None and ":" in options.model:
+        said = f"weights as {options.model} makes them with seed {SEED}: random, unless it loads some"
+    else:
+        said = RANDOM
+    if isinstance(model, models.VideoModel):
+        decided, stored = decided or model.notes, stored or model.classes
+    labels = labels or stored or _names(getattr(model, "classes", ()))
+    classes = getattr(model, "num_classes", None)
+    if labels and isinstance(classes, int) and len(labels) > classes:
+        raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
+    mean, std = _statistics(model)
+    unsaid = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
+    unsaid += getattr(labels, "notes", ())
+    return Chosen(
+        model=model.to(device).eval().requires_grad_(False),
+        name=options.model or getattr(model, "name", "") or type(model).__name__,
+        weights=said,
+        trained=weights is not None,
+        labels=labels,
+        frames=_frames(model, options.frames),
+        size=options.size,
+        mean=mean,
+        std=std,
+        notes=(*decided, *unsaid),
+    )
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of that name; by default a GPU if there is one. Raises UsageError for one that cannot be used."""
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def _names(classes: object) -> tuple[str, ...]:
+    """Names of classes that a user's own model has; what it calls `classes` may be anything."""
+    is_list = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
+    return tuple(classes) if is_list else ()  # type: ignore[arg-type]
+
+
+def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """What the model expects pixels to be normalised with; a number stands for all three channels."""
+    given = [getattr(model, "mean", video.IMAGENET_MEAN), getattr(model, "std", video.IMAGENET_STD)]
+    values = [value.flatten().tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value for value in given]
+    mean, std = ([value] * 3 if isinstance(value, (int, float)) else value for value in values)
+    try:
+        check_statistics(mean, std)
+    except ValueError as error:
+        raise ValueError(f"the model's normalisation cannot be used: {error}") from error
+    return tuple(mean), tuple(std)
+
+
+def _frames(model: nn.Module, asked: int | None) -> int:
+    known = getattr(model, "frames", None)
+    if isinstance(known, (int, float, str)) and not is_number_of_frames(known) and not asked:
+        raise ValueError(f"the model states frames={known!r}, which no clip can have: give --frames")
+    known = known if is_number_of_frames(known) else None
+    if asked and known and asked != known and getattr(model, "fixed_frames", False):
+        raise UsageError(f"--frames {asked}: this model was built for {known} frames")
+    return asked or known or FRAMES
+
+
+def _named(name: str, options: dict[str, Any], weights: Path | None, classes: int) -> nn.Module:
+    """A model of the paper, with as many classes as its weights have."""
+    if weights is None:
+        return build(name, options, classes)
+    checkpoint = models.read_checkpoint(weights)
+    if not options and checkpoint.metadata.get("model") == name:
+        return models.build_for(checkpoint, name)
+    check_name(name, options)
+    return models.build_for(checkpoint, name, **options)
+
+
+def check_name(name: str, options: Mapping[str, Any]) -> None:
+    """Raise UsageError for a model that is not built so; takes no memory."""
+    try:
+        without_memory(lambda: models.build(name, num_classes=1, **options))
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+
+
+def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
+    """A model of the paper with random weights; raises UsageError for what it is not built with."""
+    try:
+        return models.build(name, num_classes=classes, **options)
+    except (ValueError, TypeError) as error:
+        raise UsageError(str(error)) from error
+
+
+def imported(path: str, options: dict[str, Any]) -> nn.Module:
+    """What `package.module:factory` makes: a module as it is, anything else is called."""
+    place, _, name = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        found: Any = importlib.import_module(place)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UsageError(f"--model {path} cannot be imported: {error}") from error
+    if isinstance(found, type) or not isinstance(found, nn.Module):
+        if not callable(found):
+            raise UsageError(
+                f"--model {path} is of type {type(found).__name__}, neither a module nor a function that makes one"
+            )
+        try:
+            found = found(**options)
+        except Exception as error:
+            raise ValueError(f"--model {path} failed with {type(error).__name__}: {error}") from error
+    if not isinstance(found, nn.Module):
+        raise UsageError(f"--model {path} made something of type {type(found).__name__}, not a torch.nn.Module")
+    return found

@@ -1,0 +1,133 @@
+"""One video, read and explained, with everything that was decided on the way."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d import video
+from lrp3d.commands.labels import label_of
+from lrp3d.commands.model_options import Chosen
+from lrp3d.explain import explain
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.metrics.atr import SIGMA
+from lrp3d.propagation.frame_logits import NoFrameLogits
+from lrp3d.twin.twin import Twin
+
+
+@dataclass(frozen=True)
+class How:
+    """What the command line decides about an explanation."""
+
+    composite: str = "paper"
+    contrastive: bool = True
+    sigma: float = SIGMA
+    sampling: str = "uniform"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """An explanation, with everything that was decided on the way to it."""
+
+    explanation: Explanation
+    pixels: Tensor
+    """uint8 RGB (t, h, w, 3)."""
+    indices: list[int]
+    """The number of each frame in the video."""
+    times: list[float]
+    name: str
+    choice: Chosen
+    composite: str
+    seconds: float
+    notes: tuple[str, ...]
+
+    @property
+    def target(self) -> int:
+        """The explained class."""
+        return int(self.explanation.target[0])
+
+    @property
+    def label(self) -> str:
+        """What it is called."""
+        return label_of(self.target, self.choice.labels)
+
+
+def read(path: str | Path, choice: Chosen, sampling: str = "uniform") -> video.Clip:
+    """The clip of a video file as the model wants it; what was lost is in it and not warned about."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", video.LostFramesWarning)
+        return video.read_clip(
+            path,
+            frames=choice.frames,
+            sampling=sampling,
+            size=choice.size,
+            short_side=round(choice.size * 256 / 224),
+            mean=choice.mean,
+            std=choice.std,
+        )
+
+
+def explain_clip(
+    clip: video.Clip,
+    name: str,
+    choice: Chosen,
+    twin: Twin,
+    target: int | None,
+    how: How,
+) -> Explained:
+    """Explain one clip; a model without frame logits is explained without the matrix, and that is noted."""
+    device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+    started = time.perf_counter()
+    notes = [*choice.notes, *clip.lost]
+    temporal = len(clip.pixels) > 1
+    if not temporal:
+        notes.append("a clip of one frame has no temporal relevance")
+    given: dict[str, Any] = {
+        "contrastive": how.contrastive,
+        "input_range": choice.input_range,
+        "progress": progress_wanted(),
+    }
+    try:
+        explanation = explain(twin, clip.tensor.to(device), target, temporal=temporal, **given)
+    except NoFrameLogits as error:
+        notes.append(str(error).partition(". To explain")[0])
+        explanation = explain(twin, clip.tensor.to(device), target, temporal=False, **given)
+    classes, labels = explanation.logits.shape[1], len(choice.labels)
+    if labels > classes:
+        raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
+    if 0 < labels < classes:
+        notes.append(f"the labels name {labels} of {classes} classes: are they the model's?")
+    if explanation.matrix is not None:
+        explanation = explanation.at_sigma(how.sigma)
+    seconds = time.perf_counter() - started
+    about = {
+        "video": name,
+        "model": choice.name,
+        "weights": choice.weights,
+        "class": label_of(int(explanation.target[0]), choice.labels),
+        "composite": how.composite,
+    }
+    return Explained(
+        explanation=replace(explanation.to("cpu"), about=about),
+        pixels=clip.pixels,
+        indices=clip.indices.tolist(),
+        times=clip.times.tolist(),
+        name=name,
+        choice=choice,
+        composite=how.composite,
+        seconds=seconds,
+        notes=tuple(notes),
+    )
+
+
+def progress_wanted() -> bool:
+    """Whether there is someone to see a progress bar, and something to draw it."""
+    return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None

@@ -1,0 +1,120 @@
+"""What is written into a folder about an explained clip: tensors, numbers, pictures and a page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from lrp3d.commands.one_clip import Explained
+from lrp3d.commands.summaries import record, top
+from lrp3d.extras import is_installed
+from lrp3d.files import replacing
+from lrp3d.metrics.atr import frame_windows
+from lrp3d.printed import printable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
+
+
+def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
+    """Write everything about a clip, each file whole or not at all; yields their paths as they are done.
+
+    Without matplotlib, tensors and numbers alone: `undrawn` names the rest.
+    """
+    from lrp3d.explanation.clip_report import report
+
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = folder / "explanation.safetensors"
+    one.explanation.save(saved)
+    yield saved
+    with _text(folder / "explanation.json") as (path, lines):
+        lines.append(json.dumps({**said, **record(one)}, indent=1))
+    yield path
+    if undrawn(one):
+        return
+    drawn = set()
+    for name, figure in _pictures(one):
+        with replacing(folder / name) as temporary:
+            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": printable(one.choice.weights)})
+        drawn.add(name)
+        yield folder / name
+    for name in PICTURES - drawn:  # what an earlier run drew is not of this clip
+        (folder / name).unlink(missing_ok=True)
+    with _text(folder / "report.html") as (path, lines):
+        lines.append(
+            report(
+                one.explanation,
+                one.pixels,
+                title=one.label,
+                model=one.choice.name,
+                video=one.name,
+                weights=one.choice.weights,
+                trained=one.choice.trained,
+                composite=one.composite,
+                top=top(one),
+                notes=one.notes,
+                times=one.times,
+            )
+        )
+    yield path
+
+
+def undrawn(one: Explained) -> tuple[str, ...]:
+    """The files that are left out because there is nothing to draw them with."""
+    if is_installed("matplotlib"):
+        return ()
+    return ("relevance.png", *(("matrix.png", "atr.png") if one.explanation.matrix is not None else ()), "report.html")
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[tuple[Path, list[str]]]:
+    lines: list[str] = []
+    yield path, lines
+    with replacing(path) as temporary:
+        temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
+    from lrp3d import figures
+
+    explanation = one.explanation
+    title = printable(f"{one.label} · {one.choice.name} · {one.name}")
+    footnote = "\n".join(map(printable, [one.choice.weights, *one.notes]))
+    assert isinstance(explanation.relevance, Tensor)
+    strip = figures.overlay_strip(one.pixels, explanation.relevance[0], title=title, footnote=footnote)
+    yield "relevance.png", strip
+    if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
+        return
+    matrix, logits, atr = explanation.matrix[0], explanation.frame_logits[0], explanation.atr[0]
+    rows, columns = matrix.shape
+    windows = frame_windows(matrix, explanation.sigma, explanation.positions)
+    if len(one.pixels) % rows or rows != columns:
+        heatmap = figures.matrix_heatmap(
+            matrix, title=title, footnote=footnote, windows=windows, positions=explanation.positions
+        )
+        yield "matrix.png", heatmap
+        return
+    yield (
+        "matrix.png",
+        figures.clip_summary(one.pixels, logits, matrix, atr, title=title, footnote=footnote, windows=windows),
+    )
+    yield (
+        "atr.png",
+        figures.atr_windows(
+            atr,
+            matrix,
+            windows=windows,
+            frame_logits=logits,
+            pixels=one.pixels,
+            title=title,
+            footnote=footnote,
+            unit="frame" if len(one.pixels) == columns else "step",
+        ),
+    )

@@ -1,0 +1,131 @@
+"""What the terminal and other programs are told of an explained clip."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from lrp3d.commands.labels import label_of
+from lrp3d.commands.model_options import Chosen
+from lrp3d.commands.one_clip import Explained, How
+from lrp3d.metrics.atr import frame_windows
+
+TOP = 3
+
+
+def summary(one: Explained) -> list[str]:
+    """A few lines for people."""
+    explanation, choice = one.explanation, one.choice
+    lines = [f"{one.name}: {choice.name}, {len(one.pixels)} frames, explained in {one.seconds:.1f} s"]
+    lines += [f"  {'note' if choice.trained else 'NOTE':13} {choice.weights}"]
+    lines += [f"  {'note':13} {note}" for note in one.notes]
+    for rank, found in enumerate(top(one)):
+        name = _named(found["class"], choice)
+        head = "" if rank else "top classes"
+        lines.append(f"  {head:13} {100 * found['score']:5.1f} %  {name}, logit {found['logit']:.4g}")
+    logit = explanation.logits[0, one.target]
+    lines.append(f"  {'explained':13} {_named(one.target, choice)}, logit {logit:.4g}; {_method(one)}")
+    if explanation.matrix is not None:
+        columns = explanation.matrix.shape[-1]
+        assert explanation.avg_atr is not None
+        assert explanation.max_atr is not None
+        lines.append(
+            f"  {'ATR':13} average {_or_none(explanation.avg_atr[0], '{:.2f}')}, "
+            f"maximum {_or_none(explanation.max_atr[0], '{:.0f}')} of {columns} {explanation.unit} "
+            f"(sigma {100 * explanation.sigma:g} %)"
+        )
+    absorbed = explanation.ledger.absorbed
+    kept = "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
+    lines.append(f"  {'conservation':13} {explanation.conservation[0]:.1e} relative error{kept}")
+    return lines
+
+
+def _or_none(value: Tensor, form: str) -> str:
+    """ATR does not exist where no frame has relevance, its average where no frame has a positive logit."""
+    return form.format(float(value)) if math.isfinite(float(value)) else "none"
+
+
+def _named(index: int, choice: Chosen) -> str:
+    """A class by name and number, or by the number that is its name."""
+    label = label_of(index, choice.labels)
+    return label if label == f"class {index}" else f"{label} (class {index})"
+
+
+def _method(one: Explained) -> str:
+    kind = "contrastive LRP" if one.explanation.contrastive else "plain LRP"
+    return f"{kind}, composite {one.composite}"
+
+
+def top(one: Explained) -> list[dict[str, Any]]:
+    """The best classes, with their softmax scores."""
+    logits = one.explanation.logits[0]
+    scores, classes = logits.softmax(0).topk(min(TOP, len(logits)))
+    return [
+        {
+            "class": int(index),
+            "label": label_of(int(index), one.choice.labels),
+            "score": float(score),
+            "logit": float(logits[index]),
+        }
+        for score, index in zip(scores, classes, strict=True)
+    ]
+
+
+def record(one: Explained) -> dict[str, Any]:
+    """Everything but the pixels' relevance, for json; numbers that do not exist are null."""
+    explanation = one.explanation
+    result: dict[str, Any] = {
+        "video": one.name,
+        "frames": one.indices,
+        "times": one.times,
+        "top": top(one),
+        "target": {
+            "class": one.target,
+            "label": one.label,
+            "logit": float(explanation.logits[0, one.target]),
+        },
+        "conservation": float(explanation.conservation[0]),
+        "frame_relevance": _numbers(explanation.frame_relevance),
+        "frame_logits": _numbers(explanation.frame_logits),
+        "matrix": _numbers(explanation.matrix),
+        "atr": _numbers(explanation.atr),
+        "avg_atr": _numbers(explanation.avg_atr),
+        "max_atr": _numbers(explanation.max_atr),
+        "windows": None,
+        "positions": explanation.positions,
+        "seconds": one.seconds,
+        "notes": list(one.notes),
+    }
+    if explanation.matrix is not None:
+        first, last = frame_windows(explanation.matrix[0], explanation.sigma, explanation.positions)
+        result["windows"] = [list(window) for window in zip(first.tolist(), last.tolist(), strict=True)]
+    return _finite(result)
+
+
+def _numbers(values: Tensor | None) -> Any:
+    return None if values is None else values[0].tolist()
+
+
+def _finite(value: Any) -> Any:
+    """Json has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def settings(choice: Chosen, how: How) -> dict[str, Any]:
+    """How all of a run's clips were explained, for json."""
+    from lrp3d import __version__
+
+    return {
+        "lrp3d": __version__,
+        "model": choice.name,
+        "weights": choice.weights,
+        "weights_given": choice.trained,
+        **asdict(how),
+    }

@@ -1,0 +1,7 @@
+"""Values that the command line names in its help, which is to come at once: nothing here imports torch."""
+
+SIGMA = 0.975  # "We empirically set sigma to a high value, i.e., 97.5 %" (Sec. 3.2)
+MIN_SCORE = 0.5  # clips count whose score is above it
+TIMEOUT = 600.0  # seconds to read a clip
+ATR_WINDOW = "atr"  # partial uniform sampling with windows as long as the clip's ATR
+COMPOSITES = ("alpha_beta", "epsilon", "epsilon_gamma_box", "epsilon_plus", "paper")

@@ -1,0 +1,222 @@
+"""A report: one page with everything about a clip, which needs no network and no other file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.figures import overlay
+from lrp3d.figures.colours import scale
+from lrp3d.figures.values import pixel_relevance
+from lrp3d.metrics.atr import frame_windows
+from lrp3d.printed import printable
+
+__all__ = ["report"]
+
+LARGEST = 320  # pixels of a frame's longer side in the page
+QUALITY = 85
+
+
+def report(
+    explanation: Explanation,
+    pixels: Tensor,
+    *,
+    clip: int = 0,
+    title: str | None = None,
+    model: str = "",
+    video: str = "",
+    weights: str = "",
+    trained: bool = True,
+    composite: str = "",
+    top: Sequence[Mapping[str, Any]] = (),
+    notes: Sequence[str] = (),
+    times: Sequence[float] = (),
+) -> str:
+    """Make a page of one clip: a player with relevance on top, the matrix, and the strip of frames it drives.
+
+    Args:
+        explanation: of a batch of clips of one pathway.
+        pixels: uint8 RGB (t, h, w, 3), the frames of the clip as they are seen.
+        clip: which clip of the batch.
+        title: what was explained; by default the class's number.
+        model: its name.
+        video: its name.
+        weights: where they come from, in one sentence.
+        trained: False marks that sentence as a warning.
+        composite: its name.
+        top: best classes, each with "label" and "score" (0 to 1).
+        notes: what the reader must know, a sentence each.
+        times: when each frame is shown, in seconds; NaN where nobody knows.
+
+    Returns:
+        HTML, complete in itself: pictures are embedded, and the page forbids itself any request.
+
+    Raises:
+        ValueError: shapes that do not belong together.
+        ImportError: matplotlib is not installed.
+
+    >>> import lrp3d
+    >>> network = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
+    >>> drawn = lrp3d.video.prepare_clip(lrp3d.video.draw_clip(frames=8, size=32))
+    >>> page = report(lrp3d.explain(network, drawn.tensor), drawn.pixels, title="bouncing")
+    >>> "<title>bouncing" in page, "http:" in page or "https:" in page
+    (True, False)
+    """
+    if not isinstance(explanation.relevance, Tensor):
+        raise ValueError("a report needs relevance like the clip, and this is of several pathways")
+    target = int(explanation.target[clip])
+    title = title or f"class {target}"
+    data = {
+        **_pictures(pixels, explanation.relevance[clip], times),
+        **_temporal(explanation, clip, len(pixels)),
+    }
+    parts = {
+        "title": _escaped(title),
+        "subtitle": _escaped(" · ".join(part for part in (model, video) if part)),
+        "warnings": "".join(
+            f'<p class="warning" role="note">{_sentence(note)}</p>'
+            for note in [*([] if trained else [weights]), *notes]
+            if note
+        ),
+        "facts": _facts(explanation, clip, len(pixels)),
+        "top": _top(top),
+        "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
+        "method": _escaped(_method(explanation, composite)),
+        "sigma": f"{100 * explanation.sigma:g}",
+        # Nothing in a text can end the script it stands in.
+        "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+    }
+    page = resources.files("lrp3d.explanation").joinpath("report.html").read_text(encoding="utf-8")
+    head, *pieces = page.split("{{")
+    return head + "".join(parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces))
+
+
+def _escaped(text: object) -> str:
+    """A name as text of the page."""
+    return html.escape(printable(text))
+
+
+def _sentence(text: str) -> str:
+    return _escaped(text[:1].upper() + text[1:] + ("" if text.endswith(".") else "."))
+
+
+def _method(explanation: Explanation, composite: str) -> str:
+    kind = "Contrastive LRP" if explanation.contrastive else "Plain LRP"
+    return f"{kind}, composite “{composite}”" if composite else kind
+
+
+def _facts(explanation: Explanation, clip: int, frames: int) -> str:
+    """The headline numbers."""
+    target = int(explanation.target[clip])
+    facts = [("Logit", f"{explanation.logits[clip, target]:.4g}", "of the explained class")]
+    if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
+        columns = explanation.matrix.shape[-1]
+        of = f"of {columns} {explanation.unit}"
+        facts += [
+            ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), of),
+            ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), of),
+        ]
+    facts += [("Conservation", f"{explanation.conservation[clip]:.1e}", "relative error of the sum of relevance")]
+    return "".join(
+        f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"
+        for name, value, of in facts
+    )
+
+
+def _number(value: Tensor, form: str) -> str:
+    return form.format(float(value)) if math.isfinite(float(value)) else "none"
+
+
+def _top(top: Sequence[Mapping[str, Any]]) -> str:
+    rows = "".join(
+        f'<li><span class="name">{_escaped(found["label"])}</span>'
+        f'<span class="meter" aria-hidden="true"><i style="width:{100 * found["score"]:.1f}%"></i></span>'
+        f'<span class="score">{100 * found["score"]:.1f} %</span></li>'
+        for found in top
+    )
+    return f'<section class="top"><h2>Top classes, by softmax</h2><ol>{rows}</ol></section>' if rows else ""
+
+
+# What the page's script works with
+
+
+def _pictures(pixels: Tensor, relevance: Tensor, times: Sequence[float]) -> dict[str, Any]:
+    """The frames, the frames painted with relevance, and what stands beside them."""
+    images = pixels.numpy(force=True)
+    painted = overlay(images, relevance)
+    by_frame = pixel_relevance(relevance, images).sum((1, 2))
+    total = np.abs(by_frame).sum()
+    return {
+        "frames": [_jpeg(image) for image in images],
+        "painted": [_jpeg(image) for image in painted],
+        "shares": _rounded(by_frame / total if total else by_frame),
+        "times": [round(second, 3) if math.isfinite(second) else None for second in times],
+        "signed": bool(relevance.min() < 0),
+    }
+
+
+def _jpeg(image: np.ndarray) -> str:
+    from PIL import Image  # matplotlib depends on it
+
+    picture = Image.fromarray(image)
+    picture.thumbnail((LARGEST, LARGEST))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _temporal(explanation: Explanation, clip: int, frames: int) -> dict[str, Any]:
+    """The matrix, its colours, and for each row its logit, ATR and window; empty where there is none."""
+    if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
+        return {"rows": []}
+    from matplotlib.colors import Normalize, to_hex
+
+    matrix = explanation.matrix[clip].double().cpu()
+    first, last = frame_windows(matrix, explanation.sigma, explanation.positions)
+    how = scale(matrix.numpy())
+    colours = how["cmap"](Normalize(how["vmin"], how["vmax"])(matrix.numpy()))
+    count, columns = matrix.shape
+    own = explanation.positions or list(range(count))
+    rows = [
+        {
+            "logit": _value(explanation.frame_logits[clip, i]),
+            "atr": _value(explanation.atr[clip, i]),
+            "window": [int(first[i]), int(last[i])],
+            "own": own[i],
+            "values": _rounded(matrix[i].numpy()),
+            "colours": [to_hex(colour) for colour in colours[i]],
+        }
+        for i in range(count)
+    ]
+    ramp = [to_hex(colour) for colour in how["cmap"](np.linspace(0, 1, 12))]
+    return {
+        "rows": rows,
+        "columns": _blocks(frames, columns),
+        "scale": {"low": _value(how["vmin"]), "high": _value(how["vmax"]), "ramp": ramp},
+    }
+
+
+def _blocks(frames: int, columns: int) -> list[list[int]]:
+    """First and last frame of every column; as in the matrix, blocks are as equal as they get."""
+    column = torch.arange(frames) * columns // frames
+    return [[int((column == j).nonzero()[0]), int((column == j).nonzero()[-1])] for j in range(columns)]
+
+
+def _value(value: Tensor | float) -> float | None:
+    """Five digits are more than anyone reads; json has no NaN."""
+    return float(f"{float(value):.5g}") if math.isfinite(float(value)) else None
+
+
+def _rounded(values: np.ndarray) -> list[float | None]:
+    return [_value(value) for value in values.tolist()]

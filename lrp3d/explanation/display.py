@@ -1,0 +1,161 @@
+"""How an explanation shows itself: as a figure, and as a piece of HTML in notebooks."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from html import escape
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lrp3d.figures import matrix_heatmap
+from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
+from lrp3d.figures.colours import WINDOW, scale
+from lrp3d.metrics.atr import frame_windows
+from lrp3d.printed import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lrp3d.explanation.explanation import Explanation
+
+SHOWN = 4  # clips of a batch
+# Lightness grows with relevance, as in the figures: without a sign, and from against to for.
+SEQUENTIAL = ((0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
+DIVERGING = ((6, 18, 74), (47, 88, 168), (153, 153, 153), (240, 181, 65), (255, 248, 196))
+
+
+def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None, footnote: str | None) -> Figure:
+    """The picture behind `Explanation.plot`."""
+    clips = len(explanation.logits)
+    if not -clips <= clip < clips:
+        raise IndexError(f"there is no clip {clip} in an explanation of {clips}")
+    target = int(explanation.target[clip])
+    title = title or f"class {target}, logit {explanation.logits[clip, target]:.4g}"
+    if explanation.matrix is not None:
+        matrix = explanation.matrix[clip]
+        windows = frame_windows(matrix, explanation.sigma, explanation.positions)
+        return matrix_heatmap(
+            matrix, ax=ax, title=title, footnote=footnote, windows=windows, positions=explanation.positions,
+            unit=_unit(explanation),
+        )  # fmt: skip
+    if explanation.frame_relevance is not None:
+        return _bars(explanation.frame_relevance[clip], ax, title, footnote)
+    return _image(explanation, clip, ax, title, footnote)
+
+
+def _unit(explanation: Explanation) -> str:
+    """What a column of the matrix is: a frame, or a step of several where the network has temporal strides."""
+    assert explanation.matrix is not None
+    frames = None if explanation.frame_relevance is None else explanation.frame_relevance.shape[1]
+    return "frame" if frames == explanation.matrix.shape[2] else "step"
+
+
+def _bars(relevance: Tensor, ax: Axes | None, title: str, footnote: str | None) -> Figure:
+    """A bar for each frame's relevance."""
+    figure, axes = canvas(ax, 4.6, 2.6 + room(title, footnote, 4.6))
+    axes.bar(range(1, len(relevance) + 1), relevance.tolist(), color=WINDOW)
+    axes.set_xticks(ticks(len(relevance)))
+    axes.set_xlabel("frame", fontsize=NORMAL)
+    axes.set_ylabel("relevance (logit)", fontsize=NORMAL)
+    axes.tick_params(labelsize=SMALL)
+    axes.spines[["top", "right"]].set_visible(False)
+    write(axes, title, footnote)
+    return figure
+
+
+def _image(explanation: Explanation, clip: int, ax: Axes | None, title: str, footnote: str | None) -> Figure:
+    """The relevance of every pixel, colour channels summed, of an image."""
+    relevance = explanation.relevance
+    values = (relevance if isinstance(relevance, Tensor) else relevance[0])[clip].double().cpu()
+    values = values.sum(0) if values.dim() == 3 else values.reshape(-1, values.shape[-1])
+    figure, axes = canvas(ax, 4.2, 3.6 + room(title, footnote, 4.2))
+    image = axes.imshow(values.numpy(), interpolation="nearest", **scale(values.numpy()))
+    colour_bar(image, "relevance (logit)", ax=axes, shrink=0.85)
+    axes.set_xlabel("pixel", fontsize=NORMAL)
+    axes.set_ylabel("pixel", fontsize=NORMAL)
+    axes.tick_params(labelsize=SMALL)
+    write(axes, title, footnote)
+    if ax is None:
+        fit(figure)
+    return figure
+
+
+def html(explanation: Explanation) -> str:
+    """A small table of headline numbers, and the matrix of each of the first clips."""
+    clips = len(explanation.logits)
+    temporal = explanation.matrix is not None
+    head = [
+        "clip",
+        "class",
+        "logit",
+        "conservation",
+        *(["avg-ATR", "max-ATR", "relevance matrix"] if temporal else []),
+    ]
+    rows = "".join(f"<tr>{_cells(_row(explanation, clip))}</tr>" for clip in range(min(clips, SHOWN)))
+    kind = "contrastive LRP" if explanation.contrastive else "plain LRP"
+    more = f"<div>and {clips - SHOWN} more</div>" if clips > SHOWN else ""
+    about = "".join(
+        f"<div>{escape(printable(name))}: {escape(printable(value))}</div>" for name, value in explanation.about.items()
+    )
+    return (
+        f"<div><div><b>Explanation</b> of {clips} clip{'s' if clips != 1 else ''}, {kind}</div>"
+        f"<table><thead><tr>{''.join(f'<th>{name}</th>' for name in head)}</tr></thead>"
+        f"<tbody>{rows}</tbody></table>{more}{about}</div>"
+    )
+
+
+def _cells(cells: list[str]) -> str:
+    return "".join(f'<td style="vertical-align:top">{cell}</td>' for cell in cells)
+
+
+def _row(explanation: Explanation, clip: int) -> list[str]:
+    target = int(explanation.target[clip])
+    cells = [
+        str(clip),
+        str(target),
+        f"{explanation.logits[clip, target]:.4g}",
+        f"{explanation.conservation[clip]:.1e}",
+    ]
+    if explanation.matrix is None or explanation.avg_atr is None or explanation.max_atr is None:
+        return cells
+    rows, columns = explanation.matrix.shape[1:]
+    side = max(8, min(24, 192 // columns))
+    picture = base64.b64encode(png(explanation.matrix[clip])).decode()
+    words = f"relevance of {columns} frames (from left to right) for {rows} frame logits (from top to bottom)"
+    return [
+        *cells,
+        f"{explanation.avg_atr[clip]:.2f} of {columns}",
+        f"{explanation.max_atr[clip]:.0f}",
+        f'<img alt="{words}" title="{words}; lighter is more" width="{side * columns}" '
+        f'height="{side * rows}" style="image-rendering:pixelated" src="data:image/png;base64,{picture}">',
+    ]
+
+
+def png(values: Tensor) -> bytes:
+    """A PNG with one pixel for each value (h, w): from 0 on, or centred on 0 where there are both signs."""
+    colours = _colours(values.detach().double().cpu()).numpy()
+    height, width = values.shape
+    lines = b"".join(b"\0" + line.tobytes() for line in colours)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def _colours(values: Tensor) -> Tensor:
+    """Uint8 RGB (h, w, 3), interpolated between the colours above."""
+    values = values.nan_to_num(0.0, 0.0, 0.0)
+    signed = bool(values.min() < 0)
+    anchors = torch.tensor(DIVERGING if signed else SEQUENTIAL, dtype=torch.float64)
+    share = values / values.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
+    place = ((share + 1) / 2 if signed else share) * (len(anchors) - 1)
+    below = place.floor().long().clamp(max=len(anchors) - 2)
+    weight = (place - below).unsqueeze(-1)
+    return ((1 - weight) * anchors[below] + weight * anchors[below + 1]).round().to(torch.uint8)

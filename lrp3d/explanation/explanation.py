@@ -1,0 +1,244 @@
+"""What an explanation is: tensors first, everything else made from them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lrp3d.files import replacing
+from lrp3d.metrics.atr import SIGMA, avg_atr, frame_atr, max_atr
+from lrp3d.printed import printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+class Entry(NamedTuple):
+    """One line of the ledger: relevance of the clips' logits that came into, left and stayed in a layer."""
+
+    layer: str
+    rule: str
+    relevance_in: float
+    relevance_out: float
+
+    @property
+    def absorbed(self) -> float:
+        """What the rule took: epsilon, bias, or the contrast."""
+        return self.relevance_in - self.relevance_out
+
+
+class Ledger(list[Entry]):
+    """Relevance in, out and absorbed, layer by layer, in the order in which relevance flows."""
+
+    @property
+    def absorbed(self) -> float:
+        """By all layers; the sum of the map and this is the logit."""
+        return sum(entry.absorbed for entry in self)
+
+    def __str__(self) -> str:
+        width = max([len(entry.layer) for entry in self] + [5])
+        lines = [f"{'layer':{width}}  {'in':>12}  {'out':>12}  {'absorbed':>12}  rule"]
+        for entry in self:
+            numbers = (entry.relevance_in, entry.relevance_out, entry.absorbed)
+            lines.append(f"{entry.layer:{width}}  " + "  ".join(f"{x:12.6g}" for x in numbers) + f"  {entry.rule}")
+        return "\n".join(lines)
+
+
+@dataclass(eq=False)
+class Explanation:
+    """The relevance of a batch of clips; `b` clips, `k` classes, `t` frames, `n` frames with a logit.
+
+    Those that need frame logits are None for images, and where `temporal=False` was asked for.
+    """
+
+    logits: Tensor
+    """(b, k)."""
+    target: Tensor
+    """(b,) the explained class."""
+    relevance: Tensor | list[Tensor]
+    """Like the clip (a list for pathways), for the clip's logit; never negative if contrastive."""
+    frame_relevance: Tensor | None
+    """(b, t) the relevance summed over each frame (on the fastest pathway's clock)."""
+    conservation: Tensor
+    """(b,) relative error of the map's sum before the positive part."""
+    ledger: Ledger
+    """Relevance in, out and absorbed by layer, for the clip's logit, summed over clips."""
+    frame_logits: Tensor | None = None
+    """(b, n) the explained class's logit of every frame; their mean is the clip's."""
+    matrix: Tensor | None = None
+    """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it."""
+    atr: Tensor | None = None
+    """(b, n) action temporal relevance of every frame, in frames."""
+    avg_atr: Tensor | None = None
+    """(b,) its mean, weighted by positive frame logits."""
+    max_atr: Tensor | None = None
+    """(b,) its maximum."""
+    positions: list[int] | None = None
+    """The column of each row's own frame, where the model answers from n of t frames: (b, n, t)."""
+    sign: Tensor | None = None
+    """(b,) of a lone logit (b, 1): -1 where it is negative and the class that it speaks for was explained, so that
+    frame logits and matrix are those of the negated logit; None where none is."""
+    contrastive: bool = True
+    """Whether relevance is contrastive (CLRP) or plain (LRP)."""
+    layout: str = "bcthw"
+    """How the clip's axes are laid out."""
+    sigma: float = SIGMA
+    """The share of a row's relevance that an ATR window holds."""
+    about: dict[str, str] = field(default_factory=dict)
+    """What else belongs to it, such as the model, its weights and the video; saved and shown with the rest."""
+
+    @property
+    def unit(self) -> str:
+        """What ATR and the matrix count in: "frames", or "steps of s frames" where strides leave fewer columns."""
+        if self.matrix is None or self.frame_relevance is None:
+            return "frames"
+        frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
+        return "frames" if frames == columns else f"steps of {frames / columns:.3g} frames"
+
+    # ------------------------------------------------------------------ tensors
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, Tensor):
+                yield each.name, value
+            elif each.name == "relevance":
+                yield from ((f"relevance.{i}", pathway) for i, pathway in enumerate(value))
+
+    def to(self, *args: Any, **kwargs: Any) -> Explanation:
+        """The same explanation on another device or in another dtype; arguments as of `torch.Tensor.to`."""
+
+        def moved(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(*args, **kwargs) if value.is_floating_point() else value.to(_device(*args, **kwargs))
+            return [moved(pathway) for pathway in value] if isinstance(value, list) else value
+
+        names = {name.split(".")[0] for name, _ in self._tensors()}
+        return replace(self, **{name: moved(getattr(self, name)) for name in names})
+
+    def at_sigma(self, sigma: float) -> Explanation:
+        """The same explanation with ATR at another share of relevance, in (0, 1]."""
+        if self.matrix is None or self.frame_logits is None:
+            return self
+        atr = frame_atr(self.matrix, sigma, self.positions)
+        return replace(self, atr=atr, avg_atr=avg_atr(atr, self.frame_logits), max_atr=max_atr(atr), sigma=sigma)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a safetensors file, whole or not at all."""
+        rest: dict[str, Any] = {
+            "ledger": self.ledger,
+            "positions": self.positions,
+            "contrastive": self.contrastive,
+            "layout": self.layout,
+            "sigma": self.sigma,
+            "about": self.about,
+        }
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
+        with replacing(Path(path)) as partial:
+            safetensors.torch.save_file(tensors, partial, {"lrp3d": json.dumps(rest)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Explanation:
+        """Read what `save` wrote, bit for bit; raises ValueError for any other file."""
+        try:
+            with safetensors.safe_open(str(path), "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} is no explanation saved by lrp3d ({error})") from error
+        if "lrp3d" not in metadata:
+            raise ValueError(f"{path} is a safetensors file, but no explanation saved by lrp3d")
+        rest = json.loads(metadata["lrp3d"])
+        rest["ledger"] = Ledger(Entry(*line) for line in rest["ledger"])
+        pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
+        if pathways:
+            tensors["relevance"] = pathways
+        known = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
+        return cls(**(known | tensors | rest))
+
+    # ------------------------------------------------------------------ people
+
+    def __repr__(self) -> str:
+        def shape(value: Any) -> str:
+            return " + ".join(str(tuple(v.shape)) for v in (value if isinstance(value, list) else [value]))
+
+        def numbers(value: Tensor, form: str) -> str:
+            shown = ", ".join(form.format(x) for x in value[:4].tolist())
+            return f"[{shown}{', ...' if len(value) > 4 else ''}]"
+
+        kind = "contrastive (CLRP)" if self.contrastive else "plain (LRP)"
+        more = " ..." if len(self.target) > 4 else ""
+        chosen = self.logits.gather(1, self.target[:, None]).squeeze(1)
+        lines = [
+            f"Explanation of {len(self.logits)} clip(s), {kind}",
+            f"  target        {self.target[:4].tolist()}{more}, logit {numbers(chosen, '{:.4g}')}",
+            f"  relevance     {shape(self.relevance)}",
+            f"  conservation  {numbers(self.conservation, '{:.1e}')}",
+        ]
+        if self.matrix is not None and self.avg_atr is not None and self.max_atr is not None:
+            lines[3:3] = [
+                f"  matrix        {shape(self.matrix)}",
+                f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
+                f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
+            ]
+        if self.sign is not None:
+            against = [i for i, sign in enumerate(self.sign.tolist()) if sign < 0]
+            more = " ..." if len(against) > 4 else ""
+            lines.insert(
+                2, f"  lone logit    negative in clip(s) {against[:4]}{more}: what speaks against it is explained"
+            )
+        lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]
+        return "\n".join(lines)
+
+    def plot(
+        self, clip: int = 0, *, ax: Axes | None = None, title: str | None = None, footnote: str | None = None
+    ) -> Figure:
+        """Draw one clip: its relevance matrix with each row's ATR window, else how its relevance is spread.
+
+        Args:
+            clip: which clip of the batch.
+            ax: axes to draw into; by default those of a new figure.
+            title: what stands above; by default the class.
+            footnote: what stands below.
+
+        Returns:
+            A matplotlib Figure; nothing is shown. Without a matrix it is a bar for each frame's relevance,
+            and for images the relevance of every pixel.
+
+        Raises:
+            IndexError: there is no such clip.
+            ImportError: matplotlib is not installed.
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
+        >>> lrp3d.explain(model, torch.rand(1, 3, 8, 32, 32)).plot().axes[0].get_ylabel()
+        'explained frame i'
+        """
+        from lrp3d.explanation.display import plot
+
+        return plot(self, clip, ax, title, footnote)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: headline numbers and the matrix, without matplotlib."""
+        from lrp3d.explanation.display import html
+
+        return html(self)
+
+
+def _number(name: str) -> int:
+    return int(name.rpartition(".")[2]) if name.startswith("relevance.") else -1
+
+
+def _device(*args: Any, **kwargs: Any) -> torch.device:
+    """The device among arguments of `Tensor.to`."""
+    return torch.empty(0).to(*args, **kwargs).device

@@ -1,0 +1,52 @@
+"""Text folded into lines of a width, by how wide its letters are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+__all__ = ["folded"]
+
+WITHOUT_BLANKS = "[\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"  # Chinese, Japanese, Korean
+
+
+def folded(text: str, width: float, lines: int, wide: Callable[[str], float] = len) -> str:
+    """Text in lines that are no wider than `width`; where they do not suffice, the last ends with an ellipsis.
+
+    Args:
+        text: its own lines stay apart.
+        width: of a line, in the unit of `wide`.
+        lines: at most.
+        wide: how wide one letter is; by default a letter counts one.
+
+    >>> print(folded("making a very long cake", 12, lines=6))
+    making a
+    very long
+    cake
+    >>> folded("a" * 30, 10, lines=2)
+    'aaaaaaaaaa\\naaaaaaaaa…'
+    """
+    text = text[: 500 * lines]  # wider than any figure
+    found = [line for paragraph in text.split("\n") for line in _fold(paragraph, width, wide)]
+    if len(found) <= lines:
+        return "\n".join(found)
+    last = found[lines - 1]
+    while last and sum(map(wide, f"{last}…")) > width:
+        last = last[:-1]
+    return "\n".join([*found[: lines - 1], f"{last}…"])
+
+
+def _fold(text: str, width: float, wide: Callable[[str], float]) -> list[str]:
+    """Broken at blanks, beside letters of scripts without blanks, and inside what is too long for a line."""
+    lines, used = [""], 0.0
+    for piece in re.findall(rf"\s+|{WITHOUT_BLANKS}|\S+?(?=\s|$|{WITHOUT_BLANKS})", text):
+        if lines[-1] and used + sum(map(wide, piece)) > width:
+            lines, used = [*lines[:-1], lines[-1].rstrip(), ""], 0.0
+        if not lines[-1] and piece.isspace():
+            continue
+        for letter in piece:
+            if lines[-1] and used + wide(letter) > width:
+                lines, used = [*lines, ""], 0.0
+            lines[-1] += letter
+            used += wide(letter)
+    return [*lines[:-1], lines[-1].rstrip()]

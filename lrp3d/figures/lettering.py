@@ -1,0 +1,189 @@
+"""Letters of figures: what is written is drawn as it is, never as a formula, in fonts that have its letters."""
+
+from __future__ import annotations
+
+import unicodedata
+import warnings
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrp3d.figures.colours import import_matplotlib
+from lrp3d.printed import printable
+
+if TYPE_CHECKING:
+    from matplotlib.ft2font import FT2Font
+
+__all__ = ["MissingLetters", "em", "lettered"]
+
+BOX = "\N{WHITE SQUARE}"
+EAST_ASIAN = ("CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "KANGXI", "IDEOGRAPHIC", "FULLWIDTH")
+UPRIGHT = ("Regular", "Book", "Roman", "Medium", "Normal")
+
+
+class MissingLetters(UserWarning):
+    """No installed font has some letters of a figure."""
+
+
+def lettered(text: object) -> tuple[str, dict[str, Any]]:
+    """What to give matplotlib so that it draws a text as it is: the text, and properties of a `Text`.
+
+    Lines stay; other letters that would do something are escaped. Letters that no font of the settings has are taken
+    from another installed font; where there is none, a box is drawn and `MissingLetters` says what to install.
+
+    >>> said, how = lettered("pay $5 or $10")
+    >>> said, how["parse_math"]
+    ('pay $5 or $10', False)
+    """
+    import_matplotlib()
+    from matplotlib.font_manager import FontProperties
+
+    shown = "\n".join(printable(line.replace("\t", " ")) for line in str(text).split("\n"))
+    families = FontProperties().get_family()
+    letters = {letter for letter in shown if letter != "\n"}
+    missing = {letter for letter in letters if not any(_has(font, letter) for font in _fonts(tuple(families)))}
+    found = _fallbacks().names_for(missing)
+    lost = {letter for letter in missing if letter not in _fallbacks().owners}
+    _warn_of({letter for letter in lost if not _unseen(letter)})
+    shown = "".join(("" if _unseen(letter) else BOX) if letter in lost else letter for letter in shown)
+    return shown, {"parse_math": False, "usetex": False, "fontfamily": [*families, *found]}
+
+
+@cache
+def _fonts(families: tuple[str, ...]) -> list[FT2Font]:
+    """The fonts of the settings."""
+    from matplotlib.font_manager import FontProperties, findfont
+    from matplotlib.ft2font import FT2Font
+
+    return [FT2Font(findfont(FontProperties(family=[family]))) for family in families]
+
+
+@cache
+def em(letter: str) -> float:
+    """How wide a letter is that `lettered` let pass, in sizes of its font."""
+    from matplotlib.font_manager import FontProperties
+
+    fonts = [*_fonts(tuple(FontProperties().get_family())), *_fallbacks().fonts.values()]
+    font = next((font for font in fonts if _has(font, letter)), fonts[0])
+    font.set_size(10, 72)
+    return font.load_char(ord(letter)).linearHoriAdvance / 65536 / 10
+
+
+def _has(font: FT2Font, letter: str) -> bool:
+    return font.get_char_index(ord(letter)) != 0
+
+
+def _unseen(letter: str) -> bool:
+    """Whether it only changes how the letters beside it look, so that nothing stands for it."""
+    return unicodedata.category(letter) == "Cf" or unicodedata.name(letter, "").startswith("VARIATION SELECTOR")
+
+
+class _Fallbacks:
+    """Fonts for letters that the fonts of the settings lack; all that are installed are looked at once per letter."""
+
+    def __init__(self) -> None:
+        self.fonts: dict[str, FT2Font] = {}
+        self.owners: dict[str, str] = {}
+        self.nowhere: set[str] = set()
+
+    def names_for(self, letters: set[str]) -> list[str]:
+        """The families that have them, as few as possible."""
+        new = letters - self.nowhere - set(self.owners)
+        if new:
+            self._look_for(new)
+        return sorted({self.owners[letter] for letter in letters if letter in self.owners})
+
+    def _look_for(self, letters: set[str]) -> None:
+        has = {font.family_name: (font, _covered(font, letters)) for font in _installed()}
+        while letters and has:
+            known = set(self.owners.values())
+            name = max(has, key=lambda name: (len(has[name][1] & letters), name in known, *_suits(has[name][0])))
+            found = has[name][1] & letters
+            if not found:
+                break
+            self.fonts[name] = has[name][0]
+            self.owners |= dict.fromkeys(found, name)
+            letters = letters - found
+        self.nowhere |= letters
+
+
+@cache
+def _fallbacks() -> _Fallbacks:
+    return _Fallbacks()
+
+
+def _covered(font: FT2Font, letters: Iterable[str]) -> set[str]:
+    return {letter for letter in letters if _has(font, letter)}
+
+
+def _suits(font: FT2Font) -> tuple[bool, bool]:
+    """Which of two fonts with the same letters goes with the rest."""
+    name = font.family_name.lower()
+    return "mono" not in name, "sans" in name
+
+
+@cache
+def _installed() -> list[FT2Font]:
+    """Upright fonts of normal weight that matplotlib can draw; those installed after its last look are made known."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+    from matplotlib.ft2font import FT2Font
+
+    known = {entry.fname for entry in fontManager.ttflist}
+    fonts = {}
+    for path in sorted({*known, *findSystemFonts()}):
+        try:
+            font = FT2Font(path)
+            if not font.scalable or font.style_name not in UPRIGHT or _draws_no_text(path):
+                continue
+            if path not in known:
+                fontManager.addfont(path)
+        except (OSError, RuntimeError, ValueError, NotImplementedError):
+            continue  # a file that is no font, or none that can be drawn
+        fonts.setdefault(font.family_name, font)
+    return list(fonts.values())
+
+
+def _draws_no_text(path: str) -> bool:
+    """Whether it is a font of boxes, or one of those that matplotlib brings for formulas."""
+    from matplotlib import get_data_path
+
+    name = Path(path).name.lower()
+    return "lastresort" in name or (path.startswith(get_data_path()) and not name.startswith("dejavu"))
+
+
+@cache
+def _warned() -> set[str]:
+    return set()
+
+
+def _warn_of(lost: set[str]) -> None:
+    """One line for each kind of letters in a process."""
+    for kind, letters in _by_kind(lost).items():
+        if kind in _warned():
+            continue
+        _warned().add(kind)
+        font, package = {
+            "Chinese, Japanese or Korean letters": ("Noto Sans CJK", "fonts-noto-cjk"),
+            "symbols": ("Symbola", "fonts-symbola"),
+        }.get(kind, ("those of Noto", "fonts-noto-core"))
+        warnings.warn(
+            f"no installed font has the {kind} {''.join(sorted(letters)[:8])}, and pictures show boxes in their place: "
+            f"install one that has them, such as {font} (Debian, Ubuntu: apt-get install {package})",
+            MissingLetters,
+            stacklevel=5,
+        )
+
+
+def _by_kind(lost: Iterable[str]) -> dict[str, set[str]]:
+    kinds: dict[str, set[str]] = {}
+    for letter in lost:
+        script = unicodedata.name(letter, "UNNAMED").partition(" ")[0]
+        if script.startswith(EAST_ASIAN):
+            kind = "Chinese, Japanese or Korean letters"
+        elif unicodedata.category(letter)[0] in "LM":
+            kind = f"{script.capitalize()} letters"
+        else:
+            kind = "symbols"
+        kinds.setdefault(kind, set()).add(letter)
+    return kinds

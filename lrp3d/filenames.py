@@ -1,0 +1,52 @@
+"""Names of files made from names of others: always inside the folder they are meant for, never over each other."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+
+from lrp3d.printed import printable
+
+__all__ = ["safe_name", "unique_names"]
+
+LONGEST = 200  # bytes: file systems take 255, and what is made of the name is longer
+FORBIDDEN = '<>:"/\\|?*'  # by Windows; all but the slash are allowed elsewhere, where folders get copied from
+DEVICES = frozenset({"CON", "PRN", "AUX", "NUL"} | {f"{kind}{n}" for kind in ("COM", "LPT") for n in range(1, 10)})
+
+
+def safe_name(name: str, otherwise: str = "clip") -> str:
+    r"""A name that every file system takes, for one file or folder: no way out, no hidden file, no device.
+
+    Args:
+        name: of anything.
+        otherwise: what it is where nothing of the name is left.
+
+    >>> safe_name("tai chi"), safe_name(".."), safe_name("../a"), safe_name("a\n"), safe_name("nul.1")
+    ('tai chi', 'clip', '_a', 'a_', '_nul.1')
+    """
+    cleaned = "".join("_" if letter in FORBIDDEN or printable(letter) != letter else letter for letter in name)
+    cleaned = cleaned.encode()[:LONGEST].decode(errors="ignore").strip(". ") or otherwise
+    return f"_{cleaned}" if cleaned.partition(".")[0].strip().upper() in DEVICES else cleaned
+
+
+def unique_names(names: Iterable[str], otherwise: str = "clip") -> list[str]:
+    """Safe names of things, told apart by a number where a file system could take two for one.
+
+    >>> unique_names(["clip", "Clip", "other", "clip-2"])
+    ['clip', 'Clip-2', 'other', 'clip-2-2']
+    """
+    taken: set[str] = set()
+    found = []
+    for name in names:
+        safe = safe_name(name, otherwise)
+        unique, number = safe, 2
+        while _seen_as(unique) in taken:
+            unique, number = f"{safe}-{number}", number + 1
+        taken.add(_seen_as(unique))
+        found.append(unique)
+    return found
+
+
+def _seen_as(name: str) -> str:
+    """What names are alike to a file system that knows neither case nor how a letter is composed."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

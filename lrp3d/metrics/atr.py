@@ -1,0 +1,348 @@
+"""Action temporal relevance (ATR): how many frames a frame's logit really rests on (paper, Sec. 3.2).
+
+Everything here is batched tensor arithmetic on whatever device the tensors live on, and reads nothing back
+to the host. Letters: ``b`` clips, ``n`` frames that have a logit (rows), ``t`` frames that receive
+relevance (columns), ``k`` classes, ``g`` groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lrp3d.defaults import SIGMA
+
+__all__ = [
+    "Aggregate",
+    "aggregate",
+    "avg_atr",
+    "frame_atr",
+    "frame_windows",
+    "max_atr",
+    "mean_matrix",
+    "select",
+]
+
+
+def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | Tensor | None = None) -> Tensor:
+    """Length of the shortest contiguous segment that contains frame i and holds at least ``sigma`` of row i.
+
+    Args:
+        matrix: relevance (..., n, t); row i explains the logit of frame i.
+        sigma: share of a row's relevance that the segment must hold, in (0, 1].
+        positions: the column of each row's own frame, (n,); needed where n != t (a model that answers from
+            some of its frames), else row i's own frame is column i.
+
+    Returns:
+        ATR (..., n) in frames, from 1 to t: float64 for a float64 matrix, else float32. NaN for a row
+        without any relevance, and for one that holds a NaN or an infinity.
+
+    A row of mixed sign counts its part that has the sign of the row's sum; one that sums to zero has no
+    relevance. Sums are taken in float64, and "at least" is meant up to their rounding error (relative 4 t
+    eps, 3e-14 for 32 frames), so that a share which is reached exactly counts, as it does in exact
+    arithmetic: 39 of 40 equal frames hold 97.5 %. With ``sigma = 1`` the segment spans all frames with
+    relevance, however little. Time is O(t log t) per row (prefix sums and a binary search for every start),
+    memory O(n t) per clip.
+
+    Raises:
+        ValueError: ``sigma`` outside (0, 1], no row or no column, or n != t without ``positions``.
+
+    Source: paper, Sec. 3.2, the definition of r_i.
+
+    >>> matrix = torch.tensor([[9.0, 1.0, 0.0], [1.0, 8.0, 1.0], [0.0, 0.0, 0.0]])
+    >>> frame_atr(matrix)
+    tensor([2., 3., nan])
+    >>> frame_atr(matrix, sigma=0.8)
+    tensor([1., 1., nan])
+    """
+    own, starts, ends, known = _segments(matrix, sigma, positions)
+    frames = matrix.shape[-1]
+    lengths = torch.maximum(ends, own) - starts + 1
+    # No segment is longer than the clip: t + 1 marks those that start too late or never hold enough.
+    lengths.masked_fill_((starts > own) | (ends == frames), frames + 1)
+    shortest = lengths.amin(-1).to(torch.promote_types(matrix.dtype, torch.float32))
+    return shortest.masked_fill_(~known, torch.nan)
+
+
+def frame_windows(
+    matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """First and last frame of the segment whose length is `frame_atr`.
+
+    Args:
+        matrix: relevance (..., n, t).
+        sigma: share of a row's relevance that the segment must hold, in (0, 1].
+        positions: as in `frame_atr`.
+
+    Returns:
+        Two int64 tensors (..., n), both ends included. Of equally short segments the one with frame i
+        nearest to its middle is taken, then the earlier one. A row whose ATR is NaN gets the whole clip.
+
+    Raises:
+        ValueError: as `frame_atr`.
+
+    Source: paper, Sec. 3.2, {f_l, ..., f_i, ..., f_r}.
+
+    >>> left, right = frame_windows(torch.tensor([[9.0, 1.0, 0.0], [1.0, 8.0, 1.0], [0.0, 0.0, 0.0]]))
+    >>> left.tolist(), right.tolist()
+    ([0, 0, 0], [1, 2, 2])
+    """
+    own, starts, ends, known = _segments(matrix, sigma, positions)
+    frames = matrix.shape[-1]
+    last = torch.maximum(ends, own).long()
+    off_centre = (starts + last - 2 * own).abs()
+    order = ((last - starts + 1) * 2 * frames + off_centre) * frames + starts
+    order.masked_fill_((starts > own) | (ends == frames), torch.iinfo(order.dtype).max)
+    first = order.argmin(-1, keepdim=True)
+    left = first.squeeze(-1).masked_fill(~known, 0)
+    right = last.gather(-1, first).squeeze(-1).masked_fill(~known, frames - 1)
+    return left, right
+
+
+def _segments(
+    matrix: Tensor, sigma: float, positions: Sequence[int] | Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """For every row and start: the first end at which enough is held (t where none), and which rows count.
+
+    Returns own (n, 1), starts (t,), ends (..., n, t) and known (..., n).
+    """
+    if not 0 < sigma <= 1:
+        raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma}")
+    own = _own_frames(matrix, positions)
+    mass, known = _row_mass(matrix, support_only=sigma == 1)
+    reached = mass.cumsum(-1).contiguous()
+    frames = matrix.shape[-1]
+    # Twice the worst rounding error of a difference of two prefix sums, but never as much as sigma itself.
+    # A scan on a GPU may also step back by that much; it can then not mislead the search.
+    slack = min(4 * frames * torch.finfo(mass.dtype).eps, sigma / 2)
+    wanted = reached[..., -1:] * (sigma - slack)
+    targets = torch.cat([wanted, reached[..., :-1] + wanted], -1)
+    ends = torch.searchsorted(reached, targets, out_int32=True)
+    starts = torch.arange(frames, device=matrix.device, dtype=ends.dtype)
+    return own.to(ends.dtype), starts, ends, known
+
+
+def _own_frames(matrix: Tensor, positions: Sequence[int] | Tensor | None) -> Tensor:
+    """The column (n, 1) of every row's own frame."""
+    if matrix.ndim < 2 or 0 in matrix.shape[-2:]:
+        raise ValueError(f"a relevance matrix is (..., n, t) with n, t >= 1, not {tuple(matrix.shape)}")
+    rows, frames = matrix.shape[-2:]
+    if positions is None:
+        if rows != frames:
+            raise ValueError(
+                f"the matrix has {rows} rows and {frames} columns: say with positions which column is each "
+                "row's own frame, or sum the columns in blocks"
+            )
+        return torch.arange(rows, device=matrix.device).unsqueeze(-1)
+    own = torch.as_tensor(positions, dtype=torch.long)
+    if own.shape != (rows,) or not bool(((own >= 0) & (own < frames)).all()):
+        raise ValueError(f"positions names one column in 0..{frames - 1} for each of {rows} rows, not {positions}")
+    return own.to(matrix.device).unsqueeze(-1)
+
+
+def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
+    """The non-negative relevance (..., n, t) that is counted, and which rows (..., n) have any."""
+    wide = _widen(matrix.detach())
+    total = wide.sum(-1, keepdim=True)
+    known = (total.isfinite() & (total != 0)).squeeze(-1)
+    mass = (wide * total.sign()).clamp_(min=0)
+    return (mass > 0).to(mass.dtype) if support_only else mass, known
+
+
+def _widen(values: Tensor) -> Tensor:
+    # MPS is the one device without float64.
+    return values.to(torch.float32 if values.device.type == "mps" else torch.float64)
+
+
+def avg_atr(atr: Tensor, frame_logits: Tensor) -> Tensor:
+    """Mean ATR of a clip's frames, weighted by their positive logits.
+
+    Args:
+        atr: frame ATR (..., n); NaN counts nowhere.
+        frame_logits: logits (..., n) of the explained class; those that are not positive count nowhere.
+
+    Returns:
+        avg-ATR (...) in frames; NaN where no frame with a known ATR has a positive logit.
+
+    Raises:
+        ValueError: the shapes differ.
+
+    Source: paper, Sec. 3.2, avg-ATR.
+
+    >>> avg_atr(torch.tensor([[2.0, 4.0, torch.nan, 8.0]]), torch.tensor([[3.0, 1.0, 5.0, -1.0]]))
+    tensor([2.5000])
+    """
+    if atr.shape != frame_logits.shape:
+        raise ValueError(f"atr {tuple(atr.shape)} and frame_logits {tuple(frame_logits.shape)} differ in shape")
+    logits = frame_logits.to(torch.promote_types(frame_logits.dtype, torch.float32))
+    weights = logits.clamp(min=0).masked_fill(atr.isnan(), 0)
+    return (weights * atr.nan_to_num(nan=0.0)).sum(-1) / weights.sum(-1)
+
+
+def max_atr(atr: Tensor) -> Tensor:
+    """Greatest ATR of a clip's frames.
+
+    Args:
+        atr: frame ATR (..., n); NaN counts nowhere.
+
+    Returns:
+        max-ATR (...) in frames; NaN where every frame's ATR is NaN.
+
+    Source: paper, Sec. 3.2, max-ATR.
+
+    >>> max_atr(torch.tensor([[2.0, 4.0, torch.nan], [torch.nan, torch.nan, torch.nan]]))
+    tensor([4., nan])
+    """
+    # An ATR is at least 1, so 0 stands for "none known".
+    greatest = atr.nan_to_num(nan=0.0).amax(-1)
+    return greatest.masked_fill(greatest == 0, torch.nan)
+
+
+def select(logits: Tensor, target: Tensor, min_score: float = 0.5) -> Tensor:
+    """Which clips are predicted correctly with a softmax score above ``min_score``: those the paper counts.
+
+    Args:
+        logits: clip logits (b, k).
+        target: true class (b,); one outside 0..k-1 (no label) is never predicted.
+        min_score: score in [0, 1) that must be exceeded.
+
+    Returns:
+        Boolean mask (b,).
+
+    Raises:
+        ValueError: not one target per clip.
+
+    Source: paper, Sec. 4.2, "video clips with correct predictions score > 0.5".
+
+    >>> select(torch.tensor([[2.0, 0.0], [0.1, 0.0], [2.0, 0.0]]), torch.tensor([0, 0, 1]), min_score=0.6)
+    tensor([ True, False, False])
+    """
+    if target.shape != logits.shape[:-1]:
+        raise ValueError(f"logits {tuple(logits.shape)} need one target per clip, not {tuple(target.shape)}")
+    score, predicted = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).max(-1)
+    return (predicted == target) & (score > min_score)
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Mean, standard deviation and number of the values that were counted, one of each per group.
+
+    All three have shape (g, ...), or (...) without groups; `count` is int64, the others are float64. `std`
+    is the deviation of the population (divided by `count`): how clips differ, not how sure the mean is. A
+    group in which nothing counts has mean and deviation NaN.
+    """
+
+    mean: Tensor
+    std: Tensor
+    count: Tensor
+
+
+def aggregate(
+    values: Tensor,
+    groups: Tensor | None = None,
+    num_groups: int | None = None,
+    keep: Tensor | None = None,
+) -> Aggregate:
+    """Mean and standard deviation over the clips of a data set, or over those of each class.
+
+    Args:
+        values: one value per clip (b,), or one tensor per clip (b, ...); NaN is ignored, element by element.
+        groups: each clip's group (b,), such as its class; None is one group.
+        num_groups: how many groups there are; by default the greatest group present, plus one (which reads
+            one number back from the device).
+        keep: boolean mask (b,) of the clips that count, such as `select` returns; others may have any group.
+
+    Returns:
+        `Aggregate` of shape (g, ...), or (...) without groups.
+
+    Raises:
+        ValueError: groups or keep that are not one per clip, or num_groups without groups.
+
+    Source: paper, Sec. 3.2, "averages the video-level ATR accordingly", Tables 1 and 4, Fig. 8.
+
+    >>> result = aggregate(torch.tensor([4.0, 6.0, 5.0, torch.nan]), groups=torch.tensor([1, 1, 0, 0]))
+    >>> result.mean.tolist(), result.std.tolist(), result.count.tolist()
+    ([5.0, 5.0], [0.0, 1.0], [1, 2])
+    """
+    for name, mask in (("groups", groups), ("keep", keep)):
+        if mask is not None and mask.shape != values.shape[:1]:
+            raise ValueError(f"{name} {tuple(mask.shape)} is not one per clip of values {tuple(values.shape)}")
+    if groups is None:
+        if num_groups is not None:
+            raise ValueError("num_groups without groups")
+        whole = aggregate(values, values.new_zeros(values.shape[:1], dtype=torch.long), 1, keep)
+        return Aggregate(whole.mean[0], whole.std[0], whole.count[0])
+    if keep is not None:
+        groups = torch.where(keep, groups, 0)
+    if num_groups is None:
+        num_groups = int(groups.max()) + 1 if len(groups) else 0
+    return _moments(values, groups.long(), num_groups, keep)
+
+
+def _moments(values: Tensor, groups: Tensor, num_groups: int, keep: Tensor | None) -> Aggregate:
+    """Mean first, deviations from it second: the difference of two large sums would cancel."""
+    counted = ~values.isnan()
+    if keep is not None:
+        counted &= keep.view(-1, *[1] * (values.ndim - 1))
+    wide = _widen(values)
+
+    def total(summand: Tensor) -> Tensor:
+        sums = summand.new_zeros(num_groups, *summand.shape[1:])
+        return sums.index_add(0, groups, summand)
+
+    count = total(counted.long())
+    mean = total(torch.where(counted, wide, 0)) / count
+    deviation = torch.where(counted, wide - mean[groups], 0)
+    return Aggregate(mean, (total(deviation.square()) / count).sqrt(), count)
+
+
+def mean_matrix(
+    matrix: Tensor,
+    groups: Tensor | None = None,
+    num_groups: int | None = None,
+    keep: Tensor | None = None,
+    *,
+    normalize: str = "clip",
+) -> Tensor:
+    """Mean heat map over the clips of a data set, or over those of each class.
+
+    Args:
+        matrix: relevance matrices (b, n, t) whose rows sum to the frame logits.
+        groups: each clip's group (b,); None is one group.
+        num_groups: how many groups there are.
+        keep: boolean mask (b,) of the clips that count.
+        normalize: what is divided out before the mean, so that a clip with great logits does not drown the
+            others. "clip" divides a clip by the sum of its positive frame logits and drops the other rows:
+            row i then sums to its weight w_i in avg-ATR, and rows, frames that matter more, stay
+            comparable. "row" makes every row sum to 1: where a frame looks, whatever it has to say. "none"
+            takes the mean of the matrices as they are.
+
+    Returns:
+        Mean matrix (n, t), or (g, n, t) with groups, float64. A clip (with "row": a row) without relevance
+        is left out; NaN where nothing is left.
+
+    Raises:
+        ValueError: as `aggregate`, or an unknown ``normalize``.
+
+    Source: paper, Fig. 2, 11 and 13. The paper does not say how its clips are scaled; "clip" is the
+    "logit-based normalization" which it uses for avg-ATR.
+
+    >>> mean_matrix(torch.tensor([[[3.0, 0.0], [0.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]]))
+    tensor([[0.5000, 0.1250],
+            [0.1250, 0.2500]], dtype=torch.float64)
+    """
+    if matrix.ndim != 3:
+        raise ValueError(f"a batch of relevance matrices is (b, n, t), not {tuple(matrix.shape)}")
+    if normalize not in ("clip", "row", "none"):
+        raise ValueError(f'normalize is "clip", "row" or "none", not {normalize!r}')
+    wide = _widen(matrix)
+    logits = wide.sum(-1, keepdim=True)
+    if normalize == "clip":
+        wide = wide * (logits > 0)
+        wide = wide / logits.clamp(min=0).sum(-2, keepdim=True)  # 0 / 0 is NaN: such a clip is left out
+    elif normalize == "row":
+        wide = torch.where(logits != 0, wide / logits, torch.nan)
+    return aggregate(wide, groups, num_groups, keep).mean

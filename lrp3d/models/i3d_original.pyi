@@ -1,0 +1,1 @@
+from models.i3d_original import *

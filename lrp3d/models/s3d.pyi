@@ -1,0 +1,1 @@
+from models.s3d import *

@@ -1,0 +1,51 @@
+"""Text of others, made fit to be shown: no letter of a name moves a cursor, ends a line or turns the reading round."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+from typing import TextIO
+
+__all__ = ["printable", "say"]
+
+# Controls, halves of letters, ends of lines and of paragraphs; and what changes the direction of the letters after it.
+UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+
+
+def printable(text: object) -> str:
+    r"""The text on one line, with every letter that would do something escaped instead of done.
+
+    >>> printable("tai\x1b[31m chi\n"), printable("太极拳 $5"), printable("caf\udce9.mp4")
+    ('tai\\x1b[31m chi\\n', '太极拳 $5', 'caf\\xe9.mp4')
+    """
+    text = str(text)
+    if text.isprintable():
+        return text
+    return "".join(_escaped(letter) if _acts(letter) else letter for letter in text)
+
+
+def _acts(letter: str) -> bool:
+    return unicodedata.category(letter) in UNSEEN or unicodedata.bidirectional(letter) in TURNING
+
+
+def _escaped(letter: str) -> str:
+    """As Python writes it; a byte of a file's name that is no text, as that byte."""
+    if "\udc80" <= letter <= "\udcff":
+        return f"\\x{ord(letter) - 0xDC00:02x}"
+    return letter.encode("unicode_escape").decode()
+
+
+def say(*lines: object, stream: TextIO | None = None) -> None:
+    """Print lines, on stdout by default: the one way by which anything gets to the terminal.
+
+    Each is made printable, so that one line stays one line; letters that the terminal's encoding does not have are
+    escaped. Nothing is printed where there is no stream.
+    """
+    stream = sys.stdout if stream is None else stream
+    if stream is None:
+        return
+    text = "".join(f"{printable(line)}\n" for line in lines)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,170 @@
+"""The walk: relevance of many seeds through a recorded graph, from where they start down to the clip.
+
+Plain autograd carries one seed; the walk carries a batch of them over the same nodes, each visited once, when all
+relevance has arrived. What a step does is the step's business; chunks, the ledger and progress are here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d.rules import Identity
+from lrp3d.steps.lazy_relevance import Carried
+from lrp3d.steps.step import Step
+from lrp3d.twin.audit import step_of
+
+
+@dataclass
+class Flow:
+    """Relevance of each seed (s,) that came into and went out of one step."""
+
+    step: Step
+    relevance_in: Tensor
+    relevance_out: Tensor
+
+
+Edge = tuple[Any, int]  # a node of autograd's graph and the number of its output: a tensor, without holding it
+
+
+def edge_of(x: Tensor) -> Edge:
+    """The edge that stands for a tensor of the graph."""
+    return x.grad_fn, x.output_nr
+
+
+@dataclass
+class Start:
+    """Seeds at a tensor of the recorded graph: `relevance` is (s, *tensor.shape)."""
+
+    edge: Edge
+    relevance: Tensor
+
+    def chunk(self, rows: slice) -> Start:
+        """Some of the seeds."""
+        return Start(self.edge, self.relevance[rows])
+
+
+@dataclass
+class _Arrived:
+    """Relevance waiting at a node, by output of that node."""
+
+    relevance: dict[int, Carried] = field(default_factory=dict)
+    missing: int = 0
+
+
+def propagate(
+    starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] | None = None, tolerance: float = 0.0
+) -> list[Tensor]:
+    """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; the walk ends there.
+
+    Args:
+        starts: where relevance begins, the same number of seeds at each.
+        ends: the tensors whose relevance is asked for; those that entered the run, or any inner ones.
+        flows: filled, if given, with what came into and went out of every step.
+        tolerance: at every step with a weight, the outermost frames that hold less than this share of the absolute
+            relevance there are dropped, of every seed; it shows in `flows` as absorbed.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        stops = {node for node, _ in ends}
+        waiting = _count_consumers([start.edge[0] for start in starts], stops)
+        for start in starts:
+            _arrive(waiting[start.edge[0]], start.edge, Carried(start.relevance).narrowed())
+        ready = [node for node, arrived in waiting.items() if not arrived.missing]
+        found: dict[Edge, Tensor] = {}
+        while ready:
+            node = ready.pop()
+            arrived = waiting.pop(node)
+            if node in stops:
+                found |= {
+                    (node, number): carried.tensor(_shape(node, number))
+                    for number, carried in arrived.relevance.items()
+                }
+                continue
+            outs: Sequence[Carried | None] = [None] * len(node.next_functions)
+            if arrived.relevance:
+                step = step_of(node)
+                outs = _through_node(node, arrived) if step is None else _through_step(step, arrived, flows, tolerance)
+            for out, (parent, number) in zip(outs, node.next_functions, strict=True):
+                if parent is None:
+                    continue
+                there = waiting[parent]
+                there.missing -= 1
+                if out is not None:
+                    _arrive(there, (parent, number), out)
+                if not there.missing:
+                    ready.append(parent)
+        seeds = starts[0].relevance
+        return [found[end] if end in found else _nothing(end, seeds) for end in ends]
+
+
+def _shape(node: Any, number: int) -> torch.Size:
+    """Of the tensor that an edge stands for."""
+    step = step_of(node)
+    return step.shape if step is not None else torch.Size(node._input_metadata[number].shape)
+
+
+def _nothing(end: Edge, seeds: Tensor) -> Tensor:
+    return seeds.new_zeros(len(seeds), *_shape(*end))
+
+
+def _arrive(there: _Arrived, edge: Edge, carried: Carried) -> None:
+    node, number = edge
+    before = there.relevance.get(number)
+    there.relevance[number] = carried if before is None else before.plus(carried, _shape(node, number))
+
+
+def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrived]:
+    """Every node from the roots down to the stops, with how many nodes hand relevance to it."""
+    waiting: dict[Any, _Arrived] = {root: _Arrived() for root in roots}
+    pending = list(waiting)
+    while pending:
+        node = pending.pop()
+        if node in stops:
+            continue
+        for parent, _ in node.next_functions:
+            if parent is None:
+                continue
+            if parent not in waiting:
+                waiting[parent] = _Arrived()
+                pending.append(parent)
+            waiting[parent].missing += 1
+    return waiting
+
+
+def _through_step(
+    step: Step, arrived: _Arrived, flows: list[Flow] | None, tolerance: float
+) -> Sequence[Carried | None]:
+    carried = arrived.relevance[0]
+    outs = step.carry(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
+    if flows is not None and not isinstance(step.rule, Identity):
+        totals = [out.total() for out in outs if out is not None]
+        nothing = carried.value.new_zeros(len(carried.value))  # what goes out of a module that is held constant
+        flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0]) if totals else nothing))
+    return outs
+
+
+def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
+    """Torch's own node of a rearrangement, for all seeds at once."""
+    numbers = list(arrived.relevance)
+    outputs = len(node._input_metadata)
+    kept: list[int] = []
+
+    def call(*relevances: Tensor) -> tuple[Tensor, ...]:
+        arguments: list[Tensor | None] = [None] * outputs
+        for number, relevance in zip(numbers, relevances, strict=True):
+            arguments[number] = relevance
+        result = node(*arguments)
+        result = result if isinstance(result, tuple) else (result,)
+        kept[:] = [i for i, r in enumerate(result) if r is not None]
+        return tuple(r for r in result if r is not None)
+
+    relevances = [carried.tensor(_shape(node, number)) for number, carried in arrived.relevance.items()]
+    results = torch.func.vmap(call)(*relevances)
+    outs: list[Carried | None] = [None] * len(node.next_functions)
+    for i, result in zip(kept, results, strict=True):
+        outs[i] = Carried(result).narrowed()
+    return outs

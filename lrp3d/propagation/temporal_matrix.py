@@ -1,0 +1,82 @@
+"""The temporal relevance matrix: the relevance of every frame for every frame's logit (paper, Sec. 3.2 and App. A)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits, slow_frames
+
+
+@dataclass
+class TemporalRelevance:
+    """Rows that have a logit against the frames that carry it."""
+
+    frame_logits: Tensor
+    """(b, n)."""
+    matrix: Tensor
+    """(b, n, n); (b, n, t) where the model answers from n of t frames."""
+    positions: list[int] | None = None
+    """The frame (column) of every row, where that is not the row's own number."""
+
+
+def block_sum(x: Tensor, axis: int, blocks: int) -> Tensor:
+    """Sum along `axis` in `blocks` equal parts (as equal as they get, where the length is no multiple).
+
+    >>> block_sum(torch.arange(8), 0, 4)
+    tensor([ 1,  5,  9, 13])
+    """
+    size = x.shape[axis]
+    if size == blocks:
+        return x
+    shape = list(x.shape)
+    shape[axis] = blocks
+    return x.new_zeros(shape).index_add(axis, torch.arange(size, device=x.device) * blocks // size, x)
+
+
+def mean_in_blocks(logits: Tensor, blocks: int) -> Tensor:
+    """Frame logits (b, n) to (b, blocks), each the mean of a block: the mean of all stays the clip's logit."""
+    return block_sum(logits, 1, blocks) * (blocks / logits.shape[1])
+
+
+def on_one_clock(frames: list[Tensor]) -> Tensor:
+    """Relevance by frame of every pathway, (..., t) each, added up on the clock of the fastest (paper, App. A)."""
+    clock = max(pathway.shape[-1] for pathway in frames)
+    total = torch.zeros_like(next(pathway for pathway in frames if pathway.shape[-1] == clock))
+    for pathway in frames:
+        at = torch.tensor(slow_frames(pathway.shape[-1], clock), device=pathway.device)
+        total = total.index_add(-1, at, pathway)
+    return total
+
+
+def check_rows(rows: int, frames: int, hint: str) -> None:
+    """No more frame logits than frames; raises NoFrameLogits, with what the clip's shape suggests."""
+    if rows > frames:
+        raise NoFrameLogits(f"the model has {rows} frame logits for {frames} frames{hint}")
+
+
+def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str = "") -> TemporalRelevance:
+    """The matrix from the relevance of every frame for every row.
+
+    Args:
+        rows: (b, n, t), relevance of the clip's frames for each frame logit.
+        seeds: the rows' logits and what is known of their frames.
+        scaled: scale every row to sum to its logit ("the summation of the i-th row is the logit", Sec. 3.2); a
+            contrastive row needs that, a conserving one sums to it anyway.
+        hint: what the clip's shape suggests, where there are more frame logits than frames.
+
+    Raises:
+        NoFrameLogits: if there are more frame logits than frames.
+    """
+    logits = seeds.logits
+    check_rows(logits.shape[1], rows.shape[2], hint)
+    if scaled:
+        total = rows.sum(-1, keepdim=True)
+        rows = torch.where(total != 0, rows * (logits.unsqueeze(-1) / total), 0.0)
+    if seeds.positions is not None:
+        return TemporalRelevance(logits, block_sum(rows, 2, seeds.classified), seeds.positions)
+    n = logits.shape[1] if seeds.blocks is None else seeds.blocks
+    share = n / logits.shape[1]
+    return TemporalRelevance(mean_in_blocks(logits, n), block_sum(block_sum(rows, 2, n), 1, n) * share)

@@ -1,0 +1,121 @@
+"""Relevance on its way between two steps, for many seeds: no more than there is, multiplied when it must be."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute import buffers
+from lrp3d.compute.bands import Band, all_of, measured, outermost_dropped
+
+
+def times(a: Tensor, b: Tensor) -> Tensor:
+    """a * b, shaped like `a`."""
+    return torch.mul(a, b, out=buffers.empty(a.shape, a))
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    """Whether two factors are one, perhaps seen through two views."""
+    if a is None or b is None or a is b:
+        return a is b
+    return (a.data_ptr(), a.shape, a.stride(), a.dtype) == (b.data_ptr(), b.shape, b.stride(), b.dtype)
+
+
+LONG = 2**19  # values of a row; from there on a CPU multiplies vectors faster than a matrix of few rows
+
+
+def _products(rows: Tensor, x: Tensor) -> Tensor:
+    """rows @ x."""
+    if rows.device.type != "cpu" or x.numel() < LONG:
+        return rows @ x
+    return torch.stack([torch.dot(row, x) for row in rows])
+
+
+class Carried:
+    """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
+
+    Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
+    multiplication per seed. With a `band`, `value` is that part alone and the rest is zero; a factor always is whole.
+    `value` may be shared and is never written to.
+    """
+
+    def __init__(
+        self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None, band: Band | None = None
+    ):
+        self.value, self.factor, self._total, self.band = value, factor, total, band
+
+    def of_factor(self) -> Tensor | None:
+        """The factor, where the value is."""
+        return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
+
+    def narrowed(self, before: Carried | None = None) -> Carried:
+        """The same relevance, of which as little is kept as is there.
+
+        Not worth a look where it was made of relevance that filled all frames `before`.
+        """
+        filled = before is not None and before.band is None and before.value.dim() == self.value.dim()
+        band = measured(self.value) if self.band is None and not filled else None
+        if band is None:
+            return self
+        inside = band.inside(self.value, all_of(band.axis, self.value.shape[1 + band.axis]))
+        return Carried(inside, self.factor, self._total, band)
+
+    def trimmed(self, tolerance: float) -> Carried:
+        """Without the outermost frames that together hold less than `tolerance` of every seed's absolute relevance."""
+        inner = outermost_dropped(self.part(), tolerance)
+        if inner is None:
+            return self
+        start = 0 if self.band is None else self.band.start
+        kept = inner.inside(self.value, all_of(inner.axis, self.value.shape[1 + inner.axis]))
+        return Carried(kept, self.factor, band=Band(inner.axis, start + inner.start, start + inner.stop))
+
+    def part(self) -> Tensor:
+        """The relevance inside the band, (s, ...)."""
+        factor = self.of_factor()
+        return self.value if factor is None else times(self.value, factor)
+
+    def tensor(self, shape: torch.Size) -> Tensor:
+        """The relevance itself, (s, *shape)."""
+        part = self.part()
+        return part if self.band is None else self.band.widened(part, all_of(self.band.axis, shape[self.band.axis]))
+
+    def total(self) -> Tensor:
+        """The sum of every seed's relevance, (s,)."""
+        if self._total is None:
+            flat, factor = self.value.flatten(1), self.of_factor()
+            if factor is None:
+                self._total = flat.sum(1)
+            else:
+                self._total = _products(flat, factor.expand(self.value.shape[1:]).flatten())
+        return self._total
+
+    def plus(self, other: Carried, shape: torch.Size) -> Carried:
+        """The sum of both, of relevance (s, *shape)."""
+        total = None if self._total is None or other._total is None else self._total + other._total
+        if self.band != other.band:
+            return self._within_another(other, total, shape)
+        one, another = (self, other) if self.factor is not None else (other, self)
+        if _same(one.factor, another.factor):  # branches from one activation: it waits on
+            result = torch.add(one.value, another.value, out=buffers.empty(one.value.shape, one.value))
+            return Carried(result, one.factor, total, self.band)
+        if another.factor is None:
+            out = buffers.empty(one.value.shape, one.value)
+            result = torch.addcmul(another.value, one.value, cast(Tensor, one.of_factor()), out=out)
+        else:
+            result = another.part().addcmul_(one.value, cast(Tensor, one.of_factor()))
+        return Carried(result, total=total, band=self.band)
+
+    def _within_another(self, other: Carried, total: Tensor | None, shape: torch.Size) -> Carried:
+        axis = cast(Band, self.band or other.band).axis
+        bands = [all_of(axis, shape[axis]) if c.band is None else c.band for c in (self, other)]
+        if bands[0].axis != bands[1].axis:
+            return Carried(self.tensor(shape), total=self._total).plus(Carried(other.tensor(shape)), shape)
+        both = bands[0] | bands[1]
+        together = _same(self.factor, other.factor)  # then it waits on, as it does where bands are alike
+        values = (self.value, other.value) if together else (self.part(), other.part())
+        out = bands[0].widened(values[0], both)
+        bands[1].inside(out, both).add_(values[1])
+        band = None if both == all_of(axis, shape[axis]) else both
+        return Carried(out, self.factor if together else None, total, band)

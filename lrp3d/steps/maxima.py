@@ -1,0 +1,169 @@
+"""Maxima: relevance goes to the winner, and to winners that tie in equal parts."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute import buffers, kernels
+from lrp3d.rules import Epsilon, Rule, WinnerTakesAll
+from lrp3d.steps.lazy_relevance import Carried, times
+from lrp3d.steps.step import Step
+
+
+class _Places(NamedTuple):
+    """Where relevance goes, as positions: one winner of every window, and separately those that tie with it."""
+
+    first: Tensor
+    """(planes, outputs): a position in the plane of the input."""
+    part: Tensor
+    """(planes, outputs): one, divided among ties."""
+    tied: tuple[Tensor, Tensor]
+    """Positions in the whole output, and the further winners' in the whole input."""
+
+
+class Maximum(Step):
+    """Windows of which the maximum goes on: max pools of all kinds, by the positions each window looks at.
+
+    `offsets` are index tuples into the trailing axes of `x`: offset `o` picks, for every output, one position of its
+    window (a slice per axis, or index tensors that broadcast to the output), `inside` says where that is part of the
+    window. Ties share equally; constants take no part while the window has a real input. `x` may be padded;
+    `crop` takes the padding off again.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        output: Tensor,
+        offsets: Sequence[tuple[Any, ...]],
+        inside: Sequence[Tensor | None] | None = None,
+        real: Tensor | None = None,
+        crop: tuple[Any, ...] = (),
+    ):
+        self.x, self.offsets, self.real, self.crop = x, offsets, real, crop
+        self.output = output.detach()  # a node that holds its output is never freed
+        self.inside = [None] * len(offsets) if inside is None else inside
+        self._parts: list[Tensor] | None = None
+        self._known: tuple[Callable[[], Tensor | None], _Places | None] | None = None
+
+    def accepts(self, rule: Rule) -> bool:
+        """Winner takes all, which the epsilon rule is on a maximum."""
+        return isinstance(rule, (WinnerTakesAll, Epsilon))
+
+    def _winners(self) -> list[Tensor]:
+        """Per offset, each output's part for that position: one, divided among ties."""
+        candidates, winners = [], []
+        for offset, inside in zip(self.offsets, self.inside, strict=True):
+            candidate = torch.ones_like(self.output, dtype=torch.bool) if inside is None else inside
+            where = (..., *offset)
+            if self.real is not None:
+                candidate = candidate & (self.real[where] > 0)
+            candidates.append(candidate)
+            winners.append(candidate & (self.x[where] == self.output))
+        won = sum(winner.int() for winner in winners)
+        assert isinstance(won, Tensor)
+        if self.real is not None:  # where only a constant won, the real inputs of the window share
+            lost = won == 0
+            winners = [torch.where(lost, c, w) for w, c in zip(winners, candidates, strict=True)]
+            won = torch.where(lost, sum(candidate.int() for candidate in candidates), won)
+        part = 1 / won.clamp(min=1).to(self.x.dtype)
+        return [winner * part for winner in winners]
+
+    def _places(self, factor: Tensor | None) -> _Places | None:
+        """Positions of the winners, given what relevance was multiplied by; None where ties are too many for that.
+
+        Most ties are among zeros, and where the factor is zero no relevance arrives.
+        """
+        if factor is None:
+            return self._places_anywhere
+        if self._known is None or self._known[0]() is not factor:
+            self._known = weakref.ref(factor), self._find_places(factor)
+        return self._known[1]
+
+    @cached_property
+    def _places_anywhere(self) -> _Places | None:
+        return self._find_places(None)
+
+    def _find_places(self, factor: Tensor | None) -> _Places | None:
+        shape, axes = self.output.shape, len(self.offsets[0])
+        arrives = torch.ones((), dtype=torch.bool) if factor is None else factor != 0
+        plane = torch.arange(self.x.shape[-axes:].numel()).view(self.x.shape[-axes:])
+        planes = torch.arange(shape[:-axes].numel()).view(*shape[:-axes], *[1] * axes) * plane.numel()
+        first, part = torch.zeros(shape, dtype=torch.long), self.x.new_zeros(shape)
+        outputs, inputs = [], []
+        for offset, won in zip(self.offsets, self._winners(), strict=True):
+            wins, at = won != 0, plane[offset]
+            tied = wins & (part != 0) & arrives
+            first = torch.where(wins & (part == 0), at, first)
+            part = torch.maximum(part, won)
+            outputs.append(tied.flatten().nonzero().squeeze(1))
+            inputs.append((planes + at).expand(shape)[tied])
+        if 4 * sum(map(len, outputs)) > part.numel():
+            return None
+        return _Places(first.flatten(-axes).flatten(0, -2), part, (torch.cat(outputs), torch.cat(inputs)))
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """To the winners of every window; overlapping windows add up."""
+        return [self._handed(r, None)]
+
+    def carry(self, carried: Carried) -> Sequence[Carried | None]:
+        """The same, with what is known of where no relevance arrives."""
+        handed = self._handed(carried.tensor(self.shape), carried.factor)
+        return [Carried(handed.to(carried.value.dtype)).narrowed(carried)]
+
+    def _handed(self, r: Tensor, factor: Tensor | None) -> Tensor:
+        out = buffers.empty((len(r), *self.x.shape), r).zero_()
+        cropped: tuple[Any, ...] = (..., *self.crop)
+        # Positions are faster on a CPU; a GPU would add to them in any order, and has no trouble with slices.
+        fast = r.device.type == "cpu" and not kernels.is_plain() and r.numel() > 0
+        places = self._places(factor) if fast else None
+        if places is not None:
+            values, axes = times(r, places.part), len(self.offsets[0])
+            planes = out.flatten(-axes).flatten(1, -2)
+            planes.scatter_add_(2, places.first.expand(len(r), -1, -1), values.flatten(-axes).flatten(1, -2))
+            outputs, inputs = places.tied
+            if len(outputs):
+                out.view(len(r), -1).index_add_(1, inputs, values.flatten(1)[:, outputs])
+            return out[cropped]
+        if self._parts is None:
+            self._parts = self._winners()
+        for offset, part in zip(self.offsets, self._parts, strict=True):
+            if all(isinstance(o, slice) for o in offset):
+                where = (..., *offset)
+                out[where].addcmul_(r, part)
+            else:
+                out = _add_at(out, offset, times(r, part))
+        return out[cropped]
+
+
+def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
+    """`out[..., i, j, k] += values` for index tensors that broadcast; repeated indices add up."""
+    axes = len(index)
+    flat = index[0].new_zeros(())
+    for i, size in zip(index, out.shape[-axes:], strict=True):
+        flat = flat * size + i
+    flat = flat.expand(values.shape[-axes:])
+    return out.flatten(-axes).index_add(-1, flat.flatten(), values.flatten(-axes)).reshape(out.shape)
+
+
+class Peak(Step):
+    """The maximum over whole axes (`amax`): ties share equally."""
+
+    def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):
+        self.input_shape = x.shape
+        self.kept_shape = output.shape
+        winner = (x == output).to(x.dtype)
+        self.part = winner / winner.sum(axes, keepdim=True)
+
+    def accepts(self, rule: Rule) -> bool:
+        """Winner takes all, which the epsilon rule is on a maximum."""
+        return isinstance(rule, (WinnerTakesAll, Epsilon))
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """To the winners."""
+        return [r.reshape(len(r), *self.kept_shape) * self.part]

@@ -1,0 +1,168 @@
+"""Steps: what one operation of a run does with the relevance of its output, for many seeds at once.
+
+`step.relevance(r)` takes r (s, *output) and returns one tensor (s, *input) for each input that descends from the
+clip. State belongs to the step, and a step to one run: a module used twice makes two steps. `Relevance` is their
+face towards autograd: its backward is the step, so the gradient that autograd carries is the relevance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.compute.maps import sum_to_shape
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.rules import Identity, Rule
+from lrp3d.steps.lazy_relevance import Carried
+from lrp3d.tracing.advice import GRADIENT
+
+
+@dataclass(frozen=True)
+class Token:
+    """Stands for a tensor of a run without keeping it alive."""
+
+    number: int
+
+
+class Step:
+    """One operation of a run; subclasses say what it does with relevance."""
+
+    weighted = False
+    """Has a weight: may be the first layer or the classifier, and ends the clip's range."""
+
+    name = ""
+    """Qualified name of the module, or of the module and the operation in its forward."""
+    operation = ""
+    """The operation, as a person would call it."""
+    layer: nn.Module | None = None
+    """The layer whose forward this is, if it is one."""
+    kind: type[nn.Module] | None = None
+    """The layer type whose rules apply: of a function, the type that does the same."""
+    handler: Callable[..., Any] | None = None
+    """The registered handler that made the step; all functions it is registered for mean this operation."""
+    first = False
+    """Sees the clip."""
+    after_classifier = False
+    """Lies between the classifier and the logits."""
+    is_classifier = False
+    rule: Rule | None = None
+    ruled = False
+    """The run is over, and every step has the rule it gets."""
+    shape: torch.Size
+    """Of the output."""
+    token: Token
+    """Of the output, in the run's tape."""
+
+    def accepts(self, rule: Rule) -> bool:
+        """Whether the rule means something here."""
+        return isinstance(rule, Identity)
+
+    def settle(self, rule: Rule) -> None:
+        """Takes the rule, once the whole run is known."""
+        self.rule = rule
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
+        """(s, *output) to one (s, *input) per input."""
+        raise NotImplementedError
+
+    def carry(self, carried: Carried) -> Sequence[Carried | None]:
+        """The same for relevance on its way; overridden where a factor can wait."""
+        relevances = self.relevance(carried.tensor(self.shape))
+        return [None if r is None else Carried(r.to(carried.value.dtype)).narrowed(carried) for r in relevances]
+
+
+class Relevance(torch.autograd.Function):
+    """The custom autograd function of every operation in a twin: computes the output, carries relevance back."""
+
+    @staticmethod
+    def forward(ctx: Any, step: Step, output: list[Tensor], *inputs: Tensor) -> Tensor:
+        """Hands out the output that was computed already, with `inputs` as what it descends from."""
+        ctx.step = step
+        return output.pop()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
+        """One seed's relevance."""
+        if ctx.step.rule is None and not ctx.step.ruled:
+            raise UnsupportedOperation([f"{ctx.step.name} ({ctx.step.operation}): {GRADIENT}"])
+        relevances = ctx.step.relevance(grad_outputs[0].unsqueeze(0))
+        return (None, None, *(r if r is None else r.squeeze(0) for r in relevances))
+
+
+class Entry(Step):
+    """Where the clip (or a pathway of it) enters the twin."""
+
+    operation = "input"
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Arrived."""
+        return [r]
+
+
+class Pass(Step):
+    """Relevance passes unchanged: activations, batch norm, dropout, scaling, and the signal side of a gate."""
+
+    def __init__(self, shape: torch.Size, linear: bool = False):
+        self.input_shape, self.linear = shape, linear
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Summed over copies where the input was broadcast."""
+        return [sum_to_shape(r, self.input_shape)]
+
+    def carry(self, carried: Carried) -> Sequence[Carried | None]:
+        """On and on, where shapes are the same."""
+        return [carried] if self.input_shape == self.shape else super().carry(carried)
+
+
+class Held(Step):
+    """What a module made, held constant: relevance that comes here stays, and is booked."""
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
+        """None for what lies below."""
+        return [None]
+
+
+class Unsupported(Step):
+    """An operation without a rule; kept in the graph so that it is refused only if relevance would reach it."""
+
+    def __init__(self, advice: str):
+        self.advice = advice
+
+    @property
+    def problem(self) -> str:
+        """One line that names it and says what to do."""
+        return f"{self.name} ({self.operation}): {self.advice}"
+
+    def accepts(self, rule: Rule) -> bool:
+        """Nothing."""
+        return False
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Refuses."""
+        raise UnsupportedOperation([self.problem])
+
+
+class Write(Step):
+    """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""
+
+    def __init__(self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool):
+        self.index, self.target_shape, self.value_shape = index, shape, value_shape
+        self.to_target, self.to_value = to_target, to_value
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """For the target and the value, as far as they descend from the clip."""
+        out = []
+        if self.to_target:
+            kept = r.new_ones(self.target_shape)
+            kept[self.index] = 0
+            out.append(r * kept)
+        if self.to_value:
+            # seed by seed: an index with tensors in it may not simply be shifted by one axis
+            written = torch.stack([seed[self.index] for seed in r])
+            out.append(sum_to_shape(written, self.value_shape))
+        return out

@@ -1,0 +1,263 @@
+"""Files that name a model's classes 0, 1, ..., in the forms that data sets have for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from lrp3d.study.listing.classes import bare
+from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
+from lrp3d.study.listing.texts import MOST_CLASSES, few, lines_of, parsed, read_text, whole_number
+
+__all__ = ["Labels", "names_of_lines", "read_labels"]
+
+Pairs = list[tuple[int, str]]
+FORMS = tuple((separator, first) for separator in ("\t", ";", ",", None) for first in (True, False))
+
+
+class Labels(tuple[str, ...]):
+    """Names of classes, and what was decided to read them: `notes`, a sentence each."""
+
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, names: Iterable[str], notes: Iterable[str] = ()) -> Labels:
+        """Names with notes."""
+        made = cls(names)
+        made.notes = tuple(notes)
+        return made
+
+
+def read_labels(path: Path) -> Labels:
+    """The names of classes 0, 1, ... from a file: json, or text with a name, ``id,name`` or ``name,id`` on each line.
+
+    Json is a list of names, or a dict of names to ids or of ids to names. Ids that count from 1 without a gap are
+    counted from 0; ids that the file leaves out get their number as a name. Headers, comments and blank lines are
+    skipped. Each of these is in the notes of what is returned.
+
+    Raises:
+        ValueError: the file is nothing of that kind, gives an id twice, or is not plain about where it counts from.
+        OSError: it cannot be read.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "classInd.txt")
+    ...     _ = file.write_text("1 ApplyEyeMakeup\\n2 ApplyLipstick\\n")
+    ...     labels = read_labels(file)
+    >>> labels
+    ('ApplyEyeMakeup', 'ApplyLipstick')
+    >>> labels.notes[-1]
+    'classInd.txt counts classes from 1: its 1 is class 0, and so on'
+    """
+    text = read_text(path, "labels are json or one name per line")
+    try:
+        pairs, notes = _pairs(text, is_json=path.suffix.lower() == ".json")
+        named, more = _named(pairs)
+    except ValueError as error:
+        said = str(error)
+        raise ValueError(said if said.startswith(path.name) else f"{path.name} {said}") from None
+    names = [named.get(index, str(index)) for index in range(max(named) + 1)]
+    return Labels.of(names, [f"{path.name} {note}" for note in (*notes, *more)])
+
+
+def _pairs(text: str, is_json: bool) -> tuple[Pairs, list[str]]:
+    """Ids and names as the file has them, and what was skipped."""
+    if is_json or text.lstrip()[:1] in ("{", "["):
+        try:
+            return _by_id(parsed(text, "labels")), []
+        except ValueError as error:
+            if is_json or "complete json" not in str(error):
+                raise ValueError(str(error).removeprefix("labels ")) from None
+    return _by_line(text)
+
+
+def _by_id(stored: object) -> Pairs:
+    """Ids and names of json, whichever way round it has them."""
+    pairs: list[tuple[object, object]] = []
+    if isinstance(stored, list):
+        pairs = list(enumerate(stored))
+    elif isinstance(stored, dict):
+        by_name = [(value, key) for key, value in stored.items()]
+        by_id: list[tuple[object, object]] = list(stored.items())
+        forms = [form for form in (by_name, by_id) if all(_is_id(index) for index, _ in form)]
+        # Both may be numbers: a number of json is an id then, and text a name.
+        plain = [form for form in forms if all(isinstance(name, str) for _, name in form)]
+        numbers = [form for form in plain if all(isinstance(index, int) for index, _ in form)]
+        forms = numbers or plain
+        if len(forms) == 2 and {(str(i), n) for i, n in by_name} != {(str(i), n) for i, n in by_id}:
+            raise ValueError("gives numbers as text on both sides: which are the ids? Write ids as numbers")
+        pairs = list(forms[0]) if forms else []
+    if not pairs or not all(isinstance(name, str) for _, name in pairs):
+        raise ValueError("is json, but neither names to ids, nor ids to names, nor a list of names")
+    return [(whole_number(str(index)) or 0, str(name)) for index, name in pairs]
+
+
+def _is_id(value: object) -> bool:
+    number = None if isinstance(value, bool) or not isinstance(value, (int, str)) else whole_number(str(value))
+    return number is not None and number >= 0
+
+
+def names_of_lines(text: str) -> tuple[str, ...]:
+    """The names in a text, whatever ids stand beside them."""
+    return tuple(unquoted(name) for _, name in _by_line(text)[0])
+
+
+def _by_line(text: str) -> tuple[Pairs, list[str]]:
+    """A name on each line, with or without an id beside it."""
+    every = lines_of(text.strip("\ufeff"))
+    while every and not every[-1][1]:
+        every.pop()
+    comments = [number for number, line in every if line == "#" or line.startswith("# ")]
+    blank = [number for number, line in every if not line]
+    lines = [(number, line) for number, line in every if line and number not in comments]
+    notes = [f"has comments, which are skipped (lines {few(comments)})"] if comments else []
+    notes += [f"has blank lines, which are skipped (lines {few(blank)})"] if blank else []
+    if not lines:
+        return [], notes
+    number, title = lines[0]
+    said = f"names its columns in line {number} ({title})"
+    for separator in ("\t", ";", ","):
+        header = fields_of(title, separator)
+        if len(header) > 1 and is_header(header):
+            return _by_column(header, lines[1:], separator), [*notes, said]
+    if is_header(title.split()):
+        pairs = _beside(lines[1:]) if len(lines) > 1 else None
+        return pairs or list(enumerate(line for _, line in lines[1:])), [*notes, said]
+    pairs = _beside(lines)
+    if pairs is not None and not _separated(lines):
+        notes.append(f"is read as ids and names that white space separates ({title!r} is class {pairs[0][0]})")
+    if pairs is None and len(lines) > 2:
+        pairs = _beside(lines[1:])
+        ids, names = {index for index, _ in pairs or ()}, {name for _, name in pairs or ()}
+        if pairs and len(ids) == len(names) == len(pairs) == max(ids) - min(ids) + 1 and min(ids) < 2:
+            return pairs, [*notes, f"has a header, which is skipped (line {number}: {title})"]
+        pairs = None
+    if pairs is None:
+        _refuse_stragglers(lines)
+        pairs = [(index, line) for index, (_, line) in enumerate(lines)]
+    return pairs, notes
+
+
+def _by_column(header: Sequence[str], lines: Sequence[tuple[int, str]], separator: str) -> Pairs:
+    """Ids and names below a header; without a column of ids, names in the order of the lines."""
+    if len(header) == 2:  # names may hold the separator
+        first = column_of(header, IDS) == 0 and column_of(header, NAMES, without=[0]) == 1
+        last = column_of(header, IDS) == 1 and column_of(header, NAMES, without=[1]) == 0
+        sides = [first] if first != last else [True, False]
+        for side in sides:
+            pairs = [_id_and_name(line, separator, side) for _, line in lines]
+            whole = [pair for pair in pairs if pair is not None]
+            if len(whole) == len(lines):
+                return whole
+    rows = []
+    for number, line in lines:
+        fields = fields_of(line, separator)
+        if len(fields) > len(header):
+            raise ValueError(f"line {number}: {len(fields)} fields below a header of {len(header)}: {line!r}")
+        rows.append([*fields, *[""] * (len(header) - len(fields))])
+    columns = list(zip(*rows, strict=True))
+    numeric = [i for i, column in enumerate(columns) if all(_is_id(field) for field in column)]
+    index = column_of(header, IDS, without=[i for i in range(len(header)) if i not in numeric])
+    name = column_of(header, NAMES, without=numeric)
+    if name is None:
+        raise ValueError(f"has a header without a column of names: {separator.join(header)}")
+    found = columns[name]
+    if "" in found:
+        raise ValueError(f"line {lines[found.index('')][0]}: a class without a name")
+    ids = range(len(lines)) if index is None else [whole_number(field) or 0 for field in columns[index]]
+    return list(zip(ids, found, strict=True))
+
+
+def _separated(lines: Sequence[tuple[int, str]]) -> bool:
+    """Whether something that is no part of a name stands on every line."""
+    return any(all(mark in line for _, line in lines) for mark in "\t;,")
+
+
+def _beside(lines: Sequence[tuple[int, str]]) -> Pairs | None:
+    """Ids and names, if every line has both, all in one way; None if not.
+
+    Between them may be white space only where the ids can hardly be part of the names: from 0 or 1 on, each once.
+    """
+    found: list[Pairs] = []
+    for separator, first in FORMS:
+        pairs = [_id_and_name(line, separator, first) for _, line in lines]
+        whole = [pair for pair in pairs if pair is not None]
+        if len(whole) < len(lines):
+            continue
+        if separator is None:
+            ids, names = {index for index, _ in whole}, {name for _, name in whole}
+            if len(ids) < len(whole) or len(names) < len(whole):
+                continue
+            if min(ids) > 1 or len(ids) < (max(ids) + 1) / 2:
+                continue
+        if found and found[0] != whole and separator is not None:
+            raise ValueError("has numbers on both sides of every line: which are the ids? Say it by a header, id,name")
+        if not found:
+            found.append(whole)
+        if not first:
+            break
+        if any(whole_number(name) is None for _, name in whole):
+            break
+    return found[0] if found else None
+
+
+def _id_and_name(line: str, separator: str | None, first: bool) -> tuple[int, str] | None:
+    if separator is None:
+        parts = line.split(None, 1) if first else line.rsplit(None, 1)
+    else:
+        parts = line.split(separator, 1) if first else line.rsplit(separator, 1)
+    if len(parts) < 2:
+        return None
+    index, name = (parts[0], parts[1]) if first else (parts[1], parts[0])
+    index = unquoted(index)
+    return (whole_number(index) or 0, name) if _is_id(index) else None
+
+
+def _refuse_stragglers(lines: Sequence[tuple[int, str]]) -> None:
+    """Where nearly every line has an id, one without would shift the names of all that follow."""
+    for separator, first in FORMS:
+        pairs = {number: _id_and_name(line, separator, first) for number, line in lines}
+        whole = [pair for pair in pairs.values() if pair is not None]
+        counted = len({index for index, _ in whole}) == len(whole) == len({name for _, name in whole})
+        most = (0.5 if separator else 0.8) * len(lines)
+        if counted and len(whole) > max(most, 1) and len(whole) < len(lines):
+            number = next(number for number, pair in pairs.items() if pair is None)
+            line = dict(lines)[number]
+            raise ValueError(f"line {number}: no id and name, as the other lines have: {line!r}")
+
+
+def _named(pairs: Pairs) -> tuple[dict[int, str], list[str]]:
+    """Names by class from 0, and what was decided for it."""
+    if not pairs:
+        raise ValueError("names no class")
+    named: dict[int, str] = {}
+    for index, name in pairs:
+        if index in named:
+            raise ValueError(f"gives one id to several names: {index} to {unquoted(named[index])!r} and {name!r}")
+        named[index] = unquoted(name)
+        if not bare(named[index]) and not named[index].strip():
+            raise ValueError(f"gives class {index} no name")
+    last = max(named)
+    if last >= MOST_CLASSES:
+        raise ValueError(f"has ids up to {last:.3g}, which are no numbers of classes")
+    missing = (index for index in range(last + 1) if index not in named)
+    gaps = [index for index, _ in zip(missing, range(7), strict=False)]
+    if 0 not in named and gaps == [0]:
+        return (
+            {index - 1: name for index, name in named.items()},
+            ["counts classes from 1: its 1 is class 0, and so on", *_same(named.values())],
+        )
+    if 1 in named and 0 not in named:
+        raise ValueError(
+            f"has no class 0 and leaves out {few(gaps[1:])}, so that it is not plain whether it counts from 0 or 1: "
+            "name class 0"
+        )
+    notes = [f"names no class {few(gaps)}: {'they are' if len(gaps) > 1 else 'it is'} called by number"] if gaps else []
+    return named, notes + _same(named.values())
+
+
+def _same(names: Iterable[str]) -> list[str]:
+    """What is to be said of classes with one name."""
+    seen: set[str] = set()
+    double = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    return [f"gives several classes one name ({few(dict.fromkeys(double))})"] if double else []

@@ -1,0 +1,163 @@
+"""Names of classes: the same class is written in many ways, and lists of classes come in many files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lrp3d.study.listing.texts import lines_of, parsed, read_text
+
+__all__ = ["UnknownClasses", "bare", "class_list", "human_classes", "index_of"]
+
+
+class UnknownClasses(ValueError):
+    """Lists of classes that belong to another data set."""
+
+
+def bare(name: str) -> str:
+    """A name without what data sets write differently: case, quotes, brackets, underscores, a stray full stop.
+
+    >>> bare('"Holding [something] next to [something]"') == bare("Holding something next to something")
+    True
+    >>> bare("yoga''."), bare("rock_scissors_paper"), bare("something that can't roll")
+    ('yoga', 'rock scissors paper', 'something that cant roll')
+    """
+    return " ".join(re.sub(r"[\W_]+", " ", name.casefold().replace("'", "")).split())
+
+
+def index_of(labels: Sequence[str]) -> dict[str, int]:
+    """Where each name stands, by its bare form.
+
+    Raises:
+        ValueError: two labels are one class.
+
+    >>> index_of(["eye makeup", "arm_wrestling"])
+    {'eye makeup': 0, 'arm wrestling': 1}
+    """
+    found: dict[str, int] = {}
+    for index, label in enumerate(labels):
+        if bare(label) in found:
+            raise ValueError(f"labels {found[bare(label)]} and {index} are one class, {label!r}")
+        found[bare(label)] = index
+    return found
+
+
+def class_list(path: str | Path) -> tuple[str, ...]:
+    """Names of classes from a file: a subset of a data set, or the temporal or static ones.
+
+    Args:
+        path: text with a name on each line, or json with a list of names, of [index, name] pairs or of objects
+            with a "name"; or of several such lists by key, and the key after a colon, such as
+            ``mini_classes.json:mini_ssv2``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no names, or several lists and no key says which.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "subset.json")
+    ...     _ = file.write_text('{"mini": [[4, "archery"], [1, "air drumming"]], "note": "by hand"}')
+    ...     class_list(f"{file}:mini")
+    ('archery', 'air drumming')
+    """
+    file, key = _file_and_key(path)
+    text = _text(file)
+    if file.suffix.lower() != ".json":
+        if key:
+            raise ValueError(f"{file.name} is no json, so that it holds no list {key!r}")
+        names = tuple(line for _, line in lines_of(text) if line)
+    else:
+        names = _listed(parsed(text, file.name), file, key)
+    if not names:
+        raise ValueError(f"{file.name} names no class")
+    return names
+
+
+def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The temporal and the static classes of a data set, as people chose them.
+
+    Args:
+        path: json with lists ``NAME_temporal`` and ``NAME_static`` for one or several data sets.
+        labels: the data set's own names of classes, by which its pair of lists is found.
+
+    Returns:
+        Names of temporal and of static classes, as the file writes them.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it holds no such lists.
+        UnknownClasses: (a ValueError) none of the classes is among the labels.
+
+    Source: paper, Sec. 4.4; the lists are those of Sevilla-Lara et al. (2021).
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "people.json")
+    ...     _ = file.write_text('{"sport_temporal": ["juggling"], "sport_static": ["archery"]}')
+    ...     human_classes(file, ["Archery", "Juggling"])
+    (('juggling',), ('archery',))
+    """
+    file, _ = _file_and_key(path)
+    stored = parsed(_text(file), file.name)
+    stored = stored if isinstance(stored, dict) else {}
+    kinds = [key.removesuffix("_temporal") for key in stored if key.endswith("_temporal")]
+    pairs = [
+        (_names(stored[f"{kind}_temporal"]) or (), _names(stored[f"{kind}_static"]) or ())
+        for kind in kinds
+        if f"{kind}_static" in stored
+    ]
+    if not pairs:
+        raise ValueError(f"{file.name} holds no lists NAME_temporal and NAME_static")
+    known = {bare(label) for label in labels}
+    matches = [sum(bare(name) in known for name in temporal + static) for temporal, static in pairs]
+    if not max(matches):
+        raise UnknownClasses(f"none of the classes in {file.name} is one of the study's {len(known)} named classes")
+    return pairs[matches.index(max(matches))]
+
+
+def _file_and_key(path: str | Path) -> tuple[Path, str]:
+    if Path(path).exists() or ":" not in Path(path).name:
+        return Path(path), ""
+    file, _, key = str(path).rpartition(":")
+    return Path(file), key
+
+
+def _text(file: Path) -> str:
+    return read_text(file, "classes are json or one name per line")
+
+
+def _listed(stored: Any, file: Path, key: str) -> tuple[str, ...]:
+    if isinstance(stored, dict):
+        lists = {name: names for name, value in stored.items() if (names := _names(value)) is not None}
+        if not lists:  # names to ids
+            lists = {"": tuple(stored)}
+        key = key or (next(iter(lists)) if len(lists) == 1 else "")
+        if key not in lists:
+            told = ", ".join(f"{file.name}:{name}" for name in lists)
+            raise ValueError(f"{file.name} holds {len(lists)} lists: say which, {told}")
+        return lists[key]
+    names = _names(stored)
+    if names is None:
+        raise ValueError(f"{file.name} is json, but no list of names")
+    return names
+
+
+def _names(stored: Any) -> tuple[str, ...] | None:
+    """The names in a list, whatever stands beside them; None if it is no list of names."""
+    if not isinstance(stored, list):
+        return None
+    names = []
+    for entry in stored:
+        if isinstance(entry, dict):
+            if "name" in entry and entry["name"] is None:
+                continue  # a class that its source could not name
+            entry = entry.get("name")
+        elif isinstance(entry, list) and len(entry) == 2:
+            entry = entry[1]
+        if not isinstance(entry, str):
+            return None
+        names.append(entry)
+    return tuple(names)

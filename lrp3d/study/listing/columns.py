@@ -1,0 +1,104 @@
+"""Lines with columns: what separates them, what their header says, and which column is which."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+
+from lrp3d.study.listing.texts import whole_number
+
+__all__ = ["column_of", "fields_of", "is_header", "key_of", "separator_of", "unquoted"]
+
+# What people call the columns of lists and of labels; the earlier in a tuple, the surer.
+PATHS = tuple(
+    "path videopath filepath video filename videoname videofile file clip clipname clippath framedir framespath folder "
+    "directory dir youtubeid videoid clipid vid ytid uid name id".split()
+)
+CLASSES = tuple(
+    "labelid classid classindex classidx labelindex actionid categoryid label class action category target labels "
+    "classname labelname actionname categoryname actionlabel activity template y".split()
+)
+IDS = tuple("id classid labelid categoryid actionid classindex labelindex index idx number no nr num target".split())
+NAMES = tuple(
+    "name classname labelname displayname actionname categoryname key label class action category template text "
+    "description names classes labels".split()
+)
+BESIDE = tuple(
+    "split subset timestart timeend start end starttime endtime startframe endframe frames numframes nframes "
+    "totalframes framecount duration fps iscc url verb noun instances parent supercategory count placeholders width "
+    "height".split()
+)
+_WORDS = {*PATHS, *CLASSES, *IDS, *NAMES, *BESIDE}
+
+
+def key_of(field: str) -> str:
+    """A column's name as the words above write it.
+
+    >>> key_of("Video_ID"), key_of("# label")
+    ('videoid', 'label')
+    """
+    return re.sub(r"[\W_]+", "", field.casefold())
+
+
+def is_header(fields: Sequence[str]) -> bool:
+    """Whether fields name columns, and are no data: all of them do, or one does on either side.
+
+    >>> is_header(["id", "name"]), is_header(["path", "weather", "class"]), is_header(["a.mp4", "class"])
+    (True, True, False)
+    """
+    keys = [key_of(field) for field in fields]
+    if any(whole_number(field) is not None for field in fields):
+        return False
+    known = [key in _WORDS for key in keys]
+    named = any(key in CLASSES or key in NAMES for key in keys)
+    return all(known) or (any(key in PATHS or key in IDS for key in keys) and named and sum(known) > 1)
+
+
+def column_of(header: Sequence[str], words: Sequence[str], without: Sequence[int] = ()) -> int | None:
+    """The column that the surest of the words names."""
+    keys = [key_of(field) for field in header]
+    found = [keys.index(word) for word in words if word in keys and keys.index(word) not in without]
+    return found[0] if found else None
+
+
+def fields_of(line: str, separator: str | None) -> list[str]:
+    """The fields of a line, unquoted; None separates by white space. Empty ones at the end are none.
+
+    >>> fields_of('"a, b.mp4", 2,,', ","), fields_of("path  label", None)
+    (['a, b.mp4', '2'], ['path', 'label'])
+    """
+    if separator is None:
+        return line.split()
+    fields = [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
+    while len(fields) > 1 and not fields[-1]:
+        fields.pop()
+    return fields
+
+
+def separator_of(line: str) -> str | None:
+    """What separates the columns of a list: a tab, a semicolon or a comma that belongs to no path; else white space.
+
+    >>> [separator_of(line) for line in ("a b.mp4,2", "a, b.mp4 2", '"a; b.mp4",2', "7;Holding, or not", "a.mp4 2")]
+    [',', None, ',', ';', None]
+    """
+    quoted = line.startswith('"')
+    for separator in "\t;,":
+        if separator not in line or len(fields_of(line, separator)) < 2:
+            continue
+        before, _, last = line.rpartition(" ")
+        ends = last.isdecimal() and not before.rstrip().endswith(separator) and not quoted
+        if ends and (separator == "," or re.search(r"\.\w{2,4}$", before)):
+            continue
+        return separator
+    return None
+
+
+def unquoted(name: str) -> str:
+    """A name without the quotes around it; Kinetics' files have quotes inside their quotes.
+
+    >>> unquoted('"tai chi"'), unquoted('say "x"')
+    ('tai chi', 'say "x"')
+    """
+    name = name.strip()
+    return name[1:-1].strip() if len(name) > 1 and name[0] == name[-1] == '"' else name

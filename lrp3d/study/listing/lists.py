@@ -1,0 +1,213 @@
+"""Lists of videos as data sets come with them: which clips, of which class, and where they may lie."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from lrp3d.study.listing.classes import bare, index_of
+from lrp3d.study.listing.formats import Row, rows_of_file, rows_of_folder
+from lrp3d.study.listing.numbering import from_zero, twice
+from lrp3d.study.listing.texts import MOST_CLASSES, few, is_address
+
+__all__ = ["Item", "VideoList", "make_list", "read_list"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A clip of a study."""
+
+    number: int
+    """Its place in the list, once sorted by name: the same whatever the order of the file."""
+    name: str
+    """As the list names it."""
+    label: int | None = None
+    """Its class; None where the list does not say."""
+    places: tuple[str, ...] = ()
+    """Where it may lie below the root, with or without a suffix; empty means `name`."""
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """The clips of a study, and what its classes are called."""
+
+    items: tuple[Item, ...]
+    labels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    """What was decided to read it, a sentence each: a header skipped, classes that count from 1."""
+
+    @property
+    def digest(self) -> str:
+        """What tells this list from another: which clips of which classes."""
+        content = json.dumps([[item.name, item.label] for item in self.items])
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def read_list(
+    path: str | Path,
+    *,
+    labels: Sequence[str] = (),
+    list_labels: Sequence[str] = (),
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    num_classes: int | None = None,
+) -> VideoList:
+    """Read a list of videos in any of the usual forms.
+
+    Args:
+        path: a file or a folder, one of
+            - Kinetics' csv: ``label,youtube_id,time_start,time_end,split``;
+            - ``path label`` lines, separated by spaces, tabs, commas or semicolons and split from the right, so that
+              paths may hold spaces; a path may be a folder of frames;
+            - ``folder total_frames label`` and ``folder start end label`` lines of frame folders;
+            - Something-Something's json (``id``, ``template``), and the csv of its first version (``id;label``);
+            - Moments in Time's csv: ``path,label,...``;
+            - a folder with a folder of videos, or of frame folders, for every class.
+            A header is skipped, and where it names columns they are found by their names.
+        labels: names of the model's classes 0, 1, ...; needed where the list has names and not all classes. Without
+            them, the names of the list in alphabetical order.
+        list_labels: names of the list's numbers, where those are not the model's (a model of a mini data set and the
+            list of the full one).
+        classes: keep clips of these classes only, by name, such as a mini subset's.
+        limit: at most so many clips, spread evenly over the list.
+        num_classes: of the model, where nobody names them.
+
+    Returns:
+        `VideoList`, sorted by name, each clip once: the order of the file does not matter. What was decided on the way
+        is in its notes: a header, classes that count from 1, lines that repeat others.
+
+    Raises:
+        FileNotFoundError: there is no such list.
+        ValueError: no list of a known form, a line that breaks it, an address on the network, numbers and names of
+            classes mixed, or a class that nobody knows.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder, "val.txt")
+    ...     _ = file.write_text("b/two words.mp4 1\\na/one.mp4 0\\n")
+    ...     [(item.number, item.name, item.label) for item in read_list(file).items]
+    [(0, 'a/one.mp4', 0), (1, 'b/two words.mp4', 1)]
+    """
+    path = Path(path)
+    listed = rows_of_folder(path) if path.is_dir() else rows_of_file(path)
+    try:
+        made = make_list(
+            listed.rows,
+            labels=labels,
+            list_labels=list_labels,
+            classes=classes,
+            limit=limit,
+            num_classes=num_classes,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from None
+    return replace(made, notes=tuple(f"{path.name}: {note}" for note in (*listed.notes, *made.notes)))
+
+
+def make_list(
+    rows: Sequence[Row],
+    *,
+    labels: Sequence[str] = (),
+    list_labels: Sequence[str] = (),
+    classes: Sequence[str] | None = None,
+    limit: int | None = None,
+    num_classes: int | None = None,
+) -> VideoList:
+    """A list from rows (name, class by name or number or None), as `read_list` makes it from a file.
+
+    Args:
+        rows: clips in any order; of equal ones the first counts.
+        labels: as in `read_list`.
+        list_labels: as in `read_list`.
+        classes: as in `read_list`.
+        limit: as in `read_list`.
+        num_classes: as in `read_list`.
+
+    Raises:
+        ValueError: no rows, classes that nobody knows, or numbers and names of classes mixed.
+
+    >>> make_list([Row("b.mp4", "yoga"), Row("a.mp4", "archery")]).labels
+    ('archery', 'yoga')
+    """
+    _check(rows, mixed=bool(labels or list_labels))
+    rows, notes = from_zero(rows, list_labels or labels, None if list_labels else num_classes)
+    notes += twice(rows)
+    rows = _named(rows, list_labels)
+    if classes is not None:
+        rows, absent = _kept(rows, classes, labels)
+        notes += absent
+    names = sorted({row.label for row in rows if isinstance(row.label, str)})
+    labels = tuple(labels) or tuple(names)
+    known = index_of(labels) if names else {}
+    numbered = {(row.name, label): row for row in reversed(rows) for label in [_number(row, known, labels)]}
+    ordered = sorted(numbered, key=lambda key: (key[0], -1 if key[1] is None else key[1]))
+    if limit is not None and limit < len(ordered):
+        ordered = [ordered[i * len(ordered) // limit] for i in range(limit)]
+    if not ordered:
+        raise ValueError("no clip is left of the list" if classes is not None else "the list is empty")
+    return VideoList(
+        tuple(Item(number, *key, numbered[key].places) for number, key in enumerate(ordered)),
+        labels,
+        tuple(notes),
+    )
+
+
+def _check(rows: Sequence[Row], mixed: bool) -> None:
+    """Refuse what is no clip of a study, before anything is made of it."""
+    for row in rows:
+        if is_address(row.name):
+            raise ValueError(f"{row.name} is an address, and a list names files below the root: download them first")
+        if isinstance(row.label, int) and not 0 <= row.label < MOST_CLASSES:
+            raise ValueError(f"{row.name} has class {row.label:.3g}, which is no number of a class")
+    by_name = next((row for row in rows if isinstance(row.label, str)), None)
+    by_number = next((row for row in rows if isinstance(row.label, int)), None)
+    if by_name and by_number and not mixed:
+        raise ValueError(
+            f"{by_name.name} has a class by name, {by_name.label!r}, and {by_number.name} one by number, "
+            f"{by_number.label}: give the classes' names, or one kind on every line"
+        )
+
+
+def _named(rows: Sequence[Row], list_labels: Sequence[str]) -> list[Row]:
+    """Numbers that mean something else to the model become names."""
+    if not list_labels:
+        return list(rows)
+    beyond = [row for row in rows if isinstance(row.label, int) and row.label >= len(list_labels)]
+    if beyond:
+        raise ValueError(f"{beyond[0].name} has class {beyond[0].label}, and the list's labels are {len(list_labels)}")
+    return [replace(row, label=list_labels[row.label]) if isinstance(row.label, int) else row for row in rows]
+
+
+def _kept(rows: Sequence[Row], classes: Sequence[str], labels: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """Rows of these classes, and the sentence about classes that have none."""
+    wanted = index_of(classes)
+    if not labels and any(isinstance(row.label, int) for row in rows):
+        raise ValueError("the list has numbers and the subset names: give the names of the list's classes")
+    kept, met = [], set()
+    for row in rows:
+        label = row.label
+        if isinstance(label, int):
+            label = labels[label] if label < len(labels) else None
+        if label is not None and bare(label) in wanted:
+            kept.append(row)
+            met.add(bare(label))
+    absent = [name for name in classes if bare(name) not in met]
+    said = f"{len(absent)} of {len(classes)} classes to keep have no clip in the list ({few(absent)})"
+    return kept, [said] if absent else []
+
+
+def _number(row: Row, known: dict[str, int], labels: Sequence[str]) -> int | None:
+    """The model's number of a row's class."""
+    if row.label is None:
+        return None
+    if isinstance(row.label, int):
+        if labels and row.label >= len(labels):
+            raise ValueError(f"{row.name} has class {row.label}, and there are {len(labels)} labels")
+        return row.label
+    index = known.get(bare(row.label))
+    if index is None:
+        raise ValueError(f"{row.name} is of class {row.label!r}, which is none of the {len(labels)} labels")
+    return index

@@ -1,0 +1,94 @@
+"""Lists that count classes from 1, as UCF101's do: found by what they say themselves, and counted from 0."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lrp3d.study.listing.classes import bare
+from lrp3d.study.listing.formats import Row
+from lrp3d.study.listing.texts import few
+
+__all__ = ["from_zero"]
+
+
+def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None = None) -> tuple[list[Row], list[str]]:
+    """The rows with classes from 0, and what was decided, a sentence each.
+
+    Args:
+        rows: clips; those without a number are left as they are.
+        names: of the list's classes 0, 1, ...
+        count: of classes, where nobody names them.
+
+    >>> from_zero([Row("Archery/a.avi", 1), Row("Bowling/b.avi", 2)], ["Archery", "Bowling"])[0]
+    [Row(name='Archery/a.avi', label=0, places=()), Row(name='Bowling/b.avi', label=1, places=())]
+    """
+    numbered = [row for row in rows if isinstance(row.label, int)]
+    numbers = {row.label for row in numbered if isinstance(row.label, int)}
+    if not numbers:
+        return list(rows), []
+    known = _folders_by_name(names)
+    votes = [number - known[folder] for folder, number in _folders(numbered) if folder in known]
+    notes = []
+    if 0 not in numbers and _counts_from_one(numbered, numbers, votes, len(names) or count):
+        notes.append("the list counts classes from 1: class 1 is taken for 0, and so on")
+        rows = [replace(row, label=row.label - 1) if isinstance(row.label, int) else row for row in rows]
+        votes = [vote - 1 for vote in votes]
+    elif min(numbers) == 1:
+        notes.append("no clip has class 0: the list's classes are taken to count from 0")
+    if others := sum(vote != 0 for vote in votes):
+        notes.append(
+            f"{others} of {len(votes)} clips lie in folders that are named like other classes than theirs: "
+            "are the labels those of the list?"
+        )
+    return list(rows), notes
+
+
+def _counts_from_one(rows: Sequence[Row], numbers: set[int], votes: Sequence[int], count: int | None) -> bool:
+    """Whether folders that have names of classes say so, or the numbers themselves: 1 to K, of K classes."""
+    if votes and (1 in votes) != (0 in votes):
+        return 1 in votes
+    last = max(numbers)
+    if min(numbers) != 1 or (count is not None and last != count):
+        return False
+    if count is not None:
+        return True
+    pairs = set(_folders(rows))
+    whole = len(numbers) == last > 1 and len(pairs) == last
+    return whole and len({folder for folder, _ in pairs}) == last
+
+
+def _folders(rows: Sequence[Row]) -> list[tuple[str, int]]:
+    """The folder that a clip lies in, and its number; nothing for a clip that lies in none."""
+    return [
+        (bare(row.name.split("/")[-2]), row.label)
+        for row in rows
+        if isinstance(row.label, int) and "/" in row.name.strip("/")
+    ]
+
+
+def _folders_by_name(names: Sequence[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for index, name in enumerate(names):
+        found.setdefault(bare(name), index)
+    return found
+
+
+def twice(rows: Sequence[Row]) -> list[str]:
+    """What is to be said of clips that are listed several times, or without a class beside others that have one."""
+    notes = []
+    seen = {(row.name, row.label) for row in rows}
+    if len(seen) < len(rows):
+        notes.append(f"{len(rows) - len(seen)} lines repeat others and count once")
+    names: dict[str, int] = {}
+    for name, _ in seen:
+        names[name] = names.get(name, 0) + 1
+    several = [name for name, count in names.items() if count > 1]
+    if several:
+        notes.append(
+            f"{len(several)} clips have several classes and are explained for each ({few(sorted(several), 3)})"
+        )
+    without = sum(row.label is None for row in rows)
+    if 0 < without < len(rows):
+        notes.append(f"{without} of {len(rows)} clips have no class")
+    return notes

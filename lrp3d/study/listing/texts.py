@@ -1,0 +1,107 @@
+"""Text files that people and programs wrote: read in the encodings they use, or refused with what is wrong in them."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["MOST_CLASSES", "few", "is_address", "lines_of", "parsed", "read_text", "whole_number"]
+
+MOST_CLASSES = 1_000_000  # no network has as many; memory is never taken for a number above
+_BOMS = (  # the longer first: one begins with the other
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def read_text(path: Path, expected: str) -> str:
+    """The text of a file in UTF-8, or in UTF-16 or UTF-32 where it begins by saying so, as spreadsheets write it.
+
+    Raises:
+        ValueError: it is no text; ``expected`` says what was.
+        OSError: it cannot be read.
+    """
+    if is_address(str(path)):
+        raise ValueError(f"{path} is an address, and only files on this machine are read: download it first")
+    data = path.read_bytes()
+    encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "utf-8-sig")
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        said = encoding.removesuffix("-sig").upper()
+        raise ValueError(f"{path.name} is no text ({said} ends at byte {error.start}): {expected}") from None
+    if "\0" in text:
+        raise ValueError(f"{path.name} is no text (it holds zero bytes): {expected}")
+    return text
+
+
+def lines_of(text: str) -> list[tuple[int, str]]:
+    """Lines with their numbers from 1, stripped; those that are blank are there, too.
+
+    Only what editors call a line ends one: names may hold the other marks that `str.splitlines` breaks at.
+
+    >>> lines_of("a\\r\\n\\rb c ")
+    [(1, 'a'), (2, ''), (3, 'b c')]
+    """
+    return [(number, line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1)]
+
+
+def parsed(text: str, name: str) -> Any:
+    """What json holds; raises ValueError for text that is not, or that gives one key twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+            raise ValueError(f"{name} gives {twice!r} twice")
+        return found
+
+    try:
+        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{name} is no complete json: {error}") from None
+    except ValueError as error:
+        if str(error).startswith(name):
+            raise
+        raise ValueError(f"{name} is json with a number of thousands of digits") from None
+    except RecursionError:
+        raise ValueError(f"{name} is json that nests too deeply for lists and labels") from None
+
+
+def whole_number(text: str) -> int | None:
+    """A whole number, also as spreadsheets write it (``3.0``), of any length; None for anything else.
+
+    >>> whole_number("7"), whole_number("3.0"), whole_number("-1"), whole_number("x1"), whole_number("9" * 5000) > 1e17
+    (7, 3, -1, None, True)
+    """
+    match = re.fullmatch(r"([+-]?)(\d+)(?:\.0*)?", text.strip())
+    if match is None:
+        return None
+    # Python refuses to read thousands of digits; all such numbers are far above anything that is counted here.
+    number = int(match[2]) if len(match[2]) <= 18 else 10**18
+    return -number if match[1] == "-" else number
+
+
+def few(found: Iterable[Any], most: int = 5) -> str:
+    """The first of some things, for a sentence.
+
+    >>> few(range(9)), few(["a", "b"])
+    ('0, 1, 2, 3, 4, ...', 'a, b')
+    """
+    listed = list(found)
+    return ", ".join(map(str, listed[:most])) + (", ..." if len(listed) > most else "")
+
+
+def is_address(text: str) -> bool:
+    """Whether something names a place on the network (``https://...``), also after a path has swallowed a slash.
+
+    >>> is_address("https://x/a.mp4"), is_address("rtsp:/x/a"), is_address("C:/a.mp4"), is_address("a: b.mp4")
+    (True, True, False, False)
+    """
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", text) is not None

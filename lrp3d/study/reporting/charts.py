@@ -1,0 +1,259 @@
+"""Figures of studies. Plain numbers in, a matplotlib Figure out; nothing is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrp3d.figures import matrix_heatmap
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas, heading, in_lines, legend, write
+from lrp3d.figures.colours import WINDOW
+from lrp3d.figures.lettering import lettered
+from lrp3d.figures.values import ArrayLike, array
+from lrp3d.printed import printable
+from lrp3d.study.reporting.statistics import pearson
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["accuracy_scatter", "class_curve", "heatmaps", "human_scatter", "window_curves"]
+
+# Told apart in grey and by those who see no red or green.
+COLOURS = ("#1f4e79", "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
+MARKERS = "osD^vPX"
+WIDEST = 14  # inches of a row of heat maps
+FEW = 40  # classes that can be drawn one by one
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # where a legend stands
+
+
+def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str = "frame") -> Figure:
+    """Draw mean relevance matrices side by side, each in its own colours.
+
+    Args:
+        matrices: (n, t) by title, the data set's first.
+        columns: in a row.
+        unit: what a row and a column of a matrix are: frames, or steps of several.
+
+    Raises:
+        ValueError: there are none.
+        ImportError: matplotlib is not installed.
+
+    Source: paper, Fig. 2, 11 and 13.
+
+    >>> len(heatmaps({"all": np.eye(8), "archery": np.eye(8)}).axes)
+    4
+    """
+    if not matrices:
+        raise ValueError("no matrices to draw")
+    panel = max(2.6, 0.7 + 0.04 * max(max(array(matrix).shape) for matrix in matrices.values()))  # inches
+    columns = min(columns, len(matrices), max(1, int(WIDEST / panel)))
+    lines = math.ceil(len(matrices) / columns)
+    figure = blank(panel * columns + 0.2, (panel - 0.1) * lines + 0.1)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for position, (title, matrix) in enumerate(matrices.items()):
+        axes = grid[position // columns, position % columns]
+        matrix_heatmap(matrix, ax=axes, label="", unit=unit)
+        said, how = lettered(printable(title))
+        axes.set_title(in_lines(said, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **how)
+        axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
+        axes.set_ylabel(f"explained {unit} i" if position % columns == 0 else "", fontsize=SMALL)
+    for empty in grid.flat[len(matrices) :]:
+        empty.set_visible(False)
+    return figure
+
+
+def class_curve(mean: ArrayLike, std: ArrayLike, greatest: ArrayLike, *, title: str | None = None) -> Figure:
+    """Draw the avg-ATR of all classes, sorted, with deviations, and the histogram of their max-ATR.
+
+    Args:
+        mean: avg-ATR of each class (c,); NaN is left out.
+        std: its deviation over clips (c,).
+        greatest: max-ATR of each class (c,).
+        title: what stands above.
+
+    Raises:
+        ValueError: no class has a known ATR.
+        ImportError: matplotlib is not installed.
+
+    Source: paper, Fig. 8 and 15.
+
+    >>> figure = class_curve([5.0, 6.0, 5.5], [0.4, 0.3, 0.5], [7.0, 7.5, 7.2])
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['avg-ATR (frames)', 'classes']
+    """
+    values, spread, maxima = (array(x).ravel() for x in (mean, std, greatest))
+    known = ~np.isnan(values)
+    if not known.any():
+        raise ValueError("no class has a known ATR")
+    order = np.argsort(-values[known], kind="stable")
+    values, spread = values[known][order], np.nan_to_num(spread[known][order])
+    figure = blank(7.4, 2.7)  # its error says which extra is missing
+    from matplotlib.ticker import MaxNLocator
+
+    left, right = figure.subplots(1, 2, width_ratios=(5, 3))
+    place = np.arange(1, len(values) + 1)
+    if len(values) <= FEW:
+        left.errorbar(place, values, spread, fmt="o", color=WINDOW, ecolor="#a9c7e0", elinewidth=3, markersize=4)
+    else:
+        left.fill_between(place, values - spread, values + spread, color="#a9c7e0", linewidth=0)
+        left.plot(place, values, color=WINDOW, linewidth=1.6)
+    left.set_xlim(0.5, len(values) + 0.5)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.yaxis.set_major_locator(MaxNLocator(integer=True))
+    left.set_xlabel("classes, from the greatest avg-ATR to the least", fontsize=NORMAL)
+    left.set_ylabel("avg-ATR (frames)", fontsize=NORMAL)
+    maxima = maxima[~np.isnan(maxima)]
+    low, high = math.floor(2 * maxima.min()) / 2, math.ceil(2 * maxima.max()) / 2
+    right.hist(maxima, bins=np.arange(low, max(high, low + 0.5) + 0.25, 0.25).tolist(), color=WINDOW, rwidth=0.9)
+    right.set_xlabel("max-ATR (frames)", fontsize=NORMAL)
+    right.set_ylabel("classes", fontsize=NORMAL)
+    _plain(left)
+    _plain(right)
+    if title:
+        said, how = lettered(heading(title, figure.get_figwidth()))
+        figure.suptitle(said, fontsize=LARGE, **how)
+    return figure
+
+
+def human_scatter(
+    values: ArrayLike,
+    temporal: Sequence[int],
+    static: Sequence[int],
+    *,
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw the avg-ATR of the classes that people call temporal or static, sorted.
+
+    Args:
+        values: avg-ATR of each class (c,); NaN is left out.
+        temporal: classes that need time, as people see them.
+        static: classes that do not.
+        title: what stands above.
+        ax: axes to draw into; by default those of a new figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Source: paper, Fig. 9.
+
+    >>> figure = human_scatter([5.0, 6.0, 5.5], [0], [1, 2])
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['temporal', 'static']
+    """
+    atr = array(values).ravel()
+    figure, axes = canvas(ax, 5.2, 2.8)
+    kinds = {index: kind for kind, classes in enumerate((temporal, static)) for index in classes}
+    chosen = [index for index in kinds if index < len(atr) and not np.isnan(atr[index])]
+    chosen.sort(key=lambda index: (-atr[index], index))
+    for kind, name in enumerate(("temporal", "static")):
+        places = [place for place, index in enumerate(chosen, 1) if kinds[index] == kind]
+        heights = [atr[chosen[place - 1]] for place in places]
+        axes.plot(places, heights, MARKERS[kind], color=COLOURS[kind], markersize=5, label=name, alpha=0.9)
+    axes.set_xlabel("classes that people call temporal or static, sorted", fontsize=NORMAL)
+    axes.set_ylabel("avg-ATR (frames)", fontsize=NORMAL)
+    axes.legend(fontsize=SMALL, frameon=False)
+    _plain(axes)
+    write(axes, title, None)
+    return figure
+
+
+def accuracy_scatter(
+    atr: Sequence[float], accuracy: Sequence[float], names: Sequence[str], *, title: str = "", ax: Axes | None = None
+) -> Figure:
+    """Draw models' accuracy against their avg-ATR, with Pearson's r and its 95 % interval.
+
+    Args:
+        atr: avg-ATR of each model.
+        accuracy: in percent.
+        names: of the models.
+        title: what stands above, before r.
+        ax: axes to draw into; by default those of a new figure.
+
+    Raises:
+        ValueError: not one accuracy and one name per model.
+        ImportError: matplotlib is not installed.
+
+    Source: paper, Fig. 7.
+
+    >>> accuracy_scatter([5.0, 6.0, 7.0], [60.0, 62.0, 61.0], ["a", "b", "c"]).axes[0].get_title()
+    'r = 0.50, n = 3'
+    """
+    if not len(atr) == len(accuracy) == len(names):
+        raise ValueError(
+            f"{len(atr)} ATR values, {len(accuracy)} accuracies and {len(names)} names do not belong together"
+        )
+    figure, axes = canvas(ax, 6.2, _tall(3.2, names))
+    points = []
+    for place, (x, y) in enumerate(zip(atr, accuracy, strict=True)):
+        colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
+        points += axes.plot([x], [y], marker, color=colour, markersize=6)
+    axes.margins(0.12)
+    legend(axes, points, names, **BESIDE)
+    axes.set_xlabel("avg-ATR (frames)", fontsize=NORMAL)
+    axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
+    _plain(axes)
+    said = str(pearson(atr, accuracy))
+    write(axes, f"{title}: {said}" if title else said, None)
+    return figure
+
+
+def window_curves(
+    curves: Mapping[str, Sequence[Mapping[str, float | int | str]]], *, title: str | None = None
+) -> Figure:
+    """Draw accuracy under partial uniform sampling by the size of the window; a star is that of the frames' own ATR.
+
+    Args:
+        curves: by name, windows with "window" (a number, or "atr"), "size" in frames and "accuracy" in percent, as a
+            summary has them.
+        title: what stands above.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Source: paper, Fig. 6 and 14.
+
+    >>> figure = window_curves({"I3D": [{"window": 2, "size": 2, "accuracy": 50.0}]})
+    >>> figure.axes[0].get_xlabel()
+    'window (frames)'
+    """
+    figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, "frame-level ATR"]))
+    known: dict[str, Artist] = {}
+    for place, (name, windows) in enumerate(curves.items()):
+        colour = COLOURS[place % len(COLOURS)]
+        fixed = sorted((float(w["size"]), float(w["accuracy"])) for w in windows if w["window"] == w["size"])
+        if fixed:
+            (known[name],) = axes.plot(
+                *zip(*fixed, strict=True), marker="o", markersize=3.5, color=colour, linewidth=1.3
+            )
+        for own in (w for w in windows if w["window"] != w["size"]):
+            (star,) = axes.plot([float(own["size"])], [float(own["accuracy"])], "*", color=colour, markersize=11)
+            known.setdefault(name, star)
+    if any(w["window"] != w["size"] for windows in curves.values() for w in windows):
+        (known["frame-level ATR"],) = axes.plot([], [], "*", color="#7a7a7a", markersize=9)
+    axes.set_xlabel("window (frames)", fontsize=NORMAL)
+    axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
+    legend(axes, list(known.values()), list(known), **BESIDE)
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(0.0, min(low, high - 2)), max(high, low + 2))  # a hundredth of a percent is no effect
+    axes.set_xlim(left=0)
+    _plain(axes)
+    write(axes, title, None)
+    return figure
+
+
+def _tall(least: float, names: Sequence[str]) -> float:
+    """Inches of a figure beside which names stand, in two lines if they are long."""
+    return max(least, 0.6 + sum(0.16 if len(name) < 20 else 0.28 for name in names))
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=SMALL)
+    axes.grid(axis="y", color="#e3e7ec", linewidth=0.7)
+    axes.set_axisbelow(True)

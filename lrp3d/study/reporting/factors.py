@@ -1,0 +1,140 @@
+"""Figures of what ATR depends on: one bar for each network, one curve over depth, kernel or frames."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas
+from lrp3d.study.reporting.charts import COLOURS, MARKERS, _plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["bars", "trends"]
+
+Point = tuple[float, float, float]
+
+
+def bars(
+    values: Mapping[str, float],
+    *,
+    deviations: Mapping[str, float] | None = None,
+    groups: Mapping[str, str] | None = None,
+    above: Mapping[str, str] | None = None,
+    label: str = "avg-ATR (frames)",
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw one bar for each name.
+
+    Args:
+        values: by name, in the order of the bars; NaN leaves its place empty.
+        deviations: by name, drawn as a line on the bar.
+        groups: by name, what shares a colour.
+        above: by name, what is written above the bar.
+        label: of the values.
+        title: what stands above.
+        ax: axes to draw into; by default those of a new figure.
+
+    Raises:
+        ValueError: there are no bars.
+        ImportError: matplotlib is not installed.
+
+    Source: paper, Fig. 3, 4a and 12.
+
+    >>> figure = bars({"I3D-R18": 7.0, "TAM2D-R18": 5.0}, groups={"I3D-R18": "3D", "TAM2D-R18": "2D"})
+    >>> [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    ['3D', '2D']
+    """
+    if not values:
+        raise ValueError("no values to draw")
+    figure, axes = canvas(ax, max(3.6, 1.2 + 0.62 * len(values)), 2.9)
+    names, groups, deviations, above = list(values), groups or {}, deviations or {}, above or {}
+    kinds = list(dict.fromkeys(groups.get(name, "") for name in names))
+    for kind in kinds:
+        places = [place for place, name in enumerate(names) if groups.get(name, "") == kind]
+        heights = np.array([values[names[place]] for place in places])
+        spread = np.nan_to_num([deviations.get(names[place], 0.0) for place in places])
+        axes.bar(
+            places, heights, 0.7, yerr=spread if spread.any() else None, color=COLOURS[kinds.index(kind)],
+            label=kind, error_kw={"elinewidth": 1, "ecolor": "#555555"},
+        )  # fmt: skip
+    for place, name in enumerate(names):
+        if name in above and not np.isnan(values[name]):
+            top = max(values[name], 0.0) + np.nan_to_num(deviations.get(name, 0.0))
+            axes.annotate(
+                above[name], (place, top), xytext=(0, 2), textcoords="offset points",
+                ha="center", va="bottom", fontsize=SMALL,
+            )  # fmt: skip
+    axes.axhline(0, color="#555555", linewidth=0.8)
+    axes.set_xticks(range(len(names)), names, rotation=35 if max(map(len, names)) > 8 else 0)
+    for tick in axes.get_xticklabels():
+        tick.set(ha="right" if tick.get_rotation() else "center", rotation_mode="anchor")
+    axes.margins(y=0.15)
+    _say(axes, label, title, kinds)
+    return figure
+
+
+def trends(
+    curves: Mapping[str, Sequence[Point]],
+    *,
+    marks: Mapping[str, Sequence[str]] | None = None,
+    xlabel: str,
+    label: str = "avg-ATR (frames)",
+    title: str | None = None,
+    ax: Axes | None = None,
+) -> Figure:
+    """Draw values over depth, kernel size or frames, each curve with its deviations.
+
+    Args:
+        curves: by name, points (x, value, deviation); points that are not numbers are left out.
+        marks: by name, what is written at each point, such as an accuracy.
+        xlabel: what x is.
+        label: of the values.
+        title: what stands above.
+        ax: axes to draw into; by default those of a new figure.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+
+    Source: paper, Fig. 4b, 5a and 10.
+
+    >>> figure = trends({"I3D": [(18, 6.0, 0.2), (34, 6.4, 0.1)]}, xlabel="depth")
+    >>> figure.axes[0].get_xticks().tolist()
+    [18, 34]
+    """
+    figure, axes = canvas(ax, 5.2, 2.9)
+    seen: set[float] = set()
+    for place, (name, points) in enumerate(curves.items()):
+        x, y, spread = np.array(points, dtype=float).reshape(-1, 3).T
+        known = ~np.isnan(y)
+        axes.errorbar(
+            x[known], y[known], np.nan_to_num(spread[known]), color=COLOURS[place % len(COLOURS)],
+            marker=MARKERS[place % len(MARKERS)], markersize=5, linewidth=1.3, elinewidth=1, capsize=2, label=name,
+        )  # fmt: skip
+        seen |= set(x[known].tolist())
+        for at, height, text in zip(x, y + np.nan_to_num(spread), (marks or {}).get(name, ()), strict=False):
+            if not np.isnan(height):
+                axes.annotate(
+                    text, (at, height), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=SMALL
+                )
+    ticks = [int(at) if at == int(at) else at for at in sorted(seen)]
+    axes.set_xticks(ticks, [str(at) for at in ticks])
+    axes.set_xlabel(xlabel, fontsize=NORMAL)
+    axes.margins(x=0.08, y=0.2)
+    _say(axes, label, title, curves)
+    return figure
+
+
+def _say(axes: Axes, label: str, title: str | None, kinds: Collection[str]) -> None:
+    """What is drawn, and by which colour where there are several."""
+    axes.set_ylabel(label, fontsize=NORMAL)
+    if len(kinds) > 1:
+        axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    _plain(axes)
+    if title:
+        axes.set_title(title, fontsize=LARGE)

@@ -1,0 +1,191 @@
+"""The paper's tables, from one or several studies; None where the studies have nothing for a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lrp3d.study.reporting.statistics import overlap, pearson
+from lrp3d.study.reporting.study_view import Studied
+from lrp3d.study.reporting.tables import Cell, Table, Value
+
+ATR = (("avg_atr", "avg-ATR"), ("max_atr", "max-ATR"))
+FOLDED = 20  # rows of a table of classes that people see
+
+
+def counts(studies: Sequence[Studied]) -> Table:
+    """What every study is made of."""
+    rows: list[list[Cell]] = []
+    for study in studies:
+        made, kept = study.summary["counts"], study.summary["filter"]
+        rows.append([
+            study.name, study.dataset, study.label(),
+            made["listed"], made["explained"], made["failed"], made["missing"], made["damaged"],
+            kept["counted"], kept["wrong"], kept["low_score"], kept["without_label"] + kept["without_relevance"],
+        ])  # fmt: skip
+    headers = (
+        "study, data set, model, clips, explained, failed, not done, damaged, counted, wrong, low score, other".split(
+            ", "
+        )
+    )
+    return Table("counts", "Clips", headers, rows, note="Accuracy is of all explained clips, ATR of those counted.")
+
+
+def datasets(studies: Sequence[Studied]) -> Table:
+    """ATR and accuracy by data set and model (Tables 1, 4 and 5)."""
+    names = list(dict.fromkeys(study.dataset for study in studies))
+    models = list(dict.fromkeys(study.label() for study in studies))
+    found = {(study.label(), study.dataset): study for study in studies}
+    headers = ["model", *(f"accuracy (%) {name}" for name in names)]
+    headers += [f"{title} {name}" for _, title in ATR for name in names]
+    rows: list[list[Cell]] = []
+    for model in models:
+        row: list[Cell] = [model]
+        row += [_accuracy(found.get((model, name))) for name in names]
+        for kind, _ in ATR:
+            first = found.get((model, names[0]))
+            row += [_atr(found.get((model, name)), kind, first if name != names[0] else None) for name in names]
+        rows.append(row)
+    note = f"In brackets: difference from {names[0]}." if len(names) > 1 else ""
+    return Table("atr", "Action temporal relevance by data set and model", headers, rows, note)
+
+
+def samplings(studies: Sequence[Studied]) -> Table | None:
+    """Dense against uniform sampling (Table 7)."""
+    pairs = _pairs(studies, "sampling", lambda study: study.sampling, ("uniform", "dense"))
+    headers = ["model", "data set", "accuracy (%) uniform", "accuracy (%) dense"]
+    headers += [f"{title} {kind}" for _, title in ATR for kind in ("uniform", "dense")]
+    rows: list[list[Cell]] = [
+        [
+            uniform.label("sampling"), uniform.dataset, _accuracy(uniform), _accuracy(dense),
+            *(cell for kind, _ in ATR for cell in (_atr(uniform, kind), _atr(dense, kind, uniform))),
+        ]
+        for uniform, dense in pairs
+    ]  # fmt: skip
+    title = "Dense against uniform sampling"
+    return Table("sampling", title, headers, rows, "In brackets: difference from uniform.") if rows else None
+
+
+def contrast(studies: Sequence[Studied]) -> Table | None:
+    """LRP against CLRP (Table 6)."""
+    pairs = _pairs(studies, "contrastive", lambda study: study.contrastive, (True, False))
+    headers = ["model", "data set", *(f"{method} {title}" for _, title in ATR for method in ("CLRP", "LRP"))]
+    rows: list[list[Cell]] = [
+        [
+            clrp.label("contrastive"), clrp.dataset,
+            *(cell for kind, _ in ATR for cell in (_atr(clrp, kind), _atr(lrp, kind, clrp))),
+        ]
+        for clrp, lrp in pairs
+    ]  # fmt: skip
+    return Table("contrast", "LRP against CLRP", headers, rows, "In brackets: difference from CLRP.") if rows else None
+
+
+def classes(study: Studied) -> Table:
+    """ATR by class, from the greatest to the least (Fig. 8 and 15)."""
+    found = sorted(study.summary["classes"].items(), key=lambda pair: (-(pair[1]["avg_atr"]["mean"] or 0.0), pair[0]))
+    rows: list[list[Cell]] = [
+        [
+            one["name"], int(key), one["clips"], one["avg_atr"]["count"], Value(one["accuracy"]),
+            *(Value(one[kind]["mean"], one[kind]["std"], digits=2) for kind, _ in ATR),
+        ]
+        for key, one in found
+    ]  # fmt: skip
+    headers = ["class", "number", "clips", "counted", "accuracy (%)", *(title for _, title in ATR)]
+    title = f"ATR by class: {study.label()}, {study.dataset}"
+    note = f"The {FOLDED} at both ends of {len(rows)} classes; the csv has all." if len(rows) > FOLDED else ""
+    return Table(f"classes-{study.name}", title, headers, rows, note, shown=FOLDED)
+
+
+def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Table | None:
+    """How far people and models agree on which classes need time (Table 3)."""
+    rows: list[list[Cell]] = []
+    for study in studies:
+        temporal, static = people.get(study.name, ([], []))
+        if not temporal and not static:
+            continue
+        for kind, title in ATR:
+            found = overlap(study.by_class(kind), temporal, static)
+            chance = [
+                None if share != share else 100 * share for share in (*found.chance, found.temporal, found.static)
+            ]
+            rows.append([
+                study.label(), study.dataset, title, Value(chance[2]), Value(chance[0]), Value(chance[3]),
+                Value(chance[1]), Value(None if found.auroc != found.auroc else found.auroc, digits=2),
+                found.temporal_count, found.static_count,
+            ])  # fmt: skip
+    headers = [
+        "model",
+        "data set",
+        "by",
+        "temporal agreed (%)",
+        "by chance (%)",
+        "static agreed (%)",
+        "static by chance (%)",
+        "AUROC",
+    ]
+    headers += ["temporal classes", "static classes"]
+    note = (
+        "Share of people's temporal (static) classes among as many classes of greatest (least) ATR; AUROC is the "
+        "probability that a temporal class has a greater ATR than a static one."
+    )
+    return Table("overlap", "Temporal and static classes, as people and as models see them", headers, rows, note) if rows else None  # fmt: skip # noqa: E501
+
+
+def correlations(studies: Sequence[Studied]) -> Table | None:
+    """Whether accuracy goes with ATR, for each data set with two models or more (Fig. 7)."""
+    rows: list[list[Cell]] = []
+    for name, group in comparable(studies).items():
+        for kind, title in ATR:
+            accuracy = [study.summary["accuracy"]["top1"] for study in group]
+            found = pearson([study.moments(kind)["mean"] for study in group], accuracy)
+            numbers = [None if x != x else x for x in (found.r, found.low, found.high)]
+            rows.append([name, title, *(Value(x, digits=2) for x in numbers), found.n])
+    headers = ["data set", "accuracy against", "Pearson's r", "95 % from", "to", "models"]
+    return Table("correlation", "Accuracy against ATR", headers, rows, "Interval by Fisher's z.") if rows else None
+
+
+def comparable(studies: Sequence[Studied]) -> dict[str, list[Studied]]:
+    """By data set, the studies with an accuracy and an ATR, all explained in one way: two models or more."""
+    groups: dict[str, list[Studied]] = {}
+    for study in studies:
+        if study.summary["accuracy"]["top1"] is not None and study.moments("avg_atr")["mean"] is not None:
+            way = f" ({study.way()})" if study.way() else ""
+            groups.setdefault(study.dataset + way, []).append(study)
+    return {name: group for name, group in groups.items() if len(group) > 1}
+
+
+def windows(studies: Sequence[Studied]) -> Table | None:
+    """Accuracy under partial uniform sampling (Fig. 6)."""
+    rows: list[list[Cell]] = [
+        [
+            study.label(), study.dataset, str(one["window"]), Value(one["size"], digits=2),
+            Value(one["accuracy"]), _accuracy(study),
+        ]
+        for study in studies
+        for one in study.summary["windows"]
+    ]  # fmt: skip
+    headers = ["model", "data set", "window", "frames", "accuracy (%)", "whole clip (%)"]
+    note = 'The window "atr" gives every frame its own ATR; its size is their mean.'
+    return Table("windows", "Partial uniform sampling", headers, rows, note) if rows else None
+
+
+def _accuracy(study: Studied | None) -> Value:
+    return Value(study.summary["accuracy"]["top1"] if study else None)
+
+
+def _atr(study: Studied | None, kind: str, reference: Studied | None = None) -> Value:
+    if study is None:
+        return Value(None)
+    found, other = study.moments(kind), reference.moments(kind) if reference else {"mean": None}
+    known = found["mean"] is not None and other["mean"] is not None
+    return Value(found["mean"], found["std"], found["mean"] - other["mean"] if known else None)
+
+
+def _pairs(
+    studies: Sequence[Studied], kind: str, value: Callable[[Studied], Any], wanted: tuple[Any, Any]
+) -> list[tuple[Studied, Studied]]:
+    """Studies that differ in nothing else that a label tells."""
+    groups: dict[tuple[str, str], dict[Any, Studied]] = {}
+    for study in studies:
+        groups.setdefault((study.dataset, study.label(kind)), {})[value(study)] = study
+    return [(group[wanted[0]], group[wanted[1]]) for group in groups.values() if all(v in group for v in wanted)]

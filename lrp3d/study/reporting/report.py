@@ -1,0 +1,259 @@
+"""A report of studies: the paper's tables and figures as Markdown, as one page, and as files beside them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from lrp3d.filenames import unique_names
+from lrp3d.files import replacing
+from lrp3d.study.reporting import charts, paper_tables
+from lrp3d.study.reporting.study_view import Studied, filter_rule
+from lrp3d.study.reporting.tables import Table, in_html, in_markdown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Chart", "Report", "report"]
+
+MOST_NAMED = 5  # heat maps in a row
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure that knows its name."""
+
+    name: str
+    title: str
+    figure: Figure
+    note: str = ""
+
+    def png(self) -> bytes:
+        """The picture."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Report:
+    """Tables and figures, and what the reader must know first."""
+
+    title: str
+    parts: Sequence[Table | Chart]
+    facts: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+    def markdown(self) -> str:
+        """The page as text; figures are files in ``figures/``, tables also in ``tables/``."""
+        said = [f"# {self.title}", *(f"> {warning}" for warning in self.warnings), *self.facts]
+        lines = [*map(in_markdown, said)]
+        for part in self.parts:
+            title, note = in_markdown(part.title), in_markdown(part.note)
+            lines.append(f"## {title}")
+            if isinstance(part, Table):
+                lines += [part.markdown(), f"{note} [csv](tables/{quote(part.name)}.csv)".strip()]
+            else:
+                described = re.sub(r"[\[\]]", "", title)
+                lines += [f"![{described}](figures/{quote(part.name)}.png)", *([note] if note else [])]
+        return "\n\n".join(lines) + "\n"
+
+    def html(self) -> str:
+        """The page, complete in itself: pictures are embedded, and it forbids itself any request."""
+        body = [f'<p class="quiet">{in_html(fact)}</p>' for fact in self.facts]
+        body += [f'<p class="warning" role="note">{in_html(warning)}</p>' for warning in self.warnings]
+        for part in self.parts:
+            shown = f'<div class="scroll">{part.html()}</div>' if isinstance(part, Table) else _embedded(part)
+            note = f'<p class="note">{in_html(part.note)}</p>' if part.note else ""
+            body.append(f"<section><h2>{in_html(part.title)}</h2>{shown}{note}</section>")
+        page = resources.files("lrp3d.study.reporting").joinpath("page.html").read_text(encoding="utf-8")
+        head, middle, tail = re.split(r"\{\{title\}\}(?=</title>)|\{\{body\}\}", page)
+        return head + in_html(self.title) + middle.replace("{{title}}", in_html(self.title)) + "\n".join(body) + tail
+
+    def write(self, folder: str | Path) -> Iterator[Path]:
+        """Write report.md, report.html, tables and figures, each whole or not at all; yields their paths."""
+        folder = Path(folder)
+        files: dict[str, bytes] = {}
+        for part in self.parts:
+            if isinstance(part, Table):
+                files[f"tables/{part.name}.csv"] = part.csv().encode(errors="backslashreplace")
+            else:
+                files[f"figures/{part.name}.png"] = part.png()
+        files |= {"report.md": self.markdown().encode(), "report.html": self.html().encode()}
+        for name, content in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                temporary.write_bytes(content)
+            yield path
+
+
+def _embedded(chart: Chart) -> str:
+    data = base64.b64encode(chart.png()).decode()
+    return f'<img src="data:image/png;base64,{data}" alt="{in_html(chart.title)}">'
+
+
+def report(
+    summaries: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    title: str = "Temporal relevance",
+    people: str | Path | tuple[Sequence[str], Sequence[str]] | None = None,
+    show: Sequence[str] = (),
+) -> Report:
+    """Make a report of studies.
+
+    Args:
+        summaries: of each study its name and its summary.
+        title: what stands above.
+        people: the classes that people call temporal and static: names of both, or json that `human_classes` reads.
+        show: classes whose heat maps are drawn; by default those of the least and the greatest avg-ATR.
+
+    Returns:
+        `Report`: tables by data set and model (the paper's 1, 4, 5), of agreement with people (3), LRP against CLRP
+        (6), dense against uniform sampling (7), by class; figures of heat maps (Fig. 2), windows (Fig. 6), accuracy
+        against ATR (Fig. 7), classes (Fig. 8) and people's classes (Fig. 9): as many as the studies have data for.
+
+    Raises:
+        ValueError: no summaries, or a class to show that no study has.
+        ImportError: matplotlib is not installed.
+
+    >>> from lrp3d.study import Record, summarise
+    >>> import torch
+    >>> rows = {"frame_logits": torch.ones(2), "matrix": torch.eye(2), "atr": torch.ones(2), "conservation": 0.0}
+    >>> summary = summarise([Record(0, "a.mp4", 1, 1, torch.tensor([0.0, 2.0]), **rows)], labels=["a", "b"])
+    >>> [part.name for part in report([("first", summary)]).parts]
+    ['counts', 'atr', 'heatmaps-first', 'classes-first', 'class-atr-first']
+    """
+    studies = _unique([Studied(name, summary) for name, summary in summaries])
+    agreed = {study.name: study.people(people) for study in studies} if people else {}
+    tables = [
+        paper_tables.counts(studies),
+        paper_tables.datasets(studies),
+        paper_tables.samplings(studies),
+        paper_tables.contrast(studies),
+        paper_tables.correlations(studies),
+        paper_tables.windows(studies),
+        paper_tables.agreement(studies, agreed),
+    ]
+    parts: list[Table | Chart] = [table for table in tables if table is not None]
+    parts += _across(studies)
+    for study in studies:
+        parts += _within(study, agreed.get(study.name, ([], [])), show)
+    missing = [name for name in show if not any(study.indices([name]) for study in studies)]
+    if missing:
+        raise ValueError(f"no study has a class {missing[0]!r}")
+    return Report(title, _filed(parts), _facts(studies), _warnings(studies, agreed))
+
+
+def _filed(parts: Sequence[Table | Chart]) -> list[Table | Chart]:
+    """The parts with names that files can have, each its own."""
+    names = unique_names(part.name for part in parts)
+    return [replace(part, name=name) for part, name in zip(parts, names, strict=True)]
+
+
+def _unique(studies: Sequence[Studied]) -> list[Studied]:
+    """Studies that can be told apart: two of one model with different weights by the names of their folders."""
+    if not studies:
+        raise ValueError("a report is of one study or more")
+    found: list[Studied] = []
+    for study in studies:
+        name, number = study.name, 2
+        while name in {other.name for other in found}:
+            name, number = f"{study.name}-{number}", number + 1
+        alike = any((other.dataset, other.label()) == (study.dataset, study.label()) for other in found)
+        found.append(Studied(name, study.summary, mark=name if alike else ""))
+    return found
+
+
+def _across(studies: Sequence[Studied]) -> Iterator[Chart]:
+    """Figures of several studies."""
+    for name, group in paper_tables.comparable(studies).items():
+        figure = charts.accuracy_scatter(
+            [study.moments("avg_atr")["mean"] for study in group],
+            [study.summary["accuracy"]["top1"] for study in group],
+            [study.model for study in group],
+        )
+        yield Chart(f"accuracy-{_slug(name)}", f"Accuracy against avg-ATR: {name}", figure)
+    for name in dict.fromkeys(study.dataset for study in studies):
+        curves = {s.label(): s.summary["windows"] for s in studies if s.dataset == name and s.summary["windows"]}
+        if curves:
+            note = "Every frame's prediction sees its own window only; a star gives every frame its own ATR."
+            yield Chart(
+                f"windows-{_slug(name)}", f"Partial uniform sampling: {name}", charts.window_curves(curves), note
+            )
+
+
+def _within(study: Studied, people: tuple[list[int], list[int]], show: Sequence[str]) -> Iterator[Table | Chart]:
+    """Tables and figures of one study."""
+    said = f"{study.label()}, {study.dataset}"
+    if study.moments("avg_atr")["count"]:
+        note = "Mean over clips; each clip is divided by the sum of its positive frame logits."
+        figure = charts.heatmaps(_matrices(study, show), unit=study.unit)
+        yield Chart(f"heatmaps-{study.name}", f"Mean relevance: {said}", figure, note)
+    yield paper_tables.classes(study)
+    values = study.by_class("avg_atr")
+    if study.moments("avg_atr")["count"]:
+        figure = charts.class_curve(values, study.by_class("avg_atr", "std"), study.by_class("max_atr"))
+        yield Chart(f"class-atr-{study.name}", f"Classes by ATR: {said}", figure, "Band: deviation over clips.")
+    if any(people):
+        figure = charts.human_scatter(values, *people)
+        yield Chart(f"people-{study.name}", f"Classes that people call temporal or static: {said}", figure)
+
+
+def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:
+    """The data set's mean matrix, and those of some classes."""
+    values = study.by_class("avg_atr")
+    known = [index for index in study.class_names if index < len(values) and not values[index].isnan()]
+    if show:
+        chosen = [index for index in study.indices(show) if index in known]
+    else:
+        ranked = sorted(known, key=lambda index: (float(values[index]), index))
+        chosen = ranked if len(ranked) < MOST_NAMED else [*ranked[:2], *ranked[-2:]]
+    matrices = {study.dataset: study.summary["dataset"]["matrix"]}
+    for index in chosen:
+        name = f"{study.class_names[index]} ({values[index]:.1f})"
+        matrices[name] = study.summary["classes"][f"{index:04d}"]["matrix"]
+    return matrices
+
+
+def _facts(studies: Sequence[Studied]) -> list[str]:
+    rules = dict.fromkeys(f"Counted are clips {filter_rule(study.summary)}." for study in studies)
+    facts = [*rules]
+    sigmas = sorted({study.config["sigma"] for study in studies if "sigma" in study.config})
+    if sigmas:
+        facts.append(f"ATR windows hold {', '.join(f'{100 * s:g} %' for s in sigmas)} of a frame's relevance.")
+    steps = [study.name for study in studies if study.unit != "frame"]
+    if steps:
+        facts.append(f"ATR counts steps of several frames in {', '.join(steps)}.")
+    return facts
+
+
+def _warnings(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> list[str]:
+    warnings = [
+        f"The weights of {study.model} are random: {study.name} shows how the architecture spreads relevance, not what "
+        "a model learned."
+        for study in studies
+        if not study.config.get("trained", True)
+    ]
+    warnings += [
+        f"{study.name} is not finished: {study.summary['counts']['missing']} clips have no record yet."
+        for study in studies
+        if study.summary["counts"]["missing"]
+    ]
+    warnings += [
+        f"None of {name}'s classes is among those that people call temporal or static."
+        for name, classes in people.items()
+        if not any(classes)
+    ]
+    return warnings
+
+
+def _slug(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in name).strip("-").lower()

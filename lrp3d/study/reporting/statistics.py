@@ -1,0 +1,130 @@
+"""The numbers under the paper's questions: does accuracy go with ATR, and do people and models agree on time?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import torch
+from torch import Tensor
+
+__all__ = ["Correlation", "Overlap", "overlap", "pearson"]
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """Pearson's r of n pairs, and the interval that holds the true one with the given confidence."""
+
+    r: float
+    low: float
+    high: float
+    n: int
+    confidence: float = 0.95
+
+    def __str__(self) -> str:
+        if math.isnan(self.r):
+            return f"r undefined, n = {self.n}"
+        if math.isnan(self.low):
+            return f"r = {self.r:.2f}, n = {self.n}"
+        interval = f"{100 * self.confidence:g} % [{self.low:.2f}, {self.high:.2f}]"
+        return f"r = {self.r:.2f}, {interval}, n = {self.n}"
+
+
+def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence: float = 0.95) -> Correlation:
+    """Pearson's r with a confidence interval by Fisher's transformation.
+
+    Args:
+        x: one value per model (n,).
+        y: the other, such as accuracy.
+        confidence: of the interval, in (0, 1).
+
+    Returns:
+        `Correlation`; r is NaN where one of the two does not vary, and for fewer than three pairs, as any two points
+        lie on a line; the interval for fewer than four pairs.
+
+    Raises:
+        ValueError: different numbers of values, or a confidence outside (0, 1).
+
+    Source: paper, Fig. 7; Fisher (1915).
+
+    >>> print(pearson([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 4.0, 3.0, 5.0]))
+    r = 0.80, 95 % [-0.28, 0.99], n = 5
+    """
+    first, second = (torch.as_tensor(values, dtype=torch.float64) for values in (x, y))
+    if first.shape != second.shape or first.ndim != 1:
+        raise ValueError(f"{len(first)} and {len(second)} values are no pairs")
+    if not 0 < confidence < 1:
+        raise ValueError(f"a confidence is between 0 and 1, not {confidence}")
+    n = len(first)
+    first, second = first - first.mean(), second - second.mean()
+    scale = float(first.norm() * second.norm())
+    if n < 3 or scale <= 1e-12 * n:
+        return Correlation(math.nan, math.nan, math.nan, n, confidence)
+    r = max(-1.0, min(1.0, float(first @ second) / scale))
+    if n < 4:
+        return Correlation(r, math.nan, math.nan, n, confidence)
+    if abs(r) == 1:
+        return Correlation(r, r, r, n, confidence)
+    reach = NormalDist().inv_cdf((1 + confidence) / 2) / math.sqrt(n - 3)
+    return Correlation(r, math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach), n, confidence)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How far people and a model agree on which classes need time."""
+
+    temporal: float
+    """Share of people's temporal classes among as many classes of greatest ATR."""
+    static: float
+    """Share of people's static classes among as many classes of least ATR."""
+    temporal_count: int
+    """People's temporal classes among the study's."""
+    static_count: int
+    chance: tuple[float, float]
+    """What both shares would be on average if ATR knew nothing of time."""
+    auroc: float
+    """Probability that a temporal class has a greater ATR than a static one; one half knows nothing."""
+
+
+def overlap(values: Tensor, temporal: Sequence[int], static: Sequence[int]) -> Overlap:
+    """Compare a model's most and least temporal classes with people's.
+
+    Args:
+        values: ATR of each class (c,); NaN for one that is unknown, which counts nowhere.
+        temporal: classes that need time, as people see them.
+        static: classes that do not.
+
+    Returns:
+        `Overlap`, shares from 0 to 1 and NaN where people named none of the known classes. Of equal values the first
+        counts as greater.
+
+    Source: paper, Table 3 ("we sort all the actions in a dataset from high to low by temporal relevance, and then
+    pick the top-k and bottom-k classes").
+
+    >>> found = overlap(torch.tensor([5.0, 4.0, 3.0, 2.0]), temporal=[0, 3], static=[2])
+    >>> found.temporal, found.static, found.chance, found.auroc
+    (0.5, 0.0, (0.5, 0.25), 0.5)
+    """
+    known = (~values.isnan()).nonzero().flatten()
+    ranked = known[values[known].argsort(descending=True, stable=True)].tolist()
+    seen = set(ranked)
+    people = [[index for index in dict.fromkeys(classes) if index in seen] for classes in (temporal, static)]
+    top, bottom = ranked[: len(people[0])], ranked[len(ranked) - len(people[1]) :]
+    chance = [_share(len(classes), len(ranked)) for classes in people]
+    pairs = values[people[0]].unsqueeze(1) - values[people[1]]
+    greater = (pairs > 0).double() + (pairs == 0).double() / 2
+    auroc = float(greater.mean()) if greater.numel() else math.nan
+    return Overlap(
+        temporal=_share(len(set(top) & set(people[0])), len(people[0])),
+        static=_share(len(set(bottom) & set(people[1])), len(people[1])),
+        temporal_count=len(people[0]),
+        static_count=len(people[1]),
+        chance=(chance[0], chance[1]),
+        auroc=auroc,
+    )
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else math.nan

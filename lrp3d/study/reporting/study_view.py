@@ -1,0 +1,177 @@
+"""A study as a report sees it: its summary, and the words for how it was made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d.defaults import MIN_SCORE
+from lrp3d.study.listing.classes import UnknownClasses, bare, human_classes
+from lrp3d.study.reporting.summary import merge
+from lrp3d.study.running.folder import StudyError, load_study
+
+__all__ = ["Studied", "filter_sentence", "load_summary", "with_labels"]
+
+
+def load_summary(path: str | Path, *, correct: bool = True, min_score: float = MIN_SCORE) -> dict[str, Any]:
+    """The summary of a study's folder, counted as wanted; or a summary.json as it is.
+
+    Raises:
+        StudyError: there is no study, or a summary that counts otherwise and no records to count again.
+    """
+    path = Path(path)
+    if (path / "records").is_dir():
+        try:
+            return merge(load_study(path), correct=correct, min_score=min_score)
+        except StudyError:
+            raise
+        except ValueError as error:
+            raise StudyError(f"{path}: {error}") from None
+    file = path / "summary.json" if path.is_dir() else path
+    try:
+        summary = json.loads(file.read_text(encoding="utf-8"))
+        counted = summary["filter"]
+    except FileNotFoundError:
+        raise StudyError(f"{path} is neither the folder of a study nor a summary") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
+        raise StudyError(f"{file} is no summary of a study") from None
+    if (counted["correct"], counted["min_score"]) != (correct, min_score):
+        raise StudyError(f"{file} counts other clips ({filter_sentence(summary)}); to count again, records are needed")
+    return summary
+
+
+def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """The summary with other names of classes."""
+    classes = {
+        key: {**found, "name": labels[int(key)] if int(key) < len(labels) else found["name"]}
+        for key, found in summary["classes"].items()
+    }
+    return {**summary, "classes": classes}
+
+
+def filter_sentence(summary: Mapping[str, Any]) -> str:
+    """How many clips count, and why the others do not."""
+    counted = summary["filter"]
+    parts = [
+        f"{counted[key]} {words}"
+        for key, words in (
+            ("wrong", "predicted wrongly"),
+            ("without_label", "without a class"),
+            ("low_score", "of low score"),
+            ("without_relevance", "without relevance"),
+        )
+        if counted[key]
+    ]
+    left_out = f"; left out: {', '.join(parts)}" if parts else ""
+    return f"{counted['counted']} of {summary['counts']['explained']} clips count ({filter_rule(summary)}){left_out}"
+
+
+def filter_rule(summary: Mapping[str, Any]) -> str:
+    """Which clips count.
+
+    >>> filter_rule({"filter": {"correct": True, "min_score": 0.5}})
+    'predicted correctly, with a score above 0.5'
+    """
+    counted = summary["filter"]
+    return f"predicted{' correctly,' if counted['correct'] else ''} with a score above {counted['min_score']:g}"
+
+
+@dataclass(frozen=True)
+class Studied:
+    """One study of a report."""
+
+    name: str
+    """Of its folder."""
+    summary: Mapping[str, Any]
+    mark: str = ""
+    """What tells it from another study of the same model, data set and way."""
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """How it was made."""
+        return self.summary["config"]
+
+    @property
+    def dataset(self) -> str:
+        """What it is a study of."""
+        return self.config.get("dataset") or self.name
+
+    @property
+    def model(self) -> str:
+        """The model's name, with the options it was built with."""
+        options = ", ".join(f"{key}={value}" for key, value in self.config.get("options", {}).items())
+        name = self.config.get("model") or self.name
+        return name + (f" ({options})" if options else "") + (f" [{self.mark}]" if self.mark else "")
+
+    @property
+    def contrastive(self) -> bool:
+        """CLRP, not LRP."""
+        return self.config.get("contrastive", True)
+
+    @property
+    def sampling(self) -> str:
+        """Uniform or dense."""
+        return self.config.get("sampling", "uniform")
+
+    def way(self, *without: str) -> str:
+        """What is not as in the paper's main tables; some of it may be left out.
+
+        >>> Studied("s", {"config": {"sampling": "dense", "contrastive": False}}).way("sampling")
+        'LRP'
+        """
+        parts = {
+            "sampling": "" if self.sampling == "uniform" else self.sampling,
+            "contrastive": "" if self.contrastive else "LRP",
+            "composite": self.config.get("composite", "paper").replace("paper", ""),
+            "explained_class": "" if self.config.get("explained_class") != "label" else "true classes",
+        }
+        return ", ".join(part for key, part in parts.items() if part and key not in without)
+
+    def label(self, *without: str) -> str:
+        """The model's name, and the way it was explained."""
+        return ", ".join(filter(None, [self.model, self.way(*without)]))
+
+    @property
+    def unit(self) -> str:
+        """What a column of its matrices is: a frame, or a step of several."""
+        columns = self.summary["dataset"]["columns"]
+        return "frame" if self.config.get("frames", columns) == columns else "step"
+
+    def moments(self, kind: str) -> Mapping[str, Any]:
+        """Mean, deviation and count of "avg_atr" or "max_atr"."""
+        return self.summary["dataset"][kind]
+
+    @cached_property
+    def class_names(self) -> dict[int, str]:
+        """Names of the classes that have clips, by number."""
+        return {int(key): found["name"] for key, found in self.summary["classes"].items()}
+
+    def by_class(self, kind: str, what: str = "mean") -> Tensor:
+        """Mean or deviation of each class (c,), NaN where nothing counted."""
+        values = torch.full((max(self.class_names) + 1,), torch.nan, dtype=torch.float64)
+        for key, found in self.summary["classes"].items():
+            if found[kind][what] is not None:
+                values[int(key)] = found[kind][what]
+        return values
+
+    def indices(self, names: Sequence[str]) -> list[int]:
+        """The classes of these names, of those that have clips."""
+        known = {bare(name): index for index, name in self.class_names.items()}
+        return [known[bare(name)] for name in names if bare(name) in known]
+
+    def people(self, source: str | Path | tuple[Sequence[str], Sequence[str]]) -> tuple[list[int], list[int]]:
+        """Classes that people call temporal, and static: empty where none is among the study's."""
+        if not isinstance(source, tuple):
+            try:
+                source = human_classes(source, self.class_names.values())
+            except UnknownClasses:
+                return [], []
+        temporal, static = source
+        return self.indices(temporal), self.indices(static)

@@ -1,0 +1,137 @@
+"""Tables: the same cells for people (Markdown, HTML) and for programs (csv)."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lrp3d.printed import printable
+from lrp3d.study.cells import csv_text
+
+__all__ = ["Cell", "Table", "Value"]
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number, with its deviation and how much it differs from another."""
+
+    mean: float | None
+    std: float | None = None
+    difference: float | None = None
+    digits: int = 1
+
+    def __str__(self) -> str:
+        """As the paper writes it.
+
+        >>> str(Value(6.5, 0.4, 1.0)), str(Value(None))
+        ('6.5 ± 0.4 (+1.0)', '–')
+        """
+        if self.mean is None:
+            return "–"
+        text = f"{self.mean:.{self.digits}f}"
+        if self.std is not None:
+            text += f" ± {self.std:.{self.digits}f}"
+        if self.difference is not None:
+            text += f" ({self.difference:+.{self.digits}f})"
+        return text
+
+
+Cell = str | int | Value
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that knows its name.
+
+    Args:
+        name: of its file.
+        title: what stands above.
+        headers: one per column.
+        rows: cells.
+        note: what stands below.
+        shown: rows that people see, from both ends; the csv has all.
+
+    >>> table = Table("t", "ATR", ["model", "ATR"], [["I3D", Value(6.5, 0.4)], ["TAM2D", Value(6.0)]])
+    >>> print(table.markdown())
+    | model | ATR |
+    | --- | --- |
+    | I3D | 6.5 ± 0.4 |
+    | TAM2D | 6.0 |
+    >>> print(table.csv())
+    model,ATR,ATR std
+    I3D,6.5,0.4
+    TAM2D,6.0,
+    <BLANKLINE>
+    """
+
+    name: str
+    title: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+    shown: int | None = None
+
+    def markdown(self) -> str:
+        """For a page of text."""
+        lines = [self.headers, ["---"] * len(self.headers), *self._visible()]
+        return "\n".join(f"| {' | '.join(in_markdown(cell).replace('|', '/') for cell in line)} |" for line in lines)
+
+    def html(self) -> str:
+        """For a page."""
+        first = self.rows[0] if self.rows else self.headers
+        head = "".join(
+            f"<th{_right(cell)}>{in_html(header)}</th>" for header, cell in zip(self.headers, first, strict=True)
+        )
+        rows = "".join(
+            "<tr>" + "".join(f"<td{_right(cell)}>{in_html(cell)}</td>" for cell in row) + "</tr>"
+            for row in self._visible()
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+    def csv(self) -> str:
+        """For programs: every number in a column of its own, all rows, nothing rounded."""
+        parts = [_parts([row[column] for row in self.rows]) for column in range(len(self.headers))]
+        head = [
+            f"{h} {part}" if part != "mean" else h for h, ps in zip(self.headers, parts, strict=True) for part in ps
+        ]
+        rows = ([_part(cell, part) for cell, ps in zip(row, parts, strict=True) for part in ps] for row in self.rows)
+        return csv_text([head, *rows])
+
+    def _visible(self) -> list[Sequence[Cell]]:
+        rows = list(self.rows)
+        if self.shown is None or len(rows) <= self.shown:
+            return rows
+        return [*rows[: self.shown // 2], ["…"] * len(self.headers), *rows[len(rows) - self.shown // 2 :]]
+
+
+def in_markdown(text: object) -> str:
+    """A name as text of a page in Markdown, where a less-than sign could begin HTML and brackets a link.
+
+    >>> in_markdown("<img src=x>"), in_markdown("I3D [again]"), in_markdown("[a](b)")
+    ('\\\\<img src=x>', 'I3D [again]', '[a]\\\\(b)')
+    """
+    return re.sub(r"(?<=\])(?=[(\[:])|(?=<)|(?=`)", r"\\", printable(text))
+
+
+def in_html(text: object) -> str:
+    """A name as text or attribute of a page."""
+    return html.escape(printable(text))
+
+
+def _parts(column: Sequence[Cell]) -> list[str]:
+    """Which numbers a column has."""
+    extra = ("std", "difference")
+    return ["mean", *(p for p in extra if any(isinstance(c, Value) and getattr(c, p) is not None for c in column))]
+
+
+def _part(cell: Cell, part: str) -> str | int | float:
+    if not isinstance(cell, Value):
+        return cell if part == "mean" else ""
+    number = getattr(cell, part)
+    return "" if number is None else number
+
+
+def _right(cell: Cell) -> str:
+    return "" if isinstance(cell, str) else ' class="number"'

@@ -1,0 +1,84 @@
+"""What the numbers of a study depend on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrp3d.study.running.explainer import Explainer
+from lrp3d.study.running.reader import Reader
+
+__all__ = ["configuration", "weights_digest"]
+
+
+def configuration(
+    explainer: Explainer,
+    reader: Reader,
+    *,
+    dataset: str = "",
+    model: str = "",
+    options: Mapping[str, Any] | None = None,
+    trained: bool = True,
+    explain_labels: bool = False,
+    keep_relevance: bool = False,
+) -> dict[str, Any]:
+    """Everything that the numbers of a study depend on, and no path: studies move between machines.
+
+    Args:
+        explainer: the model, and how it is explained.
+        reader: how clips are read.
+        dataset: its name, by which reports group studies.
+        model: its name.
+        options: further arguments it was built with.
+        trained: False where weights are random, which every report then says.
+        explain_labels: whether the true classes are explained, not the predictions.
+        keep_relevance: whether maps are kept.
+
+    Returns:
+        A dict for `lrp3d.study.create`.
+
+    >>> import lrp3d
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=5, width=8).eval()
+    >>> config = configuration(Explainer(model), Reader("videos", frames=16), dataset="mini", model="TSN-R18")
+    >>> config["frames"], config["sampling"], config["contrastive"]
+    (16, 'uniform', True)
+    """
+    from lrp3d import __version__
+
+    reading = {name: value for name, value in asdict(reader).items() if name != "root"}
+    composite = explainer.composite
+    return {
+        "lrp3d": __version__,
+        "dataset": dataset,
+        "model": model or type(explainer.model).__name__,
+        "options": dict(options or {}),
+        "weights": weights_digest(explainer.model),
+        "trained": trained,
+        **reading,
+        "mean": list(explainer.mean),
+        "std": list(explainer.std),
+        "composite": composite if isinstance(composite, str) else repr(composite),
+        "contrastive": explainer.contrastive,
+        "explained_class": "label" if explain_labels else "prediction",
+        "sigma": explainer.sigma,
+        "windows": list(explainer.windows),
+        "keep_relevance": keep_relevance,
+    }
+
+
+def weights_digest(model: nn.Module) -> str:
+    """What tells a model's weights from others, wherever they came from.
+
+    >>> weights_digest(nn.Linear(2, 2)) == weights_digest(nn.Linear(2, 2))
+    False
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,167 @@
+"""Explaining batches of clips: all the same way, and with as many at once as fit."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lrp3d import video
+from lrp3d.composites import Composite
+from lrp3d.defaults import ATR_WINDOW, SIGMA
+from lrp3d.explain import explain
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.sampling import partial_uniform_logits
+from lrp3d.study.running.reader import normalised
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import convert
+
+__all__ = ["Explainer", "Part", "is_out_of_memory"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some clips of a batch, explained."""
+
+    clips: slice
+    """Which of the batch."""
+    explanation: Explanation
+    windows: Tensor | None
+    """(b, w) classes predicted with each window; None without windows."""
+
+
+class Explainer:
+    """Explains clips with one model, one way, for a whole study.
+
+    Args:
+        model: in evaluation mode, on its device; never modified.
+        composite: as in `lrp3d.explain`.
+        contrastive: CLRP, else plain LRP.
+        input_range: as in `lrp3d.explain`.
+        mean: of the model's inputs, for pixels from 0 to 1.
+        std: of the model's inputs.
+        sigma: share of a row's relevance that an ATR window holds.
+        windows: sizes in frames of partial uniform sampling, and "atr" for each frame's own ATR.
+
+    Raises:
+        ValueError: windows for a model without ``frame_logits``, or windows that are none.
+
+    >>> import lrp3d
+    >>> model = lrp3d.models.i3d_resnet(18, num_classes=5, width=8).eval()
+    >>> clips = [video.draw_clip(4, 32, seed=seed).numpy() for seed in range(3)]
+    >>> [part.explanation.matrix.shape for part in Explainer(model).parts(clips)]
+    [torch.Size([3, 4, 4])]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        composite: str | Composite = "paper",
+        contrastive: bool = True,
+        input_range: Range | None = None,
+        mean: Sequence[float] = video.IMAGENET_MEAN,
+        std: Sequence[float] = video.IMAGENET_STD,
+        sigma: float = SIGMA,
+        windows: Sequence[int | str] = (),
+    ):
+        if windows and not callable(getattr(model, "frame_logits", None)):
+            raise ValueError(f"{type(model).__name__} has no frame_logits, which partial uniform sampling needs")
+        for window in windows:
+            if window != ATR_WINDOW and (not isinstance(window, int) or window < 1):
+                raise ValueError(f'a window is a number of frames from 1 on, or "{ATR_WINDOW}", not {window!r}')
+        self.model, self.twin, self.composite = model, convert(model, composite), composite
+        self.contrastive, self.input_range, self.sigma = contrastive, input_range, sigma
+        self.mean, self.std, self.windows = tuple(mean), tuple(std), tuple(windows)
+        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.at_once: int | None = None
+        """Clips that have been found to fit; None until memory runs out."""
+        self.seeds_at_once: int | None = None
+
+    def parts(self, frames: Sequence[np.ndarray], targets: Sequence[int] | None = None) -> Iterator[Part]:
+        """Explain clips, in as few parts as memory allows.
+
+        Args:
+            frames: uint8 RGB (t, h, w, 3) of each clip, of one shape.
+            targets: the class to explain of each; None for the predictions.
+
+        Yields:
+            `Part`s in order. Where memory runs out, half as many clips are taken from then on, and with one clip one
+            frame's relevance at a time.
+
+        Raises:
+            torch.OutOfMemoryError: not even that fits.
+            UnsupportedOperation, NoFrameLogits, ValueError: as `lrp3d.explain`.
+        """
+        first = 0
+        while first < len(frames):
+            count = min(self.at_once or len(frames), len(frames) - first)
+            part = slice(first, first + count)
+            found = self._unless_out_of_memory(frames[part], targets and targets[part], count)
+            if found is None:  # here nothing holds what the attempt had allocated
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+                continue
+            yield Part(part, *found)
+            first += count
+
+    def _unless_out_of_memory(
+        self, frames: Sequence[np.ndarray], targets: Sequence[int] | None, count: int
+    ) -> tuple[Explanation, Tensor | None] | None:
+        """The explanation; None where memory ran out, and less will be tried."""
+        try:
+            return self._explain(torch.from_numpy(np.stack(frames)), targets)
+        except Exception as error:
+            if not is_out_of_memory(error) or (count == 1 and self.seeds_at_once == 1):
+                raise
+        if count > 1:
+            self.at_once = count // 2
+            tried = f"{self.at_once} clip{'s' if self.at_once > 1 else ''} at once from now on"
+        else:
+            self.seeds_at_once = 1
+            tried = "one frame logit at a time from now on"
+        warnings.warn(f"out of memory with {count} clip{'s' if count > 1 else ''}: {tried}", stacklevel=3)
+        return None
+
+    def _explain(self, frames: Tensor, targets: Sequence[int] | None) -> tuple[Explanation, Tensor | None]:
+        clips = normalised(frames.to(self.device), self.mean, self.std)
+        found = explain(
+            self.twin,
+            clips,
+            targets,
+            contrastive=self.contrastive,
+            input_range=self.input_range,
+            chunk_size=self.seeds_at_once,
+        ).at_sigma(self.sigma)
+        return found, self._predictions(clips, found) if self.windows else None
+
+    def _predictions(self, clips: Tensor, explanation: Explanation) -> Tensor:
+        """(b, w): what the model says when every frame sees its window only (paper, Sec. 4.3)."""
+        assert explanation.atr is not None
+        assert explanation.matrix is not None
+        own = explanation.atr * (clips.shape[2] / explanation.matrix.shape[-1])
+        if ATR_WINDOW in self.windows:
+            own = self._by_row(own, clips)
+        sizes: list[int | Tensor] = [window if isinstance(window, int) else own for window in self.windows]
+        chunk = 1 if self.seeds_at_once == 1 else None
+        answers = [partial_uniform_logits(self.model, clips, size, chunk_size=chunk).logits for size in sizes]
+        return torch.stack([answer.argmax(1) for answer in answers], 1).cpu()
+
+    @torch.no_grad()
+    def _by_row(self, sizes: Tensor, clips: Tensor) -> Tensor:
+        """One size (b, n) for each frame that the model itself classifies: a matrix may sum over several (SlowFast)."""
+        rows = self.model.frame_logits(clips[:1]).shape[1]  # type: ignore[operator]
+        return sizes.repeat_interleave(rows // sizes.shape[1], 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a smaller batch may help: torch says it in one way on GPUs and in others on a CPU.
+
+    >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(ValueError("no such layer"))
+    (True, False)
+    """
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -1,0 +1,173 @@
+"""Reading ahead: worker processes prepare the next clips while the model is busy with this one.
+
+A decoder can crash, and takes its process with it; one that hangs is ended with its process. So every clip is one
+task of a pool: where a process dies, the clips that were lost with it are read again one by one in processes of their
+own, and the one that kills its process once more is the culprit.
+
+Processes are not forked from this one, which may hold a GPU and threads: they come from a server process that has
+imported what they need and nothing else, so that they start at once and share its memory.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from lrp3d.defaults import TIMEOUT
+
+__all__ = ["Failure", "ahead"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a clip could not be read, in one line."""
+
+    reason: str
+
+
+def ahead(
+    read: Callable[[Task], Result], tasks: Iterable[Task], workers: int = 0, depth: int = 1, timeout: float = TIMEOUT
+) -> Generator[tuple[Task, Result | Failure], None, None]:
+    """Results in the order of the tasks, prepared by worker processes.
+
+    Args:
+        read: what to do with a task; it, tasks and results are sent between processes.
+        tasks: taken as they are needed.
+        workers: processes; 0 reads here, when a result is asked for.
+        depth: how many tasks are under way or waiting at the most: this bounds memory.
+        timeout: seconds a worker process may take for a task; with no workers nobody watches.
+
+    Yields:
+        Each task with its result, or with a `Failure` if reading raised an error, killed its process or took too long.
+
+    Raises:
+        ImportError: whatever reads is not installed: this is no matter of one clip.
+
+    >>> list(ahead(int, ["1", "two"]))
+    [('1', 1), ('two', Failure(reason="invalid literal for int() with base 10: 'two'"))]
+    """
+    if workers == 0:
+        for task in tasks:
+            yield task, _attempt(read, task)
+        return
+    waiting: deque[tuple[Task, Future | None]] = deque()
+    rest = iter(tasks)
+    pool = _Pool(read, workers, timeout)
+    try:
+        while True:
+            for task in rest:
+                waiting.append((task, pool.submit(task)))
+                if len(waiting) >= max(depth, workers):
+                    break
+            if not waiting:
+                return
+            task, future = waiting.popleft()
+            try:
+                result = future.result() if future else pool.alone(task)
+            except BrokenProcessPool:
+                result = pool.alone(task)
+                # Whoever did it is among those that are lost: none of them shares a process again.
+                waiting = deque((task, None if _is_lost(future) else future) for task, future in waiting)
+                pool.restart()
+            yield task, result
+    finally:
+        pool.close()
+
+
+def _is_lost(future: Future | None) -> bool:
+    return future is None or not future.done() or isinstance(future.exception(), BrokenProcessPool)
+
+
+class _Pool(Generic[Task, Result]):
+    """Worker processes that can be replaced."""
+
+    def __init__(self, read: Callable[[Task], Result], workers: int, timeout: float):
+        self.read, self.workers, self.timeout = read, workers, timeout
+        self.executor = self._executor(workers)
+
+    def _executor(self, workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
+
+    def submit(self, task: Task) -> Future | None:
+        """The task's future; None if the pool is broken, which the first to ask for a result will find out."""
+        try:
+            return self.executor.submit(_attempt_in_time, self.read, task, self.timeout)
+        except BrokenProcessPool:
+            return None
+
+    def alone(self, task: Task) -> Result | Failure:
+        """The result of a task in a process of its own."""
+        with self._executor(1) as executor:
+            try:
+                return executor.submit(_attempt_in_time, self.read, task, self.timeout).result()
+            except BrokenProcessPool:
+                return Failure(
+                    f"the process that read it died: the decoder crashed, hung ({self.timeout:g} s), or memory ran out"
+                )
+
+    def restart(self) -> None:
+        """New processes for those that are gone."""
+        self.close()
+        self.executor = self._executor(self.workers)
+
+    def close(self) -> None:
+        """Leave no process behind."""
+        self.executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _attempt(read: Callable[[Task], Result], task: Task) -> Result | Failure:
+    try:
+        return read(task)
+    except ImportError:
+        raise
+    except Exception as error:
+        lines = str(error).strip().splitlines()
+        kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+        return Failure(f"{kind}{lines[0]}" if lines else type(error).__name__)
+
+
+def _attempt_in_time(read: Callable[[Task], Result], task: Task, timeout: float) -> Result | Failure:
+    """Nothing stops a decoder that hangs but the end of its process."""
+    watch = threading.Timer(timeout, os._exit, (1,))
+    watch.daemon = True
+    watch.start()
+    try:
+        return _attempt(read, task)
+    finally:
+        watch.cancel()
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(["lrp3d.study.reading"])
+    return context
+
+
+def _start_worker() -> None:
+    """One thread for each process; interrupts are for the parent, and where it dies nobody stays."""
+    import torch
+
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _leave_with(sentinel: int) -> None:
+    multiprocessing.connection.wait([sentinel])
+    os._exit(1)

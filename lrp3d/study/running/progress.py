@@ -1,0 +1,70 @@
+"""How far a run is: a bar where somebody watches, else a line now and then."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from typing import Any
+
+from lrp3d.printed import say
+
+__all__ = ["Pace"]
+
+EVERY = 60  # seconds between lines
+
+
+class Pace:
+    """Counts clips on stderr, with rate and time left.
+
+    Args:
+        total: clips to do, those that were done before included.
+        before: clips that were done before.
+        name: what stands in front, such as "shard 1 of 4".
+        shown: False says nothing.
+    """
+
+    def __init__(self, total: int, before: int = 0, name: str = "", shown: bool = True):
+        self.total, self.done, self.failed, self.name, self.shown = total, 0, 0, name, shown
+        self.before = before
+        self.started = self.said = time.monotonic()
+        self.bar: Any = None
+        if shown and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, initial=before, unit="clip", desc=name or None, smoothing=0.05)
+
+    def step(self, done: int = 0, failed: int = 0) -> None:
+        """Some more clips are done, or failed."""
+        self.done, self.failed = self.done + done, self.failed + failed
+        if self.bar is not None:
+            self.bar.update(done + failed)
+            if self.failed:
+                self.bar.set_postfix_str(f"{self.failed} failed", refresh=False)
+        elif self.shown and time.monotonic() - self.said > EVERY:
+            self.said = time.monotonic()
+            say(self.line(time.monotonic() - self.started), stream=sys.stderr)
+
+    def line(self, seconds: float) -> str:
+        """What there is to say after so many seconds.
+
+        >>> pace = Pace(20_000, before=50, shown=False)
+        >>> pace.step(done=150, failed=1)
+        >>> pace.line(60.0)
+        '201 of 20000 clips, 2.52 clips/s, 2:11:07 left, 1 failed'
+        """
+        worked = self.done + self.failed
+        reached = self.before + worked
+        rate = worked / seconds if seconds else 0.0
+        parts = [f"{reached} of {self.total} clips", f"{rate:.3g} clips/s"]
+        if rate:
+            left = round((self.total - reached) / rate)
+            parts.append(f"{left // 3600}:{left // 60 % 60:02d}:{left % 60:02d} left")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return (f"{self.name}: " if self.name else "") + ", ".join(parts)
+
+    def close(self) -> None:
+        """Nothing more comes."""
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,181 @@
+"""A record: everything a study keeps of a clip, in one small file that is there completely or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.files import replacing
+from lrp3d.metrics.atr import avg_atr, max_atr
+
+__all__ = ["Record", "records_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """What a model made of one clip; `k` classes, `n` frames with a logit, `t` columns of the matrix, `w` windows."""
+
+    number: int
+    """Its place in the study's list."""
+    name: str
+    """As the list names it."""
+    label: int | None
+    """Its true class; None where nobody knows."""
+    target: int
+    """The explained class."""
+    logits: Tensor
+    """(k,)."""
+    frame_logits: Tensor
+    """(n,) of the explained class."""
+    matrix: Tensor
+    """(n, t), as `lrp3d.Explanation.matrix`."""
+    atr: Tensor
+    """(n,) in columns of the matrix."""
+    conservation: float
+    """Relative error of the sum of relevance."""
+    positions: tuple[int, ...] | None = None
+    """The column of each row's own frame, where the model answers from n of t frames."""
+    indices: tuple[int, ...] = ()
+    """The number of each of the clip's frames in the video."""
+    windows: Tensor | None = None
+    """(w,) the class predicted with each of the study's windows (partial uniform sampling)."""
+    lost: tuple[str, ...] = ()
+    """What is missing or damaged in the video."""
+    seconds: float = 0.0
+    """Explaining took so long: the clip's share of its batch."""
+    read_seconds: float = 0.0
+    """Reading took so long."""
+    config: str = ""
+    """Hash of the configuration it was made with."""
+
+    @property
+    def prediction(self) -> int:
+        """The class with the greatest logit."""
+        return int(self.logits.argmax())
+
+    @property
+    def score(self) -> float:
+        """Softmax of the greatest logit, from 0 to 1."""
+        return float(self.logits.double().softmax(0).max())
+
+    @property
+    def avg_atr(self) -> float:
+        """Mean ATR, weighted by positive frame logits; NaN where there is none."""
+        return float(avg_atr(self.atr, self.frame_logits))
+
+    @property
+    def max_atr(self) -> float:
+        """Greatest ATR of its frames."""
+        return float(max_atr(self.atr))
+
+    def save(self, path: str | Path) -> None:
+        """Write it as safetensors, whole or not at all."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors = {name: x.detach().cpu().contiguous() for name, x in values.items() if isinstance(x, Tensor)}
+        rest = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
+        said = json.dumps(rest)
+        content = save(tensors, {"record": said, "digest": _digest(said, tensors)})
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(content)  # by Python, which names a full disk as the system does
+
+    @classmethod
+    def load(cls, path: str | Path) -> Record:
+        """Read what `save` wrote; raises ValueError for any other file.
+
+        >>> import tempfile, torch
+        >>> rows = {"frame_logits": torch.ones(2), "matrix": torch.eye(2), "atr": torch.ones(2)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Record(0, "a.mp4", 1, 1, torch.tensor([0.0, 2.0]), **rows, conservation=0.0).save(f"{folder}/0")
+        ...     record = Record.load(f"{folder}/0")
+        >>> record.prediction, record.avg_atr
+        (1, 1.0)
+        """
+        try:
+            with safe_open(str(path), "pt") as file:
+                metadata = file.metadata() or {}
+                rest = json.loads(metadata["record"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            if "digest" in metadata and metadata["digest"] != _digest(metadata["record"], tensors):
+                raise ValueError("its bytes are not those that were written")
+            lists = {name: tuple(value) for name, value in rest.items() if isinstance(value, list)}
+            record = cls(**(rest | lists | tensors))
+            record._check()
+            return record
+        except (SafetensorError, KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"{path} is no record of a study ({error})") from error
+
+    def _check(self) -> None:
+        """Refuse shapes and types that nothing could be made of later."""
+        if not isinstance(self.number, int) or not isinstance(self.name, str):
+            raise ValueError("its number or name is none")
+        rows = len(self.atr)
+        if self.matrix.ndim != 2 or self.logits.ndim != 1 or not len(self.logits) or len(self.matrix) != rows:
+            raise ValueError(f"a matrix {tuple(self.matrix.shape)} and {rows} frames do not fit")
+
+
+def _digest(said: str, tensors: Mapping[str, Tensor]) -> str:
+    """What tells bytes that were written from others: a disk may lose some without a word."""
+    digest = hashlib.sha256(said.encode())
+    for name, value in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def records_of(
+    explanation: Explanation,
+    numbers: Sequence[int],
+    names: Sequence[str],
+    labels: Sequence[int | None],
+    **more: Sequence[Any],
+) -> list[Record]:
+    """One record for each clip of an explanation.
+
+    Args:
+        explanation: of b clips, with a matrix.
+        numbers: (b,) places in the list.
+        names: (b,) names in the list.
+        labels: (b,) true classes.
+        more: further fields of `Record`, each a sequence with one value per clip, such as ``seconds=[0.1, 0.1]``.
+
+    Raises:
+        ValueError: the explanation has no matrix.
+
+    >>> import lrp3d, torch
+    >>> model = lrp3d.models.i3d_resnet(18, num_classes=5, width=8).eval()
+    >>> explanation = lrp3d.explain(model, torch.rand(2, 3, 4, 32, 32))
+    >>> [record.matrix.shape for record in records_of(explanation, [0, 1], ["a.mp4", "b.mp4"], [3, None])]
+    [torch.Size([4, 4]), torch.Size([4, 4])]
+    """
+    if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
+        raise ValueError("a record is of temporal relevance, and this explanation has no matrix")
+    kept = explanation.to("cpu")
+    assert kept.matrix is not None
+    assert kept.frame_logits is not None
+    assert kept.atr is not None
+    return [
+        Record(
+            number=number,
+            name=names[i],
+            label=labels[i],
+            target=int(kept.target[i]),
+            logits=kept.logits[i].float(),
+            frame_logits=kept.frame_logits[i].float(),
+            matrix=kept.matrix[i].float(),
+            atr=kept.atr[i].float(),
+            conservation=float(kept.conservation[i]),
+            positions=None if kept.positions is None else tuple(kept.positions),
+            **{field: values[i] for field, values in more.items()},
+        )
+        for i, number in enumerate(numbers)
+    ]

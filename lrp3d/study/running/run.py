@@ -1,0 +1,256 @@
+"""A run: the clips of a shard that are not done yet, read ahead, explained in blocks, and recorded one by one."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from lrp3d.defaults import TIMEOUT
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.files import replacing
+from lrp3d.propagation.frame_logits import NoFrameLogits
+from lrp3d.study.listing.lists import Item
+from lrp3d.study.running.explainer import Explainer, Part, is_out_of_memory
+from lrp3d.study.running.folder import Study
+from lrp3d.study.running.prefetch import Failure, ahead
+from lrp3d.study.running.progress import Pace
+from lrp3d.study.running.reader import Pixels, Reader
+from lrp3d.study.running.records import records_of
+from lrp3d.study.running.shards import Shard, blocks
+
+__all__ = ["Outcome", "run"]
+
+NEVER_WORKED = 100  # clips that break a model, none before them explained: it is the model
+
+
+@dataclass
+class Outcome:
+    """What became of the clips of a shard."""
+
+    explained: int = 0
+    before: int = 0
+    """Those that had a record when the run began."""
+    failed: int = 0
+    broken: int = 0
+    """Those of the failed that could be read, and broke the model."""
+    first: Exception | None = None
+    """What broke it first."""
+
+    def __str__(self) -> str:
+        before = f" ({self.before} were done before)" if self.before else ""
+        return f"{self.explained} clips explained{before}, {self.failed} failed"
+
+
+def run(
+    study: Study,
+    explainer: Explainer,
+    reader: Reader,
+    shard: Shard | None = None,
+    *,
+    workers: int = 0,
+    timeout: float = TIMEOUT,
+    batch_size: int = 1,
+    explain_labels: bool = False,
+    keep_relevance: bool = False,
+    show_progress: bool = False,
+) -> Outcome:
+    """Explain every clip of a shard that has no record yet.
+
+    Args:
+        study: where records go.
+        explainer: the model.
+        reader: the clips.
+        shard: which part of the list; default all of it.
+        workers: processes that read ahead; 0 reads in this one. More than 0 needs a script to guard what it runs by
+            ``if __name__ == "__main__"``.
+        timeout: seconds that one of them may take for a clip; a decoder that hangs costs that clip and no other.
+        batch_size: clips that are explained together.
+        explain_labels: explain the true classes, not the predictions.
+        keep_relevance: store each clip's map, summed over colours, as bfloat16 (t, h, w).
+        show_progress: on stderr.
+
+    Returns:
+        `Outcome`. Clips that cannot be read or explained are noted in ``errors.jsonl`` and tried again by the next
+        run; records that are damaged or those of other clips are warned about, and made anew.
+
+    Raises:
+        ValueError: true classes are to be explained, and the list does not say them.
+        UnsupportedOperation, NoFrameLogits: the model cannot be explained, whatever the clip.
+        ValueError: the list has a class that the model does not have.
+        OSError, StudyError: the folder cannot be written, or was removed under the run.
+        Exception: of the model, if it fails on every clip, or on the first 100.
+    """
+    shard = shard or Shard()
+    if explain_labels and any(item.label is None for item in study.items):
+        raise ValueError("the true classes are to be explained, and the list does not say them for every clip")
+    study.tidy()
+    mine = shard.take(blocks(study.items, batch_size))
+    done, problems = study.sound(item.number for block in mine for item in block)
+    strays = sorted(number for number in study.done() if number >= len(study.items))
+    problems += [f"{study.record_path(number)} is of no clip of the list; delete it" for number in strays]
+    for problem in problems:
+        warnings.warn(problem if problem.endswith("delete it") else f"{problem}: made anew", stacklevel=2)
+    todo = [block for block in mine if not all(item.number in done for item in block)]
+    outcome = Outcome(before=sum(item.number in done for block in mine for item in block))
+    name = f"shard {shard.rank} of {shard.world}" if shard.world > 1 else ""
+    if todo:
+        study.check_writable()
+    pace = Pace(sum(map(len, mine)), outcome.before, name, show_progress)
+    items = (item for block in todo for item in block)
+    results = ahead(reader, items, workers, 2 * max(workers, batch_size), timeout)
+    with closing(pace), closing(results):
+        for block in todo:
+            read = [next(results) for _ in block]
+            for found in _explained_block(explainer, read, explain_labels):
+                if isinstance(found, _Failed):
+                    with _said_by(study):
+                        study.fail(found.item, found.reason)
+                    outcome.failed += 1
+                    pace.step(failed=1)
+                    _count_broken(found, outcome)
+                else:
+                    _check_classes(study, found.part)
+                    with _said_by(study):
+                        written = _write(study, found, done, keep_relevance)
+                    outcome.explained += written
+                    pace.step(done=written)
+    if outcome.first is not None and not (outcome.explained or outcome.before):
+        raise outcome.first  # a model that has never worked, not a clip
+    study.check_written(done)
+    return outcome
+
+
+@contextmanager
+def _said_by(study: Study) -> Iterator[None]:
+    """A full disk does not say where it is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or not error.strerror:
+            raise
+        raise OSError(error.errno, error.strerror, str(study.folder)) from error
+
+
+def _count_broken(found: _Failed, outcome: Outcome) -> None:
+    """Go on after a clip that breaks the model, and stop where it has never worked on any of many."""
+    if found.error is None:
+        return
+    outcome.broken += 1
+    if outcome.first is None:
+        outcome.first = found.error
+        warnings.warn(f"{found.item.name}: {found.reason}; the other clips go on", stacklevel=3)
+    if outcome.broken >= NEVER_WORKED and not (outcome.explained or outcome.before):
+        raise outcome.first
+
+
+def _check_classes(study: Study, part: Part) -> None:
+    """Refuse a list of other classes than the model's before anything is written."""
+    known = part.explanation.logits.shape[1]
+    beyond = next((item for item in study.items if item.label is not None and item.label >= known), None)
+    if beyond is not None:
+        raise ValueError(f"the list has class {beyond.label} ({beyond.name}), and the model {known} classes")
+
+
+@dataclass
+class _Explained:
+    """Clips, and what was made of them together."""
+
+    clips: list[tuple[Item, Pixels]]
+    part: Part
+    seconds: float
+
+
+@dataclass
+class _Failed:
+    item: Item
+    reason: str
+    error: Exception | None = None
+    """Of the model; None where the clip was not read."""
+
+
+def _explained_block(
+    explainer: Explainer, block: Sequence[tuple[Item, Pixels | Failure]], explain_labels: bool
+) -> Iterator[_Explained | _Failed]:
+    """A block's clips: those that were not read, and the others by shape, as a model takes one shape at a time."""
+    shapes: dict[tuple[int, ...], list[tuple[Item, Pixels]]] = {}
+    for item, result in block:
+        if isinstance(result, Failure):
+            yield _Failed(item, result.reason)
+        else:
+            shapes.setdefault(result.frames.shape, []).append((item, result))
+    for clips in shapes.values():
+        yield from _explained(explainer, clips, explain_labels)
+
+
+def _explained(
+    explainer: Explainer, clips: list[tuple[Item, Pixels]], explain_labels: bool
+) -> Iterator[_Explained | _Failed]:
+    """Explanations of clips of one shape; where the model fails, it is asked for each clip alone."""
+    targets = [item.label for item, _ in clips if item.label is not None] if explain_labels else None
+    parts = explainer.parts([pixels.frames for _, pixels in clips], targets)
+    at = 0
+    while at < len(clips):
+        started = time.perf_counter()
+        try:
+            part = next(parts)
+        except Exception as error:
+            if isinstance(error, (UnsupportedOperation, NoFrameLogits)) or is_out_of_memory(error):
+                raise  # no other clip would fare better
+            if len(clips) > 1:
+                for clip in clips[at:]:
+                    yield from _explained(explainer, [clip], explain_labels)
+                return
+            yield _Failed(clips[0][0], f"{type(error).__name__}: {error}", error)
+            return
+        yield _Explained(clips[part.clips], part, time.perf_counter() - started)
+        at = part.clips.stop
+
+
+def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool) -> int:
+    """Write the records that are not there yet; returns how many."""
+    items, pixels = zip(*found.clips, strict=True)
+    windows = found.part.windows
+    records = records_of(
+        found.part.explanation,
+        [item.number for item in items],
+        [item.name for item in items],
+        [item.label for item in items],
+        indices=[tuple(clip.indices.tolist()) for clip in pixels],
+        windows=[None] * len(items) if windows is None else list(windows),
+        lost=[clip.lost for clip in pixels],
+        seconds=[found.seconds / len(items)] * len(items),
+        read_seconds=[clip.seconds for clip in pixels],
+        config=[study.hash] * len(items),
+    )
+    new = [(i, record) for i, record in enumerate(records) if record.number not in done]
+    for i, record in new:
+        if keep_relevance:  # first, as the record says that all is there
+            _write_map(study.relevance_path(record.number), found.part.explanation.relevance, i)
+        path = study.record_path(record.number)
+        _make_folder(path.parent)
+        record.save(path)
+        done.add(record.number)
+    return len(new)
+
+
+def _write_map(path: Path, relevance: Tensor | list[Tensor], clip: int) -> None:
+    """(t, h, w), on the clock of the clip's frames."""
+    assert isinstance(relevance, Tensor)  # a study's clips have one pathway
+    _make_folder(path.parent.parent)
+    _make_folder(path.parent)
+    content = save({"relevance": relevance[clip].sum(0).to("cpu", torch.bfloat16).contiguous()})
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _make_folder(folder: Path) -> None:
+    """Without its parents: a study that was removed under a run is missed, and not made again without its list."""
+    folder.mkdir(exist_ok=True)

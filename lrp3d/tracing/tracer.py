@@ -1,0 +1,450 @@
+"""One forward pass of a twin, followed operation by operation.
+
+A `Run` is the TorchFunctionMode that lives in the twin's forward only. It knows which tensors descend from the clip,
+what is known of them (`Signal`), gives every function its handler, and records the steps. All state belongs to the
+run, none to a module: modules may be used twice, threads may run at once, and an exception needs no clean-up.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.registry import OPERATIONS, current_run
+from lrp3d.rules import Signed
+from lrp3d.steps.step import Entry, Held, Relevance, Step, Token, Unsupported
+from lrp3d.tracing.advice import GRADIENT, NO_GRAD, STALE, advice_for
+from lrp3d.tracing.torch_functions import (
+    LEAVES_TORCH,
+    LIKE_ANOTHER,
+    TAKES_ONLY_THE_SHAPE,
+    only_moves,
+    plain_name,
+    without_inplace,
+)
+
+_DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
+
+
+@dataclass
+class Signal:
+    """What is known of a tensor that descends from the clip."""
+
+    low: Tensor | None = None
+    high: Tensor | None = None
+    """Valid range, while the tensor still is the clip (moved or normalised)."""
+    real: Tensor | None = None
+    """0 where the values are constants that the model wrote beside the signal (padding), else 1; None: all real."""
+    nonnegative: bool = False
+    gate: bool = False
+    """Output of a sigmoid or its kind: in a product it is the gate."""
+    shifted: bool = False
+    """A constant was added: clipped then, it is a hand-written hard sigmoid."""
+
+    def signed(self, x: Tensor) -> Signed:
+        """The tensor as rules see it: constants among its values are no inputs."""
+        return Signed(x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real)
+
+
+@dataclass
+class Scope:
+    """A module whose forward is running."""
+
+    name: str
+    module: nn.Module
+    is_layer: bool
+    used: dict[str, int] = field(default_factory=dict)
+
+
+class Call(NamedTuple):
+    """One operation as it was called, with tokens for signals."""
+
+    handler: Callable | None
+    func: Any
+    args: Any
+    kwargs: Any
+    out: Any
+    scope: Scope | None
+
+
+class Run(TorchFunctionMode):
+    """Follows one forward pass; see the module's docstring."""
+
+    def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True, constants: Sequence[str] = ()):
+        super().__init__()
+        self.normalisation_passes = normalisation_passes
+        """Batch norms hand relevance on unchanged, so their activations need not be kept."""
+        self.constants = dict.fromkeys(constants, False)
+        """Patterns of modules whose outputs are held constant, and whether one was met."""
+        self.steps: list[Step] = []
+        self.signals = WeakTensorKeyDictionary()
+        self._substitutes = WeakTensorKeyDictionary()
+        self._stale: dict[int, StorageWeakRef] = {}
+        self._own = {_memory(tensor) for tensor in own if tensor.layout == torch.strided}
+        self._scopes: list[Scope] = []
+        self.adopted: dict[Any, str] = {}
+        self._tape: list[Call] = []
+        self._tokens = WeakTensorKeyDictionary()
+        self._numbers = itertools.count()
+        self._inside = False
+        self._operation = ""
+        self._handler: Callable | None = None
+
+    # ------------------------------------------------------------------ entering and leaving
+
+    def __enter__(self) -> Run:
+        self._token = current_run.set(self)
+        super().__enter__()
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        super().__exit__(*exc)
+        current_run.reset(self._token)
+
+    @contextmanager
+    def scope(self, name: str, module: nn.Module, is_layer: bool) -> Iterator[None]:
+        """While a module's forward runs."""
+        self._scopes.append(Scope(name, module, is_layer))
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
+        """A clip (or pathway) comes in; returns the tensor to hand to the model."""
+        self._operation, self._handler = "input", None
+        return self.attach(Entry(), x.detach(), [x], Signal(low, high))
+
+    # ------------------------------------------------------------------ what is known of tensors
+
+    def signal(self, x: Any) -> Signal | None:
+        """What is known of `x`, None if it is a constant."""
+        return self.signals.get(x) if isinstance(x, Tensor) else None
+
+    def is_signal(self, x: Any) -> bool:
+        """Descends from the clip."""
+        return isinstance(x, Tensor) and x in self.signals
+
+    def attach(self, step: Step, output: Tensor, inputs: Sequence[Tensor], signal: Signal) -> Tensor:
+        """Record `step` and make `output` descend from `inputs` (all of them signals)."""
+        scope = self._scopes[-1] if self._scopes else None
+        step.name, step.operation, step.handler = self._name(scope), self._operation, self._handler
+        if scope is not None and scope.is_layer:
+            step.layer = scope.module
+        step.shape = output.shape
+        with torch.enable_grad():
+            out = Relevance.apply(step, [output], *inputs)
+        self.steps.append(step)
+        self.signals[out] = signal
+        step.token = self.token(out)
+        return out
+
+    def _name(self, scope: Scope | None) -> str:
+        if scope is None:
+            return self._operation
+        if scope.is_layer:
+            return scope.name
+        count = scope.used[self._operation] = scope.used.get(self._operation, -1) + 1
+        own = self._operation + (f"_{count}" if count else "")
+        return f"{scope.name}.{own}" if scope.name else own
+
+    # ------------------------------------------------------------------ tensors changed in place
+
+    def replace(self, old: Tensor, new: Tensor) -> None:
+        """From now on whoever reads `old` gets `new`; other views of its memory may not be read any more."""
+        if old is new:
+            return
+        storage = old.untyped_storage()
+        if new.untyped_storage()._cdata != storage._cdata:
+            self._stale[storage._cdata] = StorageWeakRef(storage)
+        self._substitutes[old] = new
+
+    def resolve(self, x: Any) -> Any:
+        """What `x` stands for now."""
+        if not isinstance(x, Tensor):
+            return x
+        seen = x
+        while (new := self._substitutes.get(seen)) is not None:
+            seen = new
+        if seen is x and self._stale and x.layout == torch.strided:
+            reference = self._stale.get(x.untyped_storage()._cdata)
+            if reference is not None and not reference.expired() and self.is_signal(x):
+                return self.refuse(STALE, x.detach(), [x])
+        self.adopt(seen, self._scopes[-1].name if self._scopes else "")
+        return seen
+
+    def _value(self, x: Any) -> Any:
+        """Without its history, for what is no tensor any more (numpy arrays, numbers): no door to the model's own."""
+        x = self.resolve(x)
+        if not isinstance(x, Tensor):
+            return x
+        return x.detach().clone() if self._is_own(x) else x.detach()
+
+    def _is_own(self, x: Tensor) -> bool:
+        """Whether it lies in memory of the user's model."""
+        return x.layout == torch.strided and _memory(x) in self._own
+
+    def adopt(self, output: Any, name: str) -> None:
+        """What no mode can see (scripted code, a foreign Function) was made in module `name`: the audit names it."""
+        with torch._C.DisableTorchFunction():
+            for x in (output,) if isinstance(output, Tensor) else tree_flatten(output)[0]:
+                if not isinstance(x, Tensor) or x.grad_fn is None:
+                    continue
+                if x not in self.signals:
+                    self.signals[x] = Signal()
+                if not hasattr(x.grad_fn, "step"):
+                    self.adopted.setdefault(x.grad_fn, name)
+
+    def held(self, output: Any, name: str) -> Any:
+        """A module's output; a constant to relevance, if the caller said so."""
+        patterns = [pattern for pattern in self.constants if fnmatch.fnmatchcase(name, pattern)]
+        if not patterns:
+            return output
+        self.constants |= dict.fromkeys(patterns, True)
+        self._operation, self._handler = "held constant", None
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            output = tree_map(self.resolve, output)
+            return _map_floats(lambda t: self._hold(t, name) if self.is_signal(t) else t, output)
+
+    def _hold(self, x: Tensor, name: str) -> Tensor:
+        out = self.attach(Held(), x.detach(), [x], replace(self.signals[x], low=None, high=None))
+        self.steps[-1].name = name
+        return out
+
+    # ------------------------------------------------------------------ operations
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in _DERIVATIVES:
+            scope = self._scopes[-1].name if self._scopes else ""
+            raise UnsupportedOperation([f"{scope or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
+        if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
+            return func(*args, **kwargs)  # also how torch.no_grad() announces itself
+        if getattr(func, "__name__", "") in LEAVES_TORCH:
+            with torch._C.DisableTorchFunction(), torch.no_grad():
+                return func(*tree_map(lambda x: self._value(x), args), **kwargs)
+        target = without_inplace(func)
+        if target is None:
+            return self.perform(OPERATIONS.get(func), args, kwargs, func)
+        if not self._touches_signal(args, kwargs):
+            return self._constant_inplace(func, args, kwargs)
+        out = self.perform(OPERATIONS.get(target), args, kwargs, target)
+        # nothing is overwritten: an activation may still be needed, a parameter is the user's
+        self.replace(args[0], out)
+        return None if func is Tensor.__setitem__ else out
+
+    def _touches_signal(self, args: Any, kwargs: Any) -> bool:
+        return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])
+
+    def _constant_inplace(self, func: Callable, args: Any, kwargs: Any) -> Any:
+        """Constants may be written to, but never the model's own."""
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            target, *others = tree_map(self.resolve, list(args))
+            if self._is_own(target):
+                copy = target.clone()
+                out = func(copy, *others, **tree_map(self.resolve, kwargs))
+                self.replace(args[0], copy)
+                return copy if out is not None else None
+            return func(target, *others, **tree_map(self.resolve, kwargs))
+
+    def perform(self, handler: Callable | None, args: Any, kwargs: Any, func: Any = None) -> Any:
+        """Run an operation: by its handler if a signal is among its arguments, else as the constant it is."""
+        tracking = self._inside or (torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
+        with torch._C.DisableTorchFunction(), torch.inference_mode(False):
+            args, kwargs = tree_map(self.resolve, (args, kwargs))
+            signals = [x for x in tree_flatten((args, kwargs))[0] if self.is_signal(x)]
+            if not signals and func is not None:
+                with torch.no_grad():
+                    return self._of_constants(func, args, kwargs)
+            scope = self._scopes[-1] if self._scopes else None
+            if kwargs.get("out") is not None:  # written, in torch, into a tensor the caller made
+                into = kwargs.pop("out")
+                out = self.perform(handler, args, kwargs, func)
+                self.replace(into, out)
+                return out
+            with self._performing(handler, func):
+                if handler is None:
+                    out = self._unregistered(func, args, kwargs, signals)
+                else:
+                    with torch.no_grad():
+                        out = handler(*args, **kwargs)
+                if not tracking:
+                    out = self._untracked(out)
+            if not self._inside and signals:
+                args, kwargs, tokens = tree_map(self._tokenised, (args, kwargs, out))
+                self._tape.append(Call(handler, func, args, kwargs, tokens, scope))
+            return out
+
+    def _of_constants(self, func: Callable, args: Any, kwargs: Any) -> Any:
+        """As it is; but nothing is written into what is the model's own."""
+        into = kwargs.get("out")
+        if not isinstance(into, Tensor) or not self._is_own(into):
+            return func(*args, **kwargs)
+        copy = into.clone()
+        func(*args, **{**kwargs, "out": copy})
+        self.replace(into, copy)
+        return copy
+
+    # ------------------------------------------------------------------ the tape
+
+    def token(self, x: Tensor) -> Token:
+        """What stands for a tensor in the tape."""
+        if x not in self._tokens:
+            self._tokens[x] = Token(next(self._numbers))
+        return self._tokens[x]
+
+    def _tokenised(self, x: Any) -> Any:
+        return self.token(x) if self.is_signal(x) else x
+
+    def replay(self, given: dict[Token, Tensor], output: Tensor) -> Tensor | None:
+        """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
+
+        Only the operations that depend on them are run again, as they were called.
+        """
+        known: dict[Token, Any] = dict(given)
+        tape, self._tape = self._tape, []
+        with self, torch.inference_mode(False), torch.enable_grad():
+            for call in tape:
+                needed = [x for x in tree_flatten((call.args, call.kwargs))[0] if isinstance(x, Token)]
+                made = [x for x in tree_flatten(call.out)[0] if isinstance(x, Token)]
+                if not any(x in known for x in needed) or any(x in given for x in made):
+                    continue
+                if not all(x in known for x in needed):
+                    self._tape = tape
+                    return None
+                args, kwargs = tree_map(lambda x: known[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
+                self._scopes.append(call.scope) if call.scope else None
+                try:
+                    out = self.perform(call.handler, args, kwargs, call.func)
+                finally:
+                    self._scopes.pop() if call.scope else None
+                for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
+                    if isinstance(token, Token):
+                        known[token] = x
+        self._tape = tape
+        return known.get(self.token(output))
+
+    @contextmanager
+    def _performing(self, handler: Callable | None, func: Any) -> Iterator[None]:
+        """Steps made inside belong to this operation, the outermost one."""
+        if self._inside:
+            yield
+            return
+        self._inside, self._handler = True, handler
+        self._operation = handler.__name__ if func is None else plain_name(func)  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            self._inside = False
+
+    def refuse(self, advice: str, output: Any, signals: Sequence[Tensor]) -> Any:
+        """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
+        return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, Signal()), output)
+
+    def _untracked(self, out: Any) -> Any:
+        """What the model computes without gradient is part of it all the same: not passed over, refused."""
+        return _map_floats(
+            lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t,
+            out,
+        )
+
+    def _unregistered(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
+        """A function nobody registered: taken as it is where it only moves values, else refused."""
+        if plain_name(func) in LIKE_ANOTHER:
+            signals = [x for x in signals if x is args[0]]
+            if not signals:
+                with torch.no_grad():
+                    return func(*args, **kwargs)
+        with torch.enable_grad():  # of the signals alone: a parameter beside them is a constant
+            out = func(*tree_map(self._without_history, args), **tree_map(self._without_history, kwargs))
+        results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor) and t.is_floating_point()]
+        if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:
+            return out
+        limits = {signal.grad_fn for signal in signals}
+        if not all(only_moves(t, limits) for t in results):
+            return self.refuse(advice_for(func), out, signals)
+        companions = self._companions(func, args, kwargs, signals)
+        known = [self.signals[s] for s in signals]
+        nonnegative = self._nonnegative(args, kwargs)
+        gate, shifted = all(k.gate for k in known), all(k.shifted for k in known)
+        for i, t in enumerate(results):
+            low, high, real = (None if c is None else c[i] for c in companions)
+            self.moved(t, Signal(low, high, real, nonnegative, gate, shifted))
+        return out
+
+    def _without_history(self, x: Any) -> Any:
+        return x.detach() if isinstance(x, Tensor) and x.requires_grad and not self.is_signal(x) else x
+
+    def moved(self, out: Tensor, signal: Signal) -> Tensor:
+        """Record a rearrangement: torch's own node carries its relevance."""
+        self.signals[out] = signal
+        step = Moved()
+        step.name = self._name(self._scopes[-1] if self._scopes else None)
+        step.operation, step.shape = self._operation, out.shape
+        self.steps.append(step)
+        return out
+
+    def _nonnegative(self, args: Any, kwargs: Any) -> bool:
+        for x in tree_flatten((args, kwargs))[0]:
+            if isinstance(x, Tensor) and x.is_floating_point():
+                known = self.signal(x)
+                if not (known.nonnegative if known else bool((x >= 0).all())):
+                    return False
+        return True
+
+    def _companions(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> list[list[Tensor] | None]:
+        """Range and reality of a moved signal: the same function, applied to those of its inputs."""
+        known = [self.signals[s] for s in signals]
+        mixed = any(
+            isinstance(x, Tensor) and x.is_floating_point() and not self.is_signal(x)
+            for x in tree_flatten((args, kwargs))[0]
+        )
+
+        def through(choose: Callable[[Tensor], Tensor]) -> list[Tensor]:
+            moved_args, moved_kwargs = tree_map(
+                lambda x: choose(x) if isinstance(x, Tensor) and x.is_floating_point() else x, (args, kwargs)
+            )
+            with torch.no_grad():
+                out = func(*moved_args, **moved_kwargs)
+            return [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
+
+        low = high = real = None
+        if all(k.low is not None for k in known):
+            low = through(lambda x: self.signals[x].low if any(x is s for s in signals) else x)
+            high = through(lambda x: self.signals[x].high if any(x is s for s in signals) else x)
+        if mixed or any(k.real is not None for k in known):
+            real = through(self.reality)
+        return [low, high, real]
+
+    def reality(self, x: Tensor) -> Tensor:
+        """1 where `x` descends from the clip, 0 where it is a constant."""
+        known = self.signal(x)
+        if known is None:
+            return torch.zeros_like(x)
+        return torch.ones_like(x) if known.real is None else known.real
+
+
+def _memory(x: Tensor) -> int:
+    """The same for all tensors that share it."""
+    return x.untyped_storage()._cdata
+
+
+class Moved(Step):
+    """A rearrangement: torch's own node carries relevance; kept for the record only."""
+
+
+def _map_floats(change: Callable[[Tensor], Tensor], out: Any) -> Any:
+    leaves, spec = tree_flatten(out)
+    return tree_unflatten([change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves], spec)

@@ -1,0 +1,442 @@
+"""The relevance twin of a model: same outputs, shared parameters, and gradients that are relevance.
+
+`convert` copies the module tree, sharing every tensor, and swaps each module for its twin by giving the copy a class
+of its own: registered layers compute their forward by their handler, every module tells the run its name. The user's
+model is never touched.
+"""
+
+from __future__ import annotations
+
+import array
+import copy as copying
+import copyreg
+import functools
+import random
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+import lrp3d.layers
+import lrp3d.operations  # noqa: F401  both register what they know
+from lrp3d.composites import Composite, composite_of
+from lrp3d.compute.buffers import Memory
+from lrp3d.errors import ModelError, UnsupportedOperation
+from lrp3d.layout import what_the_shapes_suggest
+from lrp3d.outputs import tensors_of
+from lrp3d.registry import LAYERS, Handler, current_run, own_forward
+from lrp3d.tracing.tracer import Run
+from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
+from lrp3d.twin.random_state import kept_random_state
+from lrp3d.twin.ranges import Range, ranges_of
+
+
+class Twinned(nn.Module):
+    """What every module of a twin is, besides itself: a module that tells the run its name."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs as ever; inside a run, under its name."""
+        run = current_run.get()
+        if run is None:
+            return super().__call__(*args, **kwargs)
+        name = self.__dict__["_lrp3d_name"]
+        with run.scope(name, self, type(self).swapped is not None):
+            output = super().__call__(*args, **kwargs)
+        run.adopt(output, name)
+        return run.held(output, name)
+
+    swapped: Handler | None = None
+    original: type[nn.Module]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled by the class of the user's module: this one is made anew where it is read."""
+        make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
+        if make is not copyreg.__newobj__:
+            return make, arguments, *rest
+        return _empty_twin, (type(self).original, *arguments[1:]), *rest
+
+
+class RelevanceLayer(Twinned):
+    """A layer whose forward, inside a run, is the registered handler of its type."""
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The handler in a run, the layer's own forward outside of one."""
+        if current_run.get() is None:
+            return super().forward(*args, **kwargs)
+        handler = type(self).swapped
+        assert handler is not None
+        return handler(self, *args, **kwargs)
+
+
+def handler_of(layer_type: type) -> Handler | None:
+    """The handler of a layer type: its own, or that of an ancestor whose forward it keeps."""
+    for ancestor in layer_type.__mro__:
+        found = LAYERS.get(ancestor) or LAYERS.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
+        if found is not None:
+            return found
+        if "forward" in vars(ancestor):
+            return None
+    return None
+
+
+@functools.cache
+def _twin_class(original: Any, handler: Handler | None) -> type:
+    base = Twinned if handler in (None, own_forward) else RelevanceLayer
+    members = {"swapped": handler and staticmethod(handler), "original": original, "__doc__": original.__doc__}
+    plain = {name: found for name in dir(original) if (found := _uncompiled(getattr(original, name, None)))}
+    return type(original.__name__, (base, original), {**plain, **members, "__module__": original.__module__})
+
+
+def _empty_twin(original: Any, *arguments: Any) -> nn.Module:
+    """A module of the twin's class of `original`, before its state is set."""
+    kind = _twin_class(cast(Hashable, original), handler_of(original))
+    return cast(nn.Module, kind.__new__(kind, *arguments))
+
+
+def _uncompiled(function: Any) -> Any:
+    """What `torch.compile` was given, if it was: the compiled code computes the same, and shows nothing of it."""
+    return getattr(function, "_torchdynamo_orig_callable", None)
+
+
+# What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
+_CHANGEABLE = (
+    np.ndarray, array.array, bytearray, Counter, random.Random, np.random.Generator, np.random.RandomState,
+)  # fmt: skip
+
+
+class _Copier:
+    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else."""
+
+    def __init__(self) -> None:
+        self.copies: dict[int, Any] = {}
+        self.kept: list[Any] = []  # so that no id is given twice
+
+    def __call__(self, x: Any, name: str) -> Any:
+        if id(x) in self.copies:
+            return self.copies[id(x)]
+        copy = self._copy(x, name)
+        self.copies[id(x)] = copy
+        self.kept.append(x)
+        return copy
+
+    def _remember(self, x: Any, copy: Any) -> Any:
+        """Before what it contains is copied, so that cycles end."""
+        self.copies[id(x)] = copy
+        self.kept.append(x)
+        return copy
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that was met and is shared."""
+        return [x for x in self.kept if isinstance(x, Tensor)]
+
+    def _copy(self, x: Any, name: str) -> Any:
+        if isinstance(x, nn.Module):
+            inner = getattr(x, "_orig_mod", None)  # of a compiled module
+            return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
+        if (plain := _uncompiled(x)) is not None:
+            return self(plain, name)
+        if isinstance(x, _CHANGEABLE):
+            return copying.deepcopy(x)
+        if isinstance(x, torch.Generator):
+            return x.clone_state()
+        if type(x) is defaultdict:
+            copy = self._remember(x, defaultdict(self(x.default_factory, name)))
+            copy.update({key: self(value, f"{name}.{key}") for key, value in x.items()})
+            return copy
+        if isinstance(x, (list, deque)) and type(x) in (list, deque, nn.ParameterList):
+            copy = self._remember(x, type(x)())
+            copy.extend(self(item, f"{name}.{i}") for i, item in enumerate(x))
+            return copy
+        if type(x) in (dict, OrderedDict):
+            copy = self._remember(x, type(x)())
+            for key, value in x.items():
+                copy[key] = self(value, f"{name}.{key}")
+            return copy
+        if isinstance(x, tuple):
+            items = [self(item, f"{name}.{i}") for i, item in enumerate(x)]
+            if all(a is b for a, b in zip(items, x, strict=True)):
+                return x
+            return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+        if type(x) is set:
+            return {self(item, name) for item in x}
+        if isinstance(x, types.MethodType):
+            owner = self(x.__self__, name)
+            return x if owner is x.__self__ else types.MethodType(x.__func__, owner)
+        if isinstance(x, functools.partial):
+            return functools.partial(self(x.func, name), *self(x.args, name), **self(x.keywords, name))
+        if isinstance(x, types.FunctionType) and x.__closure__:
+            return self._closure(x, name)
+        if _is_plain_object(x):
+            return self._object(x, name)
+        return x
+
+    def _module(self, x: nn.Module, name: str) -> nn.Module:
+        if isinstance(x, torch.jit.ScriptModule):
+            return x  # the audit will refuse what it computes
+        copy = self._remember(x, object.__new__(type(x)))
+        state = copy.__dict__
+        for key, value in vars(x).items():
+            if key == "_modules":
+                continue
+            if key in ("_backward_hooks", "_backward_pre_hooks"):
+                state[key] = OrderedDict()  # they would see relevance, or hide a node
+            elif key == "_compiled_call_impl":
+                state[key] = None
+            elif key in ("_parameters", "_buffers"):
+                state[key] = value.copy()
+                self.kept += value.values()
+            elif key in _HOOKS:
+                state[key] = OrderedDict((k, self._hook(hook, name)) for k, hook in value.items())
+            else:
+                state[key] = self(value, f"{name}.{key}" if name else key)
+        state["_modules"] = type(x._modules)()
+        for key, child in x._modules.items():
+            state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
+        state["_lrp3d_name"] = name
+        copy.__class__ = _twin_class(cast(Hashable, type(x)), handler_of(type(x)))
+        return copy
+
+    def _hook(self, hook: Any, name: str) -> Any:
+        """Forward hooks stay; one bound to a module of the tree follows it, others keep their owner."""
+        bound_to = getattr(hook, "__self__", None)
+        return self(hook, name) if isinstance(bound_to, nn.Module) else hook
+
+    def _closure(self, x: types.FunctionType, name: str) -> types.FunctionType:
+        assert x.__closure__ is not None
+        cells = tuple(types.CellType() for _ in x.__closure__)
+        copy = types.FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells)
+        copy.__kwdefaults__, copy.__dict__ = x.__kwdefaults__, x.__dict__
+        self._remember(x, copy)
+        changed = False
+        for cell, original in zip(cells, x.__closure__, strict=True):
+            try:
+                content = original.cell_contents
+            except ValueError:  # still empty
+                continue
+            cell.cell_contents = self(content, f"{name}.{x.__name__}")
+            changed = changed or cell.cell_contents is not content
+        return copy if changed else x
+
+    def _object(self, x: Any, name: str) -> Any:
+        """A plain Python object, which the forward may count in; one without attributes is a mark, and stays itself."""
+        if not vars(x):
+            return x
+        copy = self._remember(x, type(x).__new__(type(x)))
+        for key, value in vars(x).items():
+            copy.__dict__[key] = self(value, f"{name}.{key}")
+        return copy
+
+
+_HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"}  # fmt: skip # noqa: E501
+
+
+def _is_plain_object(x: Any) -> bool:
+    """An instance of a class written in Python, with nothing but a `__dict__` to copy."""
+    kind = type(x)
+    if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
+        return False
+    if kind is types.SimpleNamespace:
+        return True
+    plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
+    return plain and not kind.__module__.startswith(("torch", "threading", "builtins"))
+
+
+@dataclass
+class Record:
+    """One recorded forward pass: the graph, what entered it, what came out, and what has no rule."""
+
+    run: Run
+    entries: list[Tensor]
+    output: Any
+    problems: list[str]
+
+
+@contextmanager
+def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """After this block every tensor that is no parameter holds what it held."""
+    counted = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for x, version, before in counted:
+                if x._version != version or not torch.equal(x, before):
+                    x.detach().copy_(before)
+
+
+class Twin(nn.Module):
+    """The relevance twin of a model; made by `convert`.
+
+    Called like the model, with the same outputs. Where an input requires grad, gradients through it are relevance.
+    It shares the model's parameters: move or retrain the model, then convert again.
+    """
+
+    def __init__(self, model: nn.Module, composite: Composite):
+        super().__init__()
+        copier = _Copier()
+        self.model: nn.Module = copier(model, "")
+        self.composite = composite
+        self.training = model.training
+        self.input_range: Any = getattr(model, "input_range", None)
+        self._own = copier.tensors
+        self.memory = Memory()
+
+    def forward(self, *inputs: Any) -> Any:
+        """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
+        leaves = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
+        if not (torch.is_grad_enabled() and any(x.requires_grad for x in leaves)):
+            return self.model(*inputs)
+        record = self.record(inputs)
+        if record.problems:
+            raise UnsupportedOperation(record.problems)
+        return record.output
+
+    def record(
+        self,
+        inputs: Sequence[Any],
+        input_range: Range | Sequence[Range | None] | None = None,
+        layout: str = "bcthw",
+        contrastive: bool = False,
+        read: Callable[[Any], Any] | None = None,
+        constants: Sequence[str] = (),
+    ) -> Record:
+        """Run the model on `inputs` under observation, and give every step its rule.
+
+        Args:
+            inputs: the model's positional arguments; every floating tensor among them is a clip.
+            input_range: (low, high) of valid inputs, scalars or one per channel, or one for each clip among the
+                inputs; default as in `lrp3d.explain`.
+            layout: of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
+            contrastive: the classifier's rule becomes `Contrastive`.
+            read: makes the output, inside the run, of what the model returns.
+            constants: name patterns of modules whose outputs are held constant.
+
+        Raises:
+            ValueError: if a pattern in `constants` fits no module that ran.
+        """
+        chosen = input_range if input_range is not None else self.input_range
+        leaves, spec = tree_flatten(tuple(inputs))
+        run = Run(self._own, not self.composite.addresses_normalisation, constants)
+        entries = []
+        with torch.inference_mode(False), torch.enable_grad():
+            clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
+            ranges = ranges_of(chosen, [x.detach() for x in clips.values()], layout)
+            for (i, x), ends in zip(clips.items(), ranges, strict=True):
+                x = x if x.requires_grad else x.detach().clone().requires_grad_()
+                leaves[i] = run.enter(x, *ends)
+                entries.append(leaves[i])
+            device = entries[0].device if entries else torch.device("cpu")
+            with kept_random_state(device), run, torch.autocast(device.type, enabled=False):
+                output = self._outputs(tree_unflatten(leaves, spec), layout)
+                output = output if read is None else read(output)
+            output = run.resolve(output)
+        if missed := [pattern for pattern, met in run.constants.items() if not met]:
+            raise ValueError(
+                f"constants={missed} fits no module that ran; lrp3d.inspect(model, clip) shows their names"
+            )
+        outputs = [output] if read is not None else [run.resolve(x) for x in tensors_of(output) if run.is_signal(x)]
+        outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
+        problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
+        for x in outputs:
+            find_classifier(x)
+        assign_rules(run.steps, self.composite, contrastive)
+        return Record(run, entries, output, problems)
+
+    def run(self, clip: Any, method: str = "") -> Any:
+        """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""
+        leaves = [x for x in tree_flatten(clip)[0] if isinstance(x, Tensor)]
+        device = leaves[0].device if leaves else torch.device("cpu")
+        with kept_random_state(device), torch.autocast(device.type, enabled=False), _kept(self._own):
+            run = getattr(self.model, method) if method else self.model
+            with torch.inference_mode(False), torch.set_grad_enabled(False):
+                return run(tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip))
+
+    def _outputs(self, inputs: Sequence[Any], layout: str) -> Any:
+        try:
+            return self.model(*inputs)
+        except (RuntimeError, ValueError, IndexError) as error:
+            clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
+            hint = what_the_shapes_suggest(clips, layout)
+            # Torch's sentence for a shape that does not fit; other errors say themselves what they are.
+            if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
+                raise
+            shapes = ", ".join(str(tuple(x.shape)) for x in clips)
+            raise ModelError(f"the model could not run on an input of shape {shapes}: {error}{hint}") from error
+
+    def train(self, mode: bool = True) -> Twin:
+        """A twin has no training mode; raises ValueError if one is asked for."""
+        if mode:
+            raise ValueError("a relevance twin cannot be trained; train the model it was converted from")
+        return self
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> Twin:
+        raise ValueError(
+            "a relevance twin shares its parameters with the model, so moving or casting it would change the model; "
+            "move the model and convert again"
+        )
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside `torch.compile` and the parallel wrappers."""
+    while True:
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = cast(nn.Module, model._orig_mod)
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        else:
+            return model
+
+
+def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
+    """The relevance twin of `model`: same outputs, shared parameters, gradients that are relevance.
+
+    For many clips, or for relevance of one's own: `torch.autograd.grad(twin(x), x, r)` is the relevance of x (like x)
+    when the logits have relevance r (b, k), in plain autograd.
+
+    Args:
+        model: any `nn.Module` CNN; it is never modified. In training mode, dropout and batch norm are refused.
+        composite: a name or a `Composite`.
+
+    Raises:
+        TypeError: if `model` is no module, or `composite` neither a name nor a composite.
+        ValueError: if there is no composite of that name.
+        UnsupportedOperation: when the twin runs, if an operation has no rule.
+
+    >>> import torch, lrp3d
+    >>> model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1)).eval()
+    >>> twin, x = lrp3d.convert(model), torch.rand(4, 3, requires_grad=True)
+    >>> relevance, = torch.autograd.grad(twin(x), x, torch.ones(4, 1))
+    >>> relevance.sum(1)
+    tensor([1.0000, 1.0000, 1.0000, 1.0000])
+    """
+    if isinstance(model, Twin):
+        return model if model.composite == composite_of(composite) else Twin(model.model, composite_of(composite))
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
+    model = _unwrapped(model)
+    return Twin(model, composite_of(composite))
+
+
+def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
+    """The twin that explains `model`: itself, if it is one; raises ValueError where it has other rules than asked for.
+
+    Args:
+        model: any model, or a twin.
+        composite: None for the paper's, or the twin's own.
+    """
+    if not isinstance(model, Twin):
+        return convert(model, "paper" if composite is None else composite)
+    if composite is not None and composite_of(composite) != model.composite:
+        raise ValueError(
+            f"this twin was converted with the composite {model.composite}, not {composite_of(composite)}: "
+            "leave composite out, or convert the model again with the other one"
+        )
+    return model

@@ -1,0 +1,105 @@
+"""Local paths: what may be opened, and that nothing else ever is.
+
+To FFmpeg a name is an address: ``pipe:0``, ``concat:a|b`` and ``http:/host/x`` are protocols, ``img%03d.png`` is a
+series of files. So it is never told one. Files are opened here, and it gets their bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from lrp3d.video.source import VideoError
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # Path makes one slash of two
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a folder",
+}
+_PLAYLISTS = {
+    b"#EXTM3U": "an HLS playlist",
+    b"ffconcat version": "a list of files to join",
+    b"<MPD": "a DASH manifest",
+    b"<SmoothStreamingMedia": "a manifest of streams",
+    b"v=0": "a session description",
+    b"[playlist]": "a playlist",
+    b"[Reference]": "a playlist",
+    b"RTSPtext": "a reference to a stream",
+    b"<asx": "a playlist",
+    b"<ASX": "a playlist",
+    b"<smil": "a playlist",
+    b"!<symlink>": "a link",
+}
+_HEAD = 1024  # bytes that are searched for what begins a playlist
+
+
+def is_url(path: str | Path) -> bool:
+    """Whether a name looks like the address of something elsewhere.
+
+    >>> is_url("https://example.org/a.mp4"), is_url("file:x.mp4"), is_url("C:/a.mp4")
+    (True, False, False)
+    """
+    return bool(_URL.match(str(path)))
+
+
+def require_place(path: str | Path) -> None:
+    """Refuse what is neither a regular file nor a folder, in one sentence that says what it is.
+
+    Raises:
+        VideoError: nothing there, something that never ends (a pipe, a device), or something that cannot be read.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        advice = "; URLs are not read: download it and give the file" if is_url(path) else ""
+        raise VideoError(f"there is no file or folder {path}{advice}") from None
+    except (OSError, ValueError) as error:  # too long a name, no permission, a loop of links, a zero byte
+        raise VideoError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISDIR(mode):
+        _require_regular(mode, Path(path).name)
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading, unbuffered; never waits.
+
+    Raises:
+        VideoError: it is not there, cannot be read, or is no regular file.
+    """
+    try:
+        # O_NONBLOCK: a pipe that took the file's place meanwhile does not keep us waiting.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        raise VideoError(f"{path.name} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        _require_regular(os.fstat(descriptor).st_mode, path.name)
+    except VideoError:
+        os.close(descriptor)
+        raise
+    return open(descriptor, "rb", buffering=0)
+
+
+def _require_regular(mode: int, name: str) -> None:
+    if not stat.S_ISREG(mode):
+        kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+        raise VideoError(f"{name} is {kind}, and a video is a regular file or a folder of images")
+
+
+def refuse_playlist(file: BinaryIO, name: str) -> None:
+    """Refuse a text that names other files or hosts: what a path leads to is that one file.
+
+    Raises:
+        VideoError: it is one, and which kind.
+    """
+    file.seek(0)
+    head = file.read(_HEAD).lstrip(b"\xef\xbb\xbf \t\r\n")
+    file.seek(0)
+    for mark, kind in _PLAYLISTS.items():
+        if head.startswith(mark) or (mark.startswith(b"<") and head.startswith(b"<?xml") and mark in head):
+            raise VideoError(f"{name} is {kind}: what it names is not followed; give the videos themselves")

@@ -1,0 +1,45 @@
+"""How much memory there is, asked before it is taken."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from lrp3d.video.source import VideoError
+
+# What a decoder may hold for each pixel of a picture: up to 16 reference frames of 1.5 bytes, and RGB twice.
+BYTES_PER_PIXEL = 32
+_CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def memory_there() -> int | None:
+    """Bytes of memory that this process can have at most: the machine's, its container's; None if nobody says."""
+    limits = []
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system says
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for file in _CGROUPS:
+        try:
+            limits.append(int(Path(file).read_text()))
+        except (OSError, ValueError):  # no container, or one without a limit ("max")
+            continue
+    return min((limit for limit in limits if limit > 0), default=None)
+
+
+def require_memory(needed: int, what: str, advice: str) -> None:
+    """Refuse what cannot be held, before anything is allocated.
+
+    Raises:
+        VideoError: ``what`` takes more bytes than the machine has.
+    """
+    there = memory_there()
+    if there is not None and needed > there:
+        raise VideoError(
+            f"{what} take {needed / 2**30:,.0f} GiB to read, and this machine has {there / 2**30:,.0f}: {advice}"
+        )
+
+
+def most_pixels() -> int:
+    """The largest picture that a decoder is allowed to make, in pixels."""
+    there = memory_there()
+    return 2**31 - 1 if there is None else min(2**31 - 1, there // BYTES_PER_PIXEL)

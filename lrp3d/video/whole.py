@@ -1,0 +1,124 @@
+"""Whether a video file is whole, as far as its container tells: by how many bytes, frames and seconds it states."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lrp3d.video.places import open_regular
+from lrp3d.video.timeline import Timeline
+
+_EBML, _SEGMENT = bytes.fromhex("1A45DFA3"), bytes.fromhex("18538067")
+_TS, _TS_PACKET = b"\x47", 188  # the byte that begins a packet, and how many it has
+_BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
+_STATING = ("matroska", "mov,", "flv", "asf", "mxf")  # whose headers state a duration; others are asked for a guess
+
+
+def what_is_missing(path: Path, container: Any, stream: Any, timeline: Timeline) -> list[str]:
+    """The sentence about frames that a container announces and does not hold; nothing where it says nothing."""
+    with open_regular(path) as file:
+        cut = where_cut(file)
+        whole = not cut and announced_size(file) is not None
+    announced, about = stream.frames, ""
+    if announced <= timeline.packets and not whole and (more := _missing(container, timeline)):
+        announced, about = timeline.packets + more, "about "
+    why = cut or "it breaks off, or is damaged"
+    if announced > timeline.packets:
+        return [f"{path.name} announces {about}{announced} frames and holds {timeline.packets}: {why}"]
+    if cut or timeline.broken:
+        return [f"{path.name} may lack frames at its end: {why}"]
+    return []
+
+
+def where_cut(file: BinaryIO) -> str:
+    """Where a file breaks off, as part of a sentence; nothing where it is whole, or nobody can tell."""
+    announced, size = announced_size(file), file.seek(0, 2)
+    return f"it breaks off after {size:,} of {announced:,} bytes" if announced and announced > size else ""
+
+
+def _missing(container: Any, timeline: Timeline) -> int:
+    """How many frames fit between the last one and the end that the container states."""
+    if not container.format.name.startswith(_STATING) or not container.duration or timeline.end is None:
+        return 0
+    stated = ((container.start_time or 0) + container.duration) / 1e6
+    gap, longest, end = timeline.spacing()
+    # The last picture of a slide show may stay: what is missing is longer than any frame.
+    if end is None or stated - timeline.end <= 2 * longest or stated - timeline.end < 0.1:
+        return 0
+    return round((stated - end) / gap) if gap else 0
+
+
+def announced_size(file: BinaryIO) -> int | None:
+    """How many bytes the container says it has: Matroska, MP4, AVI and MPEG-TS do; None for others.
+
+    >>> import io
+    >>> announced_size(io.BytesIO(b"RIFF\\x64\\0\\0\\0AVI "))
+    108
+    """
+    size = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(12)
+    if head[:4] == _EBML:
+        return _end_of_segment(file)
+    if head[:4] == b"RIFF":
+        return _end_of_chunks(file, size)
+    if head[4:8] in _BOXES:
+        return _end_of_boxes(file, size)
+    if head[:1] == _TS and size > _TS_PACKET:
+        file.seek(_TS_PACKET)
+        return -(-size // _TS_PACKET) * _TS_PACKET if file.read(1) == _TS else None
+    return None
+
+
+def _end_of_segment(file: BinaryIO) -> int | None:
+    """Matroska and WebM: one segment behind the header; a live recording does not know its size."""
+    file.seek(4)
+    header = _ebml_size(file)
+    if header is None:
+        return None
+    file.seek(header, 1)
+    if file.read(4) != _SEGMENT:
+        return None
+    size = _ebml_size(file)
+    return None if size is None else file.tell() + size
+
+
+def _ebml_size(file: BinaryIO) -> int | None:
+    """A number whose leading zero bits tell how many bytes it has; all ones mean unknown."""
+    first = (file.read(1) or b"\0")[0]
+    if not first:
+        return None
+    length = 9 - first.bit_length()
+    value = int.from_bytes(bytes([first & (0xFF >> length)]) + file.read(length - 1), "big")
+    return None if value == (1 << 7 * length) - 1 else value
+
+
+def _end_of_chunks(file: BinaryIO, size: int) -> int | None:
+    """AVI: one RIFF chunk, or several where it is large."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        head = file.read(8)
+        if len(head) < 8 or head[:4] != b"RIFF":
+            break
+        length = int.from_bytes(head[4:], "little")
+        if length in (0, 2**32 - 1):  # written by something that could not seek back
+            return None
+        end += 8 + length
+        end += end % 2
+    return end
+
+
+def _end_of_boxes(file: BinaryIO, size: int) -> int | None:
+    """MP4 and MOV: box behind box."""
+    end = 0
+    while end < size:
+        file.seek(end)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:  # up to the end of the file, or padding
+            return None if length or end == 0 else size
+        end += length
+    return end

@@ -1,0 +1,250 @@
+"""What a pickled checkpoint claims, found out without running anything of it or taking the memory it asks for.
+
+torch takes memory for a storage as large as the pickle says, before it looks whether the file holds so much. Here
+the pickle is first read with stand-ins for everything that it names.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+
+from .wording import first_line, shown
+
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_ALLOCATES = re.compile(r"(builtins|__builtin__)\.(bytearray|bytes)|torch(\.\w+)*\.\w*(Tensor|Storage)")
+_HARMLESS = re.compile(r"torch\..*|collections\.(OrderedDict|Counter)|_codecs\.encode")
+
+
+class Damaged(ValueError):
+    """A file that starts like a checkpoint, and is none; the message goes after its name."""
+
+
+@dataclass
+class Claims:
+    """What a pickle names, and the memory that it asks for."""
+
+    storages: dict[str, int] = field(default_factory=dict)
+    """Bytes of each stored tensor, by its key."""
+    names: list[str] = field(default_factory=list)
+    """The classes and functions it calls."""
+    most: int = 0
+    """Bytes of the largest thing made by a call."""
+
+    @property
+    def foreign(self) -> tuple[str, ...]:
+        """What it calls beside what every state dict needs."""
+        return tuple(dict.fromkeys(name for name in self.names if not _HARMLESS.fullmatch(name)))
+
+
+def check_zip(path: Path) -> Claims:
+    """Look through an archive of torch.save.
+
+    Raises:
+        Damaged: it is no such archive, or is damaged, or claims more than it holds.
+    """
+    size = path.stat().st_size
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            pickled = _pickle_of(entries)
+            if sum(entry.file_size for entry in entries) > size:
+                raise Damaged("is compressed or claims more than it holds; torch.save does neither")
+            wrong = next((entry.filename for entry in entries if entry.CRC and not _is_whole(archive, entry)), None)
+            if wrong is not None:
+                raise Damaged(f"is damaged: the bytes of {shown(wrong)} do not match their checksum; get it anew")
+            claims = read_claims(archive.read(pickled))
+    except Damaged:
+        raise
+    except Exception as error:  # zipfile lets whatever a damaged entry raises through
+        raise Damaged(f"is not a complete checkpoint: {first_line(error)}; get it anew") from error
+    folder = pickled.filename.removesuffix("data.pkl")
+    held = {entry.filename: entry.file_size for entry in entries}
+    for key, claimed in claims.storages.items():
+        found = held.get(f"{folder}data/{key}")
+        if found != claimed:
+            holds = "nothing" if found is None else f"{found:,} bytes"
+            raise Damaged(f"claims {claimed:,} bytes for tensor {key} and holds {holds} of it; get it anew")
+    _check_calls(claims, size)
+    return claims
+
+
+def check_pickles(path: Path) -> Claims:
+    """Look through a file of one pickle, or of torch's first format: five pickles, and then the tensors.
+
+    Raises:
+        Damaged: it is neither, or ends too early, or claims more than it holds.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        first = _next_pickle(file)
+        if _number(first) != _LEGACY_MAGIC:
+            return Claims(names=_names_in(first))
+        for _ in ("protocol", "system"):
+            _next_pickle(file)
+        claims = read_claims(_next_pickle(file))
+        _next_pickle(file)  # the keys of the tensors that follow
+        left = size - file.tell()
+    claimed = sum(claims.storages.values())
+    if claimed > left:
+        raise Damaged(
+            f"is not a complete checkpoint: claims {claimed:,} bytes of tensors and holds {left:,}; get it anew"
+        )
+    _check_calls(claims, size)
+    return claims
+
+
+def read_claims(pickled: bytes) -> Claims:
+    """What a pickle claims.
+
+    Raises:
+        Damaged: it is none, or is cut off.
+    """
+    _scan(io.BytesIO(pickled), len(pickled))
+    claims = Claims()
+    try:
+        _Reader(pickled, claims).load()
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise Damaged(f"is not a complete checkpoint: {first_line(error)}; get it anew") from error
+    return claims
+
+
+def _check_calls(claims: Claims, size: int) -> None:
+    if claims.most > size:
+        raise Damaged(f"asks for {claims.most:,} bytes of memory and holds {size:,}")
+
+
+def _pickle_of(entries: Iterable[zipfile.ZipInfo]) -> zipfile.ZipInfo:
+    names = {entry.filename: entry for entry in entries}
+    pickled = next((entry for name, entry in names.items() if re.fullmatch(r"[^/]*/data\.pkl", name)), None)
+    if pickled is None:
+        some = ", ".join(repr(name) for name in list(names)[:3]) or "nothing"
+        arrays = names and all(name.endswith(".npy") for name in names)
+        what = "an archive of numpy arrays (npz)" if arrays else "a zip archive"
+        raise Damaged(f"is {what}, no checkpoint: it holds {some}; unpack it if a checkpoint is among them")
+    if pickled.filename.replace("data.pkl", "constants.pkl") in names:
+        raise Damaged("is a TorchScript archive, which is a program: save the state dict of the model it came from")
+    return pickled
+
+
+def _is_whole(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bool:
+    with archive.open(entry) as file:
+        try:
+            while file.read(1 << 20):
+                pass
+        except zipfile.BadZipFile:
+            return False
+    return True
+
+
+def _next_pickle(file: BinaryIO) -> bytes:
+    start = file.tell()
+    _scan(file, None)
+    end = file.tell()
+    file.seek(start)
+    return file.read(end - start)
+
+
+def _scan(file: BinaryIO, size: int | None) -> None:
+    """Go over the instructions of a pickle once: all there, and nothing remembered under a number beyond its length."""
+    count = 0
+    try:
+        for instruction, argument, _ in pickletools.genops(file):
+            count += 1
+            if "PUT" in instruction.name and isinstance(argument, int) and argument > count + 256:
+                raise Damaged("is not a complete checkpoint: its pickle is damaged; get it anew")
+    except Damaged:
+        raise
+    except Exception as error:  # ValueError of what is cut off, and whatever a damaged argument raises
+        raise Damaged("is not a complete checkpoint: it is no pickle, or its end is missing; get it anew") from error
+
+
+def _number(pickled: bytes) -> int | None:
+    values = [argument for _, argument, _ in pickletools.genops(pickled) if isinstance(argument, int)]
+    return values[-1] if values else None
+
+
+def _names_in(pickled: bytes) -> list[str]:
+    """The names that a pickle calls, as far as they stand in it as such."""
+    names, strings = [], []
+    for instruction, argument, _ in pickletools.genops(pickled):
+        if instruction.name in ("GLOBAL", "INST"):
+            names.append(str(argument).replace(" ", "."))
+        elif instruction.name == "STACK_GLOBAL":
+            names.append(".".join(strings[-2:]))
+        elif isinstance(argument, str):
+            strings.append(argument)
+    return names
+
+
+class _StandIn:
+    """Takes the place of whatever a pickle makes, and does nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        pass
+
+    def _nothing(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    __setstate__ = __setitem__ = append = extend = add = update = _nothing
+
+
+class _Reader(pickle.Unpickler):
+    """Reads a pickle with stand-ins for all that it names, so that nothing is imported, called or allocated."""
+
+    def __init__(self, pickled: bytes, claims: Claims):
+        super().__init__(io.BytesIO(pickled), encoding="latin1")
+        self.claims = claims
+
+    def find_class(self, module: str, name: str) -> Any:
+        """A class of stand-ins that remembers the name."""
+        full = f"{module}.{name}"
+        self.claims.names.append(full)
+        claims = self.claims
+
+        class Named(_StandIn):
+            named = full
+
+            def __init__(self, *args: Any, **kwargs: Any):
+                if _ALLOCATES.fullmatch(full):
+                    claims.most = max(claims.most, _asked(args))
+
+        return Named
+
+    def persistent_load(self, pid: Any) -> _StandIn:
+        """A tensor's values, of which the pickle holds type, key and number only."""
+        kind, storage, key, _, number = pid[:5]
+        if kind != "storage" or not isinstance(number, int) or number < 0:
+            raise Damaged("its tensors are described wrongly")
+        size = number * _item_size(getattr(storage, "named", ""))
+        self.claims.storages[str(key)] = max(size, self.claims.storages.get(str(key), 0))
+        return _StandIn()
+
+
+def _asked(args: Any) -> int:
+    numbers = [value for value in args if isinstance(value, int)]
+    return math.prod(numbers) if numbers else 0
+
+
+def _item_size(storage: str) -> int:
+    """Bytes of one item of torch's storage class of that name."""
+    name = storage.rpartition(".")[2]
+    if name == "UntypedStorage":
+        return 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch no longer likes its own classes
+        dtype = getattr(getattr(torch, name, None), "dtype", None)
+    if not storage.startswith("torch.") or not isinstance(dtype, torch.dtype):
+        raise Damaged(f"its tensors are of the unknown kind {storage!r}")
+    return dtype.itemsize

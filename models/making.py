@@ -1,0 +1,208 @@
+"""How a file says that its model was made; what it says is checked before anything of that size is made."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any, TypeVar, get_type_hints
+
+import torch
+
+from .base import BUILDERS, VideoModel, check_statistics
+from .files import Checkpoint, CheckpointError
+from .wording import first_line, shown
+
+MOST_FRAMES = 4096  # of a clip; a number from a file decides how much of a video is read
+_UNSAID = "does not say how to make its model: give its name (--model NAME; build it and use load_checkpoint)"
+Model = TypeVar("Model", bound=VideoModel)
+
+
+@dataclass(frozen=True)
+class Making:
+    """What the metadata of a checkpoint of ours says, checked."""
+
+    name: str
+    builder: str
+    arguments: Mapping[str, Any]
+    frames: int | None
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    file: str
+
+    def make(self) -> VideoModel:
+        """The model, with random weights.
+
+        Raises:
+            CheckpointError: its builder refuses the arguments, or the model does not take so many frames.
+        """
+        try:
+            model = BUILDERS[self.builder](**self.arguments)
+        except ValueError as error:
+            raise CheckpointError(f"{self.file} says how to make its model, and that cannot be: {error}") from error
+        if self.frames is not None and self.frames % model.frame_multiple:
+            raise CheckpointError(
+                f"{self.file} says frames={self.frames}, and its model takes multiples of {model.frame_multiple}"
+            )
+        if model.fixed_frames and self.frames != model.frames:
+            raise CheckpointError(f"{self.file} says frames={self.frames}, and its model was made for {model.frames}")
+        model.name, model.frames, model.classes = self.name, self.frames, self.classes
+        model.mean, model.std = self.mean, self.std
+        return model
+
+
+def stored_arguments(checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """What the builder of the checkpoint's model was called with; empty if the file does not say it.
+
+    Raises:
+        CheckpointError: it says something else than arguments.
+    """
+    if "builder" not in checkpoint.metadata:  # others may call anything arguments
+        return {}
+    arguments = _stored(checkpoint, "arguments", {})
+    if not isinstance(arguments, dict):
+        raise _wrong(checkpoint, "arguments", arguments, "an object of json")
+    return arguments
+
+
+def making(checkpoint: Checkpoint) -> Making:
+    """How the model of a checkpoint is made.
+
+    Raises:
+        CheckpointError: the file does not say it, or what it says cannot be.
+    """
+    said = checkpoint.metadata
+    if "builder" not in said:
+        whose = f", which is {shown(said['model'])}" if said.get("format") == "lrp3d" and "model" in said else ""
+        raise CheckpointError(f"{checkpoint.name} {_UNSAID}{whose}")
+    missing = [key for key in ("model", "arguments", "frames", "classes", "mean", "std") if key not in said]
+    if missing or said["builder"] not in BUILDERS:
+        which = f"no {', '.join(missing)}" if missing else f"unknown builder {shown(said['builder'])!r}"
+        raise CheckpointError(f"{checkpoint.name} {_UNSAID}: {which}")
+    if not said["model"].isprintable():
+        raise _wrong(checkpoint, "model", said["model"], "a name")
+    arguments = stored_arguments(checkpoint)
+    _check_arguments(checkpoint, said["builder"], arguments)
+    frames = _stored(checkpoint, "frames", None)
+    if frames is not None and not is_number_of_frames(frames):
+        raise _wrong(checkpoint, "frames", frames, f"null or a whole number from 1 to {MOST_FRAMES}")
+    try:
+        classes = check_classes(_list(checkpoint, "classes", "a list of names"), arguments["num_classes"])
+        mean, std = _list(checkpoint, "mean", "a list"), _list(checkpoint, "std", "a list")
+        check_statistics(mean, std, arguments.get("in_channels", 3))
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.name}: {error}") from error
+    return Making(
+        name=said["model"],
+        builder=said["builder"],
+        arguments=arguments,
+        frames=frames,
+        classes=classes,
+        mean=tuple(mean),
+        std=tuple(std),
+        file=checkpoint.name,
+    )
+
+
+def stored_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What was decided when the checkpoint was converted."""
+    notes = _stored(checkpoint, "notes", []) if checkpoint.metadata.get("format") == "lrp3d" else []
+    return tuple(shown(note, 500) for note in notes[:20]) if isinstance(notes, list) else ()
+
+
+def stored_classes(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The names of classes in a checkpoint of ours, however its model is made."""
+    if checkpoint.metadata.get("format") != "lrp3d" or "classes" not in checkpoint.metadata:
+        return ()
+    try:
+        return check_classes(_list(checkpoint, "classes", "a list of names"))
+    except CheckpointError:
+        raise
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.name}: {error}") from error
+
+
+def without_memory(make: Callable[[], Model]) -> Model:
+    """The model that `make` makes, as shapes only.
+
+    Raises:
+        CheckpointError: a shape is too large even for that.
+        ValueError: `make` refuses its arguments.
+    """
+    try:
+        with torch.device("meta"):
+            return make()
+    except ValueError:
+        raise
+    except Exception as error:  # numbers that overflow, in whatever way torch or Python says it
+        raise CheckpointError(f"no such model can be made: {first_line(error)}") from error
+
+
+def is_number_of_frames(value: object) -> bool:
+    """Whether a clip can have so many frames."""
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_FRAMES
+
+
+def check_classes(classes: Sequence[object], count: int | None = None) -> tuple[str, ...]:
+    """Names of classes, one for each, each once; none at all is allowed.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if count is not None and classes and len(classes) != count:
+        raise ValueError(f"{len(classes)} class names for a model of {count} classes")
+    first: dict[str, int] = {}
+    for index, name in enumerate(classes):
+        if not isinstance(name, str):
+            raise ValueError(f"the name of class {index} is {shown(repr(name))}, not a text")
+        if name in first:
+            raise ValueError(f"classes {first[name]} and {index} have the same name {shown(name)!r}")
+        first[name] = index
+    return tuple(first)
+
+
+def _check_arguments(checkpoint: Checkpoint, builder: str, arguments: Mapping[str, Any]) -> None:
+    """Arguments that the builder has, of their types, and no number larger than what is stored."""
+    make = BUILDERS[builder]
+    hints = get_type_hints(make)
+    try:
+        signature(make).bind(**arguments)
+    except TypeError as error:
+        raise CheckpointError(f"{checkpoint.name}: its arguments are not those of {builder}: {error}") from error
+    largest = max((size for value in checkpoint.state.values() for size in value.shape), default=0)
+    for name, value in arguments.items():
+        hint = float | int if hints[name] is float else hints[name]
+        if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+            raise _wrong(checkpoint, name, value, f"of type {getattr(hints[name], '__name__', hints[name])}")
+        if isinstance(value, int) and value > max(largest, MOST_FRAMES):
+            raise CheckpointError(f"{checkpoint.name} says {name}={shown(value, 30)}, and holds no tensor so large")
+
+
+def _stored(checkpoint: Checkpoint, key: str, default: Any) -> Any:
+    if key not in checkpoint.metadata:
+        return default
+    text = checkpoint.metadata[key]
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{checkpoint.name}: its {key} are no json: {shown(text)}") from error
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _list(checkpoint: Checkpoint, key: str, expected: str) -> list[Any]:
+    value = _stored(checkpoint, key, None)
+    if not isinstance(value, list):
+        raise _wrong(checkpoint, key, value, expected)
+    return value
+
+
+def _wrong(checkpoint: Checkpoint, key: str, value: object, expected: str) -> CheckpointError:
+    return CheckpointError(f"{checkpoint.name} says {key}={shown(json.dumps(value))}, which is not {expected}")

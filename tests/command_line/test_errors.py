@@ -1,0 +1,117 @@
+"""What cannot be: wrong usage and failures end in one line, and nothing is lost."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from terminal import SMALL, error
+
+from lrp3d.commands.command_line import main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "the following arguments are required: COMMAND"),
+        (["explode"], "invalid choice"),
+        (["explain"], "the following arguments are required: VIDEO"),
+        (["explain", "clip.npy"], "say which model"),
+        (["explain", "clip.npy", "--model", "I3D-R51-f8"], "I3D has depths|unknown model|depths"),
+        (["explain", "clip.npy", "--model", "ViT-B"], "unknown model 'ViT-B'; known are"),
+        (["explain", "clip.npy", "--model", "TAM2D-R18-f4", "--frames", "8"], "was built for 4 frames"),
+        (["explain", "clip.npy", *SMALL, "--frames", "0"], "'0' is no whole number from 1 on"),
+        (["explain", "clip.npy", *SMALL, "--sigma", "1.5"], "'1.5' is no share above 0, up to 1"),
+        (["explain", "clip.npy", *SMALL, "--sigma", "nan"], "'nan' is no share"),
+        (["explain", "clip.npy", *SMALL, "--composite", "magic"], "invalid choice: 'magic'"),
+        (["explain", "clip.npy", *SMALL, "--device", "abacus"], "--device abacus cannot be used"),
+        (["explain", "clip.npy", *SMALL, "--option", "width"], "'width' is not KEY=VALUE"),
+        (["explain", "clip.npy", *SMALL, "--option", "wodth=3"], "not wodth"),
+        (["explain", "clip.npy", "--weights", "w.safetensors", "--option", "width=3"], "--option goes with --model"),
+        (["explain", "clip.npy", *SMALL, "--out", "clip.npy/out"], "--out clip.npy/out cannot be made"),
+        (["explain", "clip.npy", "--model", "networks:missing"], "cannot be imported: .* has no attribute 'missing'"),
+        (["explain", "clip.npy", "--model", "nowhere:net"], "cannot be imported: No module named 'nowhere'"),
+        (["explain", "clip.npy", "--model", "networks:number"], "is of type int, neither a module nor a function"),
+        (
+            ["explain", "clip.npy", "--model", "networks:nothing"],
+            "made something of type NoneType, not a torch",
+        ),
+        (["convert-checkpoint", "in.pth", "out.pth", "--model", "I3D-R18-f4"], "OUT is a .safetensors file"),
+        (["convert-checkpoint", "in.pth", "out.safetensors"], "required: --model"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_one_line(run, clip, networks, arguments, said):
+    assert re.search(said, error(run, *arguments, code=2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "networks:Raising"], "clip.npy: .*boom"),
+        (["--model", "networks:Nan"], "clip.npy: the model's logits contain NaN"),
+        (["--model", "networks:Normed"], "clip.npy: 1 operation of this model cannot be explained: layer_norm"),
+        (["--model", "networks:broken"], "networks:broken failed with OSError: no such file: w.pt"),
+        ([*SMALL, "--labels", "missing.json"], "missing.json: No such file"),
+        ([*SMALL, "--labels", "clip.npy"], "clip.npy is no text"),
+        ([*SMALL, "--labels", "."], "Is a directory"),
+        ([*SMALL, "--weights", "missing.pth"], "no checkpoint at missing.pth"),
+        ([*SMALL, "--weights", "clip.npy"], "clip.npy is not a complete checkpoint|clip.npy holds more than tensors"),
+        ([*SMALL, "--weights", "empty.safetensors"], "empty.safetensors is not a complete safetensors file"),
+        (["--weights", "bare.safetensors"], "bare.safetensors does not say how to make its model"),
+    ],
+)
+def test_what_fails_ends_with_1_and_one_line(run, clip, networks, folder, arguments, said):
+    (folder / "empty.safetensors").touch()
+    save_file({"x": torch.zeros(1)}, folder / "bare.safetensors")
+    assert re.search(said, error(run, "explain", clip, "--size", 16, *arguments))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("empty.mp4", "empty.mp4 cannot be opened as a video"),
+        ("text.mp4", "text.mp4 cannot be opened as a video"),
+        ("empty", "there are no images in empty"),
+        ("empty.npy", "empty.npy cannot be read as a tensor"),
+        ("small/img_%05d.jpg", "there is no file or folder small"),
+        ("", "there are no images in ."),
+    ],
+)
+def test_what_is_no_video_is_refused_in_one_line(run, folder, name, said):
+    (folder / "empty.mp4").touch()
+    (folder / "empty.npy").touch()
+    (folder / "text.mp4").write_text("no video at all " * 99)
+    (folder / "empty").mkdir()
+    assert said in error(run, "explain", name, *SMALL)
+
+
+def test_more_frames_than_memory_holds_are_refused_in_one_line(run, clip):
+    said = error(run, "explain", clip, *SMALL, "--frames", 10**9)
+    assert re.search(r"clip.npy: 1000000000 frames of 32 x 32 pixels take 37,\d+ GiB to read", said)
+
+
+def test_a_model_that_runs_out_of_memory_is_told_in_one_line(run, clip, networks):
+    with Path("networks.py").open("a") as file:
+        file.write("\n\nclass Greedy(Net):\n    def forward(self, clip):\n        return torch.empty(2**50)\n")
+    said = error(run, "explain", clip, "--model", "networks:Greedy", "--size", 16)
+    assert said == "lrp3d: clip.npy: out of memory: ask for fewer --frames or a smaller --size\n"
+
+
+def test_a_model_without_frame_logits_is_explained_as_a_whole(run, clip, networks):
+    code, out, _ = run("explain", clip, "--model", "networks:PooledFirst", "--size", 16)
+    assert code == 0
+    assert "conservation" in out
+    assert "ATR" not in out
+    assert re.search(r"note +\S.*frame", out)
+
+
+def test_wrong_usage_makes_no_folder(run, clip, folder):
+    error(run, "explain", clip, *SMALL, "--target", "400", "--out", "new/out", code=2)
+    assert not (folder / "new").exists()
+
+
+def test_a_trace_is_there_for_those_who_ask(clip, networks, monkeypatch):
+    monkeypatch.setenv("LRP3D_TRACEBACK", "1")
+    with pytest.raises(Exception, match="boom"):
+        main(["explain", clip, "--model", "networks:Raising", "--size", "16"])

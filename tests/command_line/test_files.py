@@ -1,0 +1,154 @@
+"""What is written: whole, or not at all."""
+
+import json
+import os
+import signal
+import textwrap
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from terminal import FILES, NETWORKS, RANDOM, SMALL, in_a_process
+
+import lrp3d
+from lrp3d.commands.command_line import main
+from lrp3d.commands.explain import _folders
+from lrp3d.video import draw_clip
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of a run over two videos of one name, and what it printed."""
+    folder = tmp_path_factory.mktemp("written")
+    for place in ("a", "b"):
+        (folder / place).mkdir()
+        np.save(folder / place / "clip.npy", draw_clip(6, 40, seed=ord(place)).numpy())
+    videos = [str(folder / place / "clip.npy") for place in ("a", "b")]
+    main(["explain", *videos, *SMALL, "--target", "3", "--out", str(folder / "out")])
+    return folder / "out"
+
+
+def test_every_video_gets_a_folder_of_its_own_with_everything(written):
+    assert {folder.name for folder in written.iterdir()} == {"clip", "clip-2"}
+    for folder in written.iterdir():
+        assert {file.name for file in folder.iterdir()} == FILES
+        assert all(file.stat().st_mode & 0o044 == 0o044 & ~umask() for file in folder.iterdir())
+
+
+def umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_the_saved_explanation_loads_back_bit_for_bit(written):
+    torch.manual_seed(0)
+    model = lrp3d.models.build("I3D-R18-f4", num_classes=400, width=4).eval()
+    read = lrp3d.video.read_clip(
+        written.parent / "a" / "clip.npy", 4, size=32, short_side=37, mean=model.mean, std=model.std
+    )
+    expected = lrp3d.explain(model, read.tensor, 3)
+    found = lrp3d.Explanation.load(written / "clip" / "explanation.safetensors")
+    for name, tensor in expected._tensors():
+        assert torch.equal(dict(found._tensors())[name], tensor), name
+    assert found.ledger == expected.ledger
+
+
+def test_the_pictures_are_pictures_and_differ_between_videos(written):
+    for name in ("relevance.png", "matrix.png", "atr.png"):
+        first, second = (Image.open(written / folder / name).convert("RGB") for folder in ("clip", "clip-2"))
+        assert min(first.size) > 300
+        assert first.tobytes() != second.tobytes()
+
+
+def test_random_weights_are_said_in_everything_that_is_written(written):
+    folder = written / "clip"
+    assert RANDOM.capitalize() in (folder / "report.html").read_text()
+    assert json.loads((folder / "explanation.json").read_text())["weights"].startswith(RANDOM)
+    assert lrp3d.Explanation.load(folder / "explanation.safetensors").about["weights"].startswith(RANDOM)
+    for name in ("relevance.png", "matrix.png", "atr.png"):
+        assert Image.open(folder / name).text["Comment"].startswith(RANDOM)
+
+
+def test_a_saved_explanation_says_what_it_explains(written):
+    about = lrp3d.Explanation.load(written / "clip-2" / "explanation.safetensors").about
+    assert about["model"] == "I3D-R18-f4"
+    assert about["video"].endswith("clip.npy")
+    assert about["composite"] == "paper"
+
+
+def test_results_of_several_videos_are_named_after_them_and_stay_below_the_folder():
+    for place in ("a", "b"):
+        Path(place).mkdir()
+        Path(place, "clip.mp4").touch()
+    videos = ["a/clip.mp4", "b/clip.mp4", "frames/img_%05d.jpg", "..", "."]
+    here = Path.cwd()
+    assert _folders(videos, Path("out")) == [
+        Path("out") / name for name in ("clip", "clip-2", "frames", here.parent.stem, here.stem)
+    ]
+
+
+def test_a_single_video_is_written_into_the_folder_itself_and_again_over_itself(run, clip, folder):
+    for _ in range(2):
+        code, out, _ = run("explain", clip, *SMALL, "--frames", 2, "--out", "new/out")
+        assert code == 0
+        assert {Path(line.split()[-1]).name for line in out.splitlines() if "wrote" in line} == FILES
+        assert {file.name for file in (folder / "new" / "out").iterdir()} == FILES
+
+
+def test_a_model_without_a_matrix_still_gets_its_pictures(run, clip, networks, folder):
+    code, _, _ = run("explain", clip, "--model", "networks:PooledFirst", "--size", 16, "--frames", 4, "--out", "out")
+    assert code == 0
+    assert {file.name for file in (folder / "out").iterdir()} == FILES - {"matrix.png", "atr.png"}
+
+
+def test_what_a_failure_interrupts_is_not_half_there(run, clip, folder, monkeypatch):
+    def half(figure, path, **how):
+        Path(path).write_bytes(b"half a picture")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", half)
+    code, _, err = run("explain", clip, *SMALL, "--frames", 2, "--out", "out")
+    assert code == 1
+    assert "No space left on device" in err
+    assert {file.name for file in (folder / "out").iterdir()} == {"explanation.safetensors", "explanation.json"}
+
+
+def test_ctrl_c_leaves_no_half_written_file(clip, folder):
+    """Interrupted in the middle of a picture, after half of it was written."""
+    (folder / "slow.py").write_text(
+        textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from matplotlib.figure import Figure
+        from networks import Net
+
+        def savefig(figure, path, **how):
+            Path(path).write_bytes(b"half a picture")
+            print("HALF", flush=True)
+            time.sleep(60)
+
+        Figure.savefig = savefig
+    """)
+    )
+    (folder / "networks.py").write_text(textwrap.dedent(NETWORKS))
+    arguments = ["explain", clip, "--model", "slow:Net", "--size", 16, "--frames", 2, "--out", "out"]
+    # Whoever runs the tests in the background of a script has interrupts ignored, and so would every child.
+    process = in_a_process(*arguments, preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL))
+    for line in process.stdout:
+        if line == "HALF\n":
+            break
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "lrp3d: interrupted\n")
+    assert {file.name for file in (folder / "out").iterdir()} == {"explanation.safetensors", "explanation.json"}
+
+
+def test_a_reader_who_wants_no_more_is_no_error(clip):
+    process = in_a_process("explain", *[clip] * 3, *SMALL, "--frames", 2)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 0

@@ -1,0 +1,140 @@
+"""Which model, which weights, which class."""
+
+import argparse
+import importlib
+import json
+
+import pytest
+import torch
+from terminal import RANDOM, SMALL, error
+
+import lrp3d
+
+
+@pytest.mark.parametrize("path", ["networks:Net", "networks:ready"])
+def test_ones_own_model_is_found_in_the_current_folder(run, clip, networks, path):
+    code, out, _ = run("explain", clip, "--model", path, "--size", 16)
+    assert code == 0
+    assert f"clip.npy: {path}, 8 frames" in out
+    assert f"weights as {path} makes them with seed 0: random, unless it loads some" in out
+    assert "the model states no mean and std: ImageNet's are used" in out
+
+
+def test_ones_own_model_takes_options_and_weights(run, clip, networks, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    model = importlib.import_module("networks").Net(5)
+    torch.save({"state_dict": {f"module.{name}": value for name, value in model.state_dict().items()}}, "w.pt")
+    arguments = ["explain", clip, "--model", "networks:Net", "--size", 16, "--frames", 6, "--weights", "w.pt", "--json"]
+    code, out, _ = run(*arguments, "--option", "classes=5")
+    assert code == 0
+    said = json.loads(out)
+    assert said["weights"] == "weights of w.pt"
+    read = lrp3d.video.read_clip(clip, 6, size=16, short_side=18)
+    logits = model.eval()(read.tensor)[0]
+    assert said["clips"][0]["target"]["logit"] == pytest.approx(logits.max().item(), rel=1e-5)
+    wrong = error(run, *arguments)
+    assert "w.pt does not fit Net: shape: fc.weight (3, 4), in the file (5, 4)" in wrong
+
+
+def test_converted_weights_know_their_model_and_its_classes(run, clip, converted):
+    code, out, _ = run("explain", clip, "--weights", "tam.safetensors", "--size", 32)
+    assert code == 0
+    assert "clip.npy: TAM2D-R18-f4, 4 frames" in out
+    assert "weights of tam.safetensors" in out
+    assert RANDOM not in out
+    assert "juggling (class 0)" in out
+    named = json.loads(run("explain", clip, "--weights", "tam.safetensors", "--size", 32, "--json")[1])
+    read = lrp3d.video.read_clip(clip, 4, size=32, short_side=37, mean=converted.mean, std=converted.std)
+    assert named["clips"][0]["target"]["logit"] == pytest.approx(converted(read.tensor).max().item(), rel=1e-5)
+    also = run("explain", clip, "--weights", "tam.safetensors", "--size", 32, "--json", "--model", "TAM2D-R18-f4")
+    assert json.loads(also[1])["clips"][0]["target"] == named["clips"][0]["target"]
+
+
+def test_weights_of_a_name_bring_their_number_of_classes(run, clip, converted):
+    arguments = ["--model", "TAM2D-R18-f4", "--option", "width=4", "--option", "kernel_size=5", "--size", 32]
+    code, out, _ = run("explain", clip, *arguments, "--weights", "source.pth", "--target", 2)
+    assert code == 0
+    assert "explained     class 2" in out
+
+
+def test_weights_that_do_not_fit_are_refused_before_any_video(run, clip, converted):
+    said = error(run, "explain", clip, "--model", "I3D-R18-f4", "--weights", "source.pth")
+    assert said.startswith("lrp3d: source.pth: 109 things do not match")
+    assert said.endswith("and 106 more\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("l.txt", "juggling\nspinning a top\ncake"),
+        ("l.json", '{"juggling": 0, "spinning a top": "1", "cake": 2}'),
+        ("l.json", '{"0": "juggling", "1": "\\"spinning a top\\"", "2": "cake"}'),
+        ("l.json", '["juggling", "spinning a top", "cake"]'),
+    ],
+)
+@pytest.mark.parametrize("target", ["spinning a top", '"Spinning_a_Top"', "1"])
+def test_labels_come_in_every_usual_form_and_targets_by_name_or_number(
+    run, clip, networks, folder, name, content, target
+):
+    (folder / name).write_text(content)
+    model = ["--model", "networks:Net", "--size", 16, "--frames", 2]
+    code, out, _ = run("explain", clip, *model, "--labels", name, "--target", target)
+    assert code == 0
+    assert "explained     spinning a top (class 1)" in out
+
+
+def test_a_class_that_nobody_knows_is_answered_with_the_nearest(run, clip, folder):
+    (folder / "l.txt").write_text("juggling\nspinning a top\n")
+    said = error(run, "explain", clip, *SMALL, "--labels", "l.txt", "--target", "spining a top", code=2)
+    assert said == "lrp3d: no class is named 'spining a top'; near are 'spinning a top'\n"
+    assert "give --labels, or an index" in error(run, "explain", clip, *SMALL, "--target", "juggling", code=2)
+    assert "classes go from 0 to 399" in error(run, "explain", clip, *SMALL, "--target", "400", code=2)
+    assert "classes go from 0" in error(run, "explain", clip, *SMALL, "--target", "-1", code=2)
+
+
+def test_labels_of_another_model_are_noticed(run, clip, networks, folder):
+    (folder / "two.txt").write_text("a\nb\n")
+    (folder / "four.txt").write_text("a\nb\nc\nd\n")
+    model = ["--model", "networks:Net", "--size", 16, "--frames", 2]
+    assert "the labels name 2 of 3 classes" in run("explain", clip, *model, "--labels", "two.txt")[1]
+    assert "4 labels do not fit a model of 3 classes" in error(run, "explain", clip, *model, "--labels", "four.txt")
+
+
+def test_which_weights_were_taken_is_on_the_terminal_and_in_json(run, clip, networks, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    state = importlib.import_module("networks").Net().state_dict()
+    torch.save({"state_dict": state, "model_ema": state}, "w.pt")
+    arguments = ["explain", clip, "--model", "networks:Net", "--size", 16, "--frames", 2, "--weights", "w.pt"]
+    said = "the checkpoint holds 2 sets of weights that fit: 'state_dict' is taken, not 'model_ema'"
+    assert said in run(*arguments)[1]
+    assert said in json.loads(run(*arguments, "--json")[1])["clips"][0]["notes"]
+
+
+def test_the_advice_to_convert_works_for_ones_own_model(run, clip, networks, folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    model = importlib.import_module("networks").Net(5)
+    torch.save({"state_dict": model.state_dict(), "args": argparse.Namespace(lr=1)}, "w.pt")
+    own = ["--model", "networks:Net", "--option", "classes=5"]
+    explain = ["explain", clip, *own, "--size", 16, "--frames", 2, "--weights"]
+    said = error(run, *explain, "w.pt")
+    assert "(argparse.Namespace)" in said
+    assert "convert-checkpoint IN OUT --model NAME --trust-pickle" in said
+    code, out, _ = run("convert-checkpoint", "w.pt", "w.safetensors", *own, "--trust-pickle")
+    assert code == 0
+    assert "use it with --model networks:Net --option classes=5 --weights w.safetensors" in out
+    assert run(*explain, "w.safetensors")[0] == 0
+    assert "which is networks:Net" in error(run, "explain", clip, "--weights", "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("frames = -3", "the model states frames=-3, which no clip can have"),
+        ("mean, std = (0, 0, 0), (0, 1, 1)", "std must be above 0"),
+        ("mean, std = (0, 0), (1, 1, 1)", "mean has 2 values and std 3"),
+    ],
+)
+def test_what_ones_own_model_states_must_be_possible(run, clip, networks, folder, line, what):
+    with (folder / "networks.py").open("a") as file:
+        file.write(f"\n\nclass Odd(Net):\n    {line}\n")
+    assert what in error(run, "explain", clip, "--model", "networks:Odd", "--size", 16)
