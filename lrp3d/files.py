@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 
 @contextmanager
@@ -36,8 +39,9 @@ def _number_of(error: BaseException, temporary: Path | None) -> int | None:
     if isinstance(error, SafetensorError):
         said = re.search(r"\(os error (\d+)\)", str(error))
         return int(said[1]) if said else None
-    ours = isinstance(error, OSError) and (temporary is None or error.filename in (None, str(temporary)))
-    return error.errno if ours else None
+    if isinstance(error, OSError) and (temporary is None or error.filename in (None, str(temporary))):
+        return error.errno
+    return None
 
 
 def _umask() -> int:

@@ -10,12 +10,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = str(Path(__file__).parent.parent)
 os.environ["PYTHONPATH"] = os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
 
-import pytest
-from hypothesis import HealthCheck, settings
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
-import lrp3d.layers
-import lrp3d.operations  # noqa: F401  what the library registers itself comes before what a test does
-from lrp3d.registry import LAYERS, OPERATIONS
+import lrp3d.layers  # noqa: E402
+import lrp3d.operations  # noqa: E402, F401  what the library registers itself comes before what a test does
+from lrp3d.registry import LAYERS, OPERATIONS  # noqa: E402
 
 settings.register_profile(
     "ci",

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from itertools import pairwise
 
 import browser
 import pytest
@@ -13,6 +14,7 @@ from lrp3d.explanation.clip_report import report
 from lrp3d.video import draw_clip
 
 PHONE, DESKTOP = 390, 1280
+RECTANGLES = "[...document.querySelectorAll('%s')].map((one) => one.getBoundingClientRect())"
 UP, DOWN, END, HOME, TAB = "\ue013", "\ue015", "\ue010", "\ue011", "\ue004"
 MATRIX = [
     [3.0, 1.0, 0.0, 0.0],
@@ -292,6 +294,35 @@ def test_numbers_beside_the_rows_are_on_one_line(shown):
         window = shown(explained(matrix, positions=positions))
         heights = window.run("return [...document.querySelectorAll('.number')].map((one) => one.offsetHeight)")
         assert max(heights) < 16
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("frames", [1, 2, 16, 40, 128])
+def test_rows_can_be_read_and_numbers_below_do_not_meet(shown, width, frames):
+    window = shown(explained(band(frames)), width)
+    window.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert window.run(f"return Math.min(...{RECTANGLES % '.row'}.map((box) => box.height))") >= 24
+    numbers = window.run(f"return {RECTANGLES % '.xticks span'}.map((box) => [box.left, box.right, box.height])")
+    assert all(right + 2 < left for (_, right, _), (left, _, _) in pairwise(numbers))
+    assert all(height < 16 for _, _, height in numbers)
+    assert window.text(".xticks span") == "1"
+    assert window.run("return document.querySelectorAll('.row .number').length") == frames
+
+
+def test_the_page_is_printed_with_its_colours(shown):
+    window = shown(explained(band(40)))
+    window._ask("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"media": "print"}})
+    try:
+        for what in (".cell", ".legend i", "#strip .amount i", ".top .meter i", "body"):
+            script = f"const e = document.querySelector('{what}'); return e && getComputedStyle(e).printColorAdjust"
+            assert window.run(script) in ("exact", None), what
+        assert (
+            window.run("const plot = document.querySelector('.plot'); return plot.scrollHeight - plot.clientHeight")
+            == 0
+        )
+        assert window.run("return getComputedStyle(document.querySelector('.controls')).display") == "none"
+    finally:
+        window._ask("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"media": ""}})
 
 
 def test_without_a_matrix_the_page_is_the_player(shown):

@@ -64,7 +64,7 @@ def choose(options: argparse.Namespace) -> Chosen:
     device = device_of(options.device)
     weights: Path | None = getattr(options, "weights", None)
     file: Path | None = getattr(options, "labels", None)
-    labels = read_labels(file) if file else ()
+    labels: tuple[str, ...] = read_labels(file) if file else ()
     torch.manual_seed(SEED)
     model: nn.Module
     decided: tuple[str, ...] = ()

@@ -89,7 +89,7 @@ def report(
             for note in [*([] if trained else [weights]), *notes]
             if note
         ),
-        "facts": _facts(explanation, clip, len(pixels)),
+        "facts": _facts(explanation, clip),
         "top": _top(top),
         "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
         "method": _escaped(_method(explanation, composite)),
@@ -116,16 +116,16 @@ def _method(explanation: Explanation, composite: str) -> str:
     return f"{kind}, composite “{composite}”" if composite else kind
 
 
-def _facts(explanation: Explanation, clip: int, frames: int) -> str:
+def _facts(explanation: Explanation, clip: int) -> str:
     """The headline numbers."""
     target = int(explanation.target[clip])
     facts = [("Logit", f"{explanation.logits[clip, target]:.4g}", "of the explained class")]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
-        of = f"of {columns} {explanation.unit}"
+        held = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"
         facts += [
-            ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), of),
-            ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), of),
+            ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), held),
+            ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), f"of {columns} {explanation.unit}"),
         ]
     facts += [("Conservation", f"{explanation.conservation[clip]:.1e}", "relative error of the sum of relevance")]
     return "".join(

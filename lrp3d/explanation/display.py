@@ -50,9 +50,7 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
 
 def _unit(explanation: Explanation) -> str:
     """What a column of the matrix is: a frame, or a step of several where the network has temporal strides."""
-    assert explanation.matrix is not None
-    frames = None if explanation.frame_relevance is None else explanation.frame_relevance.shape[1]
-    return "frame" if frames == explanation.matrix.shape[2] else "step"
+    return "frame" if explanation.unit == "frames" else "step"
 
 
 def _bars(relevance: Tensor, ax: Axes | None, title: str, footnote: str | None) -> Figure:
@@ -129,7 +127,7 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
     words = f"relevance of {columns} frames (from left to right) for {rows} frame logits (from top to bottom)"
     return [
         *cells,
-        f"{explanation.avg_atr[clip]:.2f} of {columns}",
+        f"{explanation.avg_atr[clip]:.2f} of {columns} {explanation.unit}",
         f"{explanation.max_atr[clip]:.0f}",
         f'<img alt="{words}" title="{words}; lighter is more" width="{side * columns}" '
         f'height="{side * rows}" style="image-rendering:pixelated" src="data:image/png;base64,{picture}">',

@@ -97,14 +97,6 @@ class Explanation:
     about: dict[str, str] = field(default_factory=dict)
     """What else belongs to it, such as the model, its weights and the video; saved and shown with the rest."""
 
-    @property
-    def unit(self) -> str:
-        """What ATR and the matrix count in: "frames", or "steps of s frames" where strides leave fewer columns."""
-        if self.matrix is None or self.frame_relevance is None:
-            return "frames"
-        frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
-        return "frames" if frames == columns else f"steps of {frames / columns:.3g} frames"
-
     # ------------------------------------------------------------------ tensors
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -167,6 +159,15 @@ class Explanation:
         return cls(**(known | tensors | rest))
 
     # ------------------------------------------------------------------ people
+
+    @property
+    def unit(self) -> str:
+        """What a column of the matrix is and ATR counts: "frames", or "steps of 4 frames" of a strided network."""
+        if self.matrix is None or self.frame_relevance is None:
+            return "frames"
+        frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
+        least, most = frames // columns, -(-frames // columns)
+        return "frames" if frames == columns else f"steps of {least}{'' if least == most else f' to {most}'} frames"
 
     def __repr__(self) -> str:
         def shape(value: Any) -> str:

@@ -45,6 +45,7 @@ def lettered(text: object) -> tuple[str, dict[str, Any]]:
     missing = {letter for letter in letters if not any(_has(font, letter) for font in _fonts(tuple(families)))}
     found = _fallbacks().names_for(missing)
     lost = {letter for letter in missing if letter not in _fallbacks().owners}
+    _warn_of_direction(shown)
     _warn_of({letter for letter in lost if not _unseen(letter)})
     shown = "".join(("" if _unseen(letter) else BOX) if letter in lost else letter for letter in shown)
     return shown, {"parse_math": False, "usetex": False, "fontfamily": [*families, *found]}
@@ -130,7 +131,7 @@ def _installed() -> list[FT2Font]:
     from matplotlib.ft2font import FT2Font
 
     known = {entry.fname for entry in fontManager.ttflist}
-    fonts = {}
+    fonts: dict[str, FT2Font] = {}
     for path in sorted({*known, *findSystemFonts()}):
         try:
             font = FT2Font(path)
@@ -172,6 +173,21 @@ def _warn_of(lost: set[str]) -> None:
             f"install one that has them, such as {font} (Debian, Ubuntu: apt-get install {package})",
             MissingLetters,
             stacklevel=5,
+        )
+
+
+def _warn_of_direction(shown: str) -> None:
+    """Before 3.11, matplotlib writes from left to right whatever the script."""
+    from matplotlib import ft2font
+
+    if hasattr(ft2font, "__libraqm_version__") or "direction" in _warned():
+        return
+    if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in shown):
+        _warned().add("direction")
+        warnings.warn(
+            "this matplotlib writes Hebrew and Arabic from left to right in pictures: install matplotlib 3.11 or later",
+            MissingLetters,
+            stacklevel=4,
         )
 
 

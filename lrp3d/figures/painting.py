@@ -69,8 +69,9 @@ def overlay_strip(
     shares = np.abs(summed).sum((1, 2)) / max(np.abs(summed).sum(), np.finfo(np.float64).tiny)
     columns = min(columns, len(images))
     lines = math.ceil(len(images) / columns)
-    tall = 1.15 * images.shape[1] / images.shape[2] * (1 + show_frames) + 0.26
-    wide = max(columns * 1.15 + 1.0, 3.6)
+    side = 1.15 if columns > 4 else 1.4  # inches of a frame and what is beside it
+    tall = side * images.shape[1] / images.shape[2] * (1 + show_frames) + 0.26
+    wide = max(columns * side + 1.0, 3.6)
     figure, axes = canvas(ax, wide, max(lines * tall + 0.8, 2.0) + room(title, footnote, wide))
     captions = [f"{number} · {100 * share:.0f} %" for number, share in enumerate(shares, 1)]
     if show_frames:

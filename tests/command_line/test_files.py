@@ -1,5 +1,6 @@
 """What is written: whole, or not at all."""
 
+import errno
 import json
 import os
 import signal
@@ -89,6 +90,42 @@ def test_results_of_several_videos_are_named_after_them_and_stay_below_the_folde
     assert _folders(videos, Path("out")) == [
         Path("out") / name for name in ("clip", "clip-2", "frames", here.parent.stem, here.stem)
     ]
+
+
+@pytest.mark.parametrize("name", ["...npy", "a\nb\x1b[31m.npy", "CLIP.npy", "con.npy", "$x$.npy", "caf\udce9.npy"])
+def test_of_several_videos_none_is_written_above_or_over_another(run, clip, folder, name):
+    (folder / "explanation.json").write_text("mine")
+    os.link(clip, folder / name)
+    code, out, _ = run("explain", clip, name, *SMALL, "--frames", 2, "--out", "out", "--json")
+    places = [folder / found["folder"] for found in json.loads(out)["clips"]]
+    assert code == 0
+    assert len({place.name.casefold() for place in places}) == 2
+    for place in places:
+        assert place.resolve().parent == folder / "out"
+        assert {file.name for file in place.iterdir()} == FILES
+    assert (folder / "explanation.json").read_text() == "mine"
+
+
+def test_names_do_nothing_to_the_terminal(run, clip, folder):
+    (folder / "labels.json").write_text(json.dumps(["\x1b[2Jred\nNOTE: all is well", "b", "c"]))
+    (folder / "networks.py").write_text(textwrap.dedent(NETWORKS))
+    os.link(clip, folder / "a\x1b[31m\nb.npy")
+    given = ["--model", "networks:Net", "--size", 16, "--frames", 2, "--labels", "labels.json", "--target", "0"]
+    for video in ("a\x1b[31m\nb.npy", "no\x1bsuch\nvideo.mp4"):
+        _, out, err = run("explain", video, *given)
+        assert "\x1b" not in out + err
+        assert not any(line.startswith(("b.npy", "NOTE", "video.mp4")) for line in (out + err).splitlines())
+
+
+def test_a_picture_for_which_there_is_no_room_is_said_in_one_line(run, clip, folder, monkeypatch):
+    def full(figure, path, **how):
+        Path(path).write_bytes(b"half a picture")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
+    code, _, err = run("explain", clip, *SMALL, "--frames", 2, "--out", "out")
+    assert (code, err) == (1, "lrp3d: clip.npy: out/relevance.png: No space left on device\n")
+    assert {file.name for file in (folder / "out").iterdir()} == {"explanation.safetensors", "explanation.json"}
 
 
 def test_a_single_video_is_written_into_the_folder_itself_and_again_over_itself(run, clip, folder):
