@@ -28,11 +28,10 @@ from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.outputs import Chosen, Output, logits_of
 from lrp3d.progress import bar
 from lrp3d.propagation.chunks import seeds_at_once
-from lrp3d.propagation.frame_logits import FrameSeeds, frame_seeds
+from lrp3d.propagation.frame_logits import FrameSeeds, frame_seeds, oppose
 from lrp3d.propagation.propagate import Edge, Flow, Start, edge_of, propagate
 from lrp3d.propagation.temporal_matrix import on_one_clock, temporal_relevance
 from lrp3d.steps.step import Step
-from lrp3d.twin.audit import oppose
 from lrp3d.twin.ranges import Range, layout_of
 from lrp3d.twin.twin import Record, twin_of
 
@@ -158,8 +157,7 @@ class _Walk:
         self.record, self.chosen, self.how = record, chosen, how
         self.logits = record.output.detach()
         self.logit = chosen.of(self.logits)
-        if chosen.sign is not None and not how.contrastive:
-            oppose(record.run.steps, chosen.sign)
+        oppose(record.output, chosen.sign)
         self.single = len(pathways) == 1
         self.layouts = [layout_of(x, how.layout) for x in pathways]
         self.has_time = all(axes is not None and axes.has_time for axes in self.layouts)

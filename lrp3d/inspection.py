@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from lrp3d.checks import check_axes, check_clip, check_logits, check_mode
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
-from lrp3d.steps.step import Entry, Held, Unsupported
+from lrp3d.steps.step import Entry, Unsupported
 from lrp3d.tracing.tracer import Moved
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
-
-_FIXED = {Moved: "moves values", Held: "held constant: relevance stays here"}
 
 
 class Operation(NamedTuple):
@@ -109,6 +107,6 @@ def inspect(
             rule = "-" if blocked else "gate or constant: no relevance reaches it"
             rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
         else:
-            rule = _FIXED.get(type(step)) or str(step.rule or "by position")
+            rule = "moves values" if isinstance(step, Moved) else str(step.rule or "by position")
             rows.append(Operation(step.name, step.operation, shape, rule, True))
     return rows

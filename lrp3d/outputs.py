@@ -105,13 +105,8 @@ class Chosen:
         return found if self.sign is None else found * self.sign[:, None].to(found)
 
     def seed(self, logits: Tensor, contrastive: bool) -> Tensor:
-        """Where relevance starts, (1, b, k): the logit at the target, or, contrastive, its magnitude (Eq. 2).
-
-        What speaks for the class of a negative lone logit is what speaks against the logit: a contrastive seed turns.
-        """
-        size = self.of(logits)
-        if contrastive:
-            size = size.abs() if self.sign is None else size.abs() * self.sign.to(size)
+        """Where relevance starts, (1, b, k): the logit at the target, or, contrastive, its magnitude (Eq. 2)."""
+        size = self.of(logits).abs() if contrastive else self.of(logits)
         return torch.zeros_like(logits).scatter_(1, self.target[:, None], size[:, None])[None]
 
     def at(self, clips: Tensor) -> Chosen:

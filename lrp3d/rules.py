@@ -266,7 +266,7 @@ class Opposed(Rule):
 
     rule: Rule = field(default_factory=ZPlus)
     sign: Tensor | None = field(default=None, repr=False, compare=False)
-    """Shaped to multiply outputs: -1 for clips whose class is the opposed one, else 1; None: all are."""
+    """Of every output: -1 where its clip's class is the opposed one, else 1; None: all are."""
 
     @property
     def epsilon(self) -> float:  # type: ignore[override]

@@ -14,6 +14,7 @@ Anything else is refused with its reason, never approximated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -27,10 +28,10 @@ from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
 from lrp3d.outputs import Chosen
 from lrp3d.propagation.propagate import Edge, Start, edge_of, propagate
-from lrp3d.rules import Epsilon
+from lrp3d.rules import Epsilon, Opposed
 from lrp3d.steps.linear import Linear
 from lrp3d.steps.step import Entry, Pass, Step, Unsupported
-from lrp3d.twin.audit import assign_rules, find_classifier, oppose, step_of
+from lrp3d.twin.audit import assign_rules, find_classifier, step_of
 from lrp3d.twin.twin import Record
 
 
@@ -181,8 +182,8 @@ def _frame_by_frame(
     for output in outputs:
         find_classifier(output)
     assign_rules(run.steps[before:], composite, contrastive)
-    if chosen.sign is not None and not contrastive:
-        oppose(run.steps[before:], chosen.sign)
+    for output in outputs:
+        oppose(output, chosen.sign)
     logits = torch.stack([chosen.of(output) for output in outputs], 1)
     ends = [edge_of(features) for features in pooled]
     rows: list[list[Tensor]] = []
@@ -190,6 +191,23 @@ def _frame_by_frame(
         rows.append(propagate([Start(edge_of(output), chosen.seed(output.detach(), contrastive))], ends))
     starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]
     return FrameSeeds(logits, starts, additive=False, blocks=slowest if slowest < n else None)
+
+
+def oppose(output: Tensor, sign: Tensor | None) -> None:
+    """Turn the classifier's rule where a clip's class is the one that its negative lone logit speaks for.
+
+    Args:
+        output: lone logits (b, 1), of which every step has its rule.
+        sign: (b,) -1 for those clips, else 1; None: there are none.
+    """
+    if sign is None:
+        return
+    clips = sign[:, None].to(output).expand(output.shape)
+    for of_outputs, step in _spread_down(edge_of(output), clips, lambda step: step.is_classifier):
+        assert step.rule is not None
+        if isinstance(step.rule, Opposed):  # every frame's logits descend from it
+            continue
+        step.rule = Opposed(step.rule, None if bool((sign < 0).all()) else of_outputs.sign())
 
 
 def _pool_over_space(record: Record, average: _Average) -> Tensor:
@@ -304,7 +322,12 @@ def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
     for i in range(average.frames):
         at = torch.zeros_like(average.features)
         at.narrow(average.axis, i, 1).fill_(1)
-        found.append([_over_time(r != 0, batch, known) for r, known in _spread_down(average.edge, at)])
+        found.append(
+            [
+                _over_time(r != 0, batch, not isinstance(step, Unsupported))
+                for r, step in _spread_down(average.edge, at, _tells_time)
+            ]
+        )
     lengths = {len(touched) for each in found for touched in each}
     if len(lengths) != 1:
         return []
@@ -325,10 +348,10 @@ def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
     return touched.unflatten(0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
 
 
-def _spread_down(edge: Edge, r: Tensor) -> list[tuple[Tensor, bool]]:
-    """`r` at an edge, handed equally to all inputs, down to the last convolutions and their kin.
+def _spread_down(edge: Edge, r: Tensor, until: Callable[[Step], bool]) -> list[tuple[Tensor, Step]]:
+    """`r` at an edge, handed equally to all inputs, as it arrives at the first steps `until` says yes to.
 
-    With each, whether its axes are where torch wants them.
+    Others through which nothing can be handed equally are ends as well.
     """
     pending, ends = [(edge, r)], []
     with torch.inference_mode(False), torch.no_grad():
@@ -342,18 +365,20 @@ def _spread_down(edge: Edge, r: Tensor) -> list[tuple[Tensor, bool]]:
                 outs = outs if isinstance(outs, tuple) else (outs,)
             elif isinstance(step, Pass) or (isinstance(step, Linear) and not step.operands):
                 outs = [out[0] for out in step.relevance(r[None])]
-            elif isinstance(step, Linear) and not _tells_time(step):
+            elif isinstance(step, Linear) and not until(step):
                 outs = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
             else:
-                ends.append((r, not isinstance(step, Unsupported)))
+                ends.append((r, step))
                 continue
             below = zip(node.next_functions, outs, strict=True)
             pending += [(parent, out) for parent, out in below if out is not None and parent[0] is not None]
     return ends
 
 
-def _tells_time(step: Linear) -> bool:
+def _tells_time(step: Step) -> bool:
     """Convolutions, and sums of what they make, have their axes where torch wants them."""
+    if not isinstance(step, Linear):
+        return False
     return isinstance(step.operands[0].map, Convolution) or (len(step.operands) > 1 and len(step.shape) > 3)
 
 

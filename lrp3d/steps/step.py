@@ -119,8 +119,17 @@ class Pass(Step):
         return [carried] if self.input_shape == self.shape else super().carry(carried)
 
 
+class _Constant(Rule):
+    """Relevance stays."""
+
+    def __repr__(self) -> str:
+        return "held constant"
+
+
 class Held(Step):
     """What a module made, held constant: relevance that comes here stays, and is booked."""
+
+    rule = _Constant()
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """None for what lies below."""

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from lrp3d.composites import Composite
-from lrp3d.rules import Contrastive, Opposed
+from lrp3d.rules import Contrastive
 from lrp3d.steps.step import Entry, Held, Step, Unsupported
 from lrp3d.tracing.advice import FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
@@ -86,24 +86,9 @@ def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool)
     """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where it makes no sense."""
     for step in steps:
         step.ruled = True
-        if type(step).relevance is Step.relevance or isinstance(step, (Entry, Unsupported)):
+        if type(step).relevance is Step.relevance or isinstance(step, (Entry, Held, Unsupported)):
             continue  # nothing to choose
         rule = composite.rule_for(step)
         if contrastive and step.is_classifier and not isinstance(rule, Contrastive):
             rule = Contrastive(rule)
         step.settle(rule)
-
-
-def oppose(steps: Sequence[Step], sign: Tensor) -> None:
-    """Turn the classifier's rule for clips whose class is the one a negative lone logit speaks for, `sign` (b,) -1."""
-    for step in steps:
-        if not step.is_classifier or step.rule is None:
-            continue
-        rows, rest = divmod(step.shape[0], len(sign))
-        if bool((sign < 0).all()):
-            step.rule = Opposed(step.rule)
-        elif rest:
-            raise ValueError("lone logits of both signs cannot be told apart in this model; explain one clip at a time")
-        else:
-            shaped = sign.repeat_interleave(rows).reshape(-1, *[1] * (len(step.shape) - 1))
-            step.rule = Opposed(step.rule, shaped)
