@@ -23,7 +23,7 @@ from lrp3d.compute import buffers
 from lrp3d.compute.precision import carried_in, matmul_precision
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explanation.explanation import Entry, Explanation, Ledger
-from lrp3d.layout import what_the_shapes_suggest
+from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.outputs import Chosen, Output, logits_of
 from lrp3d.progress import bar
@@ -119,6 +119,7 @@ def explain(
         how = _How(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
         walk = _Walk(record, targets_of(target, record.output), how, pathways)
         if not (temporal and walk.has_time):
+            warn_of_layout(pathways, layout)
             return walk.explanation(walk.clip())
         check_frames(pathways, layout, len(record.output))
         seeds = frame_seeds(record, walk.chosen, twin.composite, contrastive)

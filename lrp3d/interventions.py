@@ -27,7 +27,7 @@ from lrp3d.checks import (
 )
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
-from lrp3d.layout import Layout, what_the_shapes_suggest
+from lrp3d.layout import Layout, warn_of_layout, what_the_shapes_suggest
 from lrp3d.outputs import Chosen, Output, logits_of, picked
 from lrp3d.propagation.chunks import clips_at_once
 from lrp3d.propagation.frame_logits import NoFrameLogits, frame_seeds, slow_frames
@@ -69,7 +69,8 @@ def frame_logits(
     torch.Size([2, 8])
     """
     with _as_explain():
-        return _Exact.look(_Asked(twin_of(model), layout, output), clip, target)[0].logits
+        asked = _Asked(twin_of(model), layout, output)
+        return asked.check_rows(_Exact.look(asked, clip, target)[0].logits, clip)
 
 
 def intervention_matrix(
@@ -138,6 +139,7 @@ def intervention_matrix(
             del record  # it holds what the measuring needs room for
         except (NoFrameLogits, UnsupportedOperation):
             look, at_once = _Whole.look(asked, clip, target), chunk_size or 1
+        asked.check_rows(look.logits, clip)
         return _measured(look, clip, at_once, occluder, value)
 
 
@@ -183,8 +185,22 @@ class _Asked:
         check_axes(self.twin, pathways, self.layout)
         for x in pathways:
             if x.dim() != axes:
-                raise ValueError(f"frame logits need clips, {axes} axes ({self.layout}), got shape {tuple(x.shape)}")
+                raise ValueError(
+                    f"frame logits need clips, {axes} axes ({self.layout}), got shape {tuple(x.shape)}"
+                    + what_the_shapes_suggest(pathways, self.layout)
+                )
         return pathways
+
+    def frames(self, pathways: list[Tensor], batch: int) -> int:
+        """Of the fastest pathway."""
+        return max(Layout(self.layout).sizes(x, batch)["t"] for x in pathways)
+
+    def check_rows(self, logits: Tensor, clip: Clip) -> Tensor:
+        """The frame logits (b, n), if there are no more than frames."""
+        pathways = check_clip(clip, self.layout)
+        hint = what_the_shapes_suggest(pathways, self.layout)
+        check_rows(logits.shape[1], self.frames(pathways, len(logits)), hint)
+        return logits
 
     def check(self, logits: Tensor, pathways: list[Tensor]) -> None:
         """That there are logits of frames, at least two."""
@@ -212,8 +228,6 @@ class _Exact:
         asked.check(record.output, pathways)
         chosen = targets_of(target, record.output)
         seeds = frame_seeds(record, chosen, asked.twin.composite, False)
-        frames = max(Layout(asked.layout).sizes(x, len(record.output))["t"] for x in pathways)
-        check_rows(seeds.logits.shape[1], frames, what_the_shapes_suggest(pathways, asked.layout))
         own = _own_logits(asked.twin, clip, chosen)
         same = own is not None and own.shape == seeds.logits.shape
         if own is not None and same:
@@ -254,10 +268,9 @@ class _Whole:
         frames, logits = _forward(asked, clip)
         asked.check(logits, pathways)
         chosen = targets_of(target, logits)
-        t = max(Layout(asked.layout).sizes(x, len(logits))["t"] for x in pathways)
+        warn_of_layout(pathways, asked.layout)
         rows = chosen.of_frames(frames)
-        check_rows(rows.shape[1], t, what_the_shapes_suggest(pathways, asked.layout))
-        return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else t)
+        return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else asked.frames(pathways, len(rows)))
 
     def again(self, clip: Clip, whose: Tensor) -> Tensor:
         """Logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""

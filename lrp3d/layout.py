@@ -7,6 +7,7 @@ Patterns are einops patterns over the letters b c t h w, with or without spaces:
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from math import prod
 from typing import Any
@@ -156,3 +157,10 @@ def what_the_shapes_suggest(clips: Sequence[Tensor], layout: str) -> str:
         if x.dim() == axes.axes and (hint := axes.hint(x)):
             return hint
     return ""
+
+
+def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
+    """A warning where frames and channels are hardly what `layout` says."""
+    for x in clips:
+        if x.dim() == Layout(layout).axes and (hint := Layout(layout).hint(x)):
+            warnings.warn(f"relevance is summed over what may be no frames{hint}", stacklevel=3)

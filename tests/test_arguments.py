@@ -139,3 +139,69 @@ def test_a_pair_that_can_be_read_in_two_ways_is_refused():
     with pytest.raises(ValueError, match="one per pathway; write"):
         lrp3d.explain(model, pathways, input_range=[(0.0, 1.0), (2.0, 3.0)])
     lrp3d.explain(model, pathways, input_range=[((0.0, 0.0), (1.0, 1.0)), ((0.0, 0.0), (3.0, 3.0))])
+
+
+# ------------------------------------------------------------------------------------------- axes of the clip
+
+
+class Folding(nn.Module):
+    """Frames as a batch of images, in the layout (b, t, c, h, w)."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5)
+
+    def forward(self, x):
+        b, t, _c, _h, _w = x.shape
+        return self.fc(self.conv(x.flatten(0, 1)).relu().mean((2, 3))).unflatten(0, (b, t)).mean(1)
+
+
+USES = [lrp3d.explain, lrp3d.inspect, lrp3d.frame_logits, lrp3d.intervention_matrix]
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("net", [PerFrame, Folding])
+def test_a_clip_without_the_axis_of_clips_is_told_to_add_it(use, net):
+    with pytest.raises(
+        ValueError, match=r"add the batch axis with clip.unsqueeze\(0\), for \(1, 3, 4, 6, 6\)"
+    ) as caught:
+        use(net().eval(), CLIP[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_images_need_no_axis_of_frames():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    assert lrp3d.explain(model.eval(), CLIP[:, :, 0]).relevance.shape == (2, 3, 6, 6)
+
+
+@pytest.mark.parametrize("use", [lrp3d.explain, lrp3d.frame_logits, lrp3d.intervention_matrix])
+def test_clips_in_another_layout_are_told_of_it(use):
+    clip = torch.rand(2, 8, 3, 6, 6)
+    with pytest.raises(ValueError, match=r"8 channels and 3 frames.*layout='btchw'"):
+        use(Folding().eval(), clip)
+    assert use(Folding().eval(), clip, layout="btchw") is not None
+
+
+def test_a_model_that_cannot_run_on_another_layout_says_which_it_may_be(model):
+    with pytest.raises(ValueError, match=r"could not run.*layout='btchw'"):
+        lrp3d.explain(model, torch.rand(2, 8, 3, 6, 6))
+    with pytest.raises(ValueError, match=r"per channel \(8\).*layout='btchw'"):
+        lrp3d.explain(Folding().eval(), torch.rand(2, 8, 3, 6, 6), input_range=((0.0,) * 3, (1.0,) * 3))
+
+
+def test_relevance_of_frames_in_a_layout_that_is_hardly_meant_gets_a_warning():
+    with pytest.warns(UserWarning, match="8 channels and 3 frames"):
+        lrp3d.explain(Folding().eval(), torch.rand(2, 8, 3, 6, 6), temporal=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lrp3d.explain(Folding().eval(), torch.rand(2, 8, 3, 6, 6), temporal=False, layout="btchw")
+
+
+def test_atr_counts_in_steps_where_strides_leave_fewer_columns():
+    class Strided(PerFrame):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv3d(3, 4, 3, padding=1, stride=(2, 1, 1))
+
+    assert "of 2 steps of 2 frames" in repr(lrp3d.explain(Strided().eval(), CLIP))
+    assert "of 4 frames" in repr(lrp3d.explain(PerFrame().eval(), CLIP))

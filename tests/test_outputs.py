@@ -185,7 +185,7 @@ def test_rows_that_are_no_clips_are_refused():
         def forward(self, x):
             return self.frames(x).flatten(0, 1)
 
-    with pytest.raises(ValueError, match="12 rows of logits for 2 clips.*unflatten"):
+    with pytest.raises(ValueError, match=r"12 rows of logits for 2 clips.*unflatten"):
         lrp3d.explain(Folded().eval(), CLIP)
     found = lrp3d.explain(Folded().eval(), CLIP, output=lambda y: y.unflatten(0, (2, -1)))
     same(found, lrp3d.explain(Net().eval(), CLIP))
