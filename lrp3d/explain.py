@@ -20,7 +20,7 @@ from lrp3d.checks import (
 )
 from lrp3d.composites import Composite
 from lrp3d.compute import buffers
-from lrp3d.compute.precision import carried_in, matmul_precision
+from lrp3d.compute.precision import carried_in, matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explanation.explanation import Entry, Explanation, Ledger
 from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
@@ -111,7 +111,8 @@ def explain(
     twin = twin_of(model, composite)
     check_mode(twin)
     check_axes(twin, pathways, layout)
-    with torch.inference_mode(False), torch.enable_grad(), buffers.reused(twin.memory), rounding:
+    own_types = no_autocast(pathways[0].device)
+    with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
         record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
         check_logits(record.output, pathways, layout)
         if record.problems:
@@ -176,7 +177,7 @@ class _Walk:
     def _propagate(self, starts: Sequence[Start], flows: list[Flow] | None) -> list[Tensor]:
         starts = [Start(start.edge, start.relevance.to(self.how.dtype)) for start in starts]
         maps = propagate(starts, self.ends, flows, self.how.tolerance)
-        return [m.to(self.logits.dtype) for m in maps]
+        return [m.to(self.logit.dtype) for m in maps]
 
     def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
         """Relevance (b, n, t) of frames for frame logits, and, where rows add up to the clip, its signed maps."""

@@ -25,6 +25,7 @@ from lrp3d.checks import (
     check_options,
     targets_of,
 )
+from lrp3d.compute.precision import no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
 from lrp3d.layout import Layout, warn_of_layout, what_the_shapes_suggest
@@ -68,7 +69,7 @@ def frame_logits(
     >>> lrp3d.frame_logits(model, torch.rand(2, 3, 8, 32, 32), target=3).shape
     torch.Size([2, 8])
     """
-    with _as_explain():
+    with _as_explain(clip):
         asked = _Asked(twin_of(model), layout, output)
         return asked.check_rows(_Exact.look(asked, clip, target)[0].logits, clip)
 
@@ -131,7 +132,7 @@ def intervention_matrix(
     if occluder not in OCCLUDERS:
         raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
     check_options(chunk_size, None, 0.0, "highest")
-    with _as_explain():
+    with _as_explain(clip):
         asked = _Asked(twin_of(model), layout, output)
         try:
             look, record = _Exact.look(asked, clip, target)
@@ -164,9 +165,10 @@ def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, va
 
 
 @contextmanager
-def _as_explain() -> Iterator[None]:
+def _as_explain(clip: Clip) -> Iterator[None]:
     """Whatever mode the caller is in."""
-    with torch.inference_mode(False), torch.enable_grad():
+    first = clip if isinstance(clip, Tensor) else next((x for x in clip if isinstance(x, Tensor)), torch.empty(0))
+    with torch.inference_mode(False), torch.enable_grad(), no_autocast(first.device):
         yield
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.compute.precision import widened
+
 Output = str | int | Callable[[Any], Any]
 """Which of a model's outputs are its logits: a key, an index, or a function of what it returns."""
 
@@ -96,19 +98,23 @@ class Chosen:
 
     def of(self, logits: Tensor) -> Tensor:
         """The chosen class's logit (b,) of logits (b, k)."""
-        found = logits.detach().gather(1, self.target[:, None]).squeeze(1)
+        found = _wide(logits).gather(1, self.target[:, None]).squeeze(1)
         return found if self.sign is None else found * self.sign.to(found)
 
     def of_frames(self, logits: Tensor) -> Tensor:
         """The chosen class's logits (b, n) of frame logits (b, n, k)."""
-        found = logits.detach().gather(2, self.target[:, None, None].expand(-1, logits.shape[1], 1)).squeeze(2)
+        found = _wide(logits).gather(2, self.target[:, None, None].expand(-1, logits.shape[1], 1)).squeeze(2)
         return found if self.sign is None else found * self.sign[:, None].to(found)
 
     def seed(self, logits: Tensor, contrastive: bool) -> Tensor:
         """Where relevance starts, (1, b, k): the logit at the target, or, contrastive, its magnitude (Eq. 2)."""
         size = self.of(logits).abs() if contrastive else self.of(logits)
-        return torch.zeros_like(logits).scatter_(1, self.target[:, None], size[:, None])[None]
+        return torch.zeros_like(logits, dtype=size.dtype).scatter_(1, self.target[:, None], size[:, None])[None]
 
     def at(self, clips: Tensor) -> Chosen:
         """The same for some of the clips, (p,) their numbers."""
         return Chosen(self.target[clips], None if self.sign is None else self.sign[clips])
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.detach().to(widened(logits.dtype))

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
+from lrp3d.compute.precision import widened
 
 Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
 
@@ -69,6 +70,14 @@ class Signed:
     def squared(self) -> Weight:
         """The square of every weight."""
         return self.value**2
+
+    def widened(self) -> Signed:
+        """The same in float32, where it was in a smaller type."""
+
+        def wide(x: Weight | None) -> Any:
+            return x.to(widened(x.dtype)) if isinstance(x, Tensor) else x
+
+        return Signed(wide(self.value), self.nonnegative, wide(self.low), wide(self.high), wide(self.real))
 
     def __neg__(self) -> Signed:
         return Signed(-self.value)

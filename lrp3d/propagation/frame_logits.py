@@ -157,15 +157,15 @@ def frame_seeds(record: Record, chosen: Chosen, composite: Composite, contrastiv
         if contrastive:
             _orient(seeds, chosen.of(record.output))
     seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
-    _check(seeds.logits, chosen.of(record.output))
+    _check(seeds.logits, chosen.of(record.output), record.run.coarsest)
     return seeds
 
 
-def _check(logits: Tensor, logit: Tensor) -> None:
-    """Mean of the frame logits = logit, or nothing is explained."""
+def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
+    """Mean of the frame logits = logit, up to what the coarsest type of the run rounds away, or nothing is explained."""
     error = (logits.mean(1) - logit).abs()
     scale = torch.maximum(logit.abs(), logits.abs().mean(1))
-    if bool((error > 1e-4 * scale + torch.finfo(logit.dtype).tiny).any()):
+    if bool((error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()):
         means, wanted = logits.mean(1).tolist(), logit.tolist()
         raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
 
@@ -216,7 +216,7 @@ def _pool_over_space(record: Record, average: _Average) -> Tensor:
     if map is None:
         raise NoFrameLogits(f"'{average.step.name}' does not average all frames alike")
     with record.run, torch._C.DisableTorchFunction(), torch.no_grad():
-        return shares(map(average.features, 1.0), [Summand(average.features, map)])
+        return shares(map(average.features.to(average.step.dtype), 1.0), [Summand(average.features, map)])
 
 
 def _replay(record: Record, averages: list[_Average], pooled: list[Tensor], i: int, n: int) -> Tensor:

@@ -147,8 +147,15 @@ def _through_step(
     return outs
 
 
+def _moves_device(node: Any, arrived: _Arrived) -> bool:
+    below, number = node.next_functions[0]
+    return below._input_metadata[number].device != arrived.relevance[0].value.device
+
+
 def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
     """Torch's own node of a rearrangement, for all seeds at once."""
+    if node.name().startswith("ToCopy") and not _moves_device(node, arrived):
+        return [arrived.relevance[0]]  # another type of the same values: relevance keeps its own
     numbers = list(arrived.relevance)
     outputs = len(node._input_metadata)
     kept: list[int] = []

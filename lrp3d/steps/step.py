@@ -54,6 +54,8 @@ class Step:
     """The run is over, and every step has the rule it gets."""
     shape: torch.Size
     """Of the output."""
+    dtype: torch.dtype
+    """Of the output."""
     token: Token
     """Of the output, in the run's tape."""
 

@@ -77,6 +77,8 @@ class Call(NamedTuple):
     kwargs: Any
     out: Any
     scope: Scope | None
+    autocast: torch.dtype | None
+    """The type that the model's own `torch.autocast` block casts to, None outside of one."""
 
 
 class Run(TorchFunctionMode):
@@ -100,6 +102,9 @@ class Run(TorchFunctionMode):
         self._numbers = itertools.count()
         self._inside = False
         self._operation = ""
+        self._device = "cpu"
+        self.coarsest = 0.0
+        """The largest eps of the types that something was computed in."""
         self._handler: Callable | None = None
 
     # ------------------------------------------------------------------ entering and leaving
@@ -124,7 +129,7 @@ class Run(TorchFunctionMode):
 
     def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
         """A clip (or pathway) comes in; returns the tensor to hand to the model."""
-        self._operation, self._handler = "input", None
+        self._operation, self._handler, self._device = "input", None, x.device.type
         return self.attach(Entry(), x.detach(), [x], Signal(low, high))
 
     # ------------------------------------------------------------------ what is known of tensors
@@ -143,7 +148,9 @@ class Run(TorchFunctionMode):
         step.name, step.operation, step.handler = self._name(scope), self._operation, self._handler
         if scope is not None and scope.is_layer:
             step.layer = scope.module
-        step.shape = output.shape
+        step.shape, step.dtype = output.shape, output.dtype
+        if output.is_floating_point():
+            self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
         with torch.enable_grad():
             out = Relevance.apply(step, [output], *inputs)
         self.steps.append(step)
@@ -284,7 +291,7 @@ class Run(TorchFunctionMode):
                     out = self._untracked(out)
             if not self._inside and signals:
                 args, kwargs, tokens = tree_map(self._tokenised, (args, kwargs, out))
-                self._tape.append(Call(handler, func, args, kwargs, tokens, scope))
+                self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
 
     def _of_constants(self, func: Callable, args: Any, kwargs: Any) -> Any:
@@ -296,6 +303,10 @@ class Run(TorchFunctionMode):
         func(*args, **{**kwargs, "out": copy})
         self.replace(into, copy)
         return copy
+
+    def _autocast(self) -> torch.dtype | None:
+        enabled = torch.is_autocast_enabled(self._device)
+        return torch.get_autocast_dtype(self._device) if enabled else None
 
     # ------------------------------------------------------------------ the tape
 
@@ -327,7 +338,8 @@ class Run(TorchFunctionMode):
                 args, kwargs = tree_map(lambda x: known[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
                 self._scopes.append(call.scope) if call.scope else None
                 try:
-                    out = self.perform(call.handler, args, kwargs, call.func)
+                    with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
+                        out = self.perform(call.handler, args, kwargs, call.func)
                 finally:
                     self._scopes.pop() if call.scope else None
                 for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
