@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from lrp3d.compute.precision import PRECISIONS
 from lrp3d.layout import Layout, axis_to_add, what_the_shapes_suggest
 from lrp3d.outputs import Chosen
+
+if TYPE_CHECKING:
+    from lrp3d.twin.twin import Twin
 
 
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
@@ -24,13 +27,45 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
 
 
-def check_mode(model: nn.Module) -> None:
-    """Evaluation mode; raises ValueError naming the modules that are not in it."""
-    training = [name.removeprefix("model.") for name, module in model.named_modules() if module.training and name]
-    if training:
-        shown = [name if name != "model" else "the model itself" for name in training[:3]]
-        more = f" and {len(training) - 3} more" if len(training) > 3 else ""
+def check_mode(twin: Twin, clip: Any) -> None:
+    """Evaluation mode, where it makes a difference to what the model says of this clip.
+
+    Modules left in training mode that change nothing (a pool, a wrapper without parameters) are put right in the twin.
+
+    Raises:
+        ValueError: naming the modules that change the output.
+    """
+    training = {name: module for name, module in twin.model.named_modules() if module.training}
+    if not training:
+        return
+    guilty = [name for name, module in training.items() if _changes_in_training(module)]
+    if not guilty and all(isinstance(module, _SAME_IN_BOTH) for module in training.values()):
+        guilty = []
+    elif not guilty and not twin.says_the_same_in_evaluation(clip):
+        guilty = [name for name, module in training.items() if not isinstance(module, _SAME_IN_BOTH)]
+    if guilty:
+        shown = [name or "the model itself" for name in guilty[:3]]
+        more = f" and {len(guilty) - 3} more" if len(guilty) > 3 else ""
         raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first")
+    for module in training.values():
+        module.training = False
+
+
+def _changes_in_training(module: nn.Module) -> bool:
+    """Whether a layer of torch computes something else in training mode."""
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        return isinstance(module, nn.modules.batchnorm._BatchNorm) or module.track_running_stats
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, nn.RReLU)
+
+
+_SAME_IN_BOTH = (
+    nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Softmax,
+    nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.modules.dropout._DropoutNd, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Upsample,
+)  # fmt: skip
 
 
 def check_clip(clip: Any, layout: str) -> list[Tensor]:

@@ -109,8 +109,8 @@ def explain(
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
-    check_mode(twin)
     check_axes(twin, pathways, layout)
+    check_mode(twin, clip)
     own_types = no_autocast(pathways[0].device)
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
         record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)

@@ -91,8 +91,8 @@ def inspect(
     """
     pathways = check_clip(clip, layout)
     twin = twin_of(model, composite)
-    check_mode(twin)
     check_axes(twin, pathways, layout)
+    check_mode(twin, clip)
     record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
     check_logits(record.output, pathways, layout)
     reached = set(record.problems)

@@ -183,7 +183,6 @@ class _Asked:
     def checked(self, clip: Clip) -> list[Tensor]:
         """The clip's pathways, if the model can take them."""
         pathways, axes = check_clip(clip, self.layout), Layout(self.layout).axes
-        check_mode(self.twin)
         check_axes(self.twin, pathways, self.layout)
         for x in pathways:
             if x.dim() != axes:
@@ -191,6 +190,7 @@ class _Asked:
                     f"frame logits need clips, {axes} axes ({self.layout}), got shape {tuple(x.shape)}"
                     + what_the_shapes_suggest(pathways, self.layout)
                 )
+        check_mode(self.twin, clip)
         return pathways
 
     def frames(self, pathways: list[Tensor], batch: int) -> int:

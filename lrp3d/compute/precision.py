@@ -15,7 +15,7 @@ PRECISIONS = ("highest", "high", "medium")
 
 
 def carried_in(dtype: torch.dtype, precision: str) -> torch.dtype:
-    """The type that relevance of a model in `dtype` is carried in: bfloat16 for "medium", never a smaller one otherwise.
+    """The type that relevance of a model in `dtype` is carried in: bfloat16 for "medium", else float32 at least.
 
     >>> import torch
     >>> carried_in(torch.float32, "medium"), carried_in(torch.float64, "medium"), carried_in(torch.float16, "highest")

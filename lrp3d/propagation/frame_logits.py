@@ -162,7 +162,7 @@ def frame_seeds(record: Record, chosen: Chosen, composite: Composite, contrastiv
 
 
 def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
-    """Mean of the frame logits = logit, up to what the coarsest type of the run rounds away, or nothing is explained."""
+    """Mean of the frame logits = logit, up to what the run's coarsest type rounds away, or nothing is explained."""
     error = (logits.mean(1) - logit).abs()
     scale = torch.maximum(logit.abs(), logits.abs().mean(1))
     if bool((error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()):

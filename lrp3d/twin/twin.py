@@ -359,6 +359,19 @@ class Twin(nn.Module):
             with torch.inference_mode(False), torch.set_grad_enabled(False):
                 return run(tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip))
 
+    def says_the_same_in_evaluation(self, clip: Any) -> bool:
+        """Whether the modules that are in training mode change nothing of what the model returns."""
+        modules = [module for module in self.model.modules() if module.training]
+        try:
+            as_it_is = tensors_of(self.run(clip))
+            for module in modules:
+                module.training = False
+            evaluated = tensors_of(self.run(clip))
+        finally:
+            for module in modules:
+                module.training = True
+        return len(as_it_is) == len(evaluated) and all(map(torch.equal, as_it_is, evaluated))
+
     def _outputs(self, inputs: Sequence[Any], layout: str) -> Any:
         try:
             return self.model(*inputs)
