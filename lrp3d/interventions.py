@@ -134,6 +134,7 @@ def intervention_matrix(
     check_options(chunk_size, None, 0.0, "highest")
     with _as_explain(clip):
         asked = _Asked(twin_of(model), layout, output)
+        look: _Exact | _Whole
         try:
             look, record = _Exact.look(asked, clip, target)
             at_once = clips_at_once(record, not look.own, chunk_size)

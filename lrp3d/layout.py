@@ -159,8 +159,33 @@ def what_the_shapes_suggest(clips: Sequence[Tensor], layout: str) -> str:
     return ""
 
 
+def other_axes(clips: Sequence[Tensor], layout: str) -> str:
+    """The end of an error of a model that could not run on clips: they may have to be laid out in another way."""
+    if not any(x.dim() == Layout(layout).axes for x in clips):
+        return ""
+    return (
+        f"; if the model takes clips with other axes than {layout}, lay them out so and say it with layout=, as in "
+        "layout='btchw' (on the command line: --layout btchw)"
+    )
+
+
 def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
     """A warning where frames and channels are hardly what `layout` says."""
     for x in clips:
         if x.dim() == Layout(layout).axes and (hint := Layout(layout).hint(x)):
             warnings.warn(f"relevance is summed over what may be no frames{hint}", stacklevel=3)
+
+
+def laid_out(clip: Tensor, layout: str) -> Tensor:
+    """A clip (b, c, t, h, w) with the axes of `layout`.
+
+    >>> laid_out(torch.zeros(2, 3, 8, 4, 4), "(b t) c h w").shape
+    torch.Size([16, 3, 4, 4])
+    """
+    return einops.rearrange(clip, f"b c t h w -> {Layout(layout).pattern}")
+
+
+def as_clip(x: Tensor, layout: str, batch: int) -> Tensor:
+    """A tensor with the axes of `layout` as (b, c, t, h, w)."""
+    axes = Layout(layout)
+    return einops.rearrange(x, f"{axes.pattern} -> b c t h w", **axes.sizes(x, batch))

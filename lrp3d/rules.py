@@ -93,7 +93,8 @@ class Term(NamedTuple):
 class Share(NamedTuple):
     """`coefficient` times the relevance, shared in proportion to the terms; `bias` enters the denominator only."""
 
-    coefficient: float
+    coefficient: float | Tensor
+    """One for all outputs, or one for each."""
     terms: list[Term]
     bias: Tensor | None = None
 
@@ -287,6 +288,6 @@ class Opposed(Rule):
         against = self.rule.shares(x, -w, None if bias is None else -bias)
         if self.sign is None:
             return against
-        shares = [(share, self.sign > 0) for share in self.rule.shares(x, w, bias)]
-        shares += [(share, self.sign < 0) for share in against]
-        return [share._replace(coefficient=share.coefficient * where.to(x.value)) for share, where in shares]
+        own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)
+        shares = [(share, own) for share in self.rule.shares(x, w, bias)] + [(share, turned) for share in against]
+        return [share._replace(coefficient=share.coefficient * where) for share, where in shares]

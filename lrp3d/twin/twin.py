@@ -29,7 +29,7 @@ import lrp3d.operations  # noqa: F401  both register what they know
 from lrp3d.composites import Composite, composite_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
-from lrp3d.layout import what_the_shapes_suggest
+from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
 from lrp3d.registry import LAYERS, Handler, current_run, own_forward
 from lrp3d.tracing.tracer import Run
@@ -58,7 +58,7 @@ class Twinned(nn.Module):
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled by the class of the user's module: this one is made anew where it is read."""
         make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
-        if make is not copyreg.__newobj__:
+        if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
             return make, arguments, *rest
         return _empty_twin, (type(self).original, *arguments[1:]), *rest
 
@@ -97,7 +97,7 @@ def _twin_class(original: Any, handler: Handler | None) -> type:
 def _empty_twin(original: Any, *arguments: Any) -> nn.Module:
     """A module of the twin's class of `original`, before its state is set."""
     kind = _twin_class(cast(Hashable, original), handler_of(original))
-    return cast(nn.Module, kind.__new__(kind, *arguments))
+    return cast(nn.Module, kind.__new__(cast(Any, kind), *arguments))
 
 
 def _uncompiled(function: Any) -> Any:
@@ -229,7 +229,7 @@ class _Copier:
         """A plain Python object, which the forward may count in; one without attributes is a mark, and stays itself."""
         if not vars(x):
             return x
-        copy = self._remember(x, type(x).__new__(type(x)))
+        copy = self._remember(x, cast(Any, type(x)).__new__(type(x)))
         for key, value in vars(x).items():
             copy.__dict__[key] = self(value, f"{name}.{key}")
         return copy
@@ -382,7 +382,9 @@ class Twin(nn.Module):
             if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
                 raise
             shapes = ", ".join(str(tuple(x.shape)) for x in clips)
-            raise ModelError(f"the model could not run on an input of shape {shapes}: {error}{hint}") from error
+            raise ModelError(
+                f"the model could not run on an input of shape {shapes}: {error}{hint or other_axes(clips, layout)}"
+            ) from error
 
     def train(self, mode: bool = True) -> Twin:
         """A twin has no training mode; raises ValueError if one is asked for."""
