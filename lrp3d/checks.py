@@ -119,12 +119,16 @@ _IN_SPACE_AND_TIME = (
 )  # fmt: skip
 
 
+_ONE_EACH = "; if that is one logit for each clip, pass output=lambda logits: logits[:, None]"
+
+
 def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
     """What the model returned; raises ValueError unless it is logits (b, k), one row for each clip."""
     if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
         what = f"{output.dtype} of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
             f"the model must return logits (b, k) or (b, n, k) with at least one class, got {what}"
+            + (_ONE_EACH if isinstance(output, Tensor) and output.shape == pathways[0].shape[:1] else "")
             + what_the_shapes_suggest(pathways, layout)
         )
     axes = Layout(layout)

@@ -250,6 +250,17 @@ def test_lone_logits_of_both_signs_are_told_apart(contrastive, tmp_path):
     assert torch.equal(lrp3d.Explanation.load(tmp_path / "lone.safetensors").sign, found.sign)
 
 
+def test_lone_logits_without_an_axis_of_classes_are_told_to_have_one():
+    class Flat(Lone):
+        def give(self, logits):
+            return logits.squeeze(1)
+
+    with pytest.raises(ValueError, match=r"one logit for each clip.*logits\[:, None\]"):
+        lrp3d.explain(Flat().eval(), CLIP)
+    found = lrp3d.explain(Flat().eval(), CLIP, output=lambda logits: logits[:, None])
+    same(found, lrp3d.explain(Lone().eval(), CLIP))
+
+
 def test_a_lone_logit_may_be_asked_for_as_it_is():
     lone = Lone(-2.0).eval()
     found = lrp3d.explain(lone, CLIP, 0)
