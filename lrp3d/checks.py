@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.precision import PRECISIONS
-from lrp3d.layout import Layout
+from lrp3d.layout import Layout, axis_to_add, what_the_shapes_suggest
+from lrp3d.outputs import Chosen
+
+if TYPE_CHECKING:
+    from lrp3d.twin.twin import Twin
 
 
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
@@ -23,13 +27,45 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
 
 
-def check_mode(model: nn.Module) -> None:
-    """Evaluation mode; raises ValueError naming the modules that are not in it."""
-    training = [name.removeprefix("model.") for name, module in model.named_modules() if module.training and name]
-    if training:
-        shown = [name if name != "model" else "the model itself" for name in training[:3]]
-        more = f" and {len(training) - 3} more" if len(training) > 3 else ""
+def check_mode(twin: Twin, clip: Any) -> None:
+    """Evaluation mode, where it makes a difference to what the model says of this clip.
+
+    Modules left in training mode that change nothing (a pool, a wrapper without parameters) are put right in the twin.
+
+    Raises:
+        ValueError: naming the modules that change the output.
+    """
+    training = {name: module for name, module in twin.model.named_modules() if module.training}
+    if not training:
+        return
+    guilty = [name for name, module in training.items() if _changes_in_training(module)]
+    if not guilty and all(isinstance(module, _SAME_IN_BOTH) for module in training.values()):
+        guilty = []
+    elif not guilty and not twin.says_the_same_in_evaluation(clip):
+        guilty = [name for name, module in training.items() if not isinstance(module, _SAME_IN_BOTH)]
+    if guilty:
+        shown = [name or "the model itself" for name in guilty[:3]]
+        more = f" and {len(guilty) - 3} more" if len(guilty) > 3 else ""
         raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first")
+    for module in training.values():
+        module.training = False
+
+
+def _changes_in_training(module: nn.Module) -> bool:
+    """Whether a layer of torch computes something else in training mode."""
+    if isinstance(module, nn.modules.batchnorm._NormBase):
+        return isinstance(module, nn.modules.batchnorm._BatchNorm) or module.track_running_stats
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    return isinstance(module, nn.RReLU)
+
+
+_SAME_IN_BOTH = (
+    nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Softmax,
+    nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.modules.dropout._DropoutNd, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Upsample,
+)  # fmt: skip
 
 
 def check_clip(clip: Any, layout: str) -> list[Tensor]:
@@ -67,27 +103,55 @@ def check_frames(pathways: Sequence[Tensor], layout: str, batch: int) -> None:
         raise ValueError("temporal relevance needs at least 2 frames, the clip has 1; pass temporal=False")
 
 
-def check_logits(output: Any) -> None:
-    """What the model returned; raises ValueError unless it is logits (b, k)."""
-    if not isinstance(output, Tensor):
+def check_axes(model: nn.Module, pathways: Sequence[Tensor], layout: str) -> None:
+    """A clip without the axis of clips, for layers that work on (b, c, t, h, w); raises ValueError."""
+    for x in pathways:
+        if (
+            x.dim() == 4
+            and Layout(layout).axes == 5
+            and any(isinstance(m, _IN_SPACE_AND_TIME) for m in model.modules())
+        ):
+            raise ValueError(f"the model takes clips ({layout}), got shape {tuple(x.shape)}: {axis_to_add(x)}")
+
+
+_IN_SPACE_AND_TIME = (
+    nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d,
+)  # fmt: skip
+
+
+_ONE_EACH = "; if that is one logit for each clip, pass output=lambda logits: logits[:, None]"
+
+
+def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
+    """What the model returned; raises ValueError unless it is logits (b, k), one row for each clip."""
+    if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
+        what = f"{output.dtype} of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
         raise ValueError(
-            f"the model must return its logits as one tensor (b, k), got a {type(output).__name__}; "
-            "wrap it in a module that returns the logits alone"
+            f"the model must return logits (b, k) or (b, n, k) with at least one class, got {what}"
+            + (_ONE_EACH if isinstance(output, Tensor) and output.shape == pathways[0].shape[:1] else "")
+            + what_the_shapes_suggest(pathways, layout)
         )
-    if output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
+    axes = Layout(layout)
+    clips = len(pathways[0]) if pathways[0].dim() != axes.axes else axes.batch(pathways[0])
+    if clips is not None and len(output) != clips:
         raise ValueError(
-            "the model must return logits (b, k) with at least one class, "
-            f"got {output.dtype} of shape {tuple(output.shape)}"
+            f"the model returned {len(output)} rows of logits for {clips} clip{'s' if clips != 1 else ''}; if a row "
+            "belongs to a frame, say so: output=lambda logits: logits.unflatten(0, (number of clips, -1))"
+            + what_the_shapes_suggest(pathways, layout)
         )
     if not bool(torch.isfinite(output).all()):
         raise ValueError("the model's logits contain NaN or infinite values, so nothing can be explained")
 
 
-def targets_of(target: Any, logits: Tensor) -> Tensor:
-    """The class (b,) to explain for every clip; raises TypeError or ValueError naming what is allowed."""
+def targets_of(target: Any, logits: Tensor) -> Chosen:
+    """The class to explain for every clip; raises TypeError or ValueError naming what is allowed.
+
+    The prediction of a lone logit (b, 1) is the class that its sign says.
+    """
     clips, classes = logits.shape
     if target is None:
-        return logits.detach().argmax(1)
+        sign = torch.where(logits.detach()[:, 0] < 0, -1.0, 1.0) if classes == 1 else None
+        return Chosen(logits.detach().argmax(1), sign if sign is not None and bool((sign < 0).any()) else None)
     try:
         chosen = torch.as_tensor(target, device=logits.device)
     except (TypeError, ValueError, RuntimeError):
@@ -100,4 +164,4 @@ def targets_of(target: Any, logits: Tensor) -> Tensor:
         )
     if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < classes):
         raise ValueError(f"target must be a class from 0 to {classes - 1}, got {chosen.tolist()}")
-    return chosen.long().expand(clips).clone()
+    return Chosen(chosen.long().expand(clips).clone())

@@ -78,6 +78,12 @@ class Composite:
             if not isinstance(rule, Rule):
                 raise TypeError(f"a composite holds rules, such as lrp3d.rules.ZPlus(), got {rule!r}")
 
+    def __eq__(self, other: object) -> bool:
+        return vars(self) == vars(other) if isinstance(other, Composite) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash((frozenset(self.layers.items()), frozenset(self.names.items()), self.first, self.classifier))
+
     def __repr__(self) -> str:
         layers = "{" + ", ".join(f"{key.__name__}: {rule}" for key, rule in self.layers.items()) + "}"
         functions = "{" + ", ".join(f"{key.__name__}: {rule}" for key, rule in self.operations.items()) + "}"

@@ -1,5 +1,7 @@
 """The errors a user of lrp3d can meet; each says what was expected, what came, and what to do."""
 
+MEASURED = "What replacing frames changes, lrp3d.intervention_matrix measures for any model that runs."
+
 
 class UnsupportedOperation(NotImplementedError):
     """The model contains operations that have no relevance rule; all of them are named.
@@ -14,7 +16,7 @@ class UnsupportedOperation(NotImplementedError):
         super().__init__(
             f"{count} of this model cannot be explained:\n{lines}\n"
             "lrp3d.inspect(model, clip) lists everything that was met; lrp3d.register_layer and "
-            "lrp3d.register_operation add what is missing."
+            f"lrp3d.register_operation add what is missing. {MEASURED}"
         )
 
 

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from lrp3d.checks import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
+from lrp3d.checks import (
+    check_axes,
+    check_clip,
+    check_frames,
+    check_logits,
+    check_mode,
+    check_options,
+    targets_of,
+)
 from lrp3d.composites import Composite
 from lrp3d.compute import buffers
-from lrp3d.compute.precision import carried_in, matmul_precision
+from lrp3d.compute.precision import carried_in, matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explanation.explanation import Entry, Explanation, Ledger
+from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
+from lrp3d.outputs import Chosen, Output, logits_of
 from lrp3d.progress import bar
 from lrp3d.propagation.chunks import seeds_at_once
-from lrp3d.propagation.frame_logits import FrameSeeds, frame_seeds
+from lrp3d.propagation.frame_logits import FrameSeeds, frame_seeds, oppose
 from lrp3d.propagation.propagate import Edge, Flow, Start, edge_of, propagate
 from lrp3d.propagation.temporal_matrix import on_one_clock, temporal_relevance
 from lrp3d.steps.step import Step
-from lrp3d.twin.twin import Range, Record, Twin, convert, layout_of
+from lrp3d.twin.ranges import Range, layout_of
+from lrp3d.twin.twin import Record, twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -32,10 +44,12 @@ def explain(
     target: int | Sequence[int] | Tensor | None = None,
     *,
     contrastive: bool = True,
-    composite: str | Composite = "paper",
+    composite: str | Composite | None = None,
     temporal: bool = True,
-    input_range: Range | None = None,
+    input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
+    output: Output | None = None,
+    constants: Sequence[str] = (),
     chunk_size: int | None = None,
     memory_budget: int | None = None,
     tolerance: float = 0.0,
@@ -45,17 +59,26 @@ def explain(
     """Explain what a video CNN made of a clip: relevance of every input value, and of every frame for every frame.
 
     Args:
-        model: any `nn.Module` CNN in evaluation mode whose output is logits (b, k), or its twin (`lrp3d.convert`),
-            which spares the conversion. It is never modified.
+        model: any `nn.Module` CNN in evaluation mode, or its twin (`lrp3d.convert`), which spares the conversion. It is
+            never modified. It returns logits (b, k); frame logits (b, n, k), taken as they are, of which the mean
+            is the clip's; or one logit (b, 1) of two classes.
         clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w) (then nothing temporal).
-        target: the class to explain: None for the prediction, one class, or one class per clip.
+        target: the class to explain: None for the prediction, one class, or one class per clip. The prediction of a
+            lone logit is the class that its sign says: of a negative one, what speaks against the logit (`sign` says
+            so); 0 is the logit as it is.
         contrastive: CLRP (Eq. 2 of the paper), what speaks for the class minus what speaks against it; else plain LRP.
-        composite: which rule goes to which layer: a name or a `Composite`.
+        composite: which rule goes to which layer: a name or a `Composite`; None is "paper", or what a twin was
+            converted with (any other is refused there).
         temporal: also explain every frame's logit: the temporal relevance matrix and ATR (Sec. 3.2).
-        input_range: (low, high) of valid inputs after normalisation, scalars or one per channel; default is the model's
-            `input_range` attribute, else each clip's own extremes per channel (those of all clips together, in
-            layouts that fold clips and frames into one axis).
+        input_range: (low, high) of valid inputs after normalisation, scalars or one per channel, or a list of such
+            pairs (or None), one per pathway; default is the model's `input_range` attribute, else each clip's own
+            extremes per channel (those of all clips together, in layouts that fold clips and frames into one axis).
+            A clip far outside of it gets a warning.
         layout: the clip's axes, e.g. "bcthw", "btchw", "b (t c) h w"; as the model takes it.
+        output: which of the things that the model returns are its logits: a key ("logits"), an index, or a function
+            of what it returns; needed where it returns no single tensor.
+        constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that comes there
+            stays there, and is booked in the ledger.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
             chunks are no faster).
@@ -85,24 +108,28 @@ def explain(
     check_options(chunk_size, memory_budget, tolerance, precision)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
-    twin = model if isinstance(model, Twin) else convert(model, composite)
-    check_mode(twin)
-    with torch.inference_mode(False), torch.enable_grad(), buffers.reused(twin.memory), rounding:
-        record = twin.record((clip,), input_range, layout, contrastive)
-        check_logits(record.output)
+    twin = twin_of(model, composite)
+    check_axes(twin, pathways, layout)
+    check_mode(twin, clip)
+    own_types = no_autocast(pathways[0].device)
+    with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
+        record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
+        check_logits(record.output, pathways, layout)
         if record.problems:
             raise UnsupportedOperation(record.problems)
         how = _How(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
         walk = _Walk(record, targets_of(target, record.output), how, pathways)
         if not (temporal and walk.has_time):
+            warn_of_layout(pathways, layout)
             return walk.explanation(walk.clip())
         check_frames(pathways, layout, len(record.output))
-        seeds = frame_seeds(record, walk.target, twin.composite, contrastive)
+        seeds = frame_seeds(record, walk.chosen, twin.composite, contrastive)
         rows, signed = walk.rows(
             seeds, seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget), progress
         )
         result = walk.explanation(walk.clip() if signed is None else signed)
-        found = temporal_relevance(rows, seeds, scaled=contrastive)
+        hint = what_the_shapes_suggest(pathways, layout)
+        found = temporal_relevance(rows, seeds, scaled=contrastive, hint=hint)
         atr = frame_atr(found.matrix, positions=found.positions)
         return replace(
             result,
@@ -128,10 +155,11 @@ class _How:
 class _Walk:
     """The relevance of one recorded clip batch: of its logits, and of its frame logits."""
 
-    def __init__(self, record: Record, target: Tensor, how: _How, pathways: Sequence[Tensor]):
-        self.record, self.target, self.how = record, target, how
+    def __init__(self, record: Record, chosen: Chosen, how: _How, pathways: Sequence[Tensor]):
+        self.record, self.chosen, self.how = record, chosen, how
         self.logits = record.output.detach()
-        self.logit = self.logits.gather(1, target[:, None]).squeeze(1)
+        self.logit = chosen.of(self.logits)
+        oppose(record.output, chosen.sign)
         self.single = len(pathways) == 1
         self.layouts = [layout_of(x, how.layout) for x in pathways]
         self.has_time = all(axes is not None and axes.has_time for axes in self.layouts)
@@ -140,17 +168,16 @@ class _Walk:
 
     def clip(self) -> list[Tensor]:
         """Signed maps, like the clip, for the clip's logit."""
-        size = self.logit.abs() if self.how.contrastive else self.logit
-        seed = torch.zeros_like(self.logits).scatter_(1, self.target[:, None], size[:, None])
+        seed = self.chosen.seed(self.logits, self.how.contrastive)
         flows: list[Flow] = []
-        maps = self._propagate([Start(edge_of(self.record.output), seed[None])], flows)
+        maps = self._propagate([Start(edge_of(self.record.output), seed)], flows)
         self._book(flows, 1)
         return [m[0] for m in maps]
 
     def _propagate(self, starts: Sequence[Start], flows: list[Flow] | None) -> list[Tensor]:
         starts = [Start(start.edge, start.relevance.to(self.how.dtype)) for start in starts]
         maps = propagate(starts, self.ends, flows, self.how.tolerance)
-        return [m.to(self.logits.dtype) for m in maps]
+        return [m.to(self.logit.dtype) for m in maps]
 
     def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
         """Relevance (b, n, t) of frames for frame logits, and, where rows add up to the clip, its signed maps."""
@@ -201,7 +228,8 @@ class _Walk:
         )
         return Explanation(
             logits=self.logits,
-            target=self.target,
+            target=self.chosen.target,
+            sign=self.chosen.sign,
             relevance=maps[0] if self.single else maps,
             frame_relevance=self._frames([m[None] for m in maps])[0] if self.has_time else None,
             conservation=(sums - expected).abs() / self.logit.abs().clamp(min=tiny),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lrp3d.checks import check_clip, check_logits, check_mode
+from lrp3d.checks import check_axes, check_clip, check_logits, check_mode
 from lrp3d.composites import Composite
+from lrp3d.outputs import Output, logits_of
 from lrp3d.steps.step import Entry, Unsupported
 from lrp3d.tracing.tracer import Moved
-from lrp3d.twin.twin import Range, Twin, convert
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import twin_of
 
 
 class Operation(NamedTuple):
@@ -55,20 +58,24 @@ def inspect(
     model: nn.Module,
     clip: Tensor | Sequence[Tensor],
     *,
-    composite: str | Composite = "paper",
+    composite: str | Composite | None = None,
     contrastive: bool = True,
-    input_range: Range | None = None,
+    input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
+    output: Output | None = None,
+    constants: Sequence[str] = (),
 ) -> Inspection:
     """List every operation that `model` does to `clip`, in order, with the rule it gets; nothing is explained.
 
     Args:
         model: any `nn.Module` in evaluation mode, or a twin.
         clip: as for `lrp3d.explain`; its values do not matter, its shape does.
-        composite: a name or a `Composite`.
+        composite: as for `lrp3d.explain`.
         contrastive: show the classifier's rule as `explain` would use it.
         input_range: as for `lrp3d.explain`.
         layout: as for `lrp3d.explain`.
+        output: as for `lrp3d.explain`.
+        constants: as for `lrp3d.explain`.
 
     Returns:
         A list of `Operation(name, operation, shape, rule, supported, advice)`, printed as a table; `problems` holds one
@@ -82,11 +89,12 @@ def inspect(
     >>> [(row.name, row.supported) for row in lrp3d.inspect(model, torch.rand(1, 3, 2, 2))]
     [('0', True), ('1', True), ('2.softmax', False)]
     """
-    check_clip(clip, layout)
-    twin = model if isinstance(model, Twin) else convert(model, composite)
-    check_mode(twin)
-    record = twin.record((clip,), input_range, layout, contrastive)
-    check_logits(record.output)
+    pathways = check_clip(clip, layout)
+    twin = twin_of(model, composite)
+    check_axes(twin, pathways, layout)
+    check_mode(twin, clip)
+    record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
+    check_logits(record.output, pathways, layout)
     reached = set(record.problems)
     rows = Inspection()
     rows.problems = record.problems

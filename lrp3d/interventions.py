@@ -10,26 +10,42 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import einops
 import torch
 from torch import Tensor, nn
 
-from lrp3d.checks import check_clip, check_frames, check_logits, check_mode, check_options, targets_of
+from lrp3d.checks import (
+    check_axes,
+    check_clip,
+    check_frames,
+    check_logits,
+    check_mode,
+    check_options,
+    targets_of,
+)
+from lrp3d.compute.precision import no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
-from lrp3d.layout import Layout
+from lrp3d.layout import Layout, warn_of_layout, what_the_shapes_suggest
+from lrp3d.outputs import Chosen, Output, logits_of, picked
 from lrp3d.propagation.chunks import clips_at_once
-from lrp3d.propagation.frame_logits import frame_seeds, slow_frames
-from lrp3d.propagation.temporal_matrix import mean_in_blocks
-from lrp3d.twin.twin import Record, Twin, convert
+from lrp3d.propagation.frame_logits import NoFrameLogits, frame_seeds, slow_frames
+from lrp3d.propagation.temporal_matrix import check_rows, mean_in_blocks
+from lrp3d.twin.twin import Record, Twin, twin_of
 
 Colour = float | Sequence[float] | Tensor
 OCCLUDERS = ("neighbours", "nearest", "mean", "blank")
 
 
 def frame_logits(
-    model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | None = None, *, layout: str = "bcthw"
+    model: nn.Module,
+    clip: Clip,
+    target: int | Sequence[int] | Tensor | None = None,
+    *,
+    layout: str = "bcthw",
+    output: Output | None = None,
 ) -> Tensor:
     """The logit of every frame, as `explain` explains it, without any relevance.
 
@@ -38,6 +54,7 @@ def frame_logits(
         clip: as in `explain`.
         target: as in `explain`.
         layout: as in `explain`.
+        output: as in `explain`.
 
     Returns:
         Frame logits (b, n); their mean is the clip's logit.
@@ -52,8 +69,9 @@ def frame_logits(
     >>> lrp3d.frame_logits(model, torch.rand(2, 3, 8, 32, 32), target=3).shape
     torch.Size([2, 8])
     """
-    with _as_explain():
-        return _look(model, clip, target, layout)[0].logits
+    with _as_explain(clip):
+        asked = _Asked(twin_of(model), layout, output)
+        return asked.check_rows(_Exact.look(asked, clip, target)[0].logits, clip)
 
 
 def intervention_matrix(
@@ -64,6 +82,7 @@ def intervention_matrix(
     occluder: str = "neighbours",
     value: Colour = 0.0,
     layout: str = "bcthw",
+    output: Output | None = None,
     chunk_size: int | None = None,
 ) -> Tensor:
     """What every frame logit loses when a frame of the clip is replaced.
@@ -75,7 +94,7 @@ def intervention_matrix(
     to their logits.
 
     Args:
-        model: any model that `explain` takes.
+        model: any model that can run its forward, whatever `explain` has no rule for.
         clip: as in `explain`.
         target: as in `explain`; the prediction is that of the clip as it is.
         occluder: what stands in for the frames of a column:
@@ -87,15 +106,16 @@ def intervention_matrix(
             A pathway all of whose frames would go (it has one frame) keeps them, but for "mean" and "blank".
         value: the colour of a blank frame after normalisation, one number or one per channel.
         layout: as in `explain`.
+        output: as in `explain`.
         chunk_size: how many replaced clips go through the model at once; default what fits the free memory
             (little on a CPU). The result does not depend on it, beyond rounding.
 
     Returns:
-        Matrix (b, n, t), t = n but where the model answers from n of t frames.
+        Matrix (b, n, t), t = n but where the model answers from n of t frames. A model without exact frame logits
+        (a recurrent head, attention over frames) has one row, that of the clip's logit: (b, 1, t).
 
     Raises:
-        NoFrameLogits, UnsupportedOperation, ValueError, TypeError: as `explain`; ValueError also for an
-            unknown occluder, or a value that fits no channel.
+        ValueError, TypeError: as `explain`; ValueError also for an unknown occluder, or a value that fits no channel.
 
     Source: the occlusion test of Zeiler and Fergus (2014), over frames; a frozen frame in place of another as
     in partial uniform sampling (paper, Sec. 4.3).
@@ -112,18 +132,24 @@ def intervention_matrix(
     if occluder not in OCCLUDERS:
         raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
     check_options(chunk_size, None, 0.0, "highest")
-    with _as_explain():
-        look, record = _look(model, clip, target, layout)
-        at_once = clips_at_once(record, not look.own, chunk_size)
-        del record  # it holds what the measuring needs room for
+    with _as_explain(clip):
+        asked = _Asked(twin_of(model), layout, output)
+        look: _Exact | _Whole
+        try:
+            look, record = _Exact.look(asked, clip, target)
+            at_once = clips_at_once(record, not look.own, chunk_size)
+            del record  # it holds what the measuring needs room for
+        except (NoFrameLogits, UnsupportedOperation):
+            look, at_once = _Whole.look(asked, clip, target), chunk_size or 1
+        asked.check_rows(look.logits, clip)
         return _measured(look, clip, at_once, occluder, value)
 
 
-def _measured(look: _Look, clip: Clip, at_once: int, occluder: str, value: Colour) -> Tensor:
+def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, value: Colour) -> Tensor:
     """All replacements of all clips, as one batch in chunks."""
     batch, columns = len(look.logits), look.columns
     clips = [clip] if isinstance(clip, Tensor) else list(clip)
-    pathways = [_Pathway(x.detach(), Layout(look.layout), batch) for x in clips]
+    pathways = [_Pathway(x.detach(), Layout(look.asked.layout), batch) for x in clips]
     clock = max(pathway.length for pathway in pathways)
     for pathway in pathways:
         pathway.prepare(clock, columns, occluder, value)
@@ -140,76 +166,138 @@ def _measured(look: _Look, clip: Clip, at_once: int, occluder: str, value: Colou
 
 
 @contextmanager
-def _as_explain() -> Iterator[None]:
+def _as_explain(clip: Clip) -> Iterator[None]:
     """Whatever mode the caller is in."""
-    with torch.inference_mode(False), torch.enable_grad():
+    first = clip if isinstance(clip, Tensor) else next((x for x in clip if isinstance(x, Tensor)), torch.empty(0))
+    with torch.inference_mode(False), torch.enable_grad(), no_autocast(first.device):
         yield
 
 
 @dataclass
-class _Look:
-    """Clips as they are: their frame logits, and how to read those of others like them."""
+class _Asked:
+    """What is measured, and how its input and its output are laid out."""
 
     twin: Twin
     layout: str
-    target: Tensor
-    """(b,)."""
+    output: Output | None
+
+    def checked(self, clip: Clip) -> list[Tensor]:
+        """The clip's pathways, if the model can take them."""
+        pathways, axes = check_clip(clip, self.layout), Layout(self.layout).axes
+        check_axes(self.twin, pathways, self.layout)
+        for x in pathways:
+            if x.dim() != axes:
+                raise ValueError(
+                    f"frame logits need clips, {axes} axes ({self.layout}), got shape {tuple(x.shape)}"
+                    + what_the_shapes_suggest(pathways, self.layout)
+                )
+        check_mode(self.twin, clip)
+        return pathways
+
+    def frames(self, pathways: list[Tensor], batch: int) -> int:
+        """Of the fastest pathway."""
+        return max(Layout(self.layout).sizes(x, batch)["t"] for x in pathways)
+
+    def check_rows(self, logits: Tensor, clip: Clip) -> Tensor:
+        """The frame logits (b, n), if there are no more than frames."""
+        pathways = check_clip(clip, self.layout)
+        hint = what_the_shapes_suggest(pathways, self.layout)
+        check_rows(logits.shape[1], self.frames(pathways, len(logits)), hint)
+        return logits
+
+    def check(self, logits: Tensor, pathways: list[Tensor]) -> None:
+        """That there are logits of frames, at least two."""
+        check_logits(logits, pathways, self.layout)
+        check_frames(pathways, self.layout, len(logits))
+
+
+@dataclass
+class _Exact:
+    """Clips as they are: their frame logits, found in the recorded graph, and how to read those of others like them."""
+
+    asked: _Asked
+    chosen: Chosen
     logits: Tensor
     """(b, n), in the rows of the matrix."""
     columns: int
     own: bool
     """The model's own `frame_logits` says what its graph says, and needs no record."""
 
+    @classmethod
+    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> tuple[_Exact, Record]:
+        """Raises NoFrameLogits where there are none, and UnsupportedOperation where what follows them is unknown."""
+        pathways = asked.checked(clip)
+        record = _record(asked, clip)
+        asked.check(record.output, pathways)
+        chosen = targets_of(target, record.output)
+        seeds = frame_seeds(record, chosen, asked.twin.composite, False)
+        own = _own_logits(asked.twin, clip, chosen)
+        same = own is not None and own.shape == seeds.logits.shape
+        if own is not None and same:
+            same = torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
+        logits = mean_in_blocks(seeds.logits, seeds.blocks or seeds.logits.shape[1])
+        columns = logits.shape[1] if seeds.positions is None else seeds.classified
+        return cls(asked, chosen, logits, columns, same), record
+
     def again(self, clip: Clip, whose: Tensor) -> Tensor:
         """Frame logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
-        target = self.target[whose]
-        found = _own_logits(self.twin, clip, target) if self.own else None
+        chosen = self.chosen.at(whose)
+        found = _own_logits(self.asked.twin, clip, chosen) if self.own else None
         if found is None:
-            record = _record(self.twin, clip, self.layout)
-            found = frame_seeds(record, target, self.twin.composite, contrastive=False).logits
+            record = _record(self.asked, clip)
+            found = frame_seeds(record, chosen, self.asked.twin.composite, contrastive=False).logits
         return mean_in_blocks(found, self.logits.shape[1])
 
 
-def _look(
-    model: nn.Module, clip: Clip, target: int | Sequence[int] | Tensor | None, layout: str
-) -> tuple[_Look, Record]:
-    pathways = check_clip(clip, layout)
-    axes = Layout(layout).axes
-    for x in pathways:
-        if x.dim() != axes:
-            raise ValueError(f"frame logits need clips, {axes} axes ({layout}), got shape {tuple(x.shape)}")
-    twin = model if isinstance(model, Twin) else convert(model)
-    check_mode(twin)
-    record = _record(twin, clip, layout)
-    check_frames(pathways, layout, len(record.output))
-    chosen = targets_of(target, record.output)
-    seeds = frame_seeds(record, chosen, twin.composite, False)
-    own = _own_logits(twin, clip, chosen)
-    same = own is not None and own.shape == seeds.logits.shape
-    if own is not None and same:
-        same = torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
-    logits = mean_in_blocks(seeds.logits, seeds.blocks or seeds.logits.shape[1])
-    columns = logits.shape[1] if seeds.positions is None else seeds.classified
-    return _Look(twin, layout, chosen, logits, columns, same), record
+def _record(asked: _Asked, clip: Clip) -> Record:
+    """A recorded forward pass; what has no rule does no harm below the frame logits."""
+    return asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
 
 
-def _record(twin: Twin, clip: Clip, layout: str) -> Record:
-    """A recorded forward pass, refused where `explain` refuses it."""
-    record = twin.record((clip,), None, layout)
-    check_logits(record.output)
-    if record.problems:
-        raise UnsupportedOperation(record.problems)
-    return record
+@dataclass
+class _Whole:
+    """Clips as they are, of a model that is only run: what it returns for every frame, else the clip's logit alone."""
+
+    asked: _Asked
+    chosen: Chosen
+    logits: Tensor
+    """(b, n), n = 1 where the model returns no frame logits."""
+    columns: int
+
+    @classmethod
+    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> _Whole:
+        """By the model's forward."""
+        pathways = asked.checked(clip)
+        frames, logits = _forward(asked, clip)
+        asked.check(logits, pathways)
+        chosen = targets_of(target, logits)
+        warn_of_layout(pathways, asked.layout)
+        rows = chosen.of_frames(frames)
+        return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else asked.frames(pathways, len(rows)))
+
+    def again(self, clip: Clip, whose: Tensor) -> Tensor:
+        """Logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
+        return self.chosen.at(whose).of_frames(_forward(self.asked, clip)[0])
 
 
-@torch.no_grad()
-def _own_logits(twin: Twin, clip: Clip, target: Tensor) -> Tensor | None:
+def _forward(asked: _Asked, clip: Clip) -> tuple[Tensor, Tensor]:
+    """Frame logits (b, n, k), or (b, 1, k) where there are none, and logits (b, k)."""
+    returned = asked.twin.run(clip)
+    logits = logits_of(returned, asked.output).detach()
+    frames = returned if asked.output is None else picked(returned, asked.output)
+    if isinstance(frames, Tensor) and frames.dim() == 3:
+        return frames.detach(), logits
+    return logits.unsqueeze(1), logits
+
+
+def _own_logits(twin: Twin, clip: Clip, chosen: Chosen) -> Tensor | None:
     """Frame logits (b, n) by the model's own `frame_logits`, None if it has none of the form (b, n, k)."""
-    own = getattr(twin.model, "frame_logits", None)
-    found = own(clip) if callable(own) else None
-    if not isinstance(found, Tensor) or found.dim() != 3 or len(found) != len(target):
+    if not callable(getattr(twin.model, "frame_logits", None)):
         return None
-    return found.gather(2, target[:, None, None].expand(-1, found.shape[1], 1)).squeeze(2)
+    found = twin.run(clip, "frame_logits")
+    if not isinstance(found, Tensor) or found.dim() != 3 or len(found) != len(chosen.target):
+        return None
+    return chosen.of_frames(found)
 
 
 # ------------------------------------------------------------------------------------------ replacing frames

@@ -7,6 +7,8 @@ Patterns are einops patterns over the letters b c t h w, with or without spaces:
 from __future__ import annotations
 
 import re
+import warnings
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -74,6 +76,27 @@ class Layout:
                 known[letter] = size // rest
         return {letter: known[letter] for group in self.groups for letter in group}
 
+    def channels(self, x: Tensor) -> int:
+        """How many channels `x` has."""
+        return self.sizes(x, None if "b" in self.groups else x.shape[0])["c"]
+
+    def batch(self, x: Tensor) -> int | None:
+        """How many clips `x` holds, None where they share an axis with frames."""
+        return x.shape[self.groups.index("b")] if "b" in self.groups else None
+
+    def hint(self, x: Tensor) -> str:
+        """What the shape of a clip suggests if its axes may be in another order: the end of an error, or nothing."""
+        if sorted(self.groups) != sorted("bcthw"):
+            return ""
+        channels, time = self.groups.index("c"), self.groups.index("t")
+        if x.shape[channels] == COLOURS or x.shape[time] != COLOURS:
+            return ""
+        swapped = "".join({"c": "t", "t": "c"}.get(letter, letter) for letter in self.groups)
+        return (
+            f" (layout={self.given!r} reads the shape {tuple(x.shape)} as {x.shape[channels]} channels and "
+            f"{x.shape[time]} frames; if it is the other way round, pass layout={swapped!r})"
+        )
+
     def frames(self, x: Tensor, batch: int) -> Tensor:
         """Sum of everything in a frame: (s, *clip) to (s, b, t)."""
         sizes = self.sizes(x[0], batch)
@@ -110,11 +133,59 @@ class Layout:
             for end in ends
         )
 
-    @staticmethod
-    def _per_channel(end: Any, x: Tensor, channels: int) -> Tensor:
+    def _per_channel(self, end: Any, x: Tensor, channels: int) -> Tensor:
         end = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
         if end.numel() not in (1, channels):
             raise ValueError(
                 f"input_range holds scalars or one value per channel ({channels}), got {end.numel()} values"
+                + self.hint(x)
             )
         return end.expand(channels)
+
+
+def axis_to_add(x: Tensor) -> str:
+    """What to do about a clip without the axis of clips."""
+    return f"add the batch axis with clip.unsqueeze(0), for {(1, *x.shape)}"
+
+
+def what_the_shapes_suggest(clips: Sequence[Tensor], layout: str) -> str:
+    """The end of an error, where the axes of a clip may be others than `layout` says; or nothing."""
+    axes = Layout(layout)
+    for x in clips:
+        if x.dim() == axes.axes - 1:
+            return f"; if this is one clip, {axis_to_add(x)}"
+        if x.dim() == axes.axes and (hint := axes.hint(x)):
+            return hint
+    return ""
+
+
+def other_axes(clips: Sequence[Tensor], layout: str) -> str:
+    """The end of an error of a model that could not run on clips: they may have to be laid out in another way."""
+    if not any(x.dim() == Layout(layout).axes for x in clips):
+        return ""
+    return (
+        f"; if the model takes clips with other axes than {layout}, lay them out so and say it with layout=, as in "
+        "layout='btchw' (on the command line: --layout btchw)"
+    )
+
+
+def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
+    """A warning where frames and channels are hardly what `layout` says."""
+    for x in clips:
+        if x.dim() == Layout(layout).axes and (hint := Layout(layout).hint(x)):
+            warnings.warn(f"relevance is summed over what may be no frames{hint}", stacklevel=3)
+
+
+def laid_out(clip: Tensor, layout: str) -> Tensor:
+    """A clip (b, c, t, h, w) with the axes of `layout`.
+
+    >>> laid_out(torch.zeros(2, 3, 8, 4, 4), "(b t) c h w").shape
+    torch.Size([16, 3, 4, 4])
+    """
+    return einops.rearrange(clip, f"b c t h w -> {Layout(layout).pattern}")
+
+
+def as_clip(x: Tensor, layout: str, batch: int) -> Tensor:
+    """A tensor with the axes of `layout` as (b, c, t, h, w)."""
+    axes = Layout(layout)
+    return einops.rearrange(x, f"{axes.pattern} -> b c t h w", **axes.sizes(x, batch))

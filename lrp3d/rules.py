@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
+from lrp3d.compute.precision import widened
 
 Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
 
@@ -70,6 +71,14 @@ class Signed:
         """The square of every weight."""
         return self.value**2
 
+    def widened(self) -> Signed:
+        """The same in float32, where it was in a smaller type."""
+
+        def wide(x: Weight | None) -> Any:
+            return x.to(widened(x.dtype)) if isinstance(x, Tensor) else x
+
+        return Signed(wide(self.value), self.nonnegative, wide(self.low), wide(self.high), wide(self.real))
+
     def __neg__(self) -> Signed:
         return Signed(-self.value)
 
@@ -84,7 +93,8 @@ class Term(NamedTuple):
 class Share(NamedTuple):
     """`coefficient` times the relevance, shared in proportion to the terms; `bias` enters the denominator only."""
 
-    coefficient: float
+    coefficient: float | Tensor
+    """One for all outputs, or one for each."""
     terms: list[Term]
     bias: Tensor | None = None
 
@@ -258,3 +268,26 @@ class Contrastive(Rule):
         """The rule's shares and, subtracted, those under negated weights."""
         against = self.rule.shares(x, -w, bias)
         return self.rule.shares(x, w, bias) + [share._replace(coefficient=-share.coefficient) for share in against]
+
+
+@dataclass(frozen=True)
+class Opposed(Rule):
+    """`rule` under `-w`, as for a class whose row is the negative of the one there is (a lone logit, below zero)."""
+
+    rule: Rule = field(default_factory=ZPlus)
+    sign: Tensor | None = field(default=None, repr=False, compare=False)
+    """Of every output: -1 where its clip's class is the opposed one, else 1; None: all are."""
+
+    @property
+    def epsilon(self) -> float:  # type: ignore[override]
+        """Of the rule itself."""
+        return self.rule.epsilon
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """The rule's shares under negated weights; under the weights themselves for other clips."""
+        against = self.rule.shares(x, -w, None if bias is None else -bias)
+        if self.sign is None:
+            return against
+        own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)
+        shares = [(share, own) for share in self.rule.shares(x, w, bias)] + [(share, turned) for share in against]
+        return [share._replace(coefficient=share.coefficient * where) for share, where in shares]

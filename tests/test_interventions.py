@@ -239,3 +239,115 @@ def test_refusals_are_those_of_explain():
         lrp3d.intervention_matrix(make(reference.AdaptivePool).train(), clips())
     with pytest.raises(TypeError, match=r"a clip is a torch\.Tensor"):
         lrp3d.intervention_matrix(model, "clip")
+
+
+# ---------------------------------------------------------------------------------- models that are only run
+
+
+class Recurrent(nn.Module):
+    """A network of every frame, an LSTM over them; subclasses say what it answers from."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.lstm, self.fc = nn.Conv3d(3, 4, (1, 3, 3)), nn.LSTM(4, 6, batch_first=True), nn.Linear(6, 5)
+
+    def forward(self, x):
+        return self.answer(self.lstm(self.conv(x).relu().mean((3, 4)).transpose(1, 2))[0])
+
+    def answer(self, x):
+        return self.fc(x[:, -1])
+
+
+class RecurrentMean(Recurrent):
+    def answer(self, x):
+        return self.fc(x).mean(1)
+
+
+class RecurrentRows(Recurrent):
+    def answer(self, x):
+        return self.fc(x)
+
+
+class Attention(Recurrent):
+    def __init__(self):
+        super().__init__()
+        self.attention, self.fc = nn.MultiheadAttention(4, 2, batch_first=True), nn.Linear(4, 5)
+
+    def forward(self, x):
+        x = self.conv(x).relu().mean((3, 4)).transpose(1, 2)
+        return self.fc(self.attention(x, x, x)[0].amax(1)).softmax(1)
+
+
+class TakesGradients(Recurrent):
+    def answer(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.fc(x).sum(), x)
+        return self.fc((x * gradient).mean(1))
+
+
+class Scripted(Recurrent):
+    def __init__(self):
+        super().__init__()
+        self.scripted = torch.jit.script(nn.Sequential(nn.Linear(6, 6), nn.Tanh()).eval())
+
+    def answer(self, x):
+        return self.fc(self.scripted(x)[:, -1])
+
+
+RUNNING = pytest.mark.parametrize("net", [Recurrent, RecurrentMean, RecurrentRows, Attention, TakesGradients, Scripted])
+
+
+@RUNNING
+def test_any_model_that_runs_is_measured(net):
+    model, clip = net().eval(), torch.rand(2, 3, 5, 8, 8)
+    before = torch.get_rng_state()
+    matrix = lrp3d.intervention_matrix(model, clip, [1, 2], occluder="blank")
+    assert torch.equal(torch.get_rng_state(), before)
+    rows = net in (RecurrentMean, RecurrentRows)
+    assert matrix.shape == (2, 5 if rows else 1, 5)
+    logits = model(clip).detach()
+    for j in range(5):
+        replaced = clip.clone()
+        replaced[:, :, j] = 0
+        lost = logits - model(replaced).detach()
+        lost = lost if lost.dim() == 2 else lost.mean(1)
+        torch.testing.assert_close(matrix.mean(1)[:, j], lost[[0, 1], [1, 2]], rtol=1e-4, atol=1e-6)
+    with pytest.raises(lrp3d.UnsupportedOperation, match="intervention_matrix"):
+        lrp3d.explain(model, clip)
+
+
+@pytest.mark.parametrize("net", [RecurrentMean, RecurrentRows])
+def test_a_recurrent_head_knows_no_frame_before_it_came(net):
+    matrix = lrp3d.intervention_matrix(net().eval(), torch.rand(1, 3, 5, 8, 8), 1, occluder="blank")[0]
+    assert matrix.triu(1).abs().max() < 1e-6
+    assert (matrix.diagonal().abs() > 1e-6).all()
+
+
+def test_a_refusal_of_the_matrix_names_what_measures_it_and_that_does():
+    class OverFrames(Recurrent):
+        def forward(self, x):
+            return nn.functional.linear(self.conv(x).relu().mean((3, 4)).amax(2), self.fc.weight[:, :4])
+
+    model, clip = OverFrames().eval(), torch.rand(1, 3, 5, 8, 8)
+    with pytest.raises(lrp3d.NoFrameLogits, match="intervention_matrix"):
+        lrp3d.explain(model, clip)
+    assert lrp3d.intervention_matrix(model, clip).shape == (1, 1, 5)
+
+
+def test_a_measured_model_is_left_as_it_was():
+    class Counts(Recurrent):
+        def __init__(self):
+            super().__init__()
+            self.seen = torch.zeros(1)
+            self.register_buffer("calls", torch.zeros(1))
+
+        def answer(self, x):
+            self.seen += 1
+            self.calls.add_(1)
+            return super().answer(x)
+
+    model = Counts().eval()
+    lrp3d.intervention_matrix(model, torch.rand(1, 3, 5, 8, 8))
+    assert (model.seen.item(), model.calls.item()) == (0, 0)

@@ -305,3 +305,143 @@ def test_no_step_outlives_its_run(name, use, composite):
     use(lrp3d.convert(model, composite), clip)
     gc.collect()
     assert not [x for x in gc.get_objects() if isinstance(x, Step)]
+
+
+class Compiled(nn.Module):
+    """Three ways in which a part may be compiled."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 5)
+        self.deep = nn.ModuleList([nn.Sequential(nn.Conv3d(4, 4, 1), nn.ReLU())])
+        self.function = torch.relu
+
+    def forward(self, x):
+        x = self.function(self.deep[0](self.conv(x)))
+        return self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+def _compile_it(model):
+    model.compile()
+
+
+def _compile_a_child(model):
+    model.conv = torch.compile(model.conv)
+
+
+def _compile_a_grandchild(model):
+    model.deep[0][0] = torch.compile(model.deep[0][0])
+    model.deep[0][1].compile()
+
+
+def _compile_a_function(model):
+    model.function = torch.compile(torch.relu)
+
+
+def _compile_the_forward(model):
+    model.forward = torch.compile(model.forward)
+
+
+@pytest.mark.parametrize(
+    "how", [_compile_it, _compile_a_child, _compile_a_grandchild, _compile_a_function, _compile_the_forward]
+)
+def test_compiled_code_is_explained_as_what_it_was_made_of(how):
+    model = Compiled().eval()
+    expected = lrp3d.explain(model, CLIP)
+    names = [row.name for row in lrp3d.inspect(model, CLIP)]
+    how(model)
+    found = lrp3d.explain(model, CLIP)  # before it was ever called
+    assert torch.equal(found.relevance, expected.relevance)
+    assert torch.equal(found.matrix, expected.matrix)
+    if how is not _compile_a_function:
+        assert [row.name for row in lrp3d.inspect(model, CLIP)] == names
+
+
+def test_a_class_with_a_compiled_forward_is_explained_too():
+    class Decorated(Compiled):
+        forward = torch.compile(Compiled.forward)
+
+    expected = lrp3d.explain(Compiled().eval(), CLIP)
+    assert torch.equal(lrp3d.explain(Decorated().eval(), CLIP).relevance, expected.relevance)
+
+
+# --------------------------------------------------------------------------------------------- training mode
+
+
+class Wrapper(nn.Module):
+    """Without parameters, and in training mode."""
+
+    def __init__(self, model, change=lambda self, x: x):
+        super().__init__()
+        self.model, self.change = model, change
+
+    def forward(self, x):
+        return self.change(self, self.model(x))
+
+
+def _in_a_list():
+    model = Compiled()
+    model.pools = [nn.MaxPool3d((1, 2, 2))]  # `eval()` does not reach it
+    model.function = lambda x: model.pools[0](torch.relu(x))
+    return model.eval()
+
+
+def _pool_left_in_training():
+    model = small()
+    model[3].train()
+    return model
+
+
+def _still_dropout():
+    model = small()
+    model[6] = nn.Dropout(0.0)
+    return model
+
+
+HARMLESS = {
+    "a pool in a list": _in_a_list,
+    "a pool": _pool_left_in_training,
+    "dropout that drops nothing": _still_dropout,
+    "a wrapper": lambda: Wrapper(small()),
+    "a container": lambda: nn.Sequential(small()),
+    "a wrapper that asks, and does the same": lambda: Wrapper(small(), lambda self, x: x if self.training else x * 1),
+}
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_training_mode_that_changes_nothing_is_no_obstacle(name):
+    model = HARMLESS[name]()
+    before, random = [module.training for module in model.modules()], torch.get_rng_state()
+    found = lrp3d.explain(model, CLIP)
+    assert [module.training for module in model.modules()] == before
+    assert torch.equal(torch.get_rng_state(), random)
+    assert torch.equal(found.relevance, lrp3d.explain(model.eval(), CLIP).relevance)
+    assert lrp3d.intervention_matrix(model, CLIP).shape[0] == 2
+
+
+def _dropout_drops():
+    model = small()
+    model[6].train()
+    return model
+
+
+GUILTY = {
+    "dropout": (_dropout_drops, r"\(6\)"),
+    "a head that asks": (
+        lambda: Wrapper(small(), lambda self, x: x if self.training else x.softmax(1)),
+        "model itself",
+    ),
+    "a wrapper that drops": (
+        lambda: Wrapper(small(), lambda self, x: F.dropout(x, 0.5, self.training)),
+        "model itself",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GUILTY)
+@pytest.mark.parametrize("use", [lrp3d.explain, lrp3d.inspect, lrp3d.intervention_matrix])
+def test_training_mode_that_changes_the_output_is_refused(name, use):
+    make, named = GUILTY[name]
+    with pytest.raises(ValueError, match=rf"training mode.*{named}.*eval\(\)"):
+        use(make(), CLIP)

@@ -47,6 +47,15 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
 
 
+def add_layout(parser: argparse.ArgumentParser) -> None:
+    """The axes of the model's clips."""
+    parser.add_argument(
+        "--layout", default="bcthw", metavar="AXES",
+        help="the axes of the clips that the model takes: bcthw, btchw, 'b (t c) h w', '(b t) c h w' "
+        "(default: bcthw)",
+    )  # fmt: skip
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on; for argparse."""
     number = int(text) if text.strip().isdecimal() else 0

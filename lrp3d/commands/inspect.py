@@ -19,6 +19,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     arguments.add_options(parser, default="I3D-R50-f8", weights=False)
     arguments.add_rules(parser)
+    arguments.add_layout(parser)
     parser.set_defaults(run=run)
 
 
@@ -28,16 +29,18 @@ def run(options: argparse.Namespace) -> int:
 
     from lrp3d.commands import model_options
     from lrp3d.inspection import inspect
+    from lrp3d.layout import laid_out
 
     choice = model_options.choose(options)
     device = next((p.device for p in choice.model.parameters()), torch.device("cpu"))
     clip = torch.rand(1, len(choice.mean), choice.frames, choice.size, choice.size, device=device)
     found = inspect(
         choice.model,
-        clip,
+        laid_out(clip, options.layout),
         composite=options.composite,
         contrastive=not options.plain,
         input_range=choice.input_range,
+        layout=options.layout,
     )
     say(*str(found).split("\n"))
     return FAILED if found.problems else DONE

@@ -18,6 +18,7 @@ from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.layout import as_clip, laid_out
 from lrp3d.metrics.atr import SIGMA
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.twin.twin import Twin
@@ -31,6 +32,7 @@ class How:
     contrastive: bool = True
     sigma: float = SIGMA
     sampling: str = "uniform"
+    layout: str = "bcthw"
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,18 @@ def explain_clip(
     given: dict[str, Any] = {
         "contrastive": how.contrastive,
         "input_range": choice.input_range,
+        "layout": how.layout,
         "progress": progress_wanted(),
     }
+    laid = laid_out(clip.tensor.to(device), how.layout)
     try:
-        explanation = explain(twin, clip.tensor.to(device), target, temporal=temporal, **given)
+        explanation = explain(twin, laid, target, temporal=temporal, **given)
     except NoFrameLogits as error:
         notes.append(str(error).partition(". To explain")[0])
-        explanation = explain(twin, clip.tensor.to(device), target, temporal=False, **given)
+        explanation = explain(twin, laid, target, temporal=False, **given)
+    explanation = _as_read(explanation, how.layout)
+    if explanation.sign is not None:
+        notes.append("the model's one logit is negative: explained is what speaks against it")
     classes, labels = explanation.logits.shape[1], len(choice.labels)
     if labels > classes:
         raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
@@ -126,6 +133,13 @@ def explain_clip(
         seconds=seconds,
         notes=tuple(notes),
     )
+
+
+def _as_read(explanation: Explanation, layout: str) -> Explanation:
+    """With the axes of the clip that was read, whatever those of the model."""
+    if layout == "bcthw" or isinstance(explanation.relevance, list):
+        return explanation
+    return replace(explanation, relevance=as_clip(explanation.relevance, layout, 1), layout="bcthw")
 
 
 def progress_wanted() -> bool:

@@ -62,7 +62,8 @@ def _method(one: Explained) -> str:
 def top(one: Explained) -> list[dict[str, Any]]:
     """The best classes, with their softmax scores."""
     logits = one.explanation.logits[0]
-    scores, classes = logits.softmax(0).topk(min(TOP, len(logits)))
+    likely = logits.softmax(0) if len(logits) > 1 else logits.sigmoid()  # one logit stands for two classes
+    scores, classes = likely.topk(min(TOP, len(logits)))
     return [
         {
             "class": int(index),

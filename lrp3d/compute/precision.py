@@ -15,13 +15,26 @@ PRECISIONS = ("highest", "high", "medium")
 
 
 def carried_in(dtype: torch.dtype, precision: str) -> torch.dtype:
-    """The type that relevance of a model in `dtype` is carried in: bfloat16 for "medium".
+    """The type that relevance of a model in `dtype` is carried in: bfloat16 for "medium", else float32 at least.
 
     >>> import torch
-    >>> carried_in(torch.float32, "medium"), carried_in(torch.float64, "medium")
-    (torch.bfloat16, torch.float64)
+    >>> carried_in(torch.float32, "medium"), carried_in(torch.float64, "medium"), carried_in(torch.float16, "highest")
+    (torch.bfloat16, torch.float64, torch.float32)
     """
-    return torch.bfloat16 if precision == "medium" and dtype == torch.float32 else dtype
+    wide = widened(dtype)
+    return torch.bfloat16 if precision == "medium" and wide == torch.float32 else wide
+
+
+def widened(dtype: torch.dtype) -> torch.dtype:
+    """At least float32: shares of relevance over- and underflow in float16, and round away in bfloat16."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+@contextmanager
+def no_autocast(device: torch.device) -> Iterator[None]:
+    """Whatever block of `torch.autocast` the caller is in: what is computed here has the types it has."""
+    with torch.autocast("cpu", enabled=False), torch.autocast(device.type, enabled=False):
+        yield
 
 
 @contextmanager

@@ -85,6 +85,9 @@ class Explanation:
     """(b,) its maximum."""
     positions: list[int] | None = None
     """The column of each row's own frame, where the model answers from n of t frames: (b, n, t)."""
+    sign: Tensor | None = None
+    """(b,) of a lone logit (b, 1): -1 where it is negative and the class that it speaks for was explained, so that
+    frame logits and matrix are those of the negated logit; None where none is."""
     contrastive: bool = True
     """Whether relevance is contrastive (CLRP) or plain (LRP)."""
     layout: str = "bcthw"
@@ -189,6 +192,12 @@ class Explanation:
                 f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
+        if self.sign is not None:
+            against = [i for i, sign in enumerate(self.sign.tolist()) if sign < 0]
+            more = " ..." if len(against) > 4 else ""
+            lines.insert(
+                2, f"  lone logit    negative in clip(s) {against[:4]}{more}: what speaks against it is explained"
+            )
         lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]
         return "\n".join(lines)
 

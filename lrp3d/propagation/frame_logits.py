@@ -14,6 +14,7 @@ Anything else is refused with its reason, never approximated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -23,11 +24,13 @@ from torch import Tensor
 
 from lrp3d.composites import Composite
 from lrp3d.compute.maps import Convolution
+from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
+from lrp3d.outputs import Chosen
 from lrp3d.propagation.propagate import Edge, Start, edge_of, propagate
-from lrp3d.rules import Epsilon
+from lrp3d.rules import Epsilon, Opposed
 from lrp3d.steps.linear import Linear
-from lrp3d.steps.step import Entry, Pass, Step
+from lrp3d.steps.step import Entry, Pass, Step, Unsupported
 from lrp3d.twin.audit import assign_rules, find_classifier, step_of
 from lrp3d.twin.twin import Record
 
@@ -36,7 +39,9 @@ class NoFrameLogits(ValueError):
     """The model has no exact frame logits on this clip; the message says why and what to do."""
 
     def __init__(self, reason: str):
-        super().__init__(f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False")
+        super().__init__(
+            f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False. {MEASURED}"
+        )
 
 
 @dataclass
@@ -68,6 +73,8 @@ class _Average:
     axis: int
     stands_on: list[list[bool]] = field(default_factory=list)
     """For each thing averaged, the time steps it comes from."""
+    order: list[int] = field(default_factory=list)
+    """The things averaged, from the earliest to the latest."""
 
     @property
     def edge(self) -> Edge:
@@ -102,12 +109,14 @@ def _last_averages(record: Record) -> list[_Average]:
             axis = step.operands[0].map.time_axis(step.operands[0].shape, step.shape)
             if axis is not None and step.operands[0].shape[axis] > 1:
                 average = _Average(node, step, axis)
-                average.stands_on = _time_steps(average, len(output))
-                if _in_order(average.stands_on):
+                stands_on = _time_steps(average, len(output))
+                order = _order(stands_on)
+                if order is not None:
+                    average.order, average.stands_on = order, [stands_on[i] for i in order]
                     found.append(average)
                     continue
-                if not all(map(all, average.stands_on)):
-                    problem = f"'{step.name}' averages an axis in which time and space are mixed"
+                if not stands_on or not all(map(all, stands_on)):
+                    problem = f"'{step.name}' {_disorder(stands_on)}"
             elif axis is not None:
                 problem = problem or (
                     f"only one time step is left where '{step.name}' averages over time (the model's strides "
@@ -127,12 +136,12 @@ def _is_linear(step: Step) -> bool:
     return isinstance(step, Linear) or (isinstance(step, Pass) and step.linear)
 
 
-def frame_seeds(record: Record, target: Tensor, composite: Composite, contrastive: bool) -> FrameSeeds:
-    """The rows' seeds for class `target` (b,); raises NoFrameLogits where there are no exact frame logits.
+def frame_seeds(record: Record, chosen: Chosen, composite: Composite, contrastive: bool) -> FrameSeeds:
+    """The rows' seeds for the chosen class; raises NoFrameLogits where there are no exact frame logits.
 
     Args:
         record: one forward pass with logits (b, k).
-        target: the class of every clip.
+        chosen: the class of every clip.
         composite: gives the replayed operations their rules.
         contrastive: rows are seeded with |logit| (up to `orientation`); else with the logit itself.
     """
@@ -142,32 +151,27 @@ def frame_seeds(record: Record, target: Tensor, composite: Composite, contrastiv
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
     if any(len(average.features) != len(record.output) for average in averages):
         raise NoFrameLogits("the axis of clips is not the first where the model averages over time")
-    seeds = _frame_by_frame(record, target, averages, composite, contrastive)
+    seeds = _frame_by_frame(record, chosen, averages, composite, contrastive)
     if all(after) and _adds_up(record.output, averages[0]):
         seeds.additive = True
         if contrastive:
-            _orient(seeds, record.output.detach().gather(1, target[:, None]).squeeze(1))
+            _orient(seeds, chosen.of(record.output))
     seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
-    _check(seeds.logits, record.output.detach().gather(1, target[:, None]).squeeze(1))
+    _check(seeds.logits, chosen.of(record.output), record.run.coarsest)
     return seeds
 
 
-def _check(logits: Tensor, logit: Tensor) -> None:
-    """Mean of the frame logits = logit, or nothing is explained."""
+def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
+    """Mean of the frame logits = logit, up to what the run's coarsest type rounds away, or nothing is explained."""
     error = (logits.mean(1) - logit).abs()
     scale = torch.maximum(logit.abs(), logits.abs().mean(1))
-    if bool((error > 1e-4 * scale + torch.finfo(logit.dtype).tiny).any()):
+    if bool((error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()):
         means, wanted = logits.mean(1).tolist(), logit.tolist()
         raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
 
 
-def _one_hot(logits: Tensor, target: Tensor, size: Tensor) -> Tensor:
-    """One seed (1, b, k): `size` (b,) at the target."""
-    return torch.zeros_like(logits).scatter_(1, target[:, None], size[:, None])[None]
-
-
 def _frame_by_frame(
-    record: Record, target: Tensor, averages: list[_Average], composite: Composite, contrastive: bool
+    record: Record, chosen: Chosen, averages: list[_Average], composite: Composite, contrastive: bool
 ) -> FrameSeeds:
     """What follows the averages, replayed on each frame alone."""
     run = record.run
@@ -178,14 +182,32 @@ def _frame_by_frame(
     for output in outputs:
         find_classifier(output)
     assign_rules(run.steps[before:], composite, contrastive)
-    logits = torch.stack([output.detach().gather(1, target[:, None]).squeeze(1) for output in outputs], 1)
+    for output in outputs:
+        oppose(output, chosen.sign)
+    logits = torch.stack([chosen.of(output) for output in outputs], 1)
     ends = [edge_of(features) for features in pooled]
     rows: list[list[Tensor]] = []
-    for i, output in enumerate(outputs):
-        size = logits[:, i].abs() if contrastive else logits[:, i]
-        rows.append(propagate([Start(edge_of(output), _one_hot(output.detach(), target, size))], ends))
+    for output in outputs:
+        rows.append(propagate([Start(edge_of(output), chosen.seed(output.detach(), contrastive))], ends))
     starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]
     return FrameSeeds(logits, starts, additive=False, blocks=slowest if slowest < n else None)
+
+
+def oppose(output: Tensor, sign: Tensor | None) -> None:
+    """Turn the classifier's rule where a clip's class is the one that its negative lone logit speaks for.
+
+    Args:
+        output: lone logits (b, 1), of which every step has its rule.
+        sign: (b,) -1 for those clips, else 1; None: there are none.
+    """
+    if sign is None:
+        return
+    clips = sign[:, None].to(output).expand(output.shape)
+    for of_outputs, step in _spread_down(edge_of(output), clips, lambda step: step.is_classifier):
+        assert step.rule is not None
+        if isinstance(step.rule, Opposed):  # every frame's logits descend from it
+            continue
+        step.rule = Opposed(step.rule, None if bool((sign < 0).all()) else of_outputs.sign())
 
 
 def _pool_over_space(record: Record, average: _Average) -> Tensor:
@@ -194,7 +216,7 @@ def _pool_over_space(record: Record, average: _Average) -> Tensor:
     if map is None:
         raise NoFrameLogits(f"'{average.step.name}' does not average all frames alike")
     with record.run, torch._C.DisableTorchFunction(), torch.no_grad():
-        return shares(map(average.features, 1.0), [Summand(average.features, map)])
+        return shares(map(average.features.to(average.step.dtype), 1.0), [Summand(average.features, map)])
 
 
 def _replay(record: Record, averages: list[_Average], pooled: list[Tensor], i: int, n: int) -> Tensor:
@@ -212,12 +234,11 @@ def _replay(record: Record, averages: list[_Average], pooled: list[Tensor], i: i
 def _frame(features: Tensor, average: _Average, i: int, n: int) -> Tensor:
     """Frame i of the fastest clock: a slower pathway has features on its own frames only, and n / t times as much."""
     t = average.frames
-    if t == n:
-        return features.narrow(average.axis, i, 1).reshape(average.step.shape)
     on_clock = slow_frames(t, n)
     if i not in on_clock:
         return features.new_zeros(average.step.shape)
-    return features.narrow(average.axis, on_clock.index(i), 1).reshape(average.step.shape) * (n / t)
+    frame = features.narrow(average.axis, average.order[on_clock.index(i)], 1).reshape(average.step.shape)
+    return frame if t == n else frame * (n / t)
 
 
 # -------------------------------------------------------------- models that classify every frame and average
@@ -246,13 +267,38 @@ def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
 # ---------------------------------------------------------------------------------------- which axis is time
 
 
-def _in_order(stands_on: list[list[bool]]) -> bool:
-    """Whether each thing averaged comes from later time steps than the one before it."""
+def _order(stands_on: list[list[bool]]) -> list[int] | None:
+    """The things averaged in the order of the time steps they come from, None if there is no such order.
+
+    They are told apart by their first and last time steps. Where those wrap around (a shift that puts the last frame
+    before the first), each thing may stand at its own time step.
+    """
+    if not stands_on or not all(any(steps) for steps in stands_on):
+        return None
+    spans = [_span(steps) for steps in stands_on]
+    order = sorted(range(len(spans)), key=spans.__getitem__)
+    if all(a < b for ends in zip(*spans, strict=True) for a, b in pairwise(ends[i] for i in order)):
+        return order
+    own = len(stands_on) == len(stands_on[0]) and all(steps[i] and not all(steps) for i, steps in enumerate(stands_on))
+    return list(range(len(stands_on))) if own else None
+
+
+def _span(steps: list[bool]) -> tuple[int, int]:
+    """The first and the last time step."""
+    return steps.index(True), len(steps) - 1 - steps[::-1].index(True)
+
+
+def _disorder(stands_on: list[list[bool]]) -> str:
+    """Why what is averaged is no series of frames."""
+    if not stands_on:
+        return "averages features of layers that have different numbers of time steps"
     if not all(any(steps) for steps in stands_on):
-        return False
-    first = [steps.index(True) for steps in stands_on]
-    last = [len(steps) - steps[::-1].index(True) for steps in stands_on]
-    return all(a < b for ends in (first, last) for a, b in pairwise(ends))
+        return "averages constants beside the frames, which belong to no frame"
+    first, last = _span(stands_on[0])
+    return (
+        f"averages {len(stands_on)} things that do not come from one time step after another (the first of them from "
+        f"steps {first} to {last} of {len(stands_on[0])}), as where time and space are mixed"
+    )
 
 
 def _positions(averages: list[_Average], rows: int) -> tuple[list[int] | None, int]:
@@ -276,22 +322,37 @@ def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
     for i in range(average.frames):
         at = torch.zeros_like(average.features)
         at.narrow(average.axis, i, 1).fill_(1)
-        found.append([_over_time(r != 0, batch) for r in _spread_down(average.edge, at)])
+        found.append(
+            [
+                _over_time(r != 0, batch, not isinstance(step, Unsupported))
+                for r, step in _spread_down(average.edge, at, _tells_time)
+            ]
+        )
     lengths = {len(touched) for each in found for touched in each}
     if len(lengths) != 1:
-        return [[False]]
+        return []
     return torch.stack([torch.stack(each).any(0) for each in found]).tolist()
 
 
-def _over_time(touched: Tensor, batch: int) -> Tensor:
-    """(t,) whether anything at a time step is touched."""
+def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
+    """(t,) whether anything at a time step is touched.
+
+    Where the axes of a layer are not known (it has no rule), time is the only one that is touched in parts.
+    """
+    if not known:
+        others = [tuple(j for j in range(touched.dim()) if j != axis) for axis in range(touched.dim())]
+        parts = [part for axes in others if not bool((part := touched.any(axes)).all())]
+        return parts[0] if len(parts) == 1 else touched.new_ones(1)
     if touched.dim() in (3, 5):
         return touched.movedim(2, 0).flatten(1).any(1)
     return touched.unflatten(0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
 
 
-def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
-    """`r` at an edge, handed equally to all inputs, down to the last convolutions and their kin."""
+def _spread_down(edge: Edge, r: Tensor, until: Callable[[Step], bool]) -> list[tuple[Tensor, Step]]:
+    """`r` at an edge, handed equally to all inputs, as it arrives at the first steps `until` says yes to.
+
+    Others through which nothing can be handed equally are ends as well.
+    """
     pending, ends = [(edge, r)], []
     with torch.inference_mode(False), torch.no_grad():
         while pending:
@@ -304,17 +365,20 @@ def _spread_down(edge: Edge, r: Tensor) -> list[Tensor]:
                 outs = outs if isinstance(outs, tuple) else (outs,)
             elif isinstance(step, Pass) or (isinstance(step, Linear) and not step.operands):
                 outs = [out[0] for out in step.relevance(r[None])]
-            elif isinstance(step, Linear) and not _tells_time(step):
+            elif isinstance(step, Linear) and not until(step):
                 outs = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
             else:
-                ends.append(r)
+                ends.append((r, step))
                 continue
-            pending += [(parent, out) for parent, out in zip(node.next_functions, outs, strict=True) if out is not None]
+            below = zip(node.next_functions, outs, strict=True)
+            pending += [(parent, out) for parent, out in below if out is not None and parent[0] is not None]
     return ends
 
 
-def _tells_time(step: Linear) -> bool:
+def _tells_time(step: Step) -> bool:
     """Convolutions, and sums of what they make, have their axes where torch wants them."""
+    if not isinstance(step, Linear):
+        return False
     return isinstance(step.operands[0].map, Convolution) or (len(step.operands) > 1 and len(step.shape) > 3)
 
 

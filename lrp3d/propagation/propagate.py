@@ -142,12 +142,20 @@ def _through_step(
     outs = step.carry(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
     if flows is not None and not isinstance(step.rule, Identity):
         totals = [out.total() for out in outs if out is not None]
-        flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0])))
+        nothing = carried.value.new_zeros(len(carried.value))  # what goes out of a module that is held constant
+        flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0]) if totals else nothing))
     return outs
+
+
+def _moves_device(node: Any, arrived: _Arrived) -> bool:
+    below, number = node.next_functions[0]
+    return below._input_metadata[number].device != arrived.relevance[0].value.device
 
 
 def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
     """Torch's own node of a rearrangement, for all seeds at once."""
+    if node.name().startswith("ToCopy") and not _moves_device(node, arrived):
+        return [arrived.relevance[0]]  # another type of the same values: relevance keeps its own
     numbers = list(arrived.relevance)
     outputs = len(node._input_metadata)
     kept: list[int] = []

@@ -51,7 +51,13 @@ def on_one_clock(frames: list[Tensor]) -> Tensor:
     return total
 
 
-def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool) -> TemporalRelevance:
+def check_rows(rows: int, frames: int, hint: str) -> None:
+    """No more frame logits than frames; raises NoFrameLogits, with what the clip's shape suggests."""
+    if rows > frames:
+        raise NoFrameLogits(f"the model has {rows} frame logits for {frames} frames{hint}")
+
+
+def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str = "") -> TemporalRelevance:
     """The matrix from the relevance of every frame for every row.
 
     Args:
@@ -59,13 +65,13 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool) -> Tempora
         seeds: the rows' logits and what is known of their frames.
         scaled: scale every row to sum to its logit ("the summation of the i-th row is the logit", Sec. 3.2); a
             contrastive row needs that, a conserving one sums to it anyway.
+        hint: what the clip's shape suggests, where there are more frame logits than frames.
 
     Raises:
         NoFrameLogits: if there are more frame logits than frames.
     """
     logits = seeds.logits
-    if logits.shape[1] > rows.shape[2]:
-        raise NoFrameLogits(f"the model has {logits.shape[1]} frame logits for {rows.shape[2]} frames")
+    check_rows(logits.shape[1], rows.shape[2], hint)
     if scaled:
         total = rows.sum(-1, keepdim=True)
         rows = torch.where(total != 0, rows * (logits.unsqueeze(-1) / total), 0.0)

@@ -17,6 +17,7 @@ from torch import Tensor
 from lrp3d.compute import buffers
 from lrp3d.compute.bands import Band, all_of
 from lrp3d.compute.maps import Broadcast, LinearMap
+from lrp3d.compute.precision import widened
 from lrp3d.rules import Epsilon, Gamma, Identity, Rule, Share, Signed, Term, WinnerTakesAll
 from lrp3d.steps.lazy_relevance import Carried, times
 from lrp3d.steps.step import Step
@@ -35,6 +36,12 @@ class Operand:
     def shape(self) -> torch.Size:
         """Of the input."""
         return self.source.shape
+
+    def widened(self) -> Operand:
+        """The same in a type that shares can be computed in."""
+        if widened(self.source.dtype) == self.source.dtype:
+            return self
+        return Operand(self.source.to(widened(self.source.dtype)), self.x.widened(), self.map, self.w.widened())
 
     def emptied(self) -> Operand:
         """The same without its values: shape, map and weight."""
@@ -86,6 +93,7 @@ class Linear(Step):
         factor, dtype = carried.factor, carried.value.dtype
         if self._parts is None or (self._factor and self._factor()) is not factor or self._type != dtype:
             assert self.rule is not None
+            self.operands = [o.widened() for o in self.operands]
             self._parts = [part.to(dtype) for part in self._prepare(self.rule, factor)]
             self._factor, self._type = None if factor is None else weakref.ref(factor), dtype
             if factor is None and len(self.operands) > 1 and dtype == self.operands[0].source.dtype:

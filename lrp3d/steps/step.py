@@ -18,6 +18,7 @@ from lrp3d.compute.maps import sum_to_shape
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.rules import Identity, Rule
 from lrp3d.steps.lazy_relevance import Carried
+from lrp3d.tracing.advice import GRADIENT
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,11 @@ class Step:
     """Lies between the classifier and the logits."""
     is_classifier = False
     rule: Rule | None = None
+    ruled = False
+    """The run is over, and every step has the rule it gets."""
     shape: torch.Size
+    """Of the output."""
+    dtype: torch.dtype
     """Of the output."""
     token: Token
     """Of the output, in the run's tape."""
@@ -85,6 +90,8 @@ class Relevance(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         """One seed's relevance."""
+        if ctx.step.rule is None and not ctx.step.ruled:
+            raise UnsupportedOperation([f"{ctx.step.name} ({ctx.step.operation}): {GRADIENT}"])
         relevances = ctx.step.relevance(grad_outputs[0].unsqueeze(0))
         return (None, None, *(r if r is None else r.squeeze(0) for r in relevances))
 
@@ -112,6 +119,23 @@ class Pass(Step):
     def carry(self, carried: Carried) -> Sequence[Carried | None]:
         """On and on, where shapes are the same."""
         return [carried] if self.input_shape == self.shape else super().carry(carried)
+
+
+class _Constant(Rule):
+    """Relevance stays."""
+
+    def __repr__(self) -> str:
+        return "held constant"
+
+
+class Held(Step):
+    """What a module made, held constant: relevance that comes here stays, and is booked."""
+
+    rule = _Constant()
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
+        """None for what lies below."""
+        return [None]
 
 
 class Unsupported(Step):

@@ -7,10 +7,11 @@ run, none to a module: modules may be used twice, threads may run at once, and a
 
 from __future__ import annotations
 
+import fnmatch
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -20,10 +21,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import OPERATIONS, current_run
 from lrp3d.rules import Signed
-from lrp3d.steps.step import Entry, Relevance, Step, Token, Unsupported
-from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
+from lrp3d.steps.step import Entry, Held, Relevance, Step, Token, Unsupported
+from lrp3d.tracing.advice import GRADIENT, NO_GRAD, STALE, advice_for
 from lrp3d.tracing.torch_functions import (
     LEAVES_TORCH,
     LIKE_ANOTHER,
@@ -32,6 +34,8 @@ from lrp3d.tracing.torch_functions import (
     plain_name,
     without_inplace,
 )
+
+_DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 
 
 @dataclass
@@ -73,20 +77,24 @@ class Call(NamedTuple):
     kwargs: Any
     out: Any
     scope: Scope | None
+    autocast: torch.dtype | None
+    """The type that the model's own `torch.autocast` block casts to, None outside of one."""
 
 
 class Run(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
-    def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True):
+    def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True, constants: Sequence[str] = ()):
         super().__init__()
         self.normalisation_passes = normalisation_passes
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
+        self.constants = dict.fromkeys(constants, False)
+        """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.steps: list[Step] = []
         self.signals = WeakTensorKeyDictionary()
         self._substitutes = WeakTensorKeyDictionary()
         self._stale: dict[int, StorageWeakRef] = {}
-        self._own = {tensor.untyped_storage()._cdata for tensor in own if tensor.layout == torch.strided}
+        self._own = {_memory(tensor) for tensor in own if tensor.layout == torch.strided}
         self._scopes: list[Scope] = []
         self.adopted: dict[Any, str] = {}
         self._tape: list[Call] = []
@@ -94,6 +102,9 @@ class Run(TorchFunctionMode):
         self._numbers = itertools.count()
         self._inside = False
         self._operation = ""
+        self._device = "cpu"
+        self.coarsest = 0.0
+        """The largest eps of the types that something was computed in."""
         self._handler: Callable | None = None
 
     # ------------------------------------------------------------------ entering and leaving
@@ -118,7 +129,7 @@ class Run(TorchFunctionMode):
 
     def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
         """A clip (or pathway) comes in; returns the tensor to hand to the model."""
-        self._operation, self._handler = "input", None
+        self._operation, self._handler, self._device = "input", None, x.device.type
         return self.attach(Entry(), x.detach(), [x], Signal(low, high))
 
     # ------------------------------------------------------------------ what is known of tensors
@@ -137,7 +148,9 @@ class Run(TorchFunctionMode):
         step.name, step.operation, step.handler = self._name(scope), self._operation, self._handler
         if scope is not None and scope.is_layer:
             step.layer = scope.module
-        step.shape = output.shape
+        step.shape, step.dtype = output.shape, output.dtype
+        if output.is_floating_point():
+            self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
         with torch.enable_grad():
             out = Relevance.apply(step, [output], *inputs)
         self.steps.append(step)
@@ -180,9 +193,15 @@ class Run(TorchFunctionMode):
         return seen
 
     def _value(self, x: Any) -> Any:
-        """Without its history, for what is no tensor any more (numpy arrays, numbers)."""
+        """Without its history, for what is no tensor any more (numpy arrays, numbers): no door to the model's own."""
         x = self.resolve(x)
-        return x.detach() if isinstance(x, Tensor) else x
+        if not isinstance(x, Tensor):
+            return x
+        return x.detach().clone() if self._is_own(x) else x.detach()
+
+    def _is_own(self, x: Tensor) -> bool:
+        """Whether it lies in memory of the user's model."""
+        return x.layout == torch.strided and _memory(x) in self._own
 
     def adopt(self, output: Any, name: str) -> None:
         """What no mode can see (scripted code, a foreign Function) was made in module `name`: the audit names it."""
@@ -195,10 +214,29 @@ class Run(TorchFunctionMode):
                 if not hasattr(x.grad_fn, "step"):
                     self.adopted.setdefault(x.grad_fn, name)
 
+    def held(self, output: Any, name: str) -> Any:
+        """A module's output; a constant to relevance, if the caller said so."""
+        patterns = [pattern for pattern in self.constants if fnmatch.fnmatchcase(name, pattern)]
+        if not patterns:
+            return output
+        self.constants |= dict.fromkeys(patterns, True)
+        self._operation, self._handler = "held constant", None
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            output = tree_map(self.resolve, output)
+            return _map_floats(lambda t: self._hold(t, name) if self.is_signal(t) else t, output)
+
+    def _hold(self, x: Tensor, name: str) -> Tensor:
+        out = self.attach(Held(), x.detach(), [x], replace(self.signals[x], low=None, high=None))
+        self.steps[-1].name = name
+        return out
+
     # ------------------------------------------------------------------ operations
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in _DERIVATIVES:
+            scope = self._scopes[-1].name if self._scopes else ""
+            raise UnsupportedOperation([f"{scope or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
         if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
             return func(*args, **kwargs)  # also how torch.no_grad() announces itself
         if getattr(func, "__name__", "") in LEAVES_TORCH:
@@ -221,7 +259,7 @@ class Run(TorchFunctionMode):
         """Constants may be written to, but never the model's own."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             target, *others = tree_map(self.resolve, list(args))
-            if target.untyped_storage()._cdata in self._own:
+            if self._is_own(target):
                 copy = target.clone()
                 out = func(copy, *others, **tree_map(self.resolve, kwargs))
                 self.replace(args[0], copy)
@@ -236,7 +274,7 @@ class Run(TorchFunctionMode):
             signals = [x for x in tree_flatten((args, kwargs))[0] if self.is_signal(x)]
             if not signals and func is not None:
                 with torch.no_grad():
-                    return func(*args, **kwargs)
+                    return self._of_constants(func, args, kwargs)
             scope = self._scopes[-1] if self._scopes else None
             if kwargs.get("out") is not None:  # written, in torch, into a tensor the caller made
                 into = kwargs.pop("out")
@@ -251,10 +289,24 @@ class Run(TorchFunctionMode):
                         out = handler(*args, **kwargs)
                 if not tracking:
                     out = self._untracked(out)
-            if not self._inside:
+            if not self._inside and signals:
                 args, kwargs, tokens = tree_map(self._tokenised, (args, kwargs, out))
-                self._tape.append(Call(handler, func, args, kwargs, tokens, scope))
+                self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
+
+    def _of_constants(self, func: Callable, args: Any, kwargs: Any) -> Any:
+        """As it is; but nothing is written into what is the model's own."""
+        into = kwargs.get("out")
+        if not isinstance(into, Tensor) or not self._is_own(into):
+            return func(*args, **kwargs)
+        copy = into.clone()
+        func(*args, **{**kwargs, "out": copy})
+        self.replace(into, copy)
+        return copy
+
+    def _autocast(self) -> torch.dtype | None:
+        enabled = torch.is_autocast_enabled(self._device)
+        return torch.get_autocast_dtype(self._device) if enabled else None
 
     # ------------------------------------------------------------------ the tape
 
@@ -286,7 +338,8 @@ class Run(TorchFunctionMode):
                 args, kwargs = tree_map(lambda x: known[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
                 self._scopes.append(call.scope) if call.scope else None
                 try:
-                    out = self.perform(call.handler, args, kwargs, call.func)
+                    with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
+                        out = self.perform(call.handler, args, kwargs, call.func)
                 finally:
                     self._scopes.pop() if call.scope else None
                 for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
@@ -326,8 +379,8 @@ class Run(TorchFunctionMode):
             if not signals:
                 with torch.no_grad():
                     return func(*args, **kwargs)
-        with torch.enable_grad():
-            out = func(*args, **kwargs)
+        with torch.enable_grad():  # of the signals alone: a parameter beside them is a constant
+            out = func(*tree_map(self._without_history, args), **tree_map(self._without_history, kwargs))
         results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor) and t.is_floating_point()]
         if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:
             return out
@@ -342,6 +395,9 @@ class Run(TorchFunctionMode):
             low, high, real = (None if c is None else c[i] for c in companions)
             self.moved(t, Signal(low, high, real, nonnegative, gate, shifted))
         return out
+
+    def _without_history(self, x: Any) -> Any:
+        return x.detach() if isinstance(x, Tensor) and x.requires_grad and not self.is_signal(x) else x
 
     def moved(self, out: Tensor, signal: Signal) -> Tensor:
         """Record a rearrangement: torch's own node carries its relevance."""
@@ -390,6 +446,11 @@ class Run(TorchFunctionMode):
         if known is None:
             return torch.zeros_like(x)
         return torch.ones_like(x) if known.real is None else known.real
+
+
+def _memory(x: Tensor) -> int:
+    """The same for all tensors that share it."""
+    return x.untyped_storage()._cdata
 
 
 class Moved(Step):

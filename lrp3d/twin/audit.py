@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lrp3d.composites import Composite
 from lrp3d.rules import Contrastive
-from lrp3d.steps.step import Entry, Step, Unsupported
+from lrp3d.steps.step import Entry, Held, Step, Unsupported
 from lrp3d.tracing.advice import FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Run
@@ -39,6 +39,9 @@ def unsupported(run: Run, output: Tensor) -> list[str]:
         seen.add(node)
         step, foreign = step_of(node), False
         if isinstance(step, Entry):
+            reached = True
+            continue
+        if isinstance(step, Held):
             reached = True
             continue
         if isinstance(step, Unsupported):
@@ -82,7 +85,8 @@ def find_classifier(output: Tensor) -> None:
 def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool) -> None:
     """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where it makes no sense."""
     for step in steps:
-        if type(step).relevance is Step.relevance or isinstance(step, (Entry, Unsupported)):
+        step.ruled = True
+        if type(step).relevance is Step.relevance or isinstance(step, (Entry, Held, Unsupported)):
             continue  # nothing to choose
         rule = composite.rule_for(step)
         if contrastive and step.is_classifier and not isinstance(rule, Contrastive):

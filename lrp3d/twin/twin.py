@@ -7,28 +7,35 @@ model is never touched.
 
 from __future__ import annotations
 
+import array
+import copy as copying
+import copyreg
 import functools
+import random
 import types
-from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable, Sequence
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
 from lrp3d.composites import Composite, composite_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
-from lrp3d.layout import Layout
+from lrp3d.layout import other_axes, what_the_shapes_suggest
+from lrp3d.outputs import tensors_of
 from lrp3d.registry import LAYERS, Handler, current_run, own_forward
 from lrp3d.tracing.tracer import Run
 from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
-
-Range = tuple[Any, Any]
+from lrp3d.twin.random_state import kept_random_state
+from lrp3d.twin.ranges import Range, ranges_of
 
 
 class Twinned(nn.Module):
@@ -43,9 +50,17 @@ class Twinned(nn.Module):
         with run.scope(name, self, type(self).swapped is not None):
             output = super().__call__(*args, **kwargs)
         run.adopt(output, name)
-        return output
+        return run.held(output, name)
 
     swapped: Handler | None = None
+    original: type[nn.Module]
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickled by the class of the user's module: this one is made anew where it is read."""
+        make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
+        if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
+            return make, arguments, *rest
+        return _empty_twin, (type(self).original, *arguments[1:]), *rest
 
 
 class RelevanceLayer(Twinned):
@@ -74,7 +89,26 @@ def handler_of(layer_type: type) -> Handler | None:
 @functools.cache
 def _twin_class(original: Any, handler: Handler | None) -> type:
     base = Twinned if handler in (None, own_forward) else RelevanceLayer
-    return type(original.__name__, (base, original), {"swapped": handler and staticmethod(handler), "__doc__": original.__doc__, "__module__": original.__module__})  # fmt: skip # noqa: E501
+    members = {"swapped": handler and staticmethod(handler), "original": original, "__doc__": original.__doc__}
+    plain = {name: found for name in dir(original) if (found := _uncompiled(getattr(original, name, None)))}
+    return type(original.__name__, (base, original), {**plain, **members, "__module__": original.__module__})
+
+
+def _empty_twin(original: Any, *arguments: Any) -> nn.Module:
+    """A module of the twin's class of `original`, before its state is set."""
+    kind = _twin_class(cast(Hashable, original), handler_of(original))
+    return cast(nn.Module, kind.__new__(cast(Any, kind), *arguments))
+
+
+def _uncompiled(function: Any) -> Any:
+    """What `torch.compile` was given, if it was: the compiled code computes the same, and shows nothing of it."""
+    return getattr(function, "_torchdynamo_orig_callable", None)
+
+
+# What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
+_CHANGEABLE = (
+    np.ndarray, array.array, bytearray, Counter, random.Random, np.random.Generator, np.random.RandomState,
+)  # fmt: skip
 
 
 class _Copier:
@@ -98,9 +132,25 @@ class _Copier:
         self.kept.append(x)
         return copy
 
+    @property
+    def tensors(self) -> list[Tensor]:
+        """Every tensor that was met and is shared."""
+        return [x for x in self.kept if isinstance(x, Tensor)]
+
     def _copy(self, x: Any, name: str) -> Any:
         if isinstance(x, nn.Module):
-            return self._module(x, name)
+            inner = getattr(x, "_orig_mod", None)  # of a compiled module
+            return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
+        if (plain := _uncompiled(x)) is not None:
+            return self(plain, name)
+        if isinstance(x, _CHANGEABLE):
+            return copying.deepcopy(x)
+        if isinstance(x, torch.Generator):
+            return x.clone_state()
+        if type(x) is defaultdict:
+            copy = self._remember(x, defaultdict(self(x.default_factory, name)))
+            copy.update({key: self(value, f"{name}.{key}") for key, value in x.items()})
+            return copy
         if isinstance(x, (list, deque)) and type(x) in (list, deque, nn.ParameterList):
             copy = self._remember(x, type(x)())
             copy.extend(self(item, f"{name}.{i}") for i, item in enumerate(x))
@@ -138,8 +188,11 @@ class _Copier:
                 continue
             if key in ("_backward_hooks", "_backward_pre_hooks"):
                 state[key] = OrderedDict()  # they would see relevance, or hide a node
+            elif key == "_compiled_call_impl":
+                state[key] = None
             elif key in ("_parameters", "_buffers"):
                 state[key] = value.copy()
+                self.kept += value.values()
             elif key in _HOOKS:
                 state[key] = OrderedDict((k, self._hook(hook, name)) for k, hook in value.items())
             else:
@@ -173,13 +226,13 @@ class _Copier:
         return copy if changed else x
 
     def _object(self, x: Any, name: str) -> Any:
-        """A plain Python object: copied where it holds something that had to be copied."""
-        copy = self._remember(x, object.__new__(type(x)))
-        changed = False
+        """A plain Python object, which the forward may count in; one without attributes is a mark, and stays itself."""
+        if not vars(x):
+            return x
+        copy = self._remember(x, cast(Any, type(x)).__new__(type(x)))
         for key, value in vars(x).items():
             copy.__dict__[key] = self(value, f"{name}.{key}")
-            changed = changed or copy.__dict__[key] is not value
-        return copy if changed else x
+        return copy
 
 
 _HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"}  # fmt: skip # noqa: E501
@@ -190,6 +243,8 @@ def _is_plain_object(x: Any) -> bool:
     kind = type(x)
     if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
         return False
+    if kind is types.SimpleNamespace:
+        return True
     plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
     return plain and not kind.__module__.startswith(("torch", "threading", "builtins"))
 
@@ -202,6 +257,19 @@ class Record:
     entries: list[Tensor]
     output: Any
     problems: list[str]
+
+
+@contextmanager
+def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """After this block every tensor that is no parameter holds what it held."""
+    counted = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for x, version, before in counted:
+                if x._version != version or not torch.equal(x, before):
+                    x.detach().copy_(before)
 
 
 class Twin(nn.Module):
@@ -217,8 +285,8 @@ class Twin(nn.Module):
         self.model: nn.Module = copier(model, "")
         self.composite = composite
         self.training = model.training
-        self.input_range: Range | None = getattr(model, "input_range", None)
-        self._own = [*self.model.parameters(), *self.model.buffers()]
+        self.input_range: Any = getattr(model, "input_range", None)
+        self._own = copier.tensors
         self.memory = Memory()
 
     def forward(self, *inputs: Any) -> Any:
@@ -234,46 +302,89 @@ class Twin(nn.Module):
     def record(
         self,
         inputs: Sequence[Any],
-        input_range: Range | None = None,
+        input_range: Range | Sequence[Range | None] | None = None,
         layout: str = "bcthw",
         contrastive: bool = False,
+        read: Callable[[Any], Any] | None = None,
+        constants: Sequence[str] = (),
     ) -> Record:
         """Run the model on `inputs` under observation, and give every step its rule.
 
         Args:
             inputs: the model's positional arguments; every floating tensor among them is a clip.
-            input_range: (low, high) of valid inputs, scalars or one per channel; default as in `lrp3d.explain`.
+            input_range: (low, high) of valid inputs, scalars or one per channel, or one for each clip among the
+                inputs; default as in `lrp3d.explain`.
             layout: of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
             contrastive: the classifier's rule becomes `Contrastive`.
+            read: makes the output, inside the run, of what the model returns.
+            constants: name patterns of modules whose outputs are held constant.
+
+        Raises:
+            ValueError: if a pattern in `constants` fits no module that ran.
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Run(self._own, not self.composite.addresses_normalisation)
+        run = Run(self._own, not self.composite.addresses_normalisation, constants)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
-            for i, x in enumerate(leaves):
-                if isinstance(x, Tensor) and x.is_floating_point():
-                    x = x if x.requires_grad else x.detach().clone().requires_grad_()
-                    leaves[i] = run.enter(x, *valid_range(x.detach(), chosen, layout))
-                    entries.append(leaves[i])
-            with run, torch.autocast(leaves[0].device.type, enabled=False):
-                output = self._outputs(tree_unflatten(leaves, spec))
+            clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
+            ranges = ranges_of(chosen, [x.detach() for x in clips.values()], layout)
+            for (i, x), ends in zip(clips.items(), ranges, strict=True):
+                x = x if x.requires_grad else x.detach().clone().requires_grad_()
+                leaves[i] = run.enter(x, *ends)
+                entries.append(leaves[i])
+            device = entries[0].device if entries else torch.device("cpu")
+            with kept_random_state(device), run, torch.autocast(device.type, enabled=False):
+                output = self._outputs(tree_unflatten(leaves, spec), layout)
+                output = output if read is None else read(output)
             output = run.resolve(output)
-        if not isinstance(output, Tensor):
-            return Record(run, entries, output, [])
-        problems = unsupported(run, output)
-        find_classifier(output)
+        if missed := [pattern for pattern, met in run.constants.items() if not met]:
+            raise ValueError(
+                f"constants={missed} fits no module that ran; lrp3d.inspect(model, clip) shows their names"
+            )
+        outputs = [output] if read is not None else [run.resolve(x) for x in tensors_of(output) if run.is_signal(x)]
+        outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
+        problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
+        for x in outputs:
+            find_classifier(x)
         assign_rules(run.steps, self.composite, contrastive)
         return Record(run, entries, output, problems)
 
-    def _outputs(self, inputs: Sequence[Any]) -> Any:
+    def run(self, clip: Any, method: str = "") -> Any:
+        """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""
+        leaves = [x for x in tree_flatten(clip)[0] if isinstance(x, Tensor)]
+        device = leaves[0].device if leaves else torch.device("cpu")
+        with kept_random_state(device), torch.autocast(device.type, enabled=False), _kept(self._own):
+            run = getattr(self.model, method) if method else self.model
+            with torch.inference_mode(False), torch.set_grad_enabled(False):
+                return run(tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip))
+
+    def says_the_same_in_evaluation(self, clip: Any) -> bool:
+        """Whether the modules that are in training mode change nothing of what the model returns."""
+        modules = [module for module in self.model.modules() if module.training]
+        try:
+            as_it_is = tensors_of(self.run(clip))
+            for module in modules:
+                module.training = False
+            evaluated = tensors_of(self.run(clip))
+        finally:
+            for module in modules:
+                module.training = True
+        return len(as_it_is) == len(evaluated) and all(map(torch.equal, as_it_is, evaluated))
+
+    def _outputs(self, inputs: Sequence[Any], layout: str) -> Any:
         try:
             return self.model(*inputs)
-        except RuntimeError as error:
-            if type(error) is not RuntimeError:  # out of memory, not implemented: they say what they are
+        except (RuntimeError, ValueError, IndexError) as error:
+            clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
+            hint = what_the_shapes_suggest(clips, layout)
+            # Torch's sentence for a shape that does not fit; other errors say themselves what they are.
+            if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
                 raise
-            shapes = ", ".join(str(tuple(x.shape)) for x in tree_flatten(inputs)[0] if isinstance(x, Tensor))
-            raise ModelError(f"the model could not run on an input of shape {shapes}: {error}") from error
+            shapes = ", ".join(str(tuple(x.shape)) for x in clips)
+            raise ModelError(
+                f"the model could not run on an input of shape {shapes}: {error}{hint or other_axes(clips, layout)}"
+            ) from error
 
     def train(self, mode: bool = True) -> Twin:
         """A twin has no training mode; raises ValueError if one is asked for."""
@@ -286,25 +397,6 @@ class Twin(nn.Module):
             "a relevance twin shares its parameters with the model, so moving or casting it would change the model; "
             "move the model and convert again"
         )
-
-
-def layout_of(x: Tensor, layout: str) -> Layout | None:
-    """The layout of an input: that of clips where it has as many axes, else that of images or features."""
-    clip = Layout(layout)
-    if x.dim() == clip.axes:
-        return clip
-    return Layout.of_images(x.dim()) if 2 <= x.dim() <= 4 else None
-
-
-def valid_range(x: Tensor, given: Range | None, layout: str) -> tuple[Tensor | None, Tensor | None]:
-    """Lowest and highest valid value of every input, shaped like `x`; by default those of each clip and channel.
-
-    Feature vectors (b, c) are no clip: without a given range they have none.
-    """
-    axes = layout_of(x, layout)
-    if axes is None or x.numel() == 0 or (given is None and x.dim() < 3):
-        return None, None
-    return axes.spread_range(x, given)
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
@@ -341,8 +433,25 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
     tensor([1.0000, 1.0000, 1.0000, 1.0000])
     """
     if isinstance(model, Twin):
-        return model if model.composite is composite_of(composite) else Twin(model.model, composite_of(composite))
+        return model if model.composite == composite_of(composite) else Twin(model.model, composite_of(composite))
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     model = _unwrapped(model)
     return Twin(model, composite_of(composite))
+
+
+def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
+    """The twin that explains `model`: itself, if it is one; raises ValueError where it has other rules than asked for.
+
+    Args:
+        model: any model, or a twin.
+        composite: None for the paper's, or the twin's own.
+    """
+    if not isinstance(model, Twin):
+        return convert(model, "paper" if composite is None else composite)
+    if composite is not None and composite_of(composite) != model.composite:
+        raise ValueError(
+            f"this twin was converted with the composite {model.composite}, not {composite_of(composite)}: "
+            "leave composite out, or convert the model again with the other one"
+        )
+    return model

@@ -17,7 +17,8 @@ from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
-from lrp3d.twin.twin import Range, convert
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import convert
 
 __all__ = ["Explainer", "Part", "is_out_of_memory"]
 

@@ -1,0 +1,120 @@
+"""What a model returns, read as logits: which of its outputs, and what their axes mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute.precision import widened
+
+Output = str | int | Callable[[Any], Any]
+"""Which of a model's outputs are its logits: a key, an index, or a function of what it returns."""
+
+
+def logits_of(returned: Any, output: Output | None) -> Tensor:
+    """Logits (b, k) of what a model returned.
+
+    Args:
+        returned: logits (b, k), frame logits (b, n, k), whose mean is taken, or what `output` picks them from.
+        output: as in `lrp3d.explain`.
+
+    Raises:
+        ValueError: if there is no such output, or what was picked are no logits; what there is is named.
+    """
+    chosen = returned if output is None else picked(returned, output)
+    if not isinstance(chosen, Tensor):
+        of = "what output= picks" if output is not None else "what the model returns"
+        raise ValueError(
+            f"{of} is {_described(chosen)}, not one tensor of logits (b, k); say with output= where they are: "
+            "a key, an index, or a function of what the model returns"
+        )
+    if chosen.dim() != 3 or 0 in chosen.shape[1:]:
+        return chosen
+    return chosen.squeeze(1) if chosen.shape[1] == 1 else chosen.mean(1)
+
+
+def picked(returned: Any, output: Output) -> Any:
+    """The part of what a model returned that `output` says; raises ValueError naming what there is."""
+    if callable(output):
+        return output(returned)
+    if isinstance(returned, Tensor):
+        raise ValueError(
+            f"output={output!r} has nothing to choose from: the model returns {_described(returned)}; leave it out"
+        )
+    try:
+        if isinstance(output, str) and not isinstance(returned, Mapping):
+            return getattr(returned, output)
+        return returned[output]
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise ValueError(f"there is no output={output!r}: the model returns {_described(returned)}") from None
+
+
+def parts_of(returned: Any) -> dict[str | int, Any]:
+    """The parts of what a model returned, by key, by field or by index."""
+    if isinstance(returned, Mapping):
+        return dict(returned)
+    if is_dataclass(returned):
+        return {field.name: getattr(returned, field.name) for field in fields(returned)}
+    if isinstance(returned, tuple) and hasattr(returned, "_fields"):
+        return {name: getattr(returned, name) for name in returned._fields}
+    if isinstance(returned, Sequence) and not isinstance(returned, str):
+        return dict(enumerate(returned))
+    return {}
+
+
+def tensors_of(returned: Any) -> list[Tensor]:
+    """Every tensor of what a model returned."""
+    if isinstance(returned, Tensor):
+        return [returned]
+    return [tensor for part in parts_of(returned).values() for tensor in tensors_of(part)]
+
+
+def _described(returned: Any) -> str:
+    if isinstance(returned, Tensor):
+        return f"a tensor {tuple(returned.shape)}"
+    parts = parts_of(returned)
+    kind = f"a {type(returned).__name__}"
+    if not parts:
+        return kind
+    shown = [
+        f"{key!r} ({'x'.join(map(str, part.shape)) if isinstance(part, Tensor) else type(part).__name__})"
+        for key, part in parts.items()
+    ]
+    return f"{kind} with {', '.join(shown[:12])}{', ...' if len(shown) > 12 else ''}"
+
+
+@dataclass
+class Chosen:
+    """The class explained for every clip, and on which side of a lone logit it stands."""
+
+    target: Tensor
+    """(b,)."""
+    sign: Tensor | None = None
+    """(b,) -1 where the class is the one that a negative lone logit speaks for, else 1; None: all are 1."""
+
+    def of(self, logits: Tensor) -> Tensor:
+        """The chosen class's logit (b,) of logits (b, k)."""
+        found = _wide(logits).gather(1, self.target[:, None]).squeeze(1)
+        return found if self.sign is None else found * self.sign.to(found)
+
+    def of_frames(self, logits: Tensor) -> Tensor:
+        """The chosen class's logits (b, n) of frame logits (b, n, k)."""
+        found = _wide(logits).gather(2, self.target[:, None, None].expand(-1, logits.shape[1], 1)).squeeze(2)
+        return found if self.sign is None else found * self.sign[:, None].to(found)
+
+    def seed(self, logits: Tensor, contrastive: bool) -> Tensor:
+        """Where relevance starts, (1, b, k): the logit at the target, or, contrastive, its magnitude (Eq. 2)."""
+        size = self.of(logits).abs() if contrastive else self.of(logits)
+        return torch.zeros_like(logits, dtype=size.dtype).scatter_(1, self.target[:, None], size[:, None])[None]
+
+    def at(self, clips: Tensor) -> Chosen:
+        """The same for some of the clips, (p,) their numbers."""
+        return Chosen(self.target[clips], None if self.sign is None else self.sign[clips])
+
+
+def _wide(logits: Tensor) -> Tensor:
+    return logits.detach().to(widened(logits.dtype))

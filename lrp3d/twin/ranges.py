@@ -1,0 +1,121 @@
+"""The range of valid inputs, which z-beta rests on: as the caller says it, one for all pathways or one for each."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d.layout import Layout
+
+Range = tuple[Any, Any]
+"""(low, high), each a number or one per channel."""
+
+FAR = 0.1  # of the range's width; what resizing overshoots is less
+
+
+def layout_of(x: Tensor, layout: str) -> Layout | None:
+    """The layout of an input: that of clips where it has as many axes, else that of images or features."""
+    clip = Layout(layout)
+    if x.dim() == clip.axes:
+        return clip
+    return Layout.of_images(x.dim()) if 2 <= x.dim() <= 4 else None
+
+
+def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[tuple[Tensor | None, Tensor | None]]:
+    """Lowest and highest valid value of every input, shaped like each clip; by default the clip's own extremes.
+
+    Args:
+        given: None, a (low, high) of numbers or of one value per channel, or a list with one of those, or None, for
+            each pathway.
+        clips: the pathways.
+        layout: of those among them that are clips.
+
+    Feature vectors (b, c) are no clip: without a given range they have none.
+
+    Raises:
+        ValueError: if a range is not finite, empty, or does not fit the channels.
+    """
+    return [_spread(x, one, layout) for x, one in zip(clips, _one_for_each(given, clips, layout), strict=True)]
+
+
+def _spread(x: Tensor, given: Range | None, layout: str) -> tuple[Tensor | None, Tensor | None]:
+    axes = layout_of(x, layout)
+    if axes is None or x.numel() == 0 or (given is None and x.dim() < 3):
+        return None, None
+    if given is None:
+        return axes.spread_range(x, None)
+    _ends(given)
+    spread = axes.spread_range(x, given)
+    _warn_if_far_outside(x, *spread)
+    return spread
+
+
+def _warn_if_far_outside(x: Tensor, low: Tensor, high: Tensor) -> None:
+    """A clip on another scale than its range: Eq. 1 would share by contributions of the wrong sign, conserving all."""
+    outside = torch.maximum(low - x, x - high) / (high - low)
+    if bool((outside > FAR).any()):
+        warnings.warn(
+            f"the clip holds values from {float(x.min()):.4g} to {float(x.max()):.4g}, but input_range says that valid "
+            f"ones lie between {float(low.min()):.4g} and {float(high.max()):.4g}: normalise the clip as the model "
+            "expects it, or give the input_range that belongs to it; relevance of the pixels is wrong otherwise",
+            stacklevel=_frames_up(),
+        )
+
+
+def _frames_up() -> int:
+    """How far up the stack the first caller outside of this package is."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lrp3d."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _ends(given: Any) -> tuple[Tensor, Tensor]:
+    """Low and high as vectors; raises ValueError for what is no range."""
+    try:
+        low, high = (torch.as_tensor(end, dtype=torch.float64).flatten() for end in given)
+        apart = high - low
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            "input_range is (low, high), each a number or one per channel, or a list of such pairs, one per pathway; "
+            f"got {given!r}"
+        ) from None
+    if not bool(torch.isfinite(apart).all()):
+        raise ValueError(f"input_range must be finite, got {given!r}")
+    if not bool((apart > 0).all()):
+        raise ValueError(f"input_range is (low, high) with low below high in every channel, got {given!r}")
+    return low, high
+
+
+def _one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[Any]:
+    """The range of each pathway; a pair that can be read both ways is refused."""
+    if given is None or isinstance(given, Tensor):
+        return [given] * len(clips)
+    for_all = _fits(given, clips, layout)
+    each = isinstance(given, Sequence) and len(given) == len(clips) > 1
+    each = each and all(one is None or _fits(one, [x], layout) for one, x in zip(given, clips, strict=True))
+    if each and for_all:
+        raise ValueError(
+            f"input_range {given!r} can be one (low, high) per channel or one per pathway; "
+            "write the latter with a tuple per channel, as in [((0.0, 0.0), (1.0, 1.0)), ...]"
+        )
+    if each:
+        return list(given)
+    if isinstance(given, Sequence) and len(given) != 2 and len(clips) > 1:
+        raise ValueError(f"input_range is one (low, high), or one for each of {len(clips)} pathways, got {given!r}")
+    return [given] * len(clips)
+
+
+def _fits(given: Any, clips: Sequence[Tensor], layout: str) -> bool:
+    """Whether this is a (low, high) for all of `clips`."""
+    try:
+        sizes = {end.numel() for end in _ends(given)}
+    except ValueError:
+        return False
+    known = [(axes, x) for x in clips if (axes := layout_of(x, layout)) is not None]
+    return all(sizes <= {1, axes.channels(x)} for axes, x in known)

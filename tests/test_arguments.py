@@ -1,0 +1,207 @@
+"""Arguments are taken at their word: what contradicts the clip, the model or itself is said, never passed over."""
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import lrp3d
+
+CLIP = torch.rand(2, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+class PerFrame(nn.Module):
+    def __init__(self, channels=3):
+        super().__init__()
+        self.conv, self.fc = nn.Conv3d(channels, 4, 3, padding=1), nn.Linear(4, 5)
+
+    def forward(self, x):
+        return self.fc(self.conv(x).relu().mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+class Streams(nn.Module):
+    """Pictures and flow."""
+
+    def __init__(self, channels=(3, 2)):
+        super().__init__()
+        self.a, self.b = (nn.Conv3d(c, 4, 1) for c in channels)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, clips):
+        a, b = (conv(x).relu().mean((2, 3, 4)) for conv, x in zip((self.a, self.b), clips, strict=True))
+        return self.fc(torch.cat([a, b], 1))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return PerFrame().eval()
+
+
+# ------------------------------------------------------------------------------------------------ composites
+
+
+@pytest.mark.parametrize("use", [lrp3d.explain, lrp3d.inspect])
+def test_a_twin_keeps_its_rules_and_refuses_others(model, use):
+    twin = lrp3d.convert(model, "epsilon_plus")
+    for other in ("paper", "epsilon", lrp3d.Composite(classifier=lrp3d.rules.Flat())):
+        with pytest.raises(ValueError, match=r"converted with.*Epsilon.*convert the model again"):
+            use(twin, CLIP, composite=other)
+    for same in (None, "epsilon_plus", lrp3d.composites.epsilon_plus):
+        assert str(use(twin, CLIP, composite=same)) == str(use(model, CLIP, composite="epsilon_plus"))
+
+
+def test_no_composite_is_the_papers(model):
+    found = lrp3d.explain(model, CLIP)
+    assert torch.equal(found.relevance, lrp3d.explain(model, CLIP, composite="paper").relevance)
+    assert torch.equal(found.relevance, lrp3d.explain(lrp3d.convert(model), CLIP).relevance)
+
+
+def test_composites_are_equal_where_their_entries_are():
+    rules = lrp3d.rules
+    one, same = (lrp3d.Composite({nn.Linear: rules.Gamma(0.1)}, names={"a": rules.Flat()}) for _ in range(2))
+    assert one == same
+    assert hash(one) == hash(same)
+    assert one != lrp3d.Composite({nn.Linear: rules.Gamma(0.2)}, names={"a": rules.Flat()})
+    assert one != "paper"
+
+
+# --------------------------------------------------------------------------------------- the range of inputs
+
+NO_RANGES = [
+    ((float("nan"), 1.0), "finite"),
+    ((0.0, float("inf")), "finite"),
+    (((0.0, 0.0, float("nan")), (1.0, 1.0, 1.0)), "finite"),
+    ((1.0, 0.0), "low below high"),
+    ((0.5, 0.5), "low below high"),
+    (((0.0, 0.0, 2.0), (1.0, 1.0, 1.0)), "low below high"),
+    (((0.0, 0.0), (1.0, 1.0)), r"per channel \(3\)"),
+    ((0.0, 0.5, 1.0), "input_range is"),
+    (1.0, "input_range is"),
+    (("black", "white"), "input_range is"),
+]
+
+
+@pytest.mark.parametrize(("given", "word"), NO_RANGES)
+@pytest.mark.parametrize("by_model", [False, True])
+def test_what_is_no_range_of_inputs_is_refused(model, given, word, by_model):
+    options = {} if by_model else {"input_range": given}
+    if by_model:
+        model.input_range = given
+    for use in (lrp3d.explain, lrp3d.inspect):
+        with pytest.raises(ValueError, match=word) as caught:
+            use(model, CLIP, **options)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_clip_far_outside_of_the_range_gets_a_warning_with_both(model):
+    clip = CLIP * 8 - 4
+    for options in ({"input_range": (0.0, 1.0)}, {}):
+        if not options:
+            model.input_range = (0.0, 1.0)
+        with pytest.warns(UserWarning, match=r"from -3.99 to 3.999.*between 0 and 1.*normalise") as caught:
+            lrp3d.explain(model, clip, **options)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__, "the warning points at the caller's line"
+
+
+def test_a_clip_inside_of_the_range_or_nearly_gets_none(model):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lrp3d.explain(model, CLIP, input_range=(0.0, 1.0))
+        lrp3d.explain(model, CLIP, input_range=(-3.0, 3.0))
+        lrp3d.explain(model, CLIP * 1.05, input_range=(0.0, 1.0))  # as resizing with a bicubic filter leaves it
+        lrp3d.explain(model, CLIP * 99)
+
+
+def test_every_pathway_may_have_a_range_of_its_own():
+    torch.manual_seed(0)
+    model = Streams().eval()
+    pathways = [CLIP, torch.randn(2, 2, 4, 6, 6).clamp(-2, 2)]
+    each = [(0.0, 1.0), (-2.0, 2.0)]
+    found = lrp3d.explain(model, pathways, input_range=each)
+    low, high = [CLIP.new_zeros(3), -2 * CLIP.new_ones(2)], [CLIP.new_ones(3), 2 * CLIP.new_ones(2)]
+    twice = lrp3d.explain(model, pathways, input_range=list(zip(low, high, strict=True)))
+    one = lrp3d.explain(model, pathways, input_range=(-2.0, 2.0))
+    own = lrp3d.explain(model, pathways, input_range=[None, (-2.0, 2.0)])
+    for i in range(2):
+        assert torch.equal(found.relevance[i], twice.relevance[i])
+    torch.testing.assert_close(found.relevance[1], one.relevance[1])
+    torch.testing.assert_close(found.relevance[1], own.relevance[1])
+    assert not torch.allclose(found.relevance[0], one.relevance[0])
+    with pytest.raises(ValueError, match="each of 2 pathways"):
+        lrp3d.explain(model, pathways, input_range=[*each, (0.0, 1.0)])
+
+
+def test_a_pair_that_can_be_read_in_two_ways_is_refused():
+    model, pathways = Streams((2, 2)).eval(), [torch.rand(1, 2, 4, 6, 6), torch.rand(1, 2, 4, 6, 6)]
+    with pytest.raises(ValueError, match="one per pathway; write"):
+        lrp3d.explain(model, pathways, input_range=[(0.0, 1.0), (2.0, 3.0)])
+    lrp3d.explain(model, pathways, input_range=[((0.0, 0.0), (1.0, 1.0)), ((0.0, 0.0), (3.0, 3.0))])
+
+
+# ------------------------------------------------------------------------------------------- axes of the clip
+
+
+class Folding(nn.Module):
+    """Frames as a batch of images, in the layout (b, t, c, h, w)."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(4, 5)
+
+    def forward(self, x):
+        b, t, _c, _h, _w = x.shape
+        return self.fc(self.conv(x.flatten(0, 1)).relu().mean((2, 3))).unflatten(0, (b, t)).mean(1)
+
+
+USES = [lrp3d.explain, lrp3d.inspect, lrp3d.frame_logits, lrp3d.intervention_matrix]
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("net", [PerFrame, Folding])
+def test_a_clip_without_the_axis_of_clips_is_told_to_add_it(use, net):
+    with pytest.raises(
+        ValueError, match=r"add the batch axis with clip.unsqueeze\(0\), for \(1, 3, 4, 6, 6\)"
+    ) as caught:
+        use(net().eval(), CLIP[0])
+    assert "\n" not in str(caught.value)
+
+
+def test_images_need_no_axis_of_frames():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
+    assert lrp3d.explain(model.eval(), CLIP[:, :, 0]).relevance.shape == (2, 3, 6, 6)
+
+
+@pytest.mark.parametrize("use", [lrp3d.explain, lrp3d.frame_logits, lrp3d.intervention_matrix])
+def test_clips_in_another_layout_are_told_of_it(use):
+    clip = torch.rand(2, 8, 3, 6, 6)
+    with pytest.raises(ValueError, match=r"8 channels and 3 frames.*layout='btchw'"):
+        use(Folding().eval(), clip)
+    assert use(Folding().eval(), clip, layout="btchw") is not None
+
+
+def test_a_model_that_cannot_run_on_another_layout_says_which_it_may_be(model):
+    with pytest.raises(ValueError, match=r"could not run.*layout='btchw'"):
+        lrp3d.explain(model, torch.rand(2, 8, 3, 6, 6))
+    with pytest.raises(ValueError, match=r"per channel \(8\).*layout='btchw'"):
+        lrp3d.explain(Folding().eval(), torch.rand(2, 8, 3, 6, 6), input_range=((0.0,) * 3, (1.0,) * 3))
+
+
+def test_relevance_of_frames_in_a_layout_that_is_hardly_meant_gets_a_warning():
+    with pytest.warns(UserWarning, match="8 channels and 3 frames"):
+        lrp3d.explain(Folding().eval(), torch.rand(2, 8, 3, 6, 6), temporal=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lrp3d.explain(Folding().eval(), torch.rand(2, 8, 3, 6, 6), temporal=False, layout="btchw")
+
+
+def test_atr_counts_in_steps_where_strides_leave_fewer_columns():
+    class Strided(PerFrame):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv3d(3, 4, 3, padding=1, stride=(2, 1, 1))
+
+    assert "of 2 steps of 2 frames" in repr(lrp3d.explain(Strided().eval(), CLIP))
+    assert "of 4 frames" in repr(lrp3d.explain(PerFrame().eval(), CLIP))

@@ -1,0 +1,310 @@
+"""What a model returns: which of it are the logits, what their axes mean, and what is held constant on the way."""
+
+import dataclasses
+import typing
+from collections import OrderedDict, namedtuple
+
+import pytest
+import torch
+from torch import nn
+
+import lrp3d
+
+CLIP = torch.rand(2, 3, 6, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """Classifies every frame; subclasses say what they return."""
+
+    def __init__(self, classes=5, stride=1):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv3d(3, 4, 3, padding=1, stride=(stride, 1, 1)), nn.Linear(4, classes)
+
+    def frames(self, x):
+        return self.fc(self.conv(x).relu().mean((3, 4)).transpose(1, 2))
+
+    def forward(self, x):
+        return self.give(self.frames(x).mean(1))
+
+    def give(self, logits):
+        return logits
+
+
+def same(a, b):
+    torch.testing.assert_close(a.relevance, b.relevance)
+    torch.testing.assert_close(a.matrix, b.matrix)
+    torch.testing.assert_close(a.frame_logits, b.frame_logits)
+    torch.testing.assert_close(a.logits, b.logits)
+    assert torch.equal(a.target, b.target)
+
+
+# ------------------------------------------------------------------------------------------------ picked outputs
+
+
+@dataclasses.dataclass
+class Answer:
+    logits: torch.Tensor
+    hidden: typing.Any = None
+
+
+class Both(OrderedDict):
+    """A mapping with attributes, as libraries of transformers have."""
+
+    __getattr__ = OrderedDict.__getitem__
+
+
+Pair = namedtuple("Pair", ["hidden", "logits"])
+RETURNED = {
+    "dict": (lambda y: {"loss": None, "logits": y}, "logits"),
+    "dict by number": (lambda y: {0: y.exp(), 1: y}, 1),
+    "ordered dict": (lambda y: OrderedDict(logits=y, hidden=y * 2), "logits"),
+    "mapping with attributes": (lambda y: Both(logits=y), "logits"),
+    "tuple": (lambda y: (y, [y, y]), 0),
+    "list, from the end": (lambda y: [None, y], -1),
+    "named tuple": (lambda y: Pair(None, y), "logits"),
+    "named tuple by index": (lambda y: Pair(None, y), 1),
+    "dataclass": (lambda y: Answer(y), "logits"),
+    "function": (lambda y: {"heads": [y * 2, y]}, lambda out: out["heads"][1]),
+    "function that computes": (lambda y: (y * 3, y * 2), lambda out: out[0] - out[1]),
+    "function of a tensor": (lambda y: torch.cat([y, y], 1), lambda out: out[:, :5]),
+}
+
+
+def giving(make, **options):
+    return type("Gives", (Net,), {"give": staticmethod(make)})(**options).eval()
+
+
+@pytest.mark.parametrize("name", RETURNED)
+def test_logits_are_picked_by_key_index_or_function(name):
+    make, output = RETURNED[name]
+    model, plain = giving(make), Net().eval()
+    if "computes" in name:
+        model_, plain_ = model.double(), plain.double()
+        found = lrp3d.explain(model_, CLIP.double(), output=output, contrastive=False)
+        torch.testing.assert_close(found.logits, plain_(CLIP.double()))
+        return
+    same(lrp3d.explain(model, CLIP, output=output), lrp3d.explain(plain, CLIP))
+    assert not lrp3d.inspect(model, CLIP, output=output).problems
+    for measure in (lrp3d.frame_logits, lrp3d.intervention_matrix):
+        torch.testing.assert_close(measure(model, CLIP, output=output), measure(plain, CLIP))
+
+
+@pytest.mark.parametrize("use", [lrp3d.explain, lrp3d.inspect, lrp3d.frame_logits, lrp3d.intervention_matrix])
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda y: {"loss": None, "logits": y}, r"'loss' \(NoneType\), 'logits' \(2x5\)"),
+        (lambda y: (y, y), r"0 \(2x5\), 1 \(2x5\)"),
+        (lambda y: Answer(y), r"'logits' \(2x5\), 'hidden'"),
+    ],
+)
+def test_several_outputs_are_refused_with_their_names_until_one_is_picked(use, make, named):
+    with pytest.raises(ValueError, match=f"{named}.*logits.*output=") as caught:
+        use(giving(make), CLIP)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("make", "output", "word"),
+    [
+        (lambda y: {"logits": y}, "logit", r"no output='logit'.*'logits' \(2x5\)"),
+        (lambda y: (y,), 3, r"no output=3.*0 \(2x5\)"),
+        (lambda y: (y,), "logits", r"no output='logits'.*0 \(2x5\)"),
+        (lambda y: Answer(y), "scores", r"no output='scores'.*'logits'"),
+        (lambda y: Answer(y), 0, "no output=0"),
+        (lambda y: y, 0, "nothing to choose from"),
+        (lambda y: (y, None), 1, "NoneType"),
+        (lambda y: (y, y.argmax(1)), 1, "logits"),
+    ],
+)
+def test_an_output_that_is_not_there_is_refused_with_those_that_are(make, output, word):
+    with pytest.raises(ValueError, match=word):
+        lrp3d.explain(giving(make), CLIP, output=output)
+
+
+def test_relevance_of_a_twin_with_several_outputs_is_that_of_each():
+    model = giving(lambda y: {"one": y, "other": y * 2})
+    x = CLIP.clone().requires_grad_()
+    given, seed = lrp3d.convert(model)(x), torch.ones(2, 5)
+    (found,) = torch.autograd.grad(given["one"], x, seed)
+    (expected,) = torch.autograd.grad(lrp3d.convert(Net().eval())(x), x, seed)
+    torch.testing.assert_close(found, expected)
+    with pytest.raises(lrp3d.UnsupportedOperation, match="softmax"):
+        lrp3d.convert(giving(lambda y: {"one": y, "other": y.softmax(1)}))(x)
+
+
+# -------------------------------------------------------------------------------------------------- frame logits
+
+
+class PerFrame(Net):
+    def forward(self, x):
+        return self.frames(x)
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_logits_of_every_frame_are_taken_as_they_are(stride, contrastive):
+    model, averaging = PerFrame(stride=stride).eval(), Net(stride=stride).eval()
+    found = lrp3d.explain(model, CLIP, [1, 2], contrastive=contrastive)
+    same(found, lrp3d.explain(averaging, CLIP, [1, 2], contrastive=contrastive))
+    torch.testing.assert_close(found.frame_logits, model(CLIP)[[0, 1], :, [1, 2]])
+    torch.testing.assert_close(lrp3d.frame_logits(model, CLIP, [1, 2]), found.frame_logits)
+    expected = lrp3d.intervention_matrix(averaging, CLIP, [1, 2])
+    torch.testing.assert_close(lrp3d.intervention_matrix(model, CLIP, [1, 2]), expected)
+    assert lrp3d.explain(model, CLIP, temporal=False).matrix is None
+
+
+def test_logits_of_every_frame_are_picked_too():
+    class Gives(PerFrame):
+        def forward(self, x):
+            return {"frames": super().forward(x)}
+
+    same(lrp3d.explain(Gives().eval(), CLIP, output="frames"), lrp3d.explain(Net().eval(), CLIP))
+
+
+def test_logits_with_an_axis_of_one_are_the_clips():
+    class OneRow(Net):
+        def forward(self, x):
+            return self.fc(self.conv(x).relu().mean((2, 3, 4)))[:, None]
+
+    assert lrp3d.explain(OneRow().eval(), CLIP).matrix.shape == (2, 6, 6)
+
+
+def test_an_axis_that_is_not_time_is_no_axis_of_frames():
+    class ByChannel(Net):
+        def forward(self, x):
+            return self.frames(x).transpose(1, 2)
+
+    with pytest.raises(lrp3d.NoFrameLogits):
+        lrp3d.explain(ByChannel(classes=6).eval(), CLIP)
+
+
+def test_rows_that_are_no_clips_are_refused():
+    class Folded(Net):
+        def forward(self, x):
+            return self.frames(x).flatten(0, 1)
+
+    with pytest.raises(ValueError, match=r"12 rows of logits for 2 clips.*unflatten"):
+        lrp3d.explain(Folded().eval(), CLIP)
+    found = lrp3d.explain(Folded().eval(), CLIP, output=lambda y: y.unflatten(0, (2, -1)))
+    same(found, lrp3d.explain(Net().eval(), CLIP))
+
+
+# -------------------------------------------------------------------------------------------------- a lone logit
+
+
+class Lone(Net):
+    """One logit; its bias says on which side of zero."""
+
+    def __init__(self, bias=0.0):
+        super().__init__(classes=1)
+        self.fc.bias.data.fill_(bias)
+
+
+class Two(Net):
+    """The same as two classes: the logit, and its negative."""
+
+    def __init__(self, lone):
+        super().__init__(classes=2)
+        self.load_state_dict(lone.state_dict() | {
+            "fc.weight": torch.cat([-lone.fc.weight, lone.fc.weight]).detach(),
+            "fc.bias": torch.cat([-lone.fc.bias, lone.fc.bias]).detach(),
+        })  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", [-2.0, 2.0])
+@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta", "epsilon_gamma_box"])
+def test_a_lone_logit_is_explained_as_the_class_that_its_sign_says(bias, contrastive, composite):
+    lone = Lone(bias).eval().double()
+    two, clip, options = Two(lone).eval().double(), CLIP.double(), {"contrastive": contrastive, "composite": composite}
+    found, expected = lrp3d.explain(lone, clip, **options), lrp3d.explain(two, clip, **options)
+    torch.testing.assert_close(found.relevance, expected.relevance)
+    torch.testing.assert_close(found.frame_logits, expected.frame_logits)
+    torch.testing.assert_close(found.matrix, expected.matrix)
+    torch.testing.assert_close(found.avg_atr, expected.avg_atr)
+    assert torch.isfinite(found.avg_atr).all()
+    torch.testing.assert_close(found.frame_logits.mean(1), lone(clip)[:, 0].abs())
+    assert torch.equal(found.logits, lone(clip)), "the logits are the model's own"
+    assert found.conservation.max() < 1e-9 or composite != "paper"
+    assert ("negative in clip(s) [0, 1]" in repr(found)) == (bias < 0)
+    for measure in (lrp3d.frame_logits, lrp3d.intervention_matrix):
+        torch.testing.assert_close(measure(lone, clip), measure(two, clip))
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_lone_logits_of_both_signs_are_told_apart(contrastive, tmp_path):
+    lone = Lone().eval().double()
+    clip = torch.cat([CLIP * 4, CLIP[:1]]).double()
+    values = lone(clip).flatten()
+    lone.fc.bias.data -= values.detach().quantile(0.4)
+    assert (lone(clip) < 0).any()
+    assert (lone(clip) > 0).any()
+    found = lrp3d.explain(lone, clip, contrastive=contrastive, input_range=(0.0, 4.0))
+    expected = lrp3d.explain(Two(lone).eval().double(), clip, contrastive=contrastive, input_range=(0.0, 4.0))
+    torch.testing.assert_close(found.relevance, expected.relevance)
+    torch.testing.assert_close(found.matrix, expected.matrix)
+    assert torch.equal(found.sign < 0, lone(clip)[:, 0] < 0)
+    found.save(tmp_path / "lone.safetensors")
+    assert torch.equal(lrp3d.Explanation.load(tmp_path / "lone.safetensors").sign, found.sign)
+
+
+def test_lone_logits_without_an_axis_of_classes_are_told_to_have_one():
+    class Flat(Lone):
+        def give(self, logits):
+            return logits.squeeze(1)
+
+    with pytest.raises(ValueError, match=r"one logit for each clip.*logits\[:, None\]"):
+        lrp3d.explain(Flat().eval(), CLIP)
+    found = lrp3d.explain(Flat().eval(), CLIP, output=lambda logits: logits[:, None])
+    same(found, lrp3d.explain(Lone().eval(), CLIP))
+
+
+def test_a_lone_logit_may_be_asked_for_as_it_is():
+    lone = Lone(-2.0).eval()
+    found = lrp3d.explain(lone, CLIP, 0)
+    torch.testing.assert_close(found.frame_logits.mean(1), lone(CLIP)[:, 0])
+    assert found.sign is None
+
+
+# ------------------------------------------------------------------------------------------------------ constants
+
+
+class Branches(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.fc = nn.Conv3d(3, 4, 1), nn.Linear(4, 5)
+        self.branch = nn.Sequential(nn.Conv3d(4, 4, 3, padding=1), nn.ReLU())
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        return self.fc((x + self.branch(x)).mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+def test_what_a_module_made_is_held_constant_and_booked():
+    model = Branches().eval().double()
+    found = lrp3d.explain(model, CLIP.double(), contrastive=False, constants=["branch"])
+    chosen = found.logits.gather(1, found.target[:, None]).sum()
+    booked = {entry.layer: entry.absorbed for entry in found.ledger}
+    assert booked["branch"] > 0
+    torch.testing.assert_close(found.relevance.sum() + found.ledger.absorbed, chosen)
+    whole = lrp3d.explain(model, CLIP.double(), contrastive=False)
+    assert torch.equal(found.logits, whole.logits)
+    assert (found.relevance <= whole.relevance + 1e-12).all()
+    assert any("held constant" in row.rule for row in lrp3d.inspect(model, CLIP.double(), constants=["branch"]))
+
+
+def test_what_lies_below_a_constant_needs_no_rule():
+    model = Branches().eval()
+    model.branch.append(nn.Softmax(1).eval())
+    with pytest.raises(lrp3d.UnsupportedOperation):
+        lrp3d.explain(model, CLIP)
+    assert lrp3d.explain(model, CLIP, constants=["branch.*"]).matrix.shape == (2, 6, 6)
+
+
+def test_constants_that_no_module_bears_are_refused():
+    for use in (lrp3d.explain, lrp3d.inspect):
+        with pytest.raises(ValueError, match=r"'brunch'.*fits no module"):
+            use(Branches().eval(), CLIP, constants=["brunch", "branch"])

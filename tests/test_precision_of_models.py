@@ -1,0 +1,96 @@
+"""Types: the caller's autocast is not the model's, the model's own is, and small types lose no relevance."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import lrp3d
+
+SMALL = {torch.float16: 2e-2, torch.bfloat16: 5e-2}
+CLIP = torch.rand(2, 3, 6, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """Pools, sums, norms; classifies every frame, or pools over time first."""
+
+    def __init__(self, pooled):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.norm = nn.Conv3d(3, 16, 3, padding=1), nn.BatchNorm3d(16)
+        self.conv, self.pool, self.fc = nn.Conv3d(16, 16, 3, padding=1), nn.MaxPool3d((1, 2, 2)), nn.Linear(16, 5)
+        self.pooled, self.autocast, self.cast = pooled, None, None
+
+    def body(self, x):
+        x = self.pool(torch.relu(self.norm(self.stem(x))))
+        x = torch.relu(x + self.conv(x))
+        x = x if self.cast is None else x.to(self.cast)
+        return self.fc(x.mean((2, 3, 4))) if self.pooled else self.fc(x.mean((3, 4)).transpose(1, 2)).mean(1)
+
+    def forward(self, x):
+        if self.autocast is None:
+            return self.body(x)
+        with torch.autocast("cpu", dtype=self.autocast):
+            return self.body(x)
+
+
+@pytest.fixture(params=[False, True], ids=["per frame", "pooled"])
+def model(request):
+    return Net(request.param).eval()
+
+
+def far(found, expected):
+    """How far a matrix and its maps are from others, relative to these."""
+    pairs = [(found.matrix, expected.matrix), (found.relevance, expected.relevance)]
+    return max(float((a.float() - b.float()).norm() / b.float().norm()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+def test_the_callers_autocast_changes_nothing(model, dtype):
+    expected = lrp3d.explain(model, CLIP)
+    measured = lrp3d.intervention_matrix(model, CLIP)
+    with torch.autocast("cpu", dtype=dtype):
+        found = lrp3d.explain(model, CLIP)
+        assert torch.equal(lrp3d.intervention_matrix(model, CLIP), measured)
+        assert torch.equal(lrp3d.frame_logits(model, CLIP), expected.frame_logits)
+        assert str(lrp3d.inspect(model, CLIP)) == str(lrp3d.inspect(model, CLIP))
+        assert torch.is_autocast_enabled("cpu")
+    assert far(found, expected) == 0
+    assert found.logits.dtype == found.matrix.dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_a_model_with_an_autocast_of_its_own_is_explained_as_it_runs(model, dtype, contrastive):
+    expected = lrp3d.explain(model, CLIP, contrastive=contrastive)
+    model.autocast = dtype
+    found = lrp3d.explain(model, CLIP, contrastive=contrastive)
+    torch.testing.assert_close(found.logits, model(CLIP), rtol=0, atol=torch.finfo(dtype).eps / 2)
+    assert not torch.equal(found.logits.float(), expected.logits)
+    assert far(found, expected) < SMALL[dtype]
+    assert found.conservation.max() < torch.finfo(dtype).eps, "the mean of frame logits was rounded"
+    assert lrp3d.intervention_matrix(model, CLIP).shape == (2, 6, 6)
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_a_model_in_a_small_type_has_the_relevance_of_float32(model, dtype, contrastive):
+    expected = lrp3d.explain(model, CLIP, [0, 1], contrastive=contrastive)
+    small = copy.deepcopy(model).to(dtype)
+    found = lrp3d.explain(small, CLIP.to(dtype), [0, 1], contrastive=contrastive)
+    assert far(found, expected) < SMALL[dtype]
+    assert found.conservation.max() < torch.finfo(dtype).eps, "the mean of frame logits was rounded"
+    assert found.logits.dtype == dtype
+    assert found.matrix.dtype == found.relevance.dtype == torch.float32
+    torch.testing.assert_close(found.matrix.sum(2), found.frame_logits)
+    assert lrp3d.intervention_matrix(small, CLIP.to(dtype), [0, 1]).shape == (2, 6, 6)
+
+
+def test_relevance_does_not_pass_through_a_type_that_the_model_casts_to(model):
+    model.cast = torch.float32
+    small = copy.deepcopy(model).half()
+    small.fc.float()
+    found = lrp3d.explain(small, CLIP.half(), contrastive=False)
+    assert found.conservation.max() < 1e-3
+    assert far(found, lrp3d.explain(model, CLIP, found.target, contrastive=False)) < SMALL[torch.float16]
