@@ -104,7 +104,7 @@ def test_what_never_ends_is_refused_at_once(here):
 def test_what_is_no_file_is_no_frame_of_a_folder(here):
     (here / "frames" / "1.jpg").mkdir(parents=True)
     os.mkfifo(here / "frames" / "2.jpg")
-    with pytest.raises(VideoError, match="no images? in"):
+    with pytest.raises(VideoError, match=r"no images? in"):
         read_clip("frames")
 
 
