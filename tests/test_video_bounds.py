@@ -1,5 +1,6 @@
 """What a file claims costs nothing, and what it lacks, repeats or squeezes is said."""
 
+import re
 import weakref
 from fractions import Fraction
 
@@ -43,8 +44,9 @@ def test_an_mp4_with_its_index_in_front_says_it_too(tmp_path):
         for image in numbered_frames(48):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
-    with pytest.warns(LostFramesWarning, match=r"announces 48 frames and holds \d+: it breaks off after [\d,]+ of"):
+    with pytest.warns(LostFramesWarning) as said:
         read_clip(cut(path, 0.7), 4, **SMALL)
+    assert any(re.search(r"announces 48 frames and holds \d+: it breaks off after", str(one.message)) for one in said)
 
 
 def test_a_transport_stream_that_was_cut_inside_a_packet_is_said(tmp_path):

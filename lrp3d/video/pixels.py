@@ -36,7 +36,7 @@ class Framing:
         Raises:
             VideoError: it is smaller than the square, or a clip of it more than memory holds.
         """
-        height, width = self._resized(*image.shape[:2], aspect)
+        height, width = self._resized(image.shape[0], image.shape[1], aspect)
         if self.size is not None and min(height, width) < self.size:
             raise VideoError(
                 f"{self.name} has frames of {width} x {height} pixels, less than the {self.size} asked for"

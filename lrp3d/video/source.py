@@ -41,7 +41,7 @@ def stand_ins(asked: list[int], shown: list[int], name: str) -> list[str]:
 
 
 def repeats(frames: int, reach: int, count: int, name: str) -> list[str]:
-    """The sentence about a source of ``count`` frames that is shorter than the frames asked for, or than their reach."""
+    """The sentence about a source of ``count`` frames that has fewer than were asked for, or than they reach."""
     held = "1 frame" if count == 1 else f"{count} frames"
     if count < frames:
         return [f"{name} has {held} and {frames} were asked for: frames repeat"]
