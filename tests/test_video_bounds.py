@@ -49,6 +49,27 @@ def test_an_mp4_with_its_index_in_front_says_it_too(tmp_path):
     assert any(re.search(r"announces 48 frames and holds \d+: it breaks off after", str(one.message)) for one in said)
 
 
+def test_frames_that_an_edit_list_hides_are_not_missing(tmp_path):
+    encode(tmp_path / "whole.mkv", numbered_frames(40), b_frames=0)
+    with (
+        av.open(str(tmp_path / "whole.mkv")) as whole,
+        av.open(
+            str(tmp_path / "cut.mp4"), "w", options={"avoid_negative_ts": "disabled", "use_editlist": "1"}
+        ) as edited,
+    ):
+        source = whole.streams.video[0]
+        add = getattr(edited, "add_stream_from_template", None)
+        stream = add(source) if add else edited.add_stream(template=source)
+        for packet in whole.demux(source):
+            if packet.size:
+                shift = int(15 / 25 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts - shift, packet.dts - shift, stream
+                edited.mux(packet)
+    clip = read_clip(tmp_path / "cut.mp4", 5, **SMALL)
+    assert clip.lost == ()
+    assert frame_numbers(clip) == [17, 22, 27, 32, 37]
+
+
 def test_a_transport_stream_that_was_cut_inside_a_packet_is_said(tmp_path):
     path = encode(tmp_path / "clip.ts", numbered_frames(48), b_frames=0)
     path.write_bytes(path.read_bytes()[: 188 * 60 + 99])
