@@ -66,7 +66,7 @@ def outlets() -> Iterator[Outlet]:
         # A letter that the terminal does not know is no reason to lose results.
         if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = outlet, errors = Outlet(stdout), Outlet(stderr)  # type: ignore[assignment]
+    sys.stdout, sys.stderr = outlet, errors = Outlet(stdout), Outlet(stderr)
     try:
         yield outlet
     finally:
