@@ -92,6 +92,20 @@ def test_pictures_without_matplotlib_are_refused_before_anything_is_done(run, cl
     assert run("explain", clip, *SMALL)[0] == 0
 
 
+def test_the_demo_without_matplotlib_tells_its_result_and_what_is_missing(run, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, err = run("demo")
+    assert (code, err) == (0, "")
+    assert "TAM5-R18-f16-match-d4, 16 frames, explained in " in out
+    assert {file.name for file in (folder / "out" / "demo").iterdir()} == {
+        "explanation.safetensors",
+        "explanation.json",
+    }
+    last = out.splitlines()[-1]
+    assert "not drawn: relevance.png, matrix.png, atr.png, report.html." in last
+    assert ' -m pip install "matplotlib>=3.7"' in last
+
+
 def test_videos_without_pyav_name_the_extra(run, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     (folder / "clip.mp4").touch()
