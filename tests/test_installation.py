@@ -54,8 +54,10 @@ def test_a_models_package_of_the_users_own_is_not_taken_for_ours(tmp_path):
 def test_every_module_of_the_models_has_a_stub_for_type_checkers():
     modules = {path.stem for path in (ROOT / "models").glob("*.py")} - {"__init__"}
     stubs = {path.stem: path.read_text() for path in (ROOT / "lrp3d" / "models").glob("*.pyi")}
-    listed = set(re.findall(r"(\w+) as \1", stubs.pop("__init__")))
-    assert set(stubs) == listed == modules
+    listed = set(re.findall(r"(\w+) as \1\b", stubs.pop("__init__")))
+    functions = {name for name in modules if callable(getattr(lrp3d.models, name))}  # which hide the module they are in
+    assert set(stubs) == modules
+    assert listed == modules - functions
     assert all(text == f"from models.{name} import *\n" for name, text in stubs.items())
 
 
@@ -135,8 +137,6 @@ def test_a_file_is_opened_with_whatever_arguments_pyav_offers(version, monkeypat
     assert open_input("clip.mp4", format="mp4") == "clip.mp4"
     ignoring = {} if version == "from 19 on" else {"metadata_errors": "ignore"}
     assert asked[-1] == {"format": "mp4", **ignoring}
-        {"format": "mp4"} if version == "from 19 on" else {"format": "mp4", "metadata_errors": "ignore"}
-    )
 
 
 def test_another_wrong_argument_of_pyav_is_not_swallowed(monkeypatch):

@@ -19,7 +19,6 @@ from . import (
     i3d as i3d,
 )
 from . import (
-    i3d_original as i3d_original,
 )
 from . import (
     inception as inception,
@@ -34,7 +33,6 @@ from . import (
     resnet as resnet,
 )
 from . import (
-    s3d as s3d,
 )
 from . import (
     saving as saving,
@@ -46,7 +44,6 @@ from . import (
     tam as tam,
 )
 from . import (
-    train as train,
 )
 from . import (
     tsm as tsm,
