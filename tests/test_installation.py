@@ -150,3 +150,29 @@ def test_the_description_on_an_index_links_to_nothing_that_is_not_there():
     page = (ROOT / "docs" / "package.md").read_text(encoding="utf-8")
     assert all(target.startswith("https://") for target in re.findall(r"\]\(([^)]+)\)", page))
     assert "docs/package.md" in (ROOT / "setup.cfg").read_text(encoding="utf-8")
+
+
+CHECKED = """
+import lrp3d
+from lrp3d.models import build, zoo
+from lrp3d.models.checkpoints import load_checkpoint
+
+model = build("I3D-R18-f8", num_classes=3)
+reveal_type(model)
+reveal_type(lrp3d.models.build("I3D-R18-f8", num_classes=3))
+reveal_type(zoo.build("I3D-R18-f8", num_classes=3))
+reveal_type(load_checkpoint(model, "file.pth"))
+reveal_type(lrp3d.explain(model, []))
+"""
+
+
+@pytest.mark.slow
+@in_a_checkout
+def test_a_type_checker_knows_the_models_of_a_checkout(tmp_path):
+    """Elsewhere and strictly, as in a user's own project."""
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    (tmp_path / "checked.py").write_text(CHECKED)
+    said = python("-m", "mypy", "--strict", "checked.py", folder=tmp_path, MYPYPATH=str(ROOT))
+    revealed = re.findall(r'Revealed type is "([\w.]+)"', said)
+    names = [name.rpartition(".")[2] for name in revealed]
+    assert names == ["VideoModel", "VideoModel", "VideoModel", "LoadReport", "Explanation"]
