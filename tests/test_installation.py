@@ -120,7 +120,7 @@ def test_the_advice_names_what_the_extras_need():
     parser = configparser.ConfigParser()
     parser.read(ROOT / "setup.cfg", encoding="utf-8")
     assert set(parser["options.extras_require"]["all"].split()) == set(REQUIREMENTS.values())
-    assert install_command("av", "tqdm").endswith(' install "av>=12" "tqdm>=4.60"')
+    assert re.search(r'pip install .*"av>=12" "tqdm>=4.60"$', install_command("av", "tqdm"))
 
 
 @pytest.mark.parametrize("version", ["before 19", "from 19 on"])
