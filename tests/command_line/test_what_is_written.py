@@ -224,3 +224,23 @@ def test_complaints_never_get_among_the_results(clip):
     process = in_a_process("explain", "missing.mp4", clip, *SMALL, "--frames", 2, "--json", preexec_fn=closed(2))
     out, _ = process.communicate(timeout=60)
     assert len(json.loads(out)["clips"]) == 2
+
+
+def test_what_native_code_prints_to_a_closed_stdout_never_gets_into_a_file(clip, folder):
+    """The first file that is opened would get the number of stdout."""
+    (folder / "native.py").write_text(
+        textwrap.dedent("""
+        import os
+        from networks import Net
+
+        def make():
+            with open("own.txt", "w") as file:
+                os.write(1, b"progress of native code")
+                file.write("own")
+            return Net()
+    """)
+    )
+    (folder / "networks.py").write_text(textwrap.dedent(NETWORKS))
+    asked = ["explain", clip, "--model", "native:make", "--size", 16, "--frames", 2]
+    assert in_a_process(*asked, preexec_fn=closed(1)).wait(timeout=60) == 0
+    assert (folder / "own.txt").read_text() == "own"
