@@ -177,7 +177,8 @@ def _number(pickled: bytes) -> int | None:
 
 def _names_in(pickled: bytes) -> list[str]:
     """The names that a pickle calls, as far as they stand in it as such."""
-    names, strings = [], []
+    names: list[str] = []
+    strings: list[str] = []
     for instruction, argument, _ in pickletools.genops(pickled):
         if instruction.name in ("GLOBAL", "INST"):
             names.append(str(argument).replace(" ", "."))
