@@ -19,13 +19,16 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --cache-dir build/types -p lrp3d -p models
 
-# Oldest and newest dependencies on every Python from 3.10 to 3.14 that is found: each environment is made from nothing
-# and runs the quick part of the suite in it. `make matrix PYTHONS="3.11"` for one of them; see noxfile.py.
+# Oldest and newest dependencies on every Python from 3.10 to 3.14 that is found: each environment is made from nothing,
+# the quick part of the suite runs in it, and wheel and source distribution run in empty ones. Narrower, for example:
+# `make matrix PYTHONS="3.11 3.13" TORCH=2.13.0`; see noxfile.py.
 PYTHONS ?=
+TORCH ?=
 matrix:
 	$(PYTHON) -m venv build/matrix
 	build/matrix/bin/python -m pip install --quiet nox uv
-	build/matrix/bin/nox --envdir build/matrix/environments --session tests packaging $(if $(PYTHONS),--python $(PYTHONS))
+	PATH="$(CURDIR)/build/matrix/bin:$$PATH" build/matrix/bin/nox --envdir build/matrix/environments \
+		$(if $(PYTHONS),--sessions $(PYTHONS:%=tests-%) packaging) $(if $(TORCH),-- --torch $(TORCH))
 
 format: $(VENV)/installed
 	$(BIN)/ruff check --fix .

@@ -1,15 +1,28 @@
-"""All that `lrp3d.` offers. `lrp3d/__init__.py` imports it when the first of these names is used."""
-# ruff: noqa: F401  imported for others, who read the names in lrp3d.__all__
+"""All that `lrp3d.` offers. `lrp3d/__init__.py` imports it when the first of these names is used.
 
-from lrp3d import composites, figures, models, operations, planted, rules, sampling, study, video
-from lrp3d.composites import Composite
-from lrp3d.errors import UnsupportedOperation
-from lrp3d.explain import explain
-from lrp3d.explanation.explanation import Explanation
-from lrp3d.inspection import inspect
-from lrp3d.interventions import frame_logits, intervention_matrix
-from lrp3d.metrics import atr
-from lrp3d.metrics.excess_span import ExcessSpan, excess_span
-from lrp3d.propagation.frame_logits import NoFrameLogits
-from lrp3d.registry import register_layer, register_operation
-from lrp3d.twin.twin import convert
+`x as x` tells strict type checkers that the name is meant for others.
+"""
+
+from lrp3d import composites as composites
+from lrp3d import figures as figures
+from lrp3d import models as models
+from lrp3d import operations as operations
+from lrp3d import planted as planted
+from lrp3d import rules as rules
+from lrp3d import sampling as sampling
+from lrp3d import study as study
+from lrp3d import video as video
+from lrp3d.composites import Composite as Composite
+from lrp3d.errors import UnsupportedOperation as UnsupportedOperation
+from lrp3d.explain import explain as explain
+from lrp3d.explanation.explanation import Explanation as Explanation
+from lrp3d.inspection import inspect as inspect
+from lrp3d.interventions import frame_logits as frame_logits
+from lrp3d.interventions import intervention_matrix as intervention_matrix
+from lrp3d.metrics import atr as atr
+from lrp3d.metrics.excess_span import ExcessSpan as ExcessSpan
+from lrp3d.metrics.excess_span import excess_span as excess_span
+from lrp3d.propagation.frame_logits import NoFrameLogits as NoFrameLogits
+from lrp3d.registry import register_layer as register_layer
+from lrp3d.registry import register_operation as register_operation
+from lrp3d.twin.twin import convert as convert

@@ -54,7 +54,8 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
         raise FileNotFoundError(f"no checkpoint at {given}")
     kind = foreign_kind(path)
     if kind is not None:
-        raise CheckpointError(f"{path.name} is no checkpoint: it is {kind}")
+        expected = "safetensors file" if path.suffix == ".safetensors" else "checkpoint"
+        raise CheckpointError(f"{path.name} is not a complete {expected}: it is {kind}")
     if _is_safetensors(path):
         return _read_safetensors(path)
     state = _read_pickled(path, trust_pickle)
@@ -86,7 +87,7 @@ def _read_pickled(path: Path, trust_pickle: bool) -> Any:
     try:
         claims = check_zip(path) if is_zip else check_pickles(path)
     except Damaged as error:
-        what = "is no checkpoint: it is a text" if not is_zip and is_text(path) else str(error)
+        what = "is not a complete checkpoint: it is a text" if not is_zip and is_text(path) else str(error)
         raise CheckpointError(f"{path.name} {what}") from error
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

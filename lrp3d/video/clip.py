@@ -99,12 +99,11 @@ def read_clip(
     side = size or short_side or 1
     require_clip_memory(frames, side, side)
     path, template = _locate(path, template)
-    asked: list[int] = []
 
     def choose(count: int) -> list[int]:
-        chosen = uniform_indices(count, frames) if sampling == "uniform" else dense_indices(count, frames, stride)
-        asked.extend(chosen.tolist())
-        return asked
+        if sampling == "uniform":
+            return uniform_indices(count, frames).tolist()
+        return dense_indices(count, frames, stride).tolist()
 
     framing = Framing(frames, size, short_side, path.name)
     if path.is_dir():
@@ -113,7 +112,8 @@ def read_clip(
         source = read_tensor(path, choose, framing)
     else:
         source = read_video(path, choose, framing)
-    source.lost += repeats(asked, source.count, path.name)
+    reach = frames if sampling == "uniform" else (frames - 1) * stride + 1
+    source.lost += repeats(frames, reach, source.count, path.name)
     for sentence in source.lost:
         warnings.warn(sentence, LostFramesWarning, stacklevel=2)
     pixels = stack_frames(source.images, path.name)

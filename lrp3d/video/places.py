@@ -55,7 +55,7 @@ def require_place(path: str | Path) -> None:
         VideoError: nothing there, something that never ends (a pipe, a device), or something that cannot be read.
     """
     try:
-        mode = os.stat(path).st_mode
+        mode = os.stat(Path(path)).st_mode
     except (FileNotFoundError, NotADirectoryError):
         advice = "; URLs are not read: download it and give the file" if is_url(path) else ""
         raise VideoError(f"there is no file or folder {path}{advice}") from None

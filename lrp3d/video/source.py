@@ -40,15 +40,14 @@ def stand_ins(asked: list[int], shown: list[int], name: str) -> list[str]:
     return [f"{len(pairs)} of the frames asked for do not decode in {name} and were replaced: {told}"]
 
 
-def repeats(asked: list[int], count: int, name: str) -> list[str]:
-    """The sentence about frames that were asked for more than once, because the source is too short."""
-    again = len(asked) - len(set(asked))
-    if not again:
-        return []
+def repeats(frames: int, reach: int, count: int, name: str) -> list[str]:
+    """The sentence about a source of ``count`` frames that has fewer than were asked for, or than they reach."""
     held = "1 frame" if count == 1 else f"{count} frames"
-    if count < len(asked):
-        return [f"{name} has {held} and {len(asked)} were asked for: frames repeat"]
-    return [f"{name} has {held}, and the clip reaches past its end: the last frame is repeated {again} times"]
+    if count < frames:
+        return [f"{name} has {held} and {frames} were asked for: frames repeat"]
+    if count < reach:
+        return [f"{name} has {held}, and the clip takes {reach}: past the end the last frame repeats"]
+    return []
 
 
 def first_line(error: Exception) -> str:

@@ -20,6 +20,8 @@ def what_is_missing(path: Path, container: Any, stream: Any, timeline: Timeline)
         cut = where_cut(file)
         whole = not cut and announced_size(file) is not None
     announced, about = stream.frames, ""
+    if whole and not timeline.broken and container.format.name.startswith("mov,"):
+        return []  # its edit list may hide frames that its index counts
     if announced <= timeline.packets and not whole and (more := _missing(container, timeline)):
         announced, about = timeline.packets + more, "about "
     why = cut or "it breaks off, or is damaged"

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import signal
+import subprocess
+import sys
 import textwrap
 from functools import partial
 from pathlib import Path
@@ -189,3 +191,93 @@ def test_a_reader_who_wants_no_more_is_no_error(clip):
     process.stdout.close()
     assert process.stderr.read() == ""
     assert process.wait(timeout=60) == 0
+
+
+# Whoever reads
+
+
+def broken_pipe():
+    """A file descriptor to write into that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+def closed(*numbers):
+    return lambda: [os.close(number) for number in numbers]
+
+
+CLOSED = {"stdout": (1,), "stderr": (2,), "stdout and stderr": (1, 2), "stdin, stdout and stderr": (0, 1, 2)}
+
+
+@pytest.fixture
+def explained(clip, folder):
+    """Explain two clips in a process with these streams; returns the exit code and what was written."""
+    (folder / "other.npy").write_bytes((folder / clip).read_bytes())
+
+    def explaining(**streams):
+        command = [sys.executable, "-m", "lrp3d", "explain", clip, "other.npy", *SMALL, "--frames", "2", "--out", "out"]
+        done = subprocess.run(command, timeout=120, check=False, **streams)
+        return done, {str(file.relative_to("out")) for file in Path("out").rglob("*") if file.is_file()}
+
+    return explaining
+
+
+EVERYTHING = {f"{video}/{file}" for video in ("clip", "other") for file in FILES}
+
+
+@pytest.mark.parametrize("streams", CLOSED)
+def test_everything_is_written_where_streams_are_closed(explained, streams):
+    done, found = explained(preexec_fn=closed(*CLOSED[streams]))
+    assert (done.returncode, found) == (0, EVERYTHING)
+
+
+def test_everything_is_written_where_the_reader_has_gone(explained):
+    pipe = broken_pipe()
+    done, found = explained(stdout=pipe, stderr=subprocess.PIPE)
+    os.close(pipe)
+    assert (done.returncode, done.stderr, found) == (0, b"", EVERYTHING)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_everything_is_written_where_nothing_can_be_printed_and_that_is_said(explained):
+    with Path("/dev/full").open("wb") as full:
+        done, found = explained(stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, found) == (1, EVERYTHING)
+    assert done.stderr == b"lrp3d: not everything could be printed: No space left on device\n"
+
+
+def test_letters_that_the_terminal_does_not_know_are_no_reason_to_lose_results(clip, folder):
+    names = [f"Klasse {number} \u00fc\u4e2d" for number in range(3)]
+    (folder / "names.txt").write_text("\n".join(names), encoding="utf-8")
+    asked = ["explain", clip, *SMALL, "--frames", 2, "--labels", "names.txt"]
+    out, err = in_a_process(*asked, env={**os.environ, "PYTHONIOENCODING": "ascii"}).communicate(timeout=60)
+    assert err == ""
+    assert "\\xfc\\u4e2d" in out
+
+
+def test_complaints_never_get_among_the_results(clip):
+    """Python prints to stdout what goes to a stderr that is closed."""
+    process = in_a_process("explain", "missing.mp4", clip, *SMALL, "--frames", 2, "--json", preexec_fn=closed(2))
+    out, _ = process.communicate(timeout=60)
+    assert len(json.loads(out)["clips"]) == 2
+
+
+def test_what_native_code_prints_to_a_closed_stdout_never_gets_into_a_file(clip, folder):
+    """The first file that is opened would get the number of stdout."""
+    (folder / "native.py").write_text(
+        textwrap.dedent("""
+        import os
+        from networks import Net
+
+        def make():
+            with open("own.txt", "w") as file:
+                os.write(1, b"progress of native code")
+                file.write("own")
+            return Net()
+    """)
+    )
+    (folder / "networks.py").write_text(textwrap.dedent(NETWORKS))
+    asked = ["explain", clip, "--model", "native:make", "--size", 16, "--frames", 2]
+    assert in_a_process(*asked, preexec_fn=closed(1)).wait(timeout=60) == 0
+    assert (folder / "own.txt").read_text() == "own"

@@ -8,6 +8,7 @@ import torch
 from terminal import FILES, RANDOM, SMALL, error, in_a_process
 
 import lrp3d
+from lrp3d.extras import install_command
 
 
 def test_the_demo_needs_nothing_at_all_and_shows_the_truth(run, folder):
@@ -87,9 +88,23 @@ def test_pictures_without_matplotlib_are_refused_before_anything_is_done(run, cl
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = error(run, "explain", clip, *SMALL, "--out", "out")
     assert said.startswith("lrp3d: what --out writes needs matplotlib: ")
-    assert said.endswith(' install "matplotlib>=3.7"\n')
+    assert said.endswith(f"{install_command('matplotlib')}\n")
     assert not (folder / "out").exists()
     assert run("explain", clip, *SMALL)[0] == 0
+
+
+def test_the_demo_without_matplotlib_tells_its_result_and_what_is_missing(run, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    code, out, err = run("demo")
+    assert (code, err) == (0, "")
+    assert "TAM5-R18-f16-match-d4, 16 frames, explained in " in out
+    assert {file.name for file in (folder / "out" / "demo").iterdir()} == {
+        "explanation.safetensors",
+        "explanation.json",
+    }
+    last = out.splitlines()[-1]
+    assert "not drawn: relevance.png, matrix.png, atr.png, report.html." in last
+    assert install_command("matplotlib") in last
 
 
 def test_videos_without_pyav_name_the_extra(run, folder, monkeypatch):
@@ -97,7 +112,7 @@ def test_videos_without_pyav_name_the_extra(run, folder, monkeypatch):
     (folder / "clip.mp4").touch()
     said = error(run, "explain", "clip.mp4", *SMALL)
     assert said.startswith("lrp3d: clip.mp4: reading videos and images needs PyAV: ")
-    assert said.endswith(' install "av>=12"\n')
+    assert said.endswith(f"{install_command('av')}\n")
 
 
 def test_no_bar_is_drawn_where_nobody_looks(run, clip):

@@ -112,7 +112,7 @@ def in_markdown(text: object) -> str:
     >>> in_markdown("<img src=x>"), in_markdown("I3D [again]"), in_markdown("[a](b)")
     ('\\\\<img src=x>', 'I3D [again]', '[a]\\\\(b)')
     """
-    return re.sub(r"(?<=\])(?=[(\[:])|(?=<)|(?=`)", r"\\", printable(text))
+    return re.sub(r"(?<=\])(?=[(\[:])|(?=<[A-Za-z/!?])|(?=`)", r"\\", printable(text))
 
 
 def in_html(text: object) -> str:

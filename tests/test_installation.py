@@ -1,0 +1,178 @@
+"""Found and complete wherever it is run from: a checkout, an installation, beside others' packages."""
+
+import configparser
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+
+import lrp3d
+from lrp3d import composites, public
+from lrp3d.defaults import COMPOSITES
+from lrp3d.extras import REQUIREMENTS, install_command
+from lrp3d.video.pyav import open_input
+
+ROOT = Path(__file__).parent.parent
+CHECKOUT = (ROOT / "models").is_dir() and Path(lrp3d.__file__).parent.parent == ROOT
+in_a_checkout = pytest.mark.skipif(not CHECKOUT, reason="the tests run against an installation")
+
+
+def python(*arguments, folder, **variables):
+    """What a new Python prints, in this folder."""
+    process = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env={**os.environ, **variables}, capture_output=True, text=True
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+# Importing
+
+
+@in_a_checkout
+def test_a_checkout_on_the_import_path_finds_its_models(tmp_path):
+    """In the checkout itself, and from elsewhere by PYTHONPATH; -S: nothing of what is installed tells the way."""
+    say = "import lrp3d.models, lrp3d.models.names; print(lrp3d.models.__file__, lrp3d.models.names.__name__)"
+    expected = f"{ROOT / 'models' / '__init__.py'} lrp3d.models.names\n"
+    packages = os.pathsep.join([str(ROOT), *(entry for entry in sys.path if "site-packages" in entry)])
+    assert python("-S", "-c", say, folder=tmp_path, PYTHONPATH=packages) == expected
+    assert python("-c", say, folder=ROOT, PYTHONPATH="") == expected
+
+
+def test_a_models_package_of_the_users_own_is_not_taken_for_ours(tmp_path):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("build = None\n")
+    say = "import lrp3d, models; print(models.build, lrp3d.models.build.__module__)"
+    assert python("-c", say, folder=tmp_path) == "None lrp3d.models.zoo\n"
+
+
+@in_a_checkout
+def test_every_module_of_the_models_has_a_stub_for_type_checkers():
+    modules = {path.stem for path in (ROOT / "models").glob("*.py")} - {"__init__"}
+    stubs = {path.stem: path.read_text() for path in (ROOT / "lrp3d" / "models").glob("*.pyi")}
+    listed = set(re.findall(r"(\w+) as \1\b", stubs.pop("__init__")))
+    functions = {name for name in modules if callable(getattr(lrp3d.models, name))}  # which hide the module they are in
+    assert set(stubs) == modules
+    assert listed == modules - functions
+    assert all(text == f"from models.{name} import *\n" for name, text in stubs.items())
+
+
+def test_every_public_name_is_there_and_type_checkers_see_the_same():
+    assert all(getattr(lrp3d, name) is getattr(public, name) for name in lrp3d.__all__)
+    assert set(lrp3d.__all__) == {name for name in vars(public) if not name.startswith("_")}
+    assert set(lrp3d.__all__) <= set(dir(lrp3d))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = lrp3d.nothing
+
+
+@pytest.mark.parametrize("first", ["lrp3d.explain", "lrp3d.twin", "lrp3d.registry", "lrp3d.study.run", "lrp3d.models"])
+def test_explain_is_the_function_whatever_was_imported_first(first):
+    assert python("-c", f"import {first}, lrp3d; print(type(lrp3d.explain).__name__)", folder=ROOT) == "function\n"
+
+
+def test_what_a_user_registers_before_anything_else_is_not_overwritten():
+    """The library registers its own rules first, though it is loaded only when a name is used."""
+    say = """
+import torch, lrp3d
+mine = lrp3d.register_operation(torch.tanh, handler := lambda x: x)
+from lrp3d.registry import OPERATIONS
+lrp3d.explain
+print(OPERATIONS[torch.tanh] is handler)
+"""
+    assert python("-c", say, folder=ROOT) == "True\n"
+
+
+# Help comes at once
+
+HELP = [
+    "--help", "--version", "explain --help", "demo --help", "inspect --help", "convert-checkpoint --help",
+    "study --help", "study run --help", "study merge --help", "study report --help",
+]  # fmt: skip
+
+
+def test_help_and_version_import_neither_torch_nor_numpy():
+    say = f"""
+import sys
+from lrp3d.commands.command_line import main
+for arguments in {HELP!r}:
+    try:
+        main(arguments.split())
+    except SystemExit as end:
+        assert end.code == 0
+    assert not {{"torch", "numpy"}} & set(sys.modules), arguments
+"""
+    python("-c", say, folder=ROOT)
+
+
+def test_the_composites_that_help_names_are_those_there_are():
+    assert sorted(composites.PRESETS) == sorted(COMPOSITES)
+
+
+# What it needs
+
+
+@in_a_checkout
+def test_the_advice_names_what_the_extras_need():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    assert set(parser["options.extras_require"]["all"].split()) == set(REQUIREMENTS.values())
+    assert re.search(r'pip install .*"av>=12" "tqdm>=4.60"$', install_command("av", "tqdm"))
+
+
+@pytest.mark.parametrize("version", ["before 19", "from 19 on"])
+def test_a_file_is_opened_with_whatever_arguments_pyav_offers(version, monkeypatch):
+    asked = []
+
+    def opened(source, **options):
+        asked.append(options)
+        if version == "from 19 on" and "metadata_errors" in options:
+            raise TypeError("open() got an unexpected keyword argument 'metadata_errors'")
+        return source
+
+    monkeypatch.setattr(av, "open", opened)
+    assert open_input("clip.mp4", format="mp4") == "clip.mp4"
+    ignoring = {} if version == "from 19 on" else {"metadata_errors": "ignore"}
+    assert asked[-1] == {"format": "mp4", **ignoring}
+
+
+def test_another_wrong_argument_of_pyav_is_not_swallowed(monkeypatch):
+    monkeypatch.setattr(av, "open", lambda source, metadata_errors: source)
+    with pytest.raises(TypeError, match="formt"):
+        open_input("clip.mp4", formt="mp4")
+
+
+@in_a_checkout
+def test_the_description_on_an_index_links_to_nothing_that_is_not_there():
+    page = (ROOT / "docs" / "package.md").read_text(encoding="utf-8")
+    assert all(target.startswith("https://") for target in re.findall(r"\]\(([^)]+)\)", page))
+    assert "docs/package.md" in (ROOT / "setup.cfg").read_text(encoding="utf-8")
+
+
+CHECKED = """
+import lrp3d
+from lrp3d.models import build, zoo
+from lrp3d.models.checkpoints import load_checkpoint
+
+model = build("I3D-R18-f8", num_classes=3)
+reveal_type(model)
+reveal_type(lrp3d.models.build("I3D-R18-f8", num_classes=3))
+reveal_type(zoo.build("I3D-R18-f8", num_classes=3))
+reveal_type(load_checkpoint(model, "file.pth"))
+reveal_type(lrp3d.explain(model, []))
+"""
+
+
+@pytest.mark.slow
+@in_a_checkout
+def test_a_type_checker_knows_the_models_of_a_checkout(tmp_path):
+    """Elsewhere and strictly, as in a user's own project."""
+    pytest.importorskip("mypy", reason="mypy is not installed")
+    (tmp_path / "checked.py").write_text(CHECKED)
+    said = python("-m", "mypy", "--strict", "checked.py", folder=tmp_path, MYPYPATH=str(ROOT))
+    revealed = re.findall(r'Revealed type is "([\w.]+)"', said)
+    names = [name.rpartition(".")[2] for name in revealed]
+    assert names == ["VideoModel", "VideoModel", "VideoModel", "LoadReport", "Explanation"]
