@@ -7,12 +7,12 @@ from unittest import mock
 # Before torch is imported: small tensors gain nothing from threads, and sums in another order have other last digits.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import pytest  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
+import pytest
+from hypothesis import HealthCheck, settings
 
-import lrp3d.layers  # noqa: E402
-import lrp3d.operations  # noqa: E402, F401  what the library registers itself comes before what a test does
-from lrp3d.registry import LAYERS, OPERATIONS  # noqa: E402
+import lrp3d.layers
+import lrp3d.operations  # noqa: F401  what the library registers itself comes before what a test does
+from lrp3d.registry import LAYERS, OPERATIONS
 
 # The command line in a process of its own is that of these files, too, whatever is installed.
 ROOT = str(Path(__file__).parent.parent)
