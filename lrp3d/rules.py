@@ -272,7 +272,10 @@ class Contrastive(Rule):
 
 @dataclass(frozen=True)
 class Opposed(Rule):
-    """`rule` under `-w`, as for a class whose row is the negative of the one there is (a lone logit, below zero)."""
+    """`rule` under `-w`, as for a class whose row is the negative of the one there is: a lone logit, below zero.
+
+    Source: Eq. 2 of the paper, whose second class has the negated row.
+    """
 
     rule: Rule = field(default_factory=ZPlus)
     sign: Tensor | None = field(default=None, repr=False, compare=False)

@@ -1,6 +1,7 @@
 """Found and complete wherever it is run from: a checkout, an installation, beside others' packages."""
 
 import configparser
+import contextlib
 import os
 import re
 import subprocess
@@ -14,7 +15,7 @@ import lrp3d
 from lrp3d import composites, public
 from lrp3d.defaults import COMPOSITES
 from lrp3d.extras import REQUIREMENTS, install_command
-from lrp3d.video.pyav import open_input
+from lrp3d.video.pyav import open_container
 
 ROOT = Path(__file__).parent.parent
 CHECKOUT = (ROOT / "models").is_dir() and Path(lrp3d.__file__).parent.parent == ROOT
@@ -69,7 +70,7 @@ def test_every_public_name_is_there_and_type_checkers_see_the_same():
         _ = lrp3d.nothing
 
 
-@pytest.mark.parametrize("first", ["lrp3d.explain", "lrp3d.twin", "lrp3d.registry", "lrp3d.study.run", "lrp3d.models"])
+@pytest.mark.parametrize("first", ["lrp3d.explain", "lrp3d.twin", "lrp3d.registry", "lrp3d.study.running.run", "lrp3d.models"])
 def test_explain_is_the_function_whatever_was_imported_first(first):
     assert python("-c", f"import {first}, lrp3d; print(type(lrp3d.explain).__name__)", folder=ROOT) == "function\n"
 
@@ -124,25 +125,28 @@ def test_the_advice_names_what_the_extras_need():
 
 
 @pytest.mark.parametrize("version", ["before 19", "from 19 on"])
-def test_a_file_is_opened_with_whatever_arguments_pyav_offers(version, monkeypatch):
+def test_a_file_is_opened_with_whatever_arguments_pyav_offers(version, monkeypatch, tmp_path):
     asked = []
+    (tmp_path / "clip.mp4").write_bytes(bytes(64))
 
     def opened(source, **options):
         asked.append(options)
         if version == "from 19 on" and "metadata_errors" in options:
             raise TypeError("open() got an unexpected keyword argument 'metadata_errors'")
-        return source
+        return contextlib.nullcontext()
 
     monkeypatch.setattr(av, "open", opened)
-    assert open_input("clip.mp4", format="mp4") == "clip.mp4"
-    ignoring = {} if version == "from 19 on" else {"metadata_errors": "ignore"}
-    assert asked[-1] == {"format": "mp4", **ignoring}
+    with open_container(tmp_path / "clip.mp4"):
+        pass
+    assert ("metadata_errors" in asked[-1]) == (version == "before 19")
+    assert asked[-1]["container_options"] == {"protocol_whitelist": "none"}
 
 
-def test_another_wrong_argument_of_pyav_is_not_swallowed(monkeypatch):
+def test_another_wrong_argument_of_pyav_is_not_swallowed(monkeypatch, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(bytes(64))
     monkeypatch.setattr(av, "open", lambda source, metadata_errors: source)
-    with pytest.raises(TypeError, match="formt"):
-        open_input("clip.mp4", formt="mp4")
+    with pytest.raises(TypeError, match="unexpected keyword argument"), open_container(tmp_path / "clip.mp4"):
+        pass
 
 
 @in_a_checkout

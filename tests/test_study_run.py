@@ -464,13 +464,14 @@ def test_a_folder_that_takes_no_files_is_refused_before_a_clip_is_read(tmp_path)
         study.run(made, study.Explainer(Hungry().eval()), read)
 
 
-def test_a_full_disk_ends_in_one_line_that_names_the_folder(tmp_path, videos, monkeypatch, capsys):
+def test_a_full_disk_ends_in_one_line_that_names_what_could_not_be_written(tmp_path, videos, monkeypatch, capsys):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     assert main(arguments(videos, tmp_path / "out")) == 1
-    assert capsys.readouterr().err.splitlines()[-1] == f"lrp3d: {tmp_path / 'out'}: No space left on device"
+    record = tmp_path / "out" / "records" / "000" / "000001.safetensors"
+    assert capsys.readouterr().err.splitlines()[-1] == f"lrp3d: {record}: No space left on device"
     assert not list((tmp_path / "out").glob("records/*/*"))
 
 

@@ -23,7 +23,8 @@ from lrp3d.figures.canvas import in_lines
 from lrp3d.figures.lettering import MissingLetters, em, lettered
 from lrp3d.filenames import safe_name, unique_names
 from lrp3d.printed import printable, say
-from lrp3d.study.reporting import charts, report
+from lrp3d.study import report
+from lrp3d.study.reporting import charts
 from lrp3d.study.cells import csv_rows, csv_text
 
 NAMES = [

@@ -15,10 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import sum_to_shape
+from lrp3d.compute.precision import widened
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.rules import Identity, Rule
 from lrp3d.steps.lazy_relevance import Carried
-from lrp3d.tracing.advice import GRADIENT
+
+GRADIENT = (
+    "takes gradients inside the forward, where gradients are relevance; explain the model without that step, or give "
+    "it as a constant with constants="
+)
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,10 @@ class Relevance(torch.autograd.Function):
         """One seed's relevance."""
         if ctx.step.rule is None and not ctx.step.ruled:
             raise UnsupportedOperation([f"{ctx.step.name} ({ctx.step.operation}): {GRADIENT}"])
-        relevances = ctx.step.relevance(grad_outputs[0].unsqueeze(0))
-        return (None, None, *(r if r is None else r.squeeze(0) for r in relevances))
+        r = grad_outputs[0].unsqueeze(0)
+        # Shares of float16 overflow, so they are computed in float32; autograd casts to the type of each input.
+        relevances = ctx.step.relevance(r.to(widened(r.dtype)))
+        return (None, None, *(out if out is None else out.squeeze(0).to(r.dtype) for out in relevances))
 
 
 class Entry(Step):

@@ -17,10 +17,6 @@ LOST = (
     "does not descend from the clip in any way lrp3d can see (detached, compiled, cast to integers, or computed "
     "outside of torch)"
 )
-GRADIENT = (
-    "takes gradients inside the forward, where gradients are relevance; explain the model without that step, or give "
-    "it as a constant with constants="
-)
 GENERAL = "has no relevance rule; register one with lrp3d.register_operation"
 OUTSIDE = "lrp3d explains CNNs; "
 

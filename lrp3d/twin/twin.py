@@ -47,20 +47,20 @@ class Twinned(nn.Module):
         if run is None:
             return super().__call__(*args, **kwargs)
         name = self.__dict__["_lrp3d_name"]
-        with run.scope(name, self, type(self).swapped is not None):
+        with run.scope(name, self, type(self)._lrp3d_handler is not None):
             output = super().__call__(*args, **kwargs)
         run.adopt(output, name)
         return run.held(output, name)
 
-    swapped: Handler | None = None
-    original: type[nn.Module]
+    _lrp3d_handler: Handler | None = None
+    _lrp3d_original: type[nn.Module]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled by the class of the user's module: this one is made anew where it is read."""
         make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
         if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
             return make, arguments, *rest
-        return _empty_twin, (type(self).original, *arguments[1:]), *rest
+        return _empty_twin, (type(self)._lrp3d_original, *arguments[1:]), *rest
 
 
 class RelevanceLayer(Twinned):
@@ -70,7 +70,7 @@ class RelevanceLayer(Twinned):
         """The handler in a run, the layer's own forward outside of one."""
         if current_run.get() is None:
             return super().forward(*args, **kwargs)
-        handler = type(self).swapped
+        handler = type(self)._lrp3d_handler
         assert handler is not None
         return handler(self, *args, **kwargs)
 
@@ -89,7 +89,11 @@ def handler_of(layer_type: type) -> Handler | None:
 @functools.cache
 def _twin_class(original: Any, handler: Handler | None) -> type:
     base = Twinned if handler in (None, own_forward) else RelevanceLayer
-    members = {"swapped": handler and staticmethod(handler), "original": original, "__doc__": original.__doc__}
+    members = {
+        "_lrp3d_handler": handler and staticmethod(handler),
+        "_lrp3d_original": original,
+        "__doc__": original.__doc__,
+    }
     plain = {name: found for name in dir(original) if (found := _uncompiled(getattr(original, name, None)))}
     return type(original.__name__, (base, original), {**plain, **members, "__module__": original.__module__})
 

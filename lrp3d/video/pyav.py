@@ -79,8 +79,10 @@ def _open(av: Any, file: LocalFile) -> Any:
     }
     try:
         return av.open(file, metadata_errors="ignore", **arguments)
-    except TypeError:  # PyAV 19 always ignores metadata that is no UTF-8
-        return av.open(file, **arguments)
+    except TypeError as error:
+        if "metadata_errors" not in str(error):
+            raise
+        return av.open(file, **arguments)  # PyAV 19 always ignores metadata that is no UTF-8
 
 
 def limit_pixels(stream: Any, **options: str) -> None:

@@ -56,7 +56,7 @@ def test_wrong_usage_ends_with_2_and_one_line(run, clip, networks, arguments, sa
         ([*SMALL, "--labels", "clip.npy"], "clip.npy is no text"),
         ([*SMALL, "--labels", "."], "Is a directory"),
         ([*SMALL, "--weights", "missing.pth"], "no checkpoint at missing.pth"),
-        ([*SMALL, "--weights", "clip.npy"], "clip.npy is no checkpoint: it is a numpy array"),
+        ([*SMALL, "--weights", "clip.npy"], "clip.npy is not a complete checkpoint: it is a numpy array"),
         ([*SMALL, "--weights", "empty.safetensors"], "empty.safetensors is not a complete safetensors file"),
         (["--weights", "bare.safetensors"], "bare.safetensors does not say how to make its model"),
     ],
