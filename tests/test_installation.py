@@ -70,7 +70,9 @@ def test_every_public_name_is_there_and_type_checkers_see_the_same():
         _ = lrp3d.nothing
 
 
-@pytest.mark.parametrize("first", ["lrp3d.explain", "lrp3d.twin", "lrp3d.registry", "lrp3d.study.running.run", "lrp3d.models"])
+@pytest.mark.parametrize(
+    "first", ["lrp3d.explain", "lrp3d.twin", "lrp3d.registry", "lrp3d.study.running.run", "lrp3d.models"]
+)
 def test_explain_is_the_function_whatever_was_imported_first(first):
     assert python("-c", f"import {first}, lrp3d; print(type(lrp3d.explain).__name__)", folder=ROOT) == "function\n"
 

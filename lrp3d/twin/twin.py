@@ -89,13 +89,10 @@ def handler_of(layer_type: type) -> Handler | None:
 @functools.cache
 def _twin_class(original: Any, handler: Handler | None) -> type:
     base = Twinned if handler in (None, own_forward) else RelevanceLayer
-    members = {
-        "_lrp3d_handler": handler and staticmethod(handler),
-        "_lrp3d_original": original,
-        "__doc__": original.__doc__,
-    }
+    members = {"_lrp3d_handler": handler and staticmethod(handler), "_lrp3d_original": original}
+    members |= {"__doc__": original.__doc__, "__module__": original.__module__}
     plain = {name: found for name in dir(original) if (found := _uncompiled(getattr(original, name, None)))}
-    return type(original.__name__, (base, original), {**plain, **members, "__module__": original.__module__})
+    return type(original.__name__, (base, original), {**plain, **members})
 
 
 def _empty_twin(original: Any, *arguments: Any) -> nn.Module:
