@@ -8,7 +8,6 @@ from . import counting as counting
 from . import files as files
 from . import fitting as fitting
 from . import i3d as i3d
-from . import i3d_original as i3d_original
 from . import inception as inception
 from . import kinds as kinds
 from . import making as making
