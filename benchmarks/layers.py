@@ -19,7 +19,8 @@ import lrp3d
 from benchmarks.timing import common, nets
 from lrp3d.compute import buffers, kernels
 from lrp3d.propagation.chunks import seeds_at_once
-from lrp3d.propagation.propagate import Start, edge_of, propagate
+from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.steps.graph import edge_of
 from lrp3d.twin.twin import Record
 
 

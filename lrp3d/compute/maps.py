@@ -16,7 +16,7 @@ from torch import Tensor
 from lrp3d.compute import buffers, kernels
 from lrp3d.compute.bands import Band
 from lrp3d.compute.kernels import Geometry
-from lrp3d.rules import Term, Weight
+from lrp3d.compute.terms import Term, Weight
 
 
 class LinearMap:

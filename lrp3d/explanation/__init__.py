@@ -3,6 +3,9 @@
 It knows metrics, figures and files; it knows nothing of models, of relevance on its way, or of videos.
 """
 
-from lrp3d.explanation.explanation import Entry, Explanation, Ledger
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.ledger import Ledger, LedgerEntry
 
-__all__ = ["Entry", "Explanation", "Ledger"]
+Entry = LedgerEntry  # its former name
+
+__all__ = ["Entry", "Explanation", "Ledger", "LedgerEntry"]

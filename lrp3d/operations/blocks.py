@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import LinearMap
+from lrp3d.compute.terms import Signed
 from lrp3d.registry import active_run
-from lrp3d.rules import Signed
 from lrp3d.steps.linear import Linear, Operand
 from lrp3d.steps.step import Pass, Step
 from lrp3d.tracing.advice import GENERAL

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import Scale, channelwise
+from lrp3d.compute.terms import Signed
 from lrp3d.operations.blocks import attach, refuse
 from lrp3d.registry import active_run, register_operation
-from lrp3d.rules import Signed
 from lrp3d.steps.linear import Linear, Operand
 from lrp3d.steps.step import Pass
 from lrp3d.tracing.advice import advice_for

@@ -27,11 +27,12 @@ from lrp3d.compute.maps import Convolution
 from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
 from lrp3d.outputs import Chosen
-from lrp3d.propagation.propagate import Edge, Start, edge_of, propagate
+from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.rules import Epsilon, Opposed
+from lrp3d.steps.graph import Edge, Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import Linear
 from lrp3d.steps.step import Entry, Pass, Step, Unsupported
-from lrp3d.twin.audit import assign_rules, find_classifier, step_of
+from lrp3d.twin.audit import assign_rules, find_classifier
 from lrp3d.twin.twin import Record
 
 
@@ -95,13 +96,9 @@ class _Average:
 def _last_averages(record: Record) -> list[_Average]:
     """The last averages over time on every way from the output down; NoFrameLogits for a way without one."""
     output = record.output
-    found, pending, seen = [], [output.grad_fn], set()
+    found: dict[Node, _Average] = {}
     problem: str | None = None
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
+    for node in downwards([output.grad_fn], found.__contains__):
         step = step_of(node)
         if isinstance(step, Entry):
             raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
@@ -113,7 +110,7 @@ def _last_averages(record: Record) -> list[_Average]:
                 order = _order(stands_on)
                 if order is not None:
                     average.order, average.stands_on = order, [stands_on[i] for i in order]
-                    found.append(average)
+                    found[node] = average
                     continue
                 if not stands_on or not all(map(all, stands_on)):
                     problem = f"'{step.name}' {_disorder(stands_on)}"
@@ -128,8 +125,7 @@ def _last_averages(record: Record) -> list[_Average]:
                 or f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits "
                 "and is not linear, so its frames cannot be classified one by one exactly"
             )
-        pending += [parent for parent, _ in node.next_functions]
-    return found
+    return list(found.values())
 
 
 def _is_linear(step: Step) -> bool:
@@ -246,14 +242,8 @@ def _frame(features: Tensor, average: _Average, i: int, n: int) -> Tensor:
 
 def _adds_up(output: Tensor, average: _Average) -> bool:
     """Whether the average hands out relevance by what each frame logit contributes: so do the rows, then."""
-    pending: list[Any] = [output.grad_fn]
-    while pending:
-        node = pending.pop()
-        step = step_of(node)
-        if isinstance(step, Linear) and not (isinstance(step.rule, Epsilon) and not step.rule.epsilon):
-            return False
-        pending += [parent for parent, _ in node.next_functions if node is not average.node and parent is not None]
-    return True
+    steps = map(step_of, downwards([output.grad_fn], lambda node: node is average.node))
+    return all(isinstance(s.rule, Epsilon) and not s.rule.epsilon for s in steps if isinstance(s, Linear))
 
 
 def _orient(seeds: FrameSeeds, logit: Tensor) -> None:

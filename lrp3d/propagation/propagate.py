@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from lrp3d.rules import Identity
+from lrp3d.steps.graph import Edge, Node, downwards, parents, step_of
 from lrp3d.steps.lazy_relevance import Carried
 from lrp3d.steps.step import Step
-from lrp3d.twin.audit import step_of
 
 
 @dataclass
@@ -26,14 +26,6 @@ class Flow:
     step: Step
     relevance_in: Tensor
     relevance_out: Tensor
-
-
-Edge = tuple[Any, int]  # a node of autograd's graph and the number of its output: a tensor, without holding it
-
-
-def edge_of(x: Tensor) -> Edge:
-    """The edge that stands for a tensor of the graph."""
-    return x.grad_fn, x.output_nr
 
 
 @dataclass
@@ -119,19 +111,10 @@ def _arrive(there: _Arrived, edge: Edge, carried: Carried) -> None:
 
 def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrived]:
     """Every node from the roots down to the stops, with how many nodes hand relevance to it."""
-    waiting: dict[Any, _Arrived] = {root: _Arrived() for root in roots}
-    pending = list(waiting)
-    while pending:
-        node = pending.pop()
-        if node in stops:
-            continue
-        for parent, _ in node.next_functions:
-            if parent is None:
-                continue
-            if parent not in waiting:
-                waiting[parent] = _Arrived()
-                pending.append(parent)
-            waiting[parent].missing += 1
+    waiting: dict[Node, _Arrived] = {root: _Arrived() for root in roots}
+    for node in downwards(list(waiting), stops.__contains__):
+        for parent in [] if node in stops else parents(node):
+            waiting.setdefault(parent, _Arrived()).missing += 1
     return waiting
 
 

@@ -18,7 +18,8 @@ from lrp3d.compute import buffers
 from lrp3d.compute.bands import Band, all_of
 from lrp3d.compute.maps import Broadcast, LinearMap
 from lrp3d.compute.precision import widened
-from lrp3d.rules import Epsilon, Gamma, Identity, Rule, Share, Signed, Term, WinnerTakesAll
+from lrp3d.compute.terms import Share, Signed, Term
+from lrp3d.rules import Epsilon, Gamma, Identity, Rule, WinnerTakesAll
 from lrp3d.steps.lazy_relevance import Carried, times
 from lrp3d.steps.step import Step
 

@@ -21,9 +21,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lrp3d.compute.terms import Signed
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import OPERATIONS, current_run
-from lrp3d.rules import Signed
 from lrp3d.steps.step import GRADIENT, Entry, Held, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
 from lrp3d.tracing.torch_functions import (
