@@ -14,9 +14,9 @@ import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, WinnerTakesAll, ZBeta, ZPlus
-from lrp3d.steps.linear import Linear
-from lrp3d.steps.maxima import Maximum, Peak
-from lrp3d.steps.step import Pass, Step
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.step import PassThrough, Step
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
@@ -137,7 +137,7 @@ class Composite:
 
 def _only_shifts(step: Step) -> bool:
     """Part of a sum that has nothing to share: a constant added, or a summand negated or scaled."""
-    return isinstance(step, Pass) and step.handler in [OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)]
+    return isinstance(step, PassThrough) and step.handler in [OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)]
 
 
 def default_rule(step: Step) -> Rule:
@@ -149,9 +149,9 @@ def default_rule(step: Step) -> Rule:
     amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance. A constant added
     there takes nothing.
     """
-    if isinstance(step, (Maximum, Peak)):
+    if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
-    if not isinstance(step, Linear) or isinstance(step.operands[0].map, Scale):
+    if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
     shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
     if step.after_classifier and not shifted:

@@ -16,7 +16,7 @@ from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
 from lrp3d.steps.step import Step
 from lrp3d.twin.ranges import layout_of
-from lrp3d.twin.twin import Record
+from lrp3d.twin.twin import Trace
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ClipRelevance:
         pathways: the clips as they came, which say how maps are laid out.
     """
 
-    def __init__(self, record: Record, chosen: Chosen, settings: Settings, pathways: Sequence[Tensor]):
+    def __init__(self, record: Trace, chosen: Chosen, settings: Settings, pathways: Sequence[Tensor]):
         self.record, self.chosen, self.settings = record, chosen, settings
         self.logits = record.output.detach()
         self.logit = chosen.of(self.logits)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lrp3d.rules import Identity
 from lrp3d.steps.graph import Edge, Node, downwards, parents, step_of
-from lrp3d.steps.lazy_relevance import Carried
+from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Step
 
 
@@ -44,7 +44,7 @@ class Start:
 class _Arrived:
     """Relevance waiting at a node, by output of that node."""
 
-    relevance: dict[int, Carried] = field(default_factory=dict)
+    relevance: dict[int, LazyRelevance] = field(default_factory=dict)
     missing: int = 0
 
 
@@ -64,7 +64,7 @@ def propagate(
         stops = {node for node, _ in ends}
         waiting = _count_consumers([start.edge[0] for start in starts], stops)
         for start in starts:
-            _arrive(waiting[start.edge[0]], start.edge, Carried(start.relevance).narrowed())
+            _arrive(waiting[start.edge[0]], start.edge, LazyRelevance(start.relevance).narrowed())
         ready = [node for node, arrived in waiting.items() if not arrived.missing]
         found: dict[Edge, Tensor] = {}
         while ready:
@@ -76,7 +76,7 @@ def propagate(
                     for number, carried in arrived.relevance.items()
                 }
                 continue
-            outs: Sequence[Carried | None] = [None] * len(node.next_functions)
+            outs: Sequence[LazyRelevance | None] = [None] * len(node.next_functions)
             if arrived.relevance:
                 step = step_of(node)
                 outs = _through_node(node, arrived) if step is None else _through_step(step, arrived, flows, tolerance)
@@ -103,7 +103,7 @@ def _nothing(end: Edge, seeds: Tensor) -> Tensor:
     return seeds.new_zeros(len(seeds), *_shape(*end))
 
 
-def _arrive(there: _Arrived, edge: Edge, carried: Carried) -> None:
+def _arrive(there: _Arrived, edge: Edge, carried: LazyRelevance) -> None:
     node, number = edge
     before = there.relevance.get(number)
     there.relevance[number] = carried if before is None else before.plus(carried, _shape(node, number))
@@ -120,9 +120,9 @@ def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrive
 
 def _through_step(
     step: Step, arrived: _Arrived, flows: list[Flow] | None, tolerance: float
-) -> Sequence[Carried | None]:
+) -> Sequence[LazyRelevance | None]:
     carried = arrived.relevance[0]
-    outs = step.carry(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
+    outs = step.propagate(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
     if flows is not None and not isinstance(step.rule, Identity):
         totals = [out.total() for out in outs if out is not None]
         nothing = carried.value.new_zeros(len(carried.value))  # what goes out of a module that is held constant
@@ -135,7 +135,7 @@ def _moves_device(node: Any, arrived: _Arrived) -> bool:
     return below._input_metadata[number].device != arrived.relevance[0].value.device
 
 
-def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
+def _through_node(node: Any, arrived: _Arrived) -> Sequence[LazyRelevance | None]:
     """Torch's own node of a rearrangement, for all seeds at once."""
     if node.name().startswith("ToCopy") and not _moves_device(node, arrived):
         return [arrived.relevance[0]]  # another type of the same values: relevance keeps its own
@@ -154,7 +154,7 @@ def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
 
     relevances = [carried.tensor(_shape(node, number)) for number, carried in arrived.relevance.items()]
     results = torch.func.vmap(call)(*relevances)
-    outs: list[Carried | None] = [None] * len(node.next_functions)
+    outs: list[LazyRelevance | None] = [None] * len(node.next_functions)
     for i, result in zip(kept, results, strict=True):
-        outs[i] = Carried(result).narrowed()
+        outs[i] = LazyRelevance(result).narrowed()
     return outs

@@ -4,6 +4,6 @@ It may import composites, layers, tracing, steps and what is below them; propaga
 it.
 """
 
-from lrp3d.twin.twin import Range, Record, Twin, convert
+from lrp3d.twin.twin import Range, Trace, Twin, convert
 
-__all__ = ["Range", "Record", "Twin", "convert"]
+__all__ = ["Range", "Trace", "Twin", "convert"]

@@ -13,22 +13,22 @@ from torch import Tensor
 from lrp3d.composites import Composite
 from lrp3d.rules import Contrastive
 from lrp3d.steps.graph import Node, downwards, parents, step_of
-from lrp3d.steps.step import Entry, Held, Step, Unsupported
+from lrp3d.steps.step import ClipInput, Held, Step, Unsupported
 from lrp3d.tracing.advice import FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
-from lrp3d.tracing.tracer import Run
+from lrp3d.tracing.tracer import Tracer
 
 _KNOWN = REARRANGEMENTS | {"ConstantPadNdBackward0", "WhereBackward0", "torch::autograd::AccumulateGrad"}
 
 
-def unsupported(run: Run, output: Tensor) -> list[str]:
+def unsupported(run: Tracer, output: Tensor) -> list[str]:
     """One line for everything between `output` and the clip that has no rule; empty if all is well."""
     problems: dict[str, None] = {}
     foreign: list[Node] = []
     reached = False
-    for node in downwards([output.grad_fn], lambda node: isinstance(step_of(node), (Entry, Held))):
+    for node in downwards([output.grad_fn], lambda node: isinstance(step_of(node), (ClipInput, Held))):
         step = step_of(node)
-        if isinstance(step, (Entry, Held)):
+        if isinstance(step, (ClipInput, Held)):
             reached = True
         elif isinstance(step, Unsupported):
             problems[step.problem] = None
@@ -61,9 +61,9 @@ def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool)
     """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where it makes no sense."""
     for step in steps:
         step.ruled = True
-        if type(step).relevance is Step.relevance or isinstance(step, (Entry, Held, Unsupported)):
+        if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, Held, Unsupported)):
             continue  # nothing to choose
         rule = composite.rule_for(step)
         if contrastive and step.is_classifier and not isinstance(rule, Contrastive):
             rule = Contrastive(rule)
-        step.settle(rule)
+        step.assign_rule(rule)
