@@ -36,6 +36,7 @@ __all__ = [
     "models",
     "operations",
     "planted",
+    "register_composite",
     "register_layer",
     "register_operation",
     "rules",
