@@ -222,12 +222,12 @@ def test_a_name_never_changes_its_rules_silently(registered):
             lrp3d.register_composite(preset, flat, replace=True)
     lrp3d.register_composite("mine", flat)
     lrp3d.register_composite("mine", lrp3d.Composite(layers={nn.Conv3d: Flat()}))  # the same: a cell that runs again
-    with pytest.raises(ValueError, match="registered already, for Composite.*replace=True"):
+    with pytest.raises(ValueError, match=r"registered already, for Composite.*replace=True"):
         lrp3d.register_composite("mine", squares)
     assert rules("mine")["stem"] == str(Flat())
     lrp3d.register_composite("mine", squares, replace=True)
     assert rules("mine")["stem"] == str(WSquare())
-    with pytest.raises(ValueError, match="presets are paper, .*, registered are mine"):
+    with pytest.raises(ValueError, match=r"presets are paper, .*, registered are mine"):
         rules("thine")
 
 

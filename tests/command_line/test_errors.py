@@ -24,7 +24,7 @@ from lrp3d.commands.command_line import main
         (["explain", "clip.npy", *SMALL, "--frames", "0"], "'0' is no whole number from 1 on"),
         (["explain", "clip.npy", *SMALL, "--sigma", "1.5"], "'1.5' is no share above 0, up to 1"),
         (["explain", "clip.npy", *SMALL, "--sigma", "nan"], "'nan' is no share"),
-        (["explain", "clip.npy", *SMALL, "--composite", "magic"], "there is no composite 'magic'; the presets are paper"),
+        (["explain", "clip.npy", *SMALL, "--composite", "magic"], "no composite 'magic'; the presets are paper"),
         (["explain", "clip.npy", *SMALL, "--device", "abacus"], "--device abacus cannot be used"),
         (["explain", "clip.npy", *SMALL, "--option", "width"], "'width' is not KEY=VALUE"),
         (["explain", "clip.npy", *SMALL, "--option", "wodth=3"], "not wodth"),
