@@ -26,6 +26,11 @@ def import_av() -> Any:
     return av
 
 
+# From this PyAV on, the decoders that look at the first frames can be limited as well. Those before crash where a stream
+# appears behind the header (FLV, MPEG-TS) and such options were given.
+_LIMITS_THE_FIRST_LOOK = 17
+
+
 class LocalFile:
     """The bytes of a file, without its name: FFmpeg can neither take the name for a protocol nor look beside it."""
 
@@ -71,12 +76,12 @@ def open_container(path: Path) -> Iterator[Any]:
 
 def _open(av: Any, file: LocalFile) -> Any:
     arguments: dict[str, Any] = {
-        # For the decoders that look at the first frames, too.
-        "options": {"max_pixels": str(most_pixels())},
         # A container that refers to other files finds no protocol to open them with.
         "container_options": {"protocol_whitelist": "none"},
         "buffer_size": 2**16,
     }
+    if int(av.__version__.split(".")[0]) >= _LIMITS_THE_FIRST_LOOK:
+        arguments["options"] = {"max_pixels": str(most_pixels())}
     try:
         return av.open(file, metadata_errors="ignore", **arguments)
     except TypeError as error:
