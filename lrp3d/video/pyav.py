@@ -26,8 +26,8 @@ def import_av() -> Any:
     return av
 
 
-# From this PyAV on, the decoders that look at the first frames can be limited as well. Those before crash where a stream
-# appears behind the header (FLV, MPEG-TS) and such options were given.
+# From this PyAV on, the decoders that look at the first frames can be limited as well. Those before crash where a
+# stream appears behind the header (FLV, MPEG-TS) and such options were given.
 _LIMITS_THE_FIRST_LOOK = 17
 
 
