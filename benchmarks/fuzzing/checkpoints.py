@@ -79,16 +79,23 @@ def _made() -> Iterator[tuple[str, bytes]]:
     yield "pth", saved({"epoch": 3, "state_dict": {f"module.{name}": value for name, value in state.items()}})
     yield "ckpt", saved({"state_dict": _under("model.", state) | {"loss.weight": torch.ones(3)}, "callbacks": {}})
     yield "pth", saved({"model": _under("_orig_mod.", state), "model_ema": state})
-    yield "pt", saved(state, first_format=True)
+    yield "pt", saved(_in_one(state), first_format=True)
     yield "pt", saved(mine)
     yield "pkl", pickle.dumps({"blobs": {name: value.numpy() for name, value in mine.items()}}, 2)
     yield "pth", saved({"state_dict": mine, "options": argparse.Namespace(lr=0.1)})
     yield "pth", saved({"state_dict": mine, "hook": Hostile()})
-    yield "pt", saved({"state_dict": mine, "hook": Hostile()}, first_format=True)
+    yield "pt", saved({"state_dict": _in_one(mine), "hook": Hostile()}, first_format=True)
 
 
 def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def _in_one(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same numbers as floats of one memory: torch's first format sorts memories by their addresses."""
+    whole = torch.cat([value.flatten().float() for value in state.values()])
+    parts = whole.split([value.numel() for value in state.values()])
+    return {name: part.view(value.shape) for (name, value), part in zip(state.items(), parts, strict=True)}
 
 
 def _metadata() -> dict[str, str]:

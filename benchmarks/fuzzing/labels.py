@@ -12,7 +12,8 @@ from benchmarks.fuzzing.kind import Kind, Step, writable
 from benchmarks.fuzzing.words import hostile, mutated_json, mutated_text
 from lrp3d.commands import UsageError
 from lrp3d.commands.labels import find_class, read_labels
-from lrp3d.study import class_list
+from lrp3d.study import class_list, human_classes
+from lrp3d.study.listing.classes import UnknownClasses
 
 MOST = 1_000_000
 SEEDS = (
@@ -21,6 +22,7 @@ SEEDS = (
     ("l.json", '["archery", "tai chi", "yoga"]'),
     ("l.json", '{"archery": "0", "tai chi": "1"}'),
     ("l.json", '{"mini": [[4, "archery"], [1, "tai chi"]], "full": [{"name": "yoga"}]}'),
+    ("l.json", '{"sport_temporal": ["archery"], "sport_static": ["yoga"], "note": "by hand"}'),
     ("l.txt", "archery\ntai chi\nyoga\n"),
     ("l.csv", "id,name\n0,archery\n1,tai chi\n2,yoga\n"),
     ("l.csv", "name;id\narchery;0\ntai chi;1\n"),
@@ -45,27 +47,40 @@ def prepare(folder: Path, rng: Random) -> Path:
 
 
 def steps(path: Path, rng: Random) -> list[Step]:
-    """Read as names of classes, searched for one of them, and read as a list of classes to keep."""
-    return [partial(_reads, path), partial(_finds, hostile(rng)), partial(_lists, path)]
+    """Read as names of classes, searched for one of them, read as a list of classes to keep and as what people chose."""
+    return [partial(_reads, path), partial(_finds, hostile(rng)), partial(_lists, path), partial(_of_people, path)]
 
 
 def _reads(path: Path) -> Iterator[str]:
     labels = read_labels(path)
     if not 0 < len(labels) <= MOST:
         yield f"{len(labels)} classes"
-    yield from (f"a class is called {shown(name)!r}" for name in labels if not isinstance(name, str) or not name.strip())
+    yield from _unnamed(labels)
     yield from (f"a note of several lines: {shown(note)}" for note in labels.notes if not is_one_line(note))
     if labels != read_labels(path):
         yield "the classes are others when they are read again"
 
 
 def _finds(word: str) -> Iterator[str]:
-    if not isinstance(find_class(word, ("archery", "tai_chi", word)), int):
-        yield f"{shown(word)} finds no number"
+    try:
+        find_class(word, ("archery", "tai_chi", word))
+    except ValueError as error:
+        if type(error) is not UsageError:
+            yield f"--target {shown(word)} is {type(error).__name__}: {shown(error)}"
+        raise
 
 
 def _lists(path: Path) -> Iterator[str]:
-    yield from (f"a class is {shown(name)!r}" for name in class_list(path) if not isinstance(name, str) or not name)
+    yield from _unnamed(class_list(path))
 
 
-KIND = Kind("labels", (ValueError, UsageError), prepare, steps)
+def _of_people(path: Path) -> Iterator[str]:
+    for names in human_classes(path, ("archery", "yoga")):
+        yield from _unnamed(names)
+
+
+def _unnamed(names: tuple[str, ...]) -> Iterator[str]:
+    yield from (f"a class is called {shown(name)!r}" for name in names if not isinstance(name, str) or not name.strip())
+
+
+KIND = Kind("labels", (ValueError, UsageError, UnknownClasses), prepare, steps)
