@@ -1,9 +1,9 @@
 """Mutated files of every kind, read by the public readers: only documented errors may come out.
 
-    python -m benchmarks.fuzz [--seconds 60] [--cases N] [--seed 0] [--only videos|images|tensors|checkpoints|lists|labels]
+    python -m benchmarks.fuzz [--seconds 60] [--cases N] [--seed 0] [--only KIND]
     python -m benchmarks.fuzz --seed S --case N [--keep FOLDER]     # one case again, its file kept
 
-Every case makes small files of its own, damages them, and reads them in a process that may crash. A finding is an
+A KIND is videos, images, tensors, checkpoints, lists or labels. Every case makes small files of its own, damages them, and reads them in a process that may crash. A finding is an
 error that is not documented or has several lines, a warning of others, a case that takes longer than ``--limit`` or
 more memory than a gibibyte, something read that is not finite or of another shape, or a model that failed loading has
 changed. The same seed makes the same cases, as long as torch and FFmpeg write the same files; there may be others on

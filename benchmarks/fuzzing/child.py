@@ -7,6 +7,7 @@ import resource
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -16,18 +17,56 @@ from typing import Any
 from benchmarks.fuzzing.judging import Outcome, run_case
 from benchmarks.fuzzing.kinds import KINDS, kind_of
 
+Serve = Callable[[Connection, int], None]
+"""What the process does with the numbers of cases that come, and a seed."""
 MOST_MEMORY = 2**30  # bytes that the process may grow by: seeds have kilobytes
 _CEILING = 8 * 2**30  # bytes of addresses beyond what it has, so that the machine does not pay for a finding
 _START = 300.0  # seconds that imports and seeds may take
 
 
+def serve(pipe: Connection, seed: int) -> None:
+    """Run the cases that come, until none does."""
+    warm_up()
+    _limit_addresses()
+    pipe.send(peak())
+    with suppress(EOFError, KeyboardInterrupt):
+        while True:
+            case = pipe.recv()
+            with tempfile.TemporaryDirectory() as folder:
+                outcome = run_case(kind_of(case), seed, case, Path(folder))
+            pipe.send(replace(outcome, peak=peak()))
+
+
+def warm_up() -> None:
+    """Make all seeds and run a case of each kind: what loads lazily is loaded, and costs no case its memory or time."""
+    for case, kind in enumerate(KINDS):
+        with tempfile.TemporaryDirectory() as folder:
+            run_case(kind, -1, case, Path(folder))
+
+
+def peak() -> int:
+    """Bytes: the most memory that this process ever had."""
+    with suppress(OSError, StopIteration):  # ru_maxrss of Linux begins with the parent's
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _limit_addresses() -> None:
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        now = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize:"))
+        resource.setrlimit(resource.RLIMIT_AS, (now + _CEILING, now + _CEILING))
+
+
 class Child:
     """A process that runs cases, started again whenever it has to be."""
 
-    def __init__(self, seed: int, limit: float, most_memory: int = MOST_MEMORY):
+    def __init__(self, seed: int, limit: float, most_memory: int = MOST_MEMORY, serve: Serve = serve):
         self.seed = seed
         self.limit = limit
         self.most_memory = most_memory
+        self.serve = serve
         self.grown = 0
         """Bytes: the most that any process has grown by, from what it took with all seeds read."""
         self._process: Any = None
@@ -68,13 +107,16 @@ class Child:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self.seed), daemon=True)
+        self._process = context.Process(target=self.serve, args=(theirs, self.seed), daemon=True)
         self._process.start()
         theirs.close()
-        if not self._pipe.poll(_START):
+        try:
+            if not self._pipe.poll(_START):
+                raise TimeoutError(f"the seeds are not made after {_START:g} s")
+            self._base = self._pipe.recv()
+        except (EOFError, TimeoutError) as error:
             self.stop()
-            raise TimeoutError(f"the seeds are not made after {_START:g} s")
-        self._base = self._pipe.recv()
+            raise RuntimeError("the process that runs the cases does not begin") from error
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -95,38 +137,3 @@ def _name(code: int | None) -> str:
         with suppress(ValueError):
             return signal.Signals(-code).name
     return f"exit code {code}"
-
-
-def _serve(pipe: Connection, seed: int) -> None:
-    """Run the cases that come, until none does."""
-    warm_up()
-    _limit_addresses()
-    pipe.send(peak())
-    with suppress(EOFError, KeyboardInterrupt):
-        while True:
-            case = pipe.recv()
-            with tempfile.TemporaryDirectory() as folder:
-                outcome = run_case(kind_of(case), seed, case, Path(folder))
-            pipe.send(replace(outcome, peak=peak()))
-
-
-def warm_up() -> None:
-    """Make all seeds and run a case of each kind: what loads lazily is loaded, and costs no case its memory or time."""
-    for case, kind in enumerate(KINDS):
-        with tempfile.TemporaryDirectory() as folder:
-            run_case(kind, -1, case, Path(folder))
-
-
-def peak() -> int:
-    """Bytes: the most memory that this process ever had."""
-    with suppress(OSError, StopIteration):  # ru_maxrss of Linux begins with the parent's
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _limit_addresses() -> None:
-    with suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/status").read_text().splitlines()
-        now = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmSize:"))
-        resource.setrlimit(resource.RLIMIT_AS, (now + _CEILING, now + _CEILING))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Any
 
 import av
 import numpy as np
@@ -75,7 +76,7 @@ def images(count: int = 5, size: int = 24) -> Iterator[tuple[str, tuple[bytes, .
 
 
 def _image(image: np.ndarray, codec: str, pixels: str) -> bytes:
-    context = av.CodecContext.create(codec, "w")
+    context: Any = av.CodecContext.create(codec, "w")
     context.height, context.width = image.shape[:2]
     context.pix_fmt, context.time_base, context.thread_count = pixels, Fraction(1, 25), 1
     frame = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pixels)

@@ -114,4 +114,3 @@ def _place(error: Exception) -> str:
 def _is_library(file: str, root: Path) -> bool:
     path = Path(file)
     return path.is_relative_to(root) and path.relative_to(root).parts[0] in LIBRARY
-

@@ -47,7 +47,7 @@ def prepare(folder: Path, rng: Random) -> Path:
 
 
 def steps(path: Path, rng: Random) -> list[Step]:
-    """Read as names of classes, searched for one of them, read as a list of classes to keep and as what people chose."""
+    """Read as names of classes, searched for one of them, read as classes to keep and as what people chose."""
     return [partial(_reads, path), partial(_finds, hostile(rng)), partial(_lists, path), partial(_of_people, path)]
 
 

@@ -1,4 +1,4 @@
-"""What happens to the bytes of a file: they flip, break off, go missing, repeat, become zero, or claim large numbers."""
+"""What happens to the bytes of a file: they flip, break off, go missing, repeat, or claim large numbers."""
 
 from __future__ import annotations
 

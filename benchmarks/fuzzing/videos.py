@@ -12,7 +12,17 @@ from benchmarks.fuzzing.kind import Kind, Step
 from benchmarks.fuzzing.mutations import mutated
 from lrp3d.video import LostFramesWarning, VideoError
 
-NAMES = ("a.mp4", "a.mkv", "a", "http:x.mp4", "concat:a|b.mp4", "img_%05d.mp4", "-i.mp4", "a\nb\x1b[1m.mp4", "\udcff.ts")
+NAMES = (
+    "a.mp4",
+    "a.mkv",
+    "a",
+    "http:x.mp4",
+    "concat:a|b.mp4",
+    "img_%05d.mp4",
+    "-i.mp4",
+    "a\nb\x1b[1m.mp4",
+    "\udcff.ts",
+)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -76,7 +77,9 @@ def _load_torch(path: Path) -> Tensor:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise VideoError(f"{path.name} is compressed, which nothing of torch's is: save it with torch.save")
     try:
-        stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses, or reads
+            stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError:  # torch's own words advise to unpickle it, which can run any code
         raise VideoError(f"{path.name} is damaged, or holds more than a tensor: save the tensor alone") from None
     if isinstance(stored, dict):
