@@ -3,11 +3,11 @@
     python -m benchmarks.fuzz [--seconds 60] [--cases N] [--seed 0] [--only KIND]
     python -m benchmarks.fuzz --seed S --case N [--keep FOLDER]     # one case again, its file kept
 
-A KIND is videos, images, tensors, checkpoints, lists or labels. Every case makes small files of its own, damages them, and reads them in a process that may crash. A finding is an
-error that is not documented or has several lines, a warning of others, a case that takes longer than ``--limit`` or
-more memory than a gibibyte, something read that is not finite or of another shape, or a model that failed loading has
-changed. The same seed makes the same cases, as long as torch and FFmpeg write the same files; there may be others on
-another machine. Exit code 1 if anything was found.
+A KIND is videos, images, tensors, checkpoints, lists or labels. Every case makes small files of its own, damages them,
+and reads them in a process that may crash. A finding is an error that is not documented or has several lines, a warning
+of others, a case that takes longer than ``--limit`` or more memory than a gibibyte, something read that is not finite
+or of another shape, or a model that has changed though it could not be loaded. The same seed makes the same cases, as long
+as torch and FFmpeg write the same files. The exit code is 1 if anything was found.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main(argv: list[str] | None = None) -> int:
         outcomes = list(_told(child, _until(numbers, seconds), options.case is not None))
         for line in summary(outcomes):
             say(line)
-        say(f"memory grew by {child.grown / 2**20:,.0f} MiB at most, and {MOST_MEMORY / 2**20:,.0f} are allowed")
+        grown = f"memory grew by {child.grown / 2**20:,.0f} MiB at most"
+        by = f" (in case {child.greediest})" if child.greediest is not None else ""
+        say(f"{grown}{by}, and {MOST_MEMORY / 2**20:,.0f} are allowed")
     found = sum(bool(outcome.findings) for outcome in outcomes)
     say(f"{len(outcomes)} cases of seed {options.seed}: {found or 'no'} finding{'' if found == 1 else 's'}")
     return 1 if found else 0

@@ -95,7 +95,9 @@ def _read_pickled(path: Path, trust_pickle: bool) -> Any:
         what = "is not a complete checkpoint: it is a text" if not is_zip and is_text(path) else str(error)
         raise CheckpointError(f"{_name(path)} {what}") from error
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses, or reads
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, UnicodeDecodeError) as error:
         if not trust_pickle:
             raise CheckpointError(_needs_trust(path, claims)) from error

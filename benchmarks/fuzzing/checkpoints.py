@@ -1,4 +1,4 @@
-"""Checkpoints of small models, damaged or with hostile metadata: what they fail on stays as it was, and none runs code."""
+"""Checkpoints of small models, damaged or with hostile metadata: models they do not fit stay as they were."""
 
 from __future__ import annotations
 

@@ -69,6 +69,8 @@ class Child:
         self.serve = serve
         self.grown = 0
         """Bytes: the most that any process has grown by, from what it took with all seeds read."""
+        self.greediest: int | None = None
+        """The case in which that happened."""
         self._process: Any = None
         self._pipe: Any = None
         self._base = 0
@@ -98,7 +100,8 @@ class Child:
 
     def _with_memory(self, outcome: Outcome) -> Outcome:
         grown = outcome.peak - self._base
-        self.grown = max(self.grown, grown)
+        if grown > self.grown:
+            self.grown, self.greediest = grown, outcome.case
         if grown <= self.most_memory:
             return outcome
         self.stop()  # a peak never falls: the next case begins without

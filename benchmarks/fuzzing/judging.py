@@ -60,7 +60,7 @@ def run_case(kind: Kind, seed: int, case: int, folder: Path) -> Outcome:
             details += traceback.format_exception(failed) if found else []
         findings += _unexpected([one.message for one in said if isinstance(one.message, Warning)], kind)
     seconds = time.perf_counter() - start
-    told = tuple(finding.replace(str(folder), "...") for finding in findings)
+    told = tuple(finding.replace(str(folder), "...") for finding in dict.fromkeys(findings))
     return Outcome(kind.name, case, told, read, seconds, details="".join(details))
 
 

@@ -81,7 +81,8 @@ def _load_torch(path: Path) -> Tensor:
             warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses, or reads
             stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError:  # torch's own words advise to unpickle it, which can run any code
-        raise VideoError(f"{path.name} is damaged, or holds more than a tensor: save the tensor alone") from None
+        told = "it is damaged, or holds more than that; save the tensor alone"
+        raise VideoError(f"{path.name} cannot be read as a tensor: {told}") from None
     if isinstance(stored, dict):
         tensors = {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
         stored = tensors[_only(list(tensors), path.name)]
