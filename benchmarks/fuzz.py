@@ -6,8 +6,8 @@
 A KIND is videos, images, tensors, checkpoints, lists or labels. Every case makes small files of its own, damages them,
 and reads them in a process that may crash. A finding is an error that is not documented or has several lines, a warning
 of others, a case that takes longer than ``--limit`` or more memory than a gibibyte, something read that is not finite
-or of another shape, or a model that has changed though it could not be loaded. The same seed makes the same cases, as long
-as torch and FFmpeg write the same files. The exit code is 1 if anything was found.
+or of another shape, or a model that has changed though it could not be loaded. The same seed makes the same cases,
+as long as torch and FFmpeg write the same files. The exit code is 1 if anything was found.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def on_one_line() -> Iterator[None]:
     >>> with on_one_line():
     ...     raise ValueError("no class '\x85'")
     Traceback (most recent call last):
-    ValueError: no class '\\x85'
+    ValueError: no class '\x85'
     """
     try:
         yield
