@@ -1,4 +1,5 @@
-"""What lrp3d costs and whether it tells the truth; README.md has a line for every program.
+"""What lrp3d costs and whether it tells the truth: one program per question.
 
-They are run from the root of the repository and write to `benchmarks/results`.
+README.md lists the programs. They are run from the root of the repository, as `python -m benchmarks.NAME`, and write to
+`benchmarks/results`. `timing/`, `planted/` and `paper/` are what they share.
 """

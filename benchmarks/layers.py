@@ -19,8 +19,9 @@ import lrp3d
 from benchmarks.timing import common, nets
 from lrp3d.compute import buffers, kernels
 from lrp3d.propagation.chunks import seeds_at_once
-from lrp3d.propagation.propagate import Start, edge_of, propagate
-from lrp3d.twin.twin import Record
+from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.steps.graph import edge_of
+from lrp3d.twin.twin import Trace
 
 
 class Sum(nn.Module):
@@ -201,7 +202,7 @@ def measure(case: Case, seeds: list[int], repeats: int, device: torch.device, at
     return row | {"seconds": seconds}
 
 
-def _relevance(record: Record, seed: Tensor, number: int) -> Callable[[], object]:
+def _relevance(record: Trace, seed: Tensor, number: int) -> Callable[[], object]:
     """In chunks, as `explain` would."""
     ends = [edge_of(entry) for entry in record.entries]
     at_once = seeds_at_once(record, number, None, None)

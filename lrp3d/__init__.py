@@ -1,7 +1,7 @@
 """How much of the clip did my network really use? Layer-wise relevance propagation for video CNNs.
 
-Everything below is imported when the first of it is used: torch takes seconds, and who asks the command line for help
-should not wait for it.
+Names are imported when they are first used: importing torch takes seconds, and `lrp3d --help` should not wait for it.
+docs/architecture.md explains the folders; names in `__all__` are stable.
 """
 
 import importlib.util
@@ -36,6 +36,7 @@ __all__ = [
     "models",
     "operations",
     "planted",
+    "register_composite",
     "register_layer",
     "register_operation",
     "rules",

@@ -14,9 +14,9 @@ import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, WinnerTakesAll, ZBeta, ZPlus
-from lrp3d.steps.linear import Linear
-from lrp3d.steps.maxima import Maximum, Peak
-from lrp3d.steps.step import Pass, Step
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.step import PassThrough, Step
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
@@ -137,7 +137,7 @@ class Composite:
 
 def _only_shifts(step: Step) -> bool:
     """Part of a sum that has nothing to share: a constant added, or a summand negated or scaled."""
-    return isinstance(step, Pass) and step.handler in [OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)]
+    return isinstance(step, PassThrough) and step.handler in [OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)]
 
 
 def default_rule(step: Step) -> Rule:
@@ -149,9 +149,9 @@ def default_rule(step: Step) -> Rule:
     amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance. A constant added
     there takes nothing.
     """
-    if isinstance(step, (Maximum, Peak)):
+    if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
-    if not isinstance(step, Linear) or isinstance(step.operands[0].map, Scale):
+    if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
     shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
     if step.after_classifier and not shifted:
@@ -188,6 +188,53 @@ PRESETS = {
     "alpha_beta": alpha_beta,
     "epsilon_gamma_box": epsilon_gamma_box,
 }
+"""The composites that come with lrp3d; these names mean the same rules everywhere."""
+
+REGISTERED: dict[str, Composite] = {}
+"""Composites that users have named, by `register_composite`."""
+
+
+def register_composite(name: str, composite: Composite, *, replace: bool = False) -> Composite:
+    """Give a composite a name, which `explain`, `convert`, `inspect`, studies and the command line then take.
+
+    Args:
+        name: how it is called.
+        composite: which rule goes to which layer.
+        replace: let a name that was registered before mean another composite from now on.
+
+    Returns:
+        The composite.
+
+    Raises:
+        TypeError: if `name` is no string, or `composite` no `Composite`.
+        ValueError: if the name is that of a preset, which always means the same rules; if it is registered for another
+            composite, without `replace`; or if it is empty or holds white space.
+
+    On the command line a name is known once the module that registers it is imported, which `--model
+    package.module:factory` does.
+
+    >>> import torch, lrp3d
+    >>> from lrp3d.rules import Epsilon, Gamma
+    >>> rules = {torch.nn.Conv3d: Gamma(0.1), torch.nn.Linear: Epsilon()}
+    >>> gentle = lrp3d.register_composite("gentle", lrp3d.Composite(layers=rules))
+    >>> model = torch.nn.Sequential(torch.nn.Conv3d(3, 2, 1), torch.nn.AdaptiveAvgPool3d(1), torch.nn.Flatten()).eval()
+    >>> lrp3d.convert(model, "gentle").composite == gentle
+    True
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"register_composite takes a name and a composite, got {name!r} as the name")
+    if not isinstance(composite, Composite):
+        raise TypeError(f"register_composite takes a lrp3d.Composite, got {type(composite).__name__}")
+    if not name or name.split() != [name]:
+        raise ValueError(f"a composite needs a name without white space, got {name!r}")
+    if name in PRESETS:
+        raise ValueError(f"{name!r} is a preset and keeps its rules: choose another name")
+    if not replace and REGISTERED.get(name, composite) != composite:
+        raise ValueError(
+            f"{name!r} is registered already, for {REGISTERED[name]}: choose another name, or say replace=True"
+        )
+    REGISTERED[name] = composite
+    return composite
 
 
 def composite_of(composite: str | Composite) -> Composite:
@@ -196,6 +243,8 @@ def composite_of(composite: str | Composite) -> Composite:
         return composite
     if not isinstance(composite, str):
         raise TypeError(f"composite is a name or a lrp3d.Composite, got {type(composite).__name__}")
-    if composite not in PRESETS:
-        raise ValueError(f"there is no composite {composite!r}; the presets are {', '.join(PRESETS)}")
-    return PRESETS[composite]
+    known = PRESETS | REGISTERED
+    if composite not in known:
+        own = f", registered are {', '.join(REGISTERED)}" if REGISTERED else ""
+        raise ValueError(f"there is no composite {composite!r}; the presets are {', '.join(PRESETS)}{own}")
+    return known[composite]

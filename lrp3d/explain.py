@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -22,18 +22,16 @@ from lrp3d.composites import Composite
 from lrp3d.compute import buffers
 from lrp3d.compute.precision import carried_in, matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.explanation.explanation import Entry, Explanation, Ledger
+from lrp3d.explanation import Explanation, Ledger, LedgerEntry
 from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
-from lrp3d.outputs import Chosen, Output, logits_of
-from lrp3d.progress import bar
+from lrp3d.outputs import Output, logits_of
 from lrp3d.propagation.chunks import seeds_at_once
-from lrp3d.propagation.frame_logits import FrameSeeds, frame_seeds, oppose
-from lrp3d.propagation.propagate import Edge, Flow, Start, edge_of, propagate
-from lrp3d.propagation.temporal_matrix import on_one_clock, temporal_relevance
-from lrp3d.steps.step import Step
-from lrp3d.twin.ranges import Range, layout_of
-from lrp3d.twin.twin import Record, twin_of
+from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
+from lrp3d.propagation.frame_logits import frame_seeds
+from lrp3d.propagation.temporal_matrix import temporal_relevance
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -104,7 +102,6 @@ def explain(
     >>> explanation.matrix.shape, explanation.relevance.shape
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
-    # whatever mode the caller is in
     check_options(chunk_size, memory_budget, tolerance, precision)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
@@ -112,128 +109,48 @@ def explain(
     check_axes(twin, pathways, layout)
     check_mode(twin, clip)
     own_types = no_autocast(pathways[0].device)
+    # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
         record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
         check_logits(record.output, pathways, layout)
         if record.problems:
             raise UnsupportedOperation(record.problems)
-        how = _How(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
-        walk = _Walk(record, targets_of(target, record.output), how, pathways)
-        if not (temporal and walk.has_time):
+        settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
+        clips = ClipRelevance(record, targets_of(target, record.output), settings, pathways)
+        if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
-            return walk.explanation(walk.clip())
+            return _explanation(clips, clips.maps())
         check_frames(pathways, layout, len(record.output))
-        seeds = frame_seeds(record, walk.chosen, twin.composite, contrastive)
-        rows, signed = walk.rows(
-            seeds, seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget), progress
-        )
-        result = walk.explanation(walk.clip() if signed is None else signed)
+        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive)
+        at_once = seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget)
+        rows, signed = clips.rows(seeds, at_once, progress)
         hint = what_the_shapes_suggest(pathways, layout)
-        found = temporal_relevance(rows, seeds, scaled=contrastive, hint=hint)
-        atr = frame_atr(found.matrix, positions=found.positions)
+        temporal_matrix = temporal_relevance(rows, seeds, scaled=contrastive, hint=hint)
+        atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
         return replace(
-            result,
-            frame_logits=found.frame_logits,
-            matrix=found.matrix,
-            positions=found.positions,
+            _explanation(clips, clips.maps() if signed is None else signed),
+            frame_logits=temporal_matrix.frame_logits,
+            matrix=temporal_matrix.matrix,
+            positions=temporal_matrix.positions,
             atr=atr,
-            avg_atr=avg_atr(atr, found.frame_logits),
+            avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
             max_atr=max_atr(atr),
         )
 
 
-@dataclass(frozen=True)
-class _How:
-    """How relevance is propagated."""
-
-    contrastive: bool
-    tolerance: float
-    dtype: torch.dtype
-    layout: str
-
-
-class _Walk:
-    """The relevance of one recorded clip batch: of its logits, and of its frame logits."""
-
-    def __init__(self, record: Record, chosen: Chosen, how: _How, pathways: Sequence[Tensor]):
-        self.record, self.chosen, self.how = record, chosen, how
-        self.logits = record.output.detach()
-        self.logit = chosen.of(self.logits)
-        oppose(record.output, chosen.sign)
-        self.single = len(pathways) == 1
-        self.layouts = [layout_of(x, how.layout) for x in pathways]
-        self.has_time = all(axes is not None and axes.has_time for axes in self.layouts)
-        self.ends: list[Edge] = [edge_of(entry) for entry in record.entries]
-        self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
-
-    def clip(self) -> list[Tensor]:
-        """Signed maps, like the clip, for the clip's logit."""
-        seed = self.chosen.seed(self.logits, self.how.contrastive)
-        flows: list[Flow] = []
-        maps = self._propagate([Start(edge_of(self.record.output), seed)], flows)
-        self._book(flows, 1)
-        return [m[0] for m in maps]
-
-    def _propagate(self, starts: Sequence[Start], flows: list[Flow] | None) -> list[Tensor]:
-        starts = [Start(start.edge, start.relevance.to(self.how.dtype)) for start in starts]
-        maps = propagate(starts, self.ends, flows, self.how.tolerance)
-        return [m.to(self.logit.dtype) for m in maps]
-
-    def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
-        """Relevance (b, n, t) of frames for frame logits, and, where rows add up to the clip, its signed maps."""
-        n = seeds.logits.shape[1]
-        found: list[Tensor] = []
-        total: list[Tensor] | None = None
-        for first in bar(range(0, n, at_once), "chunk", progress):
-            chunk = slice(first, first + at_once)
-            flows: list[Flow] = []
-            maps = self._propagate([start.chunk(chunk) for start in seeds.starts], flows if seeds.additive else None)
-            if seeds.additive:
-                parts = [m.sum(0) / n for m in maps]
-                total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
-                self._book(flows, n)
-            found.append(self._frames([self._positive(m) for m in self._oriented(maps, seeds.orientation, chunk)]))
-        return torch.cat(found).transpose(0, 1), total
-
-    def _oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
-        if orientation is None:
-            return maps
-        return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]
-
-    def _positive(self, relevance: Tensor) -> Tensor:
-        """Eq. 2: the positive part, per input value."""
-        return relevance.clamp(min=0) if self.how.contrastive else relevance
-
-    def _frames(self, maps: Sequence[Tensor]) -> Tensor:
-        """(s, b, t) on the clock of the fastest pathway."""
-        batch = len(self.logits)
-        return on_one_clock([axes.frames(m, batch) for m, axes in zip(maps, self.layouts, strict=True) if axes])
-
-    def _book(self, flows: list[Flow], rows: int) -> None:
-        """For the ledger: the clip's logit is the mean of `rows` seeds."""
-        for flow in flows:
-            into, out = self.flows.get(flow.step, (0.0, 0.0))
-            into, out = into + flow.relevance_in.sum() / rows, out + flow.relevance_out.sum() / rows
-            self.flows[flow.step] = into, out
-
-    def explanation(self, signed: Sequence[Tensor]) -> Explanation:
-        """Everything about the clip's logit."""
-        batch = len(self.logits)
-        sums = sum(m.sum(tuple(range(1, m.dim()))) if axes is None else axes.clips(m[None], batch)[0] for m, axes in zip(signed, self.layouts, strict=True))  # fmt: skip # noqa: E501
-        expected = torch.zeros_like(self.logit) if self.how.contrastive else self.logit
-        tiny = torch.finfo(self.logit.dtype).tiny
-        maps = [self._positive(m) for m in signed]
-        ledger = Ledger(
-            Entry(step.name, str(step.rule), float(into), float(out)) for step, (into, out) in self.flows.items()
-        )
-        return Explanation(
-            logits=self.logits,
-            target=self.chosen.target,
-            sign=self.chosen.sign,
-            relevance=maps[0] if self.single else maps,
-            frame_relevance=self._frames([m[None] for m in maps])[0] if self.has_time else None,
-            conservation=(sums - expected).abs() / self.logit.abs().clamp(min=tiny),
-            ledger=ledger,
-            contrastive=self.how.contrastive,
-            layout=self.how.layout,
-        )
+def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
+    """What is known of the clips' logits, of which `signed` are the maps."""
+    maps = [clips.positive(m) for m in signed]
+    return Explanation(
+        logits=clips.logits,
+        target=clips.chosen.target,
+        sign=clips.chosen.sign,
+        relevance=maps[0] if clips.single else maps,
+        frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
+        conservation=clips.conservation(signed),
+        ledger=Ledger(
+            LedgerEntry(step.name, str(step.rule), float(into), float(out)) for step, (into, out) in clips.flows.items()
+        ),
+        contrastive=clips.settings.contrastive,
+        layout=clips.settings.layout,
+    )

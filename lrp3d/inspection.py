@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lrp3d.checks import check_axes, check_clip, check_logits, check_mode
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
-from lrp3d.steps.step import Entry, Unsupported
-from lrp3d.tracing.tracer import Moved
+from lrp3d.steps.step import ClipInput, Unsupported
+from lrp3d.tracing.tracer import Rearrangement
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
 
@@ -99,7 +99,7 @@ def inspect(
     rows = Inspection()
     rows.problems = record.problems
     for step in record.run.steps:
-        if isinstance(step, Entry):
+        if isinstance(step, ClipInput):
             continue
         shape = tuple(step.shape)
         if isinstance(step, Unsupported):
@@ -107,6 +107,6 @@ def inspect(
             rule = "-" if blocked else "gate or constant: no relevance reaches it"
             rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
         else:
-            rule = "moves values" if isinstance(step, Moved) else str(step.rule or "by position")
+            rule = "moves values" if isinstance(step, Rearrangement) else str(step.rule or "by position")
             rows.append(Operation(step.name, step.operation, shape, rule, True))
     return rows

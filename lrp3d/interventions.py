@@ -33,7 +33,7 @@ from lrp3d.outputs import Chosen, Output, logits_of, picked
 from lrp3d.propagation.chunks import clips_at_once
 from lrp3d.propagation.frame_logits import NoFrameLogits, frame_seeds, slow_frames
 from lrp3d.propagation.temporal_matrix import check_rows, mean_in_blocks
-from lrp3d.twin.twin import Record, Twin, twin_of
+from lrp3d.twin.twin import Trace, Twin, twin_of
 
 Colour = float | Sequence[float] | Tensor
 OCCLUDERS = ("neighbours", "nearest", "mean", "blank")
@@ -224,7 +224,7 @@ class _Exact:
     """The model's own `frame_logits` says what its graph says, and needs no record."""
 
     @classmethod
-    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> tuple[_Exact, Record]:
+    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> tuple[_Exact, Trace]:
         """Raises NoFrameLogits where there are none, and UnsupportedOperation where what follows them is unknown."""
         pathways = asked.checked(clip)
         record = _record(asked, clip)
@@ -249,7 +249,7 @@ class _Exact:
         return mean_in_blocks(found, self.logits.shape[1])
 
 
-def _record(asked: _Asked, clip: Clip) -> Record:
+def _record(asked: _Asked, clip: Clip) -> Trace:
     """A recorded forward pass; what has no rule does no harm below the frame logits."""
     return asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
 

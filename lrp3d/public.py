@@ -13,6 +13,7 @@ from lrp3d import sampling as sampling
 from lrp3d import study as study
 from lrp3d import video as video
 from lrp3d.composites import Composite as Composite
+from lrp3d.composites import register_composite as register_composite
 from lrp3d.errors import UnsupportedOperation as UnsupportedOperation
 from lrp3d.explain import explain as explain
 from lrp3d.explanation.explanation import Explanation as Explanation

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 if TYPE_CHECKING:
-    from lrp3d.tracing.tracer import Run
+    from lrp3d.tracing.tracer import Tracer
 
 Handler = Callable[..., Any]
 
@@ -21,7 +21,7 @@ LAYERS: dict[type[nn.Module] | str, Handler] = {}
 """By type, or by "module.ClassName" where the package may not be there."""
 OPERATIONS: dict[Callable, Handler] = {}
 
-current_run: ContextVar[Run | None] = ContextVar("lrp3d_run", default=None)
+current_tracer: ContextVar[Tracer | None] = ContextVar("lrp3d_run", default=None)
 
 
 def own_forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -29,9 +29,9 @@ def own_forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
     raise NotImplementedError
 
 
-def active_run() -> Run:
+def active_tracer() -> Tracer:
     """The run of this thread; operations exist inside a twin's forward only."""
-    run = current_run.get()
+    run = current_tracer.get()
     if run is None:
         raise RuntimeError("lrp3d operations work inside the forward of a converted model only; see lrp3d.convert")
     return run
@@ -94,7 +94,7 @@ def register_operation(functions: Callable | Iterable[Callable], handler: Handle
 
     @functools.wraps(handler)
     def door(*args: Any, **kwargs: Any) -> Any:
-        return active_run().perform(handler, args, kwargs)
+        return active_tracer().perform(handler, args, kwargs)
 
     for function in [functions] if callable(functions) else list(functions):
         if not callable(function):

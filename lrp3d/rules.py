@@ -13,90 +13,10 @@ seeds. Epsilon and Gamma keep the bias in the denominator and book what it absor
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers
-from lrp3d.compute.precision import widened
-
-Weight = Tensor | float  # a fixed weight of 1.0 stands for pools and sums, which have no parameters
-
-
-def _clamped(value: Weight, **limit: float) -> Tensor:
-    assert isinstance(value, Tensor)
-    return torch.clamp(value, **limit, out=buffers.empty(value.shape, value))
-
-
-class Signed:
-    """An input or a weight, with its positive and its negative part (None where there is none).
-
-    `low` and `high` are the valid range of an input that is still the clip; `real` is 0 where the input is a
-    constant (padding written by the model), so that constants are given nothing; `nonnegative` spares the half of
-    the work that would be multiplied by zero.
-    """
-
-    def __init__(
-        self,
-        value: Weight,
-        nonnegative: bool = False,
-        low: Tensor | None = None,
-        high: Tensor | None = None,
-        real: Tensor | None = None,
-    ):
-        self.value, self.low, self.high, self.real = value, low, high, real
-        self.nonnegative = nonnegative or (isinstance(value, float) and value >= 0)
-
-    @cached_property
-    def positive(self) -> Weight:
-        """max(0, value)."""
-        return self.value if self.nonnegative else _clamped(self.value, min=0)
-
-    @cached_property
-    def negative(self) -> Weight | None:
-        """min(0, value), None where nothing is negative."""
-        return None if self.nonnegative else _clamped(self.value, max=0)
-
-    @property
-    def ones(self) -> Weight:
-        """One for every input (zero for constants) or weight; takes no memory where all are."""
-        if self.real is not None:
-            return self.real.to(self.value.dtype)  # type: ignore[union-attr]
-        return self.value.new_ones(()).expand(self.value.shape) if isinstance(self.value, Tensor) else 1.0
-
-    @property
-    def squared(self) -> Weight:
-        """The square of every weight."""
-        return self.value**2
-
-    def widened(self) -> Signed:
-        """The same in float32, where it was in a smaller type."""
-
-        def wide(x: Weight | None) -> Any:
-            return x.to(widened(x.dtype)) if isinstance(x, Tensor) else x
-
-        return Signed(wide(self.value), self.nonnegative, wide(self.low), wide(self.high), wide(self.real))
-
-    def __neg__(self) -> Signed:
-        return Signed(-self.value)
-
-
-class Term(NamedTuple):
-    """One product `f(a, v)` of a share: `a` from the input, `v` from the weight."""
-
-    a: Tensor
-    v: Weight
-
-
-class Share(NamedTuple):
-    """`coefficient` times the relevance, shared in proportion to the terms; `bias` enters the denominator only."""
-
-    coefficient: float | Tensor
-    """One for all outputs, or one for each."""
-    terms: list[Term]
-    bias: Tensor | None = None
+from lrp3d.compute.terms import Share, Signed, Term, Weight
 
 
 def _term(a: Weight | None, v: Weight | None) -> Term:

@@ -201,6 +201,47 @@ def test_composites_say_what_they_take():
         AlphaBeta(1.0, 1.0)
 
 
+@pytest.fixture
+def registered(monkeypatch):
+    """Nothing registered before, and nothing left afterwards."""
+    monkeypatch.setattr(lrp3d.composites, "REGISTERED", {})
+
+
+def test_a_registered_composite_goes_by_its_name(registered):
+    flat = lrp3d.register_composite("flat", lrp3d.Composite(layers={nn.Conv3d: Flat()}))
+    assert rules("flat") == rules(flat)
+    assert lrp3d.convert(Net().eval(), "flat").composite == flat
+    explanations = [lrp3d.explain(Net().eval(), CLIP, composite=composite) for composite in ("flat", flat)]
+    assert [entry.rule for entry in explanations[0].ledger] == [entry.rule for entry in explanations[1].ledger]
+
+
+def test_a_name_never_changes_its_rules_silently(registered):
+    flat, squares = lrp3d.Composite(layers={nn.Conv3d: Flat()}), lrp3d.Composite(layers={nn.Conv3d: WSquare()})
+    for preset in lrp3d.composites.PRESETS:
+        with pytest.raises(ValueError, match=f"'{preset}' is a preset"):
+            lrp3d.register_composite(preset, flat, replace=True)
+    lrp3d.register_composite("mine", flat)
+    lrp3d.register_composite("mine", lrp3d.Composite(layers={nn.Conv3d: Flat()}))  # the same: a cell that runs again
+    with pytest.raises(ValueError, match=r"registered already, for Composite.*replace=True"):
+        lrp3d.register_composite("mine", squares)
+    assert rules("mine")["stem"] == str(Flat())
+    lrp3d.register_composite("mine", squares, replace=True)
+    assert rules("mine")["stem"] == str(WSquare())
+    with pytest.raises(ValueError, match=r"presets are paper, .*, registered are mine"):
+        rules("thine")
+
+
+def test_what_has_no_name_or_is_no_composite_is_not_registered(registered):
+    for name in ("", "two words", " mine"):
+        with pytest.raises(ValueError, match="name without white space"):
+            lrp3d.register_composite(name, lrp3d.Composite())
+    with pytest.raises(TypeError, match="as the name"):
+        lrp3d.register_composite(lrp3d.Composite(), "mine")
+    with pytest.raises(TypeError, match=r"lrp3d\.Composite, got ZPlus"):
+        lrp3d.register_composite("mine", ZPlus())
+    assert not lrp3d.composites.REGISTERED
+
+
 def test_every_rule_says_where_it_comes_from():
     for rule in (rule for rule in Rule.__subclasses__() if rule.__module__ == "lrp3d.rules"):
         assert any(word in rule.__doc__ for word in ("et al", "paper")), rule

@@ -13,6 +13,10 @@ import lrp3d
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"))]
+ADDITIONS = (
+    "a layer, an operation, a rule, a composite, a model, a checkpoint, a metric, a figure, a study table, a command"
+)
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(lrp3d.__path__, "lrp3d.") if not module.name.endswith("__main__")
 )
@@ -38,7 +42,45 @@ def test_the_examples_of_a_module_run_and_show_what_they_say(name):
 
 
 def test_links_between_the_pages_lead_somewhere():
-    for page in PAGES:
+    for page in LINKED:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+@pytest.mark.parametrize("page", LINKED, ids=lambda page: page.name)
+def test_files_that_a_page_names_exist(page):
+    named = re.findall(r"`((?:lrp3d|models|tests|benchmarks|docs)/[\w/.]+)`", page.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_files_that_the_architecture_names_by_their_last_name_exist():
+    names = {path.name for folder in ("lrp3d", "models") for path in (ROOT / folder).rglob("*.*")}
+    named = re.findall(r"`(\w+\.(?:py|html))`", (ROOT / "docs/architecture.md").read_text())
+    assert named
+    assert sorted(set(named) - names) == []
+
+
+@pytest.mark.parametrize("addition", ADDITIONS.split(", "))
+def test_every_kind_of_addition_has_an_example(addition):
+    sections = re.split(r"^## ", (ROOT / "docs/extending.md").read_text(), flags=re.MULTILINE)
+    (section,) = (
+        section
+        for section in sections
+        if section.lower().startswith(f"{addition} ".lower()) or section.lower().startswith(f"{addition}\n")
+    )
+    assert "```python" in section
+
+
+def test_the_version_stands_in_one_place():
+    pages = [ROOT / "CITATION.cff", ROOT / "setup.cfg", ROOT / "pyproject.toml", *PAGES]
+    assert [page.name for page in pages if page.exists() and lrp3d.__version__ in page.read_text()] == []
+
+
+def test_the_changelog_has_its_dates_newest_first():
+    heads = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d{2}-\d{2}))?$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert heads[0] == ("Unreleased", "")
+    assert lrp3d.__version__ in {version for version, _ in heads}
+    dates = [date for _, date in heads[1:]]
+    assert all(dates)
+    assert dates == sorted(dates, reverse=True)

@@ -12,7 +12,8 @@ from torch import nn
 
 import lrp3d
 from lrp3d import rules
-from lrp3d.propagation.propagate import Start, edge_of, propagate
+from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.steps.graph import edge_of
 
 D = torch.float64
 RULES = {

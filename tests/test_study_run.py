@@ -224,6 +224,18 @@ def test_other_weights_are_another_configuration():
     assert digest == study.weights_digest(second)
 
 
+def test_other_rules_under_a_registered_name_are_another_configuration(monkeypatch):
+    monkeypatch.setattr(lrp3d.composites, "REGISTERED", {})
+
+    def config_of(rule):
+        lrp3d.register_composite("mine", lrp3d.Composite(layers={nn.Conv3d: rule}), replace=True)
+        return study.configuration(study.Explainer(nn.Linear(2, 3), composite="mine"), study.Reader("videos", frames=4))
+
+    first, second = config_of(lrp3d.rules.Flat()), config_of(lrp3d.rules.WSquare())
+    assert first["composite"] == second["composite"] == "mine"
+    assert first["rules"] != second["rules"]
+
+
 def test_a_record_of_another_configuration_is_not_summarised(tmp_path, videos, single):
     shutil.copytree(single, tmp_path / "out")
     path = tmp_path / "out/records/000/000001.safetensors"

@@ -41,8 +41,9 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
 def add_rules(parser: argparse.ArgumentParser) -> None:
     """The options that say how relevance is shared."""
     parser.add_argument(
-        "--composite", choices=COMPOSITES, default="paper", metavar="C",
-        help=f"which rule for which layer: {', '.join(COMPOSITES)} (default: paper)",
+        "--composite", default="paper", metavar="C",
+        help=f"which rule for which layer: {', '.join(COMPOSITES)}, or a name that the module of --model registers "
+        "(default: paper)",
     )  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
 

@@ -18,6 +18,7 @@ from torch import nn
 from lrp3d import models, video
 from lrp3d.commands import UsageError
 from lrp3d.commands.labels import read_labels
+from lrp3d.composites import composite_of
 from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 
@@ -61,6 +62,9 @@ def choose(options: argparse.Namespace) -> Chosen:
         UsageError: there is no such model, or it does not take what was asked.
         ValueError, OSError: weights or labels cannot be read or do not fit.
     """
+    own = options.model is not None and ":" in options.model
+    if not own:  # what cannot be is said before large files are read
+        _check_composite(options)
     device = device_of(options.device)
     weights: Path | None = getattr(options, "weights", None)
     file: Path | None = getattr(options, "labels", None)
@@ -75,8 +79,9 @@ def choose(options: argparse.Namespace) -> Chosen:
         if options.option:
             raise UsageError("--option goes with --model: a file that says its model says all about it")
         model = models.load_model(weights)
-    elif ":" in options.model:
+    elif own:
         model = imported(options.model, dict(options.option))
+        _check_composite(options)  # that module may have registered it
         if weights is not None:
             checkpoint = models.read_checkpoint(weights)
             decided = models.load_checkpoint(model, checkpoint).notes
@@ -86,7 +91,7 @@ def choose(options: argparse.Namespace) -> Chosen:
         model = _named(options.model, dict(options.option), weights, len(labels) or CLASSES)
     if weights is not None:
         said = f"weights of {weights.name}"
-    elif options.model is not None and ":" in options.model:
+    elif own:
         said = f"weights as {options.model} makes them with seed {SEED}: random, unless it loads some"
     else:
         said = RANDOM
@@ -111,6 +116,14 @@ def choose(options: argparse.Namespace) -> Chosen:
         std=std,
         notes=(*decided, *unsaid),
     )
+
+
+def _check_composite(options: argparse.Namespace) -> None:
+    """Raise UsageError where a command takes a composite and there is none of that name."""
+    try:
+        composite_of(getattr(options, "composite", "paper"))
+    except ValueError as error:
+        raise UsageError(f"--composite: {error}") from error
 
 
 def device_of(name: str | None) -> torch.device:

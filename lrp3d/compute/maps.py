@@ -1,4 +1,4 @@
-"""Linear maps: the operations that rules share relevance over, each with its adjoint.
+"""FullyConnected maps: the operations that rules share relevance over, each with its adjoint.
 
 A map is bilinear in an input `a` and a weight `v`: `map(a, v)` is the operation, `map.adjoint(r, v, shape)` carries
 `r` (s, *output) back to (s, *shape), for all seeds `s` at once. Maps know nothing of rules or relevance.
@@ -16,7 +16,7 @@ from torch import Tensor
 from lrp3d.compute import buffers, kernels
 from lrp3d.compute.bands import Band
 from lrp3d.compute.kernels import Geometry
-from lrp3d.rules import Term, Weight
+from lrp3d.compute.terms import Term, Weight
 
 
 class LinearMap:
@@ -184,7 +184,7 @@ class Window(Convolution):
 
 
 @dataclass(frozen=True)
-class Linear(LinearMap):
+class FullyConnected(LinearMap):
     """Fully connected: `a @ w.T` on the last axis."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:

@@ -1,8 +1,15 @@
-"""What comes back from `lrp3d.explain`: the tensors, the ledger, how they show themselves, and the page of a clip.
+"""What comes back from `lrp3d.explain`.
 
-It knows metrics, figures and files; it knows nothing of models, of relevance on its way, or of videos.
+`explanation` holds the tensors, and moves, saves and loads them; `ledger` says how much relevance came into, went out
+of and was absorbed by every layer; `display` shows both in notebooks and on the terminal; `clip_report` makes the page
+of a clip from `report.html`, where the page's layout, colours and behaviour are.
+
+This folder knows metrics, figures and files. It does not know models, videos, or relevance on its way.
 """
 
-from lrp3d.explanation.explanation import Entry, Explanation, Ledger
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.ledger import Ledger, LedgerEntry
 
-__all__ = ["Entry", "Explanation", "Ledger"]
+Entry = LedgerEntry  # its former name
+
+__all__ = ["Entry", "Explanation", "Ledger", "LedgerEntry"]

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
+from lrp3d.explanation.ledger import Ledger, LedgerEntry
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import SIGMA, avg_atr, frame_atr, max_atr
 from lrp3d.printed import printable
@@ -21,37 +22,6 @@ from lrp3d.printed import printable
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-
-class Entry(NamedTuple):
-    """One line of the ledger: relevance of the clips' logits that came into, left and stayed in a layer."""
-
-    layer: str
-    rule: str
-    relevance_in: float
-    relevance_out: float
-
-    @property
-    def absorbed(self) -> float:
-        """What the rule took: epsilon, bias, or the contrast."""
-        return self.relevance_in - self.relevance_out
-
-
-class Ledger(list[Entry]):
-    """Relevance in, out and absorbed, layer by layer, in the order in which relevance flows."""
-
-    @property
-    def absorbed(self) -> float:
-        """By all layers; the sum of the map and this is the logit."""
-        return sum(entry.absorbed for entry in self)
-
-    def __str__(self) -> str:
-        width = max([len(entry.layer) for entry in self] + [5])
-        lines = [f"{'layer':{width}}  {'in':>12}  {'out':>12}  {'absorbed':>12}  rule"]
-        for entry in self:
-            numbers = (entry.relevance_in, entry.relevance_out, entry.absorbed)
-            lines.append(f"{entry.layer:{width}}  " + "  ".join(f"{x:12.6g}" for x in numbers) + f"  {entry.rule}")
-        return "\n".join(lines)
 
 
 @dataclass(eq=False)
@@ -151,7 +121,7 @@ class Explanation:
         if "lrp3d" not in metadata:
             raise ValueError(f"{path} is a safetensors file, but no explanation saved by lrp3d")
         rest = json.loads(metadata["lrp3d"])
-        rest["ledger"] = Ledger(Entry(*line) for line in rest["ledger"])
+        rest["ledger"] = Ledger(LedgerEntry(*line) for line in rest["ledger"])
         pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
         if pathways:
             tensors["relevance"] = pathways

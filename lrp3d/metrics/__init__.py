@@ -1,5 +1,5 @@
 """What is measured of a relevance matrix: one file per measure, batched tensor operations on any device.
 
-Measures know tensors only, so they take a matrix from anywhere: relevance, interventions, or one of your own. A new
-measure is a new file here.
+A measure knows tensors only, so it takes a matrix from anywhere: relevance, interventions, or your own. A new measure
+is a new file here.
 """

@@ -1,7 +1,8 @@
-"""In a checkout the models lie in the folder `models/` beside this package: this sends the import there.
+"""Sends `import lrp3d.models` to the folder `models/` of a checkout, which lies beside this package.
 
-An installation has those files in this very place, and not this one (`package_dir` in setup.cfg). Type checkers run
-nothing, so the stubs beside this file tell them the same, one for each module of `models/`.
+In an installation the files of `models/` are in this very place and this file is not there (`package_dir` in
+setup.cfg). Type checkers do not run this, so the stubs beside this file tell them the same, one for each module of
+`models/`.
 """
 
 import importlib.util

@@ -1,7 +1,9 @@
 """What each operation of a network does with relevance: one handler per function, made of the building blocks.
 
-Importing this package registers every function lrp3d knows. A new one goes into the file of its family, or into a
-user's own code through `lrp3d.register_operation`.
+The files are families of functions: `activation`, `arithmetic` (sums, means, products, writes into slices),
+`convolution` (also linear layers, matmul and einsum), `normalisation`, `padding`, `pooling`. `blocks` has the building
+blocks: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that lrp3d knows. A new
+one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
 """
 
 from lrp3d.operations import activation, arithmetic, convolution, normalisation, padding, pooling

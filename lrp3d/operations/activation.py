@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.operations.blocks import both_nonnegative, passes, refuse
-from lrp3d.registry import active_run, register_operation
+from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.tracer import Signal
 
@@ -60,7 +60,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def _clip(input: Tensor, low: Any, high: Any, inplace: bool, kind: type[nn.Module]) -> Tensor:
     """A clip of something shifted is the hand-written hard sigmoid, `relu6(x + 3) / 6`."""
-    known = active_run().signal(input)
+    known = active_tracer().signal(input)
     nonnegative = low is not None and both_nonnegative(low)
     gate = bool(known and known.shifted and nonnegative and high is not None)
     return passes(torch.clamp, input, low, high, nonnegative=nonnegative, gate=gate, inplace=inplace, kind=kind)
@@ -81,7 +81,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 @register_operation([torch.clamp, Tensor.clamp, torch.clip, Tensor.clip])
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """`torch.clamp` with constant bounds."""
-    run = active_run()
+    run = active_tracer()
     if run.is_signal(min) or run.is_signal(max):
         return refuse(torch.clamp(input, min, max), input, min, max, advice="is bounded by another signal")
     return _clip(input, min, max, False, nn.Hardtanh if max is not None else nn.ReLU)
@@ -102,7 +102,7 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 @register_operation([torch.where, Tensor.where])
 def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     """A choice between a signal and a constant is an activation; between two signals, each gets what it gave."""
-    run = active_run()
+    run = active_tracer()
     if not isinstance(condition, Tensor) or (run.is_signal(condition) and condition.is_floating_point()):
         condition, input = input, condition  # Tensor.where(self, condition, other)
     chosen = [x for x in (input, other) if run.is_signal(x)]
@@ -119,7 +119,7 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
 @register_operation([torch.masked_fill, Tensor.masked_fill])
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """Like `where` with a constant."""
-    run = active_run()
+    run = active_tracer()
     output = torch.masked_fill(input, mask, value)
     if not run.is_signal(input) or run.is_signal(value):
         return refuse(output, input, value)
@@ -137,7 +137,7 @@ def _register_dropout(name: str) -> None:
     ) -> Tensor:
         if training and train and p > 0:
             return refuse(input.clone(), input, advice=advice_for(F.dropout))
-        known = active_run().signal(input)
+        known = active_tracer().signal(input)
         nonnegative = bool(known and known.nonnegative)
         return passes(lambda x: x, input, nonnegative=nonnegative, keeps_range=True, kind=nn.Dropout)
 

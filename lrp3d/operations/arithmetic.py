@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lrp3d.compute.maps import Broadcast, SumOver
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
-from lrp3d.registry import active_run, register_operation
-from lrp3d.steps.maxima import Peak
-from lrp3d.steps.step import Pass, Write
+from lrp3d.registry import active_tracer, register_operation
+from lrp3d.steps.maxima import AxisMaximum
+from lrp3d.steps.step import IndexedWrite, PassThrough
 from lrp3d.tracing.torch_functions import fill_, setitem, write_
 from lrp3d.tracing.tracer import Signal
 
@@ -20,11 +20,11 @@ from lrp3d.tracing.tracer import Signal
 
 
 def _is_constant(x: Any) -> bool:
-    return not active_run().is_signal(x)
+    return not active_tracer().is_signal(x)
 
 
 def _add(a: Any, b: Any) -> Tensor:
-    run = active_run()
+    run = active_tracer()
     output = a + b
     if _is_constant(a) or _is_constant(b):
         signal, constant = (b, a) if _is_constant(a) else (a, b)
@@ -48,7 +48,7 @@ def _scaled(x: Any, factor: Any) -> Any:
     """`factor * x`, as a step of its own where it changes something."""
     if isinstance(factor, (int, float)) and factor == 1:
         return x
-    return mul(x, factor) if active_run().is_signal(x) else x * factor
+    return mul(x, factor) if active_tracer().is_signal(x) else x * factor
 
 
 @register_operation([torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__])
@@ -104,16 +104,16 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 
 
 def _gated(signal: Tensor, gate: Tensor, output: Tensor) -> Tensor:
-    known = active_run().signals[signal]
-    both_gates = known.gate and active_run().signals[gate].gate
+    known = active_tracer().signals[signal]
+    both_gates = known.gate and active_tracer().signals[gate].gate
     real = None if known.real is None else known.real.expand(output.shape)
     step_signal = Signal(real=real, nonnegative=both_nonnegative(signal, gate), gate=both_gates)
-    return attach(Pass(signal.shape), output, [signal], step_signal)
+    return attach(PassThrough(signal.shape), output, [signal], step_signal)
 
 
 def _gate_of(a: Tensor, b: Tensor) -> Tensor | None:
     """Which of two signals is the gate: the sigmoid, else the one that broadcasts."""
-    first, second = (active_run().signals[x].gate for x in (a, b))
+    first, second = (active_tracer().signals[x].gate for x in (a, b))
     if first != second:
         return a if first else b
     if a.numel() != b.numel():
@@ -177,8 +177,8 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     axes = _axes(input, dim)
     kept = input.amax(axes, keepdim=True)
     output = kept if keepdim else input.amax(axes)
-    known = active_run().signals[input]
-    return attach(Peak(input.detach(), kept, axes), output, [input], Signal(nonnegative=known.nonnegative))
+    known = active_tracer().signals[input]
+    return attach(AxisMaximum(input.detach(), kept, axes), output, [input], Signal(nonnegative=known.nonnegative))
 
 
 @register_operation([torch.max, Tensor.max])
@@ -198,7 +198,7 @@ def maximum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 @register_operation(setitem)
 def write(target: Tensor, index: Any, value: Any) -> Tensor:
     """`target[index] = value` (temporal shift and its kin), without overwriting anything."""
-    run = active_run()
+    run = active_tracer()
 
     def written(x: Tensor, v: Any) -> Tensor:
         x = x.clone()
@@ -208,7 +208,7 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
     output = written(target, value)
     inputs = [x for x in (target, value) if run.is_signal(x)]
     value_shape = value.shape if isinstance(value, Tensor) else torch.Size()
-    step = Write(index, target.shape, value_shape, run.is_signal(target), run.is_signal(value))
+    step = IndexedWrite(index, target.shape, value_shape, run.is_signal(target), run.is_signal(value))
     fill = _tensor(value, target).to(target.dtype)
     signal = Signal(real=written(run.reality(target), run.reality(fill)), nonnegative=both_nonnegative(target, fill))
     known = [run.signal(x) for x in inputs]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import LinearMap
-from lrp3d.registry import active_run
-from lrp3d.rules import Signed
-from lrp3d.steps.linear import Linear, Operand
-from lrp3d.steps.step import Pass, Step
+from lrp3d.compute.terms import Signed
+from lrp3d.registry import active_tracer
+from lrp3d.steps.linear import LinearStep, Operand
+from lrp3d.steps.step import PassThrough, Step
 from lrp3d.tracing.advice import GENERAL
 from lrp3d.tracing.tracer import Signal
 
@@ -42,7 +42,7 @@ def attach(
         kind: the layer type whose rules apply.
     """
     step.kind = kind
-    return active_run().attach(step, output, inputs, signal or Signal())
+    return active_tracer().attach(step, output, inputs, signal or Signal())
 
 
 def passes(
@@ -69,7 +69,7 @@ def passes(
         inplace: `x` itself stands for the result from now on.
         kind: the layer type whose rules apply.
     """
-    run = active_run()
+    run = active_tracer()
     output = function(x, *args)
     known = run.signal(x)
     if known is None:
@@ -80,7 +80,7 @@ def passes(
         low, high = torch.minimum(*ends), torch.maximum(*ends)
     real = known.real if known.real is None or known.real.shape == output.shape else known.real.expand(output.shape)
     signal = Signal(low, high, real, nonnegative, known.gate if gate is None else gate, shifted)
-    result = attach(Pass(x.shape, linear=keeps_range), output, [x], signal, kind)
+    result = attach(PassThrough(x.shape, linear=keeps_range), output, [x], signal, kind)
     if inplace:
         run.replace(x, result)
     return result
@@ -97,7 +97,7 @@ def shares(
 
     Constants among the summands count as bias. What the clip's range becomes is found by the same maps.
     """
-    run = active_run()
+    run = active_tracer()
     signals = [s for s in summands if run.is_signal(s.x)]
     if not signals:
         return output
@@ -110,7 +110,7 @@ def shares(
     bias = sum(parts[1:], parts[0]) if parts else None
     weighted = any(isinstance(s.w, Tensor) for s in signals)
     operands = [Operand(s.x, k.signed(s.x), s.map, Signed(s.w)) for k, s in zip(known, signals, strict=True)]
-    step = Linear(operands, bias, weighted)
+    step = LinearStep(operands, bias, weighted)
     step.first = all(k.low is not None for k in known)
     signal = Signal(nonnegative=nonnegative)
     if not weighted and all(k.low is not None for k in known):
@@ -130,13 +130,13 @@ def _ends(parts: Sequence[Tensor], bias: Tensor | None) -> Tensor:
 
 def refuse(output: Any, *inputs: Any, advice: str = GENERAL) -> Any:
     """The operation goes on, but relevance that would reach its result is refused by name with `advice`."""
-    run = active_run()
+    run = active_tracer()
     return run.refuse(advice, output, [x for x in inputs if run.is_signal(x)])
 
 
 def both_nonnegative(*tensors: Any) -> bool:
     """Every signal is known to be non-negative, every constant is."""
-    run = active_run()
+    run = active_tracer()
     for x in tensors:
         known = run.signal(x)
         if known is None:

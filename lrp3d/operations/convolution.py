@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.kernels import Geometry
-from lrp3d.compute.maps import Bilinear, Convolution, Linear
+from lrp3d.compute.maps import Bilinear, Convolution, FullyConnected
 from lrp3d.operations.blocks import Summand, refuse, shares
 from lrp3d.operations.padding import pad
-from lrp3d.registry import active_run, register_operation
+from lrp3d.registry import active_tracer, register_operation
 
 _TYPES: dict[bool, dict[int, type[nn.Module]]] = {
     False: {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d},
@@ -39,7 +39,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) 
     kind = _TYPES[map.geometry.transposed][weight.dim() - 2]
     if x.dim() == weight.dim() - 1:  # a clip without batch axis, as torch allows
         return _convolve(x.unsqueeze(0), weight, bias, map).squeeze(0)
-    if active_run().is_signal(weight):
+    if active_tracer().is_signal(weight):
         return refuse(map(x, weight), x, weight, advice="the weight itself depends on the clip (dynamic convolution)")
     g = map.geometry
     output = torch.convolution(
@@ -100,10 +100,10 @@ def any_convolution(
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`."""
     output = F.linear(input, weight, bias)
-    if active_run().is_signal(weight):
+    if active_tracer().is_signal(weight):
         return refuse(output, input, weight, advice="the weight itself depends on the clip")
     bias = None if bias is None else bias.detach()
-    return shares(output, [Summand(input, Linear(), weight.detach())], bias, nn.Linear)
+    return shares(output, [Summand(input, FullyConnected(), weight.detach())], bias, nn.Linear)
 
 
 @register_operation([torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm])
@@ -121,10 +121,12 @@ def rmatmul(input: Tensor, other: Tensor) -> Tensor:
 @register_operation([torch.addmm, Tensor.addmm])
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """A constant bias plus a product with a constant matrix."""
-    run = active_run()
+    run = active_tracer()
     if run.is_signal(input) or run.is_signal(mat2) or beta != 1 or alpha != 1:
         return refuse(torch.addmm(input, mat1, mat2, beta=beta, alpha=alpha), input, mat1, mat2)
-    return shares(torch.addmm(input, mat1, mat2), [Summand(mat1, Linear(), mat2.detach().T)], input.detach(), nn.Linear)
+    return shares(
+        torch.addmm(input, mat1, mat2), [Summand(mat1, FullyConnected(), mat2.detach().T)], input.detach(), nn.Linear
+    )
 
 
 @register_operation(torch.einsum)
@@ -137,7 +139,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
 
 
 def _bilinear(function: Any, left: Tensor, right: Tensor) -> Tensor:
-    run = active_run()
+    run = active_tracer()
     output = function(left, right)
     if run.is_signal(left) and run.is_signal(right):
         return refuse(output, left, right, advice="multiplies two signals; only products with constants are linear")

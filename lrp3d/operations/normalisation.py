@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import Scale, channelwise
+from lrp3d.compute.terms import Signed
 from lrp3d.operations.blocks import attach, refuse
-from lrp3d.registry import active_run, register_operation
-from lrp3d.rules import Signed
-from lrp3d.steps.linear import Linear, Operand
-from lrp3d.steps.step import Pass
+from lrp3d.registry import active_tracer, register_operation
+from lrp3d.steps.linear import LinearStep, Operand
+from lrp3d.steps.step import PassThrough
 from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.tracer import Signal
 
@@ -32,7 +32,7 @@ def batch_norm(
     eps: float = 1e-5,
 ) -> Tensor:
     """`F.batch_norm`; statistics of the batch are refused, and the running ones never touched."""
-    run = active_run()
+    run = active_tracer()
     if training or running_mean is None or running_var is None:
         output = F.batch_norm(input, None, None, weight, bias, True, 0.0, eps)
         return refuse(output, input, advice=advice_for(F.batch_norm))
@@ -50,12 +50,12 @@ def batch_norm(
         signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)
     kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
     if run.normalisation_passes:
-        return attach(Pass(input.shape, linear=True), output, [input], signal, kind)
+        return attach(PassThrough(input.shape, linear=True), output, [input], signal, kind)
     scale = (running_var + eps).rsqrt()
     scale = scale if weight is None else scale * weight
     offset = -running_mean * scale
     offset = offset if bias is None else offset + bias
-    step = Linear(
+    step = LinearStep(
         [Operand(input, known.signed(input.detach()), Scale(), Signed(scale.detach()))],
         channelwise(offset.detach(), input),
     )

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d.operations.blocks import both_nonnegative
-from lrp3d.registry import active_run, register_operation
+from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.tracer import Signal
 
 
@@ -26,7 +26,7 @@ def _positions(size: int, before: int, after: int, mode: str, device: torch.devi
 @register_operation([F.pad, torch._C._nn.pad, torch.constant_pad_nd])
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """`F.pad` in its modes constant, replicate, reflect and circular."""
-    run = active_run()
+    run = active_tracer()
     known = run.signal(input)
     if known is None:
         return F.pad(input, list(pad), mode, value)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import Average, AxisMatrices, averaging_matrix
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, refuse, shares
 from lrp3d.operations.convolution import per_axis
-from lrp3d.registry import active_run, register_operation
-from lrp3d.steps.maxima import Maximum
+from lrp3d.registry import active_tracer, register_operation
+from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.tracing.tracer import Signal
 
 _MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
@@ -31,7 +31,7 @@ def _max_pool(axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any
     strides = per_axis(stride if stride else kernel, axes)
     paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
     output = function(x, kernel, strides, paddings, dilations, ceil_mode)
-    run = active_run()
+    run = active_tracer()
     known = run.signal(x)
     if known is None:
         return output
@@ -49,7 +49,7 @@ def _max_pool(axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any
     crop = tuple(slice(p, p + size) for p, size in zip(paddings, x.shape[-axes:], strict=True))
     padded = F.pad(x.detach(), sides, value=-torch.inf)
     real = None if known.real is None else F.pad(known.real, sides)
-    step = Maximum(padded, output, offsets, real=real, crop=crop)
+    step = WindowMaximum(padded, output, offsets, real=real, crop=crop)
     signal = Signal(nonnegative=known.nonnegative, gate=known.gate)
     return attach(step, output, [x], signal, _MAX[axes])
 
@@ -94,7 +94,7 @@ def _sizes(x: Tensor, output_size: Any, axes: int) -> list[int]:
 def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
     sizes = _sizes(x, output_size, axes)
     output = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
-    known = active_run().signal(x)
+    known = active_tracer().signal(x)
     if known is None:
         return output
     windows = [_window_positions(have, want) for have, want in zip(x.shape[-axes:], sizes, strict=True)]
@@ -104,7 +104,7 @@ def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
         offsets.append(tuple(windows[i][0][at[i]].to(x.device).view(shaped[i]) for i in range(axes)))
         flags = [windows[i][1][at[i]].to(x.device).view(shaped[i]) for i in range(axes)]
         inside.append(torch.stack(torch.broadcast_tensors(*flags)).all(0).expand(output.shape))
-    step = Maximum(x.detach(), output, offsets, inside, known.real)
+    step = WindowMaximum(x.detach(), output, offsets, inside, known.real)
     signal = Signal(nonnegative=known.nonnegative, gate=known.gate)
     return attach(step, output, [x], signal, _ADAPTIVE_MAX[axes])
 

@@ -1,6 +1,8 @@
 """From a followed forward pass to relevance: of the clip, and of every frame for every frame's logit.
 
-`propagate` walks many seeds through the graph; `frame_logits` finds the seeds of the rows; `clip_relevance` carries
-one clip batch through both; `temporal_matrix` makes the matrix of the rows; `chunks` bounds the memory. It may import
-the twin and everything below it, and is imported by what a user calls.
+`propagate` walks many seeds through the graph of steps at once. `frame_logits` finds the logit of every frame, exactly
+or not at all, and from it the seeds of the matrix's rows. `clip_relevance` puts both together for one batch of clips,
+`temporal_matrix` makes the matrix of the rows, and `chunks` decides how many seeds fit into memory.
+
+This folder may import the twin and everything below it. `lrp3d.explain` and its neighbours import it.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from lrp3d.twin.twin import Record
+from lrp3d.twin.twin import Trace
 
 # A CPU gains nothing from larger chunks once a layer fills its caches, and tensors above 32 MiB are mapped anew by
 # the C library every time, page by page. A GPU does gain.
@@ -13,7 +13,7 @@ CPU_BUDGET = 128 * 2**20
 TENSORS_IN_FLIGHT = 4
 
 
-def seeds_at_once(record: Record, seeds: int, chunk_size: int | None, memory_budget: int | None) -> int:
+def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budget: int | None) -> int:
     """The number of seeds per chunk, at least one and at most `seeds`.
 
     Args:
@@ -31,7 +31,7 @@ def seeds_at_once(record: Record, seeds: int, chunk_size: int | None, memory_bud
     return max(1, min(seeds, memory_budget // max(1, per_seed)))
 
 
-def clips_at_once(record: Record, recorded: bool, chunk_size: int | None) -> int:
+def clips_at_once(record: Trace, recorded: bool, chunk_size: int | None) -> int:
     """The number of clips per forward pass, at least one.
 
     Args:

@@ -27,12 +27,13 @@ from lrp3d.compute.maps import Convolution
 from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
 from lrp3d.outputs import Chosen
-from lrp3d.propagation.propagate import Edge, Start, edge_of, propagate
+from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.rules import Epsilon, Opposed
-from lrp3d.steps.linear import Linear
-from lrp3d.steps.step import Entry, Pass, Step, Unsupported
-from lrp3d.twin.audit import assign_rules, find_classifier, step_of
-from lrp3d.twin.twin import Record
+from lrp3d.steps.graph import Edge, Node, downwards, edge_of, step_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.step import ClipInput, PassThrough, Step, Unsupported
+from lrp3d.twin.audit import assign_rules, find_classifier
+from lrp3d.twin.twin import Trace
 
 
 class NoFrameLogits(ValueError):
@@ -69,7 +70,7 @@ class _Average:
     """An average over time in the graph."""
 
     node: Any
-    step: Linear
+    step: LinearStep
     axis: int
     stands_on: list[list[bool]] = field(default_factory=list)
     """For each thing averaged, the time steps it comes from."""
@@ -92,20 +93,16 @@ class _Average:
         return self.features.shape[self.axis]
 
 
-def _last_averages(record: Record) -> list[_Average]:
+def _last_averages(record: Trace) -> list[_Average]:
     """The last averages over time on every way from the output down; NoFrameLogits for a way without one."""
     output = record.output
-    found, pending, seen = [], [output.grad_fn], set()
+    found: dict[Node, _Average] = {}
     problem: str | None = None
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
+    for node in downwards([output.grad_fn], found.__contains__):
         step = step_of(node)
-        if isinstance(step, Entry):
+        if isinstance(step, ClipInput):
             raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
-        if isinstance(step, Linear) and len(step.operands) == 1 and not step.weighted:
+        if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
             axis = step.operands[0].map.time_axis(step.operands[0].shape, step.shape)
             if axis is not None and step.operands[0].shape[axis] > 1:
                 average = _Average(node, step, axis)
@@ -113,7 +110,7 @@ def _last_averages(record: Record) -> list[_Average]:
                 order = _order(stands_on)
                 if order is not None:
                     average.order, average.stands_on = order, [stands_on[i] for i in order]
-                    found.append(average)
+                    found[node] = average
                     continue
                 if not stands_on or not all(map(all, stands_on)):
                     problem = f"'{step.name}' {_disorder(stands_on)}"
@@ -128,15 +125,14 @@ def _last_averages(record: Record) -> list[_Average]:
                 or f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits "
                 "and is not linear, so its frames cannot be classified one by one exactly"
             )
-        pending += [parent for parent, _ in node.next_functions]
-    return found
+    return list(found.values())
 
 
 def _is_linear(step: Step) -> bool:
-    return isinstance(step, Linear) or (isinstance(step, Pass) and step.linear)
+    return isinstance(step, LinearStep) or (isinstance(step, PassThrough) and step.linear)
 
 
-def frame_seeds(record: Record, chosen: Chosen, composite: Composite, contrastive: bool) -> FrameSeeds:
+def frame_seeds(record: Trace, chosen: Chosen, composite: Composite, contrastive: bool) -> FrameSeeds:
     """The rows' seeds for the chosen class; raises NoFrameLogits where there are no exact frame logits.
 
     Args:
@@ -171,7 +167,7 @@ def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
 
 
 def _frame_by_frame(
-    record: Record, chosen: Chosen, averages: list[_Average], composite: Composite, contrastive: bool
+    record: Trace, chosen: Chosen, averages: list[_Average], composite: Composite, contrastive: bool
 ) -> FrameSeeds:
     """What follows the averages, replayed on each frame alone."""
     run = record.run
@@ -210,7 +206,7 @@ def oppose(output: Tensor, sign: Tensor | None) -> None:
         step.rule = Opposed(step.rule, None if bool((sign < 0).all()) else of_outputs.sign())
 
 
-def _pool_over_space(record: Record, average: _Average) -> Tensor:
+def _pool_over_space(record: Trace, average: _Average) -> Tensor:
     """The same average over everything but time."""
     map = average.step.operands[0].map.without_time(average.features.shape, average.axis)
     if map is None:
@@ -219,7 +215,7 @@ def _pool_over_space(record: Record, average: _Average) -> Tensor:
         return shares(map(average.features.to(average.step.dtype), 1.0), [Summand(average.features, map)])
 
 
-def _replay(record: Record, averages: list[_Average], pooled: list[Tensor], i: int, n: int) -> Tensor:
+def _replay(record: Trace, averages: list[_Average], pooled: list[Tensor], i: int, n: int) -> Tensor:
     """The logits (b, k) of frame i alone: what follows the pools, on that frame's features."""
     given = {}
     for average, features in zip(averages, pooled, strict=True):
@@ -246,14 +242,8 @@ def _frame(features: Tensor, average: _Average, i: int, n: int) -> Tensor:
 
 def _adds_up(output: Tensor, average: _Average) -> bool:
     """Whether the average hands out relevance by what each frame logit contributes: so do the rows, then."""
-    pending: list[Any] = [output.grad_fn]
-    while pending:
-        node = pending.pop()
-        step = step_of(node)
-        if isinstance(step, Linear) and not (isinstance(step.rule, Epsilon) and not step.rule.epsilon):
-            return False
-        pending += [parent for parent, _ in node.next_functions if node is not average.node and parent is not None]
-    return True
+    steps = map(step_of, downwards([output.grad_fn], lambda node: node is average.node))
+    return all(isinstance(s.rule, Epsilon) and not s.rule.epsilon for s in steps if isinstance(s, LinearStep))
 
 
 def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
@@ -363,9 +353,9 @@ def _spread_down(edge: Edge, r: Tensor, until: Callable[[Step], bool]) -> list[t
                 grads[number] = r
                 outs = node(*grads)
                 outs = outs if isinstance(outs, tuple) else (outs,)
-            elif isinstance(step, Pass) or (isinstance(step, Linear) and not step.operands):
+            elif isinstance(step, PassThrough) or (isinstance(step, LinearStep) and not step.operands):
                 outs = [out[0] for out in step.relevance(r[None])]
-            elif isinstance(step, Linear) and not until(step):
+            elif isinstance(step, LinearStep) and not until(step):
                 outs = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
             else:
                 ends.append((r, step))
@@ -377,7 +367,7 @@ def _spread_down(edge: Edge, r: Tensor, until: Callable[[Step], bool]) -> list[t
 
 def _tells_time(step: Step) -> bool:
     """Convolutions, and sums of what they make, have their axes where torch wants them."""
-    if not isinstance(step, Linear):
+    if not isinstance(step, LinearStep):
         return False
     return isinstance(step.operands[0].map, Convolution) or (len(step.operands) > 1 and len(step.shape) > 3)
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from lrp3d.rules import Identity
-from lrp3d.steps.lazy_relevance import Carried
+from lrp3d.steps.graph import Edge, Node, downwards, parents, step_of
+from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Step
-from lrp3d.twin.audit import step_of
 
 
 @dataclass
@@ -26,14 +26,6 @@ class Flow:
     step: Step
     relevance_in: Tensor
     relevance_out: Tensor
-
-
-Edge = tuple[Any, int]  # a node of autograd's graph and the number of its output: a tensor, without holding it
-
-
-def edge_of(x: Tensor) -> Edge:
-    """The edge that stands for a tensor of the graph."""
-    return x.grad_fn, x.output_nr
 
 
 @dataclass
@@ -52,7 +44,7 @@ class Start:
 class _Arrived:
     """Relevance waiting at a node, by output of that node."""
 
-    relevance: dict[int, Carried] = field(default_factory=dict)
+    relevance: dict[int, LazyRelevance] = field(default_factory=dict)
     missing: int = 0
 
 
@@ -72,7 +64,7 @@ def propagate(
         stops = {node for node, _ in ends}
         waiting = _count_consumers([start.edge[0] for start in starts], stops)
         for start in starts:
-            _arrive(waiting[start.edge[0]], start.edge, Carried(start.relevance).narrowed())
+            _arrive(waiting[start.edge[0]], start.edge, LazyRelevance(start.relevance).narrowed())
         ready = [node for node, arrived in waiting.items() if not arrived.missing]
         found: dict[Edge, Tensor] = {}
         while ready:
@@ -84,7 +76,7 @@ def propagate(
                     for number, carried in arrived.relevance.items()
                 }
                 continue
-            outs: Sequence[Carried | None] = [None] * len(node.next_functions)
+            outs: Sequence[LazyRelevance | None] = [None] * len(node.next_functions)
             if arrived.relevance:
                 step = step_of(node)
                 outs = _through_node(node, arrived) if step is None else _through_step(step, arrived, flows, tolerance)
@@ -111,7 +103,7 @@ def _nothing(end: Edge, seeds: Tensor) -> Tensor:
     return seeds.new_zeros(len(seeds), *_shape(*end))
 
 
-def _arrive(there: _Arrived, edge: Edge, carried: Carried) -> None:
+def _arrive(there: _Arrived, edge: Edge, carried: LazyRelevance) -> None:
     node, number = edge
     before = there.relevance.get(number)
     there.relevance[number] = carried if before is None else before.plus(carried, _shape(node, number))
@@ -119,27 +111,18 @@ def _arrive(there: _Arrived, edge: Edge, carried: Carried) -> None:
 
 def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrived]:
     """Every node from the roots down to the stops, with how many nodes hand relevance to it."""
-    waiting: dict[Any, _Arrived] = {root: _Arrived() for root in roots}
-    pending = list(waiting)
-    while pending:
-        node = pending.pop()
-        if node in stops:
-            continue
-        for parent, _ in node.next_functions:
-            if parent is None:
-                continue
-            if parent not in waiting:
-                waiting[parent] = _Arrived()
-                pending.append(parent)
-            waiting[parent].missing += 1
+    waiting: dict[Node, _Arrived] = {root: _Arrived() for root in roots}
+    for node in downwards(list(waiting), stops.__contains__):
+        for parent in [] if node in stops else parents(node):
+            waiting.setdefault(parent, _Arrived()).missing += 1
     return waiting
 
 
 def _through_step(
     step: Step, arrived: _Arrived, flows: list[Flow] | None, tolerance: float
-) -> Sequence[Carried | None]:
+) -> Sequence[LazyRelevance | None]:
     carried = arrived.relevance[0]
-    outs = step.carry(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
+    outs = step.propagate(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
     if flows is not None and not isinstance(step.rule, Identity):
         totals = [out.total() for out in outs if out is not None]
         nothing = carried.value.new_zeros(len(carried.value))  # what goes out of a module that is held constant
@@ -152,7 +135,7 @@ def _moves_device(node: Any, arrived: _Arrived) -> bool:
     return below._input_metadata[number].device != arrived.relevance[0].value.device
 
 
-def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
+def _through_node(node: Any, arrived: _Arrived) -> Sequence[LazyRelevance | None]:
     """Torch's own node of a rearrangement, for all seeds at once."""
     if node.name().startswith("ToCopy") and not _moves_device(node, arrived):
         return [arrived.relevance[0]]  # another type of the same values: relevance keeps its own
@@ -171,7 +154,7 @@ def _through_node(node: Any, arrived: _Arrived) -> Sequence[Carried | None]:
 
     relevances = [carried.tensor(_shape(node, number)) for number, carried in arrived.relevance.items()]
     results = torch.func.vmap(call)(*relevances)
-    outs: list[Carried | None] = [None] * len(node.next_functions)
+    outs: list[LazyRelevance | None] = [None] * len(node.next_functions)
     for i, result in zip(kept, results, strict=True):
-        outs[i] = Carried(result).narrowed()
+        outs[i] = LazyRelevance(result).narrowed()
     return outs

@@ -33,7 +33,7 @@ def _products(rows: Tensor, x: Tensor) -> Tensor:
     return torch.stack([torch.dot(row, x) for row in rows])
 
 
-class Carried:
+class LazyRelevance:
     """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
 
     Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
@@ -50,7 +50,7 @@ class Carried:
         """The factor, where the value is."""
         return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
 
-    def narrowed(self, before: Carried | None = None) -> Carried:
+    def narrowed(self, before: LazyRelevance | None = None) -> LazyRelevance:
         """The same relevance, of which as little is kept as is there.
 
         Not worth a look where it was made of relevance that filled all frames `before`.
@@ -60,16 +60,16 @@ class Carried:
         if band is None:
             return self
         inside = band.inside(self.value, all_of(band.axis, self.value.shape[1 + band.axis]))
-        return Carried(inside, self.factor, self._total, band)
+        return LazyRelevance(inside, self.factor, self._total, band)
 
-    def trimmed(self, tolerance: float) -> Carried:
+    def trimmed(self, tolerance: float) -> LazyRelevance:
         """Without the outermost frames that together hold less than `tolerance` of every seed's absolute relevance."""
         inner = outermost_dropped(self.part(), tolerance)
         if inner is None:
             return self
         start = 0 if self.band is None else self.band.start
         kept = inner.inside(self.value, all_of(inner.axis, self.value.shape[1 + inner.axis]))
-        return Carried(kept, self.factor, band=Band(inner.axis, start + inner.start, start + inner.stop))
+        return LazyRelevance(kept, self.factor, band=Band(inner.axis, start + inner.start, start + inner.stop))
 
     def part(self) -> Tensor:
         """The relevance inside the band, (s, ...)."""
@@ -91,7 +91,7 @@ class Carried:
                 self._total = _products(flat, factor.expand(self.value.shape[1:]).flatten())
         return self._total
 
-    def plus(self, other: Carried, shape: torch.Size) -> Carried:
+    def plus(self, other: LazyRelevance, shape: torch.Size) -> LazyRelevance:
         """The sum of both, of relevance (s, *shape)."""
         total = None if self._total is None or other._total is None else self._total + other._total
         if self.band != other.band:
@@ -99,23 +99,23 @@ class Carried:
         one, another = (self, other) if self.factor is not None else (other, self)
         if _same(one.factor, another.factor):  # branches from one activation: it waits on
             result = torch.add(one.value, another.value, out=buffers.empty(one.value.shape, one.value))
-            return Carried(result, one.factor, total, self.band)
+            return LazyRelevance(result, one.factor, total, self.band)
         if another.factor is None:
             out = buffers.empty(one.value.shape, one.value)
             result = torch.addcmul(another.value, one.value, cast(Tensor, one.of_factor()), out=out)
         else:
             result = another.part().addcmul_(one.value, cast(Tensor, one.of_factor()))
-        return Carried(result, total=total, band=self.band)
+        return LazyRelevance(result, total=total, band=self.band)
 
-    def _within_another(self, other: Carried, total: Tensor | None, shape: torch.Size) -> Carried:
+    def _within_another(self, other: LazyRelevance, total: Tensor | None, shape: torch.Size) -> LazyRelevance:
         axis = cast(Band, self.band or other.band).axis
         bands = [all_of(axis, shape[axis]) if c.band is None else c.band for c in (self, other)]
         if bands[0].axis != bands[1].axis:
-            return Carried(self.tensor(shape), total=self._total).plus(Carried(other.tensor(shape)), shape)
+            return LazyRelevance(self.tensor(shape), total=self._total).plus(LazyRelevance(other.tensor(shape)), shape)
         both = bands[0] | bands[1]
         together = _same(self.factor, other.factor)  # then it waits on, as it does where bands are alike
         values = (self.value, other.value) if together else (self.part(), other.part())
         out = bands[0].widened(values[0], both)
         bands[1].inside(out, both).add_(values[1])
         band = None if both == all_of(axis, shape[axis]) else both
-        return Carried(out, self.factor if together else None, total, band)
+        return LazyRelevance(out, self.factor if together else None, total, band)

@@ -18,8 +18,9 @@ from lrp3d.compute import buffers
 from lrp3d.compute.bands import Band, all_of
 from lrp3d.compute.maps import Broadcast, LinearMap
 from lrp3d.compute.precision import widened
-from lrp3d.rules import Epsilon, Gamma, Identity, Rule, Share, Signed, Term, WinnerTakesAll
-from lrp3d.steps.lazy_relevance import Carried, times
+from lrp3d.compute.terms import Share, Signed, Term
+from lrp3d.rules import Epsilon, Gamma, Identity, Rule, WinnerTakesAll
+from lrp3d.steps.lazy_relevance import LazyRelevance, times
 from lrp3d.steps.step import Step
 
 
@@ -49,7 +50,7 @@ class Operand:
         return Operand(nothing, Signed(nothing), self.map, self.w)
 
 
-class Linear(Step):
+class LinearStep(Step):
     """An operation linear in its inputs (convolution, fully connected, average, sum), shared by the rule.
 
     `z = sum of map(x, w) over the operands + bias`. The denominators are computed at the first seed and kept.
@@ -70,9 +71,9 @@ class Linear(Step):
             return len(self.operands) == 1 and self.operands[0].shape == self.shape
         return not isinstance(rule, WinnerTakesAll)
 
-    def settle(self, rule: Rule) -> None:
+    def assign_rule(self, rule: Rule) -> None:
         """Takes the rule; where it will pass relevance on unchanged, the activations are let go."""
-        super().settle(rule)
+        super().assign_rule(rule)
         alone = len(self.operands) == 1 and isinstance(self.operands[0].map, Broadcast)
         self._unchanged = isinstance(rule, Identity) or (
             alone and self.operands[0].shape == self.shape and not isinstance(rule, (Epsilon, Gamma))
@@ -84,9 +85,9 @@ class Linear(Step):
         """Eq. 1, for every share of the rule."""
         if self._unchanged:
             return [r]
-        return [c.tensor(o.shape) for c, o in zip(self.carry(Carried(r)), self.operands, strict=True)]
+        return [c.tensor(o.shape) for c, o in zip(self.propagate(LazyRelevance(r)), self.operands, strict=True)]
 
-    def carry(self, carried: Carried) -> Sequence[Carried]:
+    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance]:
         """Eq. 1, with the last multiplication left to who comes next."""
         if self._unchanged:
             return [carried]
@@ -97,15 +98,15 @@ class Linear(Step):
             self._parts = [part.to(dtype) for part in self._prepare(self.rule, factor)]
             self._factor, self._type = None if factor is None else weakref.ref(factor), dtype
             if factor is None and len(self.operands) > 1 and dtype == self.operands[0].source.dtype:
-                self._let_go(self._parts)
-        out: list[Carried | None] = [None] * len(self.operands)
+                self._release_inputs(self._parts)
+        out: list[LazyRelevance | None] = [None] * len(self.operands)
         for part in self._parts:
-            handed = part.hand(self, carried)
+            handed = part.distribute(self, carried)
             out = [
                 new if old is None else old.plus(new, operand.shape)
                 for old, new, operand in zip(out, handed, self.operands, strict=True)
             ]
-        whole = cast(list[Carried], out)
+        whole = cast(list[LazyRelevance], out)
         return [c if o.map.keeps_bands else c.narrowed(carried) for c, o in zip(whole, self.operands, strict=True)]
 
     def _prepare(self, rule: Rule, factor: Tensor | None) -> Sequence[_Part | _Elementwise]:
@@ -117,7 +118,7 @@ class Linear(Step):
         per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
         return [self._part(rule, shares, factor) for shares in zip(*per_operand, strict=True)]
 
-    def _let_go(self, parts: Sequence[_Part | _Elementwise]) -> None:
+    def _release_inputs(self, parts: Sequence[_Part | _Elementwise]) -> None:
         """Of the summands, once it is known what each contributed: nothing else is asked of them."""
         shares = [part for part in parts if isinstance(part, _Elementwise)]
         if len(shares) == len(parts):
@@ -194,7 +195,7 @@ class _Part:
         terms = [[Term(a.to(dtype), v.to(dtype) if isinstance(v, Tensor) else v) for a, v in ts] for ts in self.terms]
         return _Part(self.reciprocal.to(dtype), equal, terms)
 
-    def hand(self, step: Linear, carried: Carried) -> list[Carried]:
+    def distribute(self, step: LinearStep, carried: LazyRelevance) -> list[LazyRelevance]:
         """What this share hands to every operand."""
         value, band = carried.value, carried.band
         if band is not None and any(o.map.within(band, o.shape) is None for o in step.operands):
@@ -208,19 +209,19 @@ class _Part:
 
     def _to_operand(
         self, operand: Operand, terms: list[Term], ratio: Tensor, equal: Tensor | None, band: Band | None
-    ) -> Carried:
+    ) -> LazyRelevance:
         map, shape, there = operand.map, operand.shape, None
         if band is not None:
             map, there = cast(tuple[LinearMap, Band], map.within(band, shape))
             shape = there.shape(shape)
         raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
-        handed = [Carried(value, term.a, band=there) for value, term in zip(raw, terms, strict=True)]
+        handed = [LazyRelevance(value, term.a, band=there) for value, term in zip(raw, terms, strict=True)]
         if equal is not None:
             w = operand.w.value.to(equal.dtype) if isinstance(operand.w.value, Tensor) else operand.w.value
             real = None if operand.x.real is None else operand.x.real.to(equal.dtype)
-            handed.append(Carried(map.spread(equal, w, shape), real, band=there))
+            handed.append(LazyRelevance(map.spread(equal, w, shape), real, band=there))
         if not handed:
-            return Carried(ratio.new_zeros(len(ratio), *shape), band=there)
+            return LazyRelevance(ratio.new_zeros(len(ratio), *shape), band=there)
         return functools.reduce(lambda a, b: a.plus(b, operand.shape), handed)
 
 
@@ -239,9 +240,9 @@ class _Elementwise:
         """For relevance that comes with a factor."""
         return self if factor is None else _Elementwise([times(own, factor) for own in self.factors])
 
-    def hand(self, step: Linear, carried: Carried) -> list[Carried]:
+    def distribute(self, step: LinearStep, carried: LazyRelevance) -> list[LazyRelevance]:
         """Nothing is computed yet: the factor waits."""
-        return [Carried(carried.value, factor, band=carried.band) for factor in self.factors]
+        return [LazyRelevance(carried.value, factor, band=carried.band) for factor in self.factors]
 
 
 # Elements worked on at once where everything is elementwise: intermediate results stay in a core's cache.

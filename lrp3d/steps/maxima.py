@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrp3d.compute import buffers, kernels
 from lrp3d.rules import Epsilon, Rule, WinnerTakesAll
-from lrp3d.steps.lazy_relevance import Carried, times
+from lrp3d.steps.lazy_relevance import LazyRelevance, times
 from lrp3d.steps.step import Step
 
 
@@ -27,7 +27,7 @@ class _Places(NamedTuple):
     """Positions in the whole output, and the further winners' in the whole input."""
 
 
-class Maximum(Step):
+class WindowMaximum(Step):
     """Windows of which the maximum goes on: max pools of all kinds, by the positions each window looks at.
 
     `offsets` are index tuples into the trailing axes of `x`: offset `o` picks, for every output, one position of its
@@ -111,10 +111,10 @@ class Maximum(Step):
         """To the winners of every window; overlapping windows add up."""
         return [self._handed(r, None)]
 
-    def carry(self, carried: Carried) -> Sequence[Carried | None]:
+    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """The same, with what is known of where no relevance arrives."""
         handed = self._handed(carried.tensor(self.shape), carried.factor)
-        return [Carried(handed.to(carried.value.dtype)).narrowed(carried)]
+        return [LazyRelevance(handed.to(carried.value.dtype)).narrowed(carried)]
 
     def _handed(self, r: Tensor, factor: Tensor | None) -> Tensor:
         out = buffers.empty((len(r), *self.x.shape), r).zero_()
@@ -151,7 +151,7 @@ def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
     return out.flatten(-axes).index_add(-1, flat.flatten(), values.flatten(-axes)).reshape(out.shape)
 
 
-class Peak(Step):
+class AxisMaximum(Step):
     """The maximum over whole axes (`amax`): ties share equally."""
 
     def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):

@@ -18,7 +18,7 @@ from lrp3d.compute.maps import sum_to_shape
 from lrp3d.compute.precision import widened
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.rules import Identity, Rule
-from lrp3d.steps.lazy_relevance import Carried
+from lrp3d.steps.lazy_relevance import LazyRelevance
 
 GRADIENT = (
     "takes gradients inside the forward, where gradients are relevance; explain the model without that step, or give "
@@ -68,7 +68,7 @@ class Step:
         """Whether the rule means something here."""
         return isinstance(rule, Identity)
 
-    def settle(self, rule: Rule) -> None:
+    def assign_rule(self, rule: Rule) -> None:
         """Takes the rule, once the whole run is known."""
         self.rule = rule
 
@@ -76,10 +76,10 @@ class Step:
         """(s, *output) to one (s, *input) per input."""
         raise NotImplementedError
 
-    def carry(self, carried: Carried) -> Sequence[Carried | None]:
+    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """The same for relevance on its way; overridden where a factor can wait."""
         relevances = self.relevance(carried.tensor(self.shape))
-        return [None if r is None else Carried(r.to(carried.value.dtype)).narrowed(carried) for r in relevances]
+        return [None if r is None else LazyRelevance(r.to(carried.value.dtype)).narrowed(carried) for r in relevances]
 
 
 class Relevance(torch.autograd.Function):
@@ -103,7 +103,7 @@ class Relevance(torch.autograd.Function):
         return (None, None, *(out if out is None else out.squeeze(0).to(r.dtype) for out in relevances))
 
 
-class Entry(Step):
+class ClipInput(Step):
     """Where the clip (or a pathway of it) enters the twin."""
 
     operation = "input"
@@ -113,7 +113,7 @@ class Entry(Step):
         return [r]
 
 
-class Pass(Step):
+class PassThrough(Step):
     """Relevance passes unchanged: activations, batch norm, dropout, scaling, and the signal side of a gate."""
 
     def __init__(self, shape: torch.Size, linear: bool = False):
@@ -123,9 +123,9 @@ class Pass(Step):
         """Summed over copies where the input was broadcast."""
         return [sum_to_shape(r, self.input_shape)]
 
-    def carry(self, carried: Carried) -> Sequence[Carried | None]:
+    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """On and on, where shapes are the same."""
-        return [carried] if self.input_shape == self.shape else super().carry(carried)
+        return [carried] if self.input_shape == self.shape else super().propagate(carried)
 
 
 class _Constant(Rule):
@@ -165,7 +165,7 @@ class Unsupported(Step):
         raise UnsupportedOperation([self.problem])
 
 
-class Write(Step):
+class IndexedWrite(Step):
     """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""
 
     def __init__(self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool):

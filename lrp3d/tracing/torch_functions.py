@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lrp3d.steps.graph import downwards
+
 # Nodes of torch's own graph that only move, copy or select values: their backward is their relevance.
 REARRANGEMENTS = frozenset(
     f"{name}Backward{i}"
@@ -29,18 +31,12 @@ def only_moves(out: Tensor, limits: set[Any]) -> bool:
     """Whether torch's graph between `limits` and `out` is made of rearrangements alone, and reaches them."""
     if out.grad_fn is None:
         return False
-    pending, seen, reached = [out.grad_fn], set(), False
-    while pending:
-        node = pending.pop()
+    reached = False
+    for node in downwards([out.grad_fn], limits.__contains__):
         if node in limits:
             reached = True
-            continue
-        if node in seen:
-            continue
-        seen.add(node)
-        if node.name() not in REARRANGEMENTS:
+        elif node.name() not in REARRANGEMENTS:
             return False
-        pending += [parent for parent, _ in node.next_functions if parent is not None]
     return reached
 
 

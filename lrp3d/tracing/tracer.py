@@ -1,6 +1,6 @@
 """One forward pass of a twin, followed operation by operation.
 
-A `Run` is the TorchFunctionMode that lives in the twin's forward only. It knows which tensors descend from the clip,
+A `Tracer` is the TorchFunctionMode that lives in the twin's forward only. It knows which tensors descend from the clip,
 what is known of them (`Signal`), gives every function its handler, and records the steps. All state belongs to the
 run, none to a module: modules may be used twice, threads may run at once, and an exception needs no clean-up.
 """
@@ -21,10 +21,10 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from lrp3d.compute.terms import Signed
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.registry import OPERATIONS, current_run
-from lrp3d.rules import Signed
-from lrp3d.steps.step import GRADIENT, Entry, Held, Relevance, Step, Token, Unsupported
+from lrp3d.registry import OPERATIONS, current_tracer
+from lrp3d.steps.step import GRADIENT, ClipInput, Held, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
 from lrp3d.tracing.torch_functions import (
     LEAVES_TORCH,
@@ -81,7 +81,7 @@ class Call(NamedTuple):
     """The type that the model's own `torch.autocast` block casts to, None outside of one."""
 
 
-class Run(TorchFunctionMode):
+class Tracer(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
     def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True, constants: Sequence[str] = ()):
@@ -109,14 +109,14 @@ class Run(TorchFunctionMode):
 
     # ------------------------------------------------------------------ entering and leaving
 
-    def __enter__(self) -> Run:
-        self._token = current_run.set(self)
+    def __enter__(self) -> Tracer:
+        self._token = current_tracer.set(self)
         super().__enter__()
         return self
 
     def __exit__(self, *exc: Any) -> None:
         super().__exit__(*exc)
-        current_run.reset(self._token)
+        current_tracer.reset(self._token)
 
     @contextmanager
     def scope(self, name: str, module: nn.Module, is_layer: bool) -> Iterator[None]:
@@ -130,7 +130,7 @@ class Run(TorchFunctionMode):
     def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
         """A clip (or pathway) comes in; returns the tensor to hand to the model."""
         self._operation, self._handler, self._device = "input", None, x.device.type
-        return self.attach(Entry(), x.detach(), [x], Signal(low, high))
+        return self.attach(ClipInput(), x.detach(), [x], Signal(low, high))
 
     # ------------------------------------------------------------------ what is known of tensors
 
@@ -402,7 +402,7 @@ class Run(TorchFunctionMode):
     def moved(self, out: Tensor, signal: Signal) -> Tensor:
         """Record a rearrangement: torch's own node carries its relevance."""
         self.signals[out] = signal
-        step = Moved()
+        step = Rearrangement()
         step.name = self._name(self._scopes[-1] if self._scopes else None)
         step.operation, step.shape = self._operation, out.shape
         self.steps.append(step)
@@ -453,7 +453,7 @@ def _memory(x: Tensor) -> int:
     return x.untyped_storage()._cdata
 
 
-class Moved(Step):
+class Rearrangement(Step):
     """A rearrangement: torch's own node carries relevance; kept for the record only."""
 
 

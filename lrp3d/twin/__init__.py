@@ -1,9 +1,14 @@
-"""A model that can be explained: the relevance twin, how it is copied, and the audit of a followed forward pass.
+"""A model that can be explained: its relevance twin.
 
-It may import composites, layers, tracing, steps and what is below them; propagation and the calls of the user import
-it.
+`twin` copies a model's tree of modules, sharing every tensor, so that the model itself is never modified; calling the
+copy under a tracer leaves a graph whose gradients are relevance. `ranges` finds the range of valid inputs,
+`random_state` keeps the caller's generators as they were. `audit` checks the graph afterwards: every node must be a
+step or only move values, the classifier is found, and every step gets its rule from the composite.
+
+This folder may import composites, layers, tracing, steps and what is below them. Propagation and the calls of the user
+import it.
 """
 
-from lrp3d.twin.twin import Range, Record, Twin, convert
+from lrp3d.twin.twin import Range, Trace, Twin, convert
 
-__all__ = ["Range", "Record", "Twin", "convert"]
+__all__ = ["Range", "Trace", "Twin", "convert"]

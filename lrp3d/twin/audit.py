@@ -7,52 +7,37 @@ or one of torch's own that only moves values; anything else is named.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from lrp3d.composites import Composite
 from lrp3d.rules import Contrastive
-from lrp3d.steps.step import Entry, Held, Step, Unsupported
+from lrp3d.steps.graph import Node, downwards, parents, step_of
+from lrp3d.steps.step import ClipInput, Held, Step, Unsupported
 from lrp3d.tracing.advice import FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
-from lrp3d.tracing.tracer import Run
+from lrp3d.tracing.tracer import Tracer
 
-_MOVES = REARRANGEMENTS | {"ConstantPadNdBackward0", "WhereBackward0"}
-
-
-def step_of(node: Any) -> Step | None:
-    """The step behind a node of autograd's graph, None for torch's own nodes."""
-    return getattr(node, "step", None)
+_KNOWN = REARRANGEMENTS | {"ConstantPadNdBackward0", "WhereBackward0", "torch::autograd::AccumulateGrad"}
 
 
-def unsupported(run: Run, output: Tensor) -> list[str]:
+def unsupported(run: Tracer, output: Tensor) -> list[str]:
     """One line for everything between `output` and the clip that has no rule; empty if all is well."""
     problems: dict[str, None] = {}
+    foreign: list[Node] = []
     reached = False
-    pending: list[tuple[Any, bool]] = [(output.grad_fn, False)]
-    seen = set()
-    while pending:
-        node, below_foreign = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        step, foreign = step_of(node), False
-        if isinstance(step, Entry):
+    for node in downwards([output.grad_fn], lambda node: isinstance(step_of(node), (ClipInput, Held))):
+        step = step_of(node)
+        if isinstance(step, (ClipInput, Held)):
             reached = True
-            continue
-        if isinstance(step, Held):
-            reached = True
-            continue
-        if isinstance(step, Unsupported):
+        elif isinstance(step, Unsupported):
             problems[step.problem] = None
-        elif step is None and node.name() not in _MOVES:
-            foreign = node.name() != "torch::autograd::AccumulateGrad"
-            if foreign and not below_foreign:
-                where = run.adopted.get(node)
-                name = f"{where or 'the forward'} ({node.name()})"
-                problems[f"{name}: {FOREIGN}"] = None
-        pending += [(parent, foreign) for parent, _ in node.next_functions]
+        elif step is None and node.name() not in _KNOWN:
+            foreign.append(node)
+    below = {parent for node in foreign for parent in parents(node)}
+    for node in foreign:
+        if node not in below:  # what is foreign is named where it begins
+            problems[f"{run.adopted.get(node) or 'the forward'} ({node.name()}): {FOREIGN}"] = None
     if not reached and not problems:
         problems[f"output: {LOST}"] = None
     return list(problems)
@@ -63,32 +48,22 @@ def find_classifier(output: Tensor) -> None:
 
     Without any weighted step there is no classifier, and nothing lies behind one.
     """
-    pending, seen = [output.grad_fn], set()
-    passed: list[Step] = []
-    found = False
-    while pending:
-        node = pending.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        step = step_of(node)
-        if step is not None:
-            if step.weighted:
-                step.is_classifier = found = True
-                continue
-            passed.append(step)
-        pending += [parent for parent, _ in node.next_functions]
-    for step in passed:
-        step.after_classifier = found
+    nodes = downwards([output.grad_fn], lambda node: getattr(step_of(node), "weighted", False))
+    steps = [step for node in nodes if (step := step_of(node)) is not None]
+    for step in steps:
+        step.is_classifier = step.weighted
+    found = any(step.is_classifier for step in steps)
+    for step in steps:
+        step.after_classifier = found and not step.is_classifier
 
 
 def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool) -> None:
     """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where it makes no sense."""
     for step in steps:
         step.ruled = True
-        if type(step).relevance is Step.relevance or isinstance(step, (Entry, Held, Unsupported)):
+        if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, Held, Unsupported)):
             continue  # nothing to choose
         rule = composite.rule_for(step)
         if contrastive and step.is_classifier and not isinstance(rule, Contrastive):
             rule = Contrastive(rule)
-        step.settle(rule)
+        step.assign_rule(rule)

@@ -31,8 +31,8 @@ from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
-from lrp3d.registry import LAYERS, Handler, current_run, own_forward
-from lrp3d.tracing.tracer import Run
+from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
+from lrp3d.tracing.tracer import Tracer
 from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
 from lrp3d.twin.random_state import kept_random_state
 from lrp3d.twin.ranges import Range, ranges_of
@@ -43,7 +43,7 @@ class Twinned(nn.Module):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs as ever; inside a run, under its name."""
-        run = current_run.get()
+        run = current_tracer.get()
         if run is None:
             return super().__call__(*args, **kwargs)
         name = self.__dict__["_lrp3d_name"]
@@ -68,7 +68,7 @@ class RelevanceLayer(Twinned):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The handler in a run, the layer's own forward outside of one."""
-        if current_run.get() is None:
+        if current_tracer.get() is None:
             return super().forward(*args, **kwargs)
         handler = type(self)._lrp3d_handler
         assert handler is not None
@@ -251,10 +251,10 @@ def _is_plain_object(x: Any) -> bool:
 
 
 @dataclass
-class Record:
+class Trace:
     """One recorded forward pass: the graph, what entered it, what came out, and what has no rule."""
 
-    run: Run
+    run: Tracer
     entries: list[Tensor]
     output: Any
     problems: list[str]
@@ -308,7 +308,7 @@ class Twin(nn.Module):
         contrastive: bool = False,
         read: Callable[[Any], Any] | None = None,
         constants: Sequence[str] = (),
-    ) -> Record:
+    ) -> Trace:
         """Run the model on `inputs` under observation, and give every step its rule.
 
         Args:
@@ -325,7 +325,7 @@ class Twin(nn.Module):
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Run(self._own, not self.composite.addresses_normalisation, constants)
+        run = Tracer(self._own, not self.composite.addresses_normalisation, constants)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
@@ -349,7 +349,7 @@ class Twin(nn.Module):
         for x in outputs:
             find_classifier(x)
         assign_rules(run.steps, self.composite, contrastive)
-        return Record(run, entries, output, problems)
+        return Trace(run, entries, output, problems)
 
     def run(self, clip: Any, method: str = "") -> Any:
         """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""

@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import re
 
 import pytest
 import torch
@@ -34,6 +35,21 @@ def test_ones_own_model_takes_options_and_weights(run, clip, networks, folder, m
     assert said["clips"][0]["target"]["logit"] == pytest.approx(logits.max().item(), rel=1e-5)
     wrong = error(run, *arguments)
     assert "w.pt does not fit Net: shape: fc.weight (3, 4), in the file (5, 4)" in wrong
+
+
+def test_the_module_of_ones_own_model_may_name_a_composite(run, clip, networks, folder, monkeypatch):
+    monkeypatch.setattr(lrp3d.composites, "REGISTERED", {})
+    with (folder / "networks.py").open("a") as file:
+        file.write("import lrp3d\n")
+        file.write("flat = lrp3d.Composite(layers={nn.Conv3d: lrp3d.rules.Flat()})\n")
+        file.write('lrp3d.register_composite("flat", flat)\n')
+    own = ["--model", "networks:Net", "--size", 16, "--composite", "flat"]
+    code, out, _ = run("explain", clip, *own)
+    assert code == 0
+    assert "contrastive LRP, composite flat" in out
+    code, out, _ = run("inspect", *own)
+    assert code == 0
+    assert re.search(r"conv +convolution .* Flat\(\)", out)
 
 
 def test_converted_weights_know_their_model_and_its_classes(run, clip, converted):

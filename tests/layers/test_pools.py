@@ -12,8 +12,8 @@ from torch import nn
 from twins import D, close, draw_input, generators, per_axis, twin_relevance
 
 import lrp3d
-from lrp3d.steps.lazy_relevance import Carried
-from lrp3d.steps.maxima import Maximum
+from lrp3d.steps.lazy_relevance import LazyRelevance
+from lrp3d.steps.maxima import WindowMaximum
 
 MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 ADAPTIVE_MAX = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.AdaptiveMaxPool3d}
@@ -49,12 +49,12 @@ def test_maxima_by_positions_are_maxima_by_slices(data, axes, generator, tied):
         tuple(slice(at, at + (outputs - 1) * step + 1, step) for at, (outputs, step) in zip(place, moves, strict=True))
         for place in itertools.product(*map(range, kernel))
     ]
-    arriving = Carried(torch.randn(3, *output.shape, generator=generator, dtype=D), output)
-    maximum = Maximum(x, output, offsets)
+    arriving = LazyRelevance(torch.randn(3, *output.shape, generator=generator, dtype=D), output)
+    maximum = WindowMaximum(x, output, offsets)
     maximum.shape = output.shape
-    (found,) = maximum.carry(arriving)
+    (found,) = maximum.propagate(arriving)
     with lrp3d.kernels.plain():
-        (by_slices,) = maximum.carry(arriving)
+        (by_slices,) = maximum.propagate(arriving)
     close(found.value, by_slices.value)
 
 

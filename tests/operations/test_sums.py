@@ -9,7 +9,8 @@ from forwards import D, Net, X, clip, close, everywhere, relevance, twin_relevan
 from torch import nn
 
 import lrp3d
-from lrp3d.propagation.propagate import Start, edge_of, propagate
+from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.steps.graph import edge_of
 from lrp3d.rules import Epsilon, ZPlus
 
 A, C = clip(2, 3, 4), clip(2, 3, 4).flip(0)

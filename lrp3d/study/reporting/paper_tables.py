@@ -189,3 +189,9 @@ def _pairs(
     for study in studies:
         groups.setdefault((study.dataset, study.label(kind)), {})[value(study)] = study
     return [(group[wanted[0]], group[wanted[1]]) for group in groups.values() if all(v in group for v in wanted)]
+
+
+TABLES: tuple[Callable[[Sequence[Studied]], Table | None], ...] = (
+    counts, datasets, samplings, contrast, correlations, windows,
+)  # fmt: skip
+"""What a report makes of its studies, in this order; a new table is a function above and its name here."""

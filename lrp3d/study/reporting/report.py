@@ -133,15 +133,8 @@ def report(
     """
     studies = _unique([Studied(name, summary) for name, summary in summaries])
     agreed = {study.name: study.people(people) for study in studies} if people else {}
-    tables = [
-        paper_tables.counts(studies),
-        paper_tables.datasets(studies),
-        paper_tables.samplings(studies),
-        paper_tables.contrast(studies),
-        paper_tables.correlations(studies),
-        paper_tables.windows(studies),
-        paper_tables.agreement(studies, agreed),
-    ]
+    tables = [make(studies) for make in paper_tables.TABLES]
+    tables.append(paper_tables.agreement(studies, agreed))
     parts: list[Table | Chart] = [table for table in tables if table is not None]
     parts += _across(studies)
     for study in studies:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lrp3d.composites import PRESETS
 from lrp3d.study.running.explainer import Explainer
 from lrp3d.study.running.reader import Reader
 
@@ -52,6 +53,7 @@ def configuration(
 
     reading = {name: value for name, value in asdict(reader).items() if name != "root"}
     composite = explainer.composite
+    own = isinstance(composite, str) and composite not in PRESETS  # such a name means other rules elsewhere
     return {
         "lrp3d": __version__,
         "dataset": dataset,
@@ -63,6 +65,7 @@ def configuration(
         "mean": list(explainer.mean),
         "std": list(explainer.std),
         "composite": composite if isinstance(composite, str) else repr(composite),
+        **({"rules": repr(explainer.twin.composite)} if own else {}),
         "contrastive": explainer.contrastive,
         "explained_class": "label" if explain_labels else "prediction",
         "sigma": explainer.sigma,

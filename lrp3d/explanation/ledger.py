@@ -1,0 +1,36 @@
+"""The ledger: what every layer took in, gave out and absorbed."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class LedgerEntry(NamedTuple):
+    """One line of the ledger: relevance of the clips' logits that came into, left and stayed in a layer."""
+
+    layer: str
+    rule: str
+    relevance_in: float
+    relevance_out: float
+
+    @property
+    def absorbed(self) -> float:
+        """What the rule took: epsilon, bias, or the contrast."""
+        return self.relevance_in - self.relevance_out
+
+
+class Ledger(list[LedgerEntry]):
+    """Relevance in, out and absorbed, layer by layer, in the order in which relevance flows."""
+
+    @property
+    def absorbed(self) -> float:
+        """By all layers; the sum of the map and this is the logit."""
+        return sum(entry.absorbed for entry in self)
+
+    def __str__(self) -> str:
+        width = max([len(entry.layer) for entry in self] + [5])
+        lines = [f"{'layer':{width}}  {'in':>12}  {'out':>12}  {'absorbed':>12}  rule"]
+        for entry in self:
+            numbers = (entry.relevance_in, entry.relevance_out, entry.absorbed)
+            lines.append(f"{entry.layer:{width}}  " + "  ".join(f"{x:12.6g}" for x in numbers) + f"  {entry.rule}")
+        return "\n".join(lines)

@@ -1,0 +1,113 @@
+"""From a followed forward pass to the maps of its clips and the rows of its frames: seeds in, relevance out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lrp3d.outputs import Chosen
+from lrp3d.progress import bar
+from lrp3d.propagation.frame_logits import FrameSeeds, oppose
+from lrp3d.propagation.propagate import Flow, Start, propagate
+from lrp3d.propagation.temporal_matrix import on_one_clock
+from lrp3d.steps.graph import Edge, edge_of
+from lrp3d.steps.step import Step
+from lrp3d.twin.ranges import layout_of
+from lrp3d.twin.twin import Trace
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How relevance is propagated."""
+
+    contrastive: bool
+    tolerance: float
+    dtype: torch.dtype
+    layout: str
+
+
+class ClipRelevance:
+    """Relevance of one followed batch of clips: for the logits of the clips, and for those of their frames.
+
+    Args:
+        record: the forward pass.
+        chosen: the class that is explained, for every clip.
+        settings: how relevance is propagated.
+        pathways: the clips as they came, which say how maps are laid out.
+    """
+
+    def __init__(self, record: Trace, chosen: Chosen, settings: Settings, pathways: Sequence[Tensor]):
+        self.record, self.chosen, self.settings = record, chosen, settings
+        self.logits = record.output.detach()
+        self.logit = chosen.of(self.logits)
+        oppose(record.output, chosen.sign)
+        self.single = len(pathways) == 1
+        self.layouts = [layout_of(x, settings.layout) for x in pathways]
+        self.has_time = all(axes is not None and axes.has_time for axes in self.layouts)
+        self.ends: list[Edge] = [edge_of(entry) for entry in record.entries]
+        self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
+        """What came into and went out of every step, for the clips' logits."""
+
+    def maps(self) -> list[Tensor]:
+        """Signed maps, like the clip, for the clip's logit."""
+        seed = self.chosen.seed(self.logits, self.settings.contrastive)
+        flows: list[Flow] = []
+        maps = self._propagate([Start(edge_of(self.record.output), seed)], flows)
+        self._book(flows, 1)
+        return [m[0] for m in maps]
+
+    def _propagate(self, starts: Sequence[Start], flows: list[Flow] | None) -> list[Tensor]:
+        starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
+        maps = propagate(starts, self.ends, flows, self.settings.tolerance)
+        return [m.to(self.logit.dtype) for m in maps]
+
+    def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
+        """Relevance (b, n, t) of frames for frame logits, and, where rows add up to the clip, its signed maps."""
+        n = seeds.logits.shape[1]
+        found: list[Tensor] = []
+        total: list[Tensor] | None = None
+        for first in bar(range(0, n, at_once), "chunk", progress):
+            chunk = slice(first, first + at_once)
+            flows: list[Flow] = []
+            maps = self._propagate([start.chunk(chunk) for start in seeds.starts], flows if seeds.additive else None)
+            if seeds.additive:
+                parts = [m.sum(0) / n for m in maps]
+                total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
+                self._book(flows, n)
+            found.append(self.frames([self.positive(m) for m in self._oriented(maps, seeds.orientation, chunk)]))
+        return torch.cat(found).transpose(0, 1), total
+
+    def _oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
+        if orientation is None:
+            return maps
+        return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]
+
+    def positive(self, relevance: Tensor) -> Tensor:
+        """Eq. 2: the positive part, per input value."""
+        return relevance.clamp(min=0) if self.settings.contrastive else relevance
+
+    def frames(self, maps: Sequence[Tensor]) -> Tensor:
+        """(s, b, t) on the clock of the fastest pathway."""
+        batch = len(self.logits)
+        return on_one_clock([axes.frames(m, batch) for m, axes in zip(maps, self.layouts, strict=True) if axes])
+
+    def _book(self, flows: list[Flow], rows: int) -> None:
+        """For the ledger: the clip's logit is the mean of `rows` seeds."""
+        for flow in flows:
+            into, out = self.flows.get(flow.step, (0.0, 0.0))
+            into, out = into + flow.relevance_in.sum() / rows, out + flow.relevance_out.sum() / rows
+            self.flows[flow.step] = into, out
+
+    def conservation(self, signed: Sequence[Tensor]) -> Tensor:
+        """Relative error (b,) of the sum of the clips' signed maps, of what it should be."""
+        batch = len(self.logits)
+        sums = [
+            m.flatten(1).sum(1) if axes is None else axes.clips(m[None], batch)[0]
+            for m, axes in zip(signed, self.layouts, strict=True)
+        ]
+        expected = torch.zeros_like(self.logit) if self.settings.contrastive else self.logit
+        error = (sum(sums[1:], sums[0]) - expected).abs()
+        return error / self.logit.abs().clamp(min=torch.finfo(self.logit.dtype).tiny)

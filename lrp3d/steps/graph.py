@@ -1,0 +1,47 @@
+"""How steps lie in autograd's graph: nodes, the edges between them, and the one walk from the output down.
+
+A node is torch's; where it is ours it carries a `Step`. An edge stands for a tensor of the graph without holding it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from lrp3d.steps.step import Step
+
+Node = Any  # torch gives the nodes of its graph no common type
+Edge = tuple[Node, int]  # a node and the number of its output
+
+
+def edge_of(x: Tensor) -> Edge:
+    """The edge that stands for a tensor of the graph."""
+    return x.grad_fn, x.output_nr
+
+
+def step_of(node: Node) -> Step | None:
+    """The step behind a node, None for torch's own nodes."""
+    return getattr(node, "step", None)
+
+
+def parents(node: Node) -> list[Node]:
+    """The nodes that made the inputs of this one; constants have none."""
+    return [parent for parent, _ in node.next_functions if parent is not None]
+
+
+def downwards(roots: Iterable[Node], stop: Callable[[Node], bool]) -> Iterator[Node]:
+    """Every node from the roots down, once; what lies below a node is left out where `stop` says so.
+
+    `stop` is asked after the node was handed out, so that whoever looks at the node can decide.
+    """
+    pending, seen = list(roots), set()
+    while pending:
+        node = pending.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        if not stop(node):
+            pending += parents(node)

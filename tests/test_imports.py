@@ -1,0 +1,104 @@
+"""Imports run one way: a newcomer may read the folders from the lowest up, and never meets a name from above."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import lrp3d
+
+PACKAGE = Path(lrp3d.__file__).parent
+
+# Lowest first: each may import those before it. What stands on one line does not know its neighbours.
+ORDER = """
+errors defaults former_names printed extras
+files filenames progress layout sampling
+metrics
+compute
+rules
+steps
+registry
+tracing
+operations
+layers composites
+outputs
+checks twin
+propagation
+figures
+explanation
+planted video
+explain inspection
+interventions
+study
+models
+commands
+public
+"""
+# models/ lies at the top level of the repository, and knows nothing but files; only these know it.
+KNOW_MODELS = {"commands", "public"}
+RANK = {name: rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
+ENTRANCES = {"__init__", "__main__"}  # they import what they open
+
+
+def unit(module):
+    """The folder or top-level file of a module `lrp3d.unit...`."""
+    return module.split(".")[1]
+
+
+def for_types_only(tree):
+    """The statements that type checkers alone see."""
+    return {
+        id(inside)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        for inside in ast.walk(node)
+    }
+
+
+def imported(path):
+    """The modules of lrp3d that a file imports when it runs, inside functions too."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    unseen = for_types_only(tree)
+    for node in ast.walk(tree):
+        if id(node) in unseen:
+            continue
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "lrp3d":
+            yield from (f"lrp3d.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("lrp3d."):
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("lrp3d."))
+
+
+def files():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        place = path.relative_to(PACKAGE).with_suffix("").parts
+        if place[0] not in ENTRANCES and place[0] != "models":
+            yield pytest.param(path, place[0], id="/".join(place))
+
+
+@pytest.mark.parametrize(("path", "own"), files())
+def test_no_file_imports_upward(path, own):
+    for module in imported(path):
+        other = unit(module)
+        if other == own or other.startswith("__"):
+            continue
+        assert other in RANK, f"{other} has no place in the order"
+        assert RANK[other] < RANK[own], f"{own} imports {module} from above"
+
+
+def test_every_part_has_its_place_in_the_order():
+    parts = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert parts - ENTRANCES == set(RANK)
+
+
+@pytest.mark.parametrize(("path", "own"), files())
+def test_only_commands_know_the_models(path, own):
+    if own not in KNOW_MODELS:
+        assert not [module for module in imported(path) if unit(module) == "models"]
+
+
+def test_models_know_files_alone():
+    folder = Path(lrp3d.models.__file__).parent
+    for path in sorted(folder.glob("*.py")):
+        assert {unit(module) for module in imported(path)} <= {"files", "models"}, path.name
