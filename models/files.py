@@ -49,21 +49,26 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
     """
     given, path = os.fspath(path), Path(path)
     if path.is_dir():
-        raise CheckpointError(f"{path.name or path} is a folder; a checkpoint is a file")
+        raise CheckpointError(f"{_name(path) or path} is a folder; a checkpoint is a file")
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {given}")
     kind = foreign_kind(path)
     if kind is not None:
         expected = "safetensors file" if path.suffix == ".safetensors" else "checkpoint"
-        raise CheckpointError(f"{path.name} is not a complete {expected}: it is {kind}")
+        raise CheckpointError(f"{_name(path)} is not a complete {expected}: it is {kind}")
     if _is_safetensors(path):
         return _read_safetensors(path)
     state = _read_pickled(path, trust_pickle)
     if isinstance(state, nn.Module):
         state = state.state_dict()
     if not isinstance(state, Mapping):
-        raise CheckpointError(f"{path.name} holds a {type(state).__name__}, not a state dict")
-    return Checkpoint(state, {}, path.name)
+        raise CheckpointError(f"{_name(path)} holds a {type(state).__name__}, not a state dict")
+    return Checkpoint(state, {}, _name(path))
+
+
+def _name(path: Path) -> str:
+    """The name of a file, as sentences have it."""
+    return shown(path.name, 300)
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -75,9 +80,9 @@ def _read_safetensors(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
-            return Checkpoint({name: file.get_tensor(name) for name in names}, file.metadata() or {}, path.name)
+            return Checkpoint({name: file.get_tensor(name) for name in names}, file.metadata() or {}, _name(path))
     except Exception as error:  # beside SafetensorError whatever a strange shape or type makes torch raise
-        raise CheckpointError(f"{path.name} is not a complete safetensors file: {first_line(error)}") from error
+        raise CheckpointError(f"{_name(path)} is not a complete safetensors file: {first_line(error)}") from error
 
 
 def _read_pickled(path: Path, trust_pickle: bool) -> Any:
@@ -88,14 +93,16 @@ def _read_pickled(path: Path, trust_pickle: bool) -> Any:
         claims = check_zip(path) if is_zip else check_pickles(path)
     except Damaged as error:
         what = "is not a complete checkpoint: it is a text" if not is_zip and is_text(path) else str(error)
-        raise CheckpointError(f"{path.name} {what}") from error
+        raise CheckpointError(f"{_name(path)} {what}") from error
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses, or reads
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, UnicodeDecodeError) as error:
         if not trust_pickle:
             raise CheckpointError(_needs_trust(path, claims)) from error
     except Exception as error:  # a damaged pickle can fail in any way
-        raise CheckpointError(f"{path.name} is not a complete checkpoint: {first_line(error)}") from error
+        raise CheckpointError(f"{_name(path)} is not a complete checkpoint: {first_line(error)}") from error
     else:
         _check_shapes(path, state)
         return state
@@ -108,21 +115,21 @@ def _check_shapes(path: Path, state: Any) -> None:
     for value in tensors_within(state) if isinstance(state, Mapping) else ():
         size = value.numel() * value.element_size()
         if size > most:
-            raise CheckpointError(f"{path.name} claims {size:,} bytes for a tensor, and is smaller itself")
+            raise CheckpointError(f"{_name(path)} claims {size:,} bytes for a tensor, and is smaller itself")
 
 
 def _needs_trust(path: Path, claims: Claims) -> str:
     some = ", ".join(shown(name) for name in claims.foreign[:3])
     more = f" ({some}{', ...' if len(claims.foreign) > 3 else ''})" if some else ""
     return (
-        f"{path.name} holds more than tensors{more} and would have to be unpickled, which can run any code; "
+        f"{_name(path)} holds more than tensors{more} and would have to be unpickled, which can run any code; "
         "if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --model NAME --trust-pickle"
     )
 
 
 def _unpickle(path: Path) -> Any:
     warnings.warn(
-        f"unpickling {path.name}: a pickle can run any code on this machine, so only do this with a file "
+        f"unpickling {_name(path)}: a pickle can run any code on this machine, so only do this with a file "
         "whose source you trust",
         stacklevel=4,
     )
@@ -140,4 +147,4 @@ def _unpickle(path: Path) -> Any:
 
 
 def _not_unpickled(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{path.name} cannot be unpickled here: {type(error).__name__}: {first_line(error)}")
+    return CheckpointError(f"{_name(path)} cannot be unpickled here: {type(error).__name__}: {first_line(error)}")

@@ -1,6 +1,7 @@
 """Lists: the same clips and classes, whatever the data set's custom."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from PIL import Image
 from studies import encode
 
-from lrp3d.commands.labels import read_labels
+from lrp3d.commands import UsageError
+from lrp3d.commands.labels import find_class, read_labels
 from lrp3d.study import Item, Reader, Row, class_list, human_classes, make_list, read_list
 from lrp3d.study.listing.classes import bare
 from lrp3d.study.running.reader import normalised
@@ -174,6 +176,36 @@ def test_lists_of_classes_come_in_many_files(tmp_path):
         class_list(tmp_path / "pairs.json")
 
 
+def test_a_class_to_keep_has_a_name(tmp_path):
+    (tmp_path / "keep.json").write_text('["archery", " "]')
+    with pytest.raises(ValueError, match=r"keep\.json holds a class without a name"):
+        class_list(tmp_path / "keep.json")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names exist elsewhere only")
+def test_what_is_said_of_a_list_is_one_line_whatever_its_name(tmp_path):
+    file = tmp_path / "a\nb"
+    file.write_text("a.mp4,1\na.mp4,1")
+    assert read_list(file).notes[0].startswith(r"a\nb: ")
+    file.write_text("a\n\nb")
+    assert read_labels(file).notes[0].startswith(r"a\nb has blank lines")
+    file.write_text("")
+    for read_file in (read_list, read_labels, class_list):
+        with pytest.raises(ValueError, match=r"^a\\nb[^\n]*$"):
+            read_file(file)
+
+
+@pytest.mark.parametrize(("wanted", "found"), [("-2", -2), ("9" * 5000, 10**18), ("٣", 3)])
+def test_a_class_by_number_is_a_number_of_any_length(wanted, found):
+    assert find_class(wanted, ["archery"]) == found
+
+
+def test_a_class_that_is_no_number_is_searched_for_by_name():
+    assert find_class("--5", ["archery", "--5"]) == 1
+    with pytest.raises(UsageError, match="no class is named '--5'"):
+        find_class("--5", ["archery"])
+
+
 def test_peoples_classes_are_those_of_the_data_set(tmp_path):
     file = tmp_path / "people.json"
     first = {"k_temporal": [{"name": "juggling"}], "k_static": ["yoga"]}
@@ -241,6 +273,8 @@ def test_spreadsheets_write_numbers_empty_columns_and_utf_16(tmp_path):
         ("a.mp4;1;2", "several labels"),
         (KINETICS + "\nyoga,abc,inf,3,val", "line 2: expected label,youtube_id"),
         ("[" * 100_000, "nests too deeply"),
+        ("a.mp4," + "x" * 140_000, "a line of 140,006 letters, and no field has so many"),
+        ("a.mp4,1\nb\x85\u202e.mp4,yoga", r"^val\.csv: b\\x85\\u202e\.mp4 has a class by name, [^\n]*$"),
         ('[{"id": null}]', "object 1: an id is text or a number"),
     ],
 )
@@ -332,6 +366,9 @@ def test_labels_are_named_as_their_file_means_them(tmp_path, name, text, expecte
         ("0,a\n1,b\nc\n3,d", "line 3: no id and name"),
         ("0,\n1,b", "gives class 0 no name"),
         ("id,name\n", "names no class"),
+        ("id,key,instances\n", "names no class"),
+        ("0," + "x" * 140_000, "a line of 140,002 letters, and no field has so many"),
+        ("0,a\n0,b\x1b[1m", r"one id to several names: 0 to 'a' and 'b\\x1b\[1m'$"),
         ("a\0b", "zero bytes"),
     ],
 )

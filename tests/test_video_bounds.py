@@ -1,6 +1,10 @@
 """What a file claims costs nothing, and what it lacks, repeats or squeezes is said."""
 
+import io
+import os
+import pickle
 import re
+import struct
 import weakref
 from fractions import Fraction
 
@@ -12,6 +16,7 @@ from test_video import SMALL, encode, frame_numbers, numbered_frames
 
 from lrp3d.video import LostFramesWarning, VideoError, pixels, prepare_clip, read_clip, room
 from lrp3d.video.pixels import Framing
+from lrp3d.video.whole import announced_size
 
 
 def cut(path, share):
@@ -196,3 +201,33 @@ def test_a_compressed_tensor_file_is_refused_before_it_is_unpacked(tmp_path):
             bomb.writestr(entry.filename, plain.read(entry))
     with pytest.raises(VideoError, match="is compressed"):
         read_clip(tmp_path / "bomb.pt", 2, **SMALL)
+
+
+def test_a_tensor_file_that_would_have_to_be_unpickled_is_refused_without_advice_to_do_so(tmp_path, recwarn):
+    path = tmp_path / "clip.pt"
+    torch.save({"clip": torch.zeros(2, 4, 4, 3), "about": Fraction(1, 25)}, path)
+    with pytest.raises(
+        VideoError, match=r"^clip\.pt cannot be read as a tensor: it is damaged, or holds more than that;"
+    ):
+        read_clip(path)
+    path.write_bytes(pickle.dumps(torch.zeros(2, 4, 4, 3), 0))
+    with pytest.raises(VideoError, match=r"^clip\.pt [^\n]*$"):
+        read_clip(path)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("size", ["01ffffffffffffff", "01fffffffffffffe", "7fff"])
+def test_a_header_that_claims_to_be_larger_than_its_file_ends_nothing(size):
+    file = io.BytesIO(bytes.fromhex("1A45DFA3" + size) + bytes(40))
+    file.seek = lambda *place, seek=file.seek: seek(*place) if place[0] < 2**40 else os.lseek(-1, 0, 0)
+    assert announced_size(file) is None
+
+
+def test_a_rate_of_frames_below_zero_is_none(tmp_path):
+    path = encode(tmp_path / "clip.flv", numbered_frames(8), codec="flv", b_frames=0)
+    data, key = path.read_bytes(), b"framerate\0"
+    start = data.index(key) + len(key)
+    path.write_bytes(data[:start] + struct.pack(">d", -25) + data[start + 8 :])
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate < 0
+    assert read_clip(path, 4, **SMALL).fps is None

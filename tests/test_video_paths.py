@@ -10,7 +10,7 @@ from test_video import SMALL, encode, frame_numbers, numbered_frames
 from lrp3d.commands.one_clip import read
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.reader import Reader
-from lrp3d.video import VideoError, read_clip
+from lrp3d.video import LostFramesWarning, VideoError, read_clip
 
 PROTOCOLS = [
     "./file:x.mp4",
@@ -111,4 +111,16 @@ def test_what_is_no_file_is_no_frame_of_a_folder(here):
 @pytest.mark.parametrize("name", ["a\0b.mp4", "x" * 5000, "x.mp4/y.mp4", "x.mp4/img_%05d.jpg"])
 def test_names_that_no_file_can_have_are_errors_of_one_line(here, name):
     with pytest.raises(VideoError):
+        read_clip(name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names exist elsewhere only")
+def test_what_is_said_of_a_file_is_one_line_whatever_its_name(here):
+    name = "a\nb\x1b[1m.mp4"
+    shutil.copy(here / "x.mp4", here / name)
+    with pytest.warns(LostFramesWarning, match=r"^a\\nb\\x1b\[1m\.mp4 has 10 frames and 20 were asked for"):
+        (lost,) = read_clip(name, 20, **SMALL).lost
+    assert lost.startswith(r"a\nb\x1b[1m.mp4 has")
+    (here / name).write_bytes(b"no video")
+    with pytest.raises(VideoError, match=r"^a\\nb\\x1b\[1m\.mp4 cannot be opened as a video: [^\n]*$"):
         read_clip(name)

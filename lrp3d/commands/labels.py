@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 
 from lrp3d.commands import UsageError
 from lrp3d.study.listing.class_names import read_labels
 from lrp3d.study.listing.classes import bare
+from lrp3d.study.listing.texts import whole_number
 
 __all__ = ["find_class", "label_of", "read_labels"]
 
@@ -22,8 +24,9 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     (1, 0)
     """
     name = wanted.strip()
-    if name.lstrip("-").isdecimal():
-        return int(name)
+    number = whole_number(name) if re.fullmatch(r"-?\d+", name) else None
+    if number is not None:
+        return number
     if not labels:
         raise UsageError(f"--target {name!r} is a name, and nothing names the classes: give --labels, or an index")
     exact = [index for index, label in enumerate(labels) if label == name]

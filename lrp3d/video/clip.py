@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lrp3d.printed import printable
 from lrp3d.sampling import dense_indices, uniform_indices
 from lrp3d.video.files import read_video
 from lrp3d.video.folders import read_folder, template_pattern
@@ -114,7 +115,8 @@ def read_clip(
         source = read_video(path, choose, framing)
     reach = frames if sampling == "uniform" else (frames - 1) * stride + 1
     source.lost += repeats(frames, reach, source.count, path.name)
-    for sentence in source.lost:
+    lost = tuple(map(printable, source.lost))
+    for sentence in lost:
         warnings.warn(sentence, LostFramesWarning, stacklevel=2)
     pixels = stack_frames(source.images, path.name)
     return Clip(
@@ -124,7 +126,7 @@ def read_clip(
         times=torch.tensor(source.times, dtype=torch.float64),
         num_video_frames=source.count,
         fps=source.fps,
-        lost=tuple(source.lost),
+        lost=lost,
     )
 
 

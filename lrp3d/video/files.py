@@ -25,7 +25,7 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
     """The chosen frames of a video file, and all that is wrong with them; raises VideoError if there are none."""
     av = import_av()
     with _opened(path) as stream:
-        fps = stream.average_rate
+        fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may say anything
         aspect, lost = _pixel_aspect(stream, path.name)
         timeline = timeline_of(av, stream)
         if not len(timeline):

@@ -7,9 +7,14 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from lrp3d.printed import printable
+
 
 class VideoError(ValueError):
-    """A source from which no clip can be read; the message says why in one sentence."""
+    """A source from which no clip can be read; the message says why in one sentence, on one line whatever it names."""
+
+    def __init__(self, sentence: str):
+        super().__init__(printable(sentence))
 
 
 class LostFramesWarning(UserWarning):

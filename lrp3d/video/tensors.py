@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -74,7 +76,13 @@ def _load_torch(path: Path) -> Tensor:
         with zipfile.ZipFile(path) as archive:
             if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
                 raise VideoError(f"{path.name} is compressed, which nothing of torch's is: save it with torch.save")
-    stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses, or reads
+            stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError:  # torch's own words advise to unpickle it, which can run any code
+        told = "it is damaged, or holds more than that; save the tensor alone"
+        raise VideoError(f"{path.name} cannot be read as a tensor: {told}") from None
     if isinstance(stored, dict):
         tensors = {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
         stored = tensors[_only(list(tensors), path.name)]

@@ -61,7 +61,7 @@ def announced_size(file: BinaryIO) -> int | None:
     file.seek(0)
     head = file.read(12)
     if head[:4] == _EBML:
-        return _end_of_segment(file)
+        return _end_of_segment(file, size)
     if head[:4] == b"RIFF":
         return _end_of_chunks(file, size)
     if head[4:8] in _BOXES:
@@ -72,17 +72,17 @@ def announced_size(file: BinaryIO) -> int | None:
     return None
 
 
-def _end_of_segment(file: BinaryIO) -> int | None:
+def _end_of_segment(file: BinaryIO, size: int) -> int | None:
     """Matroska and WebM: one segment behind the header; a live recording does not know its size."""
     file.seek(4)
     header = _ebml_size(file)
-    if header is None:
+    if header is None or header > size:
         return None
     file.seek(header, 1)
     if file.read(4) != _SEGMENT:
         return None
-    size = _ebml_size(file)
-    return None if size is None else file.tell() + size
+    length = _ebml_size(file)
+    return None if length is None else file.tell() + length
 
 
 def _ebml_size(file: BinaryIO) -> int | None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import pickle
 import zipfile
 
@@ -96,6 +97,30 @@ def test_a_call_that_asks_for_memory_is_refused(tmp_path):
     torch.save({"x": torch.zeros(3), "y": Asking()}, tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match=r"asks for 1,000,000,000,000 bytes of memory"):
         read_checkpoint(tmp_path / "w.pth")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="such names exist elsewhere only")
+@pytest.mark.parametrize("save", [torch.save, save_file])
+def test_what_is_said_of_a_checkpoint_has_its_name_on_one_line(tmp_path, save):
+    path = tmp_path / "a\nb\x1b"
+    save({"x": torch.zeros(3)}, path)
+    for read in (load_model, lambda path: load_checkpoint(tam(), path)):
+        with pytest.raises(CheckpointError, match=r"^a\\nb\\x1b[^\n]*$"):
+            read(path)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(CheckpointError, match=r"^a\\nb\\x1b is not a complete [^\n]*$"):
+        read_checkpoint(path)
+
+
+def test_torch_warns_of_nothing_that_is_refused_in_a_sentence(tmp_path, recwarn):
+    path = tmp_path / "w.pt"
+    torch.save({"x": torch.zeros(3)}, path)
+    rewritten(path, lambda name, data: b"\x80\x82" + data[2:] if name.endswith(".pkl") else data)
+    with pytest.raises(CheckpointError):
+        read_checkpoint(path)
+    torch.save({"x": torch.zeros(3)}, path, pickle_protocol=3)
+    assert read_checkpoint(path).state["x"].shape == (3,)
+    assert not recwarn.list
 
 
 @pytest.fixture(scope="module")

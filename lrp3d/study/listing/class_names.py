@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lrp3d.printed import printable
 from lrp3d.study.listing.classes import bare
 from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
-from lrp3d.study.listing.texts import MOST_CLASSES, few, lines_of, parsed, read_text, whole_number
+from lrp3d.study.listing.texts import MOST_CLASSES, few, lines_of, on_one_line, parsed, read_text, whole_number
 
 __all__ = ["Labels", "names_of_lines", "read_labels"]
 
@@ -28,6 +29,7 @@ class Labels(tuple[str, ...]):
         return made
 
 
+@on_one_line()
 def read_labels(path: Path) -> Labels:
     """The names of classes 0, 1, ... from a file: json, or text with a name, ``id,name`` or ``name,id`` on each line.
 
@@ -57,7 +59,7 @@ def read_labels(path: Path) -> Labels:
         said = str(error)
         raise ValueError(said if said.startswith(path.name) else f"{path.name} {said}") from None
     names = [named.get(index, str(index)) for index in range(max(named) + 1)]
-    return Labels.of(names, [f"{path.name} {note}" for note in (*notes, *more)])
+    return Labels.of(names, [printable(f"{path.name} {note}") for note in (*notes, *more)])
 
 
 def _pairs(text: str, is_json: bool) -> tuple[Pairs, list[str]]:
@@ -140,6 +142,8 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
 
 def _by_column(header: Sequence[str], lines: Sequence[tuple[int, str]], separator: str) -> Pairs:
     """Ids and names below a header; without a column of ids, names in the order of the lines."""
+    if not lines:
+        return []
     if len(header) == 2:  # names may hold the separator
         first = column_of(header, IDS) == 0 and column_of(header, NAMES, without=[0]) == 1
         last = column_of(header, IDS) == 1 and column_of(header, NAMES, without=[1]) == 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d.study.listing.texts import lines_of, parsed, read_text
+from lrp3d.study.listing.texts import lines_of, on_one_line, parsed, read_text
 
 __all__ = ["UnknownClasses", "bare", "class_list", "human_classes", "index_of"]
 
@@ -44,6 +44,7 @@ def index_of(labels: Sequence[str]) -> dict[str, int]:
     return found
 
 
+@on_one_line()
 def class_list(path: str | Path) -> tuple[str, ...]:
     """Names of classes from a file: a subset of a data set, or the temporal or static ones.
 
@@ -73,9 +74,12 @@ def class_list(path: str | Path) -> tuple[str, ...]:
         names = _listed(parsed(text, file.name), file, key)
     if not names:
         raise ValueError(f"{file.name} names no class")
+    if not all(map(str.strip, names)):
+        raise ValueError(f"{file.name} holds a class without a name")
     return names
 
 
+@on_one_line()
 def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The temporal and the static classes of a data set, as people chose them.
 

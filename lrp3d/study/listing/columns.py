@@ -70,7 +70,11 @@ def fields_of(line: str, separator: str | None) -> list[str]:
     """
     if separator is None:
         return line.split()
-    fields = [field.strip() for field in next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])]
+    try:
+        found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # no ValueError, and for nothing else than its limit of letters
+        raise ValueError(f"a line of {len(line):,} letters, and no field has so many") from None
+    fields = [field.strip() for field in found]
     while len(fields) > 1 and not fields[-1]:
         fields.pop()
     return fields

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lrp3d.printed import printable
 from lrp3d.study.listing.classes import bare, index_of
 from lrp3d.study.listing.formats import Row, rows_of_file, rows_of_folder
 from lrp3d.study.listing.numbering import from_zero, twice
-from lrp3d.study.listing.texts import MOST_CLASSES, few, is_address
+from lrp3d.study.listing.texts import MOST_CLASSES, few, is_address, on_one_line
 
 __all__ = ["Item", "VideoList", "make_list", "read_list"]
 
@@ -46,6 +47,7 @@ class VideoList:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+@on_one_line()
 def read_list(
     path: str | Path,
     *,
@@ -104,9 +106,10 @@ def read_list(
         )
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
-    return replace(made, notes=tuple(f"{path.name}: {note}" for note in (*listed.notes, *made.notes)))
+    return replace(made, notes=tuple(printable(f"{path.name}: {note}") for note in (*listed.notes, *made.notes)))
 
 
+@on_one_line()
 def make_list(
     rows: Sequence[Row],
     *,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MOST_CLASSES", "few", "is_address", "lines_of", "parsed", "read_text", "whole_number"]
+from lrp3d.printed import printable
+
+__all__ = ["MOST_CLASSES", "few", "is_address", "lines_of", "on_one_line", "parsed", "read_text", "whole_number"]
 
 MOST_CLASSES = 1_000_000  # no network has as many; memory is never taken for a number above
 _BOMS = (  # the longer first: one begins with the other
@@ -39,6 +42,23 @@ def read_text(path: Path, expected: str) -> str:
     if "\0" in text:
         raise ValueError(f"{path.name} is no text (it holds zero bytes): {expected}")
     return text
+
+
+@contextmanager
+def on_one_line() -> Iterator[None]:
+    r"""What is wrong with what others wrote is said on one line, whatever letters it repeats.
+
+    >>> with on_one_line():
+    ...     raise ValueError("no class '\x85'")
+    Traceback (most recent call last):
+    ValueError: no class '\x85'
+    """
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError or printable(error) == str(error):
+            raise
+        raise ValueError(printable(error)) from None
 
 
 def lines_of(text: str) -> list[tuple[int, str]]:
