@@ -76,7 +76,9 @@ class Browser:
             self._stop()
 
     def open(self, path):
+        """The page is drawn when this returns: what it lays out by the room there is comes a picture later."""
         self._ask("/url", {"url": Path(path).resolve().as_uri()})
+        self.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def complaints(self):
         """Everything the console says, and what the page's own policy stopped."""

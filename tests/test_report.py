@@ -300,7 +300,6 @@ def test_numbers_beside_the_rows_are_on_one_line(shown):
 @pytest.mark.parametrize("frames", [1, 2, 16, 40, 128])
 def test_rows_can_be_read_and_numbers_below_do_not_meet(shown, width, frames):
     window = shown(explained(band(frames)), width)
-    window.run("return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     assert window.run(f"return Math.min(...{RECTANGLES % '.row'}.map((box) => box.height))") >= 24
     numbers = window.run(f"return {RECTANGLES % '.xticks span'}.map((box) => [box.left, box.right, box.height])")
     assert all(right + 2 < left for (_, right, _), (left, _, _) in pairwise(numbers))
