@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.checks import (
+    Against,
     check_axes,
     check_clip,
     check_frames,
@@ -41,7 +42,8 @@ def explain(
     clip: Clip,
     target: int | Sequence[int] | Tensor | None = None,
     *,
-    contrastive: bool = True,
+    against: Against | None = None,
+    contrastive: bool | None = None,
     composite: str | Composite | None = None,
     temporal: bool = True,
     input_range: Range | Sequence[Range | None] | None = None,
@@ -64,7 +66,11 @@ def explain(
         target: the class to explain: None for the prediction, one class, or one class per clip. The prediction of a
             lone logit is the class that its sign says: of a negative one, what speaks against the logit (`sign` says
             so); 0 is the logit as it is.
+        against: why the class and not another: explains how far its logit is above the mean logit of these classes,
+            "next" (the best other class of each clip), a class, several, or several for each clip (b, m). Relevance has
+            both signs; positive is what speaks for the class rather than for the others.
         contrastive: CLRP (Eq. 2 of the paper), what speaks for the class minus what speaks against it; else plain LRP.
+            None is CLRP, or plain where the class is held `against` others, which is a contrast of its own.
         composite: which rule goes to which layer: a name or a `Composite`; None is "paper", or what a twin was
             converted with (any other is refused there).
         temporal: also explain every frame's logit: the temporal relevance matrix and ATR (Sec. 3.2).
@@ -103,6 +109,12 @@ def explain(
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
     check_options(chunk_size, memory_budget, tolerance, precision)
+    if against is not None and contrastive:
+        raise ValueError(
+            "a class is contrasted with other classes (against=) or with its own negated row (contrastive=True): "
+            "leave one of them out"
+        )
+    contrastive = against is None if contrastive is None else contrastive
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
@@ -116,7 +128,7 @@ def explain(
         if record.problems:
             raise UnsupportedOperation(record.problems)
         settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
-        clips = ClipRelevance(record, targets_of(target, record.output), settings, pathways)
+        clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
             return _explanation(clips, clips.maps())
@@ -145,6 +157,7 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         logits=clips.logits,
         target=clips.chosen.target,
         sign=clips.chosen.sign,
+        against=clips.chosen.against,
         relevance=maps[0] if clips.single else maps,
         frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
         conservation=clips.conservation(signed),

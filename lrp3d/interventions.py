@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.checks import (
+    Against,
     check_axes,
     check_clip,
     check_frames,
@@ -79,6 +80,7 @@ def intervention_matrix(
     clip: Clip,
     target: int | Sequence[int] | Tensor | None = None,
     *,
+    against: Against | None = None,
     occluder: str = "neighbours",
     value: Colour = 0.0,
     layout: str = "bcthw",
@@ -97,6 +99,7 @@ def intervention_matrix(
         model: any model that can run its forward, whatever `explain` has no rule for.
         clip: as in `explain`.
         target: as in `explain`; the prediction is that of the clip as it is.
+        against: as in `explain`: what the logit's lead over those of other classes loses.
         occluder: what stands in for the frames of a column:
             - "neighbours": the mean of the frame before and the frame behind them, at the ends of the clip
               the only one there is;
@@ -133,7 +136,7 @@ def intervention_matrix(
         raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
     check_options(chunk_size, None, 0.0, "highest")
     with _as_explain(clip):
-        asked = _Asked(twin_of(model), layout, output)
+        asked = _Asked(twin_of(model), layout, output, against)
         look: _Exact | _Whole
         try:
             look, record = _Exact.look(asked, clip, target)
@@ -180,6 +183,7 @@ class _Asked:
     twin: Twin
     layout: str
     output: Output | None
+    against: Against | None = None
 
     def checked(self, clip: Clip) -> list[Tensor]:
         """The clip's pathways, if the model can take them."""
@@ -229,7 +233,7 @@ class _Exact:
         pathways = asked.checked(clip)
         record = _record(asked, clip)
         asked.check(record.output, pathways)
-        chosen = targets_of(target, record.output)
+        chosen = targets_of(target, record.output, asked.against)
         seeds = frame_seeds(record, chosen, asked.twin.composite, False)
         own = _own_logits(asked.twin, clip, chosen)
         same = own is not None and own.shape == seeds.logits.shape
@@ -270,7 +274,7 @@ class _Whole:
         pathways = asked.checked(clip)
         frames, logits = _forward(asked, clip)
         asked.check(logits, pathways)
-        chosen = targets_of(target, logits)
+        chosen = targets_of(target, logits, asked.against)
         warn_of_layout(pathways, asked.layout)
         rows = chosen.of_frames(frames)
         return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else asked.frames(pathways, len(rows)))

@@ -18,6 +18,7 @@ from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.wording import subject
 from lrp3d.layout import as_clip, laid_out
 from lrp3d.metrics.atr import SIGMA
 from lrp3d.propagation.frame_logits import NoFrameLogits
@@ -33,6 +34,8 @@ class How:
     sigma: float = SIGMA
     sampling: str = "uniform"
     layout: str = "bcthw"
+    against: str | tuple[int, ...] | None = None
+    """Classes that the explained one is held against, or "next"."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class Explained:
 
     @property
     def label(self) -> str:
-        """What it is called."""
-        return label_of(self.target, self.choice.labels)
+        """What it is called, and what it is held against."""
+        return subject(self.explanation, 0, lambda index: label_of(index, self.choice.labels))
 
 
 def read(path: str | Path, choice: Chosen, sampling: str = "uniform") -> video.Clip:
@@ -94,6 +97,7 @@ def explain_clip(
         notes.append("a clip of one frame has no temporal relevance")
     given: dict[str, Any] = {
         "contrastive": how.contrastive,
+        "against": how.against,
         "input_range": choice.input_range,
         "layout": how.layout,
         "progress": progress_wanted(),
@@ -119,7 +123,7 @@ def explain_clip(
         "video": name,
         "model": choice.name,
         "weights": choice.weights,
-        "class": label_of(int(explanation.target[0]), choice.labels),
+        "class": subject(explanation, 0, lambda index: label_of(index, choice.labels)),
         "composite": how.composite,
     }
     return Explained(

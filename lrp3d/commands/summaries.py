@@ -11,7 +11,7 @@ from torch import Tensor
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import Explained, How
-from lrp3d.explanation.wording import conserved, within
+from lrp3d.explanation.wording import amount, conserved, subject, within
 from lrp3d.metrics.atr import frame_windows
 
 TOP = 3
@@ -27,8 +27,9 @@ def summary(one: Explained) -> list[str]:
         name = _named(found["class"], choice)
         head = "" if rank else "top classes"
         lines.append(f"  {head:13} {100 * found['score']:5.1f} %  {name}, logit {found['logit']:.4g}")
-    logit = explanation.logits[0, one.target]
-    lines.append(f"  {'explained':13} {_named(one.target, choice)}, logit {logit:.4g}; {_method(one)}")
+    logit, what = amount(explanation, 0)
+    named = subject(explanation, 0, lambda index: _named(index, choice))
+    lines.append(f"  {'explained':13} {named}, {what} {logit:.4g}; {_method(one)}")
     if explanation.matrix is not None:
         columns = explanation.matrix.shape[-1]
         assert explanation.avg_atr is not None
@@ -78,9 +79,10 @@ def record(one: Explained) -> dict[str, Any]:
         "top": top(one),
         "target": {
             "class": one.target,
-            "label": one.label,
+            "label": label_of(one.target, one.choice.labels),
             "logit": float(explanation.logits[0, one.target]),
         },
+        "against": None if explanation.against is None else explanation.against[0].tolist(),
         "conservation": float(explanation.conservation[0]),
         "frame_relevance": _numbers(explanation.frame_relevance),
         "frame_logits": _numbers(explanation.frame_logits),

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.explanation.wording import conserved
+from lrp3d.explanation.wording import amount, conserved, subject
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.values import pixel_relevance
@@ -76,8 +76,7 @@ def report(
     """
     if not isinstance(explanation.relevance, Tensor):
         raise ValueError("a report needs relevance like the clip, and this is of several pathways")
-    target = int(explanation.target[clip])
-    title = title or f"class {target}"
+    title = title or subject(explanation, clip)
     data = {
         **_pictures(pixels, explanation.relevance[clip], times),
         **_temporal(explanation, clip, len(pixels)),
@@ -120,8 +119,8 @@ def _method(explanation: Explanation, composite: str) -> str:
 
 def _facts(explanation: Explanation, clip: int) -> str:
     """The headline numbers."""
-    target = int(explanation.target[clip])
-    facts = [("Logit", f"{explanation.logits[clip, target]:.4g}", "of the explained class")]
+    number, what = amount(explanation, clip)
+    facts = [("Logit", f"{number:.4g}", "of the explained class" if what == "logit" else what.removeprefix("logit "))]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
         held = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lrp3d.explanation.wording import conserved
+from lrp3d.explanation.wording import amount, conserved, subject
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import WINDOW, scale
@@ -35,8 +35,8 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
     clips = len(explanation.logits)
     if not -clips <= clip < clips:
         raise IndexError(f"there is no clip {clip} in an explanation of {clips}")
-    target = int(explanation.target[clip])
-    title = title or f"class {target}, logit {explanation.logits[clip, target]:.4g}"
+    number, what = amount(explanation, clip)
+    title = title or f"{subject(explanation, clip)}, {what} {number:.4g}"
     if explanation.matrix is not None:
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)
@@ -113,11 +113,10 @@ def _cells(cells: list[str]) -> str:
 
 
 def _row(explanation: Explanation, clip: int) -> list[str]:
-    target = int(explanation.target[clip])
     cells = [
         str(clip),
-        str(target),
-        f"{explanation.logits[clip, target]:.4g}",
+        subject(explanation, clip, str),
+        f"{amount(explanation, clip)[0]:.4g}",
         conserved(float(explanation.conservation[clip])),
     ]
     if explanation.matrix is None or explanation.avg_atr is None or explanation.max_atr is None:

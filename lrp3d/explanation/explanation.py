@@ -60,6 +60,9 @@ class Explanation:
     sign: Tensor | None = None
     """(b,) of a lone logit (b, 1): -1 where it is negative and the class that it speaks for was explained, so that
     frame logits and matrix are those of the negated logit; None where none is."""
+    against: Tensor | None = None
+    """(b, m) the classes that the explained one was held against: relevance, frame logits and matrix are those of its
+    logit minus the mean of theirs; None where none were asked for."""
     contrastive: bool = True
     """Whether relevance is contrastive (CLRP) or plain (LRP)."""
     layout: str = "bcthw"
@@ -155,6 +158,7 @@ class Explanation:
         lines = [
             f"Explanation of {len(self.logits)} clip(s), {kind}",
             f"  target        {numbers(self.target, '{}')}, logit {numbers(chosen, '{:.4g}')}",
+            *([] if self.against is None else [f"  rather than   {numbers(self.against, '{}')}"]),
             f"  relevance     {shape(self.relevance)}",
             f"  conserved     [{', '.join(map(conserved, self.conservation[:4].tolist()))}{more}]",
         ]

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lrp3d.explanation.explanation import Explanation
 
 ROUNDING = 1e-3  # above what rounding does in float32, below what any rule that loses something loses
 
@@ -32,3 +37,21 @@ def within(share: float, average: float, longest: float, columns: int, unit: str
         return "no frame has relevance"
     mean = f"{average:.1f}" if math.isfinite(average) else "none"
     return f"{100 * share:g} % of the relevance within {mean} of {columns} {unit} on average, {longest:.0f} at most"
+
+
+def subject(explanation: Explanation, clip: int, name: Callable[[int], str] = "class {}".format) -> str:
+    """What is explained of a clip: a class, or a class rather than others."""
+    said = name(int(explanation.target[clip]))
+    if explanation.against is None:
+        return said
+    return f"{said} rather than {' or '.join(name(other) for other in explanation.against[clip].tolist())}"
+
+
+def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
+    """The number that is explained of a clip, and what it is called: a logit, or how far it is above others."""
+    logits = explanation.logits[clip].double()
+    logit = float(logits[explanation.target[clip]])
+    if explanation.against is None:
+        return logit, "logit"
+    others = explanation.against[clip]
+    return logit - float(logits[others].mean()), "logit above " + ("the other’s" if len(others) == 1 else "their mean")
