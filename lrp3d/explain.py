@@ -24,6 +24,7 @@ from lrp3d.compute import buffers
 from lrp3d.compute.precision import carried_in, matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explanation import Explanation, Ledger, LedgerEntry
+from lrp3d.floor import floor_shares
 from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.outputs import Output, logits_of
@@ -50,6 +51,7 @@ def explain(
     layout: str = "bcthw",
     output: Output | None = None,
     constants: Sequence[str] = (),
+    floor: bool = False,
     chunk_size: int | None = None,
     memory_budget: int | None = None,
     tolerance: float = 0.0,
@@ -83,6 +85,8 @@ def explain(
             of what it returns; needed where it returns no single tensor.
         constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that comes there
             stays there, and is booked in the ledger.
+        floor: also find the matrix of the same network untrained (`.floor`), and what stands above it (`.excess`). It
+            is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
             chunks are no faster).
@@ -97,6 +101,7 @@ def explain(
     Raises:
         UnsupportedOperation: if the model contains operations without a rule; all are named, nothing is passed over.
         NoFrameLogits: (a ValueError) if temporal relevance was asked for and the model has no exact frame logits.
+        CannotBeReset: (a ValueError) if the floor was asked for and a module with parameters cannot be reset.
         ValueError: if an argument is out of its range, or the clip's shape does not fit the model.
         TypeError: if an argument has the wrong type.
 
@@ -120,6 +125,23 @@ def explain(
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
     check_mode(twin, clip)
+    shares = None
+    if floor:
+        if not temporal or against is not None:
+            raise ValueError(
+                "the floor is that of a matrix of one class: floor=True needs temporal=True and no against="
+            )
+
+        def of_noise(network: nn.Module, noise: Clip) -> Tensor:
+            found = explain(
+                network, noise, 0, contrastive=contrastive, input_range=input_range, layout=layout, output=output,
+                constants=constants, chunk_size=chunk_size, memory_budget=memory_budget, precision=precision,
+            )  # fmt: skip
+            assert found.matrix is not None
+            return found.matrix
+
+        key = (contrastive, tuple(constants), output, precision)
+        shares = floor_shares(twin, pathways, layout, input_range, of_noise, key)
     own_types = no_autocast(pathways[0].device)
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
@@ -147,7 +169,13 @@ def explain(
             atr=atr,
             avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
             max_atr=max_atr(atr),
+            floor=None if shares is None else _under(shares, temporal_matrix.matrix),
         )
+
+
+def _under(shares: Tensor, matrix: Tensor) -> Tensor:
+    """The floor under a matrix (b, n, t): as much in every row, shared as untrained."""
+    return (shares * matrix.double().sum(-1, keepdim=True)).to(matrix)
 
 
 def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:

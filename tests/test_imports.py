@@ -27,6 +27,7 @@ propagation
 figures
 explanation
 planted video
+floor
 explain inspection
 interventions
 study

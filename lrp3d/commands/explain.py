@@ -42,6 +42,10 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help="explain the class rather than this one, or than the best other one (next); may be repeated",
     )  # fmt: skip
     parser.add_argument(
+        "--floor", action=argparse.BooleanOptionalAction, default=None,
+        help="show what the same network says untrained, and what stands above it (default: where that can be had)",
+    )  # fmt: skip
+    parser.add_argument(
         "--sampling", choices=("uniform", "dense"), default="uniform",
         help="frames of the whole video, or frames that follow one another (default: uniform)",
     )  # fmt: skip
@@ -75,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     against = _foils(options.against, choice)
     contrastive = not options.plain and against is None
     how = one_clip.How(
-        options.composite, contrastive, options.sigma, options.sampling, options.layout, against
+        options.composite, contrastive, options.sigma, options.sampling, options.layout, against, options.floor
     )  # fmt: skip
     said = summaries.settings(choice, how)
     results: list[dict[str, Any]] = []

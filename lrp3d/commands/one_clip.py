@@ -23,6 +23,7 @@ from lrp3d.layout import as_clip, laid_out
 from lrp3d.metrics.atr import SIGMA
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.twin.twin import Twin
+from lrp3d.twin.untrained import CannotBeReset
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class How:
     layout: str = "bcthw"
     against: str | tuple[int, ...] | None = None
     """Classes that the explained one is held against, or "next"."""
+    floor: bool | None = None
+    """Whether to find the network's floor; None: where it can be had."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,15 @@ def explain_clip(
         "progress": progress_wanted(),
     }
     laid = laid_out(clip.tensor.to(device), how.layout)
+    floor = how.floor if how.floor is not None else temporal and how.against is None
     try:
-        explanation = explain(twin, laid, target, temporal=temporal, **given)
+        try:
+            explanation = explain(twin, laid, target, temporal=temporal, floor=floor, **given)
+        except CannotBeReset as error:
+            if how.floor:
+                raise
+            notes.append(str(error).partition("; give")[0])
+            explanation = explain(twin, laid, target, temporal=temporal, **given)
     except NoFrameLogits as error:
         notes.append(str(error).partition(". To explain")[0])
         explanation = explain(twin, laid, target, temporal=False, **given)

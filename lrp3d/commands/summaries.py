@@ -11,7 +11,7 @@ from torch import Tensor
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import Explained, How
-from lrp3d.explanation.wording import amount, conserved, subject, within
+from lrp3d.explanation.wording import above_floor, amount, conserved, subject, within
 from lrp3d.metrics.atr import frame_windows
 
 TOP = 3
@@ -36,6 +36,8 @@ def summary(one: Explained) -> list[str]:
         assert explanation.max_atr is not None
         average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
         lines.append(f"  {'ATR':13} {within(explanation.sigma, average, longest, columns, explanation.unit)}")
+    if said := above_floor(explanation, 0):
+        lines.append(f"  {'floor':13} {said}")
     absorbed = explanation.ledger.absorbed
     kept = "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
     lines.append(f"  {'conserved':13} {conserved(float(explanation.conservation[0]))}{kept}")
@@ -72,6 +74,7 @@ def top(one: Explained) -> list[dict[str, Any]]:
 def record(one: Explained) -> dict[str, Any]:
     """Everything but the pixels' relevance, for json; numbers that do not exist are null."""
     explanation = one.explanation
+    excess = explanation.excess
     result: dict[str, Any] = {
         "video": one.name,
         "frames": one.indices,
@@ -91,6 +94,8 @@ def record(one: Explained) -> dict[str, Any]:
         "avg_atr": _numbers(explanation.avg_atr),
         "max_atr": _numbers(explanation.max_atr),
         "windows": None,
+        "floor": _numbers(explanation.floor),
+        "excess": None if excess is None else {name: _numbers(value) for name, value in vars(excess).items()},
         "positions": explanation.positions,
         "seconds": one.seconds,
         "notes": list(one.notes),

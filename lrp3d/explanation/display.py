@@ -134,9 +134,9 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
     ]
 
 
-def png(values: Tensor) -> bytes:
-    """A PNG with one pixel for each value (h, w): from 0 on, or centred on 0 where there are both signs."""
-    colours = _colours(values.detach().double().cpu()).numpy()
+def png(values: Tensor, top: float | None = None) -> bytes:
+    """A PNG with one pixel for each value (h, w): from 0 to `top`, or centred on 0 where there are both signs."""
+    colours = _colours(values.detach().double().cpu(), top).numpy()
     height, width = values.shape
     lines = b"".join(b"\0" + line.tobytes() for line in colours)
 
@@ -147,12 +147,13 @@ def png(values: Tensor) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
-def _colours(values: Tensor) -> Tensor:
+def _colours(values: Tensor, top: float | None = None) -> Tensor:
     """Uint8 RGB (h, w, 3), interpolated between the colours above."""
     values = values.nan_to_num(0.0, 0.0, 0.0)
     signed = bool(values.min() < 0)
     anchors = torch.tensor(DIVERGING if signed else SEQUENTIAL, dtype=torch.float64)
-    share = values / values.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
+    greatest = float(values.abs().max()) if top is None else top
+    share = values / max(greatest, torch.finfo(torch.float64).tiny)
     place = ((share + 1) / 2 if signed else share) * (len(anchors) - 1)
     below = place.floor().long().clamp(max=len(anchors) - 2)
     weight = (place - below).unsqueeze(-1)

@@ -18,6 +18,7 @@ from lrp3d.explanation.ledger import Ledger, LedgerEntry
 from lrp3d.explanation.wording import conserved
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import SIGMA, avg_atr, frame_atr, max_atr
+from lrp3d.metrics.excess_span import ExcessSpan, excess_span
 from lrp3d.printed import printable
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ class Explanation:
     """(b,) its mean, weighted by positive frame logits."""
     max_atr: Tensor | None = None
     """(b,) its maximum."""
+    floor: Tensor | None = None
+    """(b, n, n) the matrix of the same network untrained, rows scaled to those of `matrix`; None if not asked for."""
     positions: list[int] | None = None
     """The column of each row's own frame, where the model answers from n of t frames: (b, n, t)."""
     sign: Tensor | None = None
@@ -133,6 +136,13 @@ class Explanation:
         known = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
         return cls(**(known | tensors | rest))
 
+    @property
+    def excess(self) -> ExcessSpan | None:
+        """What stands above the floor, and how far apart it lies (`lrp3d.excess_span`); None without a floor."""
+        if self.matrix is None or self.floor is None:
+            return None
+        return excess_span(self.matrix, self.floor)
+
     # ------------------------------------------------------------------ people
 
     @property
@@ -168,6 +178,11 @@ class Explanation:
                 f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
+        if (excess := self.excess) is not None and self.matrix is not None:
+            lines.append(
+                f"  above floor   {numbers(100 * excess.share, '{:.0f}')} % of the relevance, "
+                f"excess span {numbers(excess.span, '{:.0f}')} of {self.matrix.shape[-1]} {self.unit}"
+            )
         if self.sign is not None:
             against = [i for i, sign in enumerate(self.sign.tolist()) if sign < 0]
             more = " ..." if len(against) > 4 else ""

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from lrp3d.metrics.excess_span import SIGMA as SPAN_SHARE
+
 if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
 
@@ -37,6 +39,20 @@ def within(share: float, average: float, longest: float, columns: int, unit: str
         return "no frame has relevance"
     mean = f"{average:.1f}" if math.isfinite(average) else "none"
     return f"{100 * share:g} % of the relevance within {mean} of {columns} {unit} on average, {longest:.0f} at most"
+
+
+def above_floor(explanation: Explanation, clip: int) -> str:
+    """What stands above the floor of a clip's matrix, and where; empty without a floor."""
+    excess = explanation.excess
+    if excess is None or explanation.matrix is None:
+        return ""
+    percent = f"{100 * float(excess.share[clip]):.0f} % of the relevance is above what the network says untrained"
+    if not math.isfinite(float(excess.span[clip])):
+        return percent
+    first, last, columns = int(excess.first[clip]) + 1, int(excess.last[clip]) + 1, explanation.matrix.shape[-1]
+    unit = "frames" if explanation.unit == "frames" else "steps"
+    lies = f"{unit} {first} to {last}" if last > first else f"{unit[:-1]} {first}"
+    return f"{percent}; {100 * SPAN_SHARE:g} % of that lies in {lies} of {columns}"
 
 
 def subject(explanation: Explanation, clip: int, name: Callable[[int], str] = "class {}".format) -> str:
