@@ -17,6 +17,8 @@ from lrp3d.composites import register_composite as register_composite
 from lrp3d.errors import UnsupportedOperation as UnsupportedOperation
 from lrp3d.explain import explain as explain
 from lrp3d.explanation.explanation import Explanation as Explanation
+from lrp3d.faithfulness.checking import check as check
+from lrp3d.faithfulness.scores import Faithfulness as Faithfulness
 from lrp3d.inspection import inspect as inspect
 from lrp3d.interventions import frame_logits as frame_logits
 from lrp3d.interventions import intervention_matrix as intervention_matrix

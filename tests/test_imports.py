@@ -30,6 +30,7 @@ planted video
 floor
 explain inspection
 interventions
+faithfulness
 study
 models
 commands

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ class CannotBeReset(ModelError):
     """Some modules have parameters and no way to draw them anew; the message names them."""
 
 
-def untrained(twin: Twin, seed: int, noise: Any) -> Twin:
+def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = None) -> Twin:
     """The twin of the same model with parameters drawn anew, by every module's own `reset_parameters`.
 
     Batch norms get the statistics of `noise`, as in the first step of a training. With the trained statistics, what the
@@ -28,6 +29,7 @@ def untrained(twin: Twin, seed: int, noise: Any) -> Twin:
         twin: of any model.
         seed: from which parameters are drawn.
         noise: an input of the model, of at least two clips.
+        only: names of the modules that are drawn anew, and of nothing else; None: all.
 
     Raises:
         CannotBeReset: a module has parameters and no `reset_parameters`, or one that leaves them as they are.
@@ -38,15 +40,17 @@ def untrained(twin: Twin, seed: int, noise: Any) -> Twin:
     stuck: dict[str, None] = {}
     with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
         torch.manual_seed(seed)
-        for name, module in reversed(list(copy.named_modules())):  # what a module is made of, then itself
+        chosen = [(name, module) for name, module in copy.named_modules() if only is None or name in only]
+        for name, module in reversed(chosen):  # what a module is made of, then itself
             reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
             if callable(reset):
                 reset()
             elif any(True for _ in module.parameters(recurse=False)):
                 stuck[_called(module, name)] = None
         for name, x in copy.named_parameters():
-            if torch.equal(x, trained[name]) and len(x.unique()) > 1:
-                owner = name.rpartition(".")[0]
+            owner = name.rpartition(".")[0]
+            drawn = only is None or owner in only
+            if drawn and torch.equal(x, trained[name]) and len(x.unique()) > 1:
                 stuck[_called(copy.get_submodule(owner), owner)] = None
     if stuck:
         raise CannotBeReset(
@@ -54,8 +58,16 @@ def untrained(twin: Twin, seed: int, noise: Any) -> Twin:
             f"{f' and {len(stuck) - 3} more' if len(stuck) > 3 else ''} cannot be reset; give such a module a method "
             "reset_parameters() that draws its parameters, or explain without the floor"
         )
-    _measure(copy, noise, device)
+    if only is None:
+        _measure(copy, noise, device)
     return Twin(copy, twin.composite)
+
+
+def layers_in_order(twin: Twin, clip: Any, layout: str = "bcthw") -> list[str]:
+    """Names of the modules that have a weight, in the order in which a clip meets them."""
+    run = twin.record((clip,), None, layout).run
+    names = dict.fromkeys(step.name for step in run.steps if step.weighted and step.layer is not None)
+    return list(names)
 
 
 def _measure(model: nn.Module, noise: Any, device: torch.device) -> None:

@@ -1,7 +1,9 @@
-"""The demo, inspection, conversion and help; what is not installed."""
+"""The demo, checks, inspection, conversion and help; what is not installed."""
 
+import json
 import re
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,3 +120,13 @@ def test_videos_without_pyav_name_the_extra(run, folder, monkeypatch):
 def test_no_bar_is_drawn_where_nobody_looks(run, clip):
     """stderr is no terminal here."""
     assert run("explain", clip, *SMALL)[2] == ""
+
+
+def test_check_prints_a_table_with_a_verdict_and_writes_all_numbers(run, clip):
+    code, out, err = run("check", clip, clip, *SMALL, "--no-shapley", "--out", "check.json")
+    assert (code, err) == (0, "")
+    assert "gain (freeze)" in out
+    assert "2 clips; means with 95 % intervals over clips" in out
+    assert json.loads(Path("check.json").read_text())["clips"] == 2
+    assert run("check", *SMALL)[0] == 2
+    assert run("check", clip, *SMALL, "--target", "label")[0] == 2

@@ -1,0 +1,236 @@
+"""`check`: is relevance faithful on this network and these clips?"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.checks import check_options, targets_of
+from lrp3d.explain import explain
+from lrp3d.faithfulness.games import FILLS, MOST_EXACT, filled, relevance_gain, shapley, shapley_estimate
+from lrp3d.faithfulness.scores import YARDSTICK, Faithfulness
+from lrp3d.interventions import intervention_matrix
+from lrp3d.layout import laid_out
+from lrp3d.metrics.agreement import cosine, frame_scores, spearman
+from lrp3d.metrics.atr import row_shares
+from lrp3d.outputs import Chosen, Output, logits_of
+from lrp3d.progress import bar
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import Twin, twin_of
+from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
+
+METHODS = ("CLRP", "LRP", "gradient x input", "random")
+STAGES = {"random classifier": None, "random top half": 0.5, "random parameters": 1.0}
+"""What share of the layers is drawn anew, from the classifier down; None: the classifier alone."""
+
+BATCH = 16  # clips without some of their frames that go through the model at once
+
+
+def check(
+    model: nn.Module,
+    clips: Tensor | Sequence[Tensor],
+    targets: int | Sequence[int] | Tensor | None = None,
+    *,
+    methods: Sequence[str] = METHODS,
+    shapley_values: bool = True,
+    input_range: Range | Sequence[Range | None] | None = None,
+    layout: str = "bcthw",
+    output: Output | None = None,
+    chunk_size: int | None = None,
+    progress: bool = False,
+) -> Faithfulness:
+    """Measure how faithful relevance is on a network and clips of your own, held against interventions.
+
+    Args:
+        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin.
+        clips: (m, c, t, h, w), or a list of such, of one number of frames; twenty or more clips give useful intervals.
+        targets: the class to explain: None for the predictions, one class, or one for each clip.
+        methods: some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always there.
+        shapley_values: also hold the frames' order against Shapley values: exact ones, from 2^t forward passes of each
+            clip, up to 8 frames, else estimates from 16 t.
+        input_range: as in `lrp3d.explain`.
+        layout: how the model takes its clips, as in `lrp3d.explain`; `clips` are (m, c, t, h, w) all the same.
+        output: as in `lrp3d.explain`.
+        chunk_size: as in `lrp3d.explain`.
+        progress: show a progress bar on stderr.
+
+    Returns:
+        `Faithfulness`: for every clip, method and measure a number; means with bootstrapped intervals; a verdict.
+
+    Raises:
+        ValueError: an unknown method, no clips, or clips that are none.
+        NoFrameLogits, UnsupportedOperation: as `lrp3d.explain`.
+
+    Source: symmetric relevance gain: Bluecher et al. 2024; random logit: Sixt et al. 2020; parameter randomisation:
+    Adebayo et al. 2018; Shapley values: Shapley 1953.
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.load_pretrained("TAM5-R18-f8-match-d4")
+    >>> clips = lrp3d.planted.Task("match", gap=4, frames=8).clips(2)
+    >>> found = lrp3d.check(model, lrp3d.planted.normalise(clips.clips, model), clips.labels, shapley_values=False)
+    >>> found.score("intervention", "LRP").mean > found.score("intervention", "random").mean
+    True
+    """
+    check_options(chunk_size, None, 0.0, "highest")
+    if unknown := [method for method in methods if method not in METHODS]:
+        raise ValueError(f"methods are some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}")
+    every = [clips] if isinstance(clips, Tensor) else list(clips)
+    if not every or any(not isinstance(x, Tensor) or x.dim() != 5 for x in every) or not sum(map(len, every)):
+        raise ValueError("check needs clips (m, c, t, h, w), at least one, in a tensor or a list of tensors")
+    twin = twin_of(model)
+    asked = _Asked(twin, input_range, layout, output, chunk_size)
+    singles = [clip[None] for x in every for clip in x]
+    chosen = torch.as_tensor([-1] * len(singles) if targets is None else targets).expand(len(singles)).tolist()
+    parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    lead, explained = [], []
+    drawn = asked.random_networks(singles[0])
+    for number, clip in enumerate(bar(singles, "clip", progress)):
+        target = asked.chosen(clip, None if targets is None else chosen[number])
+        lead.append(float(asked.lead(clip, target)))
+        explained.append(int(target.target))
+        for measure, by_method in _of_clip(asked, clip, target, methods, drawn, number, shapley_values).items():
+            for method, value in by_method.items():
+                parts[measure][method].append(value)
+    values = {
+        measure: {method: torch.tensor(x, dtype=torch.double) for method, x in by_method.items()}
+        for measure, by_method in parts.items()
+    }
+    exact = singles[0].shape[2] <= MOST_EXACT
+    return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), exact)
+
+
+class _Asked:
+    """What is checked, and how it is run."""
+
+    def __init__(self, twin: Twin, input_range: object, layout: str, output: Output | None, chunk_size: int | None):
+        self.twin, self.layout, self.output = twin, layout, output
+        self.options = {"layout": layout, "output": output, "chunk_size": chunk_size}
+        self.input_range = input_range
+
+    def logits(self, clip: Tensor) -> Tensor:
+        """(b, k) by the model's own forward."""
+        return logits_of(self.twin.run(laid_out(clip, self.layout)), self.output).detach()
+
+    def chosen(self, clip: Tensor, target: int | None) -> Chosen:
+        """The class, held against all others."""
+        logits = self.logits(clip)
+        chosen = targets_of(target, logits)
+        others = [k for k in range(logits.shape[1]) if k != int(chosen.target)]
+        return Chosen(chosen.target, chosen.sign, torch.tensor([others], device=clip.device) if others else None)
+
+    def lead(self, clips: Tensor, chosen: Chosen) -> Tensor:
+        """By how much the class's logit is above the mean of the others, (b,)."""
+        return chosen.at(torch.zeros(len(clips), dtype=torch.long)).of(self.logits(clips))
+
+    def matrix(self, method: str, clip: Tensor, target: int, seed: int, twin: Twin | None = None) -> Tensor | None:
+        """The matrix (1, n, t) of a method; None where the model has none for it."""
+        x, twin = laid_out(clip, self.layout), twin or self.twin
+        if method == YARDSTICK:
+            return intervention_matrix(twin, x, target, occluder="nearest", **self.options)  # type: ignore[arg-type]
+        if method == "random":
+            generator = torch.Generator().manual_seed(seed)
+            return torch.rand(1, clip.shape[2], clip.shape[2], generator=generator).to(clip)
+        if method == "gradient x input":
+            return _gradient_input(twin, clip, target) if self.layout == "bcthw" else None
+        options = {**self.options, "input_range": self.input_range}
+        return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix  # type: ignore[arg-type]
+
+    def random_networks(self, clip: Tensor) -> dict[str, Twin]:
+        """The same network with parameters drawn anew, from the classifier down; none where that cannot be had."""
+        noise = torch.rand(2, *clip.shape[1:], generator=torch.Generator().manual_seed(0)).to(clip)
+        noise = laid_out(noise, self.layout)
+        names = layers_in_order(self.twin, noise[:1] if self.layout[0] == "b" else noise, self.layout)
+        found = {}
+        for stage, part in STAGES.items():
+            count = 1 if part is None else max(1, round(part * len(names)))
+            only = None if part == 1.0 else names[-count:]
+            try:
+                found[stage] = untrained(self.twin, 0, noise, only)
+            except CannotBeReset:
+                continue
+        return found
+
+
+def _of_clip(
+    asked: _Asked,
+    clip: Tensor,
+    chosen: Chosen,
+    methods: Sequence[str],
+    drawn: dict[str, Twin],
+    seed: int,
+    players: bool,
+) -> dict[str, dict[str, float]]:
+    """By measure and method, the numbers of one clip."""
+    target, t = int(chosen.target), clip.shape[2]
+    every = [*methods, YARDSTICK]
+    found = {method: asked.matrix(method, clip, target, seed) for method in every}
+    matrices = {method: matrix for method, matrix in found.items() if matrix is not None}
+    measured = matrices[YARDSTICK]
+
+    def value(how: str, kept: Tensor) -> Tensor:
+        return asked.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), how), chosen)
+
+    result: dict[str, dict[str, float]] = defaultdict(dict)
+    blocks = measured.shape[2]
+    worth, at_once = None, asked.options["chunk_size"] or BATCH
+    if players:
+
+        def sets(kept: Tensor) -> Tensor:
+            return torch.cat([value("freeze", some.to(clip.device)) for some in kept.split(at_once)])[:, None]
+
+        worth = (shapley if blocks <= MOST_EXACT else shapley_estimate)(sets, blocks)
+    logits = asked.logits(clip)
+    other = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
+    for method, matrix in matrices.items():
+        matrix = matrix if matrix.shape[2] == blocks else _in_blocks(matrix, blocks)
+        for how in FILLS:
+            result[f"gain ({how})"][method] = float(relevance_gain(frame_scores(matrix), partial(value, how)))
+        if matrix.shape == measured.shape:
+            result["intervention"][method] = float(cosine(matrix, measured))
+        if worth is not None:
+            result["shapley"][method] = float(spearman(frame_scores(matrix).cpu(), worth))
+        if method in ("random", "gradient x input"):
+            continue
+        if other is not None:
+            result["other logit"][method] = _alike(matrix, asked.matrix(method, clip, other, seed))
+        for stage, twin in drawn.items():
+            result[stage][method] = _alike(matrix, asked.matrix(method, clip, target, seed, twin))
+    return result
+
+
+def _frames_of(kept: Tensor, t: int) -> Tensor:
+    """Which frames (b, t) are kept, where blocks of them (b, n) are."""
+    return kept if kept.shape[1] == t else kept[:, torch.arange(t, device=kept.device) * kept.shape[1] // t]
+
+
+def _in_blocks(matrix: Tensor, blocks: int) -> Tensor:
+    """The columns summed in blocks."""
+    at = torch.arange(matrix.shape[2], device=matrix.device) * blocks // matrix.shape[2]
+    return matrix.new_zeros(*matrix.shape[:2], blocks).index_add(2, at, matrix)
+
+
+def _alike(one: Tensor, other: Tensor | None) -> float:
+    """Rank correlation of the shares of two matrices' rows."""
+    if other is None or one.shape != other.shape:
+        return float("nan")
+    return float(spearman(row_shares(one).flatten(1), row_shares(other).flatten(1)))
+
+
+def _gradient_input(twin: Twin, clip: Tensor, target: int) -> Tensor | None:
+    """Positive part of gradient times input per value, summed over a frame: as CLRP sums (Eq. 2).
+
+    By the model's own forward; a row for each frame where the model has `frame_logits`, else one row.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        x = clip.detach().clone().requires_grad_()
+        own = getattr(twin.model, "frame_logits", None)
+        logits = own(x) if callable(own) else twin.model(x)
+        if not isinstance(logits, Tensor) or logits.dim() not in (2, 3):
+            return None
+        rows = logits[0, :, target] if logits.dim() == 3 else logits[:, target]
+        gradients = [torch.autograd.grad(row, x, retain_graph=True)[0] for row in rows]
+    return torch.stack([(gradient * x).detach().clamp(min=0).sum((1, 3, 4)) for gradient in gradients], 1)

@@ -1,0 +1,99 @@
+"""Games with frames: what a network says of clips that lack some, and what an order or a share of frames is worth.
+
+Letters: b clips, t frames. A *value* maps which frames are kept (b, t) to a number (b,).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Value = Callable[[Tensor], Tensor]
+FILLS = ("freeze", "neighbours")
+
+
+def filled(clips: Tensor, kept: Tensor, how: str = "freeze") -> Tensor:
+    """Clips (b, c, t, h, w) in which every frame that is not kept (b, t) is replaced by others.
+
+    Args:
+        clips: any.
+        kept: bool; where no frame of a clip is kept, all become its mean frame.
+        how: "freeze" puts the nearest kept frame there, of two the earlier one, as if the video stood still;
+            "neighbours" the mean of the kept frames before and behind it.
+    """
+    frame = torch.arange(clips.shape[2], device=clips.device)
+    gone = ~kept[:, None, :]
+    before = torch.where(gone | (frame > frame[:, None]), -1, frame).amax(-1)  # (b, t), -1 where there is none
+    behind = torch.where(gone | (frame < frame[:, None]), len(frame), frame).amin(-1)
+    earlier = torch.where(before >= 0, before, behind.clamp(max=len(frame) - 1))
+    later = torch.where(behind < len(frame), behind, before.clamp(min=0))
+    if how == "freeze":
+        earlier = later = torch.where((frame - earlier).abs() <= (later - frame).abs(), earlier, later)
+    parts = [clips.gather(2, at[:, None, :, None, None].expand_as(clips)) for at in (earlier, later)]
+    empty = ~kept.any(-1)[:, None, None, None, None]
+    # two halves, not a sum halved: the mean of equal frames is that frame, to the last bit
+    return torch.where(empty, clips.mean(2, keepdim=True), parts[0] * 0.5 + parts[1] * 0.5)
+
+
+def relevance_gain(scores: Tensor, value: Value, cuts: int = 8) -> Tensor:
+    """Symmetric relevance gain (b,) of scores (b, t): mean over cuts of what is left when the frames with the least
+    scores went first, minus when those with the most did, in the unit of `value`.
+
+    At most `cuts` of the t - 1 cuts are made, evenly spaced. A ranking that knows nothing gains nothing on average.
+
+    Source: Bluecher et al. 2024 (arXiv 2401.06654), with frames for pixels.
+    """
+    b, t = scores.shape
+    order = scores.argsort(-1, descending=True).argsort(-1)  # 0: most relevant
+    gain = torch.zeros(b, dtype=torch.double, device=scores.device)
+    made = torch.linspace(1, t - 1, min(cuts, t - 1)).round().long().tolist()
+    for gone in made:
+        gain += (value(order < t - gone) - value(order >= gone)).double()
+    return gain / len(made)
+
+
+MOST_EXACT = 8  # frames; above that Shapley values are estimated
+Worth = Callable[[Tensor], Tensor]
+"""What sets of frames (p, t) are worth for each clip, (p, b)."""
+
+
+def shapley(worth: Worth, t: int) -> Tensor:
+    """Exact Shapley values (b, t) of the frames, from all 2^t coalitions; at most 12 frames.
+
+    Source: Shapley 1953; Sundararajan and Najmi 2020 (arXiv 1908.08474).
+
+    >>> shapley(lambda kept: kept[:, :1].double() + (kept[:, 1:2] & kept[:, 2:]).double(), 3)
+    tensor([[1.0000, 0.5000, 0.5000]], dtype=torch.float64)
+    """
+    if t > 12:
+        raise ValueError(f"{t} frames have 2^{t} coalitions: too many; estimate them with shapley_estimate")
+    coalitions = (torch.arange(2**t)[:, None] >> torch.arange(t)) & 1 == 1  # (2^t, t)
+    worths = worth(coalitions).double().cpu()  # (2^t, b)
+    members = coalitions.sum(1)
+    factorial = torch.cat([torch.ones(1), torch.arange(1.0, t + 1)]).double().cumprod(0)
+    result = []
+    for frame in range(t):
+        without = (~coalitions[:, frame]).nonzero().squeeze(1)
+        size = members[without]
+        weight = (factorial[size] * factorial[t - 1 - size] / factorial[t]).double()
+        result.append((weight[:, None] * (worths[without + 2**frame] - worths[without])).sum(0))
+    return torch.stack(result, 1)
+
+
+def shapley_estimate(worth: Worth, t: int, orders: int = 16) -> Tensor:
+    """Shapley values (b, t), estimated from random orders in which frames join, each taken both ways round.
+
+    They sum to the worth of all frames minus that of none, as exact ones do.
+
+    Source: Castro et al. 2009; orders in pairs: Mitchell et al. 2022 (arXiv 2104.12199).
+    """
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randperm(t, generator=generator) for _ in range(-(-orders // 2))]
+    joined = torch.stack([order for one in drawn for order in (one, one.flip(0))])  # (p, t): who joins when
+    place = joined.argsort(1)
+    sets = place[:, None, :] < torch.arange(t + 1)[:, None]  # (p, t + 1, t): who is there after so many joined
+    worths = worth(sets.flatten(0, 1)).double().cpu().unflatten(0, (len(joined), t + 1))  # (p, t + 1, b)
+    gained = worths.diff(dim=1)  # (p, t, b), by when
+    return gained.gather(1, place[..., None].expand_as(gained)).mean(0).T

@@ -1,0 +1,150 @@
+"""What `lrp3d.check` finds: numbers of every clip, their means with intervals, and what they mean in a sentence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+RESAMPLES = 2000
+LEVEL = 0.95
+ALIKE = 0.8  # rank correlation from which on two maps are called the same
+YARDSTICK = "intervention"
+
+MEASURES = {
+    "gain (freeze)": "relevance gain, frames frozen: how much more is left of the logit's lead when the frames with "
+    "the least relevance go first than when those with the most do, as a share of the lead",
+    "gain (neighbours)": "the same, frames replaced by the mean of those around them",
+    "intervention": "cosine with the intervention matrix",
+    "shapley": "rank correlation with the Shapley values of the frames",
+    "other logit": "rank correlation with the map of another class: 1 says that the map does not depend on the class",
+    "random classifier": "rank correlation with the map after the classifier was drawn anew",
+    "random top half": "the same, after the upper half of the layers was",
+    "random parameters": "the same, after all layers were: 1 says that the map does not depend on what was learned",
+}
+"""Every measure, and what it says."""
+
+
+class Score(NamedTuple):
+    """A mean over clips and its 95 % interval by the bootstrap; NaN where nothing was measured."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        if math.isnan(self.mean):
+            return "-"
+        return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+@dataclass(eq=False)
+class Faithfulness:
+    """How faithful relevance is on some clips; printed as a table with a verdict."""
+
+    values: dict[str, dict[str, Tensor]]
+    """By measure and method, a number for each clip (m,)."""
+    lead: Tensor
+    """(m,) by how much the explained class's logit is above the mean of the others: the unit of the gains."""
+    targets: Tensor
+    """(m,) the explained classes."""
+    exact_shapley: bool = True
+    """Whether Shapley values are exact, not estimated."""
+
+    @property
+    def methods(self) -> list[str]:
+        """In the order of the table."""
+        return list(dict.fromkeys(method for by_method in self.values.values() for method in by_method))
+
+    def score(self, measure: str, method: str) -> Score:
+        """The mean over clips with its interval.
+
+        Args:
+            measure: one of `lrp3d.faithfulness.scores.MEASURES`.
+            method: such as "CLRP".
+        """
+        found = self.values.get(measure, {}).get(method)
+        if found is None or not len(found):
+            return Score(math.nan, math.nan, math.nan)
+        weights = self.lead if measure.startswith("gain") else torch.ones_like(found)
+        known = found.isfinite()
+        found, weights = found[known].double().cpu(), weights[known].double().cpu()
+        if not len(found):
+            return Score(math.nan, math.nan, math.nan)
+        drawn = torch.randint(len(found), (RESAMPLES, len(found)), generator=torch.Generator().manual_seed(0))
+        means = (found[drawn].sum(1) / weights[drawn].sum(1)).sort().values
+        aside = (1 - LEVEL) / 2
+        ends = torch.quantile(means, torch.tensor([aside, 1 - aside], dtype=means.dtype))
+        return Score(float(found.sum() / weights.sum()), float(ends[0]), float(ends[1]))
+
+    @property
+    def verdict(self) -> str:
+        """What the numbers say, in a few sentences."""
+        kinds = [method for method in self.methods if method not in (YARDSTICK, "random")]
+        if not kinds:
+            return "No method was checked."
+        best = max(kinds, key=lambda method: _or_least(self.score("gain (freeze)", method).mean))
+        gain, random = self.score("gain (freeze)", best), self.score("gain (freeze)", "random")
+        most = self.score("gain (freeze)", YARDSTICK)
+        said = [
+            f"Of {', '.join(kinds)}, {best} orders the frames best (relevance gain {gain}; random {random}, "
+            f"interventions {most})."
+        ]
+        chance = 0.0 if math.isnan(random.high) else random.high
+        if not gain.low > max(0.0, chance):
+            said.append(
+                "That is not above a random order beyond what so few clips leave open: do not rely on the order."
+            )
+        for method in kinds:
+            if self.score("other logit", method).mean >= ALIKE:
+                said.append(f"{method} says the same of another class: it does not tell classes apart here.")
+            if self.score("random parameters", method).mean >= ALIKE:
+                said.append(
+                    f"{method} hardly notices that all parameters are random: most of it is the architecture; "
+                    "look at what stands above the floor."
+                )
+        return " ".join(said)
+
+    def __str__(self) -> str:
+        measures = [name for name in MEASURES if name in self.values]
+        rows = [["method", *measures]]
+        rows += [[method, *(str(self.score(measure, method)) for measure in measures)] for method in self.methods]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        about = f"{len(self.targets)} clips; means with 95 % intervals over clips"
+        if "shapley" in self.values:
+            about += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
+        return "\n".join([*lines, about, self.verdict])
+
+    __repr__ = __str__
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, for json; numbers that do not exist are null."""
+
+        def number(x: float) -> float | None:
+            return x if math.isfinite(x) else None
+
+        return {
+            "clips": len(self.targets),
+            "targets": self.targets.tolist(),
+            "lead": [number(x) for x in self.lead.tolist()],
+            "exact_shapley": self.exact_shapley,
+            "verdict": self.verdict,
+            "measures": {
+                measure: {
+                    method: {
+                        **{name: number(x) for name, x in self.score(measure, method)._asdict().items()},
+                        "clips": [number(x) for x in found.tolist()],
+                    }
+                    for method, found in by_method.items()
+                }
+                for measure, by_method in self.values.items()
+            },
+        }
+
+
+def _or_least(value: float) -> float:
+    return -math.inf if math.isnan(value) else value

@@ -1,0 +1,42 @@
+"""How alike two matrices, or two orders of frames, are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def ranks(values: Tensor) -> Tensor:
+    """Ranks along the last axis, of ties their mean, float64.
+
+    >>> ranks(torch.tensor([5.0, 1.0, 5.0]))
+    tensor([1.5000, 0.0000, 1.5000], dtype=torch.float64)
+    """
+    below = (values.unsqueeze(-1) > values.unsqueeze(-2)).sum(-1)
+    equal = (values.unsqueeze(-1) == values.unsqueeze(-2)).sum(-1)
+    return below.double() + (equal - 1).double() / 2
+
+
+def pearson(x: Tensor, y: Tensor) -> Tensor:
+    """Correlation along the last axis, in [-1, 1]; NaN where one of them is constant."""
+    x, y = x.double() - x.double().mean(-1, keepdim=True), y.double() - y.double().mean(-1, keepdim=True)
+    return (x * y).sum(-1) / (x.square().sum(-1) * y.square().sum(-1)).sqrt()
+
+
+def spearman(x: Tensor, y: Tensor) -> Tensor:
+    """Rank correlation along the last axis, in [-1, 1]; NaN where one of them is constant.
+
+    >>> spearman(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.0, 5.0, 6.0]))
+    tensor(1., dtype=torch.float64)
+    """
+    return pearson(ranks(x), ranks(y))
+
+
+def cosine(x: Tensor, y: Tensor) -> Tensor:
+    """Cosine (b,) of matrices (b, n, t), in [-1, 1]."""
+    return torch.cosine_similarity(x.double().flatten(1), y.double().flatten(1), dim=1)
+
+
+def frame_scores(matrix: Tensor) -> Tensor:
+    """One number per frame (b, t): the columns' sums, what a frame gave to the clip's logit."""
+    return matrix.double().sum(1)

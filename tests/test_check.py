@@ -1,0 +1,118 @@
+"""`check`: numbers that are right where the answer is known, intervals, and a verdict."""
+
+import json
+
+import pytest
+import torch
+from test_conservation import net
+from torch import nn
+
+import lrp3d
+from lrp3d.faithfulness.games import filled, relevance_gain, shapley, shapley_estimate
+from lrp3d.faithfulness.scores import Faithfulness
+
+CLIPS = torch.rand(3, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+class Additive(nn.Module):
+    """Classifies every frame by its brightness: relevance, gradient x input and interventions say the same."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 2, bias=False)
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.tensor([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]))
+
+    def frame_logits(self, x):
+        return self.fc(x.mean((3, 4)).transpose(1, 2))
+
+    def forward(self, x):
+        return self.frame_logits(x).mean(1)
+
+
+def frame_clips(m=4, t=5):
+    return torch.rand(m, 3, t, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(2)).expand(
+        -1, -1, -1, 2, 2
+    )
+
+
+@pytest.mark.parametrize("how", ["freeze", "neighbours"])
+def test_frames_that_go_are_replaced_by_those_that_stay(how):
+    clip = torch.arange(6.0).reshape(1, 1, 6, 1, 1)
+    kept = torch.tensor([[False, True, False, False, True, False]])
+    expected = {"freeze": [1, 1, 1, 4, 4, 4], "neighbours": [1, 1, 2.5, 2.5, 4, 4]}[how]
+    assert filled(clip, kept, how).flatten().tolist() == expected
+    assert filled(clip, kept | True, how).equal(clip)
+    assert filled(clip, kept & False, how).flatten().tolist() == [2.5] * 6
+
+
+@pytest.mark.parametrize("estimate", [False, True])
+def test_shapley_values_of_a_sum_are_its_summands_and_all_sum_to_the_whole(estimate):
+    worths = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.double)
+    some = shapley_estimate if estimate else shapley
+    torch.testing.assert_close(some(lambda kept: (kept.double() @ worths)[:, None], 4)[0], worths)
+
+    def tangled(kept):
+        return ((kept.double() @ worths).square() + kept[:, 0] * kept[:, 3])[:, None]
+
+    ends = tangled(torch.ones(1, 4, dtype=torch.bool)) - tangled(torch.zeros(1, 4, dtype=torch.bool))
+    torch.testing.assert_close(some(tangled, 4).sum(1), ends[0])
+
+
+def test_estimates_of_shapley_values_come_near_the_exact_ones():
+    weights = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+
+    def worth(kept):
+        return torch.einsum("pi,ij,pj->p", kept.double(), weights, kept.double())[:, None]
+
+    torch.testing.assert_close(shapley_estimate(worth, 5, 2000), shapley(worth, 5), atol=0.05, rtol=0)
+
+
+def test_the_reverse_ranking_gains_as_much_as_is_lost():
+    worths = torch.tensor([[1.0, 4.0, 2.0, 3.0]])
+    gain = relevance_gain(worths, lambda kept: (kept * worths).sum(1))
+    torch.testing.assert_close(relevance_gain(-worths, lambda kept: (kept * worths).sum(1)), -gain)
+    assert gain > 0
+
+
+def test_where_frames_are_added_up_every_method_agrees_with_interventions_and_random_numbers_do_not():
+    found = lrp3d.check(Additive().double().eval(), frame_clips(), 0, input_range=(0.0, 1.0))
+    for method in ("LRP", "gradient x input"):
+        assert found.score("gain (freeze)", method).mean > 0
+        assert found.score("intervention", method).mean > found.score("intervention", "random").mean
+        assert found.score("gain (freeze)", method).mean > found.score("gain (freeze)", "random").mean
+
+
+def test_the_table_has_every_measure_and_method_and_can_be_saved():
+    found = lrp3d.check(net(), CLIPS, [0, 1, 2])
+    assert found.targets.tolist() == [0, 1, 2]
+    assert found.methods == ["CLRP", "LRP", "gradient x input", "random", "intervention"]
+    assert (found.values["intervention"]["intervention"] - 1).abs().max() < 1e-9
+    assert all(len(value) == 3 for by_method in found.values.values() for value in by_method.values())
+    assert set(found.values["random parameters"]) == {"CLRP", "LRP", "intervention"}
+    again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert again["verdict"] in str(found)
+
+
+def test_the_verdict_says_what_the_numbers_mean():
+    alike = {"other logit": {"LRP": torch.ones(3)}, "gain (freeze)": {"LRP": torch.ones(3), "random": torch.zeros(3)}}
+    said = Faithfulness(alike, torch.ones(3), torch.zeros(3)).verdict
+    assert "LRP says the same of another class" in said
+    assert "do not rely" not in said
+    unsure = {"gain (freeze)": {"LRP": torch.tensor([-1.0, 2.0, 0.1]), "random": torch.zeros(3)}}
+    assert "do not rely on the order" in Faithfulness(unsure, torch.ones(3), torch.zeros(3)).verdict
+
+
+def test_intervals_hold_the_mean_and_gains_are_shares_of_the_lead():
+    found = Faithfulness({"gain (freeze)": {"LRP": torch.tensor([1.0, 3.0])}}, torch.tensor([2.0, 6.0]), torch.zeros(2))
+    score = found.score("gain (freeze)", "LRP")
+    assert (score.mean, score.low, score.high) == pytest.approx((0.5, 0.5, 0.5))
+    assert str(found.score("gain (freeze)", "CLRP")) == "-"
+
+
+def test_what_cannot_be_checked_is_said():
+    with pytest.raises(ValueError, match="methods are some of CLRP, LRP"):
+        lrp3d.check(net(), CLIPS, methods=["magic"])
+    for clips in ([], CLIPS[0], CLIPS[:0]):
+        with pytest.raises(ValueError, match="check needs clips"):
+            lrp3d.check(net(), clips)
