@@ -237,6 +237,14 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
     return composite
 
 
+def name_of(composite: Composite) -> str:
+    """The name of a composite that has one, in quotes; else what it is made of."""
+    for name, named in (PRESETS | REGISTERED).items():
+        if named == composite:
+            return repr(name)
+    return repr(composite)
+
+
 def composite_of(composite: str | Composite) -> Composite:
     """A composite by name or as it is; raises ValueError or TypeError naming what there is."""
     if isinstance(composite, Composite):

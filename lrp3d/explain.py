@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -141,6 +142,7 @@ def explain(
 def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
     """What is known of the clips' logits, of which `signed` are the maps."""
     maps = [clips.positive(m) for m in signed]
+    _warn_of_nothing(signed)
     return Explanation(
         logits=clips.logits,
         target=clips.chosen.target,
@@ -154,3 +156,15 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
     )
+
+
+def _warn_of_nothing(signed: Sequence[Tensor]) -> None:
+    """Say which clips no relevance reached at all: their ATR is no number, and their maps are black."""
+    empty = torch.stack([~m.flatten(1).any(1) for m in signed]).all(0)
+    if empty.any():
+        which = f"clips {empty.nonzero().flatten().tolist()}" if len(empty) > 1 else "the clip"
+        warnings.warn(
+            f"no relevance reaches {which}: everything between the logits and it is zero or held constant "
+            "(the ledger says where relevance stays)",
+            stacklevel=4,
+        )
