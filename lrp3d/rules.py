@@ -169,6 +169,14 @@ class WinnerTakesAll(Rule):
 
 
 @dataclass(frozen=True)
+class SoftmaxTaylor(Rule):
+    """First-order expansion of a softmax: `R_i = x_i (R_i - s_i sum_j R_j)` (Achtibat et al. 2024, Prop. 3.1).
+
+    Without it no relevance flows into a softmax: its outputs weigh and are constant. What it absorbs is booked.
+    """
+
+
+@dataclass(frozen=True)
 class Contrastive(Rule):
     """`rule` under `w` minus `rule` under `-w`: what speaks for a class minus what speaks against it (paper Eq. 2).
 

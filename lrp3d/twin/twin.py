@@ -325,7 +325,7 @@ class Twin(nn.Module):
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Tracer(self._own, not self.composite.addresses_normalisation, constants)
+        run = Tracer(self._own, self.composite, constants)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
