@@ -44,7 +44,8 @@ class Explanation:
     ledger: Ledger
     """Relevance in, out and absorbed by layer, for the clip's logit, summed over clips."""
     frame_logits: Tensor | None = None
-    """(b, n) the explained class's logit of every frame; their mean is the clip's."""
+    """(b, n) the explained class's logit of every frame; their mean is the clip's, but for several pathways whose
+    logits are merged as the paper does: these are sums over the fast frames of a slow one."""
     matrix: Tensor | None = None
     """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it."""
     atr: Tensor | None = None
