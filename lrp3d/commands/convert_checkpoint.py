@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "convert-checkpoint",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from lrp3d.commands.model_options import Chosen
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "explain",

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d.commands import DONE, UsageError, study_run
+from lrp3d.commands import DONE, UsageError, arguments, study_run
 from lrp3d.defaults import MIN_SCORE
 from lrp3d.printed import say
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parsers of this command."""
     parser = commands.add_parser(
         "study",
@@ -29,7 +29,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 # merge
 
 
-def _add_merge(steps: argparse._SubParsersAction) -> None:
+def _add_merge(steps: arguments.Commands) -> None:
     parser = steps.add_parser(
         "merge",
         help="make OUT/summary.json of all records",
@@ -97,7 +97,7 @@ def said(summary: dict[str, Any]) -> Sequence[str]:
 # report
 
 
-def _add_report(steps: argparse._SubParsersAction) -> None:
+def _add_report(steps: arguments.Commands) -> None:
     parser = steps.add_parser(
         "report",
         help="make tables and figures of one or several studies",

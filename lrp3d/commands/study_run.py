@@ -27,7 +27,7 @@ MOST_WORKERS = 8  # more only wait for the disk
 GPU_BATCH = 4
 
 
-def add_to(steps: argparse._SubParsersAction) -> None:
+def add_to(steps: arguments.Commands) -> None:
     """Add the parser of this step."""
     parser = steps.add_parser(
         "run",

@@ -124,7 +124,7 @@ def _gate_of(a: Tensor, b: Tensor) -> Tensor | None:
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
 def mul(input: Any, other: Any) -> Tensor:
     """A product with a constant, or of a signal and its gate; the gate is a constant to relevance."""
-    output = input * other
+    output: Tensor = input * other
     if _is_constant(input) or _is_constant(other):
         signal, factor = (other, input) if _is_constant(input) else (input, other)
         return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)

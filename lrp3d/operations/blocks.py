@@ -14,7 +14,7 @@ from lrp3d.registry import active_tracer
 from lrp3d.steps.linear import LinearStep, Operand
 from lrp3d.steps.step import PassThrough, Step
 from lrp3d.tracing.advice import GENERAL
-from lrp3d.tracing.tracer import Signal
+from lrp3d.tracing.tracer import Output, Signal
 
 
 class Summand(NamedTuple):
@@ -111,11 +111,14 @@ def shares(
     weighted = any(isinstance(s.w, Tensor) for s in signals)
     operands = [Operand(s.x, k.signed(s.x), s.map, Signed(s.w)) for k, s in zip(known, signals, strict=True)]
     step = LinearStep(operands, bias, weighted)
-    step.first = all(k.low is not None for k in known)
+    ranges = [(k.low, k.high) for k in known if k.low is not None and k.high is not None]
+    step.first = len(ranges) == len(known)
     signal = Signal(nonnegative=nonnegative)
-    if not weighted and all(k.low is not None for k in known):
-        signal.low = _ends([s.map(k.low, s.w) for k, s in zip(known, signals, strict=True)], bias)
-        signal.high = _ends([s.map(k.high, s.w) for k, s in zip(known, signals, strict=True)], bias)
+    if not weighted and len(ranges) == len(known):
+        signal.low, signal.high = (
+            _ends([s.map(end, s.w) for end, s in zip(ends, signals, strict=True)], bias)
+            for ends in zip(*ranges, strict=True)
+        )
     if any(k.real is not None for k in known):
         counts = [s.map.count(run.reality(s.x), s.w) for s in signals]
         real = sum(counts[1:], counts[0]) > 0
@@ -128,7 +131,7 @@ def _ends(parts: Sequence[Tensor], bias: Tensor | None) -> Tensor:
     return sum(parts[1:], parts[0] if bias is None else parts[0] + bias)
 
 
-def refuse(output: Any, *inputs: Any, advice: str = GENERAL) -> Any:
+def refuse(output: Output, *inputs: Any, advice: str = GENERAL) -> Output:
     """The operation goes on, but relevance that would reach its result is refused by name with `advice`."""
     run = active_tracer()
     return run.refuse(advice, output, [x for x in inputs if run.is_signal(x)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -138,7 +138,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     return _bilinear(lambda a, b: torch.einsum(equation, a, b), *tensors)
 
 
-def _bilinear(function: Any, left: Tensor, right: Tensor) -> Tensor:
+def _bilinear(function: Callable[[Any, Any], Tensor], left: Tensor, right: Tensor) -> Tensor:
     run = active_tracer()
     output = function(left, right)
     if run.is_signal(left) and run.is_signal(right):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ def _max_pool(axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any
     kernel = per_axis(kernel_size, axes)
     strides = per_axis(stride if stride else kernel, axes)
     paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
-    output = function(x, kernel, strides, paddings, dilations, ceil_mode)
+    output: Tensor = function(x, kernel, strides, paddings, dilations, ceil_mode)
     run = active_tracer()
     known = run.signal(x)
     if known is None:
@@ -93,7 +93,7 @@ def _sizes(x: Tensor, output_size: Any, axes: int) -> list[int]:
 
 def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
     sizes = _sizes(x, output_size, axes)
-    output = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
+    output: Tensor = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
     known = active_tracer().signal(x)
     if known is None:
         return output
@@ -150,7 +150,7 @@ def _register_avg_pool(axes: int) -> None:
     AVG_POOLS[axes] = avg_pool
 
 
-def _call(function: Any, options: tuple[Any, ...], x: Tensor) -> Tensor:
+def _call(function: Callable[..., Tensor], options: tuple[Any, ...], x: Tensor) -> Tensor:
     return function(x, *options)
 
 
@@ -177,9 +177,9 @@ def _register_adaptive_avg_pool(axes: int) -> None:
 
 # Per number of axes, for the layers.
 MAX_POOLS: dict[int, Any] = {}
-AVG_POOLS: dict[int, Any] = {}
+AVG_POOLS: dict[int, Callable[..., Tensor]] = {}
 ADAPTIVE_MAX_POOLS: dict[int, Any] = {}
-ADAPTIVE_AVG_POOLS: dict[int, Any] = {}
+ADAPTIVE_AVG_POOLS: dict[int, Callable[..., Tensor]] = {}
 
 for _axes in (1, 2, 3):
     _register_max_pool(_axes)
