@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.precision import PRECISIONS
+from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axis_to_add, what_the_shapes_suggest
 from lrp3d.outputs import Chosen
 
@@ -25,6 +26,12 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
+
+
+def check_merge(merge: Any) -> None:
+    """How pathways' logits are merged; raises ValueError."""
+    if merge not in MERGES:
+        raise ValueError(f"merge must be one of {', '.join(map(repr, MERGES))}, got {merge!r}")
 
 
 def check_mode(twin: Twin, clip: Any) -> None:

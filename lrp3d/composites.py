@@ -27,6 +27,10 @@ AVERAGES: tuple[type[nn.Module], ...] = (
 )  # fmt: skip
 
 
+FACTORS = ("first", "second", "halves")
+"""What a composite may say of a product of two signals."""
+
+
 class Composite:
     """Which rule for which layer; what no entry matches takes the default of `paper`.
 
@@ -38,6 +42,9 @@ class Composite:
             share relevance (convolutions, linear layers, pools), an exact name whatever bears it.
         first: the rule of the weighted layers that see the clip.
         classifier: the rule of the last weighted layers before the logits.
+        products: which factor weighs in products of two signals, and is constant to relevance: "first", "second", or
+            "halves" where neither should; for all of them, or by name, pattern or torch function. What is not said is
+            told from the signals (see docs/networks.md); a norm's statistics always are constant.
 
     A name goes before a position, a position before an operation, an operation before a type.
 
@@ -58,6 +65,7 @@ class Composite:
         names: Mapping[str, Rule] | None = None,
         first: Rule | None = None,
         classifier: Rule | None = None,
+        products: str | Mapping[str | Callable[..., Any], str] | None = None,
     ):
         self.layers, self.operations, self.names = (
             dict(layers or {}),
@@ -65,6 +73,12 @@ class Composite:
             dict(names or {}),
         )
         self.first, self.classifier = first, classifier
+        self.products = {"*": products} if isinstance(products, str) else dict(products or {})
+        for key, factor in self.products.items():
+            if factor not in FACTORS:
+                raise ValueError(f"Composite(products=...): a product is one of {', '.join(FACTORS)}, got {factor!r}")
+            if not isinstance(key, str) and key not in OPERATIONS:
+                raise ValueError(f"Composite(products=...): {key!r} is neither a name nor an operation lrp3d knows")
         for key in self.layers:
             if not (isinstance(key, type) and issubclass(key, nn.Module)):
                 raise TypeError(f"Composite(layers=...) maps nn.Module types to rules, got the key {key!r}")
@@ -90,6 +104,7 @@ class Composite:
         parts = {"layers": layers if self.layers else "", "operations": functions if self.operations else ""}
         parts |= {"names": str(self.names) if self.names else ""}
         parts |= {"first": str(self.first or ""), "classifier": str(self.classifier or "")}
+        parts |= {"products": str(self.products) if self.products else ""}
         return f"Composite({', '.join(f'{key}={value}' for key, value in parts.items() if value)})"
 
     @property
@@ -98,6 +113,18 @@ class Composite:
         by_type = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in self.layers)
         by_function = any(OPERATIONS[function] is OPERATIONS[F.batch_norm] for function in self.operations)
         return by_type or by_function or any(not set(name) & set("*?[") for name in self.names)
+
+    def product(self, name: str, handler: Callable[..., Any] | None) -> str | None:
+        """Which factor of a product of two signals weighs, None where nothing is said of it."""
+        for key, factor in self.products.items():
+            fits = fnmatch.fnmatchcase(name, key) if isinstance(key, str) else OPERATIONS[key] is handler
+            if fits:
+                return factor
+        return None
+
+    def rule_of_operation(self, handler: Callable[..., Any] | None) -> Rule | None:
+        """The rule given for an operation, None where there is none."""
+        return next((rule for function, rule in self.operations.items() if OPERATIONS[function] is handler), None)
 
     def rule_for(self, step: Step) -> Rule:
         """The rule of a step, once its position is known; raises ValueError where the entry makes no sense there."""
@@ -235,6 +262,14 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
         )
     REGISTERED[name] = composite
     return composite
+
+
+def name_of(composite: Composite) -> str:
+    """The name of a composite that has one, in quotes; else what it is made of."""
+    for name, named in (PRESETS | REGISTERED).items():
+        if named == composite:
+            return repr(name)
+    return repr(composite)
 
 
 def composite_of(composite: str | Composite) -> Composite:

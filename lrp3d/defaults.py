@@ -4,4 +4,5 @@ SIGMA = 0.975  # "We empirically set sigma to a high value, i.e., 97.5 %" (Sec. 
 MIN_SCORE = 0.5  # clips count whose score is above it
 TIMEOUT = 600.0  # seconds to read a clip
 ATR_WINDOW = "atr"  # partial uniform sampling with windows as long as the clip's ATR
+MERGES = ("paper", "average")  # how logits of pathways of several rates become frame logits
 COMPOSITES = ("alpha_beta", "epsilon", "epsilon_gamma_box", "epsilon_plus", "paper")

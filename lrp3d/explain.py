@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,7 @@ from lrp3d.checks import (
     check_clip,
     check_frames,
     check_logits,
+    check_merge,
     check_mode,
     check_options,
     targets_of,
@@ -48,6 +50,7 @@ def explain(
     layout: str = "bcthw",
     output: Output | None = None,
     constants: Sequence[str] = (),
+    merge: str = "paper",
     chunk_size: int | None = None,
     memory_budget: int | None = None,
     tolerance: float = 0.0,
@@ -77,6 +80,9 @@ def explain(
             of what it returns; needed where it returns no single tensor.
         constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that comes there
             stays there, and is booked in the ledger.
+        merge: how pathways of several rates (slow, fast) become frame logits: "paper" adds slow logits, as they are, to
+            the fast ones at the slow frames (App. A); "average" adds them n / m times, for n fast and m slow frames, so
+            that the mean of the frame logits is the clip's logit.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
             chunks are no faster).
@@ -103,6 +109,7 @@ def explain(
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
     check_options(chunk_size, memory_budget, tolerance, precision)
+    check_merge(merge)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
@@ -121,7 +128,7 @@ def explain(
             warn_of_layout(pathways, layout)
             return _explanation(clips, clips.maps())
         check_frames(pathways, layout, len(record.output))
-        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive)
+        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge)
         at_once = seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget)
         rows, signed = clips.rows(seeds, at_once, progress)
         hint = what_the_shapes_suggest(pathways, layout)
@@ -140,7 +147,8 @@ def explain(
 
 def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
     """What is known of the clips' logits, of which `signed` are the maps."""
-    maps = [clips.positive(m) for m in signed]
+    maps = [m[0] for m in clips.positive([m[None] for m in signed])]
+    _warn_of_nothing(signed)
     return Explanation(
         logits=clips.logits,
         target=clips.chosen.target,
@@ -154,3 +162,15 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
     )
+
+
+def _warn_of_nothing(signed: Sequence[Tensor]) -> None:
+    """Say which clips no relevance reached at all: their ATR is no number, and their maps are black."""
+    empty = torch.stack([~m.flatten(1).any(1) for m in signed]).all(0)
+    if empty.any():
+        which = f"clips {empty.nonzero().flatten().tolist()}" if len(empty) > 1 else "the clip"
+        warnings.warn(
+            f"no relevance reaches {which}: everything between the logits and it is zero or held constant "
+            "(the ledger says where relevance stays)",
+            stacklevel=4,
+        )

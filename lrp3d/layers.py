@@ -123,7 +123,8 @@ register_layer(
     [
         nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
         nn.Softplus, nn.Softsign, nn.Tanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold, nn.Sigmoid,
-        nn.Hardsigmoid, nn.Identity, nn.Flatten, nn.Unflatten,
+        nn.Hardsigmoid, nn.Identity, nn.Flatten, nn.Unflatten, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d,
+        nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LocalResponseNorm, "torch.nn.modules.normalization.RMSNorm",
     ],
     own_forward,
 )  # fmt: skip

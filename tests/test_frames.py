@@ -70,10 +70,18 @@ def test_slow_logits_stand_at_the_slow_frames_of_the_fast_clock():
     pathways = [clips(2, 2, seed=3), fast]
     explanation = lrp3d.explain(model, pathways, [1, 2])
     on_fast_clock = reference.frame_logits(model, pathways, [1, 2], 8)
+    torch.testing.assert_close(explanation.frame_logits, on_fast_clock.unflatten(1, (2, 4)).sum(2))
+    assert explanation.matrix.shape == (2, 2, 2)
+
+
+def test_frame_logits_of_pathways_average_to_the_clips_logit_if_asked_to():
+    model, pathways = make(TwoPathways), [clips(2, 2, seed=3), clips(2, 8)]
+    model.merge = "average"
+    explanation = lrp3d.explain(model, pathways, [1, 2], merge="average")
+    on_fast_clock = reference.frame_logits(model, pathways, [1, 2], 8)
     torch.testing.assert_close(explanation.frame_logits, on_fast_clock.unflatten(1, (2, 4)).mean(2))
     logits = model(pathways)[torch.arange(2), torch.tensor([1, 2])]
     torch.testing.assert_close(explanation.frame_logits.mean(1), logits)
-    assert explanation.matrix.shape == (2, 2, 2)
 
 
 def test_frame_logits_that_cancel_are_still_themselves():

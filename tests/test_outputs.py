@@ -308,3 +308,9 @@ def test_constants_that_no_module_bears_are_refused():
     for use in (lrp3d.explain, lrp3d.inspect):
         with pytest.raises(ValueError, match=r"'brunch'.*fits no module"):
             use(Branches().eval(), CLIP, constants=["brunch", "branch"])
+
+
+def test_a_clip_that_no_relevance_reaches_is_said():
+    with pytest.warns(UserWarning, match="no relevance reaches the clip: everything"):
+        nothing = lrp3d.explain(Branches().eval(), CLIP[:1], constants=["*"], temporal=False)
+    assert not nothing.relevance.any()

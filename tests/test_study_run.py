@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -576,3 +577,10 @@ def test_clip_after_clip_nothing_is_kept():
 
     before = tensors()
     assert tensors() <= before
+
+
+def test_frames_that_repeat_are_said_by_the_run_too(tmp_path, videos, capsys):
+    dense = ("--sampling", "dense", "--stride", "100", "--limit", "4")
+    assert main(arguments(videos, tmp_path / "out", *dense)) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"past the end the last frame repeats \(the records of \d clips have notes\)", said)

@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrp3d.defaults import COMPOSITES
+from lrp3d.defaults import COMPOSITES, MERGES
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -49,6 +49,15 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
         "(default: paper)",
     )  # fmt: skip
     parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
+
+
+def add_merge(parser: argparse.ArgumentParser) -> None:
+    """How pathways of several rates get frame logits."""
+    parser.add_argument(
+        "--merge", choices=MERGES, default=MERGES[0],
+        help="frame logits of SlowFast: slow logits as they are, as in the paper, or scaled so that the frame logits' "
+        "average is the clip's logit (default: paper)",
+    )  # fmt: skip
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:

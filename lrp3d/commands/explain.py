@@ -42,6 +42,7 @@ def add_to(commands: arguments.Commands) -> None:
         help="frames of the whole video, or frames that follow one another (default: uniform)",
     )  # fmt: skip
     arguments.add_rules(parser)
+    arguments.add_merge(parser)
     arguments.add_layout(parser)
     parser.add_argument(
         "--sigma", type=arguments.share, default=SIGMA, metavar="S",
@@ -68,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
     twin = convert(choice.model, options.composite)
-    how = one_clip.How(options.composite, not options.plain, options.sigma, options.sampling, options.layout)
+    how = one_clip.How(
+        options.composite, not options.plain, options.sigma, options.sampling, options.layout, options.merge
+    )
     said = summaries.settings(choice, how)
     results: list[dict[str, Any]] = []
     for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):

@@ -33,6 +33,7 @@ class How:
     sigma: float = SIGMA
     sampling: str = "uniform"
     layout: str = "bcthw"
+    merge: str = "paper"
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def explain_clip(
         "contrastive": how.contrastive,
         "input_range": choice.input_range,
         "layout": how.layout,
+        "merge": how.merge,
         "progress": progress_wanted(),
     }
     laid = laid_out(clip.tensor.to(device), how.layout)

@@ -188,6 +188,9 @@ def run(options: argparse.Namespace) -> int:
     )
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
     say(f"{outcome}{where}")
+    if outcome.noted:
+        of = "this clip" if outcome.noted == 1 else f"{outcome.noted} clips"
+        say(f"  note: {outcome.first_note} (the records of {of} have notes)")
     if outcome.failed and not (outcome.explained or outcome.before):
         return FAILED
     # Dead videos belong to a data set; a clip that breaks the model does not. torchrun ends all if one process fails.

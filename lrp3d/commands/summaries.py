@@ -11,6 +11,7 @@ from torch import Tensor
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import Explained, How
+from lrp3d.explanation.wording import conserved, within
 from lrp3d.metrics.atr import frame_windows
 
 TOP = 3
@@ -32,20 +33,12 @@ def summary(one: Explained) -> list[str]:
         columns = explanation.matrix.shape[-1]
         assert explanation.avg_atr is not None
         assert explanation.max_atr is not None
-        lines.append(
-            f"  {'ATR':13} average {_or_none(explanation.avg_atr[0], '{:.2f}')}, "
-            f"maximum {_or_none(explanation.max_atr[0], '{:.0f}')} of {columns} {explanation.unit} "
-            f"(sigma {100 * explanation.sigma:g} %)"
-        )
+        average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
+        lines.append(f"  {'ATR':13} {within(explanation.sigma, average, longest, columns, explanation.unit)}")
     absorbed = explanation.ledger.absorbed
     kept = "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
-    lines.append(f"  {'conservation':13} {explanation.conservation[0]:.1e} relative error{kept}")
+    lines.append(f"  {'conserved':13} {conserved(float(explanation.conservation[0]))}{kept}")
     return lines
-
-
-def _or_none(value: Tensor, form: str) -> str:
-    """ATR does not exist where no frame has relevance, its average where no frame has a positive logit."""
-    return form.format(float(value)) if math.isfinite(float(value)) else "none"
 
 
 def _named(index: int, choice: Chosen) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.wording import conserved
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.values import pixel_relevance
@@ -93,6 +94,7 @@ def report(
         "top": _top(top),
         "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
         "method": _escaped(_method(explanation, composite)),
+        "differ": _differ(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
         # Nothing in a text can end the script it stands in.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
@@ -127,11 +129,42 @@ def _facts(explanation: Explanation, clip: int) -> str:
             ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), held),
             ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), f"of {columns} {explanation.unit}"),
         ]
-    facts += [("Conservation", f"{explanation.conservation[clip]:.1e}", "relative error of the sum of relevance")]
+    answer, _, error = conserved(float(explanation.conservation[clip])).partition(" ")
+    facts += [("Conserved", answer, f"{error.strip('()')}: relative error of the sum of relevance")]
     return "".join(
         f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"
         for name, value, of in facts
     )
+
+
+PARTS = 4  # of a clip, where the map and the matrix are held beside each other
+APART = 0.1  # of all relevance lies elsewhere: worth a sentence
+
+
+def _differ(explanation: Explanation, clip: int) -> str:
+    """A sentence where the map of the clip's logit and the matrix of the frames' logits put relevance elsewhere."""
+    if explanation.matrix is None or explanation.frame_relevance is None:
+        return ""
+    both = explanation.frame_relevance[clip], explanation.matrix[clip].sum(0)
+    if any(len(frames) < PARTS for frames in both):
+        return ""
+    shares = [_shares(frames.double().cpu()) for frames in both]
+    if float((shares[0] - shares[1]).abs().sum()) / 2 < APART:
+        return ""
+    of_map, of_matrix = (" ".join(f"{100 * share:.0f}" for share in one) for one in shares)
+    contrast = " and takes the positive part of each frame’s contrast, not of the clip’s" * explanation.contrastive
+    return (
+        '<p class="hint" id="differ">The colours and the matrix answer two questions. The colours explain the clip’s '
+        f"logit as the network computes it: by quarters of the clip, {of_map} % of it. The matrix explains the logit "
+        f"that each frame has alone{contrast}; its rows add up to {of_matrix} %.</p>"
+    )
+
+
+def _shares(frames: Tensor) -> Tensor:
+    """The share of each quarter of the clip in all relevance."""
+    part = torch.arange(len(frames)) * PARTS // len(frames)
+    total = frames.sum()
+    return torch.zeros(PARTS, dtype=frames.dtype).index_add(0, part, frames) / (total if total else 1)
 
 
 def _number(value: Tensor, form: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from lrp3d.explanation.wording import conserved
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import WINDOW, scale
@@ -91,7 +92,7 @@ def html(explanation: Explanation) -> str:
         "clip",
         "class",
         "logit",
-        "conservation",
+        "conserved",
         *(["avg-ATR", "max-ATR", "relevance matrix"] if temporal else []),
     ]
     rows = "".join(f"<tr>{_cells(_row(explanation, clip))}</tr>" for clip in range(min(clips, SHOWN)))
@@ -117,7 +118,7 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
         str(clip),
         str(target),
         f"{explanation.logits[clip, target]:.4g}",
-        f"{explanation.conservation[clip]:.1e}",
+        conserved(float(explanation.conservation[clip])),
     ]
     if explanation.matrix is None or explanation.avg_atr is None or explanation.max_atr is None:
         return cells

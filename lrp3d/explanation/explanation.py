@@ -16,6 +16,7 @@ from torch import Tensor
 
 from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
+from lrp3d.explanation.wording import conserved
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.printed import printable
@@ -41,11 +42,13 @@ class Explanation:
     frame_relevance: Tensor | None
     """(b, t) the relevance summed over each frame (on the fastest pathway's clock)."""
     conservation: Tensor
-    """(b,) relative error of the map's sum before the positive part."""
+    """(b,) relative error of the map's sum before the positive part; of a contrast, the larger of the errors of its two
+    sides, R and Rbar, which cannot cancel."""
     ledger: Ledger
     """Relevance in, out and absorbed by layer, for the clip's logit, summed over clips."""
     frame_logits: Tensor | None = None
-    """(b, n) the explained class's logit of every frame; their mean is the clip's."""
+    """(b, n) the explained class's logit of every frame; their mean is the clip's, but for several pathways whose
+    logits are merged as the paper does: these are sums over the fast frames of a slow one."""
     matrix: Tensor | None = None
     """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it."""
     atr: Tensor | None = None
@@ -149,13 +152,13 @@ class Explanation:
             return f"[{shown}{', ...' if len(value) > 4 else ''}]"
 
         kind = "contrastive (CLRP)" if self.contrastive else "plain (LRP)"
-        more = " ..." if len(self.target) > 4 else ""
+        more = ", ..." if len(self.target) > 4 else ""
         chosen = self.logits.gather(1, self.target[:, None]).squeeze(1)
         lines = [
             f"Explanation of {len(self.logits)} clip(s), {kind}",
-            f"  target        {self.target[:4].tolist()}{more}, logit {numbers(chosen, '{:.4g}')}",
+            f"  target        {numbers(self.target, '{}')}, logit {numbers(chosen, '{:.4g}')}",
             f"  relevance     {shape(self.relevance)}",
-            f"  conservation  {numbers(self.conservation, '{:.1e}')}",
+            f"  conserved     [{', '.join(map(conserved, self.conservation[:4].tolist()))}{more}]",
         ]
         if self.matrix is not None and self.avg_atr is not None and self.max_atr is not None:
             lines[3:3] = [

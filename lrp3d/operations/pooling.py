@@ -16,7 +16,7 @@ from lrp3d.operations.blocks import Summand, attach, both_nonnegative, refuse, s
 from lrp3d.operations.convolution import per_axis
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import WindowMaximum
-from lrp3d.tracing.tracer import Signal
+from lrp3d.tracing.signals import Signal
 
 _MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _AVG = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
@@ -50,7 +50,7 @@ def _max_pool(axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any
     padded = F.pad(x.detach(), sides, value=-torch.inf)
     real = None if known.real is None else F.pad(known.real, sides)
     step = WindowMaximum(padded, output, offsets, real=real, crop=crop)
-    signal = Signal(nonnegative=known.nonnegative, gate=known.gate)
+    signal = Signal(nonnegative=known.nonnegative, weighs=known.weighs)
     return attach(step, output, [x], signal, _MAX[axes])
 
 
@@ -105,7 +105,7 @@ def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
         flags = [windows[i][1][at[i]].to(x.device).view(shaped[i]) for i in range(axes)]
         inside.append(torch.stack(torch.broadcast_tensors(*flags)).all(0).expand(output.shape))
     step = WindowMaximum(x.detach(), output, offsets, inside, known.real)
-    signal = Signal(nonnegative=known.nonnegative, gate=known.gate)
+    signal = Signal(nonnegative=known.nonnegative, weighs=known.weighs)
     return attach(step, output, [x], signal, _ADAPTIVE_MAX[axes])
 
 

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +21,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from lrp3d.compute.terms import Signed
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import OPERATIONS, Handler, TorchFunction, current_tracer
+from lrp3d.rules import Rule
 from lrp3d.steps.step import GRADIENT, ClipInput, Held, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
+from lrp3d.tracing.signals import Signal, least
 from lrp3d.tracing.torch_functions import (
     LEAVES_TORCH,
     LIKE_ANOTHER,
@@ -33,31 +34,12 @@ from lrp3d.tracing.torch_functions import (
     only_moves,
     plain_name,
     without_inplace,
+    written_in_python,
 )
 
 Output = TypeVar("Output")
 
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
-
-
-@dataclass
-class Signal:
-    """What is known of a tensor that descends from the clip."""
-
-    low: Tensor | None = None
-    high: Tensor | None = None
-    """Valid range, while the tensor still is the clip (moved or normalised)."""
-    real: Tensor | None = None
-    """0 where the values are constants that the model wrote beside the signal (padding), else 1; None: all real."""
-    nonnegative: bool = False
-    gate: bool = False
-    """Output of a sigmoid or its kind: in a product it is the gate."""
-    shifted: bool = False
-    """A constant was added: clipped then, it is a hand-written hard sigmoid."""
-
-    def signed(self, x: Tensor) -> Signed:
-        """The tensor as rules see it: constants among its values are no inputs."""
-        return Signed(x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real)
 
 
 @dataclass
@@ -68,6 +50,20 @@ class Scope:
     module: nn.Module
     is_layer: bool
     used: dict[str, int] = field(default_factory=dict)
+
+
+class Choices(Protocol):
+    """What a composite has to say before the whole run is known; `lrp3d.Composite` does."""
+
+    @property
+    def addresses_normalisation(self) -> bool:
+        """Whether some batch norm may get another rule than Identity."""
+
+    def product(self, name: str, handler: Handler | None) -> str | None:
+        """Which factor of a product of two signals weighs, None where what is known of them decides."""
+
+    def rule_of_operation(self, handler: Handler | None) -> Rule | None:
+        """The rule given for an operation, None where there is none."""
 
 
 class Call(NamedTuple):
@@ -86,9 +82,11 @@ class Call(NamedTuple):
 class Tracer(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
-    def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True, constants: Sequence[str] = ()):
+    def __init__(self, own: Sequence[Tensor] = (), choices: Choices | None = None, constants: Sequence[str] = ()):
         super().__init__()
-        self.normalisation_passes = normalisation_passes
+        self.choices = choices
+        """What the composite says of operations that are recorded differently for it."""
+        self.normalisation_passes = choices is None or not choices.addresses_normalisation
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
         self.constants = dict.fromkeys(constants, False)
         """Patterns of modules whose outputs are held constant, and whether one was met."""
@@ -159,6 +157,29 @@ class Tracer(TorchFunctionMode):
         self.signals[out] = signal
         step.token = self.token(out)
         return out
+
+    def next_name(self) -> str:
+        """What the next step of the operation that is running will be called."""
+        scope = self._scopes[-1] if self._scopes else None
+        used = {} if scope is None else dict(scope.used)
+        return self._name(None if scope is None else replace(scope, used=used))
+
+    def product(self) -> str | None:
+        """Which factor of the product that is being computed weighs, where the composite says so."""
+        return None if self.choices is None else self.choices.product(self.next_name(), self._handler)
+
+    def rule_for(self, function: TorchFunction) -> Rule | None:
+        """The rule that the composite has for a function, None where it says nothing of it."""
+        return None if self.choices is None else self.choices.rule_of_operation(OPERATIONS.get(function))
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """A named part of the operation that is running (the scores of an attention, its values)."""
+        before, self._operation = self._operation, f"{self._operation}.{name}"
+        try:
+            yield
+        finally:
+            self._operation = before
 
     def _name(self, scope: Scope | None) -> str:
         if scope is None:
@@ -244,6 +265,9 @@ class Tracer(TorchFunctionMode):
         if getattr(func, "__name__", "") in LEAVES_TORCH:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 return func(*tree_map(lambda x: self._value(x), args), **kwargs)
+        if (written_out := written_in_python(func)) is not None and self._touches_signal(args, kwargs):
+            with self._again():
+                return written_out(*args, **kwargs)
         target = without_inplace(func)
         if target is None:
             return self.perform(OPERATIONS.get(func), args, kwargs, func)
@@ -253,6 +277,15 @@ class Tracer(TorchFunctionMode):
         # nothing is overwritten: an activation may still be needed, a parameter is the user's
         self.replace(args[0], out)
         return None if func is Tensor.__setitem__ else out
+
+    @contextmanager
+    def _again(self) -> Iterator[None]:
+        """Active again inside a function that it stopped for."""
+        super().__enter__()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _touches_signal(self, args: Any, kwargs: Any) -> bool:
         return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])
@@ -363,9 +396,10 @@ class Tracer(TorchFunctionMode):
         finally:
             self._inside = False
 
-    def refuse(self, advice: str, output: Output, signals: Sequence[Tensor]) -> Output:
+    def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], known: Signal | None = None) -> Output:
         """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
-        return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, Signal()), output)
+        known = Signal() if known is None else known
+        return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(known)), output)
 
     def _untracked(self, out: Any) -> Any:
         """What the model computes without gradient is part of it all the same: not passed over, refused."""
@@ -392,10 +426,11 @@ class Tracer(TorchFunctionMode):
         companions = self._companions(func, args, kwargs, signals)
         known = [self.signals[s] for s in signals]
         nonnegative = self._nonnegative(args, kwargs)
-        gate, shifted = all(k.gate for k in known), all(k.shifted for k in known)
+        shifted = all(k.shifted for k in known)
+        mean_of = known[0].mean_of if len(known) == 1 else None
         for i, t in enumerate(results):
             low, high, real = (None if c is None else c[i] for c in companions)
-            self.moved(t, Signal(low, high, real, nonnegative, gate, shifted))
+            self.moved(t, Signal(low, high, real, nonnegative, least(known), shifted, mean_of))
         return out
 
     def _without_history(self, x: Any) -> Any:

@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
-from lrp3d.composites import Composite, composite_of
+from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
@@ -325,7 +325,7 @@ class Twin(nn.Module):
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Tracer(self._own, not self.composite.addresses_normalisation, constants)
+        run = Tracer(self._own, self.composite, constants)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
@@ -452,7 +452,8 @@ def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
         return convert(model, "paper" if composite is None else composite)
     if composite is not None and composite_of(composite) != model.composite:
         raise ValueError(
-            f"this twin was converted with the composite {model.composite}, not {composite_of(composite)}: "
+            f"this twin was converted with the composite {name_of(model.composite)}, "
+            f"not {name_of(composite_of(composite))}: "
             "leave composite out, or convert the model again with the other one"
         )
     return model

@@ -65,10 +65,19 @@ def test_batch_norm_takes_the_epsilon_rule_where_asked_for():
     close(found, (x * scale / (output + 1e-9 * output.sign()) * r).detach(), 1e-7)
 
 
-def test_batch_norm_without_statistics_is_refused():
+def test_batch_norm_by_statistics_of_the_batch_hands_relevance_on():
     norm = nn.BatchNorm3d(3, track_running_stats=False)
+    _, r, found = twin_relevance(norm, torch.rand(2, 3, 2, 2, 2))
+    assert torch.equal(found, r)
+
+
+def test_batch_norm_that_changes_its_statistics_is_refused():
+    class Alive(nn.BatchNorm3d):
+        def forward(self, x):
+            return F.batch_norm(x, self.running_mean, self.running_var, training=True)
+
     with pytest.raises(lrp3d.UnsupportedOperation, match="running"):
-        twin_relevance(norm, torch.rand(2, 3, 2, 2, 2))
+        twin_relevance(Alive(3), torch.rand(2, 3, 2, 2, 2))
 
 
 @pytest.mark.parametrize(
