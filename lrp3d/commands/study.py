@@ -43,10 +43,8 @@ def _add_merge(steps: arguments.Commands) -> None:
 
 def add_filter(parser: argparse.ArgumentParser) -> None:
     """The options that say which clips count."""
-    parser.add_argument(
-        "--min-score", type=_score, default=MIN_SCORE, metavar="P",
-        help=f"count clips whose score is above P only (default: {MIN_SCORE})",
-    )  # fmt: skip
+    about = f"count clips whose score is above P only (default: {MIN_SCORE})"
+    parser.add_argument("--min-score", type=_score, default=MIN_SCORE, metavar="P", help=about)
     parser.add_argument("--wrong-too", action="store_true", help="count clips that are predicted wrongly, too")
 
 
@@ -114,10 +112,8 @@ def _add_report(steps: arguments.Commands) -> None:
     )
     parser.add_argument("--temporal", metavar="F", help="classes that need time, as people see them: names in a file")
     parser.add_argument("--static", metavar="F", help="classes that do not")
-    parser.add_argument(
-        "--show", action="append", default=[], metavar="CLASS",
-        help="draw this class's heat map (default: the two with the least and the two with the greatest ATR)",
-    )  # fmt: skip
+    about = "draw this class's heat map (default: the two with the least and the two with the greatest ATR)"
+    parser.add_argument("--show", action="append", default=[], metavar="CLASS", help=about)
     add_filter(parser)
     parser.set_defaults(run=report)
 

@@ -82,10 +82,8 @@ def overlay_strip(
     axes.set_xlabel(below if columns > 2 else below.replace("of ", "of\n"), fontsize=NORMAL, labelpad=-4)
     colours = ScalarMappable(Normalize(-limit if signed else 0, limit), colormap(signed))
     long = min(0.8 * lines * tall, 2.6)  # inches; 0.13 wide
-    colour_bar(
-        colours, label, ax=axes, pad=0.02, shrink=long / (lines * tall), aspect=long / 0.13, extendfrac=0.04,
-        extend="both" if signed else "max",
-    )  # fmt: skip
+    sizes = {"pad": 0.02, "shrink": long / (lines * tall), "aspect": long / 0.13, "extendfrac": 0.04}
+    colour_bar(colours, label, ax=axes, extend="both" if signed else "max", **sizes)
     write(axes, title, footnote)
     if ax is None:
         fit(figure)

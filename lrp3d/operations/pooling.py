@@ -26,7 +26,9 @@ _ADAPTIVE_AVG = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.Adaptiv
 # ---------------------------------------------------------------------------------------------------- maxima
 
 
-def _max_pool(axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Tensor:  # fmt: skip # noqa: E501
+def _max_pool(
+    axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Tensor:
     kernel = per_axis(kernel_size, axes)
     strides = per_axis(stride if stride else kernel, axes)
     paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
@@ -65,12 +67,28 @@ def _register_max_pool(axes: int) -> None:
     plain, indexed = getattr(torch, f"max_pool{axes}d"), getattr(F, f"max_pool{axes}d_with_indices")
 
     @register_operation([getattr(F, f"max_pool{axes}d"), getattr(F, f"_max_pool{axes}d"), plain])
-    def max_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip # noqa: E501
+    def max_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
         output = _max_pool(axes, plain, input, kernel_size, stride, padding, dilation, ceil_mode)
         return _with_indices(output, return_indices)
 
     @register_operation(indexed)
-    def max_pool_with_indices(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip # noqa: E501
+    def max_pool_with_indices(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
         return _with_indices(_max_pool(axes, plain, input, kernel_size, stride, padding, dilation, ceil_mode), True)
 
     MAX_POOLS[axes] = max_pool
@@ -132,7 +150,15 @@ def _register_avg_pool(axes: int) -> None:
     plain = getattr(F, f"avg_pool{axes}d")
 
     @register_operation(plain)
-    def avg_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:  # fmt: skip # noqa: E501
+    def avg_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
         windows = [per_axis(value, axes) for value in (kernel_size, stride or kernel_size, padding)]
         options = (ceil_mode, count_include_pad) + ((divisor_override,) if axes > 1 else ())
         function, over_space = partial(_call, plain, (*windows, *options)), None
@@ -194,7 +220,15 @@ _NON_NEGATIVE_MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilin
 
 
 @register_operation([F.interpolate, F.upsample])
-def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: bool | None = None, antialias: bool = False) -> Tensor:  # fmt: skip # noqa: E501
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
     """`F.interpolate` in the modes that are averages (all but bicubic)."""
 
     def function(x: Tensor) -> Tensor:

@@ -38,7 +38,9 @@ def _register_spread(name: str, with_mean: bool) -> None:
     """Variance and standard deviation, alone or with the mean: by the squared distance from the mean."""
     function = getattr(torch, name)
 
-    def spread(input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:  # fmt: skip # noqa: E501
+    def spread(
+        input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+    ) -> Any:
         if isinstance(dim, bool):  # torch.var(input, unbiased)
             dim, unbiased = None, dim
         correction = int(unbiased) if correction is None else correction

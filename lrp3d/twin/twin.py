@@ -107,9 +107,8 @@ def _uncompiled(function: Any) -> Any:
 
 
 # What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
-_CHANGEABLE = (
-    np.ndarray, array.array, bytearray, Counter, random.Random, np.random.Generator, np.random.RandomState,
-)  # fmt: skip
+_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
+_CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_GENERATORS)
 
 
 class _Copier:
@@ -236,7 +235,8 @@ class _Copier:
         return copy
 
 
-_HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"}  # fmt: skip # noqa: E501
+_HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
+_HOOKS.add("_forward_hooks_always_called")
 
 
 def _is_plain_object(x: Any) -> bool:
