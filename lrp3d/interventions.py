@@ -167,7 +167,7 @@ def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, va
     for whose, which in zip(owner.split(at_once), column.split(at_once), strict=True):
         replaced = [pathway.without(whose, which) for pathway in pathways]
         after.append(look.again(replaced[0] if isinstance(clip, Tensor) else replaced, whose))
-    return look.logits.unsqueeze(2) - torch.cat(after).unflatten(0, (batch, columns)).transpose(1, 2)
+    return look.logits.unsqueeze(2) - torch.unflatten(torch.cat(after), 0, (batch, columns)).transpose(1, 2)
 
 
 # -------------------------------------------------------------------------------------- reading frame logits

@@ -137,13 +137,13 @@ class Layout:
         )
 
     def _per_channel(self, end: Any, x: Tensor, channels: int) -> Tensor:
-        end = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
-        if end.numel() not in (1, channels):
+        values = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
+        if values.numel() not in (1, channels):
             raise ValueError(
-                f"input_range holds scalars or one value per channel ({channels}), got {end.numel()} values"
+                f"input_range holds scalars or one value per channel ({channels}), got {values.numel()} values"
                 + self.hint(x)
             )
-        return end.expand(channels)
+        return values.expand(channels)
 
 
 def axis_to_add(x: Tensor) -> str:

@@ -140,7 +140,8 @@ class SlowFast(VideoModel):
     def forward(self, clip: Tensor | Sequence[Tensor]) -> Tensor:
         """Logits (b, k) of a clip (b, c, t, h, w) or of its pathways [slow, fast]."""
         slow, fast = (self.pool(features).mean(2) for features in self.pathway_features(clip))
-        return self.fc(self.dropout(torch.cat([slow, fast], 1)))
+        logits: Tensor = self.fc(self.dropout(torch.cat([slow, fast], 1)))
+        return logits
 
     def frame_logits(self, clip: Tensor | Sequence[Tensor], merge: str = "average") -> Tensor:
         """Logits of every fast frame, (b, n, k).

@@ -207,10 +207,9 @@ class Two(Net):
 
     def __init__(self, lone):
         super().__init__(classes=2)
-        self.load_state_dict(lone.state_dict() | {
-            "fc.weight": torch.cat([-lone.fc.weight, lone.fc.weight]).detach(),
-            "fc.bias": torch.cat([-lone.fc.bias, lone.fc.bias]).detach(),
-        })  # fmt: skip
+        weight = torch.cat([-lone.fc.weight, lone.fc.weight]).detach()
+        bias = torch.cat([-lone.fc.bias, lone.fc.bias]).detach()
+        self.load_state_dict(lone.state_dict() | {"fc.weight": weight, "fc.bias": bias})
 
 
 @pytest.mark.parametrize("bias", [-2.0, 2.0])

@@ -71,10 +71,9 @@ def _where_the_network_is(videos, monkeypatch):
 
 
 def arguments(videos, out, *more, name="val.txt"):
-    return [
-        "study", "run", "--list", str(videos / name), "--model", "networks:Network", "--frames", "4", "--size", "32",
-        "--dataset", "made up", "--out", str(out), "--workers", "0", "--device", "cpu", *more,
-    ]  # fmt: skip
+    clips = ["--list", str(videos / name), "--dataset", "made up", "--frames", "4", "--size", "32"]
+    speed = ["--workers", "0", "--device", "cpu"]
+    return ["study", "run", *clips, "--model", "networks:Network", "--out", str(out), *speed, *more]
 
 
 def start(videos, out, *more, **environment):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
-from lrp3d.defaults import SIGMA
 from lrp3d.extras import is_installed, missing
 from lrp3d.filenames import unique_names
 from lrp3d.printed import say
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from lrp3d.commands.model_options import Chosen
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "explain",
@@ -37,22 +36,16 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         metavar="CLASS|INDEX",
         help="the class to explain, by name or number (default: the prediction)",
     )
-    parser.add_argument(
-        "--sampling", choices=("uniform", "dense"), default="uniform",
-        help="frames of the whole video, or frames that follow one another (default: uniform)",
-    )  # fmt: skip
+    arguments.add_sampling(parser)
     arguments.add_rules(parser)
     arguments.add_merge(parser)
     arguments.add_layout(parser)
-    parser.add_argument(
-        "--sigma", type=arguments.share, default=SIGMA, metavar="S",
-        help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR",
-        help="write explanation.safetensors, explanation.json, pictures and report.html here; of "
-        "several videos, each into a folder of its own",
-    )  # fmt: skip
+    arguments.add_sigma(parser)
+    about = (
+        "write explanation.safetensors, explanation.json, pictures and report.html here; of "
+        "several videos, each into a folder of its own"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=about)
     parser.add_argument("--json", action="store_true", help="print results as json, and nothing else, on stdout")
     parser.set_defaults(run=run)
 

@@ -48,7 +48,7 @@ class Chosen:
     @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The normalised values of black and white."""
-        given = getattr(self.model, "input_range", None)
+        given: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
         if given is not None:
             return given
         pairs = list(zip(self.mean, self.std, strict=True))

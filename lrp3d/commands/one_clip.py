@@ -16,10 +16,10 @@ from torch import Tensor
 from lrp3d import video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
+from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import as_clip, laid_out
-from lrp3d.metrics.atr import SIGMA
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.twin.twin import Twin
 

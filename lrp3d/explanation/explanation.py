@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
 from lrp3d.explanation.wording import conserved
 from lrp3d.files import replacing
-from lrp3d.metrics.atr import SIGMA, avg_atr, frame_atr, max_atr
+from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.printed import printable
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -169,7 +169,7 @@ WEIGHS_ONLY = "has a rule only where its result weighs another signal (a gate, o
 def _register_what_only_weighs(names: Sequence[str], weighs: Weighs) -> None:
     """Exponentials and reciprocals: parts of a softmax or of a norm, refused where relevance would reach them."""
 
-    def only_weighs(function: Any) -> Any:
+    def only_weighs(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def weight(input: Tensor) -> Tensor:
             known = Signal(nonnegative=name == "exp" or both_nonnegative(input), weighs=weighs)
             return refuse(function(input), input, advice=WEIGHS_ONLY, signal=known)

@@ -47,7 +47,8 @@ def _add(a: Any, b: Any) -> Tensor:
         nonnegative = both_nonnegative(a, b)
         if known.low is None and not isinstance(constant, Tensor):
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
-        result = shares(output, [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))], None, None, nonnegative)  # fmt: skip # noqa: E501
+        summands = [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
+        result = shares(output, summands, nonnegative=nonnegative)
         now = run.signals[result]
         now.weighs, now.shifted = known.weighs, True
         return result

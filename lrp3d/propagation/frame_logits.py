@@ -85,7 +85,8 @@ class _Average:
     @property
     def edge(self) -> Edge:
         """What it averages."""
-        return self.node.next_functions[0]
+        averaged: Edge = self.node.next_functions[0]
+        return averaged
 
     @property
     def features(self) -> Tensor:
@@ -355,7 +356,7 @@ def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
         return parts[0] if len(parts) == 1 else touched.new_ones(1)
     if touched.dim() in (3, 5):
         return touched.movedim(2, 0).flatten(1).any(1)
-    return touched.unflatten(0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
+    return torch.unflatten(touched, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
 
 
 def _spread_down(edge: Edge, r: Tensor, until: Callable[[Step], bool]) -> list[tuple[Tensor, Step]]:

@@ -57,7 +57,7 @@ class Twinned(nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled by the class of the user's module: this one is made anew where it is read."""
-        make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
+        make, arguments, *rest = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
         if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
             return make, arguments, *rest
         return _empty_twin, (type(self)._lrp3d_original, *arguments[1:]), *rest
@@ -107,9 +107,8 @@ def _uncompiled(function: Any) -> Any:
 
 
 # What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
-_CHANGEABLE = (
-    np.ndarray, array.array, bytearray, Counter, random.Random, np.random.Generator, np.random.RandomState,
-)  # fmt: skip
+_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
+_CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_GENERATORS)
 
 
 class _Copier:
@@ -182,7 +181,7 @@ class _Copier:
     def _module(self, x: nn.Module, name: str) -> nn.Module:
         if isinstance(x, torch.jit.ScriptModule):
             return x  # the audit will refuse what it computes
-        copy = self._remember(x, object.__new__(type(x)))
+        copy: nn.Module = self._remember(x, object.__new__(type(x)))
         state = copy.__dict__
         for key, value in vars(x).items():
             if key == "_modules":
@@ -236,12 +235,13 @@ class _Copier:
         return copy
 
 
-_HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"}  # fmt: skip # noqa: E501
+_HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
+_HOOKS.add("_forward_hooks_always_called")
 
 
 def _is_plain_object(x: Any) -> bool:
     """An instance of a class written in Python, with nothing but a `__dict__` to copy."""
-    kind = type(x)
+    kind: Any = type(x)
     if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
         return False
     if kind is types.SimpleNamespace:
@@ -393,7 +393,7 @@ class Twin(nn.Module):
             raise ValueError("a relevance twin cannot be trained; train the model it was converted from")
         return self
 
-    def _apply(self, fn: Callable, recurse: bool = True) -> Twin:
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Twin:
         raise ValueError(
             "a relevance twin shares its parameters with the model, so moving or casting it would change the model; "
             "move the model and convert again"
