@@ -159,13 +159,16 @@ def windows(studies: Sequence[Studied]) -> Table | None:
     rows: list[list[Cell]] = [
         [
             study.label(), study.dataset, str(one["window"]), Value(one["size"], digits=2),
-            Value(one["accuracy"]), _accuracy(study),
+            Value(one["accuracy"]), Value(one.get("empty")), _accuracy(study),
         ]
         for study in studies
         for one in study.summary["windows"]
     ]  # fmt: skip
-    headers = ["model", "data set", "window", "frames", "accuracy (%)", "whole clip (%)"]
-    note = 'The window "atr" gives every frame its own ATR; its size is their mean.'
+    headers = ["model", "data set", "window", "frames", "accuracy (%)", "with empty images (%)", "whole clip (%)"]
+    note = (
+        'The window "segment" shows every frame the segment of its own ATR, "centred" as many frames around it; their '
+        "size is the mean ATR."
+    )
     return Table("windows", "Partial uniform sampling", headers, rows, note) if rows else None
 
 
