@@ -17,6 +17,7 @@ from temporal_reference import (
 from torch import nn
 
 import lrp3d
+from lrp3d.propagation import frame_logits
 
 EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
 
@@ -322,3 +323,21 @@ def test_constants_between_the_frames_are_the_reason_of_a_refusal():
 
     with pytest.raises(lrp3d.NoFrameLogits, match="constants beside the frames"):
         lrp3d.explain(make(ConstantFrame), clips())
+
+
+@pytest.mark.parametrize("net", [reference.LinearPerFrame, reference.AdaptivePool, TwoPathways])
+def test_frame_logits_whose_mean_is_not_the_logit_are_refused(net, monkeypatch):
+    """Whatever the graph looks like: the mean is compared with the logit of the clip at hand."""
+    model = make(net)
+    clip = [clips(2, 2, seed=3), clips(2, 8)] if net is TwoPathways else clips()
+    replayed = frame_logits._replay
+
+    def off(*arguments, **options):
+        return replayed(*arguments, **options) * factor
+
+    monkeypatch.setattr(frame_logits, "_replay", off)
+    factor = 1 + 1e-7
+    lrp3d.explain(model, clip, [0, 1])
+    factor = 1 + 1e-3
+    with pytest.raises(lrp3d.NoFrameLogits, match=r"the mean of the frame logits, .* is not the logit"):
+        lrp3d.explain(model, clip, [0, 1])

@@ -249,7 +249,7 @@ def test_a_record_of_another_configuration_is_not_summarised(tmp_path, videos, s
 
 def test_maps_and_windows_are_kept_where_they_were_asked_for(tmp_path, videos):
     out = tmp_path / "out"
-    assert main(arguments(videos, out, "--keep-relevance", "--windows", "1,4,atr", "--limit", "3")) == 0
+    assert main(arguments(videos, out, "--keep-relevance", "--windows", "1,4,segment", "--limit", "3")) == 0
     made = study.load_study(out)
     one = next(made.records())
     assert len(one.windows) == 3
