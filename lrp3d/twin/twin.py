@@ -112,9 +112,13 @@ _CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_GENERATORS)
 
 
 class _Copier:
-    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else."""
+    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else.
 
-    def __init__(self) -> None:
+    Not `shared`, tensors are copied as well, each once.
+    """
+
+    def __init__(self, shared: bool = True) -> None:
+        self.shared = shared
         self.copies: dict[int, Any] = {}
         self.kept: list[Any] = []  # so that no id is given twice
 
@@ -141,6 +145,8 @@ class _Copier:
         if isinstance(x, nn.Module):
             inner = getattr(x, "_orig_mod", None)  # of a compiled module
             return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
+        if isinstance(x, Tensor):
+            return x if self.shared else _cloned(x)
         if (plain := _uncompiled(x)) is not None:
             return self(plain, name)
         if isinstance(x, _CHANGEABLE):
@@ -192,7 +198,7 @@ class _Copier:
                 state[key] = None
             elif key in ("_parameters", "_buffers"):
                 state[key] = value.copy()
-                self.kept += value.values()
+                state[key].update({own: self(tensor, name) for own, tensor in value.items() if tensor is not None})
             elif key in _HOOKS:
                 state[key] = OrderedDict((k, self._hook(hook, name)) for k, hook in value.items())
             else:
@@ -201,7 +207,8 @@ class _Copier:
         for key, child in x._modules.items():
             state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
         state["_lrp3d_name"] = name
-        copy.__class__ = _twin_class(cast(Hashable, type(x)), handler_of(type(x)))
+        original = getattr(type(x), "_lrp3d_original", type(x))  # a twin is converted as its model is
+        copy.__class__ = _twin_class(cast(Hashable, original), handler_of(original))
         return copy
 
     def _hook(self, hook: Any, name: str) -> Any:
@@ -237,6 +244,17 @@ class _Copier:
 
 _HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
 _HOOKS.add("_forward_hooks_always_called")
+
+
+def _cloned(x: Tensor) -> Tensor:
+    """Another tensor of the same values, a parameter if it is one."""
+    copy = x.detach().clone()
+    return nn.Parameter(copy, x.requires_grad) if isinstance(x, nn.Parameter) else copy
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A copy of a model that shares no tensor with it: what is done to one is not done to the other."""
+    return cast(nn.Module, _Copier(shared=False)(model, ""))
 
 
 def _is_plain_object(x: Any) -> bool:
@@ -289,6 +307,8 @@ class Twin(nn.Module):
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
         self.memory = Memory()
+        self.floors: dict[Hashable, Tensor] = {}
+        """What the model says untrained (`lrp3d.floor`), by the clips that it is for."""
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""

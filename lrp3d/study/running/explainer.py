@@ -193,7 +193,7 @@ class Explainer:
     @torch.no_grad()
     def _rows(self, clips: Tensor) -> int:
         """How many frames of a clip the model itself classifies."""
-        return self.model.frame_logits(clips[:1]).shape[1]  # type: ignore[operator]
+        return int(self.model.frame_logits(clips[:1]).shape[1])  # type: ignore[operator]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
