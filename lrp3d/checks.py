@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.precision import PRECISIONS
+from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axis_to_add, what_the_shapes_suggest
 from lrp3d.outputs import Chosen
 
@@ -26,6 +27,12 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
+
+
+def check_merge(merge: Any) -> None:
+    """How pathways' logits are merged; raises ValueError."""
+    if merge not in MERGES:
+        raise ValueError(f"merge must be one of {', '.join(map(repr, MERGES))}, got {merge!r}")
 
 
 def check_mode(twin: Twin, clip: Any) -> None:
@@ -61,12 +68,14 @@ def _changes_in_training(module: nn.Module) -> bool:
     return isinstance(module, nn.RReLU)
 
 
-_SAME_IN_BOTH = (
-    nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Softmax,
-    nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd,
-    nn.modules.dropout._DropoutNd, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Upsample,
-)  # fmt: skip
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_WITH_WEIGHTS = (nn.Linear, nn.modules.conv._ConvNd)
+_POOLS = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)
+_ADAPTIVE_POOLS = (nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd)
+_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softmax)
+_SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample)
+_LAYERS = (*_WITH_WEIGHTS, *_POOLS, *_ADAPTIVE_POOLS, *_ACTIVATIONS, *_SHAPES, nn.modules.dropout._DropoutNd)
+_SAME_IN_BOTH = (*_CONTAINERS, *_LAYERS)
 
 
 def check_clip(clip: Any, layout: str) -> list[Tensor]:
@@ -115,9 +124,7 @@ def check_axes(model: nn.Module, pathways: Sequence[Tensor], layout: str) -> Non
             raise ValueError(f"the model takes clips ({layout}), got shape {tuple(x.shape)}: {axis_to_add(x)}")
 
 
-_IN_SPACE_AND_TIME = (
-    nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d,
-)  # fmt: skip
+_IN_SPACE_AND_TIME = (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d)
 
 
 _ONE_EACH = "; if that is one logit for each clip, pass output=lambda logits: logits[:, None]"

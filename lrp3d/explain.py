@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from lrp3d.checks import (
     check_clip,
     check_frames,
     check_logits,
+    check_merge,
     check_mode,
     check_options,
     targets_of,
@@ -51,6 +53,7 @@ def explain(
     layout: str = "bcthw",
     output: Output | None = None,
     constants: Sequence[str] = (),
+    merge: str = "paper",
     floor: bool = False,
     chunk_size: int | None = None,
     memory_budget: int | None = None,
@@ -85,6 +88,9 @@ def explain(
             of what it returns; needed where it returns no single tensor.
         constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that comes there
             stays there, and is booked in the ledger.
+        merge: how pathways of several rates (slow, fast) become frame logits: "paper" adds slow logits, as they are, to
+            the fast ones at the slow frames (App. A); "average" adds them n / m times, for n fast and m slow frames, so
+            that the mean of the frame logits is the clip's logit.
         floor: also find the matrix of the same network untrained (`.floor`), and what stands above it (`.excess`). It
             is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
@@ -114,6 +120,7 @@ def explain(
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
     check_options(chunk_size, memory_budget, tolerance, precision)
+    check_merge(merge)
     if against is not None and contrastive:
         raise ValueError(
             "a class is contrasted with other classes (against=) or with its own negated row (contrastive=True): "
@@ -134,13 +141,23 @@ def explain(
 
         def of_noise(network: nn.Module, noise: Clip) -> Tensor:
             found = explain(
-                network, noise, 0, contrastive=contrastive, input_range=input_range, layout=layout, output=output,
-                constants=constants, chunk_size=chunk_size, memory_budget=memory_budget, precision=precision,
-            )  # fmt: skip
+                network,
+                noise,
+                0,
+                contrastive=contrastive,
+                input_range=input_range,
+                layout=layout,
+                output=output,
+                constants=constants,
+                merge=merge,
+                chunk_size=chunk_size,
+                memory_budget=memory_budget,
+                precision=precision,
+            )
             assert found.matrix is not None
             return found.matrix
 
-        key = (contrastive, tuple(constants), output, precision)
+        key = (contrastive, tuple(constants), output, merge, precision)
         shares = floor_shares(twin, pathways, layout, input_range, of_noise, key)
     own_types = no_autocast(pathways[0].device)
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
@@ -155,7 +172,7 @@ def explain(
             warn_of_layout(pathways, layout)
             return _explanation(clips, clips.maps())
         check_frames(pathways, layout, len(record.output))
-        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive)
+        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge)
         at_once = seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget)
         rows, signed = clips.rows(seeds, at_once, progress)
         hint = what_the_shapes_suggest(pathways, layout)
@@ -180,7 +197,8 @@ def _under(shares: Tensor, matrix: Tensor) -> Tensor:
 
 def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
     """What is known of the clips' logits, of which `signed` are the maps."""
-    maps = [clips.positive(m) for m in signed]
+    maps = [m[0] for m in clips.positive([m[None] for m in signed])]
+    _warn_of_nothing(signed)
     return Explanation(
         logits=clips.logits,
         target=clips.chosen.target,
@@ -195,3 +213,15 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
     )
+
+
+def _warn_of_nothing(signed: Sequence[Tensor]) -> None:
+    """Say which clips no relevance reached at all: their ATR is no number, and their maps are black."""
+    empty = torch.stack([~m.flatten(1).any(1) for m in signed]).all(0)
+    if empty.any():
+        which = f"clips {empty.nonzero().flatten().tolist()}" if len(empty) > 1 else "the clip"
+        warnings.warn(
+            f"no relevance reaches {which}: everything between the logits and it is zero or held constant "
+            "(the ledger says where relevance stays)",
+            stacklevel=4,
+        )

@@ -108,5 +108,6 @@ def inspect(
             rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
         else:
             rule = "moves values" if isinstance(step, Rearrangement) else str(step.rule or "by position")
+            rule += f" ({step.note})" if step.note else ""
             rows.append(Operation(step.name, step.operation, shape, rule, True))
     return rows

@@ -87,6 +87,5 @@ def test_a_classifier_that_sees_the_clip_is_judged_too():
 def test_a_person_is_told_whether_relevance_was_conserved():
     said = repr(lrp3d.explain(net().float(), CLIP.float(), composite=losing(0.5)))
     assert "conserved     [no (off by 75 %), no (off by 75 %)]" in said
-    assert [conserved(error) for error in (3e-8, 9e-4, 0.2, 41.0)] == [
-        "yes (3e-8)", "yes (9e-4)", "no (off by 20 %)", "no (off by 4100 %)"
-    ]  # fmt: skip
+    expected = ["yes (3e-8)", "yes (9e-4)", "no (off by 20 %)", "no (off by 4100 %)"]
+    assert [conserved(error) for error in (3e-8, 9e-4, 0.2, 41.0)] == expected

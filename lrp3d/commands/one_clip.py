@@ -16,11 +16,11 @@ from torch import Tensor
 from lrp3d import video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
+from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.explanation.wording import subject
 from lrp3d.layout import as_clip, laid_out
-from lrp3d.metrics.atr import SIGMA
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.twin.twin import Twin
 from lrp3d.twin.untrained import CannotBeReset
@@ -35,6 +35,7 @@ class How:
     sigma: float = SIGMA
     sampling: str = "uniform"
     layout: str = "bcthw"
+    merge: str = "paper"
     against: str | tuple[int, ...] | None = None
     """Classes that the explained one is held against, or "next"."""
     floor: bool | None = None
@@ -103,6 +104,7 @@ def explain_clip(
         "against": how.against,
         "input_range": choice.input_range,
         "layout": how.layout,
+        "merge": how.merge,
         "progress": progress_wanted(),
     }
     laid = laid_out(clip.tensor.to(device), how.layout)

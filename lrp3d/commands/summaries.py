@@ -103,7 +103,7 @@ def record(one: Explained) -> dict[str, Any]:
     if explanation.matrix is not None:
         first, last = frame_windows(explanation.matrix[0], explanation.sigma, explanation.positions)
         result["windows"] = [list(window) for window in zip(first.tolist(), last.tolist(), strict=True)]
-    return _finite(result)
+    return {key: _finite(value) for key, value in result.items()}
 
 
 def _numbers(values: Tensor | None) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -105,7 +106,7 @@ class Convolution(LinearMap):
         assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
         folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
-        return folded.unflatten(0, (seeds, batch))
+        return torch.unflatten(folded, 0, (seeds, batch))
 
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
         return kernels.adjoint(r, w, self.geometry, shape)
@@ -134,7 +135,7 @@ class Convolution(LinearMap):
             return super().adjoints(r, weights, shape)
         joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))
         wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
-        return wide.split(shape[1], 2)
+        return torch.split(wide, shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """Per output channel."""
@@ -151,7 +152,7 @@ class Convolution(LinearMap):
 
     def _in_groups(self, a: Tensor, axis: int) -> Tensor:
         """Sum of the channels of each group."""
-        return a.unflatten(axis, (self.geometry.groups, -1)).sum(axis + 1)
+        return torch.unflatten(a, axis, (self.geometry.groups, -1)).sum(axis + 1)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Inputs of each output; positions of the zero padding are none."""
@@ -208,10 +209,49 @@ class FullyConnected(LinearMap):
 
 
 @dataclass(frozen=True)
+class MatrixProduct(LinearMap):
+    """A product of batched matrices, of which the input stands on the left of the weight, or on its right."""
+
+    left: bool
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """(..., n, k) times (..., k, m), whichever of them the input is."""
+        assert isinstance(v, Tensor)
+        return a @ v if self.left else v @ a
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """Seeds lie side by side in the axis that the weight does not meet, so that no weight is copied for them."""
+        assert isinstance(v, Tensor)
+        if v.dim() == 2 and self.left:
+            return sum_to_shape(r @ v.mT, shape)
+        seeds, rows, columns = len(r), *r.shape[-2:]
+        if self.left:
+            beside = r.movedim(0, -3).flatten(-3, -2) @ v.mT  # (..., s n, k)
+            found = beside.unflatten(-2, (seeds, rows)).movedim(-3, 0)
+        else:
+            beside = v.mT @ r.movedim(0, -2).flatten(-2)  # (..., k, s m)
+            found = beside.unflatten(-1, (seeds, columns)).movedim(-2, 0)
+        return sum_to_shape(found, shape)
+
+    def count(self, ones: Tensor, w: Weight) -> Tensor:
+        """Every output sees a row, or a column, of the input."""
+        assert isinstance(w, Tensor)
+        batch = torch.broadcast_shapes(ones.shape[:-2], w.shape[:-2])
+        if self.left:
+            return ones.sum(-1, keepdim=True).expand(*batch, ones.shape[-2], w.shape[-1])
+        return ones.sum(-2, keepdim=True).expand(*batch, w.shape[-2], ones.shape[-1])
+
+    def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
+        """Equal parts to that row or column."""
+        total = r.sum(-1 if self.left else -2, keepdim=True)
+        return sum_to_shape(total.expand(*r.shape[:-2], *shape[-2:]), shape)
+
+
+@dataclass(frozen=True)
 class Bilinear(LinearMap):
     """Any function bilinear in input and weight (matmul with a constant, einsum, affine scaling)."""
 
-    function: Callable[[Tensor, Weight], Tensor]
+    function: Callable[[Any, Any], Tensor]
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """`function(a, v)`."""

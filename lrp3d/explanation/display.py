@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -40,10 +41,9 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
     if explanation.matrix is not None:
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)
-        return matrix_heatmap(
-            matrix, ax=ax, title=title, footnote=footnote, windows=windows, positions=explanation.positions,
-            unit=_unit(explanation),
-        )  # fmt: skip
+        positions, unit = explanation.positions, _unit(explanation)
+        draw = partial(matrix_heatmap, matrix, windows=windows, positions=positions, unit=unit)
+        return draw(ax=ax, title=title, footnote=footnote)
     if explanation.frame_relevance is not None:
         return _bars(explanation.frame_relevance[clip], ax, title, footnote)
     return _image(explanation, clip, ax, title, footnote)

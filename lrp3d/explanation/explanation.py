@@ -14,10 +14,11 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
 from lrp3d.explanation.wording import conserved
 from lrp3d.files import replacing
-from lrp3d.metrics.atr import SIGMA, avg_atr, frame_atr, max_atr
+from lrp3d.metrics.atr import avg_atr, frame_atr, frame_windows, max_atr
 from lrp3d.metrics.excess_span import ExcessSpan, excess_span
 from lrp3d.printed import printable
 
@@ -47,7 +48,8 @@ class Explanation:
     ledger: Ledger
     """Relevance in, out and absorbed by layer, for the clip's logit, summed over clips."""
     frame_logits: Tensor | None = None
-    """(b, n) the explained class's logit of every frame; their mean is the clip's."""
+    """(b, n) the explained class's logit of every frame; their mean is the clip's, but for several pathways whose
+    logits are merged as the paper does: these are sums over the fast frames of a slow one."""
     matrix: Tensor | None = None
     """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it."""
     atr: Tensor | None = None
@@ -135,6 +137,27 @@ class Explanation:
             tensors["relevance"] = pathways
         known = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
         return cls(**(known | tensors | rest))
+
+    @property
+    def segments(self) -> tuple[Tensor, Tensor] | None:
+        """First and last frame (b, n), (b, n) of each row's ATR segment [l, r], in frames of the clip; None without a
+        matrix. These are the paper's windows for partial uniform sampling that vary by frame (Sec. 4.3).
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+        >>> clip = torch.rand(1, 3, 4, 32, 32)
+        >>> first, last = lrp3d.explain(model, clip).segments
+        >>> first.tolist(), last.tolist()  # every frame rests on itself
+        ([[0, 1, 2, 3]], [[0, 1, 2, 3]])
+        >>> lrp3d.sampling.partial_uniform_logits(model, clip, (first, last)).logits.shape
+        torch.Size([1, 10])
+        """
+        if self.matrix is None or self.frame_relevance is None:
+            return None
+        first, last = frame_windows(self.matrix, self.sigma, self.positions)
+        frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
+        # Column j holds frames from j t / columns on, rounded up; columns are as equal as they get.
+        return -(-first * frames // columns), -(-(last + 1) * frames // columns) - 1
 
     @property
     def excess(self) -> ExcessSpan | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.outputs import Chosen
+from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
 from lrp3d.propagation.frame_logits import FrameSeeds, oppose
 from lrp3d.propagation.one_side import one_side
@@ -48,6 +49,7 @@ class ClipRelevance:
         self.single = len(pathways) == 1
         self.layouts = [layout_of(x, settings.layout) for x in pathways]
         self.has_time = all(axes is not None and axes.has_time for axes in self.layouts)
+        self.shared = SharedPixels.among(pathways, self.layouts, len(self.logits)) if settings.contrastive else None
         self.ends: list[Edge] = [edge_of(entry) for entry in record.entries]
         self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
         """What came into and went out of every step, for the clips' logits."""
@@ -78,7 +80,7 @@ class ClipRelevance:
                 parts = [m.sum(0) / n for m in maps]
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
                 self._book(flows, n)
-            found.append(self.frames([self.positive(m) for m in self._oriented(maps, seeds.orientation, chunk)]))
+            found.append(self.frames(self.positive(self._oriented(maps, seeds.orientation, chunk))))
         return torch.cat(found).transpose(0, 1), total
 
     def _oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
@@ -86,9 +88,11 @@ class ClipRelevance:
             return maps
         return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]
 
-    def positive(self, relevance: Tensor) -> Tensor:
-        """Eq. 2: the positive part, per input value."""
-        return relevance.clamp(min=0) if self.settings.contrastive else relevance
+    def positive(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Eq. 2: the positive part of maps (s, *pathway), per input value; a pixel that two pathways see is one."""
+        if self.shared is not None:
+            return self.shared.positive(maps)
+        return [m.clamp(min=0) for m in maps] if self.settings.contrastive else maps
 
     def frames(self, maps: Sequence[Tensor]) -> Tensor:
         """(s, b, t) on the clock of the fastest pathway."""

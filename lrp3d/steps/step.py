@@ -54,6 +54,8 @@ class Step:
     after_classifier = False
     """Lies between the classifier and the logits."""
     is_classifier = False
+    note = ""
+    """What inspection says of it beside its rule: which factor of a product weighs."""
     rule: Rule | None = None
     ruled = False
     """The run is over, and every step has the rule it gets."""
@@ -126,6 +128,29 @@ class PassThrough(Step):
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """On and on, where shapes are the same."""
         return [carried] if self.input_shape == self.shape else super().propagate(carried)
+
+
+class Halves(PassThrough):
+    """A product of two signals of which neither weighs: half of the relevance to each, position by position.
+
+    Uniform rule: `a b` has the contributions `a b / 2` and `a b / 2`, whichever factor is asked (Achtibat et al. 2024,
+    Prop. 3.2).
+    """
+
+    def __init__(self, shapes: Sequence[torch.Size]):
+        super().__init__(shapes[0])
+        self.shapes = shapes
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Summed over copies where a factor was broadcast."""
+        return [sum_to_shape(r / len(self.shapes), shape) for shape in self.shapes]
+
+    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+        """Where shapes are the same the factor waits on."""
+        if any(shape != self.shape for shape in self.shapes):
+            return Step.propagate(self, carried)
+        half = LazyRelevance(carried.value / len(self.shapes), carried.factor, band=carried.band)
+        return [half] * len(self.shapes)
 
 
 class _Constant(Rule):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.layout import Layout
+from lrp3d.pathways import SharedPixels
 
 Range = tuple[Any, Any]
 """(low, high), each a number or one per channel."""
@@ -29,6 +30,8 @@ def layout_of(x: Tensor, layout: str) -> Layout | None:
 def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[tuple[Tensor | None, Tensor | None]]:
     """Lowest and highest valid value of every input, shaped like each clip; by default the clip's own extremes.
 
+    A pathway that shows the frames of a faster one has the extremes of that: both are one clip.
+
     Args:
         given: None, a (low, high) of numbers or of one value per channel, or a list with one of those, or None, for
             each pathway.
@@ -40,15 +43,26 @@ def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[tuple[Te
     Raises:
         ValueError: if a range is not finite, empty, or does not fit the channels.
     """
-    return [_spread(x, one, layout) for x, one in zip(clips, one_for_each(given, clips, layout), strict=True)]
+    seen = list(clips)
+    if given is None and len(clips) > 1 and (shared := _shared(clips, layout)) is not None:
+        for pathway in shared.pathways:
+            seen[pathway] = clips[shared.pathways[0]]
+    each = zip(clips, one_for_each(given, clips, layout), seen, strict=True)
+    return [_spread(x, one, layout, whole) for x, one, whole in each]
 
 
-def _spread(x: Tensor, given: Range | None, layout: str) -> tuple[Tensor | None, Tensor | None]:
+def _shared(clips: Sequence[Tensor], layout: str) -> SharedPixels | None:
+    layouts = [layout_of(x, layout) for x in clips]
+    batches = [axes.batch(x) for x, axes in zip(clips, layouts, strict=True) if axes is not None]
+    return SharedPixels.among(clips, layouts, batches[0] or 1) if all(x.numel() for x in clips) and batches else None
+
+
+def _spread(x: Tensor, given: Range | None, layout: str, seen: Tensor) -> tuple[Tensor | None, Tensor | None]:
     axes = layout_of(x, layout)
     if axes is None or x.numel() == 0 or (given is None and x.dim() < 3):
         return None, None
     if given is None:
-        return axes.spread_range(x, None)
+        return axes.spread_range(x, None, seen)
     ends_of(given)
     spread = axes.spread_range(x, given)
     _warn_if_far_outside(x, *spread)

@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
-from lrp3d.composites import Composite, composite_of
+from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
@@ -57,7 +57,7 @@ class Twinned(nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled by the class of the user's module: this one is made anew where it is read."""
-        make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
+        make, arguments, *rest = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
         if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
             return make, arguments, *rest
         return _empty_twin, (type(self)._lrp3d_original, *arguments[1:]), *rest
@@ -107,9 +107,8 @@ def _uncompiled(function: Any) -> Any:
 
 
 # What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
-_CHANGEABLE = (
-    np.ndarray, array.array, bytearray, Counter, random.Random, np.random.Generator, np.random.RandomState,
-)  # fmt: skip
+_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
+_CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_GENERATORS)
 
 
 class _Copier:
@@ -188,7 +187,7 @@ class _Copier:
     def _module(self, x: nn.Module, name: str) -> nn.Module:
         if isinstance(x, torch.jit.ScriptModule):
             return x  # the audit will refuse what it computes
-        copy = self._remember(x, object.__new__(type(x)))
+        copy: nn.Module = self._remember(x, object.__new__(type(x)))
         state = copy.__dict__
         for key, value in vars(x).items():
             if key == "_modules":
@@ -243,7 +242,8 @@ class _Copier:
         return copy
 
 
-_HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"}  # fmt: skip # noqa: E501
+_HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
+_HOOKS.add("_forward_hooks_always_called")
 
 
 def _cloned(x: Tensor) -> Tensor:
@@ -259,7 +259,7 @@ def copy_of(model: nn.Module) -> nn.Module:
 
 def _is_plain_object(x: Any) -> bool:
     """An instance of a class written in Python, with nothing but a `__dict__` to copy."""
-    kind = type(x)
+    kind: Any = type(x)
     if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
         return False
     if kind is types.SimpleNamespace:
@@ -345,7 +345,7 @@ class Twin(nn.Module):
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Tracer(self._own, not self.composite.addresses_normalisation, constants)
+        run = Tracer(self._own, self.composite, constants)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
@@ -413,7 +413,7 @@ class Twin(nn.Module):
             raise ValueError("a relevance twin cannot be trained; train the model it was converted from")
         return self
 
-    def _apply(self, fn: Callable, recurse: bool = True) -> Twin:
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Twin:
         raise ValueError(
             "a relevance twin shares its parameters with the model, so moving or casting it would change the model; "
             "move the model and convert again"
@@ -472,7 +472,8 @@ def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
         return convert(model, "paper" if composite is None else composite)
     if composite is not None and composite_of(composite) != model.composite:
         raise ValueError(
-            f"this twin was converted with the composite {model.composite}, not {composite_of(composite)}: "
+            f"this twin was converted with the composite {name_of(model.composite)}, "
+            f"not {name_of(composite_of(composite))}: "
             "leave composite out, or convert the model again with the other one"
         )
     return model
