@@ -33,6 +33,8 @@ from lrp3d.outputs import Output, logits_of
 from lrp3d.propagation.chunks import seeds_at_once
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import frame_seeds
+from lrp3d.propagation.motion import Motion
+from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
@@ -55,6 +57,7 @@ def explain(
     constants: Sequence[str] = (),
     merge: str = "paper",
     floor: bool = False,
+    motion: bool = False,
     chunk_size: int | None = None,
     memory_budget: int | None = None,
     tolerance: float = 0.0,
@@ -93,6 +96,8 @@ def explain(
             that the mean of the frame logits is the clip's logit.
         floor: also find the matrix of the same network untrained (`.floor`), and what stands above it (`.excess`). It
             is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
+        motion: also split relevance, exactly, into what the clip would have if its frames stood still where they are
+            mixed (`.static`) and the rest (`.dynamic`); docs/method.md defines them. Costs about twice as much.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
             chunks are no faster).
@@ -107,6 +112,7 @@ def explain(
     Raises:
         UnsupportedOperation: if the model contains operations without a rule; all are named, nothing is passed over.
         NoFrameLogits: (a ValueError) if temporal relevance was asked for and the model has no exact frame logits.
+        NoMotion: (a ValueError) if motion was asked for and the model moves or mixes frames in a way that is not known.
         CannotBeReset: (a ValueError) if the floor was asked for and a module with parameters cannot be reset.
         ValueError: if an argument is out of its range, or the clip's shape does not fit the model.
         TypeError: if an argument has the wrong type.
@@ -166,6 +172,12 @@ def explain(
         check_logits(record.output, pathways, layout)
         if record.problems:
             raise UnsupportedOperation(record.problems)
+        split = None
+        if motion:
+            check_motion(pathways, temporal)
+            still = (still_clip(pathways[0], layout, len(record.output)),)
+            read = partial(logits_of, output=output)
+            split = Motion(record, twin.record(still, input_range, layout, contrastive, read, constants))
         settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways)
         if not (temporal and clips.has_time):
@@ -174,11 +186,16 @@ def explain(
         check_frames(pathways, layout, len(record.output))
         seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge)
         at_once = seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget)
-        rows, signed = clips.rows(seeds, at_once, progress)
+        parts: MotionParts | None = None
+        if split is None:
+            rows, signed = clips.rows(seeds, at_once, progress)
+        else:
+            parts = motion_parts(clips, seeds, at_once, split, contrastive)
+            rows, signed = parts.rows, [parts.signed]
         hint = what_the_shapes_suggest(pathways, layout)
         temporal_matrix = temporal_relevance(rows, seeds, scaled=contrastive, hint=hint)
         atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
-        return replace(
+        result = replace(
             _explanation(clips, clips.maps() if signed is None else signed),
             frame_logits=temporal_matrix.frame_logits,
             matrix=temporal_matrix.matrix,
@@ -188,6 +205,7 @@ def explain(
             max_atr=max_atr(atr),
             floor=None if shares is None else _under(shares, temporal_matrix.matrix),
         )
+        return result if parts is None else replace(result, **parts.of_explanation)  # type: ignore[arg-type]
 
 
 def _under(shares: Tensor, matrix: Tensor) -> Tensor:

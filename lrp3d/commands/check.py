@@ -11,10 +11,11 @@ from lrp3d.commands import DONE, UsageError, arguments
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
+    from lrp3d.commands.arguments import Commands
     from lrp3d.commands.model_options import Chosen
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "check",

@@ -39,6 +39,11 @@ def add_to(commands: arguments.Commands) -> None:
     about = "explain the class rather than this one, or than the best other one (next); may be repeated"
     parser.add_argument("--against", action="append", default=[], metavar="CLASS|INDEX|next", help=about)
     about = "show what the same network says untrained, and what stands above it (default: where that can be had)"
+    parser.add_argument(
+        "--motion",
+        action="store_true",
+        help="split relevance into what frames carry while standing still and by being different",
+    )
     parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=None, help=about)
     arguments.add_sampling(parser)
     arguments.add_rules(parser)
@@ -76,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
         merge=options.merge,
         against=against,
         floor=options.floor,
+        motion=options.motion,
     )
     said = summaries.settings(choice, how)
     results: list[dict[str, Any]] = []

@@ -40,6 +40,8 @@ class How:
     """Classes that the explained one is held against, or "next"."""
     floor: bool | None = None
     """Whether to find the network's floor; None: where it can be had."""
+    motion: bool = False
+    """Whether to split relevance into static and dynamic."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ def explain_clip(
     given: dict[str, Any] = {
         "contrastive": how.contrastive,
         "against": how.against,
+        "motion": how.motion,
         "input_range": choice.input_range,
         "layout": how.layout,
         "merge": how.merge,
@@ -119,6 +122,8 @@ def explain_clip(
             explanation = explain(twin, laid, target, temporal=temporal, **given)
     except NoFrameLogits as error:
         notes.append(str(error).partition(". To explain")[0])
+        if how.motion:
+            raise
         explanation = explain(twin, laid, target, temporal=False, **given)
     explanation = _as_read(explanation, how.layout)
     if explanation.sign is not None:
@@ -155,7 +160,9 @@ def _as_read(explanation: Explanation, layout: str) -> Explanation:
     """With the axes of the clip that was read, whatever those of the model."""
     if layout == "bcthw" or isinstance(explanation.relevance, list):
         return explanation
-    return replace(explanation, relevance=as_clip(explanation.relevance, layout, 1), layout="bcthw")
+    parts = {name: getattr(explanation, name) for name in ("relevance", "static", "dynamic")}
+    laid = {name: as_clip(value, layout, 1) for name, value in parts.items() if value is not None}
+    return replace(explanation, **laid, layout="bcthw")  # type: ignore[arg-type]
 
 
 def progress_wanted() -> bool:

@@ -36,6 +36,9 @@ def summary(one: Explained) -> list[str]:
         assert explanation.max_atr is not None
         average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
         lines.append(f"  {'ATR':13} {within(explanation.sigma, average, longest, columns, explanation.unit)}")
+    if explanation.motion is not None:
+        share = 100 * float(explanation.motion[0])
+        lines.append(f"  {'motion':13} {share:.0f} % of the relevance is dynamic, the rest static")
     if said := above_floor(explanation, 0):
         lines.append(f"  {'floor':13} {said}")
     absorbed = explanation.ledger.absorbed
@@ -95,6 +98,9 @@ def record(one: Explained) -> dict[str, Any]:
         "max_atr": _numbers(explanation.max_atr),
         "windows": None,
         "floor": _numbers(explanation.floor),
+        "motion": None if explanation.motion is None else float(explanation.motion[0]),
+        "static_matrix": _numbers(explanation.static_matrix),
+        "dynamic_matrix": _numbers(explanation.dynamic_matrix),
         "excess": None if excess is None else {name: _numbers(value) for name, value in vars(excess).items()},
         "positions": explanation.positions,
         "seconds": one.seconds,

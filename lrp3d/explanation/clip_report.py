@@ -95,7 +95,7 @@ def report(
         "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
         "method": _escaped(_method(explanation, composite)),
         "differ": _differ(explanation, clip),
-        "floor": _floor(explanation, clip),
+        "floor": _floor(explanation, clip) + _motion(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
         # Nothing in a text can end the script it stands in.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
@@ -155,6 +155,26 @@ def _floor(explanation: Explanation, clip: int) -> str:
         '<section class="card" id="floor"><h2>What of this is the architecture</h2>'
         '<p class="hint">An untrained network of this architecture spreads relevance too: kernels smear it around '
         f"every frame. Only what stands above that can come from training. {said}</p>"
+        f'<div class="three">{figures}</div></section>'
+    )
+
+
+def _motion(explanation: Explanation, clip: int) -> str:
+    """A card with both parts of the matrix, static and dynamic."""
+    if explanation.static_matrix is None or explanation.dynamic_matrix is None or explanation.motion is None:
+        return ""
+    parts = {"static": explanation.static_matrix[clip], "dynamic": explanation.dynamic_matrix[clip]}
+    top = max(float(part.abs().max()) for part in parts.values())
+    figures = "".join(
+        f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
+        f"<figcaption>{name}</figcaption></figure>"
+        for name, values in parts.items()
+    )
+    share = 100 * float(explanation.motion[clip])
+    return (
+        '<section class="card" id="motion"><h2>Motion and appearance</h2>'
+        f'<p class="hint">{share:.0f} % of the relevance is dynamic: it goes through what '
+        "frames are beyond the mean of the frames they meet. The rest is static.</p>"
         f'<div class="three">{figures}</div></section>'
     )
 

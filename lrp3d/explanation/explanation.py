@@ -58,6 +58,17 @@ class Explanation:
     """(b,) its mean, weighted by positive frame logits."""
     max_atr: Tensor | None = None
     """(b,) its maximum."""
+    static: Tensor | None = None
+    """Like the clip: the relevance that would be there if frames stood still where they are mixed; with `dynamic` it
+    adds up to `relevance`. This and what follows are None if motion was not asked for."""
+    dynamic: Tensor | None = None
+    """Like the clip: the rest, of either sign."""
+    static_matrix: Tensor | None = None
+    """(b, n, n) likewise of the matrix."""
+    dynamic_matrix: Tensor | None = None
+    """(b, n, n)."""
+    motion: Tensor | None = None
+    """(b,) the sum of `dynamic` as a share of the sum of `relevance`: 0 of a clip that stands still."""
     floor: Tensor | None = None
     """(b, n, n) the matrix of the same network untrained, rows scaled to those of `matrix`; None if not asked for."""
     positions: list[int] | None = None
@@ -201,6 +212,8 @@ class Explanation:
                 f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
+        if self.motion is not None:
+            lines.append(f"  motion        {numbers(100 * self.motion, '{:.0f}')} % of the relevance")
         if (excess := self.excess) is not None and self.matrix is not None:
             lines.append(
                 f"  above floor   {numbers(100 * excess.share, '{:.0f}')} % of the relevance, "

@@ -95,5 +95,5 @@ def shapley_estimate(worth: Worth, t: int, orders: int = 16) -> Tensor:
     place = joined.argsort(1)
     sets = place[:, None, :] < torch.arange(t + 1)[:, None]  # (p, t + 1, t): who is there after so many joined
     worths = worth(sets.flatten(0, 1)).double().cpu().unflatten(0, (len(joined), t + 1))  # (p, t + 1, b)
-    gained = worths.diff(dim=1)  # (p, t, b), by when
+    gained: Tensor = worths.diff(dim=1)  # (p, t, b), by when
     return gained.gather(1, place[..., None].expand_as(gained)).mean(0).T

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from lrp3d.outputs import Chosen
 from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
 from lrp3d.propagation.frame_logits import FrameSeeds, oppose
+from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.one_side import one_side
 from lrp3d.propagation.propagate import Flow, Start, propagate
 from lrp3d.propagation.temporal_matrix import on_one_clock
@@ -19,6 +21,9 @@ from lrp3d.steps.graph import Edge, edge_of
 from lrp3d.steps.step import Step
 from lrp3d.twin.ranges import layout_of
 from lrp3d.twin.twin import Trace
+
+Split = tuple[Tensor, Tensor]
+"""Static and dynamic."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,45 @@ class ClipRelevance:
                 self._book(flows, n)
             found.append(self.frames(self.positive(self._oriented(maps, seeds.orientation, chunk))))
         return torch.cat(found).transpose(0, 1), total
+
+    def split_rows(self, seeds: FrameSeeds, at_once: int, motion: Motion) -> tuple[Split, Split]:
+        """Static and dynamic rows (b, n, t), and static and dynamic maps for the clip's logit, signed."""
+        n = seeds.logits.shape[1]
+        rows: list[list[Tensor]] = [[], []]
+        maps: list[Tensor | float] = [0.0, 0.0]
+        for first in range(0, n, at_once):
+            chunk = slice(first, first + at_once)
+            flows: list[Flow] = []
+            both = self._split([start.chunk(chunk) for start in seeds.starts], flows, motion)
+            if seeds.additive:
+                maps = [total + part.sum(0) / n for total, part in zip(maps, both, strict=True)]
+                self._book(flows, n)
+            turned = [self._oriented([part], seeds.orientation, chunk)[0] for part in both]
+            for found, part in zip(rows, self.positive_parts(*turned), strict=True):
+                found.append(self.frames([part]))
+        static, dynamic = (torch.cat(found).transpose(0, 1) for found in rows)
+        if not seeds.additive:
+            seed, flows = self.chosen.seed(self.logits, self.settings.contrastive), []
+            maps = [m[0] for m in self._split([Start(edge_of(self.record.output), seed)], flows, motion)]
+            self._book(flows, 1)
+        return (static, dynamic), (cast(Tensor, maps[0]), cast(Tensor, maps[1]))
+
+    def _split(self, starts: Sequence[Start], flows: list[Flow], motion: Motion) -> Split:
+        """Static and dynamic relevance (s, *clip) of the seeds, all of which are static where they start."""
+        doubled = [
+            Start(start.edge, torch.cat([start.relevance, torch.zeros_like(start.relevance)]).to(self.settings.dtype))
+            for start in starts
+        ]
+        (found,) = propagate(doubled, self.ends, flows, self.settings.tolerance, motion.through)
+        static, dynamic = found.to(self.logit.dtype).chunk(2)
+        return static, dynamic
+
+    def positive_parts(self, static: Tensor, dynamic: Tensor) -> Split:
+        """Both parts of what is positive together, per input value, where relevance is contrastive."""
+        if not self.settings.contrastive:
+            return static, dynamic
+        counts = static + dynamic > 0
+        return static * counts, dynamic * counts
 
     def _oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
         if orientation is None:

@@ -6,7 +6,7 @@ relevance has arrived. What a step does is the step's business; chunks, the ledg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,8 @@ from lrp3d.rules import Identity
 from lrp3d.steps.graph import Edge, Node, downwards, parents, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Step
+
+Through = Callable[[Step, LazyRelevance], Sequence[LazyRelevance | None]]
 
 
 @dataclass
@@ -49,7 +51,11 @@ class _Arrived:
 
 
 def propagate(
-    starts: Sequence[Start], ends: Sequence[Edge], flows: list[Flow] | None = None, tolerance: float = 0.0
+    starts: Sequence[Start],
+    ends: Sequence[Edge],
+    flows: list[Flow] | None = None,
+    tolerance: float = 0.0,
+    through: Through = Step.propagate,
 ) -> list[Tensor]:
     """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; the walk ends there.
 
@@ -59,6 +65,7 @@ def propagate(
         flows: filled, if given, with what came into and went out of every step.
         tolerance: at every step with a weight, the outermost frames that hold less than this share of the absolute
             relevance there are dropped, of every seed; it shows in `flows` as absorbed.
+        through: what a step does with relevance.
     """
     with torch.inference_mode(False), torch.no_grad():
         stops = {node for node, _ in ends}
@@ -79,7 +86,11 @@ def propagate(
             outs: Sequence[LazyRelevance | None] = [None] * len(node.next_functions)
             if arrived.relevance:
                 step = step_of(node)
-                outs = _through_node(node, arrived) if step is None else _through_step(step, arrived, flows, tolerance)
+                outs = (
+                    _through_node(node, arrived)
+                    if step is None
+                    else _through_step(step, arrived, flows, tolerance, through)
+                )
             for out, (parent, number) in zip(outs, node.next_functions, strict=True):
                 if parent is None:
                     continue
@@ -119,10 +130,10 @@ def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrive
 
 
 def _through_step(
-    step: Step, arrived: _Arrived, flows: list[Flow] | None, tolerance: float
+    step: Step, arrived: _Arrived, flows: list[Flow] | None, tolerance: float, through: Through
 ) -> Sequence[LazyRelevance | None]:
     carried = arrived.relevance[0]
-    outs = step.propagate(carried.trimmed(tolerance) if tolerance and step.weighted else carried)
+    outs = through(step, carried.trimmed(tolerance) if tolerance and step.weighted else carried)
     if flows is not None and not isinstance(step.rule, Identity):
         totals = [out.total() for out in outs if out is not None]
         nothing = carried.value.new_zeros(len(carried.value))  # what goes out of a module that is held constant

@@ -92,7 +92,9 @@ class LinearStep(Step):
         if self._unchanged:
             return [carried]
         factor, dtype = carried.factor, carried.value.dtype
-        if self._parts is None or (self._factor and self._factor()) is not factor or self._type != dtype:
+        # A factor that is gone is not the same as none.
+        same = factor is None if self._factor is None else factor is not None and self._factor() is factor
+        if self._parts is None or not same or self._type != dtype:
             assert self.rule is not None
             self.operands = [o.widened() for o in self.operands]
             self._parts = [part.to(dtype) for part in self._prepare(self.rule, factor)]

@@ -1,0 +1,82 @@
+"""Static and dynamic relevance of one batch of clips: maps, matrices, and how much of the whole is motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import einops
+import torch
+from torch import Tensor
+
+from lrp3d.layout import Layout
+from lrp3d.propagation.clip_relevance import ClipRelevance
+from lrp3d.propagation.frame_logits import FrameSeeds
+from lrp3d.propagation.motion import Motion
+from lrp3d.propagation.temporal_matrix import temporal_relevance
+
+
+@dataclass
+class MotionParts:
+    """Relevance, split."""
+
+    rows: Tensor
+    """(b, n, t) of both parts together."""
+    signed: Tensor
+    """Like the clip, of both parts together."""
+    of_explanation: dict[str, Tensor]
+    """What `Explanation` has of it, by its names there."""
+
+
+def check_motion(pathways: Sequence[Tensor], temporal: bool) -> None:
+    """Raises ValueError where there is nothing to split, or more than one pathway."""
+    if not temporal:
+        raise ValueError("motion=True splits temporal relevance: it needs temporal=True")
+    if len(pathways) > 1:
+        raise ValueError(f"motion=True takes clips of one pathway, got {len(pathways)}")
+
+
+def still_clip(x: Tensor, layout: str, batch: int) -> Tensor:
+    """The clip's mean frame, repeated; a clip that stands still is itself, to the last bit."""
+    axes = Layout(layout)
+    sizes = axes.sizes(x, batch)
+    clip = einops.rearrange(x.detach(), f"{axes.pattern} -> b c t h w", **sizes)
+    first = clip[:, :, :1]
+    mean = (first + (clip - first).mean(2, keepdim=True)).expand_as(clip)
+    return torch.empty_like(x).copy_(einops.rearrange(mean, f"b c t h w -> {axes.pattern}"))
+
+
+def motion_parts(clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: Motion, scaled: bool) -> MotionParts:
+    """Propagate both parts of every row and of the clip's logit.
+
+    Args:
+        clips: the batch.
+        seeds: of the rows.
+        at_once: seeds per chunk; each takes twice the room here.
+        motion: how steps split relevance.
+        scaled: scale every row to sum to its logit, as the matrix is.
+    """
+    rows, maps = clips.split_rows(seeds, max(1, at_once // 2), motion)
+    whole = rows[0] + rows[1]
+    factor = torch.ones_like(whole[..., :1])
+    if scaled:
+        total = whole.sum(-1, keepdim=True)
+        factor = torch.where(total != 0, seeds.logits.unsqueeze(-1) / total, 0.0)
+    matrices = [temporal_relevance(part * factor, seeds, scaled=False).matrix for part in rows]
+    static, dynamic = clips.positive_parts(*maps)
+    all_of_it, moved = ((static + dynamic).flatten(1).sum(1), dynamic.flatten(1).sum(1))
+    if not clips.layouts[0] or "b" not in clips.layouts[0].groups:
+        batch, axes = len(clips.logits), clips.layouts[0]
+        assert axes is not None
+        all_of_it, moved = (axes.clips(x[None], batch)[0] for x in (static + dynamic, dynamic))
+    return MotionParts(
+        whole,
+        maps[0] + maps[1],
+        {
+            "static": static,
+            "dynamic": dynamic,
+            "static_matrix": matrices[0],
+            "dynamic_matrix": matrices[1],
+            "motion": torch.where(all_of_it != 0, moved / all_of_it, 0.0),
+        },
+    )

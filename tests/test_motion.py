@@ -1,0 +1,177 @@
+"""Motion against appearance: relevance splits exactly, conserves, and nothing moves in a clip that stands still."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_conservation import Frames
+from torch import nn
+
+import lrp3d
+from lrp3d.propagation.motion import NoMotion
+
+EXACT = {"rtol": 1e-9, "atol": 1e-11}
+CLIP = torch.rand(2, 3, 6, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+
+
+class Deep(nn.Module):
+    """Two temporal convolutions, batch norm, a max pool over time, a residual sum, an average over time."""
+
+    def __init__(self, seed=0, averages=True, kernel=3, pool=True, bias=True, residual=True):
+        super().__init__()
+        torch.manual_seed(seed)
+        side = kernel // 2
+        self.first = nn.Conv3d(3, 4, (kernel, 3, 3), padding=(side, 1, 1), bias=bias)
+        self.norm = nn.BatchNorm3d(4)
+        self.pool = nn.MaxPool3d((kernel, 2, 2), stride=(1, 2, 2), padding=(side, 0, 0)) if pool else nn.Identity()
+        self.second = nn.Conv3d(4, 4, (kernel, 1, 1), padding=(side, 0, 0), bias=bias)
+        self.residual, self.averages = residual, averages
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        x = self.pool(torch.relu(self.norm(self.first(x))))
+        y = torch.relu(self.second(x))
+        x = x + y if self.residual else y
+        x = x.mean((3, 4)).transpose(1, 2)
+        return self.fc(x).mean(1) if self.averages else self.fc(x.mean(1))
+
+
+def deep(**options):
+    return Deep(**options).double().eval()
+
+
+def split(model, clip=CLIP, **options):
+    return lrp3d.explain(model, clip, motion=True, **options)
+
+
+def check_whole(found, plain):
+    torch.testing.assert_close(found.static + found.dynamic, plain.relevance, **EXACT)
+    torch.testing.assert_close(found.static_matrix + found.dynamic_matrix, plain.matrix, **EXACT)
+    torch.testing.assert_close(found.relevance, plain.relevance, **EXACT)
+    torch.testing.assert_close(found.matrix, plain.matrix, **EXACT)
+    torch.testing.assert_close(found.conservation, plain.conservation, rtol=0, atol=1e-9)
+
+
+@settings(max_examples=5, deadline=None)
+@given(
+    seed=st.integers(0, 99), averages=st.booleans(), kernel=st.sampled_from([1, 3]), pool=st.booleans(),
+    residual=st.booleans(), contrastive=st.booleans(), chunk=st.integers(1, 7),
+)  # fmt: skip
+def test_both_parts_add_up_to_relevance(seed, averages, kernel, pool, residual, contrastive, chunk):
+    model = deep(seed=seed, averages=averages, kernel=kernel, pool=pool, residual=residual)
+    found = split(model, contrastive=contrastive, chunk_size=chunk)
+    check_whole(found, lrp3d.explain(model, CLIP, contrastive=contrastive))
+    total = found.relevance.flatten(1).sum(1)
+    torch.testing.assert_close(found.motion * total, found.dynamic.flatten(1).sum(1), **EXACT)
+
+
+@settings(max_examples=3, deadline=None)
+@given(seed=st.integers(0, 99), averages=st.booleans(), contrastive=st.booleans())
+def test_nothing_is_dynamic_in_a_clip_that_stands_still_not_even_at_its_ends(seed, averages, contrastive):
+    still = CLIP[:, :, :1].expand(-1, -1, 6, -1, -1)
+    found = split(deep(seed=seed, averages=averages), still, contrastive=contrastive)
+    assert found.dynamic.abs().max() <= 1e-13 * found.static.abs().max()
+    assert found.dynamic_matrix.abs().max() <= 1e-12 * found.static_matrix.abs().max()
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("averages", [True, False])
+def test_nothing_is_dynamic_in_a_network_that_only_averages_over_time(contrastive, averages):
+    found = split(deep(kernel=1, averages=averages), contrastive=contrastive)
+    assert found.dynamic_matrix.abs().max() == 0
+    assert found.dynamic.abs().max() == 0
+    assert (found.motion == 0).all()
+
+
+@pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta"])
+def test_the_split_holds_for_other_rules(composite):
+    model = deep(pool=False, residual=False)
+    plain = lrp3d.explain(model, CLIP, contrastive=False, composite=composite)
+    check_whole(split(model, contrastive=False, composite=composite), plain)
+
+
+@settings(max_examples=3, deadline=None)
+@given(
+    seed=st.integers(0, 99), kernel=st.sampled_from([1, 2, 3, 5]), stride=st.integers(1, 2), dilation=st.integers(1, 2)
+)
+def test_one_layer_is_split_as_the_definition_says_tap_by_tap(seed, kernel, stride, dilation):
+    """By loops: over outputs, their taps, the window's mean; a layer that sees the clip has no ends to correct."""
+    torch.manual_seed(seed)
+    frames, pad = 7, kernel // 2
+    conv = nn.Conv3d(2, 3, (kernel, 1, 1), (stride, 1, 1), (pad, 0, 0), (dilation, 1, 1), bias=False)
+    pooled = (frames + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
+    if pooled < 2:
+        return
+
+    class One(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = conv, nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.fc(torch.relu(self.conv(x)).mean((3, 4)).transpose(1, 2)).mean(1)
+
+    model = One().double().eval()
+    with torch.no_grad():
+        for weights in model.parameters():  # so that there are no terms of another sign
+            weights.abs_()
+    clip = torch.rand(1, 2, frames, 1, 1, dtype=torch.float64)
+    rule = lrp3d.Composite(first=lrp3d.rules.ZPlus())
+    found = split(model, clip, target=0, contrastive=False, composite=rule)
+    # what arrives at the convolution's outputs, from the row's logit through z+ of the classifier
+    features = torch.relu(conv(clip))[0, :, :, 0, 0].T.detach()  # (n, 3)
+    weight = model.fc.weight[0].detach().clamp(min=0)
+    w = conv.weight[:, :, :, 0, 0].detach().clamp(min=0)  # (3, 2, k)
+    x = clip[0, :, :, 0, 0]  # (2, t)
+    for row in range(pooled):
+        z = (features[row] * weight).sum()
+        logit = model.fc(features[row])[0].detach()
+        r = logit * (features[row] * weight / z if z > 0 else torch.full((3,), 1 / 3, dtype=torch.float64))
+        static, whole = torch.zeros(frames, dtype=torch.float64), torch.zeros(frames, dtype=torch.float64)
+        taps = [(k, row * stride + k * dilation - pad) for k in range(kernel)]
+        taps = [(k, i) for k, i in taps if 0 <= i < frames]
+        if not taps:
+            continue
+        mean = torch.stack([x[:, i] for _, i in taps]).mean(0)
+        for o in range(3):
+            denominator = sum((x[:, i] * w[o, :, k]).sum() for k, i in taps)
+            for k, i in taps:
+                if denominator > 0:
+                    whole[i] += r[o] * (x[:, i] * w[o, :, k]).sum() / denominator
+                    static[i] += r[o] * (mean * w[o, :, k]).sum() / denominator
+                else:
+                    whole[i] += r[o] / len(taps)
+                    static[i] += r[o] / len(taps)
+        columns = torch.arange(frames) * pooled // frames
+        blocks = [torch.zeros(pooled, dtype=torch.float64).index_add(0, columns, v) for v in (static, whole - static)]
+        torch.testing.assert_close(found.static_matrix[0, row], blocks[0], **EXACT)
+        torch.testing.assert_close(found.dynamic_matrix[0, row], blocks[1], **EXACT)
+
+
+def test_it_works_in_batches_and_on_the_twin():
+    model = deep()
+    together = split(lrp3d.convert(model))
+    for clip in range(2):
+        alone = split(model, CLIP[clip : clip + 1])
+        torch.testing.assert_close(alone.dynamic[0], together.dynamic[clip], **EXACT)
+        torch.testing.assert_close(alone.dynamic_matrix[0], together.dynamic_matrix[clip], **EXACT)
+
+
+def test_frames_that_are_moved_are_refused_by_name():
+    class Shifts(Frames):
+        def forward(self, x):
+            return super().forward(torch.cat([x[:, :, 1:], x[:, :, :1]], 2))
+
+    with pytest.raises(NoMotion, match=r"does not know which frames \w+ moves"):
+        split(Shifts().double().eval())
+    with pytest.raises(ValueError, match="needs temporal=True"):
+        split(deep(), temporal=False)
+
+
+def test_it_is_saved_and_said(tmp_path):
+    found = split(deep())
+    found.save(tmp_path / "one.safetensors")
+    again = lrp3d.Explanation.load(tmp_path / "one.safetensors")
+    assert again.dynamic.equal(found.dynamic)
+    assert again.motion.equal(found.motion)
+    assert "motion " in repr(again)
