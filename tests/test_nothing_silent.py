@@ -96,7 +96,7 @@ def test_what_has_no_rule_does_no_harm_inside_a_gate(name):
 def test_all_problems_are_named_at_once():
     class Two(Body):
         def forward(self, x):
-            return self.logits(torch.exp(self.conv(x)).sort(2)[0]).softmax(1)
+            return self.logits(torch.exp(self.conv(x)).sort(2)[0].softmax(1))
 
     with pytest.raises(lrp3d.UnsupportedOperation) as refused:
         lrp3d.explain(Two(None).eval(), CLIP)
