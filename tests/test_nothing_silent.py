@@ -49,7 +49,6 @@ def in_inference_mode(x):
 
 SILENT_ELSEWHERE = {
     "detach": (lambda x: x.detach(), "detach"),
-    "data": (lambda x: x.data, "detach"),
     "no_grad": (without_grad, "no_grad"),
     "inference_mode": (in_inference_mode, "no_grad"),
     "numpy": (lambda x: torch.from_numpy(x.detach().numpy()), "does not descend"),
