@@ -34,6 +34,7 @@ from lrp3d.propagation.chunks import seeds_at_once
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import frame_seeds
 from lrp3d.propagation.temporal_matrix import temporal_relevance
+from lrp3d.twin.probabilities import said_of
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
 
@@ -66,7 +67,8 @@ def explain(
     Args:
         model: any `nn.Module` CNN in evaluation mode, or its twin (`lrp3d.convert`), which spares the conversion. It is
             never modified. It returns logits (b, k); frame logits (b, n, k), taken as they are, of which the mean
-            is the clip's; or one logit (b, 1) of two classes.
+            is the clip's; or one logit (b, 1) of two classes. Of a final softmax, log-softmax or sigmoid, what goes
+            into it is explained, and `about` says so.
         clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w) (then nothing temporal).
         target: the class to explain: None for the prediction, one class, or one class per clip. The prediction of a
             lone logit is the class that its sign says: of a negative one, what speaks against the logit (`sign` says
@@ -212,6 +214,7 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         ),
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
+        about=said_of(clips.record.left_out),
     )
 
 

@@ -32,8 +32,10 @@ from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
 from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
+from lrp3d.steps.step import Step
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
+from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import kept_random_state
 from lrp3d.twin.ranges import Range, ranges_of
 
@@ -276,6 +278,8 @@ class Trace:
     entries: list[Tensor]
     output: Any
     problems: list[str]
+    left_out: list[Step]
+    """The softmax or sigmoid with which the model ends: the output is what went into it."""
 
 
 @contextmanager
@@ -337,7 +341,8 @@ class Twin(nn.Module):
                 inputs; default as in `lrp3d.explain`.
             layout: of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
             contrastive: the classifier's rule becomes `Contrastive`.
-            read: makes the output, inside the run, of what the model returns.
+            read: makes the output, inside the run, of what the model returns; if that are probabilities, the output
+                is what went into the final softmax or sigmoid.
             constants: name patterns of modules whose outputs are held constant.
 
         Raises:
@@ -359,6 +364,9 @@ class Twin(nn.Module):
                 output = self._outputs(tree_unflatten(leaves, spec), layout)
                 output = output if read is None else read(output)
             output = run.resolve(output)
+            left_out: list[Step] = []
+            if read is not None and run.is_signal(output):
+                output, left_out = before_probabilities(run, output)
         if missed := [pattern for pattern, met in run.constants.items() if not met]:
             raise ValueError(
                 f"constants={missed} fits no module that ran; lrp3d.inspect(model, clip) shows their names"
@@ -369,7 +377,7 @@ class Twin(nn.Module):
         for x in outputs:
             find_classifier(x)
         assign_rules(run.steps, self.composite, contrastive)
-        return Trace(run, entries, output, problems)
+        return Trace(run, entries, output, problems, left_out)
 
     def run(self, clip: Any, method: str = "") -> Any:
         """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""
