@@ -16,6 +16,7 @@ from lrp3d.registry import OPERATIONS
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, SameSign, SoftmaxTaylor, WinnerTakesAll, ZBeta, ZPlus
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (
@@ -178,6 +179,8 @@ def default_rule(step: Step) -> Rule:
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
+    if isinstance(step, SoftmaxStep):  # recorded as one only where the composite gives softmax this rule
+        return SoftmaxTaylor()
     if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
     shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
