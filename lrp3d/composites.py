@@ -16,6 +16,7 @@ from lrp3d.registry import OPERATIONS
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, SameSign, SoftmaxTaylor, WinnerTakesAll, ZBeta, ZPlus
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
 
 LayerTypes = tuple[type[nn.Module], ...]
@@ -167,14 +168,17 @@ def _only_shifts(step: Step) -> bool:
 def default_rule(step: Step) -> Rule:
     """What `paper` does: z-beta where the clip is seen, z+ elsewhere, winner takes all, identity.
 
-    Sums, averages and weighted sums of values (attention) share by the parts that have the sign of the result, so that
-    a negative result is explained by what made it negative. After a ReLU that is z+, which on an average pool is the
-    epsilon rule (paper App. F), in the limit that conserves. Between the classifier and the logits (the average over
-    frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be amplified there, and
-    the sum of the rows of the temporal matrix stays the clip's relevance. A constant added there takes nothing.
+    Sums share by the positive parts of their summands. So do averages: after a ReLU that is the epsilon rule
+    (paper App. F), in the limit that conserves. Values that another signal weighs (attention) share by the parts that
+    have the sign of the result, so that a negative result is explained by what made it negative. Between the
+    classifier and the logits (the average over frames) relevance is shared by what each frame logit contributes, with
+    its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
+    A constant added there takes nothing.
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
+    if isinstance(step, SoftmaxStep):  # recorded as one only where the composite gives softmax this rule
+        return SoftmaxTaylor()
     if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
     shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
@@ -182,7 +186,7 @@ def default_rule(step: Step) -> Rule:
         return Epsilon(0.0)
     if step.first:
         return ZBeta()
-    return ZPlus() if step.weighted else SameSign()
+    return SameSign() if step.weighed_by_signal else ZPlus()
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
