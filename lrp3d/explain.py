@@ -222,7 +222,7 @@ def _warn_of_nothing(signed: Sequence[Tensor]) -> None:
     """Say which clips no relevance reached at all: their ATR is no number, and their maps are black."""
     empty = torch.stack([~m.flatten(1).any(1) for m in signed]).all(0)
     if empty.any():
-        which = f"clips {empty.nonzero().flatten().tolist()}" if len(empty) > 1 else "the clip"
+        which = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
         warnings.warn(
             f"no relevance reaches {which}: everything between the logits and it is zero or held constant "
             "(the ledger says where relevance stays)",

@@ -229,8 +229,9 @@ def test_the_player_moves_through_the_frames(shown):
     assert window.text("#where") == "2 of 4"
     window.click("#play")
     assert window.text("#play") == "Pause"
-    moved = "const look = () => document.querySelector('#where').textContent != '2 of 4' ? done(true) : setTimeout(look, 5)"
-    assert window.run(f"return new Promise((done) => {{ {moved}; look(); }})")
+    moved = "document.querySelector('#where').textContent != '2 of 4'"
+    look = f"const look = () => {moved} ? done(true) : setTimeout(look, 5)"
+    assert window.run(f"return new Promise((done) => {{ {look}; look(); }})")
     window.click("#play")
     assert window.text("#play") == "Play"
     window.run("const s = document.querySelector('#strength'); s.value = 25; s.dispatchEvent(new Event('input'))")
