@@ -12,6 +12,8 @@ from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 
 
