@@ -285,10 +285,10 @@ class Twin(nn.Module):
         copier = _Copier()
         self.model: nn.Module = copier(model, "")
         self.composite = composite
-        self.training = model.training
+        self.training: bool = model.training
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
-        self.memory = Memory()
+        self.memory: Memory = Memory()
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
