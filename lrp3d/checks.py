@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -150,11 +151,52 @@ def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
         raise ValueError("the model's logits contain NaN or infinite values, so nothing can be explained")
 
 
-def targets_of(target: Any, logits: Tensor) -> Chosen:
+Against = int | str | Sequence[int] | Tensor
+"""The classes that a class is held against: "next", one, several, or several for each clip."""
+
+
+def targets_of(target: Any, logits: Tensor, against: Any = None) -> Chosen:
     """The class to explain for every clip; raises TypeError or ValueError naming what is allowed.
 
-    The prediction of a lone logit (b, 1) is the class that its sign says.
+    The prediction of a lone logit (b, 1) is the class that its sign says. `against` is as in `lrp3d.explain`.
     """
+    chosen = _targets_of(target, logits)
+    return chosen if against is None else replace(chosen, against=_foils_of(against, chosen.target, logits))
+
+
+def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
+    """The classes (b, m) that `against` means."""
+    clips, classes = logits.shape
+    if classes < 2:
+        raise ValueError("against= holds a class against another, and the model has one logit: leave it out")
+    if isinstance(against, str):
+        if against != "next":
+            raise ValueError(f'against is "next" (the best other class), a class, or several, got {against!r}')
+        others = logits.detach().scatter(1, target[:, None], -torch.inf)
+        return others.argmax(1, keepdim=True)
+    try:
+        foils = torch.as_tensor(against, device=logits.device)
+    except (TypeError, ValueError, RuntimeError):
+        foils = torch.empty(0)
+    if foils.dtype.is_floating_point or foils.dtype.is_complex or foils.dtype == torch.bool:
+        raise TypeError(f'against is a class, several, or "next", got {against!r}')
+    if foils.dim() > 2 or foils.numel() == 0 or (foils.dim() == 2 and len(foils) != clips):
+        raise ValueError(
+            f"against is one class, several (m,) for all clips, or several for each ({clips}, m), "
+            f"got shape {tuple(foils.shape)}"
+        )
+    foils = foils.long().reshape(1, -1).expand(clips, -1) if foils.dim() < 2 else foils.long()
+    if not (int(foils.min()) >= 0 and int(foils.max()) < classes):
+        raise ValueError(f"against must hold classes from 0 to {classes - 1}, got {against}")
+    if bool((foils == target[:, None]).any()):
+        clip = int((foils == target[:, None]).any(1).nonzero()[0])
+        raise ValueError(f"clip {clip} is explained as class {int(target[clip])}, which cannot be held against itself")
+    if any(len(set(row)) < len(row) for row in foils.tolist()):
+        raise ValueError(f"against names a class twice: {foils.tolist()[0]}")
+    return foils
+
+
+def _targets_of(target: Any, logits: Tensor) -> Chosen:
     clips, classes = logits.shape
     if target is None:
         sign = torch.where(logits.detach()[:, 0] < 0, -1.0, 1.0) if classes == 1 else None

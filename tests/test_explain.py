@@ -213,3 +213,15 @@ def test_other_files_are_no_explanations(tmp_path):
             lrp3d.Explanation.load(tmp_path / name)
     with pytest.raises(OSError):  # noqa: PT011  the system's own sentence
         lrp3d.Explanation.load(tmp_path / "missing")
+
+
+def test_conservation_is_the_share_that_a_rule_lost():
+    """A map and what was absorbed add up to the logit, and conservation is how much of the logit the map lacks."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5))
+    clip = torch.randn(2, 3, 4, 6, 6, dtype=torch.float64)
+    found = lrp3d.explain(model.double().eval(), clip, [1, 2], contrastive=False, composite="epsilon")
+    logit = found.logits[torch.arange(2), [1, 2]]
+    lost = (found.relevance.sum((1, 2, 3, 4)) - logit).abs() / logit.abs()
+    assert (lost > 0.01).all()
+    torch.testing.assert_close(found.conservation, lost)

@@ -17,6 +17,7 @@ from temporal_reference import (
 from torch import nn
 
 import lrp3d
+from lrp3d.propagation import frame_logits
 
 EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
 
@@ -183,12 +184,11 @@ class BesideThePool(VideoNet):
         (ReluAfterPool, "relu.*not linear"),
         (MaxOverFrames, "amax"),
         (TimeInTheClassifier, "never averages over time|not linear"),
-        (TimeAndSpaceInOneAxis, "time and space"),
         (BesideThePool, ""),
     ],
 )
 def test_models_without_exact_frame_logits_are_refused_with_the_reason(net, reason):
-    model, clip = make(net), clips(size=2 if net is TimeAndSpaceInOneAxis else 4)
+    model, clip = make(net), clips(size=4)
     with pytest.raises(lrp3d.NoFrameLogits, match=f"(?s){reason}.*temporal=False"):
         lrp3d.explain(model, clip)
     with pytest.raises(lrp3d.NoFrameLogits):
@@ -196,10 +196,20 @@ def test_models_without_exact_frame_logits_are_refused_with_the_reason(net, reas
     assert lrp3d.explain(model, clip, temporal=False).matrix is None
 
 
-def test_time_and_space_in_one_axis_are_not_mistaken_for_frames():
-    """Two frames of 2 x 2 features look like eight frames."""
-    with pytest.raises(lrp3d.NoFrameLogits):
-        lrp3d.explain(make(TimeAndSpaceInOneAxis, stride=4), clips(size=2))
+@pytest.mark.parametrize(("size", "stride"), [(4, 1), (2, 4)])
+def test_time_and_space_in_one_axis_are_told_apart(size, stride):
+    """As many features of every frame: two frames of 2 x 2 features are not eight frames."""
+
+    class ApartAsTheyAre(VideoNet):
+        def head(self, x):
+            return self.fc(x.mean((2, 3, 4)))
+
+    model, plain = make(TimeAndSpaceInOneAxis, stride=stride), make(ApartAsTheyAre, stride=stride)
+    plain.load_state_dict(model.state_dict())
+    clip = clips(size=size)
+    found, wanted = lrp3d.explain(model, clip, 0), lrp3d.explain(plain, clip, 0)
+    torch.testing.assert_close(found.frame_logits, wanted.frame_logits)
+    torch.testing.assert_close(found.matrix, wanted.matrix)
 
 
 def test_a_weighted_mean_of_frames_is_a_mean_of_weighted_frame_logits():
@@ -322,3 +332,21 @@ def test_constants_between_the_frames_are_the_reason_of_a_refusal():
 
     with pytest.raises(lrp3d.NoFrameLogits, match="constants beside the frames"):
         lrp3d.explain(make(ConstantFrame), clips())
+
+
+@pytest.mark.parametrize("net", [reference.LinearPerFrame, reference.AdaptivePool, TwoPathways])
+def test_frame_logits_whose_mean_is_not_the_logit_are_refused(net, monkeypatch):
+    """Whatever the graph looks like: the mean is compared with the logit of the clip at hand."""
+    model = make(net)
+    clip = [clips(2, 2, seed=3), clips(2, 8)] if net is TwoPathways else clips()
+    replayed = frame_logits._replay
+
+    def off(*arguments, **options):
+        return replayed(*arguments, **options) * factor
+
+    monkeypatch.setattr(frame_logits, "_replay", off)
+    factor = 1 + 1e-7
+    lrp3d.explain(model, clip, [0, 1])
+    factor = 1 + 1e-3
+    with pytest.raises(lrp3d.NoFrameLogits, match=r"the mean of the frame logits, .* is not the logit"):
+        lrp3d.explain(model, clip, [0, 1])

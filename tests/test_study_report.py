@@ -68,7 +68,7 @@ def test_clips_without_relevance_count_nowhere_and_break_nothing():
 
 def test_a_window_as_long_as_the_clip_stands_at_its_length_and_atr_at_its_mean():
     records = [record(i, windows=2) for i in range(3)]
-    windows = study.summarise(records, config={"windows": [4, "atr"]})["windows"]
+    windows = study.summarise(records, config={"windows": [4, "segment"]})["windows"]
     mean = float(torch.stack([one.atr for one in records]).double().mean())
     assert [window["size"] for window in windows] == [4, pytest.approx(mean, rel=1e-6)]
     assert [window["accuracy"] for window in windows] == [100, 100]
@@ -134,7 +134,7 @@ def test_overlap_knows_perfect_agreement_none_and_chance():
 @pytest.fixture(scope="module")
 def summaries():
     return [
-        ("i3d-k", summary_of(windows=[1, 4, "atr"])),
+        ("i3d-k", summary_of(windows=[1, 4, "segment"])),
         ("i3d-s", summary_of(dataset="SSV2", reach=1.5)),
         ("tam-k", summary_of(model="TAM2D-R50-f8", reach=0.6)),
         ("dense", summary_of(sampling="dense", reach=0.8)),

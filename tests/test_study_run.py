@@ -142,7 +142,7 @@ def test_two_processes_under_torchrun_come_to_the_bytes_of_one(tmp_path, videos,
         assert main(arguments(videos, alone, "--batch", "4")) == 0
     out = tmp_path / "out"
     ranks = [start(videos, out, *more, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
-    said = [process.communicate(timeout=300) for process in ranks]
+    said = [process.communicate(timeout=600) for process in ranks]
     assert [process.returncode for process in ranks] == [0, 0], said
     assert "shard 1 of 2 (torchrun)" in said[1][0]
     assert merged(out) == merged(alone)
@@ -249,7 +249,7 @@ def test_a_record_of_another_configuration_is_not_summarised(tmp_path, videos, s
 
 def test_maps_and_windows_are_kept_where_they_were_asked_for(tmp_path, videos):
     out = tmp_path / "out"
-    assert main(arguments(videos, out, "--keep-relevance", "--windows", "1,4,atr", "--limit", "3")) == 0
+    assert main(arguments(videos, out, "--keep-relevance", "--windows", "1,4,segment", "--limit", "3")) == 0
     made = study.load_study(out)
     one = next(made.records())
     assert len(one.windows) == 3

@@ -62,16 +62,16 @@ def windows(bench: Bench) -> Section:
         for title, chosen in (("actions", "f"), ("pairs", "pairs")):
             curves = {n: s["windows"] for n, s in there.items() if n.startswith("pairs") == (chosen == "pairs")}
             if curves:
-                note = "A star gives every frame its own ATR; it stands at their mean."
+                note = "A star shows every frame the segment of its own ATR, a cross as many frames around it."
                 name = f"fig{number}-{title}"
                 section.add(Chart(name, f"Accuracy by window, {module}, {title}", charts.window_curves(curves), note))
         rows += [[module, name, *_row(summary)] for name, summary in there.items()]
         _judge(section, module, there)
-    headers = ["model", "data", "whole clip (%)", "enough: window of", "mean ATR", "ATR windows (%)"]
-    headers += ["their segments (%)", "fixed window of that size (%)"]
+    headers = ["model", "data", "whole clip (%)", "enough: window of", "mean ATR", "centred ATR windows (%)"]
+    headers += ["ATR segments (%)", "fixed window of that size (%)"]
     headers += ["empty frames, mean over windows (%)", "frozen frames (%)"]
     note = (
-        f"Enough: the smallest fixed window from which on less than {ENOUGH:g} points are lost. An ATR window lies "
+        f"Enough: the smallest fixed window from which on less than {ENOUGH:g} points are lost. A centred window lies "
         "around its frame; a segment is the one whose length is the ATR. Fixed windows of that size: between two tried."
     )
     section.add(Table("fig6-windows", "Windows", headers, rows, note) if rows else None)
@@ -79,7 +79,7 @@ def windows(bench: Bench) -> Section:
 
 
 def _row(summary: dict[str, Any]) -> list[Any]:
-    own, segment = summary["windows"][-1], summary["segment"]
+    own, segment = _of(summary, "centred"), summary["segment"]
     frozen, empty = (
         statistics.fmean(w["accuracy"] for w in summary[kind] if w["window"] == w["size"])
         for kind in ("windows", "empty")
@@ -87,6 +87,11 @@ def _row(summary: dict[str, Any]) -> list[Any]:
     windows = [Value(own["size"], digits=1), Value(own["accuracy"]), Value(segment["accuracy"])]
     fixed = Value(_fixed(summary, own["size"]))
     return [Value(_whole(summary)), _enough(summary), *windows, fixed, Value(empty), Value(frozen)]
+
+
+def _of(summary: dict[str, Any], window: str) -> dict[str, Any]:
+    """The window that varies by frame, of this kind."""
+    return next(one for one in summary["windows"] if one["window"] == window)
 
 
 def _curve(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -134,7 +139,7 @@ def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> N
         "a frame's prediction does not use the whole clip",
         "some predictions use the whole clip",
     )
-    own = {name: summary["windows"][-1]["accuracy"] for name, summary in there.items()}
+    own = {name: summary["segment"]["accuracy"] for name, summary in there.items()}
     segments = {name: whole[name] - summary["segment"]["accuracy"] for name, summary in there.items()}
     lost = {name: whole[name] - own[name] for name in there}
     section.find(
@@ -144,7 +149,7 @@ def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> N
         "an ATR window holds what the frame needs",
         "97.5 % of a row's relevance may leave out a frame that the prediction needs",
     )
-    fixed = {name: _fixed(summary, summary["windows"][-1]["size"]) for name, summary in there.items()}
+    fixed = {name: _fixed(summary, summary["segment"]["size"]) for name, summary in there.items()}
     section.find(
         f"ATR windows match fixed windows of the same size ({module})",
         compared({n: (ENOUGH - fixed[n] + own[n], fixed[n], own[n]) for n in there}),

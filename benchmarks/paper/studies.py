@@ -323,10 +323,12 @@ def _windows(each: Sequence[dict[str, Tensor]], labels: Tensor, frames: int) -> 
 
     edge = [
         {"window": size, "size": size if isinstance(size, int) else mean, "accuracy": value}
-        for size, value in zip([*sizes, "atr", "segment"], accuracies("windows"), strict=True)
+        for size, value in zip([*sizes, "centred", "segment"], accuracies("windows"), strict=True)
     ]
     empty = [{"window": size, "size": size, "accuracy": v} for size, v in zip(sizes, accuracies("empty"), strict=True)]
-    return {"windows": edge[:-1], "segment": edge[-1], "empty": empty}
+    for one, control in zip(edge, empty, strict=False):
+        one["empty"] = control["accuracy"]
+    return {"windows": edge, "segment": edge[-1], "empty": empty}
 
 
 def seeds_of(study_: Studied | None, kind: str = "avg_atr") -> dict[int, float]:

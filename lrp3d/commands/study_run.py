@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
-from lrp3d.defaults import ATR_WINDOW, TIMEOUT
+from lrp3d.defaults import CENTRED, SEGMENT, TIMEOUT
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -58,15 +58,19 @@ def add_to(steps: arguments.Commands) -> None:
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders, such as img_{:05}.jpg")
     arguments.add_options(parser)
     arguments.add_rules(parser)
+    arguments.add_merge(parser)
     parser.add_argument(
         "--target", choices=("prediction", "label"), default="prediction", help="the class that is explained"
     )
     arguments.add_sigma(parser)
     about = (
-        f"also predict by partial uniform sampling with these windows: frames, or {ATR_WINDOW}; each costs a "
-        "forward pass for every frame"
+        f"also predict by partial uniform sampling with these windows: frames, {SEGMENT} (the segment of each frame's "
+        f"ATR, as in the paper) or {CENTRED} (of that length, around the frame); each costs a forward pass for every "
+        "frame"
     )
     parser.add_argument("--windows", type=_windows, default=(), metavar="N,...", help=about)
+    about = "with --windows: also with empty (black) images outside of the windows, the paper's control"
+    parser.add_argument("--empty", action="store_true", help=about)
     parser.add_argument("--keep-relevance", action="store_true", help="store each clip's map (large)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
     how = parser.add_argument_group("speed")
@@ -82,7 +86,14 @@ def add_to(steps: arguments.Commands) -> None:
 
 def _windows(text: str) -> tuple[int | str, ...]:
     parts = [part.strip() for part in text.split(",")]
-    return tuple(part if part == ATR_WINDOW else arguments.positive(part) for part in parts)
+    return tuple(part if part in (SEGMENT, CENTRED) else _window_size(part) for part in parts)
+
+
+def _window_size(text: str) -> int:
+    try:
+        return arguments.positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, {SEGMENT} or {CENTRED}") from None
 
 
 def _count(text: str) -> int:
@@ -115,6 +126,8 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d import study
     from lrp3d.commands import model_options
 
+    if options.empty and not options.windows:
+        raise UsageError("--empty goes with --windows: empty images stand outside of them")
     shard = options.shard or study.Shard.from_environment()
     if options.device is None and torch.cuda.is_available():
         options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
@@ -132,6 +145,8 @@ def run(options: argparse.Namespace) -> int:
         std=choice.std,
         sigma=options.sigma,
         windows=options.windows,
+        empty=options.empty,
+        merge=options.merge,
     )
     reader = study.Reader(
         str((options.root or _beside(options.list)).resolve()),

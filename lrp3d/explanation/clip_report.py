@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lrp3d.explanation.display import png
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.explanation.wording import conserved
+from lrp3d.explanation.wording import above_floor, amount, conserved, subject
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.values import pixel_relevance
@@ -76,8 +77,7 @@ def report(
     """
     if not isinstance(explanation.relevance, Tensor):
         raise ValueError("a report needs relevance like the clip, and this is of several pathways")
-    target = int(explanation.target[clip])
-    title = title or f"class {target}"
+    title = title or subject(explanation, clip)
     data = {
         **_pictures(pixels, explanation.relevance[clip], times),
         **_temporal(explanation, clip, len(pixels)),
@@ -95,6 +95,7 @@ def report(
         "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
         "method": _escaped(_method(explanation, composite)),
         "differ": _differ(explanation, clip),
+        "floor": _floor(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
         # Nothing in a text can end the script it stands in.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
@@ -120,8 +121,8 @@ def _method(explanation: Explanation, composite: str) -> str:
 
 def _facts(explanation: Explanation, clip: int) -> str:
     """The headline numbers."""
-    target = int(explanation.target[clip])
-    facts = [("Logit", f"{explanation.logits[clip, target]:.4g}", "of the explained class")]
+    number, what = amount(explanation, clip)
+    facts = [("Logit", f"{number:.4g}", "of the explained class" if what == "logit" else what.removeprefix("logit "))]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
         held = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"
@@ -135,6 +136,32 @@ def _facts(explanation: Explanation, clip: int) -> str:
         f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"
         for name, value, of in facts
     )
+
+
+def _floor(explanation: Explanation, clip: int) -> str:
+    """A card with the matrix, its floor and what is above it, beside each other."""
+    if explanation.matrix is None or explanation.floor is None:
+        return ""
+    matrix, floor = explanation.matrix[clip].double().cpu(), explanation.floor[clip].double().cpu()
+    pictures = {"this network": matrix, "untrained": floor, "above it": (matrix - floor).clamp(min=0)}
+    top = max(float(matrix.abs().max()), float(floor.abs().max()))
+    figures = "".join(
+        f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
+        f"<figcaption>{name}</figcaption></figure>"
+        for name, values in pictures.items()
+    )
+    said = _sentence(above_floor(explanation, clip))
+    return (
+        '<section class="card" id="floor"><h2>What of this is the architecture</h2>'
+        '<p class="hint">An untrained network of this architecture spreads relevance too: kernels smear it around '
+        f"every frame. Only what stands above that can come from training. {said}</p>"
+        f'<div class="three">{figures}</div></section>'
+    )
+
+
+def _picture(values: Tensor, top: float) -> str:
+    """A picture on a scale that others share: from 0 to `top`, or to both sides."""
+    return base64.b64encode(png(values, top)).decode()
 
 
 PARTS = 4  # of a clip, where the map and the matrix are held beside each other

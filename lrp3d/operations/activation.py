@@ -21,7 +21,8 @@ def _register(name: str, kind: type[nn.Module] | None, **known: Any) -> None:
     functions = list(dict.fromkeys(f for f in found if f is not None))
 
     def activation(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-        return passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        output = passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        return active_tracer().squash(output, input) if name == "sigmoid" else output
 
     known.setdefault("gate", False)
     activation.__name__ = name

@@ -114,24 +114,24 @@ class ClipRelevance:
     def conservation(self, signed: Sequence[Tensor]) -> Tensor:
         """Relative error (b,) of the sum of the clips' signed maps, of what it should be.
 
-        A contrastive map is R - Rbar, both of which sum to the logit's magnitude: the larger of their two errors.
+        A contrastive map is R - Rbar, both of which sum to the logit's magnitude, and a map against other classes is
+        the difference of two maps as well: the larger of the errors of both.
         """
         sums = self._sums(signed)
-        if not self.settings.contrastive:
-            return (sums - self.logit).abs() / self._scale
-        seed = self.chosen.seed(self.logits, contrastive=True).to(self.settings.dtype)
-        positive = self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
-        sides = [positive, positive - sums] if self._contrasted else [sums]
-        return torch.stack([(side - self.logit.abs()).abs() for side in sides]).amax(0) / self._scale
-
-    @property
-    def _scale(self) -> Tensor:
-        return self.logit.abs().clamp(min=torch.finfo(self.logit.dtype).tiny)
-
-    @property
-    def _contrasted(self) -> bool:
-        """Whether there is a classifier, the layer whose contrast it is."""
-        return any(step.is_classifier for step in self.record.run.steps)
+        contrastive = self.settings.contrastive
+        own = self.chosen.alone.of(self.logits)
+        own = own.abs() if contrastive else own
+        other = own if contrastive else own - self.logit
+        # Without a classifier there is no layer whose contrast it is.
+        if self.chosen.against is None and not (contrastive and any(s.is_classifier for s in self.record.run.steps)):
+            sides = [(sums, own)]
+        else:
+            seed = self.chosen.alone.seed(self.logits, contrastive).to(self.settings.dtype)
+            alone = self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
+            sides = [(alone, own), (alone - sums, other)]
+        error = torch.stack([(found - expected).abs() for found, expected in sides]).amax(0)
+        scale = torch.stack([expected.abs() for _, expected in sides]).amax(0)
+        return error / scale.clamp(min=torch.finfo(scale.dtype).tiny)
 
     def _sums(self, maps: Sequence[Tensor]) -> Tensor:
         """The sum of each clip's maps (b,)."""

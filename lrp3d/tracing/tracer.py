@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -79,6 +80,18 @@ class Call(NamedTuple):
     """The type that the model's own `torch.autocast` block casts to, None outside of one."""
 
 
+class Squashed(NamedTuple):
+    """A softmax or sigmoid, and what went into it."""
+
+    step: Step
+    token: Token
+    x: Tensor
+
+
+SQUASHED_AT_MOST = 4
+"""How many of them are remembered, the last ones: one of them may be the model's last operation."""
+
+
 class Tracer(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
@@ -91,6 +104,7 @@ class Tracer(TorchFunctionMode):
         self.constants: dict[str, bool] = dict.fromkeys(constants, False)
         """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.steps: list[Step] = []
+        self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
         self.signals: MutableMapping[Tensor, Signal] = WeakTensorKeyDictionary()
         self._substitutes: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self._stale: dict[int, StorageWeakRef] = {}
@@ -157,6 +171,12 @@ class Tracer(TorchFunctionMode):
         self.signals[out] = signal
         step.token = self.token(out)
         return out
+
+    def squash(self, output: Tensor, x: Tensor) -> Tensor:
+        """Remember that the last step made probabilities `output` of the signal `x`."""
+        if self.is_signal(x) and self.steps and self.steps[-1].token == self.token(output):
+            self.squashed.append(Squashed(self.steps[-1], self.token(output), x))
+        return output
 
     def next_name(self) -> str:
         """What the next step of the operation that is running will be called."""
@@ -354,10 +374,11 @@ class Tracer(TorchFunctionMode):
     def _tokenised(self, x: Any) -> Any:
         return self.token(x) if self.is_signal(x) else x
 
-    def replay(self, given: dict[Token, Tensor], output: Tensor) -> Tensor | None:
+    def replay(self, given: dict[Token, Tensor], output: Tensor, keep: bool = False) -> Tensor | None:
         """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
 
-        Only the operations that depend on them are run again, as they were called.
+        Only the operations that depend on them are run again, as they were called. With `keep`, they join the tape and
+        can be replayed themselves.
         """
         known: dict[Token, Any] = dict(given)
         tape, self._tape = self._tape, []
@@ -380,7 +401,7 @@ class Tracer(TorchFunctionMode):
                 for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
                     if isinstance(token, Token):
                         known[token] = x
-        self._tape = tape
+        self._tape = tape + self._tape if keep else tape
         return known.get(self.token(output))
 
     @contextmanager

@@ -135,11 +135,14 @@ def windows(studies: Sequence[Studied]) -> Table | None:
     """Accuracy under partial uniform sampling (Fig. 6)."""
     rows: list[list[Cell]] = []
     for study in studies:
-        for window in study.summary["windows"]:
-            size, accuracy = Value(window["size"], digits=2), Value(window["accuracy"])
-            rows.append([study.label(), study.dataset, str(window["window"]), size, accuracy, _accuracy(study)])
-    headers = ["model", "data set", "window", "frames", "accuracy (%)", "whole clip (%)"]
-    note = 'The window "atr" gives every frame its own ATR; its size is their mean.'
+        for one in study.summary["windows"]:
+            size, accuracy, empty = Value(one["size"], digits=2), Value(one["accuracy"]), Value(one.get("empty"))
+            rows.append([study.label(), study.dataset, str(one["window"]), size, accuracy, empty, _accuracy(study)])
+    headers = ["model", "data set", "window", "frames", "accuracy (%)", "with empty images (%)", "whole clip (%)"]
+    note = (
+        'The window "segment" shows every frame the segment of its own ATR, "centred" as many frames around it; their '
+        "size is the mean ATR."
+    )
     return Table("windows", "Partial uniform sampling", headers, rows, note) if rows else None
 
 

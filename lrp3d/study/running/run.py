@@ -227,7 +227,7 @@ def _explained(
 def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool) -> int:
     """Write the records that are not there yet; returns how many."""
     items, pixels = zip(*found.clips, strict=True)
-    windows = found.part.windows
+    windows, empty = found.part.windows, found.part.empty
     records = records_of(
         found.part.explanation,
         [item.number for item in items],
@@ -235,6 +235,7 @@ def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool
         [item.label for item in items],
         indices=[tuple(clip.indices.tolist()) for clip in pixels],
         windows=[None] * len(items) if windows is None else list(windows),
+        empty=[None] * len(items) if empty is None else list(empty),
         lost=[clip.lost for clip in pixels],
         seconds=[found.seconds / len(items)] * len(items),
         read_seconds=[clip.seconds for clip in pixels],
