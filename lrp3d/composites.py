@@ -214,7 +214,7 @@ epsilon_gamma_box: Composite = Composite(
 )
 """z-beta where the clip is seen, gamma for convolutions, epsilon for linear layers."""
 
-attnlrp = Composite(
+attnlrp: Composite = Composite(
     _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon(1e-6) for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)}
     | {F.softmax: SoftmaxTaylor()},
