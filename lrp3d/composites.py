@@ -65,13 +65,14 @@ class Composite:
         classifier: Rule | None = None,
         products: str | Mapping[str | Callable[..., Any], str] | None = None,
     ):
-        self.layers, self.operations, self.names = (
-            dict(layers or {}),
-            dict(operations or {}),
-            dict(names or {}),
+        self.layers: dict[type[nn.Module], Rule] = dict(layers or {})
+        self.operations: dict[Callable[..., Any], Rule] = dict(operations or {})
+        self.names: dict[str, Rule] = dict(names or {})
+        self.first = first
+        self.classifier = classifier
+        self.products: dict[str | Callable[..., Any], str] = (
+            {"*": products} if isinstance(products, str) else dict(products or {})
         )
-        self.first, self.classifier = first, classifier
-        self.products = {"*": products} if isinstance(products, str) else dict(products or {})
         for key, factor in self.products.items():
             if factor not in FACTORS:
                 raise ValueError(f"Composite(products=...): a product is one of {', '.join(FACTORS)}, got {factor!r}")
@@ -193,25 +194,27 @@ def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.
     return dict.fromkeys(types, rule)
 
 
-paper = Composite()
+paper: Composite = Composite()
 """z-beta where the clip is seen, z+ for convolutions and linear layers, identity for batch norm and activations."""
 
-epsilon = Composite(
+epsilon: Composite = Composite(
     _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon() for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)},
 )
 """The epsilon rule wherever relevance is shared, residual sums included: input x gradient for bias-free ReLU nets."""
 
-epsilon_plus = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
+epsilon_plus: Composite = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
 """z+ for convolutions, epsilon for linear layers."""
 
-alpha_beta = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
+alpha_beta: Composite = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
 """alpha-2 beta-1 for convolutions, epsilon for linear layers."""
 
-epsilon_gamma_box = Composite({**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta())
+epsilon_gamma_box: Composite = Composite(
+    {**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta()
+)
 """z-beta where the clip is seen, gamma for convolutions, epsilon for linear layers."""
 
-attnlrp = Composite(
+attnlrp: Composite = Composite(
     _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon(1e-6) for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)}
     | {F.softmax: SoftmaxTaylor()},

@@ -116,8 +116,8 @@ class VideoClips(Dataset[Sample]):
         self.labels = labels
         self.sample = sample
         self.augment = augment
-        self.mean = torch.tensor(model.mean).view(-1, 1, 1, 1)
-        self.std = torch.tensor(model.std).view(-1, 1, 1, 1)
+        self.mean: Tensor = torch.tensor(model.mean).view(-1, 1, 1, 1)
+        self.std: Tensor = torch.tensor(model.std).view(-1, 1, 1, 1)
 
     def __len__(self) -> int:
         return len(self.videos)

@@ -108,8 +108,9 @@ def test_relevance_does_not_flow_into_what_weighs(name):
 def test_attention_is_batched_and_relevance_of_a_clip_knows_no_other_clip():
     model, clip = build("ViT"), clip_for()
     together = lrp3d.explain(model, clip, 1, temporal=False).relevance
-    alone = torch.cat([lrp3d.explain(model, x[None], 1, temporal=False, input_range=(clip.amin((0, 2, 3, 4)), clip.amax((0, 2, 3, 4)))).relevance for x in clip])  # fmt: skip # noqa: E501
-    given = lrp3d.explain(model, clip, 1, temporal=False, input_range=(clip.amin((0, 2, 3, 4)), clip.amax((0, 2, 3, 4)))).relevance  # fmt: skip # noqa: E501
+    options = {"temporal": False, "input_range": (clip.amin((0, 2, 3, 4)), clip.amax((0, 2, 3, 4)))}
+    alone = torch.cat([lrp3d.explain(model, x[None], 1, **options).relevance for x in clip])
+    given = lrp3d.explain(model, clip, 1, **options).relevance
     torch.testing.assert_close(given, alone, rtol=1e-9, atol=1e-12)
     assert together.shape == clip.shape
 

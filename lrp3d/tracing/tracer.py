@@ -99,9 +99,9 @@ class Tracer(TorchFunctionMode):
         super().__init__()
         self.choices = choices
         """What the composite says of operations that are recorded differently for it."""
-        self.normalisation_passes = choices is None or not choices.addresses_normalisation
+        self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
-        self.constants = dict.fromkeys(constants, False)
+        self.constants: dict[str, bool] = dict.fromkeys(constants, False)
         """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
@@ -117,7 +117,7 @@ class Tracer(TorchFunctionMode):
         self._inside = False
         self._operation = ""
         self._device = "cpu"
-        self.coarsest = 0.0
+        self.coarsest: float = 0.0
         """The largest eps of the types that something was computed in."""
         self._handler: Handler | None = None
 

@@ -307,10 +307,10 @@ class Twin(nn.Module):
         copier = _Copier()
         self.model: nn.Module = copier(model, "")
         self.composite = composite
-        self.training = model.training
+        self.training: bool = model.training
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
-        self.memory = Memory()
+        self.memory: Memory = Memory()
         self.floors: dict[Hashable, Tensor] = {}
         """What the model says untrained (`lrp3d.floor`), by the clips that it is for."""
 
