@@ -139,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
     """Make the records of a shard; 1 if there is not one."""
     import torch
 
-    from lrp3d import study
+    from lrp3d import models, study
     from lrp3d.commands import model_options
 
     if options.empty and not options.windows:
@@ -182,6 +182,7 @@ def run(options: argparse.Namespace) -> int:
         trained=choice.trained or ":" in choice.name,
         explain_labels=by_label,
         keep_relevance=options.keep_relevance,
+        temporal_convolutions=models.count_temporal_convolutions(choice.model),
     )
     about = {
         "weights": choice.weights,

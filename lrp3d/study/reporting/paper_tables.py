@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lrp3d.study.reporting.paper_figures import spread
 from lrp3d.study.reporting.statistics import overlap, pearson
 from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.tables import Cell, Table, Value
@@ -86,7 +87,7 @@ def classes(study: Studied) -> Table:
     rows: list[list[Cell]] = [
         [
             one["name"], int(key), one["clips"], one["avg_atr"]["count"], Value(one["accuracy"]),
-            *(Value(one[kind]["mean"], one[kind]["std"], digits=2) for kind, _ in ATR),
+            *(Value(one[kind]["mean"], spread(one[kind]), digits=2) for kind, _ in ATR),
         ]
         for key, one in found
     ]  # fmt: skip
@@ -181,7 +182,7 @@ def _atr(study: Studied | None, kind: str, reference: Studied | None = None) -> 
         return Value(None)
     found, other = study.moments(kind), reference.moments(kind) if reference else {"mean": None}
     known = found["mean"] is not None and other["mean"] is not None
-    return Value(found["mean"], found["std"], found["mean"] - other["mean"] if known else None)
+    return Value(found["mean"], spread(found), found["mean"] - other["mean"] if known else None)
 
 
 def _pairs(
