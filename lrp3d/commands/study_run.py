@@ -50,7 +50,8 @@ def add_to(steps: argparse._SubParsersAction) -> None:
     )
     clips.add_argument(
         "--classes", metavar="F",
-        help="keep clips of these classes only: names in a text or json file, FILE:KEY for one of several lists in it",
+        help="keep clips of these classes only: mini-kinetics or mini-ssv2, or names in a text or json file, FILE:KEY "
+        "for one of several lists in it",
     )  # fmt: skip
     clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips, spread over the list")
     clips.add_argument(
