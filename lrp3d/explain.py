@@ -16,6 +16,7 @@ from lrp3d.checks import (
     check_logits,
     check_mode,
     check_options,
+    check_seed,
     targets_of,
 )
 from lrp3d.composites import Composite
@@ -32,7 +33,7 @@ from lrp3d.propagation.frame_logits import frame_seeds
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 from lrp3d.twin.probabilities import said_of
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import twin_of
+from lrp3d.twin.twin import Trace, twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -49,6 +50,7 @@ def explain(
     layout: str = "bcthw",
     output: Output | None = None,
     constants: Sequence[str] = (),
+    seed: int | None = None,
     chunk_size: int | None = None,
     memory_budget: int | None = None,
     tolerance: float = 0.0,
@@ -79,6 +81,8 @@ def explain(
             of what it returns; needed where it returns no single tensor.
         constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that comes there
             stays there, and is booked in the ledger.
+        seed: of the random numbers that the model draws in its forward (dropout that is alive, frames chosen at
+            random). Without one, a model whose output differs from run to run is refused.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
             chunks are no faster).
@@ -105,19 +109,21 @@ def explain(
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
     check_options(chunk_size, memory_budget, tolerance, precision)
+    check_seed(seed)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
-    check_mode(twin, clip)
+    check_mode(twin, clip, seed)
     own_types = no_autocast(pathways[0].device)
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
-        record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
+        read = partial(logits_of, output=output)
+        record = twin.record((clip,), input_range, layout, contrastive, read, constants, seed)
         check_logits(record.output, pathways, layout)
         if record.problems:
             raise UnsupportedOperation(record.problems)
-        settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
+        settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout, seed)
         clips = ClipRelevance(record, targets_of(target, record.output), settings, pathways)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
@@ -155,5 +161,13 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         ),
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
-        about=said_of(clips.record.left_out),
+        about=_about(clips.record, clips.settings.seed),
     )
+
+
+def _about(record: Trace, seed: int | None) -> dict[str, str]:
+    """What has to be said of what was explained."""
+    about = said_of(record.left_out)
+    if seed is not None and record.drew:
+        about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"
+    return about

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 import lrp3d
 
 
-
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
