@@ -13,9 +13,10 @@ from torch import nn
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS
-from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, WinnerTakesAll, ZBeta, ZPlus
+from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, SameSign, SoftmaxTaylor, WinnerTakesAll, ZBeta, ZPlus
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
 
 CONVOLUTIONS: tuple[type[nn.Module], ...] = (
@@ -170,20 +171,24 @@ def _only_shifts(step: Step) -> bool:
 def default_rule(step: Step) -> Rule:
     """What `paper` does: z-beta where the clip is seen, z+ elsewhere, winner takes all, identity.
 
-    For inputs after a ReLU, z+ on an average pool is the epsilon rule (paper App. F), in the limit that conserves;
-    for signed inputs and at residual sums it shares by positive parts. Between the classifier and the logits
-    (the average over frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be
-    amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance. A constant added
-    there takes nothing.
+    Sums, averages and weighted sums of values (attention) share by the parts that have the sign of the result, so that
+    a negative result is explained by what made it negative. After a ReLU that is z+, which on an average pool is the
+    epsilon rule (paper App. F), in the limit that conserves. Between the classifier and the logits (the average over
+    frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be amplified there, and
+    the sum of the rows of the temporal matrix stays the clip's relevance. A constant added there takes nothing.
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
+    if isinstance(step, SoftmaxStep):  # recorded as one only where the composite gives softmax this rule
+        return SoftmaxTaylor()
     if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
     shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
     if step.after_classifier and not shifted:
         return Epsilon(0.0)
-    return ZBeta() if step.first else ZPlus()
+    if step.first:
+        return ZBeta()
+    return ZPlus() if step.weighted else SameSign()
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
@@ -208,12 +213,25 @@ alpha_beta = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Lin
 epsilon_gamma_box = Composite({**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta())
 """z-beta where the clip is seen, gamma for convolutions, epsilon for linear layers."""
 
+attnlrp = Composite(
+    _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
+    {function: Epsilon(1e-6) for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)}
+    | {F.softmax: SoftmaxTaylor()},
+    products="halves",
+)
+"""AttnLRP (Achtibat et al. 2024, 2402.05602): relevance flows into queries, keys and gates as well.
+
+Softmax is expanded to first order (Eq. 13), products of two signals are halved (Prop. 3.2), norms and activations pass
+relevance on, everything linear has the epsilon rule. Biases and the expansion absorb relevance, which the ledger books.
+"""
+
 PRESETS = {
     "paper": paper,
     "epsilon": epsilon,
     "epsilon_plus": epsilon_plus,
     "alpha_beta": alpha_beta,
     "epsilon_gamma_box": epsilon_gamma_box,
+    "attnlrp": attnlrp,
 }
 """The composites that come with lrp3d; these names mean the same rules everywhere."""
 

@@ -254,7 +254,8 @@ def _record(asked: _Asked, clip: Clip) -> Trace:
     record = asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
     if record.differs:
         raise ValueError(
-            "the model draws random numbers in its forward, and what it returns differs from run to run: nothing can be measured; switch the draws off"
+            "the model draws random numbers in its forward, and what it returns differs from run to run: nothing can "
+            "be measured; switch the draws off"
         )
     return record
 

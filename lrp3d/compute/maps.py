@@ -70,6 +70,11 @@ class LinearMap:
         """
         return None
 
+    def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
+        """All axes that can be time here, the likeliest first."""
+        axis = self.time_axis(shape, output)
+        return [] if axis is None else [axis]
+
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The same average over everything but time, for an input of `shape`; None where frames weigh differently."""
         return None
@@ -352,6 +357,12 @@ class SumOver(LinearMap):
             return -3 if -3 in self.axes else None
         axes = [axis for axis in self.axes if shape[axis] > 1]
         return axes[0] if len(axes) == 1 and axes[0] != -len(shape) else None
+
+    def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
+        """That one, else every axis that is summed: channels may be last, tokens of a frame beside each other."""
+        likeliest = super().time_axes(shape, output)
+        summed = [axis for axis in sorted(self.axes) if shape[axis] > 1 and axis != -len(shape)]
+        return likeliest + [axis for axis in summed if axis not in likeliest]
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The sum over the other axes, times the number of frames."""

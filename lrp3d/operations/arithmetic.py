@@ -68,7 +68,7 @@ def _scaled(x: Any, factor: Any) -> Any:
 
 @register_operation([torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__])
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """`input + alpha * other`: shared by the rule (by default in proportion to the positive parts)."""
+    """`input + alpha * other`: shared by the rule (by default in proportion to the parts that have the sum's sign)."""
     return _add(input, _scaled(other, alpha))
 
 

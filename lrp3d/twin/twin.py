@@ -288,8 +288,8 @@ def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
                     x.detach().copy_(before)
 
 
-_OTHER_DRAWS = 0x1F3D5B79
-"""A seed that hardly is the caller's."""
+_OTHER_DRAWS = (0x1F3D5B79, 0x2E4C6A88, 0x3D5B7997, 0x4C6A88A6)
+"""Seeds that hardly are the caller's; several, as two draws of few frames may be the same by chance."""
 
 
 class Twin(nn.Module):
@@ -389,7 +389,7 @@ class Twin(nn.Module):
         if not isinstance(output, Tensor) or len(inputs) != 1:
             return True
         with torch.no_grad():
-            return same_output(read(self.run(inputs[0], seed=_OTHER_DRAWS)), output)
+            return all(same_output(read(self.run(inputs[0], seed=seed)), output) for seed in _OTHER_DRAWS)
 
     def run(self, clip: Any, method: str = "", seed: int | None = None) -> Any:
         """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""
