@@ -19,6 +19,7 @@ from lrp3d.checks import (
     check_merge,
     check_mode,
     check_options,
+    check_seed,
     targets_of,
 )
 from lrp3d.composites import Composite
@@ -36,7 +37,7 @@ from lrp3d.propagation.frame_logits import frame_seeds
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 from lrp3d.twin.probabilities import said_of
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import twin_of
+from lrp3d.twin.twin import Trace, twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -56,6 +57,7 @@ def explain(
     constants: Sequence[str] = (),
     merge: str = "paper",
     floor: bool = False,
+    seed: int | None = None,
     chunk_size: int | None = None,
     memory_budget: int | None = None,
     tolerance: float = 0.0,
@@ -95,6 +97,8 @@ def explain(
             that the mean of the frame logits is the clip's logit.
         floor: also find the matrix of the same network untrained (`.floor`), and what stands above it (`.excess`). It
             is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
+        seed: of the random numbers that the model draws in its forward (dropout that is alive, frames chosen at
+            random). Without one, a model whose output differs from run to run is refused.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
             chunks are no faster).
@@ -129,11 +133,12 @@ def explain(
             "leave one of them out"
         )
     contrastive = against is None if contrastive is None else contrastive
+    check_seed(seed)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
-    check_mode(twin, clip)
+    check_mode(twin, clip, seed)
     shares = None
     if floor:
         if not temporal or against is not None:
@@ -152,6 +157,7 @@ def explain(
                 output=output,
                 constants=constants,
                 merge=merge,
+                seed=seed,
                 chunk_size=chunk_size,
                 memory_budget=memory_budget,
                 precision=precision,
@@ -159,16 +165,17 @@ def explain(
             assert found.matrix is not None
             return found.matrix
 
-        key = (contrastive, tuple(constants), output, merge, precision)
+        key = (contrastive, tuple(constants), output, merge, seed, precision)
         shares = floor_shares(twin, pathways, layout, input_range, of_noise, key)
     own_types = no_autocast(pathways[0].device)
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
-        record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
+        read = partial(logits_of, output=output)
+        record = twin.record((clip,), input_range, layout, contrastive, read, constants, seed)
         check_logits(record.output, pathways, layout)
         if record.problems:
             raise UnsupportedOperation(record.problems)
-        settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
+        settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout, seed)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
@@ -214,7 +221,7 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         ),
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
-        about=said_of(clips.record.left_out),
+        about=_about(clips.record, clips.settings.seed),
     )
 
 
@@ -228,3 +235,11 @@ def _warn_of_nothing(signed: Sequence[Tensor]) -> None:
             "(the ledger says where relevance stays)",
             stacklevel=4,
         )
+
+
+def _about(record: Trace, seed: int | None) -> dict[str, str]:
+    """What has to be said of what was explained."""
+    about = said_of(record.left_out)
+    if seed is not None and record.drew:
+        about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"
+    return about

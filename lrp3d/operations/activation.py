@@ -197,7 +197,8 @@ def _register_dropout(name: str) -> None:
         input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True
     ) -> Tensor:
         if training and train and p > 0:
-            return refuse(input.clone(), input, advice=advice_for(F.dropout))
+            output: Tensor = functions[0](input, p, True)
+            return refuse(output, input, advice=advice_for(F.dropout))
         known = active_tracer().signal(input)
         nonnegative = bool(known and known.nonnegative)
         return passes(lambda x: x, input, nonnegative=nonnegative, keeps_range=True, kind=nn.Dropout)

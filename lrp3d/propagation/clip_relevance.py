@@ -30,6 +30,8 @@ class Settings:
     tolerance: float
     dtype: torch.dtype
     layout: str
+    seed: int | None = None
+    """Of the random numbers that the model drew."""
 
 
 class ClipRelevance:

@@ -26,7 +26,7 @@ _ADVICE = {
     "gru": "recurrent layers have no rule",
     "detach": DETACHED,
     "batch_norm": "is in training mode and would change its running statistics; call model.eval()",
-    "dropout": "is active; call model.eval()",
+    "dropout": "is active; call model.eval(), or pass seed= to explain the run with the draws of that seed",
 }
 
 

@@ -29,6 +29,7 @@ from lrp3d.steps.step import GRADIENT, ClipInput, Held, Relevance, Step, Token, 
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
 from lrp3d.tracing.signals import Signal, least
 from lrp3d.tracing.torch_functions import (
+    DROPOUTS,
     LEAVES_TORCH,
     LIKE_ANOTHER,
     TAKES_ONLY_THE_SHAPE,
@@ -95,8 +96,16 @@ SQUASHED_AT_MOST = 4
 class Tracer(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
-    def __init__(self, own: Sequence[Tensor] = (), choices: Choices | None = None, constants: Sequence[str] = ()):
+    def __init__(
+        self,
+        own: Sequence[Tensor] = (),
+        choices: Choices | None = None,
+        constants: Sequence[str] = (),
+        seeded: bool = False,
+    ):
         super().__init__()
+        self.seeded = seeded
+        """The caller knows that random numbers are drawn, and which: active dropout is a factor like any other."""
         self.choices = choices
         """What the composite says of operations that are recorded differently for it."""
         self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
@@ -288,6 +297,8 @@ class Tracer(TorchFunctionMode):
         if (written_out := written_in_python(func)) is not None and self._touches_signal(args, kwargs):
             with self._again():
                 return written_out(*args, **kwargs)
+        if self.seeded and func in DROPOUTS and self._touches_signal(args, kwargs):
+            return self._dropped(func, *args, **kwargs)
         target = without_inplace(func)
         if target is None:
             return self.perform(OPERATIONS.get(func), args, kwargs, func)
@@ -297,6 +308,15 @@ class Tracer(TorchFunctionMode):
         # nothing is overwritten: an activation may still be needed, a parameter is the user's
         self.replace(args[0], out)
         return None if func is Tensor.__setitem__ else out
+
+    def _dropped(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Active dropout as the factor that it is, so that frames can be replayed with the same one."""
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            factor = func(torch.ones_like(self.resolve(x)), *args, **{**kwargs, "inplace": False})
+        out = self.perform(OPERATIONS.get(torch.mul), (x, factor), {}, torch.mul)
+        if kwargs.get("inplace"):
+            self.replace(x, out)
+        return out
 
     @contextmanager
     def _again(self) -> Iterator[None]:
