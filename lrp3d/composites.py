@@ -19,13 +19,10 @@ from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
 
-CONVOLUTIONS: tuple[type[nn.Module], ...] = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
-)  # fmt: skip
-AVERAGES: tuple[type[nn.Module], ...] = (
-    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample,
-)  # fmt: skip
+LayerTypes = tuple[type[nn.Module], ...]
+CONVOLUTIONS: LayerTypes = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+AVERAGES: LayerTypes = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.Upsample)
+AVERAGES += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 
 FACTORS = ("first", "second", "halves")
@@ -171,11 +168,12 @@ def _only_shifts(step: Step) -> bool:
 def default_rule(step: Step) -> Rule:
     """What `paper` does: z-beta where the clip is seen, z+ elsewhere, winner takes all, identity.
 
-    Sums, averages and weighted sums of values (attention) share by the parts that have the sign of the result, so that
-    a negative result is explained by what made it negative. After a ReLU that is z+, which on an average pool is the
-    epsilon rule (paper App. F), in the limit that conserves. Between the classifier and the logits (the average over
-    frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be amplified there, and
-    the sum of the rows of the temporal matrix stays the clip's relevance. A constant added there takes nothing.
+    Sums share by the positive parts of their summands. So do averages: after a ReLU that is the epsilon rule
+    (paper App. F), in the limit that conserves. Values that another signal weighs (attention) share by the parts that
+    have the sign of the result, so that a negative result is explained by what made it negative. Between the
+    classifier and the logits (the average over frames) relevance is shared by what each frame logit contributes, with
+    its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
+    A constant added there takes nothing.
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
@@ -188,7 +186,7 @@ def default_rule(step: Step) -> Rule:
         return Epsilon(0.0)
     if step.first:
         return ZBeta()
-    return ZPlus() if step.weighted else SameSign()
+    return SameSign() if step.weighed_by_signal else ZPlus()
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
@@ -280,6 +278,14 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
         )
     REGISTERED[name] = composite
     return composite
+
+
+def name_of(composite: Composite) -> str:
+    """The name of a composite that has one, in quotes; else what it is made of."""
+    for name, named in (PRESETS | REGISTERED).items():
+        if named == composite:
+            return repr(name)
+    return repr(composite)
 
 
 def composite_of(composite: str | Composite) -> Composite:

@@ -85,9 +85,12 @@ def inspect(
         TypeError, ValueError: as `lrp3d.explain` for the clip and the model's output.
 
     >>> import torch, lrp3d
-    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2), torch.nn.Softmax(1)).eval()
+    >>> class Sorted(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return x.flatten(1).sort(1)[0]
+    >>> model = torch.nn.Sequential(Sorted(), torch.nn.Linear(12, 2), torch.nn.Softmax(1)).eval()
     >>> [(row.name, row.supported) for row in lrp3d.inspect(model, torch.rand(1, 3, 2, 2))]
-    [('0', True), ('1', True), ('2.softmax', False)]
+    [('0.flatten', True), ('0.sort', False), ('1', True), ('2.softmax', True)]
     """
     pathways = check_clip(clip, layout)
     twin = twin_of(model, composite)
@@ -104,7 +107,7 @@ def inspect(
         shape = tuple(step.shape)
         if isinstance(step, Unsupported):
             blocked = step.problem in reached
-            rule = "-" if blocked else "gate or constant: no relevance reaches it"
+            rule = "-" if blocked else step.note or "gate or constant: no relevance reaches it"
             rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
         else:
             rule = "moves values" if isinstance(step, Rearrangement) else str(step.rule or "by position")

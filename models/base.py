@@ -175,7 +175,8 @@ class VideoModel(nn.Module):
         positions = self.output_positions(x.shape[2])
         if len(positions) < x.shape[2]:
             x = x[:, :, positions.start :: positions.step]
-        return self.fc(self.dropout(x.transpose(1, 2)))
+        logits: Tensor = self.fc(self.dropout(x.transpose(1, 2)))
+        return logits
 
     def forward(self, clip: Tensor) -> Tensor:
         """Logits (b, k) of a clip (b, c, t, h, w): the mean of its frame logits."""

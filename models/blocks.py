@@ -89,7 +89,8 @@ class TemporalAggregation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, t, h, w) to the same shape."""
-        return self.relu(self.conv(x))
+        out: Tensor = self.relu(self.conv(x))
+        return out
 
 
 class TemporalShift(nn.Module):

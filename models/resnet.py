@@ -43,7 +43,8 @@ class ResidualBlock(nn.Module):
         """(b, c, t, h, w) to (b, c', t', h', w')."""
         mixed = self.temporal(x)
         shortcut = self.downsample(mixed if self.temporal_shortcut else x)
-        return self.relu(self.branch(mixed) + shortcut)
+        out: Tensor = self.relu(self.branch(mixed) + shortcut)
+        return out
 
 
 class BasicBlock(ResidualBlock):
@@ -69,7 +70,8 @@ class BasicBlock(ResidualBlock):
     def branch(self, x: Tensor) -> Tensor:
         """3x3, 3x3."""
         x = self.relu1(self.bn1(self.conv1(x)))
-        return self.bn2(self.conv2(x))
+        x = self.bn2(self.conv2(x))
+        return x
 
 
 class Bottleneck(ResidualBlock):
@@ -100,7 +102,8 @@ class Bottleneck(ResidualBlock):
         """1x1, 3x3, 1x1."""
         x = self.relu1(self.bn1(self.conv1(x)))
         x = self.relu2(self.bn2(self.conv2(x)))
-        return self.bn3(self.conv3(x))
+        x = self.bn3(self.conv3(x))
+        return x
 
 
 BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {

@@ -375,4 +375,5 @@ def _bar(batches: DataLoader[Any], label: str, show: bool) -> Iterable[Any]:
         from tqdm.auto import tqdm
     except ImportError:
         return batches
-    return tqdm(batches, label, leave=False)
+    shown: Iterable[Any] = tqdm(batches, label, leave=False)
+    return shown

@@ -111,7 +111,7 @@ class Convolution(LinearMap):
         assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
         folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
-        return folded.unflatten(0, (seeds, batch))
+        return torch.unflatten(folded, 0, (seeds, batch))
 
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
         return kernels.adjoint(r, w, self.geometry, shape)
@@ -140,7 +140,7 @@ class Convolution(LinearMap):
             return super().adjoints(r, weights, shape)
         joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))
         wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
-        return wide.split(shape[1], 2)
+        return torch.split(wide, shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """Per output channel."""
@@ -157,7 +157,7 @@ class Convolution(LinearMap):
 
     def _in_groups(self, a: Tensor, axis: int) -> Tensor:
         """Sum of the channels of each group."""
-        return a.unflatten(axis, (self.geometry.groups, -1)).sum(axis + 1)
+        return torch.unflatten(a, axis, (self.geometry.groups, -1)).sum(axis + 1)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Inputs of each output; positions of the zero padding are none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -21,7 +21,8 @@ def _register(name: str, kind: type[nn.Module] | None, **known: Any) -> None:
     functions = list(dict.fromkeys(f for f in found if f is not None))
 
     def activation(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-        return passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        output = passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        return active_tracer().squash(output, input) if name == "sigmoid" else output
 
     known.setdefault("gate", False)
     activation.__name__ = name
@@ -169,7 +170,7 @@ WEIGHS_ONLY = "has a rule only where its result weighs another signal (a gate, o
 def _register_what_only_weighs(names: Sequence[str], weighs: Weighs) -> None:
     """Exponentials and reciprocals: parts of a softmax or of a norm, refused where relevance would reach them."""
 
-    def only_weighs(function: Any) -> Any:
+    def only_weighs(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def weight(input: Tensor) -> Tensor:
             known = Signal(nonnegative=name == "exp" or both_nonnegative(input), weighs=weighs)
             return refuse(function(input), input, advice=WEIGHS_ONLY, signal=known)

@@ -29,7 +29,8 @@ class Dice:
         stream = _mix(self.key + int.from_bytes(name.encode()[:7], "little") * 8)
         counter = torch.arange(math.prod(shape), device=stream.device) * _GOLDEN
         bits = _mix(stream[:, None] + counter)
-        return (_shift(bits, 40).float() * 2.0**-24).unflatten(1, shape or (1,)).reshape(-1, *shape)
+        numbers: Tensor = _shift(bits, 40).float() * 2.0**-24
+        return numbers.reshape(len(stream), *shape)
 
     def integer(self, name: str, below: Tensor | int, *shape: int) -> Tensor:
         """Integers from 0 to `below` - 1, int64, (b, *shape)."""

@@ -65,6 +65,11 @@ class LinearStep(Step):
         self._type: torch.dtype | None = None
         self._unchanged = False
 
+    @property
+    def weighed_by_signal(self) -> bool:
+        """Whether another signal is the weight: attention probabilities, a kernel that the clip makes."""
+        return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
+
     def accepts(self, rule: Rule) -> bool:
         """Every rule that shares, and Identity where nothing changes its shape."""
         if isinstance(rule, Identity):

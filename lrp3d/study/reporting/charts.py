@@ -28,6 +28,8 @@ COLOURS = ("#1f4e79", "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
 MARKERS = "osD^vPX"
 WIDEST = 14  # inches of a row of heat maps
 FEW = 40  # classes that can be drawn one by one
+OWN_WINDOWS = {"segment": ("*", 11), "centred": ("x", 8)}  # marker and size of windows that vary by frame
+EMPTY = "empty images outside"
 BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # where a legend stands
 
 
@@ -203,14 +205,14 @@ def accuracy_scatter(
     return figure
 
 
-def window_curves(
-    curves: Mapping[str, Sequence[Mapping[str, float | int | str]]], *, title: str | None = None
-) -> Figure:
-    """Draw accuracy under partial uniform sampling by the size of the window; a star is that of the frames' own ATR.
+def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str | None = None) -> Figure:
+    """Draw accuracy under partial uniform sampling by the size of the window, dashed with empty images outside.
+
+    A star is that of the segments of the frames' own ATR, a cross that of windows as long as it around them.
 
     Args:
-        curves: by name, windows with "window" (a number, or "atr"), "size" in frames and "accuracy" in percent, as a
-            summary has them.
+        curves: by name, windows with "window" (a number, "segment" or "centred"), "size" in frames, "accuracy" and,
+            if known, "empty" in percent, as a summary has them.
         title: what stands above.
 
     Raises:
@@ -222,20 +224,30 @@ def window_curves(
     >>> figure.axes[0].get_xlabel()
     'window (frames)'
     """
-    figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, "frame-level ATR"]))
+    figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, *OWN_WINDOWS, EMPTY]))
     known: dict[str, Artist] = {}
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
-        fixed = sorted((float(w["size"]), float(w["accuracy"])) for w in windows if w["window"] == w["size"])
-        if fixed:
-            (known[name],) = axes.plot(
-                *zip(*fixed, strict=True), marker="o", markersize=3.5, color=colour, linewidth=1.3
+        for outside, line in (("accuracy", "-"), ("empty", "--")):
+            fixed = sorted(
+                (float(w["size"]), float(w[outside]))
+                for w in windows
+                if w["window"] == w["size"] and w.get(outside) is not None
             )
+            if fixed:
+                (drawn,) = axes.plot(
+                    *zip(*fixed, strict=True), line, marker="o", markersize=3.5, color=colour, linewidth=1.3
+                )
+                known.setdefault(name, drawn)
         for own in (w for w in windows if w["window"] != w["size"]):
-            (star,) = axes.plot([float(own["size"])], [float(own["accuracy"])], "*", color=colour, markersize=11)
+            marker, size = OWN_WINDOWS[str(own["window"])]
+            (star,) = axes.plot([float(own["size"])], [float(own["accuracy"])], marker, color=colour, markersize=size)
             known.setdefault(name, star)
-    if any(w["window"] != w["size"] for windows in curves.values() for w in windows):
-        (known["frame-level ATR"],) = axes.plot([], [], "*", color="#7a7a7a", markersize=9)
+    for kind, (marker, size) in OWN_WINDOWS.items():
+        if any(w["window"] == kind for windows in curves.values() for w in windows):
+            (known[f"frame-level ATR, {kind}"],) = axes.plot([], [], marker, color="#7a7a7a", markersize=size - 2)
+    if any(w.get("empty") is not None for windows in curves.values() for w in windows):
+        (known[EMPTY],) = axes.plot([], [], "--", color="#7a7a7a")
     axes.set_xlabel("window (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
     legend(axes, list(known.values()), list(known), **BESIDE)

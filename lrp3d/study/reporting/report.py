@@ -177,7 +177,10 @@ def _across(studies: Sequence[Studied]) -> Iterator[Chart]:
     for name in dict.fromkeys(study.dataset for study in studies):
         curves = {s.label(): s.summary["windows"] for s in studies if s.dataset == name and s.summary["windows"]}
         if curves:
-            note = "Every frame's prediction sees its own window only; a star gives every frame its own ATR."
+            note = (
+                "Every frame's prediction sees its own window only. A star shows every frame the segment of its own "
+                "ATR, a cross as many frames around it. Dashed: empty images outside of the windows."
+            )
             yield Chart(
                 f"windows-{_slug(name)}", f"Partial uniform sampling: {name}", charts.window_curves(curves), note
             )

@@ -70,6 +70,8 @@ def configuration(
         "explained_class": "label" if explain_labels else "prediction",
         "sigma": explainer.sigma,
         "windows": list(explainer.windows),
+        "empty": explainer.empty,
+        "merge": explainer.merge,
         "keep_relevance": keep_relevance,
     }
 
