@@ -46,6 +46,5 @@ def packaged_list(name: str | Path) -> tuple[str, ...] | None:
 
 def packaged_labels(name: str | Path) -> tuple[tuple[str, ...], str] | None:
     """All classes of a data set in their usual order, and where they come from; None as in `packaged_list`."""
-    if str(name) not in LABELS or Path(name).exists():
-        return None
-    return tuple(stored("labels")[str(name)]), stored("labels")["source"]
+    names = packaged_list(name)
+    return None if names is None else (names, stored("mini" if str(name) in SUBSETS else "labels")["source"])
