@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from lrp3d.twin.twin import Twin
 
 
+def check_seed(seed: Any) -> None:
+    """A seed of random numbers; raises ValueError."""
+    if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63):
+        raise ValueError(f"seed must be a whole number, at least 0 and below 2**63, got {seed!r}")
+
+
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
     """The keyword arguments; raises ValueError."""
     for name, value in (("chunk_size", chunk_size), ("memory_budget", memory_budget)):
@@ -35,15 +41,18 @@ def check_merge(merge: Any) -> None:
         raise ValueError(f"merge must be one of {', '.join(map(repr, MERGES))}, got {merge!r}")
 
 
-def check_mode(twin: Twin, clip: Any) -> None:
+def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
     """Evaluation mode, where it makes a difference to what the model says of this clip.
 
     Modules left in training mode that change nothing (a pool, a wrapper without parameters) are put right in the twin.
+    With a seed, dropout may stay in training mode: it is meant.
 
     Raises:
         ValueError: naming the modules that change the output.
     """
     training = {name: module for name, module in twin.model.named_modules() if module.training}
+    if seed is not None:
+        training = {name: module for name, module in training.items() if not isinstance(module, _DROPOUTS)}
     if not training:
         return
     guilty = [name for name, module in training.items() if _changes_in_training(module)]
@@ -68,6 +77,7 @@ def _changes_in_training(module: nn.Module) -> bool:
     return isinstance(module, nn.RReLU)
 
 
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _WITH_WEIGHTS = (nn.Linear, nn.modules.conv._ConvNd)
 _POOLS = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)

@@ -16,6 +16,7 @@ from lrp3d.registry import OPERATIONS
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, SameSign, SoftmaxTaylor, WinnerTakesAll, ZBeta, ZPlus
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
 
 LayerTypes = tuple[type[nn.Module], ...]
@@ -58,19 +59,20 @@ class Composite:
     def __init__(
         self,
         layers: Mapping[type[nn.Module], Rule] | None = None,
-        operations: Mapping[Callable[..., Any], Rule] | None = None,
+        operations: Mapping[Any, Rule] | None = None,
         names: Mapping[str, Rule] | None = None,
         first: Rule | None = None,
         classifier: Rule | None = None,
         products: str | Mapping[str | Callable[..., Any], str] | None = None,
     ):
-        self.layers, self.operations, self.names = (
-            dict(layers or {}),
-            dict(operations or {}),
-            dict(names or {}),
+        self.layers: dict[type[nn.Module], Rule] = dict(layers or {})
+        self.operations: dict[Callable[..., Any], Rule] = dict(operations or {})
+        self.names: dict[str, Rule] = dict(names or {})
+        self.first = first
+        self.classifier = classifier
+        self.products: dict[str | Callable[..., Any], str] = (
+            {"*": products} if isinstance(products, str) else dict(products or {})
         )
-        self.first, self.classifier = first, classifier
-        self.products = {"*": products} if isinstance(products, str) else dict(products or {})
         for key, factor in self.products.items():
             if factor not in FACTORS:
                 raise ValueError(f"Composite(products=...): a product is one of {', '.join(FACTORS)}, got {factor!r}")
@@ -167,14 +169,17 @@ def _only_shifts(step: Step) -> bool:
 def default_rule(step: Step) -> Rule:
     """What `paper` does: z-beta where the clip is seen, z+ elsewhere, winner takes all, identity.
 
-    Sums, averages and weighted sums of values (attention) share by the parts that have the sign of the result, so that
-    a negative result is explained by what made it negative. After a ReLU that is z+, which on an average pool is the
-    epsilon rule (paper App. F), in the limit that conserves. Between the classifier and the logits (the average over
-    frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be amplified there, and
-    the sum of the rows of the temporal matrix stays the clip's relevance. A constant added there takes nothing.
+    Sums share by the positive parts of their summands. So do averages: after a ReLU that is the epsilon rule
+    (paper App. F), in the limit that conserves. Values that another signal weighs (attention) share by the parts that
+    have the sign of the result, so that a negative result is explained by what made it negative. Between the
+    classifier and the logits (the average over frames) relevance is shared by what each frame logit contributes, with
+    its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
+    A constant added there takes nothing.
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
+    if isinstance(step, SoftmaxStep):  # recorded as one only where the composite gives softmax this rule
+        return SoftmaxTaylor()
     if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
     shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
@@ -182,32 +187,34 @@ def default_rule(step: Step) -> Rule:
         return Epsilon(0.0)
     if step.first:
         return ZBeta()
-    return ZPlus() if step.weighted else SameSign()
+    return SameSign() if step.weighed_by_signal else ZPlus()
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
     return dict.fromkeys(types, rule)
 
 
-paper = Composite()
+paper: Composite = Composite()
 """z-beta where the clip is seen, z+ for convolutions and linear layers, identity for batch norm and activations."""
 
-epsilon = Composite(
+epsilon: Composite = Composite(
     _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon() for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)},
 )
 """The epsilon rule wherever relevance is shared, residual sums included: input x gradient for bias-free ReLU nets."""
 
-epsilon_plus = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
+epsilon_plus: Composite = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
 """z+ for convolutions, epsilon for linear layers."""
 
-alpha_beta = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
+alpha_beta: Composite = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
 """alpha-2 beta-1 for convolutions, epsilon for linear layers."""
 
-epsilon_gamma_box = Composite({**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta())
+epsilon_gamma_box: Composite = Composite(
+    {**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta()
+)
 """z-beta where the clip is seen, gamma for convolutions, epsilon for linear layers."""
 
-attnlrp = Composite(
+attnlrp: Composite = Composite(
     _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon(1e-6) for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)}
     | {F.softmax: SoftmaxTaylor()},

@@ -19,6 +19,7 @@ from lrp3d.checks import (
     check_merge,
     check_mode,
     check_options,
+    check_seed,
     targets_of,
 )
 from lrp3d.composites import Composite
@@ -36,8 +37,9 @@ from lrp3d.propagation.frame_logits import frame_seeds
 from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
+from lrp3d.twin.probabilities import said_of
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import twin_of
+from lrp3d.twin.twin import Trace, twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -58,6 +60,7 @@ def explain(
     merge: str = "paper",
     floor: bool = False,
     motion: bool = False,
+    seed: int | None = None,
     chunk_size: int | None = None,
     memory_budget: int | None = None,
     tolerance: float = 0.0,
@@ -69,7 +72,8 @@ def explain(
     Args:
         model: any `nn.Module` CNN in evaluation mode, or its twin (`lrp3d.convert`), which spares the conversion. It is
             never modified. It returns logits (b, k); frame logits (b, n, k), taken as they are, of which the mean
-            is the clip's; or one logit (b, 1) of two classes.
+            is the clip's; or one logit (b, 1) of two classes. Of a final softmax, log-softmax or sigmoid, what goes
+            into it is explained, and `about` says so.
         clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w) (then nothing temporal).
         target: the class to explain: None for the prediction, one class, or one class per clip. The prediction of a
             lone logit is the class that its sign says: of a negative one, what speaks against the logit (`sign` says
@@ -98,6 +102,8 @@ def explain(
             is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
         motion: also split relevance, exactly, into what the clip would have if its frames stood still where they are
             mixed (`.static`) and the rest (`.dynamic`); docs/method.md defines them. It costs 2.5 times as much.
+        seed: of the random numbers that the model draws in its forward (dropout that is alive, frames chosen at
+            random). Without one, a model whose output differs from run to run is refused.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
         memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
             chunks are no faster).
@@ -133,11 +139,12 @@ def explain(
             "leave one of them out"
         )
     contrastive = against is None if contrastive is None else contrastive
+    check_seed(seed)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
-    check_mode(twin, clip)
+    check_mode(twin, clip, seed)
     shares = None
     if floor:
         if not temporal or against is not None:
@@ -156,6 +163,7 @@ def explain(
                 output=output,
                 constants=constants,
                 merge=merge,
+                seed=seed,
                 chunk_size=chunk_size,
                 memory_budget=memory_budget,
                 precision=precision,
@@ -163,12 +171,13 @@ def explain(
             assert found.matrix is not None
             return found.matrix
 
-        key = (contrastive, tuple(constants), output, merge, precision)
+        key = (contrastive, tuple(constants), output, merge, seed, precision)
         shares = floor_shares(twin, pathways, layout, input_range, of_noise, key)
     own_types = no_autocast(pathways[0].device)
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
-        record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
+        read = partial(logits_of, output=output)
+        record = twin.record((clip,), input_range, layout, contrastive, read, constants, seed)
         check_logits(record.output, pathways, layout)
         if record.problems:
             raise UnsupportedOperation(record.problems)
@@ -176,9 +185,8 @@ def explain(
         if motion:
             check_motion(pathways, temporal)
             still = (still_clip(pathways[0], layout, len(record.output)),)
-            read = partial(logits_of, output=output)
-            split = Motion(record, twin.record(still, input_range, layout, contrastive, read, constants))
-        settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout)
+            split = Motion(record, twin.record(still, input_range, layout, contrastive, read, constants, seed))
+        settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout, seed)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
@@ -230,6 +238,7 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         ),
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
+        about=_about(clips.record, clips.settings.seed),
     )
 
 
@@ -237,9 +246,17 @@ def _warn_of_nothing(signed: Sequence[Tensor]) -> None:
     """Say which clips no relevance reached at all: their ATR is no number, and their maps are black."""
     empty = torch.stack([~m.flatten(1).any(1) for m in signed]).all(0)
     if empty.any():
-        which = f"clips {empty.nonzero().flatten().tolist()}" if len(empty) > 1 else "the clip"
+        which = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
         warnings.warn(
             f"no relevance reaches {which}: everything between the logits and it is zero or held constant "
             "(the ledger says where relevance stays)",
             stacklevel=4,
         )
+
+
+def _about(record: Trace, seed: int | None) -> dict[str, str]:
+    """What has to be said of what was explained."""
+    about = said_of(record.left_out)
+    if seed is not None and record.drew:
+        about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"
+    return about

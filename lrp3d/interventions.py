@@ -265,8 +265,14 @@ class _Exact:
 
 
 def _record(asked: _Asked, clip: Clip) -> Trace:
-    """A recorded forward pass; what has no rule does no harm below the frame logits."""
-    return asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
+    """A recorded forward pass; what has no rule does no harm below the frame logits, random numbers anywhere do."""
+    record = asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
+    if record.differs:
+        raise ValueError(
+            "the model draws random numbers in its forward, and what it returns differs from run to run: nothing can "
+            "be measured; switch the draws off"
+        )
+    return record
 
 
 @dataclass

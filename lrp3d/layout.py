@@ -41,9 +41,9 @@ class Layout:
         self._set(groups)
 
     def _set(self, groups: list[str]) -> None:
-        self.groups = [re.sub(r"[()\s]", "", group) for group in groups]
-        self.pattern = " ".join(f"({' '.join(g)})" if len(g) > 1 else g for g in self.groups)
-        self.axes = len(self.groups)
+        self.groups: list[str] = [re.sub(r"[()\s]", "", group) for group in groups]
+        self.pattern: str = " ".join(f"({' '.join(g)})" if len(g) > 1 else g for g in self.groups)
+        self.axes: int = len(self.groups)
 
     @classmethod
     def of_images(cls, dimensions: int) -> Layout:

@@ -118,10 +118,12 @@ class VideoModel(nn.Module):
         self.arguments = {}
         self.num_classes = num_classes
         self.in_channels = in_channels
+        self.mean: tuple[float, ...]
+        self.std: tuple[float, ...]
         self.mean, self.std = normalisation(statistics, in_channels)
         self.output_frames = _answering(output_frames)
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(feature_channels, num_classes)
+        self.dropout: nn.Module = nn.Dropout(dropout)
+        self.fc: nn.Linear = nn.Linear(feature_channels, num_classes)
 
     @property
     def stems(self) -> tuple[nn.Module, ...]:

@@ -417,3 +417,24 @@ def test_series_that_cannot_be_told_apart_ask_for_a_template(tmp_path):
 def test_gaps_in_the_numbers_of_frames_are_said_without_a_template(tmp_path, names, said):
     clip = read_clip(frames_in(tmp_path / "x", *names), len(names), size=32, short_side=32)
     assert [said in sentence for sentence in clip.lost] == [True]
+
+
+def test_the_lists_in_the_package_are_those_of_their_data_sets():
+    labels = {name: read_labels(Path(name)) for name in ("kinetics-400", "ssv2")}
+    assert {name: len(names) for name, names in labels.items()} == {"kinetics-400": 400, "ssv2": 174}
+    assert "mmaction2" in labels["ssv2"].notes[0]
+    for mini, whole, count in (("mini-kinetics", "kinetics-400", 200), ("mini-ssv2", "ssv2", 87)):
+        names = class_list(mini)
+        assert len(set(names)) == count
+        assert {bare(name) for name in names} <= {bare(name) for name in labels[whole]}
+    for name, counts in (("kinetics-400", (32, 32)), ("ssv2", (18, 17))):
+        temporal, static = human_classes("only-time-can-tell", labels[name])
+        assert (len(temporal), len(static)) == counts
+        known = {bare(label) for label in labels[name]}
+        assert all(bare(one) in known for one in (*temporal, *static))
+
+
+def test_a_file_goes_before_a_list_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mini-ssv2").write_text("one\ntwo")
+    assert class_list("mini-ssv2") == ("one", "two")

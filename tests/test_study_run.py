@@ -142,7 +142,7 @@ def test_two_processes_under_torchrun_come_to_the_bytes_of_one(tmp_path, videos,
         assert main(arguments(videos, alone, "--batch", "4")) == 0
     out = tmp_path / "out"
     ranks = [start(videos, out, *more, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
-    said = [process.communicate(timeout=300) for process in ranks]
+    said = [process.communicate(timeout=600) for process in ranks]
     assert [process.returncode for process in ranks] == [0, 0], said
     assert "shard 1 of 2 (torchrun)" in said[1][0]
     assert merged(out) == merged(alone)

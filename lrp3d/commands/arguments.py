@@ -29,12 +29,16 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
     parser.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="side of a frame (default: 224)")
     parser.add_argument("--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)")
     if weights:
-        parser.add_argument("--weights", type=Path, metavar="F", help="checkpoint; without it, weights are random")
+        parser.add_argument(
+            "--weights", metavar="F",
+            help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched "
+            "once, verified and kept as torch.hub does; without it, weights are random",
+        )  # fmt: skip
         parser.add_argument(
             "--labels",
             type=Path,
             metavar="F",
-            help="class names: json (name to id, or id to name) or one per line",
+            help="class names: kinetics-400, ssv2, json (name to id, or id to name) or one per line",
         )
 
 

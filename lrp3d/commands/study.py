@@ -101,14 +101,19 @@ def _add_report(steps: arguments.Commands) -> None:
         help="make tables and figures of one or several studies",
         description="Make report.md, report.html (one page, complete in itself), the tables as csv and the figures as "
         "png of one or several studies: models, data sets, samplings, CLRP and LRP side by side.",
-        epilog="Example: lrp3d study report studies/* --humans only_time_can_tell.json --out report",
+        epilog="Example: lrp3d study report studies/* --humans --out report",
     )
     parser.add_argument("studies", nargs="+", type=Path, metavar="DIR", help="folder of a study, or its summary.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: DIR/report of a single study)")
     parser.add_argument("--title", default="Temporal relevance", help="what stands above")
     parser.add_argument("--labels", type=Path, metavar="F", help="names of classes, if a study was run without them")
     parser.add_argument(
-        "--humans", metavar="F", help="json with lists NAME_temporal and NAME_static of classes, as people see them"
+        "--humans",
+        metavar="F",
+        nargs="?",
+        const="only-time-can-tell",
+        help="which classes people call temporal and static: those of Sevilla-Lara et al. (2021), or json with lists "
+        "NAME_temporal and NAME_static",
     )
     parser.add_argument("--temporal", metavar="F", help="classes that need time, as people see them: names in a file")
     parser.add_argument("--static", metavar="F", help="classes that do not")

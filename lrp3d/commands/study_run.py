@@ -48,7 +48,10 @@ def add_to(steps: arguments.Commands) -> None:
     clips.add_argument(
         "--list-labels", type=Path, metavar="F", help="names of the list's numbers, if they are not the model's classes"
     )
-    about = "keep clips of these classes only: names in a text or json file, FILE:KEY for one of several lists in it"
+    about = (
+        "keep clips of these classes only: mini-kinetics or mini-ssv2, or names in a text or json file, FILE:KEY for "
+        "one of several lists in it"
+    )
     clips.add_argument("--classes", metavar="F", help=about)
     clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips, spread over the list")
     arguments.add_sampling(clips)
@@ -123,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
     """Make the records of a shard; 1 if there is not one."""
     import torch
 
-    from lrp3d import study
+    from lrp3d import models, study
     from lrp3d.commands import model_options
 
     if options.empty and not options.windows:
@@ -166,6 +169,7 @@ def run(options: argparse.Namespace) -> int:
         trained=choice.trained or ":" in choice.name,
         explain_labels=by_label,
         keep_relevance=options.keep_relevance,
+        temporal_convolutions=models.count_temporal_convolutions(choice.model),
     )
     about = {
         "weights": choice.weights,

@@ -70,6 +70,11 @@ class LinearMap:
         """
         return None
 
+    def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
+        """All axes that can be time here, the likeliest first."""
+        axis = self.time_axis(shape, output)
+        return [] if axis is None else [axis]
+
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The same average over everything but time, for an input of `shape`; None where frames weigh differently."""
         return None
@@ -194,9 +199,10 @@ class FullyConnected(LinearMap):
         return F.linear(a, v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """(s, ..., o) to (s, ..., i)."""
+        """(s, ..., o) to (s, ..., i); outputs that nothing arrives at (queries and keys beside values) are left out."""
         assert isinstance(v, Tensor)
-        return r @ v
+        first, last = _reached(r)
+        return r @ v if last - first == len(v) else r[..., first:last] @ v[first:last]
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Every output sees every input."""
@@ -206,6 +212,20 @@ class FullyConnected(LinearMap):
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
         """Equal parts to every input."""
         return r.sum(-1, keepdim=True).expand(*r.shape[:-1], shape[-1])
+
+
+FEW = 32  # outputs; to look at fewer is no gain
+
+
+def _reached(r: Tensor) -> tuple[int, int]:
+    """Between which outputs (the last axis) all relevance of seeds lies, where that is half of them or less."""
+    size = r.shape[-1]
+    if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
+        return 0, size
+    rows = r.flatten(0, -2)
+    there = ((rows.amax(0) != 0) | (rows.amin(0) != 0)).nonzero().flatten().tolist() or [0]  # NaN counts
+    first, last = there[0], there[-1] + 1
+    return (first, last) if 2 * (last - first) <= size else (0, size)
 
 
 @dataclass(frozen=True)
@@ -352,6 +372,12 @@ class SumOver(LinearMap):
             return -3 if -3 in self.axes else None
         axes = [axis for axis in self.axes if shape[axis] > 1]
         return axes[0] if len(axes) == 1 and axes[0] != -len(shape) else None
+
+    def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
+        """That one, else every axis that is summed: channels may be last, tokens of a frame beside each other."""
+        likeliest = super().time_axes(shape, output)
+        summed = [axis for axis in sorted(self.axes) if shape[axis] > 1 and axis != -len(shape)]
+        return likeliest + [axis for axis in summed if axis not in likeliest]
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The sum over the other axes, times the number of frames."""

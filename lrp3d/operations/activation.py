@@ -21,7 +21,8 @@ def _register(name: str, kind: type[nn.Module] | None, **known: Any) -> None:
     functions = list(dict.fromkeys(f for f in found if f is not None))
 
     def activation(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-        return passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        output = passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        return active_tracer().squash(output, input) if name == "sigmoid" else output
 
     known.setdefault("gate", False)
     activation.__name__ = name
@@ -196,7 +197,8 @@ def _register_dropout(name: str) -> None:
         input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True
     ) -> Tensor:
         if training and train and p > 0:
-            return refuse(input.clone(), input, advice=advice_for(F.dropout))
+            output: Tensor = functions[0](input, p, True)
+            return refuse(output, input, advice=advice_for(F.dropout))
         known = active_tracer().signal(input)
         nonnegative = bool(known and known.nonnegative)
         return passes(lambda x: x, input, nonnegative=nonnegative, keeps_range=True, kind=nn.Dropout)

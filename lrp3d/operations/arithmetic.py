@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Broadcast, SumOver
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, rearranged, refuse, shares
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import AxisMaximum
@@ -69,7 +69,7 @@ def _scaled(x: Any, factor: Any) -> Any:
 
 @register_operation([torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__])
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """`input + alpha * other`: shared by the rule (by default in proportion to the parts that have the sum's sign)."""
+    """`input + alpha * other`: shared by the rule (by default in proportion to the positive parts)."""
     return _add(input, _scaled(other, alpha))
 
 
@@ -226,6 +226,12 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
 def copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """`target.copy_(source)`: the target is the source from now on."""
     return write(target, ..., source)
+
+
+@register_operation(Tensor.data.__get__)  # type: ignore[attr-defined]
+def data(input: Tensor) -> Tensor:
+    """`x.data`: cut off for training, but the same values (padded shortcuts of 3D ResNets), with their relevance."""
+    return rearranged(lambda x: x.view_as(x), input)
 
 
 @register_operation(fill_)

@@ -30,8 +30,8 @@ def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
     if not run.is_signal(x):
         return output
     if isinstance(run.rule_for(F.softmax), SoftmaxTaylor) and dim is not None:
-        return attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], known, nn.Softmax)
-    return refuse(output, x, advice=advice_for(F.softmax), signal=known)
+        return run.squash(attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], known, nn.Softmax), x)
+    return run.squash(refuse(output, x, advice=advice_for(F.softmax), signal=known), x)
 
 
 @register_operation([F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax])
@@ -39,6 +39,14 @@ def softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = N
     """`F.softmax`."""
     dtype = next((option for option in options if isinstance(option, torch.dtype)), dtype)
     return _probabilities(torch.softmax(input, _axis(input, dim), dtype=dtype), input, _axis(input, dim))
+
+
+@register_operation([F.log_softmax, torch.log_softmax, Tensor.log_softmax, torch.special.log_softmax])
+def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = None, **ignored: Any) -> Tensor:
+    """`F.log_softmax`: the end of a network, or refused."""
+    dtype = next((option for option in options if isinstance(option, torch.dtype)), dtype)
+    output = torch.log_softmax(input, _axis(input, dim), dtype=dtype)
+    return active_tracer().squash(refuse(output, input, advice=advice_for(F.log_softmax)), input)
 
 
 @register_operation(F.softmin)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import Scale, channelwise
 from lrp3d.compute.terms import Signed
 from lrp3d.operations.blocks import attach, passes, refuse
-from lrp3d.registry import active_tracer, register_operation
+from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.linear import LinearStep, Operand
 from lrp3d.steps.step import PassThrough
 from lrp3d.tracing.advice import advice_for
@@ -131,7 +131,10 @@ def instance_norm(
     return _by_its_own(lambda x: F.instance_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind)
 
 
-@register_operation([f for owner in (F, torch) if (f := getattr(owner, "rms_norm", None)) is not None])
+_RMS_NORMS: list[TorchFunction] = [owner.rms_norm for owner in (F, torch) if hasattr(owner, "rms_norm")]
+
+
+@register_operation(_RMS_NORMS)
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
     """`F.rms_norm`."""
     kind = getattr(nn, "RMSNorm", None)

@@ -22,7 +22,7 @@ class Dice:
     """
 
     def __init__(self, seed: int, indices: Tensor):
-        self.key = _mix(_mix(torch.full_like(indices, seed)) ^ indices)
+        self.key: Tensor = _mix(_mix(torch.full_like(indices, seed)) ^ indices)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Numbers in [0, 1), float32, (b, *shape); another name gives other numbers."""

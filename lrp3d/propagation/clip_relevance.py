@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from lrp3d.layout import Layout
 from lrp3d.outputs import Chosen
 from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
@@ -34,6 +35,8 @@ class Settings:
     tolerance: float
     dtype: torch.dtype
     layout: str
+    seed: int | None = None
+    """Of the random numbers that the model drew."""
 
 
 class ClipRelevance:
@@ -47,14 +50,18 @@ class ClipRelevance:
     """
 
     def __init__(self, record: Trace, chosen: Chosen, settings: Settings, pathways: Sequence[Tensor]):
-        self.record, self.chosen, self.settings = record, chosen, settings
-        self.logits = record.output.detach()
-        self.logit = chosen.of(self.logits)
+        self.record = record
+        self.chosen = chosen
+        self.settings = settings
+        self.logits: Tensor = record.output.detach()
+        self.logit: Tensor = chosen.of(self.logits)
         oppose(record.output, chosen.sign)
-        self.single = len(pathways) == 1
-        self.layouts = [layout_of(x, settings.layout) for x in pathways]
-        self.has_time = all(axes is not None and axes.has_time for axes in self.layouts)
-        self.shared = SharedPixels.among(pathways, self.layouts, len(self.logits)) if settings.contrastive else None
+        self.single: bool = len(pathways) == 1
+        self.layouts: list[Layout | None] = [layout_of(x, settings.layout) for x in pathways]
+        self.has_time: bool = all(axes is not None and axes.has_time for axes in self.layouts)
+        self.shared: SharedPixels | None = (
+            SharedPixels.among(pathways, self.layouts, len(self.logits)) if settings.contrastive else None
+        )
         self.ends: list[Edge] = [edge_of(entry) for entry in record.entries]
         self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
         """What came into and went out of every step, for the clips' logits."""

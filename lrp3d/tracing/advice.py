@@ -25,9 +25,8 @@ _ADVICE = {
     "lstm": "recurrent layers have no rule",
     "gru": "recurrent layers have no rule",
     "detach": DETACHED,
-    "data": DETACHED,
     "batch_norm": "is in training mode and would change its running statistics; call model.eval()",
-    "dropout": "is active; call model.eval()",
+    "dropout": "is active; call model.eval(), or pass seed= to explain the run with the draws of that seed",
 }
 
 

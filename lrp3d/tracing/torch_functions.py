@@ -77,6 +77,8 @@ def written_in_python(func: Any) -> Any:
     return copy
 
 
+DROPOUTS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d}
+"""Those that are a factor."""
 _OUT_OF_PLACE = {Tensor.__setitem__: setitem, Tensor.copy_: write_, Tensor.fill_: fill_, Tensor.zero_: fill_}
 LEAVES_TORCH = {"numpy", "tolist", "item"} | {
     f"__{name}__" for name in ("array", "float", "int", "bool", "index", "complex", "format", "repr", "str")

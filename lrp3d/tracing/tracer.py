@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,6 +29,7 @@ from lrp3d.steps.step import GRADIENT, ClipInput, Held, Relevance, Step, Token, 
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
 from lrp3d.tracing.signals import Signal, least
 from lrp3d.tracing.torch_functions import (
+    DROPOUTS,
     LEAVES_TORCH,
     LIKE_ANOTHER,
     TAKES_ONLY_THE_SHAPE,
@@ -79,18 +81,39 @@ class Call(NamedTuple):
     """The type that the model's own `torch.autocast` block casts to, None outside of one."""
 
 
+class Squashed(NamedTuple):
+    """A softmax or sigmoid, and what went into it."""
+
+    step: Step
+    token: Token
+    x: Tensor
+
+
+SQUASHED_AT_MOST = 4
+"""How many of them are remembered, the last ones: one of them may be the model's last operation."""
+
+
 class Tracer(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
-    def __init__(self, own: Sequence[Tensor] = (), choices: Choices | None = None, constants: Sequence[str] = ()):
+    def __init__(
+        self,
+        own: Sequence[Tensor] = (),
+        choices: Choices | None = None,
+        constants: Sequence[str] = (),
+        seeded: bool = False,
+    ):
         super().__init__()
+        self.seeded = seeded
+        """The caller knows that random numbers are drawn, and which: active dropout is a factor like any other."""
         self.choices = choices
         """What the composite says of operations that are recorded differently for it."""
-        self.normalisation_passes = choices is None or not choices.addresses_normalisation
+        self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
-        self.constants = dict.fromkeys(constants, False)
+        self.constants: dict[str, bool] = dict.fromkeys(constants, False)
         """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.steps: list[Step] = []
+        self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
         self.signals: MutableMapping[Tensor, Signal] = WeakTensorKeyDictionary()
         self._substitutes: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self._stale: dict[int, StorageWeakRef] = {}
@@ -103,7 +126,7 @@ class Tracer(TorchFunctionMode):
         self._inside = False
         self._operation = ""
         self._device = "cpu"
-        self.coarsest = 0.0
+        self.coarsest: float = 0.0
         """The largest eps of the types that something was computed in."""
         self._handler: Handler | None = None
 
@@ -157,6 +180,12 @@ class Tracer(TorchFunctionMode):
         self.signals[out] = signal
         step.token = self.token(out)
         return out
+
+    def squash(self, output: Tensor, x: Tensor) -> Tensor:
+        """Remember that the last step made probabilities `output` of the signal `x`."""
+        if self.is_signal(x) and self.steps and self.steps[-1].token == self.token(output):
+            self.squashed.append(Squashed(self.steps[-1], self.token(output), x))
+        return output
 
     def next_name(self) -> str:
         """What the next step of the operation that is running will be called."""
@@ -268,6 +297,8 @@ class Tracer(TorchFunctionMode):
         if (written_out := written_in_python(func)) is not None and self._touches_signal(args, kwargs):
             with self._again():
                 return written_out(*args, **kwargs)
+        if self.seeded and func in DROPOUTS and self._touches_signal(args, kwargs):
+            return self._dropped(func, *args, **kwargs)
         target = without_inplace(func)
         if target is None:
             return self.perform(OPERATIONS.get(func), args, kwargs, func)
@@ -277,6 +308,15 @@ class Tracer(TorchFunctionMode):
         # nothing is overwritten: an activation may still be needed, a parameter is the user's
         self.replace(args[0], out)
         return None if func is Tensor.__setitem__ else out
+
+    def _dropped(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Active dropout as the factor that it is, so that frames can be replayed with the same one."""
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            factor = func(torch.ones_like(self.resolve(x)), *args, **{**kwargs, "inplace": False})
+        out = self.perform(OPERATIONS.get(torch.mul), (x, factor), {}, torch.mul)
+        if kwargs.get("inplace"):
+            self.replace(x, out)
+        return out
 
     @contextmanager
     def _again(self) -> Iterator[None]:
@@ -354,10 +394,11 @@ class Tracer(TorchFunctionMode):
     def _tokenised(self, x: Any) -> Any:
         return self.token(x) if self.is_signal(x) else x
 
-    def replay(self, given: dict[Token, Tensor], output: Tensor) -> Tensor | None:
+    def replay(self, given: dict[Token, Tensor], output: Tensor, keep: bool = False) -> Tensor | None:
         """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
 
-        Only the operations that depend on them are run again, as they were called.
+        Only the operations that depend on them are run again, as they were called. With `keep`, they join the tape and
+        can be replayed themselves.
         """
         known: dict[Token, Any] = dict(given)
         tape, self._tape = self._tape, []
@@ -380,7 +421,7 @@ class Tracer(TorchFunctionMode):
                 for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
                     if isinstance(token, Token):
                         known[token] = x
-        self._tape = tape
+        self._tape = tape + self._tape if keep else tape
         return known.get(self.token(output))
 
     @contextmanager

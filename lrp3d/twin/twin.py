@@ -32,9 +32,11 @@ from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
 from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
+from lrp3d.steps.step import Step
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
-from lrp3d.twin.random_state import kept_random_state
+from lrp3d.twin.probabilities import before_probabilities
+from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, ranges_of
 
 
@@ -107,8 +109,9 @@ def _uncompiled(function: Any) -> Any:
 
 
 # What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
-_GENERATORS = (random.Random, np.random.Generator, np.random.RandomState)
-_CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_GENERATORS)
+_DRAWN_FROM = (random.Random, np.random.Generator, np.random.RandomState)
+_CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_DRAWN_FROM)
+_GENERATORS = (torch.Generator, *_DRAWN_FROM)
 
 
 class _Copier:
@@ -140,6 +143,11 @@ class _Copier:
     def tensors(self) -> list[Tensor]:
         """Every tensor that was met and is shared."""
         return [x for x in self.kept if isinstance(x, Tensor)]
+
+    @property
+    def generators(self) -> list[Any]:
+        """The copies of all random generators that were met."""
+        return [x for x in self.copies.values() if isinstance(x, _GENERATORS)]
 
     def _copy(self, x: Any, name: str) -> Any:
         if isinstance(x, nn.Module):
@@ -276,6 +284,12 @@ class Trace:
     entries: list[Tensor]
     output: Any
     problems: list[str]
+    left_out: list[Step]
+    """The softmax or sigmoid with which the model ends: the output is what went into it."""
+    drew: bool = False
+    """The forward drew random numbers."""
+    differs: bool = False
+    """They change what the model returns, and no seed was given."""
 
 
 @contextmanager
@@ -291,6 +305,10 @@ def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
                     x.detach().copy_(before)
 
 
+_OTHER_DRAWS = (0x1F3D5B79, 0x2E4C6A88, 0x3D5B7997, 0x4C6A88A6)
+"""Seeds that hardly are the caller's; several, as two draws of few frames may be the same by chance."""
+
+
 class Twin(nn.Module):
     """The relevance twin of a model; made by `convert`.
 
@@ -303,12 +321,13 @@ class Twin(nn.Module):
         copier = _Copier()
         self.model: nn.Module = copier(model, "")
         self.composite = composite
-        self.training = model.training
+        self.training: bool = model.training
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
-        self.memory = Memory()
+        self.memory: Memory = Memory()
         self.floors: dict[Hashable, Tensor] = {}
         """What the model says untrained (`lrp3d.floor`), by the clips that it is for."""
+        self._generators = copier.generators
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
@@ -328,6 +347,7 @@ class Twin(nn.Module):
         contrastive: bool = False,
         read: Callable[[Any], Any] | None = None,
         constants: Sequence[str] = (),
+        seed: int | None = None,
     ) -> Trace:
         """Run the model on `inputs` under observation, and give every step its rule.
 
@@ -337,15 +357,18 @@ class Twin(nn.Module):
                 inputs; default as in `lrp3d.explain`.
             layout: of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
             contrastive: the classifier's rule becomes `Contrastive`.
-            read: makes the output, inside the run, of what the model returns.
+            read: makes the output, inside the run, of what the model returns; if that are probabilities, the output
+                is what went into the final softmax or sigmoid.
             constants: name patterns of modules whose outputs are held constant.
+            seed: of the random numbers that the forward draws. Without one, and with `read`, a forward that draws is
+                run once more, and a problem where its output differs.
 
         Raises:
             ValueError: if a pattern in `constants` fits no module that ran.
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Tracer(self._own, self.composite, constants)
+        run = Tracer(self._own, self.composite, constants, seed is not None)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
@@ -355,10 +378,17 @@ class Twin(nn.Module):
                 leaves[i] = run.enter(x, *ends)
                 entries.append(leaves[i])
             device = entries[0].device if entries else torch.device("cpu")
-            with kept_random_state(device), run, torch.autocast(device.type, enabled=False):
-                output = self._outputs(tree_unflatten(leaves, spec), layout)
-                output = output if read is None else read(output)
+            with kept_random_state(device, seed):
+                draws = Draws(device, self._generators)
+                with run, torch.autocast(device.type, enabled=False):
+                    output = self._outputs(tree_unflatten(leaves, spec), layout)
+                    output = output if read is None else read(output)
+                drew = bool(draws)
             output = run.resolve(output)
+            differs = drew and seed is None and read is not None and not self._again(inputs, read, output)
+            left_out: list[Step] = []
+            if read is not None and run.is_signal(output):
+                output, left_out = before_probabilities(run, output)
         if missed := [pattern for pattern, met in run.constants.items() if not met]:
             raise ValueError(
                 f"constants={missed} fits no module that ran; lrp3d.inspect(model, clip) shows their names"
@@ -366,16 +396,25 @@ class Twin(nn.Module):
         outputs = [output] if read is not None else [run.resolve(x) for x in tensors_of(output) if run.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
+        if differs:
+            problems.insert(0, f"the forward: {DIFFERS}")
         for x in outputs:
             find_classifier(x)
         assign_rules(run.steps, self.composite, contrastive)
-        return Trace(run, entries, output, problems)
+        return Trace(run, entries, output, problems, left_out, drew, differs)
 
-    def run(self, clip: Any, method: str = "") -> Any:
+    def _again(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
+        """Whether the model returns the same with other random numbers."""
+        if not isinstance(output, Tensor) or len(inputs) != 1:
+            return True
+        with torch.no_grad():
+            return all(same_output(read(self.run(inputs[0], seed=seed)), output) for seed in _OTHER_DRAWS)
+
+    def run(self, clip: Any, method: str = "", seed: int | None = None) -> Any:
         """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""
         leaves = [x for x in tree_flatten(clip)[0] if isinstance(x, Tensor)]
         device = leaves[0].device if leaves else torch.device("cpu")
-        with kept_random_state(device), torch.autocast(device.type, enabled=False), _kept(self._own):
+        with kept_random_state(device, seed), torch.autocast(device.type, enabled=False), _kept(self._own):
             run = getattr(self.model, method) if method else self.model
             with torch.inference_mode(False), torch.set_grad_enabled(False):
                 return run(tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip))

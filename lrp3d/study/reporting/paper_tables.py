@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lrp3d.study.reporting.paper_figures import spread
 from lrp3d.study.reporting.statistics import overlap, pearson
 from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.tables import Cell, Table, Value
@@ -76,7 +77,7 @@ def classes(study: Studied) -> Table:
     rows: list[list[Cell]] = []
     for key, one in found:
         clips = [one["clips"], one["avg_atr"]["count"], Value(one["accuracy"])]
-        atr = [Value(one[kind]["mean"], one[kind]["std"], digits=2) for kind, _ in ATR]
+        atr = [Value(one[kind]["mean"], spread(one[kind]), digits=2) for kind, _ in ATR]
         rows.append([one["name"], int(key), *clips, *atr])
     headers = ["class", "number", "clips", "counted", "accuracy (%)", *(title for _, title in ATR)]
     title = f"ATR by class: {study.label()}, {study.dataset}"
@@ -155,7 +156,7 @@ def _atr(study: Studied | None, kind: str, reference: Studied | None = None) -> 
         return Value(None)
     found, other = study.moments(kind), reference.moments(kind) if reference else {"mean": None}
     known = found["mean"] is not None and other["mean"] is not None
-    return Value(found["mean"], found["std"], found["mean"] - other["mean"] if known else None)
+    return Value(found["mean"], spread(found), found["mean"] - other["mean"] if known else None)
 
 
 def _pairs(

@@ -158,7 +158,7 @@ class Studied:
         return {int(key): found["name"] for key, found in self.summary["classes"].items()}
 
     def by_class(self, kind: str, what: str = "mean") -> Tensor:
-        """Mean or deviation of each class (c,), NaN where nothing counted."""
+        """Mean, deviation or count of each class (c,), NaN where nothing counted."""
         values = torch.full((max(self.class_names) + 1,), torch.nan, dtype=torch.float64)
         for key, found in self.summary["classes"].items():
             if found[kind][what] is not None:
