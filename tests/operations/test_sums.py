@@ -187,3 +187,17 @@ def test_folded_patches_share_where_they_overlap():
     wanted = F.unfold(r / over.where(over > 0, 1.0), 2) * x.clamp(min=0)
     equally = F.unfold(torch.where(over > 0, 0.0, r) / F.fold(torch.ones_like(x), 4, 2), 2)
     close(found, wanted + equally)
+
+
+def test_constants_get_nothing_in_large_sums_either(monkeypatch):
+    """A sum computed block by block is the sum computed at once, also where a model wrote constants into a summand."""
+
+    def function(x):
+        x = F.leaky_relu(x, 1.0)
+        return torch.cat([torch.ones(2, 1, 4, dtype=D), x[:, 1:]], 1) + x.flip(1)
+
+    r = torch.rand(2, 3, 4, dtype=D)
+    at_once = relevance(function, A, r)
+    monkeypatch.setattr("lrp3d.steps.linear.BLOCK", 5)
+    close(relevance(function, A, r), at_once)
+    close(at_once.sum(), r.sum())
