@@ -59,7 +59,7 @@ class Composite:
     def __init__(
         self,
         layers: Mapping[type[nn.Module], Rule] | None = None,
-        operations: Mapping[Callable[..., Any], Rule] | None = None,
+        operations: Mapping[Any, Rule] | None = None,
         names: Mapping[str, Rule] | None = None,
         first: Rule | None = None,
         classifier: Rule | None = None,
