@@ -249,3 +249,16 @@ def _upsample_bilinear(input: Tensor, size: Sequence[int] | int | None = None, s
 
 register_operation(F.upsample_nearest, _upsample_nearest)
 register_operation(F.upsample_bilinear, _upsample_bilinear)
+
+
+# ------------------------------------------------------------------------------------------------ patches
+
+
+@register_operation(F.fold)
+def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:  # fmt: skip # noqa: E501
+    """`F.fold`: patches laid over each other, which is a sum of those that overlap."""
+
+    def function(x: Tensor) -> Tensor:
+        return F.fold(x, output_size, kernel_size, dilation, padding, stride)
+
+    return shares(function(input), [Summand(input, Average(function))], nonnegative=both_nonnegative(input))

@@ -291,7 +291,8 @@ def _elementwise(
     inputs = zip(*(zip(pieces(o.source), pieces(o.x.real), strict=True) for o in operands), strict=True)
     for i, (xs, b, f) in enumerate(zip(inputs, pieces(bias), pieces(factor), strict=True)):
         signed = [
-            Signed(cast(Tensor, x), o.x.nonnegative, real=real) for o, (x, real) in zip(operands, xs, strict=True)
+            Signed(cast(Tensor, x) if real is None else x * real, o.x.nonnegative, real=real)
+            for o, (x, real) in zip(operands, xs, strict=True)
         ]
         block = _factors(rule, signed, [o.w for o in operands], b, f)
         found = found or [[buffers.empty(shape, part) for part in of_share] for of_share in block]

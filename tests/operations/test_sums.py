@@ -178,3 +178,26 @@ def test_a_sum_that_let_go_of_its_summands_shares_as_before():
     close(asked(record, sum_of(record)), wanted[1])
     close(asked(record, edge_of(record.output)), wanted[0])
     close(asked(record, sum_of(record)), wanted[1])
+
+
+def test_folded_patches_share_where_they_overlap():
+    x, r = clip(2, 3 * 4, 9) + 0.25, torch.rand(2, 3, 4, 4, dtype=D)
+    found = relevance(lambda x: F.fold(F.leaky_relu(x, 1.0), 4, 2), x, r, everywhere(ZPlus()))
+    over = F.fold(x.clamp(min=0), 4, 2)
+    wanted = F.unfold(r / over.where(over > 0, 1.0), 2) * x.clamp(min=0)
+    equally = F.unfold(torch.where(over > 0, 0.0, r) / F.fold(torch.ones_like(x), 4, 2), 2)
+    close(found, wanted + equally)
+
+
+def test_constants_get_nothing_in_large_sums_either(monkeypatch):
+    """A sum computed block by block is the sum computed at once, also where a model wrote constants into a summand."""
+
+    def function(x):
+        x = F.leaky_relu(x, 1.0)
+        return torch.cat([torch.ones(2, 1, 4, dtype=D), x[:, 1:]], 1) + x.flip(1)
+
+    r = torch.rand(2, 3, 4, dtype=D)
+    at_once = relevance(function, A, r)
+    monkeypatch.setattr("lrp3d.steps.linear.BLOCK", 5)
+    close(relevance(function, A, r), at_once)
+    close(at_once.sum(), r.sum())
