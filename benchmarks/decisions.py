@@ -154,10 +154,8 @@ def compared(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, floa
     }
 
 
-COLUMNS = (
-    "decision", "compared with", "network", "avg-ATR", "otherwise", "change", "deviation", "rows with another ATR %",
-    "relevance moved %",
-)  # fmt: skip
+MEASURED = ("avg-ATR", "otherwise", "change", "deviation", "rows with another ATR %", "relevance moved %")
+COLUMNS = ("decision", "compared with", "network", *MEASURED)
 
 
 def main(argv: Sequence[str] | None = None) -> common.Results:

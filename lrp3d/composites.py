@@ -13,18 +13,20 @@ from torch import nn
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS
-from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, WinnerTakesAll, ZBeta, ZPlus
+from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, SameSign, SoftmaxTaylor, WinnerTakesAll, ZBeta, ZPlus
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
 
-CONVOLUTIONS: tuple[type[nn.Module], ...] = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
-)  # fmt: skip
-AVERAGES: tuple[type[nn.Module], ...] = (
-    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample,
-)  # fmt: skip
+LayerTypes = tuple[type[nn.Module], ...]
+CONVOLUTIONS: LayerTypes = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+AVERAGES: LayerTypes = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.Upsample)
+AVERAGES += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+
+
+FACTORS = ("first", "second", "halves")
+"""What a composite may say of a product of two signals."""
 
 
 class Composite:
@@ -38,6 +40,9 @@ class Composite:
             share relevance (convolutions, linear layers, pools), an exact name whatever bears it.
         first: the rule of the weighted layers that see the clip.
         classifier: the rule of the last weighted layers before the logits.
+        products: which factor weighs in products of two signals, and is constant to relevance: "first", "second", or
+            "halves" where neither should; for all of them, or by name, pattern or torch function. What is not said is
+            told from the signals (see docs/networks.md); a norm's statistics always are constant.
 
     A name goes before a position, a position before an operation, an operation before a type.
 
@@ -58,13 +63,21 @@ class Composite:
         names: Mapping[str, Rule] | None = None,
         first: Rule | None = None,
         classifier: Rule | None = None,
+        products: str | Mapping[str | Callable[..., Any], str] | None = None,
     ):
-        self.layers, self.operations, self.names = (
-            dict(layers or {}),
-            dict(operations or {}),
-            dict(names or {}),
+        self.layers: dict[type[nn.Module], Rule] = dict(layers or {})
+        self.operations: dict[Callable[..., Any], Rule] = dict(operations or {})
+        self.names: dict[str, Rule] = dict(names or {})
+        self.first = first
+        self.classifier = classifier
+        self.products: dict[str | Callable[..., Any], str] = (
+            {"*": products} if isinstance(products, str) else dict(products or {})
         )
-        self.first, self.classifier = first, classifier
+        for key, factor in self.products.items():
+            if factor not in FACTORS:
+                raise ValueError(f"Composite(products=...): a product is one of {', '.join(FACTORS)}, got {factor!r}")
+            if not isinstance(key, str) and key not in OPERATIONS:
+                raise ValueError(f"Composite(products=...): {key!r} is neither a name nor an operation lrp3d knows")
         for key in self.layers:
             if not (isinstance(key, type) and issubclass(key, nn.Module)):
                 raise TypeError(f"Composite(layers=...) maps nn.Module types to rules, got the key {key!r}")
@@ -90,6 +103,7 @@ class Composite:
         parts = {"layers": layers if self.layers else "", "operations": functions if self.operations else ""}
         parts |= {"names": str(self.names) if self.names else ""}
         parts |= {"first": str(self.first or ""), "classifier": str(self.classifier or "")}
+        parts |= {"products": str(self.products) if self.products else ""}
         return f"Composite({', '.join(f'{key}={value}' for key, value in parts.items() if value)})"
 
     @property
@@ -98,6 +112,18 @@ class Composite:
         by_type = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in self.layers)
         by_function = any(OPERATIONS[function] is OPERATIONS[F.batch_norm] for function in self.operations)
         return by_type or by_function or any(not set(name) & set("*?[") for name in self.names)
+
+    def product(self, name: str, handler: Callable[..., Any] | None) -> str | None:
+        """Which factor of a product of two signals weighs, None where nothing is said of it."""
+        for key, factor in self.products.items():
+            fits = fnmatch.fnmatchcase(name, key) if isinstance(key, str) else OPERATIONS[key] is handler
+            if fits:
+                return factor
+        return None
+
+    def rule_of_operation(self, handler: Callable[..., Any] | None) -> Rule | None:
+        """The rule given for an operation, None where there is none."""
+        return next((rule for function, rule in self.operations.items() if OPERATIONS[function] is handler), None)
 
     def rule_for(self, step: Step) -> Rule:
         """The rule of a step, once its position is known; raises ValueError where the entry makes no sense there."""
@@ -143,43 +169,62 @@ def _only_shifts(step: Step) -> bool:
 def default_rule(step: Step) -> Rule:
     """What `paper` does: z-beta where the clip is seen, z+ elsewhere, winner takes all, identity.
 
-    For inputs after a ReLU, z+ on an average pool is the epsilon rule (paper App. F), in the limit that conserves;
-    for signed inputs and at residual sums it shares by positive parts. Between the classifier and the logits
-    (the average over frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be
-    amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance. A constant added
-    there takes nothing.
+    Sums share by the positive parts of their summands. So do averages: after a ReLU that is the epsilon rule
+    (paper App. F), in the limit that conserves. Values that another signal weighs (attention) share by the parts that
+    have the sign of the result, so that a negative result is explained by what made it negative. Between the
+    classifier and the logits (the average over frames) relevance is shared by what each frame logit contributes, with
+    its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
+    A constant added there takes nothing.
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
+    if isinstance(step, SoftmaxStep):  # recorded as one only where the composite gives softmax this rule
+        return SoftmaxTaylor()
     if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
     shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
     if step.after_classifier and not shifted:
         return Epsilon(0.0)
-    return ZBeta() if step.first else ZPlus()
+    if step.first:
+        return ZBeta()
+    return SameSign() if step.weighed_by_signal else ZPlus()
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
     return dict.fromkeys(types, rule)
 
 
-paper = Composite()
+paper: Composite = Composite()
 """z-beta where the clip is seen, z+ for convolutions and linear layers, identity for batch norm and activations."""
 
-epsilon = Composite(
+epsilon: Composite = Composite(
     _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon() for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)},
 )
 """The epsilon rule wherever relevance is shared, residual sums included: input x gradient for bias-free ReLU nets."""
 
-epsilon_plus = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
+epsilon_plus: Composite = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
 """z+ for convolutions, epsilon for linear layers."""
 
-alpha_beta = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
+alpha_beta: Composite = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
 """alpha-2 beta-1 for convolutions, epsilon for linear layers."""
 
-epsilon_gamma_box = Composite({**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta())
+epsilon_gamma_box: Composite = Composite(
+    {**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta()
+)
 """z-beta where the clip is seen, gamma for convolutions, epsilon for linear layers."""
+
+attnlrp: Composite = Composite(
+    _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
+    {function: Epsilon(1e-6) for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)}
+    | {F.softmax: SoftmaxTaylor()},
+    products="halves",
+)
+"""AttnLRP (Achtibat et al. 2024, 2402.05602): relevance flows into queries, keys and gates as well.
+
+Softmax is expanded to first order (Eq. 13), products of two signals are halved (Prop. 3.2), norms and activations pass
+relevance on, everything linear has the epsilon rule. Biases and the expansion absorb relevance, which the ledger books.
+"""
 
 PRESETS = {
     "paper": paper,
@@ -187,6 +232,7 @@ PRESETS = {
     "epsilon_plus": epsilon_plus,
     "alpha_beta": alpha_beta,
     "epsilon_gamma_box": epsilon_gamma_box,
+    "attnlrp": attnlrp,
 }
 """The composites that come with lrp3d; these names mean the same rules everywhere."""
 
@@ -235,6 +281,14 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
         )
     REGISTERED[name] = composite
     return composite
+
+
+def name_of(composite: Composite) -> str:
+    """The name of a composite that has one, in quotes; else what it is made of."""
+    for name, named in (PRESETS | REGISTERED).items():
+        if named == composite:
+            return repr(name)
+    return repr(composite)
 
 
 def composite_of(composite: str | Composite) -> Composite:

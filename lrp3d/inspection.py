@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lrp3d.checks import check_axes, check_clip, check_logits, check_mode
+from lrp3d.checks import check_axes, check_clip, check_logits, check_mode, check_seed
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
 from lrp3d.steps.step import ClipInput, Unsupported
@@ -64,6 +64,7 @@ def inspect(
     layout: str = "bcthw",
     output: Output | None = None,
     constants: Sequence[str] = (),
+    seed: int | None = None,
 ) -> Inspection:
     """List every operation that `model` does to `clip`, in order, with the rule it gets; nothing is explained.
 
@@ -76,6 +77,7 @@ def inspect(
         layout: as for `lrp3d.explain`.
         output: as for `lrp3d.explain`.
         constants: as for `lrp3d.explain`.
+        seed: as for `lrp3d.explain`.
 
     Returns:
         A list of `Operation(name, operation, shape, rule, supported, advice)`, printed as a table; `problems` holds one
@@ -85,15 +87,20 @@ def inspect(
         TypeError, ValueError: as `lrp3d.explain` for the clip and the model's output.
 
     >>> import torch, lrp3d
-    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2), torch.nn.Softmax(1)).eval()
+    >>> class Sorted(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return x.flatten(1).sort(1)[0]
+    >>> model = torch.nn.Sequential(Sorted(), torch.nn.Linear(12, 2), torch.nn.Softmax(1)).eval()
     >>> [(row.name, row.supported) for row in lrp3d.inspect(model, torch.rand(1, 3, 2, 2))]
-    [('0', True), ('1', True), ('2.softmax', False)]
+    [('0.flatten', True), ('0.sort', False), ('1', True), ('2.softmax', True)]
     """
+    check_seed(seed)
     pathways = check_clip(clip, layout)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
-    check_mode(twin, clip)
-    record = twin.record((clip,), input_range, layout, contrastive, partial(logits_of, output=output), constants)
+    check_mode(twin, clip, seed)
+    read = partial(logits_of, output=output)
+    record = twin.record((clip,), input_range, layout, contrastive, read, constants, seed)
     check_logits(record.output, pathways, layout)
     reached = set(record.problems)
     rows = Inspection()
@@ -104,9 +111,10 @@ def inspect(
         shape = tuple(step.shape)
         if isinstance(step, Unsupported):
             blocked = step.problem in reached
-            rule = "-" if blocked else "gate or constant: no relevance reaches it"
+            rule = "-" if blocked else step.note or "gate or constant: no relevance reaches it"
             rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
         else:
             rule = "moves values" if isinstance(step, Rearrangement) else str(step.rule or "by position")
+            rule += f" ({step.note})" if step.note else ""
             rows.append(Operation(step.name, step.operation, shape, rule, True))
     return rows

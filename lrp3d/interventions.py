@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.checks import (
+    Against,
     check_axes,
     check_clip,
     check_frames,
@@ -84,6 +85,7 @@ def intervention_matrix(
     clip: Clip,
     target: int | Sequence[int] | Tensor | None = None,
     *,
+    against: Against | None = None,
     occluder: str = "neighbours",
     value: Colour = 0.0,
     layout: str = "bcthw",
@@ -103,6 +105,7 @@ def intervention_matrix(
         model: any model that can run its forward, whatever `explain` has no rule for.
         clip: as in `explain`.
         target: as in `explain`; the prediction is that of the clip as it is.
+        against: as in `explain`: what the logit's lead over those of other classes loses.
         occluder: what stands in for the frames of a column:
             - "neighbours": the mean of the frame before and the frame behind them, at the ends of the clip
               the only one there is;
@@ -141,7 +144,7 @@ def intervention_matrix(
     check_options(chunk_size, None, 0.0, "highest")
     check_merge(merge)
     with _as_explain(clip):
-        asked = _Asked(twin_of(model), layout, output, merge)
+        asked = _Asked(twin_of(model), layout, output, merge, against)
         look: _Exact | _Whole
         try:
             look, record = _Exact.look(asked, clip, target)
@@ -167,7 +170,7 @@ def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, va
     for whose, which in zip(owner.split(at_once), column.split(at_once), strict=True):
         replaced = [pathway.without(whose, which) for pathway in pathways]
         after.append(look.again(replaced[0] if isinstance(clip, Tensor) else replaced, whose))
-    return look.logits.unsqueeze(2) - torch.cat(after).unflatten(0, (batch, columns)).transpose(1, 2)
+    return look.logits.unsqueeze(2) - torch.unflatten(torch.cat(after), 0, (batch, columns)).transpose(1, 2)
 
 
 # -------------------------------------------------------------------------------------- reading frame logits
@@ -189,6 +192,7 @@ class _Asked:
     layout: str
     output: Output | None
     merge: str
+    against: Against | None = None
 
     def checked(self, clip: Clip) -> list[Tensor]:
         """The clip's pathways, if the model can take them."""
@@ -240,7 +244,7 @@ class _Exact:
         pathways = asked.checked(clip)
         record = _record(asked, clip)
         asked.check(record.output, pathways)
-        chosen = targets_of(target, record.output)
+        chosen = targets_of(target, record.output, asked.against)
         seeds = frame_seeds(record, chosen, asked.twin.composite, False, asked.merge)
         own = _own_logits(asked.twin, clip, chosen)
         same = own is not None and own.shape == seeds.logits.shape
@@ -261,8 +265,14 @@ class _Exact:
 
 
 def _record(asked: _Asked, clip: Clip) -> Trace:
-    """A recorded forward pass; what has no rule does no harm below the frame logits."""
-    return asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
+    """A recorded forward pass; what has no rule does no harm below the frame logits, random numbers anywhere do."""
+    record = asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
+    if record.differs:
+        raise ValueError(
+            "the model draws random numbers in its forward, and what it returns differs from run to run: nothing can "
+            "be measured; switch the draws off"
+        )
+    return record
 
 
 @dataclass
@@ -281,7 +291,7 @@ class _Whole:
         pathways = asked.checked(clip)
         frames, logits = _forward(asked, clip)
         asked.check(logits, pathways)
-        chosen = targets_of(target, logits)
+        chosen = targets_of(target, logits, asked.against)
         warn_of_layout(pathways, asked.layout)
         rows = chosen.of_frames(frames)
         return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else asked.frames(pathways, len(rows)))

@@ -41,9 +41,9 @@ class Layout:
         self._set(groups)
 
     def _set(self, groups: list[str]) -> None:
-        self.groups = [re.sub(r"[()\s]", "", group) for group in groups]
-        self.pattern = " ".join(f"({' '.join(g)})" if len(g) > 1 else g for g in self.groups)
-        self.axes = len(self.groups)
+        self.groups: list[str] = [re.sub(r"[()\s]", "", group) for group in groups]
+        self.pattern: str = " ".join(f"({' '.join(g)})" if len(g) > 1 else g for g in self.groups)
+        self.axes: int = len(self.groups)
 
     @classmethod
     def of_images(cls, dimensions: int) -> Layout:
@@ -137,13 +137,13 @@ class Layout:
         )
 
     def _per_channel(self, end: Any, x: Tensor, channels: int) -> Tensor:
-        end = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
-        if end.numel() not in (1, channels):
+        values = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
+        if values.numel() not in (1, channels):
             raise ValueError(
-                f"input_range holds scalars or one value per channel ({channels}), got {end.numel()} values"
+                f"input_range holds scalars or one value per channel ({channels}), got {values.numel()} values"
                 + self.hint(x)
             )
-        return end.expand(channels)
+        return values.expand(channels)
 
 
 def axis_to_add(x: Tensor) -> str:

@@ -12,7 +12,7 @@ seeds. Epsilon and Gamma keep the bias in the denominator and book what it absor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -42,6 +42,8 @@ class Rule:
 
     epsilon: float = 0.0
     """Added to the denominator with its sign; what it absorbs is booked in the ledger."""
+    by_sign = False
+    """Of two shares, the first is for outputs that are positive or zero, the second for those that are negative."""
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The shares of input `x` under weight `w`; raises TypeError where the rule is not for linear operations."""
@@ -66,6 +68,31 @@ class ZPlus(Rule):
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share of non-negative terms."""
         return [Share(1.0, _agreeing(x, w))]
+
+
+@dataclass(frozen=True)
+class SameSign(Rule):
+    """Contributions that have the sign of what they add up to: `a w` where `a w` and `sum a w` agree, without bias.
+
+    z+ for outputs that are positive, and the same with signs turned for those that are negative: a negative output is
+    explained by what made it so. Where no output is negative (averages and sums after a ReLU) it is z+. Nothing is ever
+    amplified, and a denominator vanishes only where nothing contributes. Usually for sums, averages and attention over
+    signed values. Source: the limit gamma -> infinity of the generalised gamma rule (Letzgus et al. 2022, 2112.11407).
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.SameSign()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[0., 5.]])
+    """
+
+    by_sign = True
+
+    def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
+        """A share of the terms that are never negative, and one of those that are never positive."""
+        return [Share(1.0, _agreeing(x, w)), Share(1.0, _opposing(x, w))]
 
 
 @dataclass(frozen=True)
@@ -169,6 +196,14 @@ class WinnerTakesAll(Rule):
 
 
 @dataclass(frozen=True)
+class SoftmaxTaylor(Rule):
+    """First-order expansion of a softmax: `R_i = x_i (R_i - s_i sum_j R_j)` (Achtibat et al. 2024, Prop. 3.1).
+
+    Without it no relevance flows into a softmax: its outputs weigh and are constant. What it absorbs is booked.
+    """
+
+
+@dataclass(frozen=True)
 class Contrastive(Rule):
     """`rule` under `w` minus `rule` under `-w`: what speaks for a class minus what speaks against it (paper Eq. 2).
 
@@ -178,6 +213,13 @@ class Contrastive(Rule):
     """
 
     rule: Rule = field(default_factory=ZPlus)
+
+    def __post_init__(self) -> None:
+        if self.rule.by_sign:
+            raise ValueError(
+                f"{self.rule} shares alike under w and -w, so nothing is left of their difference: "
+                "give the classifier another rule (classifier=ZPlus()), or pass contrastive=False"
+            )
 
     @property
     def epsilon(self) -> float:  # type: ignore[override]
@@ -209,8 +251,17 @@ class Opposed(Rule):
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The rule's shares under negated weights; under the weights themselves for other clips."""
         against = self.rule.shares(x, -w, None if bias is None else -bias)
+        if self.rule.by_sign:
+            raise ValueError(f"{self.rule} cannot oppose a lone logit: give the classifier another rule")
         if self.sign is None:
             return against
         own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)
         shares = [(share, own) for share in self.rule.shares(x, w, bias)] + [(share, turned) for share in against]
         return [share._replace(coefficient=share.coefficient * where) for share, where in shares]
+
+
+def one_sided(rule: Rule) -> Rule:
+    """The rule without its contrast: R of Eq. 2 alone."""
+    if isinstance(rule, Opposed):
+        return replace(rule, rule=one_sided(rule.rule))
+    return one_sided(rule.rule) if isinstance(rule, Contrastive) else rule

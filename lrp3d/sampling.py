@@ -20,7 +20,8 @@ __all__ = [
     "window_bounds",
 ]
 
-Window = int | Sequence[float] | Tensor | tuple[Sequence[int] | Tensor, Sequence[int] | Tensor]
+Bound = Sequence[int] | Tensor
+Window = int | Sequence[float] | Tensor | tuple[Bound, Bound]
 
 
 def uniform_indices(
@@ -165,7 +166,7 @@ def _window_sizes(window: int | Sequence[float] | Tensor, block: Tensor, frames:
     return torch.maximum(whole, block.to(whole.device))
 
 
-def _checked_bounds(window: tuple, first: Tensor, last: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+def _checked_bounds(window: tuple[Bound, ...], first: Tensor, last: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     """Given bounds, once they are known to lie in the clip around each row's own frames."""
     if len(window) != 2:
         raise ValueError(f"a tuple is the bounds (left, right), not {len(window)} sizes: those are a list")
@@ -218,7 +219,7 @@ def partial_uniform(
     left, right = _clip_bounds(clip, window, layout, rows)
     owner = torch.arange(len(clip), device=clip.device).repeat_interleave(left.shape[-1])
     windowed = _show_windows(clip, owner, left.flatten(), right.flatten(), layout, fill, value)
-    return windowed.unflatten(0, left.shape)
+    return torch.unflatten(windowed, 0, left.shape)
 
 
 def _require_clip(clip: Tensor, layout: str) -> None:

@@ -27,7 +27,7 @@ class Pathway(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stem_time: int, times: Sequence[int], extra: Sequence[int]):
         super().__init__()
-        self.stem = nn.Sequential(
+        self.stem: nn.Sequential = nn.Sequential(
             OrderedDict(
                 conv=conv3d(in_channels, width, (stem_time, 7, 7), (1, 2, 2)),
                 bn=nn.BatchNorm3d(width),
@@ -46,7 +46,7 @@ class Pathway(nn.Module):
                 blocks.append(Bottleneck(channels, planes, stride, _spatial, reduce_time=times[stage]))
                 channels = planes * Bottleneck.expansion
             stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
+        self.stages: nn.ModuleList = nn.ModuleList(stages)
 
 
 def _lateral(channels: int, alpha: int) -> ConvUnit:
@@ -77,14 +77,14 @@ class SlowFast(VideoModel):
             in_channels=in_channels,
             dropout=dropout,
         )
-        self.name = f"SlowFast-R50-{frames // alpha}x8"
+        self.name: str = f"SlowFast-R50-{frames // alpha}x8"
         self.frames = frames
         self.alpha = alpha
         outputs = [thin] + [thin * 2**i * Bottleneck.expansion for i in range(3)]  # of the fast stem and stages
-        self.slow = Pathway(in_channels, width, 1, (1, 1, 3, 3), [2 * channels for channels in outputs])
-        self.fast = Pathway(in_channels, thin, 5, (3, 3, 3, 3), (0, 0, 0, 0))
-        self.lateral = nn.ModuleList(_lateral(channels, alpha) for channels in outputs)
-        self.slow_channels = width * expansion
+        self.slow: Pathway = Pathway(in_channels, width, 1, (1, 1, 3, 3), [2 * channels for channels in outputs])
+        self.fast: Pathway = Pathway(in_channels, thin, 5, (3, 3, 3, 3), (0, 0, 0, 0))
+        self.lateral: nn.ModuleList = nn.ModuleList(_lateral(channels, alpha) for channels in outputs)
+        self.slow_channels: int = width * expansion
         initialise(self)
 
     @property
@@ -140,7 +140,8 @@ class SlowFast(VideoModel):
     def forward(self, clip: Tensor | Sequence[Tensor]) -> Tensor:
         """Logits (b, k) of a clip (b, c, t, h, w) or of its pathways [slow, fast]."""
         slow, fast = (self.pool(features).mean(2) for features in self.pathway_features(clip))
-        return self.fc(self.dropout(torch.cat([slow, fast], 1)))
+        logits: Tensor = self.fc(self.dropout(torch.cat([slow, fast], 1)))
+        return logits
 
     def frame_logits(self, clip: Tensor | Sequence[Tensor], merge: str = "average") -> Tensor:
         """Logits of every fast frame, (b, n, k).

@@ -118,8 +118,8 @@ class VideoClips(Dataset[Sample]):
         self.labels = labels
         self.sample = sample
         self.augment = augment
-        self.mean = torch.tensor(model.mean).view(-1, 1, 1, 1)
-        self.std = torch.tensor(model.std).view(-1, 1, 1, 1)
+        self.mean: Tensor = torch.tensor(model.mean).view(-1, 1, 1, 1)
+        self.std: Tensor = torch.tensor(model.std).view(-1, 1, 1, 1)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -440,4 +440,5 @@ def _bar(batches: DataLoader[Any], label: str, show: bool) -> Iterable[Any]:
         from tqdm.auto import tqdm
     except ImportError:
         return batches
-    return tqdm(batches, label, leave=False)
+    shown: Iterable[Any] = tqdm(batches, label, leave=False)
+    return shown

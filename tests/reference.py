@@ -97,6 +97,12 @@ def flat(w, a, r, seen, bias):
     return divide(seen, r, seen)
 
 
+def same_sign(w, a, r, seen, bias):
+    contributions = w * a
+    negative = contributions.sum(1, keepdim=True) < 0
+    return divide(torch.where(negative, contributions.clamp(max=0), contributions.clamp(min=0)), r, seen)
+
+
 def identity(w, a, r, seen, bias):
     return r
 
@@ -143,9 +149,11 @@ def average_relevance(function, x, r):
     return torch.stack(maps).reshape(x.shape)
 
 
-def sum_relevance(summands, r):
-    """Every summand gets the share of its positive part; equal shares where nothing is positive."""
-    parts = [s.expand(r.shape).clamp(min=0) for s in summands]
+def sum_relevance(summands, r, by_sign=False):
+    """Every summand gets the share of its positive part, or of the part with the sum's sign; else equal shares."""
+    whole = [s.expand(r.shape) for s in summands]
+    sign = torch.where(sum(whole) < 0, -1.0, 1.0) if by_sign else 1.0
+    parts = [(s * sign).clamp(min=0) for s in whole]
     total = sum(parts)
     empty = total == 0
     shares = [torch.where(empty, 1 / len(parts), p / torch.where(empty, 1.0, total)) * r for p in parts]

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import lrp3d
-from benchmarks import atr, chart, growth, layers, matrix, networks, precision
+from benchmarks import atr, attention, chart, growth, layers, matrix, networks, precision
 from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 
@@ -34,6 +36,12 @@ def quick(program, folder, *more):
 
 
 # ----------------------------------------------------------------------------------------------- programs
+
+
+def test_attention_measures_its_layers(tmp_path):
+    rows = written(quick(attention, tmp_path, "--seeds", "1", "2"))
+    assert len(rows) == 7
+    assert all(row["relevance 2"] > 0 for row in rows)
 
 
 def test_layers_measures_every_layer_of_the_models_and_those_they_lack(tmp_path):

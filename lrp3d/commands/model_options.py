@@ -49,7 +49,7 @@ class Chosen:
     @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The normalised values of black and white."""
-        given = getattr(self.model, "input_range", None)
+        given: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
         if given is not None:
             return given
         pairs = list(zip(self.mean, self.std, strict=True))
@@ -201,7 +201,7 @@ def _named(name: str, options: dict[str, Any], weights: Path | None, classes: in
 def check_name(name: str, options: Mapping[str, Any]) -> None:
     """Raise UsageError for a model that is not built so; takes no memory."""
     try:
-        without_memory(lambda: models.build(name, num_classes=1, **options))
+        without_memory(lambda: models.build(name, **{"num_classes": 1, **options}))
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
 
@@ -209,7 +209,7 @@ def check_name(name: str, options: Mapping[str, Any]) -> None:
 def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
     """A model of the paper with random weights; raises UsageError for what it is not built with."""
     try:
-        return models.build(name, num_classes=classes, **options)
+        return models.build(name, **{"num_classes": classes, **options})
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +70,11 @@ class LinearMap:
         """
         return None
 
+    def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
+        """All axes that can be time here, the likeliest first."""
+        axis = self.time_axis(shape, output)
+        return [] if axis is None else [axis]
+
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The same average over everything but time, for an input of `shape`; None where frames weigh differently."""
         return None
@@ -105,7 +111,7 @@ class Convolution(LinearMap):
         assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
         folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
-        return folded.unflatten(0, (seeds, batch))
+        return torch.unflatten(folded, 0, (seeds, batch))
 
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
         return kernels.adjoint(r, w, self.geometry, shape)
@@ -134,7 +140,7 @@ class Convolution(LinearMap):
             return super().adjoints(r, weights, shape)
         joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))
         wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
-        return wide.split(shape[1], 2)
+        return torch.split(wide, shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """Per output channel."""
@@ -151,7 +157,7 @@ class Convolution(LinearMap):
 
     def _in_groups(self, a: Tensor, axis: int) -> Tensor:
         """Sum of the channels of each group."""
-        return a.unflatten(axis, (self.geometry.groups, -1)).sum(axis + 1)
+        return torch.unflatten(a, axis, (self.geometry.groups, -1)).sum(axis + 1)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Inputs of each output; positions of the zero padding are none."""
@@ -193,9 +199,10 @@ class FullyConnected(LinearMap):
         return F.linear(a, v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """(s, ..., o) to (s, ..., i)."""
+        """(s, ..., o) to (s, ..., i); outputs that nothing arrives at (queries and keys beside values) are left out."""
         assert isinstance(v, Tensor)
-        return r @ v
+        first, last = _reached(r)
+        return r @ v if last - first == len(v) else r[..., first:last] @ v[first:last]
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Every output sees every input."""
@@ -207,11 +214,64 @@ class FullyConnected(LinearMap):
         return r.sum(-1, keepdim=True).expand(*r.shape[:-1], shape[-1])
 
 
+FEW = 32  # outputs; to look at fewer is no gain
+
+
+def _reached(r: Tensor) -> tuple[int, int]:
+    """Between which outputs (the last axis) all relevance of seeds lies, where that is half of them or less."""
+    size = r.shape[-1]
+    if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
+        return 0, size
+    rows = r.flatten(0, -2)
+    there = ((rows.amax(0) != 0) | (rows.amin(0) != 0)).nonzero().flatten().tolist() or [0]  # NaN counts
+    first, last = there[0], there[-1] + 1
+    return (first, last) if 2 * (last - first) <= size else (0, size)
+
+
+@dataclass(frozen=True)
+class MatrixProduct(LinearMap):
+    """A product of batched matrices, of which the input stands on the left of the weight, or on its right."""
+
+    left: bool
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """(..., n, k) times (..., k, m), whichever of them the input is."""
+        assert isinstance(v, Tensor)
+        return a @ v if self.left else v @ a
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """Seeds lie side by side in the axis that the weight does not meet, so that no weight is copied for them."""
+        assert isinstance(v, Tensor)
+        if v.dim() == 2 and self.left:
+            return sum_to_shape(r @ v.mT, shape)
+        seeds, rows, columns = len(r), *r.shape[-2:]
+        if self.left:
+            beside = r.movedim(0, -3).flatten(-3, -2) @ v.mT  # (..., s n, k)
+            found = beside.unflatten(-2, (seeds, rows)).movedim(-3, 0)
+        else:
+            beside = v.mT @ r.movedim(0, -2).flatten(-2)  # (..., k, s m)
+            found = beside.unflatten(-1, (seeds, columns)).movedim(-2, 0)
+        return sum_to_shape(found, shape)
+
+    def count(self, ones: Tensor, w: Weight) -> Tensor:
+        """Every output sees a row, or a column, of the input."""
+        assert isinstance(w, Tensor)
+        batch = torch.broadcast_shapes(ones.shape[:-2], w.shape[:-2])
+        if self.left:
+            return ones.sum(-1, keepdim=True).expand(*batch, ones.shape[-2], w.shape[-1])
+        return ones.sum(-2, keepdim=True).expand(*batch, w.shape[-2], ones.shape[-1])
+
+    def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
+        """Equal parts to that row or column."""
+        total = r.sum(-1 if self.left else -2, keepdim=True)
+        return sum_to_shape(total.expand(*r.shape[:-2], *shape[-2:]), shape)
+
+
 @dataclass(frozen=True)
 class Bilinear(LinearMap):
     """Any function bilinear in input and weight (matmul with a constant, einsum, affine scaling)."""
 
-    function: Callable[[Tensor, Weight], Tensor]
+    function: Callable[[Any, Any], Tensor]
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """`function(a, v)`."""
@@ -312,6 +372,12 @@ class SumOver(LinearMap):
             return -3 if -3 in self.axes else None
         axes = [axis for axis in self.axes if shape[axis] > 1]
         return axes[0] if len(axes) == 1 and axes[0] != -len(shape) else None
+
+    def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
+        """That one, else every axis that is summed: channels may be last, tokens of a frame beside each other."""
+        likeliest = super().time_axes(shape, output)
+        summed = [axis for axis in sorted(self.axes) if shape[axis] > 1 and axis != -len(shape)]
+        return likeliest + [axis for axis in summed if axis not in likeliest]
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The sum over the other axes, times the number of frames."""

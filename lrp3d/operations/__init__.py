@@ -1,12 +1,23 @@
 """What each operation of a network does with relevance: one handler per function, made of the building blocks.
 
-The files are families of functions: `activation`, `arithmetic` (sums, means, products, writes into slices),
-`convolution` (also linear layers, matmul and einsum), `normalisation`, `padding`, `pooling`. `blocks` has the building
-blocks: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that lrp3d knows. A new
-one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
+The files are families of functions: `activation`, `arithmetic` (sums, means, writes into slices), `attention`,
+`convolution` (also linear layers), `normalisation`, `padding`, `pooling`, `products` (of signals with constants and
+with each other: elementwise, matrices, Einstein sums, generated kernels), `statistics` (variance, norms). `blocks` has
+the building blocks: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that lrp3d
+knows. A new one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
 """
 
-from lrp3d.operations import activation, arithmetic, convolution, normalisation, padding, pooling
+from lrp3d.operations import (
+    activation,
+    arithmetic,
+    attention,
+    convolution,
+    normalisation,
+    padding,
+    pooling,
+    products,
+    statistics,
+)
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
 
 __all__ = [
@@ -14,12 +25,15 @@ __all__ = [
     "activation",
     "arithmetic",
     "attach",
+    "attention",
     "both_nonnegative",
     "convolution",
     "normalisation",
     "padding",
     "passes",
     "pooling",
+    "products",
     "refuse",
     "shares",
+    "statistics",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from lrp3d.operations.blocks import both_nonnegative, passes, refuse
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.advice import advice_for
-from lrp3d.tracing.tracer import Signal
+from lrp3d.tracing.signals import Signal, Weighs
 
 
 def _register(name: str, kind: type[nn.Module] | None, **known: Any) -> None:
@@ -20,7 +21,8 @@ def _register(name: str, kind: type[nn.Module] | None, **known: Any) -> None:
     functions = list(dict.fromkeys(f for f in found if f is not None))
 
     def activation(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-        return passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        output = passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        return active_tracer().squash(output, input) if name == "sigmoid" else output
 
     known.setdefault("gate", False)
     activation.__name__ = name
@@ -126,6 +128,65 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     return passes(lambda _: output, input, nonnegative=both_nonnegative(input, value))
 
 
+# -------------------------------------------------------------------------------------------- roots and powers
+# Of a single value: whatever relevance arrives can only go there.
+
+
+@register_operation([torch.sqrt, Tensor.sqrt])
+def sqrt(input: Tensor) -> Tensor:
+    """Square root."""
+    return passes(torch.sqrt, input, nonnegative=True)
+
+
+@register_operation([torch.abs, Tensor.abs, Tensor.__abs__, torch.absolute, Tensor.absolute])
+def absolute(input: Tensor) -> Tensor:
+    """Absolute value."""
+    return passes(torch.abs, input, nonnegative=True)
+
+
+@register_operation([torch.square, Tensor.square])
+def square(input: Tensor) -> Tensor:
+    """Square."""
+    return passes(torch.square, input, nonnegative=True)
+
+
+@register_operation([torch.pow, Tensor.pow, Tensor.__pow__])
+def power(input: Any, exponent: Any) -> Tensor:
+    """A constant, positive power; other powers may only weigh another signal."""
+    run = active_tracer()
+    if run.is_signal(exponent):
+        gate = Signal(weighs=Weighs.GATE)
+        return refuse(torch.pow(input, exponent), input, exponent, advice=WEIGHS_ONLY, signal=gate)
+    constant = float(exponent) if not isinstance(exponent, Tensor) or exponent.numel() == 1 else None
+    if constant is None or constant <= 0:
+        statistic = Signal(nonnegative=both_nonnegative(input), weighs=Weighs.STATISTIC)
+        return refuse(torch.pow(input, exponent), input, advice=WEIGHS_ONLY, signal=statistic)
+    return passes(torch.pow, input, exponent, nonnegative=both_nonnegative(input) or constant % 2 == 0)
+
+
+WEIGHS_ONLY = "has a rule only where its result weighs another signal (a gate, or a norm's divisor)"
+
+
+def _register_what_only_weighs(names: Sequence[str], weighs: Weighs) -> None:
+    """Exponentials and reciprocals: parts of a softmax or of a norm, refused where relevance would reach them."""
+
+    def only_weighs(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def weight(input: Tensor) -> Tensor:
+            known = Signal(nonnegative=name == "exp" or both_nonnegative(input), weighs=weighs)
+            return refuse(function(input), input, advice=WEIGHS_ONLY, signal=known)
+
+        weight.__name__ = function.__name__
+        return weight
+
+    for name in names:
+        functions = [f for owner in (torch, Tensor) if (f := getattr(owner, name, None)) is not None]
+        register_operation(functions, only_weighs(functions[0]))
+
+
+_register_what_only_weighs(["exp"], Weighs.GATE)
+_register_what_only_weighs(["rsqrt", "reciprocal"], Weighs.STATISTIC)
+
+
 # ------------------------------------------------------------------------------------------------- dropout
 
 
@@ -136,7 +197,8 @@ def _register_dropout(name: str) -> None:
         input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True
     ) -> Tensor:
         if training and train and p > 0:
-            return refuse(input.clone(), input, advice=advice_for(F.dropout))
+            output: Tensor = functions[0](input, p, True)
+            return refuse(output, input, advice=advice_for(F.dropout))
         known = active_tracer().signal(input)
         nonnegative = bool(known and known.nonnegative)
         return passes(lambda x: x, input, nonnegative=nonnegative, keeps_range=True, kind=nn.Dropout)

@@ -1,4 +1,4 @@
-"""Sums, means, products with gates and constants, maxima over axes, and writes into slices."""
+"""Sums, means, maxima over axes, and writes into slices."""
 
 from __future__ import annotations
 
@@ -9,18 +9,33 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Broadcast, SumOver
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, rearranged, refuse, shares
+from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import AxisMaximum
-from lrp3d.steps.step import IndexedWrite, PassThrough
+from lrp3d.steps.step import IndexedWrite
+from lrp3d.tracing.signals import Signal
 from lrp3d.tracing.torch_functions import fill_, setitem, write_
-from lrp3d.tracing.tracer import Signal
 
 # ------------------------------------------------------------------------------------------------------- sums
 
 
 def _is_constant(x: Any) -> bool:
     return not active_tracer().is_signal(x)
+
+
+def _centred(x: Any, mean: Any) -> Tensor | None:
+    """`x - mean`, where that is the mean of x itself over some axes: a statistic, and a constant to relevance."""
+    run = active_tracer()
+    known = run.signal(mean)
+    if known is None or not run.is_signal(x) or known.mean_of != run.token(x):
+        return None
+    output = x - mean
+    if output.shape != x.shape:
+        return None
+    result = passes(lambda x: output, x, gate=False)
+    run.steps[-1].note = "the mean is constant"
+    return result
 
 
 def _add(a: Any, b: Any) -> Tensor:
@@ -32,9 +47,10 @@ def _add(a: Any, b: Any) -> Tensor:
         nonnegative = both_nonnegative(a, b)
         if known.low is None and not isinstance(constant, Tensor):
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
-        result = shares(output, [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))], None, None, nonnegative)  # fmt: skip # noqa: E501
+        summands = [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
+        result = shares(output, summands, nonnegative=nonnegative)
         now = run.signals[result]
-        now.gate, now.shifted = known.gate, True
+        now.weighs, now.shifted = known.weighs, True
         return result
     summands = [Summand(x, Broadcast(output.shape)) for x in (a, b)]
     return shares(output, summands, nonnegative=both_nonnegative(a, b))
@@ -59,8 +75,9 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 @register_operation([torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.subtract])
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """`input - alpha * other`: a sum with the negated summand."""
-    return _add(input, _scaled(other, -alpha))
+    """`input - alpha * other`: a sum with the negated summand; minus its own mean, the signal is only centred."""
+    centred = _centred(input, other) if alpha == 1 else None
+    return centred if centred is not None else _add(input, _scaled(other, -alpha))
 
 
 @register_operation([torch.rsub, Tensor.__rsub__])
@@ -69,7 +86,42 @@ def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return _add(_scaled(input, -alpha), other)
 
 
-def _axes(x: Tensor, dim: Any) -> tuple[int, ...]:
+# --------------------------------------------------------------------------------------------- sums of products
+
+
+@register_operation([torch.addcmul, Tensor.addcmul])
+def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+    """`input + value * tensor1 * tensor2`."""
+    return add(input, _product(tensor1, tensor2), alpha=value)
+
+
+@register_operation([torch.addcdiv, Tensor.addcdiv])
+def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
+    """`input + value * tensor1 / tensor2`."""
+    constants = _is_constant(tensor1) and _is_constant(tensor2)
+    return add(input, tensor1 / tensor2 if constants else div(tensor1, tensor2), alpha=value)
+
+
+def _product(a: Any, b: Any) -> Any:
+    return a * b if _is_constant(a) and _is_constant(b) else mul(a, b)
+
+
+@register_operation([torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm])
+def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta * input + alpha * (mat1 @ mat2)`."""
+    constants = _is_constant(mat1) and _is_constant(mat2)
+    product = mat1 @ mat2 if constants else matmul(mat1, mat2)
+    if _is_constant(input) and beta != 1:
+        input = input * beta if beta else product.new_zeros(())
+    elif beta != 1:
+        input = mul(input, beta)
+    return add(input, product, alpha=alpha)
+
+
+# ------------------------------------------------------------------------------------------------------ means
+
+
+def axes_from_the_end(x: Tensor, dim: Any) -> tuple[int, ...]:
     """Axes counted from the end; all of them where none are given."""
     if dim is None or (isinstance(dim, Sequence) and not dim):
         return tuple(range(-x.dim(), 0))
@@ -79,13 +131,17 @@ def _axes(x: Tensor, dim: Any) -> tuple[int, ...]:
 
 def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:
     x = x if dtype is None else x.to(dtype)
-    axes = _axes(x, dim)
+    axes = axes_from_the_end(x, dim)
     count = 1
     for axis in axes:
         count *= x.shape[axis]
     output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
-    return shares(output, [Summand(x, map)], nonnegative=both_nonnegative(x))
+    result = shares(output, [Summand(x, map)], nonnegative=both_nonnegative(x))
+    if mean:
+        run = active_tracer()
+        run.signals[result].mean_of = run.token(x)
+    return result
 
 
 @register_operation([torch.mean, Tensor.mean])
@@ -98,62 +154,6 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`torch.sum` over some or all axes."""
     return _reduce(input, dim, keepdim, False, dtype)
-
-
-# ---------------------------------------------------------------------------------------------------- products
-
-
-def _gated(signal: Tensor, gate: Tensor, output: Tensor) -> Tensor:
-    known = active_tracer().signals[signal]
-    both_gates = known.gate and active_tracer().signals[gate].gate
-    real = None if known.real is None else known.real.expand(output.shape)
-    step_signal = Signal(real=real, nonnegative=both_nonnegative(signal, gate), gate=both_gates)
-    return attach(PassThrough(signal.shape), output, [signal], step_signal)
-
-
-def _gate_of(a: Tensor, b: Tensor) -> Tensor | None:
-    """Which of two signals is the gate: the sigmoid, else the one that broadcasts."""
-    first, second = (active_tracer().signals[x].gate for x in (a, b))
-    if first != second:
-        return a if first else b
-    if a.numel() != b.numel():
-        return a if a.numel() < b.numel() else b
-    return None
-
-
-@register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
-def mul(input: Any, other: Any) -> Tensor:
-    """A product with a constant, or of a signal and its gate; the gate is a constant to relevance."""
-    output = input * other
-    if _is_constant(input) or _is_constant(other):
-        signal, factor = (other, input) if _is_constant(input) else (input, other)
-        return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)
-    gate = _gate_of(input, other)
-    if gate is None:
-        return refuse(output, input, other, advice=PRODUCT)
-    return _gated(other, gate, output) if gate is input else _gated(input, gate, output)
-
-
-PRODUCT = (
-    "multiplies two signals of equal shape and kind, so it cannot be told which one is the gate; "
-    "let the gate be a sigmoid, or register the layer"
-)
-
-
-@register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """Division by a constant."""
-    if not _is_constant(other) or rounding_mode is not None:
-        output = torch.div(
-            _tensor(input, other) if isinstance(other, Tensor) else input, other, rounding_mode=rounding_mode
-        )
-        return refuse(
-            output,
-            input,
-            other,
-            advice="divides by a signal or rounds; only division by constants is covered",
-        )
-    return passes(lambda x: x / other, input, nonnegative=both_nonnegative(input, other), keeps_range=True)
 
 
 @register_operation([torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative])
@@ -174,7 +174,7 @@ def positive(input: Tensor) -> Tensor:
 @register_operation([torch.amax, Tensor.amax])
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The maximum over axes: the winner takes all, ties share."""
-    axes = _axes(input, dim)
+    axes = axes_from_the_end(input, dim)
     kept = input.amax(axes, keepdim=True)
     output = kept if keepdim else input.amax(axes)
     known = active_tracer().signals[input]
@@ -226,6 +226,12 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
 def copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     """`target.copy_(source)`: the target is the source from now on."""
     return write(target, ..., source)
+
+
+@register_operation(Tensor.data.__get__)  # type: ignore[attr-defined]
+def data(input: Tensor) -> Tensor:
+    """`x.data`: cut off for training, but the same values (padded shortcuts of 3D ResNets), with their relevance."""
+    return rearranged(lambda x: x.view_as(x), input)
 
 
 @register_operation(fill_)

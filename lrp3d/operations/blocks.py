@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,9 @@ from lrp3d.registry import active_tracer
 from lrp3d.steps.linear import LinearStep, Operand
 from lrp3d.steps.step import PassThrough, Step
 from lrp3d.tracing.advice import GENERAL
-from lrp3d.tracing.tracer import Signal
+from lrp3d.tracing.signals import Signal, Weighs, least
+
+Output = TypeVar("Output")
 
 
 class Summand(NamedTuple):
@@ -23,6 +26,13 @@ class Summand(NamedTuple):
     x: Tensor
     map: LinearMap
     w: Tensor | float = 1.0
+    weight_nonnegative: bool = False
+    """Nothing in `w` is known to be negative, which spares the half of the work that would be multiplied by zero."""
+
+    @property
+    def signed_weight(self) -> Signed:
+        """The weight as rules see it."""
+        return Signed(self.w, self.weight_nonnegative)
 
 
 def attach(
@@ -51,6 +61,7 @@ def passes(
     *args: Any,
     nonnegative: bool = False,
     gate: bool | None = None,
+    weighs: Weighs | None = None,
     shifted: bool = False,
     keeps_range: bool = False,
     inplace: bool = False,
@@ -64,6 +75,7 @@ def passes(
         args: more arguments.
         nonnegative: the output never is negative.
         gate: the output is a gate where it meets another signal in a product; None: as `x` is.
+        weighs: how much it looks like a weight, where that is more than `gate` says.
         shifted: a constant is added here.
         keeps_range: the output still is the clip, if `x` is (normalisation, not a non-linearity).
         inplace: `x` itself stands for the result from now on.
@@ -79,7 +91,9 @@ def passes(
         ends = function(known.low, *args), function(known.high, *args)
         low, high = torch.minimum(*ends), torch.maximum(*ends)
     real = known.real if known.real is None or known.real.shape == output.shape else known.real.expand(output.shape)
-    signal = Signal(low, high, real, nonnegative, known.gate if gate is None else gate, shifted)
+    if weighs is None:
+        weighs = Weighs.GATE if gate else known.weighs if gate is None else min(known.weighs, Weighs.SIMILARITY)
+    signal = Signal(low, high, real, nonnegative, weighs, shifted)
     result = attach(PassThrough(x.shape, linear=keeps_range), output, [x], signal, kind)
     if inplace:
         run.replace(x, result)
@@ -92,10 +106,22 @@ def shares(
     bias: Tensor | None = None,
     kind: type[nn.Module] | None = None,
     nonnegative: bool = False,
+    is_layer: bool = True,
+    note: str = "",
 ) -> Tensor:
     """An operation linear in its signals, `output = sum of map(x, w) + bias`, over which the rule shares relevance.
 
     Constants among the summands count as bias. What the clip's range becomes is found by the same maps.
+
+    Args:
+        output: what the operation computed.
+        summands: its inputs, each with its map and weight.
+        bias: what is added.
+        kind: the layer type whose rules apply.
+        nonnegative: the output never is negative.
+        is_layer: an operation with weights counts as a layer, which may be the first or the classifier; False where
+            the weights are another signal.
+        note: what inspection says of it beside its rule.
     """
     run = active_tracer()
     signals = [s for s in summands if run.is_signal(s.x)]
@@ -108,14 +134,24 @@ def shares(
     if bias is not None:
         parts.append(signals[0].map.bias(bias, output))
     bias = sum(parts[1:], parts[0]) if parts else None
-    weighted = any(isinstance(s.w, Tensor) for s in signals)
-    operands = [Operand(s.x, k.signed(s.x), s.map, Signed(s.w)) for k, s in zip(known, signals, strict=True)]
-    step = LinearStep(operands, bias, weighted)
-    step.first = all(k.low is not None for k in known)
-    signal = Signal(nonnegative=nonnegative)
-    if not weighted and all(k.low is not None for k in known):
-        signal.low = _ends([s.map(k.low, s.w) for k, s in zip(known, signals, strict=True)], bias)
-        signal.high = _ends([s.map(k.high, s.w) for k, s in zip(known, signals, strict=True)], bias)
+    has_weight = any(isinstance(s.w, Tensor) for s in signals)
+    operands = [Operand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(known, signals, strict=True)]
+    step = LinearStep(operands, bias, has_weight and is_layer)
+    step.note = note
+    ranges = [(k.low, k.high) for k in known if k.low is not None and k.high is not None]
+    in_range = len(ranges) == len(known)
+    step.first = in_range and (is_layer or len(signals) == 1)
+    weighs = least(known)
+    if has_weight and is_layer:  # a layer makes features, but of gates still something like weights (heads, mixed)
+        weighs = min(weighs, Weighs.SIMILARITY)
+    elif has_weight and len(signals) > 1:  # two features, compared
+        weighs = max(weighs, Weighs.SIMILARITY)
+    signal = Signal(nonnegative=nonnegative, weighs=weighs)
+    if not has_weight and in_range:
+        signal.low, signal.high = (
+            _ends([s.map(end, s.w) for end, s in zip(ends, signals, strict=True)], bias)
+            for ends in zip(*ranges, strict=True)
+        )
     if any(k.real is not None for k in known):
         counts = [s.map.count(run.reality(s.x), s.w) for s in signals]
         real = sum(counts[1:], counts[0]) > 0
@@ -128,10 +164,30 @@ def _ends(parts: Sequence[Tensor], bias: Tensor | None) -> Tensor:
     return sum(parts[1:], parts[0] if bias is None else parts[0] + bias)
 
 
-def refuse(output: Any, *inputs: Any, advice: str = GENERAL) -> Any:
-    """The operation goes on, but relevance that would reach its result is refused by name with `advice`."""
+def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`function(x)` inside a handler, where the function only moves values of the signal `x` (views, transposes)."""
     run = active_tracer()
-    return run.refuse(advice, output, [x for x in inputs if run.is_signal(x)])
+    known = run.signal(x)
+    if known is None:
+        return function(x)
+    with torch.enable_grad():
+        output = function(x)
+    low, high, real = (None if value is None else function(value) for value in (known.low, known.high, known.real))
+    return run.moved(output, replace(known, low=low, high=high, real=real))
+
+
+def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Output:
+    """The operation goes on, but relevance that would reach its result is refused by name with `advice`.
+
+    Args:
+        output: what the operation computed.
+        inputs: its arguments.
+        advice: one sentence on why, or what to do.
+        signal: what is known of the output, for example that it weighs where it meets another signal.
+    """
+    run = active_tracer()
+    signals = [x for x in inputs if run.is_signal(x)]
+    return run.refuse(advice, output, signals, signal) if signals else output
 
 
 def both_nonnegative(*tensors: Any) -> bool:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.kernels import Geometry
-from lrp3d.compute.maps import Bilinear, Convolution, FullyConnected
-from lrp3d.operations.blocks import Summand, refuse, shares
+from lrp3d.compute.maps import Convolution, FullyConnected
+from lrp3d.operations.arithmetic import add
+from lrp3d.operations.blocks import Summand, rearranged, shares
 from lrp3d.operations.padding import pad
+from lrp3d.operations.products import matmul, weighed_by_kernel
 from lrp3d.registry import active_tracer, register_operation
 
 _TYPES: dict[bool, dict[int, type[nn.Module]]] = {
@@ -39,13 +41,17 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) 
     kind = _TYPES[map.geometry.transposed][weight.dim() - 2]
     if x.dim() == weight.dim() - 1:  # a clip without batch axis, as torch allows
         return _convolve(x.unsqueeze(0), weight, bias, map).squeeze(0)
-    if active_tracer().is_signal(weight):
-        return refuse(map(x, weight), x, weight, advice="the weight itself depends on the clip (dynamic convolution)")
+    if active_tracer().is_signal(bias):
+        shaped = rearranged(lambda b: b.reshape(-1, *[1] * (x.dim() - 2)), cast(Tensor, bias))
+        return add(_convolve(x, weight, None, map), shaped)
     g = map.geometry
     output = torch.convolution(
         x, weight, bias, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups
     )
-    return shares(output, [Summand(x, map, weight.detach())], None if bias is None else bias.detach(), kind)
+    bias = None if bias is None else bias.detach()
+    if active_tracer().is_signal(weight):
+        return weighed_by_kernel(output, x, weight, map, bias, kind)
+    return shares(output, [Summand(x, map, weight.detach())], bias, kind)
 
 
 @register_operation([torch.conv1d, torch.conv2d, torch.conv3d])
@@ -89,9 +95,17 @@ def transposed_convolution(
 
 @register_operation([torch.convolution, torch._convolution])
 def any_convolution(
-    input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, transposed: bool,
-    output_padding: Any, groups: int, *flags: Any,
-) -> Tensor:  # fmt: skip
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    *flags: Any,
+) -> Tensor:
     """`torch.convolution`, which the others are made of."""
     return _convolve(input, weight, bias, _map(weight, stride, padding, dilation, groups, transposed, output_padding))
 
@@ -99,51 +113,11 @@ def any_convolution(
 @register_operation(F.linear)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`."""
-    output = F.linear(input, weight, bias)
+    if active_tracer().is_signal(bias):  # a hypernetwork makes it
+        return add(linear(input, weight), bias)
     if active_tracer().is_signal(weight):
-        return refuse(output, input, weight, advice="the weight itself depends on the clip")
+        output = matmul(input, rearranged(lambda w: w.mT, weight) if weight.dim() > 1 else weight)
+        return output if bias is None else add(output, bias.detach())
+    output = F.linear(input, weight, bias)
     bias = None if bias is None else bias.detach()
     return shares(output, [Summand(input, FullyConnected(), weight.detach())], bias, nn.Linear)
-
-
-@register_operation([torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm])
-def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """A product with a constant matrix, on either side; a product of two signals is refused."""
-    return _bilinear(torch.matmul, input, other)
-
-
-@register_operation(Tensor.__rmatmul__)
-def rmatmul(input: Tensor, other: Tensor) -> Tensor:
-    """`constant @ signal`."""
-    return _bilinear(torch.matmul, other, input)
-
-
-@register_operation([torch.addmm, Tensor.addmm])
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """A constant bias plus a product with a constant matrix."""
-    run = active_tracer()
-    if run.is_signal(input) or run.is_signal(mat2) or beta != 1 or alpha != 1:
-        return refuse(torch.addmm(input, mat1, mat2, beta=beta, alpha=alpha), input, mat1, mat2)
-    return shares(
-        torch.addmm(input, mat1, mat2), [Summand(mat1, FullyConnected(), mat2.detach().T)], input.detach(), nn.Linear
-    )
-
-
-@register_operation(torch.einsum)
-def einsum(equation: str, *operands: Any) -> Tensor:
-    """Einstein sums of one signal with one constant."""
-    tensors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
-    if len(tensors) != 2:
-        return refuse(torch.einsum(equation, *tensors), *tensors, advice="only a signal with one constant is linear")
-    return _bilinear(lambda a, b: torch.einsum(equation, a, b), *tensors)
-
-
-def _bilinear(function: Any, left: Tensor, right: Tensor) -> Tensor:
-    run = active_tracer()
-    output = function(left, right)
-    if run.is_signal(left) and run.is_signal(right):
-        return refuse(output, left, right, advice="multiplies two signals; only products with constants are linear")
-    if run.is_signal(left):
-        return shares(output, [Summand(left, Bilinear(function), right.detach())], None, nn.Linear)
-    flipped = Bilinear(lambda a, v: function(v, a))
-    return shares(output, [Summand(right, flipped, left.detach())], None, nn.Linear)

@@ -1,7 +1,13 @@
-"""Batch norm with frozen statistics: a factor and an offset per channel, through which relevance passes unchanged."""
+"""Norms: relevance passes them unchanged; statistics, scale and offset are constants.
+
+Batch norm with frozen statistics is a factor and an offset per channel (paper App. F). Layer, group, instance and RMS
+norm, and batch norm by the statistics of its batch, compute the factor and the offset from the signal; they are held
+constant (LN rule of Ali et al. 2022, 2202.07304; identity rule of Achtibat et al. 2024, 2402.05602, Prop. 3.4).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,12 +16,12 @@ from torch import Tensor, nn
 
 from lrp3d.compute.maps import Scale, channelwise
 from lrp3d.compute.terms import Signed
-from lrp3d.operations.blocks import attach, refuse
-from lrp3d.registry import active_tracer, register_operation
+from lrp3d.operations.blocks import attach, passes, refuse
+from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.linear import LinearStep, Operand
 from lrp3d.steps.step import PassThrough
 from lrp3d.tracing.advice import advice_for
-from lrp3d.tracing.tracer import Signal
+from lrp3d.tracing.signals import Signal
 
 _TYPES: dict[int, type[nn.Module]] = {5: nn.BatchNorm3d, 4: nn.BatchNorm2d}
 
@@ -31,9 +37,12 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`F.batch_norm`; statistics of the batch are refused, and the running ones never touched."""
+    """`F.batch_norm`, by running statistics, which are never touched, or by those of the batch where there are none."""
     run = active_tracer()
-    if training or running_mean is None or running_var is None:
+    if running_mean is None or running_var is None:
+        kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
+        return _by_its_own(lambda x: F.batch_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind)
+    if training:
         output = F.batch_norm(input, None, None, weight, bias, True, 0.0, eps)
         return refuse(output, input, advice=advice_for(F.batch_norm))
 
@@ -76,3 +85,63 @@ def raw_batch_norm(
 ) -> Tensor:
     """`torch.batch_norm`, which `F.batch_norm` calls."""
     return batch_norm(input, mean, var, weight, bias, training, momentum, eps)
+
+
+def _by_its_own(function: Callable[[Tensor], Tensor], x: Tensor, kind: type[nn.Module] | None) -> Tensor:
+    """A norm by the statistics of the signal itself."""
+    result = passes(function, x, gate=False, kind=kind)
+    active_tracer().steps[-1].note = "its statistics are constant"
+    return result
+
+
+@register_operation([F.layer_norm, torch.layer_norm])
+def layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *flags: Any
+) -> Tensor:
+    """`F.layer_norm`."""
+    return _by_its_own(lambda x: F.layer_norm(x, list(normalized_shape), weight, bias, eps), input, nn.LayerNorm)
+
+
+@register_operation([F.group_norm, torch.group_norm])
+def group_norm(
+    input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *flags: Any
+) -> Tensor:
+    """`F.group_norm`."""
+    return _by_its_own(lambda x: F.group_norm(x, num_groups, weight, bias, eps), input, nn.GroupNorm)
+
+
+_INSTANCE_TYPES: dict[int, type[nn.Module]] = {5: nn.InstanceNorm3d, 4: nn.InstanceNorm2d}
+
+
+@register_operation(F.instance_norm)
+def instance_norm(
+    input: Tensor,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """`F.instance_norm`; by running statistics it is a batch norm."""
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
+    kind = _INSTANCE_TYPES.get(input.dim(), nn.InstanceNorm1d)
+    return _by_its_own(lambda x: F.instance_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind)
+
+
+_RMS_NORMS: list[TorchFunction] = [owner.rms_norm for owner in (F, torch) if hasattr(owner, "rms_norm")]
+
+
+@register_operation(_RMS_NORMS)
+def rms_norm(input: Tensor, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
+    """`F.rms_norm`."""
+    kind = getattr(nn, "RMSNorm", None)
+    return _by_its_own(lambda x: F.rms_norm(x, list(normalized_shape), weight, eps), input, kind)
+
+
+@register_operation(F.local_response_norm)
+def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
+    """`F.local_response_norm`."""
+    return _by_its_own(lambda x: F.local_response_norm(x, size, alpha, beta, k), input, nn.LocalResponseNorm)

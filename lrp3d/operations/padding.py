@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrp3d.operations.blocks import both_nonnegative
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.tracing.tracer import Signal
+from lrp3d.tracing.signals import Signal
 
 
 def _positions(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
@@ -48,7 +48,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     else:
         low, high, real = same(known.low), same(known.high), same(real)
     nonnegative = known.nonnegative and (mode != "constant" or both_nonnegative(value or 0.0))
-    return run.moved(output, Signal(low, high, real, nonnegative, known.gate, known.shifted))
+    return run.moved(output, Signal(low, high, real, nonnegative, known.weighs, known.shifted))
 
 
 def _padded(x: Tensor, pad: Sequence[int], mode: str, value: float | None) -> Tensor:

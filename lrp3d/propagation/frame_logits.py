@@ -23,16 +23,17 @@ import torch
 from torch import Tensor
 
 from lrp3d.composites import Composite
-from lrp3d.compute.maps import Convolution
+from lrp3d.compute.einsum import Einsum
+from lrp3d.compute.maps import Average, Bilinear, Convolution, LinearMap, MatrixProduct
 from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
 from lrp3d.outputs import Chosen
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.rules import Epsilon, Opposed
-from lrp3d.steps.graph import Edge, Node, downwards, edge_of, step_of
+from lrp3d.steps.graph import Edge, Node, downwards, edge_of, parents, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import ClipInput, PassThrough, Step, Unsupported
+from lrp3d.steps.step import ClipInput, Halves, PassThrough, Step, Unsupported
 from lrp3d.twin.audit import assign_rules, find_classifier
 from lrp3d.twin.twin import Trace
 
@@ -81,11 +82,14 @@ class _Average:
     """For each thing averaged, the time steps it comes from."""
     order: list[int] = field(default_factory=list)
     """The things averaged, from the earliest to the latest."""
+    matrix: Tensor | None = None
+    """(frames, things) the mean over those of each frame, where several (tokens) come from one time step."""
 
     @property
     def edge(self) -> Edge:
         """What it averages."""
-        return self.node.next_functions[0]
+        averaged: Edge = self.node.next_functions[0]
+        return averaged
 
     @property
     def features(self) -> Tensor:
@@ -93,9 +97,28 @@ class _Average:
         return self.step.operands[0].source
 
     @property
-    def frames(self) -> int:
-        """How many there are."""
+    def things(self) -> int:
+        """How many it averages."""
         return self.features.shape[self.axis]
+
+    @property
+    def frames(self) -> int:
+        """How many frames that makes."""
+        return self.things if self.matrix is None else len(self.matrix)
+
+    def in_order(self, stands_on: list[list[bool]]) -> bool:
+        """Takes what each thing stands on, and says whether that makes frames, one after another."""
+        order = _order(stands_on)
+        if order is None:
+            groups = _groups(stands_on)
+            if groups is None:
+                return False
+            self.matrix = self.features.new_zeros(len(groups), self.things, dtype=self.step.dtype)
+            for frame, things in enumerate(groups):
+                self.matrix[frame, things] = 1 / len(things)
+            stands_on, order = [stands_on[things[0]] for things in groups], list(range(len(groups)))
+        self.order, self.stands_on = order, [stands_on[i] for i in order]
+        return True
 
 
 def _last_averages(record: Trace) -> list[_Average]:
@@ -108,29 +131,45 @@ def _last_averages(record: Trace) -> list[_Average]:
         if isinstance(step, ClipInput):
             raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
         if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
-            axis = step.operands[0].map.time_axis(step.operands[0].shape, step.shape)
-            if axis is not None and step.operands[0].shape[axis] > 1:
+            shape = step.operands[0].shape
+            axes = step.operands[0].map.time_axes(shape, step.shape)
+            for axis in [axis for axis in axes if shape[axis] > 1]:
                 average = _Average(node, step, axis)
                 stands_on = _time_steps(average, len(output))
-                order = _order(stands_on)
-                if order is not None:
-                    average.order, average.stands_on = order, [stands_on[i] for i in order]
+                if average.in_order(stands_on):
                     found[node] = average
-                    continue
+                    break
                 if not stands_on or not all(map(all, stands_on)):
-                    problem = f"'{step.name}' {_disorder(stands_on)}"
-            elif axis is not None:
+                    problem = problem or f"'{step.name}' {_disorder(stands_on)}"
+            if node in found:
+                continue
+            if axes and all(shape[axis] == 1 for axis in axes):
                 problem = problem or (
                     f"only one time step is left where '{step.name}' averages over time (the model's strides "
                     "use up this clip); take more frames"
                 )
         if step is not None and not _is_linear(step):
-            raise NoFrameLogits(
-                problem
-                or f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits "
-                "and is not linear, so its frames cannot be classified one by one exactly"
-            )
+            raise NoFrameLogits(problem or _not_linear(node, step))
     return list(found.values())
+
+
+def _not_linear(node: Node, step: Step) -> str:
+    """Why a step that is met before any average over time stands in the way."""
+    below = map(step_of, downwards([node], lambda node: False))
+    if not any(isinstance(s, LinearStep) and not s.weighted and _averages(s) for s in below):
+        return (
+            "the model never averages over time: its logits come from one token or one step of time (a class "
+            "token, the last state), which stands for the whole clip"
+        )
+    return (
+        f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits and is not "
+        "linear, so its frames cannot be classified one by one exactly"
+    )
+
+
+def _averages(step: LinearStep) -> bool:
+    axes = step.operands[0].map.time_axes(step.operands[0].shape, step.shape) if len(step.operands) == 1 else []
+    return any(step.operands[0].shape[axis] > 1 for axis in axes)
 
 
 def _is_linear(step: Step) -> bool:
@@ -228,8 +267,19 @@ def _pool_over_space(record: Trace, average: _Average) -> Tensor:
     map = average.step.operands[0].map.without_time(average.features.shape, average.axis)
     if map is None:
         raise NoFrameLogits(f"'{average.step.name}' does not average all frames alike")
+    if average.matrix is not None:
+        map = Average(_of_frames(map, average.axis, average.matrix))
     with record.run, torch._C.DisableTorchFunction(), torch.no_grad():
         return shares(map(average.features.to(average.step.dtype), 1.0), [Summand(average.features, map)])
+
+
+def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], Tensor]:
+    """An average of everything but time, and then of the things of each frame."""
+
+    def function(x: Tensor) -> Tensor:
+        return (map(x, 1.0).movedim(axis, -1) @ matrix.T.to(x)).movedim(-1, axis)
+
+    return function
 
 
 def _replay(record: Trace, averages: list[_Average], pooled: list[Tensor], i: int, n: int, scaled: bool) -> Tensor:
@@ -293,6 +343,20 @@ def _order(stands_on: list[list[bool]]) -> list[int] | None:
     return list(range(len(stands_on))) if own else None
 
 
+def _groups(stands_on: list[list[bool]]) -> list[list[int]] | None:
+    """The things averaged, frame by frame, where as many come from each (the tokens of a clip); None elsewhere."""
+    if not stands_on or not all(any(steps) for steps in stands_on):
+        return None
+    groups: dict[tuple[bool, ...], list[int]] = {}
+    for thing, steps in enumerate(stands_on):
+        groups.setdefault(tuple(steps), []).append(thing)
+    order = _order([list(steps) for steps in groups]) if len(groups) > 1 else None
+    if order is None or len({len(things) for things in groups.values()}) > 1:
+        return None
+    things = list(groups.values())
+    return [things[i] for i in order]
+
+
 def _span(steps: list[bool]) -> tuple[int, int]:
     """The first and the last time step."""
     return steps.index(True), len(steps) - 1 - steps[::-1].index(True)
@@ -327,15 +391,18 @@ def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
     (b t, c, h, w). What averages the rows of an image comes from all time steps.
     """
     if not batch:  # nothing to look at, and nothing to go wrong
-        return torch.eye(average.frames, dtype=torch.bool).tolist()
+        return torch.eye(average.things, dtype=torch.bool).tolist()
+    mixing = _mixing(average.edge[0])
+    if average.things > MANY and (stands_on := _by_labels(average, batch, mixing)):
+        return stands_on
     found = []
-    for i in range(average.frames):
+    for i in range(average.things):
         at = torch.zeros_like(average.features)
         at.narrow(average.axis, i, 1).fill_(1)
         found.append(
             [
-                _over_time(r != 0, batch, not isinstance(step, Unsupported))
-                for r, step in _spread_down(average.edge, at, _tells_time)
+                _over_time(r != 0, batch, _knows_time(step))
+                for r, step in _spread_down(average.edge, at, _tells_time, mixing)
             ]
         )
     lengths = {len(touched) for each in found for touched in each}
@@ -344,24 +411,90 @@ def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
     return torch.stack([torch.stack(each).any(0) for each in found]).tolist()
 
 
+MANY = 64  # things that are averaged; of more than those, the places are found for all at once
+
+
+def _by_labels(average: _Average, batch: int, mixing: dict[Node, int]) -> list[list[bool]]:
+    """The same, where nothing mixes them: each carries its number down. Empty where something does."""
+    numbers = torch.arange(average.things, dtype=torch.float64).reshape(-1, *[1] * (-1 - average.axis))
+    sums = []
+    for power in range(3):
+        at = (numbers**power).to(average.features.device).expand(average.features.shape)
+        sums.append(_spread_down(average.edge, at, _tells_time, mixing))
+    found: Tensor | None = None
+    for (count, step), (first, _), (second, _) in zip(*sums, strict=True):
+        there = count > 0
+        mean = torch.where(there, first / count, -1.0)
+        if not _knows_time(step) or bool((there & ((second / count - mean**2).abs() > 1e-3)).any()):
+            return []
+        number = mean.round().long()
+        steps = [_over_time(number == i, batch, True) for i in range(average.things)]
+        if found is not None and found.shape[1] != len(steps[0]):
+            return []
+        found = torch.stack(steps) if found is None else found | torch.stack(steps)
+    return [] if found is None else found.tolist()
+
+
+def _knows_time(step: Step) -> bool:
+    """Whether its shape says where time is: not where it has no rule, or where the kernel was made from the clip."""
+    return not isinstance(step, Unsupported) and not (isinstance(step, LinearStep) and not step.weighted)
+
+
+def _mixing(root: Node) -> dict[Node, int]:
+    """For every node, how many steps mix positions (attention) on the best way down to a layer that tells time.
+
+    A residual sum has the same positions as each of its summands, and the way through the one that mixes least says
+    most of where they come from.
+    """
+    costs: dict[Node, int] = {}
+    pending = [root]
+    while pending:
+        node = pending[-1]
+        step = step_of(node)
+        below = [] if step is not None and (_tells_time(step) or not _spreads(step)) else parents(node)
+        missing = [parent for parent in below if parent not in costs]
+        if missing:
+            pending += missing
+            continue
+        pending.pop()
+        ways = [costs[parent] for parent in below]
+        best = min if isinstance(step, LinearStep | Halves) else max
+        costs[node] = (best(ways) if ways else 0) + _mixes(step)
+    return costs
+
+
+def _mixes(step: Step | None) -> int:
+    """One for products of matrices, whose outputs see every position; a layer's see one position each."""
+    maps = [operand.map for operand in step.operands] if isinstance(step, LinearStep) else []
+    return int(any(isinstance(map, MatrixProduct | Einsum | Bilinear) for map in maps))
+
+
+def _spreads(step: Step) -> bool:
+    """Whether relevance can be handed on equally here."""
+    return isinstance(step, PassThrough | LinearStep)
+
+
 def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
     """(t,) whether anything at a time step is touched.
 
     Where the axes of a layer are not known (it has no rule), time is the only one that is touched in parts.
     """
-    if not known:
+    if not known or (touched.dim() == 4 and len(touched) % batch):
         others = [tuple(j for j in range(touched.dim()) if j != axis) for axis in range(touched.dim())]
         parts = [part for axes in others if not bool((part := touched.any(axes)).all())]
         return parts[0] if len(parts) == 1 else touched.new_ones(1)
     if touched.dim() in (3, 5):
         return touched.movedim(2, 0).flatten(1).any(1)
-    return touched.unflatten(0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
+    return torch.unflatten(touched, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
 
 
-def _spread_down(edge: Edge, r: Tensor, until: Callable[[Step], bool]) -> list[tuple[Tensor, Step]]:
+def _spread_down(
+    edge: Edge, r: Tensor, until: Callable[[Step], bool], mixing: dict[Node, int] | None = None
+) -> list[tuple[Tensor, Step]]:
     """`r` at an edge, handed equally to all inputs, as it arrives at the first steps `until` says yes to.
 
-    Others through which nothing can be handed equally are ends as well.
+    Others through which nothing can be handed equally are ends as well. With `mixing`, of the summands of a sum only
+    the one takes it that mixes positions least.
     """
     pending, ends = [(edge, r)], []
     with torch.inference_mode(False), torch.no_grad():
@@ -380,13 +513,17 @@ def _spread_down(edge: Edge, r: Tensor, until: Callable[[Step], bool]) -> list[t
             else:
                 ends.append((r, step))
                 continue
-            below = zip(node.next_functions, outs, strict=True)
-            pending += [(parent, out) for parent, out in below if out is not None and parent[0] is not None]
+            below = [
+                (parent, out)
+                for parent, out in zip(node.next_functions, outs, strict=True)
+                if out is not None and parent[0] is not None
+            ]
+            if mixing is not None and step is not None and len(below) > 1:
+                below = [min(below, key=lambda way: mixing[way[0][0]])]
+            pending += below
     return ends
 
 
 def _tells_time(step: Step) -> bool:
-    """Convolutions, and sums of what they make, have their axes where torch wants them."""
-    if not isinstance(step, LinearStep):
-        return False
-    return isinstance(step.operands[0].map, Convolution) or (len(step.operands) > 1 and len(step.shape) > 3)
+    """Convolutions have their axes where torch wants them."""
+    return isinstance(step, LinearStep) and bool(step.operands) and isinstance(step.operands[0].map, Convolution)

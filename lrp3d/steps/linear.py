@@ -57,13 +57,20 @@ class LinearStep(Step):
     """
 
     def __init__(self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False):
-        self.operands, self.bias, self.weighted = operands, bias, weighted
+        self.operands: list[Operand] = operands
+        self.bias = bias
+        self.weighted = weighted
         self._parts: Sequence[_Part | _Elementwise] | None = None
         self._shares: Sequence[_Elementwise] | None = None
         # Not held: it may be the output of this very node, and a node that holds its output is never freed.
         self._factor: weakref.ref[Tensor] | None = None
         self._type: torch.dtype | None = None
         self._unchanged = False
+
+    @property
+    def weighed_by_signal(self) -> bool:
+        """Whether another signal is the weight: attention probabilities, a kernel that the clip makes."""
+        return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
 
     def accepts(self, rule: Rule) -> bool:
         """Every rule that shares, and Identity where nothing changes its shape."""
@@ -116,25 +123,38 @@ class LinearStep(Step):
         if all(isinstance(o.map, Broadcast) and o.shape == self.shape for o in self.operands):
             return _elementwise(rule, self.operands, self.bias, factor)
         per_operand = [rule.shares(o.x, o.w, self.bias if i == 0 else None) for i, o in enumerate(self.operands)]
-        return [self._part(rule, shares, factor) for shares in zip(*per_operand, strict=True)]
+        shares = list(zip(*per_operand, strict=True))
+        if not rule.by_sign:
+            return [self._part(rule, share, factor, self._total(share)) for share in shares]
+        if not any(share.terms for share in shares[1]):
+            return [self._part(rule, shares[0], factor, self._total(shares[0]))]
+        positive, negative = map(self._total, shares)
+        is_positive = positive + negative >= 0
+        # An infinite denominator hands out nothing: that output is the other share's.
+        totals = positive.where(is_positive, torch.inf), negative.where(~is_positive, torch.inf)
+        return [self._part(rule, share, factor, z) for share, z in zip(shares, totals, strict=True)]
 
     def _release_inputs(self, parts: Sequence[_Part | _Elementwise]) -> None:
         """Of the summands, once it is known what each contributed: nothing else is asked of them."""
         shares = [part for part in parts if isinstance(part, _Elementwise)]
         if len(shares) == len(parts):
-            self._shares, self.operands, self.bias = shares, [o.emptied() for o in self.operands], None
+            self._shares = shares
+            self.operands = [o.emptied() for o in self.operands]
+            self.bias = None
 
     @property
     def like(self) -> Tensor:
         """A tensor of the output's shape, without memory."""
         return self.operands[0].source.new_empty(1).expand(self.shape)
 
-    def _part(self, rule: Rule, shares: tuple[Share, ...], factor: Tensor | None) -> _Part:
+    def _total(self, shares: tuple[Share, ...]) -> Tensor:
+        """The denominators of a share."""
         totals = [o.map.total(share.terms) for o, share in zip(self.operands, shares, strict=True) if share.terms]
         # nothing at all may contribute: an average over inputs that are only negative
         z = sum(totals[1:], totals[0]) if totals else torch.zeros_like(self.like)
-        if shares[0].bias is not None:
-            z = z + shares[0].bias
+        return z if shares[0].bias is None else z + shares[0].bias
+
+    def _part(self, rule: Rule, shares: tuple[Share, ...], factor: Tensor | None, z: Tensor) -> _Part:
         own = all(z.untyped_storage().data_ptr() != t.a.untyped_storage().data_ptr() for s in shares for t in s.terms)
         reciprocal, empty = _reciprocal(z, rule.epsilon, own)
         if empty is not None and factor is not None and z.device.type == "cpu":
@@ -286,7 +306,7 @@ def _factors(
     per_operand = [rule.shares(x, w, bias if i == 0 else None) for i, (x, w) in enumerate(zip(xs, ws, strict=True))]
     nothing = torch.zeros_like(cast(Tensor, xs[0].value))
     shares = []
-    for of_operands in zip(*per_operand, strict=True):
+    for of_operands in _of_one_sign(per_operand) if rule.by_sign else zip(*per_operand, strict=True):
         contributions = [_contribution(share.terms, nothing) for share in of_operands]
         z = sum(contributions[1:], contributions[0])
         if of_operands[0].bias is not None:
@@ -302,6 +322,20 @@ def _factors(
                 factors = [f.mul_(more) for f in factors]
         shares.append(factors)
     return shares
+
+
+def _of_one_sign(per_operand: Sequence[Sequence[Share]]) -> list[tuple[Share, ...]]:
+    """One share per summand, of its terms that have the sign of the sum, position by position."""
+    if not any(share.terms for _, share in per_operand):
+        return [tuple(share for share, _ in per_operand)]
+    terms = [term for of in per_operand for share in of for term in share.terms]
+    total = _contribution(terms, torch.zeros(()))
+
+    def agreeing(of: Sequence[Share]) -> Share:
+        here = zip(of, (total >= 0, total < 0), strict=True)
+        return Share(1.0, [Term(a.where(outputs, 0.0), v) for share, outputs in here for a, v in share.terms])
+
+    return [tuple(map(agreeing, per_operand))]
 
 
 def _contribution(terms: Sequence[Term], nothing: Tensor) -> Tensor:

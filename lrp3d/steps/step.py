@@ -54,6 +54,8 @@ class Step:
     after_classifier = False
     """Lies between the classifier and the logits."""
     is_classifier = False
+    note = ""
+    """What inspection says of it beside its rule: which factor of a product weighs."""
     rule: Rule | None = None
     ruled = False
     """The run is over, and every step has the rule it gets."""
@@ -117,7 +119,8 @@ class PassThrough(Step):
     """Relevance passes unchanged: activations, batch norm, dropout, scaling, and the signal side of a gate."""
 
     def __init__(self, shape: torch.Size, linear: bool = False):
-        self.input_shape, self.linear = shape, linear
+        self.input_shape = shape
+        self.linear = linear
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Summed over copies where the input was broadcast."""
@@ -126,6 +129,29 @@ class PassThrough(Step):
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """On and on, where shapes are the same."""
         return [carried] if self.input_shape == self.shape else super().propagate(carried)
+
+
+class Halves(PassThrough):
+    """A product of two signals of which neither weighs: half of the relevance to each, position by position.
+
+    Uniform rule: `a b` has the contributions `a b / 2` and `a b / 2`, whichever factor is asked (Achtibat et al. 2024,
+    Prop. 3.2).
+    """
+
+    def __init__(self, shapes: Sequence[torch.Size]):
+        super().__init__(shapes[0])
+        self.shapes = shapes
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Summed over copies where a factor was broadcast."""
+        return [sum_to_shape(r / len(self.shapes), shape) for shape in self.shapes]
+
+    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+        """Where shapes are the same the factor waits on."""
+        if any(shape != self.shape for shape in self.shapes):
+            return Step.propagate(self, carried)
+        half = LazyRelevance(carried.value / len(self.shapes), carried.factor, band=carried.band)
+        return [half] * len(self.shapes)
 
 
 class _Constant(Rule):
@@ -138,7 +164,7 @@ class _Constant(Rule):
 class Held(Step):
     """What a module made, held constant: relevance that comes here stays, and is booked."""
 
-    rule = _Constant()
+    rule: Rule | None = _Constant()
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """None for what lies below."""
@@ -169,8 +195,11 @@ class IndexedWrite(Step):
     """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""
 
     def __init__(self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool):
-        self.index, self.target_shape, self.value_shape = index, shape, value_shape
-        self.to_target, self.to_value = to_target, to_value
+        self.index = index
+        self.target_shape = shape
+        self.value_shape = value_shape
+        self.to_target = to_target
+        self.to_value = to_value
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """For the target and the value, as far as they descend from the clip."""

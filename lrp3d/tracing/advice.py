@@ -18,29 +18,15 @@ LOST = (
     "outside of torch)"
 )
 GENERAL = "has no relevance rule; register one with lrp3d.register_operation"
-OUTSIDE = "lrp3d explains CNNs; "
 
 _ADVICE = {
     "softmax": "relevance starts from logits: return what goes into the softmax",
     "log_softmax": "relevance starts from logits: return what goes into the log-softmax",
-    "layer_norm": OUTSIDE + "layer norm divides by statistics of the signal, which no conserving rule here covers",
-    "group_norm": OUTSIDE
-    + "group norm divides by statistics of the signal; only batch norm with frozen statistics is covered",
-    "instance_norm": OUTSIDE + "instance norm divides by statistics of the signal; only frozen batch norm is covered",
-    "normalize": "divides by a norm of the signal; explain the model up to here",
-    "scaled_dot_product_attention": OUTSIDE + "attention multiplies two signals; transformers are out of scope",
-    "multi_head_attention_forward": OUTSIDE + "attention multiplies two signals; transformers are out of scope",
-    "matmul": "multiplies two signals; only products with a constant matrix are linear",
-    "bmm": "multiplies two signals; only products with a constant matrix are linear",
-    "einsum": "multiplies two signals; only products with constants are linear",
-    "div": "divides by a signal; only division by constants is covered",
-    "truediv": "divides by a signal; only division by constants is covered",
-    "lstm": OUTSIDE + "recurrent layers are out of scope",
-    "gru": OUTSIDE + "recurrent layers are out of scope",
+    "lstm": "recurrent layers have no rule",
+    "gru": "recurrent layers have no rule",
     "detach": DETACHED,
-    "data": DETACHED,
-    "batch_norm": "uses statistics of the batch; call model.eval(), and keep running ones (track_running_stats=True)",
-    "dropout": "is active; call model.eval()",
+    "batch_norm": "is in training mode and would change its running statistics; call model.eval()",
+    "dropout": "is active; call model.eval(), or pass seed= to explain the run with the draws of that seed",
 }
 
 

@@ -6,6 +6,8 @@ registry's business.
 
 from __future__ import annotations
 
+import functools
+import types
 from typing import Any
 
 import torch
@@ -61,6 +63,22 @@ def fill_(target: Tensor, value: Any = 0.0) -> Tensor:
     raise NotImplementedError
 
 
+@functools.cache
+def written_in_python(func: Any) -> Any:
+    """A function of torch that is Python code, made of functions that are met one by one; None for all others.
+
+    Its first lines ask whether someone wants to stand in for it, which would be asked without end; the copy does not.
+    """
+    if func is not F.multi_head_attention_forward:
+        return None
+    asks_no_one = {name: lambda *args: False for name in func.__globals__ if name.startswith("has_torch_function")}
+    copy = types.FunctionType(func.__code__, {**func.__globals__, **asks_no_one}, func.__name__, func.__defaults__)
+    copy.__kwdefaults__ = func.__kwdefaults__
+    return copy
+
+
+DROPOUTS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d}
+"""Those that are a factor."""
 _OUT_OF_PLACE = {Tensor.__setitem__: setitem, Tensor.copy_: write_, Tensor.fill_: fill_, Tensor.zero_: fill_}
 LEAVES_TORCH = {"numpy", "tolist", "item"} | {
     f"__{name}__" for name in ("array", "float", "int", "bool", "index", "complex", "format", "repr", "str")

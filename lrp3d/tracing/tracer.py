@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,41 +22,26 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from lrp3d.compute.terms import Signed
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.registry import OPERATIONS, current_tracer
+from lrp3d.registry import OPERATIONS, Handler, TorchFunction, current_tracer
+from lrp3d.rules import Rule
 from lrp3d.steps.step import GRADIENT, ClipInput, Held, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
+from lrp3d.tracing.signals import Signal, least
 from lrp3d.tracing.torch_functions import (
+    DROPOUTS,
     LEAVES_TORCH,
     LIKE_ANOTHER,
     TAKES_ONLY_THE_SHAPE,
     only_moves,
     plain_name,
     without_inplace,
+    written_in_python,
 )
 
+Output = TypeVar("Output")
+
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
-
-
-@dataclass
-class Signal:
-    """What is known of a tensor that descends from the clip."""
-
-    low: Tensor | None = None
-    high: Tensor | None = None
-    """Valid range, while the tensor still is the clip (moved or normalised)."""
-    real: Tensor | None = None
-    """0 where the values are constants that the model wrote beside the signal (padding), else 1; None: all real."""
-    nonnegative: bool = False
-    gate: bool = False
-    """Output of a sigmoid or its kind: in a product it is the gate."""
-    shifted: bool = False
-    """A constant was added: clipped then, it is a hand-written hard sigmoid."""
-
-    def signed(self, x: Tensor) -> Signed:
-        """The tensor as rules see it: constants among its values are no inputs."""
-        return Signed(x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real)
 
 
 @dataclass
@@ -68,10 +54,24 @@ class Scope:
     used: dict[str, int] = field(default_factory=dict)
 
 
+class Choices(Protocol):
+    """What a composite has to say before the whole run is known; `lrp3d.Composite` does."""
+
+    @property
+    def addresses_normalisation(self) -> bool:
+        """Whether some batch norm may get another rule than Identity."""
+
+    def product(self, name: str, handler: Handler | None) -> str | None:
+        """Which factor of a product of two signals weighs, None where what is known of them decides."""
+
+    def rule_of_operation(self, handler: Handler | None) -> Rule | None:
+        """The rule given for an operation, None where there is none."""
+
+
 class Call(NamedTuple):
     """One operation as it was called, with tokens for signals."""
 
-    handler: Callable | None
+    handler: Handler | None
     func: Any
     args: Any
     kwargs: Any
@@ -81,41 +81,64 @@ class Call(NamedTuple):
     """The type that the model's own `torch.autocast` block casts to, None outside of one."""
 
 
+class Squashed(NamedTuple):
+    """A softmax or sigmoid, and what went into it."""
+
+    step: Step
+    token: Token
+    x: Tensor
+
+
+SQUASHED_AT_MOST = 4
+"""How many of them are remembered, the last ones: one of them may be the model's last operation."""
+
+
 class Tracer(TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
-    def __init__(self, own: Sequence[Tensor] = (), normalisation_passes: bool = True, constants: Sequence[str] = ()):
+    def __init__(
+        self,
+        own: Sequence[Tensor] = (),
+        choices: Choices | None = None,
+        constants: Sequence[str] = (),
+        seeded: bool = False,
+    ):
         super().__init__()
-        self.normalisation_passes = normalisation_passes
+        self.seeded = seeded
+        """The caller knows that random numbers are drawn, and which: active dropout is a factor like any other."""
+        self.choices = choices
+        """What the composite says of operations that are recorded differently for it."""
+        self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
-        self.constants = dict.fromkeys(constants, False)
+        self.constants: dict[str, bool] = dict.fromkeys(constants, False)
         """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.steps: list[Step] = []
-        self.signals = WeakTensorKeyDictionary()
-        self._substitutes = WeakTensorKeyDictionary()
+        self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
+        self.signals: MutableMapping[Tensor, Signal] = WeakTensorKeyDictionary()
+        self._substitutes: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self._stale: dict[int, StorageWeakRef] = {}
         self._own = {_memory(tensor) for tensor in own if tensor.layout == torch.strided}
         self._scopes: list[Scope] = []
         self.adopted: dict[Any, str] = {}
         self._tape: list[Call] = []
-        self._tokens = WeakTensorKeyDictionary()
+        self._tokens: MutableMapping[Tensor, Token] = WeakTensorKeyDictionary()
         self._numbers = itertools.count()
         self._inside = False
         self._operation = ""
         self._device = "cpu"
-        self.coarsest = 0.0
+        self.coarsest: float = 0.0
         """The largest eps of the types that something was computed in."""
-        self._handler: Callable | None = None
+        self._handler: Handler | None = None
 
     # ------------------------------------------------------------------ entering and leaving
 
     def __enter__(self) -> Tracer:
         self._token = current_tracer.set(self)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
+        super().__exit__(*exc)  # type: ignore[no-untyped-call]
         current_tracer.reset(self._token)
 
     @contextmanager
@@ -152,11 +175,40 @@ class Tracer(TorchFunctionMode):
         if output.is_floating_point():
             self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
         with torch.enable_grad():
-            out = Relevance.apply(step, [output], *inputs)
+            out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]
         self.steps.append(step)
         self.signals[out] = signal
         step.token = self.token(out)
         return out
+
+    def squash(self, output: Tensor, x: Tensor) -> Tensor:
+        """Remember that the last step made probabilities `output` of the signal `x`."""
+        if self.is_signal(x) and self.steps and self.steps[-1].token == self.token(output):
+            self.squashed.append(Squashed(self.steps[-1], self.token(output), x))
+        return output
+
+    def next_name(self) -> str:
+        """What the next step of the operation that is running will be called."""
+        scope = self._scopes[-1] if self._scopes else None
+        used = {} if scope is None else dict(scope.used)
+        return self._name(None if scope is None else replace(scope, used=used))
+
+    def product(self) -> str | None:
+        """Which factor of the product that is being computed weighs, where the composite says so."""
+        return None if self.choices is None else self.choices.product(self.next_name(), self._handler)
+
+    def rule_for(self, function: TorchFunction) -> Rule | None:
+        """The rule that the composite has for a function, None where it says nothing of it."""
+        return None if self.choices is None else self.choices.rule_of_operation(OPERATIONS.get(function))
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """A named part of the operation that is running (the scores of an attention, its values)."""
+        before, self._operation = self._operation, f"{self._operation}.{name}"
+        try:
+            yield
+        finally:
+            self._operation = before
 
     def _name(self, scope: Scope | None) -> str:
         if scope is None:
@@ -242,6 +294,11 @@ class Tracer(TorchFunctionMode):
         if getattr(func, "__name__", "") in LEAVES_TORCH:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 return func(*tree_map(lambda x: self._value(x), args), **kwargs)
+        if (written_out := written_in_python(func)) is not None and self._touches_signal(args, kwargs):
+            with self._again():
+                return written_out(*args, **kwargs)
+        if self.seeded and func in DROPOUTS and self._touches_signal(args, kwargs):
+            return self._dropped(func, *args, **kwargs)
         target = without_inplace(func)
         if target is None:
             return self.perform(OPERATIONS.get(func), args, kwargs, func)
@@ -252,10 +309,28 @@ class Tracer(TorchFunctionMode):
         self.replace(args[0], out)
         return None if func is Tensor.__setitem__ else out
 
+    def _dropped(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Active dropout as the factor that it is, so that frames can be replayed with the same one."""
+        with torch._C.DisableTorchFunction(), torch.no_grad():
+            factor = func(torch.ones_like(self.resolve(x)), *args, **{**kwargs, "inplace": False})
+        out = self.perform(OPERATIONS.get(torch.mul), (x, factor), {}, torch.mul)
+        if kwargs.get("inplace"):
+            self.replace(x, out)
+        return out
+
+    @contextmanager
+    def _again(self) -> Iterator[None]:
+        """Active again inside a function that it stopped for."""
+        super().__enter__()  # type: ignore[no-untyped-call]
+        try:
+            yield
+        finally:
+            super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+
     def _touches_signal(self, args: Any, kwargs: Any) -> bool:
         return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])
 
-    def _constant_inplace(self, func: Callable, args: Any, kwargs: Any) -> Any:
+    def _constant_inplace(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """Constants may be written to, but never the model's own."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             target, *others = tree_map(self.resolve, list(args))
@@ -266,7 +341,7 @@ class Tracer(TorchFunctionMode):
                 return copy if out is not None else None
             return func(target, *others, **tree_map(self.resolve, kwargs))
 
-    def perform(self, handler: Callable | None, args: Any, kwargs: Any, func: Any = None) -> Any:
+    def perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
         """Run an operation: by its handler if a signal is among its arguments, else as the constant it is."""
         tracking = self._inside or (torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
@@ -294,7 +369,7 @@ class Tracer(TorchFunctionMode):
                 self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
 
-    def _of_constants(self, func: Callable, args: Any, kwargs: Any) -> Any:
+    def _of_constants(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """As it is; but nothing is written into what is the model's own."""
         into = kwargs.get("out")
         if not isinstance(into, Tensor) or not self._is_own(into):
@@ -319,10 +394,11 @@ class Tracer(TorchFunctionMode):
     def _tokenised(self, x: Any) -> Any:
         return self.token(x) if self.is_signal(x) else x
 
-    def replay(self, given: dict[Token, Tensor], output: Tensor) -> Tensor | None:
+    def replay(self, given: dict[Token, Tensor], output: Tensor, keep: bool = False) -> Tensor | None:
         """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
 
-        Only the operations that depend on them are run again, as they were called.
+        Only the operations that depend on them are run again, as they were called. With `keep`, they join the tape and
+        can be replayed themselves.
         """
         known: dict[Token, Any] = dict(given)
         tape, self._tape = self._tape, []
@@ -345,11 +421,11 @@ class Tracer(TorchFunctionMode):
                 for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
                     if isinstance(token, Token):
                         known[token] = x
-        self._tape = tape
+        self._tape = tape + self._tape if keep else tape
         return known.get(self.token(output))
 
     @contextmanager
-    def _performing(self, handler: Callable | None, func: Any) -> Iterator[None]:
+    def _performing(self, handler: Handler | None, func: Any) -> Iterator[None]:
         """Steps made inside belong to this operation, the outermost one."""
         if self._inside:
             yield
@@ -361,9 +437,10 @@ class Tracer(TorchFunctionMode):
         finally:
             self._inside = False
 
-    def refuse(self, advice: str, output: Any, signals: Sequence[Tensor]) -> Any:
+    def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], known: Signal | None = None) -> Output:
         """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
-        return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, Signal()), output)
+        known = Signal() if known is None else known
+        return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(known)), output)
 
     def _untracked(self, out: Any) -> Any:
         """What the model computes without gradient is part of it all the same: not passed over, refused."""
@@ -372,7 +449,7 @@ class Tracer(TorchFunctionMode):
             out,
         )
 
-    def _unregistered(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
+    def _unregistered(self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
         """A function nobody registered: taken as it is where it only moves values, else refused."""
         if plain_name(func) in LIKE_ANOTHER:
             signals = [x for x in signals if x is args[0]]
@@ -390,10 +467,11 @@ class Tracer(TorchFunctionMode):
         companions = self._companions(func, args, kwargs, signals)
         known = [self.signals[s] for s in signals]
         nonnegative = self._nonnegative(args, kwargs)
-        gate, shifted = all(k.gate for k in known), all(k.shifted for k in known)
+        shifted = all(k.shifted for k in known)
+        mean_of = known[0].mean_of if len(known) == 1 else None
         for i, t in enumerate(results):
             low, high, real = (None if c is None else c[i] for c in companions)
-            self.moved(t, Signal(low, high, real, nonnegative, gate, shifted))
+            self.moved(t, Signal(low, high, real, nonnegative, least(known), shifted, mean_of))
         return out
 
     def _without_history(self, x: Any) -> Any:
@@ -416,7 +494,9 @@ class Tracer(TorchFunctionMode):
                     return False
         return True
 
-    def _companions(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> list[list[Tensor] | None]:
+    def _companions(
+        self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]
+    ) -> list[list[Tensor] | None]:
         """Range and reality of a moved signal: the same function, applied to those of its inputs."""
         known = [self.signals[s] for s in signals]
         mixed = any(
@@ -424,7 +504,7 @@ class Tracer(TorchFunctionMode):
             for x in tree_flatten((args, kwargs))[0]
         )
 
-        def through(choose: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        def through(choose: Callable[[Tensor], Tensor | None]) -> list[Tensor]:
             moved_args, moved_kwargs = tree_map(
                 lambda x: choose(x) if isinstance(x, Tensor) and x.is_floating_point() else x, (args, kwargs)
             )
@@ -450,13 +530,15 @@ class Tracer(TorchFunctionMode):
 
 def _memory(x: Tensor) -> int:
     """The same for all tensors that share it."""
-    return x.untyped_storage()._cdata
+    address: int = x.untyped_storage()._cdata
+    return address
 
 
 class Rearrangement(Step):
     """A rearrangement: torch's own node carries relevance; kept for the record only."""
 
 
-def _map_floats(change: Callable[[Tensor], Tensor], out: Any) -> Any:
+def _map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:
     leaves, spec = tree_flatten(out)
-    return tree_unflatten([change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves], spec)
+    changed = [change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves]
+    return cast(Output, tree_unflatten(changed, spec))

@@ -47,7 +47,7 @@ def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[tuple[Te
     if given is None and len(clips) > 1 and (shared := _shared(clips, layout)) is not None:
         for pathway in shared.pathways:
             seen[pathway] = clips[shared.pathways[0]]
-    each = zip(clips, _one_for_each(given, clips, layout), seen, strict=True)
+    each = zip(clips, one_for_each(given, clips, layout), seen, strict=True)
     return [_spread(x, one, layout, whole) for x, one, whole in each]
 
 
@@ -63,7 +63,7 @@ def _spread(x: Tensor, given: Range | None, layout: str, seen: Tensor) -> tuple[
         return None, None
     if given is None:
         return axes.spread_range(x, None, seen)
-    _ends(given)
+    ends_of(given)
     spread = axes.spread_range(x, given)
     _warn_if_far_outside(x, *spread)
     return spread
@@ -89,7 +89,7 @@ def _frames_up() -> int:
     return level
 
 
-def _ends(given: Any) -> tuple[Tensor, Tensor]:
+def ends_of(given: Any) -> tuple[Tensor, Tensor]:
     """Low and high as vectors; raises ValueError for what is no range."""
     try:
         low, high = (torch.as_tensor(end, dtype=torch.float64).flatten() for end in given)
@@ -106,7 +106,7 @@ def _ends(given: Any) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def _one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[Any]:
+def one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[Any]:
     """The range of each pathway; a pair that can be read both ways is refused."""
     if given is None or isinstance(given, Tensor):
         return [given] * len(clips)
@@ -128,7 +128,7 @@ def _one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[
 def _fits(given: Any, clips: Sequence[Tensor], layout: str) -> bool:
     """Whether this is a (low, high) for all of `clips`."""
     try:
-        sizes = {end.numel() for end in _ends(given)}
+        sizes = {end.numel() for end in ends_of(given)}
     except ValueError:
         return False
     known = [(axes, x) for x in clips if (axes := layout_of(x, layout)) is not None]

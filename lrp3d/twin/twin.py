@@ -26,15 +26,17 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
-from lrp3d.composites import Composite, composite_of
+from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
 from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
+from lrp3d.steps.step import Step
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
-from lrp3d.twin.random_state import kept_random_state
+from lrp3d.twin.probabilities import before_probabilities
+from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, ranges_of
 
 
@@ -57,7 +59,7 @@ class Twinned(nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled by the class of the user's module: this one is made anew where it is read."""
-        make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
+        make, arguments, *rest = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
         if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
             return make, arguments, *rest
         return _empty_twin, (type(self)._lrp3d_original, *arguments[1:]), *rest
@@ -107,15 +109,19 @@ def _uncompiled(function: Any) -> Any:
 
 
 # What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
-_CHANGEABLE = (
-    np.ndarray, array.array, bytearray, Counter, random.Random, np.random.Generator, np.random.RandomState,
-)  # fmt: skip
+_DRAWN_FROM = (random.Random, np.random.Generator, np.random.RandomState)
+_CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_DRAWN_FROM)
+_GENERATORS = (torch.Generator, *_DRAWN_FROM)
 
 
 class _Copier:
-    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else."""
+    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else.
 
-    def __init__(self) -> None:
+    Not `shared`, tensors are copied as well, each once.
+    """
+
+    def __init__(self, shared: bool = True) -> None:
+        self.shared = shared
         self.copies: dict[int, Any] = {}
         self.kept: list[Any] = []  # so that no id is given twice
 
@@ -138,10 +144,17 @@ class _Copier:
         """Every tensor that was met and is shared."""
         return [x for x in self.kept if isinstance(x, Tensor)]
 
+    @property
+    def generators(self) -> list[Any]:
+        """The copies of all random generators that were met."""
+        return [x for x in self.copies.values() if isinstance(x, _GENERATORS)]
+
     def _copy(self, x: Any, name: str) -> Any:
         if isinstance(x, nn.Module):
             inner = getattr(x, "_orig_mod", None)  # of a compiled module
             return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
+        if isinstance(x, Tensor):
+            return x if self.shared else _cloned(x)
         if (plain := _uncompiled(x)) is not None:
             return self(plain, name)
         if isinstance(x, _CHANGEABLE):
@@ -182,7 +195,7 @@ class _Copier:
     def _module(self, x: nn.Module, name: str) -> nn.Module:
         if isinstance(x, torch.jit.ScriptModule):
             return x  # the audit will refuse what it computes
-        copy = self._remember(x, object.__new__(type(x)))
+        copy: nn.Module = self._remember(x, object.__new__(type(x)))
         state = copy.__dict__
         for key, value in vars(x).items():
             if key == "_modules":
@@ -193,7 +206,7 @@ class _Copier:
                 state[key] = None
             elif key in ("_parameters", "_buffers"):
                 state[key] = value.copy()
-                self.kept += value.values()
+                state[key].update({own: self(tensor, name) for own, tensor in value.items() if tensor is not None})
             elif key in _HOOKS:
                 state[key] = OrderedDict((k, self._hook(hook, name)) for k, hook in value.items())
             else:
@@ -202,7 +215,8 @@ class _Copier:
         for key, child in x._modules.items():
             state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
         state["_lrp3d_name"] = name
-        copy.__class__ = _twin_class(cast(Hashable, type(x)), handler_of(type(x)))
+        original = getattr(type(x), "_lrp3d_original", type(x))  # a twin is converted as its model is
+        copy.__class__ = _twin_class(cast(Hashable, original), handler_of(original))
         return copy
 
     def _hook(self, hook: Any, name: str) -> Any:
@@ -236,12 +250,24 @@ class _Copier:
         return copy
 
 
-_HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"}  # fmt: skip # noqa: E501
+_HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
+_HOOKS.add("_forward_hooks_always_called")
+
+
+def _cloned(x: Tensor) -> Tensor:
+    """Another tensor of the same values, a parameter if it is one."""
+    copy = x.detach().clone()
+    return nn.Parameter(copy, x.requires_grad) if isinstance(x, nn.Parameter) else copy
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A copy of a model that shares no tensor with it: what is done to one is not done to the other."""
+    return cast(nn.Module, _Copier(shared=False)(model, ""))
 
 
 def _is_plain_object(x: Any) -> bool:
     """An instance of a class written in Python, with nothing but a `__dict__` to copy."""
-    kind = type(x)
+    kind: Any = type(x)
     if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
         return False
     if kind is types.SimpleNamespace:
@@ -258,6 +284,12 @@ class Trace:
     entries: list[Tensor]
     output: Any
     problems: list[str]
+    left_out: list[Step]
+    """The softmax or sigmoid with which the model ends: the output is what went into it."""
+    drew: bool = False
+    """The forward drew random numbers."""
+    differs: bool = False
+    """They change what the model returns, and no seed was given."""
 
 
 @contextmanager
@@ -273,6 +305,10 @@ def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
                     x.detach().copy_(before)
 
 
+_OTHER_DRAWS = (0x1F3D5B79, 0x2E4C6A88, 0x3D5B7997, 0x4C6A88A6)
+"""Seeds that hardly are the caller's; several, as two draws of few frames may be the same by chance."""
+
+
 class Twin(nn.Module):
     """The relevance twin of a model; made by `convert`.
 
@@ -285,10 +321,13 @@ class Twin(nn.Module):
         copier = _Copier()
         self.model: nn.Module = copier(model, "")
         self.composite = composite
-        self.training = model.training
+        self.training: bool = model.training
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
-        self.memory = Memory()
+        self.memory: Memory = Memory()
+        self.floors: dict[Hashable, Tensor] = {}
+        """What the model says untrained (`lrp3d.floor`), by the clips that it is for."""
+        self._generators = copier.generators
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
@@ -308,6 +347,7 @@ class Twin(nn.Module):
         contrastive: bool = False,
         read: Callable[[Any], Any] | None = None,
         constants: Sequence[str] = (),
+        seed: int | None = None,
     ) -> Trace:
         """Run the model on `inputs` under observation, and give every step its rule.
 
@@ -317,15 +357,18 @@ class Twin(nn.Module):
                 inputs; default as in `lrp3d.explain`.
             layout: of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
             contrastive: the classifier's rule becomes `Contrastive`.
-            read: makes the output, inside the run, of what the model returns.
+            read: makes the output, inside the run, of what the model returns; if that are probabilities, the output
+                is what went into the final softmax or sigmoid.
             constants: name patterns of modules whose outputs are held constant.
+            seed: of the random numbers that the forward draws. Without one, and with `read`, a forward that draws is
+                run once more, and a problem where its output differs.
 
         Raises:
             ValueError: if a pattern in `constants` fits no module that ran.
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Tracer(self._own, not self.composite.addresses_normalisation, constants)
+        run = Tracer(self._own, self.composite, constants, seed is not None)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
@@ -335,10 +378,17 @@ class Twin(nn.Module):
                 leaves[i] = run.enter(x, *ends)
                 entries.append(leaves[i])
             device = entries[0].device if entries else torch.device("cpu")
-            with kept_random_state(device), run, torch.autocast(device.type, enabled=False):
-                output = self._outputs(tree_unflatten(leaves, spec), layout)
-                output = output if read is None else read(output)
+            with kept_random_state(device, seed):
+                draws = Draws(device, self._generators)
+                with run, torch.autocast(device.type, enabled=False):
+                    output = self._outputs(tree_unflatten(leaves, spec), layout)
+                    output = output if read is None else read(output)
+                drew = bool(draws)
             output = run.resolve(output)
+            differs = drew and seed is None and read is not None and not self._again(inputs, read, output)
+            left_out: list[Step] = []
+            if read is not None and run.is_signal(output):
+                output, left_out = before_probabilities(run, output)
         if missed := [pattern for pattern, met in run.constants.items() if not met]:
             raise ValueError(
                 f"constants={missed} fits no module that ran; lrp3d.inspect(model, clip) shows their names"
@@ -346,16 +396,25 @@ class Twin(nn.Module):
         outputs = [output] if read is not None else [run.resolve(x) for x in tensors_of(output) if run.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
+        if differs:
+            problems.insert(0, f"the forward: {DIFFERS}")
         for x in outputs:
             find_classifier(x)
         assign_rules(run.steps, self.composite, contrastive)
-        return Trace(run, entries, output, problems)
+        return Trace(run, entries, output, problems, left_out, drew, differs)
 
-    def run(self, clip: Any, method: str = "") -> Any:
+    def _again(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
+        """Whether the model returns the same with other random numbers."""
+        if not isinstance(output, Tensor) or len(inputs) != 1:
+            return True
+        with torch.no_grad():
+            return all(same_output(read(self.run(inputs[0], seed=seed)), output) for seed in _OTHER_DRAWS)
+
+    def run(self, clip: Any, method: str = "", seed: int | None = None) -> Any:
         """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""
         leaves = [x for x in tree_flatten(clip)[0] if isinstance(x, Tensor)]
         device = leaves[0].device if leaves else torch.device("cpu")
-        with kept_random_state(device), torch.autocast(device.type, enabled=False), _kept(self._own):
+        with kept_random_state(device, seed), torch.autocast(device.type, enabled=False), _kept(self._own):
             run = getattr(self.model, method) if method else self.model
             with torch.inference_mode(False), torch.set_grad_enabled(False):
                 return run(tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip))
@@ -393,7 +452,7 @@ class Twin(nn.Module):
             raise ValueError("a relevance twin cannot be trained; train the model it was converted from")
         return self
 
-    def _apply(self, fn: Callable, recurse: bool = True) -> Twin:
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Twin:
         raise ValueError(
             "a relevance twin shares its parameters with the model, so moving or casting it would change the model; "
             "move the model and convert again"
@@ -452,7 +511,8 @@ def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
         return convert(model, "paper" if composite is None else composite)
     if composite is not None and composite_of(composite) != model.composite:
         raise ValueError(
-            f"this twin was converted with the composite {model.composite}, not {composite_of(composite)}: "
+            f"this twin was converted with the composite {name_of(model.composite)}, "
+            f"not {name_of(composite_of(composite))}: "
             "leave composite out, or convert the model again with the other one"
         )
     return model

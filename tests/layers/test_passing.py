@@ -10,16 +10,13 @@ from twins import D, close, twin_relevance
 import lrp3d
 from lrp3d.rules import Epsilon
 
-PASSING = [
-    nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.ReLU6(inplace=True), nn.LeakyReLU(0.2),
-    nn.LeakyReLU(0.2, inplace=True), nn.PReLU(), nn.PReLU(2), nn.ELU(), nn.SELU(), nn.CELU(), nn.GELU(),
-    nn.GELU(approximate="tanh"), nn.SiLU(), nn.SiLU(inplace=True), nn.Mish(), nn.Hardswish(),
-    nn.Hardswish(inplace=True), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Sigmoid(), nn.Hardsigmoid(),
-    nn.Hardtanh(), nn.Hardtanh(-3, 2),
-    nn.Hardshrink(), nn.Softshrink(), nn.Tanhshrink(), nn.Threshold(0.1, 0.0), nn.RReLU(),
-    nn.Identity(), nn.Dropout(), nn.Dropout(inplace=True), nn.Dropout3d(), nn.AlphaDropout(),
-    nn.FeatureAlphaDropout(),
-]  # fmt: skip
+PASSING = [nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.2), nn.PReLU(), nn.PReLU(2), nn.RReLU(), nn.Threshold(0.1, 0.0)]
+PASSING += [nn.ELU(), nn.SELU(), nn.CELU(), nn.GELU(), nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish()]
+PASSING += [nn.Hardswish(), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Sigmoid(), nn.Hardsigmoid()]
+PASSING += [nn.Hardtanh(), nn.Hardtanh(-3, 2), nn.Hardshrink(), nn.Softshrink(), nn.Tanhshrink()]
+PASSING += [nn.Identity(), nn.Dropout(), nn.Dropout3d(), nn.AlphaDropout(), nn.FeatureAlphaDropout()]
+IN_PLACE = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Dropout)
+PASSING += [kind(inplace=True) for kind in IN_PLACE] + [nn.LeakyReLU(0.2, inplace=True)]
 
 
 @pytest.mark.parametrize("layer", PASSING, ids=str)
@@ -65,10 +62,19 @@ def test_batch_norm_takes_the_epsilon_rule_where_asked_for():
     close(found, (x * scale / (output + 1e-9 * output.sign()) * r).detach(), 1e-7)
 
 
-def test_batch_norm_without_statistics_is_refused():
+def test_batch_norm_by_statistics_of_the_batch_hands_relevance_on():
     norm = nn.BatchNorm3d(3, track_running_stats=False)
+    _, r, found = twin_relevance(norm, torch.rand(2, 3, 2, 2, 2))
+    assert torch.equal(found, r)
+
+
+def test_batch_norm_that_changes_its_statistics_is_refused():
+    class Alive(nn.BatchNorm3d):
+        def forward(self, x):
+            return F.batch_norm(x, self.running_mean, self.running_var, training=True)
+
     with pytest.raises(lrp3d.UnsupportedOperation, match="running"):
-        twin_relevance(norm, torch.rand(2, 3, 2, 2, 2))
+        twin_relevance(Alive(3), torch.rand(2, 3, 2, 2, 2))
 
 
 @pytest.mark.parametrize(

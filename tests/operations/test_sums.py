@@ -11,7 +11,7 @@ from torch import nn
 import lrp3d
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.steps.graph import edge_of
-from lrp3d.rules import Epsilon, ZPlus
+from lrp3d.rules import Epsilon, SameSign, ZPlus
 
 A, C = clip(2, 3, 4), clip(2, 3, 4).flip(0)
 SUMS = {
@@ -34,15 +34,16 @@ def _plus_equals(a, b):
 
 
 @pytest.mark.parametrize("name", SUMS)
-def test_a_sum_is_shared_by_the_positive_parts_of_its_summands(name):
+@pytest.mark.parametrize("rule", [ZPlus(), SameSign()])
+def test_a_sum_is_shared_by_parts_of_one_sign(name, rule):
+    """The positive parts, which is the default, or those that have the sign of the sum."""
     function = SUMS[name]
     both = torch.cat([A, C], 1)
     r = torch.rand(2, 3, 4, dtype=D)
-    wanted = torch.cat(reference.sum_relevance([A, C], r), 1)
-    close(
-        relevance(lambda x: function(*x.chunk(2, 1)), both, r, everywhere(ZPlus())),
-        wanted,
-    )
+    wanted = torch.cat(reference.sum_relevance([A, C], r, by_sign=rule.by_sign), 1)
+    composites = [everywhere(rule)] + ([] if rule.by_sign else [lrp3d.composites.paper])
+    for composite in composites:
+        close(relevance(lambda x: function(*F.leaky_relu(x, 1.0).chunk(2, 1)), both, r, composite), wanted)
 
 
 def test_a_sum_takes_the_epsilon_rule_where_asked_for():

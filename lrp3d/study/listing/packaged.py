@@ -25,7 +25,8 @@ def packaged_names() -> tuple[str, ...]:
 def stored(name: str) -> dict[str, Any]:
     """A file of lists, with its `source`: "mini", "labels" or "humans"."""
     text = resources.files("lrp3d.study.listing").joinpath(f"lists/{name}.json").read_text(encoding="utf-8")
-    return json.loads(text)
+    lists: dict[str, Any] = json.loads(text)
+    return lists
 
 
 def packaged_list(name: str | Path) -> tuple[str, ...] | None:

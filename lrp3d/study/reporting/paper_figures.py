@@ -99,12 +99,13 @@ class Network:
     @property
     def atr(self) -> float:
         """avg-ATR."""
-        return self.study.moments("avg_atr")["mean"]
+        return float(self.study.moments("avg_atr")["mean"])
 
     @property
     def accuracy(self) -> float | None:
         """Top 1, in percent."""
-        return self.study.summary["accuracy"]["top1"]
+        top1: float | None = self.study.summary["accuracy"]["top1"]
+        return top1
 
     @property
     def deviation(self) -> float:

@@ -115,7 +115,7 @@ def summarise(
         "clips": _clips(ordered, keep, of_clips),
         "windows": _windows(ordered, label, atr * _frames_per_column(ordered[0]), windows),
     }
-    return _plain(summary)
+    return {key: _plain(value) for key, value in summary.items()}
 
 
 def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:

@@ -19,7 +19,7 @@ from lrp3d.explanation.explanation import Explanation
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import convert
+from lrp3d.twin.twin import Twin, convert
 
 __all__ = ["Explainer", "Part", "is_out_of_memory"]
 
@@ -86,11 +86,18 @@ class Explainer:
                 raise ValueError(
                     f'a window is a number of frames from 1 on, "{SEGMENT}" or "{CENTRED}", not {window!r}'
                 )
-        self.model, self.twin, self.composite = model, convert(model, composite), composite
-        self.contrastive, self.input_range, self.sigma = contrastive, input_range, sigma
-        self.mean, self.std, self.windows = tuple(mean), tuple(std), tuple(windows)
-        self.empty, self.merge = empty, merge
-        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        self.model = model
+        self.twin: Twin = convert(model, composite)
+        self.composite = composite
+        self.contrastive = contrastive
+        self.input_range = input_range
+        self.sigma = sigma
+        self.mean: tuple[float, ...] = tuple(mean)
+        self.std: tuple[float, ...] = tuple(std)
+        self.windows: tuple[int | str, ...] = tuple(windows)
+        self.empty = empty
+        self.merge = merge
+        self.device: torch.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.at_once: int | None = None
         """Clips that have been found to fit; None until memory runs out."""
         self.seeds_at_once: int | None = None
@@ -193,7 +200,7 @@ class Explainer:
     @torch.no_grad()
     def _rows(self, clips: Tensor) -> int:
         """How many frames of a clip the model itself classifies."""
-        return self.model.frame_logits(clips[:1]).shape[1]  # type: ignore[operator]
+        return int(self.model.frame_logits(clips[:1]).shape[1])  # type: ignore[operator]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

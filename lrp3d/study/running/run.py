@@ -43,6 +43,9 @@ class Outcome:
     """Those of the failed that could be read, and broke the model."""
     first: Exception | None = None
     """What broke it first."""
+    noted: int = 0
+    """Those explained of which something is said in their records, such as frames that repeat."""
+    first_note: str = ""
 
     def __str__(self) -> str:
         before = f" ({self.before} were done before)" if self.before else ""
@@ -121,6 +124,7 @@ def run(
                     with _said_by(study):
                         written = _write(study, found, done, keep_relevance)
                     outcome.explained += written
+                    _count_noted(found, outcome)
                     pace.step(done=written)
     if outcome.first is not None and not (outcome.explained or outcome.before):
         raise outcome.first  # a model that has never worked, not a clip
@@ -149,6 +153,12 @@ def _count_broken(found: _Failed, outcome: Outcome) -> None:
         warnings.warn(f"{found.item.name}: {found.reason}; the other clips go on", stacklevel=3)
     if outcome.broken >= NEVER_WORKED and not (outcome.explained or outcome.before):
         raise outcome.first
+
+
+def _count_noted(found: _Explained, outcome: Outcome) -> None:
+    noted = [pixels.lost for _, pixels in found.clips if pixels.lost]
+    outcome.noted += len(noted)
+    outcome.first_note = outcome.first_note or (noted[0][0] if noted else "")
 
 
 def _check_classes(study: Study, part: Part) -> None:

@@ -1,0 +1,182 @@
+"""Networks of public libraries by name, each with a small clip; a library that is not installed is left out."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+FRAMES = 3
+SIDES = (64, 96, 128, 224, 256, 299)
+
+TIMM = """
+resnet18 resnet26d seresnet50 resnext50_32x4d resnet50_gn resnetv2_50 resnetv2_50x1_bit resnetblur18 resnetaa50
+resnetrs50 convnext_atto convnextv2_atto convnext_atto_ols nf_resnet26 nf_regnet_b0 eca_nfnet_l0 dm_nfnet_f0
+resnest14d skresnet18 ecaresnet26t eca_resnet33ts hrnet_w18_small dla34 dla46_c ghostnet_050 ghostnetv2_100
+ghostnetv3_050 repvgg_a0 mobileone_s0 mobileone_s1 regnetx_002 regnety_002 regnetz_005 efficientnet_b0
+efficientnetv2_rw_t tf_efficientnetv2_b0 tf_efficientnet_lite0 efficientnet_es cspresnet50 cspdarknet53 cs3darknet_s
+ese_vovnet19b_dw inception_v3 inception_v4 inception_resnet_v2 xception41 legacy_xception pnasnet5large
+res2net50_14w_8s res2next50 tresnet_m mobilenetv4_conv_small mobilenetv4_hybrid_medium mobilenetv3_small_050
+mobilenetv2_050 mnasnet_small mixnet_s lcnet_050 tinynet_e hardcorenas_a fbnetc_100 spnasnet_100 semnasnet_075
+rexnet_100 fastvit_t8 repvit_m0_9 densenet121 selecsls42b seresnext26d_32x4d gernet_s gcresnet33ts gcresnext26ts
+dpn48b inception_next_atto hgnet_tiny hgnetv2_b0 starnet_s1 convmixer_768_32 focalnet_tiny_srf poolformer_s12
+poolformerv2_s12 rdnet_tiny mambaout_femto repghostnet_050 edgenext_xx_small mobilevit_xxs mobilevitv2_050
+efficientformer_l1 efficientvit_b0 visformer_tiny vgg11_bn vovnet39a nextvit_small shvit_s1 maxvit_rmlp_pico_rw_256
+coatnet_nano_rw_224 botnet26t_256 lambda_resnet26t halonet26t vit_tiny_patch16_224 deit_tiny_patch16_224
+""".split()
+TORCHVISION = {
+    "r3d_18": (8, 64), "mc3_18": (8, 64), "r2plus1d_18": (8, 64), "s3d": (16, 224), "swin3d_t": (4, 64),
+    "mvit_v1_b": (16, 224), "mvit_v2_s": (16, 224),
+}  # fmt: skip
+PYTORCHVIDEO: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
+    "slow_r50": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2)}, (4, 64)),
+    "slow_r50_softmax": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2), "head_activation": nn.Softmax}, (4, 64)),  # noqa: E501
+    "c2d_r50": ("resnet.create_resnet", {"stem_conv_kernel_size": (1, 7, 7), "head_pool_kernel_size": (4, 2, 2)}, (4, 64)),  # noqa: E501
+    "csn_r50": ("csn.create_csn", {"head_pool_kernel_size": (1, 2, 2)}, (8, 64)),
+    "r2plus1d_r50": ("r2plus1d.create_r2plus1d", {"head_pool_kernel_size": (2, 4, 4)}, (8, 64)),
+    "x3d_xs": ("x3d.create_x3d", {"input_clip_length": 4, "input_crop_size": 64, "head_activation": None}, (4, 64)),
+    "x3d_xs_hub_softmax": ("x3d.create_x3d", {"input_clip_length": 4, "input_crop_size": 64}, (4, 64)),
+    "mvit_base": ("vision_transformers.create_multiscale_vision_transformers",
+                  {"spatial_size": 64, "temporal_size": 4, "depth": 4}, (4, 64)),
+}  # fmt: skip
+_TSM = {"type": "ResNetTSM", "depth": 50, "num_segments": 4, "shift_div": 8}
+_SEGMENTS = {"type": "TSMHead", "in_channels": 2048, "num_segments": 4}
+
+
+def _non_local(mode: str) -> dict[str, Any]:
+    places = ((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0))
+    settings = {"sub_sample": True, "use_scale": False, "norm_cfg": {"type": "BN3d"}, "mode": mode}
+    return {"backbone": {**_TSM, "non_local": places, "non_local_cfg": settings}, "head": _SEGMENTS}
+
+
+MMACTION: dict[str, dict[str, Any]] = {
+    "tsm_r50": {"backbone": _TSM, "head": _SEGMENTS},
+    "tsm_r50_nl_dot": _non_local("dot_product"),
+    "tsm_r50_nl_embedded": _non_local("embedded_gaussian"),
+    "tsm_r50_nl_gaussian": _non_local("gaussian"),
+    "tanet_r50": {"backbone": {"type": "TANet", "depth": 50, "num_segments": 4, "tam_cfg": {}}, "head": _SEGMENTS},
+    "trn_r50": {
+        "backbone": {"type": "ResNet", "depth": 50},
+        "head": {"type": "TRNHead", "in_channels": 2048, "num_segments": 4},
+    },
+}
+
+
+class PerFrame(nn.Module):
+    """A network of images on every frame, and the mean of what it says."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (1, 3, t, h, w) to logits (1, k)."""
+        logits = self.net(clip.transpose(1, 2).flatten(0, 1))
+        logits = logits[0] if isinstance(logits, tuple) else logits
+        return logits.unflatten(0, (len(clip), -1)).mean(1)
+
+
+class Segments(nn.Module):
+    """A recogniser of mmaction2 that looks at frames one by one: backbone and head."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, frames: int):
+        super().__init__()
+        self.backbone, self.head, self.frames = backbone, head, frames
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (1, 3, t, h, w) to logits (1, k)."""
+        return self.head(self.backbone(clip.transpose(1, 2).flatten(0, 1)), num_segs=self.frames)
+
+
+def names() -> list[str]:
+    """Of all networks whose libraries are installed."""
+    found: list[str] = []
+    for library, those in (
+        ("torchvision", TORCHVISION), ("pytorchvideo", PYTORCHVIDEO), ("mmaction", MMACTION), ("timm", TIMM),
+    ):  # fmt: skip
+        if importlib.util.find_spec(library) is not None:
+            found += [f"{library}.{name}" for name in those]
+    return found
+
+
+def build(name: str) -> tuple[nn.Module, Tensor]:
+    """A network with random weights in evaluation mode, and a clip (1, 3, t, h, w) for it."""
+    library, _, network = name.partition(".")
+    torch.manual_seed(0)
+    model, frames, sides = _BUILDERS[library](network)
+    _unsettle(model.eval())
+    for side in sides:
+        clip = torch.rand(1, 3, frames, side, side)
+        try:
+            with torch.no_grad():
+                logits = model(clip)
+        except (RuntimeError, ValueError, AssertionError, IndexError):
+            if side == sides[-1]:
+                raise
+            continue
+        if bool(torch.isfinite(logits).all()):
+            break
+    return model, clip
+
+
+def _unsettle(model: nn.Module) -> None:
+    """Statistics that are not those of a new network."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.8, 1.2)
+
+
+def _timm(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
+    timm: Any = _imported("timm")
+    net = timm.create_model(name, pretrained=False, num_classes=10)
+    given = net.pretrained_cfg.get("input_size", (3, 224, 224))[-1]
+    sides = (given,) if net.pretrained_cfg.get("fixed_input_size") else (*(s for s in SIDES if s < given), given)
+    return PerFrame(net), FRAMES, sides
+
+
+def _torchvision(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
+    video: Any = _imported("torchvision.models.video")
+    frames, side = TORCHVISION[name]
+    return getattr(video, name)(num_classes=10), frames, (side,)
+
+
+def _pytorchvideo(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
+    path, options, (frames, side) = PYTORCHVIDEO[name]
+    file, _, function = path.partition(".")
+    module: Any = _imported(f"pytorchvideo.models.{file}")
+    classes = {"head_num_classes": 10} if "vision" in file else {"model_num_class": 10}
+    return getattr(module, function)(**classes, **options), frames, (side,)
+
+
+def _mmaction(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
+    _imported("torchvision")
+    mmaction: Any = _imported("mmaction.models")
+    registry = _imported("mmaction.registry").MODELS
+    del mmaction
+    parts = MMACTION[name]
+    head = registry.build({"num_classes": 10, "average_clips": None, **parts["head"]})
+    return Segments(registry.build(parts["backbone"]), head, 4), 4, (64,)
+
+
+_BUILDERS: dict[str, Callable[[str], tuple[nn.Module, int, tuple[int, ...]]]] = {
+    "timm": _timm, "torchvision": _torchvision, "pytorchvideo": _pytorchvideo, "mmaction": _mmaction,
+}  # fmt: skip
+
+_undone: list[Any] = []
+
+
+def _imported(name: str) -> Any:
+    """A module; torchvision also where its compiled operations do not fit this torch, as networks rarely use them."""
+    try:
+        importlib.import_module("torchvision")
+    except (RuntimeError, ImportError):
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operation in ("nms", "qnms"):
+            library.define(f"{operation}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _undone.append(library)
+    return importlib.import_module(name)

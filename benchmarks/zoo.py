@@ -1,0 +1,125 @@
+"""Public networks, unchanged: which of them lrp3d explains, which it refuses and why, and whether any is wrong.
+
+    python -m benchmarks.zoo                       # every network of the libraries that are installed
+    python -m benchmarks.zoo --only 'timm.conv*'   # some of them
+    python -m benchmarks.zoo --one timm.resnet18   # one, in this process
+
+timm, torchvision, pytorchvideo and mmaction2 are optional; so are captum and zennit, which are shown beside lrp3d. Each
+network runs in a process of its own with a limit of time and memory. Networks that are in the table already are left
+out unless `--again` is given, so that a run can be stopped and started at any time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import datetime
+import fnmatch
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+from benchmarks.public.sources import names
+
+COLUMNS = ("network", "clip", "verdict", "matrix", "because", "conservation", "seconds", "captum", "zennit", "date")
+RESULTS = Path(__file__).parent / "results"
+LIBRARIES = ("torch", "timm", "torchvision", "pytorchvideo", "mmaction2", "captum", "zennit")
+
+
+def main() -> None:
+    """Run what is asked for, and write the table after each network."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="*", help="names or patterns of networks, separated by commas")
+    parser.add_argument("--one", help="judge one network in this process and print its row")
+    parser.add_argument("--again", action="store_true", help="also those that are in the table")
+    parser.add_argument("--seconds", type=int, default=300, help="limit for one network")
+    parser.add_argument("--gigabytes", type=int, default=16, help="limit of address space for one network")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of zoo.csv and zoo.md")
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(_limited(options.one, options.gigabytes)))
+        return
+    rows = _read(options.out / "zoo.csv")
+    for name in names():
+        chosen = any(fnmatch.fnmatchcase(name, pattern) for pattern in options.only.split(","))
+        if not chosen or (name in rows and not options.again):
+            continue
+        rows[name] = _in_a_process(name, options.seconds, options.gigabytes)
+        print(name, rows[name]["verdict"], rows[name]["because"], flush=True)
+        _write(rows, options.out)
+
+
+def _limited(name: str, gigabytes: int) -> dict[str, str]:
+    import resource
+
+    import torch
+
+    from benchmarks.public.judging import judge
+
+    resource.setrlimit(resource.RLIMIT_AS, (gigabytes * 2**30,) * 2)
+    torch.set_num_threads(1)
+    return judge(name)
+
+
+def _in_a_process(name: str, seconds: int, gigabytes: int) -> dict[str, str]:
+    command = [sys.executable, "-m", "benchmarks.zoo", "--one", name, "--gigabytes", str(gigabytes)]
+    row = dict.fromkeys(COLUMNS, "") | {"network": name, "date": datetime.date.today().isoformat()}
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip # noqa: E501
+    except subprocess.TimeoutExpired:
+        return row | {"verdict": "error", "because": f"more than {seconds} s"}
+    lines = ran.stdout.strip().splitlines()
+    if ran.returncode or not lines:
+        last = (ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"])[-1]
+        return row | {"verdict": "error", "because": last[:200]}
+    return row | json.loads(lines[-1])
+
+
+def _read(path: Path) -> dict[str, dict[str, str]]:
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {row["network"]: row for row in csv.DictReader(file)}
+
+
+def _write(rows: dict[str, dict[str, str]], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "zoo.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows.values())
+    counts = Counter(row["verdict"] for row in rows.values())
+    versions = ", ".join(f"{name} {version}" for name in LIBRARIES if (version := _version(name)))
+    lines = [
+        "# Public networks",
+        "",
+        f"Written by `python -m benchmarks.zoo`, with {versions}; {platform.machine()}, Python "
+        f"{platform.python_version()}, {datetime.date.today()}. Random weights, small clips, float32. Images are seen "
+        "frame by frame and averaged. captum and zennit: relative error of the sum of relevance, or why they stop.",
+        "",
+        ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items(), key=lambda item: -item[1]))
+        + f", of {len(rows)}.",
+        "",
+        "| " + " | ".join(COLUMNS[:-1]) + " |",
+        "|" + "---|" * (len(COLUMNS) - 1),
+    ]
+    lines += [
+        "| " + " | ".join(row[column].replace("|", "/") for column in COLUMNS[:-1]) + " |" for row in rows.values()
+    ]
+    (folder / "zoo.md").write_text("\n".join(lines) + "\n")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    main()

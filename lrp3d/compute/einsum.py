@@ -1,0 +1,96 @@
+"""Einstein sums of two tensors as a linear map of either, with an adjoint that copies neither for the seeds."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute.maps import LinearMap
+from lrp3d.compute.terms import Weight
+
+
+def explicit(equation: str, axes: Sequence[int]) -> str:
+    """The equation with all letters written out: no spaces, no ellipsis, and an output.
+
+    Args:
+        equation: as `torch.einsum` takes it.
+        axes: how many every operand has, which says how many letters stand for an ellipsis.
+
+    >>> explicit("b i j, b j", [3, 2]), explicit("...ij,...jk->...ik", [4, 3])
+    ('bij,bj->i', 'BAij,Ajk->BAik')
+    """
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    operands = inputs.split(",")
+    unused = [letter for letter in string.ascii_uppercase + string.ascii_lowercase if letter not in equation]
+    written, longest = [], ""
+    for operand, count in zip(operands, axes, strict=True):
+        extra = count - len(operand.replace("...", "")) if "..." in operand else 0
+        letters = "".join(reversed(unused[:extra]))
+        longest = max(longest, letters, key=len)
+        written.append(operand.replace("...", letters))
+    if not arrow:
+        together = "".join(written)
+        once = sorted(letter for letter in set(together) - set(longest) if together.count(letter) == 1)
+        output = "..." + "".join(once)
+    return f"{','.join(written)}->{output.replace('...', longest)}"
+
+
+def contracted_in_pairs(equation: str) -> tuple[str, str]:
+    """Equations for the first two operands and for their result with all others; of an explicit equation.
+
+    >>> contracted_in_pairs("bi,ij,jk->bk")
+    ('bi,ij->bj', 'bj,jk->bk')
+    """
+    inputs, output = equation.split("->")
+    first, second, *others = inputs.split(",")
+    needed = set(output).union(*others)
+    inner = "".join(letter for letter in dict.fromkeys(first + second) if letter in needed)
+    return f"{first},{second}->{inner}", f"{','.join([inner, *others])}->{output}"
+
+
+@dataclass(frozen=True)
+class Einsum(LinearMap):
+    """An explicit Einstein sum of two tensors, as a map of the `first` or of the second."""
+
+    equation: str
+    first: bool
+
+    @staticmethod
+    def can(equation: str, shapes: Sequence[torch.Size]) -> bool:
+        """Every letter stands once in an operand and for one size."""
+        sizes: dict[str, int] = {}
+        for operand, shape in zip(equation.split("->")[0].split(","), shapes, strict=True):
+            if len(set(operand)) < len(operand):
+                return False
+            for letter, size in zip(operand, shape, strict=True):
+                if sizes.setdefault(letter, size) != size:
+                    return False
+        return len(sizes) < 52
+
+    @property
+    def _letters(self) -> tuple[str, str, str]:
+        """Of the input, of the weight, and of the output."""
+        inputs, output = self.equation.split("->")
+        one, other = inputs.split(",")
+        return (one, other, output) if self.first else (other, one, output)
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """The sum itself."""
+        assert isinstance(v, Tensor)
+        return torch.einsum(self.equation, a, v) if self.first else torch.einsum(self.equation, v, a)
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """The sum over the other letters; seeds are one more letter of one side, so that no weight is copied."""
+        assert isinstance(v, Tensor)
+        of_input, of_weight, of_output = self._letters
+        seeds = next(letter for letter in string.ascii_letters if letter not in self.equation)
+        there = "".join(letter for letter in of_input if letter in of_output + of_weight)
+        found = torch.einsum(f"{seeds}{of_output},{of_weight}->{seeds}{there}", r, v)
+        for axis, letter in enumerate(of_input):  # summed over in the input alone: every value counts alike
+            if letter not in there:
+                found = found.unsqueeze(axis + 1)
+        return found.expand(len(r), *shape)

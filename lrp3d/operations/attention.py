@@ -1,0 +1,105 @@
+"""Attention: probabilities weigh, values are weighed.
+
+`softmax(q k^T) v` is a product of two signals like any other (`products`): the probabilities are a gate, constant to
+relevance, and the values take all of it, in proportion to what each contributed (Ali et al. 2022, 2202.07304). Nothing
+flows into queries and keys, unless the composite gives softmax a rule and halves products (`attnlrp`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp3d.operations.blocks import attach, passes, rearranged, refuse
+from lrp3d.operations.products import matmul, mul
+from lrp3d.registry import active_tracer, register_operation
+from lrp3d.rules import SoftmaxTaylor
+from lrp3d.steps.softmax import SoftmaxStep
+from lrp3d.tracing.advice import advice_for
+from lrp3d.tracing.signals import Signal, Weighs
+
+
+def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
+    """The softmax of `x`: a gate where it meets another signal, and else what the composite says."""
+    run = active_tracer()
+    known = Signal(nonnegative=True, weighs=Weighs.GATE)
+    if not run.is_signal(x):
+        return output
+    if isinstance(run.rule_for(F.softmax), SoftmaxTaylor) and dim is not None:
+        return run.squash(attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], known, nn.Softmax), x)
+    return run.squash(refuse(output, x, advice=advice_for(F.softmax), signal=known), x)
+
+
+@register_operation([F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax])
+def softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = None, **ignored: Any) -> Tensor:
+    """`F.softmax`."""
+    dtype = next((option for option in options if isinstance(option, torch.dtype)), dtype)
+    return _probabilities(torch.softmax(input, _axis(input, dim), dtype=dtype), input, _axis(input, dim))
+
+
+@register_operation([F.log_softmax, torch.log_softmax, Tensor.log_softmax, torch.special.log_softmax])
+def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = None, **ignored: Any) -> Tensor:
+    """`F.log_softmax`: the end of a network, or refused."""
+    dtype = next((option for option in options if isinstance(option, torch.dtype)), dtype)
+    output = torch.log_softmax(input, _axis(input, dim), dtype=dtype)
+    return active_tracer().squash(refuse(output, input, advice=advice_for(F.log_softmax)), input)
+
+
+@register_operation(F.softmin)
+def softmin(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = None, **ignored: Any) -> Tensor:
+    """`F.softmin`."""
+    return softmax(mul(input, -1), dim, dtype=dtype)
+
+
+def _axis(x: Tensor, dim: int | None) -> int:
+    """The axis that torch takes where none is given."""
+    return dim if dim is not None else (0 if x.dim() in (0, 1, 3) else 1)
+
+
+@register_operation(F.scaled_dot_product_attention)
+def scaled_dot_product_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """`F.scaled_dot_product_attention`, written out."""
+    run = active_tracer()
+    if dropout_p > 0:
+        output = F.scaled_dot_product_attention(query, key, value, attn_mask, 0.0, is_causal)
+        return refuse(output, query, key, value, advice=advice_for(F.dropout))
+    if enable_gqa and key.shape[-3] != query.shape[-3]:
+        copies = query.shape[-3] // key.shape[-3]
+        key, value = (rearranged(lambda x: x.repeat_interleave(copies, -3), x) for x in (key, value))
+    scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
+    if is_causal:
+        attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+    signals = [x for x in (query, key) if run.is_signal(x)]
+    if run.rule_for(F.softmax) is None or not signals:
+        scores = _masked((query * scale) @ key.mT, attn_mask)
+        probabilities = torch.softmax(scores, -1)
+        if signals:
+            known = Signal(nonnegative=True, weighs=Weighs.GATE)
+            with run.part("probabilities"):
+                probabilities = refuse(probabilities, *signals, advice=advice_for(F.softmax), signal=known)
+    else:
+        with run.part("scores"):
+            scores = mul(matmul(query, rearranged(lambda x: x.mT, key)), scale)
+            scores = passes(lambda x: _masked(x, attn_mask), scores)
+        with run.part("probabilities"):
+            probabilities = _probabilities(torch.softmax(scores, -1), scores, -1)
+    return matmul(probabilities, value)
+
+
+def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:
+    if mask is None:
+        return scores
+    return scores.masked_fill(~mask, -math.inf) if mask.dtype == torch.bool else scores + mask

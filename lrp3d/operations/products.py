@@ -1,0 +1,231 @@
+"""Products of signals: elementwise, matrices, Einstein sums, divisions, kernels made from the clip.
+
+A product with a constant is linear, and a layer like any other. In a product of two signals one of them weighs and the
+other is weighed: attention probabilities weigh values, a sigmoid weighs features, a generated kernel weighs what it is
+convolved with. What weighs is a constant to relevance, and what is weighed takes all of it (signal takes all: Arras et
+al. 2017, 1706.07206; attention: Ali et al. 2022, 2202.07304). Which is which is told from what is known of the two
+(`Weighs`), unless the composite says it. Where neither weighs, each takes half (uniform rule: Achtibat et al. 2024,
+2402.05602, Prop. 3.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
+from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
+from lrp3d.registry import TorchFunction, active_tracer, register_operation
+from lrp3d.steps.step import Halves, PassThrough
+from lrp3d.tracing.signals import Signal, Weighs, least
+
+# ----------------------------------------------------------------------------------------- which factor weighs
+
+
+def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
+    """Which of two signals (0 or 1) weighs the other, None where neither does; and why.
+
+    Args:
+        a: the first factor.
+        b: the second factor.
+        summed: products are summed over an axis (matrices); else the factor that broadcasts weighs.
+
+    A statistic always weighs. Then it is what the composite says; a gate; the factor that is copied along an axis; a
+    product of two features (dot-product attention); the factor that never is negative, where products are summed
+    (features of a kernel, in linear attention).
+    """
+    run = active_tracer()
+    known = [run.signals[x] for x in (a, b)]
+    ranks = [signal.weighs for signal in known]
+    said = run.product()
+    if Weighs.STATISTIC not in ranks and said is not None:
+        return {"first": 0, "second": 1, "halves": None}[said], "as the composite says"
+    if max(ranks) >= Weighs.GATE and ranks[0] != ranks[1]:
+        return ranks.index(max(ranks)), max(ranks).reason
+    if not summed and a.numel() != b.numel():
+        return (0 if a.numel() < b.numel() else 1), "copied along an axis"
+    if ranks[0] != ranks[1]:
+        return ranks.index(max(ranks)), max(ranks).reason
+    if summed and known[0].nonnegative != known[1].nonnegative:
+        return (0 if known[0].nonnegative else 1), "never negative"
+    return None, ""
+
+
+def _note(which: int | None, reason: str) -> str:
+    if which is None:
+        return f"half to each factor{', ' + reason if reason else ''}"
+    return f"the {('first', 'second')[which]} factor weighs: {reason}"
+
+
+# ------------------------------------------------------------------------------------------------- elementwise
+
+
+def _is_constant(x: Any) -> bool:
+    return not active_tracer().is_signal(x)
+
+
+def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False) -> Tensor:
+    """The result of weighing `signal` by another one, position by position: it takes all relevance."""
+    known = active_tracer().signals[signal]
+    real = None if known.real is None else known.real.expand(output.shape)
+    step = PassThrough(signal.shape)
+    step.note = note
+    weighs = known.weighs if gate else min(known.weighs, Weighs.SIMILARITY)
+    return attach(step, output, [signal], Signal(real=real, nonnegative=nonnegative, weighs=weighs))
+
+
+@register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
+def mul(input: Any, other: Any) -> Tensor:
+    """A product with a constant, or of two signals, of which one may weigh the other (see the module's docstring)."""
+    output = input * other
+    if _is_constant(input) or _is_constant(other):
+        signal, factor = (other, input) if _is_constant(input) else (input, other)
+        return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)
+    which, reason = weigher(input, other, summed=False)
+    note, nonnegative = _note(which, reason), both_nonnegative(input, other)
+    weighs = least([active_tracer().signals[x] for x in (input, other)])
+    if which is not None:
+        return weighed((other, input)[which], output, note, nonnegative, weighs >= Weighs.GATE)
+    step = Halves([input.shape, other.shape])
+    step.note = note
+    nonnegative = nonnegative or input is other
+    return attach(step, output, [input, other], Signal(nonnegative=nonnegative, weighs=weighs))
+
+
+@register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """Division by a constant, or by a signal, which then is a constant to relevance (norms, sums of attention)."""
+    if rounding_mode is not None:
+        output: Tensor = torch.div(input, other, rounding_mode=rounding_mode)
+        return refuse(output, input, other, advice="rounds, so nothing says what its input contributed")
+    if _is_constant(other):
+        return passes(lambda x: x / other, input, nonnegative=both_nonnegative(input, other), keeps_range=True)
+    output = input / other
+    nonnegative = both_nonnegative(input, other)
+    if _is_constant(input):
+        statistic = Signal(nonnegative=nonnegative, weighs=Weighs.STATISTIC)
+        return refuse(output, other, advice=RECIPROCAL, signal=statistic)
+    return weighed(input, output, "the divisor is constant", nonnegative, gate=True)
+
+
+RECIPROCAL = "divides a constant by a signal, which has a rule only where the quotient weighs another signal"
+
+
+@register_operation([Tensor.__rtruediv__, Tensor.__rdiv__])
+def rdiv(input: Tensor, other: Any) -> Tensor:
+    """`other / input`."""
+    return div(other, input)
+
+
+# ---------------------------------------------------------------------------------------------------- matrices
+
+
+def contraction(
+    output: Tensor, factors: Sequence[Tensor], maps: Sequence[LinearMap], kind: type[nn.Module] | None
+) -> Tensor:
+    """A bilinear operation of two factors that sums over axes: with a constant a layer, else weighed or halved.
+
+    What is weighed gets its relevance by the composite's rule for `kind`, with the other factor as the weight; where
+    neither weighs, both are operands of one sum, so that each gets half, by what it contributed.
+
+    Args:
+        output: what the operation computed.
+        factors: the two of them, one at least a signal.
+        maps: for each, the operation as a linear map of it, under the other as weight.
+        kind: the layer type whose rules apply.
+    """
+    run = active_tracer()
+    signals = [i for i in (0, 1) if run.is_signal(factors[i])]
+    nonnegative = both_nonnegative(*factors)
+    if not signals:
+        return output
+    if len(signals) == 1:
+        i = signals[0]
+        return shares(output, [Summand(factors[i], maps[i], factors[1 - i].detach())], None, kind, nonnegative)
+    which, reason = weigher(factors[0], factors[1], summed=True)
+    summands = [
+        Summand(factors[i], maps[i], factors[1 - i].detach(), run.signals[factors[1 - i]].nonnegative)
+        for i in (0, 1)
+        if i != which
+    ]
+    return shares(output, summands, None, kind, nonnegative, is_layer=False, note=_note(which, reason))
+
+
+_MATRIX_PRODUCTS: list[TorchFunction] = [torch.matmul, torch.mm, torch.bmm, torch.mv]
+_MATRIX_PRODUCTS += [Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm, Tensor.mv]
+
+
+@register_operation(_MATRIX_PRODUCTS)
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """A product of matrices: of a signal with a constant on either side, or of two signals, of which one may weigh."""
+    if min(input.dim(), other.dim()) > 1:
+        maps: list[LinearMap] = [MatrixProduct(left=True), MatrixProduct(left=False)]
+    else:
+        maps = [Bilinear(torch.matmul), Bilinear(lambda a, v: torch.matmul(v, a))]
+    return contraction(torch.matmul(input, other), (input, other), maps, nn.Linear)
+
+
+@register_operation(Tensor.__rmatmul__)
+def rmatmul(input: Tensor, other: Tensor) -> Tensor:
+    """`other @ input`."""
+    return matmul(other, input)
+
+
+@register_operation(torch.einsum)
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Einstein sums: of one signal with constants a layer; of two signals one may weigh the other."""
+    tensors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
+    output = torch.einsum(equation, *tensors)
+    signals = [x for x in tensors if not _is_constant(x)]
+    if len(tensors) == 1:
+        return shares(output, [Summand(tensors[0], Bilinear(lambda a, v: torch.einsum(equation, a) * v))])
+    if len(tensors) > 2:
+        first, second = contracted_in_pairs(explicit(equation, [x.dim() for x in tensors]))
+        pair = tensors[:2]
+        inner = torch.einsum(first, *pair) if all(map(_is_constant, pair)) else einsum(first, *pair)
+        return einsum(second, inner, *tensors[2:]) if signals else output
+    subscripts = explicit(equation, [x.dim() for x in tensors])
+    maps: list[LinearMap]
+    if Einsum.can(subscripts, [x.shape for x in tensors]):
+        maps = [Einsum(subscripts, first=True), Einsum(subscripts, first=False)]
+    else:
+        maps = [
+            Bilinear(lambda a, v: torch.einsum(equation, a, v)),
+            Bilinear(lambda a, v: torch.einsum(equation, v, a)),
+        ]
+    return contraction(output, tensors, maps, nn.Linear)
+
+
+# ----------------------------------------------------------------------------------------- kernels from the clip
+
+
+def weighed_by_kernel(
+    output: Tensor, x: Tensor, weight: Tensor, map: Convolution, bias: Tensor | None, kind: type[nn.Module]
+) -> Tensor:
+    """A convolution whose kernel descends from the clip (TANet, conditional convolution): the kernel weighs.
+
+    The convolved signal takes all relevance, by the composite's rule for convolutions under that kernel.
+    """
+    run = active_tracer()
+    of_weight = Bilinear(lambda a, v: map(v, a))
+    if not run.is_signal(x):
+        return shares(output, [Summand(weight, of_weight, x)], bias, kind)
+    said = run.product()
+    summands = [
+        Summand(x, map, weight.detach(), run.signals[weight].nonnegative),
+        Summand(weight, of_weight, x.detach(), run.signals[x].nonnegative),
+    ]
+    which = {"first": 0, "second": 1, "halves": None}[said or "second"]
+    kept = [summand for i, summand in enumerate(summands) if i != which]
+    note = _note(which, "as the composite says" if said else "the kernel")
+    return shares(output, kept, bias, kind, is_layer=False, note=note)
+
+
+def bilinear_in(function: Callable[[Any, Any], Tensor], left: Tensor, right: Tensor) -> Tensor:
+    """Any other function that is linear in each of two tensors."""
+    maps = [Bilinear(function), Bilinear(lambda a, v: function(v, a))]
+    return contraction(function(left, right), (left, right), maps, nn.Linear)

@@ -1,0 +1,106 @@
+"""Statistics of a signal over axes (variance, norms) and divisions by them.
+
+A statistic usually is what a signal is divided by, and then a constant to relevance. Where it is a feature itself (the
+norm of a difference of frames, in PAN), relevance is shared in proportion to what each value contributed to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lrp3d.operations.activation import clamp_min
+from lrp3d.operations.arithmetic import axes_from_the_end, mean, sum
+from lrp3d.operations.blocks import attach
+from lrp3d.operations.products import div, mul
+from lrp3d.registry import active_tracer, register_operation
+from lrp3d.steps.proportional import Proportional
+from lrp3d.tracing.signals import Signal, Weighs
+
+
+def _statistic(x: Tensor, dim: Any, output: Tensor, contributions: Callable[[Tensor], Tensor], **known: Any) -> Tensor:
+    """A statistic of `x` over axes, of which every value contributed as much as `contributions` says."""
+    return attach(Proportional(x.detach(), axes_from_the_end(x, dim), contributions), output, [x], Signal(**known))
+
+
+def _squared_distance(dim: Any) -> Callable[[Tensor], Tensor]:
+    def contributions(x: Tensor) -> Tensor:
+        return (x - x.mean(axes_from_the_end(x, dim), keepdim=True)) ** 2
+
+    return contributions
+
+
+def _register_spread(name: str, with_mean: bool) -> None:
+    """Variance and standard deviation, alone or with the mean: by the squared distance from the mean."""
+    function = getattr(torch, name)
+
+    def spread(
+        input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+    ) -> Any:
+        if isinstance(dim, bool):  # torch.var(input, unbiased)
+            dim, unbiased = None, dim
+        correction = int(unbiased) if correction is None else correction
+        result = function(input, dim, correction=correction, keepdim=keepdim)
+        output = result[0] if with_mean else result
+        found = _statistic(input, dim, output, _squared_distance(dim), nonnegative=True, weighs=Weighs.STATISTIC)
+        return (found, mean(input, dim, keepdim)) if with_mean else found
+
+    spread.__name__ = name
+    owners = (torch, Tensor) if not with_mean else (torch,)
+    register_operation([getattr(owner, name) for owner in owners], spread)
+
+
+for _name in ("var", "std"):
+    _register_spread(_name, False)
+    _register_spread(f"{_name}_mean", True)
+
+
+@register_operation([torch.norm, Tensor.norm, torch.linalg.norm, torch.linalg.vector_norm])
+def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None, **names: Any) -> Tensor:
+    """Norms of vectors: by what each value adds to the sum under the root, `|x|^p`."""
+    p = names.pop("ord", p)
+    p = 2 if p in (None, "fro") else p
+    output = torch.linalg.vector_norm(input, p, dim, keepdim, dtype=dtype)
+    largest = {float("inf"): "amax", -float("inf"): "amin"}.get(p if isinstance(p, (int, float)) else 0)
+
+    def contributions(x: Tensor) -> Tensor:
+        size = x.abs()
+        if largest is None:
+            return size.pow(p)
+        extreme: Tensor = getattr(size, largest)(axes_from_the_end(x, dim), keepdim=True)
+        return (size == extreme).to(x)
+
+    return _statistic(input, dim, output, contributions, nonnegative=True)
+
+
+def _unit(x: Tensor, p: float, dim: Any, eps: float) -> Tensor:
+    """A signal over its norm."""
+    return div(x, clamp_min(norm(x, p, dim, keepdim=True), eps))
+
+
+@register_operation(F.normalize)
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Tensor:
+    """A signal divided by its norm, which is constant to relevance."""
+    return _unit(input, p, dim, eps)
+
+
+@register_operation([torch.logsumexp, Tensor.logsumexp])
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """A smooth maximum: in proportion to the exponentials."""
+
+    def contributions(x: Tensor) -> Tensor:
+        return (x - x.amax(dim, keepdim=True)).exp()
+
+    return _statistic(input, dim, torch.logsumexp(input, dim, keepdim), contributions)
+
+
+@register_operation(F.cosine_similarity)
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """Two signals, each over its norm, multiplied and summed."""
+    run = active_tracer()
+    units = [_unit(x, 2, dim, eps) if run.is_signal(x) else F.normalize(x, dim=dim, eps=eps) for x in (x1, x2)]
+    return sum(mul(*units), dim)

@@ -1,0 +1,33 @@
+"""Relevance through a softmax, where a composite has a rule for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lrp3d.rules import Rule, SoftmaxTaylor
+from lrp3d.steps.step import Step
+
+
+class SoftmaxStep(Step):
+    """`s = softmax(x)` over an axis, expanded to first order: `R_i = x_i (R_i - s_i sum_j R_j)`.
+
+    Source: Achtibat et al. 2024, 2402.05602, Prop. 3.1, Eq. 13. What the constant term of the expansion takes is
+    absorbed, and booked.
+    """
+
+    def __init__(self, x: Tensor, output: Tensor, dim: int):
+        self.x = x
+        self.output = output
+        self.dim: int = dim if dim < 0 else dim - x.dim()
+
+    def accepts(self, rule: Rule) -> bool:
+        """The expansion only."""
+        return isinstance(rule, SoftmaxTaylor)
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Eq. 13; what is masked out (minus infinity) has and gets nothing."""
+        x = torch.where(torch.isinf(self.x), 0.0, self.x)
+        return [x * (r - self.output * r.sum(self.dim, keepdim=True))]

@@ -1,0 +1,72 @@
+"""A model that returns probabilities: what went into its final softmax, sigmoid or log-softmax are its logits.
+
+Relevance starts from logits. Networks of several model zoos end, in evaluation mode, in a softmax and an average over
+positions. The softmax is left out, and what follows it is computed once more, from what went into it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from lrp3d.steps.graph import Node, downwards, edge_of, step_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.step import PassThrough, Step
+from lrp3d.tracing.torch_functions import REARRANGEMENTS
+from lrp3d.tracing.tracer import Squashed, Tracer
+
+LEFT_OUT = "the last of the network: what goes into it is explained"
+
+
+def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step]]:
+    """The logits behind probabilities, and the softmax or sigmoid steps that were left out; else the output and none.
+
+    Args:
+        run: the forward pass.
+        output: what was read from what the model returned.
+    """
+    squashed = {squash.token: squash for squash in run.squashed}
+    nodes = list(downwards([output.grad_fn], lambda node: _squash(node, squashed) is not None))
+    last = [node for node in nodes if _squash(node, squashed)]
+    after = [node for node in nodes if not _squash(node, squashed)]
+    if not last or not all(map(_moves_or_averages, after)):
+        return output, []
+    left_out = [squash for node in last if (squash := _squash(node, squashed))]
+    given = {squash.token: squash.x for squash in left_out}
+    if run.token(output) in given:
+        logits: Tensor | None = given[run.token(output)]
+    else:
+        logits = run.replay(given, output, keep=True)
+    if logits is None or edge_of(logits)[0] is None:
+        return output, []
+    replaced = {step for node in after if (step := step_of(node)) is not None}
+    run.steps = [step for step in run.steps if step not in replaced]
+    steps = [squash.step for squash in left_out]
+    for step in steps:
+        step.note = LEFT_OUT
+    return logits, steps
+
+
+def _squash(node: Node, squashed: dict[Any, Squashed]) -> Squashed | None:
+    step = step_of(node)
+    return None if step is None else squashed.get(getattr(step, "token", None))
+
+
+def _moves_or_averages(node: Node) -> bool:
+    """Nothing between probabilities and output but averages, sums, factors and moves."""
+    step = step_of(node)
+    if step is None:
+        return node.name() in REARRANGEMENTS
+    if isinstance(step, LinearStep):
+        return not step.weighted and step.bias is None
+    return isinstance(step, PassThrough) and step.linear
+
+
+def said_of(steps: Sequence[Step]) -> dict[str, str]:
+    """What an explanation says about probabilities that were left out."""
+    if not steps:
+        return {}
+    names = ", ".join(dict.fromkeys(f"'{step.name}' ({step.operation})" for step in steps))
+    return {"logits": f"what goes into {names}, with which the model ends"}

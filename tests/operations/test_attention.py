@@ -1,0 +1,193 @@
+"""Attention: values take what they contributed under the probabilities; AttnLRP's equations, written out slowly."""
+
+import math
+
+import pytest
+import reference
+import torch
+import torch.nn.functional as F
+from forwards import D, Net, clip, close, everywhere, twin_relevance
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lrp3d
+from lrp3d.compute.einsum import Einsum, explicit
+from lrp3d.compute.maps import MatrixProduct
+from lrp3d.rules import Epsilon, SameSign, ZPlus
+
+
+def values_relevance(a, v, r, rule):
+    """Dense: every output of `a v` over the values, one batch and one column at a time."""
+    found = torch.zeros_like(v)
+    for at in torch.cartesian_prod(*map(torch.arange, v.shape[:-2])).reshape(-1, v.dim() - 2).tolist():
+        for column in range(v.shape[-1]):
+            w, x, above = a[tuple(at)], v[(*at, slice(None), column)], r[(*at, slice(None), column)]
+            found[(*at, slice(None), column)] = rule(w, x, above, torch.ones_like(w), torch.zeros(len(w), dtype=D))
+    return found
+
+
+RULES = {
+    "default": ("paper", reference.same_sign),
+    "same sign": (everywhere(SameSign()), reference.same_sign),
+    "z+": (everywhere(ZPlus()), reference.zplus),
+    "epsilon": (everywhere(Epsilon(1e-3)), reference.epsilon(1e-3)),
+}
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.sampled_from(sorted(RULES)),
+    st.tuples(*[st.integers(1, 3)] * 4),
+    st.sampled_from(["none", "bool", "float", "causal"]),
+    st.booleans(),
+    st.integers(0, 2**20),
+)
+def test_scaled_dot_product_attention(rule, sizes, mask, scaled, seed):
+    (batch, heads, n, d), generator = sizes, torch.Generator().manual_seed(seed)
+    x = torch.randint(-3, 4, (3, batch, heads, n, d), generator=generator).to(D) / 2
+    options = {"scale": 0.7} if scaled else {}
+    options |= {"is_causal": True} if mask == "causal" else {}
+    if mask == "bool":
+        options["attn_mask"] = torch.rand(n, n, generator=generator).round().bool() | torch.eye(n, dtype=torch.bool)
+    if mask == "float":
+        options["attn_mask"] = torch.randn(n, n, generator=generator, dtype=D)
+    composite, plain = RULES[rule]
+    model = Net(lambda x: F.scaled_dot_product_attention(*F.leaky_relu(x, 1.0), **options))
+    _, r, found = twin_relevance(model, x, None, composite)
+    q, k, v = x
+    scores = q @ k.mT * (0.7 if scaled else 1 / math.sqrt(d))
+    if mask == "causal":
+        scores = scores.masked_fill(~torch.ones(n, n, dtype=torch.bool).tril(), -math.inf)
+    if mask == "bool":
+        scores = scores.masked_fill(~options["attn_mask"], -math.inf)
+    if mask == "float":
+        scores = scores + options["attn_mask"]
+    assert found[:2].abs().max() == 0
+    close(found[2], values_relevance(scores.softmax(-1), v, r, plain))
+
+
+def test_queries_in_groups_share_keys_and_values():
+    q, x = clip(2, 4, 3, 2), clip(2, 2, 3, 2)
+    model = Net(lambda x: F.scaled_dot_product_attention(q, x, x, enable_gqa=True))
+    _, r, found = twin_relevance(model, x)
+    close(found.sum(), r.sum())
+
+
+def test_active_dropout_is_refused():
+    model = Net(lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.5))
+    with pytest.raises(lrp3d.UnsupportedOperation, match="eval"):
+        lrp3d.convert(model)(clip(2, 3, 4).requires_grad_())
+
+
+# ------------------------------------------------------------------------------------------------------- maps
+
+EINSUMS = ["bij,bjk->bik", "bhij,bhjd->bihd", "bij,bj->bi", "bij,kj->bki"]
+EINSUMS += ["...ij,...jk->...ik", "bij,bij->b", "bi,bj->bij", "bij,k->bk"]
+SIZES = dict(zip("bhijkdAB", (2, 3, 2, 4, 3, 2, 2, 1), strict=True))
+
+
+@pytest.mark.parametrize("equation", EINSUMS)
+def test_an_einstein_sum_has_its_adjoint(equation):
+    axes = [len(operand.replace("...", "")) + ("..." in operand) for operand in equation.split("->")[0].split(",")]
+    written = explicit(equation, axes)
+    a, b = (torch.randn([SIZES[c] for c in operand], dtype=D) for operand in written.split("->")[0].split(","))
+    torch.testing.assert_close(torch.einsum(written, a, b), torch.einsum(equation, a, b))
+    for first, x, w in ((True, a, b), (False, b, a)):
+        map = Einsum(written, first)
+        assert Einsum.can(written, [a.shape, b.shape])
+        r = torch.randn(3, *map(x, w).shape, dtype=D)
+        wanted = torch.stack(
+            [torch.autograd.functional.vjp(lambda x, map=map, w=w: map(x, w), x, seed)[1] for seed in r]
+        )
+        close(map.adjoint(r, w, x.shape), wanted)
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize(
+    "shapes", [((2, 3, 4), (2, 4, 5)), ((3, 4), (2, 4, 5)), ((2, 1, 3, 4), (3, 4, 5)), ((3, 4), (4, 5))]
+)
+def test_a_product_of_matrices_has_its_adjoint(left, shapes):
+    a, b = (torch.randn(shape, dtype=D) for shape in shapes)
+    x, w = (a, b) if left else (b, a)
+    map = MatrixProduct(left)
+    r = torch.randn(3, *map(x, w).shape, dtype=D)
+    wanted = torch.stack([torch.autograd.functional.vjp(lambda x: map(x, w), x, seed)[1] for seed in r])
+    close(map.adjoint(r, w, x.shape), wanted)
+    ones = torch.ones_like(w)
+    close(map.spread(r, w, x.shape), map.adjoint(r, ones, x.shape))
+    close(map.count(torch.ones_like(x), w), map(torch.ones_like(x), ones))
+
+
+PRODUCTS = {
+    "baddbmm": lambda x: torch.baddbmm(x, x.softmax(-1), x, alpha=0.5),
+    "baddbmm of scores": lambda x: torch.baddbmm(torch.zeros(1, dtype=D), x, x.mT, beta=0).softmax(-1) @ x,
+    "addmm": lambda x: torch.addmm(x[0], x[0].softmax(-1), x[1]),
+    "einsum of three": lambda x: torch.einsum("bij,bjk,k->bik", x.softmax(-1), x, torch.ones(4, dtype=D)),
+    "einsum of a constant first": lambda x: torch.einsum("k,bij,bjk->bik", torch.ones(4, dtype=D), x.softmax(-1), x),
+    "einsum of one": lambda x: torch.einsum("bij->bi", x),
+    "vectors": lambda x: torch.matmul(x[0, 0], x[1].softmax(-1)),
+    "matrix and vector": lambda x: torch.mv(x[0].softmax(-1), x[1, 0]),
+    "two features": lambda x: torch.einsum("bij,bkj->bik", x, x.flip(1)),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_keep_the_sum(name):
+    _, r, found = twin_relevance(Net(PRODUCTS[name]), clip(2, 4, 4) + 0.25)
+    close(found.sum(), r.sum())
+
+
+# ---------------------------------------------------------------------------------------------------- AttnLRP
+
+
+def attnlrp_reference(q, k, v, r, scale, eps):
+    """AttnLRP of softmax(q k^T scale) v, one number at a time (2402.05602: Eq. 13 and Eq. 14, with epsilon)."""
+
+    def product(a, b, above):
+        """Half to each factor: R(a_ji) = sum_p a_ji b_ip R_jp / (2 o_jp + eps)."""
+        of_a, of_b, out = torch.zeros_like(a), torch.zeros_like(b), a @ b
+        for j in range(a.shape[0]):
+            for p in range(b.shape[1]):
+                z = 2 * out[j, p] + (eps if out[j, p] >= 0 else -eps)
+                for i in range(a.shape[1]):
+                    of_a[j, i] += a[j, i] * b[i, p] / z * above[j, p]
+                    of_b[i, p] += a[j, i] * b[i, p] / z * above[j, p]
+        return of_a, of_b
+
+    scores = q @ k.T * scale
+    s = scores.softmax(-1)
+    of_s, of_v = product(s, v, r)
+    of_scores = torch.zeros_like(scores)
+    for j in range(len(scores)):
+        for i in range(len(scores)):
+            of_scores[j, i] = scores[j, i] * (of_s[j, i] - s[j, i] * of_s[j].sum())
+    of_q, of_k = product(q, k.T, of_scores)
+    return torch.stack([of_q, of_k.T, of_v])
+
+
+def test_attnlrp_is_its_equations():
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    wanted_r = torch.randn(5, 4, dtype=D, generator=torch.Generator().manual_seed(1))
+    wanted = attnlrp_reference(*x, wanted_r, 0.5, 1e-6)
+    fused = Net(lambda x: F.scaled_dot_product_attention(x[0], x[1], x[2]))
+    by_hand = Net(lambda x: F.softmax(x[0] @ x[1].mT * 0.5, -1) @ x[2])
+    for model in (fused, by_hand):
+        close(twin_relevance(model, x, wanted_r, "attnlrp")[2], wanted)
+
+
+def test_attnlrp_halves_gates_and_keeps_norms():
+    x = clip(2, 3, 4) + 0.25
+    _, r, found = twin_relevance(Net(lambda x: torch.sigmoid(x[:, :1]) * x[:, 1:2]), x, None, "attnlrp")
+    close(found, torch.cat([r / 2, r / 2, r * 0], 1))
+    _, r, found = twin_relevance(Net(lambda x: F.layer_norm(x, (4,))), x, None, "attnlrp")
+    assert torch.equal(found, r)
+
+
+def test_what_attnlrp_absorbs_is_booked():
+    import attention_nets
+
+    model, x = attention_nets.build("ViT"), attention_nets.clip_for()
+    explanation = lrp3d.explain(model, x, 1, composite="attnlrp", contrastive=False, temporal=False)
+    assert explanation.conservation.max() > 1e-3
+    absorbed = sum(entry.absorbed for entry in explanation.ledger)
+    close(explanation.relevance.sum() + absorbed, explanation.logits[:, 1].sum(), 1e-8)

@@ -1,0 +1,125 @@
+"""Norms hand relevance on unchanged, however they are written: their statistics are constants."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from forwards import D, Net, clip, close, twin_relevance
+from torch import nn
+
+import lrp3d
+
+X = clip(2, 4, 2, 4, 4) + 0.25
+WEIGHT, BIAS = torch.tensor([1.0, -2, 0.5, 3], dtype=D), torch.tensor([0.5, -1, 0, 2], dtype=D)
+
+
+def shaped(x):
+    return x.reshape(-1, 1, 1, 1)
+
+
+def by_hand(x):
+    """ConvNeXt's first code."""
+    mean = x.mean(1, keepdim=True)
+    variance = (x - mean).pow(2).mean(1, keepdim=True)
+    return shaped(WEIGHT) * ((x - mean) / torch.sqrt(variance + 1e-6)) + shaped(BIAS)
+
+
+def by_moments(x):
+    """timm's layer norm in two dimensions, unfused."""
+    variance, mean = torch.var_mean(x, dim=1, unbiased=False, keepdim=True)
+    return (x - mean) * torch.rsqrt(variance + 1e-6) * shaped(WEIGHT) + shaped(BIAS)
+
+
+def in_groups(x):
+    groups = x.reshape(2, 2, -1)
+    return ((groups - groups.mean(-1)[:, :, None]) / groups.std(-1, keepdim=True)).view_as(x)
+
+
+NORMS = {
+    "layer norm": lambda x: F.layer_norm(x, x.shape[2:]),
+    "layer norm, affine": lambda x: F.layer_norm(x, (4,), WEIGHT, BIAS),
+    "torch.layer_norm": lambda x: torch.layer_norm(x, (4, 4)),
+    "over channels": lambda x: F.layer_norm(x.movedim(1, -1), (4,), WEIGHT, BIAS).movedim(-1, 1),
+    "group norm": lambda x: F.group_norm(x, 2, WEIGHT, BIAS),
+    "instance norm": lambda x: F.instance_norm(x, weight=WEIGHT, bias=BIAS),
+    "instance norm, running": lambda x: F.instance_norm(x, BIAS, BIAS.abs() + 1, use_input_stats=False),
+    "RMS norm": lambda x: F.rms_norm(x, (4,), WEIGHT),
+    "batch statistics": lambda x: F.batch_norm(x, None, None, WEIGHT, BIAS, True),
+    "local response": lambda x: F.local_response_norm(x, 3),
+    "nn.LayerNorm": nn.LayerNorm((2, 4, 4), dtype=D),
+    "nn.GroupNorm": nn.GroupNorm(2, 4, dtype=D),
+    "nn.InstanceNorm3d": nn.InstanceNorm3d(4, affine=True, dtype=D),
+    "nn.InstanceNorm3d, running": nn.InstanceNorm3d(4, track_running_stats=True, dtype=D),
+    "nn.RMSNorm": nn.RMSNorm(4, dtype=D),
+    "nn.BatchNorm3d, of the batch": nn.BatchNorm3d(4, track_running_stats=False, dtype=D),
+    "by hand": by_hand,
+    "by moments": by_moments,
+    "by moments, standard deviation": lambda x: (x - x.mean((2, 3, 4), True)) / (x.std((2, 3, 4), keepdim=True) + 1e-5),
+    "std_mean": lambda x: (lambda s, m: (x - m) / s)(*torch.std_mean(x, (1, 2), keepdim=True)),
+    "in groups": in_groups,
+    "RMS by hand": lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * WEIGHT,
+    "RMS by norm": lambda x: x / (x.norm(2, dim=1, keepdim=True) * 0.5 + 1e-6),
+    "rsqrt spread out": lambda x: x * (x * x).mean(1, True).add(1e-6).rsqrt().expand_as(x),
+    "power -0.5": lambda x: x * (x * x).mean(1, True).add(1e-6).pow(-0.5),
+    "normalize": F.normalize,
+    "normalize to 1": lambda x: F.normalize(x, p=1, dim=2),
+    "L2 by linalg": lambda x: x / torch.linalg.vector_norm(x, dim=1, keepdim=True).clamp(min=1e-6),
+    "centred": lambda x: x - x.mean((2, 3, 4), keepdim=True),
+    "centred over everything": lambda x: x - x.mean(),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_hands_relevance_on_unchanged(name):
+    _, r, found = twin_relevance(Net(lambda x: NORMS[name](x)), X, None, "paper")
+    close(found, r)
+
+
+def test_a_norm_after_a_layer_is_the_layer():
+    for norm in (by_hand, NORMS["layer norm"], NORMS["group norm"]):
+        stem = nn.Conv3d(4, 4, 1, dtype=D)
+        _, r, wanted = twin_relevance(Net(lambda self, x: self.stem(x), stem=stem), X)
+        close(twin_relevance(Net(lambda self, x, norm=norm: norm(self.stem(x)), stem=stem), X, r)[2], wanted)
+
+
+def test_minus_the_mean_of_another_signal_is_a_sum():
+    """Only a signal's own mean centres it."""
+    _, r, found = twin_relevance(Net(lambda x: x[:, :2] - x[:, 2:].mean(2, keepdim=True)), X)
+    assert found[:, 2:].abs().max() > 0
+    close(found.sum(), r.sum())
+
+
+STATISTICS = {
+    "norm": (lambda x: x.norm(dim=1), lambda x: x**2, 1),
+    "norm 1": (lambda x: torch.norm(x, p=1, dim=2), lambda x: x.abs(), 2),
+    "root of the sum of squares": (lambda x: x.pow(2).sum(1).sqrt(), lambda x: x**2, 1),
+    "largest": (
+        lambda x: torch.linalg.vector_norm(x, float("inf"), -1),
+        lambda x: (x.abs() == x.abs().amax(-1, True)).to(D),
+        -1,
+    ),
+    "variance": (lambda x: x.var(3), lambda x: (x - x.mean(3, keepdim=True)) ** 2, 3),
+    "deviation": (lambda x: torch.std(x, dim=1, keepdim=True), lambda x: (x - x.mean(1, keepdim=True)) ** 2, 1),
+    "logsumexp": (lambda x: x.logsumexp(1), torch.exp, 1),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_a_statistic_that_is_a_feature_is_shared_by_what_each_value_adds(name):
+    function, contributions, axis = STATISTICS[name]
+    _, r, found = twin_relevance(Net(function), X)
+    r = r if r.dim() == X.dim() else r.unsqueeze(axis)
+    parts = contributions(X)
+    close(found, r * (parts / parts.sum(axis, keepdim=True)).nan_to_num(1 / X.shape[axis]))
+
+
+def test_cosine_similarity_is_a_product_of_two_unit_vectors():
+    _, r, found = twin_relevance(Net(lambda x: F.cosine_similarity(x[:, :2], x[:, 2:])), X)
+    close(found.sum(), r.sum())
+    close(found[:, :2].sum(), found[:, 2:].sum())
+
+
+def test_only_identity_is_a_rule_of_a_norm():
+    with pytest.raises(ValueError, match="cannot be the rule of"):
+        lrp3d.inspect(
+            Net(NORMS["layer norm"]), X, composite=lrp3d.Composite(layers={nn.LayerNorm: lrp3d.rules.ZPlus()})
+        )

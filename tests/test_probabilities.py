@@ -1,0 +1,82 @@
+"""A network that ends in a softmax or sigmoid is explained as it is without it, and the explanation says so."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import lrp3d
+
+ENDS = {
+    "softmax": lambda x: x.softmax(1),
+    "softmax module": nn.Softmax(1),
+    "log-softmax": lambda x: x.log_softmax(1),
+    "sigmoid": nn.Sigmoid(),
+}
+HEADS = {
+    "pooled": lambda x, end: end(x.mean((2, 3, 4))),
+    "averaged over positions afterwards": lambda x, end: end(x.mean((3, 4), keepdim=True)).mean((2, 3, 4)),
+    "moved afterwards": lambda x, end: end(x.mean((2, 3, 4), keepdim=True)).view(len(x), -1)[:, :3],
+    "two of them": lambda x, end: (end(x[:, :, 0].mean((2, 3))) + end(x.mean((2, 3, 4)))) / 2,
+}
+
+
+class Net(nn.Module):
+    def __init__(self, head, end):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc, self.head, self.end = nn.Conv3d(3, 4, 3, padding=1), nn.Conv3d(4, 5, 1), head, [end]
+
+    def forward(self, clip):
+        return self.head(self.fc(self.conv(clip).relu()), self.end[0])
+
+
+CLIP = torch.rand(2, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def net(head, end):
+    return Net(HEADS[head], end).double().eval()
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("end", ENDS)
+def test_maps_are_those_of_the_network_without_it(head, end):
+    temporal = head not in ("two of them",)
+    found = lrp3d.explain(net(head, ENDS[end]), CLIP, temporal=temporal)
+    expected = lrp3d.explain(net(head, nn.Identity()), CLIP, temporal=temporal)
+    assert found.relevance.equal(expected.relevance)
+    assert found.logits.equal(expected.logits)
+    assert not temporal or found.matrix.equal(expected.matrix)
+    assert not expected.about
+    assert "with which the model ends" in found.about["logits"]
+
+
+def test_inspection_says_what_is_left_out():
+    row = lrp3d.inspect(net("pooled", nn.Softmax(1)), CLIP)[-1]
+    assert row.supported
+    assert "what goes into it is explained" in row.rule
+
+
+def test_frames_are_replaced_before_it():
+    matrices = [lrp3d.intervention_matrix(net("pooled", end), CLIP) for end in (nn.Softmax(1), nn.Identity())]
+    assert matrices[0].equal(matrices[1])
+
+
+def test_a_softmax_with_weights_after_it_is_none():
+    class Weighted(Net):
+        def forward(self, clip):
+            return super().forward(clip) @ self.fc.weight.flatten(1)
+
+    with pytest.raises(lrp3d.UnsupportedOperation, match="softmax"):
+        lrp3d.explain(Weighted(HEADS["pooled"], nn.Softmax(1)).double().eval(), CLIP)
+
+
+def test_the_complement_of_a_probability_is_refused():
+    with pytest.raises(lrp3d.UnsupportedOperation, match="softmax"):
+        lrp3d.explain(net("pooled", lambda x: 1 - x.softmax(1)), CLIP)
+
+
+def test_a_twin_returns_what_its_model_returns():
+    model = net("pooled", nn.Sigmoid())
+    assert lrp3d.convert(model)(CLIP.clone().requires_grad_()).equal(model(CLIP))
