@@ -21,7 +21,7 @@ SHORT_SIDES = (256, 320)  # App. E, for squares of 224
 SQUARE = 224
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "train",
