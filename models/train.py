@@ -237,7 +237,7 @@ def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: 
     finally:
         model.train(training)
     correct, total = _summed(counts).tolist()
-    return float(correct) / max(float(total), 1.0)
+    return float(correct / max(total, 1))
 
 
 def recipe_from(recipe: Recipe | None, options: dict[str, Any]) -> Recipe:
