@@ -18,6 +18,9 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --cache-dir build/types -p lrp3d -p models
+	$(BIN)/python tests/snippets.py build/snippets
+	$(BIN)/mypy --config-file= --cache-dir build/types/snippets --follow-imports silent --python-version 3.10 \
+		--check-untyped-defs --allow-redefinition build/snippets
 
 # Oldest and newest dependencies on every Python from 3.10 to 3.14 that is found: each environment is made from nothing,
 # the quick part of the suite runs in it, and wheel and source distribution run in empty ones. Narrower, for example:

@@ -59,7 +59,8 @@ def network(library: str, name: str) -> nn.Module:
 
 def measure(library: str, name: str, shapes: Sequence[tuple[int, ...]], device: torch.device) -> common.Row:
     """One row: how it was explained, or why it was not."""
-    row: common.Row = {"from": library.split(".")[0], "network": name, "clip": " + ".join("x".join(map(str, shape[1:])) for shape in shapes)}  # fmt: skip  # noqa: E501
+    clip = " + ".join("x".join(map(str, shape[1:])) for shape in shapes)
+    row: common.Row = {"from": library.split(".")[0], "network": name, "clip": clip}
     model = network(library, name).to(device)
     inputs: list[Tensor] | Tensor = [torch.randn(shape, device=device) for shape in shapes]
     clip = inputs if len(inputs) > 1 else inputs[0]
@@ -117,7 +118,9 @@ def main(argv: list[str] | None = None) -> common.Results:
         ],
     )
     for library, name, shapes in chosen(options.only):
-        results.add(measure(library, name, [(1, *shape[1:-2], 64, 64) for shape in shapes] if options.quick else shapes, device))  # fmt: skip  # noqa: E501
+        if options.quick:
+            shapes = [(1, *shape[1:-2], 64, 64) for shape in shapes]
+        results.add(measure(library, name, shapes, device))
     return results.write()
 
 

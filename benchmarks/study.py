@@ -238,17 +238,14 @@ def page(result: dict[str, Any]) -> str:
     )
     headers = ["model", "clips/s", "CPU s of a clip", "share explaining", "main process MB", "reading process MB"]
     headers += ["bytes of a record", "20,000 clips: h on 1 device", "h on 8 devices", "records MB"]
-    rows: list[list[study.Cell]] = [
-        [
-            run["model"],
-            study.Value(run["clips_per_second"], digits=3), study.Value(run["cpu_seconds_per_clip"]),
-            study.Value(run["explaining_share"], digits=2),
-            run["memory_mb"]["main"], run["memory_mb"]["reader"], run["bytes_per_record"],
-            study.Value(run["projection"]["hours_on_1_device"]), study.Value(run["projection"]["hours_on_8_devices"]),
-            run["projection"]["records_mb"],
-        ]
-        for run in result["runs"]
-    ]  # fmt: skip
+    rows: list[list[study.Cell]] = []
+    for run in result["runs"]:
+        speed = [study.Value(run["clips_per_second"], digits=3), study.Value(run["cpu_seconds_per_clip"])]
+        share = study.Value(run["explaining_share"], digits=2)
+        sizes = [run["memory_mb"]["main"], run["memory_mb"]["reader"], run["bytes_per_record"]]
+        projection = run["projection"]
+        hours = [study.Value(projection[f"hours_on_{devices}"]) for devices in ("1_device", "8_devices")]
+        rows.append([run["model"], *speed, share, *sizes, *hours, projection["records_mb"]])
     runs = study.Table("runs", "Runs", headers, rows)
     return (
         f"# Limits of a study\n\n`{result['command']}`, {result['date']}; {where}.\n\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from lrp3d.compute.precision import PRECISIONS
+from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axis_to_add, what_the_shapes_suggest
 from lrp3d.outputs import Chosen
 
@@ -31,6 +33,12 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
+
+
+def check_merge(merge: Any) -> None:
+    """How pathways' logits are merged; raises ValueError."""
+    if merge not in MERGES:
+        raise ValueError(f"merge must be one of {', '.join(map(repr, MERGES))}, got {merge!r}")
 
 
 def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
@@ -70,13 +78,14 @@ def _changes_in_training(module: nn.Module) -> bool:
 
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-
-_SAME_IN_BOTH = (
-    nn.Sequential, nn.ModuleList, nn.ModuleDict, nn.Identity, nn.Flatten, nn.Unflatten, nn.Linear, nn.Softmax,
-    nn.modules.conv._ConvNd, nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd,
-    nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd,
-    nn.modules.dropout._DropoutNd, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Upsample,
-)  # fmt: skip
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+_WITH_WEIGHTS = (nn.Linear, nn.modules.conv._ConvNd)
+_POOLS = (nn.modules.pooling._MaxPoolNd, nn.modules.pooling._AvgPoolNd)
+_ADAPTIVE_POOLS = (nn.modules.pooling._AdaptiveAvgPoolNd, nn.modules.pooling._AdaptiveMaxPoolNd)
+_ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn.Softmax)
+_SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample)
+_LAYERS = (*_WITH_WEIGHTS, *_POOLS, *_ADAPTIVE_POOLS, *_ACTIVATIONS, *_SHAPES, nn.modules.dropout._DropoutNd)
+_SAME_IN_BOTH = (*_CONTAINERS, *_LAYERS)
 
 
 def check_clip(clip: Any, layout: str) -> list[Tensor]:
@@ -125,9 +134,7 @@ def check_axes(model: nn.Module, pathways: Sequence[Tensor], layout: str) -> Non
             raise ValueError(f"the model takes clips ({layout}), got shape {tuple(x.shape)}: {axis_to_add(x)}")
 
 
-_IN_SPACE_AND_TIME = (
-    nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d,
-)  # fmt: skip
+_IN_SPACE_AND_TIME = (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d)
 
 
 _ONE_EACH = "; if that is one logit for each clip, pass output=lambda logits: logits[:, None]"
@@ -154,11 +161,52 @@ def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
         raise ValueError("the model's logits contain NaN or infinite values, so nothing can be explained")
 
 
-def targets_of(target: Any, logits: Tensor) -> Chosen:
+Against = int | str | Sequence[int] | Tensor
+"""The classes that a class is held against: "next", one, several, or several for each clip."""
+
+
+def targets_of(target: Any, logits: Tensor, against: Any = None) -> Chosen:
     """The class to explain for every clip; raises TypeError or ValueError naming what is allowed.
 
-    The prediction of a lone logit (b, 1) is the class that its sign says.
+    The prediction of a lone logit (b, 1) is the class that its sign says. `against` is as in `lrp3d.explain`.
     """
+    chosen = _targets_of(target, logits)
+    return chosen if against is None else replace(chosen, against=_foils_of(against, chosen.target, logits))
+
+
+def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
+    """The classes (b, m) that `against` means."""
+    clips, classes = logits.shape
+    if classes < 2:
+        raise ValueError("against= holds a class against another, and the model has one logit: leave it out")
+    if isinstance(against, str):
+        if against != "next":
+            raise ValueError(f'against is "next" (the best other class), a class, or several, got {against!r}')
+        others = logits.detach().scatter(1, target[:, None], -torch.inf)
+        return others.argmax(1, keepdim=True)
+    try:
+        foils = torch.as_tensor(against, device=logits.device)
+    except (TypeError, ValueError, RuntimeError):
+        foils = torch.empty(0)
+    if foils.dtype.is_floating_point or foils.dtype.is_complex or foils.dtype == torch.bool:
+        raise TypeError(f'against is a class, several, or "next", got {against!r}')
+    if foils.dim() > 2 or foils.numel() == 0 or (foils.dim() == 2 and len(foils) != clips):
+        raise ValueError(
+            f"against is one class, several (m,) for all clips, or several for each ({clips}, m), "
+            f"got shape {tuple(foils.shape)}"
+        )
+    foils = foils.long().reshape(1, -1).expand(clips, -1) if foils.dim() < 2 else foils.long()
+    if not (int(foils.min()) >= 0 and int(foils.max()) < classes):
+        raise ValueError(f"against must hold classes from 0 to {classes - 1}, got {against}")
+    if bool((foils == target[:, None]).any()):
+        clip = int((foils == target[:, None]).any(1).nonzero()[0])
+        raise ValueError(f"clip {clip} is explained as class {int(target[clip])}, which cannot be held against itself")
+    if any(len(set(row)) < len(row) for row in foils.tolist()):
+        raise ValueError(f"against names a class twice: {foils.tolist()[0]}")
+    return foils
+
+
+def _targets_of(target: Any, logits: Tensor) -> Chosen:
     clips, classes = logits.shape
     if target is None:
         sign = torch.where(logits.detach()[:, 0] < 0, -1.0, 1.0) if classes == 1 else None

@@ -19,13 +19,10 @@ from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
 
-CONVOLUTIONS: tuple[type[nn.Module], ...] = (
-    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d,
-)  # fmt: skip
-AVERAGES: tuple[type[nn.Module], ...] = (
-    nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d,
-    nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d, nn.Upsample,
-)  # fmt: skip
+LayerTypes = tuple[type[nn.Module], ...]
+CONVOLUTIONS: LayerTypes = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+AVERAGES: LayerTypes = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.Upsample)
+AVERAGES += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 
 FACTORS = ("first", "second", "halves")
@@ -62,19 +59,20 @@ class Composite:
     def __init__(
         self,
         layers: Mapping[type[nn.Module], Rule] | None = None,
-        operations: Mapping[Callable[..., Any], Rule] | None = None,
+        operations: Mapping[Any, Rule] | None = None,
         names: Mapping[str, Rule] | None = None,
         first: Rule | None = None,
         classifier: Rule | None = None,
         products: str | Mapping[str | Callable[..., Any], str] | None = None,
     ):
-        self.layers, self.operations, self.names = (
-            dict(layers or {}),
-            dict(operations or {}),
-            dict(names or {}),
+        self.layers: dict[type[nn.Module], Rule] = dict(layers or {})
+        self.operations: dict[Callable[..., Any], Rule] = dict(operations or {})
+        self.names: dict[str, Rule] = dict(names or {})
+        self.first = first
+        self.classifier = classifier
+        self.products: dict[str | Callable[..., Any], str] = (
+            {"*": products} if isinstance(products, str) else dict(products or {})
         )
-        self.first, self.classifier = first, classifier
-        self.products = {"*": products} if isinstance(products, str) else dict(products or {})
         for key, factor in self.products.items():
             if factor not in FACTORS:
                 raise ValueError(f"Composite(products=...): a product is one of {', '.join(FACTORS)}, got {factor!r}")
@@ -171,11 +169,12 @@ def _only_shifts(step: Step) -> bool:
 def default_rule(step: Step) -> Rule:
     """What `paper` does: z-beta where the clip is seen, z+ elsewhere, winner takes all, identity.
 
-    Sums, averages and weighted sums of values (attention) share by the parts that have the sign of the result, so that
-    a negative result is explained by what made it negative. After a ReLU that is z+, which on an average pool is the
-    epsilon rule (paper App. F), in the limit that conserves. Between the classifier and the logits (the average over
-    frames) relevance is shared by what each frame logit contributes, with its sign: nothing can be amplified there, and
-    the sum of the rows of the temporal matrix stays the clip's relevance. A constant added there takes nothing.
+    Sums share by the positive parts of their summands. So do averages: after a ReLU that is the epsilon rule
+    (paper App. F), in the limit that conserves. Values that another signal weighs (attention) share by the parts that
+    have the sign of the result, so that a negative result is explained by what made it negative. Between the
+    classifier and the logits (the average over frames) relevance is shared by what each frame logit contributes, with
+    its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
+    A constant added there takes nothing.
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
@@ -188,32 +187,34 @@ def default_rule(step: Step) -> Rule:
         return Epsilon(0.0)
     if step.first:
         return ZBeta()
-    return ZPlus() if step.weighted else SameSign()
+    return SameSign() if step.weighed_by_signal else ZPlus()
 
 
 def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.Module], Rule]:
     return dict.fromkeys(types, rule)
 
 
-paper = Composite()
+paper: Composite = Composite()
 """z-beta where the clip is seen, z+ for convolutions and linear layers, identity for batch norm and activations."""
 
-epsilon = Composite(
+epsilon: Composite = Composite(
     _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon() for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)},
 )
 """The epsilon rule wherever relevance is shared, residual sums included: input x gradient for bias-free ReLU nets."""
 
-epsilon_plus = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
+epsilon_plus: Composite = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
 """z+ for convolutions, epsilon for linear layers."""
 
-alpha_beta = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
+alpha_beta: Composite = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIONS), nn.Linear: Epsilon()})
 """alpha-2 beta-1 for convolutions, epsilon for linear layers."""
 
-epsilon_gamma_box = Composite({**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta())
+epsilon_gamma_box: Composite = Composite(
+    {**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta()
+)
 """z-beta where the clip is seen, gamma for convolutions, epsilon for linear layers."""
 
-attnlrp = Composite(
+attnlrp: Composite = Composite(
     _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon(1e-6) for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)}
     | {F.softmax: SoftmaxTaylor()},
@@ -280,6 +281,14 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
         )
     REGISTERED[name] = composite
     return composite
+
+
+def name_of(composite: Composite) -> str:
+    """The name of a composite that has one, in quotes; else what it is made of."""
+    for name, named in (PRESETS | REGISTERED).items():
+        if named == composite:
+            return repr(name)
+    return repr(composite)
 
 
 def composite_of(composite: str | Composite) -> Composite:

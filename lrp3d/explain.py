@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -10,10 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.checks import (
+    Against,
     check_axes,
     check_clip,
     check_frames,
     check_logits,
+    check_merge,
     check_mode,
     check_options,
     check_seed,
@@ -24,6 +27,7 @@ from lrp3d.compute import buffers
 from lrp3d.compute.precision import carried_in, matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explanation import Explanation, Ledger, LedgerEntry
+from lrp3d.floor import floor_shares
 from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.outputs import Output, logits_of
@@ -43,13 +47,16 @@ def explain(
     clip: Clip,
     target: int | Sequence[int] | Tensor | None = None,
     *,
-    contrastive: bool = True,
+    against: Against | None = None,
+    contrastive: bool | None = None,
     composite: str | Composite | None = None,
     temporal: bool = True,
     input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
     output: Output | None = None,
     constants: Sequence[str] = (),
+    merge: str = "paper",
+    floor: bool = False,
     seed: int | None = None,
     chunk_size: int | None = None,
     memory_budget: int | None = None,
@@ -68,7 +75,11 @@ def explain(
         target: the class to explain: None for the prediction, one class, or one class per clip. The prediction of a
             lone logit is the class that its sign says: of a negative one, what speaks against the logit (`sign` says
             so); 0 is the logit as it is.
+        against: why the class and not another: explains how far its logit is above the mean logit of these classes,
+            "next" (the best other class of each clip), a class, several, or several for each clip (b, m). Relevance has
+            both signs; positive is what speaks for the class rather than for the others.
         contrastive: CLRP (Eq. 2 of the paper), what speaks for the class minus what speaks against it; else plain LRP.
+            None is CLRP, or plain where the class is held `against` others, which is a contrast of its own.
         composite: which rule goes to which layer: a name or a `Composite`; None is "paper", or what a twin was
             converted with (any other is refused there).
         temporal: also explain every frame's logit: the temporal relevance matrix and ATR (Sec. 3.2).
@@ -81,6 +92,11 @@ def explain(
             of what it returns; needed where it returns no single tensor.
         constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that comes there
             stays there, and is booked in the ledger.
+        merge: how pathways of several rates (slow, fast) become frame logits: "paper" adds slow logits, as they are, to
+            the fast ones at the slow frames (App. A); "average" adds them n / m times, for n fast and m slow frames, so
+            that the mean of the frame logits is the clip's logit.
+        floor: also find the matrix of the same network untrained (`.floor`), and what stands above it (`.excess`). It
+            is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
         seed: of the random numbers that the model draws in its forward (dropout that is alive, frames chosen at
             random). Without one, a model whose output differs from run to run is refused.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
@@ -97,6 +113,7 @@ def explain(
     Raises:
         UnsupportedOperation: if the model contains operations without a rule; all are named, nothing is passed over.
         NoFrameLogits: (a ValueError) if temporal relevance was asked for and the model has no exact frame logits.
+        CannotBeReset: (a ValueError) if the floor was asked for and a module with parameters cannot be reset.
         ValueError: if an argument is out of its range, or the clip's shape does not fit the model.
         TypeError: if an argument has the wrong type.
 
@@ -109,12 +126,47 @@ def explain(
     (torch.Size([1, 8, 8]), torch.Size([1, 3, 8, 64, 64]))
     """
     check_options(chunk_size, memory_budget, tolerance, precision)
+    check_merge(merge)
+    if against is not None and contrastive:
+        raise ValueError(
+            "a class is contrasted with other classes (against=) or with its own negated row (contrastive=True): "
+            "leave one of them out"
+        )
+    contrastive = against is None if contrastive is None else contrastive
     check_seed(seed)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)
     check_mode(twin, clip, seed)
+    shares = None
+    if floor:
+        if not temporal or against is not None:
+            raise ValueError(
+                "the floor is that of a matrix of one class: floor=True needs temporal=True and no against="
+            )
+
+        def of_noise(network: nn.Module, noise: Clip) -> Tensor:
+            found = explain(
+                network,
+                noise,
+                0,
+                contrastive=contrastive,
+                input_range=input_range,
+                layout=layout,
+                output=output,
+                constants=constants,
+                merge=merge,
+                seed=seed,
+                chunk_size=chunk_size,
+                memory_budget=memory_budget,
+                precision=precision,
+            )
+            assert found.matrix is not None
+            return found.matrix
+
+        key = (contrastive, tuple(constants), output, merge, seed, precision)
+        shares = floor_shares(twin, pathways, layout, input_range, of_noise, key)
     own_types = no_autocast(pathways[0].device)
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
@@ -124,12 +176,12 @@ def explain(
         if record.problems:
             raise UnsupportedOperation(record.problems)
         settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout, seed)
-        clips = ClipRelevance(record, targets_of(target, record.output), settings, pathways)
+        clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
             return _explanation(clips, clips.maps())
         check_frames(pathways, layout, len(record.output))
-        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive)
+        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge)
         at_once = seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget)
         rows, signed = clips.rows(seeds, at_once, progress)
         hint = what_the_shapes_suggest(pathways, layout)
@@ -143,16 +195,24 @@ def explain(
             atr=atr,
             avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
             max_atr=max_atr(atr),
+            floor=None if shares is None else _under(shares, temporal_matrix.matrix),
         )
+
+
+def _under(shares: Tensor, matrix: Tensor) -> Tensor:
+    """The floor under a matrix (b, n, t): as much in every row, shared as untrained."""
+    return (shares * matrix.double().sum(-1, keepdim=True)).to(matrix)
 
 
 def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
     """What is known of the clips' logits, of which `signed` are the maps."""
-    maps = [clips.positive(m) for m in signed]
+    maps = [m[0] for m in clips.positive([m[None] for m in signed])]
+    _warn_of_nothing(signed)
     return Explanation(
         logits=clips.logits,
         target=clips.chosen.target,
         sign=clips.chosen.sign,
+        against=clips.chosen.against,
         relevance=maps[0] if clips.single else maps,
         frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
         conservation=clips.conservation(signed),
@@ -163,6 +223,18 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         layout=clips.settings.layout,
         about=_about(clips.record, clips.settings.seed),
     )
+
+
+def _warn_of_nothing(signed: Sequence[Tensor]) -> None:
+    """Say which clips no relevance reached at all: their ATR is no number, and their maps are black."""
+    empty = torch.stack([~m.flatten(1).any(1) for m in signed]).all(0)
+    if empty.any():
+        which = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
+        warnings.warn(
+            f"no relevance reaches {which}: everything between the logits and it is zero or held constant "
+            "(the ledger says where relevance stays)",
+            stacklevel=4,
+        )
 
 
 def _about(record: Trace, seed: int | None) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import einops
@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from lrp3d.checks import (
+    Against,
     check_axes,
     check_clip,
     check_frames,
     check_logits,
+    check_merge,
     check_mode,
     check_options,
     targets_of,
@@ -30,9 +32,10 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
 from lrp3d.layout import Layout, warn_of_layout, what_the_shapes_suggest
 from lrp3d.outputs import Chosen, Output, logits_of, picked
+from lrp3d.pathways import slow_frames
 from lrp3d.propagation.chunks import clips_at_once
-from lrp3d.propagation.frame_logits import NoFrameLogits, frame_seeds, slow_frames
-from lrp3d.propagation.temporal_matrix import check_rows, mean_in_blocks
+from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits, frame_seeds
+from lrp3d.propagation.temporal_matrix import check_rows, logits_in_blocks
 from lrp3d.twin.twin import Trace, Twin, twin_of
 
 Colour = float | Sequence[float] | Tensor
@@ -46,6 +49,7 @@ def frame_logits(
     *,
     layout: str = "bcthw",
     output: Output | None = None,
+    merge: str = "paper",
 ) -> Tensor:
     """The logit of every frame, as `explain` explains it, without any relevance.
 
@@ -55,9 +59,10 @@ def frame_logits(
         target: as in `explain`.
         layout: as in `explain`.
         output: as in `explain`.
+        merge: as in `explain`.
 
     Returns:
-        Frame logits (b, n); their mean is the clip's logit.
+        Frame logits (b, n), as `Explanation.frame_logits`.
 
     Raises:
         NoFrameLogits, UnsupportedOperation, ValueError, TypeError: as `explain`.
@@ -69,8 +74,9 @@ def frame_logits(
     >>> lrp3d.frame_logits(model, torch.rand(2, 3, 8, 32, 32), target=3).shape
     torch.Size([2, 8])
     """
+    check_merge(merge)
     with _as_explain(clip):
-        asked = _Asked(twin_of(model), layout, output)
+        asked = _Asked(twin_of(model), layout, output, merge)
         return asked.check_rows(_Exact.look(asked, clip, target)[0].logits, clip)
 
 
@@ -79,10 +85,12 @@ def intervention_matrix(
     clip: Clip,
     target: int | Sequence[int] | Tensor | None = None,
     *,
+    against: Against | None = None,
     occluder: str = "neighbours",
     value: Colour = 0.0,
     layout: str = "bcthw",
     output: Output | None = None,
+    merge: str = "paper",
     chunk_size: int | None = None,
 ) -> Tensor:
     """What every frame logit loses when a frame of the clip is replaced.
@@ -97,6 +105,7 @@ def intervention_matrix(
         model: any model that can run its forward, whatever `explain` has no rule for.
         clip: as in `explain`.
         target: as in `explain`; the prediction is that of the clip as it is.
+        against: as in `explain`: what the logit's lead over those of other classes loses.
         occluder: what stands in for the frames of a column:
             - "neighbours": the mean of the frame before and the frame behind them, at the ends of the clip
               the only one there is;
@@ -107,6 +116,7 @@ def intervention_matrix(
         value: the colour of a blank frame after normalisation, one number or one per channel.
         layout: as in `explain`.
         output: as in `explain`.
+        merge: as in `explain`.
         chunk_size: how many replaced clips go through the model at once; default what fits the free memory
             (little on a CPU). The result does not depend on it, beyond rounding.
 
@@ -132,8 +142,9 @@ def intervention_matrix(
     if occluder not in OCCLUDERS:
         raise ValueError(f"occluder must be one of {', '.join(map(repr, OCCLUDERS))}, got {occluder!r}")
     check_options(chunk_size, None, 0.0, "highest")
+    check_merge(merge)
     with _as_explain(clip):
-        asked = _Asked(twin_of(model), layout, output)
+        asked = _Asked(twin_of(model), layout, output, merge, against)
         look: _Exact | _Whole
         try:
             look, record = _Exact.look(asked, clip, target)
@@ -159,7 +170,7 @@ def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, va
     for whose, which in zip(owner.split(at_once), column.split(at_once), strict=True):
         replaced = [pathway.without(whose, which) for pathway in pathways]
         after.append(look.again(replaced[0] if isinstance(clip, Tensor) else replaced, whose))
-    return look.logits.unsqueeze(2) - torch.cat(after).unflatten(0, (batch, columns)).transpose(1, 2)
+    return look.logits.unsqueeze(2) - torch.unflatten(torch.cat(after), 0, (batch, columns)).transpose(1, 2)
 
 
 # -------------------------------------------------------------------------------------- reading frame logits
@@ -180,6 +191,8 @@ class _Asked:
     twin: Twin
     layout: str
     output: Output | None
+    merge: str
+    against: Against | None = None
 
     def checked(self, clip: Clip) -> list[Tensor]:
         """The clip's pathways, if the model can take them."""
@@ -222,6 +235,8 @@ class _Exact:
     columns: int
     own: bool
     """The model's own `frame_logits` says what its graph says, and needs no record."""
+    seeds: FrameSeeds
+    """Says how frames of pathways become rows; without what it starts from."""
 
     @classmethod
     def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> tuple[_Exact, Trace]:
@@ -229,15 +244,15 @@ class _Exact:
         pathways = asked.checked(clip)
         record = _record(asked, clip)
         asked.check(record.output, pathways)
-        chosen = targets_of(target, record.output)
-        seeds = frame_seeds(record, chosen, asked.twin.composite, False)
+        chosen = targets_of(target, record.output, asked.against)
+        seeds = frame_seeds(record, chosen, asked.twin.composite, False, asked.merge)
         own = _own_logits(asked.twin, clip, chosen)
         same = own is not None and own.shape == seeds.logits.shape
         if own is not None and same:
             same = torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
-        logits = mean_in_blocks(seeds.logits, seeds.blocks or seeds.logits.shape[1])
+        logits = logits_in_blocks(seeds.logits, seeds)
         columns = logits.shape[1] if seeds.positions is None else seeds.classified
-        return cls(asked, chosen, logits, columns, same), record
+        return cls(asked, chosen, logits, columns, same, replace(seeds, starts=[])), record
 
     def again(self, clip: Clip, whose: Tensor) -> Tensor:
         """Frame logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
@@ -245,8 +260,8 @@ class _Exact:
         found = _own_logits(self.asked.twin, clip, chosen) if self.own else None
         if found is None:
             record = _record(self.asked, clip)
-            found = frame_seeds(record, chosen, self.asked.twin.composite, contrastive=False).logits
-        return mean_in_blocks(found, self.logits.shape[1])
+            found = frame_seeds(record, chosen, self.asked.twin.composite, False, self.asked.merge).logits
+        return logits_in_blocks(found, self.seeds)
 
 
 def _record(asked: _Asked, clip: Clip) -> Trace:
@@ -276,7 +291,7 @@ class _Whole:
         pathways = asked.checked(clip)
         frames, logits = _forward(asked, clip)
         asked.check(logits, pathways)
-        chosen = targets_of(target, logits)
+        chosen = targets_of(target, logits, asked.against)
         warn_of_layout(pathways, asked.layout)
         rows = chosen.of_frames(frames)
         return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else asked.frames(pathways, len(rows)))

@@ -131,15 +131,13 @@ def recurrent_cell(layer: Any, x: Tensor, state: Any = None) -> Any:
 
 # Those whose own forward is one call of a known function that takes the layer's settings: only their name and type
 # are new to the run.
-register_layer(
-    [
-        nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish,
-        nn.Softplus, nn.Softsign, nn.Tanh, nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Threshold, nn.Sigmoid,
-        nn.Hardsigmoid, nn.Identity, nn.Flatten, nn.Unflatten, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm1d,
-        nn.InstanceNorm2d, nn.InstanceNorm3d, nn.LocalResponseNorm, "torch.nn.modules.normalization.RMSNorm",
-    ],
-    own_forward,
-)  # fmt: skip
+register_layer([nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.Threshold], own_forward)
+register_layer([nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Tanh], own_forward)
+register_layer([nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Sigmoid, nn.Hardsigmoid], own_forward)
+register_layer([nn.Identity, nn.Flatten, nn.Unflatten], own_forward)
+register_layer([nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d], own_forward)
+register_layer([nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm], own_forward)
+register_layer("torch.nn.modules.normalization.RMSNorm", own_forward)  # since torch 2.4
 
 # Activations that other packages write as custom autograd Functions to save memory; relevance passes them unchanged.
 register_layer(

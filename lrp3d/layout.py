@@ -41,9 +41,9 @@ class Layout:
         self._set(groups)
 
     def _set(self, groups: list[str]) -> None:
-        self.groups = [re.sub(r"[()\s]", "", group) for group in groups]
-        self.pattern = " ".join(f"({' '.join(g)})" if len(g) > 1 else g for g in self.groups)
-        self.axes = len(self.groups)
+        self.groups: list[str] = [re.sub(r"[()\s]", "", group) for group in groups]
+        self.pattern: str = " ".join(f"({' '.join(g)})" if len(g) > 1 else g for g in self.groups)
+        self.axes: int = len(self.groups)
 
     @classmethod
     def of_images(cls, dimensions: int) -> Layout:
@@ -114,17 +114,20 @@ class Layout:
         shared = {letter: sizes[letter] for g in self.groups if "b" in g for letter in g}
         return einops.repeat(weights, f"s b -> s {' '.join(axes)}", **shared)
 
-    def spread_range(self, x: Tensor, given: Any) -> tuple[Tensor, Tensor]:
+    def spread_range(self, x: Tensor, given: Any, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Lowest and highest valid value of every input, shaped and laid out like `x`.
 
         Args:
             x: the clip.
-            given: (low, high), scalars or one per channel; None: the clip's own extremes per channel.
+            given: (low, high), scalars or one per channel; None: the extremes per channel of `seen`.
+            seen: a clip of the same layout, by default `x` itself.
         """
         of = "b c" if "b" in self.groups else "c"
         sizes = self.sizes(x, None if "b" in self.groups else x.shape[0])
         if given is None:
-            ends = [einops.reduce(x, f"{self.pattern} -> {of}", how, **sizes) for how in ("min", "max")]
+            seen = x if seen is None else seen
+            known = self.sizes(seen, None if "b" in self.groups else seen.shape[0])
+            ends = [einops.reduce(seen, f"{self.pattern} -> {of}", how, **known) for how in ("min", "max")]
         else:
             of, ends = "c", [self._per_channel(end, x, sizes["c"]) for end in given]
         return tuple(  # type: ignore[return-value]
@@ -134,13 +137,13 @@ class Layout:
         )
 
     def _per_channel(self, end: Any, x: Tensor, channels: int) -> Tensor:
-        end = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
-        if end.numel() not in (1, channels):
+        values = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
+        if values.numel() not in (1, channels):
             raise ValueError(
-                f"input_range holds scalars or one value per channel ({channels}), got {end.numel()} values"
+                f"input_range holds scalars or one value per channel ({channels}), got {values.numel()} values"
                 + self.hint(x)
             )
-        return end.expand(channels)
+        return values.expand(channels)
 
 
 def axis_to_add(x: Tensor) -> str:

@@ -89,31 +89,45 @@ def _described(returned: Any) -> str:
 
 @dataclass
 class Chosen:
-    """The class explained for every clip, and on which side of a lone logit it stands."""
+    """The class explained for every clip, on which side of a lone logit it stands, and rather than which others."""
 
     target: Tensor
     """(b,)."""
     sign: Tensor | None = None
     """(b,) -1 where the class is the one that a negative lone logit speaks for, else 1; None: all are 1."""
+    against: Tensor | None = None
+    """(b, m) the classes whose mean logit is taken from the target's; None: none are."""
+
+    @property
+    def alone(self) -> Chosen:
+        """The target, whatever it is held against."""
+        return Chosen(self.target, self.sign)
 
     def of(self, logits: Tensor) -> Tensor:
-        """The chosen class's logit (b,) of logits (b, k)."""
+        """What is explained (b,) of logits (b, k): the chosen class's logit, or how far it is above the others'."""
         found = _wide(logits).gather(1, self.target[:, None]).squeeze(1)
-        return found if self.sign is None else found * self.sign.to(found)
+        found = found if self.sign is None else found * self.sign.to(found)
+        return found if self.against is None else found - _wide(logits).gather(1, self.against).mean(1)
 
     def of_frames(self, logits: Tensor) -> Tensor:
-        """The chosen class's logits (b, n) of frame logits (b, n, k)."""
-        found = _wide(logits).gather(2, self.target[:, None, None].expand(-1, logits.shape[1], 1)).squeeze(2)
-        return found if self.sign is None else found * self.sign[:, None].to(found)
+        """The same (b, n) of frame logits (b, n, k)."""
+        return torch.stack([self.of(frame) for frame in logits.unbind(1)], 1)
 
     def seed(self, logits: Tensor, contrastive: bool) -> Tensor:
-        """Where relevance starts, (1, b, k): the logit at the target, or, contrastive, its magnitude (Eq. 2)."""
-        size = self.of(logits).abs() if contrastive else self.of(logits)
-        return torch.zeros_like(logits, dtype=size.dtype).scatter_(1, self.target[:, None], size[:, None])[None]
+        """Where relevance starts, (1, b, k): the logit at the target, or, contrastive, its magnitude (Eq. 2).
+
+        At each of the classes that it is held against lies its part of their mean, negative.
+        """
+        size = self.alone.of(logits).abs() if contrastive else self.alone.of(logits)
+        seed = torch.zeros_like(logits, dtype=size.dtype).scatter_(1, self.target[:, None], size[:, None])
+        if self.against is not None:
+            others = _wide(logits).gather(1, self.against) / -self.against.shape[1]
+            seed.scatter_add_(1, self.against, others.to(seed.dtype))
+        return seed[None]
 
     def at(self, clips: Tensor) -> Chosen:
         """The same for some of the clips, (p,) their numbers."""
-        return Chosen(self.target[clips], None if self.sign is None else self.sign[clips])
+        return Chosen(*(None if x is None else x[clips] for x in (self.target, self.sign, self.against)))  # type: ignore[arg-type]
 
 
 def _wide(logits: Tensor) -> Tensor:

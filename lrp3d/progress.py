@@ -18,4 +18,5 @@ def bar(items: Sequence[T], unit: str, wanted: bool) -> Iterable[T]:
         from tqdm.auto import tqdm
     except ImportError:
         raise missing("tqdm", "progress=True") from None
-    return tqdm(items, unit=unit)
+    shown: Iterable[T] = tqdm(items, unit=unit)
+    return shown

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from torch import nn
 
@@ -16,10 +16,15 @@ if TYPE_CHECKING:
     from lrp3d.tracing.tracer import Tracer
 
 Handler = Callable[..., Any]
+TorchFunction = Callable[..., Any]
+LayerType = type[nn.Module] | str
+LayerHandler = TypeVar("LayerHandler", bound=Handler)
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 LAYERS: dict[type[nn.Module] | str, Handler] = {}
 """By type, or by "module.ClassName" where the package may not be there."""
-OPERATIONS: dict[Callable, Handler] = {}
+OPERATIONS: dict[TorchFunction, Handler] = {}
 
 current_tracer: ContextVar[Tracer | None] = ContextVar("lrp3d_run", default=None)
 
@@ -37,9 +42,12 @@ def active_tracer() -> Tracer:
     return run
 
 
-LayerType = type[nn.Module] | str
-
-
+@overload
+def register_layer(types: LayerType | Iterable[LayerType], handler: LayerHandler) -> LayerHandler: ...
+@overload
+def register_layer(
+    types: LayerType | Iterable[LayerType], handler: None = None
+) -> Callable[[LayerHandler], LayerHandler]: ...
 def register_layer(types: LayerType | Iterable[LayerType], handler: Handler | None = None) -> Any:
     """Register how a layer type computes its forward in a twin: `handler(layer, *inputs)`, in known operations.
 
@@ -69,7 +77,15 @@ def register_layer(types: LayerType | Iterable[LayerType], handler: Handler | No
     return handler
 
 
-def register_operation(functions: Callable | Iterable[Callable], handler: Handler | None = None) -> Any:
+@overload
+def register_operation(
+    functions: TorchFunction | Iterable[TorchFunction], handler: Callable[Arguments, Result]
+) -> Callable[Arguments, Result]: ...
+@overload
+def register_operation(
+    functions: TorchFunction | Iterable[TorchFunction], handler: None = None
+) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]: ...
+def register_operation(functions: TorchFunction | Iterable[TorchFunction], handler: Handler | None = None) -> Any:
     """Register what a torch function does in a twin: `handler` takes the function's own arguments.
 
     Args:

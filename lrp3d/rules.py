@@ -12,7 +12,7 @@ seeds. Epsilon and Gamma keep the bias in the denominator and book what it absor
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor
 
@@ -258,3 +258,10 @@ class Opposed(Rule):
         own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)
         shares = [(share, own) for share in self.rule.shares(x, w, bias)] + [(share, turned) for share in against]
         return [share._replace(coefficient=share.coefficient * where) for share, where in shares]
+
+
+def one_sided(rule: Rule) -> Rule:
+    """The rule without its contrast: R of Eq. 2 alone."""
+    if isinstance(rule, Opposed):
+        return replace(rule, rule=one_sided(rule.rule))
+    return one_sided(rule.rule) if isinstance(rule, Contrastive) else rule

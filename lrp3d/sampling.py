@@ -20,7 +20,8 @@ __all__ = [
     "window_bounds",
 ]
 
-Window = int | Sequence[float] | Tensor | tuple[Sequence[int] | Tensor, Sequence[int] | Tensor]
+Bound = Sequence[int] | Tensor
+Window = int | Sequence[float] | Tensor | tuple[Bound, Bound]
 
 
 def uniform_indices(
@@ -103,7 +104,9 @@ def _require_positive(**numbers: int) -> None:
             raise ValueError(f"{name} is at least 1, not {number}")
 
 
-def window_bounds(frames: int, window: Window, rows: int | None = None) -> tuple[Tensor, Tensor]:
+def window_bounds(
+    frames: int, window: Window, rows: int | None = None, own: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """First and last frame of the window that each row of a model may see.
 
     Args:
@@ -112,10 +115,12 @@ def window_bounds(frames: int, window: Window, rows: int | None = None) -> tuple
             - a size for all rows, at least 1;
             - a size for each row, (n,) or (b, n), such as frame ATR. NaN is the whole clip, a fraction is
               rounded up. The ATR of a model with temporal stride counts rows: multiply it by t / n first;
-            - the bounds themselves, a tuple (left, right) of (n,) or (b, n), both ends included, such as
-              `lrp3d.atr.frame_windows` finds.
+            - the bounds themselves, a tuple (left, right) of (n,) or (b, n), both ends included, such as the
+              paper's, the segments [l, r] of each frame's ATR: `Explanation.segments`.
         rows: number of rows n, a divisor of ``frames``; row i stands for the i-th block of t / n frames. By
             default every frame is a row.
+        own: first and last frame (n,), (n,) that each row stands for, where those are not equal blocks (a model
+            that answers from some of its frames).
 
     Returns:
         Two int64 tensors (n,) or (b, n). A size is laid around the row's own frames, an odd frame over goes
@@ -133,29 +138,35 @@ def window_bounds(frames: int, window: Window, rows: int | None = None) -> tuple
     """
     rows = frames if rows is None else rows
     _require_positive(frames=frames, rows=rows)
-    if frames % rows:
-        raise ValueError(f"{frames} frames do not divide into {rows} rows of equal length")
-    block = frames // rows
-    own = torch.arange(0, frames, block)
+    if own is None:
+        if frames % rows:
+            raise ValueError(f"{frames} frames do not divide into {rows} rows of equal length")
+        starts = torch.arange(0, frames, frames // rows)
+        own = starts, starts + frames // rows - 1
+    first, last = (torch.as_tensor(end, dtype=torch.long) for end in own)
+    if first.shape != (rows,) or last.shape != (rows,):
+        raise ValueError(f"own is the first and the last frame of each of {rows} rows, not {len(first)}, {len(last)}")
     if isinstance(window, tuple):
-        return _checked_bounds(window, own, own + block - 1, frames)
-    size = _window_sizes(window, rows, block, frames)
-    own = own.to(size.device)
-    left = torch.minimum((own - (size - block) // 2).clamp(min=0), frames - size)
+        return _checked_bounds(window, first, last, frames)
+    size = _window_sizes(window, last - first + 1, frames)
+    first, block = first.to(size.device), (last - first + 1).to(size.device)
+    left = torch.minimum((first - (size - block) // 2).clamp(min=0), frames - size)
     return left, left + size - 1
 
 
-def _window_sizes(window: int | Sequence[float] | Tensor, rows: int, block: int, frames: int) -> Tensor:
-    """Sizes (..., n), whole numbers from the row's own block to the clip."""
+def _window_sizes(window: int | Sequence[float] | Tensor, block: Tensor, frames: int) -> Tensor:
+    """Sizes (..., n), whole numbers from the row's own block (n,) to the clip."""
+    rows = len(block)
     sizes = torch.as_tensor(window, dtype=torch.float64).nan_to_num(nan=frames, posinf=frames)
     if sizes.ndim not in (0, 1, 2) or (sizes.ndim and sizes.shape[-1] != rows):
         raise ValueError(f"a window is one size, or (n,) or (b, n) of {rows} rows, not {tuple(sizes.shape)}")
     if bool((sizes < 1).any()):
         raise ValueError(f"a window has at least 1 frame, not {sizes.min().item():g}")
-    return sizes.ceil().long().clamp(block, frames).expand(*sizes.shape[:-1], rows)
+    whole = sizes.ceil().long().clamp(max=frames).expand(*sizes.shape[:-1], rows)
+    return torch.maximum(whole, block.to(whole.device))
 
 
-def _checked_bounds(window: tuple, first: Tensor, last: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+def _checked_bounds(window: tuple[Bound, ...], first: Tensor, last: Tensor, frames: int) -> tuple[Tensor, Tensor]:
     """Given bounds, once they are known to lie in the clip around each row's own frames."""
     if len(window) != 2:
         raise ValueError(f"a tuple is the bounds (left, right), not {len(window)} sizes: those are a list")
@@ -208,7 +219,7 @@ def partial_uniform(
     left, right = _clip_bounds(clip, window, layout, rows)
     owner = torch.arange(len(clip), device=clip.device).repeat_interleave(left.shape[-1])
     windowed = _show_windows(clip, owner, left.flatten(), right.flatten(), layout, fill, value)
-    return windowed.unflatten(0, left.shape)
+    return torch.unflatten(windowed, 0, left.shape)
 
 
 def _require_clip(clip: Tensor, layout: str) -> None:
@@ -218,10 +229,12 @@ def _require_clip(clip: Tensor, layout: str) -> None:
         raise ValueError(f"a clip has the five axes {layout}, not {tuple(clip.shape)}")
 
 
-def _clip_bounds(clip: Tensor, window: Window, layout: str, rows: int | None) -> tuple[Tensor, Tensor]:
+def _clip_bounds(
+    clip: Tensor, window: Window, layout: str, rows: int | None, own: tuple[Tensor, Tensor] | None = None
+) -> tuple[Tensor, Tensor]:
     """The bounds (b, n) of every row of every clip, on the clip's device."""
     _require_clip(clip, layout)
-    left, right = (bound.to(clip.device) for bound in window_bounds(clip.shape[layout.index("t")], window, rows))
+    left, right = (bound.to(clip.device) for bound in window_bounds(clip.shape[layout.index("t")], window, rows, own))
     if left.ndim == 2 and len(left) != len(clip):
         raise ValueError(f"windows of {len(left)} clips do not fit {len(clip)} clips")
     return left.expand(len(clip), -1), right.expand(len(clip), -1)
@@ -278,6 +291,7 @@ def partial_uniform_logits(
     layout: str = "bcthw",
     fill: str = "edge",
     value: float | Sequence[float] | Tensor = 0.0,
+    own: tuple[Tensor, Tensor] | None = None,
     chunk_size: int | None = None,
     frame_logits: Callable[[Tensor], Tensor] | None = None,
 ) -> PartialLogits:
@@ -286,11 +300,12 @@ def partial_uniform_logits(
     Args:
         model: video model, used in the mode it is in (``model.eval()`` is the caller's).
         clip: clips (b, c, t, h, w).
-        window: a size, sizes or bounds in frames, as in `window_bounds`; frame ATR gives the paper's
-        dynamic windows.
+        window: a size, sizes or bounds in frames, as in `window_bounds`; `Explanation.segments` gives the
+            paper's windows that vary by frame, the segments [l, r] of their ATR.
         layout: the clip's axes, clips first.
         fill: what stands outside the window, "edge" or "blank".
         value: an empty frame's value after normalisation, one for all or one per channel.
+        own: as in `window_bounds`.
         chunk_size: windowed clips per forward pass; by default what fits 64 MiB of input on a CPU, 512
             elsewhere. The result does not depend on it, beyond rounding.
         frame_logits: clips -> frame logits (b, n, k); by default ``model.frame_logits``.
@@ -317,7 +332,7 @@ def partial_uniform_logits(
         raise ValueError(f"{type(model).__name__} has no frame_logits: pass frame_logits=, clip -> (b, n, k)")
     _require_clip(clip, layout)
     rows = _predict_frames(predict, clip[:1]).shape[1]
-    left, right = _clip_bounds(clip, window, layout, rows)
+    left, right = _clip_bounds(clip, window, layout, rows, own)
     row = torch.arange(rows, device=clip.device).repeat(len(clip))
     owner = torch.arange(len(clip), device=clip.device).repeat_interleave(rows)
     if chunk_size is None:

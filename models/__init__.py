@@ -14,6 +14,7 @@ from .files import CheckpointError, read_checkpoint
 from .i3d import i3d_inception, i3d_resnet
 from .i3d_original import i3d_original
 from .pretrained import load_pretrained, pretrained_facts, pretrained_names
+from .published import PUBLISHED, Published, fetch_weights
 from .s3d import s3d, s3d_resnet
 from .saving import build_for, convert_checkpoint, load_model, save_checkpoint
 from .slowfast import slowfast_resnet50
@@ -23,8 +24,10 @@ from .tsm import tsm_resnet
 from .zoo import build
 
 __all__ = [
+    "PUBLISHED",
     "CheckpointError",
     "LoadReport",
+    "Published",
     "Recipe",
     "VideoClips",
     "VideoModel",
@@ -35,6 +38,7 @@ __all__ = [
     "count_parameters",
     "count_temporal_convolutions",
     "evaluate",
+    "fetch_weights",
     "i3d_inception",
     "i3d_original",
     "i3d_resnet",

@@ -118,10 +118,12 @@ class VideoModel(nn.Module):
         self.arguments = {}
         self.num_classes = num_classes
         self.in_channels = in_channels
+        self.mean: tuple[float, ...]
+        self.std: tuple[float, ...]
         self.mean, self.std = normalisation(statistics, in_channels)
         self.output_frames = _answering(output_frames)
-        self.dropout = nn.Dropout(dropout)
-        self.fc = nn.Linear(feature_channels, num_classes)
+        self.dropout: nn.Module = nn.Dropout(dropout)
+        self.fc: nn.Linear = nn.Linear(feature_channels, num_classes)
 
     @property
     def stems(self) -> tuple[nn.Module, ...]:
@@ -175,7 +177,8 @@ class VideoModel(nn.Module):
         positions = self.output_positions(x.shape[2])
         if len(positions) < x.shape[2]:
             x = x[:, :, positions.start :: positions.step]
-        return self.fc(self.dropout(x.transpose(1, 2)))
+        logits: Tensor = self.fc(self.dropout(x.transpose(1, 2)))
+        return logits
 
     def forward(self, clip: Tensor) -> Tensor:
         """Logits (b, k) of a clip (b, c, t, h, w): the mean of its frame logits."""

@@ -66,7 +66,7 @@ class TemporalAggregation(nn.Module):
 
     def __init__(self, channels: int, kernel_size: int = 3, depthwise: bool = True):
         super().__init__()
-        self.conv = nn.Conv3d(
+        self.conv: nn.Conv3d = nn.Conv3d(
             channels,
             channels,
             (kernel_size, 1, 1),
@@ -74,7 +74,7 @@ class TemporalAggregation(nn.Module):
             groups=channels if depthwise else 1,
             bias=False,
         )
-        self.relu = nn.ReLU()
+        self.relu: nn.ReLU = nn.ReLU()
         self.pass_through(noise=0.1)
 
     @torch.no_grad()
@@ -89,7 +89,8 @@ class TemporalAggregation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, t, h, w) to the same shape."""
-        return self.relu(self.conv(x))
+        out: Tensor = self.relu(self.conv(x))
+        return out
 
 
 class TemporalShift(nn.Module):
@@ -100,7 +101,7 @@ class TemporalShift(nn.Module):
 
     def __init__(self, channels: int, fraction: int = 8):
         super().__init__()
-        self.fold = channels // fraction
+        self.fold: int = channels // fraction
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, t, h, w) to the same shape; frames beyond the clip are zero."""

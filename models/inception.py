@@ -41,10 +41,10 @@ class Mixed(nn.Module):
     def __init__(self, in_channels: int, branches: Branches, unit: Unit, pool: nn.Module):
         super().__init__()
         single, double, triple, pooled = branches
-        self.branch1 = pointwise(in_channels, single)
-        self.branch2 = nn.Sequential(pointwise(in_channels, double[0]), unit(*double))
-        self.branch3 = nn.Sequential(pointwise(in_channels, triple[0]), unit(*triple))
-        self.branch4 = nn.Sequential(pool, pointwise(in_channels, pooled))
+        self.branch1: nn.Module = pointwise(in_channels, single)
+        self.branch2: nn.Module = nn.Sequential(pointwise(in_channels, double[0]), unit(*double))
+        self.branch3: nn.Module = nn.Sequential(pointwise(in_channels, triple[0]), unit(*triple))
+        self.branch4: nn.Module = nn.Sequential(pool, pointwise(in_channels, pooled))
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, t, h, w) to (b, c', t, h, w)."""

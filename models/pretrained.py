@@ -56,7 +56,8 @@ def pretrained_facts(name: str) -> dict[str, Any]:
     {'family': 'match', 'gap': 4, 'frames': 16, 'size': 16}
     """
     with as_file(_resource(name)) as path:
-        return json.loads(read_checkpoint(path).metadata["facts"])
+        facts: dict[str, Any] = json.loads(read_checkpoint(path).metadata["facts"])
+    return facts
 
 
 def _resource(name: str) -> Any:

@@ -26,14 +26,14 @@ class ResidualBlock(nn.Module):
     def __init__(self, in_channels: int, width: int, stride: Size, temporal: nn.Module | None):
         super().__init__()
         out_channels = width * self.expansion
-        self.temporal = nn.Identity() if temporal is None else temporal
+        self.temporal: nn.Module = nn.Identity() if temporal is None else temporal
         self.temporal_shortcut = False
         self.downsample: nn.Module = nn.Identity()
         if stride != (1, 1, 1) or in_channels != out_channels:
             self.downsample = nn.Sequential(
                 conv3d(in_channels, out_channels, (1, 1, 1), stride), nn.BatchNorm3d(out_channels)
             )
-        self.relu = nn.ReLU()
+        self.relu: nn.ReLU = nn.ReLU()
 
     def branch(self, x: Tensor) -> Tensor:
         """What is added to the shortcut."""
@@ -43,7 +43,8 @@ class ResidualBlock(nn.Module):
         """(b, c, t, h, w) to (b, c', t', h', w')."""
         mixed = self.temporal(x)
         shortcut = self.downsample(mixed if self.temporal_shortcut else x)
-        return self.relu(self.branch(mixed) + shortcut)
+        out: Tensor = self.relu(self.branch(mixed) + shortcut)
+        return out
 
 
 class BasicBlock(ResidualBlock):
@@ -60,16 +61,17 @@ class BasicBlock(ResidualBlock):
         temporal: nn.Module | None = None,
     ):
         super().__init__(in_channels, width, stride, temporal)
-        self.conv1 = convolution(in_channels, width, stride)
-        self.bn1 = nn.BatchNorm3d(width)
-        self.relu1 = nn.ReLU()
-        self.conv2 = convolution(width, width, (1, 1, 1))
-        self.bn2 = nn.BatchNorm3d(width)
+        self.conv1: nn.Module = convolution(in_channels, width, stride)
+        self.bn1: nn.BatchNorm3d = nn.BatchNorm3d(width)
+        self.relu1: nn.ReLU = nn.ReLU()
+        self.conv2: nn.Module = convolution(width, width, (1, 1, 1))
+        self.bn2: nn.BatchNorm3d = nn.BatchNorm3d(width)
 
     def branch(self, x: Tensor) -> Tensor:
         """3x3, 3x3."""
         x = self.relu1(self.bn1(self.conv1(x)))
-        return self.bn2(self.conv2(x))
+        x = self.bn2(self.conv2(x))
+        return x
 
 
 class Bottleneck(ResidualBlock):
@@ -87,20 +89,21 @@ class Bottleneck(ResidualBlock):
         reduce_time: int = 1,
     ):
         super().__init__(in_channels, width, stride, temporal)
-        self.conv1 = conv3d(in_channels, width, (reduce_time, 1, 1))
-        self.bn1 = nn.BatchNorm3d(width)
-        self.relu1 = nn.ReLU()
-        self.conv2 = convolution(width, width, stride)
-        self.bn2 = nn.BatchNorm3d(width)
-        self.relu2 = nn.ReLU()
-        self.conv3 = conv3d(width, width * 4, (1, 1, 1))
-        self.bn3 = nn.BatchNorm3d(width * 4)
+        self.conv1: nn.Module = conv3d(in_channels, width, (reduce_time, 1, 1))
+        self.bn1: nn.BatchNorm3d = nn.BatchNorm3d(width)
+        self.relu1: nn.ReLU = nn.ReLU()
+        self.conv2: nn.Module = convolution(width, width, stride)
+        self.bn2: nn.BatchNorm3d = nn.BatchNorm3d(width)
+        self.relu2: nn.ReLU = nn.ReLU()
+        self.conv3: nn.Module = conv3d(width, width * 4, (1, 1, 1))
+        self.bn3: nn.BatchNorm3d = nn.BatchNorm3d(width * 4)
 
     def branch(self, x: Tensor) -> Tensor:
         """1x1, 3x3, 1x1."""
         x = self.relu1(self.bn1(self.conv1(x)))
         x = self.relu2(self.bn2(self.conv2(x)))
-        return self.bn3(self.conv3(x))
+        x = self.bn3(self.conv3(x))
+        return x
 
 
 BLOCKS: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
@@ -161,7 +164,7 @@ class ResNet(VideoModel):
             dropout=dropout,
             output_frames=output_frames,
         )
-        self.name = f"{family}-R{depth}"
+        self.name: str = f"{family}-R{depth}"
         self.depth = depth
         self.frame_multiple = 8 if stage_time_stride > 1 or time_pool is not None else 1
         layers: OrderedDict[str, nn.Module] = OrderedDict(

@@ -135,6 +135,8 @@ def build_for(
     if not options and stored_arguments(checkpoint) and checkpoint.metadata.get("model") == model_name:
         return _make_to_fit(making(checkpoint).make, checkpoint).eval()
     classes = number_of_classes(checkpoint)
+    if (asked := options.pop("num_classes", classes)) != classes:
+        raise ValueError(f"num_classes={asked} was asked for, and the checkpoint has {classes} classes: leave it out")
     return _make_to_fit(lambda: build(model_name, classes, **options), checkpoint, inflate).eval()
 
 

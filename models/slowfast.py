@@ -27,7 +27,7 @@ class Pathway(nn.Module):
 
     def __init__(self, in_channels: int, width: int, stem_time: int, times: Sequence[int], extra: Sequence[int]):
         super().__init__()
-        self.stem = nn.Sequential(
+        self.stem: nn.Sequential = nn.Sequential(
             OrderedDict(
                 conv=conv3d(in_channels, width, (stem_time, 7, 7), (1, 2, 2)),
                 bn=nn.BatchNorm3d(width),
@@ -46,7 +46,7 @@ class Pathway(nn.Module):
                 blocks.append(Bottleneck(channels, planes, stride, _spatial, reduce_time=times[stage]))
                 channels = planes * Bottleneck.expansion
             stages.append(nn.Sequential(*blocks))
-        self.stages = nn.ModuleList(stages)
+        self.stages: nn.ModuleList = nn.ModuleList(stages)
 
 
 def _lateral(channels: int, alpha: int) -> ConvUnit:
@@ -77,14 +77,14 @@ class SlowFast(VideoModel):
             in_channels=in_channels,
             dropout=dropout,
         )
-        self.name = f"SlowFast-R50-{frames // alpha}x8"
+        self.name: str = f"SlowFast-R50-{frames // alpha}x8"
         self.frames = frames
         self.alpha = alpha
         outputs = [thin] + [thin * 2**i * Bottleneck.expansion for i in range(3)]  # of the fast stem and stages
-        self.slow = Pathway(in_channels, width, 1, (1, 1, 3, 3), [2 * channels for channels in outputs])
-        self.fast = Pathway(in_channels, thin, 5, (3, 3, 3, 3), (0, 0, 0, 0))
-        self.lateral = nn.ModuleList(_lateral(channels, alpha) for channels in outputs)
-        self.slow_channels = width * expansion
+        self.slow: Pathway = Pathway(in_channels, width, 1, (1, 1, 3, 3), [2 * channels for channels in outputs])
+        self.fast: Pathway = Pathway(in_channels, thin, 5, (3, 3, 3, 3), (0, 0, 0, 0))
+        self.lateral: nn.ModuleList = nn.ModuleList(_lateral(channels, alpha) for channels in outputs)
+        self.slow_channels: int = width * expansion
         initialise(self)
 
     @property
@@ -140,18 +140,30 @@ class SlowFast(VideoModel):
     def forward(self, clip: Tensor | Sequence[Tensor]) -> Tensor:
         """Logits (b, k) of a clip (b, c, t, h, w) or of its pathways [slow, fast]."""
         slow, fast = (self.pool(features).mean(2) for features in self.pathway_features(clip))
-        return self.fc(self.dropout(torch.cat([slow, fast], 1)))
+        logits: Tensor = self.fc(self.dropout(torch.cat([slow, fast], 1)))
+        return logits
 
-    def frame_logits(self, clip: Tensor | Sequence[Tensor]) -> Tensor:
-        """Logits of every fast frame, (b, n, k); their mean over n is the model's output (paper, App. A).
+    def frame_logits(self, clip: Tensor | Sequence[Tensor], merge: str = "average") -> Tensor:
+        """Logits of every fast frame, (b, n, k).
 
-        The head is linear: frame t adds W_fast f_t and, if the slow pathway sees it, n / m times W_slow
-        s_t, for n fast and m slow frames, so that both means are those of the pooled head. The bias counts
-        in every frame.
+        The head is linear: frame t adds W_fast f_t and, if the slow pathway sees it, W_slow s_t. The bias counts in
+        every frame.
+
+        Args:
+            clip: as in `forward`.
+            merge: "average" adds n / m times W_slow s_t, for n fast and m slow frames, so that the mean over n is the
+                model's output, as of every other model; "paper" adds W_slow s_t as it is (App. A).
+
+        Raises:
+            ValueError: another merge.
         """
+        if merge not in ("average", "paper"):
+            raise ValueError(f"merge is 'average' or 'paper', not {merge!r}")
         slow, fast = (self.pool(features).transpose(1, 2) for features in self.pathway_features(clip))
         weight = self.fc.weight.split([self.slow_channels, self.fc.in_features - self.slow_channels], 1)
-        slow_logits = F.linear(self.dropout(slow), weight[0]) * (fast.shape[1] / slow.shape[1])
+        slow_logits = F.linear(self.dropout(slow), weight[0])
+        if merge == "average":
+            slow_logits = slow_logits * (fast.shape[1] / slow.shape[1])
         fast_logits = F.linear(self.dropout(fast), weight[1], self.fc.bias)
         # Where every fast frame finds its slow logit; one row of zeros stands for "nowhere".
         rows = dict(zip(self.slow_indices, range(slow.shape[1]), strict=True))

@@ -21,9 +21,7 @@ from .wording import shown
 
 Fits = Callable[[Mapping[str, Tensor]], bool]
 
-_USUAL = (
-    "state_dict", "model_state", "model_state_dict", "blobs", "model", "module", "net", "network", "weights", "params",
-)  # fmt: skip
+_USUAL = "state_dict model_state model_state_dict blobs model module net network weights params".split()
 _AVERAGED = re.compile(r"(?i)(?:^|[._])(?:model)?(?:ema|swa|avg|average|averaged|teacher|shadow)(?=[._]|$)")
 _MOST = 2000  # dictionaries looked at: an optimiser has one for every parameter
 _DEPTH = 6  # of dictionaries in dictionaries, and of modules around the network

@@ -13,9 +13,11 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from lrp3d.files import replacing
 
@@ -33,7 +35,7 @@ class Recipe:
 
     Args:
         epochs: passes over the data.
-        batch_size: clips per step.
+        batch_size: clips per step, of all processes together.
         learning_rate: at its peak, after the warm-up; it ends at zero (Loshchilov & Hutter 2017).
         momentum: Nesterov's.
         weight_decay: of every parameter.
@@ -116,8 +118,8 @@ class VideoClips(Dataset[Sample]):
         self.labels = labels
         self.sample = sample
         self.augment = augment
-        self.mean = torch.tensor(model.mean).view(-1, 1, 1, 1)
-        self.std = torch.tensor(model.std).view(-1, 1, 1, 1)
+        self.mean: Tensor = torch.tensor(model.mean).view(-1, 1, 1, 1)
+        self.std: Tensor = torch.tensor(model.std).view(-1, 1, 1, 1)
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -152,6 +154,10 @@ def train(
     `folder/model.safetensors` holds the model for `load_model`. The model is trained in place and left in
     evaluation mode.
 
+    In a process group of torch.distributed (torchrun) every process calls this with the same arguments and trains on
+    its part of each batch. Gradients are averaged, batch norms have the statistics of their process, and the first
+    process writes. Where clips do not divide evenly, some are repeated.
+
     Args:
         model: from `lrp3d.models`, on any device.
         data: clips (c, t, h, w), normalised, with their class; see `VideoClips`.
@@ -168,8 +174,8 @@ def train(
         The history, one entry for each epoch, those of earlier calls included.
 
     Raises:
-        ValueError: the folder holds a run with another recipe or model, there is no data, or mixed precision
-            was asked for without a GPU.
+        ValueError: the folder holds a run with another recipe or model, there is no data, mixed precision
+            was asked for without a GPU, or a batch does not divide among the processes.
         FloatingPointError: the loss is not finite; the last whole epoch is kept.
 
     >>> import tempfile
@@ -185,25 +191,32 @@ def train(
     if samples == 0:
         raise ValueError("there are no clips to train on")
     place = torch.device(device) if device is not None else next(model.parameters()).device
+    rank, world = _process()
+    if recipe.batch_size % world:
+        raise ValueError(f"a batch of {recipe.batch_size} clips does not divide among {world} processes")
     run = _Run(model.to(place), recipe, Path(folder), _autocast_dtype(place, mixed_precision))
     run.resume()
     for epoch in range(len(run.history), recipe.epochs):
-        with _seeded(recipe.seed, epoch, place):
-            loader = _loader(data, recipe.batch_size, workers, shuffle=True)
-            batches = _bar(loader, f"epoch {epoch + 1}/{recipe.epochs}", progress)
+        with _seeded(recipe.seed, epoch, place, rank):
+            loader = _loader(data, recipe.batch_size // world, workers, shuffle=True, part=_part(data, recipe, epoch))
+            batches = _bar(loader, f"epoch {epoch + 1}/{recipe.epochs}", progress and rank == 0)
             loss, accuracy = run.epoch(epoch, batches, len(loader))
         score = None
         if validation is not None:
-            score = evaluate(model, validation, recipe.batch_size, workers=workers)
+            score = evaluate(model, validation, max(1, recipe.batch_size // world), workers=workers)
         run.history.append(Epoch(epoch, loss, accuracy, score))
         run.keep()
     model.eval()
-    save_checkpoint(model, Path(folder) / "model.safetensors")
+    if rank == 0:
+        save_checkpoint(model, Path(folder) / "model.safetensors")
+    _wait()
     return run.history
 
 
 def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: int = 0) -> float:
     """Share of clips whose largest logit is that of their class; the model's mode is restored.
+
+    In a process group each process looks at its part of the clips, and all get the share of all.
 
     >>> evaluate(nn.Flatten(), [(torch.tensor([[0.0, 1.0]]), 1), (torch.tensor([[0.0, 1.0]]), 0)])
     0.5
@@ -211,15 +224,20 @@ def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: 
     place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     training = model.training
     model.eval()
-    correct = total = 0
+    rank, world = _process()
+    mine = cast(Dataset[Sample], data)
+    if world > 1:
+        mine = torch.utils.data.Subset(mine, range(rank, len(cast(Sized, data)), world))
+    counts = torch.zeros(2, dtype=torch.long, device=place)
     try:
         with torch.inference_mode():
-            for clips, labels in _loader(data, batch_size, workers, shuffle=False):
-                correct += int((model(clips.to(place)).argmax(1) == labels.to(place)).sum())
-                total += len(labels)
+            for clips, labels in _loader(mine, batch_size, workers, shuffle=False):
+                counts[0] += (model(clips.to(place)).argmax(1) == labels.to(place)).sum()
+                counts[1] += len(labels)
     finally:
         model.train(training)
-    return correct / max(total, 1)
+    correct, total = _summed(counts).tolist()
+    return float(correct) / max(float(total), 1.0)
 
 
 def recipe_from(recipe: Recipe | None, options: dict[str, Any]) -> Recipe:
@@ -237,11 +255,42 @@ def recipe_from(recipe: Recipe | None, options: dict[str, Any]) -> Recipe:
     return recipe or Recipe(**options)
 
 
+def _process() -> tuple[int, int]:
+    """This process and how many there are, of torch.distributed's group; (0, 1) without one."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
+
+
+def _summed(values: Tensor) -> Tensor:
+    """Over all processes."""
+    if _process()[1] > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def _wait() -> None:
+    if _process()[1] > 1:
+        dist.barrier()
+
+
+def _part(data: Samples, recipe: Recipe, epoch: int) -> DistributedSampler[Any] | None:
+    """The clips of this process in this epoch; None where there is but one process."""
+    rank, world = _process()
+    if world == 1:
+        return None
+    sampler: DistributedSampler[Any] = DistributedSampler(
+        cast(Dataset[Sample], data), world, rank, shuffle=True, seed=recipe.seed
+    )
+    sampler.set_epoch(epoch)
+    return sampler
+
+
 class _Run:
     """Everything that has to survive a kill: model, optimiser, loss scaling and history."""
 
     def __init__(self, model: VideoModel, recipe: Recipe, folder: Path, autocast: torch.dtype | None):
         self.model = model
+        self.network: nn.Module = model
+        """What is called: with several processes, the model with averaged gradients."""
         self.recipe = recipe
         self.path = folder / "training.pt"
         self.device = next(model.parameters()).device
@@ -264,9 +313,19 @@ class _Run:
         return json.dumps([asdict(self.recipe), made, str(self.autocast)], sort_keys=True)
 
     def resume(self) -> None:
-        if not self.path.exists():
+        rank, world = _process()
+        begun = self.path.exists()
+        _wait()  # before the first process writes
+        if not begun:
             self.keep()  # the weights it starts from belong to a run, too
-            return
+            _wait()
+        if begun or rank:
+            self._read()
+        if world > 1:
+            devices = [self.device.index] if self.device.type == "cuda" else None
+            self.network = DistributedDataParallel(self.model, device_ids=devices)
+
+    def _read(self) -> None:
         saved = torch.load(self.path, map_location=self.device, weights_only=True)
         if saved["identity"] != self.identity:
             raise ValueError(
@@ -280,6 +339,8 @@ class _Run:
 
     def keep(self) -> None:
         """Save all that an epoch changes. Random numbers need no saving: each epoch has its own seed."""
+        if _process()[0]:
+            return
         with replacing(self.path) as temporary:
             torch.save(
                 {
@@ -294,7 +355,7 @@ class _Run:
 
     def epoch(self, epoch: int, batches: Iterable[tuple[Tensor, Tensor]], steps: int) -> tuple[float, float]:
         """One pass: mean loss and accuracy over the clips seen."""
-        self.model.train()
+        self.network.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.long, device=self.device)
         seen = 0
@@ -305,16 +366,17 @@ class _Run:
             clips = clips.to(self.device, non_blocking=True)
             labels = labels.to(self.device, non_blocking=True)
             with self._precision():
-                logits = self.model(clips)
+                logits = self.network(clips)
                 loss = F.cross_entropy(logits.float(), labels)
             self._step(loss)
             loss_sum += loss.detach() * len(labels)
             correct += (logits.argmax(1) == labels).sum()
             seen += len(labels)
-        mean = (loss_sum / seen).item()
+        everywhere = _summed(torch.stack([loss_sum, correct.double(), loss_sum.new_tensor(seen)])).tolist()
+        mean = everywhere[0] / everywhere[2]
         if not math.isfinite(mean):
             raise FloatingPointError(f"the loss of epoch {epoch + 1} is {mean}; try a lower learning rate")
-        return mean, correct.item() / seen
+        return mean, everywhere[1] / everywhere[2]
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.autocast is None:
@@ -341,20 +403,23 @@ def _autocast_dtype(device: torch.device, wanted: bool | None) -> torch.dtype | 
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _loader(data: Samples, batch_size: int, workers: int, shuffle: bool) -> DataLoader[Any]:
+def _loader(
+    data: Samples, batch_size: int, workers: int, shuffle: bool, part: DistributedSampler[Any] | None = None
+) -> DataLoader[Any]:
     return DataLoader(
         cast(Dataset[Sample], data),
         batch_size,
-        shuffle=shuffle,
+        shuffle=shuffle and part is None,
+        sampler=part,
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
     )
 
 
 @contextmanager
-def _seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Random numbers that depend on the seed and the epoch only; the caller's are given back afterwards."""
-    own = int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
+def _seeded(seed: int, epoch: int, device: torch.device, rank: int = 0) -> Iterator[None]:
+    """Random numbers that depend on seed, epoch and process only; the caller's are given back afterwards."""
+    own = int(np.random.SeedSequence([seed, epoch, *([rank] if rank else [])]).generate_state(1)[0])
     python, numpy = random.getstate(), np.random.get_state()
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
@@ -375,4 +440,5 @@ def _bar(batches: DataLoader[Any], label: str, show: bool) -> Iterable[Any]:
         from tqdm.auto import tqdm
     except ImportError:
         return batches
-    return tqdm(batches, label, leave=False)
+    shown: Iterable[Any] = tqdm(batches, label, leave=False)
+    return shown

@@ -228,12 +228,15 @@ class TwoPathways(nn.Module):
     def forward(self, clip):
         return self.fc(torch.cat([x.mean((2, 3, 4)) for x in self.features(clip)], 1))
 
+    merge = "paper"
+
     def frame(self, clip, i):
         """Frame i of the fast clock: slow logits stand at the slow frames, zero elsewhere (paper, App. A)."""
         slow, fast = (x.mean((3, 4)) for x in self.features(clip))
         n, m = fast.shape[2], slow.shape[2]
         on_clock = [int(j * (n - 1) / (m - 1)) for j in range(m)]
-        beside = slow[:, :, on_clock.index(i)] * (n / m) if i in on_clock else torch.zeros_like(slow[:, :, 0])
+        scale = 1 if self.merge == "paper" else n / m
+        beside = slow[:, :, on_clock.index(i)] * scale if i in on_clock else torch.zeros_like(slow[:, :, 0])
         return self.fc(torch.cat([beside, fast[:, :, i]], 1))
 
 
@@ -314,8 +317,11 @@ def relevance(model, clip, target, i, contrastive):
     return total
 
 
-def matrix(model, clip, target, rows, contrastive):
-    """The temporal relevance matrix (b, rows, t) on the clock of the fastest pathway, before any blocks."""
+def matrix(model, clip, target, rows, contrastive, shared=False):
+    """The temporal relevance matrix (b, rows, t) on the clock of the fastest pathway, before any blocks.
+
+    `shared`: a slow frame is the fast one at its place, so that both uses of a pixel count together.
+    """
     pathways = clip if isinstance(clip, list) else [clip]
     clock = max(x.shape[2] for x in pathways)
     logits = frame_logits(model, clip, target, rows)
@@ -324,12 +330,16 @@ def matrix(model, clip, target, rows, contrastive):
         one = [x[b : b + 1] for x in pathways]
         one = one if isinstance(clip, list) else one[0]
         for i in range(rows):
-            for signed in relevance(model, one, target[b], i, contrastive):
-                values = signed.clamp(min=0) if contrastive else signed
-                frames = values.sum((0, 1, 3, 4))
-                for j, value in enumerate(frames):
-                    at = j if len(frames) == clock else int(j * (clock - 1) / (len(frames) - 1))
-                    found[b, i, at] += value
+            pixels = [{} for _ in range(clock)]  # of every frame of the fast clock: relevance by what is seen
+            for number, signed in enumerate(relevance(model, one, target[b], i, contrastive)):
+                shown = one[number] if isinstance(one, list) else one
+                for j in range(shown.shape[2]):
+                    at = j if shown.shape[2] == clock else int(j * (clock - 1) / (shown.shape[2] - 1))
+                    same = torch.equal(shown[:, :, j], pathways[-1][b : b + 1, :, at])  # the fast one comes last
+                    key = "shared" if same and shared else number
+                    pixels[at][key] = pixels[at].get(key, 0) + signed[:, :, j]
+            for at, seen in enumerate(pixels):
+                found[b, i, at] = sum((r.clamp(min=0) if contrastive else r).sum() for r in seen.values())
             if contrastive:
                 found[b, i] *= logits[b, i] / found[b, i].sum()
     return found

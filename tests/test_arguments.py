@@ -46,7 +46,7 @@ def model():
 def test_a_twin_keeps_its_rules_and_refuses_others(model, use):
     twin = lrp3d.convert(model, "epsilon_plus")
     for other in ("paper", "epsilon", lrp3d.Composite(classifier=lrp3d.rules.Flat())):
-        with pytest.raises(ValueError, match=r"converted with.*Epsilon.*convert the model again"):
+        with pytest.raises(ValueError, match=r"converted with.*epsilon_plus.*convert the model again"):
             use(twin, CLIP, composite=other)
     for same in (None, "epsilon_plus", lrp3d.composites.epsilon_plus):
         assert str(use(twin, CLIP, composite=same)) == str(use(model, CLIP, composite="epsilon_plus"))

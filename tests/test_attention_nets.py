@@ -3,11 +3,15 @@
 import attention_nets
 import pytest
 import torch
+import torch.nn.functional as F
 from attention_nets import NETS, build, clip_for
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import lrp3d
 from lrp3d.compute import kernels
+from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.steps.graph import edge_of
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -108,10 +112,45 @@ def test_relevance_does_not_flow_into_what_weighs(name):
 def test_attention_is_batched_and_relevance_of_a_clip_knows_no_other_clip():
     model, clip = build("ViT"), clip_for()
     together = lrp3d.explain(model, clip, 1, temporal=False).relevance
-    alone = torch.cat([lrp3d.explain(model, x[None], 1, temporal=False, input_range=(clip.amin((0, 2, 3, 4)), clip.amax((0, 2, 3, 4)))).relevance for x in clip])  # fmt: skip # noqa: E501
-    given = lrp3d.explain(model, clip, 1, temporal=False, input_range=(clip.amin((0, 2, 3, 4)), clip.amax((0, 2, 3, 4)))).relevance  # fmt: skip # noqa: E501
+    options = {"temporal": False, "input_range": (clip.amin((0, 2, 3, 4)), clip.amax((0, 2, 3, 4)))}
+    alone = torch.cat([lrp3d.explain(model, x[None], 1, **options).relevance for x in clip])
+    given = lrp3d.explain(model, clip, 1, **options).relevance
     torch.testing.assert_close(given, alone, rtol=1e-9, atol=1e-12)
     assert together.shape == clip.shape
+
+
+class _Largest(TorchDispatchMode):
+    """How many values the largest tensor that is made has."""
+
+    values = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for x in out if isinstance(out, (tuple, list)) else [out]:
+            if isinstance(x, torch.Tensor):
+                self.values = max(self.values, x.untyped_storage().nbytes() // x.element_size())
+        return out
+
+
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_no_attention_map_is_copied_for_a_seed(by_hand):
+    seeds, tokens, width = 8, 64, 4
+
+    class Attention(nn.Module):
+        def forward(self, x):
+            return (
+                torch.einsum("bij,bjc->bic", (x @ x.mT).softmax(-1), x)
+                if by_hand
+                else F.scaled_dot_product_attention(x, x, x)
+            )
+
+    record = lrp3d.convert(nn.Sequential(nn.Linear(width, width), Attention()).eval()).record(
+        (torch.rand(1, tokens, width),)
+    )
+    start = Start(edge_of(record.output), torch.rand(seeds, 1, tokens, width))
+    with _Largest() as largest:
+        propagate([start], [edge_of(x) for x in record.entries])
+    assert largest.values <= max(tokens**2, seeds * tokens * width * 4)
 
 
 def test_a_module_of_attention_written_with_its_options_is_what_torch_computes():

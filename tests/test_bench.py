@@ -21,6 +21,8 @@ from benchmarks.planted.training_plans import Lineage, chains, every, radius
 from benchmarks.train_planted import NAMING, STEPS, NamedClips, train_gap
 from lrp3d.planted import Task
 
+pytestmark = pytest.mark.slow
+
 BENCHES = Path(__file__).parent.parent / "benchmarks"
 PAGE = BENCHES.parent / "docs" / "meaning.md"
 RESULTS = BENCHES / "results" / "truth.json"

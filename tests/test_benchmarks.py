@@ -7,10 +7,12 @@ import pytest
 import torch
 
 import lrp3d
-from benchmarks import atr, chart, growth, layers, matrix, networks, precision
+from benchmarks import atr, attention, chart, growth, layers, matrix, networks, precision
 from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 
@@ -34,6 +36,12 @@ def quick(program, folder, *more):
 
 
 # ----------------------------------------------------------------------------------------------- programs
+
+
+def test_attention_measures_its_layers(tmp_path):
+    rows = written(quick(attention, tmp_path, "--seeds", "1", "2"))
+    assert len(rows) == 7
+    assert all(row["relevance 2"] > 0 for row in rows)
 
 
 def test_layers_measures_every_layer_of_the_models_and_those_they_lack(tmp_path):
@@ -217,3 +225,13 @@ def test_peers_compute_our_matrix_under_their_rules(peer, family):
     theirs = getattr(peers, peer)(model, clip, target)()
     ours = lrp3d.explain(model, clip, target, composite=RULES_OF_PEERS[peer]).matrix[0]
     torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-7)
+
+
+def test_every_named_mutation_is_one_of_the_sources_as_they_are():
+    from benchmarks.mutations import NAMED, ROOT, TESTS
+
+    for named in NAMED:
+        source = (ROOT / named.file).read_text()
+        assert source.count(named.before) == 1, named.name
+        compile(source.replace(named.before, named.after), named.file, "exec")
+    assert all((ROOT / file).exists() for tests in TESTS.values() for file in tests)

@@ -17,7 +17,6 @@ from lrp3d.rules import (
     WinnerTakesAll,
     WSquare,
     ZBeta,
-    SameSign,
     ZPlus,
 )
 
@@ -50,9 +49,9 @@ def test_paper_is_z_beta_at_the_clip_z_plus_elsewhere_and_identity_where_nothing
         "block.0": str(ZPlus()),
         "block.1": str(Identity()),
         "block.2": str(Identity()),
-        "add": str(SameSign()),
+        "add": str(ZPlus()),
         "pool": str(WinnerTakesAll()),
-        "mean": str(SameSign()),
+        "mean": str(ZPlus()),
         "transpose": "moves values",
         "fc": str(ZPlus()),
         "mean_1": str(Epsilon(0.0)),
@@ -113,7 +112,7 @@ def test_a_pattern_meets_layers_that_share_and_nothing_else():
     assert found["block.0"] == str(Epsilon())
     assert found["block.1"] == found["block.2"] == str(Identity())
     assert (found["stem"], found["fc"]) == (str(WSquare()), str(WSquare()))
-    assert (found["add"], found["pool"]) == (str(SameSign()), str(WinnerTakesAll()))
+    assert (found["add"], found["pool"]) == (str(ZPlus()), str(WinnerTakesAll()))
 
 
 def test_a_type_matches_its_subclasses_and_the_nearest_wins():
@@ -246,3 +245,9 @@ def test_what_has_no_name_or_is_no_composite_is_not_registered(registered):
 def test_every_rule_says_where_it_comes_from():
     for rule in (rule for rule in Rule.__subclasses__() if rule.__module__ == "lrp3d.rules"):
         assert any(word in rule.__doc__ for word in ("et al", "paper")), rule
+
+
+def test_a_twin_refuses_another_composite_by_name():
+    twin = lrp3d.convert(nn.Sequential(nn.Conv3d(3, 2, 1)), "epsilon")
+    with pytest.raises(ValueError, match="with the composite 'epsilon', not 'alpha_beta': leave composite out"):
+        lrp3d.explain(twin, torch.rand(1, 3, 2, 4, 4), composite="alpha_beta")

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import lrp3d
+from snippets import PAGES, snippets_of
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINKED = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"))]
 ADDITIONS = (
     "a layer, an operation, a rule, a composite, a model, a checkpoint, a metric, a figure, a study table, a command"
@@ -26,9 +26,8 @@ MODULES = sorted(
 def test_the_snippets_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # what they write is gone afterwards
     torch.manual_seed(0)
-    snippets = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     names: dict = {"__name__": "snippet"}
-    for snippet in snippets:
+    for snippet in snippets_of(page):
         exec(compile(snippet, str(page), "exec"), names)
 
 

@@ -28,11 +28,9 @@ CLIP = torch.randn(2, 3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
 
 def test_an_explanation_has_the_shapes_of_its_contract(model):
     explanation = lrp3d.explain(model, CLIP)
-    shapes = {
-        "logits": (2, 5), "target": (2,), "relevance": (2, 3, 4, 6, 6), "frame_relevance": (2, 4),
-        "frame_logits": (2, 4), "matrix": (2, 4, 4), "atr": (2, 4), "avg_atr": (2,), "max_atr": (2,),
-        "conservation": (2,),
-    }  # fmt: skip
+    shapes = {"logits": (2, 5), "relevance": (2, 3, 4, 6, 6), "matrix": (2, 4, 4)}
+    shapes |= dict.fromkeys(["target", "avg_atr", "max_atr", "conservation"], (2,))
+    shapes |= dict.fromkeys(["frame_relevance", "frame_logits", "atr"], (2, 4))
     assert {name: tuple(getattr(explanation, name).shape) for name in shapes} == shapes
     assert torch.equal(explanation.target, model(CLIP).argmax(1))
     assert (explanation.relevance >= 0).all()
@@ -112,7 +110,8 @@ def test_layouts_are_told_and_change_nothing_but_the_order_of_axes(model, layout
             self.inner = model
 
         def forward(self, x):
-            return self.inner(einops.rearrange(x, f"{pattern} -> b c t h w", **({"c": 3} if "(t c)" in layout else {}) | ({"b": 2} if "(b t)" in layout else {})))  # fmt: skip # noqa: E501
+            sizes = {"c": 3} if "(t c)" in layout else {"b": 2} if "(b t)" in layout else {}
+            return self.inner(einops.rearrange(x, f"{pattern} -> b c t h w", **sizes))
 
     clip = einops.rearrange(CLIP, f"b c t h w -> {pattern}")
     range_ = (-4.0, 4.0)
@@ -214,3 +213,15 @@ def test_other_files_are_no_explanations(tmp_path):
             lrp3d.Explanation.load(tmp_path / name)
     with pytest.raises(OSError):  # noqa: PT011  the system's own sentence
         lrp3d.Explanation.load(tmp_path / "missing")
+
+
+def test_conservation_is_the_share_that_a_rule_lost():
+    """A map and what was absorbed add up to the logit, and conservation is how much of the logit the map lacks."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5))
+    clip = torch.randn(2, 3, 4, 6, 6, dtype=torch.float64)
+    found = lrp3d.explain(model.double().eval(), clip, [1, 2], contrastive=False, composite="epsilon")
+    logit = found.logits[torch.arange(2), [1, 2]]
+    lost = (found.relevance.sum((1, 2, 3, 4)) - logit).abs() / logit.abs()
+    assert (lost > 0.01).all()
+    torch.testing.assert_close(found.conservation, lost)

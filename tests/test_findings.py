@@ -14,6 +14,8 @@ from benchmarks.paper.page import Section, page
 from benchmarks.paper.verdicts import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, no_correlation, seeds
 from lrp3d.study import pearson
 
+pytestmark = pytest.mark.slow
+
 
 def of_class(actions: Actions, name: str, count: int) -> torch.Tensor:
     """Clips of one class."""

@@ -17,6 +17,7 @@ from temporal_reference import (
 from torch import nn
 
 import lrp3d
+from lrp3d.propagation import frame_logits
 
 EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
 
@@ -70,10 +71,18 @@ def test_slow_logits_stand_at_the_slow_frames_of_the_fast_clock():
     pathways = [clips(2, 2, seed=3), fast]
     explanation = lrp3d.explain(model, pathways, [1, 2])
     on_fast_clock = reference.frame_logits(model, pathways, [1, 2], 8)
+    torch.testing.assert_close(explanation.frame_logits, on_fast_clock.unflatten(1, (2, 4)).sum(2))
+    assert explanation.matrix.shape == (2, 2, 2)
+
+
+def test_frame_logits_of_pathways_average_to_the_clips_logit_if_asked_to():
+    model, pathways = make(TwoPathways), [clips(2, 2, seed=3), clips(2, 8)]
+    model.merge = "average"
+    explanation = lrp3d.explain(model, pathways, [1, 2], merge="average")
+    on_fast_clock = reference.frame_logits(model, pathways, [1, 2], 8)
     torch.testing.assert_close(explanation.frame_logits, on_fast_clock.unflatten(1, (2, 4)).mean(2))
     logits = model(pathways)[torch.arange(2), torch.tensor([1, 2])]
     torch.testing.assert_close(explanation.frame_logits.mean(1), logits)
-    assert explanation.matrix.shape == (2, 2, 2)
 
 
 def test_frame_logits_that_cancel_are_still_themselves():
@@ -323,3 +332,21 @@ def test_constants_between_the_frames_are_the_reason_of_a_refusal():
 
     with pytest.raises(lrp3d.NoFrameLogits, match="constants beside the frames"):
         lrp3d.explain(make(ConstantFrame), clips())
+
+
+@pytest.mark.parametrize("net", [reference.LinearPerFrame, reference.AdaptivePool, TwoPathways])
+def test_frame_logits_whose_mean_is_not_the_logit_are_refused(net, monkeypatch):
+    """Whatever the graph looks like: the mean is compared with the logit of the clip at hand."""
+    model = make(net)
+    clip = [clips(2, 2, seed=3), clips(2, 8)] if net is TwoPathways else clips()
+    replayed = frame_logits._replay
+
+    def off(*arguments, **options):
+        return replayed(*arguments, **options) * factor
+
+    monkeypatch.setattr(frame_logits, "_replay", off)
+    factor = 1 + 1e-7
+    lrp3d.explain(model, clip, [0, 1])
+    factor = 1 + 1e-3
+    with pytest.raises(lrp3d.NoFrameLogits, match=r"the mean of the frame logits, .* is not the logit"):
+        lrp3d.explain(model, clip, [0, 1])

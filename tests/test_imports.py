@@ -13,6 +13,7 @@ PACKAGE = Path(lrp3d.__file__).parent
 ORDER = """
 errors defaults former_names printed extras
 files filenames progress layout sampling
+pathways
 metrics
 compute
 rules
@@ -27,6 +28,7 @@ propagation
 figures
 explanation
 planted video
+floor
 explain inspection
 interventions
 study

@@ -91,10 +91,8 @@ print(OPERATIONS[torch.tanh] is handler)
 
 # Help comes at once
 
-HELP = [
-    "--help", "--version", "explain --help", "demo --help", "inspect --help", "convert-checkpoint --help",
-    "study --help", "study run --help", "study merge --help", "study report --help",
-]  # fmt: skip
+COMMANDS = ["", "explain", "demo", "inspect", "convert-checkpoint", "study", "study run", "study merge", "study report"]
+HELP = ["--version", *(f"{command} --help" for command in COMMANDS)]
 
 
 def test_help_and_version_import_neither_torch_nor_numpy():

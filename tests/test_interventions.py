@@ -80,17 +80,20 @@ def test_a_model_that_answers_from_some_frames_is_measured_at_every_frame():
         same(found[:, :, j], before - reference.frame_logits(model, replaced, TARGET, 2))
 
 
-def test_a_frame_is_replaced_in_every_pathway():
+@pytest.mark.parametrize("merge", ["paper", "average"])
+def test_a_frame_is_replaced_in_every_pathway(merge):
     """Slow frames 0 and 7 of the fast clock lie in its first and its last half."""
     model, (slow, fast) = make(TwoPathways), (clips(t=2, seed=3), clips(t=8))
-    found = lrp3d.intervention_matrix(model, [slow, fast], TARGET, occluder="nearest")
+    model.merge = merge
+    found = lrp3d.intervention_matrix(model, [slow, fast], TARGET, occluder="nearest", merge=merge)
     before = reference.frame_logits(model, [slow, fast], TARGET, 8)
     for j, frames, nearest in ((0, slice(0, 4), 4), (1, slice(4, 8), 3)):
         other_slow, other_fast = slow.clone(), fast.clone()
         other_slow[:, :, j] = slow[:, :, 1 - j]
         other_fast[:, :, frames] = fast[:, :, nearest : nearest + 1]
         after = reference.frame_logits(model, [other_slow, other_fast], TARGET, 8)
-        same(found[:, :, j], (before - after).unflatten(1, (2, 4)).mean(2))
+        in_blocks = (before - after).unflatten(1, (2, 4)).sum(2)
+        same(found[:, :, j], in_blocks if merge == "paper" else in_blocks / 4)
 
 
 @pytest.mark.parametrize("net", [reference.Folded, reference.AdaptivePool])

@@ -98,7 +98,7 @@ def test_html_needs_no_matplotlib():
         "model = lrp3d.models.build('I3D-R18-f2', num_classes=2, width=4).eval()\n"
         "assert '<img' in lrp3d.explain(model, torch.rand(1, 3, 2, 32, 32))._repr_html_()"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
 
 
 def test_what_an_explanation_is_about_is_saved_and_moved_with_it(explanation, tmp_path):

@@ -146,7 +146,7 @@ def test_inspection_lists_every_operation_in_order_with_its_rule():
         ("mean_1", "mean"),
     ]
     rules = [row.rule.split("(")[0] for row in rows]
-    assert rules == ["ZBeta", "Identity", "WinnerTakesAll", "SameSign", "moves values", "Contrastive", "Epsilon"]
+    assert rules == ["ZBeta", "Identity", "WinnerTakesAll", "ZPlus", "moves values", "Contrastive", "Epsilon"]
     assert not rows.problems
     assert not rows.unsupported
 

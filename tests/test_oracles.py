@@ -204,10 +204,8 @@ def test_in_a_still_clip_only_the_padding_at_its_ends_makes_a_difference(contras
 
 def test_max_pool_ties_of_a_still_clip_go_to_no_frame_in_particular():
     torch.manual_seed(0)
-    model = nn.Sequential(
-        nn.Conv3d(3, 6, 1), nn.ReLU(), nn.MaxPool3d((3, 1, 1), 1, (1, 0, 0)),
-        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(6, 3),
-    ).double().eval()  # fmt: skip
+    features = (nn.Conv3d(3, 6, 1), nn.ReLU(), nn.MaxPool3d((3, 1, 1), 1, (1, 0, 0)))
+    model = nn.Sequential(*features, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(6, 3)).double().eval()
     found = matrix(model, clips(t=1).expand(-1, -1, 8, -1, -1), contrastive=False)
     same(found[:, 3, 2:5], found[:, 3, 3:4].expand(-1, 3))
 

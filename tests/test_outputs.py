@@ -207,10 +207,9 @@ class Two(Net):
 
     def __init__(self, lone):
         super().__init__(classes=2)
-        self.load_state_dict(lone.state_dict() | {
-            "fc.weight": torch.cat([-lone.fc.weight, lone.fc.weight]).detach(),
-            "fc.bias": torch.cat([-lone.fc.bias, lone.fc.bias]).detach(),
-        })  # fmt: skip
+        weight = torch.cat([-lone.fc.weight, lone.fc.weight]).detach()
+        bias = torch.cat([-lone.fc.bias, lone.fc.bias]).detach()
+        self.load_state_dict(lone.state_dict() | {"fc.weight": weight, "fc.bias": bias})
 
 
 @pytest.mark.parametrize("bias", [-2.0, 2.0])
@@ -308,3 +307,9 @@ def test_constants_that_no_module_bears_are_refused():
     for use in (lrp3d.explain, lrp3d.inspect):
         with pytest.raises(ValueError, match=r"'brunch'.*fits no module"):
             use(Branches().eval(), CLIP, constants=["brunch", "branch"])
+
+
+def test_a_clip_that_no_relevance_reaches_is_said():
+    with pytest.warns(UserWarning, match="no relevance reaches the clip: everything"):
+        nothing = lrp3d.explain(Branches().eval(), CLIP[:1], constants=["*"], temporal=False)
+    assert not nothing.relevance.any()

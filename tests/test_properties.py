@@ -119,10 +119,8 @@ class Function(nn.Module):
         return self.function(x)
 
 
-SWISHES = [
-    F.silu, lambda x: x * torch.sigmoid(x), lambda x: x * F.relu6(x + 3) / 6, F.hardswish, F.gelu, torch.tanh,
-    lambda x: F.leaky_relu(x, 0.1),
-]  # fmt: skip
+SWISHES = [F.silu, F.hardswish, F.gelu, torch.tanh, lambda x: F.leaky_relu(x, 0.1)]
+SWISHES += [lambda x: x * torch.sigmoid(x), lambda x: x * F.relu6(x + 3) / 6]
 MOVES = [
     lambda x: x.roll(1, 2),
     lambda x: x.flip(4),
@@ -135,10 +133,13 @@ MOVES = [
     lambda x: F.dropout(x, 0.5, False),
 ]
 POOLS = [
-    lambda: nn.MaxPool3d(2, ceil_mode=True), lambda: nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
-    lambda: nn.AvgPool3d(2, ceil_mode=True), lambda: nn.AvgPool3d(3, 1, 1, count_include_pad=False),
-    lambda: nn.AdaptiveAvgPool3d((None, 3, 2)), lambda: nn.AdaptiveMaxPool3d((2, 3, 3)),
-]  # fmt: skip
+    lambda: nn.MaxPool3d(2, ceil_mode=True),
+    lambda: nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    lambda: nn.AvgPool3d(2, ceil_mode=True),
+    lambda: nn.AvgPool3d(3, 1, 1, count_include_pad=False),
+    lambda: nn.AdaptiveAvgPool3d((None, 3, 2)),
+    lambda: nn.AdaptiveMaxPool3d((2, 3, 3)),
+]
 
 
 class Drawer:

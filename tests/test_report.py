@@ -127,10 +127,9 @@ def test_the_page_opens_with_everything_on_it(shown, width):
 @pytest.mark.parametrize("frames", [2, 4, 16, 32, 64])
 def test_nothing_sticks_out_of_the_page(shown, width, frames):
     long = "W" * 300
-    window = shown(
-        explained(band(frames)), width, title=long, model=long, video=f"{long}.mp4", weights=long, trained=False,
-        composite=long, notes=[long], top=[{"label": long, "score": 1.0}],
-    )  # fmt: skip
+    words = {"title": long, "model": long, "weights": long, "composite": long, "notes": [long]}
+    top = [{"label": long, "score": 1.0}]
+    window = shown(explained(band(frames)), width, video=f"{long}.mp4", trained=False, top=top, **words)
     assert window.run("return innerWidth") == width
     assert window.run("return document.documentElement.scrollWidth") == width
     outside = (
@@ -230,10 +229,11 @@ def test_the_player_moves_through_the_frames(shown):
     assert window.text("#where") == "2 of 4"
     window.click("#play")
     assert window.text("#play") == "Pause"
-    window.run("return new Promise((done) => setTimeout(done, 900))")
+    moved = "document.querySelector('#where').textContent != '2 of 4'"
+    look = f"const look = () => {moved} ? done(true) : setTimeout(look, 5)"
+    assert window.run(f"return new Promise((done) => {{ {look}; look(); }})")
     window.click("#play")
     assert window.text("#play") == "Play"
-    assert window.text("#where") != "2 of 4"
     window.run("const s = document.querySelector('#strength'); s.value = 25; s.dispatchEvent(new Event('input'))")
     assert window.run("return getComputedStyle(document.querySelector('#painted')).opacity") == "0.25"
 

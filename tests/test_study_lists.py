@@ -48,7 +48,7 @@ def read(folder: Path, name: str, text: str, **more):
             [("7", 1)],
         ),
     ],
-)  # fmt: skip
+)
 def test_every_convention_is_read(tmp_path, name, text, expected):
     assert read(tmp_path, name, text, labels=LABELS) == expected
 
@@ -243,7 +243,7 @@ def test_labels_of_moments_in_time_have_their_numbers_beside_them(tmp_path):
         ("a.mp4 1\nb.mp4 3", [("a.mp4", 1), ("b.mp4", 3)], "no clip has class 0"),
         ("yoga,-3B32lodo2M,59,69,val", [("yoga/-3B32lodo2M_000059_000069", 0)], "taken for Kinetics'"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_clip_of_a_list_is_skipped_and_said(tmp_path, text, expected, said):
     (tmp_path / "val.csv").write_bytes(text.encode())
     clips = read_list(tmp_path / "val.csv")
@@ -345,7 +345,7 @@ def test_folders_that_are_numbers_count_as_numbers(tmp_path):
         ("l.txt", "crane\ncrane", ("crane", "crane"), "several classes one name"),
         ("l.txt", "take 1\ntake 2", ("take 1", "take 2"), None),
     ],
-)  # fmt: skip
+)
 def test_labels_are_named_as_their_file_means_them(tmp_path, name, text, expected, said):
     (tmp_path / name).write_bytes(text.encode())
     labels = read_labels(tmp_path / name)
@@ -413,7 +413,28 @@ def test_series_that_cannot_be_told_apart_ask_for_a_template(tmp_path):
         (("f_1700000000000.png", "f_1900000000000.png"), "has no frame 1700000000001"),
         (("a.png", "b.png"), "have no numbers"),
     ],
-)  # fmt: skip
+)
 def test_gaps_in_the_numbers_of_frames_are_said_without_a_template(tmp_path, names, said):
     clip = read_clip(frames_in(tmp_path / "x", *names), len(names), size=32, short_side=32)
     assert [said in sentence for sentence in clip.lost] == [True]
+
+
+def test_the_lists_in_the_package_are_those_of_their_data_sets():
+    labels = {name: read_labels(Path(name)) for name in ("kinetics-400", "ssv2")}
+    assert {name: len(names) for name, names in labels.items()} == {"kinetics-400": 400, "ssv2": 174}
+    assert "mmaction2" in labels["ssv2"].notes[0]
+    for mini, whole, count in (("mini-kinetics", "kinetics-400", 200), ("mini-ssv2", "ssv2", 87)):
+        names = class_list(mini)
+        assert len(set(names)) == count
+        assert {bare(name) for name in names} <= {bare(name) for name in labels[whole]}
+    for name, counts in (("kinetics-400", (32, 32)), ("ssv2", (18, 17))):
+        temporal, static = human_classes("only-time-can-tell", labels[name])
+        assert (len(temporal), len(static)) == counts
+        known = {bare(label) for label in labels[name]}
+        assert all(bare(one) in known for one in (*temporal, *static))
+
+
+def test_a_file_goes_before_a_list_of_the_package(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mini-ssv2").write_text("one\ntwo")
+    assert class_list("mini-ssv2") == ("one", "two")

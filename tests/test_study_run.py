@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -70,10 +71,9 @@ def _where_the_network_is(videos, monkeypatch):
 
 
 def arguments(videos, out, *more, name="val.txt"):
-    return [
-        "study", "run", "--list", str(videos / name), "--model", "networks:Network", "--frames", "4", "--size", "32",
-        "--dataset", "made up", "--out", str(out), "--workers", "0", "--device", "cpu", *more,
-    ]  # fmt: skip
+    clips = ["--list", str(videos / name), "--dataset", "made up", "--frames", "4", "--size", "32"]
+    speed = ["--workers", "0", "--device", "cpu"]
+    return ["study", "run", *clips, "--model", "networks:Network", "--out", str(out), *speed, *more]
 
 
 def start(videos, out, *more, **environment):
@@ -142,7 +142,7 @@ def test_two_processes_under_torchrun_come_to_the_bytes_of_one(tmp_path, videos,
         assert main(arguments(videos, alone, "--batch", "4")) == 0
     out = tmp_path / "out"
     ranks = [start(videos, out, *more, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
-    said = [process.communicate(timeout=300) for process in ranks]
+    said = [process.communicate(timeout=600) for process in ranks]
     assert [process.returncode for process in ranks] == [0, 0], said
     assert "shard 1 of 2 (torchrun)" in said[1][0]
     assert merged(out) == merged(alone)
@@ -249,7 +249,7 @@ def test_a_record_of_another_configuration_is_not_summarised(tmp_path, videos, s
 
 def test_maps_and_windows_are_kept_where_they_were_asked_for(tmp_path, videos):
     out = tmp_path / "out"
-    assert main(arguments(videos, out, "--keep-relevance", "--windows", "1,4,atr", "--limit", "3")) == 0
+    assert main(arguments(videos, out, "--keep-relevance", "--windows", "1,4,segment", "--limit", "3")) == 0
     made = study.load_study(out)
     one = next(made.records())
     assert len(one.windows) == 3
@@ -576,3 +576,10 @@ def test_clip_after_clip_nothing_is_kept():
 
     before = tensors()
     assert tensors() <= before
+
+
+def test_frames_that_repeat_are_said_by_the_run_too(tmp_path, videos, capsys):
+    dense = ("--sampling", "dense", "--stride", "100", "--limit", "4")
+    assert main(arguments(videos, tmp_path / "out", *dense)) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"past the end the last frame repeats \(the records of \d clips have notes\)", said)

@@ -47,12 +47,70 @@ def test_a_model_that_answers_from_some_frames_has_their_rows_only(net, contrast
 
 
 @KIND
-def test_pathways_share_the_fast_clock_and_are_summed_in_slow_blocks(contrastive):
+@pytest.mark.parametrize("merge", ["paper", "average"])
+def test_pathways_share_the_fast_clock_and_are_summed_in_slow_blocks(merge, contrastive):
     model, pathways = make(TwoPathways), [clips(t=2, seed=3), clips(t=8)]
+    model.merge = merge
     fine = reference.matrix(model, pathways, TARGET, 8, contrastive)
-    # rows of a block: the mean of its frame logits, so that the mean of all rows stays the clip's logit
-    expected = fine.unflatten(1, (2, 4)).mean(2).unflatten(2, (2, 4)).sum(3)
-    same(lrp3d.explain(model, pathways, TARGET, contrastive=contrastive).matrix, expected)
+    # App. A: "we sum up the relevance of every r x r block"
+    expected = fine.unflatten(1, (2, 4)).sum(2).unflatten(2, (2, 4)).sum(3)
+    if merge == "average":  # the mean of all rows stays the clip's logit
+        expected = expected / 4
+    found = lrp3d.explain(model, pathways, TARGET, contrastive=contrastive, merge=merge)
+    same(found.matrix, expected)
+    same(found.frame_logits, expected.sum(2))
+
+
+class FromOneClip(reference.nn.Module):
+    """Takes the fast clip alone and picks the slow frames itself."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, clip):
+        return self.model([clip[:, :, [0, 7]], clip])
+
+
+@KIND
+@pytest.mark.parametrize("input_range", [None, (-5.0, 5.0)])
+def test_a_pixel_that_two_pathways_see_counts_once_however_the_clip_is_given(input_range, contrastive):
+    """Eq. 2 takes the positive part of the relevance of an input, and both uses are of one input."""
+    model, fast = make(TwoPathways), clips(t=8)
+    options = {"contrastive": contrastive, "input_range": input_range}
+    whole = lrp3d.explain(FromOneClip(model), fast, TARGET, **options)
+    parts = lrp3d.explain(model, [fast[:, :, [0, 7]], fast], TARGET, **options)
+    for name in ("matrix", "atr", "avg_atr", "max_atr", "frame_relevance"):
+        same(getattr(parts, name), getattr(whole, name))
+    slow, rest = parts.relevance
+    rest = rest.clone()
+    rest[:, :, [0, 7]] += slow
+    same(rest, whole.relevance)
+    if contrastive:
+        assert all((pathway >= 0).all() for pathway in parts.relevance)
+
+
+def test_the_matrix_of_shared_pixels_is_that_of_two_passes_per_frame():
+    model, fast = make(TwoPathways), clips(t=8)
+    pathways = [fast[:, :, [0, 7]], fast]
+    fine, apart = (reference.matrix(model, pathways, TARGET, 8, True, shared) for shared in (True, False))
+    expected = fine.unflatten(1, (2, 4)).sum(2).unflatten(2, (2, 4)).sum(3)
+    assert (fine - apart).abs().max() > 1e-3 * fine.abs().max()
+    same(lrp3d.explain(model, pathways, TARGET).matrix, expected)
+
+
+def test_pathways_that_show_other_pixels_share_nothing():
+    model, fast = make(TwoPathways), clips(t=8)
+    slow = fast[:, :, [0, 7]].clone()
+    slow[0, 0, 0, 0, 0] += 1e-9
+    found = lrp3d.explain(model, [slow, fast], TARGET)
+    fine = reference.matrix(model, [slow, fast], TARGET, 8, True)
+    same(found.matrix, fine.unflatten(1, (2, 4)).sum(2).unflatten(2, (2, 4)).sum(3))
+
+
+def test_another_merge_is_refused():
+    with pytest.raises(ValueError, match=r"merge must be one of 'paper', 'average', got 'mean'"):
+        lrp3d.explain(make(TwoPathways), [clips(t=2), clips(t=8)], merge="mean")
 
 
 @KIND

@@ -16,10 +16,8 @@ from lrp3d.steps.step import Step
 
 def small(seed=0):
     torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv3d(3, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(inplace=True), nn.MaxPool3d((1, 2, 2)),
-        nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(), nn.Linear(4, 5),
-    )  # fmt: skip
+    features = (nn.Conv3d(3, 4, 3, padding=1), nn.BatchNorm3d(4), nn.ReLU(inplace=True), nn.MaxPool3d((1, 2, 2)))
+    model = nn.Sequential(*features, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(), nn.Linear(4, 5))
     model[1].running_mean.normal_()
     model[1].running_var.uniform_(0.5, 2)
     return model.eval()

@@ -16,6 +16,7 @@ from test_video import SMALL, encode, frame_numbers, numbered_frames
 
 from lrp3d.video import LostFramesWarning, VideoError, pixels, prepare_clip, read_clip, room
 from lrp3d.video.pixels import Framing
+from lrp3d.video.timeline import Timeline
 from lrp3d.video.whole import announced_size
 
 
@@ -39,6 +40,35 @@ def test_a_file_that_was_cut_says_how_many_frames_it_announces(tmp_path, name, h
     with pytest.warns(LostFramesWarning, match=r"announces (about )?48 frames and holds \d+: it breaks off"):
         clip = read_clip(path, 4, **SMALL)
     assert frame_numbers(clip) == clip.indices.tolist()
+
+
+@pytest.mark.parametrize("at", [0.3, 0.5, 0.6])
+def test_pictures_that_damage_swallowed_leave_a_hole_that_is_said(tmp_path, at):
+    """The file has all its bytes: readers of Matroska pass over the rest of a damaged cluster."""
+    how = {"codec": "libvpx", "deadline": "realtime", "cpu-used": "8"}
+    path = encode(tmp_path / "clip.webm", numbered_frames(48), b_frames=0, **how)
+    data = bytearray(path.read_bytes())
+    start = int(at * len(data))
+    data[start : start + 600] = bytes(600)
+    path.write_bytes(data)
+    with pytest.warns(
+        LostFramesWarning, match=r"no pictures between \d.\d\d and \d.\d\d s, and elsewhere one each 0.04 s"
+    ):
+        clip = read_clip(path, 4, **SMALL)
+    assert clip.num_video_frames < 48
+
+
+def test_pictures_that_come_when_something_happens_have_no_holes():
+    def holes(*seconds):
+        stamps = np.array(seconds) * 1000
+        return Timeline(
+            stamps.astype(np.int64), stamps, stamps, Fraction(1, 1000), True, len(stamps), 9.0, False
+        ).holes()
+
+    steady = np.arange(0, 2, 0.04)
+    assert holes(*steady) == []
+    assert holes(*steady[:10], *steady[20:]) == [(0.36, 0.8)]
+    assert holes(0, 3, 3.5, 7, 30) == holes(1.0) == holes(0, 1) == []
 
 
 def test_an_mp4_with_its_index_in_front_says_it_too(tmp_path):

@@ -87,12 +87,11 @@ def data(bench: Bench) -> Section:
     names = [f"{module}-f{frames}" for frames in (8, 16) for module in MODULES]
     found = {(name, group): bench.actions(Net(name, group)) for name in names for group in GROUPS}
     fresh = {(name, group): bench.actions(Net(name, group), when="untrained") for name in names for group in GROUPS}
-    section.add(
-        replace(paper_tables.datasets(known([*found.values()])), name="table1") if known([*found.values()]) else None,
-        replace(paper_tables.datasets(known([*fresh.values()])), name="table1-untrained", title="Before training")
-        if known([*fresh.values()])
-        else None,
-    )  # fmt: skip
+    if trained := known([*found.values()]):
+        section.add(replace(paper_tables.datasets(trained), name="table1"))
+    if untrained := known([*fresh.values()]):
+        before = paper_tables.datasets(untrained)
+        section.add(replace(before, name="table1-untrained", title="Before training"))
     for kind, title in paper_tables.ATR:
         pairs = {n: differences(found[n, "temporal"], found[n, "static"], kind) for n in names}
         section.find(
@@ -151,7 +150,10 @@ def modules(bench: Bench) -> Section:
         "3D kernels spread relevance over more frames than depthwise ones, whatever was learned",
         "the module alone does not decide",
     )
-    gaps = {f"f{frames}": [a - b for a, b in zip(pairs.get(f"static f{frames}", []), pairs.get(f"temporal f{frames}", []), strict=False)] for frames in (8, 16)}  # fmt: skip  # noqa: E501
+    gaps = {}
+    for frames in ("f8", "f16"):
+        both = zip(pairs.get(f"static {frames}", []), pairs.get(f"temporal {frames}", []), strict=False)
+        gaps[frames] = [static - temporal for static, temporal in both]
     section.find(
         "the gap is greater on data without temporal structure",
         by_seed(gaps),
@@ -391,14 +393,14 @@ def heat_maps(bench: Bench) -> Section:
     section.add(Table("fig2-shape", "Where the relevance lies, I3D-R18-f16 (% of all)", headers, rows))
     static, temporal = shapes["static"], shapes["temporal"]
     alone = {group: shapes_of_seeds(one) for group, one in pair.items()}
+    numbers = f"within two frames on either side: static {static[0]:.0%}, temporal {temporal[0]:.0%}, untrained "
     section.find(
         "a frame is related to a few neighbours",
         {group: seeds([near - 0.5 for near, _, _ in each]) for group, each in alone.items()},
-        f"within two frames on either side: static {static[0]:.0%}, temporal {temporal[0]:.0%}, untrained "
-        f"{shapes['untrained'][0]:.0%}" if "untrained" in shapes else "",
+        f"{numbers}{shapes['untrained'][0]:.0%}" if "untrained" in shapes else "",
         "most relevance is near",
         "most relevance lies farther away than two frames: training moves it along the clip",
-    )  # fmt: skip
+    )
     section.find(
         "temporal data have more on the diagonal",
         by_seed({"": [b[1] - a[1] for a, b in zip(*alone.values(), strict=False)]}),

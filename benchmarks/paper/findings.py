@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 from dataclasses import replace
 from itertools import pairwise
@@ -61,17 +62,16 @@ def windows(bench: Bench) -> Section:
         for title, chosen in (("actions", "f"), ("pairs", "pairs")):
             curves = {n: s["windows"] for n, s in there.items() if n.startswith("pairs") == (chosen == "pairs")}
             if curves:
-                note = "A star gives every frame its own ATR; it stands at their mean."
+                note = "A star shows every frame the segment of its own ATR, a cross as many frames around it."
                 name = f"fig{number}-{title}"
                 section.add(Chart(name, f"Accuracy by window, {module}, {title}", charts.window_curves(curves), note))
         rows += [[module, name, *_row(summary)] for name, summary in there.items()]
         _judge(section, module, there)
-    headers = [
-        "model", "data", "whole clip (%)", "enough: window of", "mean ATR", "ATR windows (%)", "their segments (%)",
-        "fixed window of that size (%)", "empty frames, mean over windows (%)", "frozen frames (%)",
-    ]  # fmt: skip
+    headers = ["model", "data", "whole clip (%)", "enough: window of", "mean ATR", "centred ATR windows (%)"]
+    headers += ["ATR segments (%)", "fixed window of that size (%)"]
+    headers += ["empty frames, mean over windows (%)", "frozen frames (%)"]
     note = (
-        f"Enough: the smallest fixed window from which on less than {ENOUGH:g} points are lost. An ATR window lies "
+        f"Enough: the smallest fixed window from which on less than {ENOUGH:g} points are lost. A centred window lies "
         "around its frame; a segment is the one whose length is the ATR. Fixed windows of that size: between two tried."
     )
     section.add(Table("fig6-windows", "Windows", headers, rows, note) if rows else None)
@@ -79,15 +79,19 @@ def windows(bench: Bench) -> Section:
 
 
 def _row(summary: dict[str, Any]) -> list[Any]:
-    own, segment = summary["windows"][-1], summary["segment"]
+    own, segment = _of(summary, "centred"), summary["segment"]
     frozen, empty = (
         statistics.fmean(w["accuracy"] for w in summary[kind] if w["window"] == w["size"])
         for kind in ("windows", "empty")
     )
-    return [
-        Value(_whole(summary)), _enough(summary), Value(own["size"], digits=1), Value(own["accuracy"]),
-        Value(segment["accuracy"]), Value(_fixed(summary, own["size"])), Value(empty), Value(frozen),
-    ]  # fmt: skip
+    windows = [Value(own["size"], digits=1), Value(own["accuracy"]), Value(segment["accuracy"])]
+    fixed = Value(_fixed(summary, own["size"]))
+    return [Value(_whole(summary)), _enough(summary), *windows, fixed, Value(empty), Value(frozen)]
+
+
+def _of(summary: dict[str, Any], window: str) -> dict[str, Any]:
+    """The window that varies by frame, of this kind."""
+    return next(one for one in summary["windows"] if one["window"] == window)
 
 
 def _curve(summary: dict[str, Any]) -> list[dict[str, Any]]:
@@ -135,7 +139,7 @@ def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> N
         "a frame's prediction does not use the whole clip",
         "some predictions use the whole clip",
     )
-    own = {name: summary["windows"][-1]["accuracy"] for name, summary in there.items()}
+    own = {name: summary["segment"]["accuracy"] for name, summary in there.items()}
     segments = {name: whole[name] - summary["segment"]["accuracy"] for name, summary in there.items()}
     lost = {name: whole[name] - own[name] for name in there}
     section.find(
@@ -145,7 +149,7 @@ def _judge(section: Section, module: str, there: dict[str, dict[str, Any]]) -> N
         "an ATR window holds what the frame needs",
         "97.5 % of a row's relevance may leave out a frame that the prediction needs",
     )
-    fixed = {name: _fixed(summary, summary["windows"][-1]["size"]) for name, summary in there.items()}
+    fixed = {name: _fixed(summary, summary["segment"]["size"]) for name, summary in there.items()}
     section.find(
         f"ATR windows match fixed windows of the same size ({module})",
         compared({n: (ENOUGH - fixed[n] + own[n], fixed[n], own[n]) for n in there}),
@@ -242,7 +246,8 @@ def by_class(bench: Bench) -> tuple[Section, Section]:
         figure.axes[0].set_xlabel("classes that need time or do not, as is known, sorted")
         agree.add(Chart(f"fig9-{module.split('-')[0].lower()}", f"Temporal and static classes, {module}-f16", figure))
         found = overlap(values, *truth)
-        shares = {kind: [x for i, x in enumerate(values.tolist()) if i in chosen] for kind, chosen in zip(("temporal", "static"), truth, strict=True)}  # fmt: skip  # noqa: E501
+        by_kind = dict(zip(("temporal", "static"), truth, strict=True))
+        shares = {kind: [x for i, x in enumerate(values.tolist()) if i in own] for kind, own in by_kind.items()}
         agree.find(
             f"temporal classes do not have the greater avg-ATR ({module})",
             {"": below(CHANCE, [overlap(values, *truth).auroc for values in _classes(one)])},
@@ -326,7 +331,8 @@ def slowfast(bench: Bench) -> Section:
         return section
     section.add(replace(paper_tables.datasets(known(found)), name="table4", title="SlowFast beside I3D"))
     maps = {one.model: one.summary["dataset"]["matrix"] for one in known(found)}
-    section.add(Chart("fig11", "Mean relevance, I3D and SlowFast", charts.heatmaps(maps, unit="step"), "Steps of SlowFast are of four frames."))  # fmt: skip  # noqa: E501
+    figure, note = charts.heatmaps(maps, unit="step"), "Steps of SlowFast are of four frames."
+    section.add(Chart("fig11", "Mean relevance, I3D and SlowFast", figure, note))
     for kind, title in paper_tables.ATR:
         pairs = differences(found[0], found[1], kind)
         section.find(
@@ -346,7 +352,8 @@ def methods(bench: Bench) -> Section:
         "LRP against CLRP",
         "LRP has the smaller ATR: avg-ATR -0.3, -0.4, -0.3, -0.7 and max-ATR -1.3, -1.0, -1.0, -1.3.",
     )
-    sources = {f"{m}-f16, {g}": (lambda m=m, g=g, **way: bench.actions(Net(f"{m}-f16", g), **way)) for m in MODULES for g in GROUPS}  # fmt: skip  # noqa: E501
+    nets = [(module, group, Net(f"{module}-f16", group)) for module in MODULES for group in GROUPS]
+    sources = {f"{module}-f16, {group}": functools.partial(bench.actions, net) for module, group, net in nets}
     for name, short in (("I3D-R18", "I3D-R18-f16"), ("TAM5-R18", "TAM2D-R18-f16 (kernel 5)")):
         for gap in GAPS:
             sources[f"{short}, pairs d={gap}"] = lambda name=name, gap=gap, **way: bench.pairs(name, gap, **way)

@@ -88,7 +88,8 @@ class Net:
 
 
 MODULES = ("I3D-R18", "TAM2D-R18")
-CORE = [Net(f"{module}-f{frames}", group) for group in ("mixed", "static", "temporal") for frames in (16, 8) for module in MODULES]  # fmt: skip  # noqa: E501
+VARIANTS = [f"{module}-f{frames}" for frames in (16, 8) for module in MODULES]
+CORE = [Net(name, group) for group in ("mixed", "static", "temporal") for name in VARIANTS]
 LENGTHS = [Net(f"{module}-f32") for module in MODULES]
 KERNELS = [Net(f"TAM2D-R18-f{frames}", kernel=kernel) for frames in (8, 16) for kernel in (5, 7)]
 ANSWERS = [Net("TAM2D-R18-f16", answers=frames) for frames in (1, 2, 4, 8)]

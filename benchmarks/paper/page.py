@@ -57,7 +57,8 @@ class Section:
         result = mark(compared)
         meaning = {REPRODUCED: yes, NOT_REPRODUCED: no, NOT_HERE: "within the noise"}[result]
         if len(compared) > 1:
-            names = {sign: [n for n, one in compared.items() if one.counts and (one.mean > 0) == sign] for sign in (True, False)}  # fmt: skip  # noqa: E501
+            counting = {name: one.mean > 0 for name, one in compared.items() if one.counts}
+            names = {sign: [name for name, own in counting.items() if own == sign] for sign in (True, False)}
             numbers += f" ({len(names[True])} of {len(compared)} comparisons count for it"
             numbers += f", against it: {', '.join(names[False])})" if names[False] else ", none against)"
         self.findings.append(Finding(claim, result, numbers, meaning))

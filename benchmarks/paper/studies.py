@@ -217,13 +217,11 @@ class Bench:
             extra = self._kept(f"{name}-windows", lambda: _windowed(model(), source, found))
             extra["atr"] = found["atr"]
         numbers = range(source.seed * 10_000, source.seed * 10_000 + len(found["labels"]))
-        records = [
-            study.Record(
-                number, "", int(found["labels"][i]), int(found["targets"][i]), found["logits"][i],
-                found["frame_logits"][i], found["matrix"][i], found["atr"][i], float(found["conservation"][i]),
-            )
-            for i, number in enumerate(numbers)
-        ]  # fmt: skip
+        records = []
+        for i, number in enumerate(numbers):
+            label, target, conservation = int(found["labels"][i]), int(found["targets"][i]), found["conservation"][i]
+            tensors = [found[name][i] for name in ("logits", "frame_logits", "matrix", "atr")]
+            records.append(study.Record(number, "", label, target, *tensors, float(conservation)))
         return records, extra
 
     def _kept(self, name: str, compute: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
@@ -273,10 +271,8 @@ def _single_row(model: VideoModel, clip: Tensor, contrastive: bool) -> dict[str,
     matrix = found.relevance.sum((1, 3, 4)).unsqueeze(1).float()
     ranges = atr.frame_atr(matrix, positions=list(model.output_positions(clip.shape[2])))
     own = found.logits.gather(1, found.target[:, None])
-    return {
-        "logits": found.logits, "frame_logits": own, "matrix": matrix, "atr": ranges,
-        "conservation": found.conservation, "targets": found.target,
-    }  # fmt: skip
+    tensors = {"logits": found.logits, "frame_logits": own, "matrix": matrix, "atr": ranges}
+    return tensors | {"conservation": found.conservation, "targets": found.target}
 
 
 def _windowed(model: VideoModel, source: Source, found: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -327,10 +323,12 @@ def _windows(each: Sequence[dict[str, Tensor]], labels: Tensor, frames: int) -> 
 
     edge = [
         {"window": size, "size": size if isinstance(size, int) else mean, "accuracy": value}
-        for size, value in zip([*sizes, "atr", "segment"], accuracies("windows"), strict=True)
+        for size, value in zip([*sizes, "centred", "segment"], accuracies("windows"), strict=True)
     ]
     empty = [{"window": size, "size": size, "accuracy": v} for size, v in zip(sizes, accuracies("empty"), strict=True)]
-    return {"windows": edge[:-1], "segment": edge[-1], "empty": empty}
+    for one, control in zip(edge, empty, strict=False):
+        one["empty"] = control["accuracy"]
+    return {"windows": edge, "segment": edge[-1], "empty": empty}
 
 
 def seeds_of(study_: Studied | None, kind: str = "avg_atr") -> dict[int, float]:

@@ -6,9 +6,12 @@ import argparse
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lrp3d.defaults import COMPOSITES
+from lrp3d.defaults import COMPOSITES, MERGES, SIGMA
+
+if TYPE_CHECKING:
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
 def add_options(parser: argparse.ArgumentParser, default: str | None = None, weights: bool = True) -> None:
@@ -21,40 +24,65 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
         help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8; or "
         f"package.module:factory, your own model by import path, the current folder included{where}",
     )
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", type=key_and_value,
-        help="further argument of the model's builder, such as kernel_size=5; may be repeated",
-    )  # fmt: skip
+    add_option(parser)
     parser.add_argument("--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)")
     parser.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="side of a frame (default: 224)")
     parser.add_argument("--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)")
     if weights:
-        parser.add_argument("--weights", type=Path, metavar="F", help="checkpoint; without it, weights are random")
+        parser.add_argument(
+            "--weights", metavar="F",
+            help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched "
+            "once, verified and kept as torch.hub does; without it, weights are random",
+        )  # fmt: skip
         parser.add_argument(
             "--labels",
             type=Path,
             metavar="F",
-            help="class names: json (name to id, or id to name) or one per line",
+            help="class names: kinetics-400, ssv2, json (name to id, or id to name) or one per line",
         )
+
+
+def add_option(parser: argparse.ArgumentParser) -> None:
+    """What the model is built with, beside its name."""
+    about = "further argument of the model's builder, such as kernel_size=5; may be repeated"
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", type=key_and_value, help=about)
+
+
+def add_sampling(parser: argparse._ActionsContainer) -> None:
+    """Which frames of a video make the clip."""
+    about = "frames of the whole video, or frames that follow one another (default: uniform)"
+    parser.add_argument("--sampling", choices=("uniform", "dense"), default="uniform", help=about)
+
+
+def add_sigma(parser: argparse.ArgumentParser) -> None:
+    """How much relevance the window of a frame's ATR holds."""
+    about = f"share of a frame's relevance that its ATR window holds (default: {SIGMA})"
+    parser.add_argument("--sigma", type=share, default=SIGMA, metavar="S", help=about)
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
     """The options that say how relevance is shared."""
-    parser.add_argument(
-        "--composite", default="paper", metavar="C",
-        help=f"which rule for which layer: {', '.join(COMPOSITES)}, or a name that the module of --model registers "
-        "(default: paper)",
-    )  # fmt: skip
+    about = (
+        f"which rule for which layer: {', '.join(COMPOSITES)}, or a name that the module of --model registers "
+        "(default: paper)"
+    )
+    parser.add_argument("--composite", default="paper", metavar="C", help=about)
     parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
+
+
+def add_merge(parser: argparse.ArgumentParser) -> None:
+    """How pathways of several rates get frame logits."""
+    about = (
+        "frame logits of SlowFast: slow logits as they are, as in the paper, or scaled so that the frame logits' "
+        "average is the clip's logit (default: paper)"
+    )
+    parser.add_argument("--merge", choices=MERGES, default=MERGES[0], help=about)
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
     """The axes of the model's clips."""
-    parser.add_argument(
-        "--layout", default="bcthw", metavar="AXES",
-        help="the axes of the clips that the model takes: bcthw, btchw, 'b (t c) h w', '(b t) c h w' "
-        "(default: bcthw)",
-    )  # fmt: skip
+    about = "the axes of the clips that the model takes: bcthw, btchw, 'b (t c) h w', '(b t) c h w' (default: bcthw)"
+    parser.add_argument("--layout", default="bcthw", metavar="AXES", help=about)
 
 
 def positive(text: str) -> int:

@@ -12,10 +12,10 @@ from lrp3d.commands import FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 from lrp3d.commands.streams import outlets
 from lrp3d.printed import say
 
-from lrp3d.commands import convert_checkpoint, demo, explain, inspect, study  # isort: skip
+from lrp3d.commands import convert_checkpoint, demo, explain, inspect, study, train  # isort: skip
 
 TRACEBACK = "LRP3D_TRACEBACK"
-COMMANDS = (demo, explain, study, inspect, convert_checkpoint)
+COMMANDS = (demo, explain, study, inspect, train, convert_checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,7 +34,7 @@ def _run(arguments: list[str] | None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            return options.run(options)
+            return int(options.run(options))
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED

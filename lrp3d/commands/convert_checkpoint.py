@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "convert-checkpoint",
@@ -26,23 +26,14 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("source", type=Path, metavar="IN", help="the checkpoint to read; never changed")
     parser.add_argument("destination", type=Path, metavar="OUT", help="the .safetensors file to write")
-    parser.add_argument(
-        "--model", required=True, metavar="NAME",
-        help="name as in the paper, such as I3D-R50-f8; or package.module:factory, your own model by import path",
-    )  # fmt: skip
-    parser.add_argument(
-        "--option", action="append", default=[], metavar="KEY=VALUE", type=arguments.key_and_value,
-        help="further argument of the model's builder, such as kernel_size=5; may be repeated",
-    )  # fmt: skip
+    about = "name as in the paper, such as I3D-R50-f8; or package.module:factory, your own model by import path"
+    parser.add_argument("--model", required=True, metavar="NAME", help=about)
+    arguments.add_option(parser)
     parser.add_argument("--labels", type=Path, metavar="F", help="class names to keep with the weights")
-    parser.add_argument(
-        "--inflate", choices=("repeat", "mean"), default="repeat",
-        help="how 2D kernels become 3D: repeated along time, or also divided by its length (default: repeat)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--trust-pickle", action="store_true",
-        help="unpickle IN if it needs that. A pickle can run any code: only where you trust the source",
-    )  # fmt: skip
+    about = "how 2D kernels become 3D: repeated along time, or also divided by its length (default: repeat)"
+    parser.add_argument("--inflate", choices=("repeat", "mean"), default="repeat", help=about)
+    about = "unpickle IN if it needs that. A pickle can run any code: only where you trust the source"
+    parser.add_argument("--trust-pickle", action="store_true", help=about)
     parser.set_defaults(run=run)
 
 

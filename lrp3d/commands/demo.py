@@ -20,7 +20,7 @@ CLIP = 1  # of the task's clips
 MODEL = "I3D-R18-f8"  # where a video or anything else of a model is given: seconds, not minutes, on two cores
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "demo",

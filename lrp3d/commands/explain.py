@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
-from lrp3d.defaults import SIGMA
 from lrp3d.extras import is_installed, missing
 from lrp3d.filenames import unique_names
 from lrp3d.printed import say
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from lrp3d.commands.model_options import Chosen
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "explain",
@@ -37,21 +36,20 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         metavar="CLASS|INDEX",
         help="the class to explain, by name or number (default: the prediction)",
     )
-    parser.add_argument(
-        "--sampling", choices=("uniform", "dense"), default="uniform",
-        help="frames of the whole video, or frames that follow one another (default: uniform)",
-    )  # fmt: skip
+    about = "explain the class rather than this one, or than the best other one (next); may be repeated"
+    parser.add_argument("--against", action="append", default=[], metavar="CLASS|INDEX|next", help=about)
+    about = "show what the same network says untrained, and what stands above it (default: where that can be had)"
+    parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=None, help=about)
+    arguments.add_sampling(parser)
     arguments.add_rules(parser)
+    arguments.add_merge(parser)
     arguments.add_layout(parser)
-    parser.add_argument(
-        "--sigma", type=arguments.share, default=SIGMA, metavar="S",
-        help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR",
-        help="write explanation.safetensors, explanation.json, pictures and report.html here; of "
-        "several videos, each into a folder of its own",
-    )  # fmt: skip
+    arguments.add_sigma(parser)
+    about = (
+        "write explanation.safetensors, explanation.json, pictures and report.html here; of "
+        "several videos, each into a folder of its own"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help=about)
     parser.add_argument("--json", action="store_true", help="print results as json, and nothing else, on stdout")
     parser.set_defaults(run=run)
 
@@ -68,7 +66,17 @@ def run(options: argparse.Namespace) -> int:
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
     twin = convert(choice.model, options.composite)
-    how = one_clip.How(options.composite, not options.plain, options.sigma, options.sampling, options.layout)
+    against = _foils(options.against, choice)
+    how = one_clip.How(
+        options.composite,
+        contrastive=not options.plain and against is None,
+        sigma=options.sigma,
+        sampling=options.sampling,
+        layout=options.layout,
+        merge=options.merge,
+        against=against,
+        floor=options.floor,
+    )
     said = summaries.settings(choice, how)
     results: list[dict[str, Any]] = []
     for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
@@ -91,12 +99,26 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if any("error" in result for result in results) else DONE
 
 
-def check_target(target: int | None, choice: Chosen) -> None:
+def _foils(given: Sequence[str], choice: Chosen) -> str | tuple[int, ...] | None:
+    """The classes of --against, by their numbers, or "next"."""
+    from lrp3d.commands.labels import find_class
+
+    if "next" in given:
+        if len(given) > 1:
+            raise UsageError("--against next is the best other class: name no others beside it")
+        return "next"
+    classes = tuple(find_class(name, choice.labels) for name in given)
+    for one in classes:
+        check_target(one, choice, "--against")
+    return classes or None
+
+
+def check_target(target: int | None, choice: Chosen, option: str = "--target") -> None:
     """Refuse a class that the model does not have, where it says how many it has."""
     classes = getattr(choice.model, "num_classes", None)
     if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):
         upper = f" to {classes - 1}" if isinstance(classes, int) else ""
-        raise UsageError(f"--target {target}: classes go from 0{upper}")
+        raise UsageError(f"{option} {target}: classes go from 0{upper}")
 
 
 def check_folder(folder: Path | None, pictures: bool = True) -> None:

@@ -8,7 +8,7 @@ from lrp3d.commands import DONE, FAILED, arguments
 from lrp3d.printed import say
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parser of this command."""
     parser = commands.add_parser(
         "inspect",

@@ -21,6 +21,7 @@ from lrp3d.commands.labels import read_labels
 from lrp3d.composites import composite_of
 from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
+from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
 
 SEED = 0
 CLASSES = 400  # of a model that nobody trained
@@ -48,7 +49,7 @@ class Chosen:
     @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The normalised values of black and white."""
-        given = getattr(self.model, "input_range", None)
+        given: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
         if given is not None:
             return given
         pairs = list(zip(self.mean, self.std, strict=True))
@@ -66,7 +67,7 @@ def choose(options: argparse.Namespace) -> Chosen:
     if not own:  # what cannot be is said before large files are read
         _check_composite(options)
     device = device_of(options.device)
-    weights: Path | None = getattr(options, "weights", None)
+    weights = weights_of(options)
     file: Path | None = getattr(options, "labels", None)
     labels: tuple[str, ...] = read_labels(file) if file else ()
     torch.manual_seed(SEED)
@@ -116,6 +117,26 @@ def choose(options: argparse.Namespace) -> Chosen:
         std=std,
         notes=(*decided, *unsaid),
     )
+
+
+def weights_of(options: argparse.Namespace) -> Path | None:
+    """The file of the weights that were asked for; a public checkpoint is fetched, and says its model and classes."""
+    given: str | None = getattr(options, "weights", None)
+    if given is None or Path(given).exists():
+        return None if given is None else Path(given)
+    public = PUBLISHED.get(given)
+    if public is None and not is_address(given):
+        return Path(given)
+    if public is not None:
+        options.model = options.model or public.model
+        if public.dataset == "Kinetics-400" and options.labels is None:
+            options.labels = Path("kinetics-400")
+    try:
+        return fetch_weights(given, progress=sys.stderr.isatty())
+    except models.CheckpointError:
+        raise
+    except ValueError as error:
+        raise UsageError(f"--weights: {error}") from error
 
 
 def _check_composite(options: argparse.Namespace) -> None:
@@ -180,7 +201,7 @@ def _named(name: str, options: dict[str, Any], weights: Path | None, classes: in
 def check_name(name: str, options: Mapping[str, Any]) -> None:
     """Raise UsageError for a model that is not built so; takes no memory."""
     try:
-        without_memory(lambda: models.build(name, num_classes=1, **options))
+        without_memory(lambda: models.build(name, **{"num_classes": 1, **options}))
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
 
@@ -188,7 +209,7 @@ def check_name(name: str, options: Mapping[str, Any]) -> None:
 def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
     """A model of the paper with random weights; raises UsageError for what it is not built with."""
     try:
-        return models.build(name, num_classes=classes, **options)
+        return models.build(name, **{"num_classes": classes, **options})
     except (ValueError, TypeError) as error:
         raise UsageError(str(error)) from error
 

@@ -16,12 +16,14 @@ from torch import Tensor
 from lrp3d import video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
+from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.wording import subject
 from lrp3d.layout import as_clip, laid_out
-from lrp3d.metrics.atr import SIGMA
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.twin.twin import Twin
+from lrp3d.twin.untrained import CannotBeReset
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class How:
     sigma: float = SIGMA
     sampling: str = "uniform"
     layout: str = "bcthw"
+    merge: str = "paper"
+    against: str | tuple[int, ...] | None = None
+    """Classes that the explained one is held against, or "next"."""
+    floor: bool | None = None
+    """Whether to find the network's floor; None: where it can be had."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +65,8 @@ class Explained:
 
     @property
     def label(self) -> str:
-        """What it is called."""
-        return label_of(self.target, self.choice.labels)
+        """What it is called, and what it is held against."""
+        return subject(self.explanation, 0, lambda index: label_of(index, self.choice.labels))
 
 
 def read(path: str | Path, choice: Chosen, sampling: str = "uniform") -> video.Clip:
@@ -94,13 +101,22 @@ def explain_clip(
         notes.append("a clip of one frame has no temporal relevance")
     given: dict[str, Any] = {
         "contrastive": how.contrastive,
+        "against": how.against,
         "input_range": choice.input_range,
         "layout": how.layout,
+        "merge": how.merge,
         "progress": progress_wanted(),
     }
     laid = laid_out(clip.tensor.to(device), how.layout)
+    floor = how.floor if how.floor is not None else temporal and how.against is None
     try:
-        explanation = explain(twin, laid, target, temporal=temporal, **given)
+        try:
+            explanation = explain(twin, laid, target, temporal=temporal, floor=floor, **given)
+        except CannotBeReset as error:
+            if how.floor:
+                raise
+            notes.append(str(error).partition("; give")[0])
+            explanation = explain(twin, laid, target, temporal=temporal, **given)
     except NoFrameLogits as error:
         notes.append(str(error).partition(". To explain")[0])
         explanation = explain(twin, laid, target, temporal=False, **given)
@@ -119,7 +135,7 @@ def explain_clip(
         "video": name,
         "model": choice.name,
         "weights": choice.weights,
-        "class": label_of(int(explanation.target[0]), choice.labels),
+        "class": subject(explanation, 0, lambda index: label_of(index, choice.labels)),
         "composite": how.composite,
     }
     return Explained(

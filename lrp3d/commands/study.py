@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d.commands import DONE, UsageError, study_run
+from lrp3d.commands import DONE, UsageError, arguments, study_run
 from lrp3d.defaults import MIN_SCORE
 from lrp3d.printed import say
 
 
-def add_to(commands: argparse._SubParsersAction) -> None:
+def add_to(commands: arguments.Commands) -> None:
     """Add the parsers of this command."""
     parser = commands.add_parser(
         "study",
@@ -29,7 +29,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 # merge
 
 
-def _add_merge(steps: argparse._SubParsersAction) -> None:
+def _add_merge(steps: arguments.Commands) -> None:
     parser = steps.add_parser(
         "merge",
         help="make OUT/summary.json of all records",
@@ -43,10 +43,8 @@ def _add_merge(steps: argparse._SubParsersAction) -> None:
 
 def add_filter(parser: argparse.ArgumentParser) -> None:
     """The options that say which clips count."""
-    parser.add_argument(
-        "--min-score", type=_score, default=MIN_SCORE, metavar="P",
-        help=f"count clips whose score is above P only (default: {MIN_SCORE})",
-    )  # fmt: skip
+    about = f"count clips whose score is above P only (default: {MIN_SCORE})"
+    parser.add_argument("--min-score", type=_score, default=MIN_SCORE, metavar="P", help=about)
     parser.add_argument("--wrong-too", action="store_true", help="count clips that are predicted wrongly, too")
 
 
@@ -97,27 +95,30 @@ def said(summary: dict[str, Any]) -> Sequence[str]:
 # report
 
 
-def _add_report(steps: argparse._SubParsersAction) -> None:
+def _add_report(steps: arguments.Commands) -> None:
     parser = steps.add_parser(
         "report",
         help="make tables and figures of one or several studies",
         description="Make report.md, report.html (one page, complete in itself), the tables as csv and the figures as "
         "png of one or several studies: models, data sets, samplings, CLRP and LRP side by side.",
-        epilog="Example: lrp3d study report studies/* --humans only_time_can_tell.json --out report",
+        epilog="Example: lrp3d study report studies/* --humans --out report",
     )
     parser.add_argument("studies", nargs="+", type=Path, metavar="DIR", help="folder of a study, or its summary.json")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: DIR/report of a single study)")
     parser.add_argument("--title", default="Temporal relevance", help="what stands above")
     parser.add_argument("--labels", type=Path, metavar="F", help="names of classes, if a study was run without them")
     parser.add_argument(
-        "--humans", metavar="F", help="json with lists NAME_temporal and NAME_static of classes, as people see them"
+        "--humans",
+        metavar="F",
+        nargs="?",
+        const="only-time-can-tell",
+        help="which classes people call temporal and static: those of Sevilla-Lara et al. (2021), or json with lists "
+        "NAME_temporal and NAME_static",
     )
     parser.add_argument("--temporal", metavar="F", help="classes that need time, as people see them: names in a file")
     parser.add_argument("--static", metavar="F", help="classes that do not")
-    parser.add_argument(
-        "--show", action="append", default=[], metavar="CLASS",
-        help="draw this class's heat map (default: the two with the least and the two with the greatest ATR)",
-    )  # fmt: skip
+    about = "draw this class's heat map (default: the two with the least and the two with the greatest ATR)"
+    parser.add_argument("--show", action="append", default=[], metavar="CLASS", help=about)
     add_filter(parser)
     parser.set_defaults(run=report)
 

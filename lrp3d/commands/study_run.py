@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
-from lrp3d.defaults import ATR_WINDOW, SIGMA, TIMEOUT
+from lrp3d.defaults import CENTRED, SEGMENT, TIMEOUT
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MOST_WORKERS = 8  # more only wait for the disk
 GPU_BATCH = 4
 
 
-def add_to(steps: argparse._SubParsersAction) -> None:
+def add_to(steps: arguments.Commands) -> None:
     """Add the parser of this step."""
     parser = steps.add_parser(
         "run",
@@ -38,65 +38,65 @@ def add_to(steps: argparse._SubParsersAction) -> None:
         "kinetics.json --model I3D-R50-f8 --weights i3d.safetensors --out studies/i3d",
     )
     clips = parser.add_argument_group("clips")
-    clips.add_argument(
-        "--list", type=Path, required=True, metavar="LIST",
-        help="Kinetics' csv, Something-Something's json, Moments in Time's csv, lines of path and label (videos or "
-        "folders of frames), or a folder with a folder for every class",
-    )  # fmt: skip
+    about = (
+        "Kinetics' csv, Something-Something's json, Moments in Time's csv, lines of path and label (videos or "
+        "folders of frames), or a folder with a folder for every class"
+    )
+    clips.add_argument("--list", type=Path, required=True, metavar="LIST", help=about)
     clips.add_argument("--root", type=Path, metavar="DIR", help="where the videos are (default: beside the list)")
     clips.add_argument("--dataset", metavar="NAME", help="the data set's name in reports (default: the list's)")
     clips.add_argument(
         "--list-labels", type=Path, metavar="F", help="names of the list's numbers, if they are not the model's classes"
     )
-    clips.add_argument(
-        "--classes", metavar="F",
-        help="keep clips of these classes only: names in a text or json file, FILE:KEY for one of several lists in it",
-    )  # fmt: skip
+    about = (
+        "keep clips of these classes only: mini-kinetics or mini-ssv2, or names in a text or json file, FILE:KEY for "
+        "one of several lists in it"
+    )
+    clips.add_argument("--classes", metavar="F", help=about)
     clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips, spread over the list")
-    clips.add_argument(
-        "--sampling", choices=("uniform", "dense"), default="uniform",
-        help="frames of the whole video, or frames that follow one another (default: uniform)",
-    )  # fmt: skip
+    arguments.add_sampling(clips)
     clips.add_argument(
         "--stride", type=arguments.positive, default=1, metavar="N", help="distance of frames in dense sampling"
     )
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders, such as img_{:05}.jpg")
     arguments.add_options(parser)
     arguments.add_rules(parser)
+    arguments.add_merge(parser)
     parser.add_argument(
         "--target", choices=("prediction", "label"), default="prediction", help="the class that is explained"
     )
-    parser.add_argument(
-        "--sigma", type=arguments.share, default=SIGMA, metavar="S",
-        help=f"share of a frame's relevance that its ATR window holds (default: {SIGMA})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--windows", type=_windows, default=(), metavar="N,...",
-        help=f"also predict by partial uniform sampling with these windows: frames, or {ATR_WINDOW}; each costs a "
-        "forward pass for every frame",
-    )  # fmt: skip
+    arguments.add_sigma(parser)
+    about = (
+        f"also predict by partial uniform sampling with these windows: frames, {SEGMENT} (the segment of each frame's "
+        f"ATR, as in the paper) or {CENTRED} (of that length, around the frame); each costs a forward pass for every "
+        "frame"
+    )
+    parser.add_argument("--windows", type=_windows, default=(), metavar="N,...", help=about)
+    about = "with --windows: also with empty (black) images outside of the windows, the paper's control"
+    parser.add_argument("--empty", action="store_true", help=about)
     parser.add_argument("--keep-relevance", action="store_true", help="store each clip's map (large)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
     how = parser.add_argument_group("speed")
-    how.add_argument(
-        "--batch", type=arguments.positive, metavar="N",
-        help=f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out",
-    )  # fmt: skip
-    how.add_argument(
-        "--workers", type=_count, metavar="N",
-        help=f"processes that read ahead (default: one on a CPU, up to {MOST_WORKERS} for each GPU)",
-    )  # fmt: skip
-    how.add_argument(
-        "--timeout", type=_seconds, default=TIMEOUT, metavar="S",
-        help="seconds a process may take to read a clip before it counts as failed (default: %(default)g)",
-    )  # fmt: skip
+    about = f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out"
+    how.add_argument("--batch", type=arguments.positive, metavar="N", help=about)
+    about = f"processes that read ahead (default: one on a CPU, up to {MOST_WORKERS} for each GPU)"
+    how.add_argument("--workers", type=_count, metavar="N", help=about)
+    about = "seconds a process may take to read a clip before it counts as failed (default: %(default)g)"
+    how.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="S", help=about)
     how.add_argument("--shard", type=_shard, metavar="I/N", help="take part I of N, from 0 (default: as torchrun says)")
     parser.set_defaults(run=run)
 
 
 def _windows(text: str) -> tuple[int | str, ...]:
     parts = [part.strip() for part in text.split(",")]
-    return tuple(part if part == ATR_WINDOW else arguments.positive(part) for part in parts)
+    return tuple(part if part in (SEGMENT, CENTRED) else _window_size(part) for part in parts)
+
+
+def _window_size(text: str) -> int:
+    try:
+        return arguments.positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, {SEGMENT} or {CENTRED}") from None
 
 
 def _count(text: str) -> int:
@@ -126,9 +126,11 @@ def run(options: argparse.Namespace) -> int:
     """Make the records of a shard; 1 if there is not one."""
     import torch
 
-    from lrp3d import study
+    from lrp3d import models, study
     from lrp3d.commands import model_options
 
+    if options.empty and not options.windows:
+        raise UsageError("--empty goes with --windows: empty images stand outside of them")
     shard = options.shard or study.Shard.from_environment()
     if options.device is None and torch.cuda.is_available():
         options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
@@ -146,6 +148,8 @@ def run(options: argparse.Namespace) -> int:
         std=choice.std,
         sigma=options.sigma,
         windows=options.windows,
+        empty=options.empty,
+        merge=options.merge,
     )
     reader = study.Reader(
         str((options.root or _beside(options.list)).resolve()),
@@ -165,6 +169,7 @@ def run(options: argparse.Namespace) -> int:
         trained=choice.trained or ":" in choice.name,
         explain_labels=by_label,
         keep_relevance=options.keep_relevance,
+        temporal_convolutions=models.count_temporal_convolutions(choice.model),
     )
     about = {
         "weights": choice.weights,
@@ -188,6 +193,9 @@ def run(options: argparse.Namespace) -> int:
     )
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
     say(f"{outcome}{where}")
+    if outcome.noted:
+        of = "this clip" if outcome.noted == 1 else f"{outcome.noted} clips"
+        say(f"  note: {outcome.first_note} (the records of {of} have notes)")
     if outcome.failed and not (outcome.explained or outcome.before):
         return FAILED
     # Dead videos belong to a data set; a clip that breaks the model does not. torchrun ends all if one process fails.

@@ -11,6 +11,7 @@ from torch import Tensor
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import Explained, How
+from lrp3d.explanation.wording import above_floor, amount, conserved, subject, within
 from lrp3d.metrics.atr import frame_windows
 
 TOP = 3
@@ -26,26 +27,21 @@ def summary(one: Explained) -> list[str]:
         name = _named(found["class"], choice)
         head = "" if rank else "top classes"
         lines.append(f"  {head:13} {100 * found['score']:5.1f} %  {name}, logit {found['logit']:.4g}")
-    logit = explanation.logits[0, one.target]
-    lines.append(f"  {'explained':13} {_named(one.target, choice)}, logit {logit:.4g}; {_method(one)}")
+    logit, what = amount(explanation, 0)
+    named = subject(explanation, 0, lambda index: _named(index, choice))
+    lines.append(f"  {'explained':13} {named}, {what} {logit:.4g}; {_method(one)}")
     if explanation.matrix is not None:
         columns = explanation.matrix.shape[-1]
         assert explanation.avg_atr is not None
         assert explanation.max_atr is not None
-        lines.append(
-            f"  {'ATR':13} average {_or_none(explanation.avg_atr[0], '{:.2f}')}, "
-            f"maximum {_or_none(explanation.max_atr[0], '{:.0f}')} of {columns} {explanation.unit} "
-            f"(sigma {100 * explanation.sigma:g} %)"
-        )
+        average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
+        lines.append(f"  {'ATR':13} {within(explanation.sigma, average, longest, columns, explanation.unit)}")
+    if said := above_floor(explanation, 0):
+        lines.append(f"  {'floor':13} {said}")
     absorbed = explanation.ledger.absorbed
     kept = "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
-    lines.append(f"  {'conservation':13} {explanation.conservation[0]:.1e} relative error{kept}")
+    lines.append(f"  {'conserved':13} {conserved(float(explanation.conservation[0]))}{kept}")
     return lines
-
-
-def _or_none(value: Tensor, form: str) -> str:
-    """ATR does not exist where no frame has relevance, its average where no frame has a positive logit."""
-    return form.format(float(value)) if math.isfinite(float(value)) else "none"
 
 
 def _named(index: int, choice: Chosen) -> str:
@@ -78,6 +74,7 @@ def top(one: Explained) -> list[dict[str, Any]]:
 def record(one: Explained) -> dict[str, Any]:
     """Everything but the pixels' relevance, for json; numbers that do not exist are null."""
     explanation = one.explanation
+    excess = explanation.excess
     result: dict[str, Any] = {
         "video": one.name,
         "frames": one.indices,
@@ -85,9 +82,10 @@ def record(one: Explained) -> dict[str, Any]:
         "top": top(one),
         "target": {
             "class": one.target,
-            "label": one.label,
+            "label": label_of(one.target, one.choice.labels),
             "logit": float(explanation.logits[0, one.target]),
         },
+        "against": None if explanation.against is None else explanation.against[0].tolist(),
         "conservation": float(explanation.conservation[0]),
         "frame_relevance": _numbers(explanation.frame_relevance),
         "frame_logits": _numbers(explanation.frame_logits),
@@ -96,6 +94,8 @@ def record(one: Explained) -> dict[str, Any]:
         "avg_atr": _numbers(explanation.avg_atr),
         "max_atr": _numbers(explanation.max_atr),
         "windows": None,
+        "floor": _numbers(explanation.floor),
+        "excess": None if excess is None else {name: _numbers(value) for name, value in vars(excess).items()},
         "positions": explanation.positions,
         "seconds": one.seconds,
         "notes": list(one.notes),
@@ -103,7 +103,7 @@ def record(one: Explained) -> dict[str, Any]:
     if explanation.matrix is not None:
         first, last = frame_windows(explanation.matrix[0], explanation.sigma, explanation.positions)
         result["windows"] = [list(window) for window in zip(first.tolist(), last.tolist(), strict=True)]
-    return _finite(result)
+    return {key: _finite(value) for key, value in result.items()}
 
 
 def _numbers(values: Tensor | None) -> Any:

@@ -89,7 +89,7 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
         if _few_frames(r, g):
             return _by_frames(r, w, g, shape, -g.padding[0])
     like = r.new_empty(1).expand(shape)
-    return torch.ops.aten.convolution_backward(
+    gradients: Sequence[Tensor] = torch.ops.aten.convolution_backward(
         r,
         like,
         w,
@@ -101,7 +101,8 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
         g.output_padding,
         g.groups,
         [True, False, False],
-    )[0]
+    )
+    return gradients[0]
 
 
 def window(size: int, start: int, stop: int, g: Geometry, axis: int) -> tuple[int, int]:
@@ -161,7 +162,7 @@ def _pointwise(x: Tensor, w: Tensor) -> Tensor:
             torch.mm(w, one, out=product)
     else:
         out = torch.bmm(w.expand(len(x), *w.shape), flat)
-    return out.unflatten(2, x.shape[2:])
+    return torch.unflatten(out, 2, x.shape[2:])
 
 
 def _strided(x: Tensor, stride: tuple[int, ...]) -> Tensor:

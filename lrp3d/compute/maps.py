@@ -111,7 +111,7 @@ class Convolution(LinearMap):
         assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
         folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
-        return folded.unflatten(0, (seeds, batch))
+        return torch.unflatten(folded, 0, (seeds, batch))
 
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
         return kernels.adjoint(r, w, self.geometry, shape)
@@ -140,7 +140,7 @@ class Convolution(LinearMap):
             return super().adjoints(r, weights, shape)
         joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))
         wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
-        return wide.split(shape[1], 2)
+        return torch.split(wide, shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
         """Per output channel."""
@@ -157,7 +157,7 @@ class Convolution(LinearMap):
 
     def _in_groups(self, a: Tensor, axis: int) -> Tensor:
         """Sum of the channels of each group."""
-        return a.unflatten(axis, (self.geometry.groups, -1)).sum(axis + 1)
+        return torch.unflatten(a, axis, (self.geometry.groups, -1)).sum(axis + 1)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Inputs of each output; positions of the zero padding are none."""
@@ -199,9 +199,10 @@ class FullyConnected(LinearMap):
         return F.linear(a, v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """(s, ..., o) to (s, ..., i)."""
+        """(s, ..., o) to (s, ..., i); outputs that nothing arrives at (queries and keys beside values) are left out."""
         assert isinstance(v, Tensor)
-        return r @ v
+        first, last = _reached(r)
+        return r @ v if last - first == len(v) else r[..., first:last] @ v[first:last]
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Every output sees every input."""
@@ -211,6 +212,20 @@ class FullyConnected(LinearMap):
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
         """Equal parts to every input."""
         return r.sum(-1, keepdim=True).expand(*r.shape[:-1], shape[-1])
+
+
+FEW = 32  # outputs; to look at fewer is no gain
+
+
+def _reached(r: Tensor) -> tuple[int, int]:
+    """Between which outputs (the last axis) all relevance of seeds lies, where that is half of them or less."""
+    size = r.shape[-1]
+    if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
+        return 0, size
+    rows = r.flatten(0, -2)
+    there = ((rows.amax(0) != 0) | (rows.amin(0) != 0)).nonzero().flatten().tolist() or [0]  # NaN counts
+    first, last = there[0], there[-1] + 1
+    return (first, last) if 2 * (last - first) <= size else (0, size)
 
 
 @dataclass(frozen=True)

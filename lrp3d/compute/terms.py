@@ -35,8 +35,11 @@ class Signed:
         high: Tensor | None = None,
         real: Tensor | None = None,
     ):
-        self.value, self.low, self.high, self.real = value, low, high, real
-        self.nonnegative = nonnegative or (isinstance(value, float) and value >= 0)
+        self.value = value
+        self.low = low
+        self.high = high
+        self.real = real
+        self.nonnegative: bool = nonnegative or (isinstance(value, float) and value >= 0)
 
     @cached_property
     def positive(self) -> Weight:

@@ -15,7 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lrp3d.explanation.display import png
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.wording import above_floor, amount, conserved, subject
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.values import pixel_relevance
@@ -75,8 +77,7 @@ def report(
     """
     if not isinstance(explanation.relevance, Tensor):
         raise ValueError("a report needs relevance like the clip, and this is of several pathways")
-    target = int(explanation.target[clip])
-    title = title or f"class {target}"
+    title = title or subject(explanation, clip)
     data = {
         **_pictures(pixels, explanation.relevance[clip], times),
         **_temporal(explanation, clip, len(pixels)),
@@ -93,6 +94,8 @@ def report(
         "top": _top(top),
         "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
         "method": _escaped(_method(explanation, composite)),
+        "differ": _differ(explanation, clip),
+        "floor": _floor(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
         # Nothing in a text can end the script it stands in.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
@@ -118,8 +121,8 @@ def _method(explanation: Explanation, composite: str) -> str:
 
 def _facts(explanation: Explanation, clip: int) -> str:
     """The headline numbers."""
-    target = int(explanation.target[clip])
-    facts = [("Logit", f"{explanation.logits[clip, target]:.4g}", "of the explained class")]
+    number, what = amount(explanation, clip)
+    facts = [("Logit", f"{number:.4g}", "of the explained class" if what == "logit" else what.removeprefix("logit "))]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
         held = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"
@@ -127,11 +130,68 @@ def _facts(explanation: Explanation, clip: int) -> str:
             ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), held),
             ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), f"of {columns} {explanation.unit}"),
         ]
-    facts += [("Conservation", f"{explanation.conservation[clip]:.1e}", "relative error of the sum of relevance")]
+    answer, _, error = conserved(float(explanation.conservation[clip])).partition(" ")
+    facts += [("Conserved", answer, f"{error.strip('()')}: relative error of the sum of relevance")]
     return "".join(
         f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"
         for name, value, of in facts
     )
+
+
+def _floor(explanation: Explanation, clip: int) -> str:
+    """A card with the matrix, its floor and what is above it, beside each other."""
+    if explanation.matrix is None or explanation.floor is None:
+        return ""
+    matrix, floor = explanation.matrix[clip].double().cpu(), explanation.floor[clip].double().cpu()
+    pictures = {"this network": matrix, "untrained": floor, "above it": (matrix - floor).clamp(min=0)}
+    top = max(float(matrix.abs().max()), float(floor.abs().max()))
+    figures = "".join(
+        f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
+        f"<figcaption>{name}</figcaption></figure>"
+        for name, values in pictures.items()
+    )
+    said = _sentence(above_floor(explanation, clip))
+    return (
+        '<section class="card" id="floor"><h2>What of this is the architecture</h2>'
+        '<p class="hint">An untrained network of this architecture spreads relevance too: kernels smear it around '
+        f"every frame. Only what stands above that can come from training. {said}</p>"
+        f'<div class="three">{figures}</div></section>'
+    )
+
+
+def _picture(values: Tensor, top: float) -> str:
+    """A picture on a scale that others share: from 0 to `top`, or to both sides."""
+    return base64.b64encode(png(values, top)).decode()
+
+
+PARTS = 4  # of a clip, where the map and the matrix are held beside each other
+APART = 0.1  # of all relevance lies elsewhere: worth a sentence
+
+
+def _differ(explanation: Explanation, clip: int) -> str:
+    """A sentence where the map of the clip's logit and the matrix of the frames' logits put relevance elsewhere."""
+    if explanation.matrix is None or explanation.frame_relevance is None:
+        return ""
+    both = explanation.frame_relevance[clip], explanation.matrix[clip].sum(0)
+    if any(len(frames) < PARTS for frames in both):
+        return ""
+    shares = [_shares(frames.double().cpu()) for frames in both]
+    if float((shares[0] - shares[1]).abs().sum()) / 2 < APART:
+        return ""
+    of_map, of_matrix = (" ".join(f"{100 * share:.0f}" for share in one) for one in shares)
+    contrast = " and takes the positive part of each frame’s contrast, not of the clip’s" * explanation.contrastive
+    return (
+        '<p class="hint" id="differ">The colours and the matrix answer two questions. The colours explain the clip’s '
+        f"logit as the network computes it: by quarters of the clip, {of_map} % of it. The matrix explains the logit "
+        f"that each frame has alone{contrast}; its rows add up to {of_matrix} %.</p>"
+    )
+
+
+def _shares(frames: Tensor) -> Tensor:
+    """The share of each quarter of the clip in all relevance."""
+    part = torch.arange(len(frames)) * PARTS // len(frames)
+    total = frames.sum()
+    return torch.zeros(PARTS, dtype=frames.dtype).index_add(0, part, frames) / (total if total else 1)
 
 
 def _number(value: Tensor, form: str) -> str:

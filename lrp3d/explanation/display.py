@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from lrp3d.explanation.wording import amount, conserved, subject
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import WINDOW, scale
@@ -34,15 +36,14 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
     clips = len(explanation.logits)
     if not -clips <= clip < clips:
         raise IndexError(f"there is no clip {clip} in an explanation of {clips}")
-    target = int(explanation.target[clip])
-    title = title or f"class {target}, logit {explanation.logits[clip, target]:.4g}"
+    number, what = amount(explanation, clip)
+    title = title or f"{subject(explanation, clip)}, {what} {number:.4g}"
     if explanation.matrix is not None:
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)
-        return matrix_heatmap(
-            matrix, ax=ax, title=title, footnote=footnote, windows=windows, positions=explanation.positions,
-            unit=_unit(explanation),
-        )  # fmt: skip
+        positions, unit = explanation.positions, _unit(explanation)
+        draw = partial(matrix_heatmap, matrix, windows=windows, positions=positions, unit=unit)
+        return draw(ax=ax, title=title, footnote=footnote)
     if explanation.frame_relevance is not None:
         return _bars(explanation.frame_relevance[clip], ax, title, footnote)
     return _image(explanation, clip, ax, title, footnote)
@@ -91,7 +92,7 @@ def html(explanation: Explanation) -> str:
         "clip",
         "class",
         "logit",
-        "conservation",
+        "conserved",
         *(["avg-ATR", "max-ATR", "relevance matrix"] if temporal else []),
     ]
     rows = "".join(f"<tr>{_cells(_row(explanation, clip))}</tr>" for clip in range(min(clips, SHOWN)))
@@ -112,12 +113,11 @@ def _cells(cells: list[str]) -> str:
 
 
 def _row(explanation: Explanation, clip: int) -> list[str]:
-    target = int(explanation.target[clip])
     cells = [
         str(clip),
-        str(target),
-        f"{explanation.logits[clip, target]:.4g}",
-        f"{explanation.conservation[clip]:.1e}",
+        subject(explanation, clip, str),
+        f"{amount(explanation, clip)[0]:.4g}",
+        conserved(float(explanation.conservation[clip])),
     ]
     if explanation.matrix is None or explanation.avg_atr is None or explanation.max_atr is None:
         return cells
@@ -134,9 +134,9 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
     ]
 
 
-def png(values: Tensor) -> bytes:
-    """A PNG with one pixel for each value (h, w): from 0 on, or centred on 0 where there are both signs."""
-    colours = _colours(values.detach().double().cpu()).numpy()
+def png(values: Tensor, top: float | None = None) -> bytes:
+    """A PNG with one pixel for each value (h, w): from 0 to `top`, or centred on 0 where there are both signs."""
+    colours = _colours(values.detach().double().cpu(), top).numpy()
     height, width = values.shape
     lines = b"".join(b"\0" + line.tobytes() for line in colours)
 
@@ -147,12 +147,13 @@ def png(values: Tensor) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
-def _colours(values: Tensor) -> Tensor:
+def _colours(values: Tensor, top: float | None = None) -> Tensor:
     """Uint8 RGB (h, w, 3), interpolated between the colours above."""
     values = values.nan_to_num(0.0, 0.0, 0.0)
     signed = bool(values.min() < 0)
     anchors = torch.tensor(DIVERGING if signed else SEQUENTIAL, dtype=torch.float64)
-    share = values / values.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
+    greatest = float(values.abs().max()) if top is None else top
+    share = values / max(greatest, torch.finfo(torch.float64).tiny)
     place = ((share + 1) / 2 if signed else share) * (len(anchors) - 1)
     below = place.floor().long().clamp(max=len(anchors) - 2)
     weight = (place - below).unsqueeze(-1)

@@ -14,9 +14,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
+from lrp3d.explanation.wording import conserved
 from lrp3d.files import replacing
-from lrp3d.metrics.atr import SIGMA, avg_atr, frame_atr, max_atr
+from lrp3d.metrics.atr import avg_atr, frame_atr, frame_windows, max_atr
+from lrp3d.metrics.excess_span import ExcessSpan, excess_span
 from lrp3d.printed import printable
 
 if TYPE_CHECKING:
@@ -40,11 +43,13 @@ class Explanation:
     frame_relevance: Tensor | None
     """(b, t) the relevance summed over each frame (on the fastest pathway's clock)."""
     conservation: Tensor
-    """(b,) relative error of the map's sum before the positive part."""
+    """(b,) relative error of the map's sum before the positive part; of a contrast, the larger of the errors of its two
+    sides, R and Rbar, which cannot cancel."""
     ledger: Ledger
     """Relevance in, out and absorbed by layer, for the clip's logit, summed over clips."""
     frame_logits: Tensor | None = None
-    """(b, n) the explained class's logit of every frame; their mean is the clip's."""
+    """(b, n) the explained class's logit of every frame; their mean is the clip's, but for several pathways whose
+    logits are merged as the paper does: these are sums over the fast frames of a slow one."""
     matrix: Tensor | None = None
     """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it."""
     atr: Tensor | None = None
@@ -53,11 +58,16 @@ class Explanation:
     """(b,) its mean, weighted by positive frame logits."""
     max_atr: Tensor | None = None
     """(b,) its maximum."""
+    floor: Tensor | None = None
+    """(b, n, n) the matrix of the same network untrained, rows scaled to those of `matrix`; None if not asked for."""
     positions: list[int] | None = None
     """The column of each row's own frame, where the model answers from n of t frames: (b, n, t)."""
     sign: Tensor | None = None
     """(b,) of a lone logit (b, 1): -1 where it is negative and the class that it speaks for was explained, so that
     frame logits and matrix are those of the negated logit; None where none is."""
+    against: Tensor | None = None
+    """(b, m) the classes that the explained one was held against: relevance, frame logits and matrix are those of its
+    logit minus the mean of theirs; None where none were asked for."""
     contrastive: bool = True
     """Whether relevance is contrastive (CLRP) or plain (LRP)."""
     layout: str = "bcthw"
@@ -128,6 +138,34 @@ class Explanation:
         known = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
         return cls(**(known | tensors | rest))
 
+    @property
+    def segments(self) -> tuple[Tensor, Tensor] | None:
+        """First and last frame (b, n), (b, n) of each row's ATR segment [l, r], in frames of the clip; None without a
+        matrix. These are the paper's windows for partial uniform sampling that vary by frame (Sec. 4.3).
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+        >>> clip = torch.rand(1, 3, 4, 32, 32)
+        >>> first, last = lrp3d.explain(model, clip).segments
+        >>> first.tolist(), last.tolist()  # every frame rests on itself
+        ([[0, 1, 2, 3]], [[0, 1, 2, 3]])
+        >>> lrp3d.sampling.partial_uniform_logits(model, clip, (first, last)).logits.shape
+        torch.Size([1, 10])
+        """
+        if self.matrix is None or self.frame_relevance is None:
+            return None
+        first, last = frame_windows(self.matrix, self.sigma, self.positions)
+        frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
+        # Column j holds frames from j t / columns on, rounded up; columns are as equal as they get.
+        return -(-first * frames // columns), -(-(last + 1) * frames // columns) - 1
+
+    @property
+    def excess(self) -> ExcessSpan | None:
+        """What stands above the floor, and how far apart it lies (`lrp3d.excess_span`); None without a floor."""
+        if self.matrix is None or self.floor is None:
+            return None
+        return excess_span(self.matrix, self.floor)
+
     # ------------------------------------------------------------------ people
 
     @property
@@ -148,13 +186,14 @@ class Explanation:
             return f"[{shown}{', ...' if len(value) > 4 else ''}]"
 
         kind = "contrastive (CLRP)" if self.contrastive else "plain (LRP)"
-        more = " ..." if len(self.target) > 4 else ""
+        more = ", ..." if len(self.target) > 4 else ""
         chosen = self.logits.gather(1, self.target[:, None]).squeeze(1)
         lines = [
             f"Explanation of {len(self.logits)} clip(s), {kind}",
-            f"  target        {self.target[:4].tolist()}{more}, logit {numbers(chosen, '{:.4g}')}",
+            f"  target        {numbers(self.target, '{}')}, logit {numbers(chosen, '{:.4g}')}",
+            *([] if self.against is None else [f"  rather than   {numbers(self.against, '{}')}"]),
             f"  relevance     {shape(self.relevance)}",
-            f"  conservation  {numbers(self.conservation, '{:.1e}')}",
+            f"  conserved     [{', '.join(map(conserved, self.conservation[:4].tolist()))}{more}]",
         ]
         if self.matrix is not None and self.avg_atr is not None and self.max_atr is not None:
             lines[3:3] = [
@@ -162,6 +201,11 @@ class Explanation:
                 f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
+        if (excess := self.excess) is not None and self.matrix is not None:
+            lines.append(
+                f"  above floor   {numbers(100 * excess.share, '{:.0f}')} % of the relevance, "
+                f"excess span {numbers(excess.span, '{:.0f}')} of {self.matrix.shape[-1]} {self.unit}"
+            )
         if self.sign is not None:
             against = [i for i, sign in enumerate(self.sign.tolist()) if sign < 0]
             more = " ..." if len(against) > 4 else ""

@@ -62,14 +62,16 @@ def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) 
     """A title above the axes, and a footnote under their label that begins at `left`, in widths of the axes."""
     wide = ax.figure.figure.get_figwidth()
     if title:
-        said, how = lettered(heading(title, wide))
-        ax.set_title(said, fontsize=LARGE, **how)
+        text, style = lettered(heading(title, wide))
+        ax.set_title(text, fontsize=LARGE, **style)
     if footnote:
-        said, how = lettered(remark(footnote, wide))
-        ax.annotate(
-            said, (left, 0), xycoords=(ax.transAxes, ax.xaxis.label), xytext=(0, -5),
-            textcoords="offset points", va="top", fontsize=SMALL, color="#555555", **how,
-        )  # fmt: skip
+        text, style = lettered(remark(footnote, wide))
+        place: dict[str, Any] = {
+            "xycoords": (ax.transAxes, ax.xaxis.label),
+            "xytext": (0, -5),
+            "textcoords": "offset points",
+        }
+        ax.annotate(text, (left, 0), va="top", fontsize=SMALL, color="#555555", **place, **style)
 
 
 def legend(ax: Axes, artists: Sequence[Artist], names: Sequence[str], **where: Any) -> None:

@@ -18,7 +18,8 @@ NARROWEST = 16  # points of a frame above columns
 
 def pitch(images: np.ndarray, bars: bool) -> float:
     """How far lines of frames are apart, in widths of a frame: the frame, its bar and its caption."""
-    return images.shape[1] / images.shape[2] + (0.31 if bars else 0.24)
+    height, width = images.shape[1:3]
+    return float(height / width + (0.31 if bars else 0.24))
 
 
 def frame_grid(
@@ -61,9 +62,9 @@ def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
     points = 72 * ax.get_window_extent().width / figure.dpi / (high - low)
     block = len(images) // rows
     apart = min(rows, max(1, math.ceil(NARROWEST / points)))
-    zoom = min(0.92 * points * apart, 40) / images.shape[2]
+    zoom: float = min(0.92 * points * apart, 40) / images.shape[2]
     for row in range(0, rows - apart + 1, apart):
         image = OffsetImage(images[(row + apart // 2) * block + block // 2], zoom=zoom)
         place = (row + 1 + (apart - 1) / 2, ax.get_ylim()[1])
         ax.add_artist(AnnotationBbox(image, place, box_alignment=(0.5, 0), frameon=False, pad=0))
-    return zoom * images.shape[1]
+    return float(zoom * images.shape[1])

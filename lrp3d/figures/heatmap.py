@@ -28,6 +28,7 @@ def matrix_heatmap(
     windows: tuple[ArrayLike, ArrayLike] | None = None,
     positions: Sequence[int] | None = None,
     unit: str = "frame",
+    colours_of: ArrayLike | None = None,
 ) -> Figure:
     """Draw a temporal relevance matrix: how much each frame contributes to the logit of each frame.
 
@@ -40,6 +41,8 @@ def matrix_heatmap(
         windows: first and last frame (n,), (n,) of each row's ATR window, to be framed.
         positions: the column of each row's own frame, (n,), where a model answers from n of t frames.
         unit: what a row and a column are: frames, or steps of several.
+        colours_of: all values of the pictures that this one is compared with, which share their colours; by default
+            its own.
 
     Returns:
         The figure.
@@ -61,7 +64,12 @@ def matrix_heatmap(
     grown = max(0.0, CELL * max(rows, columns) - 3.1)  # inches more than the axes of few frames have
     wide, tall = 4.6 + grown, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9 + grown
     figure, axes = canvas(ax, wide, tall + room(title, footnote, wide))
-    image = axes.imshow(values, interpolation="nearest", aspect="auto" if flat else "equal", **scale(values))
+    image = axes.imshow(
+        values,
+        interpolation="nearest",
+        aspect="auto" if flat else "equal",
+        **scale(values if colours_of is None else array(colours_of)),
+    )
     colour_bar(image, label, ax=axes, shrink=0.85)
     _frame_axes(axes, rows, columns, positions, unit)
     if windows is not None:

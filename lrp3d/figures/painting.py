@@ -82,10 +82,8 @@ def overlay_strip(
     axes.set_xlabel(below if columns > 2 else below.replace("of ", "of\n"), fontsize=NORMAL, labelpad=-4)
     colours = ScalarMappable(Normalize(-limit if signed else 0, limit), colormap(signed))
     long = min(0.8 * lines * tall, 2.6)  # inches; 0.13 wide
-    colour_bar(
-        colours, label, ax=axes, pad=0.02, shrink=long / (lines * tall), aspect=long / 0.13, extendfrac=0.04,
-        extend="both" if signed else "max",
-    )  # fmt: skip
+    sizes = {"pad": 0.02, "shrink": long / (lines * tall), "aspect": long / 0.13, "extendfrac": 0.04}
+    colour_bar(colours, label, ax=axes, extend="both" if signed else "max", **sizes)
     write(axes, title, footnote)
     if ax is None:
         fit(figure)
@@ -128,7 +126,8 @@ def overlay(
     colour = colormap(signed)((strength + 1) / 2 if signed else strength)[..., :3]
     # The square root shows what is weak; nothing is painted where there is nothing.
     weight = np.sqrt(np.abs(strength))[..., None] * 0.9
-    return np.rint(255 * ((1 - weight) * grey[..., None] + weight * colour)).astype(np.uint8)
+    painted: np.ndarray = np.rint(255 * ((1 - weight) * grey[..., None] + weight * colour)).astype(np.uint8)
+    return painted
 
 
 def smoothing(images: np.ndarray, smooth: float | None) -> float:
@@ -145,5 +144,6 @@ def smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
     stacked = torch.from_numpy(np.stack([values, np.ones_like(values)])).flatten(0, 1).unsqueeze(1)
     blurred = F.conv2d(stacked, kernel.view(1, 1, -1, 1), padding=(reach, 0))
     blurred = F.conv2d(blurred, kernel.view(1, 1, 1, -1), padding=(0, reach)).squeeze(1)
-    total, inside = blurred.unflatten(0, (2, -1))
-    return (total / inside).numpy()
+    total, inside = torch.unflatten(blurred, 0, (2, -1))
+    mean: np.ndarray = (total / inside).numpy()
+    return mean

@@ -152,6 +152,21 @@ def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
     return (mass > 0).to(mass.dtype) if support_only else mass, known
 
 
+def row_shares(matrix: Tensor) -> Tensor:
+    """The share (..., n, t) of every row's relevance that each frame has, as ATR counts it; zeros where there is none.
+
+    Args:
+        matrix: relevance (..., n, t); of a row of mixed sign, the part with the sign of its sum counts.
+
+    >>> row_shares(torch.tensor([[3.0, 1.0, 0.0], [-2.0, -2.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
+    [[0.75, 0.25, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
+    """
+    values = matrix.double()
+    kept = (values * values.sum(-1, keepdim=True).sign()).clamp(min=0)
+    total = kept.sum(-1, keepdim=True)
+    return torch.where(total > 0, kept / total, 0.0)
+
+
 def _widen(values: Tensor) -> Tensor:
     # MPS is the one device without float64.
     return values.to(torch.float32 if values.device.type == "mps" else torch.float64)

@@ -13,6 +13,7 @@ from . import kinds as kinds
 from . import making as making
 from . import names as names
 from . import pretrained as pretrained
+from . import published as published
 from . import resnet as resnet
 from . import saving as saving
 from . import slowfast as slowfast

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -170,7 +170,7 @@ WEIGHS_ONLY = "has a rule only where its result weighs another signal (a gate, o
 def _register_what_only_weighs(names: Sequence[str], weighs: Weighs) -> None:
     """Exponentials and reciprocals: parts of a softmax or of a norm, refused where relevance would reach them."""
 
-    def only_weighs(function: Any) -> Any:
+    def only_weighs(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def weight(input: Tensor) -> Tensor:
             known = Signal(nonnegative=name == "exp" or both_nonnegative(input), weighs=weighs)
             return refuse(function(input), input, advice=WEIGHS_ONLY, signal=known)
@@ -197,7 +197,8 @@ def _register_dropout(name: str) -> None:
         input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, train: bool = True
     ) -> Tensor:
         if training and train and p > 0:
-            return refuse(functions[0](input, p, True), input, advice=advice_for(F.dropout))
+            output: Tensor = functions[0](input, p, True)
+            return refuse(output, input, advice=advice_for(F.dropout))
         known = active_tracer().signal(input)
         nonnegative = bool(known and known.nonnegative)
         return passes(lambda x: x, input, nonnegative=nonnegative, keeps_range=True, kind=nn.Dropout)

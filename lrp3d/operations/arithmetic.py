@@ -47,7 +47,8 @@ def _add(a: Any, b: Any) -> Tensor:
         nonnegative = both_nonnegative(a, b)
         if known.low is None and not isinstance(constant, Tensor):
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
-        result = shares(output, [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))], None, None, nonnegative)  # fmt: skip # noqa: E501
+        summands = [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
+        result = shares(output, summands, nonnegative=nonnegative)
         now = run.signals[result]
         now.weighs, now.shifted = known.weighs, True
         return result
@@ -68,7 +69,7 @@ def _scaled(x: Any, factor: Any) -> Any:
 
 @register_operation([torch.add, Tensor.add, Tensor.__add__, Tensor.__radd__])
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """`input + alpha * other`: shared by the rule (by default in proportion to the parts that have the sum's sign)."""
+    """`input + alpha * other`: shared by the rule (by default in proportion to the positive parts)."""
     return _add(input, _scaled(other, alpha))
 
 

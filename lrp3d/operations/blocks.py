@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ from lrp3d.steps.linear import LinearStep, Operand
 from lrp3d.steps.step import PassThrough, Step
 from lrp3d.tracing.advice import GENERAL
 from lrp3d.tracing.signals import Signal, Weighs, least
+
+Output = TypeVar("Output")
 
 
 class Summand(NamedTuple):
@@ -136,16 +138,20 @@ def shares(
     operands = [Operand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(known, signals, strict=True)]
     step = LinearStep(operands, bias, has_weight and is_layer)
     step.note = note
-    step.first = all(k.low is not None for k in known) and (is_layer or len(signals) == 1)
+    ranges = [(k.low, k.high) for k in known if k.low is not None and k.high is not None]
+    in_range = len(ranges) == len(known)
+    step.first = in_range and (is_layer or len(signals) == 1)
     weighs = least(known)
     if has_weight and is_layer:  # a layer makes features, but of gates still something like weights (heads, mixed)
         weighs = min(weighs, Weighs.SIMILARITY)
     elif has_weight and len(signals) > 1:  # two features, compared
         weighs = max(weighs, Weighs.SIMILARITY)
     signal = Signal(nonnegative=nonnegative, weighs=weighs)
-    if not has_weight and all(k.low is not None for k in known):
-        signal.low = _ends([s.map(k.low, s.w) for k, s in zip(known, signals, strict=True)], bias)
-        signal.high = _ends([s.map(k.high, s.w) for k, s in zip(known, signals, strict=True)], bias)
+    if not has_weight and in_range:
+        signal.low, signal.high = (
+            _ends([s.map(end, s.w) for end, s in zip(ends, signals, strict=True)], bias)
+            for ends in zip(*ranges, strict=True)
+        )
     if any(k.real is not None for k in known):
         counts = [s.map.count(run.reality(s.x), s.w) for s in signals]
         real = sum(counts[1:], counts[0]) > 0
@@ -170,7 +176,7 @@ def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return run.moved(output, replace(known, low=low, high=high, real=real))
 
 
-def refuse(output: Any, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Any:
+def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Output:
     """The operation goes on, but relevance that would reach its result is refused by name with `advice`.
 
     Args:

@@ -95,9 +95,17 @@ def transposed_convolution(
 
 @register_operation([torch.convolution, torch._convolution])
 def any_convolution(
-    input: Tensor, weight: Tensor, bias: Tensor | None, stride: Any, padding: Any, dilation: Any, transposed: bool,
-    output_padding: Any, groups: int, *flags: Any,
-) -> Tensor:  # fmt: skip
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    transposed: bool,
+    output_padding: Any,
+    groups: int,
+    *flags: Any,
+) -> Tensor:
     """`torch.convolution`, which the others are made of."""
     return _convolve(input, weight, bias, _map(weight, stride, padding, dilation, groups, transposed, output_padding))
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import Scale, channelwise
 from lrp3d.compute.terms import Signed
 from lrp3d.operations.blocks import attach, passes, refuse
-from lrp3d.registry import active_tracer, register_operation
+from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.linear import LinearStep, Operand
 from lrp3d.steps.step import PassThrough
 from lrp3d.tracing.advice import advice_for
@@ -40,7 +40,8 @@ def batch_norm(
     """`F.batch_norm`, by running statistics, which are never touched, or by those of the batch where there are none."""
     run = active_tracer()
     if running_mean is None or running_var is None:
-        return _by_its_own(lambda x: F.batch_norm(x, None, None, weight, bias, True, 0.0, eps), input, _TYPES.get(input.dim(), nn.BatchNorm1d))  # fmt: skip # noqa: E501
+        kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
+        return _by_its_own(lambda x: F.batch_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind)
     if training:
         output = F.batch_norm(input, None, None, weight, bias, True, 0.0, eps)
         return refuse(output, input, advice=advice_for(F.batch_norm))
@@ -94,13 +95,17 @@ def _by_its_own(function: Callable[[Tensor], Tensor], x: Tensor, kind: type[nn.M
 
 
 @register_operation([F.layer_norm, torch.layer_norm])
-def layer_norm(input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *flags: Any) -> Tensor:  # fmt: skip # noqa: E501
+def layer_norm(
+    input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *flags: Any
+) -> Tensor:
     """`F.layer_norm`."""
     return _by_its_own(lambda x: F.layer_norm(x, list(normalized_shape), weight, bias, eps), input, nn.LayerNorm)
 
 
 @register_operation([F.group_norm, torch.group_norm])
-def group_norm(input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *flags: Any) -> Tensor:  # fmt: skip # noqa: E501
+def group_norm(
+    input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *flags: Any
+) -> Tensor:
     """`F.group_norm`."""
     return _by_its_own(lambda x: F.group_norm(x, num_groups, weight, bias, eps), input, nn.GroupNorm)
 
@@ -109,7 +114,16 @@ _INSTANCE_TYPES: dict[int, type[nn.Module]] = {5: nn.InstanceNorm3d, 4: nn.Insta
 
 
 @register_operation(F.instance_norm)
-def instance_norm(input: Tensor, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None, use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip # noqa: E501
+def instance_norm(
+    input: Tensor,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     """`F.instance_norm`; by running statistics it is a batch norm."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
@@ -117,7 +131,10 @@ def instance_norm(input: Tensor, running_mean: Any = None, running_var: Any = No
     return _by_its_own(lambda x: F.instance_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind)
 
 
-@register_operation([f for owner in (F, torch) if (f := getattr(owner, "rms_norm", None)) is not None])
+_RMS_NORMS: list[TorchFunction] = [owner.rms_norm for owner in (F, torch) if hasattr(owner, "rms_norm")]
+
+
+@register_operation(_RMS_NORMS)
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
     """`F.rms_norm`."""
     kind = getattr(nn, "RMSNorm", None)

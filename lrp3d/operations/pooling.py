@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,11 +26,13 @@ _ADAPTIVE_AVG = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.Adaptiv
 # ---------------------------------------------------------------------------------------------------- maxima
 
 
-def _max_pool(axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool) -> Tensor:  # fmt: skip # noqa: E501
+def _max_pool(
+    axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+) -> Tensor:
     kernel = per_axis(kernel_size, axes)
     strides = per_axis(stride if stride else kernel, axes)
     paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
-    output = function(x, kernel, strides, paddings, dilations, ceil_mode)
+    output: Tensor = function(x, kernel, strides, paddings, dilations, ceil_mode)
     run = active_tracer()
     known = run.signal(x)
     if known is None:
@@ -65,12 +67,28 @@ def _register_max_pool(axes: int) -> None:
     plain, indexed = getattr(torch, f"max_pool{axes}d"), getattr(F, f"max_pool{axes}d_with_indices")
 
     @register_operation([getattr(F, f"max_pool{axes}d"), getattr(F, f"_max_pool{axes}d"), plain])
-    def max_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip # noqa: E501
+    def max_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
         output = _max_pool(axes, plain, input, kernel_size, stride, padding, dilation, ceil_mode)
         return _with_indices(output, return_indices)
 
     @register_operation(indexed)
-    def max_pool_with_indices(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False, return_indices: bool = False) -> Any:  # fmt: skip # noqa: E501
+    def max_pool_with_indices(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Any:
         return _with_indices(_max_pool(axes, plain, input, kernel_size, stride, padding, dilation, ceil_mode), True)
 
     MAX_POOLS[axes] = max_pool
@@ -93,7 +111,7 @@ def _sizes(x: Tensor, output_size: Any, axes: int) -> list[int]:
 
 def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
     sizes = _sizes(x, output_size, axes)
-    output = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
+    output: Tensor = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
     known = active_tracer().signal(x)
     if known is None:
         return output
@@ -132,7 +150,15 @@ def _register_avg_pool(axes: int) -> None:
     plain = getattr(F, f"avg_pool{axes}d")
 
     @register_operation(plain)
-    def avg_pool(input: Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None) -> Tensor:  # fmt: skip # noqa: E501
+    def avg_pool(
+        input: Tensor,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
         windows = [per_axis(value, axes) for value in (kernel_size, stride or kernel_size, padding)]
         options = (ceil_mode, count_include_pad) + ((divisor_override,) if axes > 1 else ())
         function, over_space = partial(_call, plain, (*windows, *options)), None
@@ -150,7 +176,7 @@ def _register_avg_pool(axes: int) -> None:
     AVG_POOLS[axes] = avg_pool
 
 
-def _call(function: Any, options: tuple[Any, ...], x: Tensor) -> Tensor:
+def _call(function: Callable[..., Tensor], options: tuple[Any, ...], x: Tensor) -> Tensor:
     return function(x, *options)
 
 
@@ -177,9 +203,9 @@ def _register_adaptive_avg_pool(axes: int) -> None:
 
 # Per number of axes, for the layers.
 MAX_POOLS: dict[int, Any] = {}
-AVG_POOLS: dict[int, Any] = {}
+AVG_POOLS: dict[int, Callable[..., Tensor]] = {}
 ADAPTIVE_MAX_POOLS: dict[int, Any] = {}
-ADAPTIVE_AVG_POOLS: dict[int, Any] = {}
+ADAPTIVE_AVG_POOLS: dict[int, Callable[..., Tensor]] = {}
 
 for _axes in (1, 2, 3):
     _register_max_pool(_axes)
@@ -194,7 +220,15 @@ _NON_NEGATIVE_MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilin
 
 
 @register_operation([F.interpolate, F.upsample])
-def interpolate(input: Tensor, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None, recompute_scale_factor: bool | None = None, antialias: bool = False) -> Tensor:  # fmt: skip # noqa: E501
+def interpolate(
+    input: Tensor,
+    size: Any = None,
+    scale_factor: Any = None,
+    mode: str = "nearest",
+    align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
+    antialias: bool = False,
+) -> Tensor:
     """`F.interpolate` in the modes that are averages (all but bicubic)."""
 
     def function(x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
 from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
-from lrp3d.registry import active_tracer, register_operation
+from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Signal, Weighs, least
 
@@ -100,7 +100,7 @@ def mul(input: Any, other: Any) -> Tensor:
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Division by a constant, or by a signal, which then is a constant to relevance (norms, sums of attention)."""
     if rounding_mode is not None:
-        output = torch.div(input, other, rounding_mode=rounding_mode)
+        output: Tensor = torch.div(input, other, rounding_mode=rounding_mode)
         return refuse(output, input, other, advice="rounds, so nothing says what its input contributed")
     if _is_constant(other):
         return passes(lambda x: x / other, input, nonnegative=both_nonnegative(input, other), keeps_range=True)
@@ -155,7 +155,11 @@ def contraction(
     return shares(output, summands, None, kind, nonnegative, is_layer=False, note=_note(which, reason))
 
 
-@register_operation([torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm, torch.bmm, Tensor.bmm, torch.mv, Tensor.mv])  # fmt: skip # noqa: E501
+_MATRIX_PRODUCTS: list[TorchFunction] = [torch.matmul, torch.mm, torch.bmm, torch.mv]
+_MATRIX_PRODUCTS += [Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm, Tensor.mv]
+
+
+@register_operation(_MATRIX_PRODUCTS)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """A product of matrices: of a signal with a constant on either side, or of two signals, of which one may weigh."""
     if min(input.dim(), other.dim()) > 1:

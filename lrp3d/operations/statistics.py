@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d.operations.activation import clamp_min
-from lrp3d.operations.arithmetic import axes_from_the_end, mean, mul, sum
+from lrp3d.operations.arithmetic import axes_from_the_end, mean, sum
 from lrp3d.operations.blocks import attach
-from lrp3d.operations.products import div
+from lrp3d.operations.products import div, mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.proportional import Proportional
 from lrp3d.tracing.signals import Signal, Weighs
@@ -38,7 +38,9 @@ def _register_spread(name: str, with_mean: bool) -> None:
     """Variance and standard deviation, alone or with the mean: by the squared distance from the mean."""
     function = getattr(torch, name)
 
-    def spread(input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None) -> Any:  # fmt: skip # noqa: E501
+    def spread(
+        input: Tensor, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: Any = None
+    ) -> Any:
         if isinstance(dim, bool):  # torch.var(input, unbiased)
             dim, unbiased = None, dim
         correction = int(unbiased) if correction is None else correction
@@ -66,10 +68,11 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, dtyp
     largest = {float("inf"): "amax", -float("inf"): "amin"}.get(p if isinstance(p, (int, float)) else 0)
 
     def contributions(x: Tensor) -> Tensor:
-        if largest is None:
-            return x.abs() ** p
         size = x.abs()
-        return (size == getattr(size, largest)(axes_from_the_end(x, dim), keepdim=True)).to(x)
+        if largest is None:
+            return size.pow(p)
+        extreme: Tensor = getattr(size, largest)(axes_from_the_end(x, dim), keepdim=True)
+        return (size == extreme).to(x)
 
     return _statistic(input, dim, output, contributions, nonnegative=True)
 

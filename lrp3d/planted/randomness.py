@@ -22,14 +22,15 @@ class Dice:
     """
 
     def __init__(self, seed: int, indices: Tensor):
-        self.key = _mix(_mix(torch.full_like(indices, seed)) ^ indices)
+        self.key: Tensor = _mix(_mix(torch.full_like(indices, seed)) ^ indices)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
         """Numbers in [0, 1), float32, (b, *shape); another name gives other numbers."""
         stream = _mix(self.key + int.from_bytes(name.encode()[:7], "little") * 8)
         counter = torch.arange(math.prod(shape), device=stream.device) * _GOLDEN
         bits = _mix(stream[:, None] + counter)
-        return (_shift(bits, 40).float() * 2.0**-24).unflatten(1, shape or (1,)).reshape(-1, *shape)
+        numbers: Tensor = _shift(bits, 40).float() * 2.0**-24
+        return numbers.reshape(len(stream), *shape)
 
     def integer(self, name: str, below: Tensor | int, *shape: int) -> Tensor:
         """Integers from 0 to `below` - 1, int64, (b, *shape)."""

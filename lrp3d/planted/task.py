@@ -235,8 +235,11 @@ class PlantedClips(Dataset[tuple[Tensor, int]]):
     """
 
     def __init__(self, task: Task, length: int, mean: Sequence[float], std: Sequence[float], seed: int = 0):
-        self.task, self.length, self.seed = task, length, seed
-        self.mean, self.std = mean, std
+        self.task = task
+        self.length = length
+        self.seed = seed
+        self.mean = mean
+        self.std = std
 
     def __len__(self) -> int:
         return self.length

@@ -25,7 +25,7 @@ def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budg
     if chunk_size is not None:
         return min(chunk_size, seeds)
     largest = max((step.shape.numel() for step in record.run.steps), default=1)
-    per_seed = TENSORS_IN_FLIGHT * largest * record.output.element_size()
+    per_seed: int = TENSORS_IN_FLIGHT * largest * record.output.element_size()
     if memory_budget is None:
         memory_budget = _free(record.output.device)
     return max(1, min(seeds, memory_budget // max(1, per_seed)))
@@ -43,7 +43,7 @@ def clips_at_once(record: Trace, recorded: bool, chunk_size: int | None) -> int:
         return chunk_size
     sizes = [step.shape.numel() for step in record.run.steps] or [1]
     values = sum(sizes) if recorded else TENSORS_IN_FLIGHT * max(sizes)
-    per_clip = values * record.output.element_size() // max(1, len(record.output))
+    per_clip: int = values * record.output.element_size() // max(1, len(record.output))
     return max(1, _free(record.output.device) // max(1, per_clip))
 
 

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lrp3d.layout import Layout
 from lrp3d.outputs import Chosen
+from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
 from lrp3d.propagation.frame_logits import FrameSeeds, oppose
+from lrp3d.propagation.one_side import one_side
 from lrp3d.propagation.propagate import Flow, Start, propagate
 from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
@@ -42,13 +45,18 @@ class ClipRelevance:
     """
 
     def __init__(self, record: Trace, chosen: Chosen, settings: Settings, pathways: Sequence[Tensor]):
-        self.record, self.chosen, self.settings = record, chosen, settings
-        self.logits = record.output.detach()
-        self.logit = chosen.of(self.logits)
+        self.record = record
+        self.chosen = chosen
+        self.settings = settings
+        self.logits: Tensor = record.output.detach()
+        self.logit: Tensor = chosen.of(self.logits)
         oppose(record.output, chosen.sign)
-        self.single = len(pathways) == 1
-        self.layouts = [layout_of(x, settings.layout) for x in pathways]
-        self.has_time = all(axes is not None and axes.has_time for axes in self.layouts)
+        self.single: bool = len(pathways) == 1
+        self.layouts: list[Layout | None] = [layout_of(x, settings.layout) for x in pathways]
+        self.has_time: bool = all(axes is not None and axes.has_time for axes in self.layouts)
+        self.shared: SharedPixels | None = (
+            SharedPixels.among(pathways, self.layouts, len(self.logits)) if settings.contrastive else None
+        )
         self.ends: list[Edge] = [edge_of(entry) for entry in record.entries]
         self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
         """What came into and went out of every step, for the clips' logits."""
@@ -79,7 +87,7 @@ class ClipRelevance:
                 parts = [m.sum(0) / n for m in maps]
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
                 self._book(flows, n)
-            found.append(self.frames([self.positive(m) for m in self._oriented(maps, seeds.orientation, chunk)]))
+            found.append(self.frames(self.positive(self._oriented(maps, seeds.orientation, chunk))))
         return torch.cat(found).transpose(0, 1), total
 
     def _oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
@@ -87,9 +95,11 @@ class ClipRelevance:
             return maps
         return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]
 
-    def positive(self, relevance: Tensor) -> Tensor:
-        """Eq. 2: the positive part, per input value."""
-        return relevance.clamp(min=0) if self.settings.contrastive else relevance
+    def positive(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Eq. 2: the positive part of maps (s, *pathway), per input value; a pixel that two pathways see is one."""
+        if self.shared is not None:
+            return self.shared.positive(maps)
+        return [m.clamp(min=0) for m in maps] if self.settings.contrastive else maps
 
     def frames(self, maps: Sequence[Tensor]) -> Tensor:
         """(s, b, t) on the clock of the fastest pathway."""
@@ -104,12 +114,32 @@ class ClipRelevance:
             self.flows[flow.step] = into, out
 
     def conservation(self, signed: Sequence[Tensor]) -> Tensor:
-        """Relative error (b,) of the sum of the clips' signed maps, of what it should be."""
+        """Relative error (b,) of the sum of the clips' signed maps, of what it should be.
+
+        A contrastive map is R - Rbar, both of which sum to the logit's magnitude, and a map against other classes is
+        the difference of two maps as well: the larger of the errors of both.
+        """
+        sums = self._sums(signed)
+        contrastive = self.settings.contrastive
+        own = self.chosen.alone.of(self.logits)
+        own = own.abs() if contrastive else own
+        other = own if contrastive else own - self.logit
+        # Without a classifier there is no layer whose contrast it is.
+        if self.chosen.against is None and not (contrastive and any(s.is_classifier for s in self.record.run.steps)):
+            sides = [(sums, own)]
+        else:
+            seed = self.chosen.alone.seed(self.logits, contrastive).to(self.settings.dtype)
+            alone = self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
+            sides = [(alone, own), (alone - sums, other)]
+        error = torch.stack([(found - expected).abs() for found, expected in sides]).amax(0)
+        scale = torch.stack([expected.abs() for _, expected in sides]).amax(0)
+        return error / scale.clamp(min=torch.finfo(scale.dtype).tiny)
+
+    def _sums(self, maps: Sequence[Tensor]) -> Tensor:
+        """The sum of each clip's maps (b,)."""
         batch = len(self.logits)
         sums = [
             m.flatten(1).sum(1) if axes is None else axes.clips(m[None], batch)[0]
-            for m, axes in zip(signed, self.layouts, strict=True)
+            for m, axes in zip(maps, self.layouts, strict=True)
         ]
-        expected = torch.zeros_like(self.logit) if self.settings.contrastive else self.logit
-        error = (sum(sums[1:], sums[0]) - expected).abs()
-        return error / self.logit.abs().clamp(min=torch.finfo(self.logit.dtype).tiny)
+        return sum(sums[1:], sums[0])

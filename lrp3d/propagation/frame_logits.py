@@ -28,6 +28,7 @@ from lrp3d.compute.maps import Average, Bilinear, Convolution, LinearMap, Matrix
 from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
 from lrp3d.outputs import Chosen
+from lrp3d.pathways import slow_frames
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.rules import Epsilon, Opposed
 from lrp3d.steps.graph import Edge, Node, downwards, edge_of, parents, step_of
@@ -64,6 +65,10 @@ class FrameSeeds:
     """How many frames were classified."""
     blocks: int | None = None
     """To how many blocks rows and columns are summed: the frames of the slowest pathway."""
+    share: float = 1.0
+    """By what the sum of a block's rows is multiplied."""
+    averaged: Tensor | None = None
+    """(b, n) frame logits of which the mean is the clip's, where those of the rows have another."""
 
 
 @dataclass
@@ -83,7 +88,8 @@ class _Average:
     @property
     def edge(self) -> Edge:
         """What it averages."""
-        return self.node.next_functions[0]
+        averaged: Edge = self.node.next_functions[0]
+        return averaged
 
     @property
     def features(self) -> Tensor:
@@ -170,7 +176,9 @@ def _is_linear(step: Step) -> bool:
     return isinstance(step, LinearStep) or (isinstance(step, PassThrough) and step.linear)
 
 
-def frame_seeds(record: Trace, chosen: Chosen, composite: Composite, contrastive: bool) -> FrameSeeds:
+def frame_seeds(
+    record: Trace, chosen: Chosen, composite: Composite, contrastive: bool, merge: str = "paper"
+) -> FrameSeeds:
     """The rows' seeds for the chosen class; raises NoFrameLogits where there are no exact frame logits.
 
     Args:
@@ -178,6 +186,8 @@ def frame_seeds(record: Trace, chosen: Chosen, composite: Composite, contrastive
         chosen: the class of every clip.
         composite: gives the replayed operations their rules.
         contrastive: rows are seeded with |logit| (up to `orientation`); else with the logit itself.
+        merge: of pathways of several rates: "paper" leaves slow logits as they are (App. A), "average" scales them so
+            that the mean of all frame logits is the clip's.
     """
     averages = _last_averages(record)
     after = [average.step.after_classifier for average in averages]
@@ -185,13 +195,14 @@ def frame_seeds(record: Trace, chosen: Chosen, composite: Composite, contrastive
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
     if any(len(average.features) != len(record.output) for average in averages):
         raise NoFrameLogits("the axis of clips is not the first where the model averages over time")
-    seeds = _frame_by_frame(record, chosen, averages, composite, contrastive)
+    seeds = _frame_by_frame(record, chosen, averages, composite, contrastive, merge)
     if all(after) and _adds_up(record.output, averages[0]):
         seeds.additive = True
         if contrastive:
             _orient(seeds, chosen.of(record.output))
     seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
-    _check(seeds.logits, chosen.of(record.output), record.run.coarsest)
+    averaged = seeds.logits if seeds.averaged is None else seeds.averaged
+    _check(averaged, chosen.of(record.output), record.run.coarsest)
     return seeds
 
 
@@ -205,14 +216,14 @@ def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
 
 
 def _frame_by_frame(
-    record: Trace, chosen: Chosen, averages: list[_Average], composite: Composite, contrastive: bool
+    record: Trace, chosen: Chosen, averages: list[_Average], composite: Composite, contrastive: bool, merge: str
 ) -> FrameSeeds:
     """What follows the averages, replayed on each frame alone."""
     run = record.run
     n, slowest = max(a.frames for a in averages), min(a.frames for a in averages)
     before = len(run.steps)
     pooled = [_pool_over_space(record, average) for average in averages]
-    outputs = [_replay(record, averages, pooled, i, n) for i in range(n)]
+    outputs = [_replay(record, averages, pooled, i, n, scaled=merge == "average") for i in range(n)]
     for output in outputs:
         find_classifier(output)
     assign_rules(run.steps[before:], composite, contrastive)
@@ -224,7 +235,14 @@ def _frame_by_frame(
     for output in outputs:
         rows.append(propagate([Start(edge_of(output), chosen.seed(output.detach(), contrastive))], ends))
     starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]
-    return FrameSeeds(logits, starts, additive=False, blocks=slowest if slowest < n else None)
+    if slowest == n:
+        return FrameSeeds(logits, starts, additive=False)
+    if merge == "average":
+        return FrameSeeds(logits, starts, additive=False, blocks=slowest, share=slowest / n)
+    # What is checked is the average, although it is not what is explained.
+    scaled = [_replay(record, averages, pooled, i, n, scaled=True).detach() for i in range(n)]
+    averaged = torch.stack([chosen.of(output) for output in scaled], 1)
+    return FrameSeeds(logits, starts, additive=False, blocks=slowest, averaged=averaged)
 
 
 def oppose(output: Tensor, sign: Tensor | None) -> None:
@@ -264,26 +282,29 @@ def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], 
     return function
 
 
-def _replay(record: Trace, averages: list[_Average], pooled: list[Tensor], i: int, n: int) -> Tensor:
+def _replay(record: Trace, averages: list[_Average], pooled: list[Tensor], i: int, n: int, scaled: bool) -> Tensor:
     """The logits (b, k) of frame i alone: what follows the pools, on that frame's features."""
     given = {}
     for average, features in zip(averages, pooled, strict=True):
         with record.run:
-            given[average.step.token] = _frame(features, average, i, n)
+            given[average.step.token] = _frame(features, average, i, n, scaled)
     output = record.run.replay(given, record.output)
     if output is None:
         raise NoFrameLogits("what follows the pool over time also uses features that were not pooled")
     return output
 
 
-def _frame(features: Tensor, average: _Average, i: int, n: int) -> Tensor:
-    """Frame i of the fastest clock: a slower pathway has features on its own frames only, and n / t times as much."""
+def _frame(features: Tensor, average: _Average, i: int, n: int, scaled: bool) -> Tensor:
+    """Frame i of the fastest clock: a slower pathway has features on its own frames only.
+
+    If `scaled`, it has n / t times as much there, so that the mean over all n frames is the mean over its own.
+    """
     t = average.frames
     on_clock = slow_frames(t, n)
     if i not in on_clock:
         return features.new_zeros(average.step.shape)
     frame = features.narrow(average.axis, average.order[on_clock.index(i)], 1).reshape(average.step.shape)
-    return frame if t == n else frame * (n / t)
+    return frame * (n / t) if scaled and t < n else frame
 
 
 # -------------------------------------------------------------- models that classify every frame and average
@@ -465,7 +486,7 @@ def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
         return parts[0] if len(parts) == 1 else touched.new_ones(1)
     if touched.dim() in (3, 5):
         return touched.movedim(2, 0).flatten(1).any(1)
-    return touched.unflatten(0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
+    return torch.unflatten(touched, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
 
 
 def _spread_down(
@@ -509,8 +530,3 @@ def _spread_down(
 def _tells_time(step: Step) -> bool:
     """Convolutions have their axes where torch wants them."""
     return isinstance(step, LinearStep) and bool(step.operands) and isinstance(step.operands[0].map, Convolution)
-
-
-def slow_frames(t: int, n: int) -> list[int]:
-    """Where the t frames of a slow pathway lie on a clock of n: evenly spaced from first to last, truncated."""
-    return torch.linspace(0, n - 1, t).long().tolist()

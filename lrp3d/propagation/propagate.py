@@ -132,7 +132,7 @@ def _through_step(
 
 def _moves_device(node: Any, arrived: _Arrived) -> bool:
     below, number = node.next_functions[0]
-    return below._input_metadata[number].device != arrived.relevance[0].value.device
+    return bool(below._input_metadata[number].device != arrived.relevance[0].value.device)
 
 
 def _through_node(node: Any, arrived: _Arrived) -> Sequence[LazyRelevance | None]:

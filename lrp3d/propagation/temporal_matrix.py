@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits, slow_frames
+from lrp3d.pathways import slow_frames
+from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits
 
 
 @dataclass
@@ -36,9 +37,9 @@ def block_sum(x: Tensor, axis: int, blocks: int) -> Tensor:
     return x.new_zeros(shape).index_add(axis, torch.arange(size, device=x.device) * blocks // size, x)
 
 
-def mean_in_blocks(logits: Tensor, blocks: int) -> Tensor:
-    """Frame logits (b, n) to (b, blocks), each the mean of a block: the mean of all stays the clip's logit."""
-    return block_sum(logits, 1, blocks) * (blocks / logits.shape[1])
+def logits_in_blocks(logits: Tensor, seeds: FrameSeeds) -> Tensor:
+    """Frame logits (b, n) of clips like those of the seeds, to (b, blocks) as the rows of their matrix are."""
+    return logits if seeds.blocks is None else block_sum(logits, 1, seeds.blocks) * seeds.share
 
 
 def on_one_clock(frames: list[Tensor]) -> Tensor:
@@ -78,5 +79,4 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str 
     if seeds.positions is not None:
         return TemporalRelevance(logits, block_sum(rows, 2, seeds.classified), seeds.positions)
     n = logits.shape[1] if seeds.blocks is None else seeds.blocks
-    share = n / logits.shape[1]
-    return TemporalRelevance(mean_in_blocks(logits, n), block_sum(block_sum(rows, 2, n), 1, n) * share)
+    return TemporalRelevance(logits_in_blocks(logits, seeds), block_sum(block_sum(rows, 2, n), 1, n) * seeds.share)

@@ -44,7 +44,10 @@ class LazyRelevance:
     def __init__(
         self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None, band: Band | None = None
     ):
-        self.value, self.factor, self._total, self.band = value, factor, total, band
+        self.value = value
+        self.factor = factor
+        self._total = total
+        self.band = band
 
     def of_factor(self) -> Tensor | None:
         """The factor, where the value is."""

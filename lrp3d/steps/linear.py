@@ -57,13 +57,20 @@ class LinearStep(Step):
     """
 
     def __init__(self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False):
-        self.operands, self.bias, self.weighted = operands, bias, weighted
+        self.operands: list[Operand] = operands
+        self.bias = bias
+        self.weighted = weighted
         self._parts: Sequence[_Part | _Elementwise] | None = None
         self._shares: Sequence[_Elementwise] | None = None
         # Not held: it may be the output of this very node, and a node that holds its output is never freed.
         self._factor: weakref.ref[Tensor] | None = None
         self._type: torch.dtype | None = None
         self._unchanged = False
+
+    @property
+    def weighed_by_signal(self) -> bool:
+        """Whether another signal is the weight: attention probabilities, a kernel that the clip makes."""
+        return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
 
     def accepts(self, rule: Rule) -> bool:
         """Every rule that shares, and Identity where nothing changes its shape."""
@@ -131,7 +138,9 @@ class LinearStep(Step):
         """Of the summands, once it is known what each contributed: nothing else is asked of them."""
         shares = [part for part in parts if isinstance(part, _Elementwise)]
         if len(shares) == len(parts):
-            self._shares, self.operands, self.bias = shares, [o.emptied() for o in self.operands], None
+            self._shares = shares
+            self.operands = [o.emptied() for o in self.operands]
+            self.bias = None
 
     @property
     def like(self) -> Tensor:

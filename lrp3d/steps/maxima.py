@@ -45,9 +45,12 @@ class WindowMaximum(Step):
         real: Tensor | None = None,
         crop: tuple[Any, ...] = (),
     ):
-        self.x, self.offsets, self.real, self.crop = x, offsets, real, crop
-        self.output = output.detach()  # a node that holds its output is never freed
-        self.inside = [None] * len(offsets) if inside is None else inside
+        self.x = x
+        self.offsets = offsets
+        self.real = real
+        self.crop = crop
+        self.output: Tensor = output.detach()  # a node that holds its output is never freed
+        self.inside: Sequence[Tensor | None] = [None] * len(offsets) if inside is None else inside
         self._parts: list[Tensor] | None = None
         self._known: tuple[Callable[[], Tensor | None], _Places | None] | None = None
 
@@ -155,10 +158,10 @@ class AxisMaximum(Step):
     """The maximum over whole axes (`amax`): ties share equally."""
 
     def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):
-        self.input_shape = x.shape
-        self.kept_shape = output.shape
+        self.input_shape: torch.Size = x.shape
+        self.kept_shape: torch.Size = output.shape
         winner = (x == output).to(x.dtype)
-        self.part = winner / winner.sum(axes, keepdim=True)
+        self.part: Tensor = winner / winner.sum(axes, keepdim=True)
 
     def accepts(self, rule: Rule) -> bool:
         """Winner takes all, which the epsilon rule is on a maximum."""

@@ -17,7 +17,9 @@ class Proportional(Step):
     """
 
     def __init__(self, x: Tensor, axes: tuple[int, ...], contributions: Callable[[Tensor], Tensor]):
-        self.x, self.axes, self.contributions = x, axes, contributions
+        self.x = x
+        self.axes = axes
+        self.contributions = contributions
         self._part: Tensor | None = None
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:

@@ -19,7 +19,9 @@ class SoftmaxStep(Step):
     """
 
     def __init__(self, x: Tensor, output: Tensor, dim: int):
-        self.x, self.output, self.dim = x, output, dim if dim < 0 else dim - x.dim()
+        self.x = x
+        self.output = output
+        self.dim: int = dim if dim < 0 else dim - x.dim()
 
     def accepts(self, rule: Rule) -> bool:
         """The expansion only."""

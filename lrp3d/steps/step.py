@@ -119,7 +119,8 @@ class PassThrough(Step):
     """Relevance passes unchanged: activations, batch norm, dropout, scaling, and the signal side of a gate."""
 
     def __init__(self, shape: torch.Size, linear: bool = False):
-        self.input_shape, self.linear = shape, linear
+        self.input_shape = shape
+        self.linear = linear
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Summed over copies where the input was broadcast."""
@@ -183,7 +184,7 @@ class _Constant(Rule):
 class Held(Step):
     """What a module made, held constant: relevance that comes here stays, and is booked."""
 
-    rule = _Constant()
+    rule: Rule | None = _Constant()
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """None for what lies below."""
@@ -214,8 +215,11 @@ class IndexedWrite(Step):
     """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""
 
     def __init__(self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool):
-        self.index, self.target_shape, self.value_shape = index, shape, value_shape
-        self.to_target, self.to_value = to_target, to_value
+        self.index = index
+        self.target_shape = shape
+        self.value_shape = value_shape
+        self.to_target = to_target
+        self.to_value = to_value
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """For the target and the value, as far as they descend from the clip."""

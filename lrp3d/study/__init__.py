@@ -27,6 +27,7 @@ from lrp3d.study.running.reader import Pixels, Reader
 from lrp3d.study.running.records import Record, records_of
 from lrp3d.study.running.run import Outcome, run
 from lrp3d.study.running.shards import Shard
+from lrp3d.study.running.training_clips import TrainingClips, tells_sides
 
 __all__ = [
     "Cell",
@@ -45,6 +46,7 @@ __all__ = [
     "Study",
     "StudyError",
     "Table",
+    "TrainingClips",
     "Value",
     "VideoList",
     "ahead",
@@ -65,6 +67,7 @@ __all__ = [
     "report",
     "run",
     "summarise",
+    "tells_sides",
     "weights_digest",
     "with_labels",
     "write_summary",

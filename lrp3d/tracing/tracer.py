@@ -10,10 +10,10 @@ from __future__ import annotations
 import fnmatch
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.registry import OPERATIONS, current_tracer
+from lrp3d.registry import OPERATIONS, Handler, TorchFunction, current_tracer
 from lrp3d.rules import Rule
 from lrp3d.steps.step import GRADIENT, ClipInput, Held, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
@@ -38,6 +38,8 @@ from lrp3d.tracing.torch_functions import (
     without_inplace,
     written_in_python,
 )
+
+Output = TypeVar("Output")
 
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 
@@ -59,17 +61,17 @@ class Choices(Protocol):
     def addresses_normalisation(self) -> bool:
         """Whether some batch norm may get another rule than Identity."""
 
-    def product(self, name: str, handler: Callable | None) -> str | None:
+    def product(self, name: str, handler: Handler | None) -> str | None:
         """Which factor of a product of two signals weighs, None where what is known of them decides."""
 
-    def rule_of_operation(self, handler: Callable | None) -> Rule | None:
+    def rule_of_operation(self, handler: Handler | None) -> Rule | None:
         """The rule given for an operation, None where there is none."""
 
 
 class Call(NamedTuple):
     """One operation as it was called, with tokens for signals."""
 
-    handler: Callable | None
+    handler: Handler | None
     func: Any
     args: Any
     kwargs: Any
@@ -106,37 +108,37 @@ class Tracer(TorchFunctionMode):
         """The caller knows that random numbers are drawn, and which: active dropout is a factor like any other."""
         self.choices = choices
         """What the composite says of operations that are recorded differently for it."""
-        self.normalisation_passes = choices is None or not choices.addresses_normalisation
+        self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
-        self.constants = dict.fromkeys(constants, False)
+        self.constants: dict[str, bool] = dict.fromkeys(constants, False)
         """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
-        self.signals = WeakTensorKeyDictionary()
-        self._substitutes = WeakTensorKeyDictionary()
+        self.signals: MutableMapping[Tensor, Signal] = WeakTensorKeyDictionary()
+        self._substitutes: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         self._stale: dict[int, StorageWeakRef] = {}
         self._own = {_memory(tensor) for tensor in own if tensor.layout == torch.strided}
         self._scopes: list[Scope] = []
         self.adopted: dict[Any, str] = {}
         self._tape: list[Call] = []
-        self._tokens = WeakTensorKeyDictionary()
+        self._tokens: MutableMapping[Tensor, Token] = WeakTensorKeyDictionary()
         self._numbers = itertools.count()
         self._inside = False
         self._operation = ""
         self._device = "cpu"
-        self.coarsest = 0.0
+        self.coarsest: float = 0.0
         """The largest eps of the types that something was computed in."""
-        self._handler: Callable | None = None
+        self._handler: Handler | None = None
 
     # ------------------------------------------------------------------ entering and leaving
 
     def __enter__(self) -> Tracer:
         self._token = current_tracer.set(self)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
+        super().__exit__(*exc)  # type: ignore[no-untyped-call]
         current_tracer.reset(self._token)
 
     @contextmanager
@@ -173,7 +175,7 @@ class Tracer(TorchFunctionMode):
         if output.is_floating_point():
             self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
         with torch.enable_grad():
-            out = Relevance.apply(step, [output], *inputs)
+            out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]
         self.steps.append(step)
         self.signals[out] = signal
         step.token = self.token(out)
@@ -195,7 +197,7 @@ class Tracer(TorchFunctionMode):
         """Which factor of the product that is being computed weighs, where the composite says so."""
         return None if self.choices is None else self.choices.product(self.next_name(), self._handler)
 
-    def rule_for(self, function: Callable) -> Rule | None:
+    def rule_for(self, function: TorchFunction) -> Rule | None:
         """The rule that the composite has for a function, None where it says nothing of it."""
         return None if self.choices is None else self.choices.rule_of_operation(OPERATIONS.get(function))
 
@@ -319,16 +321,16 @@ class Tracer(TorchFunctionMode):
     @contextmanager
     def _again(self) -> Iterator[None]:
         """Active again inside a function that it stopped for."""
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         try:
             yield
         finally:
-            super().__exit__(None, None, None)
+            super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def _touches_signal(self, args: Any, kwargs: Any) -> bool:
         return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])
 
-    def _constant_inplace(self, func: Callable, args: Any, kwargs: Any) -> Any:
+    def _constant_inplace(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """Constants may be written to, but never the model's own."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             target, *others = tree_map(self.resolve, list(args))
@@ -339,7 +341,7 @@ class Tracer(TorchFunctionMode):
                 return copy if out is not None else None
             return func(target, *others, **tree_map(self.resolve, kwargs))
 
-    def perform(self, handler: Callable | None, args: Any, kwargs: Any, func: Any = None) -> Any:
+    def perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
         """Run an operation: by its handler if a signal is among its arguments, else as the constant it is."""
         tracking = self._inside or (torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
@@ -367,7 +369,7 @@ class Tracer(TorchFunctionMode):
                 self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
 
-    def _of_constants(self, func: Callable, args: Any, kwargs: Any) -> Any:
+    def _of_constants(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """As it is; but nothing is written into what is the model's own."""
         into = kwargs.get("out")
         if not isinstance(into, Tensor) or not self._is_own(into):
@@ -423,7 +425,7 @@ class Tracer(TorchFunctionMode):
         return known.get(self.token(output))
 
     @contextmanager
-    def _performing(self, handler: Callable | None, func: Any) -> Iterator[None]:
+    def _performing(self, handler: Handler | None, func: Any) -> Iterator[None]:
         """Steps made inside belong to this operation, the outermost one."""
         if self._inside:
             yield
@@ -435,7 +437,7 @@ class Tracer(TorchFunctionMode):
         finally:
             self._inside = False
 
-    def refuse(self, advice: str, output: Any, signals: Sequence[Tensor], known: Signal | None = None) -> Any:
+    def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], known: Signal | None = None) -> Output:
         """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
         known = Signal() if known is None else known
         return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(known)), output)
@@ -447,7 +449,7 @@ class Tracer(TorchFunctionMode):
             out,
         )
 
-    def _unregistered(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
+    def _unregistered(self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
         """A function nobody registered: taken as it is where it only moves values, else refused."""
         if plain_name(func) in LIKE_ANOTHER:
             signals = [x for x in signals if x is args[0]]
@@ -492,7 +494,9 @@ class Tracer(TorchFunctionMode):
                     return False
         return True
 
-    def _companions(self, func: Callable, args: Any, kwargs: Any, signals: list[Tensor]) -> list[list[Tensor] | None]:
+    def _companions(
+        self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]
+    ) -> list[list[Tensor] | None]:
         """Range and reality of a moved signal: the same function, applied to those of its inputs."""
         known = [self.signals[s] for s in signals]
         mixed = any(
@@ -500,7 +504,7 @@ class Tracer(TorchFunctionMode):
             for x in tree_flatten((args, kwargs))[0]
         )
 
-        def through(choose: Callable[[Tensor], Tensor]) -> list[Tensor]:
+        def through(choose: Callable[[Tensor], Tensor | None]) -> list[Tensor]:
             moved_args, moved_kwargs = tree_map(
                 lambda x: choose(x) if isinstance(x, Tensor) and x.is_floating_point() else x, (args, kwargs)
             )
@@ -526,13 +530,15 @@ class Tracer(TorchFunctionMode):
 
 def _memory(x: Tensor) -> int:
     """The same for all tensors that share it."""
-    return x.untyped_storage()._cdata
+    address: int = x.untyped_storage()._cdata
+    return address
 
 
 class Rearrangement(Step):
     """A rearrangement: torch's own node carries relevance; kept for the record only."""
 
 
-def _map_floats(change: Callable[[Tensor], Tensor], out: Any) -> Any:
+def _map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:
     leaves, spec = tree_flatten(out)
-    return tree_unflatten([change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves], spec)
+    changed = [change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves]
+    return cast(Output, tree_unflatten(changed, spec))

@@ -9,6 +9,7 @@ This folder may import composites, layers, tracing, steps and what is below them
 import it.
 """
 
-from lrp3d.twin.twin import Range, Trace, Twin, convert
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import Trace, Twin, convert
 
 __all__ = ["Range", "Trace", "Twin", "convert"]

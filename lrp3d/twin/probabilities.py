@@ -7,6 +7,7 @@ positions. The softmax is left out, and what follows it is computed once more, f
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -48,7 +49,7 @@ def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step
     return logits, steps
 
 
-def _squash(node: Node, squashed: dict) -> Squashed | None:
+def _squash(node: Node, squashed: dict[Any, Squashed]) -> Squashed | None:
     step = step_of(node)
     return None if step is None else squashed.get(getattr(step, "token", None))
 

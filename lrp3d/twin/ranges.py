@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.layout import Layout
+from lrp3d.pathways import SharedPixels
 
 Range = tuple[Any, Any]
 """(low, high), each a number or one per channel."""
@@ -29,6 +30,8 @@ def layout_of(x: Tensor, layout: str) -> Layout | None:
 def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[tuple[Tensor | None, Tensor | None]]:
     """Lowest and highest valid value of every input, shaped like each clip; by default the clip's own extremes.
 
+    A pathway that shows the frames of a faster one has the extremes of that: both are one clip.
+
     Args:
         given: None, a (low, high) of numbers or of one value per channel, or a list with one of those, or None, for
             each pathway.
@@ -40,16 +43,27 @@ def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[tuple[Te
     Raises:
         ValueError: if a range is not finite, empty, or does not fit the channels.
     """
-    return [_spread(x, one, layout) for x, one in zip(clips, _one_for_each(given, clips, layout), strict=True)]
+    seen = list(clips)
+    if given is None and len(clips) > 1 and (shared := _shared(clips, layout)) is not None:
+        for pathway in shared.pathways:
+            seen[pathway] = clips[shared.pathways[0]]
+    each = zip(clips, one_for_each(given, clips, layout), seen, strict=True)
+    return [_spread(x, one, layout, whole) for x, one, whole in each]
 
 
-def _spread(x: Tensor, given: Range | None, layout: str) -> tuple[Tensor | None, Tensor | None]:
+def _shared(clips: Sequence[Tensor], layout: str) -> SharedPixels | None:
+    layouts = [layout_of(x, layout) for x in clips]
+    batches = [axes.batch(x) for x, axes in zip(clips, layouts, strict=True) if axes is not None]
+    return SharedPixels.among(clips, layouts, batches[0] or 1) if all(x.numel() for x in clips) and batches else None
+
+
+def _spread(x: Tensor, given: Range | None, layout: str, seen: Tensor) -> tuple[Tensor | None, Tensor | None]:
     axes = layout_of(x, layout)
     if axes is None or x.numel() == 0 or (given is None and x.dim() < 3):
         return None, None
     if given is None:
-        return axes.spread_range(x, None)
-    _ends(given)
+        return axes.spread_range(x, None, seen)
+    ends_of(given)
     spread = axes.spread_range(x, given)
     _warn_if_far_outside(x, *spread)
     return spread
@@ -75,7 +89,7 @@ def _frames_up() -> int:
     return level
 
 
-def _ends(given: Any) -> tuple[Tensor, Tensor]:
+def ends_of(given: Any) -> tuple[Tensor, Tensor]:
     """Low and high as vectors; raises ValueError for what is no range."""
     try:
         low, high = (torch.as_tensor(end, dtype=torch.float64).flatten() for end in given)
@@ -92,7 +106,7 @@ def _ends(given: Any) -> tuple[Tensor, Tensor]:
     return low, high
 
 
-def _one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[Any]:
+def one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[Any]:
     """The range of each pathway; a pair that can be read both ways is refused."""
     if given is None or isinstance(given, Tensor):
         return [given] * len(clips)
@@ -114,7 +128,7 @@ def _one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[
 def _fits(given: Any, clips: Sequence[Tensor], layout: str) -> bool:
     """Whether this is a (low, high) for all of `clips`."""
     try:
-        sizes = {end.numel() for end in _ends(given)}
+        sizes = {end.numel() for end in ends_of(given)}
     except ValueError:
         return False
     known = [(axes, x) for x in clips if (axes := layout_of(x, layout)) is not None]

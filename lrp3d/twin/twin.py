@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  both register what they know
-from lrp3d.composites import Composite, composite_of
+from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
@@ -59,7 +59,7 @@ class Twinned(nn.Module):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickled by the class of the user's module: this one is made anew where it is read."""
-        make, arguments, *rest = cast(tuple, super().__reduce_ex__(protocol))
+        make, arguments, *rest = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
         if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
             return make, arguments, *rest
         return _empty_twin, (type(self)._lrp3d_original, *arguments[1:]), *rest
@@ -109,17 +109,19 @@ def _uncompiled(function: Any) -> Any:
 
 
 # What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
-_CHANGEABLE = (
-    np.ndarray, array.array, bytearray, Counter, random.Random, np.random.Generator, np.random.RandomState,
-)  # fmt: skip
-
-_GENERATORS = (torch.Generator, random.Random, np.random.Generator, np.random.RandomState)
+_DRAWN_FROM = (random.Random, np.random.Generator, np.random.RandomState)
+_CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_DRAWN_FROM)
+_GENERATORS = (torch.Generator, *_DRAWN_FROM)
 
 
 class _Copier:
-    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else."""
+    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else.
 
-    def __init__(self) -> None:
+    Not `shared`, tensors are copied as well, each once.
+    """
+
+    def __init__(self, shared: bool = True) -> None:
+        self.shared = shared
         self.copies: dict[int, Any] = {}
         self.kept: list[Any] = []  # so that no id is given twice
 
@@ -151,6 +153,8 @@ class _Copier:
         if isinstance(x, nn.Module):
             inner = getattr(x, "_orig_mod", None)  # of a compiled module
             return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
+        if isinstance(x, Tensor):
+            return x if self.shared else _cloned(x)
         if (plain := _uncompiled(x)) is not None:
             return self(plain, name)
         if isinstance(x, _CHANGEABLE):
@@ -191,7 +195,7 @@ class _Copier:
     def _module(self, x: nn.Module, name: str) -> nn.Module:
         if isinstance(x, torch.jit.ScriptModule):
             return x  # the audit will refuse what it computes
-        copy = self._remember(x, object.__new__(type(x)))
+        copy: nn.Module = self._remember(x, object.__new__(type(x)))
         state = copy.__dict__
         for key, value in vars(x).items():
             if key == "_modules":
@@ -202,7 +206,7 @@ class _Copier:
                 state[key] = None
             elif key in ("_parameters", "_buffers"):
                 state[key] = value.copy()
-                self.kept += value.values()
+                state[key].update({own: self(tensor, name) for own, tensor in value.items() if tensor is not None})
             elif key in _HOOKS:
                 state[key] = OrderedDict((k, self._hook(hook, name)) for k, hook in value.items())
             else:
@@ -211,7 +215,8 @@ class _Copier:
         for key, child in x._modules.items():
             state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
         state["_lrp3d_name"] = name
-        copy.__class__ = _twin_class(cast(Hashable, type(x)), handler_of(type(x)))
+        original = getattr(type(x), "_lrp3d_original", type(x))  # a twin is converted as its model is
+        copy.__class__ = _twin_class(cast(Hashable, original), handler_of(original))
         return copy
 
     def _hook(self, hook: Any, name: str) -> Any:
@@ -245,12 +250,24 @@ class _Copier:
         return copy
 
 
-_HOOKS = {"_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called"}  # fmt: skip # noqa: E501
+_HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
+_HOOKS.add("_forward_hooks_always_called")
+
+
+def _cloned(x: Tensor) -> Tensor:
+    """Another tensor of the same values, a parameter if it is one."""
+    copy = x.detach().clone()
+    return nn.Parameter(copy, x.requires_grad) if isinstance(x, nn.Parameter) else copy
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A copy of a model that shares no tensor with it: what is done to one is not done to the other."""
+    return cast(nn.Module, _Copier(shared=False)(model, ""))
 
 
 def _is_plain_object(x: Any) -> bool:
     """An instance of a class written in Python, with nothing but a `__dict__` to copy."""
-    kind = type(x)
+    kind: Any = type(x)
     if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
         return False
     if kind is types.SimpleNamespace:
@@ -304,11 +321,13 @@ class Twin(nn.Module):
         copier = _Copier()
         self.model: nn.Module = copier(model, "")
         self.composite = composite
-        self.training = model.training
+        self.training: bool = model.training
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
+        self.memory: Memory = Memory()
+        self.floors: dict[Hashable, Tensor] = {}
+        """What the model says untrained (`lrp3d.floor`), by the clips that it is for."""
         self._generators = copier.generators
-        self.memory = Memory()
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
@@ -433,7 +452,7 @@ class Twin(nn.Module):
             raise ValueError("a relevance twin cannot be trained; train the model it was converted from")
         return self
 
-    def _apply(self, fn: Callable, recurse: bool = True) -> Twin:
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Twin:
         raise ValueError(
             "a relevance twin shares its parameters with the model, so moving or casting it would change the model; "
             "move the model and convert again"
@@ -492,7 +511,8 @@ def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
         return convert(model, "paper" if composite is None else composite)
     if composite is not None and composite_of(composite) != model.composite:
         raise ValueError(
-            f"this twin was converted with the composite {model.composite}, not {composite_of(composite)}: "
+            f"this twin was converted with the composite {name_of(model.composite)}, "
+            f"not {name_of(composite_of(composite))}: "
             "leave composite out, or convert the model again with the other one"
         )
     return model

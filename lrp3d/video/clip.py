@@ -57,6 +57,8 @@ def read_clip(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     template: str | None = None,
+    train: bool = False,
+    place: tuple[float, float] = (0.5, 0.5),
 ) -> Clip:
     """Read the frames of a video that a model wants, resized, cropped and normalised.
 
@@ -74,6 +76,8 @@ def read_clip(
         std: by which each channel is divided then.
         template: name of the images in a folder, such as ``img_%05d.jpg`` or ``img_{:05}.jpg``; without it,
             all images in the order of the numbers in their names.
+        train: draw frames at random: one of each segment, or in dense sampling where the clip begins.
+        place: where the square is cut, down and across, from 0 (the first place it can have) to 1 (the last).
 
     Returns:
         `Clip`. Damaged frames are replaced by the nearest one that decodes; what was lost is in `Clip.lost`
@@ -83,7 +87,7 @@ def read_clip(
     Raises:
         VideoError: nothing there, nothing in it that is a video, no frame that decodes, frames that are smaller
             than ``size``, or more than memory holds.
-        ValueError: an unknown sampling, or sizes that are not positive.
+        ValueError: an unknown sampling, sizes that are not positive, or a place outside of the frame.
         ImportError: PyAV is needed and not installed.
 
     Source: paper, App. E (uniform sampling, shorter side, crop).
@@ -97,16 +101,18 @@ def read_clip(
     (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
     """
     _check_options(frames, sampling, stride, size, short_side)
+    if not all(0 <= at <= 1 for at in place):
+        raise ValueError(f"place is two numbers from 0 to 1, not {place}")
     side = size or short_side or 1
     require_clip_memory(frames, side, side)
     path, template = _locate(path, template)
 
     def choose(count: int) -> list[int]:
         if sampling == "uniform":
-            return uniform_indices(count, frames).tolist()
-        return dense_indices(count, frames, stride).tolist()
+            return uniform_indices(count, frames, train).tolist()
+        return dense_indices(count, frames, stride, train).tolist()
 
-    framing = Framing(frames, size, short_side, path.name)
+    framing = Framing(frames, size, short_side, path.name, place)
     if path.is_dir():
         source = read_folder(path, template, choose, framing)
     elif path.suffix.lower() in TENSOR_SUFFIXES:

@@ -20,7 +20,7 @@ _BESIDE = re.compile(r"(flow|optical|depth|mask|seg|thumb|[xyuv]_?#)", re.IGNORE
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 
 
-def template_pattern(template: str) -> re.Pattern | None:
+def template_pattern(template: str) -> re.Pattern[str] | None:
     """What ``img_%05d.jpg`` or ``img_{:05}.jpg`` matches; None for a name without a number."""
     parts = re.split(r"%0?(\d*)d|\{:0?(\d*)d?\}", template)
     if len(parts) != 4:

@@ -29,6 +29,8 @@ class Framing:
     """To which the shorter side is resized first; None keeps it."""
     name: str
     """Of the source, for errors."""
+    place: tuple[float, float] = (0.5, 0.5)
+    """Where the square is cut, down and across: 0 is the first place it can have, 1 the last."""
 
     def __call__(self, image: np.ndarray, aspect: Fraction = SQUARE) -> Tensor:
         """Frame uint8 (h', w', 3) of an image (h, w, 3) whose pixels are ``aspect`` times as wide as high.
@@ -45,8 +47,8 @@ class Framing:
         require_clip_memory(self.frames, rows, columns)
         frame = torch.from_numpy(np.ascontiguousarray(image))
         # One axis after the other, as both at once are resized too: what is cut off is never made.
-        frame = _resize_and_cut(frame, 1, width, columns)
-        return _resize_and_cut(frame, 0, height, rows).clone(memory_format=torch.contiguous_format)
+        frame = _resize_and_cut(frame, 1, width, columns, self.place[1])
+        return _resize_and_cut(frame, 0, height, rows, self.place[0]).clone(memory_format=torch.contiguous_format)
 
     def _resized(self, height: int, width: int, aspect: Fraction) -> tuple[int, int]:
         """Height and width after resizing, in the proportions in which the image is seen."""
@@ -57,14 +59,14 @@ class Framing:
         return max(1, height * self.short_side // shorter), max(1, width * self.short_side // shorter)
 
 
-def _resize_and_cut(image: Tensor, axis: int, length: int, kept: int) -> Tensor:
-    """Image (h, w, 3) with one axis resized to ``length``, of which the middle is kept."""
+def _resize_and_cut(image: Tensor, axis: int, length: int, kept: int, place: float) -> Tensor:
+    """Image (h, w, 3) with one axis resized to ``length``, of which the part at ``place`` is kept."""
     if image.shape[axis] != length:
         shape = [length if place == axis else image.shape[place] for place in (0, 1)]
         planes = image.permute(2, 0, 1).unsqueeze(0)
         resized = F.interpolate(planes, shape, mode="bilinear", align_corners=False, antialias=True)
         image = resized[0].permute(1, 2, 0)
-    return image.narrow(axis, (length - kept) // 2, kept)
+    return image.narrow(axis, int((length - kept) * place), kept)
 
 
 def require_clip_memory(frames: int, height: int, width: int) -> None:

@@ -112,7 +112,7 @@ def _quarter_turns(frame: Any) -> int:
 def _rotation(frame: Any) -> float:
     """Degrees against the clock by which the frame is to be turned."""
     if hasattr(frame, "rotation"):
-        return frame.rotation
+        return float(frame.rotation)
     # PyAV before 13 hands over the matrix only, nine integers of which the first two are cosine and sine.
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:

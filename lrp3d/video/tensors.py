@@ -112,4 +112,5 @@ def _float_pixels(values: np.ndarray, name: str) -> np.ndarray:
             f"{name} holds {values.dtype} from {values.min():g} to {values.max():g}: pixels are uint8, or "
             "floats from 0 to 1 that are not normalised yet"
         )
-    return np.rint(values * 255).astype(np.uint8)
+    pixels: np.ndarray = np.rint(values * 255).astype(np.uint8)
+    return pixels

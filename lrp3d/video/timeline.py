@@ -50,6 +50,19 @@ class Timeline:
         usual = float(np.median(gaps)) * unit
         return usual, float(gaps.max()) * unit, int(self.stamps[-1]) * unit + usual
 
+    def holes(self) -> list[tuple[float, float]]:
+        """Seconds between which a picture or more is missing, of a stream whose pictures come at regular times."""
+        usual, _, end = self.spacing()
+        if end is None or not usual:
+            return []
+        unit = float(self.unit)
+        gaps = np.diff(self.stamps) * unit
+        wide = gaps > 1.8 * usual
+        # Slide shows and recordings of a screen have pictures when something happens: there a gap says nothing.
+        if wide.mean() > 0.1 or (abs(gaps[~wide] - usual) > 0.5 * usual + unit).mean() > 0.1:
+            return []
+        return [(float(self.stamps[at]) * unit, float(self.stamps[at + 1]) * unit) for at in wide.nonzero()[0]]
+
 
 def timeline_of(av: Any, stream: Any) -> Timeline:
     """The timeline of an open stream, which is read to its end; of each packet three numbers are kept, no data."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,17 +20,29 @@ def what_is_missing(path: Path, container: Any, stream: Any, timeline: Timeline)
     with open_regular(path) as file:
         cut = where_cut(file)
         whole = not cut and announced_size(file) is not None
+    holes = _in_between(path.name, timeline)
     announced, about = stream.frames, ""
     if whole and not timeline.broken and container.format.name.startswith("mov,"):
-        return []  # its edit list may hide frames that its index counts
-    if announced <= timeline.packets and not whole and (more := _missing(container, timeline)):
+        return holes  # its edit list may hide frames that its index counts
+    ends = _stated_end(container, stream, whole)
+    if announced <= timeline.packets and ends is not None and (more := _missing(ends, timeline)):
         announced, about = timeline.packets + more, "about "
     why = cut or "it breaks off, or is damaged"
     if announced > timeline.packets:
-        return [f"{path.name} announces {about}{announced} frames and holds {timeline.packets}: {why}"]
+        return [*holes, f"{path.name} announces {about}{announced} frames and holds {timeline.packets}: {why}"]
     if cut or timeline.broken:
-        return [f"{path.name} may lack frames at its end: {why}"]
-    return []
+        return [*holes, f"{path.name} may lack frames at its end: {why}"]
+    return holes
+
+
+def _in_between(name: str, timeline: Timeline) -> list[str]:
+    """The sentence about holes between pictures that come at regular times elsewhere, as damage leaves them."""
+    holes = timeline.holes()
+    if not holes:
+        return []
+    where = ", ".join(f"{start:.2f} and {end:.2f} s" for start, end in holes[:3]) + (", ..." if len(holes) > 3 else "")
+    usual = timeline.spacing()[0]
+    return [f"{name} has no pictures between {where}, and elsewhere one each {usual:.3g} s: some may be lost"]
 
 
 def where_cut(file: BinaryIO) -> str:
@@ -38,11 +51,24 @@ def where_cut(file: BinaryIO) -> str:
     return f"it breaks off after {size:,} of {announced:,} bytes" if announced and announced > size else ""
 
 
-def _missing(container: Any, timeline: Timeline) -> int:
-    """How many frames fit between the last one and the end that the container states."""
-    if not container.format.name.startswith(_STATING) or not container.duration or timeline.end is None:
+def _stated_end(container: Any, stream: Any, whole: bool) -> float | None:
+    """The second at which the pictures end, as the header states it; None where it says nothing of them.
+
+    Of a file that has all its bytes, other streams may last longer than the pictures: only their own length tells.
+    """
+    own = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)\0*", stream.metadata.get("DURATION", ""))
+    if own and container.format.name.startswith("matroska"):
+        hours, minutes, seconds = map(float, own.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if whole or not container.format.name.startswith(_STATING) or not container.duration:
+        return None
+    return float((container.start_time or 0) + container.duration) / 1e6
+
+
+def _missing(stated: float, timeline: Timeline) -> int:
+    """How many frames fit between the last one and the second `stated` as the end."""
+    if timeline.end is None:
         return 0
-    stated = ((container.start_time or 0) + container.duration) / 1e6
     gap, longest, end = timeline.spacing()
     # The last picture of a slide show may stay: what is missing is longer than any frame.
     if end is None or stated - timeline.end <= 2 * longest or stated - timeline.end < 0.1:

@@ -56,10 +56,8 @@ def converted(run, folder):
     model = lrp3d.models.build("TAM2D-R18-f4", num_classes=3, width=4, kernel_size=5).eval()
     torch.save({"state_dict": model.state_dict()}, "source.pth")
     (folder / "names.txt").write_text("juggling\nspinning a top\nmaking a very long cake\n")
-    code, out, _ = run(
-        "convert-checkpoint", "source.pth", "tam.safetensors", "--model", "TAM2D-R18-f4", "--option", "width=4",
-        "--option", "kernel_size=5", "--labels", "names.txt",
-    )  # fmt: skip
+    making = ("--model", "TAM2D-R18-f4", "--option", "width=4", "--option", "kernel_size=5", "--labels", "names.txt")
+    code, out, _ = run("convert-checkpoint", "source.pth", "tam.safetensors", *making)
     assert code == 0
     assert out.startswith("wrote tam.safetensors: TAM2D-R18-f4, 3 classes, ")
     return model

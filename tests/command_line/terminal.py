@@ -5,9 +5,8 @@ import sys
 
 SMALL = ["--model", "I3D-R18-f4", "--option", "width=4", "--size", "32"]
 RANDOM = "random weights (seed 0)"
-FILES = {
-    "explanation.safetensors", "explanation.json", "relevance.png", "matrix.png", "atr.png", "report.html",
-}  # fmt: skip
+PICTURES = {"relevance.png", "matrix.png", "atr.png"}
+FILES = {"explanation.safetensors", "explanation.json", "report.html"} | PICTURES
 NETWORKS = """
     import torch
     from torch import nn
@@ -56,10 +55,8 @@ NETWORKS = """
 
 
 def in_a_process(*arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "lrp3d", *map(str, arguments)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "lrp3d", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
 
 
 def error(run, *arguments, code=1):

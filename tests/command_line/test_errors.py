@@ -102,7 +102,7 @@ def test_a_model_that_runs_out_of_memory_is_told_in_one_line(run, clip, networks
 def test_a_model_without_frame_logits_is_explained_as_a_whole(run, clip, networks):
     code, out, _ = run("explain", clip, "--model", "networks:PooledFirst", "--size", 16)
     assert code == 0
-    assert "conservation" in out
+    assert "conserved" in out
     assert "ATR" not in out
     assert re.search(r"note +\S.*frame", out)
 

@@ -154,3 +154,15 @@ def test_what_ones_own_model_states_must_be_possible(run, clip, networks, folder
     with (folder / "networks.py").open("a") as file:
         file.write(f"\n\nclass Odd(Net):\n    {line}\n")
     assert what in error(run, "explain", clip, "--model", "networks:Odd", "--size", 16)
+
+
+def test_an_untrained_model_has_as_many_classes_as_asked_for(run, clip, folder, converted):
+    code, out, _ = run("explain", clip, *SMALL, "--option", "num_classes=3", "--json")
+    assert code == 0
+    assert len(json.loads(out)["clips"][0]["top"]) == 3
+    assert "num_classes must be" in run("explain", clip, *SMALL, "--option", "num_classes=0")[2]
+    (folder / "names.txt").write_text("a\nb\nc\nd\n")
+    more = error(run, "explain", clip, *SMALL, "--option", "num_classes=3", "--labels", "names.txt")
+    assert "4 labels do not fit a model of 3 classes" in more
+    given = ["--model", "TAM2D-R18-f4", "--weights", "tam.safetensors", "--option", "num_classes=77"]
+    assert "num_classes=77 was asked for, and the checkpoint has" in error(run, "explain", clip, *given)

@@ -76,7 +76,7 @@ def test_the_help_of_all_lists_the_commands_and_exit_codes(run):
 
 def test_it_is_also_a_module():
     process = in_a_process("explain")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert (process.returncode, out) == (2, "")
     assert err == "lrp3d explain: the following arguments are required: VIDEO (see lrp3d explain --help)\n"
 

@@ -19,8 +19,8 @@ def test_a_video_is_explained_on_the_terminal(run, clip):
     assert RANDOM in out
     assert re.search(r"top classes +\d+\.\d %  class \d+, logit", out)
     assert re.search(r"explained +class \d+, logit [-\d.]+; contrastive LRP, composite paper", out)
-    assert re.search(r"ATR +average \d\.\d\d, maximum \d of 4 frames \(sigma 97\.5 %\)", out)
-    assert re.search(r"conservation +\d\.\de-\d\d relative error", out)
+    assert re.search(r"ATR +97\.5 % of the relevance within \d\.\d of 4 frames on average, \d at most", out)
+    assert re.search(r"conserved +yes \(\de-\d+\)", out)
 
 
 def test_the_numbers_are_those_of_the_library(run, clip):
@@ -35,6 +35,17 @@ def test_the_numbers_are_those_of_the_library(run, clip):
     assert found["atr"] == expected.atr[0].tolist()
     assert found["max_atr"] == expected.max_atr.item()
     assert found["frames"] == read.indices.tolist()
+
+
+def test_a_class_is_explained_rather_than_others(run, clip):
+    code, out, err = run("explain", clip, *SMALL, "--target", 7, "--against", 3, "--against", 5)
+    assert (code, err) == (0, "")
+    assert re.search(r"explained +class 7 rather than class 3 or class 5, logit above their mean [-\d.]+; plain", out)
+    found = json.loads(run("explain", clip, *SMALL, "--target", 7, "--against", "next", "--json")[1])["clips"][0]
+    assert found["target"]["label"] == "class 7"
+    assert len(found["against"]) == 1
+    assert run("explain", clip, *SMALL, "--against", "next", "--against", 3)[0] == 2
+    assert run("explain", clip, *SMALL, "--against", 400)[0] == 2
 
 
 def no_constant(name):
@@ -63,7 +74,7 @@ def test_rows_without_relevance_have_no_atr_and_no_nan(run, clip, networks):
     found = json.loads(out, parse_constant=no_constant)["clips"][0]
     assert code == 0
     assert (found["atr"], found["avg_atr"], found["max_atr"]) == ([None] * 4, None, None)
-    assert "ATR           average none, maximum none of 4 frames" in run("explain", clip, *model)[1]
+    assert "ATR           no frame has relevance" in run("explain", clip, *model)[1]
 
 
 def test_one_failure_does_not_stop_the_rest(run, clip):

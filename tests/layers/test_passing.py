@@ -10,16 +10,13 @@ from twins import D, close, twin_relevance
 import lrp3d
 from lrp3d.rules import Epsilon
 
-PASSING = [
-    nn.ReLU(), nn.ReLU(inplace=True), nn.ReLU6(), nn.ReLU6(inplace=True), nn.LeakyReLU(0.2),
-    nn.LeakyReLU(0.2, inplace=True), nn.PReLU(), nn.PReLU(2), nn.ELU(), nn.SELU(), nn.CELU(), nn.GELU(),
-    nn.GELU(approximate="tanh"), nn.SiLU(), nn.SiLU(inplace=True), nn.Mish(), nn.Hardswish(),
-    nn.Hardswish(inplace=True), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Sigmoid(), nn.Hardsigmoid(),
-    nn.Hardtanh(), nn.Hardtanh(-3, 2),
-    nn.Hardshrink(), nn.Softshrink(), nn.Tanhshrink(), nn.Threshold(0.1, 0.0), nn.RReLU(),
-    nn.Identity(), nn.Dropout(), nn.Dropout(inplace=True), nn.Dropout3d(), nn.AlphaDropout(),
-    nn.FeatureAlphaDropout(),
-]  # fmt: skip
+PASSING = [nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.2), nn.PReLU(), nn.PReLU(2), nn.RReLU(), nn.Threshold(0.1, 0.0)]
+PASSING += [nn.ELU(), nn.SELU(), nn.CELU(), nn.GELU(), nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish()]
+PASSING += [nn.Hardswish(), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Sigmoid(), nn.Hardsigmoid()]
+PASSING += [nn.Hardtanh(), nn.Hardtanh(-3, 2), nn.Hardshrink(), nn.Softshrink(), nn.Tanhshrink()]
+PASSING += [nn.Identity(), nn.Dropout(), nn.Dropout3d(), nn.AlphaDropout(), nn.FeatureAlphaDropout()]
+IN_PLACE = (nn.ReLU, nn.ReLU6, nn.SiLU, nn.Hardswish, nn.Dropout)
+PASSING += [kind(inplace=True) for kind in IN_PLACE] + [nn.LeakyReLU(0.2, inplace=True)]
 
 
 @pytest.mark.parametrize("layer", PASSING, ids=str)

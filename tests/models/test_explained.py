@@ -6,6 +6,8 @@ from test_models import SMALL, noise, small
 
 import lrp3d
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", SMALL)
 def test_every_model_explains_itself(name):

@@ -48,7 +48,7 @@ VIEWS = {
     "cast there and back": lambda x: x.to(torch.float32).double() * 1.0,
     "type_as": lambda x: x.type_as(torch.empty(1)).to(D),
     "where": lambda x: torch.where(torch.arange(4) < 2, x, x.flip(1)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", VIEWS)

@@ -1,4 +1,4 @@
-"""Sums share by those parts of their summands that have the sign of the sum; constants get nothing."""
+"""Sums share by the positive parts of their summands; constants get nothing."""
 
 import einops
 import pytest
@@ -36,12 +36,12 @@ def _plus_equals(a, b):
 @pytest.mark.parametrize("name", SUMS)
 @pytest.mark.parametrize("rule", [ZPlus(), SameSign()])
 def test_a_sum_is_shared_by_parts_of_one_sign(name, rule):
-    """The positive parts, or those that have the sign of the sum, which is the default."""
+    """The positive parts, which is the default, or those that have the sign of the sum."""
     function = SUMS[name]
     both = torch.cat([A, C], 1)
     r = torch.rand(2, 3, 4, dtype=D)
     wanted = torch.cat(reference.sum_relevance([A, C], r, by_sign=rule.by_sign), 1)
-    composites = [everywhere(rule)] + ([lrp3d.composites.paper] if rule.by_sign else [])
+    composites = [everywhere(rule)] + ([] if rule.by_sign else [lrp3d.composites.paper])
     for composite in composites:
         close(relevance(lambda x: function(*F.leaky_relu(x, 1.0).chunk(2, 1)), both, r, composite), wanted)
 

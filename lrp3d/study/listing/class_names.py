@@ -8,6 +8,7 @@ from pathlib import Path
 from lrp3d.printed import printable
 from lrp3d.study.listing.classes import bare
 from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
+from lrp3d.study.listing.packaged import packaged_labels
 from lrp3d.study.listing.texts import MOST_CLASSES, few, lines_of, on_one_line, parsed, read_text, whole_number
 
 __all__ = ["Labels", "names_of_lines", "read_labels"]
@@ -33,6 +34,8 @@ class Labels(tuple[str, ...]):
 def read_labels(path: Path) -> Labels:
     """The names of classes 0, 1, ... from a file: json, or text with a name, ``id,name`` or ``name,id`` on each line.
 
+    ``kinetics-400`` and ``ssv2`` are in the package.
+
     Json is a list of names, or a dict of names to ids or of ids to names. Ids that count from 1 without a gap are
     counted from 0; ids that the file leaves out get their number as a name. Headers, comments and blank lines are
     skipped. Each of these is in the notes of what is returned.
@@ -51,6 +54,9 @@ def read_labels(path: Path) -> Labels:
     >>> labels.notes[-1]
     'classInd.txt counts classes from 1: its 1 is class 0, and so on'
     """
+    known = packaged_labels(path)
+    if known is not None:
+        return Labels.of(known[0], [f"labels {path}: {known[1]}"])
     text = read_text(path, "labels are json or one name per line")
     try:
         pairs, notes = _pairs(text, is_json=path.suffix.lower() == ".json")

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lrp3d.study.listing import packaged
+from lrp3d.study.listing.packaged import HUMANS, packaged_list
 from lrp3d.study.listing.texts import lines_of, on_one_line, parsed, read_text
 
 __all__ = ["UnknownClasses", "bare", "class_list", "human_classes", "index_of"]
@@ -51,7 +53,7 @@ def class_list(path: str | Path) -> tuple[str, ...]:
     Args:
         path: text with a name on each line, or json with a list of names, of [index, name] pairs or of objects
             with a "name"; or of several such lists by key, and the key after a colon, such as
-            ``mini_classes.json:mini_ssv2``.
+            ``mini_classes.json:mini_ssv2``; or the name of a list in the package, ``mini-kinetics`` or ``mini-ssv2``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -64,6 +66,9 @@ def class_list(path: str | Path) -> tuple[str, ...]:
     ...     class_list(f"{file}:mini")
     ('archery', 'air drumming')
     """
+    known = packaged_list(path)
+    if known is not None:
+        return known
     file, key = _file_and_key(path)
     text = _text(file)
     if file.suffix.lower() != ".json":
@@ -84,7 +89,8 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     """The temporal and the static classes of a data set, as people chose them.
 
     Args:
-        path: json with lists ``NAME_temporal`` and ``NAME_static`` for one or several data sets.
+        path: json with lists ``NAME_temporal`` and ``NAME_static`` for one or several data sets; or
+            ``only-time-can-tell``, those of Kinetics and Something-Something that are in the package.
         labels: the data set's own names of classes, by which its pair of lists is found.
 
     Returns:
@@ -105,7 +111,8 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     (('juggling',), ('archery',))
     """
     file, _ = _file_and_key(path)
-    stored = parsed(_text(file), file.name)
+    in_package = str(path) == HUMANS and not Path(path).exists()
+    stored: Any = packaged.stored("humans") if in_package else parsed(_text(file), file.name)
     stored = stored if isinstance(stored, dict) else {}
     kinds = [key.removesuffix("_temporal") for key in stored if key.endswith("_temporal")]
     pairs = [

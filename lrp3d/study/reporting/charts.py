@@ -28,16 +28,22 @@ COLOURS = ("#1f4e79", "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
 MARKERS = "osD^vPX"
 WIDEST = 14  # inches of a row of heat maps
 FEW = 40  # classes that can be drawn one by one
+AT_ENDS = 8  # classes that are named at each end of more
+OWN_WINDOWS = {"segment": ("*", 11), "centred": ("x", 8)}  # marker and size of windows that vary by frame
+EMPTY = "empty images outside"
 BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # where a legend stands
 
 
-def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str = "frame") -> Figure:
-    """Draw mean relevance matrices side by side, each in its own colours.
+def heatmaps(
+    matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str = "frame", greatest: float | None = None
+) -> Figure:
+    """Draw mean relevance matrices side by side, in the same colours.
 
     Args:
         matrices: (n, t) by title, the data set's first.
         columns: in a row.
         unit: what a row and a column of a matrix are: frames, or steps of several.
+        greatest: where the colours end, if other pictures go further than these.
 
     Raises:
         ValueError: there are none.
@@ -53,11 +59,12 @@ def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str =
     panel = max(2.6, 0.7 + 0.04 * max(max(array(matrix).shape) for matrix in matrices.values()))  # inches
     columns = min(columns, len(matrices), max(1, int(WIDEST / panel)))
     lines = math.ceil(len(matrices) / columns)
+    values = np.concatenate([array(matrix).ravel() for matrix in matrices.values()] + [[greatest or 0.0]])
     figure = blank(panel * columns + 0.2, (panel - 0.1) * lines + 0.1)
     grid = figure.subplots(lines, columns, squeeze=False)
     for position, (title, matrix) in enumerate(matrices.items()):
         axes = grid[position // columns, position % columns]
-        matrix_heatmap(matrix, ax=axes, label="", unit=unit)
+        matrix_heatmap(matrix, ax=axes, label="", unit=unit, colours_of=values)
         said, how = lettered(printable(title))
         axes.set_title(in_lines(said, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **how)
         axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
@@ -67,13 +74,21 @@ def heatmaps(matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str =
     return figure
 
 
-def class_curve(mean: ArrayLike, std: ArrayLike, greatest: ArrayLike, *, title: str | None = None) -> Figure:
+def class_curve(
+    mean: ArrayLike,
+    std: ArrayLike,
+    greatest: ArrayLike,
+    *,
+    names: Mapping[int, str] | None = None,
+    title: str | None = None,
+) -> Figure:
     """Draw the avg-ATR of all classes, sorted, with deviations, and the histogram of their max-ATR.
 
     Args:
         mean: avg-ATR of each class (c,); NaN is left out.
         std: its deviation over clips (c,).
         greatest: max-ATR of each class (c,).
+        names: of the classes, by number; of more than forty, those at both ends are named.
         title: what stands above.
 
     Raises:
@@ -104,6 +119,9 @@ def class_curve(mean: ArrayLike, std: ArrayLike, greatest: ArrayLike, *, title: 
         left.plot(place, values, color=WINDOW, linewidth=1.6)
     left.set_xlim(0.5, len(values) + 0.5)
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if names:
+        numbers = np.flatnonzero(known)[order]
+        _name(left, [names.get(int(number), str(number)) for number in numbers])
     right.yaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_xlabel("classes, from the greatest avg-ATR to the least", fontsize=NORMAL)
     left.set_ylabel("avg-ATR (frames)", fontsize=NORMAL)
@@ -125,6 +143,7 @@ def human_scatter(
     temporal: Sequence[int],
     static: Sequence[int],
     *,
+    names: Mapping[int, str] | None = None,
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
@@ -134,6 +153,7 @@ def human_scatter(
         values: avg-ATR of each class (c,); NaN is left out.
         temporal: classes that need time, as people see them.
         static: classes that do not.
+        names: of the classes, by number; of more than forty, those at both ends are named.
         title: what stands above.
         ax: axes to draw into; by default those of a new figure.
 
@@ -155,6 +175,8 @@ def human_scatter(
         places = [place for place, index in enumerate(chosen, 1) if kinds[index] == kind]
         heights = [atr[chosen[place - 1]] for place in places]
         axes.plot(places, heights, MARKERS[kind], color=COLOURS[kind], markersize=5, label=name, alpha=0.9)
+    if names:
+        _name(axes, [names.get(index, str(index)) for index in chosen])
     axes.set_xlabel("classes that people call temporal or static, sorted", fontsize=NORMAL)
     axes.set_ylabel("avg-ATR (frames)", fontsize=NORMAL)
     axes.legend(fontsize=SMALL, frameon=False)
@@ -203,14 +225,14 @@ def accuracy_scatter(
     return figure
 
 
-def window_curves(
-    curves: Mapping[str, Sequence[Mapping[str, float | int | str]]], *, title: str | None = None
-) -> Figure:
-    """Draw accuracy under partial uniform sampling by the size of the window; a star is that of the frames' own ATR.
+def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str | None = None) -> Figure:
+    """Draw accuracy under partial uniform sampling by the size of the window, dashed with empty images outside.
+
+    A star is that of the segments of the frames' own ATR, a cross that of windows as long as it around them.
 
     Args:
-        curves: by name, windows with "window" (a number, or "atr"), "size" in frames and "accuracy" in percent, as a
-            summary has them.
+        curves: by name, windows with "window" (a number, "segment" or "centred"), "size" in frames, "accuracy" and,
+            if known, "empty" in percent, as a summary has them.
         title: what stands above.
 
     Raises:
@@ -222,20 +244,30 @@ def window_curves(
     >>> figure.axes[0].get_xlabel()
     'window (frames)'
     """
-    figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, "frame-level ATR"]))
+    figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, *OWN_WINDOWS, EMPTY]))
     known: dict[str, Artist] = {}
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
-        fixed = sorted((float(w["size"]), float(w["accuracy"])) for w in windows if w["window"] == w["size"])
-        if fixed:
-            (known[name],) = axes.plot(
-                *zip(*fixed, strict=True), marker="o", markersize=3.5, color=colour, linewidth=1.3
+        for outside, line in (("accuracy", "-"), ("empty", "--")):
+            fixed = sorted(
+                (float(w["size"]), float(w[outside]))
+                for w in windows
+                if w["window"] == w["size"] and w.get(outside) is not None
             )
+            if fixed:
+                (drawn,) = axes.plot(
+                    *zip(*fixed, strict=True), line, marker="o", markersize=3.5, color=colour, linewidth=1.3
+                )
+                known.setdefault(name, drawn)
         for own in (w for w in windows if w["window"] != w["size"]):
-            (star,) = axes.plot([float(own["size"])], [float(own["accuracy"])], "*", color=colour, markersize=11)
+            marker, size = OWN_WINDOWS[str(own["window"])]
+            (star,) = axes.plot([float(own["size"])], [float(own["accuracy"])], marker, color=colour, markersize=size)
             known.setdefault(name, star)
-    if any(w["window"] != w["size"] for windows in curves.values() for w in windows):
-        (known["frame-level ATR"],) = axes.plot([], [], "*", color="#7a7a7a", markersize=9)
+    for kind, (marker, size) in OWN_WINDOWS.items():
+        if any(w["window"] == kind for windows in curves.values() for w in windows):
+            (known[f"frame-level ATR, {kind}"],) = axes.plot([], [], marker, color="#7a7a7a", markersize=size - 2)
+    if any(w.get("empty") is not None for windows in curves.values() for w in windows):
+        (known[EMPTY],) = axes.plot([], [], "--", color="#7a7a7a")
     axes.set_xlabel("window (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
     legend(axes, list(known.values()), list(known), **BESIDE)
@@ -250,6 +282,17 @@ def window_curves(
 def _tall(least: float, names: Sequence[str]) -> float:
     """Inches of a figure beside which names stand, in two lines if they are long."""
     return max(least, 0.6 + sum(0.16 if len(name) < 20 else 0.28 for name in names))
+
+
+def _name(axes: Axes, names: Sequence[str]) -> None:
+    """The classes at 1, 2, ..., or the first and the last of very many."""
+    places = list(range(len(names)))
+    if len(names) > FEW:
+        places = [*places[:AT_ENDS], *places[-AT_ENDS:]]
+    said = [lettered(in_lines(printable(names[place]), 1.3, SMALL, lines=1)) for place in places]
+    axes.set_xticks([place + 1 for place in places], [text for text, _ in said], rotation=90)
+    for tick, (_, how) in zip(axes.get_xticklabels(), said, strict=True):
+        tick.set(**how)
 
 
 def _plain(axes: Axes) -> None:

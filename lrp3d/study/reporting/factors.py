@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,17 +59,13 @@ def bars(
         places = [place for place, name in enumerate(names) if groups.get(name, "") == kind]
         heights = np.array([values[names[place]] for place in places])
         spread = np.nan_to_num([deviations.get(names[place], 0.0) for place in places])
-        axes.bar(
-            places, heights, 0.7, yerr=spread if spread.any() else None, color=COLOURS[kinds.index(kind)],
-            label=kind, error_kw={"elinewidth": 1, "ecolor": "#555555"},
-        )  # fmt: skip
+        lines = {"elinewidth": 1, "ecolor": "#555555"}
+        yerr = spread if spread.any() else None
+        axes.bar(places, heights, 0.7, yerr=yerr, error_kw=lines, color=COLOURS[kinds.index(kind)], label=kind)
     for place, name in enumerate(names):
         if name in above and not np.isnan(values[name]):
             top = max(values[name], 0.0) + np.nan_to_num(deviations.get(name, 0.0))
-            axes.annotate(
-                above[name], (place, top), xytext=(0, 2), textcoords="offset points",
-                ha="center", va="bottom", fontsize=SMALL,
-            )  # fmt: skip
+            _annotate(axes, above[name], place, top, 2, va="bottom")
     axes.axhline(0, color="#555555", linewidth=0.8)
     axes.set_xticks(range(len(names)), names, rotation=35 if max(map(len, names)) > 8 else 0)
     for tick in axes.get_xticklabels():
@@ -112,22 +108,25 @@ def trends(
     for place, (name, points) in enumerate(curves.items()):
         x, y, spread = np.array(points, dtype=float).reshape(-1, 3).T
         known = ~np.isnan(y)
-        axes.errorbar(
-            x[known], y[known], np.nan_to_num(spread[known]), color=COLOURS[place % len(COLOURS)],
-            marker=MARKERS[place % len(MARKERS)], markersize=5, linewidth=1.3, elinewidth=1, capsize=2, label=name,
-        )  # fmt: skip
+        style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+        style |= {"markersize": 5, "linewidth": 1.3, "elinewidth": 1, "capsize": 2}
+        axes.errorbar(x[known], y[known], np.nan_to_num(spread[known]), label=name, **style)
         seen |= set(x[known].tolist())
         for at, height, text in zip(x, y + np.nan_to_num(spread), (marks or {}).get(name, ()), strict=False):
             if not np.isnan(height):
-                axes.annotate(
-                    text, (at, height), xytext=(0, 6), textcoords="offset points", ha="center", fontsize=SMALL
-                )
+                _annotate(axes, text, at, height, 6)
     ticks = [int(at) if at == int(at) else at for at in sorted(seen)]
     axes.set_xticks(ticks, [str(at) for at in ticks])
     axes.set_xlabel(xlabel, fontsize=NORMAL)
     axes.margins(x=0.08, y=0.2)
     _say(axes, label, title, curves)
     return figure
+
+
+def _annotate(axes: Axes, text: str, x: float, y: float, above: float, **options: Any) -> None:
+    """Text so many points above a place."""
+    offset = (0, above)
+    axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", ha="center", fontsize=SMALL, **options)
 
 
 def _say(axes: Axes, label: str, title: str | None, kinds: Collection[str]) -> None:

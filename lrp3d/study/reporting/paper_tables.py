@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lrp3d.study.reporting.paper_figures import spread
 from lrp3d.study.reporting.statistics import overlap, pearson
 from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.tables import Cell, Table, Value
@@ -18,17 +19,13 @@ def counts(studies: Sequence[Studied]) -> Table:
     rows: list[list[Cell]] = []
     for study in studies:
         made, kept = study.summary["counts"], study.summary["filter"]
-        rows.append([
-            study.name, study.dataset, study.label(),
-            made["listed"], made["explained"], made["failed"], made["missing"], made["damaged"],
-            kept["counted"], kept["wrong"], kept["low_score"], kept["without_label"] + kept["without_relevance"],
-        ])  # fmt: skip
-    headers = (
-        "study, data set, model, clips, explained, failed, not done, damaged, counted, wrong, low score, other".split(
-            ", "
-        )
+        clips = [made[key] for key in ("listed", "explained", "failed", "missing", "damaged")]
+        clips += [kept["counted"], kept["wrong"], kept["low_score"], kept["without_label"] + kept["without_relevance"]]
+        rows.append([study.name, study.dataset, study.label(), *clips])
+    headers = "study, data set, model, clips, explained, failed, not done, damaged, counted, wrong, low score, other"
+    return Table(
+        "counts", "Clips", headers.split(", "), rows, note="Accuracy is of all explained clips, ATR of those counted."
     )
-    return Table("counts", "Clips", headers, rows, note="Accuracy is of all explained clips, ATR of those counted.")
 
 
 def datasets(studies: Sequence[Studied]) -> Table:
@@ -55,13 +52,10 @@ def samplings(studies: Sequence[Studied]) -> Table | None:
     pairs = _pairs(studies, "sampling", lambda study: study.sampling, ("uniform", "dense"))
     headers = ["model", "data set", "accuracy (%) uniform", "accuracy (%) dense"]
     headers += [f"{title} {kind}" for _, title in ATR for kind in ("uniform", "dense")]
-    rows: list[list[Cell]] = [
-        [
-            uniform.label("sampling"), uniform.dataset, _accuracy(uniform), _accuracy(dense),
-            *(cell for kind, _ in ATR for cell in (_atr(uniform, kind), _atr(dense, kind, uniform))),
-        ]
-        for uniform, dense in pairs
-    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for uniform, dense in pairs:
+        atr = [cell for kind, _ in ATR for cell in (_atr(uniform, kind), _atr(dense, kind, uniform))]
+        rows.append([uniform.label("sampling"), uniform.dataset, _accuracy(uniform), _accuracy(dense), *atr])
     title = "Dense against uniform sampling"
     return Table("sampling", title, headers, rows, "In brackets: difference from uniform.") if rows else None
 
@@ -70,26 +64,21 @@ def contrast(studies: Sequence[Studied]) -> Table | None:
     """LRP against CLRP (Table 6)."""
     pairs = _pairs(studies, "contrastive", lambda study: study.contrastive, (True, False))
     headers = ["model", "data set", *(f"{method} {title}" for _, title in ATR for method in ("CLRP", "LRP"))]
-    rows: list[list[Cell]] = [
-        [
-            clrp.label("contrastive"), clrp.dataset,
-            *(cell for kind, _ in ATR for cell in (_atr(clrp, kind), _atr(lrp, kind, clrp))),
-        ]
-        for clrp, lrp in pairs
-    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for clrp, lrp in pairs:
+        atr = [cell for kind, _ in ATR for cell in (_atr(clrp, kind), _atr(lrp, kind, clrp))]
+        rows.append([clrp.label("contrastive"), clrp.dataset, *atr])
     return Table("contrast", "LRP against CLRP", headers, rows, "In brackets: difference from CLRP.") if rows else None
 
 
 def classes(study: Studied) -> Table:
     """ATR by class, from the greatest to the least (Fig. 8 and 15)."""
     found = sorted(study.summary["classes"].items(), key=lambda pair: (-(pair[1]["avg_atr"]["mean"] or 0.0), pair[0]))
-    rows: list[list[Cell]] = [
-        [
-            one["name"], int(key), one["clips"], one["avg_atr"]["count"], Value(one["accuracy"]),
-            *(Value(one[kind]["mean"], one[kind]["std"], digits=2) for kind, _ in ATR),
-        ]
-        for key, one in found
-    ]  # fmt: skip
+    rows: list[list[Cell]] = []
+    for key, one in found:
+        clips = [one["clips"], one["avg_atr"]["count"], Value(one["accuracy"])]
+        atr = [Value(one[kind]["mean"], spread(one[kind]), digits=2) for kind, _ in ATR]
+        rows.append([one["name"], int(key), *clips, *atr])
     headers = ["class", "number", "clips", "counted", "accuracy (%)", *(title for _, title in ATR)]
     title = f"ATR by class: {study.label()}, {study.dataset}"
     note = f"The {FOLDED} at both ends of {len(rows)} classes; the csv has all." if len(rows) > FOLDED else ""
@@ -105,30 +94,19 @@ def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
             continue
         for kind, title in ATR:
             found = overlap(study.by_class(kind), temporal, static)
-            chance = [
-                None if share != share else 100 * share for share in (*found.chance, found.temporal, found.static)
-            ]
-            rows.append([
-                study.label(), study.dataset, title, Value(chance[2]), Value(chance[0]), Value(chance[3]),
-                Value(chance[1]), Value(None if found.auroc != found.auroc else found.auroc, digits=2),
-                found.temporal_count, found.static_count,
-            ])  # fmt: skip
-    headers = [
-        "model",
-        "data set",
-        "by",
-        "temporal agreed (%)",
-        "by chance (%)",
-        "static agreed (%)",
-        "static by chance (%)",
-        "AUROC",
-    ]
-    headers += ["temporal classes", "static classes"]
+            shares = (found.temporal, found.chance[0], found.static, found.chance[1])
+            percent = [Value(None if share != share else 100 * share) for share in shares]
+            auroc = Value(None if found.auroc != found.auroc else found.auroc, digits=2)
+            numbers = [found.temporal_count, found.static_count]
+            rows.append([study.label(), study.dataset, title, *percent, auroc, *numbers])
+    headers = ["model", "data set", "by", "temporal agreed (%)", "by chance (%)"]
+    headers += ["static agreed (%)", "static by chance (%)", "AUROC", "temporal classes", "static classes"]
     note = (
         "Share of people's temporal (static) classes among as many classes of greatest (least) ATR; AUROC is the "
         "probability that a temporal class has a greater ATR than a static one."
     )
-    return Table("overlap", "Temporal and static classes, as people and as models see them", headers, rows, note) if rows else None  # fmt: skip # noqa: E501
+    title = "Temporal and static classes, as people and as models see them"
+    return Table("overlap", title, headers, rows, note) if rows else None
 
 
 def correlations(studies: Sequence[Studied]) -> Table | None:
@@ -156,16 +134,16 @@ def comparable(studies: Sequence[Studied]) -> dict[str, list[Studied]]:
 
 def windows(studies: Sequence[Studied]) -> Table | None:
     """Accuracy under partial uniform sampling (Fig. 6)."""
-    rows: list[list[Cell]] = [
-        [
-            study.label(), study.dataset, str(one["window"]), Value(one["size"], digits=2),
-            Value(one["accuracy"]), _accuracy(study),
-        ]
-        for study in studies
-        for one in study.summary["windows"]
-    ]  # fmt: skip
-    headers = ["model", "data set", "window", "frames", "accuracy (%)", "whole clip (%)"]
-    note = 'The window "atr" gives every frame its own ATR; its size is their mean.'
+    rows: list[list[Cell]] = []
+    for study in studies:
+        for one in study.summary["windows"]:
+            size, accuracy, empty = Value(one["size"], digits=2), Value(one["accuracy"]), Value(one.get("empty"))
+            rows.append([study.label(), study.dataset, str(one["window"]), size, accuracy, empty, _accuracy(study)])
+    headers = ["model", "data set", "window", "frames", "accuracy (%)", "with empty images (%)", "whole clip (%)"]
+    note = (
+        'The window "segment" shows every frame the segment of its own ATR, "centred" as many frames around it; their '
+        "size is the mean ATR."
+    )
     return Table("windows", "Partial uniform sampling", headers, rows, note) if rows else None
 
 
@@ -178,7 +156,7 @@ def _atr(study: Studied | None, kind: str, reference: Studied | None = None) -> 
         return Value(None)
     found, other = study.moments(kind), reference.moments(kind) if reference else {"mean": None}
     known = found["mean"] is not None and other["mean"] is not None
-    return Value(found["mean"], found["std"], found["mean"] - other["mean"] if known else None)
+    return Value(found["mean"], spread(found), found["mean"] - other["mean"] if known else None)
 
 
 def _pairs(
@@ -191,7 +169,6 @@ def _pairs(
     return [(group[wanted[0]], group[wanted[1]]) for group in groups.values() if all(v in group for v in wanted)]
 
 
-TABLES: tuple[Callable[[Sequence[Studied]], Table | None], ...] = (
-    counts, datasets, samplings, contrast, correlations, windows,
-)  # fmt: skip
+TableOf = Callable[[Sequence[Studied]], Table | None]
+TABLES: tuple[TableOf, ...] = (counts, datasets, samplings, contrast, correlations, windows)
 """What a report makes of its studies, in this order; a new table is a function above and its name here."""

@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
-from lrp3d.study.reporting import charts, paper_tables
+from lrp3d.study.reporting import charts, paper_figures, paper_tables
+from lrp3d.study.reporting.paper_figures import Chart, Missing
 from lrp3d.study.reporting.study_view import Studied, filter_rule
-from lrp3d.study.reporting.tables import Table, in_html, in_markdown
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from lrp3d.study.reporting.tables import Cell, Table, Value, in_html, in_markdown
 
 __all__ = ["Chart", "Report", "report"]
 
 MOST_NAMED = 5  # heat maps in a row
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure that knows its name."""
-
-    name: str
-    title: str
-    figure: Figure
-    note: str = ""
-
-    def png(self) -> bytes:
-        """The picture."""
-        buffer = io.BytesIO()
-        self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-        return buffer.getvalue()
+NOT_MADE = "Not made from these studies"
 
 
 @dataclass(frozen=True)
@@ -50,6 +32,8 @@ class Report:
     parts: Sequence[Table | Chart]
     facts: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    missing: Sequence[str] = ()
+    """Tables and figures of the paper that these studies cannot make, and what they lack: a sentence each."""
 
     def markdown(self) -> str:
         """The page as text; figures are files in ``figures/``, tables also in ``tables/``."""
@@ -62,7 +46,11 @@ class Report:
                 lines += [part.markdown(), f"{note} [csv](tables/{quote(part.name)}.csv)".strip()]
             else:
                 described = re.sub(r"[\[\]]", "", title)
-                lines += [f"![{described}](figures/{quote(part.name)}.png)", *([note] if note else [])]
+                csv = f"[csv](figures/{quote(part.name)}.csv)" if part.data is not None else ""
+                lines += [f"![{described}](figures/{quote(part.name)}.png)", f"{note} {csv}".strip()]
+        if self.missing:
+            lines += [f"## {NOT_MADE}", "\n".join(f"- {in_markdown(sentence)}" for sentence in self.missing)]
+        lines = [line for line in lines if line]
         return "\n\n".join(lines) + "\n"
 
     def html(self) -> str:
@@ -73,6 +61,9 @@ class Report:
             shown = f'<div class="scroll">{part.html()}</div>' if isinstance(part, Table) else _embedded(part)
             note = f'<p class="note">{in_html(part.note)}</p>' if part.note else ""
             body.append(f"<section><h2>{in_html(part.title)}</h2>{shown}{note}</section>")
+        if self.missing:
+            items = "".join(f"<li>{in_html(sentence)}</li>" for sentence in self.missing)
+            body.append(f'<section><h2>{NOT_MADE}</h2><ul class="note">{items}</ul></section>')
         page = resources.files("lrp3d.study.reporting").joinpath("page.html").read_text(encoding="utf-8")
         head, middle, tail = re.split(r"\{\{title\}\}(?=</title>)|\{\{body\}\}", page)
         return head + in_html(self.title) + middle.replace("{{title}}", in_html(self.title)) + "\n".join(body) + tail
@@ -86,6 +77,8 @@ class Report:
                 files[f"tables/{part.name}.csv"] = part.csv().encode(errors="backslashreplace")
             else:
                 files[f"figures/{part.name}.png"] = part.png()
+                if part.data is not None:
+                    files[f"figures/{part.name}.csv"] = part.data.csv().encode(errors="backslashreplace")
         files |= {"report.md": self.markdown().encode(), "report.html": self.html().encode()}
         for name, content in files.items():
             path = folder / name
@@ -117,8 +110,9 @@ def report(
 
     Returns:
         `Report`: tables by data set and model (the paper's 1, 4, 5), of agreement with people (3), LRP against CLRP
-        (6), dense against uniform sampling (7), by class; figures of heat maps (Fig. 2), windows (Fig. 6), accuracy
-        against ATR (Fig. 7), classes (Fig. 8) and people's classes (Fig. 9): as many as the studies have data for.
+        (6), dense against uniform sampling (7), by class and by kernel (2); figures of heat maps (Fig. 2, 11, 13), of
+        what ATR depends on (Fig. 3, 4, 5a, 10, 12), windows (Fig. 6, 14), accuracy against ATR (Fig. 7), classes
+        (Fig. 8, 15) and people's classes (Fig. 9): as many as the studies have data for. The others are in `missing`.
 
     Raises:
         ValueError: no summaries, or a class to show that no study has.
@@ -136,13 +130,19 @@ def report(
     tables = [make(studies) for make in paper_tables.TABLES]
     tables.append(paper_tables.agreement(studies, agreed))
     parts: list[Table | Chart] = [table for table in tables if table is not None]
+    compared = [made for make in paper_figures.FIGURES for made in make(studies)]
+    parts += [made for made in compared if not isinstance(made, Missing)]
     parts += _across(studies)
+    # One scale of colours for all heat maps of the page.
+    maps = {study.name: _matrices(study, show) for study in studies if study.moments("avg_atr")["count"]}
+    greatest = max((max(map(max, matrix)) for each in maps.values() for matrix in each.values()), default=0.0)
     for study in studies:
-        parts += _within(study, agreed.get(study.name, ([], [])), show)
+        parts += _within(study, agreed.get(study.name, ([], [])), maps.get(study.name, {}), greatest)
+    lacking = [*map(str, (made for made in compared if isinstance(made, Missing))), *_missing(studies, agreed)]
     missing = [name for name in show if not any(study.indices([name]) for study in studies)]
     if missing:
         raise ValueError(f"no study has a class {missing[0]!r}")
-    return Report(title, _filed(parts), _facts(studies), _warnings(studies, agreed))
+    return Report(title, _filed(parts), _facts(studies), _warnings(studies, agreed), lacking)
 
 
 def _filed(parts: Sequence[Table | Chart]) -> list[Table | Chart]:
@@ -168,36 +168,73 @@ def _unique(studies: Sequence[Studied]) -> list[Studied]:
 def _across(studies: Sequence[Studied]) -> Iterator[Chart]:
     """Figures of several studies."""
     for name, group in paper_tables.comparable(studies).items():
-        figure = charts.accuracy_scatter(
-            [study.moments("avg_atr")["mean"] for study in group],
-            [study.summary["accuracy"]["top1"] for study in group],
-            [study.model for study in group],
-        )
-        yield Chart(f"accuracy-{_slug(name)}", f"Accuracy against avg-ATR: {name}", figure)
+        atr = [study.moments("avg_atr")["mean"] for study in group]
+        accuracy = [study.summary["accuracy"]["top1"] for study in group]
+        figure = charts.accuracy_scatter(atr, accuracy, [study.model for study in group])
+        title, file = f"Accuracy against avg-ATR: {name} (Fig. 7)", f"accuracy-{_slug(name)}"
+        rows: list[list[Cell]] = [[s.model, Value(x), Value(y)] for s, x, y in zip(group, atr, accuracy, strict=True)]
+        note = "" if len(group) > 2 else "Two models are no correlation."
+        yield Chart(file, title, figure, note, Table(file, title, ["model", "avg-ATR", "accuracy (%)"], rows))
     for name in dict.fromkeys(study.dataset for study in studies):
         curves = {s.label(): s.summary["windows"] for s in studies if s.dataset == name and s.summary["windows"]}
         if curves:
-            note = "Every frame's prediction sees its own window only; a star gives every frame its own ATR."
-            yield Chart(
-                f"windows-{_slug(name)}", f"Partial uniform sampling: {name}", charts.window_curves(curves), note
+            note = (
+                "Every frame's prediction sees its own window only. A star shows every frame the segment of its own "
+                "ATR, a cross as many frames around it. Dashed: empty images outside of the windows."
             )
+            title, file = f"Partial uniform sampling: {name} (Fig. 6, 14)", f"windows-{_slug(name)}"
+            of_name = paper_tables.windows([study for study in studies if study.dataset == name])
+            yield Chart(file, title, charts.window_curves(curves), note, of_name)
 
 
-def _within(study: Studied, people: tuple[list[int], list[int]], show: Sequence[str]) -> Iterator[Table | Chart]:
+def _within(
+    study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], greatest: float
+) -> Iterator[Table | Chart]:
     """Tables and figures of one study."""
     said = f"{study.label()}, {study.dataset}"
-    if study.moments("avg_atr")["count"]:
-        note = "Mean over clips; each clip is divided by the sum of its positive frame logits."
-        figure = charts.heatmaps(_matrices(study, show), unit=study.unit)
-        yield Chart(f"heatmaps-{study.name}", f"Mean relevance: {said}", figure, note)
-    yield paper_tables.classes(study)
+    if maps:
+        note = (
+            "Mean over clips; each clip is divided by the sum of its positive frame logits. All maps of this page have "
+            "the same colours."
+        )
+        figure = charts.heatmaps(maps, unit=study.unit, greatest=greatest)
+        name, title = f"heatmaps-{study.name}", f"Mean relevance: {said} (Fig. 2)"
+        yield Chart(name, title, figure, note, paper_figures.matrices_of(name, title, maps))
+    table = paper_tables.classes(study)
+    yield table
     values = study.by_class("avg_atr")
     if study.moments("avg_atr")["count"]:
-        figure = charts.class_curve(values, study.by_class("avg_atr", "std"), study.by_class("max_atr"))
-        yield Chart(f"class-atr-{study.name}", f"Classes by ATR: {said}", figure, "Band: deviation over clips.")
+        spread = study.by_class("avg_atr", "std")
+        spread[study.by_class("avg_atr", "count") < 2] = float("nan")  # one clip does not deviate
+        figure = charts.class_curve(values, spread, study.by_class("max_atr"), names=study.class_names)
+        title = f"Classes by ATR: {said} (Fig. 8, 15)"
+        yield Chart(f"class-atr-{study.name}", title, figure, "Band: deviation over clips.", table)
     if any(people):
-        figure = charts.human_scatter(values, *people)
-        yield Chart(f"people-{study.name}", f"Classes that people call temporal or static: {said}", figure)
+        figure = charts.human_scatter(values, *people, names=study.class_names)
+        title = f"Classes that people call temporal or static: {said} (Fig. 9)"
+        kinds = {index: kind for kind, classes in zip(("temporal", "static"), people, strict=True) for index in classes}
+        rows: list[list[Cell]] = [
+            [study.class_names[index], kind, Value(float(values[index]), digits=2)]
+            for index, kind in sorted(kinds.items(), key=lambda pair: -float(values[pair[0]]))
+            if index < len(values) and not values[index].isnan()
+        ]
+        name = f"people-{study.name}"
+        yield Chart(name, title, figure, "", Table(name, title, ["class", "people say", "avg-ATR"], rows))
+
+
+def _missing(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Iterator[str]:
+    """What studies one by one, and pairs of them, lack."""
+    if len({study.dataset for study in studies}) < 2:
+        yield "Differences between data sets (Tables 1, 4, 5): need studies of one model on two data sets."
+    if not any(map(any, people.values())):
+        yield "Table 3 and Fig. 9 (people): need --humans with classes of these data sets."
+    if paper_tables.contrast(studies) is None:
+        yield "Table 6 (LRP): needs studies that differ in nothing but --plain."
+    if not any(study.summary["windows"] for study in studies):
+        yield "Fig. 6 and 14 (windows): need --windows 1,2,4,8,segment --empty."
+    if not any(len(group) > 2 for group in paper_tables.comparable(studies).values()):
+        yield "Pearson's r (Fig. 7): needs three models or more on a data set."
+    yield "Fig. 1 and 5b are drawings; Fig. 16 is of single videos: lrp3d explain VIDEO --out DIR."
 
 
 def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:

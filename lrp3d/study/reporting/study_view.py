@@ -36,7 +36,7 @@ def load_summary(path: str | Path, *, correct: bool = True, min_score: float = M
             raise StudyError(f"{path}: {error}") from None
     file = path / "summary.json" if path.is_dir() else path
     try:
-        summary = json.loads(file.read_text(encoding="utf-8"))
+        summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         counted = summary["filter"]
     except FileNotFoundError:
         raise StudyError(f"{path} is neither the folder of a study nor a summary") from None
@@ -96,7 +96,8 @@ class Studied:
     @property
     def config(self) -> Mapping[str, Any]:
         """How it was made."""
-        return self.summary["config"]
+        config: Mapping[str, Any] = self.summary["config"]
+        return config
 
     @property
     def dataset(self) -> str:
@@ -113,12 +114,14 @@ class Studied:
     @property
     def contrastive(self) -> bool:
         """CLRP, not LRP."""
-        return self.config.get("contrastive", True)
+        contrastive: bool = self.config.get("contrastive", True)
+        return contrastive
 
     @property
     def sampling(self) -> str:
         """Uniform or dense."""
-        return self.config.get("sampling", "uniform")
+        sampling: str = self.config.get("sampling", "uniform")
+        return sampling
 
     def way(self, *without: str) -> str:
         """What is not as in the paper's main tables; some of it may be left out.
@@ -146,7 +149,8 @@ class Studied:
 
     def moments(self, kind: str) -> Mapping[str, Any]:
         """Mean, deviation and count of "avg_atr" or "max_atr"."""
-        return self.summary["dataset"][kind]
+        moments: Mapping[str, Any] = self.summary["dataset"][kind]
+        return moments
 
     @cached_property
     def class_names(self) -> dict[int, str]:
@@ -154,7 +158,7 @@ class Studied:
         return {int(key): found["name"] for key, found in self.summary["classes"].items()}
 
     def by_class(self, kind: str, what: str = "mean") -> Tensor:
-        """Mean or deviation of each class (c,), NaN where nothing counted."""
+        """Mean, deviation or count of each class (c,), NaN where nothing counted."""
         values = torch.full((max(self.class_names) + 1,), torch.nan, dtype=torch.float64)
         for key, found in self.summary["classes"].items():
             if found[kind][what] is not None:

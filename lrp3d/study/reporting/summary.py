@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.defaults import ATR_WINDOW, MIN_SCORE
+from lrp3d.defaults import CENTRED, FORMER_CENTRED, MIN_SCORE
 from lrp3d.files import replacing
 from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, max_atr, mean_matrix, select
 from lrp3d.study.running.folder import Study
@@ -115,7 +115,7 @@ def summarise(
         "clips": _clips(ordered, keep, of_clips),
         "windows": _windows(ordered, label, atr * _frames_per_column(ordered[0]), windows),
     }
-    return _plain(summary)
+    return {key: _plain(value) for key, value in summary.items()}
 
 
 def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
@@ -225,21 +225,33 @@ def _clips(records: Sequence[Record], keep: Tensor, of_clips: Mapping[str, Tenso
 
 
 def _windows(records: Sequence[Record], label: Tensor, atr: Tensor, sizes: Sequence[int | str]) -> list[dict[str, Any]]:
-    """Accuracy with each window; that of the frames' own ATR stands at their mean (paper, Fig. 6)."""
-    predicted = [record.windows for record in records]
+    """Accuracy with each window, and with empty images outside where those were tried (paper, Fig. 6).
+
+    Windows of the frames' own ATR stand at its mean.
+    """
     known = label >= 0
-    if not sizes or not known.any() or any(found is None or len(found) != len(sizes) for found in predicted):
+    right = _right([record.windows for record in records], label, known, len(sizes))
+    if right is None:
         return []
-    right = torch.stack([found for found in predicted if found is not None])[known] == label[known].unsqueeze(-1)
+    empty = _right([record.empty for record in records], label, known, len(sizes))
     mean = atr[known].double().nanmean()
     return [
         {
-            "window": size,
-            "size": mean if size == ATR_WINDOW else size,
-            "accuracy": 100 * right[:, i].double().mean(),
+            "window": CENTRED if size == FORMER_CENTRED else size,
+            "size": mean if isinstance(size, str) else size,
+            "accuracy": right[i],
+            "empty": None if empty is None else empty[i],
         }
         for i, size in enumerate(sizes)
     ]
+
+
+def _right(predicted: Sequence[Tensor | None], label: Tensor, known: Tensor, windows: int) -> Tensor | None:
+    """(w,) percent of the clips whose class is known that are predicted rightly; None where not all were predicted."""
+    found = [one for one in predicted if one is not None and len(one) == windows]
+    if not windows or not known.any() or len(found) != len(predicted):
+        return None
+    return 100 * (torch.stack(found)[known] == label[known].unsqueeze(-1)).double().mean(0)
 
 
 def _frames_per_column(record: Record) -> float:

@@ -27,6 +27,7 @@ def configuration(
     trained: bool = True,
     explain_labels: bool = False,
     keep_relevance: bool = False,
+    temporal_convolutions: int | None = None,
 ) -> dict[str, Any]:
     """Everything that the numbers of a study depend on, and no path: studies move between machines.
 
@@ -39,6 +40,7 @@ def configuration(
         trained: False where weights are random, which every report then says.
         explain_labels: whether the true classes are explained, not the predictions.
         keep_relevance: whether maps are kept.
+        temporal_convolutions: how many the model has, for reports (`lrp3d.models.count_temporal_convolutions`).
 
     Returns:
         A dict for `lrp3d.study.create`.
@@ -70,7 +72,10 @@ def configuration(
         "explained_class": "label" if explain_labels else "prediction",
         "sigma": explainer.sigma,
         "windows": list(explainer.windows),
+        "empty": explainer.empty,
+        "merge": explainer.merge,
         "keep_relevance": keep_relevance,
+        **({} if temporal_convolutions is None else {"temporal_convolutions": temporal_convolutions}),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +13,13 @@ from torch import Tensor, nn
 
 from lrp3d import video
 from lrp3d.composites import Composite
-from lrp3d.defaults import ATR_WINDOW, SIGMA
+from lrp3d.defaults import CENTRED, SEGMENT, SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import convert
+from lrp3d.twin.twin import Twin, convert
 
 __all__ = ["Explainer", "Part", "is_out_of_memory"]
 
@@ -32,6 +33,8 @@ class Part:
     explanation: Explanation
     windows: Tensor | None
     """(b, w) classes predicted with each window; None without windows."""
+    empty: Tensor | None = None
+    """(b, w) the same with empty images outside of the windows; None where they were not asked for."""
 
 
 class Explainer:
@@ -45,7 +48,10 @@ class Explainer:
         mean: of the model's inputs, for pixels from 0 to 1.
         std: of the model's inputs.
         sigma: share of a row's relevance that an ATR window holds.
-        windows: sizes in frames of partial uniform sampling, and "atr" for each frame's own ATR.
+        windows: of partial uniform sampling: sizes in frames, "segment" for the segment [l, r] of each frame's own
+            ATR, "centred" for a window of that length around the frame.
+        empty: also with empty (black) images outside of each window, the paper's control.
+        merge: as in `lrp3d.explain`.
 
     Raises:
         ValueError: windows for a model without ``frame_logits``, or windows that are none.
@@ -68,16 +74,30 @@ class Explainer:
         std: Sequence[float] = video.IMAGENET_STD,
         sigma: float = SIGMA,
         windows: Sequence[int | str] = (),
+        empty: bool = False,
+        merge: str = "paper",
     ):
+        if empty and not windows:
+            raise ValueError("empty images stand outside of windows: say which windows")
         if windows and not callable(getattr(model, "frame_logits", None)):
             raise ValueError(f"{type(model).__name__} has no frame_logits, which partial uniform sampling needs")
         for window in windows:
-            if window != ATR_WINDOW and (not isinstance(window, int) or window < 1):
-                raise ValueError(f'a window is a number of frames from 1 on, or "{ATR_WINDOW}", not {window!r}')
-        self.model, self.twin, self.composite = model, convert(model, composite), composite
-        self.contrastive, self.input_range, self.sigma = contrastive, input_range, sigma
-        self.mean, self.std, self.windows = tuple(mean), tuple(std), tuple(windows)
-        self.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+            if window not in (SEGMENT, CENTRED) and (not isinstance(window, int) or window < 1):
+                raise ValueError(
+                    f'a window is a number of frames from 1 on, "{SEGMENT}" or "{CENTRED}", not {window!r}'
+                )
+        self.model = model
+        self.twin: Twin = convert(model, composite)
+        self.composite = composite
+        self.contrastive = contrastive
+        self.input_range = input_range
+        self.sigma = sigma
+        self.mean: tuple[float, ...] = tuple(mean)
+        self.std: tuple[float, ...] = tuple(std)
+        self.windows: tuple[int | str, ...] = tuple(windows)
+        self.empty = empty
+        self.merge = merge
+        self.device: torch.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.at_once: int | None = None
         """Clips that have been found to fit; None until memory runs out."""
         self.seeds_at_once: int | None = None
@@ -111,7 +131,7 @@ class Explainer:
 
     def _unless_out_of_memory(
         self, frames: Sequence[np.ndarray], targets: Sequence[int] | None, count: int
-    ) -> tuple[Explanation, Tensor | None] | None:
+    ) -> tuple[Explanation, Tensor | None, Tensor | None] | None:
         """The explanation; None where memory ran out, and less will be tried."""
         try:
             return self._explain(torch.from_numpy(np.stack(frames)), targets)
@@ -127,7 +147,9 @@ class Explainer:
         warnings.warn(f"out of memory with {count} clip{'s' if count > 1 else ''}: {tried}", stacklevel=3)
         return None
 
-    def _explain(self, frames: Tensor, targets: Sequence[int] | None) -> tuple[Explanation, Tensor | None]:
+    def _explain(
+        self, frames: Tensor, targets: Sequence[int] | None
+    ) -> tuple[Explanation, Tensor | None, Tensor | None]:
         clips = normalised(frames.to(self.device), self.mean, self.std)
         found = explain(
             self.twin,
@@ -135,27 +157,50 @@ class Explainer:
             targets,
             contrastive=self.contrastive,
             input_range=self.input_range,
+            merge=self.merge,
             chunk_size=self.seeds_at_once,
         ).at_sigma(self.sigma)
-        return found, self._predictions(clips, found) if self.windows else None
+        if not self.windows:
+            return found, None, None
+        outside = self._predictions(clips, found, "edge"), self._predictions(clips, found, "blank")
+        return found, outside[0], outside[1]
 
-    def _predictions(self, clips: Tensor, explanation: Explanation) -> Tensor:
+    def _predictions(self, clips: Tensor, explanation: Explanation, fill: str) -> Tensor | None:
         """(b, w): what the model says when every frame sees its window only (paper, Sec. 4.3)."""
-        assert explanation.atr is not None
+        if fill == "blank" and not self.empty:
+            return None
         assert explanation.matrix is not None
-        own = explanation.atr * (clips.shape[2] / explanation.matrix.shape[-1])
-        if ATR_WINDOW in self.windows:
-            own = self._by_row(own, clips)
-        sizes: list[int | Tensor] = [window if isinstance(window, int) else own for window in self.windows]
-        chunk = 1 if self.seeds_at_once == 1 else None
-        answers = [partial_uniform_logits(self.model, clips, size, chunk_size=chunk).logits for size in sizes]
+        frames, columns = clips.shape[2], explanation.matrix.shape[-1]
+        own = None
+        if explanation.positions is not None:
+            first = torch.tensor(explanation.positions) * (frames // columns)
+            own = first, first + frames // columns - 1
+        black = [(0.0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True)]
+        how: dict[str, Any] = {"fill": fill, "value": black, "own": own}
+        how["chunk_size"] = 1 if self.seeds_at_once == 1 else None
+        rows = self._rows(clips)
+        windows = [self._window(window, explanation, frames, rows) for window in self.windows]
+        answers = [partial_uniform_logits(self.model, clips, window, **how).logits for window in windows]
         return torch.stack([answer.argmax(1) for answer in answers], 1).cpu()
 
+    def _window(self, window: int | str, explanation: Explanation, frames: int, rows: int) -> Any:
+        """A size, sizes or bounds as `partial_uniform_logits` takes them, of every frame that the model classifies."""
+        if isinstance(window, int):
+            return window
+        assert explanation.atr is not None
+        assert explanation.matrix is not None
+        assert explanation.segments is not None
+        each = rows // explanation.atr.shape[1]  # a matrix may sum over several rows (SlowFast)
+        if window == CENTRED:
+            sizes = explanation.atr * (frames / explanation.matrix.shape[-1])
+            return sizes.repeat_interleave(each, 1)
+        first, last = explanation.segments
+        return first.repeat_interleave(each, 1), last.repeat_interleave(each, 1)
+
     @torch.no_grad()
-    def _by_row(self, sizes: Tensor, clips: Tensor) -> Tensor:
-        """One size (b, n) for each frame that the model itself classifies: a matrix may sum over several (SlowFast)."""
-        rows = self.model.frame_logits(clips[:1]).shape[1]  # type: ignore[operator]
-        return sizes.repeat_interleave(rows // sizes.shape[1], 1)
+    def _rows(self, clips: Tensor) -> int:
+        """How many frames of a clip the model itself classifies."""
+        return int(self.model.frame_logits(clips[:1]).shape[1])  # type: ignore[operator]
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lrp3d.defaults import TIMEOUT
 
@@ -62,7 +62,7 @@ def ahead(
         for task in tasks:
             yield task, _attempt(read, task)
         return
-    waiting: deque[tuple[Task, Future | None]] = deque()
+    waiting: deque[tuple[Task, Future[Any] | None]] = deque()
     rest = iter(tasks)
     pool = _Pool(read, workers, timeout)
     try:
@@ -86,7 +86,7 @@ def ahead(
         pool.close()
 
 
-def _is_lost(future: Future | None) -> bool:
+def _is_lost(future: Future[Any] | None) -> bool:
     return future is None or not future.done() or isinstance(future.exception(), BrokenProcessPool)
 
 
@@ -100,7 +100,7 @@ class _Pool(Generic[Task, Result]):
     def _executor(self, workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
 
-    def submit(self, task: Task) -> Future | None:
+    def submit(self, task: Task) -> Future[Any] | None:
         """The task's future; None if the pool is broken, which the first to ask for a result will find out."""
         try:
             return self.executor.submit(_attempt_in_time, self.read, task, self.timeout)

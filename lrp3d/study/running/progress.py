@@ -25,9 +25,14 @@ class Pace:
     """
 
     def __init__(self, total: int, before: int = 0, name: str = "", shown: bool = True):
-        self.total, self.done, self.failed, self.name, self.shown = total, 0, 0, name, shown
+        self.total = total
+        self.done: int = 0
+        self.failed: int = 0
+        self.name = name
+        self.shown = shown
         self.before = before
-        self.started = self.said = time.monotonic()
+        self.started: float = time.monotonic()
+        self.said: float = self.started
         self.bar: Any = None
         if shown and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None:
             from tqdm import tqdm
@@ -36,7 +41,8 @@ class Pace:
 
     def step(self, done: int = 0, failed: int = 0) -> None:
         """Some more clips are done, or failed."""
-        self.done, self.failed = self.done + done, self.failed + failed
+        self.done += done
+        self.failed += failed
         if self.bar is not None:
             self.bar.update(done + failed)
             if self.failed:

@@ -77,7 +77,7 @@ class Reader:
                 stride=self.stride,
                 size=self.size,
                 short_side=self.short_side,
-                template=self._template(path),
+                template=self.template_of(path),
             )
         return Pixels(clip.pixels.numpy(), clip.indices.numpy(), clip.lost, time.perf_counter() - started)
 
@@ -102,8 +102,8 @@ class Reader:
         advice = "; URLs are not read: download it and list the file" if is_url(places[0]) else ""
         raise video.VideoError(f"there is no file or folder {places[0]} below the root{advice}")
 
-    def _template(self, path: Path) -> str | None:
-        """Frame folders may hold optical flow beside their frames."""
+    def template_of(self, path: Path) -> str | None:
+        """The name of the images in a folder, which may hold optical flow beside its frames."""
         if self.template is not None or not path.is_dir():
             return self.template
         return next((f"img_{{:05}}{end}" for end in (".jpg", ".png") if (path / f"img_00001{end}").exists()), None)

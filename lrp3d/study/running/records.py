@@ -49,6 +49,8 @@ class Record:
     """The number of each of the clip's frames in the video."""
     windows: Tensor | None = None
     """(w,) the class predicted with each of the study's windows (partial uniform sampling)."""
+    empty: Tensor | None = None
+    """(w,) the same with empty images outside of the windows."""
     lost: tuple[str, ...] = ()
     """What is missing or damaged in the video."""
     seconds: float = 0.0

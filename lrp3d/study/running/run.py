@@ -43,6 +43,9 @@ class Outcome:
     """Those of the failed that could be read, and broke the model."""
     first: Exception | None = None
     """What broke it first."""
+    noted: int = 0
+    """Those explained of which something is said in their records, such as frames that repeat."""
+    first_note: str = ""
 
     def __str__(self) -> str:
         before = f" ({self.before} were done before)" if self.before else ""
@@ -121,6 +124,7 @@ def run(
                     with _said_by(study):
                         written = _write(study, found, done, keep_relevance)
                     outcome.explained += written
+                    _count_noted(found, outcome)
                     pace.step(done=written)
     if outcome.first is not None and not (outcome.explained or outcome.before):
         raise outcome.first  # a model that has never worked, not a clip
@@ -149,6 +153,12 @@ def _count_broken(found: _Failed, outcome: Outcome) -> None:
         warnings.warn(f"{found.item.name}: {found.reason}; the other clips go on", stacklevel=3)
     if outcome.broken >= NEVER_WORKED and not (outcome.explained or outcome.before):
         raise outcome.first
+
+
+def _count_noted(found: _Explained, outcome: Outcome) -> None:
+    noted = [pixels.lost for _, pixels in found.clips if pixels.lost]
+    outcome.noted += len(noted)
+    outcome.first_note = outcome.first_note or (noted[0][0] if noted else "")
 
 
 def _check_classes(study: Study, part: Part) -> None:
@@ -217,7 +227,7 @@ def _explained(
 def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool) -> int:
     """Write the records that are not there yet; returns how many."""
     items, pixels = zip(*found.clips, strict=True)
-    windows = found.part.windows
+    windows, empty = found.part.windows, found.part.empty
     records = records_of(
         found.part.explanation,
         [item.number for item in items],
@@ -225,6 +235,7 @@ def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool
         [item.label for item in items],
         indices=[tuple(clip.indices.tolist()) for clip in pixels],
         windows=[None] * len(items) if windows is None else list(windows),
+        empty=[None] * len(items) if empty is None else list(empty),
         lost=[clip.lost for clip in pixels],
         seconds=[found.seconds / len(items)] * len(items),
         read_seconds=[clip.seconds for clip in pixels],

@@ -1,0 +1,1 @@
+"""Deliberate errors: what can be changed in a file, and whether its tests notice."""

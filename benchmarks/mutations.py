@@ -1,0 +1,214 @@
+"""Whether the tests notice deliberate errors in the method: rules, ATR, sampling, the matrix, frame logits, studies.
+
+    python -m benchmarks.mutations                       # what an audit found once, and a sample of small changes
+    python -m benchmarks.mutations --only atr --each 999 # every change of one file
+
+The tests must pass without a change first. Each mutant is run against the tests of its file in a process of its own;
+the sources on the disk are not touched. What survives is an error that no test sees, or changes nothing that anybody
+could see: those are listed in `HARMLESS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.abc
+import importlib.machinery
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from benchmarks.mutating.mutants import Mutant, mutants
+from benchmarks.timing import common
+
+ROOT = Path(__file__).parent.parent
+NUMBERS = ("tests/test_study_numbers.py", "tests/test_study_report.py")
+TESTS: dict[str, tuple[str, ...]] = {
+    "lrp3d/rules.py": ("tests/test_rules.py",),
+    "lrp3d/metrics/atr.py": ("tests/test_atr.py",),
+    "lrp3d/sampling.py": ("tests/test_sampling.py", "tests/test_study_numbers.py"),
+    "lrp3d/pathways.py": ("tests/test_temporal.py",),
+    "lrp3d/propagation/temporal_matrix.py": ("tests/test_temporal.py", "tests/test_frames.py"),
+    "lrp3d/propagation/clip_relevance.py": ("tests/test_temporal.py", "tests/test_explain.py"),
+    "lrp3d/propagation/frame_logits.py": ("tests/test_frames.py", "tests/test_temporal.py"),
+    "lrp3d/study/running/explainer.py": (*NUMBERS, "tests/test_study_run.py"),
+    "lrp3d/study/reporting/summary.py": (*NUMBERS, "tests/test_study_run.py"),
+    "lrp3d/study/reporting/statistics.py": ("tests/test_study_report.py",),
+}
+"""The files that are changed, and the tests that should notice."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A change that the tests once did not notice."""
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+
+
+NAMED = (
+    Named(
+        "conservation is always zero", "lrp3d/propagation/clip_relevance.py",
+        "return error / self.logit", "return 0 * error / self.logit", ("tests/test_explain.py",),
+    ),
+    Named(
+        "windows of one mean size", "lrp3d/study/running/explainer.py",
+        "first, last = explanation.segments", "return max(1, round(float(explanation.atr.nanmean())))", NUMBERS,
+    ),
+    Named(
+        "windows of the whole clip", "lrp3d/study/running/explainer.py",
+        "first, last = explanation.segments", "return frames", NUMBERS,
+    ),
+    Named(
+        "centred windows for segments", "lrp3d/study/running/explainer.py",
+        "if window == CENTRED:", "if True:", NUMBERS,
+    ),
+    Named(
+        "no empty images", "lrp3d/study/running/explainer.py", '"fill": fill,', '"fill": "edge",', NUMBERS,
+    ),
+    Named(
+        "dense sampling is uniform", "lrp3d/study/running/reader.py",
+        "                self.sampling,\n", '                "uniform",\n', NUMBERS,
+    ),
+    Named(
+        "sigma is ignored", "lrp3d/study/running/explainer.py", ".at_sigma(self.sigma)", "", NUMBERS,
+    ),
+    Named(
+        "the mean of frame logits may differ from the logit", "lrp3d/propagation/frame_logits.py",
+        "    if bool((error > max(", "    if False and bool((error > max(", ("tests/test_frames.py",),
+    ),
+    Named(
+        "two uses of a pixel are two pixels", "lrp3d/propagation/clip_relevance.py",
+        "if self.shared is not None:", "if False:", ("tests/test_temporal.py",),
+    ),
+    Named(
+        "slow logits are scaled", "lrp3d/propagation/frame_logits.py",
+        'scaled=merge == "average"', "scaled=True", ("tests/test_temporal.py",),
+    ),
+)  # fmt: skip
+
+HARMLESS: dict[tuple[str, str], str] = {
+    ("lrp3d/rules.py", "abs(self.alpha - self.beta - 1) > 1e-09 -> abs(self.alpha - self.beta - 1) >= 1e-09"): (
+        "a difference of exactly 1e-9 is rounding either way"
+    ),
+}
+"""By file and change: why nobody could notice."""
+
+
+class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
+    """Imports one module from a text instead of its file."""
+
+    def __init__(self, file: str, source: str):
+        self.file, self.source = str(ROOT / file), source
+        self.module = file.removesuffix(".py").replace("/", ".")
+
+    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> object:  # type: ignore[override]
+        """The module that is changed."""
+        return importlib.machinery.ModuleSpec(name, self, origin=self.file) if name == self.module else None
+
+    def get_filename(self, fullname: str) -> str:
+        """Where it would have been."""
+        return self.file
+
+    def get_data(self, path: str | bytes) -> bytes:
+        """Its text."""
+        return self.source.encode()
+
+    def path_stats(self, path: str) -> dict[str, float]:
+        """Nothing is cached."""
+        raise OSError
+
+
+def survives(file: str, source: str, tests: Sequence[str], limit: float) -> bool | None:
+    """Whether all tests pass with this source in the place of the file's; None if they did not end in time."""
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os._exit(_tested(file, source, tests))
+    deadline = time.monotonic() + limit
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.05)
+    os.killpg(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _tested(file: str, source: str, tests: Sequence[str]) -> int:
+    """In the child: the exit code of the tests."""
+    import pytest
+
+    sys.meta_path.insert(0, Changed(file, source))
+    os.chdir(ROOT)
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-m", "not slow", *tests]))
+
+
+def chosen(options: argparse.Namespace) -> Iterator[tuple[str, Mutant, tuple[str, ...]]]:
+    """Files, their mutants and their tests."""
+    for named in NAMED:
+        source = (ROOT / named.file).read_text(encoding="utf-8")
+        if named.before not in source:
+            raise SystemExit(f"{named.file} no longer has {named.before!r}: put the mutation {named.name!r} right")
+        if options.only in named.file:
+            line = source[: source.index(named.before)].count("\n") + 1
+            yield named.file, Mutant(line, named.name, source.replace(named.before, named.after, 1)), named.tests
+    for file, tests in TESTS.items():
+        if options.only not in file:
+            continue
+        found = list(mutants((ROOT / file).read_text(encoding="utf-8")))
+        dice = random.Random(f"{file} {options.seed}")
+        some = dice.sample(found, min(options.each, len(found)))
+        yield from ((file, mutant, tests) for mutant in sorted(some, key=lambda one: one.line))
+
+
+def main(argv: Sequence[str] | None = None) -> common.Results:
+    """Run and write the table; ends with 1 where something survived that is not listed as harmless."""
+    parser = common.arguments(__doc__)
+    parser.add_argument("--each", type=int, default=8, metavar="N", help="mutants of a file (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the sample (default: %(default)s)")
+    parser.add_argument("--only", default="", metavar="TEXT", help="files whose path holds this")
+    parser.add_argument("--limit", type=float, default=240, metavar="S", help="seconds of a mutant (default: 240)")
+    parser.add_argument("--minutes", type=float, default=60, metavar="M", help="begin none after this (default: 60)")
+    options = common.parse(parser, argv)
+    device = common.start(options)
+    torch.set_num_threads(1)  # children are forked, and a pool of threads would not be
+    if options.quick:
+        options.each, options.only = 0, options.only or "frame_logits"
+    columns = ("file", "line", "change", "outcome", "why")
+    title = "Deliberate errors, and whether the tests notice"
+    results = common.Results("mutations", title, options, device, columns, ())
+    began = time.monotonic()
+    sound: set[tuple[str, ...]] = set()
+    for file, mutant, tests in chosen(options):
+        if time.monotonic() - began > 60 * options.minutes:
+            break
+        if tests not in sound and not survives(file, (ROOT / file).read_text(encoding="utf-8"), tests, options.limit):
+            raise SystemExit(f"without any change, {', '.join(tests)} do not pass in {options.limit:g} s")
+        sound.add(tests)
+        survived = survives(file, mutant.source, tests, options.limit)
+        outcome = "no end" if survived is None else "survived" if survived else "caught"
+        why = HARMLESS.get((file, mutant.change), "") if survived else ""
+        results.add({"file": file, "line": mutant.line, "change": mutant.change, "outcome": outcome, "why": why})
+    counts = {kind: sum(row["outcome"] == kind for row in results.rows) for kind in ("caught", "no end", "survived")}
+    harmless = sum(bool(row["why"]) for row in results.rows)
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    results.header["notes"] = results.notes = [f"{said}, {harmless} of those harmless"]
+    print(results.notes[0])
+    return results.write()
+
+
+if __name__ == "__main__":
+    sys.exit(any(row["outcome"] == "survived" and not row["why"] for row in main().rows))

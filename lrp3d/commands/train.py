@@ -1,0 +1,189 @@
+"""`lrp3d train`: a model trained on the videos of a list."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrp3d.commands import DONE, UsageError, arguments
+from lrp3d.printed import say
+
+if TYPE_CHECKING:
+    import torch
+
+    from lrp3d import study
+
+SHORT_SIDES = (256, 320)  # App. E, for squares of 224
+SQUARE = 224
+
+
+def add_to(commands: arguments.Commands) -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser(
+        "train",
+        help="train a model on the videos of a list",
+        description="Train a model on the videos of a list, augmented as in the paper (App. E). Can be killed and "
+        "started again: it goes on after the last whole epoch. Under torchrun every process takes its part of a batch.",
+        epilog="Example: torchrun --nproc-per-node 8 -m lrp3d train --list train.csv --validation val.csv --root "
+        "videos --labels kinetics-400 --model I3D-R50-f8 --weights torchvision-resnet50 --out runs/i3d",
+    )
+    clips = parser.add_argument_group("clips")
+    clips.add_argument("--list", type=Path, required=True, metavar="LIST", help="as in lrp3d study run")
+    clips.add_argument("--validation", type=Path, metavar="LIST", help="clips to measure the accuracy on")
+    clips.add_argument("--root", type=Path, metavar="DIR", help="where the videos are (default: beside the list)")
+    clips.add_argument("--list-labels", type=Path, metavar="F", help="names of the lists' numbers, if not the model's")
+    clips.add_argument("--classes", metavar="F", help="keep clips of these classes only, as in lrp3d study run")
+    clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips of each list")
+    clips.add_argument(
+        "--sampling", choices=("uniform", "dense"), default="uniform",
+        help="a frame of each segment of the video, or frames that follow one another (default: uniform)",
+    )  # fmt: skip
+    clips.add_argument("--stride", type=arguments.positive, default=1, metavar="N", help="of frames, if dense")
+    clips.add_argument(
+        "--short-side", type=_sides, metavar="LOW-HIGH",
+        help="the shorter side is drawn between these (default: 256-320 for squares of 224, and in proportion)",
+    )  # fmt: skip
+    clips.add_argument(
+        "--flip", choices=("auto", "yes", "no"), default="auto",
+        help="mirror half of the clips (default: auto, unless a class says left or right)",
+    )  # fmt: skip
+    clips.add_argument("--template", metavar="T", help="name of the images in frame folders")
+    arguments.add_options(parser)
+    parser.add_argument(
+        "--inflate", choices=("repeat", "mean"), default="repeat",
+        help="how 2D kernels of --weights become 3D: repeated along time, or also divided by its length",
+    )  # fmt: skip
+    how = parser.add_argument_group("recipe")
+    how.add_argument("--epochs", type=arguments.positive, default=50, metavar="N", help="default: %(default)s")
+    how.add_argument(
+        "--batch", type=arguments.positive, default=16, metavar="N", help="clips of all processes (default: 16)"
+    )
+    how.add_argument("--lr", type=float, default=0.01, metavar="R", help="learning rate at its peak (default: 0.01)")
+    how.add_argument("--warmup", type=float, default=0.0, metavar="E", help="epochs of linear increase (default: 0)")
+    how.add_argument("--weight-decay", type=float, default=5e-4, metavar="D", help="default: 0.0005")
+    how.add_argument("--clip-gradient", type=float, metavar="G", help="largest norm of the gradient (default: none)")
+    how.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    how.add_argument(
+        "--precision", choices=("auto", "full", "mixed"), default="auto",
+        help="mixed is bfloat16 (float16 on older GPUs); auto is mixed on a GPU",
+    )  # fmt: skip
+    how.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read clips (default: 2)")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
+    parser.set_defaults(run=run)
+
+
+def _sides(text: str) -> tuple[int, int]:
+    low, _, high = text.partition("-")
+    sides = arguments.positive(low), arguments.positive(high or low)
+    if sides[0] > sides[1]:
+        raise argparse.ArgumentTypeError(f"{text!r} is no range LOW-HIGH")
+    return sides
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train; returns 0 when the last epoch is done."""
+    import torch
+
+    from lrp3d import models
+    from lrp3d.commands import model_options
+    from lrp3d.commands.labels import read_labels
+
+    if options.model is None:
+        raise UsageError("say which model: --model NAME")
+    if ":" in options.model:
+        raise UsageError("lrp3d train trains the models of lrp3d.models; train your own with lrp3d.models.train")
+    options.size = options.size or SQUARE
+    weights = model_options.weights_of(options)
+    with _processes(options) as (rank, device):
+        labels: tuple[str, ...] = read_labels(options.labels) if options.labels else ()
+        listed = _listed(options, options.list, labels)
+        labels = labels or listed.labels
+        count = len(labels) or 1 + max((item.label for item in listed.items if item.label is not None), default=0)
+        torch.manual_seed(options.seed)
+        model = model_options.build(options.model, dict(options.option), count)
+        assert isinstance(model, models.VideoModel)
+        if weights is not None:
+            models.load_checkpoint(model, weights, strict=False, inflate=options.inflate)
+        model.classes = tuple(labels) if len(labels) == count else ()
+        clips = _clips(options, listed, model, labels, train=True)
+        validation = None
+        if options.validation is not None:
+            validation = _clips(options, _listed(options, options.validation, labels), model, labels, train=False)
+        if rank == 0:
+            flips = "mirrored at random" if clips.flip else "not mirrored"
+            say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
+            say(*(f"note: {note}" for note in (*listed.notes, *model.notes)))
+        recipe = models.Recipe(
+            epochs=options.epochs, batch_size=options.batch, learning_rate=options.lr, warmup_epochs=options.warmup,
+            weight_decay=options.weight_decay, clip_gradient=options.clip_gradient, seed=options.seed,
+        )  # fmt: skip
+        mixed = {"auto": None, "full": False, "mixed": True}[options.precision]
+        history = models.train(
+            model, clips, options.out, recipe, validation=validation, device=device, mixed_precision=mixed,
+            workers=options.workers,
+        )  # fmt: skip
+        if rank == 0:
+            last = history[-1]
+            scored = "" if last.validation is None else f", in validation {100 * last.validation:.1f} %"
+            say(f"epoch {last.epoch + 1}: loss {last.loss:.4g}, accuracy {100 * last.accuracy:.1f} %{scored}")
+            say(f"wrote {options.out / 'model.safetensors'}")
+    return DONE
+
+
+@contextmanager
+def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]]:
+    """This process's number and device; under torchrun in a process group, which is left at the end."""
+    import torch
+    import torch.distributed as dist
+
+    from lrp3d.commands import model_options
+
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+        yield 0, model_options.device_of(options.device)
+        return
+    if options.device is None and torch.cuda.is_available():
+        options.device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
+    device = model_options.device_of(options.device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        yield dist.get_rank(), device
+    finally:
+        dist.destroy_process_group()
+
+
+def _listed(options: argparse.Namespace, path: Path, labels: tuple[str, ...]) -> study.VideoList:
+    from lrp3d import study
+    from lrp3d.commands.labels import read_labels
+
+    return study.read_list(
+        path,
+        labels=labels,
+        list_labels=read_labels(options.list_labels) if options.list_labels else (),
+        classes=study.class_list(options.classes) if options.classes else None,
+        limit=options.limit,
+    )
+
+
+def _clips(
+    options: argparse.Namespace, listed: study.VideoList, model: object, labels: tuple[str, ...], train: bool
+) -> study.TrainingClips:
+    from lrp3d import study
+
+    root = options.root or (options.list if options.list.is_dir() else options.list.parent)
+    frames = options.frames or getattr(model, "frames", None)
+    if frames is None:
+        raise UsageError(f"--frames: {options.model} takes any number")
+    low, high = options.short_side or tuple(round(options.size * side / SQUARE) for side in SHORT_SIDES)
+    reader = study.Reader(
+        str(root.resolve()), frames, options.sampling, options.stride, options.size, low, options.template
+    )
+    flip = options.flip == "yes" or (options.flip == "auto" and not study.tells_sides(labels or listed.labels))
+    return study.TrainingClips(
+        listed.items, reader, model.mean, model.std, (low, high), flip, train  # type: ignore[attr-defined]
+    )  # fmt: skip

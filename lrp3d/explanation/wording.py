@@ -1,0 +1,73 @@
+"""Numbers in words that a person can read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lrp3d.metrics.excess_span import SIGMA as SPAN_SHARE
+
+if TYPE_CHECKING:
+    from lrp3d.explanation.explanation import Explanation
+
+ROUNDING = 1e-3  # above what rounding does in float32, below what any rule that loses something loses
+
+
+def conserved(error: float) -> str:
+    """Whether relevance was conserved, from the relative error of its sum.
+
+    >>> conserved(1.2e-7), conserved(0.0), conserved(0.117), conserved(float("nan"))
+    ('yes (1e-7)', 'yes (exactly)', 'no (off by 12 %)', 'no (off by nan %)')
+    """
+    if error == 0:
+        return "yes (exactly)"
+    if error < ROUNDING:
+        return f"yes ({error:.0e})".replace("e-0", "e-")
+    return f"no (off by {100 * error:.2g} %)" if error < 1 else f"no (off by {100 * error:.0f} %)"
+
+
+def within(share: float, average: float, longest: float, columns: int, unit: str) -> str:
+    """What ATR says: in how many frames a frame's relevance lies.
+
+    >>> within(0.975, 8.153, 14.0, 16, "frames")
+    '97.5 % of the relevance within 8.2 of 16 frames on average, 14 at most'
+    >>> within(0.975, float("nan"), float("nan"), 16, "frames")
+    'no frame has relevance'
+    """
+    if not math.isfinite(longest):
+        return "no frame has relevance"
+    mean = f"{average:.1f}" if math.isfinite(average) else "none"
+    return f"{100 * share:g} % of the relevance within {mean} of {columns} {unit} on average, {longest:.0f} at most"
+
+
+def above_floor(explanation: Explanation, clip: int) -> str:
+    """What stands above the floor of a clip's matrix, and where; empty without a floor."""
+    excess = explanation.excess
+    if excess is None or explanation.matrix is None:
+        return ""
+    percent = f"{100 * float(excess.share[clip]):.0f} % of the relevance is above what the network says untrained"
+    if not math.isfinite(float(excess.span[clip])):
+        return percent
+    first, last, columns = int(excess.first[clip]) + 1, int(excess.last[clip]) + 1, explanation.matrix.shape[-1]
+    unit = "frames" if explanation.unit == "frames" else "steps"
+    lies = f"{unit} {first} to {last}" if last > first else f"{unit[:-1]} {first}"
+    return f"{percent}; {100 * SPAN_SHARE:g} % of that lies in {lies} of {columns}"
+
+
+def subject(explanation: Explanation, clip: int, name: Callable[[int], str] = "class {}".format) -> str:
+    """What is explained of a clip: a class, or a class rather than others."""
+    said = name(int(explanation.target[clip]))
+    if explanation.against is None:
+        return said
+    return f"{said} rather than {' or '.join(name(other) for other in explanation.against[clip].tolist())}"
+
+
+def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
+    """The number that is explained of a clip, and what it is called: a logit, or how far it is above others."""
+    logits = explanation.logits[clip].double()
+    logit = float(logits[explanation.target[clip]])
+    if explanation.against is None:
+        return logit, "logit"
+    others = explanation.against[clip]
+    return logit - float(logits[others].mean()), "logit above " + ("the other’s" if len(others) == 1 else "their mean")

@@ -1,0 +1,85 @@
+"""Clips that come as several pathways: where the frames of a slower one lie, and which pixels two of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import einops
+import torch
+from torch import Tensor
+
+from lrp3d.layout import Layout
+
+
+def slow_frames(t: int, n: int) -> list[int]:
+    """Where the t frames of a slow pathway lie on a clock of n: evenly spaced from first to last, truncated.
+
+    >>> slow_frames(4, 16)
+    [0, 5, 10, 15]
+    """
+    return torch.linspace(0, n - 1, t).long().tolist()
+
+
+@dataclass(frozen=True)
+class SharedPixels:
+    """Pathways whose frames are those of the fastest one: a pixel that both see is used twice.
+
+    The paper takes the positive part of the relevance of an input frame, and both uses of a pixel are one input.
+    """
+
+    layouts: tuple[Layout, ...]
+    """Of these pathways, the fastest first."""
+    pathways: tuple[int, ...]
+    """Which they are, the fastest first."""
+    frames: tuple[Tensor, ...]
+    """Of each, which frames of the fastest it has."""
+    batch: int
+
+    @classmethod
+    def among(cls, clips: Sequence[Tensor], layouts: Sequence[Layout | None], batch: int) -> SharedPixels | None:
+        """The pathways that show the fastest one's frames, None where there are none.
+
+        Args:
+            clips: the pathways, as they came.
+            layouts: of each; one without time shares nothing.
+            batch: how many clips each holds.
+        """
+        timed = [i for i, axes in enumerate(layouts) if axes is not None and axes.has_time]
+        if len(timed) < 2:
+            return None
+        axes = {i: axes for i, axes in enumerate(layouts) if axes is not None}
+        whole = {i: _clips(clips[i][None], axes[i], batch)[0] for i in timed}
+        fastest = max(timed, key=lambda i: whole[i].shape[2])
+        found = {fastest: torch.arange(whole[fastest].shape[2], device=clips[fastest].device)}
+        for i in timed:
+            at = torch.tensor(slow_frames(whole[i].shape[2], len(found[fastest])), device=clips[i].device)
+            alike = whole[i].dtype == whole[fastest].dtype and whole[i].device == whole[fastest].device
+            if i != fastest and alike and torch.equal(whole[i], whole[fastest].index_select(2, at)):
+                found[i] = at
+        if len(found) < 2:
+            return None
+        return cls(tuple(axes[i] for i in found), tuple(found), tuple(found.values()), batch)
+
+    def positive(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """The positive part of what all uses of a pixel come to, divided among the uses by their positive parts.
+
+        Args:
+            maps: signed relevance (s, *pathway) of every pathway; of those that share nothing, the part is their own.
+        """
+        out = [m.clamp(min=0) for m in maps]
+        uses = [_clips(maps[i], axes, self.batch) for i, axes in zip(self.pathways, self.layouts, strict=True)]
+        total, for_it = torch.zeros_like(uses[0]), torch.zeros_like(uses[0])
+        for use, at in zip(uses, self.frames, strict=True):
+            total.index_add_(3, at, use)
+            for_it.index_add_(3, at, use.clamp(min=0))
+        share = torch.where(total > 0, total / for_it, 0.0)
+        for i, axes, use, at in zip(self.pathways, self.layouts, uses, self.frames, strict=True):
+            kept = use.clamp(min=0) * share.index_select(3, at)
+            out[i] = einops.rearrange(kept, f"s b c t h w -> s {axes.pattern}")
+        return out
+
+
+def _clips(x: Tensor, axes: Layout, batch: int) -> Tensor:
+    """(s, *pathway) as (s, b, c, t, h, w)."""
+    return einops.rearrange(x, f"s {axes.pattern} -> s b c t h w", **axes.sizes(x[0], batch))

@@ -1,0 +1,51 @@
+"""One side of a contrast alone: what the conservation of a contrastive map is judged by.
+
+R and Rbar sum to the same logit, so a contrastive map sums to zero, whatever rules lose on both sides alike. R alone
+has to keep its sum; and with the map's, so has Rbar.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.rules import one_sided
+from lrp3d.steps.graph import Node, downwards, edge_of, step_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.step import Step
+
+
+def one_side(output: Tensor, seed: Tensor) -> list[Start]:
+    """Where R alone starts: at the inputs of the classifier, by its rule without the contrast.
+
+    Args:
+        output: logits (b, k) of which every step has its rule.
+        seed: (1, b, k) relevance of the logits.
+    """
+    found = downwards([output.grad_fn], _is_classifier)
+    classifiers = {node: step for node in found if _is_classifier(node) and (step := step_of(node)) is not None}
+    if not classifiers:
+        return [Start(edge_of(output), seed)]
+    arrived = propagate([Start(edge_of(output), seed)], [(node, 0) for node in classifiers])
+    starts = []
+    for (node, step), r in zip(classifiers.items(), arrived, strict=True):
+        with torch.inference_mode(False), torch.no_grad():
+            shared = _without_contrast(step).relevance(r)
+        below = zip(node.next_functions, shared, strict=True)
+        starts += [Start(edge, relevance) for edge, relevance in below if edge[0] is not None and relevance is not None]
+    return starts
+
+
+def _is_classifier(node: Node) -> bool:
+    return getattr(step_of(node), "is_classifier", False)
+
+
+def _without_contrast(step: Step) -> Step:
+    """The same step, which shares by its rule without the contrast."""
+    if not isinstance(step, LinearStep) or step.rule is None:
+        return step
+    alone = LinearStep(step.operands, step.bias, step.weighted)
+    alone.shape, alone.dtype = step.shape, step.dtype
+    alone.assign_rule(one_sided(step.rule))
+    return alone

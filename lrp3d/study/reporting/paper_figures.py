@@ -1,0 +1,355 @@
+"""The paper's comparisons of networks, from as many studies as there are: what ATR depends on, and maps side by side.
+
+Each function takes the studies of a report and yields charts, with the numbers of each as a table, or a sentence that
+says what is missing. A new figure is a function here and its name in `FIGURES`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lrp3d.study.reporting import charts, factors
+from lrp3d.study.reporting.study_view import Studied
+from lrp3d.study.reporting.tables import Cell, Table, Value
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FIGURES", "Chart", "Missing", "Network", "kernels"]
+
+KERNEL = 3  # of TAM, where nothing else is said
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure that knows its name, and the numbers in it."""
+
+    name: str
+    title: str
+    figure: Figure
+    note: str = ""
+    data: Table | None = None
+
+    def png(self) -> bytes:
+        """The picture."""
+        buffer = io.BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+        return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What cannot be made of the given studies, and what it would take."""
+
+    what: str
+    needed: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: needs {self.needed}."
+
+
+@dataclass(frozen=True)
+class Network:
+    """What a study's model is, as its name in the paper says.
+
+    >>> summary = {"config": {"model": "TAM2D-R50-f16", "frames": 16, "options": {"kernel_size": 5}}}
+    >>> network = Network.of(Studied("s", summary))
+    >>> network.module, network.backbone, network.depth, network.frames, network.kernel
+    ('TAM2D', 'R50', 50, 16, 5)
+    """
+
+    study: Studied
+    module: str
+    backbone: str
+    frames: int
+    kernel: int | None
+    answers: int | None
+    """How many frames are ensembled, None for all."""
+    plain: bool
+    """Built without options, explained as in the paper's main tables."""
+
+    @classmethod
+    def of(cls, study: Studied) -> Network | None:
+        """None for a model that has another kind of name."""
+        config = study.config
+        name = re.fullmatch(r"(\w+?)-(R\d+|Inception)(?:-(?:f\d+|\d+x\d+))?", config.get("model", ""))
+        if name is None:
+            return None
+        options = dict(config.get("options", {}))
+        kernel = options.pop("kernel_size", KERNEL if name[1].startswith("TAM") else None)
+        answers = options.pop("output_frames", None)
+        plain = not options and not study.way() and not study.mark
+        frames = config.get("frames", study.summary.get("dataset", {}).get("columns", 0))
+        return cls(study, name[1], name[2], frames, kernel, None if answers == "all" else answers, plain)
+
+    @property
+    def depth(self) -> int | None:
+        """Of a ResNet."""
+        return int(self.backbone[1:]) if self.backbone.startswith("R") else None
+
+    @property
+    def common(self) -> bool:
+        """As most of the paper's networks: all frames answer, TAM has its usual kernel."""
+        return self.plain and self.answers is None and self.kernel in (None, KERNEL)
+
+    @property
+    def atr(self) -> float:
+        """avg-ATR."""
+        return float(self.study.moments("avg_atr")["mean"])
+
+    @property
+    def accuracy(self) -> float | None:
+        """Top 1, in percent."""
+        top1: float | None = self.study.summary["accuracy"]["top1"]
+        return top1
+
+    @property
+    def deviation(self) -> float:
+        """Of avg-ATR over clips, 0 where there is but one."""
+        return spread(self.study.moments("avg_atr")) or 0.0
+
+
+Made = Iterator[Chart | Table | Missing]
+
+
+def spread(moments: Mapping[str, Any]) -> float | None:
+    """The deviation, None where there are fewer than two clips."""
+    return moments["std"] if moments["count"] > 1 else None
+
+
+def networks(studies: Sequence[Studied]) -> list[Network]:
+    """Those that have a name as in the paper, and an ATR."""
+    found = (Network.of(study) for study in studies if study.moments("avg_atr")["count"])
+    return [network for network in found if network is not None]
+
+
+def kernels(studies: Sequence[Studied]) -> Made:
+    """ATR and accuracy by the length of TAM's kernel (Table 2)."""
+    groups: dict[tuple[str, str, str], list[Network]] = {}
+    for one in networks(studies):
+        if one.plain and one.answers is None and one.kernel is not None:
+            groups.setdefault((one.study.dataset, one.module, one.backbone), []).append(one)
+    rows: list[list[Cell]] = []
+    for (dataset, module, backbone), group in groups.items():
+        if len({one.kernel for one in group}) > 1:
+            for one in sorted(group, key=lambda one: (one.frames, one.kernel or 0)):
+                rows.append([dataset, f"{module}-{backbone}", one.frames, one.kernel or 0, *_numbers(one.study)])
+    if rows:
+        headers = ["data set", "model", "frames", "kernel", "accuracy (%)", "avg-ATR", "max-ATR"]
+        yield Table("kernels", "ATR by the length of temporal kernels (Table 2)", headers, rows)
+    else:
+        yield Missing("Table 2 (kernels)", "TAM2D studies of one data set that differ in --option kernel_size=N")
+
+
+def modules(studies: Sequence[Studied]) -> Made:
+    """I3D minus TAM2D by frames (Fig. 3)."""
+    found = {(n.module, n.backbone, n.study.dataset, n.frames): n for n in networks(studies) if n.common}
+    values: dict[str, float] = {}
+    groups: dict[str, str] = {}
+    rows: list[list[Cell]] = []
+    for (module, backbone, dataset, frames), i3d in sorted(found.items(), key=lambda pair: pair[0][1:]):
+        tam = found.get(("TAM2D", backbone, dataset, frames))
+        if module == "I3D" and tam is not None:
+            name = f"{backbone}-f{frames} {dataset}"
+            values[name], groups[name] = i3d.atr - tam.atr, dataset
+            rows.append([dataset, backbone, frames, *map(_exact, (i3d.atr, tam.atr, i3d.atr - tam.atr))])
+    if not rows:
+        yield Missing("Fig. 3 (I3D minus TAM2D)", "I3D and TAM2D of one backbone, data set and number of frames")
+        return
+    headers = ["data set", "backbone", "frames", "I3D", "TAM2D", "difference"]
+    title = "avg-ATR of I3D minus that of TAM2D (Fig. 3)"
+    figure = factors.bars(values, groups=groups, label="avg-ATR, difference (frames)")
+    yield Chart("modules", title, figure, data=Table("modules", title, headers, rows))
+
+
+def backbones(studies: Sequence[Studied]) -> Made:
+    """Backbones by ATR, with accuracy and number of temporal convolutions (Fig. 4a, 12)."""
+    groups: dict[tuple[str, int], list[Network]] = {}
+    for one in networks(studies):
+        if one.common:
+            groups.setdefault((one.study.dataset, one.frames), []).append(one)
+    made = False
+    for (dataset, frames), group in groups.items():
+        if len({(one.module, one.backbone) for one in group}) < 2 or len({one.backbone for one in group}) < 2:
+            continue
+        made = True
+        ranked = sorted(group, key=lambda one: -one.atr)
+        convolutions = {one.study.model: one.study.config.get("temporal_convolutions") for one in ranked}
+        above = {
+            one.study.model: "\n".join(
+                part
+                for part in (
+                    "" if convolutions[one.study.model] is None else str(convolutions[one.study.model]),
+                    "" if one.accuracy is None else f"{one.accuracy:.1f} %",
+                )
+                if part
+            )
+            for one in ranked
+        }
+        figure = factors.bars(
+            {one.study.model: one.atr for one in ranked},
+            deviations={one.study.model: one.deviation for one in ranked},
+            groups={one.study.model: one.module for one in ranked},
+            above=above,
+        )
+        title = f"Backbones by avg-ATR: {dataset}, {frames} frames (Fig. 4a, 12)"
+        rows: list[list[Cell]] = [
+            [one.study.model, Value(convolutions[one.study.model], digits=0), *_numbers(one.study)] for one in ranked
+        ]
+        headers = ["model", "temporal convolutions", "accuracy (%)", "avg-ATR", "max-ATR"]
+        name = f"backbones-{dataset}-f{frames}"
+        note = "Above the bars: number of temporal convolutions, accuracy."
+        yield Chart(name, title, figure, note, Table(name, title, headers, rows))
+    if not made:
+        yield Missing(
+            "Fig. 4a and 12 (backbones)", "two backbones or more on one data set with the same number of frames"
+        )
+
+
+def depths(studies: Sequence[Studied]) -> Made:
+    """ATR over the depth of ResNets (Fig. 4b)."""
+    yield from _trend(
+        studies, "depth", "Fig. 4b (depth)", "avg-ATR by depth", "depth of the ResNet",
+        value=lambda one: one.depth if one.common else None, curve=lambda one: f"{one.module}-f{one.frames}",
+        needed="ResNets of two depths or more, else alike",
+    )  # fmt: skip
+
+
+def frames(studies: Sequence[Studied]) -> Made:
+    """ATR over the number of frames, also as a share of the clip (Fig. 5a)."""
+    yield from _trend(
+        studies, "frames", "Fig. 5a (frames)", "avg-ATR by frames", "frames of a clip",
+        value=lambda one: one.frames if one.common else None, curve=lambda one: f"{one.module}-{one.backbone}",
+        needed="models that differ in nothing but their frames",
+        mark=lambda one: f"{100 * one.atr / one.study.summary['dataset']['columns']:.0f} %",
+        note="At the points: avg-ATR as a share of the clip.",
+    )  # fmt: skip
+
+
+def ensembles(studies: Sequence[Studied]) -> Made:
+    """ATR over the number of frames that answer (Fig. 10)."""
+    yield from _trend(
+        studies, "ensembles", "Fig. 10 (ensembles)", "avg-ATR by the frames that answer", "ensembled frames",
+        value=lambda one: (one.answers or one.frames) if one.plain and one.kernel in (None, KERNEL) else None,
+        curve=lambda one: f"{one.module}-{one.backbone}-f{one.frames}",
+        needed="models that differ in nothing but --option output_frames=N",
+        mark=lambda one: "" if one.accuracy is None else f"{one.accuracy:.1f} %", note="At the points: accuracy.",
+    )  # fmt: skip
+
+
+def _trend(
+    studies: Sequence[Studied],
+    name: str,
+    what: str,
+    title: str,
+    xlabel: str,
+    *,
+    value: Callable[[Network], int | None],
+    curve: Callable[[Network], str],
+    needed: str,
+    mark: Callable[[Network], str] | None = None,
+    note: str = "",
+) -> Made:
+    """One figure for each data set with a curve of two points or more."""
+    by_dataset: dict[str, dict[str, dict[int, Network]]] = {}
+    for one in networks(studies):
+        x = value(one)
+        if x is not None:
+            by_dataset.setdefault(one.study.dataset, {}).setdefault(curve(one), {})[x] = one
+    made = False
+    for dataset, curves in by_dataset.items():
+        whole = {key: dict(sorted(points.items())) for key, points in curves.items() if len(points) > 1}
+        if not whole:
+            continue
+        made = True
+        points = {key: [(x, one.atr, one.deviation) for x, one in on.items()] for key, on in whole.items()}
+        marks = {key: [mark(one) for one in on.values()] for key, on in whole.items()} if mark else None
+        full = f"{title}: {dataset} ({what.split(' (')[0]})"
+        rows: list[list[Cell]] = [[key, x, *_numbers(one.study)] for key, on in whole.items() for x, one in on.items()]
+        data = Table(f"{name}-{dataset}", full, ["model", xlabel, "accuracy (%)", "avg-ATR", "max-ATR"], rows)
+        figure = factors.trends(points, marks=marks, xlabel=xlabel)
+        yield Chart(f"{name}-{dataset}", full, figure, note, data)
+    if not made:
+        yield Missing(what, needed)
+
+
+def slowfast(studies: Sequence[Studied]) -> Made:
+    """Mean maps of SlowFast beside those of I3D (Fig. 11)."""
+    found = networks(studies)
+    slow = [one for one in found if one.module == "SlowFast" and one.plain]
+    shown: dict[str, Studied] = {}
+    for one in slow:
+        others = [n for n in found if n.module == "I3D" and n.common and n.study.dataset == one.study.dataset]
+        if others:
+            columns = one.study.summary["dataset"]["columns"]
+            i3d = min(others, key=lambda n: abs(n.study.summary["dataset"]["columns"] - columns))
+            for each in (i3d, one):
+                shown[f"{each.study.model}, {each.study.dataset}"] = each.study
+    yield from _beside(
+        "pathways",
+        "Mean relevance, I3D and SlowFast (Fig. 11)",
+        shown,
+        "Fig. 11 (SlowFast)",
+        "I3D and SlowFast on one data set",
+    )
+
+
+def samplings(studies: Sequence[Studied]) -> Made:
+    """Mean maps by uniform and by dense sampling (Fig. 13)."""
+    groups: dict[tuple[str, str], dict[str, Studied]] = {}
+    for study in studies:
+        if study.moments("avg_atr")["count"]:
+            groups.setdefault((study.dataset, study.label("sampling")), {})[study.sampling] = study
+    shown = {
+        f"{kind}: {model}, {dataset}": pair[kind]
+        for kind in ("uniform", "dense")
+        for (dataset, model), pair in groups.items()
+        if len(pair) > 1
+    }
+    yield from _beside(
+        "samplings",
+        "Mean relevance, uniform and dense sampling (Fig. 13)",
+        shown,
+        "Fig. 13 and Table 7 (sampling)",
+        "studies that differ in nothing but --sampling",
+    )
+
+
+def _beside(name: str, title: str, shown: Mapping[str, Studied], what: str, needed: str) -> Made:
+    if not shown:
+        yield Missing(what, needed)
+        return
+    maps = {label: study.summary["dataset"]["matrix"] for label, study in shown.items()}
+    figure = charts.heatmaps(maps, columns=4, unit="step" if any(s.unit == "step" for s in shown.values()) else "frame")
+    yield Chart(name, title, figure, "In the same colours.", matrices_of(name, title, maps))
+
+
+def matrices_of(name: str, title: str, maps: Mapping[str, Any]) -> Table:
+    """The numbers of heat maps: a line for each cell."""
+    rows: list[list[Cell]] = [
+        [label, i + 1, j + 1, _exact(value)]
+        for label, matrix in maps.items()
+        for i, row in enumerate(matrix)
+        for j, value in enumerate(row)
+    ]
+    return Table(name, title, ["map", "i", "j", "relevance"], rows)
+
+
+def _numbers(study: Studied) -> list[Cell]:
+    """Accuracy and both ATR."""
+    moments = [study.moments(kind) for kind in ("avg_atr", "max_atr")]
+    return [Value(study.summary["accuracy"]["top1"]), *(Value(m["mean"], spread(m)) for m in moments)]
+
+
+def _exact(value: float | None) -> Value:
+    return Value(value, digits=3)
+
+
+FIGURES: tuple[Callable[[Sequence[Studied]], Made], ...] = (
+    kernels, modules, backbones, depths, frames, ensembles, slowfast, samplings,
+)  # fmt: skip
+"""What a report makes of several studies, in this order."""

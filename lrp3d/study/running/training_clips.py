@@ -1,0 +1,101 @@
+"""Clips of a list as training sees them: drawn anew each time, resized, cut and flipped at random."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lrp3d import video
+from lrp3d.study.listing.lists import Item
+from lrp3d.study.running.reader import Reader
+
+__all__ = ["TrainingClips", "tells_sides"]
+
+TRIES = 20  # clips in a row that cannot be read: it is the folder, not a clip
+
+
+def tells_sides(labels: Sequence[str]) -> bool:
+    """Whether some class says left or right, so that a mirrored clip may be one of another class.
+
+    >>> tells_sides(["Pushing something from left to right"]), tells_sides(["archery", "bright sky"])
+    (True, False)
+    """
+    return any(re.search(r"\b(left|right)\b", label.lower()) for label in labels)
+
+
+@dataclass(frozen=True)
+class TrainingClips(Dataset[tuple[Tensor, int]]):
+    """The labelled clips of a list, augmented as the paper's: shorter side, square and frames are drawn at random.
+
+    Args:
+        items: each with a class.
+        reader: where and how clips are read; its size is that of the square.
+        mean: of the model's inputs, for pixels from 0 to 1.
+        std: of the model's inputs.
+        short_sides: between which the shorter side is drawn, in pixels, both ends included.
+        flip: mirror half of the clips.
+        train: False takes the reader's own clip, as in evaluation.
+
+    Raises:
+        ValueError: a clip without a class, or a square that is larger than the shorter side.
+
+    Source: paper, App. E.
+    """
+
+    items: Sequence[Item]
+    reader: Reader
+    mean: Sequence[float]
+    std: Sequence[float]
+    short_sides: tuple[int, int] = (256, 320)
+    flip: bool = False
+    train: bool = True
+
+    def __post_init__(self) -> None:
+        unlabelled = [item.name for item in self.items if item.label is None]
+        if unlabelled:
+            raise ValueError(f"the list does not say the class of {unlabelled[0]} ({len(unlabelled)} in all)")
+        low, high = self.short_sides
+        if not self.reader.size <= low <= high:
+            raise ValueError(
+                f"the shorter side is drawn between {low} and {high}: from the square's {self.reader.size} pixels on"
+            )
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """Clip (c, t, h, w) and class; a clip that cannot be read is warned about, and the next stands in for it."""
+        for offset in range(TRIES):
+            item = self.items[(index + offset) % len(self.items)]
+            try:
+                clip = self._read(item)
+            except video.VideoError as error:
+                warnings.warn(f"{item.name}: {error}; the next clip stands in for it", stacklevel=2)
+                continue
+            assert item.label is not None
+            return clip, item.label
+        raise video.VideoError(f"{TRIES} clips in a row cannot be read, the last {item.name}")
+
+    def _read(self, item: Item) -> Tensor:
+        reader = self.reader
+        short_side, place, flipped = reader.short_side, (0.5, 0.5), False
+        if self.train:
+            low, high = self.short_sides
+            short_side = int(torch.randint(low, high + 1, ()))
+            down, across, coin = torch.rand(3).tolist()
+            place, flipped = (down, across), self.flip and coin < 0.5
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", video.LostFramesWarning)
+            path = reader.locate(item)
+            clip = video.read_clip(
+                path, reader.frames, reader.sampling, stride=reader.stride, size=reader.size, short_side=short_side,
+                mean=self.mean, std=self.std, template=reader.template_of(path), train=self.train, place=place,
+            )  # fmt: skip
+        tensor = clip.tensor[0]
+        return tensor.flip(-1) if flipped else tensor

@@ -1,0 +1,75 @@
+"""A model as if nobody had trained it: what its relevance looks like then is due to the architecture alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from lrp3d.errors import ModelError
+from lrp3d.twin.random_state import kept_random_state
+from lrp3d.twin.twin import Twin, copy_of
+
+
+class CannotBeReset(ModelError):
+    """Some modules have parameters and no way to draw them anew; the message names them."""
+
+
+def untrained(twin: Twin, seed: int, noise: Any) -> Twin:
+    """The twin of the same model with parameters drawn anew, by every module's own `reset_parameters`.
+
+    Batch norms get the statistics of `noise`, as in the first step of a training. With the trained statistics, what the
+    network says depends on the seed above all; with mean 0 and variance 1, what stands above the floor of planted clips
+    lies less on the frames that decide (docs/meaning.md). Other buffers (positions, masks) belong to the architecture
+    and stay. The model and its twin are not changed, nor are the caller's random numbers.
+
+    Args:
+        twin: of any model.
+        seed: from which parameters are drawn.
+        noise: an input of the model, of at least two clips.
+
+    Raises:
+        CannotBeReset: a module has parameters and no `reset_parameters`, or one that leaves them as they are.
+    """
+    copy = copy_of(twin.model)
+    trained = {name: x.detach().clone() for name, x in copy.named_parameters()}
+    device = next((x.device for x in copy.parameters()), torch.device("cpu"))
+    stuck: dict[str, None] = {}
+    with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
+        torch.manual_seed(seed)
+        for name, module in reversed(list(copy.named_modules())):  # what a module is made of, then itself
+            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+            if callable(reset):
+                reset()
+            elif any(True for _ in module.parameters(recurse=False)):
+                stuck[_called(module, name)] = None
+        for name, x in copy.named_parameters():
+            if torch.equal(x, trained[name]) and len(x.unique()) > 1:
+                owner = name.rpartition(".")[0]
+                stuck[_called(copy.get_submodule(owner), owner)] = None
+    if stuck:
+        raise CannotBeReset(
+            f"the same network untrained cannot be had: {', '.join(list(stuck)[:3])}"
+            f"{f' and {len(stuck) - 3} more' if len(stuck) > 3 else ''} cannot be reset; give such a module a method "
+            "reset_parameters() that draws its parameters, or explain without the floor"
+        )
+    _measure(copy, noise, device)
+    return Twin(copy, twin.composite)
+
+
+def _measure(model: nn.Module, noise: Any, device: torch.device) -> None:
+    """Give batch norms the statistics of what comes to them."""
+    norms = [x for x in model.modules() if isinstance(x, nn.modules.batchnorm._BatchNorm) and x.track_running_stats]
+    momentum = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.training, norm.momentum = True, None
+    if norms:
+        with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
+            model(noise)
+    for norm, before in zip(norms, momentum, strict=True):
+        norm.training, norm.momentum = False, before
+
+
+def _called(module: nn.Module, name: str) -> str:
+    return f"'{name}' ({type(module).__name__})" if name else f"the model itself ({type(module).__name__})"

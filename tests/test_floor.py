@@ -1,0 +1,169 @@
+"""The floor of a matrix: the same network untrained, once for every twin, and never at the model's cost."""
+
+import copy
+
+import pytest
+import torch
+from test_conservation import CLIP, Frames, net
+from torch import nn
+
+import lrp3d
+from lrp3d.commands import one_clip
+from lrp3d.explanation.clip_report import report
+from lrp3d.metrics.atr import row_shares
+from lrp3d.twin.untrained import CannotBeReset, untrained
+
+
+class Normed(Frames):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.norm = nn.BatchNorm3d(4)
+
+    def forward(self, x):
+        x = self.norm(torch.relu(self.first(x)))
+        return self.fc(torch.relu(self.second(x)).mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+class Own(Frames):
+    """Has a parameter that nobody can draw anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(4))
+
+    def forward(self, x):
+        return super().forward(x * self.scale.mean())
+
+
+def test_the_floor_has_the_rows_sums_and_the_matrix_stands_above_it():
+    found = lrp3d.explain(net(), CLIP, floor=True)
+    torch.testing.assert_close(found.floor.sum(2), found.matrix.sum(2))
+    assert found.floor.shape == found.matrix.shape
+    excess = lrp3d.excess_span(found.matrix, found.floor)
+    assert found.excess.span.equal(excess.span)
+    assert lrp3d.explain(net(), CLIP).floor is None
+    assert lrp3d.explain(net(), CLIP).excess is None
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_the_floor_is_that_of_the_architecture_whatever_the_weights_and_the_clip(contrastive):
+    one, other = (
+        lrp3d.explain(net(seed=seed), CLIP * (seed + 1), floor=True, contrastive=contrastive, input_range=(0.0, 2.0))
+        for seed in (0, 1)
+    )
+    torch.testing.assert_close(row_shares(one.floor), row_shares(other.floor))
+
+
+def test_it_is_the_mean_of_the_shares_of_untrained_networks_row_by_row():
+    """By hand: the noise, the network reset, its statistics, its matrix."""
+    model = Normed().double().eval()
+    found = lrp3d.explain(model, CLIP, floor=True, input_range=(0.0, 1.0))
+    shares = []
+    for seed in range(3):
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.rand((2, 3, 4, 5, 5), generator=generator, dtype=torch.float64)
+        again = copy.deepcopy(model)
+        torch.manual_seed(seed)
+        for module in reversed(list(again.modules())):
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        again.norm.train()
+        again.norm.momentum = None
+        again(noise)
+        again.eval()
+        matrix = lrp3d.explain(again, noise[:1], 0, input_range=(0.0, 1.0)).matrix[0]
+        shares.append(row_shares(matrix))
+    expected = sum(shares) / 3 * found.matrix.sum(2, keepdim=True)
+    torch.testing.assert_close(found.floor, expected)
+
+
+def test_a_twin_pays_it_once(monkeypatch):
+    twin = lrp3d.convert(net())
+    first = lrp3d.explain(twin, CLIP, floor=True)
+    monkeypatch.setattr("lrp3d.floor._measured", None)
+    again = lrp3d.explain(twin, CLIP[:1] / 2, floor=True)
+    torch.testing.assert_close(row_shares(again.floor), row_shares(first.floor[:1]))
+
+
+def test_the_model_its_twin_and_the_callers_random_numbers_stay_as_they_are():
+    model = Normed().double().eval()
+    twin = lrp3d.convert(model)
+    before, random = copy.deepcopy(model.state_dict()), torch.random.get_rng_state()
+    lrp3d.explain(twin, CLIP, floor=True)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+    assert random.equal(torch.random.get_rng_state())
+    assert all(a is b for a, b in zip(model.parameters(), twin.model.parameters(), strict=True))
+
+
+def test_nothing_of_the_trained_network_is_left():
+    twin = lrp3d.convert(Normed().double().eval())
+    one = untrained(twin, 0, torch.rand_like(CLIP))
+    for name, x in one.model.named_parameters():
+        assert not torch.equal(x, dict(twin.model.named_parameters())[name]) or len(x.unique()) == 1
+
+
+def test_a_module_that_cannot_be_reset_is_named():
+    with pytest.raises(CannotBeReset, match=r"the model itself \(Own\) cannot be reset; give such a module a method"):
+        lrp3d.explain(Own().double().eval(), CLIP, floor=True)
+
+
+def test_a_reset_that_leaves_parameters_as_they_are_is_noticed():
+    model = net()
+    model.second = nn.utils.parametrizations.weight_norm(model.second)
+    with pytest.raises(CannotBeReset, match=r"'second"):
+        lrp3d.explain(model, CLIP, floor=True)
+
+
+def test_large_frames_are_looked_at_on_every_other_pixel(monkeypatch):
+    seen = []
+
+    class Seen(Frames):
+        def forward(self, x):
+            seen.append(tuple(x.shape))
+            return super().forward(x)
+
+    lrp3d.explain(Seen().eval(), torch.rand(1, 3, 4, 64, 70), floor=True)
+    assert set(seen) == {(1, 3, 4, 64, 70), (1, 3, 4, 32, 35)}
+
+
+def test_a_network_for_one_size_of_frames_has_its_floor_from_that_size():
+    class Fixed(Frames):
+        def forward(self, x):
+            if x.shape[-1] != 64:
+                raise RuntimeError("frames of 64 pixels only")
+            return super().forward(x)
+
+    found = lrp3d.explain(Fixed().eval(), torch.rand(1, 3, 4, 64, 64), floor=True)
+    torch.testing.assert_close(found.floor.sum(2), found.matrix.sum(2))
+
+
+@pytest.mark.parametrize("layout", ["btchw", "b (t c) h w", "(b t) c h w"])
+def test_it_works_in_every_layout(layout):
+    from lrp3d.layout import laid_out
+
+    class Laid(Frames):
+        def forward(self, x):
+            import einops
+
+            return super().forward(einops.rearrange(x, f"{pattern} -> b c t h w", c=3, t=4))
+
+    pattern = "b t c h w" if layout == "btchw" else layout
+    found = lrp3d.explain(Laid().double().eval(), laid_out(CLIP, layout), floor=True, layout=layout)
+    torch.testing.assert_close(found.floor.sum(2), found.matrix.sum(2))
+
+
+def test_what_has_no_matrix_has_no_floor():
+    for options in ({"temporal": False}, {"against": "next"}):
+        with pytest.raises(ValueError, match="the floor is that of a matrix of one class"):
+            lrp3d.explain(net(), CLIP, floor=True, **options)
+
+
+def test_it_is_saved_and_said(tmp_path):
+    found = lrp3d.explain(net(), CLIP, floor=True)
+    found.save(tmp_path / "one.safetensors")
+    again = lrp3d.Explanation.load(tmp_path / "one.safetensors")
+    assert again.floor.equal(found.floor)
+    assert "above floor" in repr(again)
+    page = report(again, torch.zeros(4, 5, 5, 3, dtype=torch.uint8))
+    assert "What of this is the architecture" in page
+    assert one_clip.How().floor is None  # on where it can be had

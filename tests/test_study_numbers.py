@@ -1,0 +1,169 @@
+"""The numbers of a study are those of the library, clip by clip, with every option that changes them."""
+
+import numpy as np
+import pytest
+import torch
+from studies import encode
+from torch import nn
+
+import lrp3d
+from lrp3d import study, video
+from lrp3d.commands.command_line import main
+from lrp3d.sampling import partial_uniform_logits
+from lrp3d.study.running.reader import normalised
+
+FRAMES, CLASSES = 8, 5
+
+
+class Net(nn.Module):
+    """Two temporal convolutions and frame logits that lie close together, so that windows change predictions."""
+
+    mean, std = (0.45, 0.5, 0.4), (0.2, 0.25, 0.3)
+
+    def __init__(self, answers=None):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            self.stem, self.body = nn.Conv3d(3, 6, 3, padding=1), nn.Conv3d(6, 6, 3, padding=1)
+            self.head = nn.Linear(6, CLASSES)
+        self.answers = answers or slice(None)
+        self.num_classes = CLASSES
+
+    def frame_logits(self, clip):
+        x = torch.relu(self.body(torch.relu(self.stem(clip))))
+        return self.head(x.amax((3, 4)).transpose(1, 2))[:, self.answers]
+
+    def forward(self, clip):
+        return self.frame_logits(clip).mean(1)
+
+
+def pixels(count=16):
+    generator = np.random.default_rng(0)
+    return [generator.integers(0, 256, (FRAMES, 12, 12, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def balanced(model):
+    """Biased such that its classes are about equally likely on `pixels`."""
+    clips = normalised(torch.from_numpy(np.stack(pixels())), model.mean, model.std)
+    with torch.no_grad():
+        model.head.bias -= model.frame_logits(clips).mean((0, 1))
+    return model.eval(), clips
+
+
+def predictions(model, clips, window, **how):
+    return partial_uniform_logits(model, clips, window, **how).logits.argmax(1)
+
+
+def test_windows_are_segments_centred_windows_or_a_size_and_no_other():
+    model, clips = balanced(Net())
+    windows = ["segment", "centred", 2]
+    explainer = study.Explainer(model, mean=model.mean, std=model.std, sigma=0.8, windows=windows)
+    (part,) = explainer.parts(pixels())
+    found = lrp3d.explain(model, clips).at_sigma(0.8)
+    expected = {
+        "segment": predictions(model, clips, lrp3d.atr.frame_windows(found.matrix, 0.8)),
+        "centred": predictions(model, clips, found.atr),
+        2: predictions(model, clips, 2),
+    }
+    assert torch.equal(part.windows, torch.stack([expected[window] for window in windows], 1))
+    assert part.empty is None
+    mean_size = predictions(model, clips, round(float(found.atr.mean())))
+    whole = predictions(model, clips, FRAMES)
+    answers = [*expected.values(), mean_size, whole]
+    assert all((a != b).any() for i, a in enumerate(answers) for b in answers[:i]), "the clips tell windows apart"
+
+
+def test_the_control_shows_black_images_outside_of_the_same_windows():
+    model, clips = balanced(Net())
+    explainer = study.Explainer(model, mean=model.mean, std=model.std, windows=[2, "segment"], empty=True)
+    (part,) = explainer.parts(pixels())
+    black = [(0 - mean) / std for mean, std in zip(model.mean, model.std, strict=True)]
+    segments = lrp3d.explain(model, clips).segments
+    expected = [predictions(model, clips, window, fill="blank", value=black) for window in (2, segments)]
+    assert torch.equal(part.empty, torch.stack(expected, 1))
+    assert (part.empty != part.windows).any()
+    grey = predictions(model, clips, 2, fill="blank")
+    assert (part.empty[:, 0] != grey).any(), "the clips tell black from the mean colour"
+
+
+def test_frames_that_answer_see_windows_around_themselves():
+    model, clips = balanced(Net(slice(3, None, 4)))
+    explainer = study.Explainer(model, mean=model.mean, std=model.std, sigma=0.6, windows=["segment", 1])
+    (part,) = explainer.parts(pixels())
+    found = lrp3d.explain(model, clips).at_sigma(0.6)
+    assert found.positions == [3, 7]
+    own = torch.tensor([3, 7]), torch.tensor([3, 7])
+    left, right = found.segments
+    assert ((left <= own[0]) & (right >= own[0])).all()
+    expected = [predictions(model, clips, window, own=own) for window in ((left, right), 1)]
+    assert torch.equal(part.windows, torch.stack(expected, 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"windows": ["atr"]}, '"segment" or "centred"'), ({"empty": True}, "say which windows")],
+)
+def test_windows_that_are_none_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        study.Explainer(Net().eval(), **options)
+
+
+def test_columns_of_several_frames_have_segments_in_frames():
+    matrix = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.0, 1.0]]])
+    found = lrp3d.explain(lrp3d.models.tsn_resnet(18, 2, width=8).eval(), torch.rand(1, 3, 4, 32, 32))
+    for frames, firsts, lasts in ((6, [0, 2, 4], [1, 5, 5]), (8, [0, 3, 6], [2, 7, 7])):
+        relevance = torch.ones(1, frames)
+        coarse = lrp3d.Explanation(
+            **{**vars(found), "matrix": matrix, "frame_relevance": relevance, "frame_logits": matrix.sum(2)}
+        )
+        assert [end.tolist() for end in coarse.segments] == [[firsts], [lasts]]
+
+
+# Whole runs
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(3):
+        encode(folder / f"{number}.mp4", frames=24 + number, seed=number)
+    (folder / "val.txt").write_text("\n".join(f"{number}.mp4 {number}" for number in range(3)))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("options", "explained", "read"),
+    [
+        ([], {}, {}),
+        (["--sampling", "dense"], {}, {"sampling": "dense"}),
+        (["--sampling", "dense", "--stride", "2"], {}, {"sampling": "dense", "stride": 2}),
+        (["--sigma", "0.6"], {"sigma": 0.6}, {}),
+        (["--plain"], {"contrastive": False}, {}),
+        (["--composite", "epsilon_plus"], {"composite": "epsilon_plus"}, {}),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_record_holds_what_the_library_says_of_the_clip_that_was_asked_for(
+    tmp_path, videos, monkeypatch, options, explained, read
+):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    model = Net().eval()
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    words = ["study", "run", "--list", str(videos / "val.txt"), "--model", "test_study_numbers:Net"]
+    words += ["--weights", str(tmp_path / "w.pt"), "--frames", str(FRAMES), "--size", "24", "--device", "cpu"]
+    assert main([*words, "--workers", "0", "--out", str(tmp_path / "out"), *options]) == 0
+    records = list(study.load_study(tmp_path / "out").records())
+    assert len(records) == 3
+    sigma = explained.pop("sigma", 0.975)
+    ends = [[(end - mean) / std for mean, std in zip(model.mean, model.std, strict=True)] for end in (0, 1)]
+    for number, record in enumerate(records):
+        how = {"sampling": "uniform", **read}
+        clip = video.read_clip(
+            videos / f"{number}.mp4", FRAMES, size=24, short_side=27, mean=model.mean, std=model.std, **how
+        )
+        assert record.indices == tuple(clip.indices.tolist())
+        found = lrp3d.explain(model, clip.tensor, input_range=tuple(ends), **explained).at_sigma(sigma)
+        torch.testing.assert_close(record.matrix, found.matrix[0])
+        torch.testing.assert_close(record.atr, found.atr[0])
+        torch.testing.assert_close(record.logits, found.logits[0])
+        assert record.conservation == pytest.approx(float(found.conservation[0]), abs=1e-5)
