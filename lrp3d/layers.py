@@ -11,7 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.operations import activation, convolution, normalisation, padding, pooling
+from lrp3d.operations import activation, convolution, normalisation, padding, pooling, recurrence
 from lrp3d.registry import own_forward, register_layer
 
 
@@ -115,6 +115,18 @@ def relu6(layer: Any, x: Tensor) -> Tensor:
 def dropout(layer: Any, x: Tensor) -> Tensor:
     """Off in evaluation mode, and refused when it is not."""
     return F.dropout(x, layer.p, layer.training, layer.inplace)
+
+
+@register_layer([nn.LSTM, nn.GRU, nn.RNN])
+def recurrent(layer: Any, x: Any, state: Any = None) -> Any:
+    """Unrolled over time, gates constant."""
+    return recurrence.unrolled(layer, x, state)
+
+
+@register_layer([nn.LSTMCell, nn.GRUCell, nn.RNNCell])
+def recurrent_cell(layer: Any, x: Tensor, state: Any = None) -> Any:
+    """One step, gates constant."""
+    return recurrence.one_step(layer, x, state)
 
 
 # Those whose own forward is one call of a known function that takes the layer's settings: only their name and type

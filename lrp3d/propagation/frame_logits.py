@@ -33,7 +33,7 @@ from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.rules import Epsilon, Opposed
 from lrp3d.steps.graph import Edge, Node, downwards, edge_of, parents, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import ClipInput, Halves, PassThrough, Step, Unsupported
+from lrp3d.steps.step import AtItsStep, ClipInput, Halves, PassThrough, Step, Unsupported
 from lrp3d.twin.audit import assign_rules, find_classifier
 from lrp3d.twin.twin import Trace
 
@@ -452,6 +452,7 @@ def _mixing(root: Node) -> dict[Node, int]:
         node = pending[-1]
         step = step_of(node)
         below = [] if step is not None and (_tells_time(step) or not _spreads(step)) else parents(node)
+        below = below[1:] if isinstance(step, AtItsStep) else below
         missing = [parent for parent in below if parent not in costs]
         if missing:
             pending += missing
@@ -506,6 +507,8 @@ def _spread_down(
                 grads[number] = r
                 outs = node(*grads)
                 outs = outs if isinstance(outs, tuple) else (outs,)
+            elif isinstance(step, AtItsStep):
+                outs = [None, step.input_steps(r)]
             elif isinstance(step, PassThrough) or (isinstance(step, LinearStep) and not step.operands):
                 outs = [out[0] for out in step.relevance(r[None])]
             elif isinstance(step, LinearStep) and not until(step):

@@ -131,6 +131,26 @@ class PassThrough(Step):
         return [carried] if self.input_shape == self.shape else super().propagate(carried)
 
 
+class AtItsStep(PassThrough):
+    """The output of a recurrent layer: relevance passes; a step of it stands where that step of the input stands."""
+
+    def __init__(self, shape: torch.Size, of_input: torch.Size):
+        super().__init__(shape, linear=True)
+        self.of_input = of_input
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:  # type: ignore[override]
+        """All to the unrolled steps; the input gets its own through them."""
+        return [r, None]
+
+    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+        """The same."""
+        return [carried, None]
+
+    def input_steps(self, r: Tensor) -> Tensor:
+        """The input (b, t, f) at the steps at which `r` (b, t, hidden), of the output, is not zero."""
+        return (r != 0).any(-1, keepdim=True).to(r).expand(self.of_input)
+
+
 class Halves(PassThrough):
     """A product of two signals of which neither weighs: half of the relevance to each, position by position.
 

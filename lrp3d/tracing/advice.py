@@ -19,11 +19,13 @@ LOST = (
 )
 GENERAL = "has no relevance rule; register one with lrp3d.register_operation"
 
+RECURRENT = "has a rule as a module only: use torch.nn.LSTM, GRU or RNN, or their cells"
+
 _ADVICE = {
     "softmax": "relevance starts from logits: return what goes into the softmax",
     "log_softmax": "relevance starts from logits: return what goes into the log-softmax",
-    "lstm": "recurrent layers have no rule",
-    "gru": "recurrent layers have no rule",
+    "lstm": RECURRENT,
+    "gru": RECURRENT,
     "detach": DETACHED,
     "batch_norm": "is in training mode and would change its running statistics; call model.eval()",
     "dropout": "is active; call model.eval(), or pass seed= to explain the run with the draws of that seed",

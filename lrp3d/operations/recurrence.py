@@ -1,0 +1,179 @@
+"""Recurrent layers and cells, unrolled over time: every step is a sum of linear maps, weighed by gates.
+
+Gates are constant and the candidate takes all relevance (signal takes all: Arras et al. 2017, 1706.07206; 2019,
+1909.12114). It passes tanh unchanged, is shared over the linear maps by their rule, and at sums by the rule of sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp3d.errors import UnsupportedOperation
+from lrp3d.operations.blocks import attach
+from lrp3d.registry import active_tracer, register_operation
+from lrp3d.steps.step import AtItsStep
+
+State = tuple[Tensor | None, ...]
+"""(h,) or (h, c), each (b, hidden); None before the first step."""
+
+
+class Weights(NamedTuple):
+    """Of one layer and direction: gates (or candidates) one below the other, as torch has them."""
+
+    input: Tensor
+    hidden: Tensor
+    input_bias: Tensor | None
+    hidden_bias: Tensor | None
+    projection: Tensor | None = None
+
+    def rows(self, i: int, parts: int) -> Weights:
+        """Those of the i-th of `parts` gates."""
+        weights = (None if w is None else w.chunk(parts)[i] for w in self[:4])
+        return Weights(*weights)  # type: ignore[arg-type]
+
+
+def _values(x: Tensor) -> Tensor:
+    """Without what is known of them: constants."""
+    return active_tracer().resolve(x).detach()
+
+
+def _gates(x: Tensor, h: Tensor | None, w: Weights, parts: int) -> Sequence[Tensor]:
+    """All of them as numbers, before their sigmoid; those of a candidate are not used."""
+    with torch._C.DisableTorchFunction(), torch.no_grad():
+        z = F.linear(_values(x), w.input, w.input_bias)
+        h = x.new_zeros(len(x), w.hidden.shape[1]) if h is None else _values(h)
+        return (z + F.linear(h, w.hidden, w.hidden_bias)).chunk(parts, 1)
+
+
+def _hidden(h: Tensor | None, w: Weights) -> Tensor | None:
+    """The share of the state before, None where there is neither state nor bias."""
+    return w.hidden_bias if h is None else F.linear(h, w.hidden, w.hidden_bias)
+
+
+def _plus(a: Tensor, b: Tensor | None) -> Tensor:
+    return a if b is None else a + b
+
+
+def lstm_cell(x: Tensor, state: State, w: Weights) -> State:
+    """`c' = f c + i tanh(candidate)`, `h' = o tanh(c')`, with constant i, f, o."""
+    h, c = state
+    i, f, _, o = (gate.sigmoid() for gate in _gates(x, h, w, 4))
+    candidate = w.rows(2, 4)
+    new = i * _plus(F.linear(x, candidate.input, candidate.input_bias), _hidden(h, candidate)).tanh()
+    c = new if c is None else new + f * c
+    h = o * c.tanh()
+    return (h if w.projection is None else F.linear(h, w.projection)), c
+
+
+def gru_cell(x: Tensor, state: State, w: Weights) -> State:
+    """`h' = z h + (1 - z) tanh(candidate)`, whose state before is weighed by r; constant r and z."""
+    (h,) = state
+    r, z, _ = (gate.sigmoid() for gate in _gates(x, h, w, 3))
+    candidate = w.rows(2, 3)
+    before = _hidden(h, candidate)
+    weighed = None if before is None else r * before
+    new = (1 - z) * _plus(F.linear(x, candidate.input, candidate.input_bias), weighed).tanh()
+    return (new if h is None else new + z * h,)
+
+
+def _plain_cell(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor, State, Weights], State]:
+    def cell(x: Tensor, state: State, w: Weights) -> State:
+        return (activation(_plus(F.linear(x, w.input, w.input_bias), _hidden(state[0], w))),)
+
+    return cell
+
+
+def cell_of(layer: Any) -> Callable[[Tensor, State, Weights], State]:
+    """The step of a recurrent layer or cell."""
+    if isinstance(layer, (nn.LSTM, nn.LSTMCell)):
+        return lstm_cell
+    if isinstance(layer, (nn.GRU, nn.GRUCell)):
+        return gru_cell
+    return _plain_cell(torch.relu if layer.nonlinearity == "relu" else torch.tanh)
+
+
+def _weights(layer: Any, suffix: str) -> Weights:
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+    return Weights(*(getattr(layer, name + suffix, None) for name in names))  # type: ignore[arg-type]
+
+
+def one_step(layer: Any, x: Tensor, state: Any = None) -> Any:
+    """A cell: input (b, f) or (f,), and its state; returns the new state, as torch does."""
+    several = isinstance(layer, nn.LSTMCell)
+    given: State = (None,) * (1 + several) if state is None else tuple(state) if several else (state,)
+    if x.dim() == 1:
+        given = tuple(None if s is None else s.unsqueeze(0) for s in given)
+        new = cell_of(layer)(x.unsqueeze(0), given, _weights(layer, ""))
+        new = tuple(s.squeeze(0) for s in new if s is not None)
+    else:
+        new = cell_of(layer)(x, given, _weights(layer, ""))
+    return new if several else new[0]
+
+
+def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
+    """A recurrent layer: `nn.LSTM`, `nn.GRU` or `nn.RNN`, of any depth and direction.
+
+    Args:
+        layer: the module.
+        x: (b, t, f) if `layer.batch_first`, (t, b, f), or (t, f).
+        state: what it starts from, as torch takes it; zeros by default.
+
+    Returns:
+        Output and last state, as torch returns them.
+
+    Raises:
+        UnsupportedOperation: for packed sequences.
+    """
+    if not isinstance(x, Tensor):
+        name = layer.__dict__.get("_lrp3d_name", "the forward")
+        raise UnsupportedOperation(
+            [f"{name} (packed sequence): recurrent layers are explained on tensors (b, t, f); pass clips of one length"]
+        )
+    if x.dim() == 2:
+        state = state if state is None else _each(lambda s: s.unsqueeze(1), state)
+        axis = 0 if layer.batch_first else 1
+        output, last = unrolled(layer, x.unsqueeze(axis), state)
+        return output.squeeze(axis), _each(lambda s: s.squeeze(1), last)
+    time = 1 if layer.batch_first else 0
+    several = isinstance(layer, nn.LSTM)
+    starts: tuple[Any, ...] = (None,) * (1 + several) if state is None else tuple(state) if several else (state,)
+    cell, entered, lasts = cell_of(layer), x, []
+    for depth in range(layer.num_layers):
+        directions = []
+        for direction in range(1 + layer.bidirectional):
+            number = depth * (1 + layer.bidirectional) + direction
+            weights = _weights(layer, f"_l{depth}{'_reverse' if direction else ''}")
+            now: State = tuple(None if start is None else start[number] for start in starts)
+            steps: list[Any] = [None] * x.shape[time]
+            for t in reversed(range(len(steps))) if direction else range(len(steps)):
+                now = cell(x.select(time, t), now, weights)
+                steps[t] = now[0]
+            directions.append(torch.stack(steps, time))
+            lasts.append(now)
+        x = directions[0] if len(directions) == 1 else torch.cat(directions, 2)
+        if depth < layer.num_layers - 1 and layer.dropout:
+            x = F.dropout(x, layer.dropout, layer.training)
+    last = tuple(torch.stack([each[i] for each in lasts]) for i in range(1 + several))  # type: ignore[misc]
+    return at_its_steps(x, entered), last if several else last[0]
+
+
+def _each(function: Callable[[Tensor], Tensor], state: Any) -> Any:
+    return function(state) if isinstance(state, Tensor) else tuple(function(s) for s in state)
+
+
+def _at_its_steps(output: Tensor, x: Tensor) -> Tensor:
+    """The output as it is; which frame each step of it belongs to is told from the input at that step."""
+    run = active_tracer()
+    if not (run.is_signal(output) and run.is_signal(x)):
+        return output
+    step = AtItsStep(output.shape, x.shape)
+    return attach(step, output.view_as(output), [output, x], run.signals[output])
+
+
+_at_its_steps.__name__ = "recurrence"
+at_its_steps = register_operation([], _at_its_steps)

@@ -1,0 +1,218 @@
+"""Recurrent layers and cells: the same outputs, relevance of the cell unrolled over time, a frame logit per step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+import lrp3d
+
+D = torch.float64
+KINDS = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
+OPTIONS = {
+    "plain": {},
+    "two layers, both directions": {"num_layers": 2, "bidirectional": True},
+    "batch first, no bias": {"batch_first": True, "bias": False},
+}
+
+
+def random(*shape, seed=0):
+    return torch.rand(shape, dtype=D, generator=torch.Generator().manual_seed(seed))
+
+
+def ready(model):
+    torch.manual_seed(0)
+    for parameter in model.double().eval().parameters():
+        nn.init.normal_(parameter, 0, 0.7)
+    return model
+
+
+class Net(nn.Module):
+    """Convolution per frame, recurrence, and a classifier on every step or on the last."""
+
+    def __init__(self, rnn, last=False):
+        super().__init__()
+        width = (getattr(rnn, "proj_size", 0) or rnn.hidden_size) * (1 + rnn.bidirectional)
+        self.conv, self.rnn, self.fc, self.last = nn.Conv3d(3, 4, (1, 3, 3)), rnn, nn.Linear(width, 5), last
+
+    def forward(self, clip):
+        x = self.conv(clip).relu().mean((3, 4)).transpose(1, 2)
+        x = self.rnn(x)[0] if self.rnn.batch_first else self.rnn(x.transpose(0, 1))[0].transpose(0, 1)
+        return self.fc(x[:, -1]) if self.last else self.fc(x).mean(1)
+
+
+CLIP = random(2, 3, 4, 4, 4)
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_classifier_on_every_step_has_a_row_for_every_frame(kind, options):
+    model = ready(Net(KINDS[kind](4, 3, **OPTIONS[options])))
+    explanation = lrp3d.explain(model, CLIP, contrastive=False)
+    torch.testing.assert_close(explanation.logits, model(CLIP).detach(), rtol=0, atol=1e-12)
+    assert explanation.conservation.max() < 1e-9
+    torch.testing.assert_close(explanation.matrix.sum(2), explanation.frame_logits)
+    if "bidirectional" not in OPTIONS[options]:  # no step knows a frame that comes after it
+        assert explanation.matrix.triu(1).abs().max() == 0
+        assert kind == "RNN" or explanation.matrix.tril(-1).abs().max() > 0
+
+
+def test_a_projected_state_is_one():
+    model = ready(Net(nn.LSTM(4, 3, proj_size=2)))
+    explanation = lrp3d.explain(model, CLIP, contrastive=False)
+    torch.testing.assert_close(explanation.logits, model(CLIP).detach(), rtol=0, atol=1e-12)
+    assert explanation.conservation.max() < 1e-9
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_classifier_on_the_last_step_alone_has_no_frame_logits(kind):
+    model = ready(Net(KINDS[kind](4, 3, batch_first=True), last=True))
+    with pytest.raises(lrp3d.NoFrameLogits, match="never averages over time"):
+        lrp3d.explain(model, CLIP)
+    explanation = lrp3d.explain(model, CLIP, temporal=False, contrastive=False)
+    assert explanation.conservation.max() < 1e-9
+    assert kind == "RNN" or (explanation.frame_relevance.abs() > 0).sum() > 2
+
+
+# ---------------------------------------------------------------------------- a slow, plain reference
+
+
+def shared(r, *parts):
+    """Relevance r of a sum, in proportion to the parts that have its sign."""
+    sign = torch.where(sum(parts) < 0, -1.0, 1.0)
+    agreeing = [(part * sign).clamp(min=0) for part in parts]
+    return [r * part / sum(agreeing) for part in agreeing]
+
+
+def linear(r, x, w):
+    """Relevance r (k,) of w x to x (j,): in proportion to positive contributions, equally where there are none."""
+    contributions = (w * x).clamp(min=0)
+    total = contributions.sum(1, keepdim=True)
+    return (r[:, None] * torch.where(total > 0, contributions / total.where(total > 0, 1.0), 1 / len(x))).sum(0)
+
+
+def lstm_relevance(layer, x, r):
+    """Of x (t, f), given r (t, hidden) of the output: forward and backward by hand."""
+    w, u, b, c_bias = (getattr(layer, f"{name}_l0").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))  # fmt: skip # noqa: E501
+    h = c = torch.zeros(layer.hidden_size, dtype=D)
+    g = slice(2 * layer.hidden_size, 3 * layer.hidden_size)
+    tape = []
+    for step in x:
+        i, f, _, o = ((w @ step + b) + (u @ h + c_bias)).chunk(4)
+        i, f, o = i.sigmoid(), f.sigmoid(), o.sigmoid()
+        from_x, from_h = w[g] @ step + b[g], u[g] @ h + c_bias[g]
+        new = i * (from_x + from_h).tanh()
+        tape.append((h, f * c, new, from_x, from_h))
+        c = new + f * c
+        h = o * c.tanh()
+    out, r_h, r_c = torch.zeros_like(x), torch.zeros_like(h), torch.zeros_like(c)
+    for t in reversed(range(len(x))):
+        before, old, new, from_x, from_h = tape[t]
+        total = r[t] + r_h + r_c
+        r_new, r_c = shared(total, new, old) if t else (total, torch.zeros_like(c))
+        r_x, r_before = shared(r_new, from_x, from_h) if t else (r_new, None)
+        out[t] = linear(r_x, x[t], w[g])
+        r_h = linear(r_before, before, u[g]) if t else None
+    return out
+
+
+class Inner(nn.Module):
+    """Neither the layer that sees the clip nor the classifier."""
+
+    def __init__(self, rnn):
+        super().__init__()
+        self.rnn, self.fc = rnn, nn.Linear(4, 2)
+        nn.init.normal_(self.fc.weight, generator=torch.Generator().manual_seed(4))
+
+    def forward(self, x):
+        return self.fc(self.rnn(x.relu())[0])
+
+
+def test_lstm_relevance_is_that_of_the_unrolled_cell():
+    layer = ready(nn.LSTM(3, 4))
+    x, r, model = random(5, 3, seed=1), random(5, 2, seed=2) - 0.3, Inner(layer).double().eval()
+    given = x[:, None].clone().requires_grad_()
+    (found,) = torch.autograd.grad(lrp3d.convert(model)(given), given, r[:, None])
+    hidden = layer(x)[0].detach()
+    of_hidden = torch.stack([linear(*pair, model.fc.weight.detach()) for pair in zip(r, hidden, strict=True)])
+    torch.testing.assert_close(found[:, 0], lstm_relevance(layer, x, of_hidden), rtol=1e-9, atol=1e-12)
+
+
+class Loop(Inner):
+    """The layer as a loop over its cell."""
+
+    def __init__(self, layer, cell):
+        super().__init__(layer)
+        self.cell = cell
+        for name, parameter in cell.named_parameters():
+            parameter.data = getattr(layer, f"{name}_l0").data
+
+    def forward(self, x):
+        state, steps = None, []
+        for step in x.relu():
+            state = self.cell(step, state)
+            steps.append(state[0] if isinstance(state, tuple) else state)
+        return self.fc(torch.stack(steps))
+
+
+@pytest.mark.parametrize(("kind", "cell"), [(nn.LSTM, nn.LSTMCell), (nn.GRU, nn.GRUCell), (nn.RNN, nn.RNNCell)])
+def test_a_loop_over_a_cell_is_the_layer(kind, cell):
+    layer = ready(kind(3, 4))
+    models = Inner(layer), Loop(layer, cell(3, 4))
+    x, r = random(4, 2, 3, seed=1).requires_grad_(), random(4, 2, 2, seed=2)
+    found = [torch.autograd.grad(lrp3d.convert(model.double().eval())(x), x, r)[0] for model in models]
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_state_from_elsewhere_is_a_constant_and_a_clip_may_have_no_batch(kind):
+    class Started(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.fc = KINDS[kind](3, 4), nn.Linear(4, 2)
+            self.start = random(1, 4, seed=5)
+
+        def forward(self, x):
+            state = (self.start, self.start) if kind == "LSTM" else self.start
+            return self.fc(self.rnn(x[0].relu(), state)[0][-1:])
+
+    model, x = ready(Started()), random(1, 5, 3)[:, :, None].transpose(1, 2)
+    inside = nn.Sequential(nn.Flatten(1, 2), model)
+    explanation = lrp3d.explain(inside, x.transpose(1, 2), 0, contrastive=False, temporal=False)
+    torch.testing.assert_close(explanation.logits, inside(x.transpose(1, 2)).detach(), rtol=0, atol=1e-12)
+    assert explanation.conservation.max() < 1e-9
+
+
+def test_packed_sequences_are_refused_with_a_sentence():
+    class Packed(Net):
+        def forward(self, clip):
+            x = self.conv(clip).relu().mean((3, 4)).transpose(1, 2)
+            packed = nn.utils.rnn.pack_padded_sequence(x, [4, 4], batch_first=True)
+            return self.fc(self.rnn(packed)[1][0][-1])
+
+    with pytest.raises(lrp3d.UnsupportedOperation, match="packed sequence"):
+        lrp3d.explain(ready(Packed(nn.LSTM(4, 3, batch_first=True))), CLIP)
+
+
+class ConvLSTM(nn.Module):
+    """As it is written by hand."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates, self.fc = nn.Conv2d(3 + 4, 16, 3, padding=1), nn.Linear(4, 5)
+
+    def forward(self, clip):
+        h = c = clip.new_zeros(len(clip), 4, *clip.shape[3:])
+        for frame in clip.unbind(2):
+            i, f, o, g = torch.split(self.gates(torch.cat([frame, h], 1)), 4, 1)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            h = torch.sigmoid(o) * torch.tanh(c)
+        return self.fc(h.mean((2, 3)))
+
+
+def test_a_convolutional_lstm_by_hand_conserves():
+    model = ready(ConvLSTM())
+    explanation = lrp3d.explain(model, CLIP, contrastive=False, temporal=False)
+    torch.testing.assert_close(explanation.logits, model(CLIP).detach(), rtol=0, atol=1e-12)
+    assert explanation.conservation.max() < 1e-9
