@@ -39,7 +39,8 @@ class Weights(NamedTuple):
 
 def _values(x: Tensor) -> Tensor:
     """Without what is known of them: constants."""
-    return active_tracer().resolve(x).detach()
+    values: Tensor = active_tracer().resolve(x)
+    return values.detach()
 
 
 def _gates(x: Tensor, h: Tensor | None, w: Weights, parts: int) -> Sequence[Tensor]:
