@@ -3,8 +3,9 @@
 The files are families of functions: `activation`, `arithmetic` (sums, means, writes into slices), `attention`,
 `convolution` (also linear layers), `normalisation`, `padding`, `pooling`, `products` (of signals with constants and
 with each other: elementwise, matrices, Einstein sums, generated kernels), `recurrence`, `statistics` (variance, norms).
-`blocks` has the building blocks: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function
-that lrp3d knows. A new one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
+`blocks` has the building blocks: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every
+function that lrp3d knows. A new one goes into the file of its family, or into your own code through
+`lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (
