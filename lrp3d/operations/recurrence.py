@@ -7,7 +7,7 @@ Gates are constant and the candidate takes all relevance (signal takes all: Arra
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +39,7 @@ class Weights(NamedTuple):
 
 def _values(x: Tensor) -> Tensor:
     """Without what is known of them: constants."""
-    return active_tracer().resolve(x).detach()
+    return cast(Tensor, active_tracer().resolve(x)).detach()
 
 
 def _gates(x: Tensor, h: Tensor | None, w: Weights, parts: int) -> Sequence[Tensor]:
