@@ -59,6 +59,19 @@ def test_a_convolution_carries_a_band_as_it_carries_the_whole(drawn, seeds):
     torch.testing.assert_close(both[1], inner.adjoint(part, w.abs(), there.shape(shape)), **CLOSE)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_outputs_that_see_nothing_but_padding_carry_their_band_into_the_clip(stride):
+    geometry = Geometry((1, 1, 1), (stride, 1, 1), (3, 0, 0), (1, 1, 1), 1, False, (0, 0, 0))
+    x, w = torch.zeros(1, 2, 2, 3, 2, dtype=torch.float64), torch.ones(2, 2, 1, 1, 1, dtype=torch.float64)
+    length = kernels.convolve(x, w, geometry).shape[2]
+    for start in range(length):
+        inner, there = Convolution(geometry).within(Band(2, start, length), x.shape)
+        part = torch.ones(1, 1, 2, length - start, 3, 2, dtype=torch.float64)
+        whole = Band(2, start, length).widened(part, bands.all_of(2, length))
+        found = there.widened(inner.adjoint(part, w, there.shape(x.shape)), bands.all_of(2, 2))
+        torch.testing.assert_close(found, Convolution(geometry).adjoint(whole, w, x.shape), **CLOSE)
+
+
 class Deep(nn.Module):
     """Everything a band meets on its way: residuals, gates, pools, a shift, a dead channel, torch's own nodes."""
 

@@ -111,3 +111,25 @@ def test_a_lone_pool_left_in_training_mode_does_no_harm(pool):
     model.pools[0].train()
     assert lrp3d.explain(model, random(1, 3, 3, 4, 4)).matrix.shape == (1, 3, 3)
     assert pool.training
+
+
+def test_a_cumulative_sum_is_shared_over_all_that_came_before():
+    class Cumulative(nn.Module):
+        """The mean of what a stream has seen, at its last frame."""
+
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv3d(3, 4, 1), nn.Linear(4, 5)
+
+        def forward(self, clip: Tensor) -> Tensor:
+            x = self.conv(clip).relu().mean((3, 4))
+            seen = torch.cumsum(x, 2) / torch.arange(1, 5) if self.cumulative else x.mean(2, keepdim=True)
+            return self.fc(seen[:, :, -1])
+
+    model, clip = ready(Cumulative()), random(2, 3, 4, 3, 3)
+    relevance = []
+    for model.cumulative in (True, False):
+        explanation = lrp3d.explain(model, clip, contrastive=False, temporal=False)
+        assert explanation.conservation.max() < 1e-9
+        relevance.append(explanation.relevance)
+    torch.testing.assert_close(*relevance)

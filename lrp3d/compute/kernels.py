@@ -108,8 +108,8 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
 def window(size: int, start: int, stop: int, g: Geometry, axis: int) -> tuple[int, int]:
     """The inputs, of `size` along an axis, that outputs `start` to `stop` see."""
     d, k, s, p = g.dilation[axis], g.kernel[axis], g.stride[axis], g.padding[axis]
-    first, last = max(0, start * s - p), min(size, (stop - 1) * s - p + d * (k - 1) + 1)
-    return min(first, size - 1), max(last, first + 1)
+    first = min(max(0, start * s - p), size - 1)  # of outputs that see nothing but padding, the nearest
+    return first, max(min(size, (stop - 1) * s - p + d * (k - 1) + 1), first + 1)
 
 
 def adjoint_in_window(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.compute.maps import Broadcast, SumOver
+from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, rearranged, refuse, shares
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
@@ -154,6 +154,14 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """`torch.sum` over some or all axes."""
     return _reduce(input, dim, keepdim, False, dtype)
+
+
+@register_operation([torch.cumsum, Tensor.cumsum])
+def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """`torch.cumsum`: every output is a sum of all inputs up to it (streams that average what they have seen)."""
+    x = input if dtype is None else input.to(dtype)
+    map = Bilinear(lambda a, v: torch.cumsum(a, dim) * v)
+    return shares(torch.cumsum(x, dim), [Summand(x, map)], nonnegative=both_nonnegative(x))
 
 
 @register_operation([torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative])
