@@ -21,6 +21,11 @@ from lrp3d.steps.step import Step
 Through = Callable[[Step, LazyRelevance], Sequence[LazyRelevance | None]]
 
 
+def as_the_step_does(step: Step, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+    """By the step's own method: bands and factors are carried as they are."""
+    return step.propagate(carried)
+
+
 @dataclass
 class Flow:
     """Relevance of each seed (s,) that came into and went out of one step."""
@@ -55,7 +60,7 @@ def propagate(
     ends: Sequence[Edge],
     flows: list[Flow] | None = None,
     tolerance: float = 0.0,
-    through: Through = Step.propagate,
+    through: Through = as_the_step_does,
 ) -> list[Tensor]:
     """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; the walk ends there.
 
