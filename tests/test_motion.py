@@ -54,9 +54,14 @@ def check_whole(found, plain):
 
 @settings(max_examples=5, deadline=None)
 @given(
-    seed=st.integers(0, 99), averages=st.booleans(), kernel=st.sampled_from([1, 3]), pool=st.booleans(),
-    residual=st.booleans(), contrastive=st.booleans(), chunk=st.integers(1, 7),
-)  # fmt: skip
+    seed=st.integers(0, 99),
+    averages=st.booleans(),
+    kernel=st.sampled_from([1, 3]),
+    pool=st.booleans(),
+    residual=st.booleans(),
+    contrastive=st.booleans(),
+    chunk=st.integers(1, 7),
+)
 def test_both_parts_add_up_to_relevance(seed, averages, kernel, pool, residual, contrastive, chunk):
     model = deep(seed=seed, averages=averages, kernel=kernel, pool=pool, residual=residual)
     found = split(model, contrastive=contrastive, chunk_size=chunk)

@@ -327,8 +327,9 @@ def test_every_comparison_of_the_paper_is_made_where_its_studies_are_there(every
     assert names >= {"kernels", "modules", "backbones-Kinetics-f8", "depth-Kinetics", "frames-Kinetics"}
     assert names >= {"ensembles-Kinetics", "pathways", "samplings", "contrast", "sampling"}
     assert [sentence.split(":")[0] for sentence in made.missing if ":" in sentence and "need" in sentence] == [
-        "Table 3 and Fig. 9 (people)", "Fig. 6 and 14 (windows)",
-    ]  # fmt: skip
+        "Table 3 and Fig. 9 (people)",
+        "Fig. 6 and 14 (windows)",
+    ]
 
 
 def test_what_cannot_be_made_is_said_with_what_is_needed(summaries):
@@ -356,7 +357,14 @@ def test_the_numbers_of_the_comparisons_are_those_of_the_studies(everything):
     assert depths == {"50": atr["i3d-16"], "101": atr["i3d-101"]}
     backbones = [row["model"] for row in rows(parts["backbones-Kinetics-f8"].data)]
     assert set(backbones) == {"I3D-R50-f8", "TAM2D-R50-f8", "I3D-R18-f8"}
-    assert backbones == sorted(backbones, key=lambda name: -dict(zip(("I3D-R50-f8", "TAM2D-R50-f8", "I3D-R18-f8"), (atr["i3d-8"], atr["tam-8"], atr["r18"]), strict=True))[name])  # fmt: skip  # noqa: E501
+    assert backbones == sorted(
+        backbones,
+        key=lambda name: (
+            -dict(
+                zip(("I3D-R50-f8", "TAM2D-R50-f8", "I3D-R18-f8"), (atr["i3d-8"], atr["tam-8"], atr["r18"]), strict=True)
+            )[name]
+        ),
+    )
     convolutions = {row["model"]: row["temporal convolutions"] for row in rows(parts["backbones-Kinetics-f8"].data)}
     assert convolutions["TAM2D-R50-f8"] == "16"
 

@@ -114,10 +114,33 @@ def test_what_cannot_be_trained_on_is_refused(videos):
 
 def words(videos, out, *more):
     return [
-        "train", "--list", str(videos / "train.txt"), "--validation", str(videos / "train.txt"), "--model",
-        "TAM2D-R18-f4", "--option", "width=8", "--size", "24", "--short-side", "28-36", "--epochs", "2", "--batch", "2",
-        "--lr", "0.01", "--workers", "0", "--device", "cpu", "--out", str(out), *more,
-    ]  # fmt: skip
+        "train",
+        "--list",
+        str(videos / "train.txt"),
+        "--validation",
+        str(videos / "train.txt"),
+        "--model",
+        "TAM2D-R18-f4",
+        "--option",
+        "width=8",
+        "--size",
+        "24",
+        "--short-side",
+        "28-36",
+        "--epochs",
+        "2",
+        "--batch",
+        "2",
+        "--lr",
+        "0.01",
+        "--workers",
+        "0",
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 def test_a_list_is_trained_on_and_the_weights_explain(tmp_path, videos, capsys):

@@ -30,10 +30,11 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
     parser.add_argument("--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)")
     if weights:
         parser.add_argument(
-            "--weights", metavar="F",
+            "--weights",
+            metavar="F",
             help="checkpoint: a file, the name of a public one (docs/models.md) or an https address, which are fetched "
             "once, verified and kept as torch.hub does; without it, weights are random",
-        )  # fmt: skip
+        )
         parser.add_argument(
             "--labels",
             type=Path,

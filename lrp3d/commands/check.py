@@ -32,9 +32,10 @@ def add_to(commands: Commands) -> None:
     arguments.add_options(parser)
     arguments.add_layout(parser)
     parser.add_argument(
-        "--target", metavar="CLASS|INDEX|label",
+        "--target",
+        metavar="CLASS|INDEX|label",
         help="the class to explain, or label: the one that the list says (default: the prediction)",
-    )  # fmt: skip
+    )
     parser.add_argument("--no-shapley", action="store_true", help="leave out Shapley values, which take longest")
     parser.add_argument("--out", type=Path, metavar="F", help="write all numbers to this file, as json")
     parser.set_defaults(run=run)
@@ -78,9 +79,14 @@ def run(options: argparse.Namespace) -> int:
     device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
     clips = [one_clip.read(path, choice).tensor.to(device) for path in paths]
     found = check(
-        choice.model, clips, targets, shapley_values=not options.no_shapley, input_range=choice.input_range,
-        layout=options.layout, progress=progress_wanted(),
-    )  # fmt: skip
+        choice.model,
+        clips,
+        targets,
+        shapley_values=not options.no_shapley,
+        input_range=choice.input_range,
+        layout=options.layout,
+        progress=progress_wanted(),
+    )
     say(*_head(choice), *str(found).split("\n"))
     if options.out is not None:
         said = {"model": choice.name, "weights": choice.weights, "videos": [str(path) for path in paths]}

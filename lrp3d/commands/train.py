@@ -39,24 +39,32 @@ def add_to(commands: arguments.Commands) -> None:
     clips.add_argument("--classes", metavar="F", help="keep clips of these classes only, as in lrp3d study run")
     clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips of each list")
     clips.add_argument(
-        "--sampling", choices=("uniform", "dense"), default="uniform",
+        "--sampling",
+        choices=("uniform", "dense"),
+        default="uniform",
         help="a frame of each segment of the video, or frames that follow one another (default: uniform)",
-    )  # fmt: skip
+    )
     clips.add_argument("--stride", type=arguments.positive, default=1, metavar="N", help="of frames, if dense")
     clips.add_argument(
-        "--short-side", type=_sides, metavar="LOW-HIGH",
+        "--short-side",
+        type=_sides,
+        metavar="LOW-HIGH",
         help="the shorter side is drawn between these (default: 256-320 for squares of 224, and in proportion)",
-    )  # fmt: skip
+    )
     clips.add_argument(
-        "--flip", choices=("auto", "yes", "no"), default="auto",
+        "--flip",
+        choices=("auto", "yes", "no"),
+        default="auto",
         help="mirror half of the clips (default: auto, unless a class says left or right)",
-    )  # fmt: skip
+    )
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders")
     arguments.add_options(parser)
     parser.add_argument(
-        "--inflate", choices=("repeat", "mean"), default="repeat",
+        "--inflate",
+        choices=("repeat", "mean"),
+        default="repeat",
         help="how 2D kernels of --weights become 3D: repeated along time, or also divided by its length",
-    )  # fmt: skip
+    )
     how = parser.add_argument_group("recipe")
     how.add_argument("--epochs", type=arguments.positive, default=50, metavar="N", help="default: %(default)s")
     how.add_argument(
@@ -68,9 +76,11 @@ def add_to(commands: arguments.Commands) -> None:
     how.add_argument("--clip-gradient", type=float, metavar="G", help="largest norm of the gradient (default: none)")
     how.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
     how.add_argument(
-        "--precision", choices=("auto", "full", "mixed"), default="auto",
+        "--precision",
+        choices=("auto", "full", "mixed"),
+        default="auto",
         help="mixed is bfloat16 (float16 on older GPUs); auto is mixed on a GPU",
-    )  # fmt: skip
+    )
     how.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read clips (default: 2)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     parser.set_defaults(run=run)
@@ -118,14 +128,25 @@ def run(options: argparse.Namespace) -> int:
             say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
             say(*(f"note: {note}" for note in (*listed.notes, *model.notes)))
         recipe = models.Recipe(
-            epochs=options.epochs, batch_size=options.batch, learning_rate=options.lr, warmup_epochs=options.warmup,
-            weight_decay=options.weight_decay, clip_gradient=options.clip_gradient, seed=options.seed,
-        )  # fmt: skip
+            epochs=options.epochs,
+            batch_size=options.batch,
+            learning_rate=options.lr,
+            warmup_epochs=options.warmup,
+            weight_decay=options.weight_decay,
+            clip_gradient=options.clip_gradient,
+            seed=options.seed,
+        )
         mixed = {"auto": None, "full": False, "mixed": True}[options.precision]
         history = models.train(
-            model, clips, options.out, recipe, validation=validation, device=device, mixed_precision=mixed,
+            model,
+            clips,
+            options.out,
+            recipe,
+            validation=validation,
+            device=device,
+            mixed_precision=mixed,
             workers=options.workers,
-        )  # fmt: skip
+        )
         if rank == 0:
             last = history[-1]
             scored = "" if last.validation is None else f", in validation {100 * last.validation:.1f} %"
@@ -185,5 +206,11 @@ def _clips(
     )
     flip = options.flip == "yes" or (options.flip == "auto" and not study.tells_sides(labels or listed.labels))
     return study.TrainingClips(
-        listed.items, reader, model.mean, model.std, (low, high), flip, train  # type: ignore[attr-defined]
-    )  # fmt: skip
+        listed.items,
+        reader,
+        model.mean,  # type: ignore[attr-defined]
+        model.std,  # type: ignore[attr-defined]
+        (low, high),
+        flip,
+        train,
+    )

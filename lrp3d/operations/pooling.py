@@ -255,7 +255,9 @@ register_operation(F.upsample_bilinear, _upsample_bilinear)
 
 
 @register_operation(F.fold)
-def fold(input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1) -> Tensor:  # fmt: skip # noqa: E501
+def fold(
+    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Tensor:
     """`F.fold`: patches laid over each other, which is a sum of those that overlap."""
 
     def function(x: Tensor) -> Tensor:

@@ -31,9 +31,21 @@ from lrp3d.twin.twin import Trace
 
 TIME = 2  # of (b, c, t, h, w)
 KEEP_FRAMES = (
-    "Permute", "Transpose", "View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Expand", "Alias", "T", "Clone",
-    "ToCopy", "ConstantPadNd", "AccumulateGrad",
-)  # fmt: skip
+    "Permute",
+    "Transpose",
+    "View",
+    "UnsafeView",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Expand",
+    "Alias",
+    "T",
+    "Clone",
+    "ToCopy",
+    "ConstantPadNd",
+    "AccumulateGrad",
+)
 
 
 class NoMotion(ModelError):

@@ -94,7 +94,9 @@ def linear(r, x, w):
 
 def lstm_relevance(layer, x, r):
     """Of x (t, f), given r (t, hidden) of the output: forward and backward by hand."""
-    w, u, b, c_bias = (getattr(layer, f"{name}_l0").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))  # fmt: skip # noqa: E501
+    w, u, b, c_bias = (
+        getattr(layer, f"{name}_l0").detach() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
     h = c = torch.zeros(layer.hidden_size, dtype=D)
     g = slice(2 * layer.hidden_size, 3 * layer.hidden_size)
     tape = []

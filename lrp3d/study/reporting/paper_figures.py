@@ -213,32 +213,47 @@ def backbones(studies: Sequence[Studied]) -> Made:
 def depths(studies: Sequence[Studied]) -> Made:
     """ATR over the depth of ResNets (Fig. 4b)."""
     yield from _trend(
-        studies, "depth", "Fig. 4b (depth)", "avg-ATR by depth", "depth of the ResNet",
-        value=lambda one: one.depth if one.common else None, curve=lambda one: f"{one.module}-f{one.frames}",
+        studies,
+        "depth",
+        "Fig. 4b (depth)",
+        "avg-ATR by depth",
+        "depth of the ResNet",
+        value=lambda one: one.depth if one.common else None,
+        curve=lambda one: f"{one.module}-f{one.frames}",
         needed="ResNets of two depths or more, else alike",
-    )  # fmt: skip
+    )
 
 
 def frames(studies: Sequence[Studied]) -> Made:
     """ATR over the number of frames, also as a share of the clip (Fig. 5a)."""
     yield from _trend(
-        studies, "frames", "Fig. 5a (frames)", "avg-ATR by frames", "frames of a clip",
-        value=lambda one: one.frames if one.common else None, curve=lambda one: f"{one.module}-{one.backbone}",
+        studies,
+        "frames",
+        "Fig. 5a (frames)",
+        "avg-ATR by frames",
+        "frames of a clip",
+        value=lambda one: one.frames if one.common else None,
+        curve=lambda one: f"{one.module}-{one.backbone}",
         needed="models that differ in nothing but their frames",
         mark=lambda one: f"{100 * one.atr / one.study.summary['dataset']['columns']:.0f} %",
         note="At the points: avg-ATR as a share of the clip.",
-    )  # fmt: skip
+    )
 
 
 def ensembles(studies: Sequence[Studied]) -> Made:
     """ATR over the number of frames that answer (Fig. 10)."""
     yield from _trend(
-        studies, "ensembles", "Fig. 10 (ensembles)", "avg-ATR by the frames that answer", "ensembled frames",
+        studies,
+        "ensembles",
+        "Fig. 10 (ensembles)",
+        "avg-ATR by the frames that answer",
+        "ensembled frames",
         value=lambda one: (one.answers or one.frames) if one.plain and one.kernel in (None, KERNEL) else None,
         curve=lambda one: f"{one.module}-{one.backbone}-f{one.frames}",
         needed="models that differ in nothing but --option output_frames=N",
-        mark=lambda one: "" if one.accuracy is None else f"{one.accuracy:.1f} %", note="At the points: accuracy.",
-    )  # fmt: skip
+        mark=lambda one: "" if one.accuracy is None else f"{one.accuracy:.1f} %",
+        note="At the points: accuracy.",
+    )
 
 
 def _trend(
@@ -350,6 +365,13 @@ def _exact(value: float | None) -> Value:
 
 
 FIGURES: tuple[Callable[[Sequence[Studied]], Made], ...] = (
-    kernels, modules, backbones, depths, frames, ensembles, slowfast, samplings,
-)  # fmt: skip
+    kernels,
+    modules,
+    backbones,
+    depths,
+    frames,
+    ensembles,
+    slowfast,
+    samplings,
+)
 """What a report makes of several studies, in this order."""

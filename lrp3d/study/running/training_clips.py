@@ -94,8 +94,17 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
             warnings.simplefilter("ignore", video.LostFramesWarning)
             path = reader.locate(item)
             clip = video.read_clip(
-                path, reader.frames, reader.sampling, stride=reader.stride, size=reader.size, short_side=short_side,
-                mean=self.mean, std=self.std, template=reader.template_of(path), train=self.train, place=place,
-            )  # fmt: skip
+                path,
+                reader.frames,
+                reader.sampling,
+                stride=reader.stride,
+                size=reader.size,
+                short_side=short_side,
+                mean=self.mean,
+                std=self.std,
+                template=reader.template_of(path),
+                train=self.train,
+                place=place,
+            )
         tensor = clip.tensor[0]
         return tensor.flip(-1) if flipped else tensor
