@@ -7,4 +7,4 @@ SEGMENT = "segment"  # partial uniform sampling: every frame sees the segment [l
 CENTRED = "centred"  # every frame sees a window as long as its ATR, laid around it
 FORMER_CENTRED = "atr"  # what centred windows were called
 MERGES = ("paper", "average")  # how logits of pathways of several rates become frame logits
-COMPOSITES = ("alpha_beta", "epsilon", "epsilon_gamma_box", "epsilon_plus", "paper")
+COMPOSITES = ("alpha_beta", "attnlrp", "epsilon", "epsilon_gamma_box", "epsilon_plus", "paper")
