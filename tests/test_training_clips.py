@@ -185,7 +185,7 @@ def test_two_processes_train_one_model_the_same_twice_and_leave_a_finished_run_a
             *words(videos, out, *more),
         ]
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            command, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -10,6 +10,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.study.reporting import charts, factors
@@ -36,6 +37,10 @@ class Chart:
 
     def png(self) -> bytes:
         """The picture."""
+        return self._drawn
+
+    @cached_property
+    def _drawn(self) -> bytes:  # once for the file and for the page
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
         return buffer.getvalue()
