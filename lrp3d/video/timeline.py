@@ -57,7 +57,7 @@ class Timeline:
             return []
         unit = float(self.unit)
         gaps = np.diff(self.stamps) * unit
-        wide = gaps > 1.8 * usual
+        wide = gaps > 2.5 * usual  # cameras drop single pictures
         # Slide shows and recordings of a screen have pictures when something happens: there a gap says nothing.
         if wide.mean() > 0.1 or (abs(gaps[~wide] - usual) > 0.5 * usual + unit).mean() > 0.1:
             return []

@@ -23,7 +23,7 @@ def what_is_missing(path: Path, container: Any, stream: Any, timeline: Timeline)
     holes = _in_between(path.name, timeline)
     announced, about = stream.frames, ""
     if whole and not timeline.broken and container.format.name.startswith("mov,"):
-        return holes  # its edit list may hide frames that its index counts
+        return []  # its index is complete; its edit list may hide frames that its index counts
     ends = _stated_end(container, stream, whole)
     if announced <= timeline.packets and ends is not None and (more := _missing(ends, timeline)):
         announced, about = timeline.packets + more, "about "
