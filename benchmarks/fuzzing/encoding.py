@@ -32,13 +32,13 @@ VIDEOS = (  # container, codec, pixels
     ("apng", "apng", "rgb24"),
     ("yuv4mpegpipe", "rawvideo", "yuv420p"),
     ("h264", "libx264", "yuv420p"),
-    ("hevc", "libx265", "yuv420p"),
 )
 IMAGES = (
     *(("png", "png", "rgb24"), ("jpg", "mjpeg", "yuvj420p"), ("bmp", "bmp", "bgr24")),
     *(("webp", "libwebp", "yuv420p"), ("tif", "tiff", "rgb24"), ("ppm", "ppm", "rgb24")),
 )
-_QUICK = {"libvpx": {"deadline": "realtime", "cpu-used": "8"}, "libx265": {"x265-params": "log-level=none:pools=1"}}
+# No HEVC: what x265 writes differs from run to run, and a case has to come again from its seed.
+_QUICK = {"libvpx": {"deadline": "realtime", "cpu-used": "8"}}
 
 
 def videos(frames: int = 12, size: int = 32) -> Iterator[tuple[str, bytes]]:
