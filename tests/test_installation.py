@@ -3,6 +3,7 @@
 import configparser
 import contextlib
 import os
+import fnmatch
 import re
 import subprocess
 import sys
@@ -180,3 +181,22 @@ def test_a_type_checker_knows_the_models_of_a_checkout(tmp_path):
     revealed = re.findall(r'Revealed type is "([\w.]+)"', said)
     names = [name.rpartition(".")[2] for name in revealed]
     assert names == ["VideoModel", "VideoModel", "VideoModel", "LoadReport", "Explanation"]
+
+
+@in_a_checkout
+def test_every_file_that_is_no_code_is_packaged():
+    """setuptools knows packages by their whole names only: `lrp3d.*` would mean nothing."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    packaged = config["options.package_data"]
+    patterns = {package: packaged[package].replace(",", " ").split() for package in packaged}
+    for folder, root in ((ROOT / "lrp3d", "lrp3d"), (ROOT / "models", "lrp3d.models")):
+        for path in folder.rglob("*"):
+            if path.is_dir() or path.suffix in (".py", ".pyi", ".pyc", ".md") or "__pycache__" in path.parts:
+                continue
+            place = path.parent
+            while not (place / "__init__.py").exists():
+                place = place.parent
+            package = ".".join([root, *place.relative_to(folder).parts])
+            name = path.relative_to(place).as_posix()
+            assert any(fnmatch.fnmatch(name, pattern) for pattern in patterns.get(package, [])), path
