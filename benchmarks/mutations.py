@@ -78,7 +78,7 @@ NAMED = (
     ),
     Named(
         "dense sampling is uniform", "lrp3d/study/running/reader.py",
-        "                self.sampling,\n", '                "uniform",\n', NUMBERS,
+        "self.frames, self.sampling, ", 'self.frames, "uniform", ', NUMBERS,
     ),
     Named(
         "sigma is ignored", "lrp3d/study/running/explainer.py", ".at_sigma(self.sigma)", "", NUMBERS,

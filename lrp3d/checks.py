@@ -201,8 +201,9 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
     if bool((foils == target[:, None]).any()):
         clip = int((foils == target[:, None]).any(1).nonzero()[0])
         raise ValueError(f"clip {clip} is explained as class {int(target[clip])}, which cannot be held against itself")
-    if any(len(set(row)) < len(row) for row in foils.tolist()):
-        raise ValueError(f"against names a class twice: {foils.tolist()[0]}")
+    for row in foils.tolist():
+        if len(set(row)) < len(row):
+            raise ValueError(f"against names a class twice: {row}")
     return foils
 
 

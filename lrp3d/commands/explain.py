@@ -38,7 +38,7 @@ def add_to(commands: arguments.Commands) -> None:
     )
     about = "explain the class rather than this one, or than the best other one (next); may be repeated"
     parser.add_argument("--against", action="append", default=[], metavar="CLASS|INDEX|next", help=about)
-    about = "show what the same network says untrained, and what stands above it (default: where that can be had)"
+    about = "show what the same network says untrained, and what stands above it (default: unless weights are random)"
     parser.add_argument(
         "--motion",
         action="store_true",

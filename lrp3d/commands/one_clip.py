@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lrp3d import video
 from lrp3d.commands.labels import label_of
-from lrp3d.commands.model_options import Chosen
+from lrp3d.commands.model_options import RANDOM, Chosen
 from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
@@ -39,7 +39,7 @@ class How:
     against: str | tuple[int, ...] | None = None
     """Classes that the explained one is held against, or "next"."""
     floor: bool | None = None
-    """Whether to find the network's floor; None: where it can be had."""
+    """Whether to find the network's floor; None: where it can be had, and weights are not drawn."""
     motion: bool = False
     """Whether to split relevance into static and dynamic."""
 
@@ -111,7 +111,8 @@ def explain_clip(
         "progress": progress_wanted(),
     }
     laid = laid_out(clip.tensor.to(device), how.layout)
-    floor = how.floor if how.floor is not None else temporal and how.against is None
+    untrained = choice.weights == RANDOM  # whose floor is another draw of the same
+    floor = how.floor if how.floor is not None else temporal and how.against is None and not untrained
     try:
         try:
             explanation = explain(twin, laid, target, temporal=temporal, floor=floor, **given)

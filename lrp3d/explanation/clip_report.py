@@ -111,7 +111,9 @@ def _escaped(text: object) -> str:
 
 
 def _sentence(text: str) -> str:
-    return _escaped(text[:1].upper() + text[1:] + ("" if text.endswith(".") else "."))
+    first = text.partition(" ")[0]
+    begun = text[:1].upper() + text[1:] if first.isalpha() and first.islower() else text  # a file keeps its name
+    return _escaped(begun + ("" if text.endswith(".") else "."))
 
 
 def _method(explanation: Explanation, composite: str) -> str:

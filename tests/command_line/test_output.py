@@ -119,3 +119,36 @@ def test_one_frame_has_no_matrix_and_that_is_said(run, folder):
     assert code == 0
     assert "a clip of one frame has no temporal relevance" in out
     assert "ATR" not in out.replace("no temporal", "")
+
+
+def test_the_floor_is_shown_where_weights_are_not_drawn_and_as_asked_for(run, clip, networks):
+    own = ["--model", "networks:Net", "--size", 16, "--frames", 4]
+    assert "is above what the network says untrained" in run("explain", clip, *own)[1]
+    assert "untrained" not in run("explain", clip, *own, "--no-floor")[1]
+    assert "is above what" not in run("explain", clip, *SMALL)[1]
+    assert "is above what" in run("explain", clip, *SMALL, "--floor")[1]
+
+
+def test_a_network_that_cannot_be_reset_has_no_floor_and_that_is_said(run, clip, networks, folder):
+    with (folder / "networks.py").open("a") as file:
+        file.write(
+            "class Scaled(Net):\n"
+            "    def __init__(self):\n"
+            "        super().__init__()\n"
+            "        self.scale = nn.Parameter(torch.rand(4, 1, 1, 1))\n"
+            "    def forward(self, clip):\n"
+            "        return self.fc((torch.relu(self.conv(clip)) * self.scale).mean((3, 4)).transpose(1, 2)).mean(1)\n"
+        )
+    scaled = ["--model", "networks:Scaled", "--size", 16, "--frames", 4]
+    code, out, _ = run("explain", clip, *scaled)
+    assert code == 0
+    assert "the same network untrained cannot be had: the model itself (Scaled) cannot be reset" in out
+    code, _, err = run("explain", clip, *scaled, "--floor")
+    assert code == 1
+    assert "reset_parameters()" in err
+
+
+def test_motion_is_shown_where_asked_for(run, clip, networks):
+    asked = ["explain", clip, "--model", "networks:Net", "--size", 16, "--frames", 4, "--plain", "--no-floor"]
+    assert "of the relevance is dynamic" in run(*asked, "--motion")[1]
+    assert "dynamic" not in run(*asked)[1]

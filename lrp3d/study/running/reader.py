@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,19 +68,16 @@ class Reader:
     def __call__(self, item: Item) -> Pixels:
         """The pixels of a clip; raises `lrp3d.video.VideoError` where there are none."""
         started = time.perf_counter()
-        path = self.locate(item)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", video.LostFramesWarning)  # they are in the record
-            clip = video.read_clip(
-                path,
-                self.frames,
-                self.sampling,
-                stride=self.stride,
-                size=self.size,
-                short_side=self.short_side,
-                template=self.template_of(path),
-            )
+        clip = self.read(item)
         return Pixels(clip.pixels.numpy(), clip.indices.numpy(), clip.lost, time.perf_counter() - started)
+
+    def read(self, item: Item, **otherwise: Any) -> video.Clip:
+        """A clip as this reader reads it, but for what is given; lost frames are in it, and no warning is given."""
+        path = self.locate(item)
+        how = {"stride": self.stride, "size": self.size, "short_side": self.short_side} | otherwise
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", video.LostFramesWarning)
+            return video.read_clip(path, self.frames, self.sampling, template=self.template_of(path), **how)
 
     def locate(self, item: Item) -> Path:
         """The file or folder of a clip: as the list says, with another suffix, or without one.

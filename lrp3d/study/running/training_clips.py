@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,28 +84,14 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         raise video.VideoError(f"{TRIES} clips in a row cannot be read, the last {item.name}")
 
     def _read(self, item: Item) -> Tensor:
-        reader = self.reader
-        short_side, place, flipped = reader.short_side, (0.5, 0.5), False
+        drawn: dict[str, Any] = {}
+        flipped = False
         if self.train:
             low, high = self.short_sides
-            short_side = int(torch.randint(low, high + 1, ()))
+            drawn["short_side"] = int(torch.randint(low, high + 1, ()))
             down, across, coin = torch.rand(3).tolist()
-            place, flipped = (down, across), self.flip and coin < 0.5
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", video.LostFramesWarning)
-            path = reader.locate(item)
-            clip = video.read_clip(
-                path,
-                reader.frames,
-                reader.sampling,
-                stride=reader.stride,
-                size=reader.size,
-                short_side=short_side,
-                mean=self.mean,
-                std=self.std,
-                template=reader.template_of(path),
-                train=self.train,
-                place=place,
-            )
+            drawn["place"] = down, across
+            flipped = self.flip and coin < 0.5
+        clip = self.reader.read(item, mean=self.mean, std=self.std, train=self.train, **drawn)
         tensor = clip.tensor[0]
         return tensor.flip(-1) if flipped else tensor

@@ -1,0 +1,64 @@
+"""What `against`, `floor` and `motion` cost, and what motion says of planted clips, one table.
+
+    python -m benchmarks.measures [--clips 12]
+
+Costs are ratios to `explain` of the same clips by a new twin, medians of rounds in turn: the floor's is that of the
+first clips of a twin, for it is kept. Motion is the share of the logit that is dynamic, its median over clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from benchmarks.timing import common
+from torch import Tensor
+
+import lrp3d
+from lrp3d import models, planted
+
+SHIPPED = ("I3D-R18-f16-match-d1", "I3D-R18-f16-match-d4", "I3D-R18-f16-static")
+SEED = 5
+COSTS: dict[str, dict[str, Any]] = {
+    "against": {"against": "next", "contrastive": False},
+    "floor, first clips": {"floor": True},
+    "motion": {"motion": True},
+}
+COLUMNS = ("network", "motion, LRP", "motion, CLRP", *(f"{name} / explain" for name in COSTS))
+
+
+def median_motion(network: models.VideoModel, clips: Tensor, labels: Tensor, contrastive: bool) -> float:
+    """The share of the logit that is dynamic, median over clips."""
+    found = lrp3d.explain(network, clips, labels, contrastive=contrastive, motion=True)
+    assert found.motion is not None
+    return float(found.motion.median())
+
+
+def main(argv: Sequence[str] | None = None) -> common.Results:
+    """Measure and write the table."""
+    parser = common.arguments(__doc__)
+    parser.add_argument("--clips", type=int, default=12, metavar="N", help="of each network (default: %(default)s)")
+    options = common.parse(parser, argv)
+    device = common.start(options)
+    notes = ("costs are ratios of wall time; clips of 16 frames and 16 pixels, all in one batch",)
+    results = common.Results("measures", "What other measures cost, and motion", options, device, COLUMNS, notes)
+    for name in SHIPPED[:1] if options.quick else SHIPPED:
+        network = models.load_pretrained(name).to(device)
+        made = planted.Task(**models.pretrained_facts(name)["task"]).clips(
+            2 if options.quick else options.clips, seed=SEED
+        )
+        clips, labels = planted.normalise(made.clips, network).to(device), made.labels.to(device)
+        ways = {"explain": {}} | COSTS
+        contestants = {way: partial(lrp3d.explain, network, clips, labels, **how) for way, how in ways.items()}
+        timed = common.compare(contestants, options.repeats, device)
+        row: common.Row = {"network": name}
+        for contrastive in (False, True):
+            row["motion, CLRP" if contrastive else "motion, LRP"] = median_motion(network, clips, labels, contrastive)
+        row |= {f"{way} / explain": timed.ratio(way, "explain") for way in COSTS}
+        results.add(row)
+    return results.write()
+
+
+if __name__ == "__main__":
+    main()
