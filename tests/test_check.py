@@ -116,3 +116,23 @@ def test_what_cannot_be_checked_is_said():
     for clips in ([], CLIPS[0], CLIPS[:0]):
         with pytest.raises(ValueError, match="check needs clips"):
             lrp3d.check(net(), clips)
+
+
+def test_targets_belong_to_all_clips_or_to_one_each():
+    with pytest.raises(ValueError, match=r"one for each of 4 clips, got shape \(3,\)"):
+        lrp3d.check(Additive().double().eval(), frame_clips(), [0, 1, 0])
+    found = lrp3d.check(Additive().double().eval(), frame_clips(2), [1, 0], methods=["LRP"], shapley_values=False)
+    assert found.targets.tolist() == [1, 0]
+
+
+def test_a_measure_that_cannot_be_had_is_named():
+    class Scaled(Additive):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.rand(2))
+
+        def frame_logits(self, x):
+            return super().frame_logits(x) * self.scale
+
+    with pytest.warns(UserWarning, match=r"'random parameters' is left out.*\(Scaled\) cannot be reset"):
+        lrp3d.check(Scaled().double().eval(), frame_clips(1), 0, methods=["LRP"], shapley_values=False)

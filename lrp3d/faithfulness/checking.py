@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
@@ -83,13 +84,17 @@ def check(
         raise ValueError("check needs clips (m, c, t, h, w), at least one, in a tensor or a list of tensors")
     twin = twin_of(model)
     asked = _Asked(twin, input_range, layout, output, chunk_size)
+    if layout != "bcthw" and "gradient x input" in methods:
+        warnings.warn(
+            f"gradient x input is left out: it is known for clips bcthw, and the model takes {layout}", stacklevel=2
+        )
     singles = [clip[None] for x in every for clip in x]
-    chosen = torch.as_tensor([-1] * len(singles) if targets is None else targets).expand(len(singles)).tolist()
+    chosen = _one_for_each(targets, len(singles))
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
     drawn = asked.random_networks(singles[0])
     for number, clip in enumerate(bar(singles, "clip", progress)):
-        target = asked.chosen(clip, None if targets is None else chosen[number])
+        target = asked.chosen(clip, chosen[number])
         lead.append(float(asked.lead(clip, target)))
         explained.append(int(target.target))
         for measure, by_method in _of_clip(asked, clip, target, methods, drawn, number, shapley_values).items():
@@ -101,6 +106,16 @@ def check(
     }
     exact = singles[0].shape[2] <= MOST_EXACT
     return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), exact)
+
+
+def _one_for_each(targets: int | Sequence[int] | Tensor | None, clips: int) -> list[int | None]:
+    """The class of every clip, None for its prediction."""
+    if targets is None:
+        return [None] * clips
+    given = torch.as_tensor(targets)
+    if given.dim() > 1 or (given.dim() == 1 and len(given) != clips):
+        raise ValueError(f"targets is one class, or one for each of {clips} clips, got shape {tuple(given.shape)}")
+    return list(given.expand(clips).tolist())
 
 
 class _Asked:
@@ -150,8 +165,8 @@ class _Asked:
             only = None if part == 1.0 else names[-count:]
             try:
                 found[stage] = untrained(self.twin, 0, noise, only)
-            except CannotBeReset:
-                continue
+            except CannotBeReset as error:
+                warnings.warn(f"'{stage}' is left out: {str(error).partition('; give')[0]}", stacklevel=3)
         return found
 
 
