@@ -75,7 +75,7 @@ def test_tokens_are_found_however_many_there_are(monkeypatch):
     """Where each token stands is found for all at once from a number on; the answer is the same."""
     model, clip = build("ViT"), clip_for()
     one_by_one = lrp3d.explain(model, clip, 1)
-    monkeypatch.setattr("lrp3d.propagation.frame_logits.MANY", 1)
+    monkeypatch.setattr("lrp3d.propagation.time_axis.MANY", 1)
     at_once = lrp3d.explain(model, clip, 1)
     assert torch.equal(one_by_one.matrix, at_once.matrix)
 

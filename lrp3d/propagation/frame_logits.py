@@ -15,25 +15,23 @@ Anything else is refused with its reason, never approximated.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lrp3d.composites import Composite
-from lrp3d.compute.einsum import Einsum
-from lrp3d.compute.maps import Average, Bilinear, Convolution, LinearMap, MatrixProduct
+from lrp3d.compute.maps import Average, LinearMap
 from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
 from lrp3d.outputs import Chosen
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
 from lrp3d.rules import Epsilon, Opposed
-from lrp3d.steps.graph import Edge, Node, downwards, edge_of, parents, step_of
+from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import AtItsStep, ClipInput, Halves, PassThrough, Step, Unsupported
+from lrp3d.steps.step import ClipInput, PassThrough, Step
 from lrp3d.twin.audit import assign_rules, find_classifier
 from lrp3d.twin.twin import Trace
 
@@ -71,60 +69,10 @@ class FrameSeeds:
     """(b, n) frame logits of which the mean is the clip's, where those of the rows have another."""
 
 
-@dataclass
-class _Average:
-    """An average over time in the graph."""
-
-    node: Any
-    step: LinearStep
-    axis: int
-    stands_on: list[list[bool]] = field(default_factory=list)
-    """For each thing averaged, the time steps it comes from."""
-    order: list[int] = field(default_factory=list)
-    """The things averaged, from the earliest to the latest."""
-    matrix: Tensor | None = None
-    """(frames, things) the mean over those of each frame, where several (tokens) come from one time step."""
-
-    @property
-    def edge(self) -> Edge:
-        """What it averages."""
-        averaged: Edge = self.node.next_functions[0]
-        return averaged
-
-    @property
-    def features(self) -> Tensor:
-        """The tensor it averages."""
-        return self.step.operands[0].source
-
-    @property
-    def things(self) -> int:
-        """How many it averages."""
-        return self.features.shape[self.axis]
-
-    @property
-    def frames(self) -> int:
-        """How many frames that makes."""
-        return self.things if self.matrix is None else len(self.matrix)
-
-    def in_order(self, stands_on: list[list[bool]]) -> bool:
-        """Takes what each thing stands on, and says whether that makes frames, one after another."""
-        order = _order(stands_on)
-        if order is None:
-            groups = _groups(stands_on)
-            if groups is None:
-                return False
-            self.matrix = self.features.new_zeros(len(groups), self.things, dtype=self.step.dtype)
-            for frame, things in enumerate(groups):
-                self.matrix[frame, things] = 1 / len(things)
-            stands_on, order = [stands_on[things[0]] for things in groups], list(range(len(groups)))
-        self.order, self.stands_on = order, [stands_on[i] for i in order]
-        return True
-
-
-def _last_averages(record: Trace) -> list[_Average]:
+def _last_averages(record: Trace) -> list[TimeAverage]:
     """The last averages over time on every way from the output down; NoFrameLogits for a way without one."""
     output = record.output
-    found: dict[Node, _Average] = {}
+    found: dict[Node, TimeAverage] = {}
     problem: str | None = None
     for node in downwards([output.grad_fn], found.__contains__):
         step = step_of(node)
@@ -134,13 +82,13 @@ def _last_averages(record: Trace) -> list[_Average]:
             shape = step.operands[0].shape
             axes = step.operands[0].map.time_axes(shape, step.shape)
             for axis in [axis for axis in axes if shape[axis] > 1]:
-                average = _Average(node, step, axis)
-                stands_on = _time_steps(average, len(output))
+                average = TimeAverage(node, step, axis)
+                stands_on = time_steps(average, len(output))
                 if average.in_order(stands_on):
                     found[node] = average
                     break
                 if not stands_on or not all(map(all, stands_on)):
-                    problem = problem or f"'{step.name}' {_disorder(stands_on)}"
+                    problem = problem or f"'{step.name}' {disorder(stands_on)}"
             if node in found:
                 continue
             if axes and all(shape[axis] == 1 for axis in axes):
@@ -216,7 +164,7 @@ def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
 
 
 def _frame_by_frame(
-    record: Trace, chosen: Chosen, averages: list[_Average], composite: Composite, contrastive: bool, merge: str
+    record: Trace, chosen: Chosen, averages: list[TimeAverage], composite: Composite, contrastive: bool, merge: str
 ) -> FrameSeeds:
     """What follows the averages, replayed on each frame alone."""
     run = record.run
@@ -255,14 +203,14 @@ def oppose(output: Tensor, sign: Tensor | None) -> None:
     if sign is None:
         return
     clips = sign[:, None].to(output).expand(output.shape)
-    for of_outputs, step in _spread_down(edge_of(output), clips, lambda step: step.is_classifier):
+    for of_outputs, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
         assert step.rule is not None
         if isinstance(step.rule, Opposed):  # every frame's logits descend from it
             continue
         step.rule = Opposed(step.rule, None if bool((sign < 0).all()) else of_outputs.sign())
 
 
-def _pool_over_space(record: Trace, average: _Average) -> Tensor:
+def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
     """The same average over everything but time."""
     map = average.step.operands[0].map.without_time(average.features.shape, average.axis)
     if map is None:
@@ -282,7 +230,7 @@ def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], 
     return function
 
 
-def _replay(record: Trace, averages: list[_Average], pooled: list[Tensor], i: int, n: int, scaled: bool) -> Tensor:
+def _replay(record: Trace, averages: list[TimeAverage], pooled: list[Tensor], i: int, n: int, scaled: bool) -> Tensor:
     """The logits (b, k) of frame i alone: what follows the pools, on that frame's features."""
     given = {}
     for average, features in zip(averages, pooled, strict=True):
@@ -294,7 +242,7 @@ def _replay(record: Trace, averages: list[_Average], pooled: list[Tensor], i: in
     return output
 
 
-def _frame(features: Tensor, average: _Average, i: int, n: int, scaled: bool) -> Tensor:
+def _frame(features: Tensor, average: TimeAverage, i: int, n: int, scaled: bool) -> Tensor:
     """Frame i of the fastest clock: a slower pathway has features on its own frames only.
 
     If `scaled`, it has n / t times as much there, so that the mean over all n frames is the mean over its own.
@@ -310,7 +258,7 @@ def _frame(features: Tensor, average: _Average, i: int, n: int, scaled: bool) ->
 # -------------------------------------------------------------- models that classify every frame and average
 
 
-def _adds_up(output: Tensor, average: _Average) -> bool:
+def _adds_up(output: Tensor, average: TimeAverage) -> bool:
     """Whether the average hands out relevance by what each frame logit contributes: so do the rows, then."""
     steps = map(step_of, downwards([output.grad_fn], lambda node: node is average.node))
     return all(isinstance(s.rule, Epsilon) and not s.rule.epsilon for s in steps if isinstance(s, LinearStep))
@@ -324,209 +272,10 @@ def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
         start.relevance = start.relevance * sign.T.reshape(*sign.T.shape, *[1] * (start.relevance.dim() - 2))
 
 
-# ---------------------------------------------------------------------------------------- which axis is time
-
-
-def _order(stands_on: list[list[bool]]) -> list[int] | None:
-    """The things averaged in the order of the time steps they come from, None if there is no such order.
-
-    They are told apart by their first and last time steps. Where those wrap around (a shift that puts the last frame
-    before the first), each thing may stand at its own time step.
-    """
-    if not stands_on or not all(any(steps) for steps in stands_on):
-        return None
-    spans = [_span(steps) for steps in stands_on]
-    order = sorted(range(len(spans)), key=spans.__getitem__)
-    if all(a < b for ends in zip(*spans, strict=True) for a, b in pairwise(ends[i] for i in order)):
-        return order
-    own = len(stands_on) == len(stands_on[0]) and all(steps[i] and not all(steps) for i, steps in enumerate(stands_on))
-    return list(range(len(stands_on))) if own else None
-
-
-def _groups(stands_on: list[list[bool]]) -> list[list[int]] | None:
-    """The things averaged, frame by frame, where as many come from each (the tokens of a clip); None elsewhere."""
-    if not stands_on or not all(any(steps) for steps in stands_on):
-        return None
-    groups: dict[tuple[bool, ...], list[int]] = {}
-    for thing, steps in enumerate(stands_on):
-        groups.setdefault(tuple(steps), []).append(thing)
-    order = _order([list(steps) for steps in groups]) if len(groups) > 1 else None
-    if order is None or len({len(things) for things in groups.values()}) > 1:
-        return None
-    things = list(groups.values())
-    return [things[i] for i in order]
-
-
-def _span(steps: list[bool]) -> tuple[int, int]:
-    """The first and the last time step."""
-    return steps.index(True), len(steps) - 1 - steps[::-1].index(True)
-
-
-def _disorder(stands_on: list[list[bool]]) -> str:
-    """Why what is averaged is no series of frames."""
-    if not stands_on:
-        return "averages features of layers that have different numbers of time steps"
-    if not all(any(steps) for steps in stands_on):
-        return "averages constants beside the frames, which belong to no frame"
-    first, last = _span(stands_on[0])
-    return (
-        f"averages {len(stands_on)} things that do not come from one time step after another (the first of them from "
-        f"steps {first} to {last} of {len(stands_on[0])}), as where time and space are mixed"
-    )
-
-
-def _positions(averages: list[_Average], rows: int) -> tuple[list[int] | None, int]:
+def _positions(averages: list[TimeAverage], rows: int) -> tuple[list[int] | None, int]:
     """Each row's time step and how many there are, if only some of them answer (paper, Fig. 10)."""
     stands_on = averages[0].stands_on
     classified = len(stands_on[0])
     if len(averages) == 1 and rows < classified and all(sum(steps) == 1 for steps in stands_on):
         return [steps.index(True) for steps in stands_on], classified
     return None, rows
-
-
-def _time_steps(average: _Average, batch: int) -> list[list[bool]]:
-    """For each thing averaged, which time steps it comes from, told by the last convolutions and their kin.
-
-    Their shapes say where time is: the third axis of (b, c, t, h, w), the last of (b, c, t), in the batch of
-    (b t, c, h, w). What averages the rows of an image comes from all time steps.
-    """
-    if not batch:  # nothing to look at, and nothing to go wrong
-        return torch.eye(average.things, dtype=torch.bool).tolist()
-    mixing = _mixing(average.edge[0])
-    if average.things > MANY and (stands_on := _by_labels(average, batch, mixing)):
-        return stands_on
-    found = []
-    for i in range(average.things):
-        at = torch.zeros_like(average.features)
-        at.narrow(average.axis, i, 1).fill_(1)
-        found.append(
-            [
-                _over_time(r != 0, batch, _knows_time(step))
-                for r, step in _spread_down(average.edge, at, _tells_time, mixing)
-            ]
-        )
-    lengths = {len(touched) for each in found for touched in each}
-    if len(lengths) != 1:
-        return []
-    return torch.stack([torch.stack(each).any(0) for each in found]).tolist()
-
-
-MANY = 64  # things that are averaged; of more than those, the places are found for all at once
-
-
-def _by_labels(average: _Average, batch: int, mixing: dict[Node, int]) -> list[list[bool]]:
-    """The same, where nothing mixes them: each carries its number down. Empty where something does."""
-    numbers = torch.arange(average.things, dtype=torch.float64).reshape(-1, *[1] * (-1 - average.axis))
-    sums = []
-    for power in range(3):
-        at = (numbers**power).to(average.features.device).expand(average.features.shape)
-        sums.append(_spread_down(average.edge, at, _tells_time, mixing))
-    found: Tensor | None = None
-    for (count, step), (first, _), (second, _) in zip(*sums, strict=True):
-        there = count > 0
-        mean = torch.where(there, first / count, -1.0)
-        if not _knows_time(step) or bool((there & ((second / count - mean**2).abs() > 1e-3)).any()):
-            return []
-        number = mean.round().long()
-        steps = [_over_time(number == i, batch, True) for i in range(average.things)]
-        if found is not None and found.shape[1] != len(steps[0]):
-            return []
-        found = torch.stack(steps) if found is None else found | torch.stack(steps)
-    return [] if found is None else found.tolist()
-
-
-def _knows_time(step: Step) -> bool:
-    """Whether its shape says where time is: not where it has no rule, or where the kernel was made from the clip."""
-    return not isinstance(step, Unsupported) and not (isinstance(step, LinearStep) and not step.weighted)
-
-
-def _mixing(root: Node) -> dict[Node, int]:
-    """For every node, how many steps mix positions (attention) on the best way down to a layer that tells time.
-
-    A residual sum has the same positions as each of its summands, and the way through the one that mixes least says
-    most of where they come from.
-    """
-    costs: dict[Node, int] = {}
-    pending = [root]
-    while pending:
-        node = pending[-1]
-        step = step_of(node)
-        below = [] if step is not None and (_tells_time(step) or not _spreads(step)) else parents(node)
-        below = below[1:] if isinstance(step, AtItsStep) else below
-        missing = [parent for parent in below if parent not in costs]
-        if missing:
-            pending += missing
-            continue
-        pending.pop()
-        ways = [costs[parent] for parent in below]
-        best = min if isinstance(step, LinearStep | Halves) else max
-        costs[node] = (best(ways) if ways else 0) + _mixes(step)
-    return costs
-
-
-def _mixes(step: Step | None) -> int:
-    """One for products of matrices, whose outputs see every position; a layer's see one position each."""
-    maps = [operand.map for operand in step.operands] if isinstance(step, LinearStep) else []
-    return int(any(isinstance(map, MatrixProduct | Einsum | Bilinear) for map in maps))
-
-
-def _spreads(step: Step) -> bool:
-    """Whether relevance can be handed on equally here."""
-    return isinstance(step, PassThrough | LinearStep)
-
-
-def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
-    """(t,) whether anything at a time step is touched.
-
-    Where the axes of a layer are not known (it has no rule), time is the only one that is touched in parts.
-    """
-    if not known or (touched.dim() == 4 and len(touched) % batch):
-        others = [tuple(j for j in range(touched.dim()) if j != axis) for axis in range(touched.dim())]
-        parts = [part for axes in others if not bool((part := touched.any(axes)).all())]
-        return parts[0] if len(parts) == 1 else touched.new_ones(1)
-    if touched.dim() in (3, 5):
-        return touched.movedim(2, 0).flatten(1).any(1)
-    return torch.unflatten(touched, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
-
-
-def _spread_down(
-    edge: Edge, r: Tensor, until: Callable[[Step], bool], mixing: dict[Node, int] | None = None
-) -> list[tuple[Tensor, Step]]:
-    """`r` at an edge, handed equally to all inputs, as it arrives at the first steps `until` says yes to.
-
-    Others through which nothing can be handed equally are ends as well. With `mixing`, of the summands of a sum only
-    the one takes it that mixes positions least.
-    """
-    pending, ends = [(edge, r)], []
-    with torch.inference_mode(False), torch.no_grad():
-        while pending:
-            (node, number), r = pending.pop()
-            step = step_of(node)
-            if step is None:
-                grads: list[Tensor | None] = [None] * len(node._input_metadata)
-                grads[number] = r
-                outs = node(*grads)
-                outs = outs if isinstance(outs, tuple) else (outs,)
-            elif isinstance(step, AtItsStep):
-                outs = [None, step.input_steps(r)]
-            elif isinstance(step, PassThrough) or (isinstance(step, LinearStep) and not step.operands):
-                outs = [out[0] for out in step.relevance(r[None])]
-            elif isinstance(step, LinearStep) and not until(step):
-                outs = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
-            else:
-                ends.append((r, step))
-                continue
-            below = [
-                (parent, out)
-                for parent, out in zip(node.next_functions, outs, strict=True)
-                if out is not None and parent[0] is not None
-            ]
-            if mixing is not None and step is not None and len(below) > 1:
-                below = [min(below, key=lambda way: mixing[way[0][0]])]
-            pending += below
-    return ends
-
-
-def _tells_time(step: Step) -> bool:
-    """Convolutions have their axes where torch wants them."""
-    return isinstance(step, LinearStep) and bool(step.operands) and isinstance(step.operands[0].map, Convolution)

@@ -1,7 +1,8 @@
 """A model that can be explained: its relevance twin.
 
-`twin` copies a model's tree of modules, sharing every tensor, so that the model itself is never modified; calling the
-copy under a tracer leaves a graph whose gradients are relevance. `ranges` finds the range of valid inputs,
+`copying` copies a model's tree of modules, sharing every tensor, so that the model itself is never modified; `twin`
+runs the copy under a tracer, which leaves a graph whose gradients are relevance. `untrained` draws its parameters anew,
+`probabilities` leaves out a final softmax. `ranges` finds the range of valid inputs,
 `random_state` keeps the caller's generators as they were. `audit` checks the graph afterwards: every node must be a
 step or only move values, the classifier is found, and every step gets its rule from the composite.
 

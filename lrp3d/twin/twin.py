@@ -1,279 +1,32 @@
 """The relevance twin of a model: same outputs, shared parameters, and gradients that are relevance.
 
-`convert` copies the module tree, sharing every tensor, and swaps each module for its twin by giving the copy a class
-of its own: registered layers compute their forward by their handler, every module tells the run its name. The user's
-model is never touched.
+`convert` copies the module tree (`copying`), sharing every tensor. A run of the copy is recorded: the graph, what has
+no rule, whether random numbers were drawn. The user's model is never touched.
 """
 
 from __future__ import annotations
 
-import array
-import copy as copying
-import copyreg
-import functools
-import random
-import types
-from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
-import lrp3d.layers
-import lrp3d.operations  # noqa: F401  both register what they know
 from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
-from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
 from lrp3d.steps.step import Step
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
+from lrp3d.twin.copying import Copier
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, ranges_of
-
-
-class Twinned(nn.Module):
-    """What every module of a twin is, besides itself: a module that tells the run its name."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs as ever; inside a run, under its name."""
-        run = current_tracer.get()
-        if run is None:
-            return super().__call__(*args, **kwargs)
-        name = self.__dict__["_lrp3d_name"]
-        with run.scope(name, self, type(self)._lrp3d_handler is not None):
-            output = super().__call__(*args, **kwargs)
-        run.adopt(output, name)
-        return run.held(output, name)
-
-    _lrp3d_handler: Handler | None = None
-    _lrp3d_original: type[nn.Module]
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickled by the class of the user's module: this one is made anew where it is read."""
-        make, arguments, *rest = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
-        if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
-            return make, arguments, *rest
-        return _empty_twin, (type(self)._lrp3d_original, *arguments[1:]), *rest
-
-
-class RelevanceLayer(Twinned):
-    """A layer whose forward, inside a run, is the registered handler of its type."""
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The handler in a run, the layer's own forward outside of one."""
-        if current_tracer.get() is None:
-            return super().forward(*args, **kwargs)
-        handler = type(self)._lrp3d_handler
-        assert handler is not None
-        return handler(self, *args, **kwargs)
-
-
-def handler_of(layer_type: type) -> Handler | None:
-    """The handler of a layer type: its own, or that of an ancestor whose forward it keeps."""
-    for ancestor in layer_type.__mro__:
-        found = LAYERS.get(ancestor) or LAYERS.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
-        if found is not None:
-            return found
-        if "forward" in vars(ancestor):
-            return None
-    return None
-
-
-@functools.cache
-def _twin_class(original: Any, handler: Handler | None) -> type:
-    base = Twinned if handler in (None, own_forward) else RelevanceLayer
-    members = {"_lrp3d_handler": handler and staticmethod(handler), "_lrp3d_original": original}
-    members |= {"__doc__": original.__doc__, "__module__": original.__module__}
-    plain = {name: found for name in dir(original) if (found := _uncompiled(getattr(original, name, None)))}
-    return type(original.__name__, (base, original), {**plain, **members})
-
-
-def _empty_twin(original: Any, *arguments: Any) -> nn.Module:
-    """A module of the twin's class of `original`, before its state is set."""
-    kind = _twin_class(cast(Hashable, original), handler_of(original))
-    return cast(nn.Module, kind.__new__(cast(Any, kind), *arguments))
-
-
-def _uncompiled(function: Any) -> Any:
-    """What `torch.compile` was given, if it was: the compiled code computes the same, and shows nothing of it."""
-    return getattr(function, "_torchdynamo_orig_callable", None)
-
-
-# What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
-_DRAWN_FROM = (random.Random, np.random.Generator, np.random.RandomState)
-_CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_DRAWN_FROM)
-_GENERATORS = (torch.Generator, *_DRAWN_FROM)
-
-
-class _Copier:
-    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else.
-
-    Not `shared`, tensors are copied as well, each once.
-    """
-
-    def __init__(self, shared: bool = True) -> None:
-        self.shared = shared
-        self.copies: dict[int, Any] = {}
-        self.kept: list[Any] = []  # so that no id is given twice
-
-    def __call__(self, x: Any, name: str) -> Any:
-        if id(x) in self.copies:
-            return self.copies[id(x)]
-        copy = self._copy(x, name)
-        self.copies[id(x)] = copy
-        self.kept.append(x)
-        return copy
-
-    def _remember(self, x: Any, copy: Any) -> Any:
-        """Before what it contains is copied, so that cycles end."""
-        self.copies[id(x)] = copy
-        self.kept.append(x)
-        return copy
-
-    @property
-    def tensors(self) -> list[Tensor]:
-        """Every tensor that was met and is shared."""
-        return [x for x in self.kept if isinstance(x, Tensor)]
-
-    @property
-    def generators(self) -> list[Any]:
-        """The copies of all random generators that were met."""
-        return [x for x in self.copies.values() if isinstance(x, _GENERATORS)]
-
-    def _copy(self, x: Any, name: str) -> Any:
-        if isinstance(x, nn.Module):
-            inner = getattr(x, "_orig_mod", None)  # of a compiled module
-            return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
-        if isinstance(x, Tensor):
-            return x if self.shared else _cloned(x)
-        if (plain := _uncompiled(x)) is not None:
-            return self(plain, name)
-        if isinstance(x, _CHANGEABLE):
-            return copying.deepcopy(x)
-        if isinstance(x, torch.Generator):
-            return x.clone_state()
-        if type(x) is defaultdict:
-            copy = self._remember(x, defaultdict(self(x.default_factory, name)))
-            copy.update({key: self(value, f"{name}.{key}") for key, value in x.items()})
-            return copy
-        if isinstance(x, (list, deque)) and type(x) in (list, deque, nn.ParameterList):
-            copy = self._remember(x, type(x)())
-            copy.extend(self(item, f"{name}.{i}") for i, item in enumerate(x))
-            return copy
-        if type(x) in (dict, OrderedDict):
-            copy = self._remember(x, type(x)())
-            for key, value in x.items():
-                copy[key] = self(value, f"{name}.{key}")
-            return copy
-        if isinstance(x, tuple):
-            items = [self(item, f"{name}.{i}") for i, item in enumerate(x)]
-            if all(a is b for a, b in zip(items, x, strict=True)):
-                return x
-            return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
-        if type(x) is set:
-            return {self(item, name) for item in x}
-        if isinstance(x, types.MethodType):
-            owner = self(x.__self__, name)
-            return x if owner is x.__self__ else types.MethodType(x.__func__, owner)
-        if isinstance(x, functools.partial):
-            return functools.partial(self(x.func, name), *self(x.args, name), **self(x.keywords, name))
-        if isinstance(x, types.FunctionType) and x.__closure__:
-            return self._closure(x, name)
-        if _is_plain_object(x):
-            return self._object(x, name)
-        return x
-
-    def _module(self, x: nn.Module, name: str) -> nn.Module:
-        if isinstance(x, torch.jit.ScriptModule):
-            return x  # the audit will refuse what it computes
-        copy: nn.Module = self._remember(x, object.__new__(type(x)))
-        state = copy.__dict__
-        for key, value in vars(x).items():
-            if key == "_modules":
-                continue
-            if key in ("_backward_hooks", "_backward_pre_hooks"):
-                state[key] = OrderedDict()  # they would see relevance, or hide a node
-            elif key == "_compiled_call_impl":
-                state[key] = None
-            elif key in ("_parameters", "_buffers"):
-                state[key] = value.copy()
-                state[key].update({own: self(tensor, name) for own, tensor in value.items() if tensor is not None})
-            elif key in _HOOKS:
-                state[key] = OrderedDict((k, self._hook(hook, name)) for k, hook in value.items())
-            else:
-                state[key] = self(value, f"{name}.{key}" if name else key)
-        state["_modules"] = type(x._modules)()
-        for key, child in x._modules.items():
-            state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
-        state["_lrp3d_name"] = name
-        original = getattr(type(x), "_lrp3d_original", type(x))  # a twin is converted as its model is
-        copy.__class__ = _twin_class(cast(Hashable, original), handler_of(original))
-        return copy
-
-    def _hook(self, hook: Any, name: str) -> Any:
-        """Forward hooks stay; one bound to a module of the tree follows it, others keep their owner."""
-        bound_to = getattr(hook, "__self__", None)
-        return self(hook, name) if isinstance(bound_to, nn.Module) else hook
-
-    def _closure(self, x: types.FunctionType, name: str) -> types.FunctionType:
-        assert x.__closure__ is not None
-        cells = tuple(types.CellType() for _ in x.__closure__)
-        copy = types.FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells)
-        copy.__kwdefaults__, copy.__dict__ = x.__kwdefaults__, x.__dict__
-        self._remember(x, copy)
-        changed = False
-        for cell, original in zip(cells, x.__closure__, strict=True):
-            try:
-                content = original.cell_contents
-            except ValueError:  # still empty
-                continue
-            cell.cell_contents = self(content, f"{name}.{x.__name__}")
-            changed = changed or cell.cell_contents is not content
-        return copy if changed else x
-
-    def _object(self, x: Any, name: str) -> Any:
-        """A plain Python object, which the forward may count in; one without attributes is a mark, and stays itself."""
-        if not vars(x):
-            return x
-        copy = self._remember(x, cast(Any, type(x)).__new__(type(x)))
-        for key, value in vars(x).items():
-            copy.__dict__[key] = self(value, f"{name}.{key}")
-        return copy
-
-
-_HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
-_HOOKS.add("_forward_hooks_always_called")
-
-
-def _cloned(x: Tensor) -> Tensor:
-    """Another tensor of the same values, a parameter if it is one."""
-    copy = x.detach().clone()
-    return nn.Parameter(copy, x.requires_grad) if isinstance(x, nn.Parameter) else copy
-
-
-def copy_of(model: nn.Module) -> nn.Module:
-    """A copy of a model that shares no tensor with it: what is done to one is not done to the other."""
-    return cast(nn.Module, _Copier(shared=False)(model, ""))
-
-
-def _is_plain_object(x: Any) -> bool:
-    """An instance of a class written in Python, with nothing but a `__dict__` to copy."""
-    kind: Any = type(x)
-    if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
-        return False
-    if kind is types.SimpleNamespace:
-        return True
-    plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
-    return plain and not kind.__module__.startswith(("torch", "threading", "builtins"))
 
 
 @dataclass
@@ -318,7 +71,7 @@ class Twin(nn.Module):
 
     def __init__(self, model: nn.Module, composite: Composite):
         super().__init__()
-        copier = _Copier()
+        copier = Copier()
         self.model: nn.Module = copier(model, "")
         self.composite = composite
         self.training: bool = model.training

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from lrp3d.errors import ModelError
+from lrp3d.twin.copying import copy_of
 from lrp3d.twin.random_state import kept_random_state
-from lrp3d.twin.twin import Twin, copy_of
+from lrp3d.twin.twin import Twin
 
 
 class CannotBeReset(ModelError):
@@ -32,14 +33,16 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
         only: names of the modules that are drawn anew, and of nothing else; None: all.
 
     Raises:
-        CannotBeReset: a module has parameters and no `reset_parameters`, or one that leaves them as they are.
+        CannotBeReset: a module has parameters and no `reset_parameters`, or one that leaves some as they are.
     """
     copy = copy_of(twin.model)
-    trained = {name: x.detach().clone() for name, x in copy.named_parameters()}
+    drawn = [(name, x) for name, x in copy.named_parameters() if only is None or name.rpartition(".")[0] in only]
     device = next((x.device for x in copy.parameters()), torch.device("cpu"))
     stuck: dict[str, None] = {}
     with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
         torch.manual_seed(seed)
+        for _, x in drawn:
+            x.fill_(torch.nan)  # what a reset leaves as it is shows itself, whatever it was
         chosen = [(name, module) for name, module in copy.named_modules() if only is None or name in only]
         for name, module in reversed(chosen):  # what a module is made of, then itself
             reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
@@ -47,10 +50,9 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
                 reset()
             elif any(True for _ in module.parameters(recurse=False)):
                 stuck[_called(module, name)] = None
-        for name, x in copy.named_parameters():
-            owner = name.rpartition(".")[0]
-            drawn = only is None or owner in only
-            if drawn and torch.equal(x, trained[name]) and len(x.unique()) > 1:
+        for name, x in drawn:
+            if torch.isnan(x).any():
+                owner = name.rpartition(".")[0]
                 stuck[_called(copy.get_submodule(owner), owner)] = None
     if stuck:
         raise CannotBeReset(
