@@ -38,6 +38,7 @@ __all__ = [
     "models",
     "operations",
     "planted",
+    "prototypes",
     "register_composite",
     "register_layer",
     "register_operation",

@@ -30,7 +30,7 @@ explanation
 planted video
 floor
 explain inspection
-interventions
+interventions prototypes
 faithfulness
 study
 models

@@ -45,6 +45,7 @@ def add_to(commands: arguments.Commands) -> None:
         help="split relevance into what frames carry while standing still and by being different",
     )
     parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=None, help=about)
+    arguments.add_inside(parser)
     arguments.add_sampling(parser)
     arguments.add_rules(parser)
     arguments.add_merge(parser)
@@ -82,6 +83,8 @@ def run(options: argparse.Namespace) -> int:
         against=against,
         floor=options.floor,
         motion=options.motion,
+        layers=tuple(options.layers),
+        where=dict(options.where),
     )
     said = summaries.settings(choice, how)
     results: list[dict[str, Any]] = []
