@@ -30,3 +30,5 @@ from lrp3d.prototypes import prototypes as prototypes
 from lrp3d.registry import register_layer as register_layer
 from lrp3d.registry import register_operation as register_operation
 from lrp3d.twin.twin import convert as convert
+from lrp3d.whole_video.explaining import explain_video as explain_video
+from lrp3d.whole_video.timeline import VideoExplanation as VideoExplanation

@@ -33,6 +33,7 @@ explain inspection
 interventions prototypes
 faithfulness
 study
+whole_video
 models
 commands
 public

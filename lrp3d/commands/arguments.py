@@ -94,6 +94,17 @@ def add_inside(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--where", action="append", default=[], metavar="MODULE=N,N", type=channels, help=about)
 
 
+def add_whole(parser: argparse.ArgumentParser) -> None:
+    """Videos that are longer than a clip."""
+    about = "explain the whole video, however long: a window slides over it; with --out a timeline page, and what is "
+    about += "done is kept there, so that a run that was killed goes on"
+    parser.add_argument("--whole", action="store_true", help=about)
+    about = "with --whole: frames from one window to the next (default: half a window)"
+    parser.add_argument("--stride", type=positive, metavar="N", help=about)
+    about = "with --whole: take every N-th frame of the video (default: 1)"
+    parser.add_argument("--every", type=positive, metavar="N", help=about)
+
+
 def channels(text: str) -> tuple[str, list[int]]:
     """A module and some of its channels; for argparse."""
     name, equals, numbers = text.rpartition("=")

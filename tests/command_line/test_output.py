@@ -189,6 +189,20 @@ def test_prototypes_are_found_among_videos(run, clip):
     assert "has 32 channels" in run("prototypes", clip, *SMALL, "--layer", "features.layer4", "--channel", "99")[2]
 
 
+def test_a_whole_video_is_explained_window_by_window(run, clip):
+    asked = ("explain", clip, *SMALL, "--whole", "--stride", "1")
+    code, said, err = run(*asked, "--out", "out")
+    assert (code, err) == (0, "")
+    assert "wrote out/timeline.html" in said
+    assert "classes       frames 0 to " in said
+    assert "random weights" in Path("out/timeline.html").read_text()
+    facts = json.loads(run(*asked, "--json", "--out", "out")[1])["videos"][0]
+    assert len(facts["rows"]) == 6
+    assert "with --whole: they are of single clips" in run(*asked, "--motion")[2]
+    assert "go with --whole" in run("explain", clip, *SMALL, "--every", "2")[2]
+    assert "fewer than one window of 9" in run("explain", clip, *SMALL, "--whole", "--frames", "9")[2]
+
+
 def test_motion_is_shown_where_asked_for(run, clip, networks):
     asked = ["explain", clip, "--model", "networks:Net", "--size", 16, "--frames", 4, "--plain", "--no-floor"]
     assert "of the relevance is dynamic" in run(*asked, "--motion")[1]
