@@ -71,8 +71,8 @@ def summarise(
         A dict of "counts", "filter", "accuracy" (in percent, over all clips with a class), "dataset" (ATR with mean,
         deviation and count; the mean matrix), "classes" by number, "clips" by number, and "windows" (accuracy under
         partial uniform sampling), and "time" (accuracy of all clips with a class, and means over the clips that count,
-        as they are and with their time changed). Sums are taken in float64 in the order of the clips' numbers; numbers have seven
-        digits, and those that do not exist are None.
+        as they are and with their time changed). Sums are taken in float64 in the order of the clips' numbers; numbers
+        have seven digits, and those that do not exist are None.
 
     Raises:
         ValueError: no records, records of several models, or a class that the model does not have.
