@@ -14,7 +14,7 @@ from lrp3d.commands.labels import find_class, read_labels
 from lrp3d.study import Item, Reader, Row, class_list, human_classes, make_list, read_list
 from lrp3d.study.listing.classes import bare
 from lrp3d.study.running.reader import normalised
-from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, VideoError, draw_clip, read_clip
+from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, ClipWarning, VideoError, draw_clip, read_clip
 
 KINETICS = "label,youtube_id,time_start,time_end,split"
 LABELS = ("abseiling", "Holding something next to something", "tai chi")
@@ -397,6 +397,15 @@ def test_of_several_series_the_frames_are_read_and_the_others_said(tmp_path):
         assert read_clip(folder, 2, size=32, short_side=32).num_video_frames == 2
 
 
+def test_a_study_reads_the_usual_series_as_explain_does_and_that_is_no_damage(tmp_path):
+    names = [f"{kind}_{number:05}.png" for kind in ("img", "left", "flow_x") for number in (1, 2)]
+    folder = frames_in(tmp_path / "x", *names)
+    with pytest.warns(ClipWarning, match="4 other images of x are not read, such as flow_x_00001"):
+        clip = read_clip(folder, 2, size=32, short_side=32)
+    pixels = Reader(tmp_path, frames=2, size=32, short_side=32)(Item(0, "x"))
+    assert (pixels.lost, pixels.notes) == ((), clip.notes)
+
+
 def test_series_that_cannot_be_told_apart_ask_for_a_template(tmp_path):
     folder = frames_in(tmp_path / "x", "left_1.jpg", "right_1.jpg")
     with pytest.raises(VideoError, match=r"several series.*give a template"):
@@ -416,7 +425,7 @@ def test_series_that_cannot_be_told_apart_ask_for_a_template(tmp_path):
 )
 def test_gaps_in_the_numbers_of_frames_are_said_without_a_template(tmp_path, names, said):
     clip = read_clip(frames_in(tmp_path / "x", *names), len(names), size=32, short_side=32)
-    assert [said in sentence for sentence in clip.lost] == [True]
+    assert [said in sentence for sentence in clip.lost + clip.notes] == [True]
 
 
 def test_the_lists_in_the_package_are_those_of_their_data_sets():

@@ -14,7 +14,7 @@ import pytest
 import torch
 from test_video import SMALL, encode, frame_numbers, numbered_frames
 
-from lrp3d.video import LostFramesWarning, VideoError, pixels, prepare_clip, read_clip, room
+from lrp3d.video import ClipWarning, LostFramesWarning, VideoError, pixels, prepare_clip, read_clip, room
 from lrp3d.video.pixels import Framing
 from lrp3d.video.timeline import Timeline
 from lrp3d.video.whole import announced_size
@@ -153,7 +153,7 @@ def test_pixels_that_are_not_square_are_seen_in_the_proportions_the_file_states(
 
 
 def test_proportions_that_no_pixel_has_are_taken_as_square_and_said(tmp_path):
-    with pytest.warns(LostFramesWarning, match="pixels 20 : 1: they are taken as square"):
+    with pytest.warns(ClipWarning, match="pixels 20 : 1: they are taken as square"):
         assert read_clip(stated(tmp_path / "clip.mkv", Fraction(20)), 2, **SMALL).pixels.shape[2] == 96
 
 

@@ -74,7 +74,7 @@ class Explained:
 def read(path: str | Path, choice: Chosen, sampling: str = "uniform") -> video.Clip:
     """The clip of a video file as the model wants it; what was lost is in it and not warned about."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", video.LostFramesWarning)
+        warnings.simplefilter("ignore", video.ClipWarning)
         return video.read_clip(
             path,
             frames=choice.frames,
@@ -97,7 +97,7 @@ def explain_clip(
     """Explain one clip; a model without frame logits is explained without the matrix, and that is noted."""
     device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
     started = time.perf_counter()
-    notes = [*choice.notes, *clip.lost]
+    notes = [*choice.notes, *clip.notes, *clip.lost]
     temporal = len(clip.pixels) > 1
     if not temporal:
         notes.append("a clip of one frame has no temporal relevance")

@@ -34,11 +34,15 @@ def within(share: float, average: float, longest: float, columns: int, unit: str
     '97.5 % of the relevance within 8.2 of 16 frames on average, 14 at most'
     >>> within(0.975, float("nan"), float("nan"), 16, "frames")
     'no frame has relevance'
+    >>> within(0.975, float("nan"), 4.0, 4, "frames")
+    "97.5 % of the relevance within 4 of 4 frames at most; no average: no frame's logit is positive"
     """
     if not math.isfinite(longest):
         return "no frame has relevance"
-    mean = f"{average:.1f}" if math.isfinite(average) else "none"
-    return f"{100 * share:g} % of the relevance within {mean} of {columns} {unit} on average, {longest:.0f} at most"
+    start = f"{100 * share:g} % of the relevance within"
+    if not math.isfinite(average):
+        return f"{start} {longest:.0f} of {columns} {unit} at most; no average: no frame's logit is positive"
+    return f"{start} {average:.1f} of {columns} {unit} on average, {longest:.0f} at most"
 
 
 def above_floor(explanation: Explanation, clip: int) -> str:

@@ -9,12 +9,13 @@ Letters: ``t h w`` frames, height and width of a clip; pixels are uint8 RGB (t, 
 
 from lrp3d.video.clip import IMAGENET_MEAN, IMAGENET_STD, Clip, prepare_clip, read_clip
 from lrp3d.video.drawing import draw_clip
-from lrp3d.video.source import LostFramesWarning, VideoError
+from lrp3d.video.source import ClipWarning, LostFramesWarning, VideoError
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "Clip",
+    "ClipWarning",
     "LostFramesWarning",
     "VideoError",
     "draw_clip",

@@ -17,7 +17,7 @@ from lrp3d.video.files import read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.pixels import Framing, normalize, require_clip_memory, stack_frames
 from lrp3d.video.places import require_place
-from lrp3d.video.source import LostFramesWarning, VideoError, repeats
+from lrp3d.video.source import ClipWarning, LostFramesWarning, VideoError, repeats
 from lrp3d.video.tensors import TENSOR_SUFFIXES, read_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -44,6 +44,8 @@ class Clip:
     """Frames per second on average; None where the source does not say."""
     lost: tuple[str, ...] = ()
     """What is missing or damaged, a sentence each; empty where nothing is."""
+    notes: tuple[str, ...] = ()
+    """What was decided about the source, such as which of several series of images is read, a sentence each."""
 
 
 def read_clip(
@@ -75,14 +77,15 @@ def read_clip(
         mean: subtracted from each channel, of pixels from 0 to 1.
         std: by which each channel is divided then.
         template: name of the images in a folder, such as ``img_%05d.jpg`` or ``img_{:05}.jpg``; without it,
-            all images in the order of the numbers in their names.
+            all images in the order of the numbers in their names; of several series those named ``img_``.
         train: draw frames at random: one of each segment, or in dense sampling where the clip begins.
         place: where the square is cut, down and across, from 0 (the first place it can have) to 1 (the last).
 
     Returns:
         `Clip`. Damaged frames are replaced by the nearest one that decodes; what was lost is in `Clip.lost`
-        and in a `LostFramesWarning`. A picture that stands still in a moving video is said too: that is how
-        damage looks which was encoded with the video. Rotation metadata is obeyed.
+        and in a `LostFramesWarning`, what was decided in `Clip.notes` and in a `ClipWarning`. A picture that
+        stands still in a moving video is said too: that is how damage looks which was encoded with the
+        video. Rotation metadata is obeyed.
 
     Raises:
         VideoError: nothing there, nothing in it that is a video, no frame that decodes, frames that are smaller
@@ -121,9 +124,10 @@ def read_clip(
         source = read_video(path, choose, framing)
     reach = frames if sampling == "uniform" else (frames - 1) * stride + 1
     source.lost += repeats(frames, reach, source.count, path.name)
-    lost = tuple(map(printable, source.lost))
-    for sentence in lost:
-        warnings.warn(sentence, LostFramesWarning, stacklevel=2)
+    lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
+    for sentences, kind in ((notes, ClipWarning), (lost, LostFramesWarning)):
+        for sentence in sentences:
+            warnings.warn(sentence, kind, stacklevel=2)
     pixels = stack_frames(source.images, path.name)
     return Clip(
         pixels=pixels,
@@ -133,6 +137,7 @@ def read_clip(
         num_video_frames=source.count,
         fps=source.fps,
         lost=lost,
+        notes=notes,
     )
 
 

@@ -26,7 +26,7 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
     av = import_av()
     with _opened(path) as stream:
         fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may say anything
-        aspect, lost = _pixel_aspect(stream, path.name)
+        aspect, notes = _pixel_aspect(stream, path.name)
         timeline = timeline_of(av, stream)
         if not len(timeline):
             raise VideoError(f"{path.name} has a video stream without a single frame")
@@ -47,7 +47,7 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
         raise VideoError(f"no frame of {path.name} decodes")
     picked = [found[index] for index in asked]
     shown = [decoded.index for decoded in picked]
-    lost += stand_ins(asked, shown, path.name) + missing
+    lost = stand_ins(asked, shown, path.name) + missing
     frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, float(fps or 25))]
     if frozen:
         told = ", ".join(map(str, frozen))
@@ -62,6 +62,7 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
         times=[timeline.time(index) for index in shown],
         fps=float(fps) if fps else None,
         lost=lost,
+        notes=notes,
     )
 
 

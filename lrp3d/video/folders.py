@@ -17,6 +17,7 @@ from lrp3d.video.source import Choose, Source, VideoError, stand_ins
 _NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 # What data sets keep beside their frames, in the same folder.
 _BESIDE = re.compile(r"(flow|optical|depth|mask|seg|thumb|[xyuv]_?#)", re.IGNORECASE)
+_USUAL = "img_#"  # what tools that take videos apart for action recognition call the pictures
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 
 
@@ -33,7 +34,7 @@ def template_pattern(template: str) -> re.Pattern[str] | None:
 def read_folder(folder: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
     """The chosen images of a folder; raises VideoError if there are none."""
     av = import_av()
-    files, lost = _list_images(folder, template)
+    files, notes, lost = _list_images(folder, template)
     asked = choose(len(files))
     read: dict[int, Tensor | None] = {}
 
@@ -51,7 +52,7 @@ def read_folder(folder: Path, template: str | None, choose: Choose, framing: Fra
         shown.append(index)
     images = [found for index in shown if (found := image(index)) is not None]
     lost += stand_ins(asked, shown, folder.name)
-    return Source(images, shown, len(files), [math.nan] * len(shown), lost=lost)
+    return Source(images, shown, len(files), [math.nan] * len(shown), lost=lost, notes=notes)
 
 
 def is_hidden(path: Path) -> bool:
@@ -59,19 +60,19 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name in _NOT_OURS
 
 
-def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[str]]:
-    """The frames of a folder in order, and what was decided about them: series left aside, numbers that are missing."""
+def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[str], list[str]]:
+    """The frames of a folder in order, the sentences about what was decided, and those about what is missing."""
     present = [entry for entry in folder.iterdir() if entry.is_file() and not is_hidden(entry)]
     if template is None:
-        files, said = _one_series([file for file in present if file.suffix.lower() in IMAGE_SUFFIXES], folder)
-        return files, said + _missing(_numbers(files), folder)
+        files, notes = _one_series([file for file in present if file.suffix.lower() in IMAGE_SUFFIXES], folder)
+        return files, *_with_steps(notes, _numbers(files), folder)
     pattern = template_pattern(template)
     if pattern is None:
         raise VideoError(f"{template} names no frame number: a template is like img_%05d.jpg or img_{{:05}}.jpg")
     matches = sorted((int(match.group(1)), file) for file in present if (match := pattern.fullmatch(file.name)))
     if not matches:
         raise VideoError(f"there are no images {template} in {folder}")
-    return [file for _, file in matches], _missing([number for number, _ in matches], folder)
+    return [file for _, file in matches], *_with_steps([], [number for number, _ in matches], folder)
 
 
 def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]:
@@ -86,6 +87,8 @@ def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]
         said = [f"the images of {folder.name} have no numbers and are taken by name"] if len(files) > 1 else []
         return sorted(files, key=lambda file: file.name), said
     pictures = [stem for stem in numbered if not _BESIDE.match(stem)] or numbered
+    if _USUAL in pictures:
+        pictures = [_USUAL]
     if len(pictures) > 1:
         told = ", ".join(series[stem][0].name for stem in sorted(pictures)[:4])
         raise VideoError(
@@ -107,18 +110,18 @@ def _numbers(files: list[Path]) -> list[int]:
     return list(columns[0]) if len(columns) == 1 else []
 
 
-def _missing(numbers: list[int], folder: Path) -> list[str]:
-    """The sentence about frames that are missing, or lie in steps; refuses two of one number."""
+def _with_steps(notes: list[str], numbers: list[int], folder: Path) -> tuple[list[str], list[str]]:
+    """Notes, with one where frames lie in steps, and the sentence about missing frames; refuses a number twice."""
     twice = [after for before, after in pairwise(numbers) if before == after]
     if twice:
         raise VideoError(f"{folder.name} has several images with the number {twice[0]}: give a template, or remove one")
     steps = {after - before for before, after in pairwise(numbers)}
     if len(steps) == 1 and (step := steps.pop()) > 1 and len(numbers) > 2:
-        return [f"the frames of {folder.name} are numbered in steps of {step} and follow each other"]
+        return [*notes, f"the frames of {folder.name} are numbered in steps of {step} and follow each other"], []
     gaps = (gap for before, after in pairwise(numbers) for gap in range(before + 1, after))
     first = list(islice(gaps, 9))  # numbers may be stamps of time, with millions between them
     told = ", ".join(map(str, first[:8])) + (", ..." if len(first) > 8 else "")
-    return [f"{folder.name} has no frame {told}: its neighbours follow each other"] if first else []
+    return notes, [f"{folder.name} has no frame {told}: its neighbours follow each other"] if first else []
 
 
 def _read_image(av: Any, file: Path, framing: Framing) -> Tensor | None:

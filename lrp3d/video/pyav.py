@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lrp3d.extras import missing
+from lrp3d.video.index import refuse_claims
 from lrp3d.video.places import open_regular, refuse_playlist
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import VideoError, first_line
@@ -63,6 +64,7 @@ def open_container(path: Path) -> Iterator[Any]:
     av = import_av()
     with open_regular(path) as file:
         refuse_playlist(file, path.name)
+        refuse_claims(file, path.name)
         try:
             container = _open(av, LocalFile(file))
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:

@@ -17,7 +17,11 @@ class VideoError(ValueError):
         super().__init__(printable(sentence))
 
 
-class LostFramesWarning(UserWarning):
+class ClipWarning(UserWarning):
+    """A clip was read, and something was decided that the user may want to know; `Clip.notes` says what."""
+
+
+class LostFramesWarning(ClipWarning):
     """A clip was read, but not all of what was asked for; `Clip.lost` says what is missing."""
 
 
@@ -34,6 +38,7 @@ class Source:
     times: list[float]
     fps: float | None = None
     lost: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def stand_ins(asked: list[int], shown: list[int], name: str) -> list[str]:

@@ -32,6 +32,8 @@ class Pixels:
     """The number of each frame in the video (t,)."""
     lost: tuple[str, ...] = ()
     """What is missing or damaged, a sentence each."""
+    notes: tuple[str, ...] = ()
+    """What was decided about its source, a sentence each."""
     seconds: float = 0.0
     """How long it took to read."""
 
@@ -47,8 +49,7 @@ class Reader:
         stride: distance between frames, for dense sampling.
         size: side of a frame, in pixels.
         short_side: to which the shorter side is resized before the crop.
-        template: name of the images in a frame folder; by default ``img_{:05}.jpg`` where there is such an image,
-            else all images.
+        template: name of the images in a frame folder, as in `lrp3d.video.read_clip`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -69,15 +70,17 @@ class Reader:
         """The pixels of a clip; raises `lrp3d.video.VideoError` where there are none."""
         started = time.perf_counter()
         clip = self.read(item)
-        return Pixels(clip.pixels.numpy(), clip.indices.numpy(), clip.lost, time.perf_counter() - started)
+        return Pixels(clip.pixels.numpy(), clip.indices.numpy(), clip.lost, clip.notes, time.perf_counter() - started)
 
     def read(self, item: Item, **otherwise: Any) -> video.Clip:
         """A clip as this reader reads it, but for what is given; lost frames are in it, and no warning is given."""
         path = self.locate(item)
         how = {"stride": self.stride, "size": self.size, "short_side": self.short_side} | otherwise
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", video.LostFramesWarning)
-            return video.read_clip(path, self.frames, self.sampling, template=self.template_of(path), **how)
+            warnings.simplefilter("ignore", video.ClipWarning)
+            return video.read_clip(
+                path, self.frames, self.sampling, template=self.template if path.is_dir() else None, **how
+            )
 
     def locate(self, item: Item) -> Path:
         """The file or folder of a clip: as the list says, with another suffix, or without one.
@@ -99,12 +102,6 @@ class Reader:
                     return other
         advice = "; URLs are not read: download it and list the file" if is_url(places[0]) else ""
         raise video.VideoError(f"there is no file or folder {places[0]} below the root{advice}")
-
-    def template_of(self, path: Path) -> str | None:
-        """The name of the images in a folder, which may hold optical flow beside its frames."""
-        if self.template is not None or not path.is_dir():
-            return self.template
-        return next((f"img_{{:05}}{end}" for end in (".jpg", ".png") if (path / f"img_00001{end}").exists()), None)
 
 
 def normalised(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

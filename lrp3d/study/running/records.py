@@ -53,6 +53,8 @@ class Record:
     """(w,) the same with empty images outside of the windows."""
     lost: tuple[str, ...] = ()
     """What is missing or damaged in the video."""
+    notes: tuple[str, ...] = ()
+    """What was decided about the video, such as which of several series of images was read."""
     seconds: float = 0.0
     """Explaining took so long: the clip's share of its batch."""
     read_seconds: float = 0.0

@@ -156,7 +156,7 @@ def _count_broken(found: _Failed, outcome: Outcome) -> None:
 
 
 def _count_noted(found: _Explained, outcome: Outcome) -> None:
-    noted = [pixels.lost for _, pixels in found.clips if pixels.lost]
+    noted = [said for _, pixels in found.clips if (said := pixels.lost + pixels.notes)]
     outcome.noted += len(noted)
     outcome.first_note = outcome.first_note or (noted[0][0] if noted else "")
 
@@ -237,6 +237,7 @@ def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool
         windows=[None] * len(items) if windows is None else list(windows),
         empty=[None] * len(items) if empty is None else list(empty),
         lost=[clip.lost for clip in pixels],
+        notes=[clip.notes for clip in pixels],
         seconds=[found.seconds / len(items)] * len(items),
         read_seconds=[clip.seconds for clip in pixels],
         config=[study.hash] * len(items),
