@@ -181,6 +181,16 @@ class _Constant(Rule):
         return "held constant"
 
 
+class Outlet(PassThrough):
+    """The output of a module whose relevance is asked for; its name is the module's."""
+
+    rule: Rule | None = Identity()
+
+    def __init__(self, name: str, shape: torch.Size):
+        super().__init__(shape, linear=True)
+        self.name = name
+
+
 class Held(Step):
     """What a module made, held constant: relevance that comes here stays, and is booked."""
 
