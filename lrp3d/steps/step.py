@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import sum_to_shape
 from lrp3d.compute.precision import widened
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.rules import Rule
+from lrp3d.rules import Identity, Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 
 GRADIENT = (
