@@ -68,7 +68,7 @@ class Step:
 
     def accepts(self, rule: Rule) -> bool:
         """Whether the rule means something here."""
-        return isinstance(rule, Identity)
+        return rule.unchanged
 
     def assign_rule(self, rule: Rule) -> None:
         """Takes the rule, once the whole run is known."""
