@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
-from test_conservation import net
+from test_conservation import Frames, net
 from torch import nn
 
 import lrp3d
+from lrp3d.faithfulness.for_quantus import FoldedClips, explain_folded, folded
 from lrp3d.faithfulness.games import filled, relevance_gain, shapley, shapley_estimate
 from lrp3d.faithfulness.scores import Faithfulness
 
@@ -136,3 +138,26 @@ def test_a_measure_that_cannot_be_had_is_named():
 
     with pytest.warns(UserWarning, match=r"'random parameters' is left out.*\(Scaled\) cannot be reset"):
         lrp3d.check(Scaled().double().eval(), frame_clips(1), 0, methods=["LRP"], shapley_values=False)
+
+
+def test_clips_are_images_for_quantus_and_explained_as_the_clips_that_they_are():
+    model = Frames().double().eval()
+    clips = torch.rand(2, 3, 6, 5, 4, dtype=torch.float64)
+    images = FoldedClips(model, 6)
+    assert images(folded(clips)).equal(model(clips))
+    found = explain_folded(images, folded(clips).numpy(), np.array([0, 2]), device="cpu", method="", contrastive=False)
+    expected = lrp3d.explain(model, clips, [0, 2], contrastive=False, temporal=False).relevance
+    torch.testing.assert_close(images.clips(torch.from_numpy(found)), expected)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'patch_size'"):
+        explain_folded(images, folded(clips), torch.tensor([0, 2]), patch_size=3)
+    with pytest.raises(ValueError, match=r"images are \(b, c, 6 h, w\)"):
+        images(clips[:, :, 0])
+
+
+def test_a_metric_of_quantus_measures_clips():
+    quantus = pytest.importorskip("quantus")
+    images = FoldedClips(Frames().eval(), 4)
+    clips = torch.rand(2, 3, 4, 5, 5)
+    metric = quantus.PixelFlipping(features_in_step=25, disable_warnings=True)
+    scores = metric(images, folded(clips).numpy(), np.array([0, 1]), explain_func=explain_folded, device="cpu")
+    assert np.isfinite(np.array(scores)).all()

@@ -18,7 +18,7 @@ from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Convolution, MatrixProduct
 from lrp3d.steps.graph import Edge, Node, parents, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import AtItsStep, Halves, PassThrough, Step, Unsupported
+from lrp3d.steps.step import AtItsStep, Halves, Held, PassThrough, Step, Unsupported
 
 
 @dataclass
@@ -259,7 +259,8 @@ def spread_down(
             if mixing is not None and step is not None and len(below) > 1:
                 below = [min(below, key=lambda way: mixing[way[0][0]])]
             pending += below
-    return ends
+    # What a constant branch is made of says nothing, where there is another way down.
+    return [end for end in ends if not isinstance(end[1], Held)] or ends
 
 
 def _tells_time(step: Step) -> bool:
