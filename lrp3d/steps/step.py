@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import sum_to_shape
 from lrp3d.compute.precision import widened
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.rules import Rule
+from lrp3d.rules import Identity, Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 
 GRADIENT = (
@@ -183,6 +183,16 @@ class _Constant(Rule):
 
     def __repr__(self) -> str:
         return "held constant"
+
+
+class Outlet(PassThrough):
+    """The output of a module whose relevance is asked for; its name is the module's."""
+
+    rule: Rule | None = Identity()
+
+    def __init__(self, name: str, shape: torch.Size):
+        super().__init__(shape, linear=True)
+        self.name = name
 
 
 class Held(Step):
