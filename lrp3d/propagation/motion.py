@@ -24,8 +24,9 @@ from lrp3d.compute.maps import Average, AxisMatrices, Broadcast, Convolution, Fu
 from lrp3d.errors import ModelError
 from lrp3d.steps.graph import downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.linear import LinearStep, Operand
+from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import ClipInput, Held, PassThrough, Step
 from lrp3d.twin.twin import Trace
 
@@ -180,7 +181,7 @@ def _linear(mixing: _Mixing, static: Tensor, dynamic: Tensor) -> Split:
     whole = torch.zeros_like(moved)
     windows, axis = _windows(step, operand), -3
     # A rule may have a share for negative terms that is left out where there are none.
-    for part, at_rest in zip(cast(Any, step._parts), resting, strict=False):
+    for part, at_rest in zip(cast(Any, step.prepared.shares), resting, strict=False):
         ratio, equal = static * part.reciprocal, None if part.equal is None else static * part.equal
         for frame, seen in enumerate(windows):
             inside = seen.nonzero().flatten().to(static.device)
