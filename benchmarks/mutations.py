@@ -39,7 +39,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/propagation/clip_relevance.py": ("tests/test_temporal.py", "tests/test_explain.py"),
     "lrp3d/propagation/frame_logits.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
-    "lrp3d/study/running/explainer.py": (*NUMBERS, "tests/test_study_run.py"),
+    "lrp3d/study/running/explainer.py": (*NUMBERS, "tests/test_study_run.py", "tests/test_study_batches.py"),
     "lrp3d/study/reporting/summary.py": (*NUMBERS, "tests/test_study_run.py"),
     "lrp3d/study/reporting/statistics.py": ("tests/test_study_report.py",),
 }
