@@ -74,8 +74,8 @@ class PreparedShares:
     @property
     def elementwise(self) -> list[ElementwiseShare] | None:
         """The shares, if all of them are elementwise: they need no operand any more."""
-        found = [share for share in self.shares if isinstance(share, ElementwiseShare)]
-        return found if len(found) == len(self.shares) else None
+        shares = [share for share in self.shares if isinstance(share, ElementwiseShare)]
+        return shares if len(shares) == len(self.shares) else None
 
 
 def prepared(
@@ -216,18 +216,18 @@ class MappedShare:
     def _to_operand(
         self, operand: Operand, terms: list[Term], ratio: Tensor, equal: Tensor | None, band: Band | None
     ) -> LazyRelevance:
-        map, shape, there = operand.map, operand.shape, None
+        map, shape, below = operand.map, operand.shape, None
         if band is not None:
-            map, there = cast(tuple[LinearMap, Band], map.within(band, shape))
-            shape = there.shape(shape)
+            map, below = cast(tuple[LinearMap, Band], map.within(band, shape))
+            shape = below.shape(shape)
         raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
-        contributions = [LazyRelevance(value, term.a, band=there) for value, term in zip(raw, terms, strict=True)]
+        contributions = [LazyRelevance(value, term.a, band=below) for value, term in zip(raw, terms, strict=True)]
         if equal is not None:
             w = operand.w.value.to(equal.dtype) if isinstance(operand.w.value, Tensor) else operand.w.value
             real = None if operand.x.real is None else operand.x.real.to(equal.dtype)
-            contributions.append(LazyRelevance(map.spread(equal, w, shape), real, band=there))
+            contributions.append(LazyRelevance(map.spread(equal, w, shape), real, band=below))
         if not contributions:
-            return LazyRelevance(ratio.new_zeros(len(ratio), *shape), band=there)
+            return LazyRelevance(ratio.new_zeros(len(ratio), *shape), band=below)
         return functools.reduce(lambda a, b: a.plus(b, operand.shape), contributions)
 
 
@@ -271,7 +271,7 @@ def _elementwise(
     def pieces(t: Tensor | None) -> Sequence[Tensor | None]:
         return [None] * -(-shape.numel() // BLOCK) if t is None else t.flatten().split(BLOCK)
 
-    found: list[list[Tensor]] = []
+    of_shares: list[list[Tensor]] = []
     inputs = zip(*(zip(pieces(o.source), pieces(o.x.real), strict=True) for o in operands), strict=True)
     for i, (xs, b, f) in enumerate(zip(inputs, pieces(bias), pieces(factor), strict=True)):
         signed = [
@@ -279,11 +279,11 @@ def _elementwise(
             for o, (x, real) in zip(operands, xs, strict=True)
         ]
         block = _factors(rule, signed, [o.w for o in operands], b, f)
-        found = found or [[buffers.empty(shape, part) for part in of_share] for of_share in block]
-        for out, of_share in zip(found, block, strict=True):
+        of_shares = of_shares or [[buffers.empty(shape, part) for part in of_share] for of_share in block]
+        for out, of_share in zip(of_shares, block, strict=True):
             for whole_factor, part in zip(out, of_share, strict=True):
                 whole_factor.view(-1)[i * BLOCK : i * BLOCK + part.numel()] = part
-    return [ElementwiseShare(of_share) for of_share in found]
+    return [ElementwiseShare(of_share) for of_share in of_shares]
 
 
 def _factors(
