@@ -134,7 +134,7 @@ def test_a_run_in_which_no_clip_works_fails(tmp_path, videos, capsys):
     assert "0 clips explained, 1 failed" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("more", [(), ("--batch", "4", "--workers", "1")])
+@pytest.mark.parametrize("more", [pytest.param((), marks=pytest.mark.slow), ("--batch", "4", "--workers", "1")])
 def test_two_processes_under_torchrun_come_to_the_bytes_of_one(tmp_path, videos, single, more):
     alone = single
     if more:
@@ -583,3 +583,22 @@ def test_frames_that_repeat_are_said_by_the_run_too(tmp_path, videos, capsys):
     assert main(arguments(videos, tmp_path / "out", *dense)) == 0
     said = capsys.readouterr().out
     assert re.search(r"past the end the last frame repeats \(the records of \d clips have notes\)", said)
+
+
+def test_time_is_changed_where_it_was_asked_for_and_reported(tmp_path, videos):
+    out = tmp_path / "out"
+    assert main(arguments(videos, out, "--time", "reversed,single", "--limit", "3")) == 0
+    made = study.load_study(out)
+    assert made.config["time"] == ["reversed", "single"]
+    one = next(iter(made.records()))
+    assert one.time.shape == (3, 4)
+    assert int(one.time[0, 0]) == one.prediction
+    assert float(one.time[0, 2]) == pytest.approx(one.avg_atr)
+    summary = study.merge(made, correct=False, min_score=0)
+    assert [row["time"] for row in summary["time"]] == ["as it is", "reversed", "single"]
+    assert summary["time"][0]["accuracy"] == summary["accuracy"]["top1"]
+    assert summary["time"][0]["same_prediction"] == 100
+    assert summary["time"][2]["avg_atr"] is None
+    assert "Does the network need time?" in study.report([("mine", summary)]).markdown()
+    with pytest.raises(SystemExit):
+        main(arguments(videos, out, "--time", "backwards"))

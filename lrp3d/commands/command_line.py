@@ -12,10 +12,10 @@ from lrp3d.commands import FAILED, INTERRUPTED, WRONG_USAGE, UsageError
 from lrp3d.commands.streams import outlets
 from lrp3d.printed import say
 
-from lrp3d.commands import check, convert_checkpoint, demo, explain, inspect, study, train  # isort: skip
+from lrp3d.commands import check, convert_checkpoint, demo, explain, inspect, prototypes, study, train  # isort: skip
 
 TRACEBACK = "LRP3D_TRACEBACK"
-COMMANDS = (demo, explain, check, study, inspect, train, convert_checkpoint)
+COMMANDS = (demo, explain, check, prototypes, study, inspect, train, convert_checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -45,6 +45,8 @@ def add_to(commands: arguments.Commands) -> None:
         help="split relevance into what frames carry while standing still and by being different",
     )
     parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=None, help=about)
+    arguments.add_inside(parser)
+    arguments.add_whole(parser)
     arguments.add_sampling(parser)
     arguments.add_rules(parser)
     arguments.add_merge(parser)
@@ -61,7 +63,7 @@ def add_to(commands: arguments.Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explain every video; 1 if any of them failed."""
-    from lrp3d.commands import model_options, one_clip, output_folder, summaries
+    from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
     from lrp3d.commands.command_line import TRACEBACK, complain, one_line
     from lrp3d.commands.labels import find_class
     from lrp3d.twin.twin import convert
@@ -70,6 +72,10 @@ def run(options: argparse.Namespace) -> int:
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
+    if options.whole:
+        return whole_videos.run(options, choice, target, _folders(options.videos, options.out))
+    if options.stride or options.every:
+        raise UsageError("--stride and --every are of windows over a whole video: they go with --whole")
     twin = convert(choice.model, options.composite)
     against = _foils(options.against, choice)
     how = one_clip.How(
@@ -82,6 +88,8 @@ def run(options: argparse.Namespace) -> int:
         against=against,
         floor=options.floor,
         motion=options.motion,
+        layers=tuple(options.layers),
+        where=dict(options.where),
     )
     said = summaries.settings(choice, how)
     results: list[dict[str, Any]] = []

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.rules import Identity
 from lrp3d.steps.graph import Edge, Node, downwards, parents, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Step
@@ -139,7 +138,7 @@ def _through_step(
 ) -> Sequence[LazyRelevance | None]:
     carried = arrived.relevance[0]
     outs = through(step, carried.trimmed(tolerance) if tolerance and step.weighted else carried)
-    if flows is not None and not isinstance(step.rule, Identity):
+    if flows is not None and not (step.rule is not None and step.rule.unchanged):
         totals = [out.total() for out in outs if out is not None]
         nothing = carried.value.new_zeros(len(carried.value))  # what goes out of a module that is held constant
         flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0]) if totals else nothing))

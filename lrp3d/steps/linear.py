@@ -19,7 +19,7 @@ from lrp3d.compute.bands import Band, all_of
 from lrp3d.compute.maps import Broadcast, LinearMap
 from lrp3d.compute.precision import widened
 from lrp3d.compute.terms import Share, Signed, Term
-from lrp3d.rules import Epsilon, Gamma, Identity, Rule, WinnerTakesAll
+from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance, times
 from lrp3d.steps.step import Step
 
@@ -73,18 +73,16 @@ class LinearStep(Step):
         return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
 
     def accepts(self, rule: Rule) -> bool:
-        """Every rule that shares, and Identity where nothing changes its shape."""
-        if isinstance(rule, Identity):
+        """Every rule that shares, and one that hands on unchanged where nothing changes its shape."""
+        if rule.unchanged:
             return len(self.operands) == 1 and self.operands[0].shape == self.shape
-        return not isinstance(rule, WinnerTakesAll)
+        return rule.on_linear
 
     def assign_rule(self, rule: Rule) -> None:
         """Takes the rule; where it will pass relevance on unchanged, the activations are let go."""
         super().assign_rule(rule)
         alone = len(self.operands) == 1 and isinstance(self.operands[0].map, Broadcast)
-        self._unchanged = isinstance(rule, Identity) or (
-            alone and self.operands[0].shape == self.shape and not isinstance(rule, (Epsilon, Gamma))
-        )
+        self._unchanged = rule.unchanged or (alone and self.operands[0].shape == self.shape and not rule.absorbs)
         if self._unchanged:
             self.operands, self.bias = [], None
 

@@ -68,7 +68,7 @@ class Step:
 
     def accepts(self, rule: Rule) -> bool:
         """Whether the rule means something here."""
-        return isinstance(rule, Identity)
+        return rule.unchanged
 
     def assign_rule(self, rule: Rule) -> None:
         """Takes the rule, once the whole run is known."""
@@ -179,6 +179,16 @@ class _Constant(Rule):
 
     def __repr__(self) -> str:
         return "held constant"
+
+
+class Outlet(PassThrough):
+    """The output of a module whose relevance is asked for; its name is the module's."""
+
+    rule: Rule | None = Identity()
+
+    def __init__(self, name: str, shape: torch.Size):
+        super().__init__(shape, linear=True)
+        self.name = name
 
 
 class Held(Step):

@@ -25,7 +25,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import Handler, TorchFunction, current_tracer, handler_of
 from lrp3d.rules import Rule
-from lrp3d.steps.step import GRADIENT, ClipInput, Held, Relevance, Step, Token, Unsupported
+from lrp3d.steps.step import GRADIENT, ClipInput, Held, Outlet, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
 from lrp3d.tracing.signals import Signal, least
 from lrp3d.tracing.torch_functions import (
@@ -102,6 +102,7 @@ class Tracer(TorchFunctionMode):
         choices: Choices | None = None,
         constants: Sequence[str] = (),
         seeded: bool = False,
+        layers: Sequence[str] = (),
     ):
         super().__init__()
         self.seeded = seeded
@@ -112,6 +113,8 @@ class Tracer(TorchFunctionMode):
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
         self.constants: dict[str, bool] = dict.fromkeys(constants, False)
         """Patterns of modules whose outputs are held constant, and whether one was met."""
+        self.layers: dict[str, list[str]] = {pattern: [] for pattern in layers}
+        """Patterns of modules whose outputs' relevance is asked for, and the modules that were met."""
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
         self.signals: MutableMapping[Tensor, Signal] = WeakTensorKeyDictionary()
@@ -281,6 +284,32 @@ class Tracer(TorchFunctionMode):
         out = self.attach(Held(), x.detach(), [x], replace(self.signals[x], low=None, high=None))
         self.steps[-1].name = name
         return out
+
+    def let_out(self, output: Any, name: str) -> Any:
+        """A module's output; a step of its own, if its relevance is asked for."""
+        patterns = [pattern for pattern in self.layers if name and fnmatch.fnmatchcase(name, pattern)]
+        if not patterns:
+            return output
+        x = self.resolve(output)
+        if not self.is_signal(x):
+            if isinstance(x, Tensor):
+                raise ValueError(f"the output of '{name}' does not depend on the clip, so no relevance is there")
+            raise ValueError(
+                f"'{name}' returns a {type(x).__name__}, not one tensor: name modules inside of it instead"
+            )
+        if any(name in self.layers[pattern] for pattern in patterns):
+            raise ValueError(
+                f"'{name}' runs several times in one forward, so its output is no one tensor: name a module around it"
+            )
+        for pattern in patterns:
+            self.layers[pattern].append(name)
+
+        def outlet(x: Tensor) -> Tensor:
+            out = self.attach(Outlet(name, x.shape), x.detach(), [x], replace(self.signals[x]))
+            self.steps[-1].name = name
+            return out
+
+        return self.perform(outlet, (x,), {})
 
     # ------------------------------------------------------------------ operations
 
