@@ -239,7 +239,7 @@ METHODS: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
 
 
 def measure(model: nn.Module, family: str, clips: int) -> dict[str, dict[str, list[float]]]:
-    """Per method and clip that was classified right: the share of the map on decisive pixels, and on decisive frames."""
+    """By method, the share of the map on decisive pixels and decisive frames, of each clip that is classified right."""
     planted = TASKS[family].clips(clips, seed=CLIP_SEED)
     clip, target = inputs(planted), planted.labels
     with torch.no_grad():
