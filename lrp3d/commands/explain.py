@@ -58,6 +58,10 @@ def add_to(commands: arguments.Commands) -> None:
         "several videos, each into a folder of its own"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help=about)
+    about = "also write relevance.gif or relevance.mp4: the clip beside its relevance, with logits and a moving curve"
+    parser.add_argument("--animate", choices=("gif", "mp4"), help=f"{about} (needs --out)")
+    about = "colours of the pictures (default: light); the page follows its reader's"
+    parser.add_argument("--theme", choices=("light", "dark"), default="light", help=about)
     parser.add_argument("--json", action="store_true", help="print results as json, and nothing else, on stdout")
     parser.set_defaults(run=run)
 
@@ -69,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.twin.twin import convert
 
     check_folder(options.out)
+    if options.animate and options.out is None:
+        raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
@@ -99,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
             one = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, how)
             if not options.json:
                 say(*summaries.summary(one))
-            for file in output_folder.write(one, folder, said) if folder else ():
+            for file in output_folder.write(one, folder, said, options.animate, options.theme) if folder else ():
                 if not options.json:
                     say(f"  wrote {file}")
             results.append({**summaries.record(one), "video": path, "folder": None if folder is None else str(folder)})

@@ -10,10 +10,21 @@ Letters: ``n`` frames with a logit, ``t h w`` frames, height and width of the cl
 h, w, 3).
 """
 
+from lrp3d.figures.colours import style
 from lrp3d.figures.heatmap import matrix_heatmap
 from lrp3d.figures.moving import animation
 from lrp3d.figures.painting import overlay, overlay_strip
+from lrp3d.figures.side_by_side import side_by_side
 from lrp3d.figures.summary import clip_summary
 from lrp3d.figures.windows import atr_windows
 
-__all__ = ["animation", "atr_windows", "clip_summary", "matrix_heatmap", "overlay", "overlay_strip"]
+__all__ = [
+    "animation",
+    "atr_windows",
+    "clip_summary",
+    "matrix_heatmap",
+    "overlay",
+    "overlay_strip",
+    "side_by_side",
+    "style",
+]

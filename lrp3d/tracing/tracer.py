@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.registry import OPERATIONS, Handler, TorchFunction, current_tracer
+from lrp3d.registry import Handler, TorchFunction, current_tracer, handler_of
 from lrp3d.rules import Rule
 from lrp3d.steps.step import GRADIENT, ClipInput, Held, Outlet, Rearrangement, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
@@ -176,7 +176,7 @@ class Tracer(TorchFunctionMode):
 
     def rule_for(self, function: TorchFunction) -> Rule | None:
         """The rule that the composite has for a function, None where it says nothing of it."""
-        return None if self.choices is None else self.choices.rule_of_operation(OPERATIONS.get(function))
+        return None if self.choices is None else self.choices.rule_of_operation(handler_of(function))
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -281,10 +281,10 @@ class Tracer(TorchFunctionMode):
             return self._dropped(func, *args, **kwargs)
         target = without_inplace(func)
         if target is None:
-            return self.perform(OPERATIONS.get(func), args, kwargs, func)
+            return self.perform(handler_of(func), args, kwargs, func)
         if not self._touches_signal(args, kwargs):
             return self._constant_inplace(func, args, kwargs)
-        out = self.perform(OPERATIONS.get(target), args, kwargs, target)
+        out = self.perform(handler_of(target), args, kwargs, target)
         # nothing is overwritten: an activation may still be needed, a parameter is the user's
         self.replace(args[0], out)
         return None if func is Tensor.__setitem__ else out
@@ -293,7 +293,7 @@ class Tracer(TorchFunctionMode):
         """Active dropout as the factor that it is, so that frames can be replayed with the same one."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             factor = func(torch.ones_like(self.resolve(x)), *args, **{**kwargs, "inplace": False})
-        out = self.perform(OPERATIONS.get(torch.mul), (x, factor), {}, torch.mul)
+        out = self.perform(handler_of(torch.mul), (x, factor), {}, torch.mul)
         if kwargs.get("inplace"):
             self.replace(x, out)
         return out
