@@ -331,10 +331,14 @@ def main() -> None:
         (options.out / "attention_truth.md").write_text("\n".join(lines_of(found)) + "\n")
         summary = {
             name: {seed: {key: one[key] for key in ("accuracy", "steps", "seconds")} for seed, one in networks.items()}
-            | {"shares": {m: {w: interval([one["shares"][m][w] for one in networks.values()]) for w in s}
-                          for m, s in next(iter(networks.values()))["shares"].items()}}
+            | {
+                "shares": {
+                    m: {w: interval([one["shares"][m][w] for one in networks.values()]) for w in s}
+                    for m, s in next(iter(networks.values()))["shares"].items()
+                }
+            }
             for name, networks in found.items()
-        }  # fmt: skip
+        }
         (options.out / "attention_truth.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
