@@ -26,8 +26,9 @@ from lrp3d.compute.maps import Average, AxisMatrices, Broadcast, Convolution, Fu
 from lrp3d.errors import ModelError
 from lrp3d.steps.graph import downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.linear import LinearStep, Operand
+from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import ClipInput, Held, PassThrough, Step
 from lrp3d.twin.twin import Trace
 
@@ -253,7 +254,7 @@ def _terms(mixing: _Mixing) -> list[tuple[Any, list[tuple[Tensor, Tensor, Any]]]
     shape = step.operands[0].shape
     found = []
     # A rule may have a share for negative terms that is left out where there are none.
-    for part, at_rest in zip(cast(Any, step._parts), resting, strict=False):
+    for part, at_rest in zip(cast(Any, step.prepared.shares), resting, strict=False):
         both = zip(part.terms[0], at_rest.terms, strict=True)
         found.append((part, [(t.a.expand(shape), rest.a.to(t.a).expand(shape), t.v) for t, rest in both]))
     return found
