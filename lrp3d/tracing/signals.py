@@ -42,7 +42,7 @@ class Signal:
     high: Tensor | None = None
     """Valid range, while the tensor still is the clip (moved or normalised)."""
     is_input: Tensor | None = None
-    """0 where the values are constants that the model wrote beside the signal, such as padding; None: all are inputs."""
+    """0 where the values are constants that the model wrote beside the signal, as padding is; None: all are inputs."""
     nonnegative: bool = False
     weighs: Weighs = Weighs.NOT
     """How much it looks like a weight, where it meets another signal in a product."""
