@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 import warnings
 from typing import Any, NoReturn
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> int:
     options = _parser().parse_args(arguments)
+    options.command_line = shlex.join(["lrp3d", *(sys.argv[1:] if arguments is None else arguments)])
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import os
 import sys
@@ -45,6 +46,8 @@ class Chosen:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    sha256: str = ""
+    """The hash of the checkpoint's file; empty without one."""
 
     @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -116,7 +119,17 @@ def choose(options: argparse.Namespace) -> Chosen:
         mean=mean,
         std=std,
         notes=(*decided, *unsaid),
+        sha256=_hash(weights) if weights is not None else "",
     )
+
+
+def _hash(path: Path) -> str:
+    """SHA-256 of a file, read piece by piece."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def weights_of(options: argparse.Namespace) -> Path | None:
