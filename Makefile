@@ -5,14 +5,18 @@ BIN := $(VENV)/bin
 CLIPS ?= ../shared/clips
 VIDEO ?= $(firstword $(wildcard $(CLIPS)/pool*.mp4 $(CLIPS)/*.mp4 $(CLIPS)/*.avi))
 
-.PHONY: demo test lint matrix format clean
+.PHONY: demo test test-slow lint matrix format clean
 
 demo: $(VENV)/installed
 	$(BIN)/lrp3d demo --model I3D-R50-f8 $(if $(VIDEO),--video $(VIDEO)) --out out/demo
 
 # One process per core, one thread each: many small tensors gain nothing from more.
 test: $(VENV)/installed
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto -m "not slow"
+
+# Trainings, whole benchmarks and deep networks; .ci/run runs these as well.
+test-slow: $(VENV)/installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto -m slow
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -23,7 +27,7 @@ lint: $(VENV)/installed
 		--check-untyped-defs --allow-redefinition build/snippets
 
 # Oldest and newest dependencies on every Python from 3.10 to 3.14 that is found: each environment is made from nothing,
-# the quick part of the suite runs in it, and wheel and source distribution run in empty ones. Narrower, for example:
+# the test suite runs in it, and wheel and source distribution run in empty ones. Narrower, for example:
 # `make matrix PYTHONS="3.11 3.13" TORCH=2.13.0`; see noxfile.py.
 PYTHONS ?=
 TORCH ?=

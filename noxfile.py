@@ -30,7 +30,7 @@ nox.needs_version = ">=2024.4.15"
 @nox.session(python=PYTHONS, venv_backend="uv", download_python="never")
 @nox.parametrize("dependencies", ["oldest", "newest"], ids=["oldest", "newest"])
 def tests(session: nox.Session, dependencies: str) -> None:
-    """The quick part of the suite, in a plain installation outside of the checkout's environment."""
+    """The test suite, in a plain installation outside of the checkout's environment."""
     resolution = "lowest-direct" if dependencies == "oldest" else "highest"
     wheels = [argument for package in WITH_WHEELS for argument in ("--only-binary", package)]
     torch, rest = torch_of(session.posargs)

@@ -1,4 +1,4 @@
-"""What `against`, `floor` and `motion` cost, and what motion says of planted clips, one table.
+"""What `against`, `floor`, `motion`, `layers` and `where` cost, and what motion says of planted clips, one table.
 
     python -m benchmarks.measures [--clips 12]
 
@@ -24,6 +24,8 @@ COSTS: dict[str, dict[str, Any]] = {
     "against": {"against": "next", "contrastive": False},
     "floor, first clips": {"floor": True},
     "motion": {"motion": True},
+    "layers": {"layers": ["features.layer1", "features.layer4"]},
+    "where": {"where": {"features.layer3": [0, 1]}},
 }
 COLUMNS = ("network", "motion, LRP", "motion, CLRP", *(f"{name} / explain" for name in COSTS))
 

@@ -139,7 +139,7 @@ class Composite:
     def _entry(self, step: Step) -> Rule | None:
         if step.name in self.names:
             return self.names[step.name]
-        if not isinstance(default_rule(step), Identity) and (step.weighted or step.layer is not None):
+        if not default_rule(step).unchanged and (step.weighted or step.layer is not None):
             for pattern, rule in self.names.items():
                 if fnmatch.fnmatchcase(step.name, pattern) and step.accepts(rule):
                     return rule

@@ -8,3 +8,4 @@ CENTRED = "centred"  # every frame sees a window as long as its ATR, laid around
 FORMER_CENTRED = "atr"  # what centred windows were called
 MERGES = ("paper", "average")  # how logits of pathways of several rates become frame logits
 COMPOSITES = ("alpha_beta", "attnlrp", "epsilon", "epsilon_gamma_box", "epsilon_plus", "paper")
+TIME_VARIANTS = ("reversed", "shuffled", "frozen", "single")  # what studies do to the time of clips

@@ -31,9 +31,11 @@ from lrp3d.floor import floor_shares
 from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.outputs import Output, logits_of
+from lrp3d.propagation.channels import ChannelRelevance, through_channels
 from lrp3d.propagation.chunks import seeds_at_once
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import frame_seeds
+from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
@@ -58,6 +60,9 @@ def explain(
     output: Output | None = None,
     constants: Sequence[str] = (),
     merge: str = "paper",
+    layers: Sequence[str] = (),
+    layer_rows: bool = False,
+    where: Where | None = None,
     floor: bool = False,
     motion: bool = False,
     seed: int | None = None,
@@ -98,10 +103,17 @@ def explain(
         merge: how pathways of several rates (slow, fast) become frame logits: "paper" adds slow logits, as they are, to
             the fast ones at the slow frames (App. A); "average" adds them n / m times, for n fast and m slow frames, so
             that the mean of the frame logits is the clip's logit.
+        layers: also keep the relevance at the outputs of these modules (`.layers`), by name or name pattern ("layer*");
+            of a contrast it has both signs: what speaks for the class and what speaks against it.
+        layer_rows: also keep it for every row of the matrix (`.layer_rows`), which takes n times the memory.
+        where: only what flows through some channels of a module, as in {"layer3": [12, 40]}: maps, matrix and layers
+            below are that part of the whole, and parts add up to what flows through the module. Of several modules,
+            what flows through all of them. Channels are the second axis of an output, the last one of tokens
+            (b, n, c). It costs twice as much. Concept relevance: Achtibat et al. 2023, arXiv:2206.03208.
         floor: also find the matrix of the same network untrained (`.floor`), and what stands above it (`.excess`). It
             is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
         motion: also split relevance, exactly, into what the clip would have if its frames stood still where they are
-            mixed (`.static`) and the rest (`.dynamic`); docs/method.md defines them. It costs 2.5 times as much.
+            mixed (`.static`) and the rest (`.dynamic`); docs/method.md defines them. It costs twice as much.
         seed: of the random numbers that the model draws in its forward (dropout that is alive, frames chosen at
             random). Without one, a model whose output differs from run to run is refused.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
@@ -139,6 +151,7 @@ def explain(
             "leave one of them out"
         )
     contrastive = against is None if contrastive is None else contrastive
+    asked, channels = check_inside(layers, layer_rows, where, temporal, floor or motion)
     check_seed(seed)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
@@ -177,7 +190,8 @@ def explain(
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
         read = partial(logits_of, output=output)
-        record = twin.record((clip,), input_range, layout, contrastive, read, constants, seed)
+        how = (input_range, layout, contrastive, read, constants, seed, (*asked, *channels))
+        record = twin.record((clip,), *how)
         check_logits(record.output, pathways, layout)
         if record.problems:
             raise UnsupportedOperation(record.problems)
@@ -185,26 +199,37 @@ def explain(
         if motion:
             check_motion(pathways, temporal)
             still = (still_clip(pathways[0], layout, len(record.output)),)
-            split = Motion(record, twin.record(still, input_range, layout, contrastive, read, constants, seed))
+            split = Motion(record, twin.record(still, *how))
         settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout, seed)
-        clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways)
+        inside = Inside(record, asked, len(record.output), layer_rows)
+        clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
-            return _explanation(clips, clips.maps())
+            if not channels:
+                return _explanation(clips, clips.maps())
+            flowing = through_channels(clips, gates(record, channels, [record.output.grad_fn]), None)
+            return _explanation(clips, flowing.signed, flowing, channels)
         check_frames(pathways, layout, len(record.output))
         seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge)
         at_once = seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget)
         parts: MotionParts | None = None
-        if split is None:
+        part: ChannelRelevance | None = None
+        signed: Sequence[Tensor] | None
+        if channels:
+            doors = gates(record, channels, [start.edge[0] for start in seeds.starts])
+            part = through_channels(clips, doors, seeds, at_once, progress)
+            assert part.rows is not None
+            rows, signed = part.rows, part.signed
+        elif split is None:
             rows, signed = clips.rows(seeds, at_once, progress)
         else:
             parts = motion_parts(clips, seeds, at_once, split, contrastive)
             rows, signed = parts.rows, [parts.signed]
         hint = what_the_shapes_suggest(pathways, layout)
-        temporal_matrix = temporal_relevance(rows, seeds, scaled=contrastive, hint=hint)
+        temporal_matrix = temporal_relevance(rows, seeds, scaled=contrastive and part is None, hint=hint)
         atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
         result = replace(
-            _explanation(clips, clips.maps() if signed is None else signed),
+            _explanation(clips, clips.maps() if signed is None else signed, part, channels),
             frame_logits=temporal_matrix.frame_logits,
             matrix=temporal_matrix.matrix,
             positions=temporal_matrix.positions,
@@ -221,9 +246,14 @@ def _under(shares: Tensor, matrix: Tensor) -> Tensor:
     return (shares * matrix.double().sum(-1, keepdim=True)).to(matrix)
 
 
-def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
-    """What is known of the clips' logits, of which `signed` are the maps."""
-    maps = [m[0] for m in clips.positive([m[None] for m in signed])]
+def _explanation(
+    clips: ClipRelevance,
+    signed: Sequence[Tensor],
+    part: ChannelRelevance | None = None,
+    channels: dict[str, list[int]] | None = None,
+) -> Explanation:
+    """What is known of the clips' logits, of which `signed` are the maps, and `part` those through some channels."""
+    maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
     _warn_of_nothing(signed)
     return Explanation(
         logits=clips.logits,
@@ -239,6 +269,8 @@ def _explanation(clips: ClipRelevance, signed: Sequence[Tensor]) -> Explanation:
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
         about=_about(clips.record, clips.settings.seed),
+        where=channels or None,
+        **clips.inside.of_explanation,  # type: ignore[arg-type]
     )
 
 

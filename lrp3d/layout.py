@@ -192,3 +192,12 @@ def as_clip(x: Tensor, layout: str, batch: int) -> Tensor:
     """A tensor with the axes of `layout` as (b, c, t, h, w)."""
     axes = Layout(layout)
     return einops.rearrange(x, f"{axes.pattern} -> b c t h w", **axes.sizes(x, batch))
+
+
+def channel_axis(x: Tensor) -> int:
+    """The axis of channels of a module's output: the second, but the last of tokens (b, n, c).
+
+    >>> channel_axis(torch.zeros(2, 64, 8, 7, 7)), channel_axis(torch.zeros(2, 196, 64))
+    (1, 2)
+    """
+    return 2 if x.dim() == 3 else min(1, x.dim() - 1)

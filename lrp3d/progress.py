@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TypeVar
 
 from lrp3d.extras import missing
@@ -10,7 +10,7 @@ from lrp3d.extras import missing
 T = TypeVar("T")
 
 
-def bar(items: Sequence[T], unit: str, wanted: bool) -> Iterable[T]:
+def bar(items: Iterable[T], unit: str, wanted: bool) -> Iterable[T]:
     """The items, with a bar on stderr if `wanted`; raises ImportError naming the command where tqdm is missing."""
     if not wanted:
         return items

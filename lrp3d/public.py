@@ -26,6 +26,9 @@ from lrp3d.metrics import atr as atr
 from lrp3d.metrics.excess_span import ExcessSpan as ExcessSpan
 from lrp3d.metrics.excess_span import excess_span as excess_span
 from lrp3d.propagation.frame_logits import NoFrameLogits as NoFrameLogits
+from lrp3d.prototypes import prototypes as prototypes
 from lrp3d.registry import register_layer as register_layer
 from lrp3d.registry import register_operation as register_operation
 from lrp3d.twin.twin import convert as convert
+from lrp3d.whole_video.explaining import explain_video as explain_video
+from lrp3d.whole_video.timeline import VideoExplanation as VideoExplanation

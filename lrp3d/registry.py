@@ -24,9 +24,23 @@ Result = TypeVar("Result")
 
 LAYERS: dict[type[nn.Module] | str, Handler] = {}
 """By type, or by "module.ClassName" where the package may not be there."""
-OPERATIONS: dict[TorchFunction, Handler] = {}
+OPERATIONS: dict[TorchFunction | str, Handler] = {}
+"""By function, or by "library::operation" where the library that brings it may not be there."""
 
 current_tracer: ContextVar[Tracer | None] = ContextVar("lrp3d_run", default=None)
+
+
+def handler_of(function: Any) -> Handler | None:
+    """What is registered for a function as the mode sees it, None if nothing is.
+
+    >>> import torch
+    >>> handler_of(torch.relu).__name__
+    'relu'
+    """
+    found = OPERATIONS.get(function)
+    if found is None and (name := getattr(function, "_qualified_op_name", None)) is not None:
+        found = OPERATIONS.get(name)
+    return found
 
 
 def own_forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -79,17 +93,20 @@ def register_layer(types: LayerType | Iterable[LayerType], handler: Handler | No
 
 @overload
 def register_operation(
-    functions: TorchFunction | Iterable[TorchFunction], handler: Callable[Arguments, Result]
+    functions: TorchFunction | str | Iterable[TorchFunction | str], handler: Callable[Arguments, Result]
 ) -> Callable[Arguments, Result]: ...
 @overload
 def register_operation(
-    functions: TorchFunction | Iterable[TorchFunction], handler: None = None
+    functions: TorchFunction | str | Iterable[TorchFunction | str], handler: None = None
 ) -> Callable[[Callable[Arguments, Result]], Callable[Arguments, Result]]: ...
-def register_operation(functions: TorchFunction | Iterable[TorchFunction], handler: Handler | None = None) -> Any:
+def register_operation(
+    functions: TorchFunction | str | Iterable[TorchFunction | str], handler: Handler | None = None
+) -> Any:
     """Register what a torch function does in a twin: `handler` takes the function's own arguments.
 
     Args:
-        functions: one function as `TorchFunctionMode` sees it (`torch.add`, `torch.Tensor.add`, ...), or several.
+        functions: one function as `TorchFunctionMode` sees it (`torch.add`, `torch.Tensor.add`, ...), or several; of an
+            operation of `torch.ops` also its name, "library::operation", if importing the library is too much.
             In-place variants need no entry of their own.
         handler: computes the result by the building blocks of `lrp3d.operations` (`passes`, `shares`, `attach`) or
             by other known operations; left out, a decorator is returned.
@@ -112,8 +129,8 @@ def register_operation(functions: TorchFunction | Iterable[TorchFunction], handl
     def door(*args: Any, **kwargs: Any) -> Any:
         return active_tracer().perform(handler, args, kwargs)
 
-    for function in [functions] if callable(functions) else list(functions):
-        if not callable(function):
+    for function in [functions] if callable(functions) or isinstance(functions, str) else list(functions):
+        if not callable(function) and not (isinstance(function, str) and "::" in function):
             raise TypeError(f"register_operation takes functions, got {function!r}; modules: register_layer")
         OPERATIONS[function] = handler
     return door

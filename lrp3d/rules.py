@@ -38,12 +38,35 @@ def _opposing(x: Signed, w: Signed) -> list[Term]:
 
 
 class Rule:
-    """Base of all rules; a rule for linear operations overrides `shares`."""
+    """Base of all rules; a rule for linear operations overrides `shares`.
+
+    Everything that the engine has to know of a rule stands in the attributes below, which a rule overrides where it
+    differs. No other file knows rules by their type.
+    """
 
     epsilon: float = 0.0
     """Added to the denominator with its sign; what it absorbs is booked in the ledger."""
-    by_sign = False
+    by_sign: bool = False
     """Of two shares, the first is for outputs that are positive or zero, the second for those that are negative."""
+    absorbs: bool = True
+    """Whether the denominator may hold more than contributions (a bias, epsilon), which keep relevance back.
+
+    False promises that all relevance is handed on. Where there is a single input of the output's shape (a constant is
+    added), it then passes unchanged, and nothing is computed.
+    """
+    proportional: bool = False
+    """Hands every input exactly its part `a w` of the output: the relevance of a mean is the mean of relevances."""
+    unchanged: bool = False
+    """Hands relevance on as it is, without shares: what activations and norms need."""
+    on_maxima: bool = False
+    """Means something for a maximum, where it is winner takes all."""
+    on_softmax: bool = False
+    """Means something for a softmax."""
+
+    @property
+    def on_linear(self) -> bool:
+        """Means something for linear operations: has shares."""
+        return type(self).shares is not Rule.shares
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The shares of input `x` under weight `w`; raises TypeError where the rule is not for linear operations."""
@@ -64,6 +87,8 @@ class ZPlus(Rule):
     >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
     tensor([[3., 2.]])
     """
+
+    absorbs = False
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share of non-negative terms."""
@@ -89,6 +114,7 @@ class SameSign(Rule):
     """
 
     by_sign = True
+    absorbs = False
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """A share of the terms that are never negative, and one of those that are never positive."""
@@ -101,6 +127,8 @@ class ZBeta(Rule):
 
     `low` and `high` are the valid range of an input; left out, the range tracked from the clip is taken.
     """
+
+    absorbs = False
 
     low: float | None = None
     high: float | None = None
@@ -125,7 +153,13 @@ class ZBeta(Rule):
 class Epsilon(Rule):
     """All contributions `a w`, with the bias and `epsilon` in the denominator (epsilon rule; Bach et al. 2015)."""
 
+    on_maxima = True
     epsilon: float = 1e-9
+
+    @property
+    def proportional(self) -> bool:  # type: ignore[override]
+        """Without epsilon only."""
+        return not self.epsilon
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share of signed terms; what bias and epsilon take is absorbed."""
@@ -151,6 +185,8 @@ class Gamma(Rule):
 class AlphaBeta(Rule):
     """`alpha` by positive, minus `beta` by negative contributions, `alpha - beta = 1` (Bach et al. 2015)."""
 
+    absorbs = False
+
     alpha: float = 2.0
     beta: float = 1.0
 
@@ -171,6 +207,8 @@ class AlphaBeta(Rule):
 class WSquare(Rule):
     """By the squared weights, whatever the input (w-square rule; Montavon et al. 2017)."""
 
+    absorbs = False
+
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share that does not see the input's values."""
         return [Share(1.0, [_term(x.ones, w.squared)])]
@@ -179,6 +217,8 @@ class WSquare(Rule):
 @dataclass(frozen=True)
 class Flat(Rule):
     """Equally among all inputs of a neuron (flat rule; Lapuschkin et al. 2019)."""
+
+    absorbs = False
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share that sees neither inputs nor weights."""
@@ -189,10 +229,16 @@ class Flat(Rule):
 class Identity(Rule):
     """Relevance passes unchanged: batch norm and activations (paper App. F)."""
 
+    absorbs = False
+    unchanged = True
+
 
 @dataclass(frozen=True)
 class WinnerTakesAll(Rule):
     """All relevance of a window to its maximum, ties equally: the epsilon rule on a max pool (paper App. F)."""
+
+    absorbs = False
+    on_maxima = True
 
 
 @dataclass(frozen=True)
@@ -201,6 +247,8 @@ class SoftmaxTaylor(Rule):
 
     Without it no relevance flows into a softmax: its outputs weigh and are constant. What it absorbs is booked.
     """
+
+    on_softmax = True
 
 
 @dataclass(frozen=True)
@@ -258,6 +306,16 @@ class Opposed(Rule):
         own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)
         shares = [(share, own) for share in self.rule.shares(x, w, bias)] + [(share, turned) for share in against]
         return [share._replace(coefficient=share.coefficient * where) for share, where in shares]
+
+
+def contrasted(rule: Rule) -> Rule:
+    """The rule with its contrast, once: Eq. 2."""
+    return rule if isinstance(rule, Contrastive) else Contrastive(rule)
+
+
+def opposed(rule: Rule, sign: Tensor | None) -> Rule:
+    """The rule for outputs of which those with a negative `sign` (None: all) are the opposed class; turned once."""
+    return rule if isinstance(rule, Opposed) else Opposed(rule, sign)
 
 
 def one_sided(rule: Rule) -> Rule:

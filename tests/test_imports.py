@@ -30,9 +30,10 @@ explanation
 planted video
 floor
 explain inspection
-interventions
+interventions prototypes
 faithfulness
 study
+whole_video
 models
 commands
 public

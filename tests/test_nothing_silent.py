@@ -60,10 +60,6 @@ SILENT_ELSEWHERE = {
     "maximum of two": (lambda x: torch.maximum(x, x.flip(2)), "maximum"),
     "active dropout": (lambda x: F.dropout(x, 0.5), "eval|differs"),
     "sort": (lambda x: x.sort(2)[0], "sort"),
-    "bicubic": (
-        lambda x: F.interpolate(x[:, :, 0], scale_factor=2, mode="bicubic")[:, :, None],
-        "negative weights",
-    ),
     "view changed in place": (lambda x: (x[:, :2].mul_(0.5), x)[1], "in-place"),
 }
 

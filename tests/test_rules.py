@@ -3,6 +3,9 @@
 Inputs, weights and biases are multiples of a quarter: sums are exact, and zero denominators really zero.
 """
 
+import copy
+from dataclasses import dataclass
+
 import pytest
 import reference
 import torch
@@ -158,19 +161,19 @@ def judge(layer, x, generator, names=tuple(RULES)):
             same(found.sum(), wanted, found.abs().sum().clamp(min=1))
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(convolutions())
 def test_rules_on_convolutions_are_their_dense_form(drawn):
     judge(*drawn)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(transposed_convolutions())
 def test_rules_on_transposed_convolutions_are_their_dense_form(drawn):
     judge(*drawn)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(linears())
 def test_rules_on_linear_layers_are_their_dense_form(drawn):
     judge(*drawn)
@@ -251,6 +254,48 @@ def test_the_ledger_books_what_a_rule_absorbs(drawn, name):
     for entry, module in zip(found.ledger, (head, layer), strict=True):
         assert entry.layer == {head: "2", layer: "0"}[module]
     same(torch.tensor(found.ledger[-1].relevance_out, dtype=D), found.relevance.sum(), scale)
+
+
+# -------------------------------------------------------------------------------- what a rule says of itself
+
+
+class KeepsTheBias(rules.Rule):
+    """The rule of a user: contributions, with the bias in the denominator."""
+
+    def shares(self, x, w, bias):
+        return [rules.Share(1.0, [rules.Term(x.value, w.value)], bias)]
+
+
+class Shifted(nn.Module):
+    def forward(self, x):
+        return x + torch.tensor([0.5, -0.25, 2.0], dtype=D)
+
+
+def test_a_rule_that_may_absorb_shares_with_an_added_constant():
+    x, r = torch.tensor([[1.0, 1.0, -3.0]], dtype=D), torch.ones(1, 3, dtype=D)
+    found = grad(Shifted(), x, r, lrp3d.Composite(operations={torch.add: KeepsTheBias()}))
+    same(found, x / (x + torch.tensor([0.5, -0.25, 2.0])), tolerance=1e-12)
+
+
+@pytest.mark.parametrize("name", [name for name, (rule, _) in RULES.items() if not rule.absorbs])
+def test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would(name):
+    rule = RULES[name][0]
+    computed = copy.copy(rule)
+    object.__setattr__(computed, "absorbs", True)
+    x, r = torch.tensor([[1.0, 0.0, -1.0]], dtype=D), torch.tensor([[1.0, -2.0, 3.0]], dtype=D)
+    assert grad(Shifted(), x, r, lrp3d.Composite(operations={torch.add: rule})).equal(r)
+    same(grad(Shifted(), x, r, lrp3d.Composite(operations={torch.add: computed})), r)
+
+
+def test_a_rule_of_a_user_is_winner_takes_all_on_maxima_if_it_says_so():
+    @dataclass(frozen=True)
+    class Winner(rules.Rule):
+        on_maxima = True
+
+    pool, x, r = nn.MaxPool1d(2), torch.tensor([[[1.0, 3.0, 2.0, 2.0]]], dtype=D), torch.tensor([[[1.0, 4.0]]], dtype=D)
+    same(grad(pool, x, r, of_type(pool, Winner())), torch.tensor([[[0.0, 1.0, 2.0, 2.0]]], dtype=D), tolerance=0)
+    with pytest.raises(ValueError, match="cannot be the rule"):
+        grad(pool, x, r, of_type(pool, KeepsTheBias()))
 
 
 # -------------------------------------------------------------------------------- rules that do not share

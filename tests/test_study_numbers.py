@@ -11,6 +11,7 @@ from lrp3d import study, video
 from lrp3d.commands.command_line import main
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
+from lrp3d.study.running.time_variants import in_time
 
 FRAMES, CLASSES = 8, 5
 
@@ -167,3 +168,39 @@ def test_a_record_holds_what_the_library_says_of_the_clip_that_was_asked_for(
         torch.testing.assert_close(record.atr, found.atr[0])
         torch.testing.assert_close(record.logits, found.logits[0])
         assert record.conservation == pytest.approx(float(found.conservation[0]), abs=1e-5)
+
+
+def test_time_is_changed_as_said_and_nothing_else():
+    clips = torch.rand(2, 3, 5, 4, 4)
+    assert in_time(in_time(clips, "reversed"), "reversed").equal(clips)
+    shuffled = in_time(clips, "shuffled")
+    assert not shuffled.equal(clips)
+    assert shuffled.sort(2).values.equal(clips.sort(2).values)
+    assert in_time(clips, "frozen").equal(clips[:, :, 2:3].expand_as(clips))
+    alone = in_time(clips, "single")
+    assert alone.shape == (10, 3, 5, 4, 4)
+    assert alone[7].equal(clips[1, :, 2:3].expand(3, 5, 4, 4))
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_what_is_said_of_clips_with_their_time_changed_is_what_explain_says(contrastive):
+    model, clips = balanced(Net())
+    names = ("reversed", "shuffled", "frozen", "single")
+    how = {"mean": model.mean, "std": model.std, "contrastive": contrastive}
+    (part,) = study.Explainer(model, **how, time=names).parts(pixels(4))
+    clips = clips[:4]
+    assert part.time.shape == (4, 5, 4)
+    target = part.explanation.target
+    for i, name in enumerate(("as it is", "reversed", "shuffled", "frozen")):
+        changed = clips if i == 0 else in_time(clips, name)
+        found = lrp3d.explain(model, changed, target, contrastive=contrastive)
+        split = lrp3d.explain(model, changed, target, contrastive=False, motion=True)
+        logit = found.logits.gather(1, target[:, None])[:, 0]
+        expected = [found.logits.argmax(1).float(), logit, found.avg_atr.float(), split.motion]
+        torch.testing.assert_close(part.time[:, i], torch.stack(expected, 1))
+    assert part.time[:, 3, 3].abs().max() < 1e-5  # nothing moves in a clip that is frozen
+    alone = model(in_time(clips, "single")).reshape(4, FRAMES, CLASSES).mean(1)
+    torch.testing.assert_close(part.time[:, 4, 1], alone.gather(1, target[:, None])[:, 0].detach())
+    assert part.time[:, 4, 2:].isnan().all()
+    with pytest.raises(ValueError, match="not 'backwards'"):
+        study.Explainer(model, time=["backwards"])

@@ -293,13 +293,16 @@ def test_training_mode_is_refused_by_name():
     assert model[1].training
 
 
+INCEPTION = pytest.param("I3D-Inception", marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta"])
 @pytest.mark.parametrize("use", [lrp3d.explain, lrp3d.inspect, lrp3d.intervention_matrix])
-@pytest.mark.parametrize("name", ["TAM2D-R18-f8", "I3D-Inception", "S3D"])
+@pytest.mark.parametrize("name", ["TAM2D-R18-f8", INCEPTION, "S3D"])
 def test_no_step_outlives_its_run(name, use, composite):
     """A step that held its own output would be held by it in turn, through autograd's graph, for good."""
     model = lrp3d.models.build(name, num_classes=3, **({} if "R18" not in name else {"width": 8})).eval()
-    clip = torch.rand(1, 3, 8, 40, 40)
+    clip = torch.rand(1, 3, 8, 32, 32)
     use(lrp3d.convert(model, composite), clip)
     gc.collect()
     assert not [x for x in gc.get_objects() if isinstance(x, Step)]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-FRAMES = 3
+FRAMES = 2
 SIDES = (64, 96, 128, 224, 256, 299)
 
 TIMM = """
@@ -28,21 +28,38 @@ poolformerv2_s12 rdnet_tiny mambaout_femto repghostnet_050 edgenext_xx_small mob
 efficientformer_l1 efficientvit_b0 visformer_tiny vgg11_bn vovnet39a nextvit_small shvit_s1 maxvit_rmlp_pico_rw_256
 coatnet_nano_rw_224 botnet26t_256 lambda_resnet26t halonet26t vit_tiny_patch16_224 deit_tiny_patch16_224
 """.split()
-TORCHVISION = {
-    "r3d_18": (8, 64), "mc3_18": (8, 64), "r2plus1d_18": (8, 64), "s3d": (16, 224), "swin3d_t": (4, 64),
-    "mvit_v1_b": (16, 224), "mvit_v2_s": (16, 224),
-}  # fmt: skip
+_MVIT = {"spatial_size": (64, 64), "temporal_size": 8}
+TORCHVISION: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
+    "r3d_18": ({}, (8, 64)),
+    "mc3_18": ({}, (8, 64)),
+    "r2plus1d_18": ({}, (8, 64)),
+    "s3d": ({}, (16, 224)),
+    "swin3d_t": ({}, (4, 64)),
+    "mvit_v1_b": (_MVIT, (8, 64)),
+    "mvit_v2_s": (_MVIT, (8, 64)),
+}
 PYTORCHVIDEO: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "slow_r50": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2)}, (4, 64)),
-    "slow_r50_softmax": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2), "head_activation": nn.Softmax}, (4, 64)),  # noqa: E501
-    "c2d_r50": ("resnet.create_resnet", {"stem_conv_kernel_size": (1, 7, 7), "head_pool_kernel_size": (4, 2, 2)}, (4, 64)),  # noqa: E501
+    "slow_r50_softmax": (
+        "resnet.create_resnet",
+        {"head_pool_kernel_size": (4, 2, 2), "head_activation": nn.Softmax},
+        (4, 64),
+    ),
+    "c2d_r50": (
+        "resnet.create_resnet",
+        {"stem_conv_kernel_size": (1, 7, 7), "head_pool_kernel_size": (4, 2, 2)},
+        (4, 64),
+    ),
     "csn_r50": ("csn.create_csn", {"head_pool_kernel_size": (1, 2, 2)}, (8, 64)),
-    "r2plus1d_r50": ("r2plus1d.create_r2plus1d", {"head_pool_kernel_size": (2, 4, 4)}, (8, 64)),
+    "r2plus1d_r50": ("r2plus1d.create_r2plus1d", {"head_pool_kernel_size": (2, 2, 2)}, (8, 64)),
     "x3d_xs": ("x3d.create_x3d", {"input_clip_length": 4, "input_crop_size": 64, "head_activation": None}, (4, 64)),
     "x3d_xs_hub_softmax": ("x3d.create_x3d", {"input_clip_length": 4, "input_crop_size": 64}, (4, 64)),
-    "mvit_base": ("vision_transformers.create_multiscale_vision_transformers",
-                  {"spatial_size": 64, "temporal_size": 4, "depth": 4}, (4, 64)),
-}  # fmt: skip
+    "mvit_base": (
+        "vision_transformers.create_multiscale_vision_transformers",
+        {"spatial_size": 64, "temporal_size": 4, "depth": 4},
+        (4, 64),
+    ),
+}
 _TSM = {"type": "ResNetTSM", "depth": 50, "num_segments": 4, "shift_div": 8}
 _SEGMENTS = {"type": "TSMHead", "in_channels": 2048, "num_segments": 4}
 
@@ -96,8 +113,11 @@ def names() -> list[str]:
     """Of all networks whose libraries are installed."""
     found: list[str] = []
     for library, those in (
-        ("torchvision", TORCHVISION), ("pytorchvideo", PYTORCHVIDEO), ("mmaction", MMACTION), ("timm", TIMM),
-    ):  # fmt: skip
+        ("torchvision", TORCHVISION),
+        ("pytorchvideo", PYTORCHVIDEO),
+        ("mmaction", MMACTION),
+        ("timm", TIMM),
+    ):
         if importlib.util.find_spec(library) is not None:
             found += [f"{library}.{name}" for name in those]
     return found
@@ -132,7 +152,7 @@ def _unsettle(model: nn.Module) -> None:
 
 
 def _timm(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
-    timm: Any = _imported("timm")
+    timm: Any = imported("timm")
     net = timm.create_model(name, pretrained=False, num_classes=10)
     given = net.pretrained_cfg.get("input_size", (3, 224, 224))[-1]
     sides = (given,) if net.pretrained_cfg.get("fixed_input_size") else (*(s for s in SIDES if s < given), given)
@@ -140,23 +160,23 @@ def _timm(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
 
 
 def _torchvision(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
-    video: Any = _imported("torchvision.models.video")
-    frames, side = TORCHVISION[name]
-    return getattr(video, name)(num_classes=10), frames, (side,)
+    video: Any = imported("torchvision.models.video")
+    options, (frames, side) = TORCHVISION[name]
+    return getattr(video, name)(num_classes=10, **options), frames, (side,)
 
 
 def _pytorchvideo(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
     path, options, (frames, side) = PYTORCHVIDEO[name]
     file, _, function = path.partition(".")
-    module: Any = _imported(f"pytorchvideo.models.{file}")
+    module: Any = imported(f"pytorchvideo.models.{file}")
     classes = {"head_num_classes": 10} if "vision" in file else {"model_num_class": 10}
     return getattr(module, function)(**classes, **options), frames, (side,)
 
 
 def _mmaction(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
-    _imported("torchvision")
-    mmaction: Any = _imported("mmaction.models")
-    registry = _imported("mmaction.registry").MODELS
+    imported("torchvision")
+    mmaction: Any = imported("mmaction.models")
+    registry = imported("mmaction.registry").MODELS
     del mmaction
     parts = MMACTION[name]
     head = registry.build({"num_classes": 10, "average_clips": None, **parts["head"]})
@@ -164,13 +184,16 @@ def _mmaction(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
 
 
 _BUILDERS: dict[str, Callable[[str], tuple[nn.Module, int, tuple[int, ...]]]] = {
-    "timm": _timm, "torchvision": _torchvision, "pytorchvideo": _pytorchvideo, "mmaction": _mmaction,
-}  # fmt: skip
+    "timm": _timm,
+    "torchvision": _torchvision,
+    "pytorchvideo": _pytorchvideo,
+    "mmaction": _mmaction,
+}
 
 _undone: list[Any] = []
 
 
-def _imported(name: str) -> Any:
+def imported(name: str) -> Any:
     """A module; torchvision also where its compiled operations do not fit this torch, as networks rarely use them."""
     try:
         importlib.import_module("torchvision")

@@ -86,6 +86,34 @@ def add_layout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--layout", default="bcthw", metavar="AXES", help=about)
 
 
+def add_inside(parser: argparse.ArgumentParser) -> None:
+    """What is asked of the inside of a network."""
+    about = "also show the relevance at the output of this module, or of those of a pattern (layer*); may be repeated"
+    parser.add_argument("--layers", action="append", default=[], metavar="MODULE", help=about)
+    about = "only what flows through these channels of a module, as in layer3=12,40; may be repeated"
+    parser.add_argument("--where", action="append", default=[], metavar="MODULE=N,N", type=channels, help=about)
+
+
+def add_whole(parser: argparse.ArgumentParser) -> None:
+    """Videos that are longer than a clip."""
+    about = "explain the whole video, however long: a window slides over it; with --out a timeline page, and what is "
+    about += "done is kept there, so that a run that was killed goes on"
+    parser.add_argument("--whole", action="store_true", help=about)
+    about = "with --whole: frames from one window to the next (default: half a window)"
+    parser.add_argument("--stride", type=positive, metavar="N", help=about)
+    about = "with --whole: take every N-th frame of the video (default: 1)"
+    parser.add_argument("--every", type=positive, metavar="N", help=about)
+
+
+def channels(text: str) -> tuple[str, list[int]]:
+    """A module and some of its channels; for argparse."""
+    name, equals, numbers = text.rpartition("=")
+    listed = [number.strip() for number in numbers.split(",")]
+    if not equals or not name or not all(number.isdecimal() for number in listed):
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODULE=N,N such as layer3=12,40")
+    return name, [int(number) for number in listed]
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on; for argparse."""
     number = int(text) if text.strip().isdecimal() else 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.extras import is_installed, missing
 from lrp3d.filenames import unique_names
 from lrp3d.printed import say
@@ -45,6 +46,8 @@ def add_to(commands: arguments.Commands) -> None:
         help="split relevance into what frames carry while standing still and by being different",
     )
     parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=None, help=about)
+    arguments.add_inside(parser)
+    arguments.add_whole(parser)
     arguments.add_sampling(parser)
     arguments.add_rules(parser)
     arguments.add_merge(parser)
@@ -67,9 +70,8 @@ def add_to(commands: arguments.Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explain every video; 1 if any of them failed."""
-    from lrp3d.commands import model_options, one_clip, output_folder, summaries
-    from lrp3d.commands.command_line import TRACEBACK, complain, one_line
-    from lrp3d.commands.labels import find_class
+    from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
+    from lrp3d.commands.labels import check_target, find_class
     from lrp3d.twin.twin import convert
 
     check_folder(options.out)
@@ -78,6 +80,10 @@ def run(options: argparse.Namespace) -> int:
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
+    if options.whole:
+        return whole_videos.run(options, choice, target, _folders(options.videos, options.out))
+    if options.stride or options.every:
+        raise UsageError("--stride and --every are of windows over a whole video: they go with --whole")
     twin = convert(choice.model, options.composite)
     against = _foils(options.against, choice)
     how = one_clip.How(
@@ -91,6 +97,8 @@ def run(options: argparse.Namespace) -> int:
         floor=options.floor,
         motion=options.motion,
         compare=options.compare,
+        layers=tuple(options.layers),
+        where=dict(options.where),
     )
     said = {**summaries.settings(choice, how), **summaries.origin(options, choice)}
     results: list[dict[str, Any]] = []
@@ -116,7 +124,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _foils(given: Sequence[str], choice: Chosen) -> str | tuple[int, ...] | None:
     """The classes of --against, by their numbers, or "next"."""
-    from lrp3d.commands.labels import find_class
+    from lrp3d.commands.labels import check_target, find_class
 
     if "next" in given:
         if len(given) > 1:
@@ -126,14 +134,6 @@ def _foils(given: Sequence[str], choice: Chosen) -> str | tuple[int, ...] | None
     for one in classes:
         check_target(one, choice, "--against")
     return classes or None
-
-
-def check_target(target: int | None, choice: Chosen, option: str = "--target") -> None:
-    """Refuse a class that the model does not have, where it says how many it has."""
-    classes = getattr(choice.model, "num_classes", None)
-    if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):
-        upper = f" to {classes - 1}" if isinstance(classes, int) else ""
-        raise UsageError(f"{option} {target}: classes go from 0{upper}")
 
 
 def check_folder(folder: Path | None, pictures: bool = True) -> None:

@@ -6,7 +6,7 @@ import importlib.util
 import sys
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,10 @@ class How:
     """Whether to find the network's floor; None: where it can be had, and weights are not drawn."""
     motion: bool = False
     """Whether to split relevance into static and dynamic."""
+    layers: tuple[str, ...] = ()
+    """Modules whose relevance is shown."""
+    where: dict[str, list[int]] = field(default_factory=dict)
+    """Channels by module; empty for all."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,8 @@ def explain_clip(
         "contrastive": how.contrastive,
         "against": how.against,
         "motion": how.motion,
+        "layers": how.layers,
+        "where": how.where,
         "input_range": choice.input_range,
         "layout": how.layout,
         "merge": how.merge,
@@ -117,7 +123,8 @@ def explain_clip(
     }
     laid = laid_out(clip.tensor.to(device), how.layout)
     untrained = choice.weights == RANDOM  # whose floor is another draw of the same
-    floor = how.floor if how.floor is not None else temporal and how.against is None and not untrained
+    whole = temporal and how.against is None and not how.where
+    floor = how.floor if how.floor is not None else whole and not untrained
     try:
         try:
             explanation = explain(twin, laid, target, temporal=temporal, floor=floor, **given)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
-from lrp3d.defaults import CENTRED, SEGMENT, TIMEOUT
+from lrp3d.defaults import CENTRED, SEGMENT, TIME_VARIANTS, TIMEOUT
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -74,6 +74,11 @@ def add_to(steps: arguments.Commands) -> None:
     parser.add_argument("--windows", type=_windows, default=(), metavar="N,...", help=about)
     about = "with --windows: also with empty (black) images outside of the windows, the paper's control"
     parser.add_argument("--empty", action="store_true", help=about)
+    about = (
+        f"also explain and classify each clip with its time changed: {', '.join(TIME_VARIANTS)}; each costs about four "
+        "explanations, as its motion is measured too"
+    )
+    parser.add_argument("--time", type=_time, default=(), metavar="HOW,...", help=about)
     parser.add_argument("--keep-relevance", action="store_true", help="store each clip's map (large)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
     how = parser.add_argument_group("speed")
@@ -85,6 +90,13 @@ def add_to(steps: arguments.Commands) -> None:
     how.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="S", help=about)
     how.add_argument("--shard", type=_shard, metavar="I/N", help="take part I of N, from 0 (default: as torchrun says)")
     parser.set_defaults(run=run)
+
+
+def _time(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",")))
+    if wrong := [name for name in names if name not in TIME_VARIANTS]:
+        raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not one of {', '.join(TIME_VARIANTS)}")
+    return names
 
 
 def _windows(text: str) -> tuple[int | str, ...]:
@@ -149,6 +161,7 @@ def run(options: argparse.Namespace) -> int:
         sigma=options.sigma,
         windows=options.windows,
         empty=options.empty,
+        time=options.time,
         merge=options.merge,
     )
     reader = study.Reader(

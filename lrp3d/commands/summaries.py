@@ -13,7 +13,7 @@ from torch import Tensor
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import Explained, How
-from lrp3d.explanation.wording import above_floor, amount, conserved, subject, within
+from lrp3d.explanation.wording import above_floor, amount, best_channels, conserved, subject, through, within
 from lrp3d.metrics.atr import frame_windows
 
 TOP = 3
@@ -41,6 +41,9 @@ def summary(one: Explained) -> list[str]:
     if explanation.motion is not None:
         share = 100 * float(explanation.motion[0])
         lines.append(f"  {'motion':13} {share:.0f} % of the relevance is dynamic, the rest static")
+    if explanation.where is not None:
+        lines.append(f"  {'only through':13} {through(explanation.where)}")
+    lines += [f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in explanation.layers]
     if said := above_floor(explanation, 0):
         lines.append(f"  {'floor':13} {said}")
     absorbed = explanation.ledger.absorbed
@@ -101,8 +104,14 @@ def record(one: Explained) -> dict[str, Any]:
         "windows": None,
         "floor": _numbers(explanation.floor),
         "motion": None if explanation.motion is None else float(explanation.motion[0]),
+        "motion_by_layer": {name: float(share[0]) for name, share in explanation.motion_by_layer.items()},
         "static_matrix": _numbers(explanation.static_matrix),
         "dynamic_matrix": _numbers(explanation.dynamic_matrix),
+        "where": explanation.where,
+        "layers": {
+            name: {"shape": list(x.shape), "channels": _numbers(explanation.channels(name))}
+            for name, x in explanation.layers.items()
+        },
         "excess": None if excess is None else {name: _numbers(value) for name, value in vars(excess).items()},
         "positions": explanation.positions,
         "seconds": one.seconds,

@@ -8,7 +8,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,10 @@ from torch import Tensor
 
 from lrp3d.explanation.display import png
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.explanation.wording import above_floor, amount, conserved, subject
+from lrp3d.explanation.wording import above_floor, amount, conserved, shares_of_channels, subject, through
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
+from lrp3d.figures.pages import filled
 from lrp3d.figures.values import pixel_relevance
 from lrp3d.metrics.atr import frame_atr, frame_windows
 from lrp3d.printed import printable
@@ -96,7 +96,7 @@ def report(
         "subtitle": _escaped(" · ".join(part for part in (model, video) if part)),
         "warnings": "".join(
             f'<p class="warning" role="note">{_sentence(note)}</p>'
-            for note in [*([] if trained else [weights]), *notes]
+            for note in [*([] if trained else [weights]), *notes, *_only_through(explanation)]
             if note
         ),
         "facts": _facts(explanation, clip),
@@ -107,14 +107,17 @@ def report(
         ),
         "method": _escaped(_method(explanation, composite)),
         "differ": _differ(explanation, clip),
-        "floor": _floor(explanation, clip) + _motion(explanation, clip),
+        "floor": _floor(explanation, clip) + _motion(explanation, clip) + _inside(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
         # Nothing in a text can end the script it stands in.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
-    page = resources.files("lrp3d.explanation").joinpath("report.html").read_text(encoding="utf-8")
-    head, *pieces = page.split("{{")
-    return head + "".join(parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces))
+    return filled("lrp3d.explanation", "report.html", parts)
+
+
+def _only_through(explanation: Explanation) -> list[str]:
+    where = explanation.where
+    return [] if where is None else [f"only what flows through {through(where)} is shown"]
 
 
 def _escaped(text: object) -> str:
@@ -190,6 +193,30 @@ def _motion(explanation: Explanation, clip: int) -> str:
         f'<p class="hint">{share:.0f} % of the relevance is dynamic: it goes through what '
         "frames are beyond the mean of the frames they meet. The rest is static.</p>"
         f'<div class="three">{figures}</div></section>'
+    )
+
+
+CHANNELS = 10  # of a layer that are listed
+
+
+def _inside(explanation: Explanation, clip: int) -> str:
+    """A card with the channels of layers that have most relevance."""
+    if not explanation.layers:
+        return ""
+    lists = []
+    for name in explanation.layers:
+        shares = shares_of_channels(explanation, name, clip, CHANNELS)
+        rows = "".join(
+            f'<li><span class="name">channel {channel}</span>'
+            f'<span class="meter" aria-hidden="true"><i style="width:{100 * share:.1f}%"></i></span>'
+            f'<span class="score">{100 * share:.1f} %</span></li>'
+            for channel, share in shares
+        )
+        lists.append(f'<figure class="top"><figcaption>{_escaped(name)}</figcaption><ol>{rows}</ol></figure>')
+    return (
+        '<section class="card" id="inside"><h2>What relevance flows through</h2>'
+        '<p class="hint">At the outputs of modules: the channels with most relevance, each as a share of all that '
+        f'speaks for the class there.</p><div class="three">{"".join(lists)}</div></section>'
     )
 
 

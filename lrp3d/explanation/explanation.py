@@ -16,8 +16,9 @@ from torch import Tensor
 
 from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
-from lrp3d.explanation.wording import conserved
+from lrp3d.explanation.wording import conserved, through
 from lrp3d.files import replacing
+from lrp3d.layout import channel_axis
 from lrp3d.metrics.atr import avg_atr, frame_atr, frame_windows, max_atr
 from lrp3d.metrics.excess_span import ExcessSpan, excess_span
 from lrp3d.printed import printable
@@ -69,6 +70,17 @@ class Explanation:
     """(b, n, n)."""
     motion: Tensor | None = None
     """(b,) the sum of `dynamic` as a share of the sum of `relevance`: 0 of a clip that stands still."""
+    layers: dict[str, Tensor] = field(default_factory=dict)
+    """By module, the relevance (b, c, t', h', w') at its output for the clip's logit, to which it sums; of a contrast
+    R - Rbar, which sums to zero. Empty if none was asked for. Outputs (b t, c, h, w) come as (b, c, t, h, w), other
+    shapes as the module has them."""
+    layer_rows: dict[str, Tensor] = field(default_factory=dict)
+    """Likewise (b, n, c, t', h', w') for every frame logit."""
+    where: dict[str, list[int]] | None = None
+    """The channels through which flows what relevance, frame_relevance, matrix and ATR are of; None: all of it."""
+    motion_by_layer: dict[str, Tensor] = field(default_factory=dict)
+    """By operation that mixes frames, from the clip up, (b,) how much relevance becomes dynamic there, as a share of
+    the whole: they add up to `motion`. Empty where relevance is contrastive."""
     floor: Tensor | None = None
     """(b, n, n) the matrix of the same network untrained, rows scaled to those of `matrix`; None if not asked for."""
     positions: list[int] | None = None
@@ -97,6 +109,8 @@ class Explanation:
                 yield each.name, value
             elif each.name == "relevance":
                 yield from ((f"relevance.{i}", pathway) for i, pathway in enumerate(value))
+            elif each.name in DICTS:
+                yield from ((f"{each.name}.{name}", x) for name, x in value.items())
 
     def to(self, *args: Any, **kwargs: Any) -> Explanation:
         """The same explanation on another device or in another dtype; arguments as of `torch.Tensor.to`."""
@@ -104,6 +118,8 @@ class Explanation:
         def moved(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return value.to(*args, **kwargs) if value.is_floating_point() else value.to(_device(*args, **kwargs))
+            if isinstance(value, dict):
+                return {name: moved(x) for name, x in value.items()}
             return [moved(pathway) for pathway in value] if isinstance(value, list) else value
 
         names = {name.split(".")[0] for name, _ in self._tensors()}
@@ -123,6 +139,7 @@ class Explanation:
             "positions": self.positions,
             "contrastive": self.contrastive,
             "layout": self.layout,
+            "where": self.where,
             "sigma": self.sigma,
             "about": self.about,
         }
@@ -146,6 +163,9 @@ class Explanation:
         pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
         if pathways:
             tensors["relevance"] = pathways
+        for group in DICTS:
+            named = [name for name in tensors if name.startswith(f"{group}.")]
+            rest[group] = {name.removeprefix(f"{group}."): tensors.pop(name) for name in named}
         known = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
         return cls(**(known | tensors | rest))
 
@@ -176,6 +196,23 @@ class Explanation:
         if self.matrix is None or self.floor is None:
             return None
         return excess_span(self.matrix, self.floor)
+
+    def channels(self, layer: str) -> Tensor:
+        """The relevance (b, c) of every channel of a layer in `layers`; raises KeyError for any other.
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
+        >>> clip = torch.rand(1, 3, 8, 32, 32)
+        >>> found = lrp3d.explain(model, clip, contrastive=False, layers=["features.layer3"])
+        >>> relevance = found.channels("features.layer3")
+        >>> relevance.shape, bool(relevance.sum().isclose(found.logits.max()))
+        (torch.Size([1, 32]), True)
+        """
+        if layer not in self.layers:
+            raise KeyError(f"layers= did not name {layer!r}; there are {', '.join(self.layers) or 'none'}")
+        x = self.layers[layer]
+        axis = channel_axis(x)
+        return x.sum([i for i in range(1, x.dim()) if i != axis]) if x.dim() > 2 else x
 
     # ------------------------------------------------------------------ people
 
@@ -212,6 +249,9 @@ class Explanation:
                 f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
+        lines += [f"  layer         {name} {shape(x)}" for name, x in self.layers.items()]
+        if self.where is not None:
+            lines[1:1] = [f"  only through  {through(self.where)}"]
         if self.motion is not None:
             lines.append(f"  motion        {numbers(100 * self.motion, '{:.0f}')} % of the relevance")
         if (excess := self.excess) is not None and self.matrix is not None:
@@ -261,6 +301,10 @@ class Explanation:
         from lrp3d.explanation.display import html
 
         return html(self)
+
+
+DICTS = ("layers", "layer_rows", "motion_by_layer")
+"""The fields that hold tensors by name."""
 
 
 def _number(name: str) -> int:

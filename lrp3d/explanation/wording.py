@@ -75,3 +75,30 @@ def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
         return logit, "logit"
     others = explanation.against[clip]
     return logit - float(logits[others].mean()), "logit above " + ("the other’s" if len(others) == 1 else "their mean")
+
+
+def through(where: dict[str, list[int]]) -> str:
+    """Through which channels relevance flows.
+
+    >>> through({"layer3": [12, 40]})
+    'channels 12, 40 of layer3'
+    """
+    named = {name: ", ".join(map(str, channels)) for name, channels in where.items()}
+    return "; ".join(f"channel{'s' * (', ' in listed)} {listed} of {name}" for name, listed in named.items())
+
+
+def shares_of_channels(explanation: Explanation, layer: str, clip: int, most: int) -> list[tuple[int, float]]:
+    """The channels of a layer with most relevance, and the share of each in what speaks for the class there."""
+    relevance = explanation.channels(layer)[clip].double()
+    total = float(relevance.clamp(min=0).sum())
+    best = relevance.topk(min(most, len(relevance)))
+    found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [(channel, value / total) for channel, value in found if value > 0]
+
+
+def best_channels(explanation: Explanation, layer: str, clip: int, most: int = 5) -> str:
+    """The channels of a layer with most relevance, in words."""
+    best = shares_of_channels(explanation, layer, clip, most)
+    count = explanation.channels(layer).shape[1]
+    listed = ", ".join(f"channel {channel} ({100 * share:.0f} %)" for channel, share in best)
+    return f"of {count} channels most relevance have {listed}" if listed else f"no relevance in its {count} channels"

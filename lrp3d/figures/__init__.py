@@ -4,6 +4,8 @@ Matplotlib (the extra `plot`) is imported when a picture is drawn, its global st
 alone and nothing is shown. Relevance that has both signs gets a diverging map centred on 0, all else a
 sequential one. In both lighter means more, so that a picture reads the same in grey.
 
+`colours` has the colours of all figures, `page_colours.css` those of all pages, and `pages` fills the pages.
+
 Letters: ``n`` frames with a logit, ``t h w`` frames, height and width of the clip; pixels are uint8 RGB (t,
 h, w, 3).
 """

@@ -2,10 +2,10 @@
 
 The files are families of functions: `activation`, `arithmetic` (sums, means, writes into slices), `attention`,
 `convolution` (also linear layers), `normalisation`, `padding`, `pooling`, `products` (of signals with constants and
-with each other: elementwise, matrices, Einstein sums, generated kernels), `recurrence`, `statistics` (of norms). The
-building blocks stand in `blocks`: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every
-function that lrp3d knows. A new one goes into the file of its family, or into your own
-code through `lrp3d.register_operation`.
+with each other: elementwise, matrices, Einstein sums, generated kernels), `recurrence`, `sampling` (grids, offsets,
+deformable convolution, sums at an index), `statistics` (of norms). The building blocks stand in `blocks`: `passes`,
+`shares`, `attach`, `refuse`. Importing this package registers every function that lrp3d knows. A new one goes into the
+file of its family, or into your own code through `lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (
@@ -18,6 +18,7 @@ from lrp3d.operations import (
     pooling,
     products,
     recurrence,
+    sampling,
     statistics,
 )
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
@@ -37,6 +38,7 @@ __all__ = [
     "products",
     "recurrence",
     "refuse",
+    "sampling",
     "shares",
     "statistics",
 ]

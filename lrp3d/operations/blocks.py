@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import LinearMap
 from lrp3d.compute.terms import Signed
 from lrp3d.registry import active_tracer
-from lrp3d.steps.linear import LinearStep, Operand
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import PassThrough, Step
 from lrp3d.tracing.advice import GENERAL
 from lrp3d.tracing.signals import Signal, Weighs, least
@@ -172,8 +172,7 @@ def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return function(x)
     with torch.enable_grad():
         output = function(x)
-    low, high, real = (None if value is None else function(value) for value in (known.low, known.high, known.real))
-    return run.moved(output, replace(known, low=low, high=high, real=real))
+    return run.moved(output, known.through(function))
 
 
 def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Output:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import Average, AxisMatrices, averaging_matrix
 from lrp3d.operations.blocks import Summand, attach, both_nonnegative, refuse, shares
 from lrp3d.operations.convolution import per_axis
+from lrp3d.operations.sampling import resample
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.tracing.signals import Signal
@@ -216,8 +217,6 @@ for _axes in (1, 2, 3):
 
 # ---------------------------------------------------------------------------------------------- interpolation
 
-_NON_NEGATIVE_MODES = ("nearest", "nearest-exact", "linear", "bilinear", "trilinear", "area")
-
 
 @register_operation([F.interpolate, F.upsample])
 def interpolate(
@@ -229,13 +228,27 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """`F.interpolate` in the modes that are averages (all but bicubic)."""
+    """`F.interpolate`: an average, or with `antialias` or bicubic one with weights below zero."""
 
     def function(x: Tensor) -> Tensor:
         return F.interpolate(x, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
 
-    if mode not in _NON_NEGATIVE_MODES or antialias:
-        return refuse(function(input), input, advice="bicubic and antialiased interpolation have negative weights")
+    if mode == "bicubic":
+        output = function(input)
+        scales = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
+
+        def along(axis: int) -> Callable[[Tensor], Tensor]:
+            def one(x: Tensor) -> Tensor:
+                wanted, factors = list(x.shape[-2:]), [1.0, 1.0]
+                wanted[axis] = output.shape[axis - 2]
+                if scale_factor is None or recompute_scale_factor:
+                    return F.interpolate(x, wanted, None, mode, align_corners, None, antialias)
+                factors[axis] = float(scales[axis])
+                return F.interpolate(x, None, factors, mode, align_corners, False, antialias)
+
+            return one
+
+        return resample(input, output, function, (along(0), along(1)))
     return shares(function(input), [Summand(input, Average(function))], None, nn.Upsample, both_nonnegative(input))
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d.operations.activation import clamp_min
-from lrp3d.operations.arithmetic import axes_from_the_end, mean, sum
+from lrp3d.operations.arithmetic import add, axes_from_the_end, mean, sub, sum
 from lrp3d.operations.blocks import attach
 from lrp3d.operations.products import div, mul
 from lrp3d.registry import active_tracer, register_operation
@@ -86,6 +86,14 @@ def _unit(x: Tensor, p: float, dim: Any, eps: float) -> Tensor:
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Tensor:
     """A signal divided by its norm, which is constant to relevance."""
     return _unit(input, p, dim, eps)
+
+
+@register_operation([F.pairwise_distance, torch.pairwise_distance])
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The norm of a difference over the last axis (PAN, Zhang et al. 2020, 2008.03462, Eq. 3), written out."""
+    run = active_tracer()
+    difference = sub(x1, x2)
+    return norm(add(difference, eps) if run.is_signal(difference) else difference + eps, p, -1, keepdim)
 
 
 @register_operation([torch.logsumexp, Tensor.logsumexp])

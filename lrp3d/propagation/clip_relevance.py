@@ -14,9 +14,10 @@ from lrp3d.outputs import Chosen
 from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
 from lrp3d.propagation.frame_logits import FrameSeeds, oppose
+from lrp3d.propagation.inside import Gate, Inside, looked_at
 from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.one_side import one_side
-from lrp3d.propagation.propagate import Flow, Start, propagate
+from lrp3d.propagation.propagate import Flow, Start, as_the_step_does, propagate
 from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
 from lrp3d.steps.step import Step
@@ -47,10 +48,19 @@ class ClipRelevance:
         chosen: the class that is explained, for every clip.
         settings: how relevance is propagated.
         pathways: the clips as they came, which say how maps are laid out.
+        inside: where relevance inside of the network is kept, if it is asked for.
     """
 
-    def __init__(self, record: Trace, chosen: Chosen, settings: Settings, pathways: Sequence[Tensor]):
+    def __init__(
+        self,
+        record: Trace,
+        chosen: Chosen,
+        settings: Settings,
+        pathways: Sequence[Tensor],
+        inside: Inside | None = None,
+    ):
         self.record = record
+        self.inside: Inside = inside or Inside(record, (), len(record.output), rows=False)
         self.chosen = chosen
         self.settings = settings
         self.logits: Tensor = record.output.detach()
@@ -68,16 +78,34 @@ class ClipRelevance:
 
     def maps(self) -> list[Tensor]:
         """Signed maps, like the clip, for the clip's logit."""
-        seed = self.chosen.seed(self.logits, self.settings.contrastive)
         flows: list[Flow] = []
-        maps = self._propagate([Start(edge_of(self.record.output), seed)], flows)
+        seen: dict[str, Tensor] = {}
+        maps = self._propagate([self.start()], flows, seen)
         self._book(flows, 1)
+        self.inside.add(seen)
         return [m[0] for m in maps]
 
-    def _propagate(self, starts: Sequence[Start], flows: list[Flow] | None) -> list[Tensor]:
+    def start(self) -> Start:
+        """The seed of the clip's logit."""
+        return Start(edge_of(self.record.output), self.chosen.seed(self.logits, self.settings.contrastive))
+
+    def _propagate(
+        self, starts: Sequence[Start], flows: list[Flow] | None, seen: dict[str, Tensor] | None = None
+    ) -> list[Tensor]:
         starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
-        maps = propagate(starts, self.ends, flows, self.settings.tolerance)
+        through = as_the_step_does if seen is None else looked_at(seen, as_the_step_does)
+        maps = propagate(starts, self.ends, flows, self.settings.tolerance, through)
         return [m.to(self.logit.dtype) for m in maps]
+
+    def through_gates(
+        self, starts: Sequence[Start], gates: Sequence[Gate], seen: dict[str, Tensor] | None = None
+    ) -> list[Tensor]:
+        """Signed maps (s, *pathway) of what flows through all gates, from the top down."""
+        for gate in gates:
+            starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
+            arrived = propagate(starts, [gate.edge, *self.ends], None, self.settings.tolerance)[0]
+            starts = [gate.start(arrived)]
+        return self._propagate(starts, None, seen)
 
     def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
         """Relevance (b, n, t) of frames for frame logits, and, where rows add up to the clip, its signed maps."""
@@ -87,12 +115,16 @@ class ClipRelevance:
         for first in bar(range(0, n, at_once), "chunk", progress):
             chunk = slice(first, first + at_once)
             flows: list[Flow] = []
-            maps = self._propagate([start.chunk(chunk) for start in seeds.starts], flows if seeds.additive else None)
+            seen: dict[str, Tensor] = {}
+            starts = [start.chunk(chunk) for start in seeds.starts]
+            maps = self._propagate(starts, flows if seeds.additive else None, seen)
+            self.inside.add_rows(seen, self.turned(seeds, chunk))
             if seeds.additive:
                 parts = [m.sum(0) / n for m in maps]
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
                 self._book(flows, n)
-            found.append(self.frames(self.positive(self._oriented(maps, seeds.orientation, chunk))))
+                self.inside.add(seen, 1 / n)
+            found.append(self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))))
         return torch.cat(found).transpose(0, 1), total
 
     def split_rows(self, seeds: FrameSeeds, at_once: int, motion: Motion) -> tuple[Split, Split]:
@@ -103,27 +135,40 @@ class ClipRelevance:
         for first in range(0, n, at_once):
             chunk = slice(first, first + at_once)
             flows: list[Flow] = []
-            both = self._split([start.chunk(chunk) for start in seeds.starts], flows, motion)
+            seen: dict[str, Tensor] = {}
+            both = self._split([start.chunk(chunk) for start in seeds.starts], flows, motion, seen)
+            self.inside.add_rows(seen, self.turned(seeds, chunk))
             if seeds.additive:
+                self.inside.add(seen, 1 / n)
                 maps = [total + part.sum(0) / n for total, part in zip(maps, both, strict=True)]
                 self._book(flows, n)
-            turned = [self._oriented([part], seeds.orientation, chunk)[0] for part in both]
+                motion.count(1 / n)
+            turned = [self.oriented([part], seeds.orientation, chunk)[0] for part in both]
             for found, part in zip(rows, self.positive_parts(*turned), strict=True):
                 found.append(self.frames([part]))
         static, dynamic = (torch.cat(found).transpose(0, 1) for found in rows)
         if not seeds.additive:
-            seed, flows = self.chosen.seed(self.logits, self.settings.contrastive), []
-            maps = [m[0] for m in self._split([Start(edge_of(self.record.output), seed)], flows, motion)]
+            flows, seen = [], {}
+            maps = [m[0] for m in self._split([self.start()], flows, motion, seen)]
             self._book(flows, 1)
+            self.inside.add(seen)
+            motion.count(1.0)
         return (static, dynamic), (cast(Tensor, maps[0]), cast(Tensor, maps[1]))
 
-    def _split(self, starts: Sequence[Start], flows: list[Flow], motion: Motion) -> Split:
+    def turned(self, seeds: FrameSeeds, chunk: slice) -> Tensor | None:
+        """Which of some rows (s, b) were seeded the other way round."""
+        return None if seeds.orientation is None else seeds.orientation[chunk]
+
+    def _split(self, starts: Sequence[Start], flows: list[Flow], motion: Motion, seen: dict[str, Tensor]) -> Split:
         """Static and dynamic relevance (s, *clip) of the seeds, all of which are static where they start."""
         doubled = [
             Start(start.edge, torch.cat([start.relevance, torch.zeros_like(start.relevance)]).to(self.settings.dtype))
             for start in starts
         ]
-        (found,) = propagate(doubled, self.ends, flows, self.settings.tolerance, motion.through)
+        motion.became.clear()
+        (found,) = propagate(doubled, self.ends, flows, self.settings.tolerance, looked_at(seen, motion.through))
+        for name, both in seen.items():
+            seen[name] = both[: len(both) // 2] + both[len(both) // 2 :]
         static, dynamic = found.to(self.logit.dtype).chunk(2)
         return static, dynamic
 
@@ -134,7 +179,8 @@ class ClipRelevance:
         counts = static + dynamic > 0
         return static * counts, dynamic * counts
 
-    def _oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
+    def oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
+        """Rows' maps, the right way round."""
         if orientation is None:
             return maps
         return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]

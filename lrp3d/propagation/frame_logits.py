@@ -28,7 +28,7 @@ from lrp3d.outputs import Chosen
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
-from lrp3d.rules import Epsilon, Opposed
+from lrp3d.rules import opposed
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
@@ -205,9 +205,8 @@ def oppose(output: Tensor, sign: Tensor | None) -> None:
     clips = sign[:, None].to(output).expand(output.shape)
     for of_outputs, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
         assert step.rule is not None
-        if isinstance(step.rule, Opposed):  # every frame's logits descend from it
-            continue
-        step.rule = Opposed(step.rule, None if bool((sign < 0).all()) else of_outputs.sign())
+        # Every frame's logits descend from it: it is met several times, and turned once.
+        step.rule = opposed(step.rule, None if bool((sign < 0).all()) else of_outputs.sign())
 
 
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
@@ -261,7 +260,7 @@ def _frame(features: Tensor, average: TimeAverage, i: int, n: int, scaled: bool)
 def _adds_up(output: Tensor, average: TimeAverage) -> bool:
     """Whether the average hands out relevance by what each frame logit contributes: so do the rows, then."""
     steps = map(step_of, downwards([output.grad_fn], lambda node: node is average.node))
-    return all(isinstance(s.rule, Epsilon) and not s.rule.epsilon for s in steps if isinstance(s, LinearStep))
+    return all(step.rule is not None and step.rule.proportional for step in steps if isinstance(step, LinearStep))
 
 
 def _orient(seeds: FrameSeeds, logit: Tensor) -> None:

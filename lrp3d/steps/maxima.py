@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers, kernels
-from lrp3d.rules import Epsilon, Rule, WinnerTakesAll
+from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance, times
 from lrp3d.steps.step import Step
 
@@ -56,7 +56,7 @@ class WindowMaximum(Step):
 
     def accepts(self, rule: Rule) -> bool:
         """Winner takes all, which the epsilon rule is on a maximum."""
-        return isinstance(rule, (WinnerTakesAll, Epsilon))
+        return rule.on_maxima
 
     def _winners(self) -> list[Tensor]:
         """Per offset, each output's part for that position: one, divided among ties."""
@@ -165,7 +165,7 @@ class AxisMaximum(Step):
 
     def accepts(self, rule: Rule) -> bool:
         """Winner takes all, which the epsilon rule is on a maximum."""
-        return isinstance(rule, (WinnerTakesAll, Epsilon))
+        return rule.on_maxima
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """To the winners."""

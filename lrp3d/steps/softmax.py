@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lrp3d.rules import Rule, SoftmaxTaylor
+from lrp3d.rules import Rule
 from lrp3d.steps.step import Step
 
 
@@ -25,7 +25,7 @@ class SoftmaxStep(Step):
 
     def accepts(self, rule: Rule) -> bool:
         """The expansion only."""
-        return isinstance(rule, SoftmaxTaylor)
+        return rule.on_softmax
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Eq. 13; what is masked out (minus infinity) has and gets nothing."""

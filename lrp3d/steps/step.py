@@ -68,7 +68,7 @@ class Step:
 
     def accepts(self, rule: Rule) -> bool:
         """Whether the rule means something here."""
-        return isinstance(rule, Identity)
+        return rule.unchanged
 
     def assign_rule(self, rule: Rule) -> None:
         """Takes the rule, once the whole run is known."""
@@ -111,7 +111,7 @@ class ClipInput(Step):
     operation = "input"
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """Arrived."""
+        """The relevance of the input itself."""
         return [r]
 
 
@@ -127,8 +127,12 @@ class PassThrough(Step):
         return [sum_to_shape(r, self.input_shape)]
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
-        """On and on, where shapes are the same."""
+        """Unchanged when input and output have one shape, its factor still waiting."""
         return [carried] if self.input_shape == self.shape else super().propagate(carried)
+
+
+class Rearrangement(Step):
+    """A view, a permutation, a selection: torch's own node carries relevance, and this step is for the record only."""
 
 
 class AtItsStep(PassThrough):
@@ -179,6 +183,16 @@ class _Constant(Rule):
 
     def __repr__(self) -> str:
         return "held constant"
+
+
+class Outlet(PassThrough):
+    """The output of a module whose relevance is asked for; its name is the module's."""
+
+    rule: Rule | None = Identity()
+
+    def __init__(self, name: str, shape: torch.Size):
+        super().__init__(shape, linear=True)
+        self.name = name
 
 
 class Held(Step):

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lrp3d.composites import Composite
-from lrp3d.rules import Contrastive
+from lrp3d.rules import contrasted
 from lrp3d.steps.graph import Node, downwards, parents, step_of
-from lrp3d.steps.step import ClipInput, Held, Step, Unsupported
+from lrp3d.steps.step import ClipInput, Held, Outlet, Step, Unsupported
 from lrp3d.tracing.advice import FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Tracer
@@ -61,9 +61,7 @@ def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool)
     """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where it makes no sense."""
     for step in steps:
         step.ruled = True
-        if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, Held, Unsupported)):
+        if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, Held, Outlet, Unsupported)):
             continue  # nothing to choose
         rule = composite.rule_for(step)
-        if contrastive and step.is_classifier and not isinstance(rule, Contrastive):
-            rule = Contrastive(rule)
-        step.assign_rule(rule)
+        step.assign_rule(contrasted(rule) if contrastive and step.is_classifier else rule)

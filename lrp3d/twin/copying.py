@@ -37,7 +37,7 @@ class Twinned(nn.Module):
         with run.scope(name, self, type(self)._lrp3d_handler is not None):
             output = super().__call__(*args, **kwargs)
         run.adopt(output, name)
-        return run.held(output, name)
+        return run.let_out(run.held(output, name), name)
 
     _lrp3d_handler: Handler | None = None
     _lrp3d_original: type[nn.Module]

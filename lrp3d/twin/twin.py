@@ -101,6 +101,7 @@ class Twin(nn.Module):
         read: Callable[[Any], Any] | None = None,
         constants: Sequence[str] = (),
         seed: int | None = None,
+        layers: Sequence[str] = (),
     ) -> Trace:
         """Run the model on `inputs` under observation, and give every step its rule.
 
@@ -115,13 +116,14 @@ class Twin(nn.Module):
             constants: name patterns of modules whose outputs are held constant.
             seed: of the random numbers that the forward draws. Without one, and with `read`, a forward that draws is
                 run once more, and a problem where its output differs.
+            layers: name patterns of modules whose outputs become steps of their own (`Outlet`).
 
         Raises:
-            ValueError: if a pattern in `constants` fits no module that ran.
+            ValueError: if a pattern in `constants` or `layers` fits no module that ran.
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Tracer(self._own, self.composite, constants, seed is not None)
+        run = Tracer(self._own, self.composite, constants, seed is not None, layers)
         entries = []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
@@ -142,10 +144,12 @@ class Twin(nn.Module):
             left_out: list[Step] = []
             if read is not None and run.is_signal(output):
                 output, left_out = before_probabilities(run, output)
-        if missed := [pattern for pattern, met in run.constants.items() if not met]:
-            raise ValueError(
-                f"constants={missed} fits no module that ran; lrp3d.inspect(model, clip) shows their names"
-            )
+        for argument, patterns in (("constants", run.constants), ("layers", run.layers)):
+            if missed := [pattern for pattern, met in patterns.items() if not met]:
+                names = [name for name, _ in self.model.named_modules()]
+                near = [name for name in names for pattern in missed if name.endswith(f".{pattern}")]
+                hint = f"did you mean {near[0]!r}?" if near else "lrp3d.inspect(model, clip) shows their names"
+                raise ValueError(f"{argument}={missed} fits no module that ran; {hint}")
         outputs = [output] if read is not None else [run.resolve(x) for x in tensors_of(output) if run.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))

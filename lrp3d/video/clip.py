@@ -17,7 +17,7 @@ from lrp3d.video.files import read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.pixels import Framing, normalize, require_clip_memory, stack_frames
 from lrp3d.video.places import require_place
-from lrp3d.video.source import ClipWarning, LostFramesWarning, VideoError, repeats
+from lrp3d.video.source import Choose, ClipWarning, LostFramesWarning, Source, VideoError, repeats
 from lrp3d.video.tensors import TENSOR_SUFFIXES, read_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -115,20 +115,58 @@ def read_clip(
             return uniform_indices(count, frames, train).tolist()
         return dense_indices(count, frames, stride, train).tolist()
 
-    framing = Framing(frames, size, short_side, path.name, place)
-    if path.is_dir():
-        source = read_folder(path, template, choose, framing)
-    elif path.suffix.lower() in TENSOR_SUFFIXES:
-        source = read_tensor(path, choose, framing)
-    else:
-        source = read_video(path, choose, framing)
+    source = _read(path, template, choose, Framing(frames, size, short_side, path.name, place))
     reach = frames if sampling == "uniform" else (frames - 1) * stride + 1
     source.lost += repeats(frames, reach, source.count, path.name)
     lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
     for sentences, kind in ((notes, ClipWarning), (lost, LostFramesWarning)):
         for sentence in sentences:
             warnings.warn(sentence, kind, stacklevel=2)
-    pixels = stack_frames(source.images, path.name)
+    return _clip(source, path.name, mean, std)
+
+
+def read_frames(
+    path: str | Path,
+    choose: Choose,
+    *,
+    size: int | None = 224,
+    short_side: int | None = 256,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> Clip:
+    """Read any frames of a video, as `read_clip` reads those of a clip; without warnings, `Clip.lost` says all.
+
+    Args:
+        path: as in `read_clip`.
+        choose: of how many frames there are, the numbers of those to read, at least one.
+        size: as in `read_clip`.
+        short_side: as in `read_clip`.
+        mean: as in `read_clip`.
+        std: as in `read_clip`.
+
+    Raises:
+        VideoError: as in `read_clip`.
+    """
+    _check_options(1, "uniform", 1, size, short_side)
+    path, template = _locate(path, None)
+    source = _read(path, template, choose, Framing(1, size, short_side, path.name))
+    require_clip_memory(len(source.images), *source.images[0].shape[:2])
+    return _clip(source, path.name, mean, std)
+
+
+def _read(path: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
+    """From whatever kind of source it is."""
+    if path.is_dir():
+        return read_folder(path, template, choose, framing)
+    if path.suffix.lower() in TENSOR_SUFFIXES:
+        return read_tensor(path, choose, framing)
+    return read_video(path, choose, framing)
+
+
+def _clip(source: Source, name: str, mean: Sequence[float], std: Sequence[float]) -> Clip:
+    """What was read, as a model takes it."""
+    lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
+    pixels = stack_frames(source.images, name)
     return Clip(
         pixels=pixels,
         tensor=normalize(pixels, mean, std),

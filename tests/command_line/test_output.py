@@ -149,6 +149,61 @@ def test_a_network_that_cannot_be_reset_has_no_floor_and_that_is_said(run, clip,
     assert "reset_parameters()" in err
 
 
+def test_layers_are_shown_and_channels_followed_where_asked_for(run, clip):
+    asked = (
+        "explain",
+        clip,
+        *SMALL,
+        "--layers",
+        "*.layer[34]",
+        "--where",
+        "features.layer4=1,2",
+        "--plain",
+        "--out",
+        "out",
+    )
+    code, said, err = run(*asked)
+    assert (code, err) == (0, "")
+    assert "only through  channels 1, 2 of features.layer4" in said
+    assert "layer         features.layer4: of" in said
+    facts = json.loads(Path("out/explanation.json").read_text())
+    assert facts["where"] == {"features.layer4": [1, 2]}
+    assert [value != 0 for value in facts["layers"]["features.layer4"]["channels"][:4]] == [False, True, True, False]
+    page = Path("out/report.html").read_text()
+    assert "Only what flows through channels 1, 2 of features.layer4 is shown." in page
+    assert 'id="inside"' in page
+    assert run("explain", clip, *SMALL, "--where", "layer4")[0] == 2
+    assert (
+        "fits no module that ran; did you mean 'features.layer3'?"
+        in run("explain", clip, *SMALL, "--layers", "layer3")[2]
+    )
+
+
+def test_prototypes_are_found_among_videos(run, clip):
+    code, said, err = run(
+        "prototypes", clip, clip, *SMALL, "--layer", "features.layer4", "--channel", "1", "--out", "p.json"
+    )
+    assert (code, err) == (0, "")
+    assert "channel 1" in said
+    assert len(json.loads(Path("p.json").read_text())["channels"]["1"]) == 2
+    assert run("prototypes", clip, *SMALL, "--layer", "features.layer4")[0] == 0
+    assert "has 32 channels" in run("prototypes", clip, *SMALL, "--layer", "features.layer4", "--channel", "99")[2]
+
+
+def test_a_whole_video_is_explained_window_by_window(run, clip):
+    asked = ("explain", clip, *SMALL, "--whole", "--stride", "1")
+    code, said, err = run(*asked, "--out", "out")
+    assert (code, err) == (0, "")
+    assert "wrote out/timeline.html" in said
+    assert "classes       frames 0 to " in said
+    assert "random weights" in Path("out/timeline.html").read_text()
+    facts = json.loads(run(*asked, "--json", "--out", "out")[1])["videos"][0]
+    assert len(facts["rows"]) == 6
+    assert "with --whole: they are of single clips" in run(*asked, "--motion")[2]
+    assert "go with --whole" in run("explain", clip, *SMALL, "--every", "2")[2]
+    assert "fewer than one window of 9" in run("explain", clip, *SMALL, "--whole", "--frames", "9")[2]
+
+
 def test_motion_is_shown_where_asked_for(run, clip, networks):
     asked = ["explain", clip, "--model", "networks:Net", "--size", 16, "--frames", 4, "--plain", "--no-floor"]
     assert "of the relevance is dynamic" in run(*asked, "--motion")[1]

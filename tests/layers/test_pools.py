@@ -157,11 +157,6 @@ def test_upsampling_shares_as_the_average_it_is(dimensions, options):
     close(found, reference.average_relevance(layer, x, r))
 
 
-def test_bicubic_upsampling_has_negative_weights_and_is_refused():
-    with pytest.raises(lrp3d.UnsupportedOperation, match="negative weights"):
-        twin_relevance(nn.Upsample(scale_factor=2, mode="bicubic"), torch.rand(1, 1, 4, 4))
-
-
 @pytest.mark.parametrize("layer", [nn.UpsamplingNearest2d(scale_factor=2), nn.UpsamplingBilinear2d(size=5)], ids=str)
 def test_old_upsampling_layers(layer):
     x = torch.rand(1, 2, 3, 3, dtype=D)

@@ -147,6 +147,32 @@ def windows(studies: Sequence[Studied]) -> Table | None:
     return Table("windows", "Partial uniform sampling", headers, rows, note) if rows else None
 
 
+def time(studies: Sequence[Studied]) -> Table | None:
+    """Whether a network needs time at all: what it says of clips whose frames are reversed, shuffled or frozen."""
+    rows: list[list[Cell]] = []
+    for study in studies:
+        for one in study.summary.get("time", []):
+            numbers = [Value(one["accuracy"]), Value(one["same_prediction"]), Value(one["logit"], digits=2)]
+            share = Value(None if one["motion"] is None else 100 * one["motion"])
+            rows.append([study.label(), study.dataset, one["time"], *numbers, Value(one["avg_atr"], digits=2), share])
+    headers = [
+        "model",
+        "data set",
+        "time",
+        "accuracy (%)",
+        "same class as before (%)",
+        "logit",
+        "avg-ATR",
+        "motion (%)",
+    ]
+    note = (
+        "Shuffled: one order for all clips; frozen: the middle frame throughout; single: the mean of what each frame "
+        "says alone. Logit, ATR and motion (plain LRP) are means over the clips that count, for the class explained in "
+        "the clip as it is."
+    )
+    return Table("time", "Does the network need time?", headers, rows, note) if rows else None
+
+
 def _accuracy(study: Studied | None) -> Value:
     return Value(study.summary["accuracy"]["top1"] if study else None)
 
@@ -170,5 +196,5 @@ def _pairs(
 
 
 TableOf = Callable[[Sequence[Studied]], Table | None]
-TABLES: tuple[TableOf, ...] = (counts, datasets, samplings, contrast, correlations, windows)
+TABLES: tuple[TableOf, ...] = (counts, datasets, samplings, contrast, correlations, windows, time)
 """What a report makes of its studies, in this order; a new table is a function above and its name here."""

@@ -70,8 +70,9 @@ def summarise(
     Returns:
         A dict of "counts", "filter", "accuracy" (in percent, over all clips with a class), "dataset" (ATR with mean,
         deviation and count; the mean matrix), "classes" by number, "clips" by number, and "windows" (accuracy under
-        partial uniform sampling). Sums are taken in float64 in the order of the clips' numbers; numbers have seven
-        digits, and those that do not exist are None.
+        partial uniform sampling), and "time" (accuracy of all clips with a class, and means over the clips that count,
+        as they are and with their time changed). Sums are taken in float64 in the order of the clips' numbers; numbers
+        have seven digits, and those that do not exist are None.
 
     Raises:
         ValueError: no records, records of several models, or a class that the model does not have.
@@ -114,6 +115,7 @@ def summarise(
         "classes": _classes(logits, label, groups, keep, of_clips, matrix, labels),
         "clips": _clips(ordered, keep, of_clips),
         "windows": _windows(ordered, label, atr * _frames_per_column(ordered[0]), windows),
+        "time": _time(ordered, label, keep, dict(config or {}).get("time", [])),
     }
     return {key: _plain(value) for key, value in summary.items()}
 
@@ -243,6 +245,28 @@ def _windows(records: Sequence[Record], label: Tensor, atr: Tensor, sizes: Seque
             "empty": None if empty is None else empty[i],
         }
         for i, size in enumerate(sizes)
+    ]
+
+
+def _time(records: Sequence[Record], label: Tensor, keep: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What is said of clips as they are, and with their time changed in each way; nothing where not all were."""
+    found = [record.time for record in records if record.time is not None and len(record.time) == 1 + len(names)]
+    if not names or len(found) != len(records):
+        return []
+    values, known = torch.stack(found).double(), label >= 0
+    right = values[known, :, 0] == label[known].unsqueeze(-1)
+    same = values[:, :, 0] == values[:, :1, 0]
+    means = values[keep].nanmean(0)
+    return [
+        {
+            "time": name,
+            "accuracy": 100 * right[:, i].double().mean(),
+            "same_prediction": 100 * same[:, i].double().mean(),
+            "logit": means[i, 1],
+            "avg_atr": means[i, 2],
+            "motion": means[i, 3],
+        }
+        for i, name in enumerate(("as it is", *names))
     ]
 
 

@@ -73,6 +73,7 @@ def configuration(
         "sigma": explainer.sigma,
         "windows": list(explainer.windows),
         "empty": explainer.empty,
+        **({} if explainer.time is None else {"time": list(explainer.time.names)}),
         "merge": explainer.merge,
         "keep_relevance": keep_relevance,
         **({} if temporal_convolutions is None else {"temporal_convolutions": temporal_convolutions}),

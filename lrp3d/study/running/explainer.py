@@ -18,6 +18,7 @@ from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
+from lrp3d.study.running.time_variants import TimeVariants
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, convert
 
@@ -35,6 +36,12 @@ class Part:
     """(b, w) classes predicted with each window; None without windows."""
     empty: Tensor | None = None
     """(b, w) the same with empty images outside of the windows; None where they were not asked for."""
+    time: Tensor | None = None
+    """(b, 1 + v, 4) what is said of the clips as they are and with their time changed (`TimeVariants.of`)."""
+
+
+Findings = tuple[Explanation, Tensor | None, Tensor | None, Tensor | None]
+"""What a `Part` has beside its clips."""
 
 
 class Explainer:
@@ -52,6 +59,7 @@ class Explainer:
             ATR, "centred" for a window of that length around the frame.
         empty: also with empty (black) images outside of each window, the paper's control.
         merge: as in `lrp3d.explain`.
+        time: also explain and classify each clip "reversed", "shuffled", "frozen", and by its "single" frames.
 
     Raises:
         ValueError: windows for a model without ``frame_logits``, or windows that are none.
@@ -76,6 +84,7 @@ class Explainer:
         windows: Sequence[int | str] = (),
         empty: bool = False,
         merge: str = "paper",
+        time: Sequence[str] = (),
     ):
         if empty and not windows:
             raise ValueError("empty images stand outside of windows: say which windows")
@@ -97,6 +106,8 @@ class Explainer:
         self.windows: tuple[int | str, ...] = tuple(windows)
         self.empty = empty
         self.merge = merge
+        more = {"input_range": input_range, "merge": merge}
+        self.time: TimeVariants | None = TimeVariants(self.twin, time, contrastive, sigma, **more) if time else None
         self.device: torch.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.at_once: int | None = None
         """Clips that have been found to fit; None until memory runs out."""
@@ -131,7 +142,7 @@ class Explainer:
 
     def _unless_out_of_memory(
         self, frames: Sequence[np.ndarray], targets: Sequence[int] | None, count: int
-    ) -> tuple[Explanation, Tensor | None, Tensor | None] | None:
+    ) -> Findings | None:
         """The explanation; None where memory ran out, and less will be tried."""
         try:
             return self._explain(torch.from_numpy(np.stack(frames)), targets)
@@ -147,9 +158,7 @@ class Explainer:
         warnings.warn(f"out of memory with {count} clip{'s' if count > 1 else ''}: {tried}", stacklevel=3)
         return None
 
-    def _explain(
-        self, frames: Tensor, targets: Sequence[int] | None
-    ) -> tuple[Explanation, Tensor | None, Tensor | None]:
+    def _explain(self, frames: Tensor, targets: Sequence[int] | None) -> Findings:
         clips = normalised(frames.to(self.device), self.mean, self.std)
         found = explain(
             self.twin,
@@ -160,10 +169,10 @@ class Explainer:
             merge=self.merge,
             chunk_size=self.seeds_at_once,
         ).at_sigma(self.sigma)
+        time = None if self.time is None else self.time.of(clips, found, self.seeds_at_once)
         if not self.windows:
-            return found, None, None
-        outside = self._predictions(clips, found, "edge"), self._predictions(clips, found, "blank")
-        return found, outside[0], outside[1]
+            return found, None, None, time
+        return found, self._predictions(clips, found, "edge"), self._predictions(clips, found, "blank"), time
 
     def _predictions(self, clips: Tensor, explanation: Explanation, fill: str) -> Tensor | None:
         """(b, w): what the model says when every frame sees its window only (paper, Sec. 4.3)."""

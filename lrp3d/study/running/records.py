@@ -51,6 +51,9 @@ class Record:
     """(w,) the class predicted with each of the study's windows (partial uniform sampling)."""
     empty: Tensor | None = None
     """(w,) the same with empty images outside of the windows."""
+    time: Tensor | None = None
+    """(1 + v, 4) of the clip as it is and with its time changed: predicted class, logit of the explained class,
+    avg-ATR, motion; NaN where there is none."""
     lost: tuple[str, ...] = ()
     """What is missing or damaged in the video."""
     notes: tuple[str, ...] = ()

@@ -227,7 +227,7 @@ def _explained(
 def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool) -> int:
     """Write the records that are not there yet; returns how many."""
     items, pixels = zip(*found.clips, strict=True)
-    windows, empty = found.part.windows, found.part.empty
+    windows, empty, in_time = found.part.windows, found.part.empty, found.part.time
     records = records_of(
         found.part.explanation,
         [item.number for item in items],
@@ -236,6 +236,7 @@ def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool
         indices=[tuple(clip.indices.tolist()) for clip in pixels],
         windows=[None] * len(items) if windows is None else list(windows),
         empty=[None] * len(items) if empty is None else list(empty),
+        time=[None] * len(items) if in_time is None else list(in_time.float()),
         lost=[clip.lost for clip in pixels],
         notes=[clip.notes for clip in pixels],
         seconds=[found.seconds / len(items)] * len(items),

@@ -1,0 +1,80 @@
+"""Several videos for one command: named one by one, or by a list as studies take it."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrp3d.commands import UsageError, arguments
+
+if TYPE_CHECKING:
+    from lrp3d.commands.model_options import Chosen
+
+
+@dataclass
+class ListedVideos:
+    """Videos, and what is known of their classes."""
+
+    paths: list[str | Path]
+    labels: list[int | None]
+    """Of each video of a list; empty without one."""
+
+
+def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
+    """The options that name videos."""
+    parser.add_argument("videos", nargs="*", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file")
+    parser.add_argument("--list", type=Path, metavar="F", help="a list of videos instead, as studies take it")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="where the list's videos lie (default: beside it)")
+    about = f"at most (default: {most})"
+    parser.add_argument("--clips", type=arguments.positive, default=most, metavar="N", help=about)
+    about = "the class to explain, or label: the one that the list says (default: the prediction)"
+    parser.add_argument("--target", metavar="CLASS|INDEX|label", help=about)
+
+
+def listed_videos(options: argparse.Namespace, choice: Chosen) -> ListedVideos:
+    """The videos that the options name; raises UsageError where they name none, or say it twice."""
+    from lrp3d import study
+
+    if bool(options.videos) == (options.list is not None):
+        raise UsageError("give videos or --list, one of them")
+    if options.list is None:
+        return ListedVideos(list(options.videos[: options.clips]), [])
+    known = getattr(choice.model, "num_classes", None)
+    listed = study.read_list(
+        options.list,
+        labels=choice.labels,
+        limit=options.clips,
+        num_classes=known if isinstance(known, int) else None,
+    )
+    root = options.root or (options.list if options.list.is_dir() else options.list.parent)
+    paths: list[str | Path] = [_found(root, item.name, item.places) for item in listed.items]
+    return ListedVideos(paths, [item.label for item in listed.items])
+
+
+def targets(options: argparse.Namespace, videos: ListedVideos, choice: Chosen) -> int | list[int] | None:
+    """What --target says of each video: its own class, one for all, or nothing."""
+    from lrp3d.commands.labels import check_target, find_class
+
+    if options.target == "label":
+        found = [label for label in videos.labels if label is not None]
+        if len(found) < len(videos.paths) or not found:
+            raise UsageError("--target label: nothing says the class of every video; give a --list that does")
+        return found
+    if options.target is None:
+        return None
+    target = find_class(options.target, choice.labels)
+    check_target(target, choice)
+    return target
+
+
+def _found(root: Path, name: str, places: tuple[str, ...]) -> Path:
+    """Where a video of the list lies, with or without its suffix."""
+    for place in places or (name,):
+        path = root / place
+        if path.exists():
+            return path
+        if beside := sorted(path.parent.glob(f"{path.name}.*")):
+            return beside[0]
+    raise ValueError(f"{name} of the list is not in {root}; say with --root where its videos lie")

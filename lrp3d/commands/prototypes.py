@@ -1,0 +1,92 @@
+"""`lrp3d prototypes`: the videos on which channels of a layer have most relevance."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrp3d.commands import DONE, arguments
+from lrp3d.commands.listed_videos import add_videos, listed_videos, targets
+from lrp3d.printed import say
+
+if TYPE_CHECKING:
+    from lrp3d.commands.arguments import Commands
+
+BEST = 5  # channels that are shown where none is named
+
+
+def add_to(commands: Commands) -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser(
+        "prototypes",
+        help="find the videos on which channels of a layer have most relevance",
+        description="What does a channel stand for? Finds the videos on which it had most relevance for the logit.",
+        epilog="Example: lrp3d prototypes --model TAM2D-R50-f16 --weights tam.safetensors --list val.txt "
+        "--layer layer4 --channel 12",
+    )
+    add_videos(parser, most=100)
+    arguments.add_options(parser)
+    arguments.add_layout(parser)
+    parser.add_argument("--layer", required=True, metavar="MODULE", help="the module whose output has the channels")
+    about = f"a channel; may be repeated (default: the {BEST} with most relevance over all videos)"
+    parser.add_argument("--channel", type=int, action="append", metavar="N", help=about)
+    about = "videos to show for each channel (default: 5)"
+    parser.add_argument("--top", type=arguments.positive, default=5, metavar="N", help=about)
+    parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
+    parser.add_argument("--out", type=Path, metavar="F", help="write all numbers to this file, as json")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the videos of each channel."""
+    import torch
+    from torch import Tensor
+
+    from lrp3d.commands import model_options, one_clip
+    from lrp3d.files import replacing
+    from lrp3d.prototypes import prototypes
+
+    choice = model_options.choose(options)
+    videos = listed_videos(options, choice)
+    device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+
+    def clips() -> Iterator[Tensor]:
+        for path in videos.paths:
+            yield one_clip.read(path, choice).tensor[0].to(device)
+
+    found = prototypes(
+        choice.model,
+        clips(),
+        options.layer,
+        options.channel,
+        targets=targets(options, videos, choice),
+        top=options.top,
+        contrastive=not options.plain,
+        input_range=choice.input_range,
+        layout=options.layout,
+        progress=one_clip.progress_wanted(),
+    )
+    rows = list(range(len(found.channels)))
+    if options.channel is None:
+        rows = found.of_clips.mean(0).topk(min(BEST, len(found.channels))).indices.tolist()
+    shown = {
+        found.channels[row]: [
+            {"video": str(videos.paths[i]), "share": share}
+            for i, share in zip(found.clips[row].tolist(), found.relevance[row].tolist(), strict=True)
+        ]
+        for row in rows
+    }
+    say(f"{choice.name}: {choice.weights}", f"{options.layer}, {len(videos.paths)} videos; share of its relevance")
+    for channel, best in shown.items():
+        for rank, one in enumerate(best):
+            head = "" if rank else f"channel {channel}"
+            say(f"  {head:13} {100 * float(str(one['share'])):5.1f} %  {one['video']}")
+    if options.out is not None:
+        said = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": shown}
+        with replacing(options.out) as temporary:
+            temporary.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        say(f"wrote {options.out}")
+    return DONE

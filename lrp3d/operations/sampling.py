@@ -1,0 +1,255 @@
+"""Reading a signal at places that are computed: grids, offsets, deformable convolutions, indices.
+
+Where is read is constant to relevance, as a gate is; what is read takes all of it. For fixed places p the output
+`y_i = sum_j k(p_i - j) x_j` is linear in x (Jaderberg et al. 2015, 1506.02025, Eq. 3; deformable convolution: Dai et
+al. 2017, 1703.06211, Eq. 3; with masks: Zhu et al. 2019, 1811.11168, Eq. 1), and a rule shares relevance over it like
+over an average. Where the kernel k is cubic, some of its weights are negative, and a rule sees them as such. Reads by
+an index (`x[index]`, `gather`, `index_select`) only move values, whatever the index was computed from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp3d.compute.maps import Average, Broadcast
+from lrp3d.operations.blocks import Summand, both_nonnegative, rearranged, refuse, shares
+from lrp3d.operations.convolution import convolution
+from lrp3d.operations.products import mul
+from lrp3d.registry import active_tracer, register_operation
+
+NOTE = "the places are constant"
+ONLY_PLACES = "reads a constant at places that descend from the clip, and places have no relevance"
+
+Read = Callable[[Tensor], Tensor]
+
+
+def read(x: Tensor, output: Tensor, added: Read, subtracted: Read | None = None) -> Tensor:
+    """An operation linear in the signal `x`: `output = added(x) - subtracted(x)`, both with weights of zero or more.
+
+    Args:
+        x: what is read.
+        output: what the operation computed.
+        added: the part of the operation with the positive weights.
+        subtracted: the part with the negative ones, its sign turned; None: there are none.
+    """
+    summands = [Summand(x, Average(added))]
+    if subtracted is not None:
+        summands.append(Summand(x, Average(subtracted), x.new_tensor(-1.0)))
+    nonnegative = subtracted is None and both_nonnegative(x)
+    result = shares(output, summands, None, nn.Upsample, nonnegative, is_layer=False, note=NOTE)
+    reached = added(active_tracer().reality(x)) != 0
+    if subtracted is not None:
+        reached |= subtracted(active_tracer().reality(x)) != 0
+    if not bool(reached.all()):  # what is read outside of the picture is no signal
+        active_tracer().signals[result].real = reached.to(output.dtype)
+    return result
+
+
+# ----------------------------------------------------------------------------------------------------- grids
+
+
+@register_operation(F.grid_sample)
+def grid_sample(
+    input: Tensor,
+    grid: Tensor,
+    mode: str = "bilinear",
+    padding_mode: str = "zeros",
+    align_corners: bool | None = None,
+) -> Tensor:
+    """`F.grid_sample`, in all its modes: linear in `input`, with `grid` constant."""
+    run = active_tracer()
+    corners = bool(align_corners)
+    places = grid.detach()
+
+    def function(x: Tensor) -> Tensor:
+        return F.grid_sample(x, places.to(x.dtype), mode, padding_mode, corners)
+
+    output = function(input)
+    if not run.is_signal(input):
+        return refuse(output, grid, advice=ONLY_PLACES)
+    if mode != "bicubic":
+        return read(input, output, function)
+    taps = _cubic_taps(places, input.shape[-2:], corners)
+
+    def part(sign: int) -> Read:
+        def weighted(x: Tensor) -> Tensor:
+            total: Any = 0.0
+            for at, weight in taps:
+                value = F.grid_sample(x, at.to(x.dtype), "nearest", padding_mode, corners)
+                total = total + value * (sign * weight).clamp(min=0).to(x.dtype)
+            return total  # type: ignore[no-any-return]
+
+        return weighted
+
+    return read(input, output, part(1), part(-1))
+
+
+def _cubic_taps(grid: Tensor, sizes: Sequence[int], corners: bool) -> list[tuple[Tensor, Tensor]]:
+    """The 16 pixels of a cubic convolution (Keys 1981, with a = -0.75 as torch has it): their grids, their weights."""
+    size = grid.new_tensor([sizes[1], sizes[0]])  # of a grid's x and y
+    where = (grid + 1) / 2 * (size - 1) if corners else ((grid + 1) * size - 1) / 2
+    first = where.floor()
+    along = torch.stack([_cubic(where - first - k) for k in (-1, 0, 1, 2)])
+    taps = []
+    for i in range(4):
+        for j in range(4):
+            pixel = first + first.new_tensor([j - 1, i - 1])
+            at = 2 * pixel / (size - 1).clamp(min=1) - 1 if corners else (2 * pixel + 1) / size - 1
+            taps.append((at, (along[j][..., 0] * along[i][..., 1]).unsqueeze(1)))
+    return taps
+
+
+def _cubic(distance: Tensor, a: float = -0.75) -> Tensor:
+    d = distance.abs()
+    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+    far = a * (d**3 - 5 * d**2 + 8 * d - 4)
+    return torch.where(d <= 1, near, far)
+
+
+_MODES, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "reflection")
+
+
+@register_operation([torch.grid_sampler, torch.grid_sampler_2d, torch.grid_sampler_3d])
+def grid_sampler(
+    input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
+) -> Tensor:
+    """`torch.grid_sampler`, whose modes are numbers."""
+    return grid_sample(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
+
+
+# --------------------------------------------------------------------------------- interpolation with overshoot
+
+
+def resample(input: Tensor, output: Tensor, function: Read, along: Sequence[Read]) -> Tensor:
+    """A separable interpolation with negative weights (cubic): `output = function(input)`.
+
+    Args:
+        input: a signal (b, c, h, w).
+        output: what the interpolation computed.
+        function: the interpolation.
+        along: the same along height alone, and along width alone.
+    """
+    rows, columns = (torch.eye(size).to(input) for size in input.shape[-2:])
+    # twice beside each other: of a picture one pixel wide, torch 2.13 antialiases no column right
+    down = along[0](rows[:, None, :, None].repeat(1, 1, 1, 2))[:, 0, :, 0]
+    across = along[1](columns[:, None, None].repeat(1, 1, 2, 1))[:, 0, 0]
+    matrices = (down, across)
+    high, wide = ((m.clamp(min=0), (-m).clamp(min=0)) for m in matrices)
+
+    def part(pairs: Sequence[tuple[Tensor, Tensor]]) -> Read:
+        def weighted(x: Tensor) -> Tensor:
+            parts = [(x @ w.to(x)).mT.matmul(h.to(x)).mT for h, w in pairs]
+            return parts[0] + parts[1]
+
+        return weighted
+
+    same, other = [(high[0], wide[0]), (high[1], wide[1])], [(high[0], wide[1]), (high[1], wide[0])]
+    return read(input, output, part(same), part(other))
+
+
+# ---------------------------------------------------------------------------------------- deformable convolution
+
+
+@register_operation("torchvision::deform_conv2d")
+def deform_conv2d(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    mask: Tensor,
+    bias: Tensor,
+    stride_h: int,
+    stride_w: int,
+    pad_h: int,
+    pad_w: int,
+    dilation_h: int,
+    dilation_w: int,
+    groups: int,
+    offset_groups: int,
+    use_mask: bool,
+) -> Tensor:
+    """`torchvision.ops.deform_conv2d`: read at offsets, which are constant; weighed by a mask; then a convolution."""
+    given = mask if use_mask else None
+    steps = ((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
+    return deformable(input, weight, offset, bias, *steps, groups, given)
+
+
+def deformable(
+    input: Tensor,
+    weight: Tensor,
+    offset: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int = 1,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """A deformable convolution of two axes, in operations that are known.
+
+    Args:
+        input: (b, c, h, w).
+        weight: (c', c / groups, p, q).
+        offset: (b, 2 g p q, h', w'), y before x, for g groups of input channels; constant to relevance.
+        bias: (c',), or None.
+        stride: of height and width, as are `padding` and `dilation`.
+        padding: zeros around the input.
+        dilation: distance of the kernel's taps.
+        groups: of the convolution.
+        mask: (b, g p q, h', w'), by which what is read is multiplied: it weighs.
+    """
+    (b, c, h, w), (kernel_h, kernel_w) = input.shape, weight.shape[-2:]
+    taps, (high, wide) = kernel_h * kernel_w, offset.shape[-2:]
+    several = offset.shape[1] // (2 * taps)
+    at = offset.detach().reshape(b * several, taps, 2, high, wide)
+    rows = _places(high, stride[0], padding[0], dilation[0] * torch.arange(kernel_h).repeat_interleave(kernel_w), at)
+    columns = _places(wide, stride[1], padding[1], dilation[1] * torch.arange(kernel_w).repeat(kernel_h), at)
+    size = at.new_tensor([w, h])
+    grid = (2 * torch.stack([at[:, :, 1] + columns, at[:, :, 0] + rows.mT], -1) + 1) / size - 1
+    grid = grid.reshape(b * several, taps * high, wide, 2)
+    x = rearranged(lambda x: x.reshape(b * several, c // several, h, w), input)
+    x = grid_sample(x, grid, "bilinear", "zeros", False)
+    x = rearranged(lambda x: x.reshape(b, several, c // several, taps, high, wide), x)
+    if mask is not None:
+        weighs = rearranged(lambda m: m.reshape(b, several, 1, taps, high, wide), mask)
+        x = mul(x, weighs) if active_tracer().is_signal(x) or active_tracer().is_signal(weighs) else x * weighs
+    x = rearranged(lambda x: x.reshape(b, c * taps, high, wide), x)
+    kernel = rearranged(lambda w: w.reshape(len(w), -1, 1, 1), weight)
+    return convolution(x, kernel, bias, groups=groups)
+
+
+def _places(size: int, stride: int, padding: int, taps: Tensor, like: Tensor) -> Tensor:
+    """Where the taps of a convolution stand along one axis without offsets, (taps, 1, outputs)."""
+    return (torch.arange(size) * stride - padding + taps[:, None, None]).to(like)
+
+
+# ----------------------------------------------------------------------------------------- writes by an index
+
+
+@register_operation([torch.scatter_add, Tensor.scatter_add])
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """`torch.scatter_add`: a sum of all that was written to the same place, wherever the index came from."""
+
+    def laid_out(x: Tensor) -> Tensor:
+        return torch.zeros(output.shape, dtype=x.dtype, device=x.device).scatter_add(dim, index, x)
+
+    output = torch.scatter_add(input, dim, index, src)
+    summands = [Summand(input, Broadcast(output.shape)), Summand(src, Average(laid_out))]
+    return shares(output, summands, nonnegative=both_nonnegative(input, src))
+
+
+@register_operation([torch.index_add, Tensor.index_add])
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+    """`torch.index_add`: slices added at an index."""
+
+    def laid_out(x: Tensor) -> Tensor:
+        return torch.zeros(output.shape, dtype=x.dtype, device=x.device).index_add(dim, index, x)
+
+    output = torch.index_add(input, dim, index, source, alpha=alpha)
+    scale = 1.0 if alpha == 1 else source.new_tensor(alpha)
+    summands = [Summand(input, Broadcast(output.shape)), Summand(source, Average(laid_out), scale)]
+    return shares(output, summands, nonnegative=alpha > 0 and both_nonnegative(input, source), is_layer=False)

@@ -1,0 +1,74 @@
+"""Relevance through some channels: the part of the maps and of the matrix that flows through gates.
+
+What counts is decided by the whole (the positive part of a contrast, the scale of a row), so that the parts of
+channels that make up an output add up to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lrp3d.progress import bar
+from lrp3d.propagation.clip_relevance import ClipRelevance
+from lrp3d.propagation.frame_logits import FrameSeeds
+from lrp3d.propagation.inside import Gate
+
+
+@dataclass
+class ChannelRelevance:
+    """What flows through gates."""
+
+    maps: list[Tensor]
+    """Like the pathways, for the clip's logit."""
+    signed: list[Tensor]
+    """Signed maps of all relevance, through gates and around them."""
+    rows: Tensor | None = None
+    """(b, n, t), each row on the scale of the whole one."""
+
+
+def through_channels(
+    clips: ClipRelevance, gates: Sequence[Gate], seeds: FrameSeeds | None, at_once: int = 1, progress: bool = False
+) -> ChannelRelevance:
+    """Propagate all relevance, and what flows through gates.
+
+    Args:
+        clips: the batch.
+        gates: from the top down.
+        seeds: of the rows; None: the clip's logit alone.
+        at_once: seeds per chunk.
+        progress: show a progress bar on stderr.
+    """
+    signed = clips.maps()
+    seen: dict[str, Tensor] = {}
+    part = clips.through_gates([clips.start()], gates, seen)
+    clips.inside.set(seen)
+    found = ChannelRelevance([m[0] for m in _counted(clips, [m[None] for m in signed], part)], signed)
+    if seeds is None:
+        return found
+    rows = []
+    for first in bar(range(0, seeds.logits.shape[1], at_once), "chunk", progress):
+        chunk = slice(first, first + at_once)
+        starts, seen = [start.chunk(chunk) for start in seeds.starts], {}
+        whole, part = clips.through_gates(starts, (), seen), clips.through_gates(starts, gates, seen)
+        clips.inside.add_rows(seen, clips.turned(seeds, chunk))
+        whole, part = (list(clips.oriented(maps, seeds.orientation, chunk)) for maps in (whole, part))
+        total = clips.frames(clips.positive(whole)).sum(-1).T if clips.settings.contrastive else None
+        of_gates = clips.frames(_counted(clips, whole, part)).transpose(0, 1)
+        if total is not None:
+            logits = seeds.logits[:, chunk]
+            of_gates = of_gates * torch.where(total != 0, logits / total, 0.0).unsqueeze(-1)
+        rows.append(of_gates)
+    found.rows = torch.cat(rows, 1)
+    return found
+
+
+def _counted(clips: ClipRelevance, whole: Sequence[Tensor], part: Sequence[Tensor]) -> list[Tensor]:
+    """As much of the part as of the whole counts (Eq. 2), per input value."""
+    if not clips.settings.contrastive:
+        return list(part)
+    positive = clips.positive(whole)
+    return [p * torch.where(w != 0, m / w, 0.0) for p, w, m in zip(part, whole, positive, strict=True)]

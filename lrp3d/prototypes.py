@@ -1,0 +1,140 @@
+"""`prototypes`: the clips on which a channel had most relevance, to see what it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.explain import explain
+from lrp3d.layout import laid_out
+from lrp3d.outputs import Output
+from lrp3d.progress import bar
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import twin_of
+
+
+@dataclass
+class Prototypes:
+    """For k channels of a layer, the clips on which they had most relevance, best first."""
+
+    layer: str
+    """The module's name."""
+    channels: list[int]
+    """The k channels; all of them, if none was asked for."""
+    clips: Tensor
+    """(k, top) numbers of the clips."""
+    relevance: Tensor
+    """(k, top) relevance of the channel for the clip's logit, as a share of all that speaks for the class there."""
+    of_clips: Tensor
+    """(m, k) the same of every clip."""
+
+    def __str__(self) -> str:
+        lines = [f"{self.layer}: clips with most relevance"]
+        for channel, clips, relevance in zip(self.channels, self.clips.tolist(), self.relevance.tolist(), strict=True):
+            best = ", ".join(f"{i} ({100 * share:.0f} %)" for i, share in zip(clips, relevance, strict=True))
+            lines.append(f"  channel {channel:<5} {best}")
+        return "\n".join(lines)
+
+
+def prototypes(
+    model: nn.Module,
+    clips: Iterable[Tensor],
+    layer: str,
+    channel: int | Sequence[int] | None = None,
+    *,
+    targets: int | Sequence[int] | Tensor | None = None,
+    top: int = 8,
+    contrastive: bool | None = None,
+    input_range: Range | Sequence[Range | None] | None = None,
+    layout: str = "bcthw",
+    output: Output | None = None,
+    batch_size: int = 4,
+    progress: bool = False,
+) -> Prototypes:
+    """The clips of a list on which channels of a layer had most relevance (RelMax).
+
+    What maximises a channel's activation need not matter to the logit; what maximises its relevance does.
+
+    Args:
+        model: any model that `lrp3d.explain` takes, or its twin.
+        clips: (m, c, t, h, w), or anything that yields clips (c, t, h, w), read as they are needed.
+        layer: the name of a module.
+        channel: a channel, several, or None for all.
+        targets: the class to explain: None for the predictions, one class, or one for each clip.
+        top: how many clips are kept for each channel; fewer, if there are not as many.
+        contrastive: as in `lrp3d.explain`.
+        input_range: as in `lrp3d.explain`.
+        layout: the axes that the model takes.
+        output: as in `lrp3d.explain`.
+        batch_size: how many clips are explained at once; those of one batch need one shape.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        ValueError: there are no clips, fewer targets than clips, or no such module or channel; and as in
+            `lrp3d.explain`.
+
+    Source: Achtibat et al. 2023, "From attribution maps to human-understandable explanations through Concept
+    Relevance Propagation" (arXiv:2206.03208).
+
+    >>> import torch, lrp3d
+    >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
+    >>> found = lrp3d.prototypes(model, torch.rand(3, 3, 8, 32, 32), "features.layer3", channel=[0, 5], top=2)
+    >>> found.clips.shape
+    torch.Size([2, 2])
+    """
+    if top < 1 or batch_size < 1:
+        raise ValueError(f"top= and batch_size= are whole numbers from 1 on, got {top} and {batch_size}")
+    twin = twin_of(model)
+    given = None if targets is None or isinstance(targets, int) else torch.as_tensor(targets).tolist()
+    shares, first = [], 0
+    for batch in bar(_batches(clips, batch_size), "clip", progress):
+        if given is not None and first + len(batch) > len(given):
+            raise ValueError(f"there are more clips than targets ({len(given)}): give one for each clip")
+        explanation = explain(
+            twin,
+            laid_out(batch, layout),
+            targets if given is None else given[first : first + len(batch)],
+            temporal=False,
+            contrastive=contrastive,
+            layers=[layer],
+            input_range=input_range,
+            layout=layout,
+            output=output,
+        )
+        relevance = explanation.channels(_only(list(explanation.layers), layer))
+        shares.append((relevance / relevance.clamp(min=0).sum(1, keepdim=True).clamp(min=1e-30)).cpu())
+        first += len(batch)
+    if not shares:
+        raise ValueError("there are no clips to find prototypes among")
+    every = torch.cat(shares)
+    channels = _channels(channel, every.shape[1], layer)
+    best = every[:, channels].T.topk(min(top, len(every)), dim=1)
+    return Prototypes(layer, channels, best.indices, best.values, every[:, channels])
+
+
+def _only(names: list[str], layer: str) -> str:
+    if len(names) > 1:
+        raise ValueError(f"layer={layer!r} fits {len(names)} modules, {', '.join(names[:3])}, ...: name one of them")
+    return names[0]
+
+
+def _channels(channel: int | Sequence[int] | None, count: int, layer: str) -> list[int]:
+    if channel is None:
+        return list(range(count))
+    found = torch.as_tensor(channel).flatten().tolist()
+    if not found or not all(isinstance(i, int) and 0 <= i < count for i in found):
+        raise ValueError(f"'{layer}' has {count} channels, from 0 to {count - 1}; got channel={channel!r}")
+    return found
+
+
+def _batches(clips: Iterable[Tensor], size: int) -> Iterator[Tensor]:
+    rest = iter(clips)
+    while some := list(islice(rest, size)):
+        shapes = {tuple(clip.shape) for clip in some}
+        if len(shapes) > 1 or some[0].dim() != 4:
+            raise ValueError(f"clips are (c, t, h, w), those of one batch of one shape; got {sorted(shapes)}")
+        yield torch.stack(some)

@@ -1,0 +1,131 @@
+"""Clips whose time is changed: does a network need it at all?
+
+What a network loses when frames are reversed, shuffled or frozen is measured truth about its use of time, beside which
+ATR and motion can be held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d.defaults import TIME_VARIANTS
+from lrp3d.explain import explain
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.metrics.atr import avg_atr
+from lrp3d.propagation.motion import NoMotion
+from lrp3d.twin.twin import Twin
+
+COLUMNS = ("prediction", "logit", "avg_atr", "motion")
+"""What is kept of a clip in each variant."""
+
+
+def check_variants(names: Sequence[str]) -> tuple[str, ...]:
+    """Raises ValueError for a name that is no variant.
+
+    >>> check_variants(["reversed", "frozen"])
+    ('reversed', 'frozen')
+    """
+    if wrong := [name for name in names if name not in TIME_VARIANTS]:
+        raise ValueError(f"time is changed to {', '.join(TIME_VARIANTS)}, not {wrong[0]!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def in_time(clips: Tensor, variant: str) -> Tensor:
+    """The same clips with their time changed.
+
+    Args:
+        clips: (b, c, t, h, w).
+        variant: "reversed"; "shuffled", in one order for all clips of as many frames; "frozen", the middle frame
+            throughout; "single", each frame in turn throughout, (b t, c, t, h, w): what frames say alone.
+
+    Raises:
+        ValueError: for any other variant.
+
+    >>> in_time(torch.arange(4.0).reshape(1, 1, 4, 1, 1), "reversed").flatten().tolist()
+    [3.0, 2.0, 1.0, 0.0]
+    """
+    check_variants([variant])
+    frames = clips.shape[2]
+    if variant == "reversed":
+        return clips.flip(2)
+    if variant == "shuffled":
+        order = torch.randperm(frames, generator=torch.Generator().manual_seed(0))
+        return clips[:, :, order.to(clips.device)]
+    if variant == "frozen":
+        return clips[:, :, frames // 2].unsqueeze(2).expand_as(clips)
+    alone = clips.transpose(1, 2).flatten(0, 1).unsqueeze(2)
+    return alone.expand(-1, -1, frames, -1, -1)
+
+
+class TimeVariants:
+    """What a model says of clips as they are and with their time changed.
+
+    Args:
+        twin: the model's.
+        names: the variants.
+        contrastive: CLRP, for ATR; motion is always of plain LRP, the contrast's has no meaning as a share.
+        sigma: share of a row's relevance that an ATR window holds.
+        more: further arguments of `lrp3d.explain`.
+    """
+
+    def __init__(self, twin: Twin, names: Sequence[str], contrastive: bool, sigma: float, **more: Any):
+        self.twin = twin
+        self.names: tuple[str, ...] = check_variants(names)
+        self.contrastive = contrastive
+        self.sigma = sigma
+        self.more = more
+        self.no_motion = ""
+        """Why motion cannot be had; empty as long as it can."""
+
+    def of(self, clips: Tensor, found: Explanation, chunk_size: int | None) -> Tensor:
+        """(b, 1 + v, 4) predicted class, logit of the explained class, avg-ATR and motion, NaN where there is none.
+
+        Args:
+            clips: (b, c, t, h, w).
+            found: what is known of them as they are.
+            chunk_size: as in `lrp3d.explain`.
+        """
+        rows = [self._row(found, clips, chunk_size)]
+        for name in self.names:
+            changed = in_time(clips, name)
+            if name == "single":
+                rows.append(self._alone(changed, found))
+                continue
+            options = {**self.more, "contrastive": self.contrastive, "chunk_size": chunk_size}
+            there = explain(self.twin, changed, found.target, **options).at_sigma(self.sigma)
+            rows.append(self._row(there, changed, chunk_size))
+        return torch.stack(rows, 1).cpu()
+
+    def _row(self, found: Explanation, clips: Tensor, chunk_size: int | None) -> Tensor:
+        assert found.atr is not None
+        assert found.frame_logits is not None
+        logit = found.logits.gather(1, found.target[:, None])[:, 0]
+        atr = avg_atr(found.atr, found.frame_logits)
+        columns = [found.logits.argmax(1).to(logit), logit, atr.to(logit), self._motion(clips, found, chunk_size)]
+        return torch.stack(columns, 1)
+
+    def _motion(self, clips: Tensor, found: Explanation, chunk_size: int | None) -> Tensor:
+        nothing = torch.full_like(found.logits[:, 0], torch.nan)
+        if self.no_motion:
+            return nothing
+        options = {**self.more, "contrastive": False, "motion": True, "chunk_size": chunk_size}
+        try:
+            motion = explain(self.twin, clips, found.target, **options).motion
+        except NoMotion as error:
+            self.no_motion = str(error)
+            return nothing
+        assert motion is not None
+        return motion.to(nothing)
+
+    def _alone(self, changed: Tensor, found: Explanation) -> Tensor:
+        """What the mean of the logits of single frames says; there is no time that relevance could lie in."""
+        batch = len(found.logits)
+        parts = [self.twin.run(part) for part in changed.split(max(1, batch))]
+        logits = torch.cat(parts).reshape(batch, -1, found.logits.shape[1]).mean(1)
+        logit = logits.gather(1, found.target[:, None])[:, 0]
+        nothing = torch.full_like(logit, torch.nan)
+        return torch.stack([logits.argmax(1).to(logit), logit, nothing, nothing], 1)

@@ -1,0 +1,270 @@
+"""`explain_video`: a window slides over an untrimmed video, and its rows become one banded matrix."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lrp3d.composites import Composite, name_of
+from lrp3d.defaults import SIGMA
+from lrp3d.explain import explain
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.layout import laid_out
+from lrp3d.progress import bar
+from lrp3d.study.running.config import weights_digest
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import Twin, twin_of
+from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, VideoError, read_frames
+from lrp3d.whole_video.parts import Parts
+from lrp3d.whole_video.timeline import VideoExplanation, joined
+from lrp3d.whole_video.windows import Window, windows
+
+FRAMES_AT_ONCE = 128  # that are read together, and whose rows are kept together; at least a window
+MOST_THUMBNAILS = 400  # of a video, on its page
+THUMBNAIL = 96  # pixels of the longer side
+
+
+def explain_video(
+    model: nn.Module,
+    path: str | Path,
+    target: int | None = None,
+    *,
+    frames: int | None = None,
+    stride: int | None = None,
+    every: int = 1,
+    folder: str | os.PathLike[str] | None = None,
+    contrastive: bool = True,
+    sigma: float = SIGMA,
+    composite: str | Composite | None = None,
+    input_range: Range | None = None,
+    layout: str = "bcthw",
+    size: int | None = 224,
+    short_side: int | None = 256,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    progress: bool = False,
+) -> VideoExplanation:
+    """Explain an untrimmed video, however long: a window slides over it, and its rows become one banded matrix.
+
+    Each row is explained in the window in which its frame stands most central. Memory does not grow with the video
+    but for its tracks and its band, n rows of a window's length; time grows with its length.
+
+    Args:
+        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin.
+        path: of the video, as in `lrp3d.video.read_clip`.
+        target: the class to explain; None: in each window the one that the model predicts there.
+        frames: how long a window is; by default the model's `frames`, else 8.
+        stride: by how many frames it moves, by default half its length; a multiple of the frames that one row of the
+            model stands for.
+        every: take every frame of the video, every second, ...
+        folder: keep finished parts here; a run that was killed goes on where it stopped when it is started again with
+            the same arguments.
+        contrastive: as in `lrp3d.explain`.
+        sigma: the share of a row's relevance that its ATR window holds.
+        composite: as in `lrp3d.explain`.
+        input_range: as in `lrp3d.explain`; by default the model's, or else that of black and white.
+        layout: the axes that the model takes.
+        size: as in `lrp3d.video.read_clip`.
+        short_side: as in `lrp3d.video.read_clip`.
+        mean: as in `lrp3d.video.read_clip`; by default the model's `mean`, else ImageNet's.
+        std: likewise.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        VideoError: the video cannot be read, or has fewer frames than a window.
+        NoFrameLogits: the model has no exact frame logits.
+        ValueError: a stride that does not fit, a folder with parts of another run, and as in `lrp3d.explain`.
+
+    >>> import os, tempfile, numpy as np, lrp3d
+    >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "long.npy")
+    ...     np.save(path, lrp3d.video.draw_clip(frames=20, size=32).numpy())
+    ...     found = lrp3d.explain_video(model, path, frames=8, stride=4, size=32, short_side=32)
+    >>> found.band.shape, found.matrix.shape
+    (torch.Size([20, 8]), torch.Size([20, 20]))
+    """
+    twin = twin_of(model, composite)
+    inner = twin.model
+    length = frames or _number(getattr(inner, "frames", None)) or 8
+    moves = max(1, length // 2) if stride is None else stride
+    for name, value in (("frames", length), ("stride", moves), ("every", every)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is a whole number from 1 on, got {value!r}")
+    if moves > length:
+        raise ValueError(f"stride={moves} leaves frames out between windows of {length}: it is at most that")
+    mean = tuple(getattr(inner, "mean", IMAGENET_MEAN) if mean is None else mean)
+    std = tuple(getattr(inner, "std", IMAGENET_STD) if std is None else std)
+    if input_range is None and getattr(inner, "input_range", None) is None:
+        input_range = (
+            [(0 - m) / s for m, s in zip(mean, std, strict=True)],
+            [(1 - m) / s for m, s in zip(mean, std, strict=True)],
+        )
+    reader = _Reader(Path(path), every, {"size": size, "short_side": short_side, "mean": mean, "std": std})
+    count = reader.count()
+    if count < length:
+        raise VideoError(
+            f"{Path(path).name} has {count} frames{f' with every={every}' if every > 1 else ''}, fewer than one window "
+            f"of {length}: take fewer frames=, or explain it as one clip"
+        )
+    asked = _Asked(twin, target, contrastive, sigma, input_range, layout)
+    identity = {
+        "video": Path(path).name,
+        "frames of the video": count,
+        "weights": weights_digest(inner),
+        "composite": name_of(twin.composite),
+        "target": target,
+        "frames": length,
+        "stride": moves,
+        "every": every,
+        "contrastive": contrastive,
+        "sigma": sigma,
+        "input_range": None if input_range is None else [torch.as_tensor(end).tolist() for end in input_range],
+        "layout": layout,
+        "size": [size, short_side],
+        "mean and std": [list(mean), list(std)],
+    }
+    parts = Parts(folder, identity)
+    step = asked.step(reader.read(0, length), length)
+    if moves % step:
+        raise ValueError(f"a row of this model stands for {step} frames: stride= is a multiple of that, got {moves}")
+    count -= count % step
+    places = windows(count, length, moves, step)
+    together = max(1, (FRAMES_AT_ONCE - length) // moves + 1)
+    thumbnail_every = -(-count // MOST_THUMBNAILS)
+    found: list[dict[str, Tensor]] = []
+    notes: dict[str, None] = {}
+    for number in bar(range(-(-len(places) // together)), "part", progress):
+        done = parts.read(number)
+        if done is None:
+            some = places[number * together : (number + 1) * together]
+            clip = reader.read(some[0].start, some[-1].start + length)
+            part = {**asked.rows(some, clip, length, step), **_frames(some, clip, step, thumbnail_every)}
+            done = part, clip.lost
+            parts.write(number, *done)
+        found.append(done[0])
+        notes |= dict.fromkeys(done[1])
+    return VideoExplanation(
+        **joined(found),
+        contrastive=contrastive,
+        sigma=sigma,
+        about={"video": Path(path).name, "model": str(getattr(inner, "name", "") or type(model).__name__)},
+        notes=list(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Reads some frames of one video, of which every `every`-th counts."""
+
+    path: Path
+    every: int
+    how: dict[str, Any]
+
+    def count(self) -> int:
+        """How many frames there are."""
+        return -(-read_frames(self.path, lambda count: [0], **self.how).num_video_frames // self.every)
+
+    def read(self, start: int, stop: int) -> Clip:
+        """Frames from `start` to before `stop`."""
+        asked = [i * self.every for i in range(start, stop)]
+        return read_frames(self.path, lambda count: [min(i, count - 1) for i in asked], **self.how)
+
+
+@dataclass
+class _Asked:
+    """What is asked of every window."""
+
+    twin: Twin
+    target: int | None
+    contrastive: bool
+    sigma: float
+    input_range: Range | None
+    layout: str
+    first: Explanation | None = None
+    """Of the first window, which says how many frames a row stands for."""
+
+    def step(self, clip: Clip, length: int) -> int:
+        """How many frames a row stands for; raises ValueError where that cannot be said."""
+        self.first = self._window(clip.tensor)
+        assert self.first.matrix is not None
+        n, columns = self.first.matrix.shape[1:]
+        if n != columns or length % n:
+            raise ValueError(
+                f"a model with {n} frame logits for {columns} columns of {length} frames has rows that cannot be "
+                "stitched together: explain its clips one by one"
+            )
+        return length // n
+
+    def _window(self, tensor: Tensor) -> Explanation:
+        device = next((parameter.device for parameter in self.twin.model.parameters()), torch.device("cpu"))
+        return (
+            explain(
+                self.twin,
+                laid_out(tensor.to(device), self.layout),
+                self.target,
+                contrastive=self.contrastive,
+                input_range=self.input_range,
+                layout=self.layout,
+            )
+            .at_sigma(self.sigma)
+            .to("cpu")
+        )
+
+    def rows(self, places: Sequence[Window], clip: Clip, length: int, step: int) -> dict[str, Tensor]:
+        """The tracks of the rows that are explained in some windows."""
+        tracks: dict[str, list[Tensor]] = {}
+        for place in places:
+            at = place.start - places[0].start
+            first = self.first if place.start == 0 else None
+            found = first or self._window(clip.tensor[:, :, at : at + length])
+            begin = place.start // step
+            own = slice(place.rows.start - begin, place.rows.stop - begin)
+            logits, target = found.logits[0], found.target[0]
+            score = logits.softmax(0)[target] if len(logits) > 1 else logits[0].sigmoid()
+            assert found.matrix is not None
+            assert found.frame_logits is not None
+            assert found.atr is not None
+            rows = {
+                "band": found.matrix[0, own],
+                "first": torch.full((len(place.rows),), begin),
+                "frame_logits": found.frame_logits[0, own],
+                "target": target.expand(len(place.rows)),
+                "scores": score.expand(len(place.rows)),
+                "atr": found.atr[0, own],
+            }
+            for name, values in rows.items():
+                tracks.setdefault(name, []).append(values.clone())
+        return {name: torch.cat(values) for name, values in tracks.items()}
+
+
+def _frames(places: Sequence[Window], clip: Clip, step: int, every: int) -> dict[str, Tensor]:
+    """What is kept of the frames of the rows that are explained in some windows."""
+    numbers = torch.arange(places[0].rows.start * step, places[-1].rows.stop * step)
+    own = numbers - places[0].start
+    shown = numbers % every == 0
+    pixels = clip.pixels[own[shown]].permute(0, 3, 1, 2).float()
+    height, width = pixels.shape[2:]
+    scale = min(1.0, THUMBNAIL / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    small = (
+        F.interpolate(pixels, size, mode="bilinear", antialias=True) if len(pixels) else pixels.new_zeros(0, 3, *size)
+    )
+    return {
+        "indices": clip.indices[own],
+        "times": clip.times[own],
+        "thumbnails": small.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1),
+        "thumbnail_frames": numbers[shown],
+    }
+
+
+def _number(value: Any) -> int | None:
+    """A model's number of frames, where it states one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -1,0 +1,67 @@
+"""What is done of a whole video, on the disk: a run that was killed goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from lrp3d.files import replacing
+
+Part = tuple[dict[str, Tensor], tuple[str, ...]]
+"""Tracks, and what was lost in reading."""
+
+
+class Parts:
+    """A folder of finished parts, one file each.
+
+    Args:
+        folder: where they are kept; it is made. None: nowhere.
+        identity: what the numbers depend on.
+
+    Raises:
+        ValueError: the folder holds parts of something else.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str] | None, identity: dict[str, Any]):
+        self.folder: Path | None = None if folder is None else Path(folder)
+        if self.folder is None:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        said, facts = self.folder / "run.json", json.loads(json.dumps(identity))
+        if said.exists():
+            before = json.loads(said.read_text(encoding="utf-8"))
+            if before != facts:
+                names = [name for name in {**before, **facts} if before.get(name) != facts.get(name)]
+                raise ValueError(
+                    f"{self.folder} holds parts of another run, with another {', '.join(names)}: take another folder, "
+                    "or empty it"
+                )
+            return
+        with replacing(said) as partial:
+            partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+    def read(self, number: int) -> Part | None:
+        """A part, if it is done."""
+        path = self._path(number)
+        if path is None or not path.exists():
+            return None
+        with safetensors.safe_open(str(path), "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+            return tensors, tuple(json.loads(file.metadata()["notes"]))
+
+    def write(self, number: int, tensors: dict[str, Tensor], notes: tuple[str, ...]) -> None:
+        """Keep a part, whole or not at all."""
+        path = self._path(number)
+        if path is not None:
+            whole = {name: x.contiguous() for name, x in tensors.items()}
+            with replacing(path) as partial:
+                safetensors.torch.save_file(whole, partial, {"notes": json.dumps(notes)})
+
+    def _path(self, number: int) -> Path | None:
+        return None if self.folder is None else self.folder / f"part-{number:06}.safetensors"

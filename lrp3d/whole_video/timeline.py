@@ -1,0 +1,165 @@
+"""What a whole video's explanation is: one banded matrix, and a track for everything that goes along it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from lrp3d.defaults import SIGMA
+from lrp3d.files import replacing
+from lrp3d.metrics.atr import avg_atr
+from lrp3d.printed import printable
+
+
+@dataclass(eq=False)
+class VideoExplanation:
+    """The temporal relevance of a whole video: `n` rows (frames, or steps of several), windows of `c` columns."""
+
+    band: Tensor
+    """(n, c) row i is the relevance of the c columns from `first[i]` on for frame logit i, and sums to it."""
+    first: Tensor
+    """(n,) int64, the column at which each row of the band begins."""
+    frame_logits: Tensor
+    """(n,) the logit of the row's class."""
+    target: Tensor
+    """(n,) int64, the class that is explained: that of the window in which the row was explained."""
+    scores: Tensor
+    """(n,) the softmax score of that class in that window."""
+    atr: Tensor
+    """(n,) action temporal relevance in columns, NaN of a row without relevance."""
+    indices: Tensor
+    """(frames,) int64, the number in the video of each frame that was used."""
+    times: Tensor
+    """(frames,) when it is shown, in seconds; NaN where the source does not say."""
+    thumbnails: Tensor
+    """uint8 (m, h, w, 3), some of the frames, small."""
+    thumbnail_frames: Tensor
+    """(m,) int64, which of the frames they are."""
+    contrastive: bool = True
+    sigma: float = SIGMA
+    """The share of a row's relevance that its ATR window holds."""
+    about: dict[str, str] = field(default_factory=dict)
+    """What belongs to it, such as the model and the video."""
+    notes: list[str] = field(default_factory=list)
+    """What was lost in reading, a sentence each."""
+
+    @property
+    def step(self) -> int:
+        """How many frames a row and a column stand for."""
+        return len(self.indices) // len(self.band)
+
+    @property
+    def relevance(self) -> Tensor:
+        """(n,) the relevance of each column for all rows."""
+        columns = self.first[:, None] + torch.arange(self.band.shape[1])
+        return self.band.new_zeros(len(self.band)).index_add(0, columns.flatten(), self.band.flatten())
+
+    @property
+    def avg_atr(self) -> float:
+        """The mean of ATR, weighted by positive frame logits."""
+        return float(avg_atr(self.atr[None], self.frame_logits[None])[0])
+
+    @property
+    def matrix(self) -> Tensor:
+        """(n, n) the whole matrix, zero outside of the band; it takes memory that grows with n squared."""
+        columns = self.first[:, None] + torch.arange(self.band.shape[1])
+        return self.band.new_zeros(len(self.band), len(self.band)).scatter(1, columns, self.band)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to a safetensors file, whole or not at all."""
+        tensors = {name: value.contiguous() for name, value in vars(self).items() if isinstance(value, Tensor)}
+        rest = {name: value for name, value in vars(self).items() if name not in tensors}
+        with replacing(Path(path)) as partial:
+            safetensors.torch.save_file(tensors, partial, {"lrp3d.video": json.dumps(rest)})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> VideoExplanation:
+        """Read what `save` wrote; raises ValueError for any other file."""
+        try:
+            with safetensors.safe_open(str(path), "pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{path} is no explanation of a video saved by lrp3d ({error})") from error
+        if "lrp3d.video" not in metadata:
+            raise ValueError(f"{path} is a safetensors file, but no explanation of a video saved by lrp3d")
+        return cls(**tensors, **json.loads(metadata["lrp3d.video"]))
+
+    def to_dict(self, labels: Sequence[str] = ()) -> dict[str, Any]:
+        """Everything but pictures, for json; numbers that do not exist are None."""
+        rows = [
+            {
+                "class": target,
+                "label": labels[target] if target < len(labels) else f"class {target}",
+                "score": score,
+                "logit": logit,
+                "atr": None if atr != atr else atr,
+                "first": first,
+                "relevance": band,
+            }
+            for target, score, logit, atr, first, band in zip(
+                self.target.tolist(),
+                self.scores.tolist(),
+                self.frame_logits.tolist(),
+                self.atr.tolist(),
+                self.first.tolist(),
+                self.band.tolist(),
+                strict=True,
+            )
+        ]
+        times = [None if time != time else time for time in self.times.tolist()]
+        average = self.avg_atr
+        return {
+            "about": self.about,
+            "contrastive": self.contrastive,
+            "sigma": self.sigma,
+            "step": self.step,
+            "frames": self.indices.tolist(),
+            "times": times,
+            "avg_atr": None if average != average else average,
+            "relevance": self.relevance.tolist(),
+            "rows": rows,
+            "notes": self.notes,
+        }
+
+    def page(self, labels: Sequence[str] = (), title: str = "") -> str:
+        """One html page, complete in itself: tracks over time, the band, and the frames under the pointer.
+
+        Args:
+            labels: names of classes.
+            title: what stands above; by default the name of the video.
+
+        Raises:
+            ImportError: Pillow, which comes with matplotlib, is not installed.
+        """
+        from lrp3d.whole_video.page import page
+
+        return page(self, labels, title)
+
+    def __repr__(self) -> str:
+        unit = "frames" if self.step == 1 else f"steps of {self.step} frames"
+        classes = torch.unique_consecutive(self.target).tolist()
+        more = ", ..." if len(classes) > 8 else ""
+        lines = [
+            f"Explanation of a video of {len(self.indices)} frames, {'CLRP' if self.contrastive else 'LRP'}",
+            f"  band          {tuple(self.band.shape)}, in {unit}",
+            f"  classes       [{', '.join(map(str, classes[:8]))}{more}]",
+            f"  avg-ATR       {self.avg_atr:.2f} of {self.band.shape[1]} {unit}",
+        ]
+        lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]
+        return "\n".join(lines + [f"  note          {printable(note)}" for note in self.notes])
+
+
+def joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The tracks of parts that follow one another, as one."""
+    named = {each.name for each in fields(VideoExplanation)}
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0] if name in named}

@@ -1,0 +1,224 @@
+"""Relevance inside: exact at every layer, and channels add up to the layer."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_motion import CLIP, Deep
+from torch import nn
+
+import lrp3d
+
+EXACT = {"rtol": 1e-9, "atol": 1e-11}
+LAYERS = ["first", "norm", "pool", "second"]
+
+
+def deep(**options):
+    return Deep(**options).double().eval()
+
+
+def plain_relevance(model, clip, target, of):
+    """By autograd through the twin, at the tensor that a hook sees."""
+    seen = {}
+    twin = lrp3d.convert(model)
+    getattr(twin.model, of).register_forward_hook(lambda module, inputs, output: seen.update(x=output))
+    x = clip.clone().requires_grad_()
+    logits = twin(x)
+    seed = torch.zeros_like(logits)
+    seed[:, target] = logits.detach()[:, target]
+    return torch.autograd.grad(logits, seen["x"], seed)[0]
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 99), averages=st.booleans(), chunk=st.integers(1, 7), temporal=st.booleans())
+def test_relevance_at_a_layer_is_what_plain_autograd_carries_there_and_sums_to_the_logit(
+    seed, averages, chunk, temporal
+):
+    model = deep(seed=seed, averages=averages)
+    found = lrp3d.explain(model, CLIP, 1, contrastive=False, layers=LAYERS, chunk_size=chunk, temporal=temporal)
+    assert list(found.layers) == LAYERS
+    for name in LAYERS:
+        torch.testing.assert_close(found.layers[name], plain_relevance(model, CLIP, 1, name), **EXACT)
+        if name != "second":  # which the residual flows around
+            torch.testing.assert_close(found.layers[name].flatten(1).sum(1), found.logits[:, 1], **EXACT)
+
+
+@pytest.mark.parametrize("averages", [True, False])
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_nothing_else_changes_where_layers_are_asked_for(averages, contrastive):
+    model = deep(averages=averages)
+    plain, found = (lrp3d.explain(model, CLIP, contrastive=contrastive, layers=names) for names in ([], ["*"]))
+    for name in ("relevance", "matrix", "atr", "frame_logits", "conservation"):
+        torch.testing.assert_close(getattr(found, name), getattr(plain, name), **EXACT, equal_nan=True)
+    assert plain.layers == {}
+    assert set(found.layers) == {*LAYERS, "fc"}
+    if contrastive:
+        assert found.layers["pool"].flatten(1).sum(1).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("averages", [True, False])
+def test_rows_at_a_layer_sum_to_their_frame_logits_and_on_average_to_the_layer(averages):
+    found = lrp3d.explain(
+        deep(averages=averages), CLIP, contrastive=False, layers=["pool"], layer_rows=True, chunk_size=4
+    )
+    rows = found.layer_rows["pool"]
+    assert rows.shape == (2, 6, 4, 6, 2, 2)
+    torch.testing.assert_close(rows.flatten(2).sum(2), found.frame_logits, **EXACT)
+    if averages:
+        torch.testing.assert_close(rows.mean(1), found.layers["pool"], **EXACT)
+
+
+@settings(max_examples=4, deadline=None)
+@given(
+    seed=st.integers(0, 99),
+    averages=st.booleans(),
+    contrastive=st.booleans(),
+    chunk=st.integers(1, 7),
+    part=st.sets(st.integers(0, 3), min_size=1, max_size=3),
+)
+def test_channels_of_a_layer_add_up_to_it(seed, averages, contrastive, chunk, part):
+    model = deep(seed=seed, averages=averages)
+    twin = lrp3d.convert(model)
+    whole = lrp3d.explain(twin, CLIP, contrastive=contrastive)
+    options = {"contrastive": contrastive, "chunk_size": chunk, "layers": ["first"]}
+    pieces = [
+        lrp3d.explain(twin, CLIP, where={"pool": sorted(channels)}, **options)
+        for channels in (part, {0, 1, 2, 3} - part, {0, 1, 2, 3})
+    ]
+    for name in ("relevance", "matrix", "frame_relevance"):
+        one, other, every = (getattr(piece, name) for piece in pieces)
+        torch.testing.assert_close(one + other, getattr(whole, name), **EXACT)
+        torch.testing.assert_close(every, getattr(whole, name), **EXACT)
+    torch.testing.assert_close(pieces[0].conservation, whole.conservation, rtol=0, atol=1e-12)
+    summed = pieces[0].layers["first"] + pieces[1].layers["first"]
+    torch.testing.assert_close(summed, pieces[2].layers["first"], **EXACT)
+
+
+def test_only_channels_that_are_named_have_relevance_at_their_layer():
+    found = lrp3d.explain(deep(), CLIP, contrastive=False, where={"pool": [2]}, layers=["pool", "norm"])
+    assert found.where == {"pool": [2]}
+    assert found.channels("pool").count_nonzero(1).tolist() == [1, 1]
+    torch.testing.assert_close(found.channels("pool").sum(1), found.relevance.flatten(1).sum(1), **EXACT)
+    # batch norm and relu keep channels apart: the layer below has the same alone
+    torch.testing.assert_close(found.channels("norm"), found.channels("pool"), **EXACT)
+
+
+def test_what_flows_around_a_layer_is_not_counted_there():
+    """Of a residual sum, the branch and the rest are parts of the whole."""
+    model = deep()
+    whole = lrp3d.explain(model, CLIP, contrastive=False, layers=["second"])
+    branch = lrp3d.explain(model, CLIP, contrastive=False, where={"second": range(4)})
+    torch.testing.assert_close(branch.relevance.flatten(1).sum(1), whole.layers["second"].flatten(1).sum(1), **EXACT)
+    assert (branch.relevance.flatten(1).sum(1) < 0.99 * whole.relevance.flatten(1).sum(1).abs()).all()
+
+
+def test_of_two_layers_what_flows_through_both_is_followed():
+    twin = lrp3d.convert(deep())
+    pairs = [
+        lrp3d.explain(twin, CLIP, contrastive=False, where={"first": [i], "pool": [j]}).relevance
+        for i in range(4)
+        for j in range(4)
+        if i == j
+    ]
+    whole = lrp3d.explain(twin, CLIP, contrastive=False).relevance
+    torch.testing.assert_close(sum(pairs), whole, **EXACT)  # channels stay apart between them
+    crossed = lrp3d.explain(twin, CLIP, contrastive=False, where={"pool": [0], "first": [1]}).relevance
+    assert crossed.abs().max() == 0
+
+
+def test_it_works_in_batches_on_folded_frames_and_with_motion():
+    model = lrp3d.models.tsn_resnet(18, num_classes=4, width=4).double().eval()
+    clip = torch.rand(2, 3, 4, 32, 32, dtype=torch.float64)
+    both = lrp3d.explain(lrp3d.convert(model), clip, contrastive=False, layers=["*layer2"], layer_rows=True)
+    (name,) = both.layers
+    assert both.layers[name].shape[:3] == (2, 8, 4)
+    alone = lrp3d.explain(model, clip[1:], contrastive=False, layers=[name], layer_rows=True)
+    torch.testing.assert_close(alone.layers[name][0], both.layers[name][1], **EXACT)
+    torch.testing.assert_close(alone.layer_rows[name][0], both.layer_rows[name][1], **EXACT)
+    plain = lrp3d.explain(deep(), CLIP, layers=LAYERS, layer_rows=True)
+    split = lrp3d.explain(deep(), CLIP, layers=LAYERS, layer_rows=True, motion=True)
+    for layer in LAYERS:
+        torch.testing.assert_close(split.layers[layer], plain.layers[layer], **EXACT)
+        torch.testing.assert_close(split.layer_rows[layer], plain.layer_rows[layer], **EXACT)
+
+
+class Twice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pair, self.fc = nn.Conv3d(3, 3, 1), Pair(), nn.Linear(3, 2)
+        self.left, self.right = nn.Conv3d(3, 3, 1), nn.Conv3d(3, 3, 1)
+
+    def forward(self, x):
+        x, _ = self.pair(self.conv(self.conv(x)))
+        return self.fc((self.left(x) + self.right(x)).mean((2, 3, 4)))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"layers": ["nowhere"]}, r"layers=\['nowhere'\] fits no module that ran"),
+        ({"layers": ["conv"]}, "'conv' runs several times in one forward"),
+        ({"layers": ["pair"]}, "'pair' returns a tuple, not one tensor: name modules inside of it"),
+        ({"layers": 3}, "layers= takes the names of modules"),
+        ({"where": {"left": [3]}}, r"the output of 'left', \(2, 3, 6, 5, 5\), has channels from 0 to 2 on axis 1"),
+        ({"where": {"left": []}}, "takes numbers of channels from 0 on"),
+        ({"where": ["left"]}, "where= takes channels by module"),
+        ({"where": {"left": 0, "right": 0}}, "no relevance flows through both 'left' and 'right'"),
+        ({"where": {"fc": 0}}, "no relevance flows through 'fc'"),
+        ({"where": {"left": 0}, "floor": True}, "leave out where="),
+        ({"layer_rows": True}, "it needs layers="),
+        ({"layers": ["fc"], "layer_rows": True}, "no row's relevance flows through 'fc'"),
+    ],
+)
+def test_what_cannot_be_had_is_said_in_a_sentence(options, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        lrp3d.explain(Twice().double().eval(), CLIP, **options)
+
+
+def test_it_is_saved_moved_and_said(tmp_path):
+    found = lrp3d.explain(deep(), CLIP, layers=["pool"], layer_rows=True, where={"pool": [1, 2]})
+    found.save(tmp_path / "one.safetensors")
+    again = lrp3d.Explanation.load(tmp_path / "one.safetensors")
+    assert again.where == {"pool": [1, 2]}
+    assert again.layers["pool"].equal(found.layers["pool"])
+    assert again.layer_rows["pool"].equal(found.layer_rows["pool"])
+    assert again.to(torch.float32).layers["pool"].dtype == torch.float32
+    assert "only through  channels 1, 2 of pool" in repr(again)
+    assert "layer         pool (2, 4, 6, 2, 2)" in repr(again)
+    with pytest.raises(KeyError, match="there are pool"):
+        found.channels("fc")
+
+
+def test_prototypes_are_the_clips_with_most_relevance_in_a_channel():
+    model = deep()
+    clips = torch.rand(5, 3, 6, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    found = lrp3d.prototypes(model, iter(clips), "pool", [3, 1], targets=[0, 1, 2, 0, 1], top=2, batch_size=2)
+    by_clip = [
+        lrp3d.explain(model, clip[None], target, temporal=False, layers=["pool"]).channels("pool")[0]
+        for clip, target in zip(clips, [0, 1, 2, 0, 1], strict=True)
+    ]
+    shares = torch.stack([r / r.clamp(min=0).sum() for r in by_clip])
+    torch.testing.assert_close(found.of_clips, shares[:, [3, 1]], **EXACT)
+    assert found.clips.tolist() == shares[:, [3, 1]].argsort(0, descending=True)[:2].T.tolist()
+    assert "channel 3" in str(found)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"layer": "pool", "channel": 4}, "'pool' has 4 channels, from 0 to 3"),
+        ({"layer": "*o*"}, "fits 3 modules"),
+        ({"layer": "pool", "targets": [0]}, "more clips than targets"),
+        ({"layer": "pool", "top": 0}, "whole numbers from 1 on"),
+    ],
+)
+def test_prototypes_that_cannot_be_had_are_refused_in_a_sentence(options, said):
+    with pytest.raises(ValueError, match=said):
+        lrp3d.prototypes(deep(), CLIP, **options)
+    with pytest.raises(ValueError, match="there are no clips"):
+        lrp3d.prototypes(deep(), [], "pool")
