@@ -29,7 +29,7 @@ from lrp3d.commands import (
     study,
     train,
 )
-from lrp3d.commands.streams import outlets
+from lrp3d.commands.streams import standard_streams
 from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.extras import missing
 from lrp3d.printed import say
@@ -40,7 +40,7 @@ COMMANDS = (demo, explain, check, prototypes, study, inspect, train, convert_che
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code (0 done, 1 something failed, 2 wrong usage, 130 interrupted)."""
-    with outlets() as stdout:
+    with standard_streams() as stdout:
         code = _run(arguments)
         stdout.flush()
         if stdout.failure is not None:

@@ -54,7 +54,7 @@ def batch_norm(
     known = run.signal(input)
     if known is None:
         return output
-    signal = Signal(real=known.real)
+    signal = Signal(is_input=known.is_input)
     if known.low is not None and known.high is not None:  # normalisation inside the model: still the clip
         ends = normalise(known.low), normalise(known.high)
         signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)

@@ -271,21 +271,21 @@ def _convolution(mixing: _Mixing, static: Tensor, band: Band | None) -> tuple[Te
     first, last = kernels.window(shape[TIME], outputs.start, outputs.stop, g, 0)
     inputs = Band(TIME, first, last)
     kept = static.new_zeros(len(static), *inputs.shape(shape))
-    real = None if operand.x.real is None else operand.x.real.to(kept.dtype).expand(shape)
+    is_input = None if operand.x.is_input is None else operand.x.is_input.to(kept.dtype).expand(shape)
     for share, (part, terms) in enumerate(_terms(mixing)):
         if terms:
             ratio = static * outputs.of(part.reciprocal)
             handed = [_tap_by_tap(ratio, v, g, shape) for _, _, v in terms]
             for number, (a, at_rest, _) in enumerate(terms):
-                moved = mixing.once((share, number), partial(_means, step, a, at_rest, real))
+                moved = mixing.once((share, number), partial(_means, step, a, at_rest, is_input))
                 for tap in range(g.kernel[0]):
                     out, into = _places(tap, g, outputs, shape[TIME])
                     if not len(out):
                         continue
                     frames = slice(into.start, into.stop, into.step)
                     rest = at_rest[:, :, frames] + moved[:, :, out.start : out.stop]
-                    if real is not None:
-                        rest = rest.where(real[:, :, frames] > 0, a[:, :, frames])
+                    if is_input is not None:
+                        rest = rest.where(is_input[:, :, frames] > 0, a[:, :, frames])
                     raw = handed[number][tap][:, :, :, out.start - outputs.start : out.stop - outputs.start]
                     kept[:, :, :, into.start - first : into.stop - first : into.step].addcmul_(raw, rest)
         if part.equal is not None:
@@ -294,7 +294,7 @@ def _convolution(mixing: _Mixing, static: Tensor, band: Band | None) -> tuple[Te
                 operand.w.value,
                 shape,
             )
-            shared = shared if real is None else shared * real
+            shared = shared if is_input is None else shared * is_input
             kept += inputs.inside(shared, all_of(TIME, shape[TIME]))
     return kept, None if band is None else inputs
 
@@ -326,17 +326,17 @@ def _tap_by_tap(ratio: Tensor, v: Tensor, g: Geometry, shape: torch.Size) -> Seq
     return [by_group[:, :, :, tap].flatten(2, 3) for tap in range(taps)]
 
 
-def _means(step: LinearStep, a: Tensor, at_rest: Tensor, real: Tensor | None) -> Tensor:
+def _means(step: LinearStep, a: Tensor, at_rest: Tensor, is_input: Tensor | None) -> Tensor:
     """(b, c, n, h, w) the mean over the real frames of each output's window, less that while the clip stands still."""
     operand, g = step.operands[0], cast(Convolution, step.operands[0].map).geometry
     shape = operand.shape
     total = a.new_zeros(shape[0], shape[1], step.shape[TIME], *shape[3:])
-    count = torch.zeros_like(total[:, :, :, :1, :1] if real is None else total)
+    count = torch.zeros_like(total[:, :, :, :1, :1] if is_input is None else total)
     for tap in range(g.kernel[0]):
         out, into = _places(tap, g, Band(TIME, 0, step.shape[TIME]), shape[TIME])
         if len(out):
             frames, outputs = slice(into.start, into.stop, into.step), slice(out.start, out.stop)
-            weight = 1.0 if real is None else real[:, :, frames]
+            weight = 1.0 if is_input is None else is_input[:, :, frames]
             total[:, :, outputs] += (a[:, :, frames] - at_rest[:, :, frames]) * weight
             count[:, :, outputs] += weight
     return total / count.clamp(min=1)
@@ -356,25 +356,29 @@ def _by_frames(mixing: _Mixing, static: Tensor) -> Tensor:
                 continue
             raw, shared, first = _adjoint(step, operand, part, ratio, equal, frame)
             size = (raw[0] if len(raw) else cast(Tensor, shared)).shape[axis]
-            real = None if operand.x.real is None else operand.x.real.to(kept.dtype).narrow(axis, first, size)
+            is_input = (
+                None if operand.x.is_input is None else operand.x.is_input.to(kept.dtype).narrow(axis, first, size)
+            )
             for value, whole_terms in zip(raw, terms, strict=True):
                 a, still_a = (x.narrow(axis, first, size) for x in whole_terms[:2])
                 rest_here = (
-                    a - _from_mean(a, real, inside - first, axis) + _from_mean(still_a, real, inside - first, axis)
+                    a
+                    - _from_mean(a, is_input, inside - first, axis)
+                    + _from_mean(still_a, is_input, inside - first, axis)
                 )
                 kept.narrow(axis, first, size).add_(value * rest_here)
             if shared is not None:
-                kept.narrow(axis, first, size).add_(shared if real is None else shared * real)
+                kept.narrow(axis, first, size).add_(shared if is_input is None else shared * is_input)
     return kept
 
 
-def _from_mean(a: Tensor, real: Tensor | None, inside: Tensor, axis: int) -> Tensor:
+def _from_mean(a: Tensor, is_input: Tensor | None, inside: Tensor, axis: int) -> Tensor:
     """Each frame of a window, minus the mean over the window's real frames."""
     window = a.index_select(axis, inside)
-    if real is None:
+    if is_input is None:
         return a - window.mean(axis, keepdim=True)
-    weight = real.expand(a.shape).index_select(axis, inside)
-    return (a - (window * weight).sum(axis, keepdim=True) / weight.sum(axis, keepdim=True).clamp(min=1)) * real
+    weight = is_input.expand(a.shape).index_select(axis, inside)
+    return (a - (window * weight).sum(axis, keepdim=True) / weight.sum(axis, keepdim=True).clamp(min=1)) * is_input
 
 
 def _adjoint(
@@ -412,8 +416,8 @@ def _maximum(mixing: _Mixing, static: Tensor) -> Tensor:
     places: list[tuple[Any, ...]] = [(..., *offset) for offset in step.offsets]
     seen, rest = [step.x[place] for place in places], [still.x[place] for place in places]
     inside = [value.isfinite() for value in seen]
-    if step.real is not None:
-        inside = [mask & (step.real[place] > 0) for mask, place in zip(inside, places, strict=True)]
+    if step.is_input is not None:
+        inside = [mask & (step.is_input[place] > 0) for mask, place in zip(inside, places, strict=True)]
     kept = static.new_zeros(len(static), *step.x.shape)
     winners = step._winners()
     for members in groups.values():

@@ -98,11 +98,11 @@ def propagate(
             for out, (parent, number) in zip(outs, node.next_functions, strict=True):
                 if parent is None:
                     continue
-                arrived = waiting[parent]
-                arrived.missing -= 1
+                above = waiting[parent]
+                above.missing -= 1
                 if out is not None:
-                    _arrive(arrived, (parent, number), out)
-                if not arrived.missing:
+                    _arrive(above, (parent, number), out)
+                if not above.missing:
                     ready.append(parent)
         seeds = starts[0].relevance
         return [relevances[end] if end in relevances else _nothing(end, seeds) for end in ends]

@@ -224,8 +224,8 @@ class MappedShare:
         contributions = [LazyRelevance(value, term.a, band=below) for value, term in zip(raw, terms, strict=True)]
         if equal is not None:
             w = operand.w.value.to(equal.dtype) if isinstance(operand.w.value, Tensor) else operand.w.value
-            real = None if operand.x.real is None else operand.x.real.to(equal.dtype)
-            contributions.append(LazyRelevance(map.spread(equal, w, shape), real, band=below))
+            is_input = None if operand.x.is_input is None else operand.x.is_input.to(equal.dtype)
+            contributions.append(LazyRelevance(map.spread(equal, w, shape), is_input, band=below))
         if not contributions:
             return LazyRelevance(ratio.new_zeros(len(ratio), *shape), band=below)
         return functools.reduce(lambda a, b: a.plus(b, operand.shape), contributions)
@@ -259,7 +259,7 @@ def _elementwise(
     rule: Rule, operands: Sequence[Operand], bias: Tensor | None, factor: Tensor | None
 ) -> list[ElementwiseShare]:
     """The shares of a sum, computed block by block: rules see tensors and do not know which part they get."""
-    whole = [t for o in operands for t in (o.source, o.x.real)] + [bias, factor]
+    whole = [t for o in operands for t in (o.source, o.x.is_input)] + [bias, factor]
     shape = operands[0].shape
     # Blocks are stretches of memory: everything must lie in it alike.
     alike = all(t is None or (t.shape == shape and t.is_contiguous()) for t in whole)
@@ -272,11 +272,11 @@ def _elementwise(
         return [None] * -(-shape.numel() // BLOCK) if t is None else t.flatten().split(BLOCK)
 
     of_shares: list[list[Tensor]] = []
-    inputs = zip(*(zip(pieces(o.source), pieces(o.x.real), strict=True) for o in operands), strict=True)
+    inputs = zip(*(zip(pieces(o.source), pieces(o.x.is_input), strict=True) for o in operands), strict=True)
     for i, (xs, b, f) in enumerate(zip(inputs, pieces(bias), pieces(factor), strict=True)):
         signed = [
-            Signed(cast(Tensor, x) if real is None else x * real, o.x.nonnegative, real=real)
-            for o, (x, real) in zip(operands, xs, strict=True)
+            Signed(cast(Tensor, x) if is_input is None else x * is_input, o.x.nonnegative, is_input=is_input)
+            for o, (x, is_input) in zip(operands, xs, strict=True)
         ]
         block = _factors(rule, signed, [o.w for o in operands], b, f)
         of_shares = of_shares or [[buffers.empty(shape, part) for part in of_share] for of_share in block]
@@ -294,7 +294,7 @@ def _factors(
     nothing = torch.zeros_like(cast(Tensor, xs[0].value))
 
     def masks() -> list[Tensor]:
-        return [nothing + 1 if x.real is None else x.real for x in xs]
+        return [nothing + 1 if x.is_input is None else x.is_input for x in xs]
 
     shares = []
     for of_operands in _of_one_sign(per_operand) if rule.by_sign else zip(*per_operand, strict=True):

@@ -41,8 +41,8 @@ class Signal:
     low: Tensor | None = None
     high: Tensor | None = None
     """Valid range, while the tensor still is the clip (moved or normalised)."""
-    real: Tensor | None = None
-    """0 where the values are constants that the model wrote beside the signal (padding), else 1; None: all real."""
+    is_input: Tensor | None = None
+    """0 where the values are constants that the model wrote beside the signal, as padding is; None: all are inputs."""
     nonnegative: bool = False
     weighs: Weighs = Weighs.NOT
     """How much it looks like a weight, where it meets another signal in a product."""
@@ -53,12 +53,13 @@ class Signal:
 
     def signed(self, x: Tensor) -> Signed:
         """The tensor as rules see it: constants among its values are no inputs."""
-        return Signed(x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real)
+        inputs = x if self.is_input is None else x * self.is_input
+        return Signed(inputs, self.nonnegative, self.low, self.high, self.is_input)
 
     def through(self, function: Callable[[Tensor], Tensor]) -> Signal:
         """What is known of `function(x)`, where the function only moves values."""
-        low, high, real = (None if x is None else function(x) for x in (self.low, self.high, self.real))
-        return replace(self, low=low, high=high, real=real)
+        low, high, is_input = (None if x is None else function(x) for x in (self.low, self.high, self.is_input))
+        return replace(self, low=low, high=high, is_input=is_input)
 
 
 class Signals:
@@ -85,7 +86,7 @@ class Signals:
         signal = self.get(x)
         if signal is None:
             return torch.zeros_like(x)
-        return torch.ones_like(x) if signal.real is None else signal.real
+        return torch.ones_like(x) if signal.is_input is None else signal.is_input
 
     def through(
         self, function: Callable[..., Any], args: Any, kwargs: Any, inputs: Sequence[Tensor], results: int
@@ -117,7 +118,7 @@ class Signals:
         if all(signal.low is not None for signal in signals):
             lows = of_inputs(lambda x: self[x].low if any(x is y for y in inputs) else x)
             highs = of_inputs(lambda x: self[x].high if any(x is y for y in inputs) else x)
-        if any(x not in self for x in tensors) or any(signal.real is not None for signal in signals):
+        if any(x not in self for x in tensors) or any(signal.is_input is not None for signal in signals):
             masks = of_inputs(self.input_mask)
         nonnegative = all(self[x].nonnegative if x in self else bool((x >= 0).all()) for x in tensors)
         shifted = all(signal.shifted for signal in signals)

@@ -444,7 +444,7 @@ class Tracer(TorchFunctionMode):
         self.steps.append(step)
         return out
 
-    def reality(self, x: Tensor) -> Tensor:
+    def input_mask(self, x: Tensor) -> Tensor:
         """1 where `x` descends from the clip, 0 where it is a constant."""
         return self.signals.input_mask(x)
 

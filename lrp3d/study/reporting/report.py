@@ -16,7 +16,7 @@ from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_figures, paper_tables
 from lrp3d.study.reporting.paper_figures import Chart, Missing
 from lrp3d.study.reporting.study_view import Studied, filter_rule
-from lrp3d.study.reporting.tables import Cell, Table, Value, in_html, in_markdown
+from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_markdown
 
 __all__ = ["Chart", "Report", "report"]
 
