@@ -5,13 +5,13 @@ from . import blocks as blocks
 from . import checkpoints as checkpoints
 from . import claims as claims
 from . import counting as counting
+from . import dialects as dialects
 from . import files as files
 from . import fitting as fitting
 from . import i3d as i3d
 from . import inception as inception
 from . import kinds as kinds
 from . import making as making
-from . import names as names
 from . import pretrained as pretrained
 from . import published as published
 from . import resnet as resnet
