@@ -18,6 +18,7 @@ from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
+from lrp3d.suggestions import did_you_mean
 
 LayerTypes = tuple[type[nn.Module], ...]
 CONVOLUTIONS: LayerTypes = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -300,5 +301,6 @@ def composite_of(composite: str | Composite) -> Composite:
     known = PRESETS | REGISTERED
     if composite not in known:
         own = f", registered are {', '.join(REGISTERED)}" if REGISTERED else ""
-        raise ValueError(f"there is no composite {composite!r}; the presets are {', '.join(PRESETS)}{own}")
+        meant = did_you_mean(composite, known)
+        raise ValueError(f"there is no composite {composite!r}; the presets are {', '.join(PRESETS)}{own}{meant}")
     return known[composite]

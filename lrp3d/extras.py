@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 
-REQUIREMENTS = {"av": "av>=12", "matplotlib": "matplotlib>=3.7", "tqdm": "tqdm>=4.60"}
+REQUIREMENTS = {"av": "av>=12", "matplotlib": "matplotlib>=3.7", "tqdm": "tqdm>=4.60", "shtab": "shtab>=1.6"}
 """The same as in `extras_require` of setup.cfg: the packages themselves, which any index has."""
 NAMES = {"av": "PyAV"}
 

@@ -106,5 +106,11 @@ class Browser:
         strokes = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
         self._ask("/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": strokes}]})
 
+    def emulate(self, media="", scheme="light"):
+        """As printed (media="print"), or for a reader who likes the dark."""
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        params = {"media": media, "features": features}
+        self._ask("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": params})
+
     def screenshot(self, path):
         Path(path).write_bytes(base64.b64decode(self._ask("/screenshot")))

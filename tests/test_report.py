@@ -1,8 +1,10 @@
 """The report in a real browser: what is shown, what pointing and keys do, and that nothing leaves the page."""
 
+import json
 import re
 import sys
 from itertools import pairwise
+from pathlib import Path
 
 import browser
 import pytest
@@ -13,9 +15,10 @@ from lrp3d.explanation.explanation import Explanation, Ledger
 from lrp3d.explanation.clip_report import report
 from lrp3d.video import draw_clip
 
-PHONE, DESKTOP = 390, 1280
+SMALL_PHONE, PHONE, DESKTOP = 360, 390, 1280
 RECTANGLES = "[...document.querySelectorAll('%s')].map((one) => one.getBoundingClientRect())"
 UP, DOWN, END, HOME, TAB = "\ue013", "\ue015", "\ue010", "\ue011", "\ue004"
+LEFT, RIGHT, ESCAPE = "\ue012", "\ue014", "\ue00c"
 MATRIX = [
     [3.0, 1.0, 0.0, 0.0],
     [0.0, 8.0, 0.0, 0.0],
@@ -123,8 +126,8 @@ def test_the_page_opens_with_everything_on_it(shown, width):
     assert "Maximum ATR3 of 4 frames" in facts
 
 
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
-@pytest.mark.parametrize("frames", [2, 4, 16, 32, 64])
+@pytest.mark.parametrize("width", [SMALL_PHONE, PHONE, DESKTOP])
+@pytest.mark.parametrize("frames", [2, 16, 64])
 def test_nothing_sticks_out_of_the_page(shown, width, frames):
     long = "W" * 300
     words = {"title": long, "model": long, "weights": long, "composite": long, "notes": [long]}
@@ -198,6 +201,140 @@ def test_rows_are_reached_with_the_keyboard_alone(shown):
         assert window.run("return document.activeElement.id") == chosen(window) == f"row-{row}"
     assert window.text("#readout") == "Frame 4 · logit 0 · no relevance, so no ATR"
     assert not any(inside for _, inside, _ in strip(window))
+
+
+def test_columns_are_reached_with_the_keyboard_too(shown):
+    window = shown(explained())
+    window.click("h1")
+    window.press(TAB)
+    window.press(RIGHT)
+    assert window.text("#readout").endswith("frame 3 adds 0, 0 % of the row")
+    window.press(DOWN)  # the column stays
+    assert window.text("#readout").endswith("frame 3 adds 2, 50 % of the row")
+    for _ in range(5):
+        window.press(LEFT)
+    assert window.text("#readout").endswith("frame 1 adds 0, 0 % of the row")
+    window.press(ESCAPE)
+    assert "adds" not in window.text("#readout")
+
+
+def test_the_space_bar_plays_and_the_page_opens_on_the_strongest_frame(shown):
+    relevance = torch.ones(1, 3, 4, 24, 32) / 100
+    relevance[:, :, 2] *= 5
+    window = shown(explained(relevance=relevance))
+    assert window.text("#where") == "3 of 4"
+    now = "return [...document.querySelectorAll('#curve i')].map((bar) => bar.classList.contains('now'))"
+    assert window.run(now) == [False, False, True, False]
+    heights = "return [...document.querySelectorAll('#curve i')].map((bar) => bar.style.getPropertyValue('--tall'))"
+    assert window.run(heights) == ["20%", "20%", "100%", "20%"]
+    window.click("h1")
+    window.press(" ")
+    assert window.text("#play") == "Pause"
+    window.press(" ")
+    assert window.text("#play") == "Play"
+    window.run("document.querySelector('#curve i').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    assert window.text("#where") == "1 of 4"
+
+
+def switch(window, select, value):
+    window.run(
+        f"const s = document.querySelector('{select}'); s.value = '{value}'; s.dispatchEvent(new Event('change'))"
+    )
+
+
+def test_class_and_method_are_switched_and_what_is_shown_is_what_is_saved(shown):
+    explanation = explained()
+    explanation.floor = explanation.matrix / 2
+    other = explained([[0.0, 0, 0, 1]] * 4)
+    others = [("b", "CLRP", other), ("a", "interventions", -explanation.matrix[0])]
+    window = shown(explanation, title="a", others=others, made={"command": "lrp3d explain clip.mp4"})
+    methods = "return [...document.querySelectorAll('#of-method option')].map((o) => [o.value, o.disabled])"
+    assert window.run(methods) == [["CLRP", False], ["CLRP, untrained", False], ["interventions", False]]
+    csv = window.run("return matrixFile('csv')").splitlines()
+    assert csv[0] == "row,logit,atr,first,last,column 1,column 2,column 3,column 4"
+    assert csv[1] == "1,4,2,1,2,3,1,0,0"
+    switch(window, "#of-method", "CLRP, untrained")
+    assert window.run("return matrixFile('csv')").splitlines()[1] == "1,4,2,1,2,1.5,0.5,0,0"
+    switch(window, "#of-class", "b")
+    assert dict(window.run(methods)) == {"CLRP": False, "CLRP, untrained": True, "interventions": True}
+    assert json.loads(window.run("return matrixFile('json')"))["matrix"][0]["values"] == [0, 0, 0, 1]
+    assert json.loads(window.run("return matrixFile('json')"))["command"] == "lrp3d explain clip.mp4"
+    assert strip(window)[3][0] == "100 %"
+    assert "command: lrp3d explain clip.mp4" in window.text(".how")
+    assert window.run("return matrixFile('png').toDataURL().slice(0, 15)") == "data:image/png;"
+
+
+def test_a_matrix_of_another_shape_is_no_other_view():
+    with pytest.raises(ValueError, match=r"interventions has a matrix \(3, 3\)"):
+        report(explained(), pixels(4), others=[("a", "interventions", torch.eye(3))])
+
+
+def test_windows_of_all_rows_and_wider_cells_come_on_demand(shown):
+    window = shown(explained(band(64)))
+    opaque = "(one) => getComputedStyle(one).opacity === '1'"
+    seen = f"[...document.querySelectorAll('.frame-of-window')].filter({opaque}).length"
+    assert window.run(f"return {seen}") == 1
+    window.click("#all-windows")
+    assert window.run(f"return {seen}") == 64
+    before = window.run("return document.querySelector('.cell').clientWidth")
+    switch(window, "#zoom", "4")
+    assert window.run("return document.querySelector('.cell').clientWidth") >= 3.5 * before
+    assert window.run("return document.documentElement.scrollWidth") == DESKTOP
+
+
+CONTRAST = """
+const light = (colour) => {
+  const part = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
+  const [r, g, b] = part.map((value) => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4);
+  return .2126 * r + .7152 * g + .0722 * b;
+};
+const ground = (one) => {
+  const own = getComputedStyle(one).backgroundColor;
+  return own === "rgba(0, 0, 0, 0)" && one.parentElement ? ground(one.parentElement) : own;
+};
+return Math.min(...[...document.querySelectorAll("p, h1, h2, li, dd span, button, .number, figcaption, output, label")]
+  .filter((one) => one.getClientRects().length && one.textContent.trim())
+  .map((one) => [light(getComputedStyle(one).color), light(ground(one))].sort((a, b) => b - a))
+  .map(([high, low]) => (high + .05) / (low + .05)));
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_letter_stands_out_in_both_schemes(shown, scheme):
+    """At least 4.5 to 1 (WCAG 2.1, 1.4.3)."""
+    top = [{"label": "spinning", "score": 0.5}]
+    window = shown(explained(), weights="random", trained=False, top=top)
+    window.emulate(scheme=scheme)
+    try:
+        paper = window.run("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) == (scheme == "dark")
+        assert window.run(CONTRAST) >= 4.5
+    finally:
+        window.emulate()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_axe_finds_nothing(shown, width, scheme):
+    axe = pytest.importorskip("axe_core_python", reason="axe-core is not installed: pip install axe-core-python")
+    explanation = explained()
+    explanation.floor = explanation.matrix / 2
+    window = shown(explanation, width, title="a", top=[{"label": "a", "score": 0.5}], weights="random", trained=False)
+    window.emulate(scheme=scheme)
+    try:
+        window.run((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8") + "; window.axe = axe")
+        found = window.run(
+            "return axe.run().then((all) => all.violations.map((one) => one.id + ': ' + one.nodes[0].html))"
+        )
+        assert found == []
+    finally:
+        window.emulate()
+
+
+def test_a_page_of_sixteen_frames_is_small():
+    video = torch.randint(0, 255, (16, 224, 224, 3), dtype=torch.uint8)  # noise compresses worst
+    page = report(explained(band(16), relevance=torch.rand(1, 3, 16, 224, 224)), video)
+    assert len(page) < 2e6
 
 
 def test_a_tap_on_a_phone_shows_a_row(shown):
@@ -310,7 +447,7 @@ def test_rows_can_be_read_and_numbers_below_do_not_meet(shown, width, frames):
 
 def test_the_page_is_printed_with_its_colours(shown):
     window = shown(explained(band(40)))
-    window._ask("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"media": "print"}})
+    window.emulate(media="print", scheme="dark")
     try:
         for what in (".cell", ".legend i", "#strip .amount i", ".top .meter i", "body"):
             script = f"const e = document.querySelector('{what}'); return e && getComputedStyle(e).printColorAdjust"
@@ -320,8 +457,9 @@ def test_the_page_is_printed_with_its_colours(shown):
             == 0
         )
         assert window.run("return getComputedStyle(document.querySelector('.controls')).display") == "none"
+        assert window.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     finally:
-        window._ask("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": {"media": ""}})
+        window.emulate()
 
 
 def test_without_a_matrix_the_page_is_the_player(shown):

@@ -27,7 +27,7 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
     add_option(parser)
     parser.add_argument("--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)")
     parser.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="side of a frame (default: 224)")
-    parser.add_argument("--device", metavar="D", help="such as cpu or cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--device", metavar="D", help="auto, cpu, cuda:0 (default: auto, a GPU if there is one)")
     if weights:
         parser.add_argument(
             "--weights",

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
+import re
+import shlex
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from lrp3d.commands import (
+    DONE,
     FAILED,
     INTERRUPTED,
     WRONG_USAGE,
@@ -18,15 +24,18 @@ from lrp3d.commands import (
     demo,
     explain,
     inspect,
+    open,
     prototypes,
     study,
     train,
 )
 from lrp3d.commands.streams import standard_streams
 from lrp3d.commands.terminal import TRACEBACK, complain, one_line
+from lrp3d.extras import missing
 from lrp3d.printed import say
+from lrp3d.suggestions import did_you_mean
 
-COMMANDS = (demo, explain, check, prototypes, study, inspect, train, convert_checkpoint)
+COMMANDS = (demo, explain, check, prototypes, study, inspect, train, convert_checkpoint, open)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,19 +50,35 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _parser()
+    if not given:
+        say(*parser.format_help().rstrip().split("\n"))
+        return DONE
+    options = parser.parse_args(given)
+    options.command_line = shlex.join(["lrp3d", *given])
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _quiet(options):
             warnings.showwarning = _warn
             return int(options.run(options))
     except KeyboardInterrupt:
         complain("interrupted")
         return INTERRUPTED
     except Exception as error:
-        if os.environ.get(TRACEBACK):
+        if os.environ.get(TRACEBACK) or options.verbose:
             raise
         complain(one_line(error))
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
+
+
+@contextlib.contextmanager
+def _quiet(options: argparse.Namespace) -> Iterator[None]:
+    """Without what is printed for people, if that was asked for; what was asked for as json is printed."""
+    if not options.quiet or getattr(options, "json", False):
+        yield
+        return
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
 
 
 def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
@@ -64,8 +89,63 @@ class _Parser(argparse.ArgumentParser):
     """Says in one line what is wrong; the usage is for those who ask for it."""
 
     def error(self, message: str) -> NoReturn:
+        message = _with_suggestion(message, self)
         say(f"{self.prog}: {message} (see {self.prog} --help)", stream=sys.stderr)
         self.exit(WRONG_USAGE)
+
+
+def _with_suggestion(message: str, parser: argparse.ArgumentParser) -> str:
+    """What argparse says, and what may have been meant: a command, a choice or an option."""
+    if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+        return message + did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
+    if unknown := re.search(r"unrecognized arguments: (--[\w-]+)", message):
+        return message + did_you_mean(unknown[1], _options(parser))
+    return message
+
+
+def _options(parser: argparse.ArgumentParser) -> set[str]:
+    """The long options of a parser and of its commands."""
+    found = set()
+    for action in parser._actions:
+        found |= {option for option in action.option_strings if option.startswith("--")}
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                found |= _options(below)
+    return found
+
+
+def _completion(shell: str) -> str:
+    """The script that completes commands and options in a shell; raises ImportError without shtab."""
+    try:
+        import shtab
+    except ImportError:
+        raise missing("shtab", "completion") from None
+    return str(shtab.complete(_parser(), shell=shell))
+
+
+class _PrintCompletion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> NoReturn:
+        try:
+            say(*_completion(rest[1]).split("\n"))
+        except ImportError as error:
+            parser.error(str(error))
+        parser.exit(DONE)
+
+
+def _add_loudness(parser: argparse.ArgumentParser, default: Any) -> None:
+    """-q and -v, before and behind the name of a command."""
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("-q", "--quiet", action="store_true", default=default, help="print errors and json alone")
+    about = "show where an error comes from"
+    loudness.add_argument("-v", "--verbose", action="store_true", default=default, help=about)
+
+
+def _pass_on_loudness(commands: argparse._SubParsersAction[Any]) -> None:
+    for parser in commands.choices.values():
+        _add_loudness(parser, argparse.SUPPRESS)
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                _pass_on_loudness(action)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,9 +156,14 @@ def _parser() -> argparse.ArgumentParser:
         f"Set {TRACEBACK}=1 to see where an error comes from.",
     )
     parser.add_argument("--version", action="version", version=f"lrp3d {_version()}")
+    about = "print a script that completes commands and options: source <(lrp3d --print-completion bash)"
+    shells = ("bash", "zsh", "tcsh")
+    parser.add_argument("--print-completion", action=_PrintCompletion, choices=shells, metavar="SHELL", help=about)
+    _add_loudness(parser, False)
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)
+    _pass_on_loudness(commands)
     return parser
 
 

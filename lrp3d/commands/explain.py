@@ -60,6 +60,8 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help=about)
     about = "also write relevance.gif or relevance.mp4: the clip beside its relevance, with logits and a moving curve"
     parser.add_argument("--animate", choices=("gif", "mp4"), help=f"{about} (needs --out)")
+    about = "let the page switch to LRP, CLRP and interventions and to the five best classes (ten explanations)"
+    parser.add_argument("--compare", action="store_true", help=about)
     about = "colours of the pictures (default: light); the page follows its reader's"
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help=about)
     parser.add_argument("--json", action="store_true", help="print results as json, and nothing else, on stdout")
@@ -94,10 +96,11 @@ def run(options: argparse.Namespace) -> int:
         against=against,
         floor=options.floor,
         motion=options.motion,
+        compare=options.compare,
         layers=tuple(options.layers),
         where=dict(options.where),
     )
-    said = summaries.settings(choice, how)
+    said = {**summaries.settings(choice, how), **summaries.origin(options, choice)}
     results: list[dict[str, Any]] = []
     for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from lrp3d.composites import composite_of
 from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
+from lrp3d.suggestions import did_you_mean
 
 SEED = 0
 CLASSES = 400  # of a model that nobody trained
@@ -45,6 +48,8 @@ class Chosen:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    sha256: str = ""
+    """The hash of the checkpoint's file; empty without one."""
 
     @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -116,7 +121,17 @@ def choose(options: argparse.Namespace) -> Chosen:
         mean=mean,
         std=std,
         notes=(*decided, *unsaid),
+        sha256=_hash(weights) if weights is not None else "",
     )
+
+
+def _hash(path: Path) -> str:
+    """SHA-256 of a file, read piece by piece."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for piece in iter(lambda: file.read(1 << 20), b""):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def weights_of(options: argparse.Namespace) -> Path | None:
@@ -149,7 +164,7 @@ def _check_composite(options: argparse.Namespace) -> None:
 
 def device_of(name: str | None) -> torch.device:
     """The device of that name; by default a GPU if there is one. Raises UsageError for one that cannot be used."""
-    if name is None:
+    if name is None or name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
@@ -203,7 +218,7 @@ def check_name(name: str, options: Mapping[str, Any]) -> None:
     try:
         without_memory(lambda: models.build(name, **{"num_classes": 1, **options}))
     except (ValueError, TypeError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{error}{_meant(str(error), name)}") from error
 
 
 def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
@@ -211,7 +226,28 @@ def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
     try:
         return models.build(name, **{"num_classes": classes, **options})
     except (ValueError, TypeError) as error:
-        raise UsageError(str(error)) from error
+        raise UsageError(f"{error}{_meant(str(error), name)}") from error
+
+
+def _meant(said: str, name: str) -> str:
+    """What to add where there is no model of that name: the trained network it is, or the one that may be meant."""
+    if not said.startswith("unknown model"):
+        return ""
+    if name in models.pretrained_names():
+        call = f"lrp3d.models.load_pretrained({name!r})"
+        return f"; {name} is a trained network that comes with lrp3d: {call}, or lrp3d demo"
+    lengths = re.findall(r"-f(\d+)", name)[:1] or ["8"]
+    known = [one.replace("[Z]", lengths[0]) for one in _spelt_out()]
+    return did_you_mean(name, [*known, *models.pretrained_names()])
+
+
+def _spelt_out() -> list[str]:
+    """The known names, one for each of the alternatives in brackets, with [Z] as it is."""
+    found: list[str] = []
+    for name in models.zoo.KNOWN:
+        several = re.search(r"\[(\d+(?:\|\d+)+)\]", name)
+        found += [name.replace(several[0], one) for one in several[1].split("|")] if several else [name]
+    return found
 
 
 def imported(path: str, options: dict[str, Any]) -> nn.Module:

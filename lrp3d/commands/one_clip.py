@@ -20,6 +20,7 @@ from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.explanation.wording import subject
+from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import as_clip, laid_out
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.twin.twin import Twin
@@ -38,6 +39,8 @@ class How:
     merge: str = "paper"
     against: str | tuple[int, ...] | None = None
     """Classes that the explained one is held against, or "next"."""
+    compare: bool = False
+    """Whether to explain the best classes by LRP, CLRP and interventions as well, for the page."""
     floor: bool | None = None
     """Whether to find the network's floor; None: where it can be had, and weights are not drawn."""
     motion: bool = False
@@ -63,6 +66,8 @@ class Explained:
     composite: str
     seconds: float
     notes: tuple[str, ...]
+    others: tuple[tuple[str, str, Explanation | Tensor], ...] = ()
+    """Further matrices of the clip for its page: class, method, and what came out."""
 
     @property
     def target(self) -> int:
@@ -161,7 +166,36 @@ def explain_clip(
         composite=how.composite,
         seconds=seconds,
         notes=tuple(notes),
+        others=_others(explanation, laid, choice, twin, how, given) if how.compare else (),
     )
+
+
+COMPARED = 5  # classes
+
+
+def _others(
+    explanation: Explanation, laid: Tensor, choice: Chosen, twin: Twin, how: How, given: dict[str, Any]
+) -> tuple[tuple[str, str, Explanation | Tensor], ...]:
+    """The best classes by LRP and CLRP, and the explained one by interventions; none without a matrix."""
+    if explanation.matrix is None or how.against is not None:
+        return ()
+    own = int(explanation.target[0])
+    logits = explanation.logits[0]
+    best = logits.topk(min(COMPARED, len(logits))).indices.tolist() if len(logits) > 1 else []
+    found: list[tuple[str, str, Explanation | Tensor]] = []
+    measured = intervention_matrix(
+        choice.model, laid, own if len(logits) > 1 else None, layout=how.layout, merge=how.merge, occluder="mean"
+    )
+    if measured.shape == explanation.matrix.shape:
+        found.append((label_of(own, choice.labels), "interventions", measured[0].cpu()))
+    for index in [own, *(other for other in best if other != own)] if len(logits) > 1 else ():
+        for contrastive, method in ((True, "CLRP"), (False, "LRP")):
+            if index == own and contrastive == how.contrastive:
+                continue
+            settings = {**given, "contrastive": contrastive, "motion": False}
+            one = explain(twin, laid, index, temporal=True, **settings).at_sigma(how.sigma)
+            found.append((label_of(index, choice.labels), method, one.to("cpu")))
+    return tuple(found)
 
 
 def _as_read(explanation: Explanation, layout: str) -> Explanation:

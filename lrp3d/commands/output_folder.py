@@ -69,9 +69,17 @@ def write(
                 top=top(one),
                 notes=one.notes,
                 times=one.times,
+                others=one.others,
+                made=_made(said),
             )
         )
     yield path
+
+
+def _made(said: dict[str, Any]) -> dict[str, str]:
+    """Version, command, date and the checkpoint's hash, as far as they are known."""
+    named = {"lrp3d": "lrp3d", "command": "command", "date": "date", "weights_sha256": "SHA-256 of the weights"}
+    return {name: str(said[key]) for key, name in named.items() if said.get(key)}
 
 
 def undrawn(one: Explained) -> tuple[str, ...]:

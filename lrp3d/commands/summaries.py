@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import Any
 
 from torch import Tensor
@@ -132,6 +134,15 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def origin(options: argparse.Namespace, choice: Chosen) -> dict[str, Any]:
+    """The command, when it ran, and the hash of the checkpoint's file; for json and pages."""
+    return {
+        "command": getattr(options, "command_line", None),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "weights_sha256": choice.sha256,
+    }
 
 
 def settings(choice: Chosen, how: How) -> dict[str, Any]:

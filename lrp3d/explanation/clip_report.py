@@ -21,13 +21,15 @@ from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.pages import filled
 from lrp3d.figures.values import pixel_relevance
-from lrp3d.metrics.atr import frame_windows
+from lrp3d.metrics.atr import frame_atr, frame_windows
 from lrp3d.printed import printable
 
 __all__ = ["report"]
 
 LARGEST = 320  # pixels of a frame's longer side in the page
 QUALITY = 85
+SMOOTH = 0.7  # pixels, of such frames
+SHARP = 64  # of frames up to this size each pixel is seen
 
 
 def report(
@@ -44,6 +46,8 @@ def report(
     top: Sequence[Mapping[str, Any]] = (),
     notes: Sequence[str] = (),
     times: Sequence[float] = (),
+    others: Sequence[tuple[str, str, Explanation | Tensor]] = (),
+    made: Mapping[str, str] | None = None,
 ) -> str:
     """Make a page of one clip: a player with relevance on top, the matrix, and the strip of frames it drives.
 
@@ -60,6 +64,9 @@ def report(
         top: best classes, each with "label" and "score" (0 to 1).
         notes: what the reader must know, a sentence each.
         times: when each frame is shown, in seconds; NaN where nobody knows.
+        others: further matrices that the reader can switch to, each with its class, its method and an explanation of
+            one clip or a matrix (n, n) such as that of interventions.
+        made: how the page was made, such as its version, command and date, by name.
 
     Returns:
         HTML, complete in itself: pictures are embedded, and the page forbids itself any request.
@@ -80,7 +87,9 @@ def report(
     title = title or subject(explanation, clip)
     data = {
         **_pictures(pixels, explanation.relevance[clip], times),
-        **_temporal(explanation, clip, len(pixels)),
+        **_temporal(explanation, clip, len(pixels), title, others),
+        "small": max(pixels.shape[1:3]) <= SHARP,
+        "about": {"title": title, "model": model, "video": video, "weights": weights, **(made or {})},
     }
     parts = {
         "title": _escaped(title),
@@ -93,6 +102,9 @@ def report(
         "facts": _facts(explanation, clip),
         "top": _top(top),
         "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
+        "made": "".join(
+            f"<li>{_escaped(name)}: <code>{_escaped(said)}</code></li>" for name, said in (made or {}).items()
+        ),
         "method": _escaped(_method(explanation, composite)),
         "differ": _differ(explanation, clip),
         "floor": _floor(explanation, clip) + _motion(explanation, clip) + _inside(explanation, clip),
@@ -263,57 +275,84 @@ def _top(top: Sequence[Mapping[str, Any]]) -> str:
 def _pictures(pixels: Tensor, relevance: Tensor, times: Sequence[float]) -> dict[str, Any]:
     """The frames, the frames painted with relevance, and what stands beside them."""
     images = pixels.numpy(force=True)
-    painted = overlay(images, relevance)
+    painted = overlay(images, relevance, smooth=SMOOTH if max(images.shape[1:3]) <= SHARP else None)
     by_frame = pixel_relevance(relevance, images).sum((1, 2))
     total = np.abs(by_frame).sum()
     return {
-        "frames": [_jpeg(image) for image in images],
-        "painted": [_jpeg(image) for image in painted],
+        "frames": [_picture_of(image) for image in images],
+        "painted": [_picture_of(image) for image in painted],
         "shares": _rounded(by_frame / total if total else by_frame),
         "times": [round(second, 3) if math.isfinite(second) else None for second in times],
         "signed": bool(relevance.min() < 0),
     }
 
 
-def _jpeg(image: np.ndarray) -> str:
+def _picture_of(image: np.ndarray) -> str:
+    """A frame as the page embeds it: a small one whole, a larger one as a JPEG."""
     from PIL import Image  # matplotlib depends on it
 
-    picture = Image.fromarray(image)
+    picture, buffer = Image.fromarray(image), io.BytesIO()
+    if max(image.shape[:2]) <= SHARP:
+        picture.save(buffer, "PNG")
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
     picture.thumbnail((LARGEST, LARGEST))
-    buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=QUALITY)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
-def _temporal(explanation: Explanation, clip: int, frames: int) -> dict[str, Any]:
-    """The matrix, its colours, and for each row its logit, ATR and window; empty where there is none."""
+def _temporal(
+    explanation: Explanation,
+    clip: int,
+    frames: int,
+    title: str,
+    others: Sequence[tuple[str, str, Explanation | Tensor]],
+) -> dict[str, Any]:
+    """The matrices to choose from, the explanation's first; none where it has none."""
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
-        return {"rows": []}
+        return {"views": []}
+    positions, sigma = explanation.positions, explanation.sigma
+    matrix, logits = explanation.matrix[clip], explanation.frame_logits[clip]
+    kind = "CLRP" if explanation.contrastive else "LRP"
+    views = [_view(title, kind, matrix, logits, explanation.atr[clip], sigma, positions)]
+    bare = [(title, f"{kind}, untrained", explanation.floor[clip])] if explanation.floor is not None else []
+    for name, method, other in [*bare, *others]:
+        if isinstance(other, Tensor):
+            values, of_rows, atr = other, logits, frame_atr(other[None], sigma, positions)[0]
+        elif other.matrix is None or other.frame_logits is None or other.atr is None:
+            continue
+        else:
+            values, of_rows, atr = other.matrix[0], other.frame_logits[0], other.atr[0]
+        if values.shape != matrix.shape:
+            raise ValueError(f"{method} has a matrix {tuple(values.shape)}, and the explanation {tuple(matrix.shape)}")
+        views.append(_view(name, method, values, of_rows, atr, sigma, positions))
+    return {"views": views, "columns": _blocks(frames, matrix.shape[1])}
+
+
+def _view(
+    name: str, method: str, matrix: Tensor, logits: Tensor, atr: Tensor, sigma: float, positions: list[int] | None
+) -> dict[str, Any]:
+    """A matrix, its colours, and for each row its logit, ATR and window."""
     from matplotlib.colors import Normalize, to_hex
 
-    matrix = explanation.matrix[clip].double().cpu()
-    first, last = frame_windows(matrix, explanation.sigma, explanation.positions)
+    matrix = matrix.double().cpu()
+    first, last = frame_windows(matrix, sigma, positions)
     how = scale(matrix.numpy())
     colours = how["cmap"](Normalize(how["vmin"], how["vmax"])(matrix.numpy()))
-    count, columns = matrix.shape
-    own = explanation.positions or list(range(count))
+    own = positions or list(range(len(matrix)))
     rows = [
         {
-            "logit": _value(explanation.frame_logits[clip, i]),
-            "atr": _value(explanation.atr[clip, i]),
+            "logit": _value(logits[i]),
+            "atr": _value(atr[i]),
             "window": [int(first[i]), int(last[i])],
             "own": own[i],
             "values": _rounded(matrix[i].numpy()),
             "colours": [to_hex(colour) for colour in colours[i]],
         }
-        for i in range(count)
+        for i in range(len(matrix))
     ]
     ramp = [to_hex(colour) for colour in how["cmap"](np.linspace(0, 1, 12))]
-    return {
-        "rows": rows,
-        "columns": _blocks(frames, columns),
-        "scale": {"low": _value(how["vmin"]), "high": _value(how["vmax"]), "ramp": ramp},
-    }
+    limits = {"low": _value(how["vmin"]), "high": _value(how["vmax"]), "ramp": ramp}
+    return {"class": printable(name), "method": method, "rows": rows, "scale": limits}
 
 
 def _blocks(frames: int, columns: int) -> list[list[int]]:

@@ -14,7 +14,12 @@ from lrp3d.commands.command_line import main
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "the following arguments are required: COMMAND"),
+        (["explian"], "did you mean explain\\?"),
+        (["inspect", "--modle", "I3D-R18-f4"], "did you mean --model\\?"),
+        (["inspect", "--model", "TAM3D-R18-f8"], "did you mean TAM2D-R18-f8\\?"),
+        (["inspect", "--model", "TAM5-R18-f8-match-d4"], r"load_pretrained\('TAM5-R18-f8-match-d4'\), or lrp3d demo"),
+        (["explain", "clip.npy", *SMALL, "--composite", "papper"], "did you mean paper\\?"),
+        (["open", "nowhere"], "nowhere is no folder"),
         (["explode"], "invalid choice"),
         (["explain"], "the following arguments are required: VIDEO"),
         (["explain", "clip.npy"], "say which model"),

@@ -1,5 +1,6 @@
 """The demo, checks, inspection, conversion and help; what is not installed."""
 
+import importlib.util
 import json
 import re
 import sys
@@ -136,3 +137,47 @@ def test_check_prints_a_table_with_a_verdict_and_writes_all_numbers(run, clip):
     assert json.loads(Path("check.json").read_text())["clips"] == 2
     assert run("check", *SMALL)[0] == 2
     assert run("check", clip, *SMALL, "--target", "label")[0] == 2
+
+
+def test_alone_it_says_its_help(run):
+    assert run()[:2] == run("--help")[:2]
+
+
+@pytest.mark.parametrize("where", ["before", "behind"])
+def test_quiet_prints_nothing_but_writes_all_the_same(run, clip, folder, where):
+    given = ["explain", clip, *SMALL, "--out", "out", "--device", "auto"]
+    assert run(*(["-q", *given] if where == "before" else [*given, "-q"])) == (0, "", "")
+    assert (folder / "out" / "explanation.json").exists()
+
+
+def test_a_folders_pages_are_served_on_this_machine_alone(folder):
+    from threading import Thread
+    from urllib.request import ProxyHandler, build_opener
+
+    from lrp3d.commands.open import server
+
+    for name in ("a", "b & c"):
+        (folder / name).mkdir()
+        (folder / name / "report.html").write_text(f"page {name}")
+    with server(folder) as serving:
+        host, port = serving.server_address
+        assert host == "127.0.0.1"
+        thread = Thread(target=serving.serve_forever)
+        thread.start()
+        ask = build_opener(ProxyHandler({})).open
+        try:
+            with ask(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+                links = re.findall(r'href="(.*?)"', answer.read().decode())
+            assert links == ["a/report.html", "b%20%26%20c/report.html"]
+            with ask(f"http://127.0.0.1:{port}/{links[1]}", timeout=10) as answer:
+                assert answer.read() == b"page b & c"
+        finally:
+            serving.shutdown()
+            thread.join()
+
+
+def test_completion_is_a_script_of_all_commands_or_names_what_is_missing(run):
+    if importlib.util.find_spec("shtab") is None:
+        assert "completion needs shtab" in run("--print-completion", "bash")[2]
+    else:
+        assert "convert-checkpoint" in run("--print-completion", "bash")[1]

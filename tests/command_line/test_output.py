@@ -217,3 +217,16 @@ def test_a_moving_picture_is_written_where_it_is_asked_for(run, clip, folder):
         assert moving.n_frames == 4
         assert max(matrix.convert("RGB").getpixel((1, 1))) < 64
     assert "say where with --out DIR" in run("explain", clip, *SMALL, "--animate", "gif")[2]
+
+
+def test_the_page_can_compare_methods_and_the_best_classes(run, clip, folder):
+    code, _, err = run("explain", clip, *SMALL, "--out", "out", "--compare", "--no-floor")
+    assert (code, err) == (0, "")
+    page = Path("out/report.html").read_text(encoding="utf-8")
+    views = json.loads(page.partition('id="data">')[2].partition("</script>")[0])["views"]
+    found = [(view["class"], view["method"]) for view in views]
+    top = [one["label"] for one in json.loads(Path("out/explanation.json").read_text())["top"]]
+    assert found[:3] == [(top[0], "CLRP"), (top[0], "interventions"), (top[0], "LRP")]
+    assert found[3:7] == [(name, method) for name in top[1:3] for method in ("CLRP", "LRP")]
+    assert len(found) == len(set(found)) == 11  # five classes by two methods, and the interventions
+    assert "command: <code>lrp3d explain " in page

@@ -1,0 +1,117 @@
+"""`lrp3d open`: the pages of a folder, in a browser."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lrp3d.commands import DONE, UsageError
+from lrp3d.printed import say
+
+if TYPE_CHECKING:
+    from http.server import ThreadingHTTPServer
+
+    from lrp3d.commands.arguments import Commands
+
+MOST = 500  # pages of a gallery
+
+
+def add_to(commands: Commands) -> None:
+    """Add the parser of this command."""
+    parser = commands.add_parser(
+        "open",
+        help="show the pages of a folder in a browser",
+        description="Show the pages that other commands wrote: the page itself where there is one, else a list of all "
+        "below the folder. They are served on this machine alone (127.0.0.1) until you press Ctrl-C.",
+        epilog="Example: lrp3d open out/demo",
+    )
+    parser.add_argument("folder", type=Path, metavar="OUT", help="what --out of another command named")
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="default: one that is free")
+    parser.add_argument("--no-browser", action="store_true", help="only say the address")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    import webbrowser
+
+    with server(options.folder, options.port) as serving:
+        address = f"http://127.0.0.1:{serving.server_address[1]}/"
+        say(f"{address}  (Ctrl-C ends)")
+        if not options.no_browser:
+            webbrowser.open(address)
+        try:
+            serving.serve_forever()
+        except KeyboardInterrupt:
+            return DONE
+    return DONE
+
+
+def pages(folder: Path) -> list[Path]:
+    """The pages below a folder, by their places in it."""
+    return sorted(path.relative_to(folder) for path in folder.rglob("*.html") if path.is_file())[:MOST]
+
+
+def gallery(folder: Path) -> str:
+    """A page that links to all pages of a folder, each with its picture of the matrix if it has one."""
+    import html
+    from urllib.parse import quote
+
+    from lrp3d.printed import printable
+
+    items = []
+    for page in pages(folder):
+        picture = page.parent / "matrix.png"
+        shown = f'<img alt="" src="{quote(picture.as_posix())}">' if (folder / picture).is_file() else ""
+        name = html.escape(printable(page.as_posix()))
+        items.append(f'<li><a href="{quote(page.as_posix())}">{shown}{name}</a></li>')
+    title = html.escape(printable(folder.resolve().name))
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{title}</title><style>:root{{color-scheme:light dark}}body{{font:15px/1.5 system-ui,sans-serif;"
+        "margin:24px}ul{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:16px;padding:0;"
+        "list-style:none}img{display:block;width:100%}</style>"
+        f"<main><h1>{title}</h1><ul>{''.join(items)}</ul></main></html>"
+    )
+
+
+def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
+    """A server of a folder's files on the loopback; its first page is the folder's own, or the gallery.
+
+    Raises:
+        UsageError: no such folder, no page in it, or a port that cannot be had.
+    """
+    from functools import partial
+    from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+    from urllib.parse import quote
+
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder: name what --out of another command named")
+    found = pages(folder)
+    if not found:
+        raise UsageError(f"no page is in {folder}: lrp3d explain --out, demo and study report write pages")
+
+    class Pages(SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path != "/":
+                super().do_GET()
+            elif len(found) == 1:
+                self.send_response(302)
+                self.send_header("Location", f"/{quote(found[0].as_posix())}")
+                self.end_headers()
+            else:
+                content = gallery(folder).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "text/html; charset=utf-8")
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Who looks at which page is nobody's concern."""
+
+    try:
+        return ThreadingHTTPServer(("127.0.0.1", port), partial(Pages, directory=str(folder)))
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--port {port} cannot be had: {error}") from error
