@@ -239,7 +239,7 @@ METHODS: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
 
 
 def measure(model: nn.Module, family: str, clips: int) -> dict[str, dict[str, list[float]]]:
-    """Per method and clip that was classified right: the share of the map on decisive pixels, and on decisive frames."""
+    """Per method and clip that was classified right: the map's share on decisive pixels, and in decisive frames."""
     planted = TASKS[family].clips(clips, seed=CLIP_SEED)
     clip, target = inputs(planted), planted.labels
     with torch.no_grad():
@@ -278,6 +278,15 @@ def interval(of_seeds: list[list[float]]) -> tuple[float, float, float]:
     return float(torch.stack([v.mean() for v in values]).mean()), ends[0], ends[1]
 
 
+def shares_of(networks: dict[str, dict]) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Mean and interval per method, on pixels and in frames, of the networks that learned their task."""
+    learned = [one["shares"] for one in networks.values() if one["accuracy"] >= LEARNED]
+    return {
+        method: {what: interval([shares[method][what] for shares in learned]) for what in ("pixels", "frames")}
+        for method in (learned[0] if learned else ())
+    }
+
+
 def lines_of(found: dict[str, dict]) -> list[str]:
     """The page."""
     lines = [
@@ -300,11 +309,8 @@ def lines_of(found: dict[str, dict]) -> list[str]:
             lines += ["", "None of them learned the task: no table."]
             continue
         lines += ["", f"{len(learned)} networks.", "", "| map | on the squares | in their frames |", "|---|---|---|"]
-        for method in learned[0]["shares"]:
-            cells = []
-            for what in ("pixels", "frames"):
-                mean, low, high = interval([one["shares"][method][what] for one in learned])
-                cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
+        for method, shares in shares_of(networks).items():
+            cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in shares.values()]
             lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return lines
 
@@ -329,12 +335,12 @@ def main() -> None:
     if not options.only:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "attention_truth.md").write_text("\n".join(lines_of(found)) + "\n")
+        about = ("accuracy", "steps", "seconds")
         summary = {
-            name: {seed: {key: one[key] for key in ("accuracy", "steps", "seconds")} for seed, one in networks.items()}
-            | {"shares": {m: {w: interval([one["shares"][m][w] for one in networks.values()]) for w in s}
-                          for m, s in next(iter(networks.values()))["shares"].items()}}
+            name: {seed: {key: one[key] for key in about} for seed, one in networks.items()}
+            | {"shares": shares_of(networks)}
             for name, networks in found.items()
-        }  # fmt: skip
+        }
         (options.out / "attention_truth.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 

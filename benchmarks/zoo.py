@@ -24,6 +24,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.public import repositories
 from benchmarks.public.sources import imported, names
 
 COLUMNS = ("network", "clip", "verdict", "matrix", "because", "conservation", "seconds", "captum", "zennit", "date")
@@ -41,7 +42,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=300, help="limit for one network")
     parser.add_argument("--gigabytes", type=int, default=16, help="limit of address space for one network")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of zoo.csv and zoo.md")
+    parser.add_argument("--repositories", type=Path, help="folder of clones, for networks that are in no package")
     options = parser.parse_args()
+    repositories.FOLDER = options.repositories
     if options.one:
         print(json.dumps(_judged(options.one, options.gigabytes)))
         return
