@@ -498,6 +498,8 @@ def _of_their_time(repository: str) -> None:
         losses.__path__ = []
         sys.modules["pytorchvideo.losses.soft_target_cross_entropy"] = losses
         losses.SoftTargetCrossEntropyLoss = nn.CrossEntropyLoss  # type: ignore[attr-defined]
+        for name in ("detectron2", "detectron2.layers"):  # for detection only
+            sys.modules.setdefault(name, types.ModuleType(name)).ROIAlign = None  # type: ignore[attr-defined]
     if repository == "GSM":  # which reads files beside its code
         yaml = _load("yaml")
         load = yaml.load

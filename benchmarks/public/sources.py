@@ -1,5 +1,7 @@
 """Networks of public libraries by name, each with a small clip; a library that is not installed is left out."""
 
+# ruff: noqa: E501  a table, a line for each network
+
 from __future__ import annotations
 
 import importlib
@@ -108,13 +110,13 @@ MMACTION: dict[str, dict[str, Any]] = {
         "clip": (8, 64),
     },
     "ircsn_r50": {
-        "backbone": {"type": "ResNet3dCSN", "depth": 50, "with_pool2": False, "bottleneck_mode": "ir", "norm_eval": False},
+        "backbone": {"type": "ResNet3dCSN", "depth": 50, "pretrained": None, "with_pool2": False, "bottleneck_mode": "ir", "norm_eval": False},
         "head": _I3D_HEAD,
         "clip": (8, 64),
     },
     "r2plus1d_r34": {
         "backbone": {"type": "ResNet2Plus1d", "depth": 34, "pretrained2d": False, "conv1_kernel": (3, 7, 7),
-                     "conv1_stride_t": 1, "pool1_stride_t": 1, "inflate": (1, 1, 1, 1), "conv_cfg": {"type": "Conv2plus1d"},
+                     "conv1_stride_t": 1, "pool1_stride_t": 1, "inflate": (1, 1, 1, 1), "pretrained": None, "conv_cfg": {"type": "Conv2plus1d"},
                      "spatial_strides": (1, 2, 2, 2), "temporal_strides": (1, 2, 2, 2), "zero_init_residual": False},
         "head": {**_I3D_HEAD, "in_channels": 512},
         "clip": (8, 64),
