@@ -320,12 +320,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kept", type=Path, default=Path("build/attention_truth"), help="weights, measurements")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the table")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="some of them, separated by commas; default: all")
     parser.add_argument("--only", default="", help="networks whose name begins like this; writes no table")
     parser.add_argument("--quick", action="store_true", help="three steps of training, few clips: does it run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, dict] = {}
-    for family in TASKS:
+    for family in options.tasks.split(","):
         for net in NETS:
             if not net.startswith(options.only):
                 continue

@@ -86,6 +86,18 @@ class Grey(nn.Module):
         return self.net(clip.mean(1, keepdim=True))
 
 
+class RowsOfAClip(nn.Module):
+    """A network that returns a row of logits for each of a clip's pooled frames (TSM with temporal pooling)."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.net(clip).unflatten(0, (len(clip), -1)).mean(1)
+
+
 class LastState(nn.Module):
     """ConvLSTM of ndrplz, and a classifier on its last state."""
 

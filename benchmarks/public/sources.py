@@ -39,8 +39,8 @@ TORCHVISION: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
 }  # fmt: skip
 PYTORCHVIDEO: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "slow_r50": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2)}, (4, 64)),
-    "slow_r50_softmax": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2), "head_activation": nn.Softmax}, (4, 64)),  # noqa: E501
-    "c2d_r50": ("resnet.create_resnet", {"stem_conv_kernel_size": (1, 7, 7), "head_pool_kernel_size": (4, 2, 2)}, (4, 64)),  # noqa: E501
+    "slow_r50_softmax": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2), "head_activation": nn.Softmax}, (4, 64)),
+    "c2d_r50": ("resnet.create_resnet", {"stem_conv_kernel_size": (1, 7, 7), "head_pool_kernel_size": (4, 2, 2)}, (4, 64)),
     "i3d_r50": ("resnet.create_resnet", {"stem_conv_kernel_size": (5, 7, 7), "head_pool_kernel_size": (4, 2, 2),
                 "stage_conv_a_kernel_size": ((3, 1, 1), [(3, 1, 1), (1, 1, 1)], [(3, 1, 1), (1, 1, 1)],
                                              [(1, 1, 1), (3, 1, 1)])}, (4, 64)),
