@@ -296,8 +296,9 @@ def lines_of(found: dict[str, dict]) -> list[str]:
         f"{platform.python_version()}, torch {torch.__version__}, one thread.",
         "",
         f'Clips of {FRAMES} frames of {SIZE}x{SIZE} pixels. "flash": a red or green square in one frame decides; '
-        '"match": two squares, two frames apart, have the same colour or not. Share of the positive relevance of the '
-        "true class that lies on the deciding squares, and in their frames; mean over networks (training seeds) and "
+        '"match", where it is shown: two squares, two frames apart, have the same colour or not. Share of the '
+        "positive relevance of the true class that lies on the deciding squares, and in their frames; mean over "
+        "networks (training seeds) and "
         "clips that were classified right, 95 % interval by drawing both again.",
     ]
     for name, networks in found.items():

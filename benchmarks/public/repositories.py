@@ -320,7 +320,7 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
         "temporal-shift-module", lambda: _tsn("ops.models", pretrain="", is_shift=True, shift_place="block"),
     ),
     "tsm.tsm_r50_temporalpool": (
-        "temporal-shift-module", lambda: _tsn("ops.models", pretrain="", is_shift=True, temporal_pool=True),
+        "temporal-shift-module", lambda: _wrapped(RowsOfAClip, _tsn("ops.models", pretrain="", is_shift=True, temporal_pool=True)),
     ),
     "tsm.tsm_r50_nonlocal": (
         "temporal-shift-module", lambda: _tsn("ops.models", pretrain="", is_shift=True, non_local=True),

@@ -32,10 +32,9 @@ poolformerv2_s12 rdnet_tiny mambaout_femto repghostnet_050 edgenext_xx_small mob
 efficientformer_l1 efficientvit_b0 visformer_tiny vgg11_bn vovnet39a nextvit_small shvit_s1 maxvit_rmlp_pico_rw_256
 coatnet_nano_rw_224 botnet26t_256 lambda_resnet26t halonet26t vit_tiny_patch16_224 deit_tiny_patch16_224
 """.split()
-_MVIT = {"spatial_size": (64, 64), "temporal_size": 8}
-TORCHVISION: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
-    "r3d_18": ({}, (8, 64)), "mc3_18": ({}, (8, 64)), "r2plus1d_18": ({}, (8, 64)), "s3d": ({}, (16, 224)),
-    "swin3d_t": ({}, (4, 64)), "mvit_v1_b": (_MVIT, (8, 64)), "mvit_v2_s": (_MVIT, (8, 64)),
+TORCHVISION = {
+    "r3d_18": (8, 64), "mc3_18": (8, 64), "r2plus1d_18": (8, 64), "s3d": (16, 224), "swin3d_t": (4, 64),
+    "mvit_v1_b": (8, 64), "mvit_v2_s": (8, 64),
 }  # fmt: skip
 PYTORCHVIDEO: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "slow_r50": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2)}, (4, 64)),
@@ -251,8 +250,11 @@ def _timm(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
 
 def _torchvision(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
     video: Any = imported("torchvision.models.video")
-    options, (frames, side) = TORCHVISION[name]
-    return getattr(video, name)(num_classes=10, **options), frames, (side,)
+    frames, side = TORCHVISION[name]
+    if name.startswith("mvit"):  # whose builders fix the size of the clip
+        kind = video.mvit.MViT
+        video.mvit.MViT = lambda **given: kind(**{**given, "spatial_size": (side, side), "temporal_size": frames})
+    return getattr(video, name)(num_classes=10), frames, (side,)
 
 
 def _pytorchvideo(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
