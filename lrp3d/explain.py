@@ -113,7 +113,7 @@ def explain(
         floor: also find the matrix of the same network untrained (`.floor`), and what stands above it (`.excess`). It
             is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
         motion: also split relevance, exactly, into what the clip would have if its frames stood still where they are
-            mixed (`.static`) and the rest (`.dynamic`); docs/method.md defines them. It costs 2.5 times as much.
+            mixed (`.static`) and the rest (`.dynamic`); docs/method.md defines them. It costs twice as much.
         seed: of the random numbers that the model draws in its forward (dropout that is alive, frames chosen at
             random). Without one, a model whose output differs from run to run is refused.
         chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.

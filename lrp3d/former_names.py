@@ -36,6 +36,7 @@ FORMER_NAMES = {
         "maps": "compute.maps",
         "maxima": "steps.maxima",
         "memory": "propagation.chunks",
+        "models.names": "models.dialects",
         "notebook": "explanation.display",
         "precision": "compute.precision",
         "propagate": "propagation.propagate",
@@ -57,7 +58,8 @@ FORMER_NAMES = {
         "study.shards": "study.running.shards",
         "study.studied": "study.reporting.study_view",
         "study.summary": "study.reporting.summary",
-        "study.tables": "study.reporting.tables",
+        "study.reporting.tables": "study.reporting.table_format",
+        "study.tables": "study.reporting.table_format",
         "temporal": "propagation.temporal_matrix",
     }.items()
 }

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from lrp3d.checks import check_axes, check_clip, check_logits, check_mode, check_seed
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
-from lrp3d.steps.step import ClipInput, Unsupported
-from lrp3d.tracing.tracer import Rearrangement
+from lrp3d.steps.step import ClipInput, Rearrangement, Unsupported
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
 

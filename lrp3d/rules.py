@@ -143,8 +143,8 @@ class ZBeta(Rule):
                 "give it as ZBeta(low, high), or use another rule here"
             )
         above, below = x.value - low, x.value - high
-        if x.real is not None:  # constants are no pixels: they contribute nothing
-            above, below = above * x.real, below * x.real
+        if x.is_input is not None:  # constants are no pixels: they contribute nothing
+            above, below = above * x.is_input, below * x.is_input
         terms = [] if w.nonnegative else [_term(below, w.negative)]
         return [Share(1.0, [_term(above, w.positive), *terms])]
 

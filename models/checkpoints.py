@@ -12,10 +12,10 @@ from torch.nn.parameter import is_lazy
 
 from .base import VideoModel
 from .blocks import TemporalAggregation
+from .dialects import DIALECTS, Dialect, recognise, shift_place
 from .files import Checkpoint, CheckpointError, Source, State, read_checkpoint
 from .fitting import put, strange, unsuitable
 from .making import stored_arguments
-from .names import DIALECTS, Dialect, recognise, shift_place
 from .states import Found, bare_name, find, nearest
 from .tsm import ShiftResNet
 from .wording import shown

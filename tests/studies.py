@@ -1,10 +1,14 @@
-"""Records and videos for the tests of studies: made up, small, and the same every time."""
+"""Records, videos and models for the tests of studies: made up, small, and the same every time."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import av
+import numpy as np
 import torch
+from torch import nn
 
+from lrp3d import study
 from lrp3d.metrics.atr import frame_atr
 from lrp3d.study import Record, summarise
 from lrp3d.video import draw_clip
@@ -55,3 +59,43 @@ def summary_of(model="I3D-R50-f8", dataset="Kinetics", classes=6, clips=36, reac
     ]
     full = {"model": model, "dataset": dataset, "frames": 8, "sigma": 0.975, "trained": True, **config}
     return summarise(records, config=full, labels=labels or [f"doing {i}" for i in range(classes)])
+
+
+class Hungry(nn.Module):
+    """Runs out of memory above so many clips, and breaks on a black one."""
+
+    tried: ClassVar[list[int]] = []
+
+    def __init__(self, most=2):
+        super().__init__()
+        torch.manual_seed(0)
+        self.most = most
+        self.stem = nn.Conv3d(3, 4, 3, padding=1)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, clip):
+        self.tried.append(len(clip))
+        if len(clip) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        if bool((clip.amax((1, 2, 3, 4)) < -1.7).any()):
+            raise ZeroDivisionError("a black clip")
+        return self.head(torch.relu(self.stem(clip)).mean((2, 3, 4)))
+
+
+def drawn(count):
+    return [draw_clip(4, 16, seed=seed).numpy() for seed in range(count)]
+
+
+class Given:
+    """A reader of clips that are there already."""
+
+    def __init__(self, clips):
+        self.clips = clips
+
+    def __call__(self, item):
+        return study.Pixels(self.clips[item.number], np.arange(len(self.clips[item.number])))
+
+
+def make_study(folder, count, **config):
+    clips = study.make_list([study.Row(f"{number}.mp4", 0) for number in range(count)])
+    return study.create(folder, config, clips)

@@ -8,10 +8,21 @@ import av
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lrp3d.figures import animation, atr_windows, clip_summary, matrix_heatmap, moving, overlay, overlay_strip
+from lrp3d.figures import (
+    animation,
+    atr_windows,
+    clip_summary,
+    matrix_heatmap,
+    moving,
+    overlay,
+    overlay_strip,
+    side_by_side,
+    style,
+)
 from lrp3d.figures.canvas import ticks
 from lrp3d.figures.colours import colormap
 from lrp3d.figures.painting import smoothed
@@ -40,14 +51,16 @@ def every_figure(pixels, matrix):
         "summary": lambda **how: clip_summary(pixels, matrix.sum(1), matrix, length, **how),
         "strip": lambda **how: overlay_strip(pixels, noise(3, 8, 24, 32), **how),
         "windows": lambda **how: atr_windows(length, matrix, frame_logits=matrix.sum(1) - 1, pixels=pixels, **how),
+        "methods": lambda **how: side_by_side(pixels, {"LRP": matrix, "CLRP": matrix - 0.1}, deciding=[2, 5], **how),
     }
 
 
-NAMES = ["heat map", "summary", "strip", "windows"]
+NAMES = ["heat map", "summary", "strip", "windows", "methods"]
 
 
 def written(figure):
-    return [text.get_text() for axes in figure.axes for text in [axes.title, *axes.texts]]
+    inside = [text.get_text() for axes in figure.axes for text in [axes.title, *axes.texts]]
+    return inside + [text.get_text() for text in figure.texts]
 
 
 def boxes_of_what_is_written(figure):
@@ -118,8 +131,7 @@ def test_rows_are_named_after_their_own_frames():
 def test_steps_of_several_frames_are_not_called_frames(pixels):
     figure = clip_summary(pixels, torch.ones(2), torch.eye(2), torch.ones(2))
     said = [axes.get_xlabel() for axes in figure.axes] + [axes.get_ylabel() for axes in figure.axes]
-    assert "frame: logit of its step of 4 frames, ATR in steps" in said
-    assert {"step j that contributes", "explained step i", "step logit"} <= set(said)
+    assert {"step j that contributes", "explained step i", "step: logit, ATR in steps"} <= set(said)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -179,6 +191,7 @@ def test_many_frames_keep_their_tick_labels_apart():
 def test_frames_are_not_stretched(pixels, matrix):
     for figure in (overlay_strip(pixels, noise(8, 24, 32)), clip_summary(pixels, matrix.sum(1), matrix)):
         figure.savefig(io.BytesIO(), format="png")
+        assert figure.axes[0].images
         for image in figure.axes[0].images:
             box = image.get_window_extent()
             rows, columns = image.get_array().shape[:2]
@@ -190,15 +203,15 @@ def test_the_summary_tells_each_frames_logit_and_atr(pixels, matrix):
     said = written(clip_summary(pixels, logits, matrix, length))
     assert "1: 0.0, ATR 3" in said
     assert "4: 3.0, no ATR" in said
-    bars = clip_summary(pixels, logits, matrix).axes[0].patches
-    lightness = [np.dot(bar.get_facecolor()[:3], [0.2126, 0.7152, 0.0722]) for bar in bars]
-    assert len(bars) == 8
-    assert (np.diff(lightness) > 0).all()
+    bars = clip_summary(pixels, logits - 2, matrix).axes[2].patches
+    assert [bar.get_x() for bar in bars] == [0] * 8  # bars begin at zero
+    np.testing.assert_allclose([bar.get_width() for bar in bars], logits - 2)
+    assert len({bar.get_facecolor() for bar in bars}) == 2
 
 
 def test_rows_of_a_strided_model_stand_for_blocks_of_frames(pixels):
     said = written(clip_summary(pixels, torch.tensor([1.0, 2.0]), torch.eye(2), torch.tensor([1.0, 2.0])))
-    assert [text for text in said if text[:2] in ("4:", "5:")] == ["4: 1.0, ATR 1", "5: 2.0, ATR 2"]
+    assert [text for text in said if text[1:2] == ":"] == ["1: 1.0, ATR 1", "2: 2.0, ATR 2"]
 
 
 def test_overlay_paints_where_relevance_is_and_nowhere_else(pixels):
@@ -310,6 +323,8 @@ def test_a_failed_animation_leaves_no_file(pixels, tmp_path, monkeypatch):
     [
         (lambda p: matrix_heatmap(torch.ones(2, 3, 3)), "one clip at a time"),
         (lambda p: clip_summary(p, torch.ones(3), torch.eye(3)), "3 logits do not fit 8 frames"),
+        (lambda p: side_by_side(p, {"LRP": torch.eye(3)}), "a column for each of 8 frames"),
+        (lambda p: style("grey").__enter__(), "'light', 'dark'"),
         (lambda p: overlay(p, torch.ones(8, 24, 31)), r"\(8, 24, 31\)"),
         (lambda p: overlay(p, torch.full((8, 24, 32), torch.nan)), "NaN"),
         (lambda p: overlay(p / 255, torch.ones(8, 24, 32)), "uint8"),
@@ -345,3 +360,54 @@ def test_pyplot_is_never_touched():
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=600)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_is_seen_on_dark_paper_too(pixels, matrix, name):
+    """No letter of the ink of light paper is left, and the style ends where it was asked to."""
+    with style("dark") as dark:
+        figure = every_figure(pixels, matrix)[name](title="spinning a top", footnote=NOTE)
+    assert figure.get_facecolor() == to_rgba(dark.paper)
+    for axes in figure.axes:
+        for text in [axes.title, axes.xaxis.label, axes.yaxis.label, *axes.get_xticklabels(), *axes.texts]:
+            if text.get_text():
+                assert max(to_rgb(text.get_color())) > 0.5, text.get_text()
+    assert matrix_heatmap(matrix).get_facecolor() == (1, 1, 1, 1)
+
+
+def test_each_method_says_what_it_gives_to_the_marked_frames(pixels, matrix):
+    figure = side_by_side(pixels, {"LRP": matrix, "CLRP": matrix.flip(1)}, deciding=[0, 3])
+    share = matrix[:, [0, 3]].sum() / matrix.sum()
+    assert figure.axes[1].get_title() == f"LRP: {100 * share:.0f} % on the marked frames"
+    heights = [bar.get_height() for bar in figure.axes[1].patches]
+    np.testing.assert_allclose(heights, 100 * matrix.sum(0) / matrix.sum())
+    assert len({bar.get_facecolor() for bar in figure.axes[1].patches}) == 2
+
+
+def test_a_moving_picture_marks_the_frame_on_its_curve(pixels, tmp_path):
+    curve = torch.ones(8)
+    path = animation(pixels, noise(8, 24, 32), tmp_path / "clip.gif", captions=list("abcdefgh"), curve=curve)
+    with Image.open(path) as image:
+        places = []
+        for number in range(8):
+            image.seek(number)
+            last = np.asarray(image.convert("RGB")).astype(int)[-2]
+            orange = (last[:, 0] - last[:, 2]) > 100
+            places.append(np.flatnonzero(orange).mean() / len(last))
+    np.testing.assert_allclose(places, (np.arange(8) + 0.5) / 8, atol=0.02)
+    with pytest.raises(ValueError, match="one entry for each of 8 frames"):
+        animation(pixels, noise(8, 24, 32), tmp_path / "clip.gif", curve=curve[:3])
+
+
+def test_times_stand_below_the_columns(matrix):
+    axes = matrix_heatmap(matrix, times=[0.5 * i for i in range(8)]).axes[0]
+    named = [label.get_text() for label in axes.get_xticklabels()]
+    assert all(text.endswith(" s") for text in named)
+    assert "2\n0.5 s" in named
+
+
+def test_what_speaks_against_the_class_is_marked_without_colour():
+    values = torch.eye(4)
+    values[1, 2] = -0.5
+    (strokes,) = matrix_heatmap(values).axes[0].lines
+    assert (strokes.get_xdata().tolist(), strokes.get_ydata().tolist()) == ([2], [1])

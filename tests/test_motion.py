@@ -88,6 +88,14 @@ def test_nothing_is_dynamic_in_a_network_that_only_averages_over_time(contrastiv
     assert (found.motion == 0).all()
 
 
+@pytest.mark.parametrize("averages", [True, False])
+def test_layers_say_where_relevance_becomes_dynamic(averages):
+    found = split(deep(averages=averages), contrastive=False)
+    assert list(found.motion_by_layer) == ["first", "pool", "second"]
+    torch.testing.assert_close(sum(found.motion_by_layer.values()), found.motion, **EXACT)
+    assert split(deep(averages=averages)).motion_by_layer == {}
+
+
 @pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta"])
 def test_the_split_holds_for_other_rules(composite):
     model = deep(pool=False, residual=False)
@@ -171,6 +179,37 @@ def test_frames_that_are_moved_are_refused_by_name():
         split(Shifts().double().eval())
     with pytest.raises(ValueError, match="needs temporal=True"):
         split(deep(), temporal=False)
+
+
+def test_pathways_that_a_model_makes_of_its_clip_are_split():
+    torch.manual_seed(1)
+    model = lrp3d.models.slowfast_resnet50(3, frames=8, alpha=4, width=8).double().eval()
+    clip = torch.rand(1, 3, 8, 32, 32, dtype=torch.float64)
+    found = split(model, clip, contrastive=False)
+    check_whole(found, lrp3d.explain(model, clip, contrastive=False))
+    assert found.dynamic.abs().max() > 1e-3 * found.static.abs().max()
+    still = split(model, clip[:, :, :1].expand(-1, -1, 8, -1, -1), contrastive=False)
+    assert still.dynamic.abs().max() <= 1e-12 * still.static.abs().max()
+    assert still.motion.abs().max() < 1e-12
+
+
+class Chooses(Frames):
+    """Takes some frames of the clip, and meets others with them."""
+
+    def __init__(self, one, other):
+        super().__init__()
+        self.one, self.other = torch.tensor(one), torch.tensor(other)
+
+    def forward(self, x):
+        return super().forward(x.index_select(2, self.one) + x.index_select(2, self.other))
+
+
+def test_frames_chosen_of_the_clip_are_no_motion_unless_they_meet_others():
+    same = Chooses([0, 2, 4], [0, 2, 4]).double().eval()
+    check_whole(split(same), lrp3d.explain(same, CLIP))
+    for one, other in (([0, 2, 4], [1, 3, 5]), ([0, 1, 2, 3, 4, 5], [5, 4, 3, 2, 1, 0]), ([0], [0])):
+        with pytest.raises(NoMotion, match="does not know which frames IndexSelect"):
+            split(Chooses(one, other).double().eval())
 
 
 def test_it_is_saved_and_said(tmp_path):

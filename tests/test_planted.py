@@ -15,6 +15,7 @@ from lrp3d.models import (
 )
 from torch import nn
 
+import lrp3d
 from lrp3d.planted import PlantedClips, Task, normalise
 from lrp3d.planted.randomness import Dice
 from lrp3d.planted.trajectories import steps
@@ -213,3 +214,21 @@ def test_half_precision_weights_come_back_in_single_precision_with_the_facts_tol
     assert read_checkpoint(tmp_path / "half.safetensors").metadata["facts"] == '{"accuracy": 0.5}'
     sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("half", "whole")]
     assert sizes[0] < 0.6 * sizes[1]
+
+
+def test_the_verdict_says_the_share_and_names_what_a_method_misses():
+    matrix = torch.zeros(4, 8)
+    matrix[:, 2], matrix[1, 5], matrix[0, 0] = -1.0, 1.0, 1.0
+    seen = lrp3d.planted.finding(matrix, [2, 5])
+    assert seen.share == pytest.approx(5 / 6)
+    assert seen.chance == 0.25
+    assert seen.missed == (5,)  # 1/6 is less than twice 1/8
+    said = lrp3d.planted.verdict({"LRP": seen, "nothing": lrp3d.planted.finding(torch.zeros(4, 8), [2, 5])})
+    assert said.startswith("The two deciding frames, 3 and 6, hold 83 % by LRP and 0 % by nothing (chance: 25 %).")
+    assert said.endswith("LRP fails to find frame 6 and nothing fails to find frames 3 and 6.")
+
+
+@pytest.mark.parametrize("frames", [[8], [-1]])
+def test_a_frame_that_is_no_column_is_refused(frames):
+    with pytest.raises(ValueError, match="8 columns"):
+        lrp3d.planted.finding(torch.ones(4, 8), frames)

@@ -17,7 +17,7 @@ from lrp3d.metrics.atr import avg_atr
 from lrp3d.commands.command_line import main
 from lrp3d.study.reporting import charts
 from lrp3d.study.reporting.statistics import overlap, pearson
-from lrp3d.study.reporting.tables import Table, Value
+from lrp3d.study.reporting.table_format import Table, Value
 
 PEOPLE = (["doing 4", "doing 5"], ["doing 0"])
 

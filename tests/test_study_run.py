@@ -1,6 +1,5 @@
 """Runs: every clip once, whatever breaks, and the same numbers whoever made them."""
 
-import gc
 import json
 import os
 import re
@@ -11,9 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -23,9 +20,7 @@ from torch import nn
 import lrp3d
 from lrp3d import study
 from lrp3d.commands.command_line import main
-from lrp3d.study import Failure, Item, Record, Shard, ahead
-from lrp3d.study.running.shards import blocks
-from lrp3d.video import draw_clip
+from lrp3d.study import Record
 
 NETWORK = """
 import os, time
@@ -261,171 +256,7 @@ def test_maps_and_windows_are_kept_where_they_were_asked_for(tmp_path, videos):
     assert summary["windows"][1]["accuracy"] == summary["accuracy"]["top1"]
 
 
-# Reading ahead
-
-
-def square(number):
-    if number in (2, 3):
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if number == 4:
-        raise ValueError("four\nis bad")
-    return number**2
-
-
-def test_a_reader_that_kills_its_process_is_found_and_no_other_clip_is_lost():
-    results = dict(ahead(square, range(8), workers=2, depth=4))
-    assert list(results) == list(range(8))
-    assert all(results[number] == number**2 for number in (0, 1, 5, 6, 7))
-    assert "process that read it died" in results[2].reason
-    assert "process that read it died" in results[3].reason
-    assert results[4] == Failure("four")
-
-
-def waiting(number):
-    if number == 2:
-        time.sleep(60)
-    return number
-
-
-def test_a_reader_that_hangs_is_given_up_and_no_other_clip_is_lost():
-    began = time.monotonic()
-    results = dict(ahead(waiting, range(5), workers=2, depth=4, timeout=2.0))
-    assert time.monotonic() - began < 50
-    assert [results[number] for number in (0, 1, 3, 4)] == [0, 1, 3, 4]
-    assert "hung (2 s)" in results[2].reason
-
-
-def test_no_more_is_read_ahead_than_asked_for():
-    taken = []
-
-    def tasks():
-        for number in (0, 1, 5, 6, 7, 8):
-            taken.append(number)
-            yield number
-
-    results = ahead(square, tasks(), workers=1, depth=3)
-    next(results)
-    assert len(taken) == 3
-    results.close()
-
-
-# Batches
-
-
-class Hungry(nn.Module):
-    """Runs out of memory above so many clips, and breaks on a black one."""
-
-    tried: ClassVar[list[int]] = []
-
-    def __init__(self, most=2):
-        super().__init__()
-        torch.manual_seed(0)
-        self.most = most
-        self.stem = nn.Conv3d(3, 4, 3, padding=1)
-        self.head = nn.Linear(4, 3)
-
-    def forward(self, clip):
-        self.tried.append(len(clip))
-        if len(clip) > self.most:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        if bool((clip.amax((1, 2, 3, 4)) < -1.7).any()):
-            raise ZeroDivisionError("a black clip")
-        return self.head(torch.relu(self.stem(clip)).mean((2, 3, 4)))
-
-
-def drawn(count):
-    return [draw_clip(4, 16, seed=seed).numpy() for seed in range(count)]
-
-
-def test_out_of_memory_halves_the_batch_and_goes_on():
-    model = Hungry(most=2).eval()
-    explainer = study.Explainer(model)
-    with pytest.warns(UserWarning, match="out of memory with [84] clips: [42] clips at once") as warned:
-        parts = list(explainer.parts(drawn(8)))
-    assert len(warned) == 2
-    assert [part.clips.stop for part in parts] == [2, 4, 6, 8]
-    assert [part.clips.start for part in parts] == [0, *[part.clips.stop for part in parts[:-1]]]
-    whole = torch.cat([part.explanation.matrix for part in parts])
-    (alone,) = study.Explainer(Hungry(most=8).eval()).parts(drawn(8))
-    torch.testing.assert_close(whole, alone.explanation.matrix)
-
-
-def test_what_fits_is_remembered():
-    model = Hungry(most=2).eval()
-    explainer = study.Explainer(model)
-    with pytest.warns(UserWarning, match="out of memory"):
-        list(explainer.parts(drawn(4)))
-    Hungry.tried.clear()
-    list(explainer.parts(drawn(4)))
-    assert max(Hungry.tried) == 2
-
-
-def test_one_clip_that_does_not_fit_is_said():
-    explainer = study.Explainer(Hungry(most=0).eval())
-    with pytest.warns(UserWarning, match="one frame logit at a time"), pytest.raises(torch.OutOfMemoryError):
-        list(explainer.parts(drawn(1)))
-
-
-class Given:
-    """A reader of clips that are there already."""
-
-    def __init__(self, clips):
-        self.clips = clips
-
-    def __call__(self, item):
-        return study.Pixels(self.clips[item.number], np.arange(len(self.clips[item.number])))
-
-
-def make_study(folder, count, **config):
-    clips = study.make_list([study.Row(f"{number}.mp4", 0) for number in range(count)])
-    return study.create(folder, config, clips)
-
-
-def test_a_clip_that_breaks_the_model_fails_alone(tmp_path):
-    clips = drawn(6)
-    clips[4] = clips[4] * 0
-    made = make_study(tmp_path, 6)
-    outcome = study.run(made, study.Explainer(Hungry(most=9).eval()), Given(clips), batch_size=6)
-    assert (outcome.explained, outcome.failed) == (5, 1)
-    assert made.failures() == {4: "ZeroDivisionError: a black clip"}
-
-
-def test_a_model_that_fails_on_the_first_clip_stops_the_run(tmp_path):
-    with pytest.raises(ZeroDivisionError, match="a black clip"):
-        study.run(make_study(tmp_path, 3), study.Explainer(Hungry().eval()), Given([0 * x for x in drawn(3)]))
-
-
-def test_a_model_without_frame_logits_stops_the_run(tmp_path):
-    model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.AdaptiveMaxPool3d(1), nn.Flatten(), nn.Linear(4, 2)).eval()
-    with pytest.raises(lrp3d.NoFrameLogits):
-        study.run(make_study(tmp_path, 3), study.Explainer(model), Given(drawn(3)))
-
-
-def test_clips_of_different_shapes_are_explained_apart(tmp_path):
-    clips = [draw_clip(4, 16 if number % 2 else 20).numpy() for number in range(4)]
-    made = make_study(tmp_path, 4)
-    outcome = study.run(made, study.Explainer(Hungry(most=9).eval()), Given(clips), batch_size=4)
-    assert outcome.explained == 4
-
-
-def test_true_classes_are_explained_where_that_was_asked_for(tmp_path):
-    made = make_study(tmp_path, 2)
-    study.run(made, study.Explainer(Hungry().eval()), Given(drawn(2)), explain_labels=True)
-    assert [record.target for record in made.records()] == [0, 0]
-
-
 # Success means written
-
-
-def test_the_others_go_on_where_the_first_clip_breaks_the_model(tmp_path):
-    clips = drawn(3)
-    clips[0] = clips[0] * 0
-    made = make_study(tmp_path, 3)
-    with pytest.warns(UserWarning, match=r"0\.mp4: ZeroDivisionError: a black clip"):
-        outcome = study.run(made, study.Explainer(Hungry(most=9).eval()), Given(clips))
-    assert (outcome.explained, outcome.failed, outcome.broken) == (2, 1, 1)
-    assert made.done() == {1, 2}
-    assert made.failures() == {0: "ZeroDivisionError: a black clip"}
 
 
 def test_damaged_and_misplaced_records_are_said_and_made_anew(tmp_path, videos, single, capsys):
@@ -448,34 +279,6 @@ def test_damaged_and_misplaced_records_are_said_and_made_anew(tmp_path, videos, 
     assert merged(out) == merged(single)
 
 
-@pytest.mark.parametrize("what", ["", "records", "study.json"])
-def test_a_folder_that_is_removed_under_a_run_ends_in_an_error(tmp_path, what):
-    made = make_study(tmp_path / "out", 4)
-
-    class Removing(Given):
-        def __call__(self, item):
-            if item.number == 2:
-                path = tmp_path / "out" / what
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-            return super().__call__(item)
-
-    with pytest.raises((OSError, study.StudyError)):
-        study.run(made, study.Explainer(Hungry().eval()), Removing(drawn(4)))
-    assert not (tmp_path / "out" / "records" / "000").exists() or what == "study.json"
-
-
-def test_a_folder_that_takes_no_files_is_refused_before_a_clip_is_read(tmp_path):
-    made = make_study(tmp_path, 1)
-    (tmp_path / "records").rmdir()
-    (tmp_path / "records").write_bytes(b"")
-
-    def read(item):
-        raise AssertionError("read in vain")
-
-    with pytest.raises(OSError, match="records"):
-        study.run(made, study.Explainer(Hungry().eval()), read)
-
-
 def test_a_full_disk_ends_in_one_line_that_names_what_could_not_be_written(tmp_path, videos, monkeypatch, capsys):
     def full(path, content):
         raise OSError(28, "No space left on device")
@@ -487,32 +290,6 @@ def test_a_full_disk_ends_in_one_line_that_names_what_could_not_be_written(tmp_p
     assert not list((tmp_path / "out").glob("records/*/*"))
 
 
-def test_a_list_of_more_classes_than_the_model_has_is_refused_before_anything_is_written(tmp_path):
-    made = study.create(tmp_path, {}, study.make_list([study.Row("0.mp4", 999_999)]))
-    with pytest.raises(ValueError, match="class 999999"):
-        study.run(made, study.Explainer(Hungry().eval()), Given(drawn(1)))
-    assert not made.done()
-
-
-def test_damage_in_the_list_of_failures_is_named(tmp_path):
-    made = make_study(tmp_path, 3)
-    path = tmp_path / "errors.jsonl"
-    path.write_bytes(b'{"number": 0, "err')
-    made.fail(made.items[1], "bad")
-    with pytest.warns(UserWarning, match=r"errors\.jsonl, line 1, is damaged"):
-        assert made.failures() == {1: "bad"}
-    path.write_bytes(b"\xff\n")
-    with pytest.raises(study.StudyError, match=r"errors\.jsonl, line 1, holds bytes that are no UTF-8"):
-        made.failures()
-
-
-def test_another_list_in_the_folder_of_a_study_is_damage(tmp_path):
-    make_study(tmp_path, 2)
-    (tmp_path / "clips.json").write_text('[["0.mp4", 0], ["x.mp4", 0]]')
-    with pytest.raises(study.StudyError, match=r"damaged study\.json or clips\.json"):
-        study.load_study(tmp_path)
-
-
 def test_what_was_decided_to_read_a_list_is_said_and_kept(tmp_path, videos, capsys):
     (videos / "headed.csv").write_text("path,label\nv/clip 0.mp4,0\n")
     assert main(arguments(videos, tmp_path / "out", name="headed.csv")) == 0
@@ -520,62 +297,6 @@ def test_what_was_decided_to_read_a_list_is_said_and_kept(tmp_path, videos, caps
     assert "headed.csv: line 1 names the columns (path,label)" in study.load_study(tmp_path / "out").notes
     assert main(["study", "merge", str(tmp_path / "out")]) == 0
     assert "note: headed.csv: line 1 names the columns" in capsys.readouterr().out
-
-
-# Shards
-
-
-@pytest.mark.parametrize(
-    ("environment", "rank", "world"),
-    [
-        ({}, 0, 1),
-        ({"RANK": "3", "WORLD_SIZE": "4", "SLURM_PROCID": "0", "SLURM_NTASKS": "2"}, 3, 4),
-        ({"SLURM_PROCID": "2", "SLURM_NTASKS": "4"}, 2, 4),
-        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "7"}, 0, 1),  # a batch script: one process
-        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "4", "SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0"}, 1, 4),
-        ({"SLURM_ARRAY_TASK_ID": "12", "SLURM_ARRAY_TASK_COUNT": "3", "SLURM_ARRAY_TASK_MIN": "10"}, 2, 3),
-        ({"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_COUNT": "2", "SLURM_PROCID": "1", "SLURM_NTASKS": "2"}, 3, 4),
-    ],
-)
-def test_the_shard_is_what_the_launcher_says(environment, rank, world):
-    shard = Shard.from_environment(environment)
-    assert (shard.rank, shard.world) == (rank, world)
-
-
-@pytest.mark.parametrize("world", [1, 2, 3, 7, 20])
-@pytest.mark.parametrize("size", [1, 4])
-def test_every_clip_belongs_to_one_shard(world, size):
-    items = [Item(number, str(number)) for number in range(11)]
-    taken = [item for rank in range(world) for block in Shard(rank, world).take(blocks(items, size)) for item in block]
-    assert sorted(item.number for item in taken) == list(range(11))
-
-
-@pytest.mark.parametrize("text", ["4/4", "1", "a/b", "-1/2", "1/0"])
-def test_a_shard_that_cannot_be_is_refused(text, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["study", "run", "--list", "x", "--out", "y", "--shard", text])
-    assert ended.value.code == 2
-
-
-@pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "1e12"])
-def test_a_timeout_that_cannot_be_is_refused(text, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["study", "run", "--list", "x", "--out", "y", "--timeout", text])
-    assert ended.value.code == 2
-    assert f"a number of seconds above 0 is expected, not {text!r}" in capsys.readouterr().err
-
-
-def test_clip_after_clip_nothing_is_kept():
-    explainer, clips = study.Explainer(lrp3d.models.tam_resnet(18, 3, frames=4, width=8).eval()), drawn(1)
-
-    def tensors():
-        for _ in explainer.parts(clips):
-            pass
-        gc.collect()
-        return sum(type(x) is torch.Tensor for x in gc.get_objects())
-
-    before = tensors()
-    assert tensors() <= before
 
 
 def test_frames_that_repeat_are_said_by_the_run_too(tmp_path, videos, capsys):

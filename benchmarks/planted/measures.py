@@ -10,9 +10,20 @@ from lrp3d.models import VideoModel
 from torch import Tensor
 
 __all__ = [
-    "cosine", "frame_scores", "frozen", "lag_profile", "margin", "mass", "pearson", "ranks", "relevance_gain",
-    "row_weights", "shapley", "share", "spearman",
-]  # fmt: skip
+    "cosine",
+    "frame_scores",
+    "frozen",
+    "lag_profile",
+    "margin",
+    "mass",
+    "pearson",
+    "ranks",
+    "relevance_gain",
+    "row_weights",
+    "shapley",
+    "share",
+    "spearman",
+]
 
 
 def mass(matrix: Tensor) -> Tensor:

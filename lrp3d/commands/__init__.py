@@ -1,9 +1,10 @@
 """The commands of `lrp3d`, one file each, and what they share.
 
 A command is a module with `add_to(commands)`, which adds its parser, whose default `run` takes the options and returns
-the exit code. `command_line` lists the commands, reads the arguments and says in one line what went wrong. `arguments`
-has options of several commands, `model_options` makes the model that they ask for, `one_clip` reads and explains a
-clip, `summaries` words what is printed, `output_folder` writes files, `labels` reads class names, and `streams` prints.
+the exit code. `command_line` lists the commands, reads the arguments and runs the command; `terminal` says in one line
+what went wrong, and `streams` prints, whoever reads it. `arguments` has options of several commands, `model_options`
+makes the model that they ask for, `listed_videos` and `one_clip` read the videos, `summaries` words what is printed,
+`output_folder` writes files, `labels` finds classes by their names.
 """
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130

@@ -8,19 +8,30 @@ import sys
 import warnings
 from typing import Any, NoReturn
 
-from lrp3d.commands import FAILED, INTERRUPTED, WRONG_USAGE, UsageError
-from lrp3d.commands.streams import outlets
+from lrp3d.commands import (
+    FAILED,
+    INTERRUPTED,
+    WRONG_USAGE,
+    UsageError,
+    check,
+    convert_checkpoint,
+    demo,
+    explain,
+    inspect,
+    prototypes,
+    study,
+    train,
+)
+from lrp3d.commands.streams import standard_streams
+from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.printed import say
 
-from lrp3d.commands import check, convert_checkpoint, demo, explain, inspect, prototypes, study, train  # isort: skip
-
-TRACEBACK = "LRP3D_TRACEBACK"
 COMMANDS = (demo, explain, check, prototypes, study, inspect, train, convert_checkpoint)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code (0 done, 1 something failed, 2 wrong usage, 130 interrupted)."""
-    with outlets() as stdout:
+    with standard_streams() as stdout:
         code = _run(arguments)
         stdout.flush()
         if stdout.failure is not None:
@@ -43,36 +54,6 @@ def _run(arguments: list[str] | None) -> int:
             raise
         complain(one_line(error))
         return WRONG_USAGE if isinstance(error, UsageError) else FAILED
-
-
-def complain(sentence: str) -> None:
-    """Say something on stderr, where it never mixes with results."""
-    say(f"lrp3d: {sentence}", stream=sys.stderr)
-
-
-def one_line(error: BaseException, items: int = 3) -> str:
-    """What an error says, on one line: of a list the first few items and how many follow."""
-    if _out_of_memory(error):
-        return "out of memory: ask for fewer --frames or a smaller --size"
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.filename}: {error.strerror}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    listed = [line.removeprefix("- ") for line in lines if line.startswith("- ")]
-    rest = [line for line in lines if not line.startswith("- ")]
-    if not rest:
-        return type(error).__name__
-    # Our own errors are written to be read; of others the kind is half of what they say.
-    kind = "" if isinstance(error, (ValueError, ImportError, OSError, NotImplementedError)) else type(error).__name__
-    head = f"{kind}: {rest[0]}" if kind else rest[0]
-    if not listed:
-        return head
-    more = [f"and {len(listed) - items} more"] if len(listed) > items else []
-    return f"{head.rstrip(':.')}: {'; '.join(listed[:items] + more)}"
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    said = isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
-    return said or isinstance(error, MemoryError)
 
 
 def _warn(message: Warning | str, *where: Any, **more: Any) -> None:

@@ -1,22 +1,29 @@
-"""`lrp3d demo`: what this does, without any files."""
+"""`lrp3d demo`: what this does, without any files, and how right it is where the answer is known."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
 from lrp3d.commands.explain import check_folder
-from lrp3d.extras import missing
+from lrp3d.extras import is_installed, missing
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lrp3d.commands.model_options import Chosen
+    from lrp3d.commands.one_clip import Explained
+    from lrp3d.twin.twin import Twin
     from lrp3d.video import Clip
 
 PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; its clips have an answer
-CLIP = 1  # of the task's clips
+CLIP = 2  # the first whose squares are the same, where both count; it is not chosen for what the methods make of it
+COMPARED = "methods.png"
 MODEL = "I3D-R18-f8"  # where a video or anything else of a model is given: seconds, not minutes, on two cores
 
 
@@ -25,8 +32,9 @@ def add_to(commands: arguments.Commands) -> None:
     parser = commands.add_parser(
         "demo",
         help="explain a clip whose answer is known, without any files",
-        description="Explain a drawn clip with a small trained network that comes with the package, and write pictures "
-        f"and a report. With --video, explain that, with a model of the paper (default: {MODEL}).",
+        description="Explain a drawn clip with a small trained network that comes with the package, hold LRP, "
+        "contrastive LRP and interventions against the known answer, and write pictures and a report. "
+        f"With --video, explain that, with a model of the paper (default: {MODEL}).",
         epilog="Example: lrp3d demo --video my.mp4 --out out/demo",
     )
     parser.add_argument("--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)")
@@ -42,8 +50,9 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.twin.twin import convert
 
     check_folder(options.out, pictures=False)
+    deciding: list[int] = []
     if options.video is None and options.model is None and options.weights is None:
-        choice, clip, name = _planted(options.device)
+        choice, clip, name, deciding = _planted(options.device)
     else:
         options.model = options.model or (None if options.weights else MODEL)
         choice = model_options.choose(options)
@@ -53,16 +62,24 @@ def run(options: argparse.Namespace) -> int:
         else:
             clip, name = one_clip.read(options.video, choice), options.video.name
     how = one_clip.How()
-    one = one_clip.explain_clip(clip, name, choice, convert(choice.model, how.composite), None, how)
+    twin = convert(choice.model, how.composite)
+    with _few_threads(bool(deciding)):
+        one = one_clip.explain_clip(clip, name, choice, twin, None, how)
+        methods = _methods(one, clip, twin) if deciding else {}
     say(*summaries.summary(one))
+    said = _verdict(methods, one, deciding) if deciding else []
+    say(*(f"  {'' if number else 'verdict':13} {sentence}" for number, sentence in enumerate(said)))
+    if deciding and is_installed("matplotlib"):
+        say(f"  wrote {_draw(methods, one, deciding, said, options.out / COMPARED)}")
     for path in output_folder.write(one, options.out, summaries.settings(choice, how)):
         say(f"  wrote {path}")
     if undrawn := output_folder.undrawn(one):
-        say(f"  not drawn: {', '.join(undrawn)}. {missing('matplotlib', 'drawing')}; then run this again")
+        names = ", ".join([*[COMPARED] * bool(deciding), *undrawn])
+        say(f"  not drawn: {names}. {missing('matplotlib', 'drawing')}; then run this again")
     return DONE
 
 
-def _planted(device: str | None) -> tuple[Chosen, Clip, str]:
+def _planted(device: str | None) -> tuple[Chosen, Clip, str, list[int]]:
     """The trained network and a clip of its task, with the frames that decide among the notes."""
     import torch
 
@@ -97,4 +114,76 @@ def _planted(device: str | None) -> tuple[Chosen, Clip, str]:
             f"a network needs {last - first + 1} frames for it",
         ),
     )
-    return choice, clip, "a drawn clip"
+    return choice, clip, "a drawn clip", found.frames[0].tolist()
+
+
+@contextmanager
+def _few_threads(small: bool) -> Iterator[None]:
+    """One thread for a small network: its tensors are over before a second thread has begun."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if small else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _methods(one: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
+    """The matrices that are held against the answer, from the most measured to the least learned."""
+    from lrp3d.explain import explain
+    from lrp3d.interventions import intervention_matrix
+
+    contrastive = one.explanation
+    assert contrastive.matrix is not None
+    assert contrastive.floor is not None
+    device = next(one.choice.model.parameters()).device
+    tensor = clip.tensor.to(device)
+    plain = explain(twin, tensor, one.target, contrastive=False, floor=True).to("cpu")
+    assert plain.matrix is not None
+    assert plain.floor is not None
+    # The mean frame stands in: a neighbour of the frame before would show its square a second time.
+    measured = intervention_matrix(one.choice.model, tensor, one.target, occluder="mean").cpu()
+    return {
+        "interventions": measured[0],
+        "LRP": plain.matrix[0],
+        "CLRP": contrastive.matrix[0],
+        "untrained LRP": plain.floor[0],
+        "untrained CLRP": contrastive.floor[0],
+    }
+
+
+def _verdict(methods: dict[str, Tensor], one: Explained, deciding: list[int]) -> list[str]:
+    """What the numbers of the pictures say about the frames that decide."""
+    from lrp3d import planted
+
+    found = {name: planted.finding(matrix, deciding) for name, matrix in methods.items()}
+    trained = {name: finding for name, finding in found.items() if not name.startswith("untrained")}
+    floors = [f"{planted.percent(found[f'untrained {name}'].share)} of {name}" for name in ("LRP", "CLRP")]
+    assert one.explanation.frame_relevance is not None
+    in_map = planted.finding(one.explanation.frame_relevance, deciding)
+    return [
+        planted.verdict(trained),
+        f"Untrained, the same network puts {' and '.join(floors)} on them: what is not above that comes from its "
+        "architecture.",
+        f"In CLRP's map of the clip's logit (relevance.png) they have {planted.percent(in_map.share)}.",
+    ]
+
+
+def _draw(methods: dict[str, Tensor], one: Explained, deciding: list[int], said: list[str], path: Path) -> Path:
+    """The matrices beside each other."""
+    from lrp3d import figures
+    from lrp3d.files import replacing
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shown = {name[:1].upper() + name[1:]: matrix for name, matrix in methods.items() if name != "untrained LRP"}
+    note = (
+        f"{one.choice.name}, {one.choice.weights}. The class is {one.label!r}: two squares, red or green, have "
+        "different colours or the same; blue ones do not matter. Each matrix has its own scale.\n"
+        f"{' '.join(said[1:])}"
+    )
+    figure = figures.side_by_side(one.pixels, shown, deciding=deciding, title=said[0], footnote=note)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150)
+    return path

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.extras import is_installed, missing
 from lrp3d.filenames import unique_names
 from lrp3d.printed import say
@@ -57,6 +58,10 @@ def add_to(commands: arguments.Commands) -> None:
         "several videos, each into a folder of its own"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help=about)
+    about = "also write relevance.gif or relevance.mp4: the clip beside its relevance, with logits and a moving curve"
+    parser.add_argument("--animate", choices=("gif", "mp4"), help=f"{about} (needs --out)")
+    about = "colours of the pictures (default: light); the page follows its reader's"
+    parser.add_argument("--theme", choices=("light", "dark"), default="light", help=about)
     parser.add_argument("--json", action="store_true", help="print results as json, and nothing else, on stdout")
     parser.set_defaults(run=run)
 
@@ -64,11 +69,12 @@ def add_to(commands: arguments.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Explain every video; 1 if any of them failed."""
     from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
-    from lrp3d.commands.command_line import TRACEBACK, complain, one_line
-    from lrp3d.commands.labels import find_class
+    from lrp3d.commands.labels import check_target, find_class
     from lrp3d.twin.twin import convert
 
     check_folder(options.out)
+    if options.animate and options.out is None:
+        raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
@@ -99,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
             one = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, how)
             if not options.json:
                 say(*summaries.summary(one))
-            for file in output_folder.write(one, folder, said) if folder else ():
+            for file in output_folder.write(one, folder, said, options.animate, options.theme) if folder else ():
                 if not options.json:
                     say(f"  wrote {file}")
             results.append({**summaries.record(one), "video": path, "folder": None if folder is None else str(folder)})
@@ -115,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _foils(given: Sequence[str], choice: Chosen) -> str | tuple[int, ...] | None:
     """The classes of --against, by their numbers, or "next"."""
-    from lrp3d.commands.labels import find_class
+    from lrp3d.commands.labels import check_target, find_class
 
     if "next" in given:
         if len(given) > 1:
@@ -125,14 +131,6 @@ def _foils(given: Sequence[str], choice: Chosen) -> str | tuple[int, ...] | None
     for one in classes:
         check_target(one, choice, "--against")
     return classes or None
-
-
-def check_target(target: int | None, choice: Chosen, option: str = "--target") -> None:
-    """Refuse a class that the model does not have, where it says how many it has."""
-    classes = getattr(choice.model, "num_classes", None)
-    if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):
-        upper = f" to {classes - 1}" if isinstance(classes, int) else ""
-        raise UsageError(f"{option} {target}: classes go from 0{upper}")
 
 
 def check_folder(folder: Path | None, pictures: bool = True) -> None:

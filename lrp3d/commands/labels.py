@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from lrp3d.commands import UsageError
 from lrp3d.study.listing.class_names import read_labels
 from lrp3d.study.listing.classes import bare
 from lrp3d.study.listing.texts import whole_number
 
-__all__ = ["find_class", "label_of", "read_labels"]
+if TYPE_CHECKING:
+    from lrp3d.commands.model_options import Chosen
+
+__all__ = ["check_target", "find_class", "label_of", "read_labels"]
 
 
 def find_class(wanted: str, labels: Sequence[str]) -> int:
@@ -39,6 +43,14 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     near = [by_bare[match] for match in difflib.get_close_matches(bare(name), by_bare, cutoff=0.5)]
     near = near or [label for label in labels if bare(name) in bare(label)][:3]
     raise UsageError(f"no class is named {name!r}" + (f"; near are {', '.join(map(repr, near))}" if near else ""))
+
+
+def check_target(target: int | None, choice: Chosen, option: str = "--target") -> None:
+    """Refuse a class that the model does not have, where it says how many it has."""
+    classes = getattr(choice.model, "num_classes", None)
+    if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):
+        upper = f" to {classes - 1}" if isinstance(classes, int) else ""
+        raise UsageError(f"{option} {target}: classes go from 0{upper}")
 
 
 def label_of(index: int, labels: Sequence[str]) -> str:

@@ -55,8 +55,7 @@ def listed_videos(options: argparse.Namespace, choice: Chosen) -> ListedVideos:
 
 def targets(options: argparse.Namespace, videos: ListedVideos, choice: Chosen) -> int | list[int] | None:
     """What --target says of each video: its own class, one for all, or nothing."""
-    from lrp3d.commands.explain import check_target
-    from lrp3d.commands.labels import find_class
+    from lrp3d.commands.labels import check_target, find_class
 
     if options.target == "label":
         found = [label for label in videos.labels if label is not None]

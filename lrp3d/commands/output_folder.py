@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
 
 
-def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
+def write(
+    one: Explained, folder: Path, said: dict[str, Any], animated: str | None = None, theme: str = "light"
+) -> Iterator[Path]:
     """Write everything about a clip, each file whole or not at all; yields their paths as they are done.
 
     Without matplotlib, tensors and numbers alone: `undrawn` names the rest.
@@ -40,11 +43,16 @@ def write(one: Explained, folder: Path, said: dict[str, Any]) -> Iterator[Path]:
     if undrawn(one):
         return
     drawn = set()
-    for name, figure in _pictures(one):
-        with replacing(folder / name) as temporary:
-            figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": printable(one.choice.weights)})
-        drawn.add(name)
-        yield folder / name
+    from lrp3d.figures import style
+
+    with style(theme):
+        for name, figure in _pictures(one):
+            with replacing(folder / name) as temporary:
+                figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": printable(one.choice.weights)})
+            drawn.add(name)
+            yield folder / name
+        if animated:
+            yield _animation(one, folder / f"relevance.{animated}")
     for name in PICTURES - drawn:  # what an earlier run drew is not of this clip
         (folder / name).unlink(missing_ok=True)
     with _text(folder / "report.html") as (path, lines):
@@ -73,6 +81,24 @@ def undrawn(one: Explained) -> tuple[str, ...]:
     return ("relevance.png", *(("matrix.png", "atr.png") if one.explanation.matrix is not None else ()), "report.html")
 
 
+def _animation(one: Explained, path: Path) -> Path:
+    """The clip beside its relevance, each frame with its number, time and logit."""
+    from lrp3d import figures
+
+    explanation = one.explanation
+    assert isinstance(explanation.relevance, Tensor)
+    assert explanation.frame_relevance is not None
+    logits = explanation.frame_logits
+    block = 0 if logits is None or len(one.pixels) % logits.shape[1] else len(one.pixels) // logits.shape[1]
+    captions = []
+    for number, second in enumerate(one.times):
+        time = f", {second:.2f} s" if math.isfinite(second) else ""
+        logit = f", logit {float(logits[0, number // block]):.3g}" if logits is not None and block else ""
+        captions.append(f"frame {number + 1}{time}{logit}")
+    relevance, curve = explanation.relevance[0], explanation.frame_relevance[0]
+    return figures.animation(one.pixels, relevance, path, captions=captions, curve=curve)
+
+
 @contextmanager
 def _text(path: Path) -> Iterator[tuple[Path, list[str]]]:
     lines: list[str] = []
@@ -97,13 +123,20 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
     windows = frame_windows(matrix, explanation.sigma, explanation.positions)
     if len(one.pixels) % rows or rows != columns:
         heatmap = figures.matrix_heatmap(
-            matrix, title=title, footnote=footnote, windows=windows, positions=explanation.positions
+            matrix,
+            title=title,
+            footnote=footnote,
+            windows=windows,
+            positions=explanation.positions,
+            times=one.times if len(one.times) == columns else (),
         )
         yield "matrix.png", heatmap
         return
     yield (
         "matrix.png",
-        figures.clip_summary(one.pixels, logits, matrix, atr, title=title, footnote=footnote, windows=windows),
+        figures.clip_summary(
+            one.pixels, logits, matrix, atr, title=title, footnote=footnote, windows=windows, times=one.times
+        ),
     )
     yield (
         "atr.png",
@@ -116,5 +149,6 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
             title=title,
             footnote=footnote,
             unit="frame" if len(one.pixels) == columns else "step",
+            times=one.times,
         ),
     )

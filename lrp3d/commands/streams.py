@@ -12,7 +12,7 @@ from typing import Any
 NOBODY_READS = (errno.EPIPE, errno.EBADF)  # `| head` has seen enough; the stream was closed
 
 
-class Outlet:
+class StandardStream:
     """A stream that goes on without a word when its reader has gone, and remembers any other reason to fail."""
 
     def __init__(self, stream: Any):
@@ -58,15 +58,15 @@ class Outlet:
 
 
 @contextlib.contextmanager
-def outlets() -> Iterator[Outlet]:
-    """Speak through outlets on stdout (which is returned) and stderr for as long as this lasts."""
+def standard_streams() -> Iterator[StandardStream]:
+    """Speak through streams of our own on stdout (which is returned) and stderr for as long as this lasts."""
     _open_what_is_closed()
     stdout, stderr = sys.stdout, sys.stderr
     for stream in (stdout, stderr):
         # A letter that the terminal does not know is no reason to lose results.
         if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    sys.stdout, sys.stderr = outlet, errors = Outlet(stdout), Outlet(stderr)
+    sys.stdout, sys.stderr = outlet, errors = StandardStream(stdout), StandardStream(stderr)
     try:
         yield outlet
     finally:

@@ -102,6 +102,7 @@ def record(one: Explained) -> dict[str, Any]:
         "windows": None,
         "floor": _numbers(explanation.floor),
         "motion": None if explanation.motion is None else float(explanation.motion[0]),
+        "motion_by_layer": {name: float(share[0]) for name, share in explanation.motion_by_layer.items()},
         "static_matrix": _numbers(explanation.static_matrix),
         "dynamic_matrix": _numbers(explanation.dynamic_matrix),
         "where": explanation.where,

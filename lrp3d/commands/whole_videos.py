@@ -13,6 +13,7 @@ from lrp3d.commands import DONE, FAILED, UsageError
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import progress_wanted
+from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.files import replacing
 from lrp3d.printed import say
 from lrp3d.whole_video.explaining import explain_video
@@ -23,7 +24,6 @@ SHOWN = 8  # stretches of one class that are printed
 
 def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders: Sequence[Path | None]) -> int:
     """Explain every video as a whole; 1 if any of them failed."""
-    from lrp3d.commands.command_line import TRACEBACK, complain, one_line
     from lrp3d.twin.twin import convert
 
     refused = {

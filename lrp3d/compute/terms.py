@@ -22,7 +22,7 @@ def _clamped(value: Weight, **limit: float) -> Tensor:
 class Signed:
     """An input or a weight, with its positive and its negative part (None where there is none).
 
-    `low` and `high` are the valid range of an input that is still the clip; `real` is 0 where the input is a
+    `low` and `high` are the valid range of an input that is still the clip; `is_input` is 0 where the input is a
     constant (padding written by the model), so that constants are given nothing; `nonnegative` spares the half of
     the work that would be multiplied by zero.
     """
@@ -33,12 +33,12 @@ class Signed:
         nonnegative: bool = False,
         low: Tensor | None = None,
         high: Tensor | None = None,
-        real: Tensor | None = None,
+        is_input: Tensor | None = None,
     ):
         self.value = value
         self.low = low
         self.high = high
-        self.real = real
+        self.is_input = is_input
         self.nonnegative: bool = nonnegative or (isinstance(value, float) and value >= 0)
 
     @cached_property
@@ -54,8 +54,8 @@ class Signed:
     @property
     def ones(self) -> Weight:
         """One for every input (zero for constants) or weight; takes no memory where all are."""
-        if self.real is not None:
-            return self.real.to(self.value.dtype)  # type: ignore[union-attr]
+        if self.is_input is not None:
+            return self.is_input.to(self.value.dtype)  # type: ignore[union-attr]
         return self.value.new_ones(()).expand(self.value.shape) if isinstance(self.value, Tensor) else 1.0
 
     @property
@@ -69,7 +69,7 @@ class Signed:
         def wide(x: Weight | None) -> Any:
             return x.to(widened(x.dtype)) if isinstance(x, Tensor) else x
 
-        return Signed(wide(self.value), self.nonnegative, wide(self.low), wide(self.high), wide(self.real))
+        return Signed(wide(self.value), self.nonnegative, wide(self.low), wide(self.high), wide(self.is_input))
 
     def __neg__(self) -> Signed:
         return Signed(-self.value)

@@ -2,7 +2,7 @@
 
 `explanation` holds the tensors, and moves, saves and loads them; `ledger` says how much relevance came into, went out
 of and was absorbed by every layer; `display` shows both in notebooks and on the terminal; `clip_report` makes the page
-of a clip from `report.html`, where the page's layout, colours and behaviour are.
+of a clip from `report.html`, where the page's layout and behaviour are.
 
 This folder knows metrics, figures and files. It does not know models, videos, or relevance on its way.
 """

@@ -8,7 +8,6 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from lrp3d.explanation.explanation import Explanation
 from lrp3d.explanation.wording import above_floor, amount, conserved, shares_of_channels, subject, through
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
+from lrp3d.figures.pages import filled
 from lrp3d.figures.values import pixel_relevance
 from lrp3d.metrics.atr import frame_windows
 from lrp3d.printed import printable
@@ -100,9 +100,7 @@ def report(
         # Nothing in a text can end the script it stands in.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
-    page = resources.files("lrp3d.explanation").joinpath("report.html").read_text(encoding="utf-8")
-    head, *pieces = page.split("{{")
-    return head + "".join(parts[name] + rest for name, _, rest in (piece.partition("}}") for piece in pieces))
+    return filled("lrp3d.explanation", "report.html", parts)
 
 
 def _only_through(explanation: Explanation) -> list[str]:

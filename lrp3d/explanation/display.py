@@ -15,7 +15,7 @@ from torch import Tensor
 from lrp3d.explanation.wording import amount, conserved, subject
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
-from lrp3d.figures.colours import WINDOW, scale
+from lrp3d.figures.colours import DIVERGING, SEQUENTIAL_ANCHORS, scale, theme
 from lrp3d.metrics.atr import frame_windows
 from lrp3d.printed import printable
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
 
 SHOWN = 4  # clips of a batch
-# Lightness grows with relevance, as in the figures: without a sign, and from against to for.
-SEQUENTIAL = ((0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
-DIVERGING = ((6, 18, 74), (47, 88, 168), (153, 153, 153), (240, 181, 65), (255, 248, 196))
 
 
 def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None, footnote: str | None) -> Figure:
@@ -57,7 +54,7 @@ def _unit(explanation: Explanation) -> str:
 def _bars(relevance: Tensor, ax: Axes | None, title: str, footnote: str | None) -> Figure:
     """A bar for each frame's relevance."""
     figure, axes = canvas(ax, 4.6, 2.6 + room(title, footnote, 4.6))
-    axes.bar(range(1, len(relevance) + 1), relevance.tolist(), color=WINDOW)
+    axes.bar(range(1, len(relevance) + 1), relevance.tolist(), color=theme().window)
     axes.set_xticks(ticks(len(relevance)))
     axes.set_xlabel("frame", fontsize=NORMAL)
     axes.set_ylabel("relevance (logit)", fontsize=NORMAL)
@@ -151,7 +148,8 @@ def _colours(values: Tensor, top: float | None = None) -> Tensor:
     """Uint8 RGB (h, w, 3), interpolated between the colours above."""
     values = values.nan_to_num(0.0, 0.0, 0.0)
     signed = bool(values.min() < 0)
-    anchors = torch.tensor(DIVERGING if signed else SEQUENTIAL, dtype=torch.float64)
+    named = DIVERGING if signed else SEQUENTIAL_ANCHORS
+    anchors = torch.tensor([list(bytes.fromhex(colour[1:])) for colour in named], dtype=torch.float64)
     greatest = float(values.abs().max()) if top is None else top
     share = values / max(greatest, torch.finfo(torch.float64).tiny)
     place = ((share + 1) / 2 if signed else share) * (len(anchors) - 1)

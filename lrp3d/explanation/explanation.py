@@ -78,6 +78,9 @@ class Explanation:
     """Likewise (b, n, c, t', h', w') for every frame logit."""
     where: dict[str, list[int]] | None = None
     """The channels through which flows what relevance, frame_relevance, matrix and ATR are of; None: all of it."""
+    motion_by_layer: dict[str, Tensor] = field(default_factory=dict)
+    """By operation that mixes frames, from the clip up, (b,) how much relevance becomes dynamic there, as a share of
+    the whole: they add up to `motion`. Empty where relevance is contrastive."""
     floor: Tensor | None = None
     """(b, n, n) the matrix of the same network untrained, rows scaled to those of `matrix`; None if not asked for."""
     positions: list[int] | None = None
@@ -300,7 +303,7 @@ class Explanation:
         return html(self)
 
 
-DICTS = ("layers", "layer_rows")
+DICTS = ("layers", "layer_rows", "motion_by_layer")
 """The fields that hold tensors by name."""
 
 

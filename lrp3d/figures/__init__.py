@@ -4,14 +4,27 @@ Matplotlib (the extra `plot`) is imported when a picture is drawn, its global st
 alone and nothing is shown. Relevance that has both signs gets a diverging map centred on 0, all else a
 sequential one. In both lighter means more, so that a picture reads the same in grey.
 
+`colours` has the colours of all figures, `page_colours.css` those of all pages, and `pages` fills the pages.
+
 Letters: ``n`` frames with a logit, ``t h w`` frames, height and width of the clip; pixels are uint8 RGB (t,
 h, w, 3).
 """
 
+from lrp3d.figures.colours import style
 from lrp3d.figures.heatmap import matrix_heatmap
 from lrp3d.figures.moving import animation
 from lrp3d.figures.painting import overlay, overlay_strip
+from lrp3d.figures.side_by_side import side_by_side
 from lrp3d.figures.summary import clip_summary
 from lrp3d.figures.windows import atr_windows
 
-__all__ = ["animation", "atr_windows", "clip_summary", "matrix_heatmap", "overlay", "overlay_strip"]
+__all__ = [
+    "animation",
+    "atr_windows",
+    "clip_summary",
+    "matrix_heatmap",
+    "overlay",
+    "overlay_strip",
+    "side_by_side",
+    "style",
+]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrp3d.figures.colours import import_matplotlib
+from lrp3d.figures.colours import import_matplotlib, theme
 from lrp3d.figures.folding import folded
 from lrp3d.figures.lettering import em, lettered
 from lrp3d.printed import printable
@@ -27,7 +27,7 @@ def blank(width: float, height: float) -> Figure:
     import_matplotlib()
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), dpi=150, layout="compressed")
+    return Figure(figsize=(width, height), dpi=150, layout="compressed", facecolor=theme().paper)
 
 
 def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
@@ -71,7 +71,7 @@ def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) 
             "xytext": (0, -5),
             "textcoords": "offset points",
         }
-        ax.annotate(text, (left, 0), va="top", fontsize=SMALL, color="#555555", **place, **style)
+        ax.annotate(text, (left, 0), va="top", fontsize=SMALL, color=theme().quiet, **place, **style)
 
 
 def legend(ax: Axes, artists: Sequence[Artist], names: Sequence[str], **where: Any) -> None:

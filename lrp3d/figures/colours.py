@@ -1,7 +1,11 @@
-"""Colours and their limits; in all of them lighter means more, so that a picture reads the same in grey."""
+"""All colours of pictures and pages; in all maps lighter means more, so that a picture reads the same in grey."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,16 +17,71 @@ if TYPE_CHECKING:
 
 
 SEQUENTIAL = "magma"
-
-
-LOGITS = "cividis"
-
-
+SEQUENTIAL_ANCHORS = ("#000004", "#3b0f70", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf")
+"""The same where there is no matplotlib."""
 # Blue against, yellow for; lightness grows all the way from one end to the other.
 DIVERGING = ("#06124a", "#2f58a8", "#999999", "#f0b541", "#fff8c4")
 
 
-WINDOW = "#1f4e79"
+@dataclass(frozen=True)
+class Theme:
+    """The colours of everything that is no relevance."""
+
+    paper: str
+    ink: str
+    quiet: str
+    """Remarks and scales."""
+    window: str
+    """Edges of ATR windows, and bars."""
+    inside: str
+    """What lies inside an ATR window."""
+    mark: str
+    """What is to be seen first, such as the frames that decide."""
+    against: str
+    """Bars of negative logits."""
+
+
+LIGHT = Theme("#ffffff", "#1b2430", "#555555", "#1f4e79", "#a9c7e0", "#d1570a", "#9a5a37")
+DARK = Theme("#12161c", "#e6eaf0", "#a3adba", "#8fbfe8", "#2f5577", "#ff9447", "#d39a78")
+INKED = ("text.color", "axes.labelcolor", "axes.titlecolor", "xtick.color", "ytick.color", "axes.edgecolor")
+PAPERED = ("figure.facecolor", "axes.facecolor")
+THEMES = {"light": LIGHT, "dark": DARK}
+WINDOW = LIGHT.window
+_theme: ContextVar[Theme] = ContextVar("theme", default=LIGHT)
+
+
+def theme() -> Theme:
+    """The colours in force."""
+    return _theme.get()
+
+
+@contextmanager
+def style(name: str) -> Iterator[Theme]:
+    """Draw figures in the colours "light" (the default) or "dark", as long as this lasts.
+
+    Raises:
+        ValueError: another name.
+        ImportError: matplotlib is not installed.
+
+    >>> import torch, lrp3d
+    >>> with lrp3d.figures.style("dark"):
+    ...     figure = lrp3d.figures.matrix_heatmap(torch.eye(4))
+    >>> sum(figure.get_facecolor()[:3]) < 0.5
+    True
+    """
+    if name not in THEMES:
+        raise ValueError(f"a style is one of {', '.join(map(repr, THEMES))}, not {name!r}")
+    import_matplotlib()
+    from matplotlib import rc_context
+
+    chosen = THEMES[name]
+    settings: Any = dict.fromkeys(INKED, chosen.ink) | dict.fromkeys(PAPERED, chosen.paper)
+    before = _theme.set(chosen)
+    try:
+        with rc_context(settings | {"savefig.facecolor": "auto"}):
+            yield chosen
+    finally:
+        _theme.reset(before)
 
 
 def import_matplotlib() -> None:
@@ -57,9 +116,3 @@ def limit_of(values: np.ndarray, quantile: float) -> float:
     magnitude = np.abs(values)
     limit = float(np.quantile(magnitude, quantile)) or float(magnitude.max())
     return limit if limit > 0 else 1.0
-
-
-def limits(values: np.ndarray) -> tuple[float, float]:
-    """Where colours begin and end, never at the same value."""
-    low, high = float(values.min()), float(values.max())
-    return (low, high) if high > low else (low - 0.5, high + 0.5)

@@ -13,7 +13,7 @@ from lrp3d.figures.canvas import SMALL
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NARROWEST = 16  # points of a frame above columns
+NARROWEST = 26  # points of a frame above columns
 
 
 def pitch(images: np.ndarray, bars: bool) -> float:
@@ -36,7 +36,7 @@ def frame_grid(
     below, apart = 0.09 if bars else 0.02, pitch(images, bars is not None)
     for number, image in enumerate(images):
         x, y = number % columns * 1.05, number // columns * apart
-        ax.imshow(image, extent=(x, x + 1, y + height, y), interpolation="antialiased", aspect="equal")
+        ax.imshow(image, extent=(x, x + 1, y + height, y), interpolation=sharpness(images), aspect="equal")
         if bars:
             ax.add_patch(Rectangle((x, y + height + 0.01), 1, below, facecolor=bars[number], linewidth=0))
         ax.text(x + 0.5, y + height + below + 0.03, captions[number], fontsize=SMALL, ha="center", va="top")
@@ -48,8 +48,27 @@ def frame_grid(
     ax.spines[:].set_visible(False)
 
 
+def sharpness(images: np.ndarray) -> str:
+    """How frames are enlarged: those of few pixels sharp, so that each can be seen."""
+    return "nearest" if min(images.shape[1:3]) <= 64 else "antialiased"
+
+
+def film(ax: Axes, images: np.ndarray, shown: int) -> None:
+    """A strip of frames over the columns of a matrix, each in the middle of the columns it stands for."""
+    height = images.shape[1] / images.shape[2]
+    for place in range(shown):
+        middle = int((place + 0.5) * len(images) / shown)
+        extent = (place + 0.02, place + 0.98, height, 0.04 * height)
+        ax.imshow(images[middle], extent=extent, interpolation=sharpness(images), aspect="auto")
+    ax.set_xlim(0, shown)
+    ax.set_ylim(height, 0)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_axis_off()
+
+
 def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
-    """Above columns the frame in the middle of their block, as wide as a column up to 40 points.
+    """Above columns the frame in the middle of their block, as wide as a column up to 44 points.
 
     Where columns are narrow, a frame stands for several of them and is as wide as they are.
 
@@ -62,7 +81,7 @@ def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
     points = 72 * ax.get_window_extent().width / figure.dpi / (high - low)
     block = len(images) // rows
     apart = min(rows, max(1, math.ceil(NARROWEST / points)))
-    zoom: float = min(0.92 * points * apart, 40) / images.shape[2]
+    zoom: float = min(0.92 * points * apart, 44) / images.shape[2]
     for row in range(0, rows - apart + 1, apart):
         image = OffsetImage(images[(row + apart // 2) * block + block // 2], zoom=zoom)
         place = (row + 1 + (apart - 1) / 2, ax.get_ylim()[1])

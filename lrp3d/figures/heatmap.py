@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,12 @@ from lrp3d.figures.values import ArrayLike, array, matrix_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 CELL = 0.08  # inches: rows are to be told apart
+MOST_STROKES = 48 * 48  # cells of more are too small for a stroke
+SEEN = 0.02  # of the strongest: what is weaker is no colour either
+WIDE = 280.0  # points, about, of a matrix
 
 
 def matrix_heatmap(
@@ -29,6 +33,7 @@ def matrix_heatmap(
     positions: Sequence[int] | None = None,
     unit: str = "frame",
     colours_of: ArrayLike | None = None,
+    times: Sequence[float] = (),
 ) -> Figure:
     """Draw a temporal relevance matrix: how much each frame contributes to the logit of each frame.
 
@@ -43,6 +48,7 @@ def matrix_heatmap(
         unit: what a row and a column are: frames, or steps of several.
         colours_of: all values of the pictures that this one is compared with, which share their colours; by default
             its own.
+        times: when each column is shown (t,), in seconds, to be written below its number.
 
     Returns:
         The figure.
@@ -64,28 +70,59 @@ def matrix_heatmap(
     grown = max(0.0, CELL * max(rows, columns) - 3.1)  # inches more than the axes of few frames have
     wide, tall = 4.6 + grown, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9 + grown
     figure, axes = canvas(ax, wide, tall + room(title, footnote, wide))
-    image = axes.imshow(
-        values,
-        interpolation="nearest",
-        aspect="auto" if flat else "equal",
-        **scale(values if colours_of is None else array(colours_of)),
-    )
+    colours = scale(values if colours_of is None else array(colours_of))
+    image = draw_matrix(axes, values, windows=windows, positions=positions, unit=unit, times=times, **colours)
+    axes.set_aspect("auto" if flat else "equal")
     colour_bar(image, label, ax=axes, shrink=0.85)
-    _frame_axes(axes, rows, columns, positions, unit)
-    if windows is not None:
-        first, last = (array(bound).ravel() for bound in windows)
-        known = np.isfinite(values.sum(1)) & (values.sum(1) != 0)  # a row without relevance has no window
-        _outline(axes, first, last, np.flatnonzero(known))
     write(axes, title, footnote)
     if ax is None:
         fit(figure)
     return figure
 
 
-def _frame_axes(ax: Axes, rows: int, columns: int, positions: Sequence[int] | None, unit: str) -> None:
-    """Axes of a matrix whose rows and columns are frames, counted from 1."""
+def draw_matrix(
+    ax: Axes,
+    values: np.ndarray,
+    *,
+    windows: tuple[ArrayLike, ArrayLike] | None = None,
+    positions: Sequence[int] | None = None,
+    unit: str = "frame",
+    times: Sequence[float] = (),
+    **colours: Any,
+) -> AxesImage:
+    """The cells of a matrix with thin windows; where there are both signs, a stroke marks what is negative."""
+    image = ax.imshow(values, interpolation="nearest", **colours)
+    rows, columns = values.shape
+    _frame_axes(ax, rows, columns, positions, unit, times)
+    if values.size <= MOST_STROKES:
+        _strokes(ax, values, colours["vmax"], unit)
+    if windows is not None:
+        first, last = (array(bound).ravel() for bound in windows)
+        known = np.isfinite(values.sum(1)) & (values.sum(1) != 0)  # a row without relevance has no window
+        _outline(ax, first, last, np.flatnonzero(known))
+    return image
+
+
+def _strokes(ax: Axes, values: np.ndarray, strongest: float, unit: str) -> None:
+    """A white stroke in every cell that speaks against the class, so that it is seen in grey as well."""
+    rows, columns = np.nonzero(np.nan_to_num(values) < -SEEN * strongest)
+    if len(rows):
+        ax.plot(columns, rows, linestyle="none", marker="_", color="white", markersize=WIDE / max(values.shape) * 0.35)
+        ax.set_xlabel(f"{unit} j that contributes (white strokes: against the class)", fontsize=NORMAL)
+
+
+def _frame_axes(
+    ax: Axes, rows: int, columns: int, positions: Sequence[int] | None, unit: str, times: Sequence[float]
+) -> None:
+    """Axes of a matrix whose rows and columns are frames, counted from 1, with the time of those that are named."""
     own = [row + 1 for row in (range(rows) if positions is None else positions)]
-    ax.set_xticks(ticks(columns) - 1, [str(tick) for tick in ticks(columns)])
+    shown = ticks(columns)
+    seconds = [float(second) for second in times]
+    timed = len(seconds) == columns and bool(np.isfinite(seconds).all())
+    if timed and len(shown) > 6:
+        shown = shown[1::2] if len(shown) > 2 else shown
+    named = [f"{tick}\n{seconds[tick - 1]:.3g} s" if timed else str(tick) for tick in shown]
+    ax.set_xticks(shown - 1, named)
     ax.set_yticks(ticks(rows) - 1, [str(own[tick - 1]) for tick in ticks(rows)])
     ax.set_xlabel(f"{unit} j that contributes", fontsize=NORMAL)
     ax.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
@@ -95,8 +132,7 @@ def _frame_axes(ax: Axes, rows: int, columns: int, positions: Sequence[int] | No
 def _outline(ax: Axes, first: np.ndarray, last: np.ndarray, rows: np.ndarray) -> None:
     from matplotlib.patches import Rectangle
 
+    width = 0.7 if len(rows) <= 40 else 0.4
     for i in rows.tolist():
-        # White on black shows on every colour.
-        for colour, width in (("black", 1.8), ("white", 0.9)):
-            corner, wide = (first[i] - 0.5, i - 0.5), last[i] - first[i] + 1
-            ax.add_patch(Rectangle(corner, wide, 1, fill=False, edgecolor=colour, linewidth=width))
+        corner, wide = (first[i] - 0.5, i - 0.5), last[i] - first[i] + 1
+        ax.add_patch(Rectangle(corner, wide, 1, fill=False, edgecolor="white", linewidth=width))

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lrp3d.extras import missing
-from lrp3d.figures.colours import import_matplotlib
+from lrp3d.figures.colours import import_matplotlib, theme
 from lrp3d.figures.painting import overlay
-from lrp3d.figures.values import ArrayLike, pixels_of
+from lrp3d.figures.values import ArrayLike, array, pixels_of
 from lrp3d.files import replacing
 
 
@@ -25,6 +26,8 @@ def animation(
     smooth: float | None = None,
     quantile: float = 0.995,
     min_height: int = 160,
+    captions: Sequence[str] = (),
+    curve: ArrayLike | None = None,
 ) -> Path:
     """Write the clip beside the clip painted with its relevance, as a moving picture.
 
@@ -36,6 +39,9 @@ def animation(
         smooth: as in `overlay`.
         quantile: as in `overlay`.
         min_height: smaller clips are enlarged by a whole number until they are as tall, in pixels.
+
+        captions: what stands below each frame, such as its number and logit.
+        curve: a number (t,) for each frame, such as its relevance, drawn as bars below; that of the frame is marked.
 
     Returns:
         The path. The file appears when it is complete, or not at all.
@@ -63,10 +69,38 @@ def animation(
     both = np.concatenate([images, gap, painted], axis=2)
     zoom = math.ceil(min_height / both.shape[1])
     both = both.repeat(zoom, 1).repeat(zoom, 2)
+    if captions or curve is not None:
+        heights = None if curve is None else array(curve).ravel()
+        if len(captions) not in (0, len(images)) or (heights is not None and len(heights) != len(images)):
+            raise ValueError(f"captions and curve need one entry for each of {len(images)} frames")
+        both = np.concatenate([both, _below(both.shape[2], len(images), captions, heights)], axis=1)
     content = writers[path.suffix.lower()](both, fps)
     with replacing(path) as unfinished:
         unfinished.write_bytes(content)
     return path
+
+
+def _below(width: int, count: int, captions: Sequence[str], heights: np.ndarray | None) -> np.ndarray:
+    """What stands below every frame: its caption, and the bars of all frames with its own in another colour."""
+    import_matplotlib()
+    from PIL import Image, ImageDraw  # matplotlib depends on it
+
+    line, tall = 16 * bool(captions), 0 if heights is None else 40
+    panels = np.empty((count, line + tall, width, 3), np.uint8)
+    strongest = 0.0 if heights is None else float(np.nan_to_num(np.abs(heights)).max())
+    for number in range(count):
+        image = Image.new("RGB", (width, line + tall), theme().paper)
+        draw = ImageDraw.Draw(image)
+        if captions:
+            draw.text((3, 2), captions[number], fill=theme().ink)
+        for frame in range(count if strongest else 0):
+            assert heights is not None
+            share = float(np.nan_to_num(abs(heights[frame]))) / strongest
+            left, right = frame * width / count, max((frame + 1) * width / count - 2, frame * width / count)
+            colour = theme().mark if frame == number else theme().inside
+            draw.rectangle((left, line + tall - 1 - share * (tall - 5), right, line + tall - 1), fill=colour)
+        panels[number] = np.asarray(image)
+    return panels
 
 
 def _gif(frames: np.ndarray, fps: float) -> bytes:

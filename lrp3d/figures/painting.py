@@ -28,7 +28,7 @@ def overlay_strip(
     columns: int = 8,
     smooth: float | None = None,
     quantile: float = 0.995,
-    label: str = "relevance of a pixel (logit)",
+    label: str = "relevance of a pixel, as a share of the strongest",
     show_frames: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
@@ -42,7 +42,7 @@ def overlay_strip(
         columns: frames in a row.
         smooth: as in `overlay`.
         quantile: the share of absolute relevance values at which the colours end.
-        label: what the colours mean.
+        label: what the colours mean; 1 is where they end, as `quantile` says.
         show_frames: also draw each frame as it is, above.
         ax: axes to draw into; by default those of a new figure.
 
@@ -56,7 +56,7 @@ def overlay_strip(
     >>> import torch, lrp3d
     >>> figure = lrp3d.figures.overlay_strip(lrp3d.video.draw_clip(8, 32), torch.rand(3, 8, 32, 32))
     >>> figure.axes[1].get_ylabel()
-    'relevance of a pixel (logit)'
+    'relevance of a pixel, as a share of the strongest'
     """
     import_matplotlib()
     from matplotlib.cm import ScalarMappable
@@ -64,7 +64,6 @@ def overlay_strip(
 
     images = pixels_of(pixels)
     summed = pixel_relevance(relevance, images)
-    limit = limit_of(smoothed(summed, smoothing(images, smooth)), quantile)
     painted = overlay(images, summed, smooth=smooth, quantile=quantile)
     shares = np.abs(summed).sum((1, 2)) / max(np.abs(summed).sum(), np.finfo(np.float64).tiny)
     columns = min(columns, len(images))
@@ -80,7 +79,7 @@ def overlay_strip(
     signed = bool(summed.min() < 0)
     below = "frame · share of the clip's " + ("absolute relevance" if signed else "relevance")
     axes.set_xlabel(below if columns > 2 else below.replace("of ", "of\n"), fontsize=NORMAL, labelpad=-4)
-    colours = ScalarMappable(Normalize(-limit if signed else 0, limit), colormap(signed))
+    colours = ScalarMappable(Normalize(-1 if signed else 0, 1), colormap(signed))
     long = min(0.8 * lines * tall, 2.6)  # inches; 0.13 wide
     sizes = {"pad": 0.02, "shrink": long / (lines * tall), "aspect": long / 0.13, "extendfrac": 0.04}
     colour_bar(colours, label, ax=axes, extend="both" if signed else "max", **sizes)

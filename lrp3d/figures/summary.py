@@ -1,21 +1,25 @@
-"""A clip at a glance: frames, logits and the matrix (paper, Fig. 16)."""
+"""A clip at a glance: the matrix, frames above it, logit and ATR of every row beside it (paper, Fig. 16)."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lrp3d.figures.canvas import NORMAL, blank, colour_bar, heading, remark, write
-from lrp3d.figures.colours import LOGITS, import_matplotlib, limits
-from lrp3d.figures.grid import frame_grid, pitch
-from lrp3d.figures.heatmap import CELL, matrix_heatmap
-from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, heading, remark, write
+from lrp3d.figures.colours import import_matplotlib, scale, theme
+from lrp3d.figures.grid import film
+from lrp3d.figures.heatmap import draw_matrix
+from lrp3d.figures.values import ArrayLike, array, matrix_of, of_rows, pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+LEFT, BARS, WORDS, KEY = 0.72, 1.0, 1.15, 0.85  # inches: beside the matrix
+NARROWEST = 0.4  # of a frame
 
 
 def clip_summary(
@@ -28,22 +32,24 @@ def clip_summary(
     footnote: str | None = None,
     columns: int | None = None,
     windows: tuple[ArrayLike, ArrayLike] | None = None,
+    times: Sequence[float] = (),
 ) -> Figure:
-    """Draw a clip at a glance: its frames, a colour bar of the logit under each, and the relevance matrix.
+    """Draw a clip at a glance: the relevance matrix, the frames above its columns, and each row's logit beside it.
 
     Args:
         pixels: uint8 RGB (t, h, w, 3).
         frame_logits: logits (n,) of the explained class; n divides t, and row i stands for its block of t / n
-            frames, a step.
+            frames, a step. Their bars begin at zero.
         matrix: relevance (n, n).
         atr: ATR (n,) of every frame or step, written beside the logits.
         title: what stands above, such as the class.
         footnote: what stands below, such as "weights are random".
-        columns: frames in a row; by default 4, or 8 for more than 16 frames.
+        columns: how many frames are shown; by default as many as can be seen.
         windows: first and last frame of each row's ATR window, to be framed in the matrix.
+        times: when each frame is shown (t,), in seconds, to be written below the columns.
 
     Returns:
-        The figure.
+        The figure: the axes of the frames, of the matrix, of the logits and of the matrix's colours.
 
     Raises:
         ValueError: shapes that do not belong together.
@@ -58,65 +64,67 @@ def clip_summary(
     4
     """
     import_matplotlib()
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.ticker import MaxNLocator
-
     images, logits, values = pixels_of(pixels), array(frame_logits).ravel(), matrix_of(matrix)
     if len(logits) != len(values) or len(images) % len(logits):
         raise ValueError(f"{len(logits)} logits do not fit {len(images)} frames and a matrix {values.shape}")
-    block = len(images) // len(logits)
-    columns = min(columns or (4 if len(images) <= 16 else 8), len(images))
-    title, footnote = _texts(title, footnote, columns)
-    left, strip, right = _summary_axes(images, columns, len(values), title, footnote)
-    colours = ScalarMappable(Normalize(*limits(logits)), LOGITS)
-    captions = _captions(logits, atr, block)
-    bars = [colours.to_rgba(logits[number // block]) for number in range(len(images))]
-    frame_grid(left, images, captions, columns, bars)
+    rows, block = len(values), len(images) // len(values)
     unit = "frame" if block == 1 else "step"
-    below = "frame: " + ("logit" if block == 1 else f"logit of its step of {block} frames")
-    below += "" if atr is None else f", ATR in {unit}s"
-    left.set_xlabel(below, fontsize=NORMAL, labelpad=-4)
-    colour_bar(colours, f"{unit} logit", cax=strip, orientation="horizontal", ticks=MaxNLocator(5))
-    matrix_heatmap(values, ax=right, windows=windows, unit=unit)
-    write(left, title, None)
-    left.title.set(x=0, ha="left")  # there is room above the matrix for a long one
-    write(strip, None, footnote, left=-1 / 3)  # where the frames begin
-    return left.figure.figure
-
-
-def _texts(title: str | None, footnote: str | None, columns: int) -> tuple[str, str]:
-    """Title and footnote in lines for which there is room."""
-    wide = max(1.1 * columns, 2.4) + 4.4
-    return heading(title, wide), remark(footnote, wide)
-
-
-def _summary_axes(images: np.ndarray, columns: int, rows: int, title: str, footnote: str) -> tuple[Axes, Axes, Axes]:
-    """Axes of the frames, of the colours under them and of the matrix beside them, laid out in inches.
-
-    Frames and matrix have proportions of their own, so that no layout engine finds this.
-    """
-    lines = math.ceil(len(images) / columns)
-    wide, tall = max(1.1 * columns, 2.4), 1.1 / 1.05 * lines * pitch(images, True)
-    side = max(min(max(tall, 2.6), 4.4), CELL * rows)
-    body = max(tall + 0.75, side + 0.35)
-    above, below = 0.23 + 0.17 * (1 + title.count("\n")), 0.15 + 0.13 * (1 + footnote.count("\n"))
-    width, height = wide + 1.0 + 1.27 * side + 0.15, above + body + below
-    figure = blank(width, height)
+    side = min(max(4.4, 0.4 * rows), max(6.4, 0.065 * rows))
+    shown = min(columns or int(side / NARROWEST + 0.01), rows)
+    wide = LEFT + side + BARS + WORDS + KEY
+    title, footnote = heading(title, wide), remark(footnote, wide)
+    strip = side / shown * images.shape[1] / images.shape[2]
+    above = 0.16 + 0.2 * (1 + title.count("\n")) * bool(title)
+    below = 0.62 + 0.14 * bool(len(times)) + (0.14 + 0.13 * (1 + footnote.count("\n"))) * bool(footnote)
+    tall = above + strip + 0.06 + side + below
+    figure = blank(wide, tall)
     figure.set_layout_engine("none")
 
     def place(x: float, top: float, w: float, h: float) -> Axes:
-        return figure.add_axes((x / width, 1 - (top + h) / height, w / width, h / height))
+        return figure.add_axes((x / wide, 1 - (top + h) / tall, w / wide, h / tall))
 
-    frames = place(0.1, above, wide, tall)
-    strip = place(0.1 + 0.2 * wide, above + tall + 0.33, 0.6 * wide, 0.11)
-    return frames, strip, place(wide + 0.85, above, 1.27 * side, side)
+    frames = place(LEFT, above, side, strip)
+    film(frames, images, shown)
+    body = place(LEFT, above + strip + 0.06, side, side)
+    image = draw_matrix(body, values, windows=windows, unit=unit, times=of_rows(times, rows), **scale(values))
+    body.set_aspect("auto")
+    said = _captions(logits, atr, block)
+    bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
+    _logits(bars, logits, said, side, unit, atr is not None)
+    key = place(wide - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
+    colour_bar(image, "relevance (logit)", cax=key)
+    write(frames, title, None)
+    frames.title.set(x=0, ha="left", fontsize=LARGE)
+    if footnote:
+        write(body, None, footnote)
+    return figure
+
+
+def _logits(ax: Axes, logits: np.ndarray, said: list[str], side: float, unit: str, with_atr: bool) -> None:
+    """A bar from zero for every row, and what it stands for in words where there is room."""
+    known = np.nan_to_num(logits)
+    colours = [theme().window if logit >= 0 else theme().against for logit in known]
+    ax.barh(range(len(known)), known, height=0.72, color=colours)
+    low, high = min(float(known.min()), 0.0), max(float(known.max()), 0.0)
+    ax.set_xlim((low, high) if high > low else (0, 1))
+    ax.set_ylim(len(known) - 0.5, -0.5)
+    ax.axvline(0, color=theme().quiet, linewidth=0.8)
+    ax.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    ax.set_xticks([0.0], ["0"])
+    ax.set_yticks([])
+    ax.tick_params(labelsize=SMALL)
+    every = max(1, math.ceil(0.13 * len(known) / side))
+    for row in range(0, len(known), every):
+        place: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
+        ax.annotate(said[row], (1, 1 - (row + 0.5) / len(known)), xycoords="axes fraction", fontsize=SMALL, **place)
+    below = f"{unit} logit" if not with_atr else f"{unit}: logit, ATR in {unit}s"
+    ax.set_xlabel(below, fontsize=NORMAL, loc="left")
 
 
 def _captions(logits: np.ndarray, atr: ArrayLike | None, block: int) -> list[str]:
-    """For every frame its number, its logit to two digits of the largest, and its ATR."""
+    """For every row its number, its logit to two digits of the largest, and its ATR."""
     largest = float(np.abs(logits).max()) or 1.0
-    digits = min(6, max(0, 1 - math.floor(math.log10(largest))))
+    digits = min(6, max(0, 1 - math.floor(math.log10(largest)))) if math.isfinite(largest) else 2
     said = [f"{logit:.{digits}f}" for logit in logits]
     said = [text.replace("-", "" if float(text) == 0 else "\N{MINUS SIGN}") for text in said]
     if atr is not None:
@@ -125,4 +133,4 @@ def _captions(logits: np.ndarray, atr: ArrayLike | None, block: int) -> list[str
             text + (", no ATR" if math.isnan(length) else f", ATR {length:g}")
             for text, length in zip(said, lengths, strict=True)
         ]
-    return [f"{number + 1}: {said[number // block]}" for number in range(len(logits) * block)]
+    return [f"{number + 1}: {text}" for number, text in enumerate(said)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -52,3 +53,11 @@ def pixel_relevance(relevance: ArrayLike, images: np.ndarray) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError("relevance holds NaN or infinity, which no colour stands for")
     return values
+
+
+def of_rows(times: Sequence[float], rows: int) -> list[float]:
+    """The time of the middle of every row's block of frames; none where they are unknown or do not divide."""
+    if not len(times) or len(times) % rows or not all(math.isfinite(second) for second in times):
+        return []
+    block = len(times) // rows
+    return [float(times[row * block + block // 2]) for row in range(rows)]

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas, room, ticks, write
-from lrp3d.figures.colours import WINDOW
+from lrp3d.figures.colours import theme
 from lrp3d.figures.grid import thumbnails
-from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of
+from lrp3d.figures.values import ArrayLike, array, matrix_of, of_rows, pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDEST = 14  # inches
+MANY = 24  # rows, above which windows are one chart: thin, without numbers, in a picture that stays as it is
 
 
 def atr_windows(
@@ -30,6 +32,7 @@ def atr_windows(
     title: str | None = None,
     footnote: str | None = None,
     unit: str = "frame",
+    times: Sequence[float] = (),
 ) -> Figure:
     """Draw over the clip the window of frames that each frame's logit rests on.
 
@@ -45,6 +48,7 @@ def atr_windows(
         title: what stands above.
         footnote: what stands below, such as "weights are random".
         unit: what a row and a column are: frames, or steps of several.
+        times: when each frame is shown (t,), in seconds, to be written below the columns.
 
     Returns:
         The figure.
@@ -70,24 +74,36 @@ def atr_windows(
     images = None if pixels is None else pixels_of(pixels)
     if images is not None and len(images) % rows:
         raise ValueError(f"{len(images)} frames do not divide into {rows} rows")
-    tall = 0.2 * rows + 1.5 if images is None else 0.2 * rows + 1.5 + 0.3 * images.shape[1] / images.shape[2]
-    wide = max(4.5, min(0.34 * rows, WIDEST) + 1.6)
+    many = rows > MANY
+    body = 4.2 if many else 0.2 * rows
+    tall = body + 1.5 if images is None else body + 1.5 + 0.45 * images.shape[1] / images.shape[2]
+    wide = 9.5 if many else max(4.5, min(0.4 * rows, WIDEST) + 1.6)
     figure, axes = canvas(ax, wide, max(2.6, tall) + room(title, footnote, wide))
     for i in np.flatnonzero(~np.isnan(lengths)).tolist():
         weighs = logits is None or logits[i] > 0
-        _window_bar(axes, i, first[i], last[i], hollow=not weighs)
-        axes.text(last[i] + 1.65, i + 1, f"{lengths[i]:g}", va="center", fontsize=SMALL, color=WINDOW)
-    axes.plot(np.arange(rows) + 1, np.arange(rows) + 1, "s", color="black", markersize=3)
-    axes.set_xlim(0.4, rows + 1 + 0.04 * rows)
+        _window_bar(axes, i, first[i], last[i], hollow=not weighs, thin=many)
+        if not many:
+            axes.text(last[i] + 1.65, i + 1, f"{lengths[i]:g}", va="center", fontsize=SMALL, color=theme().window)
+    axes.plot(np.arange(rows) + 1, np.arange(rows) + 1, "s", color=theme().ink, markersize=1.5 if many else 3)
+    axes.set_xlim(0.4, rows + (0.6 if many else 1 + 0.04 * rows))
     axes.set_ylim(rows + 0.6, 0.4)
-    axes.set_xticks(ticks(rows))
+    shown = ticks(rows)
+    seconds = of_rows(times, rows)
+    if seconds:
+        shown = shown[1::2] if len(shown) > 6 else shown
+    axes.set_xticks(shown, [f"{tick}\n{seconds[tick - 1]:.3g} s" if seconds else str(tick) for tick in shown])
     axes.set_yticks(ticks(rows))
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
-    below = f"{unit} j\nblack square: {unit} i; number: its ATR in {unit}s"
+    number = "its window is as long as its ATR" if many else f"number: its ATR in {unit}s"
+    below = f"{unit} j\nblack square: {unit} i; {number}"
     if logits is not None:
         average = _average(lengths, logits)
-        below += "\nhollow: no positive logit, so no weight in avg-ATR" if (logits <= 0).any() else ""
+        below += (
+            f"\n{'pale' if many else 'hollow'}: no positive logit, so no weight in avg-ATR"
+            if (logits <= 0).any()
+            else ""
+        )
         below += "" if math.isnan(average) else f"\navg-ATR {average:.1f} {unit}s"
     axes.set_xlabel(below, fontsize=NORMAL)
     axes.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
@@ -99,9 +115,12 @@ def atr_windows(
     return figure
 
 
-def _window_bar(ax: Axes, row: int, first: float, last: float, hollow: bool) -> None:
-    face = "none" if hollow else "#a9c7e0"
-    ax.barh(row + 1, last - first + 1, left=first + 0.5, height=0.72, facecolor=face, edgecolor=WINDOW)
+def _window_bar(ax: Axes, row: int, first: float, last: float, hollow: bool, thin: bool) -> None:
+    if thin:
+        colours: dict[str, Any] = {"color": theme().inside if hollow else theme().window, "linewidth": 0}
+    else:
+        colours = {"facecolor": "none" if hollow else theme().inside, "edgecolor": theme().window}
+    ax.barh(row + 1, last - first + 1, left=first + 0.5, height=0.72, **colours)
 
 
 def _heaviest_windows(lengths: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

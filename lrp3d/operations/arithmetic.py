@@ -218,15 +218,17 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
     value_shape = value.shape if isinstance(value, Tensor) else torch.Size()
     step = IndexedWrite(index, target.shape, value_shape, run.is_signal(target), run.is_signal(value))
     fill = _tensor(value, target).to(target.dtype)
-    signal = Signal(real=written(run.reality(target), run.reality(fill)), nonnegative=both_nonnegative(target, fill))
+    signal = Signal(
+        is_input=written(run.input_mask(target), run.input_mask(fill)), nonnegative=both_nonnegative(target, fill)
+    )
     known = [run.signal(x) for x in inputs]
     if all(k is not None and k.low is not None for k in known):
         signal.low, signal.high = (
             written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, fill)))
             for end in ("low", "high")
         )
-    if signal.real is not None and bool((signal.real > 0).all()):
-        signal.real = None
+    if signal.is_input is not None and bool((signal.is_input > 0).all()):
+        signal.is_input = None
     return attach(step, output, inputs, signal)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import LinearMap
 from lrp3d.compute.terms import Signed
 from lrp3d.registry import active_tracer
-from lrp3d.steps.linear import LinearStep, Operand
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import PassThrough, Step
 from lrp3d.tracing.advice import GENERAL
 from lrp3d.tracing.signals import Signal, Weighs, least
@@ -90,10 +90,14 @@ def passes(
     if keeps_range and known.low is not None:
         ends = function(known.low, *args), function(known.high, *args)
         low, high = torch.minimum(*ends), torch.maximum(*ends)
-    real = known.real if known.real is None or known.real.shape == output.shape else known.real.expand(output.shape)
+    is_input = (
+        known.is_input
+        if known.is_input is None or known.is_input.shape == output.shape
+        else known.is_input.expand(output.shape)
+    )
     if weighs is None:
         weighs = Weighs.GATE if gate else known.weighs if gate is None else min(known.weighs, Weighs.SIMILARITY)
-    signal = Signal(low, high, real, nonnegative, weighs, shifted)
+    signal = Signal(low, high, is_input, nonnegative, weighs, shifted)
     result = attach(PassThrough(x.shape, linear=keeps_range), output, [x], signal, kind)
     if inplace:
         run.replace(x, result)
@@ -129,7 +133,9 @@ def shares(
         return output
     known = [run.signals[s.x] for s in signals]
     constants = [s for s in summands if not run.is_signal(s.x)]
-    constants += [s._replace(x=s.x * (1 - k.real)) for k, s in zip(known, signals, strict=True) if k.real is not None]
+    constants += [
+        s._replace(x=s.x * (1 - k.is_input)) for k, s in zip(known, signals, strict=True) if k.is_input is not None
+    ]
     parts = [s.map(s.x, s.w) for s in constants]
     if bias is not None:
         parts.append(signals[0].map.bias(bias, output))
@@ -152,11 +158,11 @@ def shares(
             _ends([s.map(end, s.w) for end, s in zip(ends, signals, strict=True)], bias)
             for ends in zip(*ranges, strict=True)
         )
-    if any(k.real is not None for k in known):
-        counts = [s.map.count(run.reality(s.x), s.w) for s in signals]
-        real = sum(counts[1:], counts[0]) > 0
-        if not bool(real.all()):
-            signal.real = real.to(output.dtype)
+    if any(k.is_input is not None for k in known):
+        counts = [s.map.count(run.input_mask(s.x), s.w) for s in signals]
+        is_input = sum(counts[1:], counts[0]) > 0
+        if not bool(is_input.all()):
+            signal.is_input = is_input.to(output.dtype)
     return attach(step, output, [s.x for s in signals], signal, kind)
 
 
@@ -172,8 +178,7 @@ def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return function(x)
     with torch.enable_grad():
         output = function(x)
-    low, high, real = (None if value is None else function(value) for value in (known.low, known.high, known.real))
-    return run.moved(output, replace(known, low=low, high=high, real=real))
+    return run.moved(output, known.through(function))
 
 
 def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Output:

@@ -18,7 +18,8 @@ from lrp3d.compute.maps import Scale, channelwise
 from lrp3d.compute.terms import Signed
 from lrp3d.operations.blocks import attach, passes, refuse
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
-from lrp3d.steps.linear import LinearStep, Operand
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import PassThrough
 from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.signals import Signal
@@ -53,7 +54,7 @@ def batch_norm(
     known = run.signal(input)
     if known is None:
         return output
-    signal = Signal(real=known.real)
+    signal = Signal(is_input=known.is_input)
     if known.low is not None and known.high is not None:  # normalisation inside the model: still the clip
         ends = normalise(known.low), normalise(known.high)
         signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)

@@ -40,15 +40,15 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     def same(x: Tensor | None) -> Tensor | None:
         return None if x is None else _padded(x, pad, mode, value)
 
-    real = known.real
+    is_input = known.is_input
     if mode == "constant":
-        written = torch.ones_like(input) if real is None else real
-        real = F.pad(written, list(pad))
+        written = torch.ones_like(input) if is_input is None else is_input
+        is_input = F.pad(written, list(pad))
         low, high = same(known.low), same(known.high)
     else:
-        low, high, real = same(known.low), same(known.high), same(real)
+        low, high, is_input = same(known.low), same(known.high), same(is_input)
     nonnegative = known.nonnegative and (mode != "constant" or both_nonnegative(value or 0.0))
-    return run.moved(output, Signal(low, high, real, nonnegative, known.weighs, known.shifted))
+    return run.moved(output, Signal(low, high, is_input, nonnegative, known.weighs, known.shifted))
 
 
 def _padded(x: Tensor, pad: Sequence[int], mode: str, value: float | None) -> Tensor:

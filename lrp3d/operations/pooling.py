@@ -51,8 +51,8 @@ def _max_pool(
     ]
     crop = tuple(slice(p, p + size) for p, size in zip(paddings, x.shape[-axes:], strict=True))
     padded = F.pad(x.detach(), sides, value=-torch.inf)
-    real = None if known.real is None else F.pad(known.real, sides)
-    step = WindowMaximum(padded, output, offsets, real=real, crop=crop)
+    is_input = None if known.is_input is None else F.pad(known.is_input, sides)
+    step = WindowMaximum(padded, output, offsets, is_input=is_input, crop=crop)
     signal = Signal(nonnegative=known.nonnegative, weighs=known.weighs)
     return attach(step, output, [x], signal, _MAX[axes])
 
@@ -123,7 +123,7 @@ def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
         offsets.append(tuple(windows[i][0][at[i]].to(x.device).view(shaped[i]) for i in range(axes)))
         flags = [windows[i][1][at[i]].to(x.device).view(shaped[i]) for i in range(axes)]
         inside.append(torch.stack(torch.broadcast_tensors(*flags)).all(0).expand(output.shape))
-    step = WindowMaximum(x.detach(), output, offsets, inside, known.real)
+    step = WindowMaximum(x.detach(), output, offsets, inside, known.is_input)
     signal = Signal(nonnegative=known.nonnegative, weighs=known.weighs)
     return attach(step, output, [x], signal, _ADAPTIVE_MAX[axes])
 

@@ -71,11 +71,11 @@ def _is_constant(x: Any) -> bool:
 def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False) -> Tensor:
     """The result of weighing `signal` by another one, position by position: it takes all relevance."""
     known = active_tracer().signals[signal]
-    real = None if known.real is None else known.real.expand(output.shape)
+    is_input = None if known.is_input is None else known.is_input.expand(output.shape)
     step = PassThrough(signal.shape)
     step.note = note
     weighs = known.weighs if gate else min(known.weighs, Weighs.SIMILARITY)
-    return attach(step, output, [signal], Signal(real=real, nonnegative=nonnegative, weighs=weighs))
+    return attach(step, output, [signal], Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs))
 
 
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])

@@ -7,5 +7,6 @@ A relevance matrix can be held against them, which no real video allows.
 """
 
 from lrp3d.planted.task import CLASSES, Planted, PlantedClips, Task, normalise
+from lrp3d.planted.verdict import Finding, finding, percent, verdict
 
-__all__ = ["CLASSES", "Planted", "PlantedClips", "Task", "normalise"]
+__all__ = ["CLASSES", "Finding", "Planted", "PlantedClips", "Task", "finding", "normalise", "percent", "verdict"]

@@ -142,6 +142,7 @@ class ClipRelevance:
                 self.inside.add(seen, 1 / n)
                 maps = [total + part.sum(0) / n for total, part in zip(maps, both, strict=True)]
                 self._book(flows, n)
+                motion.count(1 / n)
             turned = [self.oriented([part], seeds.orientation, chunk)[0] for part in both]
             for found, part in zip(rows, self.positive_parts(*turned), strict=True):
                 found.append(self.frames([part]))
@@ -151,6 +152,7 @@ class ClipRelevance:
             maps = [m[0] for m in self._split([self.start()], flows, motion, seen)]
             self._book(flows, 1)
             self.inside.add(seen)
+            motion.count(1.0)
         return (static, dynamic), (cast(Tensor, maps[0]), cast(Tensor, maps[1]))
 
     def turned(self, seeds: FrameSeeds, chunk: slice) -> Tensor | None:
@@ -163,6 +165,7 @@ class ClipRelevance:
             Start(start.edge, torch.cat([start.relevance, torch.zeros_like(start.relevance)]).to(self.settings.dtype))
             for start in starts
         ]
+        motion.became.clear()
         (found,) = propagate(doubled, self.ends, flows, self.settings.tolerance, looked_at(seen, motion.through))
         for name, both in seen.items():
             seen[name] = both[: len(both) // 2] + both[len(both) // 2 :]

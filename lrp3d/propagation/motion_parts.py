@@ -24,7 +24,7 @@ class MotionParts:
     """(b, n, t) of both parts together."""
     signed: Tensor
     """Like the clip, of both parts together."""
-    of_explanation: dict[str, Tensor]
+    of_explanation: dict[str, Tensor | dict[str, Tensor]]
     """What `Explanation` has of it, by its names there."""
 
 
@@ -69,10 +69,16 @@ def motion_parts(clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: 
         batch, axes = len(clips.logits), clips.layouts[0]
         assert axes is not None
         all_of_it, moved = (axes.clips(x[None], batch)[0] for x in (static + dynamic, dynamic))
+    # Of a contrast, which values count is known at the clip only.
+    layers = {} if clips.settings.contrastive else dict(reversed(motion.by_layer.items()))
     return MotionParts(
         whole,
         maps[0] + maps[1],
         {
+            "motion_by_layer": {
+                name: torch.where(all_of_it != 0, became.to(all_of_it) / all_of_it, 0.0)
+                for name, became in layers.items()
+            },
             "static": static,
             "dynamic": dynamic,
             "static_matrix": matrices[0],

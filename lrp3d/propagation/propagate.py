@@ -1,7 +1,7 @@
-"""The walk: relevance of many seeds through a recorded graph, from where they start down to the clip.
+"""Propagation of many seeds at once through a recorded graph, from where they start down to the clip.
 
-Plain autograd carries one seed; the walk carries a batch of them over the same nodes, each visited once, when all
-relevance has arrived. What a step does is the step's business; chunks, the ledger and progress are here.
+Plain autograd carries one seed. `propagate` carries a batch of them over the same nodes and visits each node once, when
+all of its relevance has arrived. What a step does with relevance stands in the step.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def propagate(
     tolerance: float = 0.0,
     through: Through = as_the_step_does,
 ) -> list[Tensor]:
-    """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; the walk ends there.
+    """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; none goes further.
 
     Args:
         starts: where relevance begins, the same number of seeds at each.
@@ -77,12 +77,12 @@ def propagate(
         for start in starts:
             _arrive(waiting[start.edge[0]], start.edge, LazyRelevance(start.relevance).narrowed())
         ready = [node for node, arrived in waiting.items() if not arrived.missing]
-        found: dict[Edge, Tensor] = {}
+        relevances: dict[Edge, Tensor] = {}
         while ready:
             node = ready.pop()
             arrived = waiting.pop(node)
             if node in stops:
-                found |= {
+                relevances |= {
                     (node, number): carried.tensor(_shape(node, number))
                     for number, carried in arrived.relevance.items()
                 }
@@ -98,14 +98,14 @@ def propagate(
             for out, (parent, number) in zip(outs, node.next_functions, strict=True):
                 if parent is None:
                     continue
-                there = waiting[parent]
-                there.missing -= 1
+                above = waiting[parent]
+                above.missing -= 1
                 if out is not None:
-                    _arrive(there, (parent, number), out)
-                if not there.missing:
+                    _arrive(above, (parent, number), out)
+                if not above.missing:
                     ready.append(parent)
         seeds = starts[0].relevance
-        return [found[end] if end in found else _nothing(end, seeds) for end in ends]
+        return [relevances[end] if end in relevances else _nothing(end, seeds) for end in ends]
 
 
 def _shape(node: Any, number: int) -> torch.Size:
@@ -118,10 +118,11 @@ def _nothing(end: Edge, seeds: Tensor) -> Tensor:
     return seeds.new_zeros(len(seeds), *_shape(*end))
 
 
-def _arrive(there: _Arrived, edge: Edge, carried: LazyRelevance) -> None:
+def _arrive(arrived: _Arrived, edge: Edge, carried: LazyRelevance) -> None:
+    """Adds relevance to what has arrived at an edge before."""
     node, number = edge
-    before = there.relevance.get(number)
-    there.relevance[number] = carried if before is None else before.plus(carried, _shape(node, number))
+    before = arrived.relevance.get(number)
+    arrived.relevance[number] = carried if before is None else before.plus(carried, _shape(node, number))
 
 
 def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrived]:

@@ -42,12 +42,12 @@ class WindowMaximum(Step):
         output: Tensor,
         offsets: Sequence[tuple[Any, ...]],
         inside: Sequence[Tensor | None] | None = None,
-        real: Tensor | None = None,
+        is_input: Tensor | None = None,
         crop: tuple[Any, ...] = (),
     ):
         self.x = x
         self.offsets = offsets
-        self.real = real
+        self.is_input = is_input
         self.crop = crop
         self.output: Tensor = output.detach()  # a node that holds its output is never freed
         self.inside: Sequence[Tensor | None] = [None] * len(offsets) if inside is None else inside
@@ -64,13 +64,13 @@ class WindowMaximum(Step):
         for offset, inside in zip(self.offsets, self.inside, strict=True):
             candidate = torch.ones_like(self.output, dtype=torch.bool) if inside is None else inside
             where = (..., *offset)
-            if self.real is not None:
-                candidate = candidate & (self.real[where] > 0)
+            if self.is_input is not None:
+                candidate = candidate & (self.is_input[where] > 0)
             candidates.append(candidate)
             winners.append(candidate & (self.x[where] == self.output))
         won = sum(winner.int() for winner in winners)
         assert isinstance(won, Tensor)
-        if self.real is not None:  # where only a constant won, the real inputs of the window share
+        if self.is_input is not None:  # where only a constant won, the real inputs of the window share
             lost = won == 0
             winners = [torch.where(lost, c, w) for w, c in zip(winners, candidates, strict=True)]
             won = torch.where(lost, sum(candidate.int() for candidate in candidates), won)

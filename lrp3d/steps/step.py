@@ -111,7 +111,7 @@ class ClipInput(Step):
     operation = "input"
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """Arrived."""
+        """The relevance of the input itself."""
         return [r]
 
 
@@ -127,8 +127,12 @@ class PassThrough(Step):
         return [sum_to_shape(r, self.input_shape)]
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
-        """On and on, where shapes are the same."""
+        """Unchanged when input and output have one shape, its factor still waiting."""
         return [carried] if self.input_shape == self.shape else super().propagate(carried)
+
+
+class Rearrangement(Step):
+    """A view, a permutation, a selection: torch's own node carries relevance, and this step is for the record only."""
 
 
 class AtItsStep(PassThrough):

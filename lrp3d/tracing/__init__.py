@@ -1,9 +1,10 @@
 """One forward pass, followed operation by operation.
 
-`tracer` is the `TorchFunctionMode` that is active during a twin's forward, and only then. It knows which tensors
-descend from the clip and what is known of each: the range of valid inputs while it still is the clip, whether it can be
-negative, whether it is a gate. Each function that meets such a tensor goes to its registered handler, which leaves a
-step behind. `torch_functions` lists torch's functions that only move values; `advice` words what to do about an
+`tracer` is the `TorchFunctionMode` that is active during a twin's forward, and only then. Each function that meets a
+tensor of the clip goes to its registered handler, which leaves a step behind. What the tracer knows has a file each:
+`signals` what is known of tensors (the range of valid inputs, sign, whether they weigh), `scope` the module whose
+forward is running, `inplace` what was changed in place, `tape` how operations were called, `choices` what the composite
+says beforehand. `torch_functions` lists torch's functions that only move values; `advice` words what to do about an
 operation that has no rule.
 
 All state belongs to the pass, none to a module: modules may be used twice, threads may run at once, and an exception

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.compute.terms import Signed
 from lrp3d.steps.step import Token
@@ -36,8 +41,8 @@ class Signal:
     low: Tensor | None = None
     high: Tensor | None = None
     """Valid range, while the tensor still is the clip (moved or normalised)."""
-    real: Tensor | None = None
-    """0 where the values are constants that the model wrote beside the signal (padding), else 1; None: all real."""
+    is_input: Tensor | None = None
+    """0 where the values are constants that the model wrote beside the signal, as padding is; None: all are inputs."""
     nonnegative: bool = False
     weighs: Weighs = Weighs.NOT
     """How much it looks like a weight, where it meets another signal in a product."""
@@ -48,7 +53,79 @@ class Signal:
 
     def signed(self, x: Tensor) -> Signed:
         """The tensor as rules see it: constants among its values are no inputs."""
-        return Signed(x if self.real is None else x * self.real, self.nonnegative, self.low, self.high, self.real)
+        inputs = x if self.is_input is None else x * self.is_input
+        return Signed(inputs, self.nonnegative, self.low, self.high, self.is_input)
+
+    def through(self, function: Callable[[Tensor], Tensor]) -> Signal:
+        """What is known of `function(x)`, where the function only moves values."""
+        low, high, is_input = (None if x is None else function(x) for x in (self.low, self.high, self.is_input))
+        return replace(self, low=low, high=high, is_input=is_input)
+
+
+class Signals:
+    """What is known of each tensor that descends from the clip, in one forward pass; a constant is none of them."""
+
+    def __init__(self) -> None:
+        self._signals: MutableMapping[Tensor, Signal] = WeakTensorKeyDictionary()
+
+    def __getitem__(self, x: Tensor) -> Signal:
+        return self._signals[x]
+
+    def __setitem__(self, x: Tensor, signal: Signal) -> None:
+        self._signals[x] = signal
+
+    def __contains__(self, x: Any) -> bool:
+        return isinstance(x, Tensor) and x in self._signals
+
+    def get(self, x: Any) -> Signal | None:
+        """What is known of `x`, None if it is a constant."""
+        return self._signals.get(x) if isinstance(x, Tensor) else None
+
+    def input_mask(self, x: Tensor) -> Tensor:
+        """1 where `x` descends from the clip, 0 where it is a constant."""
+        signal = self.get(x)
+        if signal is None:
+            return torch.zeros_like(x)
+        return torch.ones_like(x) if signal.is_input is None else signal.is_input
+
+    def through(
+        self, function: Callable[..., Any], args: Any, kwargs: Any, inputs: Sequence[Tensor], results: int
+    ) -> list[Signal]:
+        """What is known of each tensor that a function returns, where the function only moves values.
+
+        The function is applied to what is known of its inputs.
+
+        Args:
+            function: the function.
+            args: its arguments.
+            kwargs: its keyword arguments.
+            inputs: those of them that descend from the clip.
+            results: how many tensors it returns.
+        """
+        signals = [self[x] for x in inputs]
+        tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor) and x.is_floating_point()]
+
+        def of_inputs(choose: Callable[[Tensor], Tensor | None]) -> list[Tensor | None]:
+            chosen_args, chosen_kwargs = tree_map(
+                lambda x: choose(x) if isinstance(x, Tensor) and x.is_floating_point() else x, (args, kwargs)
+            )
+            with torch.no_grad():
+                out = function(*chosen_args, **chosen_kwargs)
+            return [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
+
+        nothing: list[Tensor | None] = [None] * results
+        lows = highs = masks = nothing
+        if all(signal.low is not None for signal in signals):
+            lows = of_inputs(lambda x: self[x].low if any(x is y for y in inputs) else x)
+            highs = of_inputs(lambda x: self[x].high if any(x is y for y in inputs) else x)
+        if any(x not in self for x in tensors) or any(signal.is_input is not None for signal in signals):
+            masks = of_inputs(self.input_mask)
+        nonnegative = all(self[x].nonnegative if x in self else bool((x >= 0).all()) for x in tensors)
+        shifted = all(signal.shifted for signal in signals)
+        mean_of = signals[0].mean_of if len(signals) == 1 else None
+        return [
+            Signal(lows[i], highs[i], masks[i], nonnegative, least(signals), shifted, mean_of) for i in range(results)
+        ]
 
 
 def least(signals: list[Signal]) -> Weighs:

@@ -2,32 +2,33 @@
 
 A `Tracer` is the TorchFunctionMode that lives in the twin's forward only. It knows which tensors descend from the clip,
 what is known of them (`Signal`), gives every function its handler, and records the steps. All state belongs to the
-run, none to a module: modules may be used twice, threads may run at once, and an exception needs no clean-up.
+pass, none to a module: modules may be used twice, threads may run at once, and an exception needs no clean-up.
 """
 
 from __future__ import annotations
 
 import fnmatch
-import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
-from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import Handler, TorchFunction, current_tracer, handler_of
 from lrp3d.rules import Rule
-from lrp3d.steps.step import GRADIENT, ClipInput, Held, Outlet, Relevance, Step, Token, Unsupported
+from lrp3d.steps.step import GRADIENT, ClipInput, Held, Outlet, Rearrangement, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
-from lrp3d.tracing.signals import Signal, least
+from lrp3d.tracing.choices import Choices
+from lrp3d.tracing.inplace import Memory
+from lrp3d.tracing.scope import Scope
+from lrp3d.tracing.signals import Signal, Signals
+from lrp3d.tracing.tape import Call, Tape
 from lrp3d.tracing.torch_functions import (
     DROPOUTS,
     LEAVES_TORCH,
@@ -42,43 +43,6 @@ from lrp3d.tracing.torch_functions import (
 Output = TypeVar("Output")
 
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
-
-
-@dataclass
-class Scope:
-    """A module whose forward is running."""
-
-    name: str
-    module: nn.Module
-    is_layer: bool
-    used: dict[str, int] = field(default_factory=dict)
-
-
-class Choices(Protocol):
-    """What a composite has to say before the whole run is known; `lrp3d.Composite` does."""
-
-    @property
-    def addresses_normalisation(self) -> bool:
-        """Whether some batch norm may get another rule than Identity."""
-
-    def product(self, name: str, handler: Handler | None) -> str | None:
-        """Which factor of a product of two signals weighs, None where what is known of them decides."""
-
-    def rule_of_operation(self, handler: Handler | None) -> Rule | None:
-        """The rule given for an operation, None where there is none."""
-
-
-class Call(NamedTuple):
-    """One operation as it was called, with tokens for signals."""
-
-    handler: Handler | None
-    func: Any
-    args: Any
-    kwargs: Any
-    out: Any
-    scope: Scope | None
-    autocast: torch.dtype | None
-    """The type that the model's own `torch.autocast` block casts to, None outside of one."""
 
 
 class Squashed(NamedTuple):
@@ -117,15 +81,14 @@ class Tracer(TorchFunctionMode):
         """Patterns of modules whose outputs' relevance is asked for, and the modules that were met."""
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
-        self.signals: MutableMapping[Tensor, Signal] = WeakTensorKeyDictionary()
-        self._substitutes: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
-        self._stale: dict[int, StorageWeakRef] = {}
-        self._own = {_memory(tensor) for tensor in own if tensor.layout == torch.strided}
-        self._scopes: list[Scope] = []
+        """The last probabilities that were made: one of them may be what the model returns."""
+        self.signals = Signals()
+        """What is known of each tensor that descends from the clip."""
         self.adopted: dict[Any, str] = {}
-        self._tape: list[Call] = []
-        self._tokens: MutableMapping[Tensor, Token] = WeakTensorKeyDictionary()
-        self._numbers = itertools.count()
+        """Nodes of autograd's graph that no mode could see, and the modules they were made in."""
+        self._tape = Tape()
+        self._memory = Memory(own)
+        self._scopes: list[Scope] = []
         self._inside = False
         self._operation = ""
         self._device = "cpu"
@@ -162,16 +125,16 @@ class Tracer(TorchFunctionMode):
 
     def signal(self, x: Any) -> Signal | None:
         """What is known of `x`, None if it is a constant."""
-        return self.signals.get(x) if isinstance(x, Tensor) else None
+        return self.signals.get(x)
 
     def is_signal(self, x: Any) -> bool:
-        """Descends from the clip."""
-        return isinstance(x, Tensor) and x in self.signals
+        """Whether `x` descends from the clip."""
+        return x in self.signals
 
     def attach(self, step: Step, output: Tensor, inputs: Sequence[Tensor], signal: Signal) -> Tensor:
         """Record `step` and make `output` descend from `inputs` (all of them signals)."""
-        scope = self._scopes[-1] if self._scopes else None
-        step.name, step.operation, step.handler = self._name(scope), self._operation, self._handler
+        scope = self._innermost()
+        step.name, step.operation, step.handler = self._take_name(), self._operation, self._handler
         if scope is not None and scope.is_layer:
             step.layer = scope.module
         step.shape, step.dtype = output.shape, output.dtype
@@ -192,9 +155,20 @@ class Tracer(TorchFunctionMode):
 
     def next_name(self) -> str:
         """What the next step of the operation that is running will be called."""
-        scope = self._scopes[-1] if self._scopes else None
-        used = {} if scope is None else dict(scope.used)
-        return self._name(None if scope is None else replace(scope, used=used))
+        scope = self._innermost()
+        return self._operation if scope is None else scope.next_name(self._operation)
+
+    def _take_name(self) -> str:
+        scope = self._innermost()
+        return self._operation if scope is None else scope.take_name(self._operation)
+
+    def _innermost(self) -> Scope | None:
+        """The module whose forward is running."""
+        return self._scopes[-1] if self._scopes else None
+
+    def _module(self) -> str:
+        """Its name."""
+        return self._scopes[-1].name if self._scopes else ""
 
     def product(self) -> str | None:
         """Which factor of the product that is being computed weighs, where the composite says so."""
@@ -213,50 +187,28 @@ class Tracer(TorchFunctionMode):
         finally:
             self._operation = before
 
-    def _name(self, scope: Scope | None) -> str:
-        if scope is None:
-            return self._operation
-        if scope.is_layer:
-            return scope.name
-        count = scope.used[self._operation] = scope.used.get(self._operation, -1) + 1
-        own = self._operation + (f"_{count}" if count else "")
-        return f"{scope.name}.{own}" if scope.name else own
-
     # ------------------------------------------------------------------ tensors changed in place
 
     def replace(self, old: Tensor, new: Tensor) -> None:
-        """From now on whoever reads `old` gets `new`; other views of its memory may not be read any more."""
-        if old is new:
-            return
-        storage = old.untyped_storage()
-        if new.untyped_storage()._cdata != storage._cdata:
-            self._stale[storage._cdata] = StorageWeakRef(storage)
-        self._substitutes[old] = new
+        """Redirects later reads of `old` to `new`; other views of its memory may not be read any more."""
+        self._memory.replace(old, new)
 
     def resolve(self, x: Any) -> Any:
         """What `x` stands for now."""
         if not isinstance(x, Tensor):
             return x
-        seen = x
-        while (new := self._substitutes.get(seen)) is not None:
-            seen = new
-        if seen is x and self._stale and x.layout == torch.strided:
-            reference = self._stale.get(x.untyped_storage()._cdata)
-            if reference is not None and not reference.expired() and self.is_signal(x):
-                return self.refuse(STALE, x.detach(), [x])
-        self.adopt(seen, self._scopes[-1].name if self._scopes else "")
-        return seen
+        if self.is_signal(x) and self._memory.is_stale(x):
+            return self.refuse(STALE, x.detach(), [x])
+        latest = self._memory.latest(x)
+        self.adopt(latest, self._module())
+        return latest
 
     def _value(self, x: Any) -> Any:
         """Without its history, for what is no tensor any more (numpy arrays, numbers): no door to the model's own."""
         x = self.resolve(x)
         if not isinstance(x, Tensor):
             return x
-        return x.detach().clone() if self._is_own(x) else x.detach()
-
-    def _is_own(self, x: Tensor) -> bool:
-        """Whether it lies in memory of the user's model."""
-        return x.layout == torch.strided and _memory(x) in self._own
+        return x.detach().clone() if self._memory.is_own(x) else x.detach()
 
     def adopt(self, output: Any, name: str) -> None:
         """What no mode can see (scripted code, a foreign Function) was made in module `name`: the audit names it."""
@@ -316,8 +268,7 @@ class Tracer(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if func in _DERIVATIVES:
-            scope = self._scopes[-1].name if self._scopes else ""
-            raise UnsupportedOperation([f"{scope or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
+            raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
         if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
             return func(*args, **kwargs)  # also how torch.no_grad() announces itself
         if getattr(func, "__name__", "") in LEAVES_TORCH:
@@ -363,7 +314,7 @@ class Tracer(TorchFunctionMode):
         """Constants may be written to, but never the model's own."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             target, *others = tree_map(self.resolve, list(args))
-            if self._is_own(target):
+            if self._memory.is_own(target):
                 copy = target.clone()
                 out = func(copy, *others, **tree_map(self.resolve, kwargs))
                 self.replace(args[0], copy)
@@ -379,7 +330,7 @@ class Tracer(TorchFunctionMode):
             if not signals and func is not None:
                 with torch.no_grad():
                     return self._of_constants(func, args, kwargs)
-            scope = self._scopes[-1] if self._scopes else None
+            scope = self._innermost()
             if kwargs.get("out") is not None:  # written, in torch, into a tensor the caller made
                 into = kwargs.pop("out")
                 out = self.perform(handler, args, kwargs, func)
@@ -401,7 +352,7 @@ class Tracer(TorchFunctionMode):
     def _of_constants(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """As it is; but nothing is written into what is the model's own."""
         into = kwargs.get("out")
-        if not isinstance(into, Tensor) or not self._is_own(into):
+        if not isinstance(into, Tensor) or not self._memory.is_own(into):
             return func(*args, **kwargs)
         copy = into.clone()
         func(*args, **{**kwargs, "out": copy})
@@ -416,9 +367,7 @@ class Tracer(TorchFunctionMode):
 
     def token(self, x: Tensor) -> Token:
         """What stands for a tensor in the tape."""
-        if x not in self._tokens:
-            self._tokens[x] = Token(next(self._numbers))
-        return self._tokens[x]
+        return self._tape.token(x)
 
     def _tokenised(self, x: Any) -> Any:
         return self.token(x) if self.is_signal(x) else x
@@ -429,29 +378,16 @@ class Tracer(TorchFunctionMode):
         Only the operations that depend on them are run again, as they were called. With `keep`, they join the tape and
         can be replayed themselves.
         """
-        known: dict[Token, Any] = dict(given)
-        tape, self._tape = self._tape, []
         with self, torch.inference_mode(False), torch.enable_grad():
-            for call in tape:
-                needed = [x for x in tree_flatten((call.args, call.kwargs))[0] if isinstance(x, Token)]
-                made = [x for x in tree_flatten(call.out)[0] if isinstance(x, Token)]
-                if not any(x in known for x in needed) or any(x in given for x in made):
-                    continue
-                if not all(x in known for x in needed):
-                    self._tape = tape
-                    return None
-                args, kwargs = tree_map(lambda x: known[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
-                self._scopes.append(call.scope) if call.scope else None
-                try:
-                    with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
-                        out = self.perform(call.handler, args, kwargs, call.func)
-                finally:
-                    self._scopes.pop() if call.scope else None
-                for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
-                    if isinstance(token, Token):
-                        known[token] = x
-        self._tape = tape + self._tape if keep else tape
-        return known.get(self.token(output))
+            return self._tape.replay(given, self.token(output), self._call_again, keep)
+
+    def _call_again(self, call: Call, args: Any, kwargs: Any) -> Any:
+        self._scopes += [call.scope] if call.scope else []
+        try:
+            with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
+                return self.perform(call.handler, args, kwargs, call.func)
+        finally:
+            self._scopes.pop() if call.scope else None
 
     @contextmanager
     def _performing(self, handler: Handler | None, func: Any) -> Iterator[None]:
@@ -493,14 +429,8 @@ class Tracer(TorchFunctionMode):
         limits = {signal.grad_fn for signal in signals}
         if not all(only_moves(t, limits) for t in results):
             return self.refuse(advice_for(func), out, signals)
-        companions = self._companions(func, args, kwargs, signals)
-        known = [self.signals[s] for s in signals]
-        nonnegative = self._nonnegative(args, kwargs)
-        shifted = all(k.shifted for k in known)
-        mean_of = known[0].mean_of if len(known) == 1 else None
-        for i, t in enumerate(results):
-            low, high, real = (None if c is None else c[i] for c in companions)
-            self.moved(t, Signal(low, high, real, nonnegative, least(known), shifted, mean_of))
+        for t, signal in zip(results, self.signals.through(func, args, kwargs, signals, len(results)), strict=True):
+            self.moved(t, signal)
         return out
 
     def _without_history(self, x: Any) -> Any:
@@ -510,61 +440,13 @@ class Tracer(TorchFunctionMode):
         """Record a rearrangement: torch's own node carries its relevance."""
         self.signals[out] = signal
         step = Rearrangement()
-        step.name = self._name(self._scopes[-1] if self._scopes else None)
-        step.operation, step.shape = self._operation, out.shape
+        step.name, step.operation, step.shape = self._take_name(), self._operation, out.shape
         self.steps.append(step)
         return out
 
-    def _nonnegative(self, args: Any, kwargs: Any) -> bool:
-        for x in tree_flatten((args, kwargs))[0]:
-            if isinstance(x, Tensor) and x.is_floating_point():
-                known = self.signal(x)
-                if not (known.nonnegative if known else bool((x >= 0).all())):
-                    return False
-        return True
-
-    def _companions(
-        self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]
-    ) -> list[list[Tensor] | None]:
-        """Range and reality of a moved signal: the same function, applied to those of its inputs."""
-        known = [self.signals[s] for s in signals]
-        mixed = any(
-            isinstance(x, Tensor) and x.is_floating_point() and not self.is_signal(x)
-            for x in tree_flatten((args, kwargs))[0]
-        )
-
-        def through(choose: Callable[[Tensor], Tensor | None]) -> list[Tensor]:
-            moved_args, moved_kwargs = tree_map(
-                lambda x: choose(x) if isinstance(x, Tensor) and x.is_floating_point() else x, (args, kwargs)
-            )
-            with torch.no_grad():
-                out = func(*moved_args, **moved_kwargs)
-            return [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
-
-        low = high = real = None
-        if all(k.low is not None for k in known):
-            low = through(lambda x: self.signals[x].low if any(x is s for s in signals) else x)
-            high = through(lambda x: self.signals[x].high if any(x is s for s in signals) else x)
-        if mixed or any(k.real is not None for k in known):
-            real = through(self.reality)
-        return [low, high, real]
-
-    def reality(self, x: Tensor) -> Tensor:
+    def input_mask(self, x: Tensor) -> Tensor:
         """1 where `x` descends from the clip, 0 where it is a constant."""
-        known = self.signal(x)
-        if known is None:
-            return torch.zeros_like(x)
-        return torch.ones_like(x) if known.real is None else known.real
-
-
-def _memory(x: Tensor) -> int:
-    """The same for all tensors that share it."""
-    address: int = x.untyped_storage()._cdata
-    return address
-
-
-class Rearrangement(Step):
-    """A rearrangement: torch's own node carries relevance; kept for the record only."""
+        return self.signals.input_mask(x)
 
 
 def _map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:

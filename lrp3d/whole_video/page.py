@@ -8,7 +8,6 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from lrp3d.explanation.display import png
 from lrp3d.extras import missing
+from lrp3d.figures.pages import filled
 from lrp3d.printed import printable
 from lrp3d.whole_video.timeline import VideoExplanation
 
@@ -37,9 +37,7 @@ def page(found: VideoExplanation, labels: Sequence[str], title: str) -> str:
         # Nothing in a text can end the script it stands in.
         "data": json.dumps(_data(found, labels), allow_nan=False).replace("<", "\\u003c"),
     }
-    text = resources.files("lrp3d.whole_video").joinpath("timeline.html").read_text(encoding="utf-8")
-    head, *pieces = text.split("{{")
-    return head + "".join(parts[key] + rest for key, _, rest in (piece.partition("}}") for piece in pieces))
+    return filled("lrp3d.whole_video", "timeline.html", parts)
 
 
 def _data(found: VideoExplanation, labels: Sequence[str]) -> dict[str, Any]:

@@ -16,9 +16,15 @@ from lrp3d.extras import install_command
 def test_the_demo_needs_nothing_at_all_and_shows_the_truth(run, folder):
     code, out, err = run("demo")
     assert (code, err) == (0, "")
-    assert "the answer is known: the truth is 'different', and frames 8 and 12 alone decide it" in out
-    assert "explained     different" in out
-    assert {file.name for file in (folder / "out" / "demo").iterdir()} == FILES
+    assert "the answer is known: the truth is 'same', and frames 10 and 14 alone decide it" in out
+    assert "explained     same" in out
+    assert {file.name for file in (folder / "out" / "demo").iterdir()} == FILES | {"methods.png"}
+    saved = lrp3d.Explanation.load("out/demo/explanation.safetensors")
+    assert saved.matrix is not None
+    share = lrp3d.planted.finding(saved.matrix[0], [9, 13]).share
+    assert f"{100 * share:.0f} % by CLRP" in out  # the words are the numbers of the pictures
+    assert "CLRP fails to find frames 10 and 14" in out
+    assert "(chance: 12.5 %)" in out
 
 
 def test_the_demo_takes_a_model_of_the_paper(run, folder):
@@ -105,7 +111,7 @@ def test_the_demo_without_matplotlib_tells_its_result_and_what_is_missing(run, f
         "explanation.json",
     }
     last = out.splitlines()[-1]
-    assert "not drawn: relevance.png, matrix.png, atr.png, report.html." in last
+    assert "not drawn: methods.png, relevance.png, matrix.png, atr.png, report.html." in last
     assert install_command("matplotlib") in last
 
 

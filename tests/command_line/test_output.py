@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from terminal import RANDOM, SMALL
 
 import lrp3d
@@ -207,3 +208,12 @@ def test_motion_is_shown_where_asked_for(run, clip, networks):
     asked = ["explain", clip, "--model", "networks:Net", "--size", 16, "--frames", 4, "--plain", "--no-floor"]
     assert "of the relevance is dynamic" in run(*asked, "--motion")[1]
     assert "dynamic" not in run(*asked)[1]
+
+
+def test_a_moving_picture_is_written_where_it_is_asked_for(run, clip, folder):
+    code, _, err = run("explain", clip, *SMALL, "--out", "out", "--animate", "gif", "--theme", "dark")
+    assert (code, err) == (0, "")
+    with Image.open("out/relevance.gif") as moving, Image.open("out/matrix.png") as matrix:
+        assert moving.n_frames == 4
+        assert max(matrix.convert("RGB").getpixel((1, 1))) < 64
+    assert "say where with --out DIR" in run("explain", clip, *SMALL, "--animate", "gif")[2]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lrp3d.study.reporting import charts, factors
 from lrp3d.study.reporting.study_view import Studied
-from lrp3d.study.reporting.tables import Cell, Table, Value
+from lrp3d.study.reporting.table_format import Cell, Table, Value
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

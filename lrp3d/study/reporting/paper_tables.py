@@ -8,7 +8,7 @@ from typing import Any
 from lrp3d.study.reporting.paper_figures import spread
 from lrp3d.study.reporting.statistics import overlap, pearson
 from lrp3d.study.reporting.study_view import Studied
-from lrp3d.study.reporting.tables import Cell, Table, Value
+from lrp3d.study.reporting.table_format import Cell, Table, Value
 
 ATR = (("avg_atr", "avg-ATR"), ("max_atr", "max-ATR"))
 FOLDED = 20  # rows of a table of classes that people see

@@ -6,17 +6,17 @@ import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from lrp3d.figures.pages import filled
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_figures, paper_tables
 from lrp3d.study.reporting.paper_figures import Chart, Missing
 from lrp3d.study.reporting.study_view import Studied, filter_rule
-from lrp3d.study.reporting.tables import Cell, Table, Value, in_html, in_markdown
+from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_markdown
 
 __all__ = ["Chart", "Report", "report"]
 
@@ -64,9 +64,8 @@ class Report:
         if self.missing:
             items = "".join(f"<li>{in_html(sentence)}</li>" for sentence in self.missing)
             body.append(f'<section><h2>{NOT_MADE}</h2><ul class="note">{items}</ul></section>')
-        page = resources.files("lrp3d.study.reporting").joinpath("page.html").read_text(encoding="utf-8")
-        head, middle, tail = re.split(r"\{\{title\}\}(?=</title>)|\{\{body\}\}", page)
-        return head + in_html(self.title) + middle.replace("{{title}}", in_html(self.title)) + "\n".join(body) + tail
+        parts = {"title": in_html(self.title), "body": "\n".join(body)}
+        return filled("lrp3d.study.reporting", "page.html", parts)
 
     def write(self, folder: str | Path) -> Iterator[Path]:
         """Write report.md, report.html, tables and figures, each whole or not at all; yields their paths."""

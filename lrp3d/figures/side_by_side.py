@@ -1,0 +1,166 @@
+"""Several methods' matrices of one clip beside each other, with the frames that are known to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, heading, remark, ticks, write
+from lrp3d.figures.colours import colormap, import_matplotlib, theme
+from lrp3d.figures.grid import sharpness
+from lrp3d.figures.values import ArrayLike, matrix_of, pixels_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SIDE, BARS, GAP = 2.55, 0.6, 0.26  # inches: of a matrix, of the bars above it, between matrices
+LEFT, RIGHT = 0.62, 0.95
+
+
+def side_by_side(
+    pixels: ArrayLike,
+    matrices: Mapping[str, ArrayLike],
+    *,
+    deciding: Sequence[int] = (),
+    title: str | None = None,
+    footnote: str | None = None,
+) -> Figure:
+    """Draw a clip's frames, and below them what each method makes of them: a matrix, and each frame's share of it.
+
+    Args:
+        pixels: uint8 RGB (t, h, w, 3); small frames are drawn with sharp pixels.
+        matrices: of each method by its name, (n, t). Each has colours of its own, up to its strongest cell.
+        deciding: the frames that are known to decide, counted from 0; they are marked everywhere.
+        title: what stands above, such as the verdict.
+        footnote: what stands below.
+
+    Returns:
+        The figure: the axes of the frames, then for each method those of its shares and of its matrix, then the key.
+
+    Raises:
+        ValueError: no matrix, or one that does not have a column for every frame.
+        ImportError: matplotlib is not installed.
+
+    >>> import torch, lrp3d
+    >>> pixels = lrp3d.video.draw_clip(frames=4, size=16)
+    >>> figure = side_by_side(pixels, {"LRP": torch.eye(4), "CLRP": torch.ones(4, 4)}, deciding=[1, 2])
+    >>> len(figure.axes), figure.axes[1].get_title()
+    (6, 'LRP: 50 % on the marked frames')
+    """
+    import_matplotlib()
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    images, values = pixels_of(pixels), {name: matrix_of(matrix) for name, matrix in matrices.items()}
+    if not values or any(matrix.shape[1] != len(images) for matrix in values.values()):
+        shapes = ", ".join(str(matrix.shape) for matrix in values.values()) or "none"
+        raise ValueError(f"matrices need a column for each of {len(images)} frames, not {shapes}")
+    count = len(values)
+    wide = LEFT + count * SIDE + (count - 1) * GAP + RIGHT
+    title, footnote = heading(title, wide), remark(footnote, wide)
+    strip_wide = wide - 0.2
+    strip_tall = strip_wide / len(images) * images.shape[1] / images.shape[2] + 0.2
+    above = 0.2 + 0.19 * (1 + title.count("\n")) * bool(title)
+    below = 0.5 + (0.12 + 0.13 * (1 + footnote.count("\n"))) * bool(footnote)
+    top_of_bars = above + strip_tall + 0.32
+    tall = top_of_bars + BARS + 0.06 + SIDE + below
+    figure = blank(wide, tall)
+    figure.set_layout_engine("none")
+
+    def place(x: float, top: float, w: float, h: float) -> Axes:
+        return figure.add_axes((x / wide, 1 - (top + h) / tall, w / wide, h / tall))
+
+    film = place(0.1, above, strip_wide, strip_tall)
+    _film(film, images, deciding, strip_tall / strip_wide * len(images))
+    write(film, title, None)
+    film.title.set(x=0.003, ha="left", fontsize=LARGE, fontweight="bold")
+    signed = any(float(np.nanmin(matrix)) < 0 for matrix in values.values())
+    shares = {name: _shares(matrix) for name, matrix in values.items()}
+    highest = max(float(share.max()) for share in shares.values()) or 1.0
+    for number, (name, matrix) in enumerate(values.items()):
+        x = LEFT + number * (SIDE + GAP)
+        bars = place(x, top_of_bars, SIDE, BARS)
+        _bars(bars, shares[name], deciding, highest, name, first=not number)
+        body = place(x, top_of_bars + BARS + 0.06, SIDE, SIDE)
+        _matrix(body, matrix, deciding, signed, first=not number)
+    if footnote:
+        figure.text(0.1 / wide, 0.1 / tall, footnote, fontsize=SMALL, color=theme().quiet, va="bottom")
+    key = place(wide - RIGHT + 0.14, top_of_bars + BARS + 0.06, 0.11, SIDE)
+    mappable = ScalarMappable(Normalize(-1 if signed else 0, 1), colormap(signed))
+    colour_bar(mappable, "relative to the strongest cell", cax=key)
+    return figure
+
+
+def _film(ax: Axes, images: np.ndarray, deciding: Sequence[int], tall: float) -> None:
+    """All frames in one line, numbered, those that decide framed."""
+    from matplotlib.patches import Rectangle
+
+    height = 0.94 * images.shape[1] / images.shape[2]
+    for number, image in enumerate(images):
+        x = number + 0.03
+        ax.imshow(image, extent=(x, x + 0.94, height, 0), interpolation=sharpness(images), aspect="equal")
+        chosen = number in deciding
+        if chosen:
+            ax.add_patch(Rectangle((x, 0), 0.94, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
+        said = f"{number + 1} decides" if chosen and len(images) <= 20 else str(number + 1)
+        how: dict[str, Any] = {"color": theme().mark, "fontweight": "bold"} if chosen else {"color": theme().quiet}
+        ax.text(x + 0.47, height + 0.06, said, fontsize=SMALL, ha="center", va="top", **how)
+    ax.set_xlim(0, len(images))
+    ax.set_ylim(tall, -0.02)
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.set_axis_off()
+
+
+def _shares(matrix: np.ndarray) -> np.ndarray:
+    columns: np.ndarray = np.nan_to_num(np.abs(matrix)).sum(0)
+    return columns / columns.sum() if columns.sum() else columns
+
+
+def _bars(ax: Axes, shares: np.ndarray, deciding: Sequence[int], highest: float, name: str, first: bool) -> None:
+    """Each frame's share of the matrix below, on one scale for all methods."""
+    colours = [theme().mark if frame in deciding else theme().inside for frame in range(len(shares))]
+    ax.bar(range(len(shares)), 100 * shares, color=colours, width=0.82)
+    ax.axhline(100 / len(shares), color=theme().quiet, linewidth=0.8, linestyle=":")
+    ax.set_xlim(-0.5, len(shares) - 0.5)
+    ax.set_ylim(0, 105 * highest)
+    ax.set_xticks([])
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=SMALL)
+    if first:
+        ax.set_ylabel("% of it", fontsize=NORMAL)
+    else:
+        ax.set_yticklabels([])
+    on = f": {100 * shares[list(deciding)].sum():.0f} % on the marked frames" if len(deciding) else ""
+    ax.set_title(f"{name}{on}", fontsize=NORMAL)
+
+
+def _matrix(ax: Axes, matrix: np.ndarray, deciding: Sequence[int], signed: bool, first: bool) -> None:
+    strongest = float(np.nanmax(np.abs(matrix))) or 1.0
+    ax.imshow(
+        matrix / strongest,
+        interpolation="nearest",
+        aspect="auto",
+        cmap=colormap(signed),
+        vmin=-1 if signed else 0,
+        vmax=1,
+    )
+    rows, columns = matrix.shape
+    shown = sorted(
+        {int(tick) - 1 for tick in ticks(columns)} - {f + d for f in deciding for d in (-1, 1)} | set(deciding)
+    )
+    ax.set_xticks(shown, [str(frame + 1) for frame in shown])
+    for frame, label in zip(shown, ax.get_xticklabels(), strict=True):
+        if frame in deciding:
+            label.set(color=theme().mark, fontweight="bold")
+    ax.set_yticks(ticks(rows) - 1, [str(tick) for tick in ticks(rows)] if first else [])
+    ax.tick_params(labelsize=SMALL)
+    for frame in deciding:
+        for edge in (frame - 0.5, frame + 0.5):
+            ax.axvline(edge, color=theme().mark, linewidth=0.9)
+    ax.set_xlabel("frame that contributes", fontsize=NORMAL)
+    if first:
+        ax.set_ylabel("frame whose logit is explained", fontsize=NORMAL)

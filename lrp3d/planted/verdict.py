@@ -1,0 +1,104 @@
+"""What a matrix says about the frames that decide, in numbers and in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+MARGIN = 2.0
+"""How many times its equal share a frame holds, at least, where it counts as found."""
+
+__all__ = ["Finding", "finding", "percent", "verdict"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """How much of a matrix lies in the columns of the frames that decide, and which of them it does not show."""
+
+    shares: tuple[float, ...]
+    """Each frame's share (t,) of the sum of absolute values; all 0 of an empty matrix."""
+    frames: tuple[int, ...]
+    """The frames that decide, counted from 0."""
+
+    @property
+    def share(self) -> float:
+        """Of all deciding frames together, 0 to 1."""
+        return sum(self.shares[frame] for frame in self.frames)
+
+    @property
+    def chance(self) -> float:
+        """The share that they would have if all frames had the same."""
+        return len(set(self.frames)) / len(self.shares)
+
+    @property
+    def missed(self) -> tuple[int, ...]:
+        """The deciding frames that hold less than twice what each would have if all frames had the same."""
+        return tuple(frame for frame in self.frames if self.shares[frame] * len(self.shares) < MARGIN)
+
+
+def finding(matrix: Tensor, frames: Sequence[int] | Tensor) -> Finding:
+    """How much of a matrix (n, t) lies in the columns of these frames, whatever its signs.
+
+    Raises:
+        ValueError: the matrix is of several clips, or a frame is not one of its columns.
+
+    >>> import torch
+    >>> found = finding(torch.tensor([[0.0, 3.0, 1.0, 0.0], [0.0, -3.0, 0.0, 1.0]]), [1, 3])
+    >>> found.share, found.chance, found.missed
+    (0.875, 0.5, (3,))
+    """
+    if matrix.dim() != 2:
+        raise ValueError(f"a matrix is (n, t), not {tuple(matrix.shape)}: take one clip at a time")
+    chosen = tuple(int(frame) for frame in frames)
+    if not all(0 <= frame < matrix.shape[1] for frame in chosen):
+        raise ValueError(f"frames {list(chosen)} are not all among the {matrix.shape[1]} columns")
+    columns = matrix.detach().double().abs().nan_to_num(0.0).sum(0).cpu()
+    total = columns.sum()
+    shares = columns / total if total > 0 else torch.zeros_like(columns)
+    return Finding(tuple(shares.tolist()), chosen)
+
+
+def verdict(findings: dict[str, Finding]) -> str:
+    """One sentence for each question: which frames decide, what each method gives them, and which it misses.
+
+    Args:
+        findings: of each method by the name that it has in the sentence; all of the same frames.
+
+    >>> import torch
+    >>> both, one = torch.tensor([[5.0, 0, 0, 5.0]]), torch.tensor([[6.0, 2.0, 1.0, 1.0]])
+    >>> print(verdict({"LRP": finding(both, [0, 3]), "CLRP": finding(one, [0, 3])}))
+    The two deciding frames, 1 and 4, hold 100 % by LRP and 70 % by CLRP (chance: 50 %). CLRP fails to find frame 4.
+    """
+    first = next(iter(findings.values()))
+    shares = [f"{percent(found.share)} by {name}" for name, found in findings.items()]
+    held = f"{_deciding(first.frames)} {listed(shares)} (chance: {percent(first.chance)})."
+    failed = [f"{name} fails to find {_frames(found.missed)}" for name, found in findings.items() if found.missed]
+    said = listed(failed) or "Every method finds them"
+    return f"{held} {said[0].upper()}{said[1:]}."
+
+
+def percent(share: float) -> str:
+    """A share with as many digits as tell it from chance: 12.5 % and 85 %."""
+    return f"{100 * share:.3g} %" if share < 0.2 and round(1000 * share) % 10 == 5 else f"{100 * share:.0f} %"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """A, b and c."""
+    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+NUMBERS = ("no", "one", "two", "three", "four")
+
+
+def _deciding(frames: Sequence[int]) -> str:
+    if len(frames) == 1:
+        return f"The deciding frame, {frames[0] + 1}, holds"
+    count = NUMBERS[len(frames)] if len(frames) < len(NUMBERS) else str(len(frames))
+    return f"The {count} deciding frames, {listed([str(frame + 1) for frame in frames])}, hold"
+
+
+def _frames(frames: Sequence[int]) -> str:
+    return f"frame{'s' if len(frames) > 1 else ''} {listed([str(frame + 1) for frame in frames])}"

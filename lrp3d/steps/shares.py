@@ -1,0 +1,333 @@
+"""What is the same for all seeds in the shares of a linear step: contributions over denominators.
+
+A share hands relevance R of the outputs to the inputs as `coefficient * a * f^T(v, R / z)` (see `lrp3d.rules`).
+Everything but R is the same for every seed; `prepared` computes it, at the first seed.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute import buffers
+from lrp3d.compute.bands import Band, all_of
+from lrp3d.compute.maps import Broadcast, LinearMap
+from lrp3d.compute.precision import widened
+from lrp3d.compute.terms import Share, Signed, Term
+from lrp3d.rules import Rule
+from lrp3d.steps.lazy_relevance import LazyRelevance, times
+
+
+@dataclass
+class Operand:
+    """One input of a linear step: the tensor, as rules see it, the map it goes through, and the weight there."""
+
+    source: Tensor
+    x: Signed
+    map: LinearMap
+    w: Signed
+
+    @property
+    def shape(self) -> torch.Size:
+        """Of the input."""
+        return self.source.shape
+
+    def widened(self) -> Operand:
+        """The same in a type that shares can be computed in."""
+        if widened(self.source.dtype) == self.source.dtype:
+            return self
+        return Operand(self.source.to(widened(self.source.dtype)), self.x.widened(), self.map, self.w.widened())
+
+    def emptied(self) -> Operand:
+        """The same without its values: shape, map and weight."""
+        nothing = self.source.new_empty(1).expand(self.shape)
+        return Operand(nothing, Signed(nothing), self.map, self.w)
+
+
+class PreparedShares:
+    """The shares of a step as they were prepared last: for relevance of one type that comes with one factor."""
+
+    def __init__(self) -> None:
+        self.shares: Sequence[MappedShare | ElementwiseShare] = ()
+        # Not held: it may be the output of this very node, and a node that holds its output is never freed.
+        self._factor: weakref.ref[Tensor] | None = None
+        self._type: torch.dtype | None = None
+
+    def fit(self, relevance: LazyRelevance) -> bool:
+        """Whether they are prepared for relevance like this."""
+        # A factor that is gone is not the same as none.
+        same = relevance.factor is None if self._factor is None else self._factor() is relevance.factor is not None
+        return same and self._type == relevance.value.dtype
+
+    def keep(self, shares: Sequence[MappedShare | ElementwiseShare], relevance: LazyRelevance) -> None:
+        """Keeps shares that were prepared for relevance like this."""
+        self.shares = [share.to(relevance.value.dtype) for share in shares]
+        self._factor = None if relevance.factor is None else weakref.ref(relevance.factor)
+        self._type = relevance.value.dtype
+
+    @property
+    def elementwise(self) -> list[ElementwiseShare] | None:
+        """The shares, if all of them are elementwise: they need no operand any more."""
+        shares = [share for share in self.shares if isinstance(share, ElementwiseShare)]
+        return shares if len(shares) == len(self.shares) else None
+
+
+def prepared(
+    rule: Rule, operands: Sequence[Operand], bias: Tensor | None, shape: torch.Size, factor: Tensor | None
+) -> Sequence[MappedShare | ElementwiseShare]:
+    """The shares of a rule.
+
+    Args:
+        rule: says what contributes.
+        operands: the inputs of the step.
+        bias: what is added.
+        shape: of the output.
+        factor: what relevance comes multiplied with; None: nothing.
+    """
+    if all(isinstance(operand.map, Broadcast) and operand.shape == shape for operand in operands):
+        return _elementwise(rule, operands, bias, factor)
+    per_operand = [rule.shares(o.x, o.w, bias if i == 0 else None) for i, o in enumerate(operands)]
+    shares = list(zip(*per_operand, strict=True))
+    if rule.by_sign and not any(share.terms for share in shares[1]):
+        shares = shares[:1]
+    totals = [_total(operands, share, shape) for share in shares]
+    if rule.by_sign and len(shares) > 1:
+        positive, negative = totals
+        is_positive = positive + negative >= 0
+        # An infinite denominator hands out nothing: that output is the other share's.
+        totals = [positive.where(is_positive, torch.inf), negative.where(~is_positive, torch.inf)]
+    return [_mapped(rule, operands, share, factor, z) for share, z in zip(shares, totals, strict=True)]
+
+
+def _total(operands: Sequence[Operand], shares: tuple[Share, ...], shape: torch.Size) -> Tensor:
+    """The denominators of a share."""
+    totals = [o.map.total(share.terms) for o, share in zip(operands, shares, strict=True) if share.terms]
+    # nothing at all may contribute: an average over inputs that are only negative
+    z = _sum(totals) if totals else operands[0].source.new_zeros(shape)
+    return z if shares[0].bias is None else z + shares[0].bias
+
+
+def _mapped(
+    rule: Rule, operands: Sequence[Operand], shares: tuple[Share, ...], factor: Tensor | None, z: Tensor
+) -> MappedShare:
+    own = all(z.untyped_storage().data_ptr() != t.a.untyped_storage().data_ptr() for s in shares for t in s.terms)
+
+    def count() -> Tensor:
+        return _sum([o.map.count(cast(Tensor, o.x.ones), o.w.value) for o in operands])
+
+    reciprocal, equal = _over(z, rule.epsilon, shares[0].coefficient, factor, count, own)
+    return MappedShare(reciprocal, equal, [share.terms for share in shares])
+
+
+def _over(
+    z: Tensor,
+    epsilon: float,
+    coefficient: Tensor | float,
+    factor: Tensor | None,
+    count: Callable[[], Tensor],
+    overwrite: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """What relevance is multiplied by before it is handed out.
+
+    Args:
+        z: the denominators.
+        epsilon: what is added to them with their sign.
+        coefficient: of the share.
+        factor: what relevance comes multiplied with; None: nothing.
+        count: how many inputs each output has.
+        overwrite: `z` may be written to.
+
+    Returns:
+        `coefficient * factor / z`, zero where z is zero; and `coefficient * factor / count` where z is zero, else
+        zero: there every input gets the same (None: z is zero nowhere).
+    """
+    reciprocal, empty = _reciprocal(z, epsilon, overwrite)
+    if empty is not None and factor is not None and z.device.type == "cpu":
+        # Where an output is zero, the factor mostly is: nothing ever arrives there.
+        empty = empty & (factor != 0)
+        empty = empty if bool(empty.any()) else None
+    equal = None
+    if empty is not None:
+        equal = torch.where(empty, 1 / count().clamp(min=torch.finfo(z.dtype).tiny), 0.0)
+    for scale in (coefficient, factor):
+        if scale is not None and not (isinstance(scale, float) and scale == 1.0):
+            reciprocal.mul_(scale)
+            equal = None if equal is None else equal.mul_(scale)
+    return reciprocal, equal
+
+
+def _reciprocal(z: Tensor, epsilon: float, overwrite: bool = False) -> tuple[Tensor, Tensor | None]:
+    """1 / z, zero where z is zero, and where that is (None if nowhere).
+
+    What is so small that R / z could overflow is as good as zero: it is shared equally, so that nothing leaks.
+    """
+    least = torch.finfo(z.dtype).tiny / torch.finfo(z.dtype).eps
+    if epsilon:
+        empty = z.abs() <= least
+        reciprocal = torch.reciprocal(z + torch.where(z < 0, -epsilon, epsilon))
+        looked = z.device.type == "cpu"  # on a GPU, looking would make it wait
+        if looked and not bool(empty.any()):
+            return reciprocal, None
+        return reciprocal.masked_fill_(empty, 0.0), empty
+    reciprocal = torch.reciprocal(z, out=z if overwrite else buffers.empty(z.shape, z))
+    if z.device.type == "cpu" and (not z.numel() or all(abs(float(r)) < 1 / least for r in torch.aminmax(reciprocal))):
+        return reciprocal, None
+    empty = ~(reciprocal.abs() < 1 / least)
+    return reciprocal.masked_fill_(empty, 0.0), empty
+
+
+@dataclass
+class MappedShare:
+    """A share of a linear step, with what is the same for all seeds."""
+
+    reciprocal: Tensor
+    """coefficient / z, zero where z is."""
+    equal: Tensor | None
+    """coefficient / number of inputs where z is zero, else zero."""
+    terms: list[list[Term]]
+    """Per operand."""
+
+    def to(self, dtype: torch.dtype) -> MappedShare:
+        """In the type that relevance is carried in."""
+        if self.reciprocal.dtype == dtype:
+            return self
+        equal = None if self.equal is None else self.equal.to(dtype)
+        terms = [[Term(a.to(dtype), v.to(dtype) if isinstance(v, Tensor) else v) for a, v in ts] for ts in self.terms]
+        return MappedShare(self.reciprocal.to(dtype), equal, terms)
+
+    def distribute(self, operands: Sequence[Operand], shape: torch.Size, carried: LazyRelevance) -> list[LazyRelevance]:
+        """What this share hands to every operand."""
+        value, band = carried.value, carried.band
+        if band is not None and any(o.map.within(band, o.shape) is None for o in operands):
+            value, band = band.widened(value, all_of(band.axis, shape[band.axis])), None
+        ratio = times(value, self.reciprocal if band is None else band.of(self.reciprocal))
+        equal = None if self.equal is None else times(value, self.equal if band is None else band.of(self.equal))
+        return [
+            self._to_operand(operand, terms, ratio, equal, band)
+            for operand, terms in zip(operands, self.terms, strict=True)
+        ]
+
+    def _to_operand(
+        self, operand: Operand, terms: list[Term], ratio: Tensor, equal: Tensor | None, band: Band | None
+    ) -> LazyRelevance:
+        map, shape, below = operand.map, operand.shape, None
+        if band is not None:
+            map, below = cast(tuple[LinearMap, Band], map.within(band, shape))
+            shape = below.shape(shape)
+        raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
+        contributions = [LazyRelevance(value, term.a, band=below) for value, term in zip(raw, terms, strict=True)]
+        if equal is not None:
+            w = operand.w.value.to(equal.dtype) if isinstance(operand.w.value, Tensor) else operand.w.value
+            is_input = None if operand.x.is_input is None else operand.x.is_input.to(equal.dtype)
+            contributions.append(LazyRelevance(map.spread(equal, w, shape), is_input, band=below))
+        if not contributions:
+            return LazyRelevance(ratio.new_zeros(len(ratio), *shape), band=below)
+        return functools.reduce(lambda a, b: a.plus(b, operand.shape), contributions)
+
+
+@dataclass
+class ElementwiseShare:
+    """A share of a sum of summands of one shape: each gets its part of the output, position by position."""
+
+    factors: list[Tensor]
+    """Per operand, what relevance is multiplied by."""
+
+    def to(self, dtype: torch.dtype) -> ElementwiseShare:
+        """In the type that relevance is carried in."""
+        return ElementwiseShare([factor.to(dtype) for factor in self.factors])
+
+    def times(self, factor: Tensor | None) -> ElementwiseShare:
+        """For relevance that comes with a factor."""
+        return self if factor is None else ElementwiseShare([times(own, factor) for own in self.factors])
+
+    def distribute(self, operands: Sequence[Operand], shape: torch.Size, carried: LazyRelevance) -> list[LazyRelevance]:
+        """Nothing is computed yet: the factor waits."""
+        return [LazyRelevance(carried.value, factor, band=carried.band) for factor in self.factors]
+
+
+# Elements worked on at once where everything is elementwise: intermediate results stay in a core's cache.
+BLOCK = 2**17
+
+
+def _elementwise(
+    rule: Rule, operands: Sequence[Operand], bias: Tensor | None, factor: Tensor | None
+) -> list[ElementwiseShare]:
+    """The shares of a sum, computed block by block: rules see tensors and do not know which part they get."""
+    whole = [t for o in operands for t in (o.source, o.x.is_input)] + [bias, factor]
+    shape = operands[0].shape
+    # Blocks are stretches of memory: everything must lie in it alike.
+    alike = all(t is None or (t.shape == shape and t.is_contiguous()) for t in whole)
+    alike = alike and all(o.x.low is None for o in operands) and operands[0].source.device.type == "cpu"
+    if not alike or shape.numel() <= BLOCK:
+        factors = _factors(rule, [o.x for o in operands], [o.w for o in operands], bias, factor)
+        return [ElementwiseShare(of_share) for of_share in factors]
+
+    def pieces(t: Tensor | None) -> Sequence[Tensor | None]:
+        return [None] * -(-shape.numel() // BLOCK) if t is None else t.flatten().split(BLOCK)
+
+    of_shares: list[list[Tensor]] = []
+    inputs = zip(*(zip(pieces(o.source), pieces(o.x.is_input), strict=True) for o in operands), strict=True)
+    for i, (xs, b, f) in enumerate(zip(inputs, pieces(bias), pieces(factor), strict=True)):
+        signed = [
+            Signed(cast(Tensor, x) if is_input is None else x * is_input, o.x.nonnegative, is_input=is_input)
+            for o, (x, is_input) in zip(operands, xs, strict=True)
+        ]
+        block = _factors(rule, signed, [o.w for o in operands], b, f)
+        of_shares = of_shares or [[buffers.empty(shape, part) for part in of_share] for of_share in block]
+        for out, of_share in zip(of_shares, block, strict=True):
+            for whole_factor, part in zip(out, of_share, strict=True):
+                whole_factor.view(-1)[i * BLOCK : i * BLOCK + part.numel()] = part
+    return [ElementwiseShare(of_share) for of_share in of_shares]
+
+
+def _factors(
+    rule: Rule, xs: Sequence[Signed], ws: Sequence[Signed], bias: Tensor | None, factor: Tensor | None
+) -> list[list[Tensor]]:
+    """Per share and summand: its contribution over the sum of all, times coefficient and `factor`."""
+    per_operand = [rule.shares(x, w, bias if i == 0 else None) for i, (x, w) in enumerate(zip(xs, ws, strict=True))]
+    nothing = torch.zeros_like(cast(Tensor, xs[0].value))
+
+    def masks() -> list[Tensor]:
+        return [nothing + 1 if x.is_input is None else x.is_input for x in xs]
+
+    shares = []
+    for of_operands in _of_one_sign(per_operand) if rule.by_sign else zip(*per_operand, strict=True):
+        contributions = [_contribution(share.terms, nothing) for share in of_operands]
+        z = _sum(contributions)
+        if of_operands[0].bias is not None:
+            z = z + of_operands[0].bias
+        reciprocal, equal = _over(z, rule.epsilon, of_operands[0].coefficient, factor, lambda: _sum(masks()))
+        factors = [contribution * reciprocal for contribution in contributions]
+        if equal is not None:
+            factors = [f.addcmul_(equal, mask) for f, mask in zip(factors, masks(), strict=True)]
+        shares.append(factors)
+    return shares
+
+
+def _of_one_sign(per_operand: Sequence[Sequence[Share]]) -> list[tuple[Share, ...]]:
+    """One share per summand, of its terms that have the sign of the sum, position by position."""
+    if not any(share.terms for _, share in per_operand):
+        return [tuple(share for share, _ in per_operand)]
+    terms = [term for of in per_operand for share in of for term in share.terms]
+    total = _contribution(terms, torch.zeros(()))
+
+    def agreeing(of: Sequence[Share]) -> Share:
+        here = zip(of, (total >= 0, total < 0), strict=True)
+        return Share(1.0, [Term(a.where(outputs, 0.0), v) for share, outputs in here for a, v in share.terms])
+
+    return [tuple(map(agreeing, per_operand))]
+
+
+def _contribution(terms: Sequence[Term], nothing: Tensor) -> Tensor:
+    products = [a if isinstance(v, float) and v == 1.0 else a * v for a, v in terms]
+    return _sum(products) if products else nothing
+
+
+def _sum(tensors: Sequence[Tensor]) -> Tensor:
+    return sum(tensors[1:], tensors[0])

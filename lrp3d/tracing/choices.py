@@ -1,0 +1,22 @@
+"""What a composite says before the whole forward pass is known; `lrp3d.Composite` says it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from lrp3d.registry import Handler
+from lrp3d.rules import Rule
+
+
+class Choices(Protocol):
+    """Choices that change how an operation is recorded."""
+
+    @property
+    def addresses_normalisation(self) -> bool:
+        """Whether some batch norm may get another rule than Identity."""
+
+    def product(self, name: str, handler: Handler | None) -> str | None:
+        """Which factor of a product of two signals weighs, None where what is known of them decides."""
+
+    def rule_of_operation(self, handler: Handler | None) -> Rule | None:
+        """The rule given for an operation, None where there is none."""

@@ -1,0 +1,87 @@
+"""The tape of a forward pass: its operations as they were called, so that some of them can run again.
+
+Frame logits are what the last operations of a model make of the features of one frame alone, so those operations are
+run again, once for every frame.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, MutableMapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from lrp3d.registry import Handler
+from lrp3d.steps.step import Token
+from lrp3d.tracing.scope import Scope
+
+
+class Call(NamedTuple):
+    """One operation as it was called, with tokens in place of the tensors that descend from the clip."""
+
+    handler: Handler | None
+    func: Any
+    args: Any
+    kwargs: Any
+    out: Any
+    scope: Scope | None
+    autocast: torch.dtype | None
+    """The type that the model's own `torch.autocast` block casts to, None outside of one."""
+
+
+class Tape:
+    """The operations of one forward pass, in order.
+
+    Tensors that descend from the clip are kept as tokens, so that no activation is kept alive by the tape.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[Call] = []
+        self._tokens: MutableMapping[Tensor, Token] = WeakTensorKeyDictionary()
+        self._numbers = itertools.count()
+
+    def token(self, x: Tensor) -> Token:
+        """What stands for a tensor."""
+        if x not in self._tokens:
+            self._tokens[x] = Token(next(self._numbers))
+        return self._tokens[x]
+
+    def append(self, call: Call) -> None:
+        """Adds an operation that was called."""
+        self._calls.append(call)
+
+    def replay(
+        self, given: dict[Token, Tensor], output: Token, perform: Callable[[Call, Any, Any], Any], keep: bool
+    ) -> Tensor | None:
+        """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
+
+        Args:
+            given: the other tensors.
+            output: the token of the result that is asked for.
+            perform: runs a call with other arguments and keyword arguments; what it appends belongs to the replay.
+            keep: the replayed operations join the tape, and can be replayed themselves.
+        """
+        recorded, self._calls = self._calls, []
+        tensors: dict[Token, Any] = dict(given)
+        for call in recorded:
+            needed = _tokens(call.args, call.kwargs)
+            if tensors.keys().isdisjoint(needed) or not given.keys().isdisjoint(_tokens(call.out)):
+                continue
+            if not tensors.keys() >= needed:
+                self._calls = recorded
+                return None
+            args, kwargs = tree_map(lambda x: tensors[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
+            out = perform(call, args, kwargs)
+            for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
+                if isinstance(token, Token):
+                    tensors[token] = x
+        self._calls = recorded + self._calls if keep else recorded
+        return tensors.get(output)
+
+
+def _tokens(*trees: Any) -> set[Token]:
+    return {leaf for leaf in tree_flatten(trees)[0] if isinstance(leaf, Token)}

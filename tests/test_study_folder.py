@@ -1,0 +1,62 @@
+"""The folder of a study: damage in it is named, and nothing is lost without a word."""
+
+import shutil
+
+import pytest
+from studies import Given, Hungry, drawn, make_study
+
+from lrp3d import study
+
+
+@pytest.mark.parametrize("what", ["", "records", "study.json"])
+def test_a_folder_that_is_removed_under_a_run_ends_in_an_error(tmp_path, what):
+    made = make_study(tmp_path / "out", 4)
+
+    class Removing(Given):
+        def __call__(self, item):
+            if item.number == 2:
+                path = tmp_path / "out" / what
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            return super().__call__(item)
+
+    with pytest.raises((OSError, study.StudyError)):
+        study.run(made, study.Explainer(Hungry().eval()), Removing(drawn(4)))
+    assert not (tmp_path / "out" / "records" / "000").exists() or what == "study.json"
+
+
+def test_a_folder_that_takes_no_files_is_refused_before_a_clip_is_read(tmp_path):
+    made = make_study(tmp_path, 1)
+    (tmp_path / "records").rmdir()
+    (tmp_path / "records").write_bytes(b"")
+
+    def read(item):
+        raise AssertionError("read in vain")
+
+    with pytest.raises(OSError, match="records"):
+        study.run(made, study.Explainer(Hungry().eval()), read)
+
+
+def test_a_list_of_more_classes_than_the_model_has_is_refused_before_anything_is_written(tmp_path):
+    made = study.create(tmp_path, {}, study.make_list([study.Row("0.mp4", 999_999)]))
+    with pytest.raises(ValueError, match="class 999999"):
+        study.run(made, study.Explainer(Hungry().eval()), Given(drawn(1)))
+    assert not made.done()
+
+
+def test_damage_in_the_list_of_failures_is_named(tmp_path):
+    made = make_study(tmp_path, 3)
+    path = tmp_path / "errors.jsonl"
+    path.write_bytes(b'{"number": 0, "err')
+    made.fail(made.items[1], "bad")
+    with pytest.warns(UserWarning, match=r"errors\.jsonl, line 1, is damaged"):
+        assert made.failures() == {1: "bad"}
+    path.write_bytes(b"\xff\n")
+    with pytest.raises(study.StudyError, match=r"errors\.jsonl, line 1, holds bytes that are no UTF-8"):
+        made.failures()
+
+
+def test_another_list_in_the_folder_of_a_study_is_damage(tmp_path):
+    make_study(tmp_path, 2)
+    (tmp_path / "clips.json").write_text('[["0.mp4", 0], ["x.mp4", 0]]')
+    with pytest.raises(study.StudyError, match=r"damaged study\.json or clips\.json"):
+        study.load_study(tmp_path)
