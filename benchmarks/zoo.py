@@ -123,7 +123,7 @@ def _write(rows: dict[str, dict[str, str]], folder: Path) -> None:
         "frame by frame and averaged. captum and zennit: relative error of the sum of relevance, or why they stop.",
         "",
         ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items(), key=lambda item: -item[1]))
-        + f", of {len(rows)}.",
+        + f", of {len(rows)} that were run, of {len(names())} that the command knows here.",
         "",
         "| " + " | ".join(COLUMNS[:-1]) + " |",
         "|" + "---|" * (len(COLUMNS) - 1),

@@ -4,8 +4,6 @@ A clone is looked for in `FOLDER`, by the name of its repository. What is not th
 frames as channels, or frames before channels, are wrapped so that they take a clip (b, 3, t, h, w).
 """
 
-# ruff: noqa: E501  a table, a line for each network
-
 from __future__ import annotations
 
 import contextlib
@@ -307,7 +305,8 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     "slowfast.slow_r50": ("SlowFast", lambda: _slowfast("SLOW_8x8_R50.yaml")),
     "slowfast.slowfast_r50": ("SlowFast", lambda: _slowfast("SLOWFAST_4x16_R50.yaml", "SLOWFAST.ALPHA", 4, frames=16)),
     "slowfast.slowfast_nln_r50": (
-        "SlowFast", lambda: _slowfast("SLOWFAST_NLN_4x16_R50.yaml", "SLOWFAST.ALPHA", 4, frames=16),
+        "SlowFast",
+        lambda: _slowfast("SLOWFAST_NLN_4x16_R50.yaml", "SLOWFAST.ALPHA", 4, frames=16),
     ),
     "slowfast.x3d_s": ("SlowFast", lambda: _slowfast("X3D_S.yaml", "MODEL.HEAD_ACT", "none")),
     "slowfast.x3d_s_softmax_head": ("SlowFast", lambda: _slowfast("X3D_S.yaml")),
@@ -317,16 +316,20 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     "tsm.tsn_r50": ("temporal-shift-module", lambda: _tsn("ops.models", pretrain="")),
     "tsm.tsm_r50": ("temporal-shift-module", lambda: _tsn("ops.models", pretrain="", is_shift=True)),
     "tsm.tsm_r50_block": (
-        "temporal-shift-module", lambda: _tsn("ops.models", pretrain="", is_shift=True, shift_place="block"),
+        "temporal-shift-module",
+        lambda: _tsn("ops.models", pretrain="", is_shift=True, shift_place="block"),
     ),
     "tsm.tsm_r50_temporalpool": (
-        "temporal-shift-module", lambda: _wrapped(RowsOfAClip, _tsn("ops.models", pretrain="", is_shift=True, temporal_pool=True)),
+        "temporal-shift-module",
+        lambda: _wrapped(RowsOfAClip, _tsn("ops.models", pretrain="", is_shift=True, temporal_pool=True)),
     ),
     "tsm.tsm_r50_nonlocal": (
-        "temporal-shift-module", lambda: _tsn("ops.models", pretrain="", is_shift=True, non_local=True),
+        "temporal-shift-module",
+        lambda: _tsn("ops.models", pretrain="", is_shift=True, non_local=True),
     ),
     "tsm.tsm_mobilenetv2": (
-        "temporal-shift-module", lambda: _tsn("ops.models", pretrain="", is_shift=True, base_model="mobilenetv2"),
+        "temporal-shift-module",
+        lambda: _tsn("ops.models", pretrain="", is_shift=True, base_model="mobilenetv2"),
     ),
     "tsm.tsn_bninception": ("temporal-shift-module", lambda: _tsn("ops.models", base_model="BNInception")),
     "tanet.tam_r50": ("temporal-adaptive-module", lambda: _tsn("ops.models", pretrain="", tam=True)),
@@ -334,14 +337,37 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     "tea.tea_r50": ("tea-action-recognition", lambda: _tsn("ops.models", frames=8, base_model="tea", pretrain="")),
     "action.action_r50": ("ACTION-Net", lambda: _tsn("models.models", pretrain="", is_shift=True)),
     "action.action_mobilenetv2": (
-        "ACTION-Net", lambda: _tsn("models.models", pretrain="", is_shift=True, base_model="mobilenetv2"),
+        "ACTION-Net",
+        lambda: _tsn("models.models", pretrain="", is_shift=True, base_model="mobilenetv2"),
     ),
     "pan.pan_lite_r50": (
-        "PAN-PyTorch", lambda: _tsn("ops.models", "PAN", 16, segments=4, modality="Lite", pretrain="", is_shift=True, data_length=4, new_length=1),
+        "PAN-PyTorch",
+        lambda: _tsn(
+            "ops.models",
+            "PAN",
+            16,
+            segments=4,
+            modality="Lite",
+            pretrain="",
+            is_shift=True,
+            data_length=4,
+            new_length=1,
+        ),
     ),
     "pan.pan_full_r50": (
         "PAN-PyTorch",
-        lambda: _tsn("ops.models", "PAN", 16, segments=4, modality="Lite", pretrain="", is_shift=True, data_length=4, new_length=1, has_VAP=True),
+        lambda: _tsn(
+            "ops.models",
+            "PAN",
+            16,
+            segments=4,
+            modality="Lite",
+            pretrain="",
+            is_shift=True,
+            data_length=4,
+            new_length=1,
+            has_VAP=True,
+        ),
     ),
     "tin.tin_r50": ("TIN", _interlaced),
     "tsn.tsn_r50_yjxiong": ("tsn-pytorch", lambda: _tsn("models")),
@@ -363,21 +389,33 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
         lambda: _from("models.resnet", "generate_model", 50, n_classes=CLASSES, shortcut_type="A"),
     ),
     "hara.wide50": (
-        "3D-ResNets-PyTorch", lambda: _from("models.wide_resnet", "generate_model", 50, 1, n_classes=CLASSES),
+        "3D-ResNets-PyTorch",
+        lambda: _from("models.wide_resnet", "generate_model", 50, 1, n_classes=CLASSES),
     ),
     "hara.densenet121": (
-        "3D-ResNets-PyTorch", lambda: _from("models.densenet", "generate_model", 121, num_classes=CLASSES, frames=16, sides=(112,)),
+        "3D-ResNets-PyTorch",
+        lambda: _from("models.densenet", "generate_model", 121, num_classes=CLASSES, frames=16, sides=(112,)),
     ),
     "hara.r2p1d18": (
-        "3D-ResNets-PyTorch", lambda: _from("models.resnet2p1d", "generate_model", 18, n_classes=CLASSES),
+        "3D-ResNets-PyTorch",
+        lambda: _from("models.resnet2p1d", "generate_model", 18, n_classes=CLASSES),
     ),
     "okan.squeezenet3d": (
         "Efficient-3DCNNs",
-        lambda: _from("models.squeezenet", "get_model", version=1.1, sample_size=64, sample_duration=16, frames=16,
-                      num_classes=CLASSES, sides=(64,)),
+        lambda: _from(
+            "models.squeezenet",
+            "get_model",
+            version=1.1,
+            sample_size=64,
+            sample_duration=16,
+            frames=16,
+            num_classes=CLASSES,
+            sides=(64,),
+        ),
     ),
     "okan.mobilenet3d": (
-        "Efficient-3DCNNs", lambda: _from("models.mobilenet", "get_model", num_classes=CLASSES, frames=16, sides=(64,)),
+        "Efficient-3DCNNs",
+        lambda: _from("models.mobilenet", "get_model", num_classes=CLASSES, frames=16, sides=(64,)),
     ),
     "okan.mobilenetv2_3d": (
         "Efficient-3DCNNs",
@@ -393,19 +431,30 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     ),
     "okan.c3d": (
         "Efficient-3DCNNs",
-        lambda: _from("models.c3d", "get_model", num_classes=CLASSES, sample_size=112, sample_duration=16, frames=16, sides=(112,)),
+        lambda: _from(
+            "models.c3d", "get_model", num_classes=CLASSES, sample_size=112, sample_duration=16, frames=16, sides=(112,)
+        ),
     ),
     "okan.resnet18_typeA": (
         "Efficient-3DCNNs",
-        lambda: _from("models.resnet", "resnet18", num_classes=CLASSES, sample_size=64, sample_duration=16,
-                      shortcut_type="A", frames=16, sides=(64,)),
+        lambda: _from(
+            "models.resnet",
+            "resnet18",
+            num_classes=CLASSES,
+            sample_size=64,
+            sample_duration=16,
+            shortcut_type="A",
+            frames=16,
+            sides=(64,),
+        ),
     ),
     "piergiaj.i3d": (
         "pytorch-i3d",
         lambda: _wrapped(Averaged, _from("pytorch_i3d", "InceptionI3d", CLASSES, frames=16, sides=(224,))),
     ),
     "hassony.i3d": (
-        "kinetics_i3d_pytorch", lambda: _wrapped(Averaged, _from("src.i3dpt", "I3D", CLASSES, frames=16, sides=(224,))),
+        "kinetics_i3d_pytorch",
+        lambda: _wrapped(Averaged, _from("src.i3dpt", "I3D", CLASSES, frames=16, sides=(224,))),
     ),
     "feiyun.i3d_nonlocal_r50": (
         "i3d-non-local-pytorch",
@@ -417,24 +466,30 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     "sense.efficientnet": ("sense", lambda: _sense("efficientnet", "StridedInflatedEfficientNet")),
     "sense.mobilenetv2": ("sense", lambda: _sense("mobilenet", "StridedInflatedMobileNetV2")),
     "sense.efficientnet_state_kept": (
-        "sense", lambda: _sense("efficientnet", "StridedInflatedEfficientNet", kept=True),
+        "sense",
+        lambda: _sense("efficientnet", "StridedInflatedEfficientNet", kept=True),
     ),
     "jf.c3d": (
-        "pytorch-video-recognition", lambda: _from("network.C3D_model", "C3D", CLASSES, frames=16, sides=(112,)),
+        "pytorch-video-recognition",
+        lambda: _from("network.C3D_model", "C3D", CLASSES, frames=16, sides=(112,)),
     ),
     "jf.r3d": (
-        "pytorch-video-recognition", lambda: _from("network.R3D_model", "R3DClassifier", CLASSES, (2, 2, 2, 2)),
+        "pytorch-video-recognition",
+        lambda: _from("network.R3D_model", "R3DClassifier", CLASSES, (2, 2, 2, 2)),
     ),
     "jf.r2plus1d": (
         "pytorch-video-recognition",
         lambda: _from("network.R2Plus1D_model", "R2Plus1DClassifier", CLASSES, (2, 2, 2, 2)),
     ),
     "qijie.p3d63": (
-        "pseudo-3d-pytorch", lambda: _from("p3d_model", "P3D63", num_classes=CLASSES, frames=16, sides=(160,)),
+        "pseudo-3d-pytorch",
+        lambda: _from("p3d_model", "P3D63", num_classes=CLASSES, frames=16, sides=(160,)),
     ),
     "hht.cnn3d": (
         "video-classification",
-        lambda: _wrapped(Grey, _from("CRNN.functions", "CNN3D", 16, 64, 64, num_classes=CLASSES, frames=16, sides=(64,))),
+        lambda: _wrapped(
+            Grey, _from("CRNN.functions", "CNN3D", 16, 64, 64, num_classes=CLASSES, frames=16, sides=(64,))
+        ),
     ),
     "hht.crnn": ("video-classification", lambda: _crnn("CRNN", "EncoderCNN")),
     "hht.resnet_crnn": ("video-classification", lambda: _crnn("ResNetCRNN", "ResCNNEncoder")),
@@ -460,12 +515,16 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     ),
     "mrzzm.alstm": (
         "action-recognition-models-pytorch",
-        lambda: _wrapped(Averaged, _from("CNN+LSTM.ALSTM.ALSTM", "ALSTM", 2048, 49, 1, CLASSES, frames=3, sides=(224,)), True),
+        lambda: _wrapped(
+            Averaged, _from("CNN+LSTM.ALSTM.ALSTM", "ALSTM", 2048, 49, 1, CLASSES, frames=3, sides=(224,)), True
+        ),
     ),
     "ndrplz.convlstm": (
         "ConvLSTM_pytorch",
         lambda: Built(
-            LastState(_load("convlstm").ConvLSTM(3, [4, 8], (3, 3), 2, batch_first=True), 8), 4, (16,),
+            LastState(_load("convlstm").ConvLSTM(3, [4, 8], (3, 3), 2, batch_first=True), 8),
+            4,
+            (16,),
         ),
     ),
     "r1c7.slowfast": ("SlowFastNetworks", lambda: _from("lib.slowfastnet", "resnet50", class_num=CLASSES, frames=32)),
@@ -474,21 +533,23 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     "vmz.r2plus1d_34": ("VMZ", lambda: _from("vmz.models.r2plus1d", "r2plus1d_34", num_classes=CLASSES)),
     "ig65m.r2plus1d_34": ("ig65m-pytorch", lambda: _from("ig65m.models", "r2plus1d_34", CLASSES)),
     "tushar.i3d_r50": (
-        "pytorch-resnet3d", lambda: _wrapped(Batched, _from("models.resnet", "I3Res50", num_classes=CLASSES)),
+        "pytorch-resnet3d",
+        lambda: _wrapped(Batched, _from("models.resnet", "I3Res50", num_classes=CLASSES)),
     ),
     "tushar.i3d_r50_nl": (
         "pytorch-resnet3d",
         lambda: _wrapped(Batched, _from("models.resnet", "I3Res50", num_classes=CLASSES, use_nl=True)),
     ),
     "davide.c3d": (
-        "c3d-pytorch", lambda: _from("C3D_model", "C3D", frames=16, sides=(112,)),
+        "c3d-pytorch",
+        lambda: _from("C3D_model", "C3D", frames=16, sides=(112,)),
     ),
     "irhum.r2plus1d": ("R2Plus1D-PyTorch", lambda: _from("network", "R2Plus1DClassifier", CLASSES, (2, 2, 2, 2))),
     "erik.convlstm": (
         "Action-Recognition",
         lambda: _wrapped(FramesFirst, _from("models", "ConvLSTM", CLASSES, latent_dim=32, hidden_dim=16, frames=4)),
     ),
-}  # fmt: skip
+}
 
 
 class Batched(OnePathway):

@@ -1,7 +1,5 @@
 """Networks of public libraries by name, each with a small clip; a library that is not installed is left out."""
 
-# ruff: noqa: E501  a table, a line for each network
-
 from __future__ import annotations
 
 import importlib
@@ -33,42 +31,95 @@ efficientformer_l1 efficientvit_b0 visformer_tiny vgg11_bn vovnet39a nextvit_sma
 coatnet_nano_rw_224 botnet26t_256 lambda_resnet26t halonet26t vit_tiny_patch16_224 deit_tiny_patch16_224
 """.split()
 TORCHVISION = {
-    "r3d_18": (8, 64), "mc3_18": (8, 64), "r2plus1d_18": (8, 64), "s3d": (16, 224), "swin3d_t": (4, 64),
-    "mvit_v1_b": (8, 64), "mvit_v2_s": (8, 64),
-}  # fmt: skip
+    "r3d_18": (8, 64),
+    "mc3_18": (8, 64),
+    "r2plus1d_18": (8, 64),
+    "s3d": (16, 224),
+    "swin3d_t": (4, 64),
+    "mvit_v1_b": (8, 64),
+    "mvit_v2_s": (8, 64),
+}
 PYTORCHVIDEO: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     "slow_r50": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2)}, (4, 64)),
-    "slow_r50_softmax": ("resnet.create_resnet", {"head_pool_kernel_size": (4, 2, 2), "head_activation": nn.Softmax}, (4, 64)),
-    "c2d_r50": ("resnet.create_resnet", {"stem_conv_kernel_size": (1, 7, 7), "head_pool_kernel_size": (4, 2, 2)}, (4, 64)),
-    "i3d_r50": ("resnet.create_resnet", {"stem_conv_kernel_size": (5, 7, 7), "head_pool_kernel_size": (4, 2, 2),
-                "stage_conv_a_kernel_size": ((3, 1, 1), [(3, 1, 1), (1, 1, 1)], [(3, 1, 1), (1, 1, 1)],
-                                             [(1, 1, 1), (3, 1, 1)])}, (4, 64)),
+    "slow_r50_softmax": (
+        "resnet.create_resnet",
+        {"head_pool_kernel_size": (4, 2, 2), "head_activation": nn.Softmax},
+        (4, 64),
+    ),
+    "c2d_r50": (
+        "resnet.create_resnet",
+        {"stem_conv_kernel_size": (1, 7, 7), "head_pool_kernel_size": (4, 2, 2)},
+        (4, 64),
+    ),
+    "i3d_r50": (
+        "resnet.create_resnet",
+        {
+            "stem_conv_kernel_size": (5, 7, 7),
+            "head_pool_kernel_size": (4, 2, 2),
+            "stage_conv_a_kernel_size": (
+                (3, 1, 1),
+                [(3, 1, 1), (1, 1, 1)],
+                [(3, 1, 1), (1, 1, 1)],
+                [(1, 1, 1), (3, 1, 1)],
+            ),
+        },
+        (4, 64),
+    ),
     "efficient_x3d_xs": ("hub.efficient_x3d", {}, (4, 160)),
     "slowfast_r50": ("slowfast.create_slowfast", {"head_pool_kernel_sizes": ((4, 2, 2), (16, 2, 2))}, (16, 64)),
     "csn_r50": ("csn.create_csn", {"head_pool_kernel_size": (1, 2, 2)}, (8, 64)),
     "r2plus1d_r50": ("r2plus1d.create_r2plus1d", {"head_pool_kernel_size": (2, 2, 2)}, (8, 64)),
     "x3d_xs": ("x3d.create_x3d", {"input_clip_length": 4, "input_crop_size": 64, "head_activation": None}, (4, 64)),
     "x3d_xs_hub_softmax": ("x3d.create_x3d", {"input_clip_length": 4, "input_crop_size": 64}, (4, 64)),
-    "mvit_base": ("vision_transformers.create_multiscale_vision_transformers",
-                  {"spatial_size": 64, "temporal_size": 4, "depth": 4}, (4, 64)),
-}  # fmt: skip
+    "mvit_base": (
+        "vision_transformers.create_multiscale_vision_transformers",
+        {"spatial_size": 64, "temporal_size": 4, "depth": 4},
+        (4, 64),
+    ),
+}
 _TSM = {"type": "ResNetTSM", "depth": 50, "num_segments": 4, "shift_div": 8}
 _SEGMENTS = {"type": "TSMHead", "in_channels": 2048, "num_segments": 4}
 
 
 _PLACES = ((0, 0, 0), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 0, 0))
 _NON_LOCAL = {"sub_sample": True, "use_scale": False, "norm_cfg": {"type": "BN3d"}}
-_I3D = {"type": "ResNet3d", "depth": 50, "pretrained2d": False, "pretrained": None, "conv1_kernel": (5, 7, 7),
-        "conv1_stride_t": 2, "pool1_stride_t": 2, "inflate": ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)),
-        "zero_init_residual": False}  # fmt: skip
-_SLOW_ONLY = {"type": "ResNet3dSlowOnly", "depth": 50, "pretrained": None, "lateral": False, "conv1_kernel": (1, 7, 7),
-              "conv1_stride_t": 1, "pool1_stride_t": 1, "inflate": (0, 0, 1, 1), "norm_eval": False}  # fmt: skip
+_I3D = {
+    "type": "ResNet3d",
+    "depth": 50,
+    "pretrained2d": False,
+    "pretrained": None,
+    "conv1_kernel": (5, 7, 7),
+    "conv1_stride_t": 2,
+    "pool1_stride_t": 2,
+    "inflate": ((1, 1, 1), (1, 0, 1, 0), (1, 0, 1, 0, 1, 0), (0, 1, 0)),
+    "zero_init_residual": False,
+}
+_SLOW_ONLY = {
+    "type": "ResNet3dSlowOnly",
+    "depth": 50,
+    "pretrained": None,
+    "lateral": False,
+    "conv1_kernel": (1, 7, 7),
+    "conv1_stride_t": 1,
+    "pool1_stride_t": 1,
+    "inflate": (0, 0, 1, 1),
+    "norm_eval": False,
+}
 _I3D_HEAD = {"type": "I3DHead", "in_channels": 2048}
-_TPN = {"type": "TPN", "in_channels": (1024, 2048), "out_channels": 1024,
-        "temporal_modulation_cfg": {"downsample_scales": (8, 8)}, "upsample_cfg": {"scale_factor": (1, 1, 1)},
-        "downsample_cfg": {"downsample_scale": (1, 1, 1)}, "level_fusion_cfg": {
-            "in_channels": (1024, 1024), "mid_channels": (1024, 1024), "out_channels": 2048,
-            "downsample_scales": ((1, 1, 1), (1, 1, 1))}}  # fmt: skip
+_TPN = {
+    "type": "TPN",
+    "in_channels": (1024, 2048),
+    "out_channels": 1024,
+    "temporal_modulation_cfg": {"downsample_scales": (8, 8)},
+    "upsample_cfg": {"scale_factor": (1, 1, 1)},
+    "downsample_cfg": {"downsample_scale": (1, 1, 1)},
+    "level_fusion_cfg": {
+        "in_channels": (1024, 1024),
+        "mid_channels": (1024, 1024),
+        "out_channels": 2048,
+        "downsample_scales": ((1, 1, 1), (1, 1, 1)),
+    },
+}
 
 
 def _non_local(mode: str) -> dict[str, Any]:
@@ -109,26 +160,67 @@ MMACTION: dict[str, dict[str, Any]] = {
         "clip": (8, 64),
     },
     "ircsn_r50": {
-        "backbone": {"type": "ResNet3dCSN", "depth": 50, "pretrained": None, "with_pool2": False, "bottleneck_mode": "ir", "norm_eval": False},
+        "backbone": {
+            "type": "ResNet3dCSN",
+            "depth": 50,
+            "pretrained": None,
+            "with_pool2": False,
+            "bottleneck_mode": "ir",
+            "norm_eval": False,
+        },
         "head": _I3D_HEAD,
         "clip": (8, 64),
     },
     "r2plus1d_r34": {
-        "backbone": {"type": "ResNet2Plus1d", "depth": 34, "pretrained2d": False, "conv1_kernel": (3, 7, 7),
-                     "conv1_stride_t": 1, "pool1_stride_t": 1, "inflate": (1, 1, 1, 1), "pretrained": None, "conv_cfg": {"type": "Conv2plus1d"},
-                     "spatial_strides": (1, 2, 2, 2), "temporal_strides": (1, 2, 2, 2), "zero_init_residual": False},
+        "backbone": {
+            "type": "ResNet2Plus1d",
+            "depth": 34,
+            "pretrained2d": False,
+            "conv1_kernel": (3, 7, 7),
+            "conv1_stride_t": 1,
+            "pool1_stride_t": 1,
+            "inflate": (1, 1, 1, 1),
+            "pretrained": None,
+            "conv_cfg": {"type": "Conv2plus1d"},
+            "spatial_strides": (1, 2, 2, 2),
+            "temporal_strides": (1, 2, 2, 2),
+            "zero_init_residual": False,
+        },
         "head": {**_I3D_HEAD, "in_channels": 512},
         "clip": (8, 64),
     },
     "slowonly_r50": {"backbone": _SLOW_ONLY, "head": _I3D_HEAD},
     "slowfast_r50": {
-        "backbone": {"type": "ResNet3dSlowFast", "pretrained": None, "resample_rate": 4, "speed_ratio": 4, "channel_ratio": 8,
-                     "slow_pathway": {"type": "resnet3d", "depth": 50, "pretrained": None, "lateral": True,
-                                      "conv1_kernel": (1, 7, 7), "dilations": (1, 1, 1, 1), "conv1_stride_t": 1,
-                                      "pool1_stride_t": 1, "inflate": (0, 0, 1, 1), "norm_eval": False},
-                     "fast_pathway": {"type": "resnet3d", "depth": 50, "pretrained": None, "lateral": False, "base_channels": 8,
-                                      "conv1_kernel": (5, 7, 7), "conv1_stride_t": 1, "pool1_stride_t": 1,
-                                      "norm_eval": False}},
+        "backbone": {
+            "type": "ResNet3dSlowFast",
+            "pretrained": None,
+            "resample_rate": 4,
+            "speed_ratio": 4,
+            "channel_ratio": 8,
+            "slow_pathway": {
+                "type": "resnet3d",
+                "depth": 50,
+                "pretrained": None,
+                "lateral": True,
+                "conv1_kernel": (1, 7, 7),
+                "dilations": (1, 1, 1, 1),
+                "conv1_stride_t": 1,
+                "pool1_stride_t": 1,
+                "inflate": (0, 0, 1, 1),
+                "norm_eval": False,
+            },
+            "fast_pathway": {
+                "type": "resnet3d",
+                "depth": 50,
+                "pretrained": None,
+                "lateral": False,
+                "base_channels": 8,
+                "conv1_kernel": (5, 7, 7),
+                "conv1_stride_t": 1,
+                "pool1_stride_t": 1,
+                "norm_eval": False,
+            },
+        },
         "head": {"type": "SlowFastHead", "in_channels": 2304},
         "clip": (16, 64),
     },
@@ -138,8 +230,16 @@ MMACTION: dict[str, dict[str, Any]] = {
         "clip": (4, 64),
     },
     "timesformer_divST": {
-        "backbone": {"type": "TimeSformer", "num_frames": 4, "img_size": 64, "patch_size": 16, "embed_dims": 96,
-                     "num_heads": 4, "num_transformer_layers": 3, "attention_type": "divided_space_time"},
+        "backbone": {
+            "type": "TimeSformer",
+            "num_frames": 4,
+            "img_size": 64,
+            "patch_size": 16,
+            "embed_dims": 96,
+            "num_heads": 4,
+            "num_transformer_layers": 3,
+            "attention_type": "divided_space_time",
+        },
         "head": {"type": "TimeSformerHead", "in_channels": 96},
     },
     "mvit_small": {
@@ -148,18 +248,29 @@ MMACTION: dict[str, dict[str, Any]] = {
         "clip": (8, 64),
     },
     "swin_tiny": {
-        "backbone": {"type": "SwinTransformer3D", "arch": "tiny", "pretrained": None, "pretrained2d": False,
-                     "patch_size": (2, 4, 4), "window_size": (8, 7, 7)},
+        "backbone": {
+            "type": "SwinTransformer3D",
+            "arch": "tiny",
+            "pretrained": None,
+            "pretrained2d": False,
+            "patch_size": (2, 4, 4),
+            "window_size": (8, 7, 7),
+        },
         "head": {"type": "I3DHead", "in_channels": 768},
         "clip": (8, 64),
     },
     "uniformer_small": {
-        "backbone": {"type": "UniFormer", "depth": [3, 4, 8, 3], "embed_dim": [64, 128, 320, 512], "head_dim": 64,
-                     "drop_path_rate": 0.1},
+        "backbone": {
+            "type": "UniFormer",
+            "depth": [3, 4, 8, 3],
+            "embed_dim": [64, 128, 320, 512],
+            "head_dim": 64,
+            "drop_path_rate": 0.1,
+        },
         "head": {"type": "I3DHead", "in_channels": 512},
         "clip": (8, 64),
     },
-}  # fmt: skip
+}
 
 
 class PerFrame(nn.Module):
@@ -205,8 +316,11 @@ def names() -> list[str]:
     """Of all networks whose libraries are installed."""
     found: list[str] = []
     for library, those in (
-        ("torchvision", TORCHVISION), ("pytorchvideo", PYTORCHVIDEO), ("mmaction", MMACTION), ("timm", TIMM),
-    ):  # fmt: skip
+        ("torchvision", TORCHVISION),
+        ("pytorchvideo", PYTORCHVIDEO),
+        ("mmaction", MMACTION),
+        ("timm", TIMM),
+    ):
         if importlib.util.find_spec(library) is not None:
             found += [f"{library}.{name}" for name in those]
     return [f"own.{name}" for name in constructs.NETWORKS] + found + repositories.names()
@@ -291,9 +405,12 @@ def _own(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
 
 
 _BUILDERS: dict[str, Callable[[str], tuple[nn.Module, int, tuple[int, ...]]]] = {
-    "timm": _timm, "torchvision": _torchvision, "pytorchvideo": _pytorchvideo, "mmaction": _mmaction,
+    "timm": _timm,
+    "torchvision": _torchvision,
+    "pytorchvideo": _pytorchvideo,
+    "mmaction": _mmaction,
     "own": _own,
-}  # fmt: skip
+}
 
 _undone: list[Any] = []
 

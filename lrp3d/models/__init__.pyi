@@ -11,7 +11,7 @@ from . import i3d as i3d
 from . import inception as inception
 from . import kinds as kinds
 from . import making as making
-from . import names as names
+from . import dialects as dialects
 from . import pretrained as pretrained
 from . import published as published
 from . import resnet as resnet
