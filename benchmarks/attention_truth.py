@@ -239,7 +239,7 @@ METHODS: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
 
 
 def measure(model: nn.Module, family: str, clips: int) -> dict[str, dict[str, list[float]]]:
-    """By method, the share of the map on decisive pixels and decisive frames, of each clip that is classified right."""
+    """Per method and clip that was classified right: the map's share on decisive pixels, and in decisive frames."""
     planted = TASKS[family].clips(clips, seed=CLIP_SEED)
     clip, target = inputs(planted), planted.labels
     with torch.no_grad():
@@ -278,6 +278,15 @@ def interval(of_seeds: list[list[float]]) -> tuple[float, float, float]:
     return float(torch.stack([v.mean() for v in values]).mean()), ends[0], ends[1]
 
 
+def shares_of(networks: dict[str, dict]) -> dict[str, dict[str, tuple[float, float, float]]]:
+    """Mean and interval per method, on pixels and in frames, of the networks that learned their task."""
+    learned = [one["shares"] for one in networks.values() if one["accuracy"] >= LEARNED]
+    return {
+        method: {what: interval([shares[method][what] for shares in learned]) for what in ("pixels", "frames")}
+        for method in (learned[0] if learned else ())
+    }
+
+
 def lines_of(found: dict[str, dict]) -> list[str]:
     """The page."""
     lines = [
@@ -287,8 +296,9 @@ def lines_of(found: dict[str, dict]) -> list[str]:
         f"{platform.python_version()}, torch {torch.__version__}, one thread.",
         "",
         f'Clips of {FRAMES} frames of {SIZE}x{SIZE} pixels. "flash": a red or green square in one frame decides; '
-        '"match": two squares, two frames apart, have the same colour or not. Share of the positive relevance of the '
-        "true class that lies on the deciding squares, and in their frames; mean over networks (training seeds) and "
+        '"match", where it is shown: two squares, two frames apart, have the same colour or not. Share of the '
+        "positive relevance of the true class that lies on the deciding squares, and in their frames; mean over "
+        "networks (training seeds) and "
         "clips that were classified right, 95 % interval by drawing both again.",
     ]
     for name, networks in found.items():
@@ -300,11 +310,8 @@ def lines_of(found: dict[str, dict]) -> list[str]:
             lines += ["", "None of them learned the task: no table."]
             continue
         lines += ["", f"{len(learned)} networks.", "", "| map | on the squares | in their frames |", "|---|---|---|"]
-        for method in learned[0]["shares"]:
-            cells = []
-            for what in ("pixels", "frames"):
-                mean, low, high = interval([one["shares"][method][what] for one in learned])
-                cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
+        for method, shares in shares_of(networks).items():
+            cells = [f"{mean:.3f} ({low:.3f} to {high:.3f})" for mean, low, high in shares.values()]
             lines.append(f"| {method} | " + " | ".join(cells) + " |")
     return lines
 
@@ -314,12 +321,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kept", type=Path, default=Path("build/attention_truth"), help="weights, measurements")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder of the table")
+    parser.add_argument("--tasks", default=",".join(TASKS), help="some of them, separated by commas; default: all")
     parser.add_argument("--only", default="", help="networks whose name begins like this; writes no table")
     parser.add_argument("--quick", action="store_true", help="three steps of training, few clips: does it run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     found: dict[str, dict] = {}
-    for family in TASKS:
+    for family in options.tasks.split(","):
         for net in NETS:
             if not net.startswith(options.only):
                 continue
@@ -329,14 +337,10 @@ def main() -> None:
     if not options.only:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "attention_truth.md").write_text("\n".join(lines_of(found)) + "\n")
+        about = ("accuracy", "steps", "seconds")
         summary = {
-            name: {seed: {key: one[key] for key in ("accuracy", "steps", "seconds")} for seed, one in networks.items()}
-            | {
-                "shares": {
-                    m: {w: interval([one["shares"][m][w] for one in networks.values()]) for w in s}
-                    for m, s in next(iter(networks.values()))["shares"].items()
-                }
-            }
+            name: {seed: {key: one[key] for key in about} for seed, one in networks.items()}
+            | {"shares": shares_of(networks)}
             for name, networks in found.items()
         }
         (options.out / "attention_truth.json").write_text(json.dumps(summary, indent=1) + "\n")

@@ -24,6 +24,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.public import repositories
 from benchmarks.public.sources import imported, names
 
 COLUMNS = ("network", "clip", "verdict", "matrix", "because", "conservation", "seconds", "captum", "zennit", "date")
@@ -41,7 +42,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=300, help="limit for one network")
     parser.add_argument("--gigabytes", type=int, default=16, help="limit of address space for one network")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of zoo.csv and zoo.md")
+    parser.add_argument("--repositories", type=Path, help="folder of clones, for networks that are in no package")
     options = parser.parse_args()
+    repositories.FOLDER = options.repositories
     if options.one:
         print(json.dumps(_judged(options.one, options.gigabytes)))
         return
@@ -120,7 +123,7 @@ def _write(rows: dict[str, dict[str, str]], folder: Path) -> None:
         "frame by frame and averaged. captum and zennit: relative error of the sum of relevance, or why they stop.",
         "",
         ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items(), key=lambda item: -item[1]))
-        + f", of {len(rows)}.",
+        + f", of {len(rows)} that were run, of {len(names())} that the command knows here.",
         "",
         "| " + " | ".join(COLUMNS[:-1]) + " |",
         "|" + "---|" * (len(COLUMNS) - 1),

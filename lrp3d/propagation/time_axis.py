@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,6 +59,8 @@ class TimeAverage:
     def in_order(self, stands_on: list[list[bool]]) -> bool:
         """Takes what each thing stands on, and says whether that makes frames, one after another."""
         order = _order(stands_on)
+        if order is None and (own := _own_steps(stands_on)):
+            stands_on, order = own, _order(own)
         if order is None:
             groups = _groups(stands_on)
             if groups is None:
@@ -85,6 +87,17 @@ def _order(stands_on: list[list[bool]]) -> list[int] | None:
         return order
     own = len(stands_on) == len(stands_on[0]) and all(steps[i] and not all(steps) for i, steps in enumerate(stands_on))
     return list(range(len(stands_on))) if own else None
+
+
+def _own_steps(stands_on: list[list[bool]]) -> list[list[bool]] | None:
+    """Of states that have seen all time steps up to their own, or all from it on, that one; None elsewhere."""
+    if not stands_on or not all(any(steps) for steps in stands_on):
+        return None
+    first, last = zip(*map(_span, stands_on), strict=True)
+    for same, own in ((first, last), (last, first)):
+        if len(set(same)) == 1 and len(set(own)) == len(own) > 1:
+            return [[i == step for i in range(len(stands_on[0]))] for step in own]
+    return None
 
 
 def _groups(stands_on: list[list[bool]]) -> list[list[int]] | None:
@@ -127,8 +140,9 @@ def time_steps(average: TimeAverage, batch: int) -> list[list[bool]]:
     """
     if not batch:  # nothing to look at, and nothing to go wrong
         return torch.eye(average.things, dtype=torch.bool).tolist()
-    mixing = _mixing(average.edge[0])
-    if average.things > MANY and (stands_on := _by_labels(average, batch, mixing)):
+    tells_time = _tells_time_of(batch)
+    mixing = _mixing(average.edge[0], tells_time)
+    if average.things > MANY and (stands_on := _by_labels(average, batch, tells_time, mixing)):
         return stands_on
     found = []
     for i in range(average.things):
@@ -137,7 +151,7 @@ def time_steps(average: TimeAverage, batch: int) -> list[list[bool]]:
         found.append(
             [
                 _over_time(r != 0, batch, _knows_time(step))
-                for r, step in spread_down(average.edge, at, _tells_time, mixing)
+                for r, step in spread_down(average.edge, at, tells_time, mixing)
             ]
         )
     lengths = {len(touched) for each in found for touched in each}
@@ -149,13 +163,15 @@ def time_steps(average: TimeAverage, batch: int) -> list[list[bool]]:
 MANY = 64  # things that are averaged; of more than those, the places are found for all at once
 
 
-def _by_labels(average: TimeAverage, batch: int, mixing: dict[Node, int]) -> list[list[bool]]:
+def _by_labels(
+    average: TimeAverage, batch: int, tells_time: Callable[[Step], bool], mixing: dict[Node, Cost]
+) -> list[list[bool]]:
     """The same, where nothing mixes them: each carries its number down. Empty where something does."""
     numbers = torch.arange(average.things, dtype=torch.float64).reshape(-1, *[1] * (-1 - average.axis))
     sums = []
     for power in range(3):
         at = (numbers**power).to(average.features.device).expand(average.features.shape)
-        sums.append(spread_down(average.edge, at, _tells_time, mixing))
+        sums.append(spread_down(average.edge, at, tells_time, mixing))
     found: Tensor | None = None
     for (count, step), (first, _), (second, _) in zip(*sums, strict=True):
         there = count > 0
@@ -175,27 +191,36 @@ def _knows_time(step: Step) -> bool:
     return not isinstance(step, Unsupported) and not (isinstance(step, LinearStep) and not step.weighted)
 
 
-def _mixing(root: Node) -> dict[Node, int]:
-    """For every node, how many steps mix positions (attention) on the best way down to a layer that tells time.
+class Cost(NamedTuple):
+    """Of the best way from a node down to a layer that tells time: ways are compared in this order."""
+
+    mixes: int
+    """How many steps on it mix positions (attention)."""
+    length: int
+    """How many steps it has: the shorter way from a state leads to its own frame, the longer to those before."""
+
+
+def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
+    """For every node, the cost of its best way.
 
     A residual sum has the same positions as each of its summands, and the way through the one that mixes least says
     most of where they come from.
     """
-    costs: dict[Node, int] = {}
+    costs: dict[Node, Cost] = {}
     pending = [root]
     while pending:
         node = pending[-1]
         step = step_of(node)
-        below = [] if step is not None and (_tells_time(step) or not _spreads(step)) else parents(node)
+        below = [] if step is not None and (tells_time(step) or not _spreads(step)) else parents(node)
         below = below[1:] if isinstance(step, AtItsStep) else below
         missing = [parent for parent in below if parent not in costs]
         if missing:
             pending += missing
             continue
         pending.pop()
-        ways = [costs[parent] for parent in below]
+        ways = [costs[parent] for parent in below] or [Cost(0, 0)]
         best = min if isinstance(step, LinearStep | Halves) else max
-        costs[node] = (best(ways) if ways else 0) + _mixes(step)
+        costs[node] = Cost(best(way.mixes for way in ways) + _mixes(step), min(way.length for way in ways) + 1)
     return costs
 
 
@@ -225,7 +250,7 @@ def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
 
 
 def spread_down(
-    edge: Edge, r: Tensor, until: Callable[[Step], bool], mixing: dict[Node, int] | None = None
+    edge: Edge, r: Tensor, until: Callable[[Step], bool], mixing: dict[Node, Cost] | None = None
 ) -> list[tuple[Tensor, Step]]:
     """`r` at an edge, handed equally to all inputs, as it arrives at the first steps `until` says yes to.
 
@@ -263,6 +288,17 @@ def spread_down(
     return [end for end in ends if not isinstance(end[1], Held)] or ends
 
 
-def _tells_time(step: Step) -> bool:
-    """Convolutions have their axes where torch wants them."""
-    return isinstance(step, LinearStep) and bool(step.operands) and isinstance(step.operands[0].map, Convolution)
+def _tells_time_of(batch: int) -> Callable[[Step], bool]:
+    """Whether a step is a convolution, which has its axes where torch wants them.
+
+    One that sees a single picture of each clip is a cell of a recurrence that the model has written out: what it sees
+    is followed further down.
+    """
+
+    def tells_time(step: Step) -> bool:
+        if not (isinstance(step, LinearStep) and step.operands and isinstance(step.operands[0].map, Convolution)):
+            return False
+        shape = step.operands[0].shape
+        return len(shape) != 4 or shape[0] != batch
+
+    return tells_time
