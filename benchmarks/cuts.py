@@ -67,7 +67,7 @@ def shots_of(paths: Sequence[Path]) -> Iterator[Tensor]:
     """Every shot as (3, t, 27, 48) from 0 to 1: frames that follow one another."""
     for path in paths:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", video.LostFramesWarning)
+            warnings.simplefilter("ignore", video.ClipWarning)
             clip = video.read_clip(path, FRAMES, "dense", size=None, short_side=72, mean=(0, 0, 0), std=(1, 1, 1))
         yield F.interpolate(clip.tensor[0].transpose(0, 1), (HEIGHT, WIDTH), mode="area").transpose(0, 1)
 

@@ -38,8 +38,8 @@ def python(*arguments, folder, **variables):
 @in_a_checkout
 def test_a_checkout_on_the_import_path_finds_its_models(tmp_path):
     """In the checkout itself, and from elsewhere by PYTHONPATH; -S: nothing of what is installed tells the way."""
-    say = "import lrp3d.models, lrp3d.models.names; print(lrp3d.models.__file__, lrp3d.models.names.__name__)"
-    expected = f"{ROOT / 'models' / '__init__.py'} lrp3d.models.names\n"
+    say = "import lrp3d.models, lrp3d.models.dialects; print(lrp3d.models.__file__, lrp3d.models.dialects.__name__)"
+    expected = f"{ROOT / 'models' / '__init__.py'} lrp3d.models.dialects\n"
     packages = os.pathsep.join([str(ROOT), *(entry for entry in sys.path if "site-packages" in entry)])
     assert python("-S", "-c", say, folder=tmp_path, PYTHONPATH=packages) == expected
     assert python("-c", say, folder=ROOT, PYTHONPATH="") == expected

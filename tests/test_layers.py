@@ -1,5 +1,7 @@
 """Relevance inside: exact at every layer, and channels add up to the layer."""
 
+import gc
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,6 +10,7 @@ from test_motion import CLIP, Deep
 from torch import nn
 
 import lrp3d
+from lrp3d.steps.step import Step
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 LAYERS = ["first", "norm", "pool", "second"]
@@ -222,3 +225,12 @@ def test_prototypes_that_cannot_be_had_are_refused_in_a_sentence(options, said):
         lrp3d.prototypes(deep(), CLIP, **options)
     with pytest.raises(ValueError, match="there are no clips"):
         lrp3d.prototypes(deep(), [], "pool")
+
+
+@pytest.mark.parametrize(
+    "how", [{"layers": ["*"]}, {"where": {"first": [0]}}, {"layers": ["pool"], "layer_rows": True}]
+)
+def test_no_step_outlives_its_run_where_layers_are_asked_for(how):
+    lrp3d.explain(deep(), CLIP, 1, **how)
+    gc.collect()
+    assert not [x for x in gc.get_objects() if isinstance(x, Step)]

@@ -13,7 +13,7 @@ from benchmarks.fuzzing.clips import clip_steps
 from benchmarks.fuzzing.kind import Kind, Step, writable
 from benchmarks.fuzzing.mutations import mutated
 from benchmarks.fuzzing.words import hostile
-from lrp3d.video import LostFramesWarning, VideoError
+from lrp3d.video import ClipWarning, VideoError
 
 TEMPLATES = (None, None, None, "img_%05d.{}", "img_{{:05}}.{}", "img_{{:5d}}.{}", "img_%d", "img.{}", "\n%05d")
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -64,4 +64,4 @@ def steps(path: Path, rng: Random) -> list[Step]:
     return clip_steps(path, rng, template and template.format(suffix))
 
 
-KIND = Kind("images", (VideoError,), prepare, steps, (LostFramesWarning,))
+KIND = Kind("images", (VideoError,), prepare, steps, (ClipWarning,))

@@ -16,7 +16,7 @@ import lrp3d
 from benchmarks.fuzzing.clips import clip_steps
 from benchmarks.fuzzing.headers import mutated_file, npy_of, safetensors_of
 from benchmarks.fuzzing.kind import Kind, Step
-from lrp3d.video import LostFramesWarning, VideoError
+from lrp3d.video import ClipWarning, VideoError
 
 
 @cache
@@ -71,4 +71,4 @@ def steps(path: Path, rng: Random) -> list[Step]:
     return clip_steps(path, rng)
 
 
-KIND = Kind("tensors", (VideoError,), prepare, steps, (LostFramesWarning,))
+KIND = Kind("tensors", (VideoError,), prepare, steps, (ClipWarning,))

@@ -10,7 +10,7 @@ from benchmarks.fuzzing import encoding
 from benchmarks.fuzzing.clips import clip_steps
 from benchmarks.fuzzing.kind import Kind, Step
 from benchmarks.fuzzing.mutations import mutated
-from lrp3d.video import LostFramesWarning, VideoError
+from lrp3d.video import ClipWarning, VideoError
 
 NAMES = (
     "a.mp4",
@@ -44,4 +44,4 @@ def steps(path: Path, rng: Random) -> list[Step]:
     return clip_steps(path, rng)
 
 
-KIND = Kind("videos", (VideoError,), prepare, steps, (LostFramesWarning,))
+KIND = Kind("videos", (VideoError,), prepare, steps, (ClipWarning,))

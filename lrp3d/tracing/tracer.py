@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.registry import Handler, TorchFunction, current_tracer, handler_of
+from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
 from lrp3d.rules import Rule
 from lrp3d.steps.step import GRADIENT, ClipInput, Held, Outlet, Rearrangement, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
@@ -255,13 +255,7 @@ class Tracer(TorchFunctionMode):
             )
         for pattern in patterns:
             self.layers[pattern].append(name)
-
-        def outlet(x: Tensor) -> Tensor:
-            out = self.attach(Outlet(name, x.shape), x.detach(), [x], replace(self.signals[x]))
-            self.steps[-1].name = name
-            return out
-
-        return self.perform(outlet, (x,), {})
+        return self.perform(_outlet, (x, name), {})
 
     # ------------------------------------------------------------------ operations
 
@@ -447,6 +441,14 @@ class Tracer(TorchFunctionMode):
     def input_mask(self, x: Tensor) -> Tensor:
         """1 where `x` descends from the clip, 0 where it is a constant."""
         return self.signals.input_mask(x)
+
+
+def _outlet(x: Tensor, name: str) -> Tensor:
+    """No closure over the tracer: its tape would hold it, and no collector sees a circle through autograd's graph."""
+    tracer = active_tracer()
+    out = tracer.attach(Outlet(name, x.shape), x.detach(), [x], replace(tracer.signals[x]))
+    tracer.steps[-1].name = name
+    return out
 
 
 def _map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:
