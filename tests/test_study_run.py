@@ -129,7 +129,8 @@ def test_a_run_in_which_no_clip_works_fails(tmp_path, videos, capsys):
     assert "0 clips explained, 1 failed" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("more", [pytest.param((), marks=pytest.mark.slow), ("--batch", "4", "--workers", "1")])
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [(), ("--batch", "4", "--workers", "1")])
 def test_two_processes_under_torchrun_come_to_the_bytes_of_one(tmp_path, videos, single, more):
     alone = single
     if more:

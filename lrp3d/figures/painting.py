@@ -28,7 +28,7 @@ def overlay_strip(
     columns: int = 8,
     smooth: float | None = None,
     quantile: float = 0.995,
-    label: str = "relevance of a pixel, as a share of the strongest",
+    label: str = "share of the strongest relevance",
     show_frames: bool = True,
     ax: Axes | None = None,
 ) -> Figure:
@@ -56,7 +56,7 @@ def overlay_strip(
     >>> import torch, lrp3d
     >>> figure = lrp3d.figures.overlay_strip(lrp3d.video.draw_clip(8, 32), torch.rand(3, 8, 32, 32))
     >>> figure.axes[1].get_ylabel()
-    'relevance of a pixel, as a share of the strongest'
+    'share of the strongest relevance'
     """
     import_matplotlib()
     from matplotlib.cm import ScalarMappable

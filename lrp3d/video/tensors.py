@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -63,7 +63,7 @@ def _opened(path: Path) -> Iterator[_Stored]:
     elif path.suffix.lower() == ".safetensors":
         with safe_open(path, framework="pt") as file:
             stored = file.get_slice(_only(list(file.keys()), path.name))
-            yield _Stored(tuple(stored.get_shape()), lambda index: _array(stored[index : index + 1][0]))
+            yield _Stored(tuple(stored.get_shape()), lambda index: _array(_slice(stored, index)))
     else:
         tensor = _load_torch(path)
         yield _Stored(tuple(tensor.shape), lambda index: _array(tensor[index]))
@@ -89,6 +89,13 @@ def _load_torch(path: Path) -> Tensor:
     if not isinstance(stored, Tensor):
         raise VideoError(f"{path.name} holds a {type(stored).__name__}, not a tensor")
     return stored
+
+
+def _slice(stored: Any, index: int) -> Tensor:
+    with warnings.catch_warnings():
+        # Early versions of safetensors index torch's tensors in a way that torch 2.9 and later warn of.
+        warnings.filterwarnings("ignore", "Using a non-tuple sequence", UserWarning)
+        return cast(Tensor, stored[index : index + 1][0])
 
 
 def _only(names: list[str], file: str) -> str:

@@ -226,7 +226,9 @@ def explained(clip, folder):
 EVERYTHING = {f"{video}/{file}" for video in ("clip", "other") for file in FILES}
 
 
-@pytest.mark.parametrize("streams", CLOSED)
+@pytest.mark.parametrize(
+    "streams", [name if name == "stdout and stderr" else pytest.param(name, marks=pytest.mark.slow) for name in CLOSED]
+)
 def test_everything_is_written_where_streams_are_closed(explained, streams):
     done, found = explained(preexec_fn=closed(*CLOSED[streams]))
     assert (done.returncode, found) == (0, EVERYTHING)
