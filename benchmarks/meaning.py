@@ -235,7 +235,34 @@ def one_frame(result: dict) -> list[str]:
     return grid("", rows, [f"{short(network)} {family}" for network, family in columns])
 
 
+def motion(result: dict) -> list[str]:
+    """Motion of each network beside what it loses with single frames; of a result of its own."""
+    rows = {
+        row["network"]: [cell(row[column], None) for column in ("lost, single", "motion", "motion, untrained")]
+        for row in rows_of("motion-cpu")
+        if row["network"] != "rank correlation"
+    }
+    return grid("network", rows, ["accuracy lost with single frames", "motion", "motion, untrained"])
+
+
+def cuts(result: dict) -> list[str]:
+    """How much lies where two shots dissolve; of a result of its own."""
+    columns = ("inside", "by chance", "ATR")
+    rows = {
+        f"{row['method']}, {row['d']} frames": [cell(row[column], None) for column in columns]
+        for row in rows_of("cuts-cpu")
+    }
+    return grid("method, frames that dissolve", rows, ["share inside", "by chance", "ATR of 32"])
+
+
+def rows_of(name: str) -> list[dict]:
+    """The rows of another result."""
+    return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["rows"]
+
+
 TABLES: dict[str, Callable[[dict], list[str]]] = {
+    "motion": motion,
+    "cuts": cuts,
     "networks": lambda result: networks_table(result["networks"]),
     "shares": shares,
     "lift": of_methods("Where the relevance lies", "lift"),
