@@ -1,4 +1,4 @@
-"""Files, written completely or not at all."""
+"""Files, written completely or not at all, and read back."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 
 @contextmanager
@@ -32,6 +33,23 @@ def replacing(path: Path) -> Iterator[Path]:
         if number:
             raise OSError(number, os.strerror(number), str(path)) from error
         raise
+
+
+def read_saved(path: str | os.PathLike[str], key: str, what: str) -> tuple[str, dict[str, Any]]:
+    """What a safetensors file says under a key of its metadata, and its tensors.
+
+    Raises:
+        ValueError: any other file; it names `what` the file should have been.
+    """
+    try:
+        with safe_open(str(path), "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no {what} saved by lrp3d ({error})") from error
+    if key not in metadata:
+        raise ValueError(f"{path} is a safetensors file, but no {what} saved by lrp3d")
+    return metadata[key], tensors
 
 
 def _number_of(error: BaseException, temporary: Path | None) -> int | None:

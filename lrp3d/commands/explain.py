@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrp3d.commands import DONE, FAILED, UsageError, arguments
-from lrp3d.commands.terminal import TRACEBACK, complain, one_line
+from lrp3d.commands import UsageError, arguments
+from lrp3d.commands.each_video import each_video
 from lrp3d.extras import is_installed, missing
 from lrp3d.filenames import unique_names
-from lrp3d.printed import say
 
 if TYPE_CHECKING:
     from lrp3d.commands.model_options import Chosen
@@ -101,25 +99,18 @@ def run(options: argparse.Namespace) -> int:
         where=dict(options.where),
     )
     said = {**summaries.settings(choice, how), **summaries.origin(options, choice)}
-    results: list[dict[str, Any]] = []
-    for path, folder in zip(options.videos, _folders(options.videos, options.out), strict=True):
-        try:
-            clip = one_clip.read(path, choice, options.sampling)
-            one = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, how)
-            if not options.json:
-                say(*summaries.summary(one))
-            for file in output_folder.write(one, folder, said, options.animate, options.theme) if folder else ():
-                if not options.json:
-                    say(f"  wrote {file}")
-            results.append({**summaries.record(one), "video": path, "folder": None if folder is None else str(folder)})
-        except Exception as error:
-            if os.environ.get(TRACEBACK):
-                raise
-            complain(f"{path}: {one_line(error)}")
-            results.append({"video": path, "error": one_line(error)})
-    if options.json:
-        say(*json.dumps({**said, "clips": results}, indent=1, allow_nan=False).split("\n"))
-    return FAILED if any("error" in result for result in results) else DONE
+
+    def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
+        clip = one_clip.read(path, choice, options.sampling)
+        one = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, how)
+        show(*summaries.summary(one))
+        for file in output_folder.write(one, folder, said, options.animate, options.theme) if folder else ():
+            show(f"  wrote {file}")
+        return {**summaries.record(one), "video": path, "folder": None if folder is None else str(folder)}
+
+    return each_video(
+        options, _folders(options.videos, options.out), explain_one, lambda records: {**said, "clips": records}
+    )
 
 
 def _foils(given: Sequence[str], choice: Chosen) -> str | tuple[int, ...] | None:

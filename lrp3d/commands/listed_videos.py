@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import UsageError, arguments
+from lrp3d.printed import say
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lrp3d.commands.model_options import Chosen
 
 
@@ -20,6 +25,16 @@ class ListedVideos:
     paths: list[str | Path]
     labels: list[int | None]
     """Of each video of a list; empty without one."""
+
+    def clips(self, choice: Chosen) -> Iterator[Tensor]:
+        """One after the other, (1, 3, t, h, w), where the model is."""
+        import torch
+
+        from lrp3d.commands import one_clip
+
+        device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+        for path in self.paths:
+            yield one_clip.read(path, choice).tensor.to(device)
 
 
 def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
@@ -67,6 +82,16 @@ def targets(options: argparse.Namespace, videos: ListedVideos, choice: Chosen) -
     target = find_class(options.target, choice.labels)
     check_target(target, choice)
     return target
+
+
+def write_numbers(file: Path | None, said: dict[str, Any]) -> None:
+    """Write what a command found as json, whole or not at all, where a file is named."""
+    from lrp3d.files import replacing
+
+    if file is not None:
+        with replacing(file) as temporary:
+            temporary.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        say(f"wrote {file}")
 
 
 def _found(root: Path, name: str, places: tuple[str, ...]) -> Path:

@@ -52,6 +52,11 @@ class Chosen:
     """The hash of the checkpoint's file; empty without one."""
 
     @property
+    def short_side(self) -> int:
+        """To which the shorter side of a video is resized before the square is cut, as in training (paper, App. E)."""
+        return round(self.size * 256 / 224)
+
+    @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The normalised values of black and white."""
         given: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)

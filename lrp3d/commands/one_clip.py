@@ -89,7 +89,7 @@ def read(path: str | Path, choice: Chosen, sampling: str = "uniform") -> video.C
             frames=choice.frames,
             sampling=sampling,
             size=choice.size,
-            short_side=round(choice.size * 256 / 224),
+            short_side=choice.short_side,
             mean=choice.mean,
             std=choice.std,
         )

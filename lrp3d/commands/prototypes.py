@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
-from lrp3d.commands.listed_videos import add_videos, listed_videos, targets
+from lrp3d.commands.listed_videos import add_videos, listed_videos, targets, write_numbers
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -42,24 +40,14 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the videos of each channel."""
-    import torch
-    from torch import Tensor
-
     from lrp3d.commands import model_options, one_clip
-    from lrp3d.files import replacing
     from lrp3d.prototypes import prototypes
 
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
-    device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
-
-    def clips() -> Iterator[Tensor]:
-        for path in videos.paths:
-            yield one_clip.read(path, choice).tensor[0].to(device)
-
     found = prototypes(
         choice.model,
-        clips(),
+        (clip[0] for clip in videos.clips(choice)),
         options.layer,
         options.channel,
         targets=targets(options, videos, choice),
@@ -84,9 +72,6 @@ def run(options: argparse.Namespace) -> int:
         for rank, one in enumerate(best):
             head = "" if rank else f"channel {channel}"
             say(f"  {head:13} {100 * float(str(one['share'])):5.1f} %  {one['video']}")
-    if options.out is not None:
-        said = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": shown}
-        with replacing(options.out) as temporary:
-            temporary.write_text(json.dumps(said, indent=1), encoding="utf-8")
-        say(f"wrote {options.out}")
+    said = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": shown}
+    write_numbers(options.out, said)
     return DONE

@@ -170,7 +170,7 @@ def run(options: argparse.Namespace) -> int:
         sampling=options.sampling,
         stride=options.stride,
         size=choice.size,
-        short_side=round(choice.size * 256 / 224),
+        short_side=choice.short_side,
         template=options.template,
     )
     config = study.configuration(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lrp3d.commands import DONE, FAILED, UsageError
+from lrp3d.commands import UsageError
+from lrp3d.commands.each_video import each_video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import progress_wanted
-from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.files import replacing
-from lrp3d.printed import say
 from lrp3d.whole_video.explaining import explain_video
 from lrp3d.whole_video.timeline import VideoExplanation
 
@@ -30,6 +28,9 @@ def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders
         "--against": options.against,
         "--motion": options.motion,
         "--floor": options.floor,
+        "--compare": options.compare,
+        "--animate": options.animate,
+        "--theme dark": options.theme != "light",
         "--layers": options.layers,
         "--where": options.where,
         "--sampling dense": options.sampling != "uniform",
@@ -38,44 +39,35 @@ def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders
     if given := [name for name, value in refused.items() if value]:
         raise UsageError(f"{', '.join(given)} with --whole: they are of single clips")
     twin = convert(choice.model, options.composite)
-    results: list[dict[str, Any]] = []
-    for path, folder in zip(options.videos, folders, strict=True):
-        try:
-            found = explain_video(
-                twin,
-                path,
-                target,
-                frames=choice.frames,
-                stride=options.stride,
-                every=options.every or 1,
-                folder=None if folder is None else folder / "parts",
-                contrastive=not options.plain,
-                sigma=options.sigma,
-                input_range=choice.input_range,
-                layout=options.layout,
-                size=choice.size,
-                short_side=round(choice.size * 256 / 224),
-                mean=choice.mean,
-                std=choice.std,
-                progress=progress_wanted(),
-            )
-            found.about |= {"model": choice.name, "weights": choice.weights}
-            found.notes[:0] = [*([] if choice.trained else [choice.weights]), *choice.notes]
-            said = found.to_dict(choice.labels)
-            if not options.json:
-                say(*_summary(found, choice))
-            for file in _write(found, said, choice, folder) if folder else ():
-                if not options.json:
-                    say(f"  wrote {file}")
-            results.append({"video": path, **said})
-        except Exception as error:
-            if os.environ.get(TRACEBACK):
-                raise
-            complain(f"{path}: {one_line(error)}")
-            results.append({"video": path, "error": one_line(error)})
-    if options.json:
-        say(*json.dumps({"videos": results}, indent=1, allow_nan=False).split("\n"))
-    return FAILED if any("error" in result for result in results) else DONE
+
+    def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
+        found = explain_video(
+            twin,
+            path,
+            target,
+            frames=choice.frames,
+            stride=options.stride,
+            every=options.every or 1,
+            folder=None if folder is None else folder / "parts",
+            contrastive=not options.plain,
+            sigma=options.sigma,
+            input_range=choice.input_range,
+            layout=options.layout,
+            size=choice.size,
+            short_side=choice.short_side,
+            mean=choice.mean,
+            std=choice.std,
+            progress=progress_wanted(),
+        )
+        found.about |= {"model": choice.name, "weights": choice.weights}
+        found.notes[:0] = [*([] if choice.trained else [choice.weights]), *choice.notes]
+        said = found.to_dict(choice.labels)
+        show(*_summary(found, choice))
+        for file in _write(found, said, choice, folder) if folder else ():
+            show(f"  wrote {file}")
+        return {"video": path, **said}
+
+    return each_video(options, folders, explain_one, lambda records: {"videos": records})
 
 
 def _summary(found: VideoExplanation, choice: Chosen) -> list[str]:

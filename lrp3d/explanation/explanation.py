@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -17,7 +16,7 @@ from torch import Tensor
 from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
 from lrp3d.explanation.wording import conserved, through
-from lrp3d.files import replacing
+from lrp3d.files import read_saved, replacing
 from lrp3d.layout import channel_axis
 from lrp3d.metrics.atr import avg_atr, frame_atr, frame_windows, max_atr
 from lrp3d.metrics.excess_span import ExcessSpan, excess_span
@@ -150,15 +149,8 @@ class Explanation:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
         """Read what `save` wrote, bit for bit; raises ValueError for any other file."""
-        try:
-            with safetensors.safe_open(str(path), "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"{path} is no explanation saved by lrp3d ({error})") from error
-        if "lrp3d" not in metadata:
-            raise ValueError(f"{path} is a safetensors file, but no explanation saved by lrp3d")
-        rest = json.loads(metadata["lrp3d"])
+        said, tensors = read_saved(path, "lrp3d", "explanation")
+        rest = json.loads(said)
         rest["ledger"] = Ledger(LedgerEntry(*line) for line in rest["ledger"])
         pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
         if pathways:

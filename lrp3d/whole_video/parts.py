@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 from torch import Tensor
 
-from lrp3d.files import replacing
+from lrp3d.files import read_saved, replacing
 
 Part = tuple[dict[str, Tensor], tuple[str, ...]]
 """Tracks, and what was lost in reading."""
@@ -47,13 +47,16 @@ class Parts:
             partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     def read(self, number: int) -> Part | None:
-        """A part, if it is done."""
+        """A part, if it is done; one that is damaged is said, and made anew."""
         path = self._path(number)
         if path is None or not path.exists():
             return None
-        with safetensors.safe_open(str(path), "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-            return tensors, tuple(json.loads(file.metadata()["notes"]))
+        try:
+            notes, tensors = read_saved(path, "notes", "part of an explanation")
+            return tensors, tuple(json.loads(notes))
+        except ValueError as error:
+            warnings.warn(f"{error}; it is made anew", stacklevel=2)
+            return None
 
     def write(self, number: int, tensors: dict[str, Tensor], notes: tuple[str, ...]) -> None:
         """Keep a part, whole or not at all."""

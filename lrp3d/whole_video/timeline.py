@@ -9,13 +9,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from lrp3d.defaults import SIGMA
-from lrp3d.files import replacing
+from lrp3d.files import read_saved, replacing
 from lrp3d.metrics.atr import avg_atr
 from lrp3d.printed import printable
 
@@ -84,15 +83,8 @@ class VideoExplanation:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> VideoExplanation:
         """Read what `save` wrote; raises ValueError for any other file."""
-        try:
-            with safetensors.safe_open(str(path), "pt") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
-        except safetensors.SafetensorError as error:
-            raise ValueError(f"{path} is no explanation of a video saved by lrp3d ({error})") from error
-        if "lrp3d.video" not in metadata:
-            raise ValueError(f"{path} is a safetensors file, but no explanation of a video saved by lrp3d")
-        return cls(**tensors, **json.loads(metadata["lrp3d.video"]))
+        rest, tensors = read_saved(path, "lrp3d.video", "explanation of a video")
+        return cls(**tensors, **json.loads(rest))
 
     def to_dict(self, labels: Sequence[str] = ()) -> dict[str, Any]:
         """Everything but pictures, for json; numbers that do not exist are None."""

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from terminal import RANDOM, SMALL
@@ -199,7 +200,9 @@ def test_a_whole_video_is_explained_window_by_window(run, clip):
     assert "random weights" in Path("out/timeline.html").read_text()
     facts = json.loads(run(*asked, "--json", "--out", "out")[1])["videos"][0]
     assert len(facts["rows"]) == 6
-    assert "with --whole: they are of single clips" in run(*asked, "--motion")[2]
+    for option in (["--motion"], ["--compare"], ["--animate", "gif", "--out", "o"], ["--theme", "dark"]):
+        assert f"{option[0]}" in (said := run(*asked, *option)[2])
+        assert "with --whole: they are of single clips" in said
     assert "go with --whole" in run("explain", clip, *SMALL, "--every", "2")[2]
     assert "fewer than one window of 9" in run("explain", clip, *SMALL, "--whole", "--frames", "9")[2]
 
@@ -230,3 +233,10 @@ def test_the_page_can_compare_methods_and_the_best_classes(run, clip, folder):
     assert found[3:7] == [(name, method) for name in top[1:3] for method in ("CLRP", "LRP")]
     assert len(found) == len(set(found)) == 11  # five classes by two methods, and the interventions
     assert "command: <code>lrp3d explain " in page
+
+
+def test_a_video_that_fails_shows_where_the_error_comes_from_if_that_is_asked_for(run, clip, monkeypatch):
+    monkeypatch.setattr("lrp3d.commands.one_clip.explain_clip", lambda *arguments: 1 / 0)
+    assert run("explain", clip, *SMALL)[::2] == (1, "lrp3d: clip.npy: ZeroDivisionError: division by zero\n")
+    with pytest.raises(ZeroDivisionError):
+        run("explain", clip, *SMALL, "-v")

@@ -1,0 +1,46 @@
+"""A command for several videos: one that fails does not stop the others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from lrp3d.commands import DONE, FAILED
+from lrp3d.commands.terminal import TRACEBACK, complain, one_line
+from lrp3d.printed import say
+
+
+def each_video(
+    options: argparse.Namespace,
+    folders: Sequence[Path | None],
+    work: Callable[[str, Path | None, Callable[..., None]], dict[str, Any]],
+    said: Callable[[list[dict[str, Any]]], dict[str, Any]],
+) -> int:
+    """Do the work for every video, print what came of it, for people or as json, and return the exit code.
+
+    Args:
+        options: the videos, whether json is wanted, and whether an error shows where it comes from.
+        folders: where the files of each video belong; None where none are wanted.
+        work: explains one video, shows lines for people by its third argument, and returns the record.
+        said: what is printed as json, from all records.
+    """
+    records: list[dict[str, Any]] = []
+    for video, folder in zip(options.videos, folders, strict=True):
+        try:
+            records.append(work(video, folder, _nothing if options.json else say))
+        except Exception as error:
+            if os.environ.get(TRACEBACK) or options.verbose:
+                raise
+            complain(f"{video}: {one_line(error)}")
+            records.append({"video": video, "error": one_line(error)})
+    if options.json:
+        say(*json.dumps(said(records), indent=1, allow_nan=False).split("\n"))
+    return FAILED if any("error" in record for record in records) else DONE
+
+
+def _nothing(*lines: str) -> None:
+    """Shows nothing: json is printed alone."""
