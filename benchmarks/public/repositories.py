@@ -16,97 +16,25 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from benchmarks.public.wrappers import (
+    CLASSES,
+    Averaged,
+    Batched,
+    Consensus,
+    FramesAsChannels,
+    FramesFirst,
+    Grey,
+    LastState,
+    OnePathway,
+    Pathways,
+    Reset,
+    RowsOfAClip,
+    Sense,
+)
 from torch import Tensor, nn
 
 FOLDER: Path | None = None
 """Of the clones."""
-CLASSES = 10
-
-
-class FramesAsChannels(nn.Module):
-    """A network that takes (b, t * 3, h, w)."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net(clip.transpose(1, 2).flatten(1, 2))
-
-
-class FramesFirst(nn.Module):
-    """A network that takes (b, t, 3, h, w)."""
-
-    def __init__(self, net: nn.Module, then: nn.Module | None = None):
-        super().__init__()
-        self.net, self.then = net, then or nn.Identity()
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.then(self.net(clip.transpose(1, 2)))
-
-
-class Averaged(nn.Module):
-    """Logits of every place or frame, averaged over all axes but batch and classes."""
-
-    def __init__(self, net: nn.Module, classes_last: bool = False):
-        super().__init__()
-        self.net, self.classes_last = net, classes_last
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        out = self.net(clip)
-        if isinstance(out, tuple):
-            out = out[0]
-        if out.dim() == 2:
-            return out
-        return out.mean(tuple(range(1, out.dim() - 1))) if self.classes_last else out.flatten(2).mean(2)
-
-
-class Consensus(nn.Module):
-    """The mean over segments of TSN's code."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, n, k) to (b, 1, k)."""
-        return x.mean(1, keepdim=True)
-
-
-class Grey(nn.Module):
-    """A network of one channel."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net(clip.mean(1, keepdim=True))
-
-
-class RowsOfAClip(nn.Module):
-    """A network that returns a row of logits for each of a clip's pooled frames (TSM with temporal pooling)."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net(clip).unflatten(0, (len(clip), -1)).mean(1)
-
-
-class LastState(nn.Module):
-    """ConvLSTM of ndrplz, and a classifier on its last state."""
-
-    def __init__(self, net: nn.Module, width: int):
-        super().__init__()
-        self.net, self.fc = net, nn.Linear(width, CLASSES)
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        outputs, _ = self.net(clip.transpose(1, 2))
-        return self.fc(outputs[-1].mean((3, 4))).mean(1)
 
 
 class Built(NamedTuple):
@@ -165,6 +93,12 @@ def _wrapped(wrapper: Callable[..., nn.Module], built: Built, *args: Any) -> Bui
     return Built(wrapper(built.net, *args), built.frames, built.sides)
 
 
+def _pan(**options: Any) -> Built:
+    """PAN on four segments of four frames each, whose differences it takes."""
+    lite = {"modality": "Lite", "pretrain": "", "is_shift": True, "data_length": 4, "new_length": 1}
+    return _tsn("ops.models", "PAN", 16, segments=4, **lite, **options)
+
+
 def _interlaced() -> Built:
     """TIN, whose shift along time is a CUDA kernel: here the same shift, by an index."""
 
@@ -194,30 +128,6 @@ def _slowfast(config: str, *changes: Any, frames: int = 8, side: int = 64) -> Bu
     return Built(Pathways(net, cfg.SLOWFAST.ALPHA) if pathways else OnePathway(net), frames, (side,))
 
 
-class OnePathway(nn.Module):
-    """A network that takes a list of one clip."""
-
-    def __init__(self, net: nn.Module):
-        super().__init__()
-        self.net = net
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net([clip])
-
-
-class Pathways(OnePathway):
-    """A network that takes every alpha-th frame, and all frames."""
-
-    def __init__(self, net: nn.Module, alpha: int):
-        super().__init__(net)
-        self.alpha = alpha
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net([clip[:, :, :: self.alpha], clip])
-
-
 def _ctnet() -> Built:
     net = _load("models").TSN(CLASSES, 8, "RGB", "CT_Net", backbone="resnet50", partial_bn=False)
     net.consensus = Consensus()
@@ -237,19 +147,6 @@ def _movinet(causal: bool, kept: bool = False) -> Built:
     return Built(net if not causal or kept else Reset(net), 4, (64,))
 
 
-class Reset(nn.Module):
-    """A stream whose buffers are emptied before each clip."""
-
-    def __init__(self, net: Any):
-        super().__init__()
-        self.net = net
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        self.net.clean_activation_buffers()
-        return self.net(clip)
-
-
 def _crnn(folder: str, encoder: str) -> Built:
     """A CNN on every frame and an LSTM on its last step."""
     sys.path.insert(0, str(Path(sys.path[0]) / folder))
@@ -262,22 +159,6 @@ def _crnn(folder: str, encoder: str) -> Built:
 def _sense(file: str, name: str, kept: bool = False) -> Built:
     net = getattr(_load(f"sense.backbone_networks.{file}"), name)()
     return Built(Sense(net, kept), 16, (64,))
-
-
-class Sense(nn.Module):
-    """A stream of twentybn's, and a classifier of the mean of its features."""
-
-    def __init__(self, net: nn.Module, kept: bool):
-        super().__init__()
-        self.net, self.fc = net, nn.LazyLinear(CLASSES)
-        if kept:
-            with torch.no_grad():
-                self(torch.rand(1, 3, 16, 64, 64))
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (1, 3, t, h, w) to logits (1, k)."""
-        features = self.net.cnn(clip.transpose(1, 2).flatten(0, 1))
-        return self.fc(features.mean((2, 3))).mean(0, keepdim=True)
 
 
 def _ibm(name: str, **options: Any) -> Built:
@@ -340,35 +221,8 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
         "ACTION-Net",
         lambda: _tsn("models.models", pretrain="", is_shift=True, base_model="mobilenetv2"),
     ),
-    "pan.pan_lite_r50": (
-        "PAN-PyTorch",
-        lambda: _tsn(
-            "ops.models",
-            "PAN",
-            16,
-            segments=4,
-            modality="Lite",
-            pretrain="",
-            is_shift=True,
-            data_length=4,
-            new_length=1,
-        ),
-    ),
-    "pan.pan_full_r50": (
-        "PAN-PyTorch",
-        lambda: _tsn(
-            "ops.models",
-            "PAN",
-            16,
-            segments=4,
-            modality="Lite",
-            pretrain="",
-            is_shift=True,
-            data_length=4,
-            new_length=1,
-            has_VAP=True,
-        ),
-    ),
+    "pan.pan_lite_r50": ("PAN-PyTorch", _pan),
+    "pan.pan_full_r50": ("PAN-PyTorch", lambda: _pan(has_VAP=True)),
     "tin.tin_r50": ("TIN", _interlaced),
     "tsn.tsn_r50_yjxiong": ("tsn-pytorch", lambda: _tsn("models")),
     "ctnet.ct_r50": ("CT-Net", _ctnet),
@@ -550,15 +404,6 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
         lambda: _wrapped(FramesFirst, _from("models", "ConvLSTM", CLASSES, latent_dim=32, hidden_dim=16, frames=4)),
     ),
 }
-
-
-class Batched(OnePathway):
-    """A network that takes a dict with the clip under "frames"."""
-
-    def forward(self, clip: Tensor) -> Tensor:
-        """Clip (b, 3, t, h, w) to logits (b, k)."""
-        out = self.net({"frames": clip})
-        return out[0] if isinstance(out, tuple) else out
 
 
 def _of_their_time(repository: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.public import constructs, repositories
+from benchmarks.public import constructs, repositories, wrappers
 
 FRAMES = 2
 SIDES = (64, 96, 128, 224, 256, 299)
@@ -379,7 +379,7 @@ def _pytorchvideo(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
         return net, frames, (side,)
     if file == "slowfast":
         net = imported("pytorchvideo.models.slowfast").create_slowfast(model_num_class=10, **options)
-        return repositories.Pathways(net, 4), frames, (side,)
+        return wrappers.Pathways(net, 4), frames, (side,)
     module: Any = imported(f"pytorchvideo.models.{file}")
     classes = {"head_num_classes": 10} if "vision" in file else {"model_num_class": 10}
     return getattr(module, function)(**classes, **options), frames, (side,)

@@ -1,0 +1,158 @@
+"""What makes networks of others take a clip (b, 3, t, h, w) and give logits (b, k)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+CLASSES = 10
+
+
+class FramesAsChannels(nn.Module):
+    """A network that takes (b, t * 3, h, w)."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.net(clip.transpose(1, 2).flatten(1, 2))
+
+
+class FramesFirst(nn.Module):
+    """A network that takes (b, t, 3, h, w)."""
+
+    def __init__(self, net: nn.Module, then: nn.Module | None = None):
+        super().__init__()
+        self.net, self.then = net, then or nn.Identity()
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.then(self.net(clip.transpose(1, 2)))
+
+
+class Averaged(nn.Module):
+    """Logits of every place or frame, averaged over all axes but batch and classes."""
+
+    def __init__(self, net: nn.Module, classes_last: bool = False):
+        super().__init__()
+        self.net, self.classes_last = net, classes_last
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        out = self.net(clip)
+        if isinstance(out, tuple):
+            out = out[0]
+        if out.dim() == 2:
+            return out
+        return out.mean(tuple(range(1, out.dim() - 1))) if self.classes_last else out.flatten(2).mean(2)
+
+
+class Consensus(nn.Module):
+    """The mean over segments of TSN's code."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, n, k) to (b, 1, k)."""
+        return x.mean(1, keepdim=True)
+
+
+class Grey(nn.Module):
+    """A network of one channel."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.net(clip.mean(1, keepdim=True))
+
+
+class RowsOfAClip(nn.Module):
+    """A network that returns a row of logits for each of a clip's pooled frames (TSM with temporal pooling)."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.net(clip).unflatten(0, (len(clip), -1)).mean(1)
+
+
+class LastState(nn.Module):
+    """ConvLSTM of ndrplz, and a classifier on its last state."""
+
+    def __init__(self, net: nn.Module, width: int):
+        super().__init__()
+        self.net, self.fc = net, nn.Linear(width, CLASSES)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        outputs, _ = self.net(clip.transpose(1, 2))
+        return self.fc(outputs[-1].mean((3, 4))).mean(1)
+
+
+class OnePathway(nn.Module):
+    """A network that takes a list of one clip."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.net([clip])
+
+
+class Pathways(OnePathway):
+    """A network that takes every alpha-th frame, and all frames."""
+
+    def __init__(self, net: nn.Module, alpha: int):
+        super().__init__(net)
+        self.alpha = alpha
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.net([clip[:, :, :: self.alpha], clip])
+
+
+class Reset(nn.Module):
+    """A stream whose buffers are emptied before each clip."""
+
+    def __init__(self, net: Any):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        self.net.clean_activation_buffers()
+        return self.net(clip)
+
+
+class Sense(nn.Module):
+    """A stream of twentybn's, and a classifier of the mean of its features."""
+
+    def __init__(self, net: nn.Module, kept: bool):
+        super().__init__()
+        self.net, self.fc = net, nn.LazyLinear(CLASSES)
+        if kept:
+            with torch.no_grad():
+                self(torch.rand(1, 3, 16, 64, 64))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (1, 3, t, h, w) to logits (1, k)."""
+        features = self.net.cnn(clip.transpose(1, 2).flatten(0, 1))
+        return self.fc(features.mean((2, 3))).mean(0, keepdim=True)
+
+
+class Batched(OnePathway):
+    """A network that takes a dict with the clip under "frames"."""
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        out = self.net({"frames": clip})
+        return out[0] if isinstance(out, tuple) else out
