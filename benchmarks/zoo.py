@@ -45,12 +45,12 @@ def main() -> None:
     parser.add_argument("--repositories", type=Path, help="folder of clones, for networks that are in no package")
     options = parser.parse_args()
     repositories.FOLDER = options.repositories
-    if options.one:
-        print(json.dumps(_judged(options.one, options.gigabytes)))
-        return
     for library in IMPORTED:
         with contextlib.suppress(ImportError):
             imported(library)
+    if options.one:
+        print(json.dumps(_judged(options.one, options.gigabytes)))
+        return
     rows = _read(options.out / "zoo.csv")
     for name in names():
         chosen = any(fnmatch.fnmatchcase(name, pattern) for pattern in options.only.split(","))
