@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from benchmarks.planted.shipped import shipped
 from benchmarks.timing import common
 from torch import Tensor
 
 import lrp3d
-from lrp3d import models, planted
 from lrp3d.metrics.atr import row_shares
 
 SHIPPED = (
@@ -27,7 +27,6 @@ SHIPPED = (
     "TAM5-R18-f16-match-d4",
     "TAM5-R18-f16-match-d8",
 )
-SEED = 5
 COLUMNS = ("network", "method", "all, on deciding", "above the floor, on deciding", "excess span", "truth")
 
 
@@ -48,10 +47,9 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     notes = ("shares are means over clips; spans in frames, the truth from the first deciding frame to the last",)
     results = common.Results("floor", "What stands above the floor", options, device, COLUMNS, notes)
     for name in SHIPPED[1:2] if options.quick else SHIPPED:
-        network = models.load_pretrained(name).to(device)
-        task = planted.Task(**models.pretrained_facts(name)["task"])
-        made = task.clips(2 if options.quick else options.clips, seed=SEED)
-        clips, decisive = planted.normalise(made.clips, network).to(device), made.decisive.to(device)
+        network, task = of = shipped(name, device)
+        clips, made = of.clips(2 if options.quick else options.clips)
+        decisive = made.decisive.to(device)
         for contrastive in (False, True):
             found = lrp3d.explain(network, clips, made.labels.to(device), contrastive=contrastive, floor=True)
             excess = found.excess

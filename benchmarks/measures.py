@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from benchmarks.planted.shipped import shipped
 from benchmarks.timing import common
 from torch import Tensor
 
 import lrp3d
-from lrp3d import models, planted
+from lrp3d import models
 
 SHIPPED = ("I3D-R18-f16-match-d1", "I3D-R18-f16-match-d4", "I3D-R18-f16-static")
-SEED = 5
 COSTS: dict[str, dict[str, Any]] = {
     "against": {"against": "next", "contrastive": False},
     "floor, first clips": {"floor": True},
@@ -46,11 +46,9 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     notes = ("costs are ratios of wall time; clips of 16 frames and 16 pixels, all in one batch",)
     results = common.Results("measures", "What other measures cost, and motion", options, device, COLUMNS, notes)
     for name in SHIPPED[:1] if options.quick else SHIPPED:
-        network = models.load_pretrained(name).to(device)
-        made = planted.Task(**models.pretrained_facts(name)["task"]).clips(
-            2 if options.quick else options.clips, seed=SEED
-        )
-        clips, labels = planted.normalise(made.clips, network).to(device), made.labels.to(device)
+        of = shipped(name, device)
+        clips, made = of.clips(2 if options.quick else options.clips)
+        network, labels = of.network, made.labels.to(device)
         ways = {"explain": {}} | COSTS
         contestants = {way: partial(lrp3d.explain, network, clips, labels, **how) for way, how in ways.items()}
         timed = common.compare(contestants, options.repeats, device)

@@ -14,13 +14,13 @@ import warnings
 from collections.abc import Sequence
 
 import torch
+from benchmarks.planted.shipped import SEED, shipped
 from benchmarks.timing import common
 from lrp3d.study.running.time_variants import in_time
 from lrp3d.twin.untrained import untrained
 from torch import Tensor, nn
 
 import lrp3d
-from lrp3d import models, planted
 
 SHIPPED = (
     "I3D-R18-f16-match-d1",
@@ -34,7 +34,7 @@ SHIPPED = (
     "TAM5-R18-f8-match-d4",
     "TAM5-R18-f16-flash",
 )
-SEED, DRAWS, BATCH = 5, 3, 12
+DRAWS, BATCH = 3, 12
 LOST = ("lost, shuffled", "lost, frozen", "lost, single")
 MEASURES = (
     "motion",
@@ -100,16 +100,16 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     results = common.Results("motion", "Motion, held against accuracy lost without it", options, device, COLUMNS, notes)
     rows: list[common.Row] = []
     for name in SHIPPED[:2] if options.quick else SHIPPED:
-        network = models.load_pretrained(name).to(device).eval()
-        task = planted.Task(**models.pretrained_facts(name)["task"])
-        many = task.clips(options.accuracy_clips, seed=SEED + 1)
-        clips, labels = planted.normalise(many.clips, network).to(device), many.labels.to(device)
+        of = shipped(name, device)
+        network = of.network
+        clips, many = of.clips(options.accuracy_clips, seed=SEED + 1)
+        labels = many.labels.to(device)
         right = accuracy(network, clips, labels)
         row: common.Row = {"network": name, "accuracy": right}
         for column in LOST:
             row[column] = right - accuracy(network, clips, labels, column.removeprefix("lost, "))
-        made = task.clips(options.clips, seed=SEED)
-        few, targets = planted.normalise(made.clips, network).to(device), made.labels.to(device)
+        few, made = of.clips(options.clips)
+        targets = made.labels.to(device)
         row |= motion_of(network, few, targets)
         row["motion, shuffled"] = motion_of(network, in_time(few, "shuffled"), targets)["motion"]
         noise = torch.rand(2, *few.shape[1:], generator=torch.Generator().manual_seed(0)).to(few)
