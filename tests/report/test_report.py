@@ -3,144 +3,29 @@
 import json
 import re
 import sys
-from itertools import pairwise
-from pathlib import Path
 
-import browser
 import pytest
 import torch
+from shown_report import (
+    DESKTOP,
+    DOWN,
+    END,
+    ESCAPE,
+    HOME,
+    HOSTILE,
+    LEFT,
+    RIGHT,
+    TAB,
+    UP,
+    band,
+    cell,
+    chosen,
+    explained,
+    pixels,
+    strip,
+)
 
-from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
-from lrp3d.explanation.explanation import Explanation, Ledger
 from lrp3d.explanation.clip_report import report
-from lrp3d.video import draw_clip
-
-SMALL_PHONE, PHONE, DESKTOP = 360, 390, 1280
-RECTANGLES = "[...document.querySelectorAll('%s')].map((one) => one.getBoundingClientRect())"
-UP, DOWN, END, HOME, TAB = "\ue013", "\ue015", "\ue010", "\ue011", "\ue004"
-LEFT, RIGHT, ESCAPE = "\ue012", "\ue014", "\ue00c"
-MATRIX = [
-    [3.0, 1.0, 0.0, 0.0],
-    [0.0, 8.0, 0.0, 0.0],
-    [0.0, 1.0, 2.0, 1.0],
-    [0.0, 0.0, 0.0, 0.0],
-]
-HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\"&amp;{{data}}"
-
-
-def explained(matrix=MATRIX, frames=None, relevance=None, positions=None):
-    """An explanation whose every number is known: relevance lies on each frame as the columns say."""
-    matrix = torch.tensor(matrix, dtype=torch.float32)[None]
-    logits = matrix.sum(2)
-    atr = frame_atr(matrix, positions=positions)
-    frames = frames or matrix.shape[2]
-    relevance = torch.ones(1, 3, frames, 24, 32) / 100 if relevance is None else relevance
-    return Explanation(
-        logits=torch.tensor([[-1.0, float(logits.mean())]]),
-        target=torch.tensor([1]),
-        relevance=relevance,
-        frame_relevance=relevance.sum((1, 3, 4)),
-        conservation=torch.tensor([2e-7]),
-        ledger=Ledger(),
-        frame_logits=logits,
-        matrix=matrix,
-        atr=atr,
-        avg_atr=avg_atr(atr, logits),
-        max_atr=max_atr(atr),
-        positions=positions,
-    )
-
-
-def pixels(frames):
-    return draw_clip(frames, 32)[:, :24]
-
-
-def band(size):
-    """A matrix as temporal convolutions make it."""
-    apart = (torch.arange(size)[:, None] - torch.arange(size)).abs()
-    return (0.3**apart).tolist()
-
-
-@pytest.fixture(scope="module")
-def windows():
-    """One browser window per width, opened when a test first wants it."""
-    if browser.missing():
-        pytest.skip(f"the page needs a browser: {browser.missing()}")
-    opened = {}
-
-    def window(width):
-        if width not in opened:
-            opened[width] = browser.Browser(width, 844)
-        return opened[width]
-
-    yield window
-    for one in opened.values():
-        one.__exit__()
-
-
-@pytest.fixture
-def shown(windows, tmp_path):
-    """Open the report of an explanation in a window; whatever the console says fails the test."""
-    used = []
-
-    def show(explanation, width=DESKTOP, **texts):
-        frames = explanation.relevance.shape[2]
-        path = tmp_path / "report.html"
-        path.write_text(report(explanation, pixels(frames), **texts), encoding="utf-8")
-        window = windows(width)
-        window.open(path)
-        used.append(window)
-        return window
-
-    yield show
-    for window in used:
-        assert window.complaints() == []
-
-
-def cell(row, column):
-    return f"#row-{row} [data-column='{column}']"
-
-
-def strip(window):
-    """What the strip says of every frame: its share, whether it is in the window, whether it is the row's own."""
-    return window.run(
-        "return [...document.querySelectorAll('#strip li')].map((item) => [item.querySelector('.share').textContent,"
-        " item.classList.contains('inside'), item.classList.contains('own')])"
-    )
-
-
-def chosen(window):
-    return window.run("return document.querySelector('.row.chosen').id")
-
-
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
-def test_the_page_opens_with_everything_on_it(shown, width):
-    window = shown(explained(), width, title="spinning a top", model="I3D", video="clip.mp4", weights="weights of w.pt")
-    assert window.text("h1") == "spinning a top"
-    assert "I3D · clip.mp4" in window.text("header")
-    assert [window.run(f"return document.querySelectorAll('{what}').length") for what in (".row", ".cell")] == [4, 16]
-    assert window.run("return [...document.images].every((image) => image.complete && image.naturalWidth > 0)")
-    facts = window.text(".facts")
-    assert "Logit4" in facts
-    assert "Average ATR1.75 of 4 frames" in facts
-    assert "Maximum ATR3 of 4 frames" in facts
-
-
-@pytest.mark.parametrize("width", [SMALL_PHONE, PHONE, DESKTOP])
-@pytest.mark.parametrize("frames", [2, 16, 64])
-def test_nothing_sticks_out_of_the_page(shown, width, frames):
-    long = "W" * 300
-    words = {"title": long, "model": long, "weights": long, "composite": long, "notes": [long]}
-    top = [{"label": long, "score": 1.0}]
-    window = shown(explained(band(frames)), width, video=f"{long}.mp4", trained=False, top=top, **words)
-    assert window.run("return innerWidth") == width
-    assert window.run("return document.documentElement.scrollWidth") == width
-    outside = (
-        "return [...document.querySelectorAll('body *')].filter((one) => one.getClientRects().length"
-        " && (one.getBoundingClientRect().right > innerWidth + 1 || one.getBoundingClientRect().left < -1))"
-        ".map((one) => one.outerHTML.slice(0, 80))"
-    )
-    assert window.run(outside) == []
 
 
 def test_the_row_with_the_largest_logit_is_shown_first(shown):
@@ -282,79 +167,6 @@ def test_windows_of_all_rows_and_wider_cells_come_on_demand(shown):
     assert window.run("return document.documentElement.scrollWidth") == DESKTOP
 
 
-CONTRAST = """
-const light = (colour) => {
-  const part = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
-  const [r, g, b] = part.map((value) => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4);
-  return .2126 * r + .7152 * g + .0722 * b;
-};
-const ground = (one) => {
-  const own = getComputedStyle(one).backgroundColor;
-  return own === "rgba(0, 0, 0, 0)" && one.parentElement ? ground(one.parentElement) : own;
-};
-return Math.min(...[...document.querySelectorAll("p, h1, h2, li, dd span, button, .number, figcaption, output, label")]
-  .filter((one) => one.getClientRects().length && one.textContent.trim())
-  .map((one) => [light(getComputedStyle(one).color), light(ground(one))].sort((a, b) => b - a))
-  .map(([high, low]) => (high + .05) / (low + .05)));
-"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_letter_stands_out_in_both_schemes(shown, scheme):
-    """At least 4.5 to 1 (WCAG 2.1, 1.4.3)."""
-    top = [{"label": "spinning", "score": 0.5}]
-    window = shown(explained(), weights="random", trained=False, top=top)
-    window.emulate(scheme=scheme)
-    try:
-        paper = window.run("return getComputedStyle(document.body).backgroundColor")
-        assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) == (scheme == "dark")
-        assert window.run(CONTRAST) >= 4.5
-    finally:
-        window.emulate()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
-def test_axe_finds_nothing(shown, width, scheme):
-    axe = pytest.importorskip("axe_core_python", reason="axe-core is not installed: pip install axe-core-python")
-    explanation = explained()
-    explanation.floor = explanation.matrix / 2
-    window = shown(explanation, width, title="a", top=[{"label": "a", "score": 0.5}], weights="random", trained=False)
-    window.emulate(scheme=scheme)
-    try:
-        window.run((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8") + "; window.axe = axe")
-        found = window.run(
-            "return axe.run().then((all) => all.violations.map((one) => one.id + ': ' + one.nodes[0].html))"
-        )
-        assert found == []
-    finally:
-        window.emulate()
-
-
-def test_a_page_of_sixteen_frames_is_small():
-    video = torch.randint(0, 255, (16, 224, 224, 3), dtype=torch.uint8)  # noise compresses worst
-    page = report(explained(band(16), relevance=torch.rand(1, 3, 16, 224, 224)), video)
-    assert len(page) < 2e6
-
-
-def test_a_tap_on_a_phone_shows_a_row(shown):
-    window = shown(explained(), PHONE)
-    window.click(cell(2, 1))
-    assert chosen(window) == "row-2"
-    assert "Frame 3" in window.text("#readout")
-
-
-def test_every_row_and_frame_has_a_name_that_can_be_read_aloud(shown):
-    window = shown(explained())
-    assert window.run("return document.querySelector('#row-0').getAttribute('aria-label')") == (
-        "Frame 1, logit 4, ATR 2 frames of 4 (1–2)"
-    )
-    window.point_at(cell(0, 0))
-    assert window.run("return document.querySelector('#strip button').getAttribute('aria-label')") == (
-        "Frame 1: relevance 3, 75 % of the row, in the ATR window. Show in the player"
-    )
-
-
 def test_the_player_moves_through_the_frames(shown):
     window = shown(explained(), DESKTOP)
     assert window.text("#where") == "1 of 4"
@@ -424,42 +236,6 @@ def test_a_model_that_answers_from_some_frames_has_their_numbers_on_its_rows(sho
         "4",
     ]
     assert window.text("#readout").startswith("Frame 2 · logit 3 · ATR 2 frames of 4 (1–2)")
-
-
-def test_numbers_beside_the_rows_are_on_one_line(shown):
-    for matrix, positions in ((band(16), None), ([band(16)[11], band(16)[15]], [11, 15])):
-        window = shown(explained(matrix, positions=positions))
-        heights = window.run("return [...document.querySelectorAll('.number')].map((one) => one.offsetHeight)")
-        assert max(heights) < 16
-
-
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
-@pytest.mark.parametrize("frames", [1, 2, 16, 40, 128])
-def test_rows_can_be_read_and_numbers_below_do_not_meet(shown, width, frames):
-    window = shown(explained(band(frames)), width)
-    assert window.run(f"return Math.min(...{RECTANGLES % '.row'}.map((box) => box.height))") >= 24
-    numbers = window.run(f"return {RECTANGLES % '.xticks span'}.map((box) => [box.left, box.right, box.height])")
-    assert all(right + 2 < left for (_, right, _), (left, _, _) in pairwise(numbers))
-    assert all(height < 16 for _, _, height in numbers)
-    assert window.text(".xticks span") == "1"
-    assert window.run("return document.querySelectorAll('.row .number').length") == frames
-
-
-def test_the_page_is_printed_with_its_colours(shown):
-    window = shown(explained(band(40)))
-    window.emulate(media="print", scheme="dark")
-    try:
-        for what in (".cell", ".legend i", "#strip .amount i", ".top .meter i", "body"):
-            script = f"const e = document.querySelector('{what}'); return e && getComputedStyle(e).printColorAdjust"
-            assert window.run(script) in ("exact", None), what
-        assert (
-            window.run("const plot = document.querySelector('.plot'); return plot.scrollHeight - plot.clientHeight")
-            == 0
-        )
-        assert window.run("return getComputedStyle(document.querySelector('.controls')).display") == "none"
-        assert window.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    finally:
-        window.emulate()
 
 
 def test_without_a_matrix_the_page_is_the_player(shown):

@@ -1,0 +1,150 @@
+"""The look of the report: on phones and desktops, in both schemes, in print, and for those who do not see it."""
+
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from shown_report import DESKTOP, PHONE, RECTANGLES, SMALL_PHONE, band, cell, chosen, explained
+
+from lrp3d.explanation.clip_report import report
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_the_page_opens_with_everything_on_it(shown, width):
+    window = shown(explained(), width, title="spinning a top", model="I3D", video="clip.mp4", weights="weights of w.pt")
+    assert window.text("h1") == "spinning a top"
+    assert "I3D · clip.mp4" in window.text("header")
+    assert [window.run(f"return document.querySelectorAll('{what}').length") for what in (".row", ".cell")] == [4, 16]
+    assert window.run("return [...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    facts = window.text(".facts")
+    assert "Logit4" in facts
+    assert "Average ATR1.75 of 4 frames" in facts
+    assert "Maximum ATR3 of 4 frames" in facts
+
+
+@pytest.mark.parametrize("width", [SMALL_PHONE, PHONE, DESKTOP])
+@pytest.mark.parametrize("frames", [2, 16, 64])
+def test_nothing_sticks_out_of_the_page(shown, width, frames):
+    long = "W" * 300
+    words = {"title": long, "model": long, "weights": long, "composite": long, "notes": [long]}
+    top = [{"label": long, "score": 1.0}]
+    window = shown(explained(band(frames)), width, video=f"{long}.mp4", trained=False, top=top, **words)
+    assert window.run("return innerWidth") == width
+    assert window.run("return document.documentElement.scrollWidth") == width
+    outside = (
+        "return [...document.querySelectorAll('body *')].filter((one) => one.getClientRects().length"
+        " && (one.getBoundingClientRect().right > innerWidth + 1 || one.getBoundingClientRect().left < -1))"
+        ".map((one) => one.outerHTML.slice(0, 80))"
+    )
+    assert window.run(outside) == []
+
+
+CONTRAST = """
+const light = (colour) => {
+  const part = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
+  const [r, g, b] = part.map((value) => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4);
+  return .2126 * r + .7152 * g + .0722 * b;
+};
+const ground = (one) => {
+  const own = getComputedStyle(one).backgroundColor;
+  return own === "rgba(0, 0, 0, 0)" && one.parentElement ? ground(one.parentElement) : own;
+};
+return Math.min(...[...document.querySelectorAll("p, h1, h2, li, dd span, button, .number, figcaption, output, label")]
+  .filter((one) => one.getClientRects().length && one.textContent.trim())
+  .map((one) => [light(getComputedStyle(one).color), light(ground(one))].sort((a, b) => b - a))
+  .map(([high, low]) => (high + .05) / (low + .05)));
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_letter_stands_out_in_both_schemes(shown, scheme):
+    """At least 4.5 to 1 (WCAG 2.1, 1.4.3)."""
+    top = [{"label": "spinning", "score": 0.5}]
+    window = shown(explained(), weights="random", trained=False, top=top)
+    window.emulate(scheme=scheme)
+    try:
+        paper = window.run("return getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", paper)[:3])) < 200) == (scheme == "dark")
+        assert window.run(CONTRAST) >= 4.5
+    finally:
+        window.emulate()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_axe_finds_nothing(shown, width, scheme):
+    axe = pytest.importorskip("axe_core_python", reason="axe-core is not installed: pip install axe-core-python")
+    explanation = explained()
+    explanation.floor = explanation.matrix / 2
+    window = shown(explanation, width, title="a", top=[{"label": "a", "score": 0.5}], weights="random", trained=False)
+    window.emulate(scheme=scheme)
+    try:
+        window.run((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8") + "; window.axe = axe")
+        found = window.run(
+            "return axe.run().then((all) => all.violations.map((one) => one.id + ': ' + one.nodes[0].html))"
+        )
+        assert found == []
+    finally:
+        window.emulate()
+
+
+def test_a_page_of_sixteen_frames_is_small():
+    video = torch.randint(0, 255, (16, 224, 224, 3), dtype=torch.uint8)  # noise compresses worst
+    page = report(explained(band(16), relevance=torch.rand(1, 3, 16, 224, 224)), video)
+    assert len(page) < 2e6
+
+
+def test_a_tap_on_a_phone_shows_a_row(shown):
+    window = shown(explained(), PHONE)
+    window.click(cell(2, 1))
+    assert chosen(window) == "row-2"
+    assert "Frame 3" in window.text("#readout")
+
+
+def test_every_row_and_frame_has_a_name_that_can_be_read_aloud(shown):
+    window = shown(explained())
+    assert window.run("return document.querySelector('#row-0').getAttribute('aria-label')") == (
+        "Frame 1, logit 4, ATR 2 frames of 4 (1–2)"
+    )
+    window.point_at(cell(0, 0))
+    assert window.run("return document.querySelector('#strip button').getAttribute('aria-label')") == (
+        "Frame 1: relevance 3, 75 % of the row, in the ATR window. Show in the player"
+    )
+
+
+def test_numbers_beside_the_rows_are_on_one_line(shown):
+    for matrix, positions in ((band(16), None), ([band(16)[11], band(16)[15]], [11, 15])):
+        window = shown(explained(matrix, positions=positions))
+        heights = window.run("return [...document.querySelectorAll('.number')].map((one) => one.offsetHeight)")
+        assert max(heights) < 16
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("frames", [1, 2, 16, 40, 128])
+def test_rows_can_be_read_and_numbers_below_do_not_meet(shown, width, frames):
+    window = shown(explained(band(frames)), width)
+    assert window.run(f"return Math.min(...{RECTANGLES % '.row'}.map((box) => box.height))") >= 24
+    numbers = window.run(f"return {RECTANGLES % '.xticks span'}.map((box) => [box.left, box.right, box.height])")
+    assert all(right + 2 < left for (_, right, _), (left, _, _) in pairwise(numbers))
+    assert all(height < 16 for _, _, height in numbers)
+    assert window.text(".xticks span") == "1"
+    assert window.run("return document.querySelectorAll('.row .number').length") == frames
+
+
+def test_the_page_is_printed_with_its_colours(shown):
+    window = shown(explained(band(40)))
+    window.emulate(media="print", scheme="dark")
+    try:
+        for what in (".cell", ".legend i", "#strip .amount i", ".top .meter i", "body"):
+            script = f"const e = document.querySelector('{what}'); return e && getComputedStyle(e).printColorAdjust"
+            assert window.run(script) in ("exact", None), what
+        assert (
+            window.run("const plot = document.querySelector('.plot'); return plot.scrollHeight - plot.clientHeight")
+            == 0
+        )
+        assert window.run("return getComputedStyle(document.querySelector('.controls')).display") == "none"
+        assert window.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    finally:
+        window.emulate()
