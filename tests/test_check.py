@@ -1,6 +1,7 @@
 """`check`: numbers that are right where the answer is known, intervals, and a verdict."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -161,3 +162,11 @@ def test_a_metric_of_quantus_measures_clips():
     metric = quantus.PixelFlipping(features_in_step=25, disable_warnings=True)
     scores = metric(images, folded(clips).numpy(), np.array([0, 1]), explain_func=explain_folded, device="cpu")
     assert np.isfinite(np.array(scores)).all()
+
+
+def test_networks_that_make_pathways_of_their_clip_are_checked_as_others_are():
+    model = lrp3d.models.slowfast_resnet50(num_classes=3, frames=8, alpha=4, width=8).eval()
+    found = lrp3d.check(model, torch.rand(2, 3, 8, 32, 32), shapley_values=False, methods=["LRP", "random"])
+    for measure in ("gain (freeze)", "intervention"):
+        for method in ("LRP", "random"):
+            assert math.isfinite(found.score(measure, method).mean)

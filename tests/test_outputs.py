@@ -295,6 +295,33 @@ def test_what_a_module_made_is_held_constant_and_booked():
     assert any("held constant" in row.rule for row in lrp3d.inspect(model, CLIP.double(), constants=["branch"]))
 
 
+class Alike(nn.Module):
+    """Of every frame, what is in it and how alike the others are."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.alike, self.fc = nn.Conv3d(3, 4, 3, padding=1), Products(), nn.Linear(4 + 6, 5)
+
+    def forward(self, x):
+        x = self.conv(x).relu().mean((3, 4)).transpose(1, 2)
+        return self.fc(torch.cat([x, self.alike(x)], 2)).mean(1)
+
+
+class Products(nn.Module):
+    def forward(self, x):
+        return x @ x.transpose(1, 2)
+
+
+def test_a_constant_branch_says_nothing_of_time_where_there_is_another_way():
+    model = Alike().eval().double()
+    found = lrp3d.explain(model, CLIP.double(), 1, contrastive=False, constants=["alike"])
+    torch.testing.assert_close(found.frame_logits.mean(1), found.logits[:, 1])
+    booked = {entry.layer: entry.absorbed for entry in found.ledger}
+    assert booked["alike"] > 0
+    torch.testing.assert_close(found.matrix.sum() / 6 + found.ledger.absorbed, found.logits[:, 1].sum())
+
+
 def test_what_lies_below_a_constant_needs_no_rule():
     model = Branches().eval()
     model.branch.append(nn.Softmax(1).eval())
