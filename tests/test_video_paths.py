@@ -5,8 +5,10 @@ import shutil
 import socket
 
 import pytest
+import torch
 from test_video import SMALL, encode, frame_numbers, numbered_frames
 
+from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import read
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.reader import Reader
@@ -53,11 +55,8 @@ def test_urls_are_refused_with_what_to_do(here, name):
 
 
 def test_the_command_line_refuses_urls_too(here):
-    class Choice:
-        frames, size, mean, std = 2, 32, (0.5,) * 3, (0.5,) * 3
-
     with pytest.raises(VideoError, match=r"http://host/x\.mp4; URLs are not read"):
-        read("http://host/x.mp4", Choice)
+        read("http://host/x.mp4", Chosen(torch.nn.Identity(), "", "", False, (), 2, 32, (0.5,) * 3, (0.5,) * 3))
 
 
 REFERENCES = {

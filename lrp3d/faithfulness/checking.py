@@ -141,14 +141,16 @@ class _Asked:
         """By how much the class's logit is above the mean of the others, (b,)."""
         return chosen.at(torch.zeros(len(clips), dtype=torch.long)).of(self.logits(clips))
 
-    def matrix(self, method: str, clip: Tensor, target: int, seed: int, twin: Twin | None = None) -> Tensor | None:
+    def interventions(self, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor:
+        """What each output frame's logit loses without each input frame, (1, n, t)."""
+        x = laid_out(clip, self.layout)
+        return intervention_matrix(twin or self.twin, x, target, occluder="nearest", **self.options)  # type: ignore[arg-type]
+
+    def matrix(self, method: str, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor | None:
         """The matrix (1, n, t) of a method; None where the model has none for it."""
         x, twin = laid_out(clip, self.layout), twin or self.twin
         if method == YARDSTICK:
-            return intervention_matrix(twin, x, target, occluder="nearest", **self.options)  # type: ignore[arg-type]
-        if method == "random":
-            generator = torch.Generator().manual_seed(seed)
-            return torch.rand(1, clip.shape[2], clip.shape[2], generator=generator).to(clip)
+            return self.interventions(clip, target, twin)
         if method == "gradient x input":
             return _gradient_input(twin, clip, target) if self.layout == "bcthw" else None
         options = {**self.options, "input_range": self.input_range}
@@ -181,10 +183,13 @@ def _of_clip(
 ) -> dict[str, dict[str, float]]:
     """By measure and method, the numbers of one clip."""
     target, t = int(chosen.target), clip.shape[2]
-    every = [*methods, YARDSTICK]
-    found = {method: asked.matrix(method, clip, target, seed) for method in every}
-    matrices = {method: matrix for method, matrix in found.items() if matrix is not None}
-    measured = matrices[YARDSTICK]
+    measured = asked.interventions(clip, target)
+    matrices = {}
+    for method in methods:
+        matrix = _random(measured, seed) if method == "random" else asked.matrix(method, clip, target)
+        if matrix is not None:
+            matrices[method] = matrix
+    matrices[YARDSTICK] = measured
 
     def value(how: str, kept: Tensor) -> Tensor:
         return asked.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), how), chosen)
@@ -211,10 +216,15 @@ def _of_clip(
         if method in ("random", "gradient x input"):
             continue
         if other is not None:
-            result["other logit"][method] = _alike(matrix, asked.matrix(method, clip, other, seed))
+            result["other logit"][method] = _alike(matrix, asked.matrix(method, clip, other))
         for stage, twin in drawn.items():
-            result[stage][method] = _alike(matrix, asked.matrix(method, clip, target, seed, twin))
+            result[stage][method] = _alike(matrix, asked.matrix(method, clip, target, twin))
     return result
+
+
+def _random(measured: Tensor, seed: int) -> Tensor:
+    """Drawn evenly from 0 to 1 for every number of `measured`: what an order by chance is worth."""
+    return torch.rand(measured.shape, generator=torch.Generator().manual_seed(seed)).to(measured)
 
 
 def _frames_of(kept: Tensor, t: int) -> Tensor:
