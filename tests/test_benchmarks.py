@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lrp3d
-from benchmarks import atr, attention, chart, growth, layers, matrix, motion, networks, precision
+from benchmarks import atr, attention, breakdown, chart, growth, layers, matrix, motion, networks, precision
 from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
@@ -105,6 +105,19 @@ def test_growth_has_an_exponent_for_each_series_and_dense_beside_banded(tmp_path
     assert {row["series"] for row in rows} == {"frames", "frames, dense", "pixels", "batch"}
     assert all(isinstance(row["exponent"], float) for row in rows)
     assert all((row["dense over banded"] is not None) == (row["series"] == "frames") for row in rows)
+
+
+def test_every_product_of_an_explanation_is_counted_for_one_of_its_parts(tmp_path):
+    rows = written(quick(breakdown, tmp_path, "--models", "TAM2D-R50"))
+    whole = {row["part"]: row for row in rows[-2:]}
+    explained, gradients = whole["explain as a whole"], whole[breakdown.GRADIENTS]
+    parts = {row["part"]: row for row in rows[:-2]}
+    assert sum(row["GFLOP"] for row in parts.values()) == pytest.approx(explained["GFLOP"])
+    forward = parts["the model's forward"]["GFLOP"]
+    # A forward pass, and an input gradient as dear as it, for each of two frames.
+    assert gradients["GFLOP"] == pytest.approx(3 * forward, rel=0.05)
+    assert explained["GFLOP"] > gradients["GFLOP"]
+    assert all(row["least"] <= row["seconds"] or row is explained for row in rows)
 
 
 def test_atr_metrics_are_all_measured(tmp_path):

@@ -1,0 +1,195 @@
+"""Where the seconds, products and bytes of an explanation go, beside those of plain gradients and what the machine can.
+
+    python -m benchmarks.breakdown [--models I3D-R50 TAM2D-R50] [--frames 8] [--frame-size 224] [--device cuda]
+
+Every operation of torch is timed by itself and counted for the part of the explanation that asked for it; what Python
+needs between them is the last row. The `least` seconds are a roofline: no operation can take less than its products at
+the speed of the best matrix product, or than its bytes at the speed of a copy, both measured here.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten
+from torch.utils.flop_counter import flop_registry
+
+import lrp3d
+from benchmarks.timing import common, nets, peers
+
+PYTHON = "between operations"
+GRADIENTS = "forward and N plain gradients"
+
+# By file and function, the part of an explanation that it works for; of the functions that run, the outermost decides.
+_PARTS = {
+    ("clip_relevance.py", "conservation"): "one side alone, to check conservation",
+    ("lazy_relevance.py", "total"): "totals for the ledger",
+    ("linear.py", "_prepare"): "denominators and factors, once for all frames",
+    ("maxima.py", "_handed"): "max pools",
+    ("kernels.py", "adjoint"): "products and convolutions of relevance",
+    ("kernels.py", "adjoint_in_window"): "products and convolutions of relevance",
+    ("propagate.py", "propagate"): "multiplications and sums of relevance",
+    ("twin.py", "record"): "the model's forward",
+    ("frame_logits.py", None): "seeds",
+}
+_OTHER = "everything else"
+
+
+@dataclass
+class Work:
+    """What operations took."""
+
+    seconds: float = 0.0
+    gflop: float = 0.0
+    gigabytes: float = 0.0
+    least: float = 0.0
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The best that the machine was seen to do."""
+
+    gflops: float
+    gigabytes_per_second: float
+
+    @staticmethod
+    def measured(device: torch.device, quick: bool) -> Peaks:
+        """A matrix product, and a copy that no cache holds; the best of several."""
+        side, length = (256, 2**20) if quick else (2048, 2**26)
+        a, b, out = torch.rand(side, side).to(device), torch.rand(side, side).to(device), torch.rand(side, side)
+        source, target, out = torch.rand(length).to(device), torch.rand(length).to(device), out.to(device)
+
+        def best(run: Callable[[], Any]) -> float:
+            return min(common.timed(run, device) for _ in range(5))
+
+        return Peaks(
+            2 * side**3 / 1e9 / best(lambda: torch.mm(a, b, out=out)),
+            8 * length / 1e9 / best(lambda: target.copy_(source)),
+        )
+
+
+class Watch(TorchDispatchMode):
+    """Times every operation, and counts it for the part of the explanation that asked for it."""
+
+    def __init__(self, device: torch.device, peaks: Peaks):
+        super().__init__()
+        self.device, self.peaks = device, peaks
+        self.parts: dict[str, Work] = defaultdict(Work)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        common.synchronise(self.device)
+        begin = time.perf_counter()
+        out = func(*args, **(kwargs or {}))
+        common.synchronise(self.device)
+        seconds = time.perf_counter() - begin
+        work = self.parts[_part(sys._getframe(1))]
+        count = flop_registry.get(func.overloadpacket)
+        gflop = 0.0 if count is None else count(*args, **(kwargs or {}), out_val=out) / 1e9
+        copied = [x for x in tree_flatten((args, kwargs, out))[0] if isinstance(x, Tensor)]
+        gigabytes = 0.0 if func.is_view else sum(map(_bytes, copied)) / 1e9
+        work.seconds += seconds
+        work.gflop += gflop
+        work.gigabytes += gigabytes
+        work.least += min(seconds, max(gflop / self.peaks.gflops, gigabytes / self.peaks.gigabytes_per_second))
+        return out
+
+
+def _bytes(x: Tensor) -> int:
+    """What there is of it in memory: a tensor that was expanded is no larger than before."""
+    return min(x.numel() * x.element_size(), x.untyped_storage().nbytes())
+
+
+def _part(frame: FrameType | None) -> str:
+    found = _OTHER
+    while frame is not None:
+        file, name = frame.f_code.co_filename.rpartition("/")[2], frame.f_code.co_name
+        part = _PARTS.get((file, name)) or _PARTS.get((file, None))
+        # A walk over the graph is what all others are inside of, so it counts only where none of them runs.
+        if part is not None and (found == _OTHER or name != "propagate"):
+            found = part
+        frame = frame.f_back
+    return found
+
+
+def measure(family: str, options: Any, device: torch.device, width: int, peaks: Peaks) -> Iterator[common.Row]:
+    """A row for each part of an explanation, one for all, and one for the plain gradients of the same logits."""
+    model = nets.network(family, options.frames, device, width)
+    clip = nets.clip_of(options.frames, options.frame_size, device)
+    twin = lrp3d.convert(model)
+
+    def explained() -> object:
+        return lrp3d.explain(twin, clip, 0)
+
+    gradients = peers.looped_gradient(model, clip, 0)
+    explained()  # what loads lazily is loaded, and memory is there
+    times = common.compare({"explain": explained, GRADIENTS: gradients}, options.repeats, device)
+    for name, run in (("explain", explained), (GRADIENTS, gradients)):
+        with Watch(device, peaks) as watch:
+            run()
+        total = times.median(name)
+        if name == "explain":
+            for part, work in sorted(watch.parts.items(), key=lambda item: -item[1].seconds):
+                yield _row(family, part, work, total)
+            between = max(0.0, total - sum(work.seconds for work in watch.parts.values()))
+            yield _row(family, PYTHON, Work(between), total)
+        whole = [
+            sum(getattr(work, field) for work in watch.parts.values()) for field in ("gflop", "gigabytes", "least")
+        ]
+        yield _row(family, f"{name} as a whole" if name == "explain" else name, Work(total, *whole), total)
+
+
+def _row(family: str, part: str, work: Work, total: float) -> common.Row:
+    return {
+        "model": family,
+        "part": part,
+        "seconds": work.seconds,
+        "% of all": 100 * work.seconds / total,
+        "GFLOP": work.gflop,
+        "GB": work.gigabytes,
+        "least": work.least,
+    }
+
+
+def main(argv: list[str] | None = None) -> common.Results:
+    """Measure and write the results."""
+    parser = common.arguments(__doc__)
+    parser.add_argument("--models", nargs="+", default=list(nets.FAMILIES))
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--frame-size", type=int, default=224, help="height and width")
+    options = common.parse(parser, argv)
+    device = common.start(options)
+    width = 64
+    if options.quick:
+        options.frames, options.frame_size, options.repeats, width = 2, 32, 1, 8
+        options.models = [name.replace("R50", "R18") for name in options.models]
+    peaks = Peaks.measured(device, options.quick)
+    results = common.Results(
+        "breakdown",
+        "Where the seconds of an explanation go",
+        options,
+        device,
+        columns=["model", "part", "seconds", "% of all", "GFLOP", "GB", "least"],
+        notes=[
+            f"{options.frames} frames at {options.frame_size} px; wholes are medians, parts are from one run in which "
+            "every operation is timed by itself",
+            f"least: seconds at {peaks.gflops:.0f} GFLOP/s (the best matrix product) or "
+            f"{peaks.gigabytes_per_second:.0f} GB/s (a copy) for each operation, whichever is longer",
+        ],
+    )
+    for family in options.models:
+        for row in measure(family, options, device, width, peaks):
+            results.add(row)
+    return results.write()
+
+
+if __name__ == "__main__":
+    main()
