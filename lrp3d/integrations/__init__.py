@@ -1,0 +1,13 @@
+"""Other people's tools: their networks come in, explanations go out to what they plot, store and track with.
+
+`networks` builds a network of a library by name, `from_torchvision` and its neighbours know one library each, and
+`wrappers` makes what they build take clips (b, 3, t, h, w). Nothing of these libraries is imported before it is asked
+for, and nothing is downloaded.
+
+This folder may import explain, explanation, twin and what is below them.
+"""
+
+from lrp3d.integrations.networks import SOURCES, network
+from lrp3d.integrations.wrappers import PublicNetwork
+
+__all__ = ["SOURCES", "PublicNetwork", "network"]
