@@ -36,6 +36,7 @@ __all__ = [
     "figures",
     "frame_logits",
     "inspect",
+    "integrations",
     "intervention_matrix",
     "models",
     "operations",

@@ -10,6 +10,8 @@ import sys
 REQUIREMENTS = {"av": "av>=12", "matplotlib": "matplotlib>=3.7", "tqdm": "tqdm>=4.60", "shtab": "shtab>=1.6"}
 """The same as in `extras_require` of setup.cfg: the packages themselves, which any index has."""
 NAMES = {"av": "PyAV"}
+ON_THE_INDEX = {"mmaction": "mmaction2 mmengine mmcv-lite"}
+"""What else may be asked for, where an index calls it otherwise or it needs more."""
 
 
 def is_installed(package: str) -> bool:
@@ -25,7 +27,8 @@ def is_installed(package: str) -> bool:
 
 def install_command(*packages: str) -> str:
     """The command that installs these packages for the Python that runs, with what it has at hand."""
-    wanted = " ".join(f'"{REQUIREMENTS[package]}"' for package in packages)
+    stated = {package: f'"{version}"' for package, version in REQUIREMENTS.items()} | ON_THE_INDEX
+    wanted = " ".join(stated.get(package, package) for package in packages)
     folder, _ = os.path.split(shutil.which("python") or "")
     here = folder and folder == os.path.dirname(sys.executable)
     python = "python" if here else f'"{sys.executable}"' if " " in sys.executable else sys.executable

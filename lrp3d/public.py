@@ -5,6 +5,7 @@
 
 from lrp3d import composites as composites
 from lrp3d import figures as figures
+from lrp3d import integrations as integrations
 from lrp3d import models as models
 from lrp3d import operations as operations
 from lrp3d import planted as planted

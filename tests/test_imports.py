@@ -34,6 +34,7 @@ interventions prototypes
 faithfulness
 study
 whole_video
+integrations
 models
 commands
 public

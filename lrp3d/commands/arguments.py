@@ -21,12 +21,14 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
         "--model",
         default=default,
         metavar="NAME",
-        help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8; or "
-        f"package.module:factory, your own model by import path, the current folder included{where}",
+        help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8; of a library that is "
+        "installed: torchvision:r3d_18, pytorchvideo:slow_r50, timm:resnet18, hf:CLASS|FOLDER, mmaction:config.py; or "
+        f"your own: file.py:factory, package.module:factory, the current folder included{where}",
     )
     add_option(parser)
     parser.add_argument("--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)")
-    parser.add_argument("--size", type=positive, default=224, metavar="PIXELS", help="side of a frame (default: 224)")
+    about = "side of a frame (default: what the model states, else 224)"
+    parser.add_argument("--size", type=positive, metavar="PIXELS", help=about)
     parser.add_argument("--device", metavar="D", help="auto, cpu, cuda:0 (default: auto, a GPU if there is one)")
     if weights:
         parser.add_argument(

@@ -44,13 +44,15 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d import models
     from lrp3d.commands import model_options
     from lrp3d.commands.labels import read_labels
+    from lrp3d.integrations import PublicNetwork
 
     _check_destination(options.source, options.destination)
     given = dict(options.option)
     own = ":" in options.model
     model: str | nn.Module = options.model
     if own:
-        model = model_options.imported(options.model, given)
+        model = model_options.own_model(options.model, given)
+        model = model.network if isinstance(model, PublicNetwork) else model
     else:
         model_options.check_name(options.model, given)  # an unknown name is told before a large file is read
     converted = models.convert_checkpoint(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import importlib.util
 import os
 import re
 import sys
@@ -21,6 +22,8 @@ from lrp3d import models, video
 from lrp3d.commands import UsageError
 from lrp3d.commands.labels import read_labels
 from lrp3d.composites import composite_of
+from lrp3d.integrations import SOURCES, PublicNetwork, network
+from lrp3d.integrations.networks import source_of
 from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
@@ -29,6 +32,7 @@ from lrp3d.suggestions import did_you_mean
 SEED = 0
 CLASSES = 400  # of a model that nobody trained
 FRAMES = 8  # of a model that takes any number
+SIZE = 224  # of one that takes any
 RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads relevance, not what a model learned"
 
 
@@ -91,23 +95,30 @@ def choose(options: argparse.Namespace) -> Chosen:
             raise UsageError("--option goes with --model: a file that says its model says all about it")
         model = models.load_model(weights)
     elif own:
-        model = imported(options.model, dict(options.option))
+        model = own_model(options.model, dict(options.option))
         _check_composite(options)  # that module may have registered it
         if weights is not None:
             checkpoint = models.read_checkpoint(weights)
-            decided = models.load_checkpoint(model, checkpoint).notes
+            inner = model.network if isinstance(model, PublicNetwork) else model
+            decided = models.load_checkpoint(inner, checkpoint).notes
             stored = stored_classes(checkpoint)
             decided = (*stored_notes(checkpoint), *decided)
     else:
         model = _named(options.model, dict(options.option), weights, len(labels) or CLASSES)
+    trained = weights is not None
     if weights is not None:
         said = f"weights of {weights.name}"
+    elif isinstance(model, PublicNetwork):
+        said, trained = model.weights or RANDOM, bool(model.weights)
     elif own:
         said = f"weights as {options.model} makes them with seed {SEED}: random, unless it loads some"
     else:
         said = RANDOM
     if isinstance(model, models.VideoModel):
         decided, stored = decided or model.notes, stored or model.classes
+    if isinstance(model, PublicNetwork):
+        decided = (*decided, *model.notes)
+        stored = stored or (model.class_names if trained else ())
     labels = labels or stored or _names(getattr(model, "classes", ()))
     classes = getattr(model, "num_classes", None)
     if labels and isinstance(classes, int) and len(labels) > classes:
@@ -119,10 +130,10 @@ def choose(options: argparse.Namespace) -> Chosen:
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
         weights=said,
-        trained=weights is not None,
+        trained=trained,
         labels=labels,
         frames=_frames(model, options.frames),
-        size=options.size,
+        size=options.size or (model.size if isinstance(model, PublicNetwork) else SIZE),
         mean=mean,
         std=std,
         notes=(*decided, *unsaid),
@@ -255,17 +266,34 @@ def _spelt_out() -> list[str]:
     return found
 
 
+def own_model(path: str, options: dict[str, Any]) -> nn.Module:
+    """What `library:network`, `package.module:factory` or `file.py:factory` makes."""
+    if source_of(path) is None:
+        return imported(path, options)
+    try:
+        return network(path, **options)
+    except ValueError as error:
+        raise UsageError(f"--model: {error}") from error
+
+
 def imported(path: str, options: dict[str, Any]) -> nn.Module:
     """What `package.module:factory` makes: a module as it is, anything else is called."""
-    place, _, name = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    place, _, name = path.rpartition(":")
+    folder = os.getcwd()
+    if place.endswith(".py"):
+        file = Path(place).resolve()
+        if not file.is_file():
+            raise UsageError(f"--model {path}: there is no file {place}")
+        folder, place = str(file.parent), file.stem
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         found: Any = importlib.import_module(place)
         for part in name.split("."):
             found = getattr(found, part)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UsageError(f"--model {path} cannot be imported: {error}") from error
+        meant = did_you_mean(place, SOURCES)
+        raise UsageError(f"--model {path} cannot be imported: {error}{meant}") from error
     if isinstance(found, type) or not isinstance(found, nn.Module):
         if not callable(found):
             raise UsageError(

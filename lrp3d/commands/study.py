@@ -37,6 +37,8 @@ def _add_merge(steps: arguments.Commands) -> None:
         "whichever processes made the records, and in which order.",
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of a study")
+    about = "also write all records, a row for each clip, to this Parquet file (needs pyarrow)"
+    parser.add_argument("--parquet", type=Path, metavar="F", help=about)
     add_filter(parser)
     parser.set_defaults(run=merge)
 
@@ -67,6 +69,9 @@ def merge(options: argparse.Namespace) -> int:
     path = options.out / "summary.json"
     study.write_summary(summary, path)
     say(*said(summary), *(f"note: {note}" for note in made.notes), f"wrote {path}")
+    if options.parquet is not None:
+        study.write_parquet(made.records(), options.parquet)
+        say(f"wrote {options.parquet}")
     return DONE
 
 

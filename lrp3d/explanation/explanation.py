@@ -206,6 +206,63 @@ class Explanation:
         axis = channel_axis(x)
         return x.sum([i for i in range(1, x.dim()) if i != axis]) if x.dim() > 2 else x
 
+    # ------------------------------------------------------------------ other tools
+
+    def to_dict(self, maps: bool = False) -> dict[str, Any]:
+        """Every field as numbers, texts, lists and dicts, for json and the like (which writes NaN as `NaN`).
+
+        Args:
+            maps: also those that have a value for every pixel or neuron (relevance, static, dynamic, layers), which
+                takes much memory.
+
+        >>> import torch, lrp3d
+        >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
+        >>> found = lrp3d.explain(model, torch.rand(1, 3, 4, 32, 32)).to_dict()
+        >>> found["atr"], "relevance" in found
+        ([[1.0, 1.0, 1.0, 1.0]], False)
+        """
+        from lrp3d.explanation.tables import values
+
+        return values(self, maps)
+
+    def to_dataframe(self) -> Any:
+        """A pandas DataFrame with a row for each cell of the matrices; clips, rows and columns count from 0.
+
+        Its columns are clip, target, logit (the clip's), row (the column of the explained frame), column, relevance,
+        frame_logit and atr (the row's), and floor, static_matrix and dynamic_matrix where there are some. Without a
+        matrix there is a row for each frame: clip, target, logit, frame, relevance.
+
+        Raises:
+            ImportError: pandas is not installed.
+            ValueError: it is an explanation of images.
+
+        Example (pandas is an extra):
+
+            table = explanation.to_dataframe()
+            table.groupby(["clip", "column"]).relevance.sum()  # how much every frame contributes to all rows
+        """
+        from lrp3d.explanation.tables import dataframe
+
+        return dataframe(self)
+
+    def to_xarray(self) -> Any:
+        """An xarray Dataset of all tensors but those of layers, with named axes.
+
+        Axes are clip, class, frame, row and column (of the matrix), foil (of `against`), and for maps channel, y and x;
+        those of several pathways end in their number (relevance_0 has frame_0).
+
+        Raises:
+            ImportError: xarray is not installed.
+
+        Example (xarray is an extra):
+
+            found = explanation.to_xarray()
+            found.relevance.sum(["channel", "y", "x"]).isel(clip=0).plot()
+        """
+        from lrp3d.explanation.tables import dataset
+
+        return dataset(self)
+
     # ------------------------------------------------------------------ people
 
     @property

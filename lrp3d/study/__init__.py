@@ -14,6 +14,7 @@ from lrp3d.study.listing.class_names import Labels, read_labels
 from lrp3d.study.listing.classes import class_list, human_classes
 from lrp3d.study.listing.formats import Row
 from lrp3d.study.listing.lists import Item, VideoList, make_list, read_list
+from lrp3d.study.reporting.parquet import clip_columns, write_parquet
 from lrp3d.study.reporting.report import Report, report
 from lrp3d.study.reporting.statistics import overlap, pearson
 from lrp3d.study.reporting.study_view import filter_sentence, load_summary, with_labels
@@ -51,6 +52,7 @@ __all__ = [
     "VideoList",
     "ahead",
     "class_list",
+    "clip_columns",
     "configuration",
     "create",
     "filter_sentence",
@@ -70,5 +72,6 @@ __all__ = [
     "tells_sides",
     "weights_digest",
     "with_labels",
+    "write_parquet",
     "write_summary",
 ]

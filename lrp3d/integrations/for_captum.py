@@ -1,0 +1,147 @@
+"""Attribution in the form of captum, so that code written for its LRP runs with lrp3d. captum is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.composites import Composite
+from lrp3d.explain import explain
+from lrp3d.explanation.explanation import Explanation
+from lrp3d.twin.twin import convert
+
+__all__ = ["LRP", "LayerLRP"]
+
+Inputs = Tensor | tuple[Tensor, ...]
+
+
+class LRP:
+    """LRP of a model's input, called as `captum.attr.LRP` is.
+
+    Args:
+        model: as in `lrp3d.explain`; it is never modified.
+        composite: which rule goes to which layer: a name or a `Composite`; None is "paper". It takes the place of
+            captum's `module.rule = ...`.
+        contrastive: CLRP instead of LRP; captum has none.
+        options: further ones of `lrp3d.explain`, such as input_range, layout and output.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5))
+    >>> clip = torch.rand(2, 3, 4, 8, 8)
+    >>> relevance, delta = LRP(model.eval()).attribute(clip, target=[1, 3], return_convergence_delta=True)
+    >>> relevance.shape, bool((delta.abs() < 1e-4).all())
+    (torch.Size([2, 3, 4, 8, 8]), True)
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        composite: str | Composite | None = None,
+        *,
+        contrastive: bool = False,
+        **options: Any,
+    ):
+        if "temporal" in options:
+            raise TypeError("attribute() returns relevance of the input alone: call lrp3d.explain for the matrix")
+        self.model = model
+        self.twin = convert(model, "paper" if composite is None else composite)
+        self.options: dict[str, Any] = {**options, "contrastive": contrastive, "temporal": False}
+
+    def attribute(
+        self,
+        inputs: Inputs,
+        target: int | Sequence[int] | Tensor | None = None,
+        additional_forward_args: None = None,
+        return_convergence_delta: bool = False,
+        verbose: bool = False,
+    ) -> Any:
+        """Relevance of the inputs for the target's logit.
+
+        Args:
+            inputs: a clip (b, 3, t, h, w), images (b, 3, h, w), or a tuple of pathways.
+            target: a class, or one per clip; None for the prediction.
+            additional_forward_args: captum's; a model with further arguments is wrapped into one without.
+            return_convergence_delta: also return the logit minus the sum of relevance, (b,); of LRP only.
+            verbose: also print which rule each layer has, and what it took in and gave out.
+
+        Returns:
+            A tensor like the inputs, or a tuple like them; with the delta, both.
+
+        Raises:
+            ValueError, UnsupportedOperation: as `lrp3d.explain`; or the delta of a contrastive map is asked for.
+            TypeError: additional_forward_args are given.
+        """
+        if additional_forward_args is not None:
+            raise TypeError(
+                "additional_forward_args cannot be passed on: wrap the model into a module whose forward takes the "
+                "inputs alone"
+            )
+        if return_convergence_delta and not self.has_convergence_delta():
+            raise ValueError("a contrastive map does not sum to the logit, so it has no convergence delta")
+        found = self.explanation(inputs, target)
+        if verbose:
+            print(found.ledger)
+        maps = self._attributed(found)
+        attributed = maps if isinstance(inputs, tuple) else maps[0]
+        return (attributed, self._delta(found, maps)) if return_convergence_delta else attributed
+
+    def explanation(
+        self, inputs: Inputs, target: int | Sequence[int] | Tensor | None = None, **more: Any
+    ) -> Explanation:
+        """The whole `Explanation` of the inputs, with what `attribute` leaves out."""
+        clip = list(inputs) if isinstance(inputs, tuple) and len(inputs) > 1 else inputs
+        clip = clip[0] if isinstance(clip, tuple) else clip
+        return explain(self.twin, clip, target, **{**self.options, **more})
+
+    def has_convergence_delta(self) -> bool:
+        """Whether relevance sums to the logit."""
+        return not self.options["contrastive"] and self.options.get("against") is None
+
+    def _attributed(self, found: Explanation) -> tuple[Tensor, ...]:
+        return tuple(found.relevance) if isinstance(found.relevance, list) else (found.relevance,)
+
+    def _delta(self, found: Explanation, maps: tuple[Tensor, ...]) -> Tensor:
+        logit = found.logits.gather(1, found.target[:, None])[:, 0]
+        sums = torch.stack([x.flatten(1).sum(1) for x in maps]).sum(0)
+        return logit - sums.to(logit)
+
+
+class LayerLRP(LRP):
+    """LRP of a layer's output, called as `captum.attr.LayerLRP` is.
+
+    Args:
+        model: as in `LRP`.
+        layer: a module of the model, or its name.
+        composite, contrastive, options: as in `LRP`.
+
+    Raises:
+        ValueError: the layer is no module of the model.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> model = nn.Sequential(nn.Conv3d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5))
+    >>> LayerLRP(model.eval(), model[0]).attribute(torch.rand(2, 3, 4, 8, 8), target=1).shape
+    torch.Size([2, 4, 2, 6, 6])
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: nn.Module | str,
+        composite: str | Composite | None = None,
+        *,
+        contrastive: bool = False,
+        **options: Any,
+    ):
+        names = {module: name for name, module in model.named_modules()}
+        if isinstance(layer, nn.Module) and layer not in names:
+            raise ValueError(f"the layer ({type(layer).__name__}) is no module of the model")
+        self.layer = layer if isinstance(layer, str) else names[layer]
+        super().__init__(model, composite, contrastive=contrastive, **options, layers=[self.layer])
+
+    def _attributed(self, found: Explanation) -> tuple[Tensor, ...]:
+        return (found.layers[self.layer],)

@@ -1,0 +1,40 @@
+"""Networks of pytorchvideo's hub."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from lrp3d.integrations.networks import built, check_name
+from lrp3d.integrations.wrappers import PublicNetwork, SlowFast
+
+MEAN, STD = (0.45,) * 3, (0.225,) * 3
+CLIPS = {
+    "slow_r50": (8, 256),
+    "c2d_r50": (8, 256),
+    "i3d_r50": (8, 256),
+    "csn_r101": (32, 256),
+    "r2plus1d_r50": (16, 256),
+    "slowfast_r50": (32, 256),
+    "slowfast_r101": (32, 256),
+    "slowfast_16x8_r101_50_50": (64, 256),
+    "x3d_xs": (4, 160),
+    "x3d_s": (13, 160),
+    "x3d_m": (16, 224),
+    "x3d_l": (16, 312),
+    "mvit_base_16x4": (16, 224),
+    "mvit_base_32x3": (32, 224),
+}
+"""Frames and side of the clips that each was made for."""
+
+
+def build(name: str, options: dict[str, Any]) -> PublicNetwork:
+    """A network of `pytorchvideo.models.hub`."""
+    check_name(name, CLIPS, "pytorchvideo")
+    hub = importlib.import_module("pytorchvideo.models.hub")
+    classes = "head_num_classes" if name.startswith("mvit") else "model_num_class"
+    network = built(getattr(hub, name), f"pytorchvideo:{name}", options, num_classes=classes)
+    frames, size = CLIPS[name]
+    kind = SlowFast if name.startswith("slowfast") else PublicNetwork
+    fixed = name.startswith("mvit")
+    return kind(network, frames=frames, fixed_frames=fixed, size=size, mean=MEAN, std=STD)

@@ -1,0 +1,94 @@
+"""Networks of transformers that classify videos or images: by class, by a configuration, or by a local folder."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from lrp3d.integrations.networks import check_name
+from lrp3d.integrations.wrappers import PerFrame, PublicNetwork, TimeFirst
+
+IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+NORMALISED = {"VideoMAE": IMAGENET, "Timesformer": ((0.45,) * 3, (0.225,) * 3), "Vivit": ((0.5,) * 3, (0.5,) * 3)}
+"""Of the classes that say so nowhere in their configuration."""
+VIDEO, IMAGE = "ForVideoClassification", "ForImageClassification"
+
+
+def build(name: str, options: dict[str, Any]) -> PublicNetwork:
+    """A network of transformers.
+
+    `name` is a class (`VideoMAEForVideoClassification`, random weights), a configuration file, a folder that
+    `save_pretrained` wrote, or the name of a model that the hub's cache holds already.
+    """
+    transformers: Any = importlib.import_module("transformers")
+    if Path(name).exists() or "/" in name:
+        return _saved(transformers, name, options)
+    check_name(name, _classes(transformers), "transformers")
+    kind = getattr(transformers, name)
+    config = _changed(kind.config_class(), f"hf:{name}", options)
+    return _wrapped(kind(config), name, config, {})
+
+
+def _classes(transformers: Any) -> list[str]:
+    return [name for name in dir(transformers) if name.endswith((VIDEO, IMAGE)) and not name.startswith("Auto")]
+
+
+def _saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetwork:
+    """What a file or folder describes, with the weights of the folder; nothing is fetched."""
+    try:
+        config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"hf:{place} is neither a class, a configuration, a folder nor in the cache of downloaded models: download "
+            f"it first (hf download {place}), or give a folder ({str(error).splitlines()[0]})"
+        ) from error
+    name = (getattr(config, "architectures", None) or [""])[0]
+    if not name.endswith((VIDEO, IMAGE)) or not hasattr(transformers, name):
+        raise ValueError(f"hf:{place} describes {name or 'no network'}, which does not classify videos or images")
+    kind = getattr(transformers, name)
+    if Path(place).is_file():
+        return _wrapped(kind(_changed(config, f"hf:{place}", options)), name, config, {})
+    if options:
+        raise ValueError(f"hf:{place} says all about its network: {', '.join(options)} cannot be changed")
+    network, found = kind.from_pretrained(place, local_files_only=True, output_loading_info=True)
+    if found["missing_keys"]:
+        lacking = ", ".join(sorted(found["missing_keys"])[:3])
+        raise ValueError(f"the weights of hf:{place} lack {lacking}: they were trained for another task")
+    return _wrapped(network, name, config, _preprocessing(place), f"weights of {place}")
+
+
+def _changed(config: Any, name: str, options: dict[str, Any]) -> Any:
+    """A configuration with some entries changed; it has to have them."""
+    for key, value in options.items():
+        entry = "num_labels" if key == "num_classes" else key
+        if not hasattr(config, entry):
+            raise ValueError(f"{name} is not built with {key}: its configuration has no such entry")
+        setattr(config, entry, value)
+    return config
+
+
+def _preprocessing(place: str) -> dict[str, Any]:
+    """What stands beside the weights about pixels; empty if nothing does."""
+    file = Path(place) / "preprocessor_config.json"
+    read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return read
+
+
+def _wrapped(network: Any, name: str, config: Any, pixels: dict[str, Any], weights: str = "") -> PublicNetwork:
+    size = getattr(config, "image_size", None) or getattr(config, "crop_size", None) or 224
+    known = NORMALISED.get(name.removesuffix(VIDEO), (None, None))
+    names = [config.id2label[number] for number in sorted(config.id2label)]
+    video = name.endswith(VIDEO)
+    frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None) if video else None
+    return (TimeFirst if video else PerFrame)(
+        network,
+        frames=frames,
+        fixed_frames=frames is not None,
+        size=size if isinstance(size, int) else size[-1],
+        mean=pixels.get("image_mean", known[0]),
+        std=pixels.get("image_std", known[1]),
+        classes=() if names[:1] == ["LABEL_0"] else names,
+        weights=weights,
+    )

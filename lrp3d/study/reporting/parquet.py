@@ -1,0 +1,73 @@
+"""A study's records as one table, for pandas, polars, DuckDB and whatever else reads Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lrp3d.extras import is_installed, missing
+from lrp3d.files import replacing
+from lrp3d.study.running.records import Record
+
+__all__ = ["clip_columns", "write_parquet"]
+
+
+def clip_columns(records: Iterable[Record]) -> dict[str, list[Any]]:
+    """A table by its columns, with a row for each clip; frame_logits and atr hold a list, matrix a list of lists.
+
+    >>> import lrp3d, torch
+    >>> model = lrp3d.models.tsn_resnet(18, num_classes=5, width=8).eval()
+    >>> explanation = lrp3d.explain(model, torch.rand(2, 3, 4, 32, 32))
+    >>> columns = clip_columns(lrp3d.study.records_of(explanation, [0, 1], ["a.mp4", "b.mp4"], [3, None]))
+    >>> columns["name"], columns["label"], columns["max_atr"]
+    (['a.mp4', 'b.mp4'], [3, None], [1.0, 1.0])
+    """
+    rows = [_row(record) for record in records]
+    return {name: [row[name] for row in rows] for name in (rows[0] if rows else ())}
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "number": record.number,
+        "name": record.name,
+        "label": record.label,
+        "target": record.target,
+        "prediction": record.prediction,
+        "score": record.score,
+        "logit": float(record.logits[record.target]),
+        "avg_atr": record.avg_atr,
+        "max_atr": record.max_atr,
+        "conservation": record.conservation,
+        "frame_logits": record.frame_logits.tolist(),
+        "atr": record.atr.tolist(),
+        "matrix": record.matrix.tolist(),
+        "indices": list(record.indices),
+        "lost": list(record.lost),
+        "notes": list(record.notes),
+        "seconds": record.seconds,
+    }
+
+
+def write_parquet(records: Iterable[Record], path: str | Path) -> None:
+    """Write the table of `clip_columns` as a Parquet file, whole or not at all.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        ValueError: there are no records.
+
+    Example (pyarrow is an extra):
+
+        lrp3d.study.write_parquet(lrp3d.study.load_study("studies/i3d").records(), "clips.parquet")
+        pandas.read_parquet("clips.parquet").groupby("label").avg_atr.mean()
+    """
+    if not is_installed("pyarrow"):
+        raise missing("pyarrow", "writing Parquet")
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = clip_columns(records)
+    if not columns:
+        raise ValueError("there are no records to write")
+    with replacing(Path(path)) as partial:
+        parquet.write_table(pyarrow.table(columns), partial)

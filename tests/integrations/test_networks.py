@@ -1,0 +1,154 @@
+"""Networks of public libraries take clips as they are, by name, on the command line and in Python."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import stand_ins
+import torch
+
+import lrp3d
+from lrp3d.commands.command_line import main
+from lrp3d.integrations import network
+from lrp3d.video import draw_clip
+
+
+@pytest.fixture
+def libraries(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    stand_ins.install(monkeypatch)
+    (tmp_path / "tsn.py").write_text(stand_ins.CONFIG)
+    np.save("clip.npy", draw_clip(8, 24).numpy())
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+NAMES = {
+    "torchvision:clips_18": lambda net, clip: net(clip),
+    "torchvision:images_18": lambda net, clip: torch.stack([net(frame) for frame in clip.unbind(2)]).mean(0),
+    "timm:images": lambda net, clip: torch.stack([net(frame) for frame in clip.unbind(2)]).mean(0),
+    "pytorchvideo:slow_r50": lambda net, clip: net(clip),
+    "pytorchvideo:slowfast_r50": lambda net, clip: net([clip[:, :, [0, 4]], clip]),
+    "hf:TinyForVideoClassification": lambda net, clip: net.inner(clip),
+    "mmaction:tsn.py": lambda net, clip: torch.stack([net.inner(frame) for frame in clip.unbind(2)]).mean(0),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_network_of_a_library_says_of_a_clip_what_it_says_in_its_own_layout(libraries, name):
+    torch.manual_seed(0)
+    made, clip = network(name, num_classes=5), torch.rand(2, 3, 8, 16, 16)
+    torch.testing.assert_close(made(clip), NAMES[name](made.network, clip))
+    assert made(clip).shape == (2, 5)
+    assert not made.training
+    explanation = lrp3d.explain(made, clip, contrastive=False)
+    assert float(explanation.conservation.max()) < 1e-5
+    assert explanation.matrix.shape[1] == (2 if "slowfast" in name else 8)  # which is explained by slow frames
+
+
+@pytest.mark.parametrize("name", ["torchvision:clips_18", "timm:images", "mmaction:tsn.py"])
+def test_what_a_library_says_of_its_input_is_known(libraries, name):
+    made = network(name)
+    assert (made.size, made.mean, made.std) == (16, pytest.approx(stand_ins.MEAN), pytest.approx(stand_ins.STD))
+    assert made.frames == {"torchvision:clips_18": 16, "timm:images": None, "mmaction:tsn.py": 4}[name]
+
+
+def test_on_the_command_line_frames_and_size_are_the_networks_and_weights_are_said_to_be_random(libraries, capsys):
+    code, out, _ = run(capsys, "explain", "clip.npy", "--model", "torchvision:clips_18", "--json")
+    said = json.loads(out)
+    assert code == 0
+    assert said["weights"].startswith("random weights (seed 0)")
+    with pytest.warns(lrp3d.video.ClipWarning):  # 8 frames are repeated
+        clip = lrp3d.video.read_clip("clip.npy", 16, size=16, short_side=18, mean=stand_ins.MEAN, std=stand_ins.STD)
+    torch.manual_seed(0)
+    expected = network("torchvision:clips_18")(clip.tensor)[0]
+    assert said["clips"][0]["target"]["logit"] == pytest.approx(expected.max().item(), rel=1e-5)
+
+
+def test_checkpoints_of_the_library_fit_and_bring_the_names_of_its_classes(libraries, capsys):
+    source = stand_ins.clips()
+    torch.save(source.state_dict(), "w.pt")
+    model = ("explain", "clip.npy", "--model", "torchvision:clips_18")
+    code, out, _ = run(capsys, *model, "--weights", "w.pt", "--target", "b")
+    assert code == 0
+    assert "weights of w.pt" in out
+    assert "explained     b (class 1)" in out
+    code, out, err = run(capsys, *model, "--option", "num_classes=4", "--weights", "w.pt")
+    assert (code, out) == (1, "")
+    assert "w.pt does not fit" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("torchvision:clip_18", "torchvision has no network 'clip_18'; did you mean clips_18?"),
+        ("timm:image", "timm has no network 'image'; did you mean images?"),
+        ("pytorchvideo:slow_r5", "pytorchvideo has no network 'slow_r5'; did you mean slow_r50?"),
+        ("hf:TinyForVideo", "transformers has no network 'TinyForVideo'"),
+        ("mmaction:tsm.py", "mmaction:tsm.py is no file"),
+        ("torchvison:clips_18", "torchvison:clips_18 cannot be imported: No module named 'torchvison'; did you mean"),
+    ],
+)
+def test_a_name_that_nobody_knows_is_answered_in_one_line(libraries, capsys, name, said):
+    code, out, err = run(capsys, "explain", "clip.npy", "--model", name)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["torchvision:r3d_18", "pytorchvideo:slow_r50", "timm:resnet18", "hf:A", "mmaction:c"])
+def test_a_library_that_is_not_installed_is_named_with_the_command_that_installs_it(
+    libraries, capsys, monkeypatch, name
+):
+    package = lrp3d.integrations.SOURCES[name.partition(":")[0]]
+    monkeypatch.setitem(sys.modules, package, None)
+    code, out, err = run(capsys, "explain", "clip.npy", "--model", name)
+    assert (code, out) == (1, "")
+    assert f"{name} needs {package}, which is not installed: " in err
+    assert f"pip install {package}" in err
+    assert err.count("\n") == 1
+
+
+def test_arguments_that_a_builder_does_not_take_are_refused(libraries):
+    for name in ("torchvision:clips_18", "timm:images", "pytorchvideo:slow_r50", "hf:TinyForVideoClassification"):
+        with pytest.raises(ValueError, match=f"{name} is not built with width"):
+            network(name, width=3)
+
+
+def test_ones_own_file_is_a_model_too(libraries, capsys, tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep" / "mine.py").write_text("from stand_ins import clips\n")
+    code, out, _ = run(capsys, "explain", "clip.npy", "--model", "deep/mine.py:clips", "--size", 16)
+    assert code == 0
+    assert "weights as deep/mine.py:clips makes them" in out
+    code, _, err = run(capsys, "explain", "clip.npy", "--model", "deep/other.py:clips")
+    assert code == 2
+    assert "there is no file deep/other.py" in err
+
+
+REAL = {
+    "torchvision:resnet18": ("torchvision", {}),
+    "timm:resnet18": ("timm", {}),
+    "hf:VideoMAEForVideoClassification": (
+        "transformers",
+        {"num_frames": 4, "image_size": 32, "num_hidden_layers": 1, "hidden_size": 48, "num_attention_heads": 4},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_the_real_libraries_build_what_is_asked_for(name):
+    package, options = REAL[name]
+    try:
+        pytest.importorskip(package)
+    except RuntimeError as error:  # built for another torch
+        pytest.skip(str(error))
+    made = network(name, num_classes=5, **options)
+    explanation = lrp3d.explain(made, torch.rand(1, 3, 4, 32, 32), temporal=False)
+    assert explanation.logits.shape == (1, 5)
+    assert float(explanation.conservation.max()) < 1e-4
