@@ -13,6 +13,7 @@ from lrp3d.compute.precision import PRECISIONS
 from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axis_to_add, what_the_shapes_suggest
 from lrp3d.outputs import Chosen
+from lrp3d.transfer import answers, numbers, placed
 
 if TYPE_CHECKING:
     from lrp3d.twin.twin import Twin
@@ -31,6 +32,11 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
     if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
         raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
+    if precision == "medium":
+        raise ValueError(
+            'precision="medium" is no more: bfloat16 changed contrastive maps by up to a third; '
+            'use "highest", or "high" (TF32, on a GPU)'
+        )
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
 
@@ -109,8 +115,8 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
             )
         if 0 in x.shape[1:]:
             raise ValueError(f"the clip is empty: shape {tuple(x.shape)}")
-        if not bool(torch.isfinite(x).all()):
-            raise ValueError("the clip contains NaN or infinite values; clean it before explaining it")
+        if x.device.type == "cpu":  # another device is waited for once, with the logits
+            check_numbers(bool(torch.isfinite(x).all()))
     if len({len(x) for x in pathways}) > 1:
         raise ValueError(f"pathways must hold the same clips, got batches of {[len(x) for x in pathways]}")
     return pathways
@@ -157,7 +163,13 @@ def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
             "belongs to a frame, say so: output=lambda logits: logits.unflatten(0, (number of clips, -1))"
             + what_the_shapes_suggest(pathways, layout)
         )
-    if not bool(torch.isfinite(output).all()):
+
+
+def check_numbers(clip: bool, logits: bool = True) -> None:
+    """Raises ValueError unless the clip is finite, and so are the logits."""
+    if not clip:
+        raise ValueError("the clip contains NaN or infinite values; clean it before explaining it")
+    if not logits:
         raise ValueError("the model's logits contain NaN or infinite values, so nothing can be explained")
 
 
@@ -185,7 +197,7 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
         others = logits.detach().scatter(1, target[:, None], -torch.inf)
         return others.argmax(1, keepdim=True)
     try:
-        foils = torch.as_tensor(against, device=logits.device)
+        foils = torch.as_tensor(against)
     except (TypeError, ValueError, RuntimeError):
         foils = torch.empty(0)
     if foils.dtype.is_floating_point or foils.dtype.is_complex or foils.dtype == torch.bool:
@@ -195,25 +207,28 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
             f"against is one class, several (m,) for all clips, or several for each ({clips}, m), "
             f"got shape {tuple(foils.shape)}"
         )
-    foils = foils.long().reshape(1, -1).expand(clips, -1) if foils.dim() < 2 else foils.long()
-    if not (int(foils.min()) >= 0 and int(foils.max()) < classes):
+    known, own = (x.long() for x in numbers([placed(foils, logits.device), target]))
+    rows = known.reshape(1, -1).expand(clips, -1) if foils.dim() < 2 else known
+    if not (int(known.min()) >= 0 and int(known.max()) < classes):
         raise ValueError(f"against must hold classes from 0 to {classes - 1}, got {against}")
-    if bool((foils == target[:, None]).any()):
-        clip = int((foils == target[:, None]).any(1).nonzero()[0])
-        raise ValueError(f"clip {clip} is explained as class {int(target[clip])}, which cannot be held against itself")
-    for row in foils.tolist():
+    if bool((rows == own[:, None]).any()):
+        clip = int((rows == own[:, None]).any(1).nonzero()[0])
+        raise ValueError(f"clip {clip} is explained as class {int(own[clip])}, which cannot be held against itself")
+    for row in rows.tolist():
         if len(set(row)) < len(row):
             raise ValueError(f"against names a class twice: {row}")
-    return foils
+    return placed(rows.contiguous(), logits.device)
 
 
 def _targets_of(target: Any, logits: Tensor) -> Chosen:
     clips, classes = logits.shape
     if target is None:
-        sign = torch.where(logits.detach()[:, 0] < 0, -1.0, 1.0) if classes == 1 else None
-        return Chosen(logits.detach().argmax(1), sign if sign is not None and bool((sign < 0).any()) else None)
+        best = logits.detach().argmax(1)
+        if classes > 1 or not answers([(logits.detach() < 0).any()])[0]:
+            return Chosen(best)
+        return Chosen(best, torch.where(logits.detach()[:, 0] < 0, -1.0, 1.0))
     try:
-        chosen = torch.as_tensor(target, device=logits.device)
+        chosen = torch.as_tensor(target)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"target is a class, one class per clip, or None, got {target!r}") from None
     if chosen.dtype.is_floating_point or chosen.dtype.is_complex or chosen.dtype == torch.bool:
@@ -222,6 +237,7 @@ def _targets_of(target: Any, logits: Tensor) -> Chosen:
         raise ValueError(
             f"target needs one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}"
         )
-    if chosen.numel() and not (int(chosen.min()) >= 0 and int(chosen.max()) < classes):
-        raise ValueError(f"target must be a class from 0 to {classes - 1}, got {chosen.tolist()}")
-    return Chosen(chosen.long().expand(clips).clone())
+    (known,) = numbers([chosen])
+    if known.numel() and not (int(known.min()) >= 0 and int(known.max()) < classes):
+        raise ValueError(f"target must be a class from 0 to {classes - 1}, got {known.long().tolist()}")
+    return Chosen(placed(chosen, logits.device).expand(clips).clone())

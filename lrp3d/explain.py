@@ -18,13 +18,14 @@ from lrp3d.checks import (
     check_logits,
     check_merge,
     check_mode,
+    check_numbers,
     check_options,
     check_seed,
     targets_of,
 )
 from lrp3d.composites import Composite
 from lrp3d.compute import buffers
-from lrp3d.compute.precision import carried_in, matmul_precision, no_autocast
+from lrp3d.compute.precision import matmul_precision, no_autocast, widened
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explanation import Explanation, Ledger, LedgerEntry
 from lrp3d.floor import floor_shares
@@ -39,6 +40,7 @@ from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
+from lrp3d.transfer import numbers
 from lrp3d.twin.probabilities import said_of
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Trace, twin_of
@@ -121,7 +123,8 @@ def explain(
             chunks are no faster).
         tolerance: 0 is exact; above 0, outer frames whose share of a seed's absolute relevance at a layer is below it
             may be dropped there, and what was dropped is booked.
-        precision: as in `torch.set_float32_matmul_precision`, for the propagation only.
+        precision: "highest" is float32 as it is; "high" lets a GPU compute products and convolutions in TF32 (a CPU
+            has none: there both are the same).
         progress: show a progress bar on stderr.
 
     Returns:
@@ -193,6 +196,7 @@ def explain(
         how = (input_range, layout, contrastive, read, constants, seed, (*asked, *channels))
         record = twin.record((clip,), *how)
         check_logits(record.output, pathways, layout)
+        check_numbers(record.clip_is_finite, record.output_is_finite)
         if record.problems:
             raise UnsupportedOperation(record.problems)
         split = None
@@ -200,7 +204,7 @@ def explain(
             check_motion(pathways, temporal)
             still = (still_clip(pathways[0], layout, len(record.output)),)
             split = Motion(record, twin.record(still, *how))
-        settings = Settings(contrastive, float(tolerance), carried_in(record.output.dtype, precision), layout, seed)
+        settings = Settings(contrastive, float(tolerance), widened(record.output.dtype), layout, seed)
         inside = Inside(record, asked, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
         if not (temporal and clips.has_time):
@@ -254,7 +258,9 @@ def _explanation(
 ) -> Explanation:
     """What is known of the clips' logits, of which `signed` are the maps, and `part` those through some channels."""
     maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
-    _warn_of_nothing(signed)
+    totals = [torch.as_tensor(x, device=clips.logits.device) for flow in clips.flows.values() for x in flow]
+    reached, *flows = numbers([torch.stack([m.flatten(1).any(1) for m in signed]).any(0), *totals])
+    _warn_of_nothing(~reached.bool())
     return Explanation(
         logits=clips.logits,
         target=clips.chosen.target,
@@ -264,7 +270,8 @@ def _explanation(
         frame_relevance=clips.frames([m[None] for m in maps])[0] if clips.has_time else None,
         conservation=clips.conservation(signed),
         ledger=Ledger(
-            LedgerEntry(step.name, str(step.rule), float(into), float(out)) for step, (into, out) in clips.flows.items()
+            LedgerEntry(step.name, str(step.rule), float(into), float(out))
+            for step, into, out in zip(clips.flows, flows[::2], flows[1::2], strict=True)
         ),
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
@@ -274,9 +281,8 @@ def _explanation(
     )
 
 
-def _warn_of_nothing(signed: Sequence[Tensor]) -> None:
-    """Say which clips no relevance reached at all: their ATR is no number, and their maps are black."""
-    empty = torch.stack([~m.flatten(1).any(1) for m in signed]).all(0)
+def _warn_of_nothing(empty: Tensor) -> None:
+    """Say how many clips (b,) no relevance reached at all: their ATR is no number, and their maps are black."""
     if empty.any():
         which = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
         warnings.warn(

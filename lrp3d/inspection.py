@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lrp3d.checks import check_axes, check_clip, check_logits, check_mode, check_seed
+from lrp3d.checks import check_axes, check_clip, check_logits, check_mode, check_numbers, check_seed
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
 from lrp3d.steps.step import ClipInput, Rearrangement, Unsupported
@@ -101,6 +101,7 @@ def inspect(
     read = partial(logits_of, output=output)
     record = twin.record((clip,), input_range, layout, contrastive, read, constants, seed)
     check_logits(record.output, pathways, layout)
+    check_numbers(record.clip_is_finite, record.output_is_finite)
     reached = set(record.problems)
     rows = Inspection()
     rows.problems = record.problems

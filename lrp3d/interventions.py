@@ -24,10 +24,11 @@ from lrp3d.checks import (
     check_logits,
     check_merge,
     check_mode,
+    check_numbers,
     check_options,
     targets_of,
 )
-from lrp3d.compute.precision import no_autocast
+from lrp3d.compute.precision import matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
 from lrp3d.layout import Layout, warn_of_layout, what_the_shapes_suggest
@@ -36,6 +37,7 @@ from lrp3d.pathways import slow_frames
 from lrp3d.propagation.chunks import clips_at_once
 from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits, frame_seeds
 from lrp3d.propagation.temporal_matrix import check_rows, logits_in_blocks
+from lrp3d.transfer import answers, finite, placed
 from lrp3d.twin.twin import Trace, Twin, twin_of
 
 Colour = float | Sequence[float] | Tensor
@@ -180,7 +182,8 @@ def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, va
 def _as_explain(clip: Clip) -> Iterator[None]:
     """Whatever mode the caller is in."""
     first = clip if isinstance(clip, Tensor) else next((x for x in clip if isinstance(x, Tensor)), torch.empty(0))
-    with torch.inference_mode(False), torch.enable_grad(), no_autocast(first.device):
+    own_types, rounding = no_autocast(first.device), matmul_precision("highest", first.device)
+    with torch.inference_mode(False), torch.enable_grad(), own_types, rounding:
         yield
 
 
@@ -218,9 +221,10 @@ class _Asked:
         check_rows(logits.shape[1], self.frames(pathways, len(logits)), hint)
         return logits
 
-    def check(self, logits: Tensor, pathways: list[Tensor]) -> None:
-        """That there are logits of frames, at least two."""
+    def check(self, logits: Tensor, pathways: list[Tensor], finite: Sequence[bool]) -> None:
+        """That there are logits of frames, at least two; `finite` says whether the clip is, and whether they are."""
         check_logits(logits, pathways, self.layout)
+        check_numbers(*finite)
         check_frames(pathways, self.layout, len(logits))
 
 
@@ -243,13 +247,14 @@ class _Exact:
         """Raises NoFrameLogits where there are none, and UnsupportedOperation where what follows them is unknown."""
         pathways = asked.checked(clip)
         record = _record(asked, clip)
-        asked.check(record.output, pathways)
+        asked.check(record.output, pathways, (record.clip_is_finite, record.output_is_finite))
         chosen = targets_of(target, record.output, asked.against)
         seeds = frame_seeds(record, chosen, asked.twin.composite, False, asked.merge)
         own = _own_logits(asked.twin, clip, chosen)
         same = own is not None and own.shape == seeds.logits.shape
         if own is not None and same:
-            same = torch.allclose(own, seeds.logits, 1e-4, 1e-4 * float(seeds.logits.abs().max()))
+            scale = seeds.logits.abs()
+            (same,) = answers([((own - seeds.logits).abs() <= 1e-4 * (scale + scale.max())).all()])
         logits = logits_in_blocks(seeds.logits, seeds)
         columns = logits.shape[1] if seeds.positions is None else seeds.classified
         return cls(asked, chosen, logits, columns, same, replace(seeds, starts=[])), record
@@ -290,7 +295,7 @@ class _Whole:
         """By the model's forward."""
         pathways = asked.checked(clip)
         frames, logits = _forward(asked, clip)
-        asked.check(logits, pathways)
+        asked.check(logits, pathways, answers([finite(pathways), finite([logits])]))
         chosen = targets_of(target, logits, asked.against)
         warn_of_layout(pathways, asked.layout)
         rows = chosen.of_frames(frames)
@@ -335,16 +340,17 @@ class _Pathway:
     def prepare(self, clock: int, columns: int, occluder: str, value: Colour) -> None:
         """Each frame's column and its substitute, the same in every clip it is missing from."""
         x = self.frames
-        on_clock = torch.tensor(slow_frames(self.length, clock), device=x.device)
-        self.column = on_clock * columns // clock  # (t,)
+        column = [frame * columns // clock for frame in slow_frames(self.length, clock)]
+        self.column = placed(column, x.device)  # (t,)
         if occluder == "blank":
             self.substitute = _colour(value, x).expand_as(x)
         elif occluder == "mean":
             self.substitute = x.mean(2, keepdim=True).expand_as(x)
         else:
-            earlier, later = _neighbours(self.column.tolist(), occluder == "nearest")
+            earlier, later = _neighbours(column, occluder == "nearest")
             # two halves, not a sum halved: the mean of equal frames is that frame, to the last bit
-            self.substitute = x[:, :, earlier] * 0.5 + x[:, :, later] * 0.5
+            halves = [x.index_select(2, placed(at, x.device)) * 0.5 for at in (earlier, later)]
+            self.substitute = halves[0] + halves[1]
 
     def without(self, whose: Tensor, which: Tensor) -> Tensor:
         """Clips `whose` (p,), each without the frames of column `which` (p,), laid out as they came."""
@@ -369,7 +375,7 @@ def _neighbours(columns: list[int], nearest: bool) -> tuple[list[int], list[int]
 
 def _colour(value: Colour, x: Tensor) -> Tensor:
     """One number, or one per channel, as (c, 1, 1, 1)."""
-    colour = torch.as_tensor(value, dtype=x.dtype, device=x.device).flatten()
+    colour = placed(value, x.device, x.dtype).flatten()
     if len(colour) not in (1, x.shape[1]):
         raise ValueError(f"value is one number or one per channel ({x.shape[1]}), got {len(colour)} values")
     return colour[:, None, None, None]

@@ -137,13 +137,15 @@ class Layout:
         )
 
     def _per_channel(self, end: Any, x: Tensor, channels: int) -> Tensor:
-        values = torch.as_tensor(end, dtype=x.dtype, device=x.device).flatten()
+        values = torch.as_tensor(end, dtype=x.dtype).flatten()
         if values.numel() not in (1, channels):
             raise ValueError(
                 f"input_range holds scalars or one value per channel ({channels}), got {values.numel()} values"
                 + self.hint(x)
             )
-        return values.expand(channels)
+        if values.device.type == "cpu" and x.device.type != "cpu":  # numbers wait for nothing, tensors do
+            values = torch.stack([x.new_full((), value) for value in values.tolist()])
+        return values.to(x.device).expand(channels)
 
 
 def axis_to_add(x: Tensor) -> str:

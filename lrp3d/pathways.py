@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.layout import Layout
+from lrp3d.transfer import answers, placed
 
 
 def slow_frames(t: int, n: int) -> list[int]:
@@ -52,11 +53,14 @@ class SharedPixels:
         whole = {i: _clips(clips[i][None], axes[i], batch)[0] for i in timed}
         fastest = max(timed, key=lambda i: whole[i].shape[2])
         found = {fastest: torch.arange(whole[fastest].shape[2], device=clips[fastest].device)}
+        shown: dict[int, tuple[Tensor, Tensor]] = {}
         for i in timed:
-            at = torch.tensor(slow_frames(whole[i].shape[2], len(found[fastest])), device=clips[i].device)
-            alike = whole[i].dtype == whole[fastest].dtype and whole[i].device == whole[fastest].device
-            if i != fastest and alike and torch.equal(whole[i], whole[fastest].index_select(2, at)):
-                found[i] = at
+            at = placed(slow_frames(whole[i].shape[2], len(found[fastest])), clips[i].device)
+            chosen = whole[fastest].index_select(2, at) if whole[i].device == whole[fastest].device else None
+            if i != fastest and chosen is not None and (chosen.shape, chosen.dtype) == (whole[i].shape, whole[i].dtype):
+                shown[i] = at, (whole[i] == chosen).all()
+        alike = answers([same for _, same in shown.values()])
+        found |= {i: at for (i, (at, _)), same in zip(shown.items(), alike, strict=True) if same}
         if len(found) < 2:
             return None
         return cls(tuple(axes[i] for i in found), tuple(found), tuple(found.values()), batch)

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -239,21 +241,55 @@ def explained():
     return model, clip, lrp3d.explain(model, clip, 0, input_range=(0.0, 1.0))
 
 
-def test_medium_precision_is_near_and_comes_back_in_the_models_own_type(explained):
+def test_on_a_cpu_lower_precision_changes_nothing(explained):
     model, clip, exact = explained
-    rough = lrp3d.explain(model, clip, 0, input_range=(0.0, 1.0), precision="medium")
-    assert rough.matrix.dtype == rough.relevance.dtype == torch.float32
-    deviation = (rough.matrix - exact.matrix).abs().amax(-1) / exact.matrix.abs().sum(-1)
-    assert 0 < deviation.max() < 0.1
-    torch.testing.assert_close(rough.frame_logits, exact.frame_logits)  # the forward pass stays exact
+    high = lrp3d.explain(model, clip, 0, input_range=(0.0, 1.0), precision="high")
+    torch.testing.assert_close(high.matrix, exact.matrix, rtol=0, atol=0)
 
 
-def test_double_precision_is_never_lowered(explained):
+def test_medium_precision_is_refused_with_what_to_use_instead(explained):
     model, clip, _ = explained
-    one = lrp3d.explain(model.double(), clip.double(), 0, precision="medium", input_range=(0.0, 1.0))
-    two = lrp3d.explain(model, clip.double(), 0, input_range=(0.0, 1.0))
-    model.float()
-    torch.testing.assert_close(one.matrix, two.matrix, rtol=0, atol=0)
+    with pytest.raises(
+        ValueError, match=r'"medium" is no more: bfloat16 .* use "highest", or "high" \(TF32, on a GPU\)'
+    ):
+        lrp3d.explain(model, clip, 0, precision="medium")
+
+
+GPU_PRECISION = """
+import torch
+from lrp3d.compute.precision import _settings, matmul_precision
+{before}
+def state():
+    return [getattr(holder, name) for holder, name, *_ in _settings()]
+outside = state()
+for precision in ("highest", "high"):
+    with matmul_precision(precision, torch.device("cuda")):
+        print(precision, *{{str(value) for value in state()}})
+    assert state() == outside
+try:
+    with matmul_precision("high", torch.device("cuda")):
+        raise KeyError
+except KeyError:
+    assert state() == outside
+"""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "torch.backends.cuda.matmul.allow_tf32 = True",
+        "torch.set_float32_matmul_precision('high')",
+        "torch.backends.cuda.matmul.fp32_precision = 'tf32'",
+        "torch.backends.cudnn.conv.fp32_precision = 'ieee'",
+    ],
+)
+def test_a_gpu_rounds_as_asked_inside_and_as_before_outside(before):
+    if "fp32_precision" in before and not hasattr(torch.backends.cudnn, "conv"):
+        pytest.skip("this torch has one switch for all convolutions")
+    command = [sys.executable, "-c", GPU_PRECISION.format(before=before)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert found in (["highest", "ieee", "high", "tf32"], ["highest", "False", "high", "True"])
 
 
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-2])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lrp3d
-from benchmarks import atr, attention, breakdown, chart, growth, layers, matrix, motion, networks, precision
+from benchmarks import atr, attention, breakdown, chart, gpu, growth, layers, matrix, motion, networks, precision
 from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
@@ -124,6 +124,19 @@ def test_atr_metrics_are_all_measured(tmp_path):
     rows = written(quick(atr, tmp_path))
     assert {row["metric"] for row in rows} >= {"frame_atr", "avg_atr", "max_atr"}
     assert all(row["seconds per million rows"] > 0 for row in rows)
+
+
+def test_the_one_call_for_a_gpu_comes_to_its_end_on_a_cpu_and_fails_nowhere(tmp_path):
+    rows = written(quick(gpu, tmp_path, "--device", "cpu"))
+    assert {row["what"] for row in rows} == {"equality", "precision", "first", "matrix", "study"}
+    assert not [row["note"] for row in rows if str(row.get("note", "")).startswith(("failed", "no time"))]
+    assert all(row["deviation %"] == 0 for row in rows if row["what"] == "equality")  # of a device with itself
+    assert {matrix.OWN, matrix.GRADIENT, matrix.VMAPPED} <= {row["contestant"] for row in rows}
+
+
+def test_no_results_of_a_cpu_come_under_the_name_of_a_gpu():
+    with pytest.raises(SystemExit, match="measures a GPU"):
+        gpu.main(["--device", "cpu"])
 
 
 def test_the_exact_setting_deviates_by_nothing(tmp_path):

@@ -11,7 +11,7 @@ PACKAGE = Path(lrp3d.__file__).parent
 
 # Lowest first: each may import those before it. What stands on one line does not know its neighbours.
 ORDER = """
-errors defaults former_names printed extras suggestions
+errors defaults former_names printed extras suggestions transfer
 files filenames progress layout sampling
 pathways
 metrics

@@ -88,9 +88,32 @@ def outermost_dropped(r: Tensor, tolerance: float) -> Band | None:
     axis = AXES.get(r.dim())
     if axis is None or not r.numel():
         return None
+    frames = r.shape[1 + axis]
+    first, last = map(int, _outermost(r, axis, tolerance))
+    return Band(axis, first, last) if first < last and last - first < frames else None
+
+
+def outermost_zeroed(r: Tensor, tolerance: float) -> Tensor:
+    """`r` with zeros in the frames that `outermost_dropped` leaves out; a device need not say which they are.
+
+    >>> r = torch.tensor([1e-6, 1e-6, 1.0, 2.0, 1e-6]).reshape(1, 1, 1, 5, 1, 1)
+    >>> outermost_zeroed(r, 1e-4).flatten()
+    tensor([0., 0., 1., 2., 0.])
+    """
+    axis = AXES.get(r.dim())
+    if axis is None or not r.numel():
+        return r
+    frames = r.shape[1 + axis]
+    first, last = _outermost(r, axis, tolerance)
+    at = torch.arange(frames, device=r.device)
+    kept = ((at >= first) & (at < last)) | (first >= last)
+    return torch.where(kept.reshape([-1 if i == 1 + axis else 1 for i in range(r.dim())]), r, 0.0)
+
+
+def _outermost(r: Tensor, axis: int, tolerance: float) -> tuple[Tensor, Tensor]:
+    """The first frame that is kept, and the one behind the last."""
     mass = r.abs().sum([i for i in range(1, r.dim()) if i != 1 + axis], dtype=torch.float32)  # (s, t)
     room = tolerance / 2 * mass.sum(1, keepdim=True)  # as much at either end
     before = ((mass.cumsum(1) < room).sum(1)).min()
     behind = ((mass.flip(1).cumsum(1) < room).sum(1)).min()
-    first, last = int(before), mass.shape[1] - int(behind)
-    return Band(axis, first, last) if first < last and last - first < mass.shape[1] else None
+    return before, mass.shape[1] - behind

@@ -32,8 +32,6 @@ class LinearMap:
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """The transposed operation: `r` (s, *output) to (s, *shape)."""
-        if r.dtype == torch.bfloat16:  # which not every operation knows
-            return self.adjoint(r.float(), v.float() if isinstance(v, Tensor) else v, shape).to(r.dtype)
         with torch.enable_grad():
             at = r.new_zeros(shape, requires_grad=True)
             output = self(at, v)
@@ -325,7 +323,7 @@ class AxisMatrices(LinearMap):
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The first matrix averages all frames alike; without it every frame stays itself."""
-        keep = torch.eye(shape[axis]).to(self.matrices[0])
+        keep = torch.eye(shape[axis], dtype=self.matrices[0].dtype, device=self.matrices[0].device)
         return AxisMatrices((keep, *self.matrices[1:]))
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:

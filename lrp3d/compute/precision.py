@@ -1,32 +1,28 @@
-"""How exactly relevance is propagated: `precision` as in `torch.set_float32_matmul_precision`.
+"""How exactly relevance is computed: in float32 at least, and `precision` says what a GPU may make of that.
 
-The forward pass and the denominators stay as they are; what follows them is carried in the type of `carried_in`, and
-the units of a GPU that round factors to TF32 are used from "high" on only.
+"highest" is float32 as it is, whatever the caller has set. "high" lets a GPU round the factors of products and
+convolutions to TF32, forward and back. There is no "medium": a contrastive row is a small difference of large terms,
+and with factors in bfloat16 maps changed by up to a third of their size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
-PRECISIONS = ("highest", "high", "medium")
-
-
-def carried_in(dtype: torch.dtype, precision: str) -> torch.dtype:
-    """The type that relevance of a model in `dtype` is carried in: bfloat16 for "medium", else float32 at least.
-
-    >>> import torch
-    >>> carried_in(torch.float32, "medium"), carried_in(torch.float64, "medium"), carried_in(torch.float16, "highest")
-    (torch.bfloat16, torch.float64, torch.float32)
-    """
-    wide = widened(dtype)
-    return torch.bfloat16 if precision == "medium" and wide == torch.float32 else wide
+PRECISIONS = ("highest", "high")
 
 
 def widened(dtype: torch.dtype) -> torch.dtype:
-    """At least float32: shares of relevance over- and underflow in float16, and round away in bfloat16."""
+    """At least float32: shares of relevance over- and underflow in float16, and round away in bfloat16.
+
+    >>> import torch
+    >>> widened(torch.bfloat16), widened(torch.float64)
+    (torch.float32, torch.float64)
+    """
     return torch.promote_types(dtype, torch.float32)
 
 
@@ -43,15 +39,27 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    cudnn, before = torch.backends.cudnn, torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest" if precision == "highest" else "high")
+    settings = _settings()
+    before = [getattr(holder, name) for holder, name, *_ in settings]
     try:
-        with cudnn.flags(
-            enabled=cudnn.enabled,
-            benchmark=cudnn.benchmark,
-            deterministic=cudnn.deterministic,
-            allow_tf32=precision != "highest",
-        ):
-            yield
+        for holder, name, exact, rounded in settings:
+            setattr(holder, name, exact if precision == "highest" else rounded)
+        yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for (holder, name, *_), value in zip(settings, before, strict=True):
+            setattr(holder, name, value)
+
+
+def _settings() -> list[tuple[Any, str, Any, Any]]:
+    """Where torch keeps whether a GPU may round: object, attribute, the value for "highest", that for "high".
+
+    Since torch 2.9 there is one for each kind of operation. It refuses to tell the older ones to whom has set those.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    each: list[Any] = [matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)]
+    try:
+        if all(isinstance(kind.fp32_precision, str) for kind in each):
+            return [(kind, "fp32_precision", "ieee", "tf32") for kind in each]
+    except AttributeError:
+        pass
+    return [(holder, "allow_tf32", False, True) for holder in (matmul, cudnn)]

@@ -20,6 +20,7 @@ from lrp3d.metrics.agreement import cosine, frame_scores, spearman
 from lrp3d.metrics.atr import row_shares
 from lrp3d.outputs import Chosen, Output, logits_of
 from lrp3d.progress import bar
+from lrp3d.transfer import placed
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
@@ -134,12 +135,13 @@ class _Asked:
         """The class, held against all others."""
         logits = self.logits(clip)
         chosen = targets_of(target, logits)
-        others = [k for k in range(logits.shape[1]) if k != int(chosen.target)]
-        return Chosen(chosen.target, chosen.sign, torch.tensor([others], device=clip.device) if others else None)
+        own = int(chosen.target)
+        others = [k for k in range(logits.shape[1]) if k != own]
+        return Chosen(chosen.target, chosen.sign, placed([others], clip.device) if others else None)
 
     def lead(self, clips: Tensor, chosen: Chosen) -> Tensor:
         """By how much the class's logit is above the mean of the others, (b,)."""
-        return chosen.at(torch.zeros(len(clips), dtype=torch.long)).of(self.logits(clips))
+        return chosen.at(torch.zeros(len(clips), dtype=torch.long, device=chosen.target.device)).of(self.logits(clips))
 
     def interventions(self, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor:
         """What each output frame's logit loses without each input frame, (1, n, t)."""
@@ -200,7 +202,9 @@ def _of_clip(
     if players:
 
         def sets(kept: Tensor) -> Tensor:
-            return torch.cat([value("freeze", some.to(clip.device)) for some in kept.split(at_once)])[:, None]
+            return torch.cat([value("freeze", placed(some, clip.device, some.dtype)) for some in kept.split(at_once)])[
+                :, None
+            ]
 
         worth = (shapley if blocks <= MOST_EXACT else shapley_estimate)(sets, blocks)
     logits = asked.logits(clip)

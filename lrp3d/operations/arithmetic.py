@@ -227,7 +227,7 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
             written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, fill)))
             for end in ("low", "high")
         )
-    if signal.is_input is not None and bool((signal.is_input > 0).all()):
+    if signal.is_input is not None and run.answers((signal.is_input > 0).all()):
         signal.is_input = None
     return attach(step, output, inputs, signal)
 

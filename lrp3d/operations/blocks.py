@@ -161,7 +161,7 @@ def shares(
     if any(k.is_input is not None for k in known):
         counts = [s.map.count(run.input_mask(s.x), s.w) for s in signals]
         is_input = sum(counts[1:], counts[0]) > 0
-        if not bool(is_input.all()):
+        if not run.answers(is_input.all()):
             signal.is_input = is_input.to(output.dtype)
     return attach(step, output, [s.x for s in signals], signal, kind)
 
@@ -202,7 +202,7 @@ def both_nonnegative(*tensors: Any) -> bool:
         known = run.signal(x)
         if known is None:
             if isinstance(x, Tensor):
-                if not bool((x >= 0).all()):
+                if not run.answers((x >= 0).all()):
                     return False
             elif x < 0:
                 return False

@@ -18,6 +18,7 @@ from lrp3d.operations.sampling import resample
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.tracing.signals import Signal
+from lrp3d.transfer import placed
 
 _MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 _AVG = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
@@ -188,7 +189,8 @@ def _register_adaptive_avg_pool(axes: int) -> None:
     def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
         sizes = _sizes(input, output_size, axes)
         matrices = tuple(
-            averaging_matrix(have, want).to(input) for have, want in zip(input.shape[-axes:], sizes, strict=True)
+            placed(averaging_matrix(have, want), input.device, input.dtype)
+            for have, want in zip(input.shape[-axes:], sizes, strict=True)
         )
         output = plain(input, sizes)
         return shares(

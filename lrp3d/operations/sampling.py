@@ -45,7 +45,7 @@ def read(x: Tensor, output: Tensor, added: Read, subtracted: Read | None = None)
     reached = added(active_tracer().input_mask(x)) != 0
     if subtracted is not None:
         reached |= subtracted(active_tracer().input_mask(x)) != 0
-    if not bool(reached.all()):  # what is read outside of the picture is no signal
+    if not active_tracer().answers(reached.all()):  # what is read outside of the picture is no signal
         active_tracer().signals[result].is_input = reached.to(output.dtype)
     return result
 

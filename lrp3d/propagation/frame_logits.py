@@ -32,6 +32,7 @@ from lrp3d.rules import opposed
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
+from lrp3d.transfer import answers
 from lrp3d.twin.audit import assign_rules, find_classifier
 from lrp3d.twin.twin import Trace
 
@@ -158,7 +159,8 @@ def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
     """Mean of the frame logits = logit, up to what the run's coarsest type rounds away, or nothing is explained."""
     error = (logits.mean(1) - logit).abs()
     scale = torch.maximum(logit.abs(), logits.abs().mean(1))
-    if bool((error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()):
+    (apart,) = answers([(error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()])
+    if apart:
         means, wanted = logits.mean(1).tolist(), logit.tolist()
         raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
 
@@ -202,11 +204,12 @@ def oppose(output: Tensor, sign: Tensor | None) -> None:
     """
     if sign is None:
         return
+    all_of_them = len(sign) == 1 or (sign.device.type == "cpu" and bool((sign < 0).all()))
     clips = sign[:, None].to(output).expand(output.shape)
     for of_outputs, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
         assert step.rule is not None
         # Every frame's logits descend from it: it is met several times, and turned once.
-        step.rule = opposed(step.rule, None if bool((sign < 0).all()) else of_outputs.sign())
+        step.rule = opposed(step.rule, None if all_of_them else of_outputs.sign())
 
 
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:

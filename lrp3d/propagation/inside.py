@@ -19,6 +19,7 @@ from lrp3d.propagation.propagate import Start, Through
 from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Outlet, Step
+from lrp3d.transfer import placed
 from lrp3d.twin.twin import Trace
 
 Where = Mapping[str, int | Sequence[int] | Tensor]
@@ -113,7 +114,7 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
                 f"where={{{name!r}: {list(channels)}}}: the output of '{name}', {tuple(like.shape)}, has channels "
                 f"from 0 to {like.shape[axis] - 1} on axis {axis}"
             )
-        kept = like.new_zeros(like.shape[axis]).index_fill_(0, torch.tensor(channels, device=like.device), 1)
+        kept = like.new_zeros(like.shape[axis]).index_fill_(0, placed(channels, like.device), 1)
         found.append(Gate(below[name], kept.reshape([-1 if i == axis else 1 for i in range(like.dim())])))
     order = sorted(found, key=lambda gate: -len(_outlets([gate.node])))
     for upper, lower in pairwise(order):

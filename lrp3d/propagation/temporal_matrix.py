@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits
+from lrp3d.transfer import placed
 
 
 @dataclass
@@ -47,7 +48,7 @@ def on_one_clock(frames: list[Tensor]) -> Tensor:
     clock = max(pathway.shape[-1] for pathway in frames)
     total = torch.zeros_like(next(pathway for pathway in frames if pathway.shape[-1] == clock))
     for pathway in frames:
-        at = torch.tensor(slow_frames(pathway.shape[-1], clock), device=pathway.device)
+        at = placed(slow_frames(pathway.shape[-1], clock), pathway.device)
         total = total.index_add(-1, at, pathway)
     return total
 

@@ -19,6 +19,7 @@ from lrp3d.compute.maps import Bilinear, Convolution, MatrixProduct
 from lrp3d.steps.graph import Edge, Node, parents, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import AtItsStep, Halves, Held, PassThrough, Step, Unsupported
+from lrp3d.transfer import numbers, placed
 
 
 @dataclass
@@ -65,9 +66,10 @@ class TimeAverage:
             groups = _groups(stands_on)
             if groups is None:
                 return False
-            self.matrix = self.features.new_zeros(len(groups), self.things, dtype=self.step.dtype)
+            matrix = torch.zeros(len(groups), self.things, dtype=self.step.dtype)
             for frame, things in enumerate(groups):
-                self.matrix[frame, things] = 1 / len(things)
+                matrix[frame, things] = 1 / len(things)
+            self.matrix = placed(matrix, self.features.device, self.step.dtype)
             stands_on, order = [stands_on[things[0]] for things in groups], list(range(len(groups)))
         self.order, self.stands_on = order, [stands_on[i] for i in order]
         return True
@@ -167,23 +169,29 @@ def _by_labels(
     average: TimeAverage, batch: int, tells_time: Callable[[Step], bool], mixing: dict[Node, Cost]
 ) -> list[list[bool]]:
     """The same, where nothing mixes them: each carries its number down. Empty where something does."""
-    numbers = torch.arange(average.things, dtype=torch.float64).reshape(-1, *[1] * (-1 - average.axis))
+    device = average.features.device
+    labels = torch.arange(average.things, dtype=torch.float64, device=device).reshape(-1, *[1] * (-1 - average.axis))
     sums = []
     for power in range(3):
-        at = (numbers**power).to(average.features.device).expand(average.features.shape)
+        at = (labels**power).expand(average.features.shape)
         sums.append(spread_down(average.edge, at, tells_time, mixing))
     found: Tensor | None = None
+    mixed = []
     for (count, step), (first, _), (second, _) in zip(*sums, strict=True):
         there = count > 0
         mean = torch.where(there, first / count, -1.0)
-        if not _knows_time(step) or bool((there & ((second / count - mean**2).abs() > 1e-3)).any()):
+        if not _knows_time(step):
             return []
+        mixed.append((there & ((second / count - mean**2).abs() > 1e-3)).any())
         number = mean.round().long()
         steps = [_over_time(number == i, batch, True) for i in range(average.things)]
         if found is not None and found.shape[1] != len(steps[0]):
             return []
         found = torch.stack(steps) if found is None else found | torch.stack(steps)
-    return [] if found is None else found.tolist()
+    if found is None:
+        return []
+    are_mixed, places = numbers([torch.stack(mixed).any(), found])
+    return [] if are_mixed else places.bool().tolist()
 
 
 def _knows_time(step: Step) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
-from lrp3d.compute.bands import Band, all_of, measured, outermost_dropped
+from lrp3d.compute.bands import Band, all_of, measured, outermost_dropped, outermost_zeroed
 
 
 def times(a: Tensor, b: Tensor) -> Tensor:
@@ -67,6 +67,8 @@ class LazyRelevance:
 
     def trimmed(self, tolerance: float) -> LazyRelevance:
         """Without the outermost frames that together hold less than `tolerance` of every seed's absolute relevance."""
+        if self.value.device.type != "cpu":  # to cut there would make it wait
+            return LazyRelevance(outermost_zeroed(self.part(), tolerance), band=self.band)
         inner = outermost_dropped(self.part(), tolerance)
         if inner is None:
             return self

@@ -89,7 +89,13 @@ class Signals:
         return torch.ones_like(x) if signal.is_input is None else signal.is_input
 
     def through(
-        self, function: Callable[..., Any], args: Any, kwargs: Any, inputs: Sequence[Tensor], results: int
+        self,
+        function: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        inputs: Sequence[Tensor],
+        results: int,
+        answer: Callable[[Tensor], bool],
     ) -> list[Signal]:
         """What is known of each tensor that a function returns, where the function only moves values.
 
@@ -101,6 +107,7 @@ class Signals:
             kwargs: its keyword arguments.
             inputs: those of them that descend from the clip.
             results: how many tensors it returns.
+            answer: says whether a tensor of one value is true.
         """
         signals = [self[x] for x in inputs]
         tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor) and x.is_floating_point()]
@@ -120,7 +127,7 @@ class Signals:
             highs = of_inputs(lambda x: self[x].high if any(x is y for y in inputs) else x)
         if any(x not in self for x in tensors) or any(signal.is_input is not None for signal in signals):
             masks = of_inputs(self.input_mask)
-        nonnegative = all(self[x].nonnegative if x in self else bool((x >= 0).all()) for x in tensors)
+        nonnegative = all(self[x].nonnegative if x in self else answer((x >= 0).all()) for x in tensors)
         shifted = all(signal.shifted for signal in signals)
         mean_of = signals[0].mean_of if len(signals) == 1 else None
         return [

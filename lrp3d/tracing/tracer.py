@@ -24,6 +24,7 @@ from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer
 from lrp3d.rules import Rule
 from lrp3d.steps.step import GRADIENT, ClipInput, Held, Outlet, Rearrangement, Relevance, Step, Token, Unsupported
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
+from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.inplace import Memory
 from lrp3d.tracing.scope import Scope
@@ -67,6 +68,7 @@ class Tracer(TorchFunctionMode):
         constants: Sequence[str] = (),
         seeded: bool = False,
         layers: Sequence[str] = (),
+        remembered: Sequence[bool] = (),
     ):
         super().__init__()
         self.seeded = seeded
@@ -79,6 +81,8 @@ class Tracer(TorchFunctionMode):
         """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.layers: dict[str, list[str]] = {pattern: [] for pattern in layers}
         """Patterns of modules whose outputs' relevance is asked for, and the modules that were met."""
+        self.answers = Answers(remembered)
+        """To what the forward asks of numbers."""
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
         """The last probabilities that were made: one of them may be what the model returns."""
@@ -423,7 +427,8 @@ class Tracer(TorchFunctionMode):
         limits = {signal.grad_fn for signal in signals}
         if not all(only_moves(t, limits) for t in results):
             return self.refuse(advice_for(func), out, signals)
-        for t, signal in zip(results, self.signals.through(func, args, kwargs, signals, len(results)), strict=True):
+        known = self.signals.through(func, args, kwargs, signals, len(results), self.answers)
+        for t, signal in zip(results, known, strict=True):
             self.moved(t, signal)
         return out
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.pathways import SharedPixels
+from lrp3d.transfer import numbers
 
 Range = tuple[Any, Any]
 """(low, high), each a number or one per channel."""
@@ -27,7 +28,16 @@ def layout_of(x: Tensor, layout: str) -> Layout | None:
     return Layout.of_images(x.dim()) if 2 <= x.dim() <= 4 else None
 
 
-def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[tuple[Tensor | None, Tensor | None]]:
+class Ends(NamedTuple):
+    """Lowest and highest valid value of every input of a clip, shaped like it; None: nobody knows."""
+
+    low: Tensor | None
+    high: Tensor | None
+    given: bool = False
+    """By the caller or the model, not found in the clip itself."""
+
+
+def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[Ends]:
     """Lowest and highest valid value of every input, shaped like each clip; by default the clip's own extremes.
 
     A pathway that shows the frames of a faster one has the extremes of that: both are one clip.
@@ -57,28 +67,35 @@ def _shared(clips: Sequence[Tensor], layout: str) -> SharedPixels | None:
     return SharedPixels.among(clips, layouts, batches[0] or 1) if all(x.numel() for x in clips) and batches else None
 
 
-def _spread(x: Tensor, given: Range | None, layout: str, seen: Tensor) -> tuple[Tensor | None, Tensor | None]:
+def _spread(x: Tensor, given: Range | None, layout: str, seen: Tensor) -> Ends:
     axes = layout_of(x, layout)
     if axes is None or x.numel() == 0 or (given is None and x.dim() < 3):
-        return None, None
+        return Ends(None, None)
     if given is None:
-        return axes.spread_range(x, None, seen)
+        return Ends(*axes.spread_range(x, None, seen))
     ends_of(given)
-    spread = axes.spread_range(x, given)
-    _warn_if_far_outside(x, *spread)
-    return spread
+    return Ends(*axes.spread_range(x, given), given=True)
 
 
-def _warn_if_far_outside(x: Tensor, low: Tensor, high: Tensor) -> None:
+def far_outside(x: Tensor, ends: Ends) -> Tensor:
+    """Whether (a tensor of one value) a clip holds values far outside of its range."""
+    if not ends.given or ends.low is None or ends.high is None:
+        return torch.zeros((), dtype=torch.bool, device=x.device)
+    outside = torch.maximum(ends.low - x, x - ends.high) / (ends.high - ends.low)
+    return (outside > FAR).any()
+
+
+def warn_of_range(x: Tensor, ends: Ends) -> None:
     """A clip on another scale than its range: Eq. 1 would share by contributions of the wrong sign, conserving all."""
-    outside = torch.maximum(low - x, x - high) / (high - low)
-    if bool((outside > FAR).any()):
-        warnings.warn(
-            f"the clip holds values from {float(x.min()):.4g} to {float(x.max()):.4g}, but input_range says that valid "
-            f"ones lie between {float(low.min()):.4g} and {float(high.max()):.4g}: normalise the clip as the model "
-            "expects it, or give the input_range that belongs to it; relevance of the pixels is wrong otherwise",
-            stacklevel=_frames_up(),
-        )
+    assert ends.low is not None
+    assert ends.high is not None
+    lowest, highest, low, high = map(float, numbers([x.min(), x.max(), ends.low.min(), ends.high.max()]))
+    warnings.warn(
+        f"the clip holds values from {lowest:.4g} to {highest:.4g}, but input_range says that valid ones lie between "
+        f"{low:.4g} and {high:.4g}: normalise the clip as the model expects it, or give the input_range that belongs "
+        "to it; relevance of the pixels is wrong otherwise",
+        stacklevel=_frames_up(),
+    )
 
 
 def _frames_up() -> int:

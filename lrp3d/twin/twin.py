@@ -22,11 +22,12 @@ from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
 from lrp3d.steps.step import Step
 from lrp3d.tracing.tracer import Tracer
+from lrp3d.transfer import answers, finite
 from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
-from lrp3d.twin.ranges import Range, ranges_of
+from lrp3d.twin.ranges import Range, far_outside, ranges_of, warn_of_range
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Trace:
     """The forward drew random numbers."""
     differs: bool = False
     """They change what the model returns, and no seed was given."""
+    clip_is_finite: bool = True
+    output_is_finite: bool = True
 
 
 @contextmanager
@@ -53,9 +56,17 @@ def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
         yield
     finally:
         with torch.no_grad():
-            for x, version, before in counted:
-                if x._version != version or not torch.equal(x, before):
+            written = answers([_differs(x, before) for x, _, before in counted])
+            for (x, version, before), other in zip(counted, written, strict=True):
+                if x._version != version or other:
                     x.detach().copy_(before)
+
+
+def _differs(x: Tensor, before: Tensor) -> Tensor:
+    """Whether (a tensor of one value) two tensors are not the same."""
+    if x.shape != before.shape or x.layout != torch.strided or x.is_quantized:
+        return torch.tensor(not torch.equal(x, before))
+    return (x != before).any()
 
 
 _OTHER_DRAWS = (0x1F3D5B79, 0x2E4C6A88, 0x3D5B7997, 0x4C6A88A6)
@@ -81,6 +92,8 @@ class Twin(nn.Module):
         self.floors: dict[Hashable, Tensor] = {}
         """What the model says untrained (`lrp3d.floor`), by the clips that it is for."""
         self._generators = copier.generators
+        self._answers: dict[Hashable, list[bool]] = {}
+        """What forwards asked of numbers, by the shapes of their inputs."""
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
@@ -123,14 +136,17 @@ class Twin(nn.Module):
         """
         chosen = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        run = Tracer(self._own, self.composite, constants, seed is not None, layers)
-        entries = []
+        kind = tuple((x.shape, x.dtype, x.device) if isinstance(x, Tensor) else None for x in leaves)
+        remembered = self._answers.get((kind, layout), [])
+        run = Tracer(self._own, self.composite, constants, seed is not None, layers, remembered)
+        entries, outside = [], []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
             ranges = ranges_of(chosen, [x.detach() for x in clips.values()], layout)
             for (i, x), ends in zip(clips.items(), ranges, strict=True):
+                outside.append(far_outside(x.detach(), ends))
                 x = x if x.requires_grad else x.detach().clone().requires_grad_()
-                leaves[i] = run.enter(x, *ends)
+                leaves[i] = run.enter(x, ends.low, ends.high)
                 entries.append(leaves[i])
             device = entries[0].device if entries else torch.device("cpu")
             with kept_random_state(device, seed):
@@ -140,6 +156,16 @@ class Twin(nn.Module):
                     output = output if read is None else read(output)
                 drew = bool(draws)
             output = run.resolve(output)
+            run.answers.over = True
+            is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
+            found = answers([*is_finite, *outside, *run.answers.asked])
+            if not run.answers.confirmed(found[2 + len(outside) :]):
+                del self._answers[kind, layout]
+                return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
+            self._answers[kind, layout] = run.answers.given
+            for x, ends, far in zip(clips.values(), ranges, found[2:], strict=False):
+                if far:
+                    warn_of_range(x.detach(), ends)
             differs = drew and seed is None and read is not None and not self._again(inputs, read, output)
             left_out: list[Step] = []
             if read is not None and run.is_signal(output):
@@ -158,7 +184,7 @@ class Twin(nn.Module):
         for x in outputs:
             find_classifier(x)
         assign_rules(run.steps, self.composite, contrastive)
-        return Trace(run, entries, output, problems, left_out, drew, differs)
+        return Trace(run, entries, output, problems, left_out, drew, differs, *found[:2])
 
     def _again(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
         """Whether the model returns the same with other random numbers."""

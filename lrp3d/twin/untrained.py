@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lrp3d.errors import ModelError
+from lrp3d.transfer import answers
 from lrp3d.twin.copying import copy_of
 from lrp3d.twin.random_state import kept_random_state
 from lrp3d.twin.twin import Twin
@@ -50,8 +51,9 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
                 reset()
             elif any(True for _ in module.parameters(recurse=False)):
                 stuck[_called(module, name)] = None
-        for name, x in drawn:
-            if torch.isnan(x).any():
+        left = answers([torch.isnan(x).any() for _, x in drawn])
+        for (name, _), is_left in zip(drawn, left, strict=True):
+            if is_left:
                 owner = name.rpartition(".")[0]
                 stuck[_called(copy.get_submodule(owner), owner)] = None
     if stuck:
