@@ -1,0 +1,64 @@
+"""What the table of public networks calls working, and what it calls wrong."""
+
+import copy
+
+import pytest
+import torch
+from benchmarks.public import judging
+from torch import nn
+
+import lrp3d
+
+
+class TwoRates(nn.Module):
+    """Every second frame, and all frames, which weigh more in the paper's frame logits than in the clip's."""
+
+    def __init__(self):
+        super().__init__()
+        self.slow, self.fast, self.fc = nn.Conv3d(3, 4, 1), nn.Conv3d(3, 4, 1), nn.Linear(8, 3)
+
+    def forward(self, clip):
+        pathways = self.slow(clip[:, :, ::2]).relu(), self.fast(clip).relu()
+        return self.fc(torch.cat([x.mean((2, 3, 4)) for x in pathways], 1))
+
+
+@pytest.fixture(scope="module")
+def judged():
+    torch.manual_seed(0)
+    model, clip = TwoRates().eval(), torch.rand(1, 3, 8, 4, 4)
+    with torch.no_grad():
+        return model, clip, model(clip), lrp3d.explain(model, clip, contrastive=False), lrp3d.explain(model, clip)
+
+
+def test_pathways_of_two_rates_are_not_wrong(judged):
+    *_, logits, plain, _ = judged
+    assert abs(float(plain.frame_logits.mean() - logits.max())) > 1e-2
+    assert judging._wrong(*judged) == []
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "verdict"),
+    [
+        ("matrix", lambda x: x * 1.1, "rows are not frame logits"),
+        ("conservation", lambda x: x + 1, "relevance is not conserved"),
+        ("logits", lambda x: x + 1, "outputs differ"),
+    ],
+)
+def test_what_does_not_hold_is_called_wrong(judged, field, change, verdict):
+    model, clip, logits, plain, contrastive = judged
+    broken = copy.copy(plain)
+    setattr(broken, field, change(getattr(plain, field)))
+    assert verdict in judging._wrong(model, clip, logits, broken, contrastive)
+
+
+def test_frame_logits_that_average_to_the_logit_in_no_merge_are_wrong(judged, monkeypatch):
+    model, clip, logits, plain, contrastive = judged
+    explain = lrp3d.explain
+
+    def broken(*args, **options):
+        found = copy.copy(explain(*args, **options))
+        found.frame_logits = found.frame_logits * 1.1
+        return found
+
+    monkeypatch.setattr(judging.lrp3d, "explain", broken)
+    assert "frame logits do not average to the logit" in judging._wrong(model, clip, logits, plain, contrastive)
