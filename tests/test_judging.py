@@ -36,6 +36,24 @@ def test_pathways_of_two_rates_are_not_wrong(judged):
     assert judging._wrong(*judged) == []
 
 
+class Kept(nn.Module):
+    """A stream: what it says depends on the clip before."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc, self.before = nn.Linear(3, 2), torch.ones(1, 3)
+
+    def forward(self, clip):
+        now = clip.mean((2, 3, 4))
+        said, self.before = self.fc(now + self.before), now
+        return said
+
+
+def test_a_stream_is_judged_from_where_it_stands():
+    clip = torch.rand(1, 3, 2, 4, 4)
+    assert judging._explained(Kept().eval(), clip)["verdict"] == "works"
+
+
 @pytest.mark.parametrize(
     ("field", "change", "verdict"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import time
 from typing import Any
@@ -30,8 +31,8 @@ def judge(name: str) -> dict[str, str]:
 
 def _explained(model: nn.Module, clip: Tensor) -> dict[str, str]:
     torch.manual_seed(SEED), random.seed(SEED), np.random.seed(SEED)
-    with torch.no_grad():
-        returned = model(clip)
+    with torch.no_grad():  # a copy: a stream that keeps something would be another at the next call
+        returned = copy.deepcopy(model)(clip)
     temporal = "yes"
     try:
         try:
