@@ -1,9 +1,12 @@
 """What the table of public networks calls working, and what it calls wrong."""
 
 import copy
+import csv
+import sys
 
 import pytest
 import torch
+from benchmarks import zoo
 from benchmarks.public import judging
 from torch import nn
 
@@ -80,3 +83,31 @@ def test_frame_logits_that_average_to_the_logit_in_no_merge_are_wrong(judged, mo
 
     monkeypatch.setattr(judging.lrp3d, "explain", broken)
     assert "frame logits do not average to the logit" in judging._wrong(model, clip, logits, plain, contrastive)
+
+
+def test_a_refused_operation_is_named_with_its_reason():
+    model = nn.Sequential(nn.Conv3d(3, 2, 1), nn.Flatten(), nn.Linear(24, 2), nn.Dropout(0.5)).eval()
+    model[0].register_forward_hook(lambda module, args, out: out.sort(2)[0])
+    row = judging._explained(model, torch.rand(1, 3, 3, 2, 2))
+    assert row["verdict"] == "refused"
+    assert row["because"].startswith("sort: has no relevance rule")
+
+
+def test_what_needs_a_package_is_not_in_the_table_and_what_an_error_ended_runs_again(tmp_path, monkeypatch, capsys):
+    said = {"one.fails": "error", "one.works": "works", "one.needs": zoo.LEFT_OUT}
+    ran = []
+
+    def judged(name, seconds, gigabytes):
+        ran.append(name)
+        return dict.fromkeys(zoo.COLUMNS, "") | {"network": name, "verdict": said[name]}
+
+    monkeypatch.setattr(zoo, "names", lambda: list(said))
+    monkeypatch.setattr(zoo, "_in_a_process", judged)
+    monkeypatch.setattr(zoo, "IMPORTED", ())
+    monkeypatch.setattr(sys, "argv", ["zoo", "--out", str(tmp_path)])
+    for _ in range(2):
+        zoo.main()
+    assert ran == ["one.fails", "one.works", "one.needs", "one.fails", "one.needs"]
+    assert "one.needs left out" in capsys.readouterr().out
+    with (tmp_path / "zoo.csv").open(newline="") as file:
+        assert [row["network"] for row in csv.DictReader(file)] == ["one.fails", "one.works"]

@@ -42,8 +42,7 @@ def _explained(model: nn.Module, clip: Tensor) -> dict[str, str]:
             plain = lrp3d.explain(model, clip, contrastive=False, temporal=False, seed=SEED)
         contrastive = lrp3d.explain(model, clip, temporal=False, seed=SEED)
     except lrp3d.UnsupportedOperation as error:
-        distinct = dict.fromkeys(line.partition(" (")[2].partition(")")[0] or line for line in error.operations)
-        return {"verdict": "refused", "matrix": "", "because": " ".join(distinct), "conservation": ""}
+        return {"verdict": "refused", "matrix": "", "because": _reasons(error), "conservation": ""}
     wrong = _wrong(model, clip, returned, plain, contrastive)
     return {
         "verdict": "wrong" if wrong else "works",
@@ -51,6 +50,12 @@ def _explained(model: nn.Module, clip: Tensor) -> dict[str, str]:
         "because": "; ".join(wrong + list(plain.about.values())),
         "conservation": f"{float(plain.conservation.max()):.1e}",
     }
+
+
+def _reasons(error: lrp3d.UnsupportedOperation) -> str:
+    """Each refused operation once, and why."""
+    found = (line.partition(" (")[2].replace(")", "", 1) or line for line in error.operations)
+    return "; ".join(dict.fromkeys(found))
 
 
 def _wrong(model: nn.Module, clip: Tensor, returned: Tensor, plain: Any, contrastive: Any) -> list[str]:
