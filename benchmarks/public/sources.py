@@ -67,6 +67,11 @@ PYTORCHVIDEO: dict[str, tuple[str, dict[str, Any], tuple[int, int]]] = {
     ),
     "efficient_x3d_xs": ("hub.efficient_x3d", {}, (4, 160)),
     "slowfast_r50": ("slowfast.create_slowfast", {"head_pool_kernel_sizes": ((4, 2, 2), (16, 2, 2))}, (16, 64)),
+    "audio_visual_slowfast": (
+        "audio_visual_slowfast.create_audio_visual_slowfast",
+        {"head_pool_kernel_sizes": ((8, 2, 2), (32, 2, 2), (16, 1, 10))},
+        (32, 64),
+    ),
     "csn_r50": ("csn.create_csn", {"head_pool_kernel_size": (1, 2, 2)}, (8, 64)),
     "r2plus1d_r50": ("r2plus1d.create_r2plus1d", {"head_pool_kernel_size": (2, 2, 2)}, (8, 64)),
     "x3d_xs": ("x3d.create_x3d", {"input_clip_length": 4, "input_crop_size": 64, "head_activation": None}, (4, 64)),
@@ -146,6 +151,33 @@ MMACTION: dict[str, dict[str, Any]] = {
         "backbone": {**_SLOW_ONLY, "out_indices": (2, 3)},
         "neck": {**_TPN, "spatial_modulation_cfg": {"in_channels": (1024, 2048), "out_channels": 2048}},
         "head": {"type": "TPNHead", "in_channels": 2048},
+    },
+    "tpn_tsm_r50": {
+        "backbone": {
+            "type": "ResNetTSM",
+            "depth": 50,
+            "out_indices": (2, 3),
+            "norm_eval": False,
+            "shift_div": 8,
+            "num_segments": 8,
+        },
+        "neck": {
+            "type": "TPN",
+            "in_channels": (1024, 2048),
+            "out_channels": 1024,
+            "spatial_modulation_cfg": {"in_channels": (1024, 2048), "out_channels": 2048},
+            "temporal_modulation_cfg": {"downsample_scales": (8, 8)},
+            "upsample_cfg": {"scale_factor": (1, 1, 1)},
+            "downsample_cfg": {"downsample_scale": (1, 1, 1)},
+            "level_fusion_cfg": {
+                "in_channels": (1024, 1024),
+                "mid_channels": (1024, 1024),
+                "out_channels": 2048,
+                "downsample_scales": ((1, 1, 1), (1, 1, 1)),
+            },
+        },
+        "head": {"type": "TPNHead", "in_channels": 2048, "consensus": {"type": "AvgConsensus", "dim": 1}},
+        "clip": (8, 64),
     },
     "c2d_r50": {"backbone": {"type": "C2D", "depth": 50, "norm_eval": False}, "head": _I3D_HEAD},
     "c3d": {
@@ -290,13 +322,17 @@ class PerFrame(nn.Module):
 class Segments(nn.Module):
     """A recogniser of mmaction2 that looks at frames one by one: backbone and head."""
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, frames: int):
+    def __init__(self, backbone: nn.Module, neck: nn.Module | None, head: nn.Module, frames: int):
         super().__init__()
-        self.backbone, self.head, self.frames = backbone, head, frames
+        self.backbone, self.neck, self.head, self.frames = backbone, neck, head, frames
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (1, 3, t, h, w) to logits (1, k)."""
-        return self.head(self.backbone(clip.transpose(1, 2).flatten(0, 1)), num_segs=self.frames)
+        features = self.backbone(clip.transpose(1, 2).flatten(0, 1))
+        if self.neck is None:
+            return self.head(features, num_segs=self.frames)
+        levels = [level.unflatten(0, (-1, self.frames)).transpose(1, 2).contiguous() for level in features]
+        return self.head(self.neck(levels)[0].squeeze(2), num_segs=1)
 
 
 class Volume(nn.Module):
@@ -381,6 +417,9 @@ def _pytorchvideo(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
         net = imported("pytorchvideo.models.slowfast").create_slowfast(model_num_class=10, **options)
         return wrappers.Pathways(net, 4), frames, (side,)
     module: Any = imported(f"pytorchvideo.models.{file}")
+    if file == "audio_visual_slowfast":
+        net = getattr(module, function)(model_num_class=10, **options)
+        return wrappers.WithSound(net, 4, (1, 128, 1, 80)), frames, (side,)
     classes = {"head_num_classes": 10} if "vision" in file else {"model_num_class": 10}
     return getattr(module, function)(**classes, **options), frames, (side,)
 
@@ -389,14 +428,15 @@ def _mmaction(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:
     imported("torchvision")
     mmaction: Any = imported("mmaction.models")
     registry = imported("mmaction.registry").MODELS
+    imported("mmengine.registry").init_default_scope("mmaction")
     del mmaction
     parts = MMACTION[name]
     head = registry.build({"num_classes": 10, "average_clips": None, **parts["head"]})
     backbone = registry.build(parts["backbone"])
     frames, side = parts.get("clip", (4, 64))
-    if name.startswith(("ts", "trn", "tanet")):
-        return Segments(backbone, head, frames), frames, (side,)
     neck = registry.build(parts["neck"]) if "neck" in parts else None
+    if name.startswith(("ts", "trn", "tanet", "tpn_tsm")):
+        return Segments(backbone, neck, head, frames), frames, (side,)
     return Volume(backbone, neck, head), frames, (side,)
 
 

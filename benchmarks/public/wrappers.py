@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -156,3 +157,57 @@ class Batched(OnePathway):
         """Clip (b, 3, t, h, w) to logits (b, k)."""
         out = self.net({"frames": clip})
         return out[0] if isinstance(out, tuple) else out
+
+
+class TwoChannels(nn.Module):
+    """A network of optical flow, here of the first two channels."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.net(clip[:, :2])
+
+
+class Shots(nn.Module):
+    """A detector of cuts that takes (b, t, 27, 48, 3) in 0 to 255 and gives a logit for every frame."""
+
+    def __init__(self, net: nn.Module):
+        super().__init__()
+        self.net = net
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, 48, 48) to logits (b, 1)."""
+        return self.net(clip[:, :, :, :27].permute(0, 2, 3, 4, 1) * 255)[0].mean(1)
+
+
+class Stream(nn.Module):
+    """A network that takes a frame and what it kept of the one before, and gives logits and what it keeps."""
+
+    def __init__(self, net: nn.Module, kept: Sequence[tuple[int, ...]]):
+        super().__init__()
+        self.net, self.kept = net, kept
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        kept = [clip.new_zeros(len(clip), *shape) for shape in self.kept]
+        logits = []
+        for frame in clip.unbind(2):
+            said, *kept = self.net(frame, *kept)
+            logits.append(said)
+        return torch.stack(logits, 1).mean(1)
+
+
+class WithSound(nn.Module):
+    """A network of every alpha-th frame, all frames and a spectrogram, which is the same for every clip."""
+
+    def __init__(self, net: nn.Module, alpha: int, shape: tuple[int, ...]):
+        super().__init__()
+        self.net, self.alpha = net, alpha
+        self.register_buffer("sound", torch.rand(1, *shape))
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Clip (b, 3, t, h, w) to logits (b, k)."""
+        return self.net([clip[:, :, :: self.alpha], clip, self.sound.expand(len(clip), *self.sound.shape[1:])])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,9 +13,9 @@ from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, r
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import AxisMaximum
-from lrp3d.steps.step import IndexedWrite
-from lrp3d.tracing.signals import Signal
-from lrp3d.tracing.torch_functions import fill_, setitem, write_
+from lrp3d.steps.writes import IndexedWrite, Shared, StridedWrite, Written
+from lrp3d.tracing.signals import Signal, least
+from lrp3d.tracing.torch_functions import fill_, overwritten, setitem, write_
 
 # ------------------------------------------------------------------------------------------------------- sums
 
@@ -203,33 +203,54 @@ def maximum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 # ------------------------------------------------------------------------------------------------------ writes
 
 
+def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target: Tensor, value: Tensor) -> Tensor:
+    """The step of a write, and what is known of what it makes: of each value what is known of it where it was."""
+    run = active_tracer()
+    inputs = [x for x in (target, value) if run.is_signal(x)]
+    known = [run.signals[x] for x in inputs]
+    signal = Signal(
+        is_input=written(run.input_mask(target), run.input_mask(value)),
+        nonnegative=both_nonnegative(target, value),
+        weighs=least(known),
+    )
+    if all(k.low is not None for k in known):
+        signal.low, signal.high = (
+            written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, value)))
+            for end in ("low", "high")
+        )
+    if signal.is_input is not None and run.answers((signal.is_input > 0).all()):
+        signal.is_input = None
+    return attach(step, written(target, value), inputs, signal)
+
+
 @register_operation(setitem)
 def write(target: Tensor, index: Any, value: Any) -> Tensor:
     """`target[index] = value` (temporal shift and its kin), without overwriting anything."""
     run = active_tracer()
 
-    def written(x: Tensor, v: Any) -> Tensor:
+    def written(x: Tensor, v: Tensor) -> Tensor:
         x = x.clone()
         x[index] = v
         return x
 
-    output = written(target, value)
-    inputs = [x for x in (target, value) if run.is_signal(x)]
-    value_shape = value.shape if isinstance(value, Tensor) else torch.Size()
-    step = IndexedWrite(index, target.shape, value_shape, run.is_signal(target), run.is_signal(value))
-    fill = _tensor(value, target).to(target.dtype)
-    signal = Signal(
-        is_input=written(run.input_mask(target), run.input_mask(fill)), nonnegative=both_nonnegative(target, fill)
-    )
-    known = [run.signal(x) for x in inputs]
-    if all(k is not None and k.low is not None for k in known):
-        signal.low, signal.high = (
-            written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, fill)))
-            for end in ("low", "high")
-        )
-    if signal.is_input is not None and run.answers((signal.is_input > 0).all()):
-        signal.is_input = None
-    return attach(step, output, inputs, signal)
+    shape = value.shape if isinstance(value, Tensor) else torch.Size()
+    step = IndexedWrite(index, target.shape, shape, run.is_signal(target), run.is_signal(value))
+    value = _tensor(value, target)
+    return _written(step, written, target, value if run.is_signal(value) else value.to(target.dtype))
+
+
+@register_operation(overwritten)
+def overwrite(value: Tensor, new: Tensor, shared: Shared) -> Tensor:
+    """What `value` is after a write through another view of its memory (`x[:, 1:] += y`, `x.view(-1).relu_()`)."""
+    run = active_tracer()
+    _, everything = shared.overlap()
+    if everything and not run.is_signal(new):
+        return shared.over(torch.empty_like(value), new)
+    if not run.is_signal(value) and not run.is_signal(new):
+        return shared.over(value, new)
+    if everything:
+        value = new.new_zeros(value.shape, dtype=value.dtype)
+    return _written(StridedWrite(shared, run.is_signal(value), run.is_signal(new)), shared.over, value, new)
 
 
 @register_operation(write_)

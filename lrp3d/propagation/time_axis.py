@@ -19,6 +19,7 @@ from lrp3d.compute.maps import Bilinear, Convolution, MatrixProduct
 from lrp3d.steps.graph import Edge, Node, parents, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import AtItsStep, Halves, Held, PassThrough, Step, Unsupported
+from lrp3d.steps.writes import Written
 from lrp3d.transfer import numbers, placed
 
 
@@ -240,7 +241,7 @@ def _mixes(step: Step | None) -> int:
 
 def _spreads(step: Step) -> bool:
     """Whether relevance can be handed on equally here."""
-    return isinstance(step, PassThrough | LinearStep)
+    return isinstance(step, PassThrough | LinearStep | Written)
 
 
 def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
@@ -277,8 +278,8 @@ def spread_down(
                 outs = outs if isinstance(outs, tuple) else (outs,)
             elif isinstance(step, AtItsStep):
                 outs = [None, step.input_steps(r)]
-            elif isinstance(step, PassThrough) or (isinstance(step, LinearStep) and not step.operands):
-                outs = [out[0] for out in step.relevance(r[None])]
+            elif isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
+                outs = [None if out is None else out[0] for out in step.relevance(r[None])]
             elif isinstance(step, LinearStep) and not until(step):
                 outs = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
             else:
@@ -289,7 +290,7 @@ def spread_down(
                 for parent, out in zip(node.next_functions, outs, strict=True)
                 if out is not None and parent[0] is not None
             ]
-            if mixing is not None and step is not None and len(below) > 1:
+            if mixing is not None and step is not None and len(below) > 1 and not isinstance(step, Written):
                 below = [min(below, key=lambda way: mixing[way[0][0]])]
             pending += below
     # What a constant branch is made of says nothing, where there is another way down.

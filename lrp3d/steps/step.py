@@ -223,27 +223,3 @@ class Unsupported(Step):
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Refuses."""
         raise UnsupportedOperation([self.problem])
-
-
-class IndexedWrite(Step):
-    """`target[index] = value`: relevance goes to the value inside the index, to the target outside of it."""
-
-    def __init__(self, index: Any, shape: torch.Size, value_shape: torch.Size, to_target: bool, to_value: bool):
-        self.index = index
-        self.target_shape = shape
-        self.value_shape = value_shape
-        self.to_target = to_target
-        self.to_value = to_value
-
-    def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """For the target and the value, as far as they descend from the clip."""
-        out = []
-        if self.to_target:
-            kept = r.new_ones(self.target_shape)
-            kept[self.index] = 0
-            out.append(r * kept)
-        if self.to_value:
-            # seed by seed: an index with tensors in it may not simply be shifted by one axis
-            written = torch.stack([seed[self.index] for seed in r])
-            out.append(sum_to_shape(written, self.value_shape))
-        return out

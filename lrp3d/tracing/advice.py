@@ -6,7 +6,8 @@ from typing import Any
 
 NO_GRAD = "computed inside torch.no_grad() or inference_mode(); remove that block from the model's forward"
 STALE = (
-    "reads a tensor whose memory an in-place operation changed through another view; use the out-of-place form there"
+    "reads memory that an in-place operation changed through another view, where one element is seen several times or "
+    "as another type; use the out-of-place form there"
 )
 DETACHED = "detaches the signal, so no relevance could reach what lies below; remove the detach from the forward"
 FOREIGN = (

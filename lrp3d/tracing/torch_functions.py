@@ -63,6 +63,11 @@ def fill_(target: Tensor, value: Any = 0.0) -> Tensor:
     raise NotImplementedError
 
 
+def overwritten(value: Tensor, new: Tensor, shared: Any) -> Tensor:
+    """Stands in the registry for what `value` is when `new` was written through another view of its memory."""
+    raise NotImplementedError
+
+
 @functools.cache
 def written_in_python(func: Any) -> Any:
     """A function of torch that is Python code, made of functions that are met one by one; None for all others.

@@ -23,10 +23,11 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
 from lrp3d.rules import Rule
 from lrp3d.steps.step import GRADIENT, ClipInput, Held, Outlet, Rearrangement, Relevance, Step, Token, Unsupported
+from lrp3d.steps.writes import Shared
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
 from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
-from lrp3d.tracing.inplace import Memory
+from lrp3d.tracing.inplace import Memory, Write
 from lrp3d.tracing.scope import Scope
 from lrp3d.tracing.signals import Signal, Signals
 from lrp3d.tracing.tape import Call, Tape
@@ -36,6 +37,7 @@ from lrp3d.tracing.torch_functions import (
     LIKE_ANOTHER,
     TAKES_ONLY_THE_SHAPE,
     only_moves,
+    overwritten,
     plain_name,
     without_inplace,
     written_in_python,
@@ -92,6 +94,10 @@ class Tracer(TorchFunctionMode):
         """Nodes of autograd's graph that no mode could see, and the modules they were made in."""
         self._tape = Tape()
         self._memory = Memory(own)
+        self._given: list[tuple[Tensor, Tensor]] = []
+        """Of the operations that are running, the tensors the model gave them, and what these are now."""
+        self._stands_for: tuple[Tensor, Tensor] | None = None
+        """What a handler returns that was written to its argument, and what to hand out in its place."""
         self._scopes: list[Scope] = []
         self._inside = False
         self._operation = ""
@@ -194,16 +200,42 @@ class Tracer(TorchFunctionMode):
     # ------------------------------------------------------------------ tensors changed in place
 
     def replace(self, old: Tensor, new: Tensor) -> None:
-        """Redirects later reads of `old` to `new`; other views of its memory may not be read any more."""
-        self._memory.replace(old, new)
+        """Inside a handler that returns `new`: later reads of its argument `old`, and of its memory, give that."""
+        self._stands_for = new, self._write(old, new)
+
+    def _write(self, old: Tensor, new: Tensor) -> Tensor:
+        """Later reads of `old`, and of every view of its memory, give what `new` is; returns what to hand out."""
+        old = next((given for given, value in reversed(self._given) if value is old), old)
+        other = self._memory.write(old, new)
+        if self.is_signal(new):
+            self.signals[other] = self.signals[new]
+        return other
+
+    def _rewritten(self, value: Tensor, at: Tensor | None, write: Write) -> Tensor:
+        """What `value`, which stands at a view of its block, is after a write."""
+        if at is not None and write.to is not None:
+            shared = Shared.of(at, write.to)
+            if shared.read == shared.written:
+                return write.value
+            if not any(shared.overlap()):
+                return value
+            if not shared.read.repeats and not shared.written.repeats:
+                with torch.enable_grad():
+                    return cast(Tensor, self._perform(handler_of(overwritten), (value, write.value, shared), {}))
+        signals = [x for x in (value, write.value) if self.is_signal(x)]
+        if not signals:
+            raise UnsupportedOperation([f"{self._module() or 'the forward'} (in-place): {STALE}"])
+        return self.refuse(STALE, value.detach(), signals)
+
+    def forget_writes(self) -> None:
+        """The forward is over."""
+        self._memory.forget()
 
     def resolve(self, x: Any) -> Any:
         """What `x` stands for now."""
         if not isinstance(x, Tensor):
             return x
-        if self.is_signal(x) and self._memory.is_stale(x):
-            return self.refuse(STALE, x.detach(), [x])
-        latest = self._memory.latest(x)
+        latest = self._memory.latest(x, self._rewritten)
         self.adopt(latest, self._module())
         return latest
 
@@ -231,9 +263,9 @@ class Tracer(TorchFunctionMode):
         if not patterns:
             return output
         self.constants |= dict.fromkeys(patterns, True)
-        self._operation, self._handler = "held constant", None
         with torch._C.DisableTorchFunction(), torch.no_grad():
             output = tree_map(self.resolve, output)
+            self._operation, self._handler = "held constant", None
             return _map_floats(lambda t: self._hold(t, name) if self.is_signal(t) else t, output)
 
     def _hold(self, x: Tensor, name: str) -> Tensor:
@@ -259,7 +291,7 @@ class Tracer(TorchFunctionMode):
             )
         for pattern in patterns:
             self.layers[pattern].append(name)
-        return self.perform(_outlet, (x, name), {})
+        return self.perform(_outlet, (output, name), {})
 
     # ------------------------------------------------------------------ operations
 
@@ -282,9 +314,11 @@ class Tracer(TorchFunctionMode):
             return self.perform(handler_of(func), args, kwargs, func)
         if not self._touches_signal(args, kwargs):
             return self._constant_inplace(func, args, kwargs)
+        if func is Tensor.__setitem__ and self._memory.is_itself(*args):
+            return None  # the last step of `x[index] += y`, after the in-place sum
         out = self.perform(handler_of(target), args, kwargs, target)
         # nothing is overwritten: an activation may still be needed, a parameter is the user's
-        self.replace(args[0], out)
+        out = self._write(args[0], out)
         return None if func is Tensor.__setitem__ else out
 
     def _dropped(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -292,9 +326,7 @@ class Tracer(TorchFunctionMode):
         with torch._C.DisableTorchFunction(), torch.no_grad():
             factor = func(torch.ones_like(self.resolve(x)), *args, **{**kwargs, "inplace": False})
         out = self.perform(handler_of(torch.mul), (x, factor), {}, torch.mul)
-        if kwargs.get("inplace"):
-            self.replace(x, out)
-        return out
+        return self._write(x, out) if kwargs.get("inplace") else out
 
     @contextmanager
     def _again(self) -> Iterator[None]:
@@ -312,28 +344,44 @@ class Tracer(TorchFunctionMode):
         """Constants may be written to, but never the model's own."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             target, *others = tree_map(self.resolve, list(args))
-            if self._memory.is_own(target):
+            if self._memory.is_own(target) or self._memory.is_written(args[0]):
                 copy = target.clone()
                 out = func(copy, *others, **tree_map(self.resolve, kwargs))
-                self.replace(args[0], copy)
-                return copy if out is not None else None
+                other = self._write(args[0], copy)
+                return other if out is not None else None
             return func(target, *others, **tree_map(self.resolve, kwargs))
 
     def perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
         """Run an operation: by its handler if a signal is among its arguments, else as the constant it is."""
+        with torch._C.DisableTorchFunction(), torch.inference_mode(False):
+            values = tree_map(self.resolve, (args, kwargs))
+        given = zip(tree_flatten((args, kwargs))[0], tree_flatten(values)[0], strict=True)
+        before = len(self._given)
+        self._given += [(x, value) for x, value in given if x is not value]
+        try:
+            out = self._perform(handler, values[0], values[1], func)
+            if self._stands_for is not None and out is self._stands_for[0]:
+                out = self._stands_for[1]
+        finally:
+            del self._given[before:]
+            self._stands_for = None
+        moves = handler is None and plain_name(func) not in TAKES_ONLY_THE_SHAPE
+        self._memory.follow(func, moves, (args, kwargs), values, out)
+        return out
+
+    def _perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
+        """The same, of arguments that are what they are now."""
         tracking = self._inside or (torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
-            args, kwargs = tree_map(self.resolve, (args, kwargs))
             signals = [x for x in tree_flatten((args, kwargs))[0] if self.is_signal(x)]
             if not signals and func is not None:
                 with torch.no_grad():
                     return self._of_constants(func, args, kwargs)
             scope = self._innermost()
             if kwargs.get("out") is not None:  # written, in torch, into a tensor the caller made
+                kwargs = dict(kwargs)
                 into = kwargs.pop("out")
-                out = self.perform(handler, args, kwargs, func)
-                self.replace(into, out)
-                return out
+                return self._write(into, self._perform(handler, args, kwargs, func))
             with self._performing(handler, func):
                 if handler is None:
                     out = self._unregistered(func, args, kwargs, signals)
@@ -350,12 +398,11 @@ class Tracer(TorchFunctionMode):
     def _of_constants(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """As it is; but nothing is written into what is the model's own."""
         into = kwargs.get("out")
-        if not isinstance(into, Tensor) or not self._memory.is_own(into):
+        if not isinstance(into, Tensor) or not (self._memory.is_own(into) or self._memory.is_written(into)):
             return func(*args, **kwargs)
         copy = into.clone()
         func(*args, **{**kwargs, "out": copy})
-        self.replace(into, copy)
-        return copy
+        return self._write(into, copy)
 
     def _autocast(self) -> torch.dtype | None:
         enabled = torch.is_autocast_enabled(self._device)
@@ -383,7 +430,7 @@ class Tracer(TorchFunctionMode):
         self._scopes += [call.scope] if call.scope else []
         try:
             with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
-                return self.perform(call.handler, args, kwargs, call.func)
+                return self._perform(call.handler, args, kwargs, call.func)
         finally:
             self._scopes.pop() if call.scope else None
 

@@ -155,7 +155,8 @@ class Twin(nn.Module):
                     output = self._outputs(tree_unflatten(leaves, spec), layout)
                     output = output if read is None else read(output)
                 drew = bool(draws)
-            output = run.resolve(output)
+            output = tree_map(run.resolve, output)
+            run.forget_writes()
             run.answers.over = True
             is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
             found = answers([*is_finite, *outside, *run.answers.asked])
@@ -176,7 +177,7 @@ class Twin(nn.Module):
                 near = [name for name in names for pattern in missed if name.endswith(f".{pattern}")]
                 hint = f"did you mean {near[0]!r}?" if near else "lrp3d.inspect(model, clip) shows their names"
                 raise ValueError(f"{argument}={missed} fits no module that ran; {hint}")
-        outputs = [output] if read is not None else [run.resolve(x) for x in tensors_of(output) if run.is_signal(x)]
+        outputs = [output] if read is not None else [x for x in tensors_of(output) if run.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
         if differs:
