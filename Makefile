@@ -5,10 +5,18 @@ BIN := $(VENV)/bin
 CLIPS ?= ../shared/clips
 VIDEO ?= $(firstword $(wildcard $(CLIPS)/pool*.mp4 $(CLIPS)/*.mp4 $(CLIPS)/*.avi))
 
-.PHONY: demo test test-slow lint matrix format clean
+.PHONY: demo test test-slow lint docs matrix format clean
 
+# A trained network on a clip whose answer is known, the verdict and the picture; then a real video, if there is one
+# (`make demo VIDEO=my.mp4`), with random weights.
 demo: $(VENV)/installed
-	$(BIN)/lrp3d demo --model I3D-R50-f8 $(if $(VIDEO),--video $(VIDEO)) --out out/demo
+	$(BIN)/lrp3d demo --out out/demo
+	@echo && echo "The picture is out/demo/methods.png, the page out/demo/report.html."
+ifneq ($(VIDEO),)
+	@echo && echo "The same steps on $(VIDEO), with a network that nobody trained: what its architecture does, not what was learned."
+	$(BIN)/lrp3d demo --video "$(VIDEO)" --out out/demo-video
+	@echo && echo "Your own: lrp3d explain my.mp4 --model NAME --weights FILE --out out"
+endif
 
 # One process per core, one thread each: many small tensors gain nothing from more.
 test: $(VENV)/installed
@@ -25,6 +33,17 @@ lint: $(VENV)/installed
 	$(BIN)/python tests/snippets.py build/snippets
 	$(BIN)/mypy --config-file= --cache-dir build/types/snippets --follow-imports silent --python-version 3.10 \
 		--check-untyped-defs --allow-redefinition build/snippets
+
+# The documentation as a site in build/site: the tutorial runs, and a link that leads nowhere is an error. The pages are
+# laid out as in the repository, so that the links between them hold there and here.
+docs: $(VENV)/docs-installed
+	rm -rf build/pages && mkdir -p build/pages
+	cp -R README.md CONTRIBUTING.md CHANGELOG.md CITATION.cff docs benchmarks lrp3d tests build/pages
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+$(VENV)/docs-installed: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,docs]'
+	touch $@
 
 # Oldest and newest dependencies on every Python from 3.10 to 3.14 that is found: each environment is made from nothing,
 # the test suite runs in it, and wheel and source distribution run in empty ones. Narrower, for example:

@@ -2,6 +2,8 @@
 
 import doctest
 import importlib
+import importlib.util
+import json
 import pkgutil
 import re
 from pathlib import Path
@@ -29,6 +31,38 @@ def test_the_snippets_of_a_page_run_one_after_the_other(page, tmp_path, monkeypa
     names: dict = {"__name__": "snippet"}
     for snippet in snippets_of(page):
         exec(compile(snippet, str(page), "exec"), names)
+
+
+def test_the_cells_of_the_tutorial_run_one_after_the_other_and_are_kept_without_results(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    threads = torch.get_num_threads()
+    names: dict = {"__name__": "tutorial"}
+    for cell in json.loads((ROOT / "docs/tutorial.ipynb").read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            assert (cell["outputs"], cell["execution_count"]) == ([], None)
+            exec(compile("".join(cell["source"]), cell["id"], "exec"), names)
+    torch.set_num_threads(threads)
+
+
+def test_every_page_has_its_place_in_the_site():
+    listed = set(
+        re.findall(r": ((?:docs|benchmarks)/\S+|[A-Z]+\.md)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    )
+    assert [page for page in sorted(listed) if not (ROOT / page).exists()] == []
+    pages = {f"docs/{page.relative_to(ROOT / 'docs')}" for page in (ROOT / "docs").rglob("*.md")}
+    assert pages - listed == {"docs/package.md"}  # which is the page of the package index
+
+
+def test_the_reference_shows_what_there_is_and_all_that_is_public():
+    text = "\n".join(page.read_text() for page in sorted((ROOT / "docs/reference").glob("*.md")))
+    for path in re.findall(r"^::: (\S+)$", text, re.MULTILINE):
+        module, _, name = path.replace("models.", "lrp3d.models.", 1 if path.startswith("models.") else 0).rpartition(
+            "."
+        )
+        found = importlib.import_module(module)
+        assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}") is not None, path
+    shown = set(re.findall(r"lrp3d\.(\w+)", text))
+    assert set(lrp3d.__all__) - shown == set()
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -51,7 +51,7 @@ def _place(key: str) -> str:
 
 def _of_one(values: Any) -> list[float] | None:
     """Statistics of pixels between 0 and 255 as those of pixels between 0 and 1."""
-    return None if values is None else [float(value) / 255 for value in values]
+    return None if values is None else [round(float(value) / 255, 9) for value in values]
 
 
 def _frames(pipeline: list[Mapping[str, Any]], images: bool) -> int | None:

@@ -146,6 +146,7 @@ def test_records_become_a_row_for_each_clip(tmp_path, monkeypatch):
 def test_the_real_pyarrow_reads_back_what_merge_wrote(tmp_path, capsys):
     parquet = pytest.importorskip("pyarrow.parquet")
     study = make_study(tmp_path / "study", 2)
+    study.record_path(0).parent.mkdir(parents=True)
     for number in range(2):
         record(number, config=study.hash).save(study.record_path(number))
     assert main(["study", "merge", str(study.folder), "--parquet", str(tmp_path / "clips.parquet")]) == 0
