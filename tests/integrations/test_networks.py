@@ -152,3 +152,18 @@ def test_the_real_libraries_build_what_is_asked_for(name):
     explanation = lrp3d.explain(made, torch.rand(1, 3, 4, 32, 32), temporal=False)
     assert explanation.logits.shape == (1, 5)
     assert float(explanation.conservation.max()) < 1e-4
+
+
+def test_a_saved_folder_of_transformers_brings_its_weights_and_normalisation(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    small = {"num_frames": 4, "image_size": 32, "num_hidden_layers": 1, "hidden_size": 48, "num_attention_heads": 4}
+    saved = transformers.VideoMAEForVideoClassification(transformers.VideoMAEConfig(**small)).eval()
+    saved.save_pretrained(tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.1, 0.2, 0.3], "image_std": [1, 1, 1]}')
+    made, clip = network(f"hf:{tmp_path}"), torch.rand(1, 3, 4, 32, 32)
+    torch.testing.assert_close(made(clip), saved(clip.transpose(1, 2)).logits)
+    assert made.weights == f"weights of {tmp_path}"
+    assert made.mean == (0.1, 0.2, 0.3)
+    assert network(f"hf:{tmp_path / 'config.json'}").weights == ""
+    with pytest.raises(ValueError, match="says all about its network"):
+        network(f"hf:{tmp_path}", num_classes=4)
