@@ -7,7 +7,20 @@ import pytest
 import torch
 
 import lrp3d
-from benchmarks import atr, attention, breakdown, chart, gpu, growth, layers, matrix, motion, networks, precision
+from benchmarks import (
+    atr,
+    attention,
+    breakdown,
+    chart,
+    first_call,
+    gpu,
+    growth,
+    layers,
+    matrix,
+    motion,
+    networks,
+    precision,
+)
 from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
@@ -132,6 +145,12 @@ def test_the_one_call_for_a_gpu_comes_to_its_end_on_a_cpu_and_fails_nowhere(tmp_
     assert not [row["note"] for row in rows if str(row.get("note", "")).startswith(("failed", "no time"))]
     assert all(row["deviation %"] == 0 for row in rows if row["what"] == "equality")  # of a device with itself
     assert {matrix.OWN, matrix.GRADIENT, matrix.VMAPPED} <= {row["contestant"] for row in rows}
+
+
+def test_the_first_call_is_measured_stage_by_stage(tmp_path):
+    rows = written(quick(first_call, tmp_path, "--models", "I3D-R50"))
+    assert [row["stage"] for row in rows][:4] == ["import torch", "import lrp3d", "build the model", "convert"]
+    assert all(row["seconds"] >= 0 and row["CPU seconds"] >= 0 for row in rows)
 
 
 def test_no_results_of_a_cpu_come_under_the_name_of_a_gpu():
