@@ -136,7 +136,7 @@ def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:
     Raises:
         ValueError: if the last of these axes holds one time step after another.
     """
-    if frames is None or not isinstance(record.output, Tensor) or min(frames) < 2:
+    if frames is None or not isinstance(record.output, Tensor) or min(frames[1:]) < 2:
         return
     for node in downwards([record.output.grad_fn], lambda node: False):
         step = step_of(node)
