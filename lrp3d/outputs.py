@@ -53,7 +53,8 @@ def chosen_of(returned: Any, output: Output | None) -> Tensor:
         of = "what output= picks" if output is not None else "what the model returns"
         raise ValueError(
             f"{of} is {_described(chosen)}, not one tensor of logits (b, k); say with output= where they are: "
-            "a key, an index, or a function of what the model returns"
+            "a key, an index, or a function of what the model returns (on the command line, name a factory of a model "
+            "that returns the logits alone)"
         )
     return chosen
 
