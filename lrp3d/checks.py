@@ -61,14 +61,12 @@ def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
         training = {name: module for name, module in training.items() if not isinstance(module, _DROPOUTS)}
     if not training:
         return
-    guilty = [name for name, module in training.items() if _changes_in_training(module)]
-    if not guilty and all(isinstance(module, _SAME_IN_BOTH) for module in training.values()):
-        guilty = []
-    elif not guilty and not twin.says_the_same_in_evaluation(clip):
-        guilty = [name for name, module in training.items() if not isinstance(module, _SAME_IN_BOTH)]
-    if guilty:
-        shown = [name or "the model itself" for name in guilty[:3]]
-        more = f" and {len(guilty) - 3} more" if len(guilty) > 3 else ""
+    suspects = [name for name, module in training.items() if _changes_in_training(module)]
+    suspects = suspects or [name for name, module in training.items() if not isinstance(module, _SAME_IN_BOTH)]
+    # Layers that are never run change nothing.
+    if suspects and not twin.says_the_same_in_evaluation(clip):
+        shown = [name or "the model itself" for name in suspects[:3]]
+        more = f" and {len(suspects) - 3} more" if len(suspects) > 3 else ""
         raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first")
     for module in training.values():
         module.training = False
@@ -158,10 +156,14 @@ def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
     axes = Layout(layout)
     clips = len(pathways[0]) if pathways[0].dim() != axes.axes else axes.batch(pathways[0])
     if clips is not None and len(output) != clips:
+        advice = (
+            "if a row belongs to a frame, say so: output=lambda logits: logits.unflatten(0, (number of clips, -1))"
+            if len(output) > clips
+            else "if the first axis of what the model takes holds the frames of all clips, pass layout='(b t) c h w'"
+        )
         raise ValueError(
-            f"the model returned {len(output)} rows of logits for {clips} clip{'s' if clips != 1 else ''}; if a row "
-            "belongs to a frame, say so: output=lambda logits: logits.unflatten(0, (number of clips, -1))"
-            + what_the_shapes_suggest(pathways, layout)
+            f"the model returned {len(output)} rows of logits for {clips} clip{'s' if clips != 1 else ''}; {advice}"
+            + ("" if len(output) < clips else what_the_shapes_suggest(pathways, layout))
         )
 
 

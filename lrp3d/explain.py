@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -31,11 +30,11 @@ from lrp3d.explanation import Explanation, Ledger, LedgerEntry
 from lrp3d.floor import floor_shares
 from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
-from lrp3d.outputs import Output, logits_of
+from lrp3d.outputs import Output, Reader
 from lrp3d.propagation.channels import ChannelRelevance, through_channels
 from lrp3d.propagation.chunks import seeds_at_once
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
-from lrp3d.propagation.frame_logits import frame_seeds
+from lrp3d.propagation.frame_logits import check_frame_axis, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
@@ -192,13 +191,14 @@ def explain(
     own_types = no_autocast(pathways[0].device)
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
-        read = partial(logits_of, output=output)
+        read = Reader(output)
         how = (input_range, layout, contrastive, read, constants, seed, (*asked, *channels))
         record = twin.record((clip,), *how)
         check_logits(record.output, pathways, layout)
         check_numbers(record.clip_is_finite, record.output_is_finite)
         if record.problems:
             raise UnsupportedOperation(record.problems)
+        check_frame_axis(record, read.frames)
         split = None
         if motion:
             check_motion(pathways, temporal)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 
 import einops
 import torch
@@ -32,10 +31,10 @@ from lrp3d.compute.precision import matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
 from lrp3d.layout import Layout, warn_of_layout, what_the_shapes_suggest
-from lrp3d.outputs import Chosen, Output, logits_of, picked
+from lrp3d.outputs import FRAMES_LAST, Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.chunks import clips_at_once
-from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits, frame_seeds
+from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits, check_frame_axis, frame_seeds
 from lrp3d.propagation.temporal_matrix import check_rows, logits_in_blocks
 from lrp3d.transfer import answers, finite, placed
 from lrp3d.twin.twin import Trace, Twin, twin_of
@@ -271,12 +270,14 @@ class _Exact:
 
 def _record(asked: _Asked, clip: Clip) -> Trace:
     """A recorded forward pass; what has no rule does no harm below the frame logits, random numbers anywhere do."""
-    record = asked.twin.record((clip,), None, asked.layout, read=partial(logits_of, output=asked.output))
+    read = Reader(asked.output)
+    record = asked.twin.record((clip,), None, asked.layout, read=read)
     if record.differs:
         raise ValueError(
             "the model draws random numbers in its forward, and what it returns differs from run to run: nothing can "
             "be measured; switch the draws off"
         )
+    check_frame_axis(record, read.frames)
     return record
 
 
@@ -296,6 +297,8 @@ class _Whole:
         pathways = asked.checked(clip)
         frames, logits = _forward(asked, clip)
         asked.check(logits, pathways, answers([finite(pathways), finite([logits])]))
+        if frames.shape[1] > 1 and frames.shape[2] == asked.frames(pathways, len(logits)) != frames.shape[1]:
+            raise ValueError(FRAMES_LAST.format(shape=tuple(frames.shape)))
         chosen = targets_of(target, logits, asked.against)
         warn_of_layout(pathways, asked.layout)
         rows = chosen.of_frames(frames)
@@ -310,8 +313,8 @@ def _forward(asked: _Asked, clip: Clip) -> tuple[Tensor, Tensor]:
     """Frame logits (b, n, k), or (b, 1, k) where there are none, and logits (b, k)."""
     returned = asked.twin.run(clip)
     logits = logits_of(returned, asked.output).detach()
-    frames = returned if asked.output is None else picked(returned, asked.output)
-    if isinstance(frames, Tensor) and frames.dim() == 3:
+    frames = chosen_of(returned, asked.output)
+    if frames.dim() == 3:
         return frames.detach(), logits
     return logits.unsqueeze(1), logits
 

@@ -27,10 +27,13 @@ class Layout:
         pattern: an einops pattern over b c t h w.
 
     Raises:
-        ValueError: if the pattern is none, or lacks one of the letters.
+        TypeError: if the pattern is no string.
+        ValueError: if it is no pattern, or lacks one of the letters.
     """
 
     def __init__(self, pattern: str):
+        if not isinstance(pattern, str):
+            raise TypeError(f"layout is a string such as 'bcthw', got {pattern!r}")
         self.given = pattern
         groups = re.findall(r"\([a-z ]+\)|[a-z]", pattern)
         letters = re.sub(r"[^a-z]", "", pattern)
@@ -177,6 +180,12 @@ def other_axes(clips: Sequence[Tensor], layout: str) -> str:
 def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
     """A warning where frames and channels are hardly what `layout` says."""
     for x in clips:
+        if x.dim() == 4 and Layout(layout).axes == 5 and x.shape[1] > COLOURS and x.shape[1] % COLOURS == 0:
+            warnings.warn(
+                f"a clip of shape {tuple(x.shape)} was read as images of {x.shape[1]} channels, so nothing is said of "
+                "time; if its channels are those of frames, pass layout='b (t c) h w'",
+                stacklevel=3,
+            )
         if x.dim() == Layout(layout).axes and (hint := Layout(layout).hint(x)):
             warnings.warn(f"relevance is summed over what may be no frames{hint}", stacklevel=3)
 

@@ -25,16 +25,44 @@ def logits_of(returned: Any, output: Output | None) -> Tensor:
     Raises:
         ValueError: if there is no such output, or what was picked are no logits; what there is is named.
     """
+    return Reader(output)(returned)
+
+
+class Reader:
+    """`logits_of`, which remembers the axes of what it read: a run is asked whether they are what it took them for."""
+
+    def __init__(self, output: Output | None):
+        self.output = output
+        self.frames: torch.Size | None = None
+        """The axes (b, n, k) of frame logits, None where logits (b, k) were read."""
+
+    def __call__(self, returned: Any) -> Tensor:
+        """Logits (b, k), as `logits_of`."""
+        chosen = chosen_of(returned, self.output)
+        frames = chosen.dim() == 3 and 0 not in chosen.shape[1:]
+        self.frames = chosen.shape if frames else None
+        if not frames:
+            return chosen
+        return chosen.squeeze(1) if chosen.shape[1] == 1 else chosen.mean(1)
+
+
+def chosen_of(returned: Any, output: Output | None) -> Tensor:
+    """The one tensor among what a model returned that `output` says; raises ValueError as `logits_of`."""
     chosen = returned if output is None else picked(returned, output)
     if not isinstance(chosen, Tensor):
         of = "what output= picks" if output is not None else "what the model returns"
         raise ValueError(
             f"{of} is {_described(chosen)}, not one tensor of logits (b, k); say with output= where they are: "
-            "a key, an index, or a function of what the model returns"
+            "a key, an index, or a function of what the model returns (on the command line, name a factory of a model "
+            "that returns the logits alone)"
         )
-    if chosen.dim() != 3 or 0 in chosen.shape[1:]:
-        return chosen
-    return chosen.squeeze(1) if chosen.shape[1] == 1 else chosen.mean(1)
+    return chosen
+
+
+FRAMES_LAST = (
+    "frame logits are (b, n, k), the frames before the classes, and what the model returns {shape} has its frames "
+    "last; pass output=lambda logits: logits.transpose(1, 2)"
+)
 
 
 def picked(returned: Any, output: Output) -> Any:

@@ -75,7 +75,7 @@ def check_zip(path: Path) -> Claims:
         found = held.get(f"{folder}data/{key}")
         if found != claimed:
             holds = "nothing" if found is None else f"{found:,} bytes"
-            raise Damaged(f"claims {claimed:,} bytes for tensor {key} and holds {holds} of it; get it anew")
+            raise Damaged(f"claims {claimed:,} bytes for tensor {shown(key)} and holds {holds} of it; get it anew")
     _check_calls(claims, size)
     return claims
 

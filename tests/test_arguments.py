@@ -205,3 +205,49 @@ def test_atr_counts_in_steps_where_strides_leave_fewer_columns():
 
     assert "of 2 steps of 2 frames" in repr(lrp3d.explain(Strided().eval(), CLIP))
     assert "of 4 frames" in repr(lrp3d.explain(PerFrame().eval(), CLIP))
+
+
+def test_a_clip_of_another_type_than_the_model_is_told_the_cast(model):
+    with pytest.raises(
+        ValueError, match=r"the model is torch.float32 and the clip torch.float64: pass clip.to\(torch.float32\)"
+    ):
+        lrp3d.explain(model, torch.rand(1, 3, 4, 8, 8).double())
+
+
+def test_a_forward_of_several_arguments_is_refused_in_a_sentence():
+    class Two(nn.Module):
+        def forward(self, rgb, flow):
+            return rgb.mean((2, 3, 4)) + flow.mean((2, 3, 4))
+
+    clip = torch.rand(1, 3, 4, 8, 8)
+    with pytest.raises(ValueError, match=r"missing a required argument: 'flow'; the clip .* wrap the model"):
+        lrp3d.explain(Two().eval(), [clip, clip])
+
+
+def test_frames_among_the_channels_or_the_clips_are_suspected():
+    class Stacked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(12, 5, 3)
+
+        def forward(self, x):
+            return self.conv(x).mean((2, 3))
+
+    with pytest.warns(UserWarning, match=r"read as images of 12 channels.*layout='b \(t c\) h w'"):
+        lrp3d.explain(Stacked().eval(), torch.rand(2, 12, 8, 8))
+
+    class Folded(nn.Module):
+        def forward(self, x):
+            return x.mean((2, 3)).view(-1, 4, 3).mean(1)
+
+    with pytest.raises(ValueError, match=r"2 rows of logits for 8 clips; .* pass layout='\(b t\) c h w'"):
+        lrp3d.explain(Folded().eval(), torch.rand(8, 3, 8, 8))
+
+
+def test_an_average_that_is_none_is_explained():
+    class Negative(nn.Module):
+        def forward(self, x):
+            return x.mean((3, 4)).mean(2) - 9
+
+    said = repr(lrp3d.explain(Negative().eval(), torch.rand(1, 3, 4, 8, 8)))
+    assert "no average    the explained logit is positive in no frame" in said

@@ -355,3 +355,34 @@ def test_a_measured_model_is_left_as_it_was():
     model = Counts().eval()
     lrp3d.intervention_matrix(model, torch.rand(1, 3, 5, 8, 8))
     assert (model.seen.item(), model.calls.item()) == (0, 0)
+
+
+class TakesGradients(nn.Module):
+    """Weighs its input by gradients that it takes itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(5))
+
+    def forward(self, x):
+        y = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad((self.weight.sum() * y**2).sum(), y)
+        return torch.stack([gradient.mean((1, 2, 3, 4))] * 5, 1)
+
+
+class Constant(nn.Module):
+    def forward(self, x):
+        return torch.ones(len(x), 5)
+
+
+class OutsideOfTorch(nn.Module):
+    def forward(self, x):
+        return torch.as_tensor(x.detach().numpy().mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize(("make", "share"), [(TakesGradients, 10.0), (Constant, 0.0), (OutsideOfTorch, 1.0)])
+def test_models_of_which_torch_sees_nothing_are_measured_too(make, share):
+    clip = torch.rand(2, 3, 5, 4, 4)
+    found = lrp3d.intervention_matrix(make().eval(), clip, 0, occluder="blank")
+    of_frames = clip.mean((1, 3, 4)) if make is TakesGradients else clip[:, 0].mean((2, 3))
+    torch.testing.assert_close(found, share * of_frames[:, None] / 5)

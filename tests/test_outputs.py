@@ -171,15 +171,6 @@ def test_logits_with_an_axis_of_one_are_the_clips():
     assert lrp3d.explain(OneRow().eval(), CLIP).matrix.shape == (2, 6, 6)
 
 
-def test_an_axis_that_is_not_time_is_no_axis_of_frames():
-    class ByChannel(Net):
-        def forward(self, x):
-            return self.frames(x).transpose(1, 2)
-
-    with pytest.raises(lrp3d.NoFrameLogits):
-        lrp3d.explain(ByChannel(classes=6).eval(), CLIP)
-
-
 def test_rows_that_are_no_clips_are_refused():
     class Folded(Net):
         def forward(self, x):
@@ -340,3 +331,38 @@ def test_a_clip_that_no_relevance_reaches_is_said():
     with pytest.warns(UserWarning, match="no relevance reaches the clip: everything"):
         nothing = lrp3d.explain(Branches().eval(), CLIP[:1], constants=["*"], temporal=False)
     assert not nothing.relevance.any()
+
+
+# ------------------------------------------------------------------------------------ axes that are not (b, n, k)
+
+
+class FramesLast(Net):
+    """Returns (b, k, n), as some segmentation models do."""
+
+    def forward(self, x):
+        return self.frames(x).transpose(1, 2)
+
+
+@pytest.mark.parametrize("classes", [4, 6, 9])
+@pytest.mark.parametrize(
+    "use",
+    [lrp3d.explain, lrp3d.intervention_matrix, lrp3d.frame_logits, lambda m, x: lrp3d.explain(m, x, temporal=False)],
+    ids=["explain", "interventions", "frame logits", "clip alone"],
+)
+def test_frame_logits_with_the_frames_last_are_refused_or_turned_round(classes, use):
+    model = FramesLast(classes).eval()
+    for clip in (CLIP, CLIP[:1]):
+        with pytest.raises(ValueError, match=r"has its frames last; pass output=lambda logits: logits\.transpose"):
+            use(model, clip)
+    turned = lrp3d.explain(model, CLIP, output=lambda logits: logits.transpose(1, 2))
+    torch.testing.assert_close(turned.logits, model(CLIP).mean(2))
+    assert turned.matrix.shape == (2, 6, 6)
+
+
+def test_frames_last_are_refused_where_only_the_shape_says_so():
+    class Unseen(FramesLast):
+        def forward(self, x):
+            return super().forward(torch.as_tensor(x.detach().numpy())).detach()
+
+    with pytest.raises(ValueError, match="has its frames last"):
+        lrp3d.intervention_matrix(Unseen(4).eval(), CLIP)

@@ -447,3 +447,11 @@ def test_a_file_goes_before_a_list_of_the_package(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mini-ssv2").write_text("one\ntwo")
     assert class_list("mini-ssv2") == ("one", "two")
+
+
+@pytest.mark.parametrize("entry", ['""', '"\\u0085"', "3", "[1, 2, 3]"])
+def test_lists_of_people_with_an_entry_that_names_no_class_are_refused(tmp_path, entry):
+    file = tmp_path / "people.json"
+    file.write_text(f'{{"sport_temporal": ["juggling", {entry}], "sport_static": ["archery"]}}')
+    with pytest.raises(ValueError, match=r"people.json: .*sport_temporal (is no list of names|names no class)"):
+        human_classes(file, ["archery", "juggling"])

@@ -446,3 +446,66 @@ def test_training_mode_that_changes_the_output_is_refused(name, use):
     make, named = GUILTY[name]
     with pytest.raises(ValueError, match=rf"training mode.*{named}.*eval\(\)"):
         use(make(), CLIP)
+
+
+class Careless(nn.Module):
+    """Changes what it holds while it runs."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.conv, self.fc, self.how = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 5), how
+        self.register_buffer("seen", torch.zeros(2))
+        self.count, self.free = torch.zeros(3), torch.zeros(3)
+
+    def forward(self, x):
+        if self.how == "values":
+            self.seen += 1
+            self.count += 1
+        elif self.how == "memory":
+            self.count.data = torch.ones(7)
+            self.free.set_(torch.ones(2))
+        elif self.how == "gradient":
+            self.fc.weight.grad = torch.ones_like(self.fc.weight)
+        elif self.how == "frozen":
+            self.fc.weight.requires_grad_(False)
+        elif self.how == "draws":
+            torch.rand(1)
+        return self.fc(self.conv(x).relu().mean((2, 3, 4)))
+
+
+def gradient_input(model, clip):
+    return lrp3d.check(model, clip[:1], methods=["gradient x input"], shapley_values=False)
+
+
+@pytest.mark.filterwarnings("ignore:'random")
+@pytest.mark.parametrize("how", ["values", "memory", "gradient", "frozen", "draws"])
+@pytest.mark.parametrize(
+    "use",
+    [lrp3d.explain, lrp3d.intervention_matrix, lrp3d.inspect, lambda m, x: lrp3d.convert(m)(x), gradient_input],
+    ids=["explain", "interventions", "inspect", "call of a twin", "check"],
+)
+def test_what_a_careless_forward_changes_is_put_right(how, use):
+    torch.manual_seed(0)
+    model = Careless(how).eval()
+    had = {"random": torch.get_rng_state(), "weight": model.fc.weight.clone(), "count": model.count.clone()}
+    use(model, CLIP)
+    assert torch.equal(torch.get_rng_state(), had["random"])
+    assert torch.equal(model.fc.weight, had["weight"])
+    assert model.fc.weight.requires_grad
+    assert model.fc.weight.grad is None
+    assert torch.equal(model.count, had["count"])
+    assert torch.equal(model.free, torch.zeros(3))
+    assert torch.equal(model.seen, torch.zeros(2))
+
+
+def test_a_twin_that_is_converted_again_keeps_its_composite():
+    twin = lrp3d.convert(small(), "epsilon")
+    assert lrp3d.convert(twin) is twin
+    assert lrp3d.convert(twin, "paper").composite != twin.composite
+
+
+def test_layers_in_training_mode_that_are_never_run_are_no_obstacle():
+    model = small()
+    model[0].unused = nn.BatchNorm3d(4).train()
+    assert torch.equal(lrp3d.explain(model, CLIP).relevance, lrp3d.explain(small(), CLIP).relevance)
+    assert model[0].unused.training

@@ -298,6 +298,9 @@ class Explanation:
                 f"  avg-ATR       {numbers(self.avg_atr, '{:.2f}')} of {self.matrix.shape[-1]} {self.unit}, "
                 f"max-ATR {numbers(self.max_atr, '{:.0f}')}",
             ]
+            if bool((unknown := self.avg_atr.isnan() & ~self.max_atr.isnan()).any()):
+                of = "" if len(unknown) == 1 else f" of clip(s) {unknown.nonzero().flatten()[:4].tolist()}"
+                lines.insert(5, f"  no average    the explained logit{of} is positive in no frame")
         lines += [f"  layer         {name} {shape(x)}" for name, x in self.layers.items()]
         if self.where is not None:
             lines[1:1] = [f"  only through  {through(self.where)}"]

@@ -82,7 +82,11 @@ def check(
         raise ValueError(f"methods are some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}")
     every = [clips] if isinstance(clips, Tensor) else list(clips)
     if not every or any(not isinstance(x, Tensor) or x.dim() != 5 for x in every) or not sum(map(len, every)):
-        raise ValueError("check needs clips (m, c, t, h, w), at least one, in a tensor or a list of tensors")
+        came = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in every]
+        raise ValueError(
+            f"check needs clips (m, c, t, h, w), at least one, in a tensor or a list of tensors, got {came}; "
+            "of a single clip add the batch axis with clip.unsqueeze(0)"
+        )
     twin = twin_of(model)
     asked = _Asked(twin, input_range, layout, output, chunk_size)
     if layout != "bcthw" and "gradient x input" in methods:
@@ -254,7 +258,7 @@ def _gradient_input(twin: Twin, clip: Tensor, target: int) -> Tensor | None:
 
     By the model's own forward; a row for each frame where the model has `frame_logits`, else one row.
     """
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.enable_grad(), twin.unchanged(clip.device):
         x = clip.detach().clone().requires_grad_()
         own = getattr(twin.model, "frame_logits", None)
         logits = own(x) if callable(own) else twin.model(x)

@@ -24,7 +24,7 @@ from lrp3d.composites import Composite
 from lrp3d.compute.maps import Average, LinearMap
 from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
-from lrp3d.outputs import Chosen
+from lrp3d.outputs import FRAMES_LAST, Chosen
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
@@ -99,6 +99,8 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
                 )
         if step is not None and not _is_linear(step):
             raise NoFrameLogits(problem or _not_linear(node, step))
+    if not found:
+        raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
     return list(found.values())
 
 
@@ -123,6 +125,32 @@ def _averages(step: LinearStep) -> bool:
 
 def _is_linear(step: Step) -> bool:
     return isinstance(step, LinearStep) or (isinstance(step, PassThrough) and step.linear)
+
+
+def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:
+    """Refuses what was read as frame logits (b, n, k) and is (b, k, n): its mean is no logit of a class.
+
+    Args:
+        record: one forward pass.
+        frames: the axes of what was read as frame logits, None where that were logits.
+
+    Raises:
+        ValueError: if the last of these axes holds one time step after another.
+    """
+    if frames is None or not isinstance(record.output, Tensor) or min(frames[1:]) < 2:
+        return
+    for node in downwards([record.output.grad_fn], lambda node: False):
+        step = step_of(node)
+        if step is not None and not _is_linear(step):
+            return
+        if isinstance(step, LinearStep) and len(step.operands) == 1 and step.operands[0].shape == frames:
+            average = TimeAverage(node, step, -2)
+            if average.in_order(time_steps(average, len(record.output))):
+                return
+            average = TimeAverage(node, step, -1)
+            if average.in_order(time_steps(average, len(record.output))):
+                raise ValueError(FRAMES_LAST.format(shape=tuple(frames)))
+            return
 
 
 def frame_seeds(

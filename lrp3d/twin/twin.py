@@ -6,13 +6,16 @@ no rule, whether random numbers were drawn. The user's model is never touched.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lrp3d.composites import Composite, composite_of, name_of
@@ -49,11 +52,28 @@ class Trace:
 
 
 @contextmanager
-def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """After this block every tensor that is no parameter holds what it held."""
-    counted = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
+def _same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """After this block every tensor has the memory, the gradient and the `requires_grad` that it had."""
+    had = [(x, x.data, x.grad, x.requires_grad) for x in tensors if x.is_leaf and not is_lazy(x)]
     try:
         yield
+    finally:
+        for x, data, gradient, requires in had:
+            if (x.data_ptr(), x.shape, x.stride()) != (data.data_ptr(), data.shape, data.stride()):
+                x.data = data
+            if x.grad is not gradient:
+                x.grad = gradient
+            if x.requires_grad != requires:
+                x.requires_grad_(requires)
+
+
+@contextmanager
+def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """The same, and every tensor that is no parameter holds what it held."""
+    counted = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
+    try:
+        with _same_tensors(tensors):
+            yield
     finally:
         with torch.no_grad():
             written = answers([_differs(x, before) for x, _, before in counted])
@@ -68,6 +88,9 @@ def _differs(x: Tensor, before: Tensor) -> Tensor:
         return torch.tensor(not torch.equal(x, before))
     return (x != before).any()
 
+
+_NO_GRADIENTS = "does not require grad"
+"""What torch says to a forward that takes gradients where none are recorded."""
 
 _OTHER_DRAWS = (0x1F3D5B79, 0x2E4C6A88, 0x3D5B7997, 0x4C6A88A6)
 """Seeds that hardly are the caller's; several, as two draws of few frames may be the same by chance."""
@@ -99,11 +122,19 @@ class Twin(nn.Module):
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
         leaves = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
         if not (torch.is_grad_enabled() and any(x.requires_grad for x in leaves)):
-            return self.model(*inputs)
+            device = leaves[0].device if leaves else torch.device("cpu")
+            with self.unchanged(device):
+                return self.model(*inputs)
         record = self.record(inputs)
         if record.problems:
             raise UnsupportedOperation(record.problems)
         return record.output
+
+    @contextmanager
+    def unchanged(self, device: torch.device, seed: int | None = None) -> Iterator[None]:
+        """After this block the model and the random generators are as they were; parameters may have other values."""
+        with kept_random_state(device, seed), _kept(self._own):
+            yield
 
     def record(
         self,
@@ -151,7 +182,7 @@ class Twin(nn.Module):
             device = entries[0].device if entries else torch.device("cpu")
             with kept_random_state(device, seed):
                 draws = Draws(device, self._generators)
-                with run, torch.autocast(device.type, enabled=False):
+                with run, torch.autocast(device.type, enabled=False), _same_tensors(self._own):
                     output = self._outputs(tree_unflatten(leaves, spec), layout)
                     output = output if read is None else read(output)
                 drew = bool(draws)
@@ -195,13 +226,27 @@ class Twin(nn.Module):
             return all(same_output(read(self.run(inputs[0], seed=seed)), output) for seed in _OTHER_DRAWS)
 
     def run(self, clip: Any, method: str = "", seed: int | None = None) -> Any:
-        """What the model returns, or a method of it, by its own forward: without relevance, and without a trace."""
+        """What the model returns, or a method of it, by its own forward: without relevance, and without a trace.
+
+        A forward that takes gradients itself is given them; others run without, which takes less memory.
+        """
         leaves = [x for x in tree_flatten(clip)[0] if isinstance(x, Tensor)]
         device = leaves[0].device if leaves else torch.device("cpu")
-        with kept_random_state(device, seed), torch.autocast(device.type, enabled=False), _kept(self._own):
-            run = getattr(self.model, method) if method else self.model
-            with torch.inference_mode(False), torch.set_grad_enabled(False):
-                return run(tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip))
+        run = getattr(self.model, method) if method else self.model
+        detached = tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip)
+
+        def once(gradients: bool) -> Any:
+            own_types = torch.autocast(device.type, enabled=False)
+            mode = torch.enable_grad() if gradients else torch.no_grad()
+            with self.unchanged(device, seed), own_types, torch.inference_mode(False), mode:
+                return run(detached)
+
+        try:
+            return once(gradients=False)
+        except RuntimeError as error:
+            if _NO_GRADIENTS not in str(error):
+                raise
+        return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, once(gradients=True))
 
     def says_the_same_in_evaluation(self, clip: Any) -> bool:
         """Whether the modules that are in training mode change nothing of what the model returns."""
@@ -217,6 +262,7 @@ class Twin(nn.Module):
         return len(as_it_is) == len(evaluated) and all(map(torch.equal, as_it_is, evaluated))
 
     def _outputs(self, inputs: Sequence[Any], layout: str) -> Any:
+        self._check_call(inputs)
         try:
             return self.model(*inputs)
         except (RuntimeError, ValueError, IndexError) as error:
@@ -227,8 +273,38 @@ class Twin(nn.Module):
                 raise
             shapes = ", ".join(str(tuple(x.shape)) for x in clips)
             raise ModelError(
-                f"the model could not run on an input of shape {shapes}: {error}{hint or other_axes(clips, layout)}"
+                f"the model could not run on an input of shape {shapes}: {error}"
+                f"{self._other_type(clips) or hint or other_axes(clips, layout)}"
             ) from error
+
+    def _other_type(self, clips: Sequence[Tensor]) -> str:
+        """The end of an error, where the clip is not of the model's type; or nothing."""
+        types = {x.dtype for x in self.model.parameters() if x.is_floating_point()}
+        if len(types) != 1 or all(x.dtype in types for x in clips if x.is_floating_point()):
+            return ""
+        (own,) = types
+        came = next(x.dtype for x in clips if x.is_floating_point() and x.dtype != own)
+        return f"; the model is {own} and the clip {came}: pass clip.to({own})"
+
+    def _check_call(self, inputs: Sequence[Any]) -> None:
+        """Raises ModelError where the forward wants other arguments than a clip."""
+        kind = getattr(self.model, "_lrp3d_original", type(self.model))
+        own = inspect.getattr_static(kind, "forward", None)
+        if not isinstance(own, FunctionType) or "forward" in vars(self.model):
+            return
+        try:
+            wanted = inspect.signature(own)
+        except (TypeError, ValueError):
+            return
+        try:
+            wanted.bind(self.model, *inputs)
+        except TypeError as error:
+            raise ModelError(
+                f"the model's forward{wanted} was called with {len(inputs)} argument{'s' * (len(inputs) != 1)}: "
+                f"{error}; "
+                "the clip (of several pathways, their list) is all that it is given, so wrap the model in a module "
+                "whose forward takes that alone"
+            ) from None
 
     def train(self, mode: bool = True) -> Twin:
         """A twin has no training mode; raises ValueError if one is asked for."""
@@ -254,7 +330,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
             return model
 
 
-def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
+def convert(model: nn.Module, composite: str | Composite | None = None) -> Twin:
     """The relevance twin of `model`: same outputs, shared parameters, gradients that are relevance.
 
     For many clips, or for relevance of one's own: `torch.autograd.grad(twin(x), x, r)` is the relevance of x (like x)
@@ -262,7 +338,7 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
 
     Args:
         model: any `nn.Module` CNN; it is never modified. In training mode, dropout and batch norm are refused.
-        composite: a name or a `Composite`.
+        composite: a name or a `Composite`; None is "paper", or that of a twin, which then is returned as it is.
 
     Raises:
         TypeError: if `model` is no module, or `composite` neither a name nor a composite.
@@ -277,11 +353,12 @@ def convert(model: nn.Module, composite: str | Composite = "paper") -> Twin:
     tensor([1.0000, 1.0000, 1.0000, 1.0000])
     """
     if isinstance(model, Twin):
-        return model if model.composite == composite_of(composite) else Twin(model.model, composite_of(composite))
+        same = composite is None or model.composite == composite_of(composite)
+        return model if same or composite is None else Twin(model.model, composite_of(composite))
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     model = _unwrapped(model)
-    return Twin(model, composite_of(composite))
+    return Twin(model, composite_of("paper" if composite is None else composite))
 
 
 def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
@@ -292,7 +369,7 @@ def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
         composite: None for the paper's, or the twin's own.
     """
     if not isinstance(model, Twin):
-        return convert(model, "paper" if composite is None else composite)
+        return convert(model, composite)
     if composite is not None and composite_of(composite) != model.composite:
         raise ValueError(
             f"this twin was converted with the composite {name_of(model.composite)}, "

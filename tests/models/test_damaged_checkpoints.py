@@ -68,6 +68,15 @@ def test_a_flipped_bit_in_the_weights_is_noticed(tmp_path):
         read_checkpoint(path)
 
 
+def test_names_of_tensors_that_cannot_be_printed_stay_on_one_line(tmp_path):
+    path = tmp_path / "w.pth"
+    torch.save({"x": torch.zeros(1000)}, path)
+    rewritten(path, lambda name, data: data.replace(b"X\x01\0\0\x000", b"X\x01\0\0\0\n") if "pkl" in name else data)
+    with pytest.raises(CheckpointError, match=r"claims 4,000 bytes for tensor .*\\n.* and holds nothing") as caught:
+        read_checkpoint(path)
+    assert str(caught.value).isprintable()
+
+
 def test_claims_beyond_the_file_are_refused_before_memory_is_taken(tmp_path):
     path = tmp_path / "w.pth"
     torch.save({"x": torch.zeros(1000)}, path)

@@ -116,7 +116,7 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     stored = stored if isinstance(stored, dict) else {}
     kinds = [key.removesuffix("_temporal") for key in stored if key.endswith("_temporal")]
     pairs = [
-        (_names(stored[f"{kind}_temporal"]) or (), _names(stored[f"{kind}_static"]) or ())
+        (_every_name(stored, f"{kind}_temporal", file), _every_name(stored, f"{kind}_static", file))
         for kind in kinds
         if f"{kind}_static" in stored
     ]
@@ -127,6 +127,17 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     if not max(matches):
         raise UnknownClasses(f"none of the classes in {file.name} is one of the study's {len(known)} named classes")
     return pairs[matches.index(max(matches))]
+
+
+def _every_name(stored: dict[str, Any], key: str, file: Path) -> tuple[str, ...]:
+    """The names under a key; raises ValueError for an entry that is none."""
+    names = _names(stored[key])
+    if names is None:
+        raise ValueError(f"{file.name}: {key} is no list of names")
+    for place, name in enumerate(names, 1):
+        if not name.strip():
+            raise ValueError(f"{file.name}: entry {place} of {key} names no class ({name!r})")
+    return names
 
 
 def _file_and_key(path: str | Path) -> tuple[Path, str]:
