@@ -125,8 +125,8 @@ def plan_loading(model: nn.Module, checkpoint: Checkpoint, strict: bool = True, 
         raise ValueError(f"inflate must be 'repeat' or 'mean', got {inflate!r}")
     if not isinstance(model, VideoModel):
         return _plan_own(model, checkpoint)
-    found = _known(checkpoint)
-    tensors = found.place.tensors
+    source = _known(checkpoint)
+    tensors = source.place.tensors
     dialect = _dialect(tensors)
     problems = [f"{shown(name)} {why}" for name, value in tensors.items() if (why := strange(value))]
     if problems:
@@ -140,7 +140,7 @@ def plan_loading(model: nn.Module, checkpoint: Checkpoint, strict: bool = True, 
     problems += _different_shift(model, dialect, place) + _different_making(model, checkpoint)
     if problems:
         raise CheckpointError(_complaint(model, checkpoint, dialect, problems))
-    notes = (*found.notes, *_notes(model, match, blending, place, inflate))
+    notes = (*source.notes, *_notes(model, match, blending, place, inflate))
     report = LoadReport(dialect.name, tuple(match.fitted), tuple(match.kept), notes)
     return Plan(report, match.fitted, tuple(blending.values()), place)
 
@@ -150,8 +150,8 @@ def _notes(
 ) -> Iterator[str]:
     """What was decided, beside where the weights are."""
     if match.inflated:
-        how = "" if inflate == "repeat" else " and divided by its length"
-        yield f"{match.inflated} kernels of a 2D network are repeated along time{how}"
+        scaling = "" if inflate == "repeat" else " and divided by its length"
+        yield f"{match.inflated} kernels of a 2D network are repeated along time{scaling}"
     if blending:
         yield f"a 2D checkpoint knows no temporal modules: {len(blending)} let every frame through unchanged"
     if any(name in match.kept for name in CLASSIFIER):
@@ -171,8 +171,8 @@ def _plan_own(model: nn.Module, checkpoint: Checkpoint) -> Plan:
     def fits(tensors: Mapping[str, Tensor]) -> bool:
         return all(name in tensors and tensors[name].shape == value.shape for name, value in wanted.items())
 
-    found = find(checkpoint.state, fits) if wanted else None
-    tensors = found.place.tensors if found else nearest(checkpoint.state, wanted.keys()).tensors
+    source = find(checkpoint.state, fits) if wanted else None
+    tensors = source.place.tensors if source else nearest(checkpoint.state, wanted.keys()).tensors
     problems = _own_problems(model, wanted, tensors)
     if problems:
         lines = "\n".join(f"  - {problem}" for problem in problems)
@@ -181,7 +181,7 @@ def _plan_own(model: nn.Module, checkpoint: Checkpoint) -> Plan:
     extra = [name for name in state if name not in names.values()]
     notes = [f"{shown(name)} is no tensor, and is the model's own" for name in extra]
     values = {names[bare]: tensors[bare] for bare in wanted}
-    report = LoadReport("model's own", tuple(values), tuple(extra), (*(found.notes if found else ()), *notes))
+    report = LoadReport("model's own", tuple(values), tuple(extra), (*(source.notes if source else ()), *notes))
     return Plan(report, values)
 
 
@@ -312,14 +312,14 @@ def number_of_classes(checkpoint: Checkpoint) -> int:
 
 def _known(checkpoint: Checkpoint) -> Found:
     """Where the parameters of a network that somebody known named are."""
-    found = find(checkpoint.state, lambda tensors: recognise(tensors) is not None)
-    if found is None:
-        known = ", ".join(dialect.name for dialect in DIALECTS)
+    source = find(checkpoint.state, lambda tensors: recognise(tensors) is not None)
+    if source is None:
+        dialects = ", ".join(dialect.name for dialect in DIALECTS)
         some = ", ".join(map(shown, islice(nearest(checkpoint.state, {"fc.weight"}).tensors, 3))) or "no tensors"
         raise CheckpointError(
-            f"{_where(checkpoint)}nobody known names parameters like this ({some}); known are: {known}"
+            f"{_where(checkpoint)}nobody known names parameters like this ({some}); known are: {dialects}"
         )
-    return found
+    return source
 
 
 def _dialect(tensors: Mapping[str, Tensor]) -> Dialect:

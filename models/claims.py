@@ -72,9 +72,9 @@ def check_zip(path: Path) -> Claims:
     folder = pickled.filename.removesuffix("data.pkl")
     held = {entry.filename: entry.file_size for entry in entries}
     for key, claimed in claims.storages.items():
-        found = held.get(f"{folder}data/{key}")
-        if found != claimed:
-            holds = "nothing" if found is None else f"{found:,} bytes"
+        stored = held.get(f"{folder}data/{key}")
+        if stored != claimed:
+            holds = "nothing" if stored is None else f"{stored:,} bytes"
             raise Damaged(f"claims {claimed:,} bytes for tensor {shown(key)} and holds {holds} of it; get it anew")
     _check_calls(claims, size)
     return claims

@@ -74,18 +74,22 @@ def making(checkpoint: Checkpoint) -> Making:
     Raises:
         CheckpointError: the file does not say it, or what it says cannot be.
     """
-    said = checkpoint.metadata
-    if "builder" not in said:
-        whose = f", which is {shown(said['model'])}" if said.get("format") == "lrp3d" and "model" in said else ""
+    metadata = checkpoint.metadata
+    if "builder" not in metadata:
+        whose = (
+            f", which is {shown(metadata['model'])}"
+            if metadata.get("format") == "lrp3d" and "model" in metadata
+            else ""
+        )
         raise CheckpointError(f"{checkpoint.name} {_UNSAID}{whose}")
-    missing = [key for key in ("model", "arguments", "frames", "classes", "mean", "std") if key not in said]
-    if missing or said["builder"] not in BUILDERS:
-        which = f"no {', '.join(missing)}" if missing else f"unknown builder {shown(said['builder'])!r}"
+    missing = [key for key in ("model", "arguments", "frames", "classes", "mean", "std") if key not in metadata]
+    if missing or metadata["builder"] not in BUILDERS:
+        which = f"no {', '.join(missing)}" if missing else f"unknown builder {shown(metadata['builder'])!r}"
         raise CheckpointError(f"{checkpoint.name} {_UNSAID}: {which}")
-    if not said["model"].isprintable():
-        raise _wrong(checkpoint, "model", said["model"], "a name")
+    if not metadata["model"].isprintable():
+        raise _wrong(checkpoint, "model", metadata["model"], "a name")
     arguments = stored_arguments(checkpoint)
-    _check_arguments(checkpoint, said["builder"], arguments)
+    _check_arguments(checkpoint, metadata["builder"], arguments)
     frames = _stored(checkpoint, "frames", None)
     if frames is not None and not is_number_of_frames(frames):
         raise _wrong(checkpoint, "frames", frames, f"null or a whole number from 1 to {MOST_FRAMES}")
@@ -98,8 +102,8 @@ def making(checkpoint: Checkpoint) -> Making:
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.name}: {error}") from error
     return Making(
-        name=said["model"],
-        builder=said["builder"],
+        name=metadata["model"],
+        builder=metadata["builder"],
         arguments=arguments,
         frames=frames,
         classes=classes,

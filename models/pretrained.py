@@ -61,9 +61,9 @@ def pretrained_facts(name: str) -> dict[str, Any]:
 
 
 def _resource(name: str) -> Any:
-    known = pretrained_names()
-    if name not in known:
-        raise ValueError(f"no trained network {name!r} comes with lrp3d; there are {', '.join(known) or 'none'}")
+    names = pretrained_names()
+    if name not in names:
+        raise ValueError(f"no trained network {name!r} comes with lrp3d; there are {', '.join(names) or 'none'}")
     return files(__package__) / _WEIGHTS / f"{name}.safetensors"
 
 

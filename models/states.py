@@ -137,13 +137,13 @@ def _places(within: tuple[str, ...], tensors: dict[str, Tensor]) -> list[Place]:
 def _dictionaries(state: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
     """Every dictionary of a checkpoint that holds tensors, with the keys that lead to it."""
     waiting: list[tuple[tuple[str, ...], tuple[Mapping[Any, Any], ...]]] = [((), (state,))]
-    for within, (*around, found) in islice(_growing(waiting), _MOST):
-        tensors = _tensors(found)
+    for within, (*around, mapping) in islice(_growing(waiting), _MOST):
+        tensors = _tensors(mapping)
         if tensors:
             yield within, tensors
         if len(within) < _DEPTH:
-            inner = ((str(key), _as_mapping(value)) for key, value in found.items())
-            path = (*around, found)
+            inner = ((str(key), _as_mapping(value)) for key, value in mapping.items())
+            path = (*around, mapping)
             waiting += [
                 ((*within, key), (*path, value))
                 for key, value in inner
@@ -165,10 +165,10 @@ def _as_mapping(value: Any) -> Mapping[Any, Any] | None:
     return value if isinstance(value, Mapping) else None
 
 
-def _tensors(found: Mapping[Any, Any]) -> dict[str, Tensor]:
+def _tensors(mapping: Mapping[Any, Any]) -> dict[str, Tensor]:
     """The tensors of one dictionary; torch.compile's part of a name means nothing, wherever it stands."""
     tensors: dict[str, Tensor] = {}
-    for key, value in found.items():
+    for key, value in mapping.items():
         tensor = _as_tensor(value)
         if tensor is not None:
             tensors[str(key)] = tensor

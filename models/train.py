@@ -246,10 +246,10 @@ def recipe_from(recipe: Recipe | None, options: dict[str, Any]) -> Recipe:
     Raises:
         ValueError: both, or a field that recipes do not have.
     """
-    known = [field.name for field in fields(Recipe)]
-    unknown = sorted(set(options) - set(known))
+    names = [field.name for field in fields(Recipe)]
+    unknown = sorted(set(options) - set(names))
     if unknown:
-        raise ValueError(f"a recipe has {', '.join(known)}, not {', '.join(unknown)}")
+        raise ValueError(f"a recipe has {', '.join(names)}, not {', '.join(unknown)}")
     if recipe is not None and options:
         raise ValueError(f"give a recipe or its fields ({', '.join(options)}), not both")
     return recipe or Recipe(**options)

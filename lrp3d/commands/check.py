@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
-    found = check(
+    result = check(
         choice.model,
         list(videos.clips(choice)),
         targets(options, videos, choice),
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
         progress=progress_wanted(),
     )
-    say(f"{choice.name}: {choice.weights}", *str(found).split("\n"))
-    said = {"model": choice.name, "weights": choice.weights, "videos": [str(path) for path in videos.paths]}
-    write_numbers(options.out, {**said, **found.to_dict()})
+    say(f"{choice.name}: {choice.weights}", *str(result).split("\n"))
+    facts = {"model": choice.name, "weights": choice.weights, "videos": [str(path) for path in videos.paths]}
+    write_numbers(options.out, {**facts, **result.to_dict()})
     return DONE

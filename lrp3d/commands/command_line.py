@@ -105,13 +105,13 @@ def _with_suggestion(message: str, parser: argparse.ArgumentParser) -> str:
 
 def _options(parser: argparse.ArgumentParser) -> set[str]:
     """The long options of a parser and of its commands."""
-    found = set()
+    options = set()
     for action in parser._actions:
-        found |= {option for option in action.option_strings if option.startswith("--")}
+        options |= {option for option in action.option_strings if option.startswith("--")}
         if isinstance(action, argparse._SubParsersAction):
             for below in action.choices.values():
-                found |= _options(below)
-    return found
+                options |= _options(below)
+    return options
 
 
 def _completion(shell: str) -> str:

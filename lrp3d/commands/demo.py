@@ -63,21 +63,23 @@ def run(options: argparse.Namespace) -> int:
             clip, name = video.prepare_clip(pixels, mean=choice.mean, std=choice.std), "a drawn clip"
         else:
             clip, name = one_clip.read(options.video, choice), options.video.name
-    how = one_clip.How()
-    twin = convert(choice.model, how.composite)
+    settings = one_clip.How()
+    twin = convert(choice.model, settings.composite)
     with _few_threads(bool(deciding)):
-        one = one_clip.explain_clip(clip, name, choice, twin, None, how)
-        methods = _methods(one, clip, twin) if deciding else {}
-    say(*summaries.summary(one))
-    said = _verdict(methods, one, deciding) if deciding else []
-    say(*(f"  {'' if number else 'verdict':13} {sentence}" for number, sentence in enumerate(said)))
+        explained = one_clip.explain_clip(clip, name, choice, twin, None, settings)
+        methods = _methods(explained, clip, twin) if deciding else {}
+    say(*summaries.summary(explained))
+    sentences = _verdict(methods, explained, deciding) if deciding else []
+    say(*(f"  {'' if number else 'verdict':13} {sentence}" for number, sentence in enumerate(sentences)))
     if deciding and is_installed("matplotlib"):
-        say(f"  wrote {_draw(methods, one, deciding, said, options.out / COMPARED)}")
-    one = replace(one, others=tuple((one.label, name, matrix) for name, matrix in methods.items() if name in SWITCHED))
-    about = {**summaries.settings(choice, how), **summaries.origin(options, choice)}
-    for path in output_folder.write(one, options.out, about):
+        say(f"  wrote {_draw(methods, explained, deciding, sentences, options.out / COMPARED)}")
+    explained = replace(
+        explained, others=tuple((explained.label, name, matrix) for name, matrix in methods.items() if name in SWITCHED)
+    )
+    about = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
+    for path in output_folder.write(explained, options.out, about):
         say(f"  wrote {path}")
-    if undrawn := output_folder.undrawn(one):
+    if undrawn := output_folder.undrawn(explained):
         names = ", ".join([*[COMPARED] * bool(deciding), *undrawn])
         say(f"  not drawn: {names}. {missing('matplotlib', 'drawing')}; then run this again")
     return DONE
@@ -92,12 +94,12 @@ def _planted(device: str | None) -> tuple[Chosen, Clip, str, list[int]]:
 
     model, facts = models.load_pretrained(PRETRAINED), models.pretrained_facts(PRETRAINED)
     task = planted.Task(**facts["task"])
-    found = task.clips([CLIP])
-    first, last = (int(frame) + 1 for frame in found.frames[0])
+    batch = task.clips([CLIP])
+    first, last = (int(frame) + 1 for frame in batch.frames[0])
     unknown = torch.full((task.frames,), torch.nan, dtype=torch.float64)
     clip = video.Clip(
-        pixels=(found.clips[0].permute(1, 2, 3, 0) * 255).round().to(torch.uint8),
-        tensor=planted.normalise(found.clips, model),
+        pixels=(batch.clips[0].permute(1, 2, 3, 0) * 255).round().to(torch.uint8),
+        tensor=planted.normalise(batch.clips, model),
         indices=torch.arange(task.frames),
         times=unknown,
         num_video_frames=task.frames,
@@ -113,12 +115,12 @@ def _planted(device: str | None) -> tuple[Chosen, Clip, str, list[int]]:
         mean=tuple(model.mean),
         std=tuple(model.std),
         notes=(
-            f"the answer is known: the truth is {task.classes[int(found.labels)]!r}, and frames {first} and {last} "
+            f"the answer is known: the truth is {task.classes[int(batch.labels)]!r}, and frames {first} and {last} "
             "alone decide it (two squares of the same colour or not); "
             f"a network needs {last - first + 1} frames for it",
         ),
     )
-    return choice, clip, "a drawn clip", found.frames[0].tolist()
+    return choice, clip, "a drawn clip", batch.frames[0].tolist()
 
 
 @contextmanager
@@ -134,21 +136,21 @@ def _few_threads(small: bool) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _methods(one: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
+def _methods(explained: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
     """The matrices that are held against the answer, from the most measured to the least learned."""
     from lrp3d.explain import explain
     from lrp3d.interventions import intervention_matrix
 
-    contrastive = one.explanation
+    contrastive = explained.explanation
     assert contrastive.matrix is not None
     assert contrastive.floor is not None
-    device = next(one.choice.model.parameters()).device
+    device = next(explained.choice.model.parameters()).device
     tensor = clip.tensor.to(device)
-    plain = explain(twin, tensor, one.target, contrastive=False, floor=True).to("cpu")
+    plain = explain(twin, tensor, explained.target, contrastive=False, floor=True).to("cpu")
     assert plain.matrix is not None
     assert plain.floor is not None
     # The mean frame stands in: a neighbour of the frame before would show its square a second time.
-    measured = intervention_matrix(one.choice.model, tensor, one.target, occluder="mean").cpu()
+    measured = intervention_matrix(explained.choice.model, tensor, explained.target, occluder="mean").cpu()
     return {
         "interventions": measured[0],
         "LRP": plain.matrix[0],
@@ -158,15 +160,15 @@ def _methods(one: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
     }
 
 
-def _verdict(methods: dict[str, Tensor], one: Explained, deciding: list[int]) -> list[str]:
+def _verdict(methods: dict[str, Tensor], explained: Explained, deciding: list[int]) -> list[str]:
     """What the numbers of the pictures say about the frames that decide."""
     from lrp3d import planted
 
-    found = {name: planted.finding(matrix, deciding) for name, matrix in methods.items()}
-    trained = {name: finding for name, finding in found.items() if not name.startswith("untrained")}
-    floors = [f"{planted.percent(found[f'untrained {name}'].share)} of {name}" for name in ("LRP", "CLRP")]
-    assert one.explanation.frame_relevance is not None
-    in_map = planted.finding(one.explanation.frame_relevance, deciding)
+    findings = {name: planted.finding(matrix, deciding) for name, matrix in methods.items()}
+    trained = {name: finding for name, finding in findings.items() if not name.startswith("untrained")}
+    floors = [f"{planted.percent(findings[f'untrained {name}'].share)} of {name}" for name in ("LRP", "CLRP")]
+    assert explained.explanation.frame_relevance is not None
+    in_map = planted.finding(explained.explanation.frame_relevance, deciding)
     return [
         planted.verdict(trained),
         f"Untrained, the same network puts {' and '.join(floors)} on them: what is not above that comes from its "
@@ -175,7 +177,9 @@ def _verdict(methods: dict[str, Tensor], one: Explained, deciding: list[int]) ->
     ]
 
 
-def _draw(methods: dict[str, Tensor], one: Explained, deciding: list[int], said: list[str], path: Path) -> Path:
+def _draw(
+    methods: dict[str, Tensor], explained: Explained, deciding: list[int], sentences: list[str], path: Path
+) -> Path:
     """The matrices beside each other."""
     from lrp3d import figures
     from lrp3d.files import replacing
@@ -183,11 +187,11 @@ def _draw(methods: dict[str, Tensor], one: Explained, deciding: list[int], said:
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = {name[:1].upper() + name[1:]: matrix for name, matrix in methods.items() if name != "untrained LRP"}
     note = (
-        f"{one.choice.name}, {one.choice.weights}. The class is {one.label!r}: two squares, red or green, have "
-        "different colours or the same; blue ones do not matter. Each matrix has its own scale.\n"
-        f"{' '.join(said[1:])}"
+        f"{explained.choice.name}, {explained.choice.weights}. The class is {explained.label!r}: two squares, red or "
+        "green, have different colours or the same; blue ones do not matter. Each matrix has its own scale.\n"
+        f"{' '.join(sentences[1:])}"
     )
-    figure = figures.side_by_side(one.pixels, shown, deciding=deciding, title=said[0], footnote=note)
+    figure = figures.side_by_side(explained.pixels, shown, deciding=deciding, title=sentences[0], footnote=note)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150)
     return path

@@ -18,7 +18,7 @@ def each_video(
     options: argparse.Namespace,
     folders: Sequence[Path | None],
     work: Callable[[str, Path | None, Callable[..., None]], dict[str, Any]],
-    said: Callable[[list[dict[str, Any]]], dict[str, Any]],
+    facts: Callable[[list[dict[str, Any]]], dict[str, Any]],
 ) -> int:
     """Do the work for every video, print what came of it, for people or as json, and return the exit code.
 
@@ -26,7 +26,7 @@ def each_video(
         options: the videos, whether json is wanted, and whether an error shows where it comes from.
         folders: where the files of each video belong; None where none are wanted.
         work: explains one video, shows lines for people by its third argument, and returns the record.
-        said: what is printed as json, from all records.
+        facts: what is printed as json, from all records.
     """
     records: list[dict[str, Any]] = []
     for video, folder in zip(options.videos, folders, strict=True):
@@ -38,7 +38,7 @@ def each_video(
             complain(f"{video}: {one_line(error)}")
             records.append({"video": video, "error": one_line(error)})
     if options.json:
-        say(*json.dumps(said(records), indent=1, allow_nan=False).split("\n"))
+        say(*json.dumps(facts(records), indent=1, allow_nan=False).split("\n"))
     return FAILED if any("error" in record for record in records) else DONE
 
 

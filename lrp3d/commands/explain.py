@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--stride and --every are of windows over a whole video: they go with --whole")
     twin = convert(choice.model, options.composite)
     against = _foils(options.against, choice)
-    how = one_clip.How(
+    settings = one_clip.How(
         options.composite,
         contrastive=not options.plain and against is None,
         sigma=options.sigma,
@@ -98,18 +98,18 @@ def run(options: argparse.Namespace) -> int:
         layers=tuple(options.layers),
         where=dict(options.where),
     )
-    said = {**summaries.settings(choice, how), **summaries.origin(options, choice)}
+    facts = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
         clip = one_clip.read(path, choice, options.sampling)
-        one = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, how)
-        show(*summaries.summary(one))
-        for file in output_folder.write(one, folder, said, options.animate, options.theme) if folder else ():
+        explained = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, settings)
+        show(*summaries.summary(explained))
+        for file in output_folder.write(explained, folder, facts, options.animate, options.theme) if folder else ():
             show(f"  wrote {file}")
-        return {**summaries.record(one), "video": path, "folder": None if folder is None else str(folder)}
+        return {**summaries.record(explained), "video": path, "folder": None if folder is None else str(folder)}
 
     return each_video(
-        options, _folders(options.videos, options.out), explain_one, lambda records: {**said, "clips": records}
+        options, _folders(options.videos, options.out), explain_one, lambda records: {**facts, "clips": records}
     )
 
 
@@ -122,8 +122,8 @@ def _foils(given: Sequence[str], choice: Chosen) -> str | tuple[int, ...] | None
             raise UsageError("--against next is the best other class: name no others beside it")
         return "next"
     classes = tuple(find_class(name, choice.labels) for name in given)
-    for one in classes:
-        check_target(one, choice, "--against")
+    for index in classes:
+        check_target(index, choice, "--against")
     return classes or None
 
 

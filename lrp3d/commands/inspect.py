@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     choice = model_options.choose(options)
     device = next((p.device for p in choice.model.parameters()), torch.device("cpu"))
     clip = torch.rand(1, len(choice.mean), choice.frames, choice.size, choice.size, device=device)
-    found = inspect(
+    inspection = inspect(
         choice.model,
         laid_out(clip, options.layout),
         composite=options.composite,
@@ -42,5 +42,5 @@ def run(options: argparse.Namespace) -> int:
         input_range=choice.input_range,
         layout=options.layout,
     )
-    say(*str(found).split("\n"))
-    return FAILED if found.problems else DONE
+    say(*str(inspection).split("\n"))
+    return FAILED if inspection.problems else DONE

@@ -34,11 +34,11 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     if not labels:
         raise UsageError(f"--target {name!r} is a name, and nothing names the classes: give --labels, or an index")
     exact = [index for index, label in enumerate(labels) if label == name]
-    found = exact or [index for index, label in enumerate(labels) if bare(label) == bare(name)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise UsageError(f"--target {name!r} names {len(found)} classes: {', '.join(map(str, found))}")
+    matches = exact or [index for index, label in enumerate(labels) if bare(label) == bare(name)]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise UsageError(f"--target {name!r} names {len(matches)} classes: {', '.join(map(str, matches))}")
     by_bare = {bare(label): label for label in labels}
     near = [by_bare[match] for match in difflib.get_close_matches(bare(name), by_bare, cutoff=0.5)]
     near = near or [label for label in labels if bare(name) in bare(label)][:3]

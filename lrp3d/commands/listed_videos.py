@@ -56,12 +56,12 @@ def listed_videos(options: argparse.Namespace, choice: Chosen) -> ListedVideos:
         raise UsageError("give videos or --list, one of them")
     if options.list is None:
         return ListedVideos(list(options.videos[: options.clips]), [])
-    known = getattr(choice.model, "num_classes", None)
+    num_classes = getattr(choice.model, "num_classes", None)
     listed = study.read_list(
         options.list,
         labels=choice.labels,
         limit=options.clips,
-        num_classes=known if isinstance(known, int) else None,
+        num_classes=num_classes if isinstance(num_classes, int) else None,
     )
     root = options.root or (options.list if options.list.is_dir() else options.list.parent)
     paths: list[str | Path] = [_found(root, item.name, item.places) for item in listed.items]
@@ -73,10 +73,10 @@ def targets(options: argparse.Namespace, videos: ListedVideos, choice: Chosen) -
     from lrp3d.commands.labels import check_target, find_class
 
     if options.target == "label":
-        found = [label for label in videos.labels if label is not None]
-        if len(found) < len(videos.paths) or not found:
+        classes = [label for label in videos.labels if label is not None]
+        if len(classes) < len(videos.paths) or not classes:
             raise UsageError("--target label: nothing says the class of every video; give a --list that does")
-        return found
+        return classes
     if options.target is None:
         return None
     target = find_class(options.target, choice.labels)
@@ -84,13 +84,13 @@ def targets(options: argparse.Namespace, videos: ListedVideos, choice: Chosen) -
     return target
 
 
-def write_numbers(file: Path | None, said: dict[str, Any]) -> None:
+def write_numbers(file: Path | None, facts: dict[str, Any]) -> None:
     """Write what a command found as json, whole or not at all, where a file is named."""
     from lrp3d.files import replacing
 
     if file is not None:
         with replacing(file) as temporary:
-            temporary.write_text(json.dumps(said, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
         say(f"wrote {file}")
 
 

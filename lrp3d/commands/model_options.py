@@ -107,13 +107,13 @@ def choose(options: argparse.Namespace) -> Chosen:
         model = _named(options.model, dict(options.option), weights, len(labels) or CLASSES)
     trained = weights is not None
     if weights is not None:
-        said = f"weights of {weights.name}"
+        description = f"weights of {weights.name}"
     elif isinstance(model, PublicNetwork):
-        said, trained = model.weights or RANDOM, bool(model.weights)
+        description, trained = model.weights or RANDOM, bool(model.weights)
     elif own:
-        said = f"weights as {options.model} makes them with seed {SEED}: random, unless it loads some"
+        description = f"weights as {options.model} makes them with seed {SEED}: random, unless it loads some"
     else:
-        said = RANDOM
+        description = RANDOM
     if isinstance(model, models.VideoModel):
         decided, stored = decided or model.notes, stored or model.classes
     if isinstance(model, PublicNetwork):
@@ -129,7 +129,7 @@ def choose(options: argparse.Namespace) -> Chosen:
     return Chosen(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
-        weights=said,
+        weights=description,
         trained=trained,
         labels=labels,
         frames=_frames(model, options.frames),
@@ -209,13 +209,13 @@ def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def _frames(model: nn.Module, asked: int | None) -> int:
-    known = getattr(model, "frames", None)
-    if isinstance(known, (int, float, str)) and not is_number_of_frames(known) and not asked:
-        raise ValueError(f"the model states frames={known!r}, which no clip can have: give --frames")
-    known = known if is_number_of_frames(known) else None
-    if asked and known and asked != known and getattr(model, "fixed_frames", False):
-        raise UsageError(f"--frames {asked}: this model was built for {known} frames")
-    return asked or known or FRAMES
+    frames = getattr(model, "frames", None)
+    if isinstance(frames, (int, float, str)) and not is_number_of_frames(frames) and not asked:
+        raise ValueError(f"the model states frames={frames!r}, which no clip can have: give --frames")
+    frames = frames if is_number_of_frames(frames) else None
+    if asked and frames and asked != frames and getattr(model, "fixed_frames", False):
+        raise UsageError(f"--frames {asked}: this model was built for {frames} frames")
+    return asked or frames or FRAMES
 
 
 def _named(name: str, options: dict[str, Any], weights: Path | None, classes: int) -> nn.Module:
@@ -245,25 +245,25 @@ def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
         raise UsageError(f"{error}{_meant(str(error), name)}") from error
 
 
-def _meant(said: str, name: str) -> str:
+def _meant(message: str, name: str) -> str:
     """What to add where there is no model of that name: the trained network it is, or the one that may be meant."""
-    if not said.startswith("unknown model"):
+    if not message.startswith("unknown model"):
         return ""
     if name in models.pretrained_names():
         call = f"lrp3d.models.load_pretrained({name!r})"
         return f"; {name} is a trained network that comes with lrp3d: {call}, or lrp3d demo"
     lengths = re.findall(r"-f(\d+)", name)[:1] or ["8"]
-    known = [one.replace("[Z]", lengths[0]) for one in _spelt_out()]
-    return did_you_mean(name, [*known, *models.pretrained_names()])
+    names = [pattern.replace("[Z]", lengths[0]) for pattern in _spelt_out()]
+    return did_you_mean(name, [*names, *models.pretrained_names()])
 
 
 def _spelt_out() -> list[str]:
     """The known names, one for each of the alternatives in brackets, with [Z] as it is."""
-    found: list[str] = []
+    names: list[str] = []
     for name in models.zoo.KNOWN:
         several = re.search(r"\[(\d+(?:\|\d+)+)\]", name)
-        found += [name.replace(several[0], one) for one in several[1].split("|")] if several else [name]
-    return found
+        names += [name.replace(several[0], alternative) for alternative in several[1].split("|")] if several else [name]
+    return names
 
 
 def own_model(path: str, options: dict[str, Any]) -> nn.Module:
@@ -288,21 +288,21 @@ def imported(path: str, options: dict[str, Any]) -> nn.Module:
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        found: Any = importlib.import_module(place)
+        model: Any = importlib.import_module(place)
         for part in name.split("."):
-            found = getattr(found, part)
+            model = getattr(model, part)
     except (ImportError, AttributeError, ValueError) as error:
         meant = did_you_mean(place, SOURCES)
         raise UsageError(f"--model {path} cannot be imported: {error}{meant}") from error
-    if isinstance(found, type) or not isinstance(found, nn.Module):
-        if not callable(found):
+    if isinstance(model, type) or not isinstance(model, nn.Module):
+        if not callable(model):
             raise UsageError(
-                f"--model {path} is of type {type(found).__name__}, neither a module nor a function that makes one"
+                f"--model {path} is of type {type(model).__name__}, neither a module nor a function that makes one"
             )
         try:
-            found = found(**options)
+            model = model(**options)
         except Exception as error:
             raise ValueError(f"--model {path} failed with {type(error).__name__}: {error}") from error
-    if not isinstance(found, nn.Module):
-        raise UsageError(f"--model {path} made something of type {type(found).__name__}, not a torch.nn.Module")
-    return found
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"--model {path} made something of type {type(model).__name__}, not a torch.nn.Module")
+    return model

@@ -101,7 +101,7 @@ def explain_clip(
     choice: Chosen,
     twin: Twin,
     target: int | None,
-    how: How,
+    options: How,
 ) -> Explained:
     """Explain one clip; a model without frame logits is explained without the matrix, and that is noted."""
     device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
@@ -111,34 +111,34 @@ def explain_clip(
     if not temporal:
         notes.append("a clip of one frame has no temporal relevance")
     given: dict[str, Any] = {
-        "contrastive": how.contrastive,
-        "against": how.against,
-        "motion": how.motion,
-        "layers": how.layers,
-        "where": how.where,
+        "contrastive": options.contrastive,
+        "against": options.against,
+        "motion": options.motion,
+        "layers": options.layers,
+        "where": options.where,
         "input_range": choice.input_range,
-        "layout": how.layout,
-        "merge": how.merge,
+        "layout": options.layout,
+        "merge": options.merge,
         "progress": progress_wanted(),
     }
-    laid = laid_out(clip.tensor.to(device), how.layout)
+    laid = laid_out(clip.tensor.to(device), options.layout)
     untrained = choice.weights == RANDOM  # whose floor is another draw of the same
-    whole = temporal and how.against is None and not how.where
-    floor = how.floor if how.floor is not None else whole and not untrained
+    whole = temporal and options.against is None and not options.where
+    floor = options.floor if options.floor is not None else whole and not untrained
     try:
         try:
             explanation = explain(twin, laid, target, temporal=temporal, floor=floor, **given)
         except CannotBeReset as error:
-            if how.floor:
+            if options.floor:
                 raise
             notes.append(str(error).partition("; give")[0])
             explanation = explain(twin, laid, target, temporal=temporal, **given)
     except NoFrameLogits as error:
         notes.append(str(error).partition(". To explain")[0])
-        if how.motion:
+        if options.motion:
             raise
         explanation = explain(twin, laid, target, temporal=False, **given)
-    explanation = _as_read(explanation, how.layout)
+    explanation = _as_read(explanation, options.layout)
     if explanation.sign is not None:
         notes.append("the model's one logit is negative: explained is what speaks against it")
     classes, labels = explanation.logits.shape[1], len(choice.labels)
@@ -147,14 +147,14 @@ def explain_clip(
     if 0 < labels < classes:
         notes.append(f"the labels name {labels} of {classes} classes: are they the model's?")
     if explanation.matrix is not None:
-        explanation = explanation.at_sigma(how.sigma)
+        explanation = explanation.at_sigma(options.sigma)
     seconds = time.perf_counter() - started
     about = {
         "video": name,
         "model": choice.name,
         "weights": choice.weights,
         "class": subject(explanation, 0, lambda index: label_of(index, choice.labels)),
-        "composite": how.composite,
+        "composite": options.composite,
     }
     return Explained(
         explanation=replace(explanation.to("cpu"), about=about),
@@ -163,10 +163,10 @@ def explain_clip(
         times=clip.times.tolist(),
         name=name,
         choice=choice,
-        composite=how.composite,
+        composite=options.composite,
         seconds=seconds,
         notes=tuple(notes),
-        others=_others(explanation, laid, choice, twin, how, given) if how.compare else (),
+        others=_others(explanation, laid, choice, twin, options, given) if options.compare else (),
     )
 
 
@@ -174,28 +174,33 @@ COMPARED = 5  # classes
 
 
 def _others(
-    explanation: Explanation, laid: Tensor, choice: Chosen, twin: Twin, how: How, given: dict[str, Any]
+    explanation: Explanation, laid: Tensor, choice: Chosen, twin: Twin, options: How, given: dict[str, Any]
 ) -> tuple[tuple[str, str, Explanation | Tensor], ...]:
     """The best classes by LRP and CLRP, and the explained one by interventions; none without a matrix."""
-    if explanation.matrix is None or how.against is not None:
+    if explanation.matrix is None or options.against is not None:
         return ()
     own = int(explanation.target[0])
     logits = explanation.logits[0]
     best = logits.topk(min(COMPARED, len(logits))).indices.tolist() if len(logits) > 1 else []
-    found: list[tuple[str, str, Explanation | Tensor]] = []
+    others: list[tuple[str, str, Explanation | Tensor]] = []
     measured = intervention_matrix(
-        choice.model, laid, own if len(logits) > 1 else None, layout=how.layout, merge=how.merge, occluder="mean"
+        choice.model,
+        laid,
+        own if len(logits) > 1 else None,
+        layout=options.layout,
+        merge=options.merge,
+        occluder="mean",
     )
     if measured.shape == explanation.matrix.shape:
-        found.append((label_of(own, choice.labels), "interventions", measured[0].cpu()))
+        others.append((label_of(own, choice.labels), "interventions", measured[0].cpu()))
     for index in [own, *(other for other in best if other != own)] if len(logits) > 1 else ():
         for contrastive, method in ((True, "CLRP"), (False, "LRP")):
-            if index == own and contrastive == how.contrastive:
+            if index == own and contrastive == options.contrastive:
                 continue
             settings = {**given, "contrastive": contrastive, "motion": False}
-            one = explain(twin, laid, index, temporal=True, **settings).at_sigma(how.sigma)
-            found.append((label_of(index, choice.labels), method, one.to("cpu")))
-    return tuple(found)
+            comparison = explain(twin, laid, index, temporal=True, **settings).at_sigma(options.sigma)
+            others.append((label_of(index, choice.labels), method, comparison.to("cpu")))
+    return tuple(others)
 
 
 def _as_read(explanation: Explanation, layout: str) -> Explanation:

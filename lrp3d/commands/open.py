@@ -88,17 +88,17 @@ def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
 
     if not folder.is_dir():
         raise UsageError(f"{folder} is no folder: name what --out of another command named")
-    found = pages(folder)
-    if not found:
+    paths = pages(folder)
+    if not paths:
         raise UsageError(f"no page is in {folder}: lrp3d explain --out, demo and study report write pages")
 
     class Pages(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
             if self.path != "/":
                 super().do_GET()
-            elif len(found) == 1:
+            elif len(paths) == 1:
                 self.send_response(302)
-                self.send_header("Location", f"/{quote(found[0].as_posix())}")
+                self.send_header("Location", f"/{quote(paths[0].as_posix())}")
                 self.end_headers()
             else:
                 content = gallery(folder).encode()

@@ -25,7 +25,7 @@ PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
 
 
 def write(
-    one: Explained, folder: Path, said: dict[str, Any], animated: str | None = None, theme: str = "light"
+    explained: Explained, folder: Path, facts: dict[str, Any], animated: str | None = None, theme: str = "light"
 ) -> Iterator[Path]:
     """Write everything about a clip, each file whole or not at all; yields their paths as they are done.
 
@@ -35,76 +35,82 @@ def write(
 
     folder.mkdir(parents=True, exist_ok=True)
     saved = folder / "explanation.safetensors"
-    one.explanation.save(saved)
+    explained.explanation.save(saved)
     yield saved
     with _text(folder / "explanation.json") as (path, lines):
-        lines.append(json.dumps({**said, **record(one)}, indent=1))
+        lines.append(json.dumps({**facts, **record(explained)}, indent=1))
     yield path
-    if undrawn(one):
+    if undrawn(explained):
         return
     drawn = set()
     from lrp3d.figures import style
 
     with style(theme):
-        for name, figure in _pictures(one):
+        for name, figure in _pictures(explained):
             with replacing(folder / name) as temporary:
-                figure.savefig(temporary, format="png", dpi=150, metadata={"Comment": printable(one.choice.weights)})
+                figure.savefig(
+                    temporary, format="png", dpi=150, metadata={"Comment": printable(explained.choice.weights)}
+                )
             drawn.add(name)
             yield folder / name
         if animated:
-            yield _animation(one, folder / f"relevance.{animated}")
+            yield _animation(explained, folder / f"relevance.{animated}")
     for name in PICTURES - drawn:  # what an earlier run drew is not of this clip
         (folder / name).unlink(missing_ok=True)
     with _text(folder / "report.html") as (path, lines):
         lines.append(
             report(
-                one.explanation,
-                one.pixels,
-                title=one.label,
-                model=one.choice.name,
-                video=one.name,
-                weights=one.choice.weights,
-                trained=one.choice.trained,
-                composite=one.composite,
-                top=top(one),
-                notes=one.notes,
-                times=one.times,
-                others=one.others,
-                made=_made(said),
+                explained.explanation,
+                explained.pixels,
+                title=explained.label,
+                model=explained.choice.name,
+                video=explained.name,
+                weights=explained.choice.weights,
+                trained=explained.choice.trained,
+                composite=explained.composite,
+                top=top(explained),
+                notes=explained.notes,
+                times=explained.times,
+                others=explained.others,
+                made=_made(facts),
             )
         )
     yield path
 
 
-def _made(said: dict[str, Any]) -> dict[str, str]:
+def _made(facts: dict[str, Any]) -> dict[str, str]:
     """Version, command, date and the checkpoint's hash, as far as they are known."""
     named = {"lrp3d": "lrp3d", "command": "command", "date": "date", "weights_sha256": "SHA-256 of the weights"}
-    return {name: str(said[key]) for key, name in named.items() if said.get(key)}
+    return {name: str(facts[key]) for key, name in named.items() if facts.get(key)}
 
 
-def undrawn(one: Explained) -> tuple[str, ...]:
+def undrawn(explained: Explained) -> tuple[str, ...]:
     """The files that are left out because there is nothing to draw them with."""
     if is_installed("matplotlib"):
         return ()
-    return ("relevance.png", *(("matrix.png", "atr.png") if one.explanation.matrix is not None else ()), "report.html")
+    return (
+        "relevance.png",
+        *(("matrix.png", "atr.png") if explained.explanation.matrix is not None else ()),
+        "report.html",
+    )
 
 
-def _animation(one: Explained, path: Path) -> Path:
+def _animation(explained: Explained, path: Path) -> Path:
     """The clip beside its relevance, each frame with its number, time and logit."""
     from lrp3d import figures
 
-    explanation = one.explanation
+    explanation = explained.explanation
     assert isinstance(explanation.relevance, Tensor)
     assert explanation.frame_relevance is not None
     logits = explanation.frame_logits
-    block = 0 if logits is None or len(one.pixels) % logits.shape[1] else len(one.pixels) // logits.shape[1]
+    block = 0 if logits is None or len(explained.pixels) % logits.shape[1] else len(explained.pixels) // logits.shape[1]
     captions = []
-    for number, second in enumerate(one.times):
+    for number, second in enumerate(explained.times):
         time = f", {second:.2f} s" if math.isfinite(second) else ""
         logit = f", logit {float(logits[0, number // block]):.3g}" if logits is not None and block else ""
         captions.append(f"frame {number + 1}{time}{logit}")
     relevance, curve = explanation.relevance[0], explanation.frame_relevance[0]
-    return figures.animation(one.pixels, relevance, path, captions=captions, curve=curve)
+    return figures.animation(explained.pixels, relevance, path, captions=captions, curve=curve)
 
 
 @contextmanager
@@ -115,35 +121,42 @@ def _text(path: Path) -> Iterator[tuple[Path, list[str]]]:
         temporary.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
+def _pictures(explained: Explained) -> Iterator[tuple[str, Figure]]:
     from lrp3d import figures
 
-    explanation = one.explanation
-    title = printable(f"{one.label} · {one.choice.name} · {one.name}")
-    footnote = "\n".join(map(printable, [one.choice.weights, *one.notes]))
+    explanation = explained.explanation
+    title = printable(f"{explained.label} · {explained.choice.name} · {explained.name}")
+    footnote = "\n".join(map(printable, [explained.choice.weights, *explained.notes]))
     assert isinstance(explanation.relevance, Tensor)
-    strip = figures.overlay_strip(one.pixels, explanation.relevance[0], title=title, footnote=footnote)
+    strip = figures.overlay_strip(explained.pixels, explanation.relevance[0], title=title, footnote=footnote)
     yield "relevance.png", strip
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         return
     matrix, logits, atr = explanation.matrix[0], explanation.frame_logits[0], explanation.atr[0]
     rows, columns = matrix.shape
     windows = frame_windows(matrix, explanation.sigma, explanation.positions)
-    if len(one.pixels) % rows or rows != columns:
+    if len(explained.pixels) % rows or rows != columns:
         heatmap = figures.matrix_heatmap(
             matrix,
             title=title,
             footnote=footnote,
             windows=windows,
             positions=explanation.positions,
-            times=one.times if len(one.times) == columns else (),
+            times=explained.times if len(explained.times) == columns else (),
         )
         yield "matrix.png", heatmap
         return
     yield (
         "matrix.png",
         figures.clip_summary(
-            one.pixels, logits, matrix, atr, title=title, footnote=footnote, windows=windows, times=one.times
+            explained.pixels,
+            logits,
+            matrix,
+            atr,
+            title=title,
+            footnote=footnote,
+            windows=windows,
+            times=explained.times,
         ),
     )
     yield (
@@ -153,10 +166,10 @@ def _pictures(one: Explained) -> Iterator[tuple[str, Figure]]:
             matrix,
             windows=windows,
             frame_logits=logits,
-            pixels=one.pixels,
+            pixels=explained.pixels,
             title=title,
             footnote=footnote,
-            unit="frame" if len(one.pixels) == columns else "step",
-            times=one.times,
+            unit="frame" if len(explained.pixels) == columns else "step",
+            times=explained.times,
         ),
     )

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
-    found = prototypes(
+    result = prototypes(
         choice.model,
         (clip[0] for clip in videos.clips(choice)),
         options.layer,
@@ -57,21 +57,21 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
         progress=one_clip.progress_wanted(),
     )
-    rows = list(range(len(found.channels)))
+    rows = list(range(len(result.channels)))
     if options.channel is None:
-        rows = found.of_clips.mean(0).topk(min(BEST, len(found.channels))).indices.tolist()
+        rows = result.of_clips.mean(0).topk(min(BEST, len(result.channels))).indices.tolist()
     shown = {
-        found.channels[row]: [
+        result.channels[row]: [
             {"video": str(videos.paths[i]), "share": share}
-            for i, share in zip(found.clips[row].tolist(), found.relevance[row].tolist(), strict=True)
+            for i, share in zip(result.clips[row].tolist(), result.relevance[row].tolist(), strict=True)
         ]
         for row in rows
     }
     say(f"{choice.name}: {choice.weights}", f"{options.layer}, {len(videos.paths)} videos; share of its relevance")
     for channel, best in shown.items():
-        for rank, one in enumerate(best):
+        for rank, entry in enumerate(best):
             head = "" if rank else f"channel {channel}"
-            say(f"  {head:13} {100 * float(str(one['share'])):5.1f} %  {one['video']}")
-    said = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": shown}
-    write_numbers(options.out, said)
+            say(f"  {head:13} {100 * float(str(entry['share'])):5.1f} %  {entry['video']}")
+    facts = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": shown}
+    write_numbers(options.out, facts)
     return DONE

@@ -81,14 +81,16 @@ def add_to(steps: arguments.Commands) -> None:
     parser.add_argument("--time", type=_time, default=(), metavar="HOW,...", help=about)
     parser.add_argument("--keep-relevance", action="store_true", help="store each clip's map (large)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
-    how = parser.add_argument_group("speed")
+    speed = parser.add_argument_group("speed")
     about = f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out"
-    how.add_argument("--batch", type=arguments.positive, metavar="N", help=about)
+    speed.add_argument("--batch", type=arguments.positive, metavar="N", help=about)
     about = f"processes that read ahead (default: one on a CPU, up to {MOST_WORKERS} for each GPU)"
-    how.add_argument("--workers", type=_count, metavar="N", help=about)
+    speed.add_argument("--workers", type=_count, metavar="N", help=about)
     about = "seconds a process may take to read a clip before it counts as failed (default: %(default)g)"
-    how.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="S", help=about)
-    how.add_argument("--shard", type=_shard, metavar="I/N", help="take part I of N, from 0 (default: as torchrun says)")
+    speed.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="S", help=about)
+    speed.add_argument(
+        "--shard", type=_shard, metavar="I/N", help="take part I of N, from 0 (default: as torchrun says)"
+    )
     parser.set_defaults(run=run)
 
 
@@ -227,22 +229,22 @@ def _clips(options: argparse.Namespace, choice: Chosen) -> study.VideoList:
 
     list_labels = read_labels(options.list_labels) if options.list_labels else Labels()
     classes = study.class_list(options.classes) if options.classes else None
-    known = getattr(choice.model, "num_classes", None)
+    num_classes = getattr(choice.model, "num_classes", None)
     clips = study.read_list(
         options.list,
         labels=choice.labels,
         list_labels=list_labels,
         classes=classes,
         limit=options.limit,
-        num_classes=known if isinstance(known, int) else None,
+        num_classes=num_classes if isinstance(num_classes, int) else None,
     )
     clips = replace(clips, notes=(*list_labels.notes, *clips.notes))
     greatest = max((item.label for item in clips.items if item.label is not None), default=-1)
-    if isinstance(known, int) and greatest >= known:
-        raise UsageError(f"the list has classes up to {greatest}, and the model {known} classes")
-    if not choice.labels and isinstance(known, int) and 0 < len(clips.labels) < known and choice.trained:
+    if isinstance(num_classes, int) and greatest >= num_classes:
+        raise UsageError(f"the list has classes up to {greatest}, and the model {num_classes} classes")
+    if not choice.labels and isinstance(num_classes, int) and 0 < len(clips.labels) < num_classes and choice.trained:
         raise UsageError(
-            f"the list names {len(clips.labels)} classes, and the model has {known}: which is which, say --labels"
+            f"the list names {len(clips.labels)} classes, and the model has {num_classes}: which is which, say --labels"
         )
     return clips
 

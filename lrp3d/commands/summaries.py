@@ -19,19 +19,19 @@ from lrp3d.metrics.atr import frame_windows
 TOP = 3
 
 
-def summary(one: Explained) -> list[str]:
+def summary(explained: Explained) -> list[str]:
     """A few lines for people."""
-    explanation, choice = one.explanation, one.choice
-    lines = [f"{one.name}: {choice.name}, {len(one.pixels)} frames, explained in {one.seconds:.1f} s"]
+    explanation, choice = explained.explanation, explained.choice
+    lines = [f"{explained.name}: {choice.name}, {len(explained.pixels)} frames, explained in {explained.seconds:.1f} s"]
     lines += [f"  {'note' if choice.trained else 'NOTE':13} {choice.weights}"]
-    lines += [f"  {'note':13} {note}" for note in one.notes]
-    for rank, found in enumerate(top(one)):
-        name = _named(found["class"], choice)
+    lines += [f"  {'note':13} {note}" for note in explained.notes]
+    for rank, entry in enumerate(top(explained)):
+        name = _named(entry["class"], choice)
         head = "" if rank else "top classes"
-        lines.append(f"  {head:13} {100 * found['score']:5.1f} %  {name}, logit {found['logit']:.4g}")
+        lines.append(f"  {head:13} {100 * entry['score']:5.1f} %  {name}, logit {entry['logit']:.4g}")
     logit, what = amount(explanation, 0)
     named = subject(explanation, 0, lambda index: _named(index, choice))
-    lines.append(f"  {'explained':13} {named}, {what} {logit:.4g}; {_method(one)}")
+    lines.append(f"  {'explained':13} {named}, {what} {logit:.4g}; {_method(explained)}")
     if explanation.matrix is not None:
         columns = explanation.matrix.shape[-1]
         assert explanation.avg_atr is not None
@@ -44,8 +44,8 @@ def summary(one: Explained) -> list[str]:
     if explanation.where is not None:
         lines.append(f"  {'only through':13} {through(explanation.where)}")
     lines += [f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in explanation.layers]
-    if said := above_floor(explanation, 0):
-        lines.append(f"  {'floor':13} {said}")
+    if floor := above_floor(explanation, 0):
+        lines.append(f"  {'floor':13} {floor}")
     absorbed = explanation.ledger.absorbed
     kept = "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
     lines.append(f"  {'conserved':13} {conserved(float(explanation.conservation[0]))}{kept}")
@@ -58,20 +58,20 @@ def _named(index: int, choice: Chosen) -> str:
     return label if label == f"class {index}" else f"{label} (class {index})"
 
 
-def _method(one: Explained) -> str:
-    kind = "contrastive LRP" if one.explanation.contrastive else "plain LRP"
-    return f"{kind}, composite {one.composite}"
+def _method(explained: Explained) -> str:
+    kind = "contrastive LRP" if explained.explanation.contrastive else "plain LRP"
+    return f"{kind}, composite {explained.composite}"
 
 
-def top(one: Explained) -> list[dict[str, Any]]:
+def top(explained: Explained) -> list[dict[str, Any]]:
     """The best classes, with their softmax scores."""
-    logits = one.explanation.logits[0]
+    logits = explained.explanation.logits[0]
     likely = logits.softmax(0) if len(logits) > 1 else logits.sigmoid()  # one logit stands for two classes
     scores, classes = likely.topk(min(TOP, len(logits)))
     return [
         {
             "class": int(index),
-            "label": label_of(int(index), one.choice.labels),
+            "label": label_of(int(index), explained.choice.labels),
             "score": float(score),
             "logit": float(logits[index]),
         }
@@ -79,19 +79,19 @@ def top(one: Explained) -> list[dict[str, Any]]:
     ]
 
 
-def record(one: Explained) -> dict[str, Any]:
+def record(explained: Explained) -> dict[str, Any]:
     """Everything but the pixels' relevance, for json; numbers that do not exist are null."""
-    explanation = one.explanation
+    explanation = explained.explanation
     excess = explanation.excess
     result: dict[str, Any] = {
-        "video": one.name,
-        "frames": one.indices,
-        "times": one.times,
-        "top": top(one),
+        "video": explained.name,
+        "frames": explained.indices,
+        "times": explained.times,
+        "top": top(explained),
         "target": {
-            "class": one.target,
-            "label": label_of(one.target, one.choice.labels),
-            "logit": float(explanation.logits[0, one.target]),
+            "class": explained.target,
+            "label": label_of(explained.target, explained.choice.labels),
+            "logit": float(explanation.logits[0, explained.target]),
         },
         "against": None if explanation.against is None else explanation.against[0].tolist(),
         "conservation": float(explanation.conservation[0]),
@@ -114,8 +114,8 @@ def record(one: Explained) -> dict[str, Any]:
         },
         "excess": None if excess is None else {name: _numbers(value) for name, value in vars(excess).items()},
         "positions": explanation.positions,
-        "seconds": one.seconds,
-        "notes": list(one.notes),
+        "seconds": explained.seconds,
+        "notes": list(explained.notes),
     }
     if explanation.matrix is not None:
         first, last = frame_windows(explanation.matrix[0], explanation.sigma, explanation.positions)
@@ -145,7 +145,7 @@ def origin(options: argparse.Namespace, choice: Chosen) -> dict[str, Any]:
     }
 
 
-def settings(choice: Chosen, how: How) -> dict[str, Any]:
+def settings(choice: Chosen, options: How) -> dict[str, Any]:
     """How all of a run's clips were explained, for json."""
     from lrp3d import __version__
 
@@ -154,5 +154,5 @@ def settings(choice: Chosen, how: How) -> dict[str, Any]:
         "model": choice.name,
         "weights": choice.weights,
         "weights_given": choice.trained,
-        **asdict(how),
+        **asdict(options),
     }

@@ -36,5 +36,5 @@ def one_line(error: BaseException, items: int = 3) -> str:
 
 
 def _out_of_memory(error: BaseException) -> bool:
-    said = isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
-    return said or isinstance(error, MemoryError)
+    full = isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
+    return full or isinstance(error, MemoryError)

@@ -65,23 +65,23 @@ def add_to(commands: arguments.Commands) -> None:
         default="repeat",
         help="how 2D kernels of --weights become 3D: repeated along time, or also divided by its length",
     )
-    how = parser.add_argument_group("recipe")
-    how.add_argument("--epochs", type=arguments.positive, default=50, metavar="N", help="default: %(default)s")
-    how.add_argument(
+    recipe = parser.add_argument_group("recipe")
+    recipe.add_argument("--epochs", type=arguments.positive, default=50, metavar="N", help="default: %(default)s")
+    recipe.add_argument(
         "--batch", type=arguments.positive, default=16, metavar="N", help="clips of all processes (default: 16)"
     )
-    how.add_argument("--lr", type=float, default=0.01, metavar="R", help="learning rate at its peak (default: 0.01)")
-    how.add_argument("--warmup", type=float, default=0.0, metavar="E", help="epochs of linear increase (default: 0)")
-    how.add_argument("--weight-decay", type=float, default=5e-4, metavar="D", help="default: 0.0005")
-    how.add_argument("--clip-gradient", type=float, metavar="G", help="largest norm of the gradient (default: none)")
-    how.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
-    how.add_argument(
+    recipe.add_argument("--lr", type=float, default=0.01, metavar="R", help="learning rate at its peak (default: 0.01)")
+    recipe.add_argument("--warmup", type=float, default=0.0, metavar="E", help="epochs of linear increase (default: 0)")
+    recipe.add_argument("--weight-decay", type=float, default=5e-4, metavar="D", help="default: 0.0005")
+    recipe.add_argument("--clip-gradient", type=float, metavar="G", help="largest norm of the gradient (default: none)")
+    recipe.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    recipe.add_argument(
         "--precision",
         choices=("auto", "full", "mixed"),
         default="auto",
         help="mixed is bfloat16 (float16 on older GPUs); auto is mixed on a GPU",
     )
-    how.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read clips (default: 2)")
+    recipe.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read clips (default: 2)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
     parser.set_defaults(run=run)
 

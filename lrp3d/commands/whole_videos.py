@@ -41,7 +41,7 @@ def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders
     twin = convert(choice.model, options.composite)
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
-        found = explain_video(
+        explanation = explain_video(
             twin,
             path,
             target,
@@ -59,47 +59,49 @@ def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders
             std=choice.std,
             progress=progress_wanted(),
         )
-        found.about |= {"model": choice.name, "weights": choice.weights}
-        found.notes[:0] = [*([] if choice.trained else [choice.weights]), *choice.notes]
-        said = found.to_dict(choice.labels)
-        show(*_summary(found, choice))
-        for file in _write(found, said, choice, folder) if folder else ():
+        explanation.about |= {"model": choice.name, "weights": choice.weights}
+        explanation.notes[:0] = [*([] if choice.trained else [choice.weights]), *choice.notes]
+        facts = explanation.to_dict(choice.labels)
+        show(*_summary(explanation, choice))
+        for file in _write(explanation, facts, choice, folder) if folder else ():
             show(f"  wrote {file}")
-        return {"video": path, **said}
+        return {"video": path, **facts}
 
     return each_video(options, folders, explain_one, lambda records: {"videos": records})
 
 
-def _summary(found: VideoExplanation, choice: Chosen) -> list[str]:
+def _summary(explanation: VideoExplanation, choice: Chosen) -> list[str]:
     """A few lines for people."""
-    unit = "frames" if found.step == 1 else f"steps of {found.step} frames"
-    lines = [f"{found.about['video']}: {choice.name}, {len(found.indices)} frames"]
-    lines += [f"  {'note':13} {note}" for note in found.notes]
-    average = f"{found.avg_atr:.1f}" if found.avg_atr == found.avg_atr else "none"
-    lines.append(f"  {'ATR':13} {100 * found.sigma:g} % of a row within {average} of {found.band.shape[1]} {unit}")
-    stretches = _stretches(found)
+    unit = "frames" if explanation.step == 1 else f"steps of {explanation.step} frames"
+    lines = [f"{explanation.about['video']}: {choice.name}, {len(explanation.indices)} frames"]
+    lines += [f"  {'note':13} {note}" for note in explanation.notes]
+    average = f"{explanation.avg_atr:.1f}" if explanation.avg_atr == explanation.avg_atr else "none"
+    lines.append(
+        f"  {'ATR':13} {100 * explanation.sigma:g} % of a row within {average} of {explanation.band.shape[1]} {unit}"
+    )
+    stretches = _stretches(explanation)
     for rank, (first, last, target) in enumerate(stretches[:SHOWN]):
-        begin, end = (int(found.indices[row * found.step]) for row in (first, last))
+        begin, end = (int(explanation.indices[row * explanation.step]) for row in (first, last))
         lines.append(f"  {'' if rank else 'classes':13} frames {begin} to {end}: {label_of(target, choice.labels)}")
     if len(stretches) > SHOWN:
         lines.append(f"  {'':13} and {len(stretches) - SHOWN} more stretches")
     return lines
 
 
-def _stretches(found: VideoExplanation) -> list[tuple[int, int, int]]:
+def _stretches(explanation: VideoExplanation) -> list[tuple[int, int, int]]:
     """First and last row, and class, of each stretch in which the class stays."""
-    classes = found.target.tolist()
-    starts = [i for i, one in enumerate(classes) if i == 0 or one != classes[i - 1]]
+    classes = explanation.target.tolist()
+    starts = [i for i, target in enumerate(classes) if i == 0 or target != classes[i - 1]]
     ends = [*starts[1:], len(classes)]
     return [(start, end - 1, classes[start]) for start, end in zip(starts, ends, strict=True)]
 
 
-def _write(found: VideoExplanation, said: dict[str, Any], choice: Chosen, folder: Path) -> list[Path]:
+def _write(explanation: VideoExplanation, facts: dict[str, Any], choice: Chosen, folder: Path) -> list[Path]:
     """Tensors, numbers and the page."""
-    found.save(folder / "video.safetensors")
+    explanation.save(folder / "video.safetensors")
     texts = {
-        "video.json": json.dumps(said, indent=1, allow_nan=False),
-        "timeline.html": found.page(choice.labels),
+        "video.json": json.dumps(facts, indent=1, allow_nan=False),
+        "timeline.html": explanation.page(choice.labels),
     }
     for name, text in texts.items():
         with replacing(folder / name) as temporary:

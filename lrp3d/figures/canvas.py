@@ -78,8 +78,8 @@ def legend(ax: Axes, artists: Sequence[Artist], names: Sequence[str], **where: A
     """What artists stand for, each named as it is, in two lines at most."""
     shown = ax.legend(artists, [" "] * len(artists), fontsize=SMALL, frameon=False, **where)
     for text, name in zip(shown.get_texts(), names, strict=True):  # matplotlib leaves out names that begin with _
-        said, how = lettered(printable(name))
-        text.set(text=in_lines(said, 2.2, SMALL, lines=2), **how)
+        label, properties = lettered(printable(name))
+        text.set(text=in_lines(label, 2.2, SMALL, lines=2), **properties)
 
 
 def fit(figure: Figure, margin: float = 0.06) -> None:
@@ -102,8 +102,8 @@ def colour_bar(colours: ScalarMappable, label: str, **where: Any) -> None:
     """What colours mean, beside axes (`ax`) or in their own (`cax`)."""
     place = where.get("ax") or where["cax"]
     bar = place.figure.figure.colorbar(colours, **where)
-    said, how = lettered(label)
-    bar.set_label(in_lines(said, 4, NORMAL, lines=2), fontsize=NORMAL, **how)
+    text, properties = lettered(label)
+    bar.set_label(in_lines(text, 4, NORMAL, lines=2), fontsize=NORMAL, **properties)
     bar.ax.tick_params(labelsize=SMALL)
     for axis in (bar.ax.xaxis, bar.ax.yaxis):  # where very small numbers have their power of ten
         axis.get_offset_text().set_size(SMALL)

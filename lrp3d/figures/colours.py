@@ -103,8 +103,8 @@ def colormap(signed: bool) -> Colormap:
 
 def scale(values: np.ndarray) -> dict[str, Any]:
     """Colours and their limits: centred on 0 where there are both signs, from 0 on where there is one."""
-    known = values[np.isfinite(values)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if low < 0:
         bound = max(-low, high)
         return {"cmap": colormap(signed=True), "vmin": -bound, "vmax": bound}

@@ -27,13 +27,13 @@ def folded(text: str, width: float, lines: int, wide: Callable[[str], float] = l
     'aaaaaaaaaa\\naaaaaaaaa…'
     """
     text = text[: 500 * lines]  # wider than any figure
-    found = [line for paragraph in text.split("\n") for line in _fold(paragraph, width, wide)]
-    if len(found) <= lines:
-        return "\n".join(found)
-    last = found[lines - 1]
+    pieces = [line for paragraph in text.split("\n") for line in _fold(paragraph, width, wide)]
+    if len(pieces) <= lines:
+        return "\n".join(pieces)
+    last = pieces[lines - 1]
     while last and sum(map(wide, f"{last}…")) > width:
         last = last[:-1]
-    return "\n".join([*found[: lines - 1], f"{last}…"])
+    return "\n".join([*pieces[: lines - 1], f"{last}…"])
 
 
 def _fold(text: str, width: float, wide: Callable[[str], float]) -> list[str]:

@@ -98,8 +98,8 @@ def draw_matrix(
         _strokes(ax, values, colours["vmax"], unit)
     if windows is not None:
         first, last = (array(bound).ravel() for bound in windows)
-        known = np.isfinite(values.sum(1)) & (values.sum(1) != 0)  # a row without relevance has no window
-        _outline(ax, first, last, np.flatnonzero(known))
+        windowed = np.isfinite(values.sum(1)) & (values.sum(1) != 0)  # a row without relevance has no window
+        _outline(ax, first, last, np.flatnonzero(windowed))
     return image
 
 

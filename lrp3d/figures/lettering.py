@@ -43,12 +43,12 @@ def lettered(text: object) -> tuple[str, dict[str, Any]]:
     families = FontProperties().get_family()
     letters = {letter for letter in shown if letter != "\n"}
     missing = {letter for letter in letters if not any(_has(font, letter) for font in _fonts(tuple(families)))}
-    found = _fallbacks().names_for(missing)
+    fallbacks = _fallbacks().names_for(missing)
     lost = {letter for letter in missing if letter not in _fallbacks().owners}
     _warn_of_direction(shown)
     _warn_of({letter for letter in lost if not _unseen(letter)})
     shown = "".join(("" if _unseen(letter) else BOX) if letter in lost else letter for letter in shown)
-    return shown, {"parse_math": False, "usetex": False, "fontfamily": [*families, *found]}
+    return shown, {"parse_math": False, "usetex": False, "fontfamily": [*families, *fallbacks]}
 
 
 @cache
@@ -98,14 +98,14 @@ class _Fallbacks:
     def _look_for(self, letters: set[str]) -> None:
         has = {font.family_name: (font, _covered(font, letters)) for font in _installed()}
         while letters and has:
-            known = set(self.owners.values())
-            name = max(has, key=lambda name: (len(has[name][1] & letters), name in known, *_suits(has[name][0])))
-            found = has[name][1] & letters
-            if not found:
+            owners = set(self.owners.values())
+            name = max(has, key=lambda name: (len(has[name][1] & letters), name in owners, *_suits(has[name][0])))
+            covered = has[name][1] & letters
+            if not covered:
                 break
             self.fonts[name] = has[name][0]
-            self.owners |= dict.fromkeys(found, name)
-            letters = letters - found
+            self.owners |= dict.fromkeys(covered, name)
+            letters = letters - covered
         self.nowhere |= letters
 
 
@@ -130,14 +130,14 @@ def _installed() -> list[FT2Font]:
     from matplotlib.font_manager import findSystemFonts, fontManager
     from matplotlib.ft2font import FT2Font
 
-    known = {entry.fname for entry in fontManager.ttflist}
+    listed = {entry.fname for entry in fontManager.ttflist}
     fonts: dict[str, FT2Font] = {}
-    for path in sorted({*known, *findSystemFonts()}):
+    for path in sorted({*listed, *findSystemFonts()}):
         try:
             font = FT2Font(path)
             if not font.scalable or font.style_name not in UPRIGHT or _draws_no_text(path):
                 continue
-            if path not in known:
+            if path not in listed:
                 fontManager.addfont(path)
         except (OSError, RuntimeError, ValueError, NotImplementedError):
             continue  # a file that is no font, or none that can be drawn

@@ -105,9 +105,9 @@ def _film(ax: Axes, images: np.ndarray, deciding: Sequence[int], tall: float) ->
         chosen = number in deciding
         if chosen:
             ax.add_patch(Rectangle((x, 0), 0.94, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
-        said = f"{number + 1} decides" if chosen and len(images) <= 20 else str(number + 1)
-        how: dict[str, Any] = {"color": theme().mark, "fontweight": "bold"} if chosen else {"color": theme().quiet}
-        ax.text(x + 0.47, height + 0.06, said, fontsize=SMALL, ha="center", va="top", **how)
+        caption = f"{number + 1} decides" if chosen and len(images) <= 20 else str(number + 1)
+        style: dict[str, Any] = {"color": theme().mark, "fontweight": "bold"} if chosen else {"color": theme().quiet}
+        ax.text(x + 0.47, height + 0.06, caption, fontsize=SMALL, ha="center", va="top", **style)
     ax.set_xlim(0, len(images))
     ax.set_ylim(tall, -0.02)
     ax.set_xticks([])

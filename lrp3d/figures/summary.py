@@ -88,9 +88,9 @@ def clip_summary(
     body = place(LEFT, above + strip + 0.06, side, side)
     image = draw_matrix(body, values, windows=windows, unit=unit, times=of_rows(times, rows), **scale(values))
     body.set_aspect("auto")
-    said = _captions(logits, atr, block)
+    captions = _captions(logits, atr, block)
     bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
-    _logits(bars, logits, said, side, unit, atr is not None)
+    _logits(bars, logits, captions, side, unit, atr is not None)
     key = place(wide - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
     colour_bar(image, "relevance (logit)", cax=key)
     write(frames, title, None)
@@ -100,23 +100,23 @@ def clip_summary(
     return figure
 
 
-def _logits(ax: Axes, logits: np.ndarray, said: list[str], side: float, unit: str, with_atr: bool) -> None:
+def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, unit: str, with_atr: bool) -> None:
     """A bar from zero for every row, and what it stands for in words where there is room."""
-    known = np.nan_to_num(logits)
-    colours = [theme().window if logit >= 0 else theme().against for logit in known]
-    ax.barh(range(len(known)), known, height=0.72, color=colours)
-    low, high = min(float(known.min()), 0.0), max(float(known.max()), 0.0)
+    bars = np.nan_to_num(logits)
+    colours = [theme().window if logit >= 0 else theme().against for logit in bars]
+    ax.barh(range(len(bars)), bars, height=0.72, color=colours)
+    low, high = min(float(bars.min()), 0.0), max(float(bars.max()), 0.0)
     ax.set_xlim((low, high) if high > low else (0, 1))
-    ax.set_ylim(len(known) - 0.5, -0.5)
+    ax.set_ylim(len(bars) - 0.5, -0.5)
     ax.axvline(0, color=theme().quiet, linewidth=0.8)
     ax.spines[["top", "right", "left", "bottom"]].set_visible(False)
     ax.set_xticks([0.0], ["0"])
     ax.set_yticks([])
     ax.tick_params(labelsize=SMALL)
-    every = max(1, math.ceil(0.13 * len(known) / side))
-    for row in range(0, len(known), every):
+    every = max(1, math.ceil(0.13 * len(bars) / side))
+    for row in range(0, len(bars), every):
         place: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
-        ax.annotate(said[row], (1, 1 - (row + 0.5) / len(known)), xycoords="axes fraction", fontsize=SMALL, **place)
+        ax.annotate(captions[row], (1, 1 - (row + 0.5) / len(bars)), xycoords="axes fraction", fontsize=SMALL, **place)
     below = f"{unit} logit" if not with_atr else f"{unit}: logit, ATR in {unit}s"
     ax.set_xlabel(below, fontsize=NORMAL, loc="left")
 
@@ -125,12 +125,12 @@ def _captions(logits: np.ndarray, atr: ArrayLike | None, block: int) -> list[str
     """For every row its number, its logit to two digits of the largest, and its ATR."""
     largest = float(np.abs(logits).max()) or 1.0
     digits = min(6, max(0, 1 - math.floor(math.log10(largest)))) if math.isfinite(largest) else 2
-    said = [f"{logit:.{digits}f}" for logit in logits]
-    said = [text.replace("-", "" if float(text) == 0 else "\N{MINUS SIGN}") for text in said]
+    captions = [f"{logit:.{digits}f}" for logit in logits]
+    captions = [text.replace("-", "" if float(text) == 0 else "\N{MINUS SIGN}") for text in captions]
     if atr is not None:
         lengths = array(atr).ravel()
-        said = [
+        captions = [
             text + (", no ATR" if math.isnan(length) else f", ATR {length:g}")
-            for text, length in zip(said, lengths, strict=True)
+            for text, length in zip(captions, lengths, strict=True)
         ]
-    return [f"{number + 1}: {text}" for number, text in enumerate(said)]
+    return [f"{number + 1}: {text}" for number, text in enumerate(captions)]

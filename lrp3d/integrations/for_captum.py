@@ -82,12 +82,12 @@ class LRP:
             )
         if return_convergence_delta and not self.has_convergence_delta():
             raise ValueError("a contrastive map does not sum to the logit, so it has no convergence delta")
-        found = self.explanation(inputs, target)
+        explanation = self.explanation(inputs, target)
         if verbose:
-            print(found.ledger)
-        maps = self._attributed(found)
+            print(explanation.ledger)
+        maps = self._attributed(explanation)
         attributed = maps if isinstance(inputs, tuple) else maps[0]
-        return (attributed, self._delta(found, maps)) if return_convergence_delta else attributed
+        return (attributed, self._delta(explanation, maps)) if return_convergence_delta else attributed
 
     def explanation(
         self, inputs: Inputs, target: int | Sequence[int] | Tensor | None = None, **more: Any
@@ -101,11 +101,11 @@ class LRP:
         """Whether relevance sums to the logit."""
         return not self.options["contrastive"] and self.options.get("against") is None
 
-    def _attributed(self, found: Explanation) -> tuple[Tensor, ...]:
-        return tuple(found.relevance) if isinstance(found.relevance, list) else (found.relevance,)
+    def _attributed(self, explanation: Explanation) -> tuple[Tensor, ...]:
+        return tuple(explanation.relevance) if isinstance(explanation.relevance, list) else (explanation.relevance,)
 
-    def _delta(self, found: Explanation, maps: tuple[Tensor, ...]) -> Tensor:
-        logit = found.logits.gather(1, found.target[:, None])[:, 0]
+    def _delta(self, explanation: Explanation, maps: tuple[Tensor, ...]) -> Tensor:
+        logit = explanation.logits.gather(1, explanation.target[:, None])[:, 0]
         sums = torch.stack([x.flatten(1).sum(1) for x in maps]).sum(0)
         return logit - sums.to(logit)
 
@@ -143,5 +143,5 @@ class LayerLRP(LRP):
         self.layer = layer if isinstance(layer, str) else names[layer]
         super().__init__(model, composite, contrastive=contrastive, **options, layers=[self.layer])
 
-    def _attributed(self, found: Explanation) -> tuple[Tensor, ...]:
-        return (found.layers[self.layer],)
+    def _attributed(self, explanation: Explanation) -> tuple[Tensor, ...]:
+        return (explanation.layers[self.layer],)

@@ -52,9 +52,9 @@ def _saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetw
         return _wrapped(kind(_changed(config, f"hf:{place}", options)), name, config, {})
     if options:
         raise ValueError(f"hf:{place} says all about its network: {', '.join(options)} cannot be changed")
-    network, found = kind.from_pretrained(place, local_files_only=True, output_loading_info=True)
-    if found["missing_keys"]:
-        lacking = ", ".join(sorted(found["missing_keys"])[:3])
+    network, loading_info = kind.from_pretrained(place, local_files_only=True, output_loading_info=True)
+    if loading_info["missing_keys"]:
+        lacking = ", ".join(sorted(loading_info["missing_keys"])[:3])
         raise ValueError(f"the weights of hf:{place} lack {lacking}: they were trained for another task")
     return _wrapped(network, name, config, _preprocessing(place), f"weights of {place}")
 
@@ -78,7 +78,7 @@ def _preprocessing(place: str) -> dict[str, Any]:
 
 def _wrapped(network: Any, name: str, config: Any, pixels: dict[str, Any], weights: str = "") -> PublicNetwork:
     size = getattr(config, "image_size", None) or getattr(config, "crop_size", None) or 224
-    known = NORMALISED.get(name.removesuffix(VIDEO), (None, None))
+    statistics = NORMALISED.get(name.removesuffix(VIDEO), (None, None))
     names = [config.id2label[number] for number in sorted(config.id2label)]
     video = name.endswith(VIDEO)
     frames = getattr(config, "num_frames", None) or getattr(config, "frames_per_clip", None) if video else None
@@ -87,8 +87,8 @@ def _wrapped(network: Any, name: str, config: Any, pixels: dict[str, Any], weigh
         frames=frames,
         fixed_frames=frames is not None,
         size=size if isinstance(size, int) else size[-1],
-        mean=pixels.get("image_mean", known[0]),
-        std=pixels.get("image_std", known[1]),
+        mean=pixels.get("image_mean", statistics[0]),
+        std=pixels.get("image_std", statistics[1]),
         classes=() if names[:1] == ["LABEL_0"] else names,
         weights=weights,
     )

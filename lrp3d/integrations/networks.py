@@ -53,8 +53,10 @@ def network(name: str, **options: Any) -> PublicNetwork:
     source = source_of(name)
     before, _, rest = name.partition(":")
     if source is None or not rest:
-        known = f"{', '.join(list(SOURCES)[:-1])} or {list(SOURCES)[-1]}"
-        raise ValueError(f"{name!r} names no library: expected {known} before the colon{did_you_mean(before, SOURCES)}")
+        prefixes = f"{', '.join(list(SOURCES)[:-1])} or {list(SOURCES)[-1]}"
+        raise ValueError(
+            f"{name!r} names no library: expected {prefixes} before the colon{did_you_mean(before, SOURCES)}"
+        )
     package = SOURCES[source]
     if not is_installed(package):
         raise ImportError(f"{name} needs {package}, which is not installed: {install_command(package)}", name=package)
@@ -84,9 +86,9 @@ def source_of(name: str) -> str | None:
     return before if colon and before in SOURCES else None
 
 
-def check_name(name: str, known: Iterable[str], library: str) -> None:
+def check_name(name: str, available: Iterable[str], library: str) -> None:
     """Raise ValueError where the library has no network of that name."""
-    names = list(known)
+    names = list(available)
     if name not in names:
         raise ValueError(f"{library} has no network {name!r}{did_you_mean(name, names)}")
 

@@ -31,8 +31,8 @@ def numbers(explanation: Explanation, clip: int = 0) -> dict[str, float]:
         "motion": None if explanation.motion is None else explanation.motion[clip],
         "above_floor": None if excess is None else excess.share[clip],
     }
-    found = {name: float(value) for name, value in values.items() if value is not None}
-    return {name: value for name, value in found.items() if math.isfinite(value)}
+    floats = {name: float(value) for name, value in values.items() if value is not None}
+    return {name: value for name, value in floats.items() if math.isfinite(value)}
 
 
 def track(
@@ -72,15 +72,15 @@ def track(
         )
     if picture and not is_installed("matplotlib"):
         raise missing("matplotlib", "a picture")
-    found = {f"{name}/{key}": value for key, value in numbers(explanation, clip).items()}
+    scalars = {f"{name}/{key}": value for key, value in numbers(explanation, clip).items()}
     figure = explanation.plot(clip) if picture else None
     if tensorboard:
-        for key, value in found.items():
+        for key, value in scalars.items():
             tracker.add_scalar(key, value, step)
         if figure is not None:
             tracker.add_figure(f"{name}/matrix", figure, step)
         return
-    logged: dict[str, Any] = dict(found)
+    logged: dict[str, Any] = dict(scalars)
     if figure is not None:
         import wandb
 

@@ -97,9 +97,9 @@ class Segments(PublicNetwork):
 
 def logits_in(returned: Any) -> Tensor:
     """The logits among what a network returns: the tensor itself, what is called so, or the first of several."""
-    found = getattr(returned, "logits", returned)
-    if isinstance(found, (tuple, list)) and found:
-        found = found[0]
-    if not isinstance(found, torch.Tensor):
+    logits = getattr(returned, "logits", returned)
+    if isinstance(logits, (tuple, list)) and logits:
+        logits = logits[0]
+    if not isinstance(logits, torch.Tensor):
         raise ValueError(f"the network returns {type(returned).__name__}, in which no logits are found")
-    return found
+    return logits

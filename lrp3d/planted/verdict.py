@@ -73,11 +73,11 @@ def verdict(findings: dict[str, Finding]) -> str:
     The two deciding frames, 1 and 4, hold 100 % by LRP and 70 % by CLRP (chance: 50 %). CLRP fails to find frame 4.
     """
     first = next(iter(findings.values()))
-    shares = [f"{percent(found.share)} by {name}" for name, found in findings.items()]
+    shares = [f"{percent(finding.share)} by {name}" for name, finding in findings.items()]
     held = f"{_deciding(first.frames)} {listed(shares)} (chance: {percent(first.chance)})."
-    failed = [f"{name} fails to find {_frames(found.missed)}" for name, found in findings.items() if found.missed]
-    said = listed(failed) or "Every method finds them"
-    return f"{held} {said[0].upper()}{said[1:]}."
+    failed = [f"{name} fails to find {_frames(finding.missed)}" for name, finding in findings.items() if finding.missed]
+    sentence = listed(failed) or "Every method finds them"
+    return f"{held} {sentence[0].upper()}{sentence[1:]}."
 
 
 def percent(share: float) -> str:

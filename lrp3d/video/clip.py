@@ -104,7 +104,7 @@ def read_clip(
     (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
     """
     _check_options(frames, sampling, stride, size, short_side)
-    if not all(0 <= at <= 1 for at in place):
+    if not all(0 <= coordinate <= 1 for coordinate in place):
         raise ValueError(f"place is two numbers from 0 to 1, not {place}")
     side = size or short_side or 1
     require_clip_memory(frames, side, side)

@@ -29,7 +29,7 @@ def decode_by_seeking(
     av: Any, stream: Any, timeline: Timeline, asked: list[int], keep: Keep
 ) -> dict[int, Decoded] | None:
     """The frames asked for, each from the key frame before it; None if any is lost or out of order."""
-    found: dict[int, Decoded] = {}
+    decoded: dict[int, Decoded] = {}
     frames: Iterator[tuple[Any, bool]] = iter(())
     position: float = -math.inf
     for index in sorted(set(asked)):
@@ -45,8 +45,8 @@ def decode_by_seeking(
         if hit is None:
             return None
         frame, after_damage = hit
-        found[index], position = Decoded(index, keep(frame), after_damage), stamp
-    return found
+        decoded[index], position = Decoded(index, keep(frame), after_damage), stamp
+    return decoded
 
 
 def _frame_at(frames: Iterator[tuple[Any, bool]], position: float, stamp: int) -> tuple[Any, bool] | None:
@@ -98,9 +98,9 @@ def decode_from_the_start(av: Any, stream: Any, timeline: Timeline, asked: list[
                 nearest[number].assign_rule(keep)
         if candidate.index >= wanted[-1]:
             break
-    for found in nearest.values():
-        found.assign_rule(keep)
-    return {number: found.settled for number, found in nearest.items() if found.settled is not None}
+    for best in nearest.values():
+        best.assign_rule(keep)
+    return {number: best.settled for number, best in nearest.items() if best.settled is not None}
 
 
 def decoded_frames(av: Any, stream: Any) -> Iterator[tuple[Any | None, bool]]:

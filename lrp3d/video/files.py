@@ -39,13 +39,13 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
             except (av.error.FFmpegError, MemoryError) as error:
                 raise VideoError(f"the frames of {path.name} cannot be converted to RGB: {first_line(error)}") from None
 
-        found = decode_by_seeking(av, stream, timeline, asked, keep) if timeline.reliable else None
-    if found is None:
+        frames = decode_by_seeking(av, stream, timeline, asked, keep) if timeline.reliable else None
+    if frames is None:
         with _opened(path) as stream:
-            found = decode_from_the_start(av, stream, timeline, asked, keep)
-    if not found:
+            frames = decode_from_the_start(av, stream, timeline, asked, keep)
+    if not frames:
         raise VideoError(f"no frame of {path.name} decodes")
-    picked = [found[index] for index in asked]
+    picked = [frames[index] for index in asked]
     shown = [decoded.index for decoded in picked]
     lost = stand_ins(asked, shown, path.name) + missing
     frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, float(fps or 25))]

@@ -50,7 +50,7 @@ def read_folder(folder: Path, template: str | None, choose: Choose, framing: Fra
         if index is None:
             raise VideoError(f"no image in {folder.name} decodes")
         shown.append(index)
-    images = [found for index in shown if (found := image(index)) is not None]
+    images = [picture for index in shown if (picture := image(index)) is not None]
     lost += stand_ins(asked, shown, folder.name)
     return Source(images, shown, len(files), [math.nan] * len(shown), lost=lost, notes=notes)
 
@@ -84,8 +84,8 @@ def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]
         series.setdefault(re.sub(r"\d+", "#", file.stem), []).append(file)
     numbered = [stem for stem in series if "#" in stem]
     if not numbered:
-        said = [f"the images of {folder.name} have no numbers and are taken by name"] if len(files) > 1 else []
-        return sorted(files, key=lambda file: file.name), said
+        sentences = [f"the images of {folder.name} have no numbers and are taken by name"] if len(files) > 1 else []
+        return sorted(files, key=lambda file: file.name), sentences
     pictures = [stem for stem in numbered if not _BESIDE.match(stem)] or numbered
     if _USUAL in pictures:
         pictures = [_USUAL]
@@ -96,9 +96,9 @@ def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]
         )
     taken = series[pictures[0]]
     others = sorted(file.name for file in files if file not in taken)
-    said = [f"{len(others)} other images of {folder.name} are not read, such as {others[0]}"] if others else []
+    sentences = [f"{len(others)} other images of {folder.name} are not read, such as {others[0]}"] if others else []
     order = sorted(taken, key=lambda file: ([int(part) for part in re.findall(r"\d+", file.stem)], file.name))
-    return order, said
+    return order, sentences
 
 
 def _numbers(files: list[Path]) -> list[int]:

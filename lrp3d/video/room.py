@@ -32,14 +32,14 @@ def require_memory(needed: int, what: str, advice: str) -> None:
     Raises:
         VideoError: ``what`` takes more bytes than the machine has.
     """
-    there = memory_there()
-    if there is not None and needed > there:
+    memory = memory_there()
+    if memory is not None and needed > memory:
         raise VideoError(
-            f"{what} take {needed / 2**30:,.0f} GiB to read, and this machine has {there / 2**30:,.0f}: {advice}"
+            f"{what} take {needed / 2**30:,.0f} GiB to read, and this machine has {memory / 2**30:,.0f}: {advice}"
         )
 
 
 def most_pixels() -> int:
     """The largest picture that a decoder is allowed to make, in pixels."""
-    there = memory_there()
-    return 2**31 - 1 if there is None else min(2**31 - 1, there // BYTES_PER_PIXEL)
+    memory = memory_there()
+    return 2**31 - 1 if memory is None else min(2**31 - 1, memory // BYTES_PER_PIXEL)

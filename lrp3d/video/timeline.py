@@ -61,7 +61,7 @@ class Timeline:
         # Slide shows and recordings of a screen have pictures when something happens: there a gap says nothing.
         if wide.mean() > 0.1 or (abs(gaps[~wide] - usual) > 0.5 * usual + unit).mean() > 0.1:
             return []
-        return [(float(self.stamps[at]) * unit, float(self.stamps[at + 1]) * unit) for at in wide.nonzero()[0]]
+        return [(float(self.stamps[index]) * unit, float(self.stamps[index + 1]) * unit) for index in wide.nonzero()[0]]
 
 
 def timeline_of(av: Any, stream: Any) -> Timeline:
@@ -87,13 +87,13 @@ def timeline_of(av: Any, stream: Any) -> Timeline:
         if packet.is_keyframe and packet.pts is not None:
             keys.append(packet.pts)
     shown, weights = np.array(stamps, np.int64), np.array(sizes, np.int64)
-    known = bool((shown != UNKNOWN).all())
-    if known:
+    complete = bool((shown != UNKNOWN).all())
+    if complete:
         order = np.argsort(shown, kind="stable")
         shown, weights = shown[order], weights[order]
     # AVI stores the order of decoding only, so that with B-frames the stamps are a guess.
     guessed = "avi" in stream.container.format.name and getattr(stream.codec_context, "has_b_frames", True)
-    distinct = known and bool((np.diff(shown) > 0).all())
+    distinct = complete and bool((np.diff(shown) > 0).all())
     return Timeline(
         stamps=shown,
         sizes=weights,
@@ -121,8 +121,8 @@ def _until_it_breaks_off(av: Any, packets: Iterator[Any]) -> Iterator[Any | None
 
 def packets(av: Any, stream: Any) -> Iterator[Any]:
     """The packets of a stream, up to where the file breaks off."""
-    found = _until_it_breaks_off(av, stream.container.demux(stream))
-    return (packet for packet in found if packet is not None)
+    entries = _until_it_breaks_off(av, stream.container.demux(stream))
+    return (packet for packet in entries if packet is not None)
 
 
 def is_still(sizes: np.ndarray, index: int, fps: float) -> bool:

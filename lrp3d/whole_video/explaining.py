@@ -139,7 +139,7 @@ def explain_video(
     places = windows(count, length, moves, step)
     together = max(1, (FRAMES_AT_ONCE - length) // moves + 1)
     thumbnail_every = -(-count // MOST_THUMBNAILS)
-    found: list[dict[str, Tensor]] = []
+    tracks: list[dict[str, Tensor]] = []
     notes: dict[str, None] = {}
     for number in bar(range(-(-len(places) // together)), "part", progress):
         done = parts.read(number)
@@ -149,10 +149,10 @@ def explain_video(
             part = {**asked.rows(some, clip, length, step), **_frames(some, clip, step, thumbnail_every)}
             done = part, clip.lost
             parts.write(number, *done)
-        found.append(done[0])
+        tracks.append(done[0])
         notes |= dict.fromkeys(done[1])
     return VideoExplanation(
-        **joined(found),
+        **joined(tracks),
         contrastive=contrastive,
         sigma=sigma,
         about={"video": Path(path).name, "model": str(getattr(inner, "name", "") or type(model).__name__)},
@@ -222,23 +222,23 @@ class _Asked:
         """The tracks of the rows that are explained in some windows."""
         tracks: dict[str, list[Tensor]] = {}
         for place in places:
-            at = place.start - places[0].start
+            offset = place.start - places[0].start
             first = self.first if place.start == 0 else None
-            found = first or self._window(clip.tensor[:, :, at : at + length])
+            explanation = first or self._window(clip.tensor[:, :, offset : offset + length])
             begin = place.start // step
             own = slice(place.rows.start - begin, place.rows.stop - begin)
-            logits, target = found.logits[0], found.target[0]
+            logits, target = explanation.logits[0], explanation.target[0]
             score = logits.softmax(0)[target] if len(logits) > 1 else logits[0].sigmoid()
-            assert found.matrix is not None
-            assert found.frame_logits is not None
-            assert found.atr is not None
+            assert explanation.matrix is not None
+            assert explanation.frame_logits is not None
+            assert explanation.atr is not None
             rows = {
-                "band": found.matrix[0, own],
+                "band": explanation.matrix[0, own],
                 "first": torch.full((len(place.rows),), begin),
-                "frame_logits": found.frame_logits[0, own],
+                "frame_logits": explanation.frame_logits[0, own],
                 "target": target.expand(len(place.rows)),
                 "scores": score.expand(len(place.rows)),
-                "atr": found.atr[0, own],
+                "atr": explanation.atr[0, own],
             }
             for name, values in rows.items():
                 tracks.setdefault(name, []).append(values.clone())

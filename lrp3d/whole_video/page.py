@@ -22,58 +22,62 @@ from lrp3d.whole_video.timeline import VideoExplanation
 MOST_COLUMNS = 1200  # of the page; of a longer video, each stands for the row in the middle of several
 
 
-def page(found: VideoExplanation, labels: Sequence[str], title: str) -> str:
+def page(explanation: VideoExplanation, labels: Sequence[str], title: str) -> str:
     """The page; see `VideoExplanation.page`."""
-    name = title or found.about.get("video", "video")
-    facts = [f"{len(found.indices)} frames", found.about.get("model", ""), "CLRP" if found.contrastive else "LRP"]
-    if not math.isnan(found.avg_atr):
-        unit = "frames" if found.step == 1 else f"steps of {found.step} frames"
-        facts.append(f"average ATR {found.avg_atr:.2f} of {found.band.shape[1]} {unit}")
+    name = title or explanation.about.get("video", "video")
+    facts = [
+        f"{len(explanation.indices)} frames",
+        explanation.about.get("model", ""),
+        "CLRP" if explanation.contrastive else "LRP",
+    ]
+    if not math.isnan(explanation.avg_atr):
+        unit = "frames" if explanation.step == 1 else f"steps of {explanation.step} frames"
+        facts.append(f"average ATR {explanation.avg_atr:.2f} of {explanation.band.shape[1]} {unit}")
     parts = {
         "title": html.escape(printable(name)),
         "facts": html.escape(" · ".join(printable(fact) for fact in facts if fact)),
-        "notes": "".join(f"<p>{html.escape(printable(note))}</p>" for note in found.notes),
-        "sigma": f"{100 * found.sigma:g}",
+        "notes": "".join(f"<p>{html.escape(printable(note))}</p>" for note in explanation.notes),
+        "sigma": f"{100 * explanation.sigma:g}",
         # Nothing in a text can end the script it stands in.
-        "data": json.dumps(_data(found, labels), allow_nan=False).replace("<", "\\u003c"),
+        "data": json.dumps(_data(explanation, labels), allow_nan=False).replace("<", "\\u003c"),
     }
     return filled("lrp3d.whole_video", "timeline.html", parts)
 
 
-def _data(found: VideoExplanation, labels: Sequence[str]) -> dict[str, Any]:
-    rows = len(found.band)
+def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any]:
+    rows = len(explanation.band)
     each = -(-rows // MOST_COLUMNS)
     chosen = torch.arange(each // 2, rows, each)
-    relevance = found.relevance
+    relevance = explanation.relevance
     total = float(relevance.abs().sum()) or 1.0
-    target = found.target[chosen].tolist()
+    target = explanation.target[chosen].tolist()
     return {
         "rows": chosen.tolist(),
-        "step": found.step,
+        "step": explanation.step,
         "classes": target,
         "names": {
             index: printable(labels[index] if index < len(labels) else f"class {index}") for index in set(target)
         },
-        "scores": _numbers(found.scores[chosen]),
-        "logits": _numbers(found.frame_logits[chosen]),
-        "atr": _numbers(found.atr[chosen]),
+        "scores": _numbers(explanation.scores[chosen]),
+        "logits": _numbers(explanation.frame_logits[chosen]),
+        "atr": _numbers(explanation.atr[chosen]),
         "relevance": _numbers(relevance[chosen] / total * rows),
-        "first": found.first[chosen].tolist(),
-        "band": [_numbers(row) for row in found.band[chosen]],
-        "times": _numbers(found.times[:: found.step][chosen]),
-        "numbers": found.indices[:: found.step][chosen].tolist(),
-        "width": found.band.shape[1],
-        "picture": "data:image/png;base64," + base64.b64encode(png(_by_lag(found)[chosen].T.flip(0))).decode(),
-        "thumbnails": [_jpeg(image) for image in found.thumbnails],
-        "shown": found.thumbnail_frames.tolist(),
+        "first": explanation.first[chosen].tolist(),
+        "band": [_numbers(row) for row in explanation.band[chosen]],
+        "times": _numbers(explanation.times[:: explanation.step][chosen]),
+        "numbers": explanation.indices[:: explanation.step][chosen].tolist(),
+        "width": explanation.band.shape[1],
+        "picture": "data:image/png;base64," + base64.b64encode(png(_by_lag(explanation)[chosen].T.flip(0))).decode(),
+        "thumbnails": [_jpeg(image) for image in explanation.thumbnails],
+        "shown": explanation.thumbnail_frames.tolist(),
     }
 
 
-def _by_lag(found: VideoExplanation) -> Tensor:
+def _by_lag(explanation: VideoExplanation) -> Tensor:
     """(n, 2 c - 1) each row's relevance by how far from its own frame it lies, as a share of the row."""
-    n, c = found.band.shape
-    lag = found.first[:, None] + torch.arange(c) - torch.arange(n)[:, None] + c - 1
-    shares = found.band / found.band.abs().sum(1, keepdim=True).clamp(min=1e-30)
+    n, c = explanation.band.shape
+    lag = explanation.first[:, None] + torch.arange(c) - torch.arange(n)[:, None] + c - 1
+    shares = explanation.band / explanation.band.abs().sum(1, keepdim=True).clamp(min=1e-30)
     return shares.new_zeros(n, 2 * c - 1).scatter(1, lag, shares)
 
 

@@ -33,9 +33,9 @@ class Parts:
         if self.folder is None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        said, facts = self.folder / "run.json", json.loads(json.dumps(identity))
-        if said.exists():
-            before = json.loads(said.read_text(encoding="utf-8"))
+        file, facts = self.folder / "run.json", json.loads(json.dumps(identity))
+        if file.exists():
+            before = json.loads(file.read_text(encoding="utf-8"))
             if before != facts:
                 names = [name for name in {**before, **facts} if before.get(name) != facts.get(name)]
                 raise ValueError(
@@ -43,7 +43,7 @@ class Parts:
                     "or empty it"
                 )
             return
-        with replacing(said) as partial:
+        with replacing(file) as partial:
             partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     def read(self, number: int) -> Part | None:

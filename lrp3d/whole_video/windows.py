@@ -31,13 +31,13 @@ def windows(frames: int, length: int, stride: int, step: int = 1) -> list[Window
     """
     last = frames - length
     starts = [*range(0, last, stride), last]
-    found, first = [], 0
+    places, first = [], 0
     for start, following in zip(starts, [*starts[1:], None], strict=True):
         # Row r stands at its middle, (r + 1/2) step; halfway between the middles of two windows they part.
         end = frames // step if following is None else _rows_before(start + following + length, 2 * step)
-        found.append(Window(start, range(first, end)))
+        places.append(Window(start, range(first, end)))
         first = end
-    return found
+    return places
 
 
 def _rows_before(twice_border: int, twice_step: int) -> int:
