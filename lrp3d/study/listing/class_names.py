@@ -54,16 +54,16 @@ def read_labels(path: Path) -> Labels:
     >>> labels.notes[-1]
     'classInd.txt counts classes from 1: its 1 is class 0, and so on'
     """
-    known = packaged_labels(path)
-    if known is not None:
-        return Labels.of(known[0], [f"labels {path}: {known[1]}"])
+    stored = packaged_labels(path)
+    if stored is not None:
+        return Labels.of(stored[0], [f"labels {path}: {stored[1]}"])
     text = read_text(path, "labels are json or one name per line")
     try:
         pairs, notes = _pairs(text, is_json=path.suffix.lower() == ".json")
         named, more = _named(pairs)
     except ValueError as error:
-        said = str(error)
-        raise ValueError(said if said.startswith(path.name) else f"{path.name} {said}") from None
+        message = str(error)
+        raise ValueError(message if message.startswith(path.name) else f"{path.name} {message}") from None
     names = [named.get(index, str(index)) for index in range(max(named) + 1)]
     return Labels.of(names, [printable(f"{path.name} {note}") for note in (*notes, *more)])
 
@@ -123,14 +123,14 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
     if not lines:
         return [], notes
     number, title = lines[0]
-    said = f"names its columns in line {number} ({title})"
+    note = f"names its columns in line {number} ({title})"
     for separator in ("\t", ";", ","):
         header = fields_of(title, separator)
         if len(header) > 1 and is_header(header):
-            return _by_column(header, lines[1:], separator), [*notes, said]
+            return _by_column(header, lines[1:], separator), [*notes, note]
     if is_header(title.split()):
         pairs = _beside(lines[1:]) if len(lines) > 1 else None
-        return pairs or list(enumerate(line for _, line in lines[1:])), [*notes, said]
+        return pairs or list(enumerate(line for _, line in lines[1:])), [*notes, note]
     pairs = _beside(lines)
     if pairs is not None and not _separated(lines):
         notes.append(f"is read as ids and names that white space separates ({title!r} is class {pairs[0][0]})")
@@ -171,11 +171,11 @@ def _by_column(header: Sequence[str], lines: Sequence[tuple[int, str]], separato
     name = column_of(header, NAMES, without=numeric)
     if name is None:
         raise ValueError(f"has a header without a column of names: {separator.join(header)}")
-    found = columns[name]
-    if "" in found:
-        raise ValueError(f"line {lines[found.index('')][0]}: a class without a name")
+    names = columns[name]
+    if "" in names:
+        raise ValueError(f"line {lines[names.index('')][0]}: a class without a name")
     ids = range(len(lines)) if index is None else [whole_number(field) or 0 for field in columns[index]]
-    return list(zip(ids, found, strict=True))
+    return list(zip(ids, names, strict=True))
 
 
 def _separated(lines: Sequence[tuple[int, str]]) -> bool:
@@ -188,7 +188,7 @@ def _beside(lines: Sequence[tuple[int, str]]) -> Pairs | None:
 
     Between them may be white space only where the ids can hardly be part of the names: from 0 or 1 on, each once.
     """
-    found: list[Pairs] = []
+    readings: list[Pairs] = []
     for separator, first in FORMS:
         pairs = [_id_and_name(line, separator, first) for _, line in lines]
         whole = [pair for pair in pairs if pair is not None]
@@ -200,15 +200,15 @@ def _beside(lines: Sequence[tuple[int, str]]) -> Pairs | None:
                 continue
             if min(ids) > 1 or len(ids) < (max(ids) + 1) / 2:
                 continue
-        if found and found[0] != whole and separator is not None:
+        if readings and readings[0] != whole and separator is not None:
             raise ValueError("has numbers on both sides of every line: which are the ids? Say it by a header, id,name")
-        if not found:
-            found.append(whole)
+        if not readings:
+            readings.append(whole)
         if not first:
             break
         if any(whole_number(name) is None for _, name in whole):
             break
-    return found[0] if found else None
+    return readings[0] if readings else None
 
 
 def _id_and_name(line: str, separator: str | None, first: bool) -> tuple[int, str] | None:

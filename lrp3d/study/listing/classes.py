@@ -38,12 +38,12 @@ def index_of(labels: Sequence[str]) -> dict[str, int]:
     >>> index_of(["eye makeup", "arm_wrestling"])
     {'eye makeup': 0, 'arm wrestling': 1}
     """
-    found: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for index, label in enumerate(labels):
-        if bare(label) in found:
-            raise ValueError(f"labels {found[bare(label)]} and {index} are one class, {label!r}")
-        found[bare(label)] = index
-    return found
+        if bare(label) in indices:
+            raise ValueError(f"labels {indices[bare(label)]} and {index} are one class, {label!r}")
+        indices[bare(label)] = index
+    return indices
 
 
 @on_one_line()
@@ -66,9 +66,9 @@ def class_list(path: str | Path) -> tuple[str, ...]:
     ...     class_list(f"{file}:mini")
     ('archery', 'air drumming')
     """
-    known = packaged_list(path)
-    if known is not None:
-        return known
+    stored = packaged_list(path)
+    if stored is not None:
+        return stored
     file, key = _file_and_key(path)
     text = _text(file)
     if file.suffix.lower() != ".json":
@@ -122,10 +122,10 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
     ]
     if not pairs:
         raise ValueError(f"{file.name} holds no lists NAME_temporal and NAME_static")
-    known = {bare(label) for label in labels}
-    matches = [sum(bare(name) in known for name in temporal + static) for temporal, static in pairs]
+    names = {bare(label) for label in labels}
+    matches = [sum(bare(name) in names for name in temporal + static) for temporal, static in pairs]
     if not max(matches):
-        raise UnknownClasses(f"none of the classes in {file.name} is one of the study's {len(known)} named classes")
+        raise UnknownClasses(f"none of the classes in {file.name} is one of the study's {len(names)} named classes")
     return pairs[matches.index(max(matches))]
 
 

@@ -50,16 +50,16 @@ def is_header(fields: Sequence[str]) -> bool:
     keys = [key_of(field) for field in fields]
     if any(whole_number(field) is not None for field in fields):
         return False
-    known = [key in _WORDS for key in keys]
+    recognised = [key in _WORDS for key in keys]
     named = any(key in CLASSES or key in NAMES for key in keys)
-    return all(known) or (any(key in PATHS or key in IDS for key in keys) and named and sum(known) > 1)
+    return all(recognised) or (any(key in PATHS or key in IDS for key in keys) and named and sum(recognised) > 1)
 
 
 def column_of(header: Sequence[str], words: Sequence[str], without: Sequence[int] = ()) -> int | None:
     """The column that the surest of the words names."""
     keys = [key_of(field) for field in header]
-    found = [keys.index(word) for word in words if word in keys and keys.index(word) not in without]
-    return found[0] if found else None
+    columns = [keys.index(word) for word in words if word in keys and keys.index(word) not in without]
+    return columns[0] if columns else None
 
 
 def fields_of(line: str, separator: str | None) -> list[str]:
@@ -71,10 +71,10 @@ def fields_of(line: str, separator: str | None) -> list[str]:
     if separator is None:
         return line.split()
     try:
-        found = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+        raw = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
     except csv.Error:  # no ValueError, and for nothing else than its limit of letters
         raise ValueError(f"a line of {len(line):,} letters, and no field has so many") from None
-    fields = [field.strip() for field in found]
+    fields = [field.strip() for field in raw]
     while len(fields) > 1 and not fields[-1]:
         fields.pop()
     return fields

@@ -62,10 +62,10 @@ def rows_of_file(path: Path) -> Listed:
         lines = [(number, line) for number, line in written if not line.startswith("#")]
         if not lines:
             raise ValueError("which has comments only")
-        found = _rows_of_lines(lines)
+        listed = _rows_of_lines(lines)
     except ValueError as error:
         raise ValueError(f"{path.name}, {error}") from None
-    return Listed(found.rows, (*notes, *found.notes))
+    return Listed(listed.rows, (*notes, *listed.notes))
 
 
 def _rows_of_lines(lines: Lines) -> Listed:
@@ -82,32 +82,32 @@ def _rows_of_lines(lines: Lines) -> Listed:
         return _without_title(spaces(lines), lines)
     if all(_is_kinetics(fields_of(line, separator)) for _, line in lines):
         header = ["label", "youtube_id", "time_start", "time_end"]
-        found = _each(lines, lambda line: kinetics(header, fields_of(line, separator)))
-        return Listed(found, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
+        rows = _each(lines, lambda line: kinetics(header, fields_of(line, separator)))
+        return Listed(rows, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
     wide = [number for number, line in lines if len(_unread(fields_of(line, separator)))]
     listed = _without_title(_each(lines, lambda line: delimited(fields_of(line, separator))), lines)
-    said = f"what stands behind the class is not read (lines {few(wide)})"
-    return Listed(listed.rows, (*listed.notes, *([said] if wide else [])))
+    note = f"what stands behind the class is not read (lines {few(wide)})"
+    return Listed(listed.rows, (*listed.notes, *([note] if wide else [])))
 
 
 def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Listed:
     """The rows below a header, by the columns that it names."""
     number, line = lines[0]
-    said = f"line {number} names the columns ({line})"
+    note = f"line {number} names the columns ({line})"
     rest = lines[1:]
     if not rest:
         raise ValueError("which has a header and no clip")
     if any(key_of(field) == "youtubeid" for field in header):
-        return Listed(_each(rest, lambda line: kinetics(header, fields_of(line, separator))), (said,))
+        return Listed(_each(rest, lambda line: kinetics(header, fields_of(line, separator))), (note,))
     label = column_of(header, CLASSES)
     path = column_of(header, PATHS, without=() if label is None else (label,))
     if path is None:
         raise ValueError(f"line {number}: its header names no column of paths: {line}")
     unread = [field for column, field in enumerate(header) if column not in (path, label)]
     if unread:
-        said += f"; not read: {', '.join(unread)}"
+        note += f"; not read: {', '.join(unread)}"
     if separator is None and len(header) == (1 if label is None else 2) and path == 0:
-        return Listed(spaces(rest), (said,))  # paths may hold spaces
+        return Listed(spaces(rest), (note,))  # paths may hold spaces
 
     def row(line: str) -> Row:
         fields = fields_of(line, separator)
@@ -115,7 +115,7 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
             raise ValueError(f"{len(fields)} fields below a header of {len(header)}: {line!r}")
         return Row(_name(fields[path]), None if label is None or len(fields) <= label else _label(fields[label]))
 
-    return Listed(_each(rest, row), (said,))
+    return Listed(_each(rest, row), (note,))
 
 
 def _without_title(rows: list[Row], lines: Lines) -> Listed:
@@ -182,10 +182,10 @@ def kinetics(header: Sequence[str], fields: Sequence[str]) -> Row:
     except (KeyError, OverflowError, ValueError):
         raise ValueError(f"expected label,youtube_id,time_start,time_end, not {', '.join(fields)}") from None
     column = column_of(header, CLASSES)
-    found = _label(fields[column]) if column is not None and column < len(fields) else None
-    label = "" if found is None else str(found)
+    category = _label(fields[column]) if column is not None and column < len(fields) else None
+    label = "" if category is None else str(category)
     folders = dict.fromkeys([f"{label}/", f"{label.replace(' ', '_')}/", ""]) if label else [""]
-    return Row(f"{label}/{stem}" if label else stem, found, tuple(f + stem for f in folders))
+    return Row(f"{label}/{stem}" if label else stem, category, tuple(f + stem for f in folders))
 
 
 def something_json(text: str) -> list[Row]:
@@ -278,10 +278,10 @@ def _trailing_numbers(line: str) -> int:
 
 def _frames(name: str, numbers: Sequence[str]) -> Row:
     """A folder of frames with [[start] end] label; the whole folder, or it is refused."""
-    found = [whole_number(part) for part in numbers]
-    if not name or any(number is None for number in found[:-1]):
+    values = [whole_number(part) for part in numbers]
+    if not name or any(number is None for number in values[:-1]):
         raise ValueError(f"expected a folder and numbers of frames, not {name!r} {' '.join(numbers)}")
-    if len(numbers) == 3 and (found[0] or 0) > 1:
+    if len(numbers) == 3 and (values[0] or 0) > 1:
         raise ValueError(f"{name} is to start at frame {numbers[0]}, and a study explains whole folders of frames")
     return Row(_name(name), _label(numbers[-1]) if numbers else None)
 

@@ -144,8 +144,8 @@ def make_list(
         notes += absent
     names = sorted({row.label for row in rows if isinstance(row.label, str)})
     labels = tuple(labels) or tuple(names)
-    known = index_of(labels) if names else {}
-    numbered = {(row.name, label): row for row in reversed(rows) for label in [_number(row, known, labels)]}
+    indices = index_of(labels) if names else {}
+    numbered = {(row.name, label): row for row in reversed(rows) for label in [_number(row, indices, labels)]}
     ordered = sorted(numbered, key=lambda key: (key[0], -1 if key[1] is None else key[1]))
     if limit is not None and limit < len(ordered):
         ordered = [ordered[i * len(ordered) // limit] for i in range(limit)]
@@ -198,11 +198,11 @@ def _kept(rows: Sequence[Row], classes: Sequence[str], labels: Sequence[str]) ->
             kept.append(row)
             met.add(bare(label))
     absent = [name for name in classes if bare(name) not in met]
-    said = f"{len(absent)} of {len(classes)} classes to keep have no clip in the list ({few(absent)})"
-    return kept, [said] if absent else []
+    sentence = f"{len(absent)} of {len(classes)} classes to keep have no clip in the list ({few(absent)})"
+    return kept, [sentence] if absent else []
 
 
-def _number(row: Row, known: dict[str, int], labels: Sequence[str]) -> int | None:
+def _number(row: Row, indices: dict[str, int], labels: Sequence[str]) -> int | None:
     """The model's number of a row's class."""
     if row.label is None:
         return None
@@ -210,7 +210,7 @@ def _number(row: Row, known: dict[str, int], labels: Sequence[str]) -> int | Non
         if labels and row.label >= len(labels):
             raise ValueError(f"{row.name} has class {row.label}, and there are {len(labels)} labels")
         return row.label
-    index = known.get(bare(row.label))
+    index = indices.get(bare(row.label))
     if index is None:
         raise ValueError(f"{row.name} is of class {row.label!r}, which is none of the {len(labels)} labels")
     return index

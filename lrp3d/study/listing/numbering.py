@@ -27,8 +27,8 @@ def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None 
     numbers = {row.label for row in numbered if isinstance(row.label, int)}
     if not numbers:
         return list(rows), []
-    known = _folders_by_name(names)
-    votes = [number - known[folder] for folder, number in _folders(numbered) if folder in known]
+    indices = _folders_by_name(names)
+    votes = [number - indices[folder] for folder, number in _folders(numbered) if folder in indices]
     notes = []
     if 0 not in numbers and _counts_from_one(numbered, numbers, votes, len(names) or count):
         notes.append("the list counts classes from 1: class 1 is taken for 0, and so on")
@@ -68,10 +68,10 @@ def _folders(rows: Sequence[Row]) -> list[tuple[str, int]]:
 
 
 def _folders_by_name(names: Sequence[str]) -> dict[str, int]:
-    found: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for index, name in enumerate(names):
-        found.setdefault(bare(name), index)
-    return found
+        indices.setdefault(bare(name), index)
+    return indices
 
 
 def twice(rows: Sequence[Row]) -> list[str]:

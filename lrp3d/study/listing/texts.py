@@ -37,8 +37,8 @@ def read_text(path: Path, expected: str) -> str:
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
-        said = encoding.removesuffix("-sig").upper()
-        raise ValueError(f"{path.name} is no text ({said} ends at byte {error.start}): {expected}") from None
+        codec = encoding.removesuffix("-sig").upper()
+        raise ValueError(f"{path.name} is no text ({codec} ends at byte {error.start}): {expected}") from None
     if "\0" in text:
         raise ValueError(f"{path.name} is no text (it holds zero bytes): {expected}")
     return text
@@ -76,11 +76,11 @@ def parsed(text: str, name: str) -> Any:
     """What json holds; raises ValueError for text that is not, or that gives one key twice."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        mapping = dict(pairs)
+        if len(mapping) < len(pairs):
             twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
             raise ValueError(f"{name} gives {twice!r} twice")
-        return found
+        return mapping
 
     try:
         return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once)
@@ -108,13 +108,13 @@ def whole_number(text: str) -> int | None:
     return -number if match[1] == "-" else number
 
 
-def few(found: Iterable[Any], most: int = 5) -> str:
+def few(things: Iterable[Any], most: int = 5) -> str:
     """The first of some things, for a sentence.
 
     >>> few(range(9)), few(["a", "b"])
     ('0, 1, 2, 3, 4, ...', 'a, b')
     """
-    listed = list(found)
+    listed = list(things)
     return ", ".join(map(str, listed[:most])) + (", ..." if len(listed) > most else "")
 
 

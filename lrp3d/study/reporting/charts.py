@@ -65,8 +65,8 @@ def heatmaps(
     for position, (title, matrix) in enumerate(matrices.items()):
         axes = grid[position // columns, position % columns]
         matrix_heatmap(matrix, ax=axes, label="", unit=unit, colours_of=values)
-        said, how = lettered(printable(title))
-        axes.set_title(in_lines(said, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **how)
+        text, properties = lettered(printable(title))
+        axes.set_title(in_lines(text, 0.8 * panel, NORMAL, lines=2), fontsize=NORMAL, **properties)
         axes.set_xlabel(f"{unit} j" if position + columns >= len(matrices) else "", fontsize=SMALL)
         axes.set_ylabel(f"explained {unit} i" if position % columns == 0 else "", fontsize=SMALL)
     for empty in grid.flat[len(matrices) :]:
@@ -102,11 +102,11 @@ def class_curve(
     ['avg-ATR (frames)', 'classes']
     """
     values, spread, maxima = (array(x).ravel() for x in (mean, std, greatest))
-    known = ~np.isnan(values)
-    if not known.any():
+    counted = ~np.isnan(values)
+    if not counted.any():
         raise ValueError("no class has a known ATR")
-    order = np.argsort(-values[known], kind="stable")
-    values, spread = values[known][order], np.nan_to_num(spread[known][order])
+    order = np.argsort(-values[counted], kind="stable")
+    values, spread = values[counted][order], np.nan_to_num(spread[counted][order])
     figure = blank(7.4, 2.7)  # its error says which extra is missing
     from matplotlib.ticker import MaxNLocator
 
@@ -120,7 +120,7 @@ def class_curve(
     left.set_xlim(0.5, len(values) + 0.5)
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     if names:
-        numbers = np.flatnonzero(known)[order]
+        numbers = np.flatnonzero(counted)[order]
         _name(left, [names.get(int(number), str(number)) for number in numbers])
     right.yaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_xlabel("classes, from the greatest avg-ATR to the least", fontsize=NORMAL)
@@ -133,8 +133,8 @@ def class_curve(
     _plain(left)
     _plain(right)
     if title:
-        said, how = lettered(heading(title, figure.get_figwidth()))
-        figure.suptitle(said, fontsize=LARGE, **how)
+        text, properties = lettered(heading(title, figure.get_figwidth()))
+        figure.suptitle(text, fontsize=LARGE, **properties)
     return figure
 
 
@@ -220,8 +220,8 @@ def accuracy_scatter(
     axes.set_xlabel("avg-ATR (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
     _plain(axes)
-    said = str(pearson(atr, accuracy))
-    write(axes, f"{title}: {said}" if title else said, None)
+    correlation = str(pearson(atr, accuracy))
+    write(axes, f"{title}: {correlation}" if title else correlation, None)
     return figure
 
 
@@ -245,7 +245,7 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
     'window (frames)'
     """
     figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, *OWN_WINDOWS, EMPTY]))
-    known: dict[str, Artist] = {}
+    artists: dict[str, Artist] = {}
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
         for outside, line in (("accuracy", "-"), ("empty", "--")):
@@ -258,19 +258,19 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
                 (drawn,) = axes.plot(
                     *zip(*fixed, strict=True), line, marker="o", markersize=3.5, color=colour, linewidth=1.3
                 )
-                known.setdefault(name, drawn)
+                artists.setdefault(name, drawn)
         for own in (w for w in windows if w["window"] != w["size"]):
             marker, size = OWN_WINDOWS[str(own["window"])]
             (star,) = axes.plot([float(own["size"])], [float(own["accuracy"])], marker, color=colour, markersize=size)
-            known.setdefault(name, star)
+            artists.setdefault(name, star)
     for kind, (marker, size) in OWN_WINDOWS.items():
         if any(w["window"] == kind for windows in curves.values() for w in windows):
-            (known[f"frame-level ATR, {kind}"],) = axes.plot([], [], marker, color="#7a7a7a", markersize=size - 2)
+            (artists[f"frame-level ATR, {kind}"],) = axes.plot([], [], marker, color="#7a7a7a", markersize=size - 2)
     if any(w.get("empty") is not None for windows in curves.values() for w in windows):
-        (known[EMPTY],) = axes.plot([], [], "--", color="#7a7a7a")
+        (artists[EMPTY],) = axes.plot([], [], "--", color="#7a7a7a")
     axes.set_xlabel("window (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
-    legend(axes, list(known.values()), list(known), **BESIDE)
+    legend(axes, list(artists.values()), list(artists), **BESIDE)
     low, high = axes.get_ylim()
     axes.set_ylim(max(0.0, min(low, high - 2)), max(high, low + 2))  # a hundredth of a percent is no effect
     axes.set_xlim(left=0)
@@ -289,10 +289,10 @@ def _name(axes: Axes, names: Sequence[str]) -> None:
     places = list(range(len(names)))
     if len(names) > FEW:
         places = [*places[:AT_ENDS], *places[-AT_ENDS:]]
-    said = [lettered(in_lines(printable(names[place]), 1.3, SMALL, lines=1)) for place in places]
-    axes.set_xticks([place + 1 for place in places], [text for text, _ in said], rotation=90)
-    for tick, (_, how) in zip(axes.get_xticklabels(), said, strict=True):
-        tick.set(**how)
+    labels = [lettered(in_lines(printable(names[place]), 1.3, SMALL, lines=1)) for place in places]
+    axes.set_xticks([place + 1 for place in places], [text for text, _ in labels], rotation=90)
+    for tick, (_, properties) in zip(axes.get_xticklabels(), labels, strict=True):
+        tick.set(**properties)
 
 
 def _plain(axes: Axes) -> None:

@@ -128,21 +128,23 @@ def spread(moments: Mapping[str, Any]) -> float | None:
 
 def networks(studies: Sequence[Studied]) -> list[Network]:
     """Those that have a name as in the paper, and an ATR."""
-    found = (Network.of(study) for study in studies if study.moments("avg_atr")["count"])
-    return [network for network in found if network is not None]
+    candidates = (Network.of(study) for study in studies if study.moments("avg_atr")["count"])
+    return [network for network in candidates if network is not None]
 
 
 def kernels(studies: Sequence[Studied]) -> Made:
     """ATR and accuracy by the length of TAM's kernel (Table 2)."""
     groups: dict[tuple[str, str, str], list[Network]] = {}
-    for one in networks(studies):
-        if one.plain and one.answers is None and one.kernel is not None:
-            groups.setdefault((one.study.dataset, one.module, one.backbone), []).append(one)
+    for network in networks(studies):
+        if network.plain and network.answers is None and network.kernel is not None:
+            groups.setdefault((network.study.dataset, network.module, network.backbone), []).append(network)
     rows: list[list[Cell]] = []
     for (dataset, module, backbone), group in groups.items():
-        if len({one.kernel for one in group}) > 1:
-            for one in sorted(group, key=lambda one: (one.frames, one.kernel or 0)):
-                rows.append([dataset, f"{module}-{backbone}", one.frames, one.kernel or 0, *_numbers(one.study)])
+        if len({network.kernel for network in group}) > 1:
+            for network in sorted(group, key=lambda network: (network.frames, network.kernel or 0)):
+                rows.append(
+                    [dataset, f"{module}-{backbone}", network.frames, network.kernel or 0, *_numbers(network.study)]
+                )
     if rows:
         headers = ["data set", "model", "frames", "kernel", "accuracy (%)", "avg-ATR", "max-ATR"]
         yield Table("kernels", "ATR by the length of temporal kernels (Table 2)", headers, rows)
@@ -152,12 +154,12 @@ def kernels(studies: Sequence[Studied]) -> Made:
 
 def modules(studies: Sequence[Studied]) -> Made:
     """I3D minus TAM2D by frames (Fig. 3)."""
-    found = {(n.module, n.backbone, n.study.dataset, n.frames): n for n in networks(studies) if n.common}
+    by_setup = {(n.module, n.backbone, n.study.dataset, n.frames): n for n in networks(studies) if n.common}
     values: dict[str, float] = {}
     groups: dict[str, str] = {}
     rows: list[list[Cell]] = []
-    for (module, backbone, dataset, frames), i3d in sorted(found.items(), key=lambda pair: pair[0][1:]):
-        tam = found.get(("TAM2D", backbone, dataset, frames))
+    for (module, backbone, dataset, frames), i3d in sorted(by_setup.items(), key=lambda pair: pair[0][1:]):
+        tam = by_setup.get(("TAM2D", backbone, dataset, frames))
         if module == "I3D" and tam is not None:
             name = f"{backbone}-f{frames} {dataset}"
             values[name], groups[name] = i3d.atr - tam.atr, dataset
@@ -174,36 +176,40 @@ def modules(studies: Sequence[Studied]) -> Made:
 def backbones(studies: Sequence[Studied]) -> Made:
     """Backbones by ATR, with accuracy and number of temporal convolutions (Fig. 4a, 12)."""
     groups: dict[tuple[str, int], list[Network]] = {}
-    for one in networks(studies):
-        if one.common:
-            groups.setdefault((one.study.dataset, one.frames), []).append(one)
+    for network in networks(studies):
+        if network.common:
+            groups.setdefault((network.study.dataset, network.frames), []).append(network)
     made = False
     for (dataset, frames), group in groups.items():
-        if len({(one.module, one.backbone) for one in group}) < 2 or len({one.backbone for one in group}) < 2:
+        if (
+            len({(network.module, network.backbone) for network in group}) < 2
+            or len({network.backbone for network in group}) < 2
+        ):
             continue
         made = True
-        ranked = sorted(group, key=lambda one: -one.atr)
-        convolutions = {one.study.model: one.study.config.get("temporal_convolutions") for one in ranked}
+        ranked = sorted(group, key=lambda network: -network.atr)
+        convolutions = {network.study.model: network.study.config.get("temporal_convolutions") for network in ranked}
         above = {
-            one.study.model: "\n".join(
+            network.study.model: "\n".join(
                 part
                 for part in (
-                    "" if convolutions[one.study.model] is None else str(convolutions[one.study.model]),
-                    "" if one.accuracy is None else f"{one.accuracy:.1f} %",
+                    "" if convolutions[network.study.model] is None else str(convolutions[network.study.model]),
+                    "" if network.accuracy is None else f"{network.accuracy:.1f} %",
                 )
                 if part
             )
-            for one in ranked
+            for network in ranked
         }
         figure = factors.bars(
-            {one.study.model: one.atr for one in ranked},
-            deviations={one.study.model: one.deviation for one in ranked},
-            groups={one.study.model: one.module for one in ranked},
+            {network.study.model: network.atr for network in ranked},
+            deviations={network.study.model: network.deviation for network in ranked},
+            groups={network.study.model: network.module for network in ranked},
             above=above,
         )
         title = f"Backbones by avg-ATR: {dataset}, {frames} frames (Fig. 4a, 12)"
         rows: list[list[Cell]] = [
-            [one.study.model, Value(convolutions[one.study.model], digits=0), *_numbers(one.study)] for one in ranked
+            [network.study.model, Value(convolutions[network.study.model], digits=0), *_numbers(network.study)]
+            for network in ranked
         ]
         headers = ["model", "temporal convolutions", "accuracy (%)", "avg-ATR", "max-ATR"]
         name = f"backbones-{dataset}-f{frames}"
@@ -223,8 +229,8 @@ def depths(studies: Sequence[Studied]) -> Made:
         "Fig. 4b (depth)",
         "avg-ATR by depth",
         "depth of the ResNet",
-        value=lambda one: one.depth if one.common else None,
-        curve=lambda one: f"{one.module}-f{one.frames}",
+        value=lambda network: network.depth if network.common else None,
+        curve=lambda network: f"{network.module}-f{network.frames}",
         needed="ResNets of two depths or more, else alike",
     )
 
@@ -237,10 +243,10 @@ def frames(studies: Sequence[Studied]) -> Made:
         "Fig. 5a (frames)",
         "avg-ATR by frames",
         "frames of a clip",
-        value=lambda one: one.frames if one.common else None,
-        curve=lambda one: f"{one.module}-{one.backbone}",
+        value=lambda network: network.frames if network.common else None,
+        curve=lambda network: f"{network.module}-{network.backbone}",
         needed="models that differ in nothing but their frames",
-        mark=lambda one: f"{100 * one.atr / one.study.summary['dataset']['columns']:.0f} %",
+        mark=lambda network: f"{100 * network.atr / network.study.summary['dataset']['columns']:.0f} %",
         note="At the points: avg-ATR as a share of the clip.",
     )
 
@@ -253,10 +259,12 @@ def ensembles(studies: Sequence[Studied]) -> Made:
         "Fig. 10 (ensembles)",
         "avg-ATR by the frames that answer",
         "ensembled frames",
-        value=lambda one: (one.answers or one.frames) if one.plain and one.kernel in (None, KERNEL) else None,
-        curve=lambda one: f"{one.module}-{one.backbone}-f{one.frames}",
+        value=lambda network: (
+            (network.answers or network.frames) if network.plain and network.kernel in (None, KERNEL) else None
+        ),
+        curve=lambda network: f"{network.module}-{network.backbone}-f{network.frames}",
         needed="models that differ in nothing but --option output_frames=N",
-        mark=lambda one: "" if one.accuracy is None else f"{one.accuracy:.1f} %",
+        mark=lambda network: "" if network.accuracy is None else f"{network.accuracy:.1f} %",
         note="At the points: accuracy.",
     )
 
@@ -276,20 +284,22 @@ def _trend(
 ) -> Made:
     """One figure for each data set with a curve of two points or more."""
     by_dataset: dict[str, dict[str, dict[int, Network]]] = {}
-    for one in networks(studies):
-        x = value(one)
+    for network in networks(studies):
+        x = value(network)
         if x is not None:
-            by_dataset.setdefault(one.study.dataset, {}).setdefault(curve(one), {})[x] = one
+            by_dataset.setdefault(network.study.dataset, {}).setdefault(curve(network), {})[x] = network
     made = False
     for dataset, curves in by_dataset.items():
         whole = {key: dict(sorted(points.items())) for key, points in curves.items() if len(points) > 1}
         if not whole:
             continue
         made = True
-        points = {key: [(x, one.atr, one.deviation) for x, one in on.items()] for key, on in whole.items()}
-        marks = {key: [mark(one) for one in on.values()] for key, on in whole.items()} if mark else None
+        points = {key: [(x, network.atr, network.deviation) for x, network in on.items()] for key, on in whole.items()}
+        marks = {key: [mark(network) for network in on.values()] for key, on in whole.items()} if mark else None
         full = f"{title}: {dataset} ({what.split(' (')[0]})"
-        rows: list[list[Cell]] = [[key, x, *_numbers(one.study)] for key, on in whole.items() for x, one in on.items()]
+        rows: list[list[Cell]] = [
+            [key, x, *_numbers(network.study)] for key, on in whole.items() for x, network in on.items()
+        ]
         data = Table(f"{name}-{dataset}", full, ["model", xlabel, "accuracy (%)", "avg-ATR", "max-ATR"], rows)
         figure = factors.trends(points, marks=marks, xlabel=xlabel)
         yield Chart(f"{name}-{dataset}", full, figure, note, data)
@@ -299,15 +309,15 @@ def _trend(
 
 def slowfast(studies: Sequence[Studied]) -> Made:
     """Mean maps of SlowFast beside those of I3D (Fig. 11)."""
-    found = networks(studies)
-    slow = [one for one in found if one.module == "SlowFast" and one.plain]
+    candidates = networks(studies)
+    slow = [network for network in candidates if network.module == "SlowFast" and network.plain]
     shown: dict[str, Studied] = {}
-    for one in slow:
-        others = [n for n in found if n.module == "I3D" and n.common and n.study.dataset == one.study.dataset]
+    for network in slow:
+        others = [n for n in candidates if n.module == "I3D" and n.common and n.study.dataset == network.study.dataset]
         if others:
-            columns = one.study.summary["dataset"]["columns"]
+            columns = network.study.summary["dataset"]["columns"]
             i3d = min(others, key=lambda n: abs(n.study.summary["dataset"]["columns"] - columns))
-            for each in (i3d, one):
+            for each in (i3d, network):
                 shown[f"{each.study.model}, {each.study.dataset}"] = each.study
     yield from _beside(
         "pathways",

@@ -32,16 +32,16 @@ def datasets(studies: Sequence[Studied]) -> Table:
     """ATR and accuracy by data set and model (Tables 1, 4 and 5)."""
     names = list(dict.fromkeys(study.dataset for study in studies))
     models = list(dict.fromkeys(study.label() for study in studies))
-    found = {(study.label(), study.dataset): study for study in studies}
+    by_pair = {(study.label(), study.dataset): study for study in studies}
     headers = ["model", *(f"accuracy (%) {name}" for name in names)]
     headers += [f"{title} {name}" for _, title in ATR for name in names]
     rows: list[list[Cell]] = []
     for model in models:
         row: list[Cell] = [model]
-        row += [_accuracy(found.get((model, name))) for name in names]
+        row += [_accuracy(by_pair.get((model, name))) for name in names]
         for kind, _ in ATR:
-            first = found.get((model, names[0]))
-            row += [_atr(found.get((model, name)), kind, first if name != names[0] else None) for name in names]
+            first = by_pair.get((model, names[0]))
+            row += [_atr(by_pair.get((model, name)), kind, first if name != names[0] else None) for name in names]
         rows.append(row)
     note = f"In brackets: difference from {names[0]}." if len(names) > 1 else ""
     return Table("atr", "Action temporal relevance by data set and model", headers, rows, note)
@@ -73,12 +73,12 @@ def contrast(studies: Sequence[Studied]) -> Table | None:
 
 def classes(study: Studied) -> Table:
     """ATR by class, from the greatest to the least (Fig. 8 and 15)."""
-    found = sorted(study.summary["classes"].items(), key=lambda pair: (-(pair[1]["avg_atr"]["mean"] or 0.0), pair[0]))
+    ranked = sorted(study.summary["classes"].items(), key=lambda pair: (-(pair[1]["avg_atr"]["mean"] or 0.0), pair[0]))
     rows: list[list[Cell]] = []
-    for key, one in found:
-        clips = [one["clips"], one["avg_atr"]["count"], Value(one["accuracy"])]
-        atr = [Value(one[kind]["mean"], spread(one[kind]), digits=2) for kind, _ in ATR]
-        rows.append([one["name"], int(key), *clips, *atr])
+    for key, entry in ranked:
+        clips = [entry["clips"], entry["avg_atr"]["count"], Value(entry["accuracy"])]
+        atr = [Value(entry[kind]["mean"], spread(entry[kind]), digits=2) for kind, _ in ATR]
+        rows.append([entry["name"], int(key), *clips, *atr])
     headers = ["class", "number", "clips", "counted", "accuracy (%)", *(title for _, title in ATR)]
     title = f"ATR by class: {study.label()}, {study.dataset}"
     note = f"The {FOLDED} at both ends of {len(rows)} classes; the csv has all." if len(rows) > FOLDED else ""
@@ -93,11 +93,11 @@ def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
         if not temporal and not static:
             continue
         for kind, title in ATR:
-            found = overlap(study.by_class(kind), temporal, static)
-            shares = (found.temporal, found.chance[0], found.static, found.chance[1])
+            result = overlap(study.by_class(kind), temporal, static)
+            shares = (result.temporal, result.chance[0], result.static, result.chance[1])
             percent = [Value(None if share != share else 100 * share) for share in shares]
-            auroc = Value(None if found.auroc != found.auroc else found.auroc, digits=2)
-            numbers = [found.temporal_count, found.static_count]
+            auroc = Value(None if result.auroc != result.auroc else result.auroc, digits=2)
+            numbers = [result.temporal_count, result.static_count]
             rows.append([study.label(), study.dataset, title, *percent, auroc, *numbers])
     headers = ["model", "data set", "by", "temporal agreed (%)", "by chance (%)"]
     headers += ["static agreed (%)", "static by chance (%)", "AUROC", "temporal classes", "static classes"]
@@ -115,9 +115,9 @@ def correlations(studies: Sequence[Studied]) -> Table | None:
     for name, group in comparable(studies).items():
         for kind, title in ATR:
             accuracy = [study.summary["accuracy"]["top1"] for study in group]
-            found = pearson([study.moments(kind)["mean"] for study in group], accuracy)
-            numbers = [None if x != x else x for x in (found.r, found.low, found.high)]
-            rows.append([name, title, *(Value(x, digits=2) for x in numbers), found.n])
+            correlation = pearson([study.moments(kind)["mean"] for study in group], accuracy)
+            numbers = [None if x != x else x for x in (correlation.r, correlation.low, correlation.high)]
+            rows.append([name, title, *(Value(x, digits=2) for x in numbers), correlation.n])
     headers = ["data set", "accuracy against", "Pearson's r", "95 % from", "to", "models"]
     return Table("correlation", "Accuracy against ATR", headers, rows, "Interval by Fisher's z.") if rows else None
 
@@ -136,9 +136,9 @@ def windows(studies: Sequence[Studied]) -> Table | None:
     """Accuracy under partial uniform sampling (Fig. 6)."""
     rows: list[list[Cell]] = []
     for study in studies:
-        for one in study.summary["windows"]:
-            size, accuracy, empty = Value(one["size"], digits=2), Value(one["accuracy"]), Value(one.get("empty"))
-            rows.append([study.label(), study.dataset, str(one["window"]), size, accuracy, empty, _accuracy(study)])
+        for entry in study.summary["windows"]:
+            size, accuracy, empty = Value(entry["size"], digits=2), Value(entry["accuracy"]), Value(entry.get("empty"))
+            rows.append([study.label(), study.dataset, str(entry["window"]), size, accuracy, empty, _accuracy(study)])
     headers = ["model", "data set", "window", "frames", "accuracy (%)", "with empty images (%)", "whole clip (%)"]
     note = (
         'The window "segment" shows every frame the segment of its own ATR, "centred" as many frames around it; their '
@@ -151,10 +151,12 @@ def time(studies: Sequence[Studied]) -> Table | None:
     """Whether a network needs time at all: what it says of clips whose frames are reversed, shuffled or frozen."""
     rows: list[list[Cell]] = []
     for study in studies:
-        for one in study.summary.get("time", []):
-            numbers = [Value(one["accuracy"]), Value(one["same_prediction"]), Value(one["logit"], digits=2)]
-            share = Value(None if one["motion"] is None else 100 * one["motion"])
-            rows.append([study.label(), study.dataset, one["time"], *numbers, Value(one["avg_atr"], digits=2), share])
+        for entry in study.summary.get("time", []):
+            numbers = [Value(entry["accuracy"]), Value(entry["same_prediction"]), Value(entry["logit"], digits=2)]
+            share = Value(None if entry["motion"] is None else 100 * entry["motion"])
+            rows.append(
+                [study.label(), study.dataset, entry["time"], *numbers, Value(entry["avg_atr"], digits=2), share]
+            )
     headers = [
         "model",
         "data set",
@@ -180,9 +182,9 @@ def _accuracy(study: Studied | None) -> Value:
 def _atr(study: Studied | None, kind: str, reference: Studied | None = None) -> Value:
     if study is None:
         return Value(None)
-    found, other = study.moments(kind), reference.moments(kind) if reference else {"mean": None}
-    known = found["mean"] is not None and other["mean"] is not None
-    return Value(found["mean"], spread(found), found["mean"] - other["mean"] if known else None)
+    moments, other = study.moments(kind), reference.moments(kind) if reference else {"mean": None}
+    both = moments["mean"] is not None and other["mean"] is not None
+    return Value(moments["mean"], spread(moments), moments["mean"] - other["mean"] if both else None)
 
 
 def _pairs(

@@ -37,8 +37,8 @@ class Report:
 
     def markdown(self) -> str:
         """The page as text; figures are files in ``figures/``, tables also in ``tables/``."""
-        said = [f"# {self.title}", *(f"> {warning}" for warning in self.warnings), *self.facts]
-        lines = [*map(in_markdown, said)]
+        head = [f"# {self.title}", *(f"> {warning}" for warning in self.warnings), *self.facts]
+        lines = [*map(in_markdown, head)]
         for part in self.parts:
             title, note = in_markdown(part.title), in_markdown(part.note)
             lines.append(f"## {title}")
@@ -154,14 +154,14 @@ def _unique(studies: Sequence[Studied]) -> list[Studied]:
     """Studies that can be told apart: two of one model with different weights by the names of their folders."""
     if not studies:
         raise ValueError("a report is of one study or more")
-    found: list[Studied] = []
+    distinct: list[Studied] = []
     for study in studies:
         name, number = study.name, 2
-        while name in {other.name for other in found}:
+        while name in {other.name for other in distinct}:
             name, number = f"{study.name}-{number}", number + 1
-        alike = any((other.dataset, other.label()) == (study.dataset, study.label()) for other in found)
-        found.append(Studied(name, study.summary, mark=name if alike else ""))
-    return found
+        alike = any((other.dataset, other.label()) == (study.dataset, study.label()) for other in distinct)
+        distinct.append(Studied(name, study.summary, mark=name if alike else ""))
+    return distinct
 
 
 def _across(studies: Sequence[Studied]) -> Iterator[Chart]:
@@ -190,14 +190,14 @@ def _within(
     study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], greatest: float
 ) -> Iterator[Table | Chart]:
     """Tables and figures of one study."""
-    said = f"{study.label()}, {study.dataset}"
+    subject = f"{study.label()}, {study.dataset}"
     if maps:
         note = (
             "Mean over clips; each clip is divided by the sum of its positive frame logits. All maps of this page have "
             "the same colours."
         )
         figure = charts.heatmaps(maps, unit=study.unit, greatest=greatest)
-        name, title = f"heatmaps-{study.name}", f"Mean relevance: {said} (Fig. 2)"
+        name, title = f"heatmaps-{study.name}", f"Mean relevance: {subject} (Fig. 2)"
         yield Chart(name, title, figure, note, paper_figures.matrices_of(name, title, maps))
     table = paper_tables.classes(study)
     yield table
@@ -206,11 +206,11 @@ def _within(
         spread = study.by_class("avg_atr", "std")
         spread[study.by_class("avg_atr", "count") < 2] = float("nan")  # one clip does not deviate
         figure = charts.class_curve(values, spread, study.by_class("max_atr"), names=study.class_names)
-        title = f"Classes by ATR: {said} (Fig. 8, 15)"
+        title = f"Classes by ATR: {subject} (Fig. 8, 15)"
         yield Chart(f"class-atr-{study.name}", title, figure, "Band: deviation over clips.", table)
     if any(people):
         figure = charts.human_scatter(values, *people, names=study.class_names)
-        title = f"Classes that people call temporal or static: {said} (Fig. 9)"
+        title = f"Classes that people call temporal or static: {subject} (Fig. 9)"
         kinds = {index: kind for kind, classes in zip(("temporal", "static"), people, strict=True) for index in classes}
         rows: list[list[Cell]] = [
             [study.class_names[index], kind, Value(float(values[index]), digits=2)]
@@ -239,11 +239,11 @@ def _missing(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], l
 def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:
     """The data set's mean matrix, and those of some classes."""
     values = study.by_class("avg_atr")
-    known = [index for index in study.class_names if index < len(values) and not values[index].isnan()]
+    counted = [index for index in study.class_names if index < len(values) and not values[index].isnan()]
     if show:
-        chosen = [index for index in study.indices(show) if index in known]
+        chosen = [index for index in study.indices(show) if index in counted]
     else:
-        ranked = sorted(known, key=lambda index: (float(values[index]), index))
+        ranked = sorted(counted, key=lambda index: (float(values[index]), index))
         chosen = ranked if len(ranked) < MOST_NAMED else [*ranked[:2], *ranked[-2:]]
     matrices = {study.dataset: study.summary["dataset"]["matrix"]}
     for index in chosen:

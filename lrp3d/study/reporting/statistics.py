@@ -107,8 +107,8 @@ def overlap(values: Tensor, temporal: Sequence[int], static: Sequence[int]) -> O
     >>> found.temporal, found.static, found.chance, found.auroc
     (0.5, 0.0, (0.5, 0.25), 0.5)
     """
-    known = (~values.isnan()).nonzero().flatten()
-    ranked = known[values[known].argsort(descending=True, stable=True)].tolist()
+    counted = (~values.isnan()).nonzero().flatten()
+    ranked = counted[values[counted].argsort(descending=True, stable=True)].tolist()
     seen = set(ranked)
     people = [[index for index in dict.fromkeys(classes) if index in seen] for classes in (temporal, static)]
     top, bottom = ranked[: len(people[0])], ranked[len(ranked) - len(people[1]) :]

@@ -50,8 +50,8 @@ def load_summary(path: str | Path, *, correct: bool = True, min_score: float = M
 def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
     """The summary with other names of classes."""
     classes = {
-        key: {**found, "name": labels[int(key)] if int(key) < len(labels) else found["name"]}
-        for key, found in summary["classes"].items()
+        key: {**entry, "name": labels[int(key)] if int(key) < len(labels) else entry["name"]}
+        for key, entry in summary["classes"].items()
     }
     return {**summary, "classes": classes}
 
@@ -155,20 +155,20 @@ class Studied:
     @cached_property
     def class_names(self) -> dict[int, str]:
         """Names of the classes that have clips, by number."""
-        return {int(key): found["name"] for key, found in self.summary["classes"].items()}
+        return {int(key): entry["name"] for key, entry in self.summary["classes"].items()}
 
     def by_class(self, kind: str, what: str = "mean") -> Tensor:
         """Mean, deviation or count of each class (c,), NaN where nothing counted."""
         values = torch.full((max(self.class_names) + 1,), torch.nan, dtype=torch.float64)
-        for key, found in self.summary["classes"].items():
-            if found[kind][what] is not None:
-                values[int(key)] = found[kind][what]
+        for key, entry in self.summary["classes"].items():
+            if entry[kind][what] is not None:
+                values[int(key)] = entry[kind][what]
         return values
 
     def indices(self, names: Sequence[str]) -> list[int]:
         """The classes of these names, of those that have clips."""
-        known = {bare(name): index for index, name in self.class_names.items()}
-        return [known[bare(name)] for name in names if bare(name) in known]
+        by_name = {bare(name): index for index, name in self.class_names.items()}
+        return [by_name[bare(name)] for name in names if bare(name) in by_name]
 
     def people(self, source: str | Path | tuple[Sequence[str], Sequence[str]]) -> tuple[list[int], list[int]]:
         """Classes that people call temporal, and static: empty where none is among the study's."""

@@ -166,11 +166,11 @@ def _filtered(
 
 def _accuracy(logits: Tensor, label: Tensor) -> dict[str, Any]:
     """Percent of the clips whose class is known."""
-    known = label >= 0
-    best = logits[known].topk(min(TOP, logits.shape[1])).indices
-    right = best == label[known].unsqueeze(-1)
+    labelled = label >= 0
+    best = logits[labelled].topk(min(TOP, logits.shape[1])).indices
+    right = best == label[labelled].unsqueeze(-1)
     return {
-        "clips": int(known.sum()),
+        "clips": int(labelled.sum()),
         "top1": 100 * right[:, 0].double().mean(),
         # Of five classes and fewer, the five best hold every class.
         "top5": 100 * right.any(-1).double().mean() if logits.shape[1] > TOP else None,
@@ -231,12 +231,12 @@ def _windows(records: Sequence[Record], label: Tensor, atr: Tensor, sizes: Seque
 
     Windows of the frames' own ATR stand at its mean.
     """
-    known = label >= 0
-    right = _right([record.windows for record in records], label, known, len(sizes))
+    labelled = label >= 0
+    right = _right([record.windows for record in records], label, labelled, len(sizes))
     if right is None:
         return []
-    empty = _right([record.empty for record in records], label, known, len(sizes))
-    mean = atr[known].double().nanmean()
+    empty = _right([record.empty for record in records], label, labelled, len(sizes))
+    mean = atr[labelled].double().nanmean()
     return [
         {
             "window": CENTRED if size == FORMER_CENTRED else size,
@@ -250,11 +250,11 @@ def _windows(records: Sequence[Record], label: Tensor, atr: Tensor, sizes: Seque
 
 def _time(records: Sequence[Record], label: Tensor, keep: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
     """What is said of clips as they are, and with their time changed in each way; nothing where not all were."""
-    found = [record.time for record in records if record.time is not None and len(record.time) == 1 + len(names)]
-    if not names or len(found) != len(records):
+    times = [record.time for record in records if record.time is not None and len(record.time) == 1 + len(names)]
+    if not names or len(times) != len(records):
         return []
-    values, known = torch.stack(found).double(), label >= 0
-    right = values[known, :, 0] == label[known].unsqueeze(-1)
+    values, labelled = torch.stack(times).double(), label >= 0
+    right = values[labelled, :, 0] == label[labelled].unsqueeze(-1)
     same = values[:, :, 0] == values[:, :1, 0]
     means = values[keep].nanmean(0)
     return [
@@ -270,12 +270,12 @@ def _time(records: Sequence[Record], label: Tensor, keep: Tensor, names: Sequenc
     ]
 
 
-def _right(predicted: Sequence[Tensor | None], label: Tensor, known: Tensor, windows: int) -> Tensor | None:
+def _right(predicted: Sequence[Tensor | None], label: Tensor, labelled: Tensor, windows: int) -> Tensor | None:
     """(w,) percent of the clips whose class is known that are predicted rightly; None where not all were predicted."""
-    found = [one for one in predicted if one is not None and len(one) == windows]
-    if not windows or not known.any() or len(found) != len(predicted):
+    answers = [answer for answer in predicted if answer is not None and len(answer) == windows]
+    if not windows or not labelled.any() or len(answers) != len(predicted):
         return None
-    return 100 * (torch.stack(found)[known] == label[known].unsqueeze(-1)).double().mean(0)
+    return 100 * (torch.stack(answers)[labelled] == label[labelled].unsqueeze(-1)).double().mean(0)
 
 
 def _frames_per_column(record: Record) -> float:

@@ -132,12 +132,12 @@ class Explainer:
         while first < len(frames):
             count = min(self.at_once or len(frames), len(frames) - first)
             part = slice(first, first + count)
-            found = self._unless_out_of_memory(frames[part], targets and targets[part], count)
-            if found is None:  # here nothing holds what the attempt had allocated
+            findings = self._unless_out_of_memory(frames[part], targets and targets[part], count)
+            if findings is None:  # here nothing holds what the attempt had allocated
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
-            yield Part(part, *found)
+            yield Part(part, *findings)
             first += count
 
     def _unless_out_of_memory(
@@ -160,7 +160,7 @@ class Explainer:
 
     def _explain(self, frames: Tensor, targets: Sequence[int] | None) -> Findings:
         clips = normalised(frames.to(self.device), self.mean, self.std)
-        found = explain(
+        explanation = explain(
             self.twin,
             clips,
             targets,
@@ -169,10 +169,15 @@ class Explainer:
             merge=self.merge,
             chunk_size=self.seeds_at_once,
         ).at_sigma(self.sigma)
-        time = None if self.time is None else self.time.of(clips, found, self.seeds_at_once)
+        time = None if self.time is None else self.time.of(clips, explanation, self.seeds_at_once)
         if not self.windows:
-            return found, None, None, time
-        return found, self._predictions(clips, found, "edge"), self._predictions(clips, found, "blank"), time
+            return explanation, None, None, time
+        return (
+            explanation,
+            self._predictions(clips, explanation, "edge"),
+            self._predictions(clips, explanation, "blank"),
+            time,
+        )
 
     def _predictions(self, clips: Tensor, explanation: Explanation, fill: str) -> Tensor | None:
         """(b, w): what the model says when every frame sees its window only (paper, Sec. 4.3)."""
@@ -185,11 +190,11 @@ class Explainer:
             first = torch.tensor(explanation.positions) * (frames // columns)
             own = first, first + frames // columns - 1
         black = [(0.0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True)]
-        how: dict[str, Any] = {"fill": fill, "value": black, "own": own}
-        how["chunk_size"] = 1 if self.seeds_at_once == 1 else None
+        options: dict[str, Any] = {"fill": fill, "value": black, "own": own}
+        options["chunk_size"] = 1 if self.seeds_at_once == 1 else None
         rows = self._rows(clips)
         windows = [self._window(window, explanation, frames, rows) for window in self.windows]
-        answers = [partial_uniform_logits(self.model, clips, window, **how).logits for window in windows]
+        answers = [partial_uniform_logits(self.model, clips, window, **options).logits for window in windows]
         return torch.stack([answer.argmax(1) for answer in answers], 1).cpu()
 
     def _window(self, window: int | str, explanation: Explanation, frames: int, rows: int) -> Any:

@@ -76,8 +76,8 @@ class Study:
 
     def done(self) -> set[int]:
         """The clips that have a record, told by their names: this opens no file."""
-        found = (self.folder / "records").glob("*/*.safetensors")
-        numbers = ((int(path.stem), path) for path in found if path.stem.isdecimal() and len(path.stem) < 18)
+        paths = (self.folder / "records").glob("*/*.safetensors")
+        numbers = ((int(path.stem), path) for path in paths if path.stem.isdecimal() and len(path.stem) < 18)
         return {number for number, path in numbers if path == self.record_path(number)}
 
     def record(self, number: int) -> Record:
@@ -109,14 +109,14 @@ class Study:
 
     def sound(self, numbers: Iterable[int]) -> tuple[set[int], list[str]]:
         """Those of some clips that have a record in which nothing is wrong, and what is wrong with the others'."""
-        found, problems = set(), []
+        intact, problems = set(), []
         for number in sorted(self.done().intersection(numbers)):
             try:
                 self.record(number)
-                found.add(number)
+                intact.add(number)
             except StudyError as error:
                 problems.append(str(error).partition(" delete it")[0].rstrip(";,"))
-        return found, problems
+        return intact, problems
 
     def check_writable(self) -> None:
         """Raise OSError now for a folder that cannot take records, not after a clip has been explained."""
@@ -155,20 +155,20 @@ class Study:
             StudyError: errors.jsonl holds bytes that are no text.
         """
         path = self.folder / "errors.jsonl"
-        found: dict[int, str] = {}
+        reasons: dict[int, str] = {}
         content = path.read_bytes() if path.exists() else b""
         for line, text in enumerate(content.split(b"\n"), 1):
             try:
                 entry = json.loads(text.decode()) if text.strip() else None
                 if entry is not None:
                     self.items[entry["number"]]  # of the list
-                    found[int(entry["number"])] = str(entry["error"])
+                    reasons[int(entry["number"])] = str(entry["error"])
             except UnicodeDecodeError:
                 raise StudyError(f"{path}, line {line}, holds bytes that are no UTF-8; delete that line") from None
             except (ValueError, LookupError, TypeError, RecursionError):
                 warnings.warn(f"{path}, line {line}, is damaged and counts as no failure", stacklevel=2)
         done = self.done()
-        return {number: reason for number, reason in sorted(found.items()) if number not in done}
+        return {number: reason for number, reason in sorted(reasons.items()) if number not in done}
 
     def tidy(self) -> None:
         """Remove what killed processes left behind."""
@@ -209,15 +209,15 @@ def create(
     folder = Path(folder)
     full = json.loads(json.dumps({**config, "clips": f"{len(clips.items)} clips, digest {clips.digest}"}))
     if (folder / "study.json").exists():
-        there = load_study(folder)
-        differ = differences(there.config, full)
+        existing = load_study(folder)
+        differ = differences(existing.config, full)
         if differ:
             raise StudyError(
                 f"{folder} holds another study: {'; '.join(differ)}. Give another --out, or delete the folder"
             )
-        if there.labels or not clips.labels:
+        if existing.labels or not clips.labels:
             (folder / "records").mkdir(exist_ok=True)
-            return Study(folder, full, clips.items, there.labels, there.notes)
+            return Study(folder, full, clips.items, existing.labels, existing.notes)
     # Here alone: a folder that is removed under a run is missed, and not made again.
     (folder / "records").mkdir(parents=True, exist_ok=True)
     _write(folder / "clips.json", [[item.name, item.label] for item in clips.items])

@@ -75,11 +75,11 @@ class Reader:
     def read(self, item: Item, **otherwise: Any) -> video.Clip:
         """A clip as this reader reads it, but for what is given; lost frames are in it, and no warning is given."""
         path = self.locate(item)
-        how = {"stride": self.stride, "size": self.size, "short_side": self.short_side} | otherwise
+        options = {"stride": self.stride, "size": self.size, "short_side": self.short_side} | otherwise
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", video.ClipWarning)
             return video.read_clip(
-                path, self.frames, self.sampling, template=self.template if path.is_dir() else None, **how
+                path, self.frames, self.sampling, template=self.template if path.is_dir() else None, **options
             )
 
     def locate(self, item: Item) -> Path:
@@ -94,8 +94,8 @@ class Reader:
             path = root / place
             if path.exists():
                 return path
-            known = path.suffix.lower() in (*VIDEO_SUFFIXES, *TENSOR_SUFFIXES)
-            stem = path.with_suffix("") if known else path
+            has_suffix = path.suffix.lower() in (*VIDEO_SUFFIXES, *TENSOR_SUFFIXES)
+            stem = path.with_suffix("") if has_suffix else path
             for suffix in ("", *VIDEO_SUFFIXES, *sorted(TENSOR_SUFFIXES)):
                 other = stem.with_name(stem.name + suffix)
                 if other.exists():

@@ -90,8 +90,8 @@ class Record:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: x.detach().cpu().contiguous() for name, x in values.items() if isinstance(x, Tensor)}
         rest = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
-        said = json.dumps(rest)
-        content = save(tensors, {"record": said, "digest": _digest(said, tensors)})
+        text = json.dumps(rest)
+        content = save(tensors, {"record": text, "digest": _digest(text, tensors)})
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(content)  # by Python, which names a full disk as the system does
 
@@ -130,9 +130,9 @@ class Record:
             raise ValueError(f"a matrix {tuple(self.matrix.shape)} and {rows} frames do not fit")
 
 
-def _digest(said: str, tensors: Mapping[str, Tensor]) -> str:
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     """What tells bytes that were written from others: a disk may lose some without a word."""
-    digest = hashlib.sha256(said.encode())
+    digest = hashlib.sha256(text.encode())
     for name, value in sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)

@@ -112,19 +112,19 @@ def run(
     with closing(pace), closing(results):
         for block in todo:
             read = [next(results) for _ in block]
-            for found in _explained_block(explainer, read, explain_labels):
-                if isinstance(found, _Failed):
+            for result in _explained_block(explainer, read, explain_labels):
+                if isinstance(result, _Failed):
                     with _said_by(study):
-                        study.fail(found.item, found.reason)
+                        study.fail(result.item, result.reason)
                     outcome.failed += 1
                     pace.step(failed=1)
-                    _count_broken(found, outcome)
+                    _count_broken(result, outcome)
                 else:
-                    _check_classes(study, found.part)
+                    _check_classes(study, result.part)
                     with _said_by(study):
-                        written = _write(study, found, done, keep_relevance)
+                        written = _write(study, result, done, keep_relevance)
                     outcome.explained += written
-                    _count_noted(found, outcome)
+                    _count_noted(result, outcome)
                     pace.step(done=written)
     if outcome.first is not None and not (outcome.explained or outcome.before):
         raise outcome.first  # a model that has never worked, not a clip
@@ -143,30 +143,30 @@ def _said_by(study: Study) -> Iterator[None]:
         raise OSError(error.errno, error.strerror, str(study.folder)) from error
 
 
-def _count_broken(found: _Failed, outcome: Outcome) -> None:
+def _count_broken(failure: _Failed, outcome: Outcome) -> None:
     """Go on after a clip that breaks the model, and stop where it has never worked on any of many."""
-    if found.error is None:
+    if failure.error is None:
         return
     outcome.broken += 1
     if outcome.first is None:
-        outcome.first = found.error
-        warnings.warn(f"{found.item.name}: {found.reason}; the other clips go on", stacklevel=3)
+        outcome.first = failure.error
+        warnings.warn(f"{failure.item.name}: {failure.reason}; the other clips go on", stacklevel=3)
     if outcome.broken >= NEVER_WORKED and not (outcome.explained or outcome.before):
         raise outcome.first
 
 
-def _count_noted(found: _Explained, outcome: Outcome) -> None:
-    noted = [said for _, pixels in found.clips if (said := pixels.lost + pixels.notes)]
+def _count_noted(explained: _Explained, outcome: Outcome) -> None:
+    noted = [sentences for _, pixels in explained.clips if (sentences := pixels.lost + pixels.notes)]
     outcome.noted += len(noted)
     outcome.first_note = outcome.first_note or (noted[0][0] if noted else "")
 
 
 def _check_classes(study: Study, part: Part) -> None:
     """Refuse a list of other classes than the model's before anything is written."""
-    known = part.explanation.logits.shape[1]
-    beyond = next((item for item in study.items if item.label is not None and item.label >= known), None)
+    num_classes = part.explanation.logits.shape[1]
+    beyond = next((item for item in study.items if item.label is not None and item.label >= num_classes), None)
     if beyond is not None:
-        raise ValueError(f"the list has class {beyond.label} ({beyond.name}), and the model {known} classes")
+        raise ValueError(f"the list has class {beyond.label} ({beyond.name}), and the model {num_classes} classes")
 
 
 @dataclass
@@ -206,8 +206,8 @@ def _explained(
     """Explanations of clips of one shape; where the model fails, it is asked for each clip alone."""
     targets = [item.label for item, _ in clips if item.label is not None] if explain_labels else None
     parts = explainer.parts([pixels.frames for _, pixels in clips], targets)
-    at = 0
-    while at < len(clips):
+    position = 0
+    while position < len(clips):
         started = time.perf_counter()
         try:
             part = next(parts)
@@ -215,21 +215,21 @@ def _explained(
             if isinstance(error, (UnsupportedOperation, NoFrameLogits)) or is_out_of_memory(error):
                 raise  # no other clip would fare better
             if len(clips) > 1:
-                for clip in clips[at:]:
+                for clip in clips[position:]:
                     yield from _explained(explainer, [clip], explain_labels)
                 return
             yield _Failed(clips[0][0], f"{type(error).__name__}: {error}", error)
             return
         yield _Explained(clips[part.clips], part, time.perf_counter() - started)
-        at = part.clips.stop
+        position = part.clips.stop
 
 
-def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool) -> int:
+def _write(study: Study, explained: _Explained, done: set[int], keep_relevance: bool) -> int:
     """Write the records that are not there yet; returns how many."""
-    items, pixels = zip(*found.clips, strict=True)
-    windows, empty, in_time = found.part.windows, found.part.empty, found.part.time
+    items, pixels = zip(*explained.clips, strict=True)
+    windows, empty, in_time = explained.part.windows, explained.part.empty, explained.part.time
     records = records_of(
-        found.part.explanation,
+        explained.part.explanation,
         [item.number for item in items],
         [item.name for item in items],
         [item.label for item in items],
@@ -239,14 +239,14 @@ def _write(study: Study, found: _Explained, done: set[int], keep_relevance: bool
         time=[None] * len(items) if in_time is None else list(in_time.float()),
         lost=[clip.lost for clip in pixels],
         notes=[clip.notes for clip in pixels],
-        seconds=[found.seconds / len(items)] * len(items),
+        seconds=[explained.seconds / len(items)] * len(items),
         read_seconds=[clip.seconds for clip in pixels],
         config=[study.hash] * len(items),
     )
     new = [(i, record) for i, record in enumerate(records) if record.number not in done]
     for i, record in new:
         if keep_relevance:  # first, as the record says that all is there
-            _write_map(study.relevance_path(record.number), found.part.explanation.relevance, i)
+            _write_map(study.relevance_path(record.number), explained.part.explanation.relevance, i)
         path = study.record_path(record.number)
         _make_folder(path.parent)
         record.save(path)

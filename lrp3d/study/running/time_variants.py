@@ -81,51 +81,56 @@ class TimeVariants:
         self.no_motion = ""
         """Why motion cannot be had; empty as long as it can."""
 
-    def of(self, clips: Tensor, found: Explanation, chunk_size: int | None) -> Tensor:
+    def of(self, clips: Tensor, explanation: Explanation, chunk_size: int | None) -> Tensor:
         """(b, 1 + v, 4) predicted class, logit of the explained class, avg-ATR and motion, NaN where there is none.
 
         Args:
             clips: (b, c, t, h, w).
-            found: what is known of them as they are.
+            explanation: what is known of them as they are.
             chunk_size: as in `lrp3d.explain`.
         """
-        rows = [self._row(found, clips, chunk_size)]
+        rows = [self._row(explanation, clips, chunk_size)]
         for name in self.names:
             changed = in_time(clips, name)
             if name == "single":
-                rows.append(self._alone(changed, found))
+                rows.append(self._alone(changed, explanation))
                 continue
             options = {**self.more, "contrastive": self.contrastive, "chunk_size": chunk_size}
-            there = explain(self.twin, changed, found.target, **options).at_sigma(self.sigma)
-            rows.append(self._row(there, changed, chunk_size))
+            variant = explain(self.twin, changed, explanation.target, **options).at_sigma(self.sigma)
+            rows.append(self._row(variant, changed, chunk_size))
         return torch.stack(rows, 1).cpu()
 
-    def _row(self, found: Explanation, clips: Tensor, chunk_size: int | None) -> Tensor:
-        assert found.atr is not None
-        assert found.frame_logits is not None
-        logit = found.logits.gather(1, found.target[:, None])[:, 0]
-        atr = avg_atr(found.atr, found.frame_logits)
-        columns = [found.logits.argmax(1).to(logit), logit, atr.to(logit), self._motion(clips, found, chunk_size)]
+    def _row(self, explanation: Explanation, clips: Tensor, chunk_size: int | None) -> Tensor:
+        assert explanation.atr is not None
+        assert explanation.frame_logits is not None
+        logit = explanation.logits.gather(1, explanation.target[:, None])[:, 0]
+        atr = avg_atr(explanation.atr, explanation.frame_logits)
+        columns = [
+            explanation.logits.argmax(1).to(logit),
+            logit,
+            atr.to(logit),
+            self._motion(clips, explanation, chunk_size),
+        ]
         return torch.stack(columns, 1)
 
-    def _motion(self, clips: Tensor, found: Explanation, chunk_size: int | None) -> Tensor:
-        nothing = torch.full_like(found.logits[:, 0], torch.nan)
+    def _motion(self, clips: Tensor, explanation: Explanation, chunk_size: int | None) -> Tensor:
+        nothing = torch.full_like(explanation.logits[:, 0], torch.nan)
         if self.no_motion:
             return nothing
         options = {**self.more, "contrastive": False, "motion": True, "chunk_size": chunk_size}
         try:
-            motion = explain(self.twin, clips, found.target, **options).motion
+            motion = explain(self.twin, clips, explanation.target, **options).motion
         except NoMotion as error:
             self.no_motion = str(error)
             return nothing
         assert motion is not None
         return motion.to(nothing)
 
-    def _alone(self, changed: Tensor, found: Explanation) -> Tensor:
+    def _alone(self, changed: Tensor, explanation: Explanation) -> Tensor:
         """What the mean of the logits of single frames says; there is no time that relevance could lie in."""
-        batch = len(found.logits)
+        batch = len(explanation.logits)
         parts = [self.twin.run(part) for part in changed.split(max(1, batch))]
-        logits = torch.cat(parts).reshape(batch, -1, found.logits.shape[1]).mean(1)
-        logit = logits.gather(1, found.target[:, None])[:, 0]
+        logits = torch.cat(parts).reshape(batch, -1, explanation.logits.shape[1]).mean(1)
+        logit = logits.gather(1, explanation.target[:, None])[:, 0]
         nothing = torch.full_like(logit, torch.nan)
         return torch.stack([logits.argmax(1).to(logit), logit, nothing, nothing], 1)
