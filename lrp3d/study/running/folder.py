@@ -256,17 +256,17 @@ def _text(value: Any) -> str:
     return value
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+def differences(existing: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """What differs between a configuration that is there and another, a phrase each.
 
     >>> differences({"frames": 8, "model": "I3D"}, {"frames": 16, "model": "I3D"})
     ['its frames is 8, not 16']
     """
-    names = [*there, *(name for name in here if name not in there)]
+    names = [*existing, *(name for name in other if name not in existing)]
     return [
-        f"its {name.replace('_', ' ')} is {_told(there.get(name))}, not {_told(here.get(name))}"
+        f"its {name.replace('_', ' ')} is {_told(existing.get(name))}, not {_told(other.get(name))}"
         for name in names
-        if there.get(name) != here.get(name)
+        if existing.get(name) != other.get(name)
     ]
 
 
