@@ -147,8 +147,9 @@ def test_letters_that_a_terminal_lacks_are_escaped():
 
 
 def test_nothing_but_say_prints():
+    asked = {"for_captum.py"}  # its argument `verbose` means what it means there
     for path in Path(lrp3d.__file__).parent.rglob("*.py"):
-        assert not re.search(r"^ *print\(|\.std(out|err)\.write", path.read_text(), re.MULTILINE), path
+        assert path.name in asked or not re.search(r"^ *print\(|\.std(out|err)\.write", path.read_text(), re.MULTILINE), path
 
 
 # Files
