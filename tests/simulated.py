@@ -192,6 +192,9 @@ def _factory(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tenso
 if KNOWN:
 
     class _Backend(registration._DummyBackendModule):  # type: ignore[name-defined]
+        def is_available(self) -> bool:
+            return bool(_current)  # others ask, and would take what is there
+
         def get_amp_supported_dtype(self) -> list[torch.dtype]:
             return [torch.float16, torch.bfloat16]
 

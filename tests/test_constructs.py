@@ -86,15 +86,20 @@ def test_a_shortcut_read_as_data_is_the_shortcut():
     assert found.relevance.equal(expected.relevance)
 
 
-def test_what_is_written_into_data_is_refused():
+def test_what_is_written_into_data_is_written_into_the_signal():
     class Written(ShortcutA):
         def forward(self, clip):
             x = self.stem(clip)
-            x.data.mul_(2)
+            if self.data:
+                x.data.mul_(2)
+            else:
+                x = x * 2
             return self.fc(self.conv(x).mean((2, 3, 4)))
 
-    with pytest.raises(lrp3d.UnsupportedOperation, match="in-place"):
-        lrp3d.explain(ready(Written(True)), random(1, 3, 3, 4, 4))
+    clip = random(1, 3, 3, 4, 4)
+    found, expected = (lrp3d.explain(ready(Written(data)), clip) for data in (True, False))
+    assert found.logits.equal(expected.logits)
+    assert found.relevance.equal(expected.relevance)
 
 
 @pytest.mark.parametrize("pool", [nn.MaxPool3d(1), nn.AdaptiveMaxPool3d((3, 4, 4)), nn.AvgPool3d(1)], ids=str)

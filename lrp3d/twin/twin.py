@@ -58,13 +58,14 @@ def _same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
     try:
         yield
     finally:
-        for x, data, gradient, requires in had:
-            if (x.data_ptr(), x.shape, x.stride()) != (data.data_ptr(), data.shape, data.stride()):
-                x.data = data
-            if x.grad is not gradient:
-                x.grad = gradient
-            if x.requires_grad != requires:
-                x.requires_grad_(requires)
+        with torch._C.DisableTorchFunction():  # a tracer would answer for what the tensors became in the forward
+            for x, data, gradient, requires in had:
+                if (x.data_ptr(), x.shape, x.stride()) != (data.data_ptr(), data.shape, data.stride()):
+                    x.data = data
+                if x.grad is not gradient:
+                    x.grad = gradient
+                if x.requires_grad != requires:
+                    x.requires_grad_(requires)
 
 
 @contextmanager
