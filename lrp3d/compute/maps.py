@@ -33,11 +33,11 @@ class LinearMap:
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """The transposed operation: `r` (s, *output) to (s, *shape)."""
         with torch.enable_grad():
-            at = r.new_zeros(shape, requires_grad=True)
-            output = self(at, v)
+            point = r.new_zeros(shape, requires_grad=True)
+            output = self(point, v)
 
         def one(r: Tensor) -> Tensor:
-            return torch.autograd.grad(output, at, r, retain_graph=True)[0]
+            return torch.autograd.grad(output, point, r, retain_graph=True)[0]
 
         return torch.func.vmap(one)(r)
 
@@ -221,8 +221,8 @@ def _reached(r: Tensor) -> tuple[int, int]:
     if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
         return 0, size
     rows = r.flatten(0, -2)
-    there = ((rows.amax(0) != 0) | (rows.amin(0) != 0)).nonzero().flatten().tolist() or [0]  # NaN counts
-    first, last = there[0], there[-1] + 1
+    positions = ((rows.amax(0) != 0) | (rows.amin(0) != 0)).nonzero().flatten().tolist() or [0]  # NaN counts
+    first, last = positions[0], positions[-1] + 1
     return (first, last) if 2 * (last - first) <= size else (0, size)
 
 
@@ -245,11 +245,11 @@ class MatrixProduct(LinearMap):
         seeds, rows, columns = len(r), *r.shape[-2:]
         if self.left:
             beside = r.movedim(0, -3).flatten(-3, -2) @ v.mT  # (..., s n, k)
-            found = beside.unflatten(-2, (seeds, rows)).movedim(-3, 0)
+            carried = beside.unflatten(-2, (seeds, rows)).movedim(-3, 0)
         else:
             beside = v.mT @ r.movedim(0, -2).flatten(-2)  # (..., k, s m)
-            found = beside.unflatten(-1, (seeds, columns)).movedim(-2, 0)
-        return sum_to_shape(found, shape)
+            carried = beside.unflatten(-1, (seeds, columns)).movedim(-2, 0)
+        return sum_to_shape(carried, shape)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Every output sees a row, or a column, of the input."""

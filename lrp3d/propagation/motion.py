@@ -85,7 +85,7 @@ class Motion:
     def __init__(self, record: Trace, still: Trace):
         if [type(step) for step in record.run.steps] != [type(step) for step in still.run.steps]:
             raise NoMotion("motion= needs a model that does to a still clip what it does to any, and this one does not")
-        known = dict(zip(record.run.steps, still.run.steps, strict=True))
+        still_steps = dict(zip(record.run.steps, still.run.steps, strict=True))
         self.mixing: dict[Step, _Mixing] = {}
         self.became: dict[str, Tensor] = {}
         """Of the last walk, by operation, the relevance (s, b) that was static above it and is dynamic below."""
@@ -97,8 +97,8 @@ class Motion:
             step = step_of(node)
             if step is None:
                 _check_node(node, selected)
-            elif step in known and _mixes(step):
-                self.mixing[step] = _Mixing(step, known[step])
+            elif step in still_steps and _mixes(step):
+                self.mixing[step] = _Mixing(step, still_steps[step])
 
     def count(self, share: float) -> None:
         """Count what became dynamic in the last walk as `share` of the clips' relevance."""
@@ -184,8 +184,8 @@ def _selected(node: Any) -> list[float]:
         return []
     numbers = torch.arange(1.0, chosen[TIME] + 1, dtype=like.dtype, device=like.device)
     with torch.inference_mode(False), torch.no_grad():
-        found = node(numbers.reshape(-1, 1, 1).expand(chosen).contiguous())
-    back = found[0] if isinstance(found, tuple) else found
+        gradients = node(numbers.reshape(-1, 1, 1).expand(chosen).contiguous())
+    back = gradients[0] if isinstance(gradients, tuple) else gradients
     return list(back[0, 0, :, 0, 0].tolist())
 
 
@@ -223,13 +223,13 @@ def _windows(step: LinearStep, operand: Operand) -> Tensor:
         first = torch.arange(step.shape[TIME])[:, None, None] * g.stride[0] - g.padding[0]
         taps = first + torch.arange(g.kernel[0])[:, None] * g.dilation[0]
         return (taps == torch.arange(frames)).any(1)
-    found = []
+    windows = []
     for frame in range(_frames(step)):
         ones = torch.zeros(1, *step.shape, dtype=operand.source.dtype, device=operand.source.device)
         _at(ones[0], frame).fill_(1)
         touched = map.spread(ones, operand.w.value, operand.shape)[0] != 0
-        found.append(touched.movedim(TIME, 0).flatten(1).any(1).cpu())
-    return torch.stack(found)
+        windows.append(touched.movedim(TIME, 0).flatten(1).any(1).cpu())
+    return torch.stack(windows)
 
 
 def _frames(step: Step) -> int:
@@ -252,12 +252,12 @@ def _terms(mixing: _Mixing) -> list[tuple[Any, list[tuple[Tensor, Tensor, Any]]]
     other = still.operands[0]
     resting = step.rule.shares(other.x, other.w, None)
     shape = step.operands[0].shape
-    found = []
+    terms = []
     # A rule may have a share for negative terms that is left out where there are none.
     for part, at_rest in zip(cast(Any, step.prepared.shares), resting, strict=False):
         both = zip(part.terms[0], at_rest.terms, strict=True)
-        found.append((part, [(t.a.expand(shape), rest.a.to(t.a).expand(shape), t.v) for t, rest in both]))
-    return found
+        terms.append((part, [(t.a.expand(shape), rest.a.to(t.a).expand(shape), t.v) for t, rest in both]))
+    return terms
 
 
 def _convolution(mixing: _Mixing, static: Tensor, band: Band | None) -> tuple[Tensor, Band | None]:
@@ -395,13 +395,13 @@ def _adjoint(
         _at(only, frame).copy_(_at(r, frame))
         return only
 
-    there: LinearMap = map
+    narrowed: LinearMap = map
     if within is not None:
-        there, band = within
+        narrowed, band = within
         shape, first = band.shape(shape), band.start
-    raw = there.adjoints(alone(ratio), [term.v for term in part.terms[0]], shape)
+    raw = narrowed.adjoints(alone(ratio), [term.v for term in part.terms[0]], shape)
     weight = operand.w.value
-    return raw, None if equal is None else there.spread(alone(equal), weight, shape), first
+    return raw, None if equal is None else narrowed.spread(alone(equal), weight, shape), first
 
 
 # ------------------------------------------------------------------------------------------------------ maxima
@@ -422,12 +422,12 @@ def _maximum(mixing: _Mixing, static: Tensor) -> Tensor:
     winners = step._winners()
     for members in groups.values():
         count = reduce(torch.add, [inside[i].to(static) for i in members]).clamp(min=1)
-        here, there = (
+        mean, mean_at_rest = (
             reduce(torch.add, [values[i].where(inside[i], 0.0) for i in members]) / count for values in (seen, rest)
         )
         for i in members:
             value = seen[i].where(inside[i], 0.0)
-            still_value = value + (here - value) - (there - rest[i].where(inside[i], 0.0))
+            still_value = value + (mean - value) - (mean_at_rest - rest[i].where(inside[i], 0.0))
             part = torch.where(value == 0, 1.0, (still_value / value).nan_to_num(1.0).clamp(0, 1))
             kept[places[i]] += static * winners[i] * part
     return kept[_cropped(step)]
