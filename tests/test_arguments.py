@@ -134,6 +134,12 @@ def test_every_pathway_may_have_a_range_of_its_own():
         lrp3d.explain(model, pathways, input_range=[*each, (0.0, 1.0)])
 
 
+def test_a_list_of_one_range_is_that_of_the_only_clip(model):
+    for given in ((0.0, 1.0), ([0.0] * 3, [1.0] * 3)):
+        one, listed = (lrp3d.explain(model, CLIP, input_range=form).relevance for form in (given, [given]))
+        assert torch.equal(one, listed)
+
+
 def test_a_pair_that_can_be_read_in_two_ways_is_refused():
     model, pathways = Streams((2, 2)).eval(), [torch.rand(1, 2, 4, 6, 6), torch.rand(1, 2, 4, 6, 6)]
     with pytest.raises(ValueError, match="one per pathway; write"):

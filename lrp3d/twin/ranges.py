@@ -128,7 +128,7 @@ def one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[A
     if given is None or isinstance(given, Tensor):
         return [given] * len(clips)
     for_all = _fits(given, clips, layout)
-    each = isinstance(given, Sequence) and len(given) == len(clips) > 1
+    each = isinstance(given, Sequence) and len(given) == len(clips)
     each = each and all(ends is None or _fits(ends, [x], layout) for ends, x in zip(given, clips, strict=True))
     if each and for_all:
         raise ValueError(

@@ -97,7 +97,13 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
     rest = lines[1:]
     if not rest:
         raise ValueError("which has a header and no clip")
-    if any(key_of(field) == "youtubeid" for field in header):
+    keys = [key_of(field) for field in header]
+    if "youtubeid" in keys:
+        if missed := [name for name in ("time_start", "time_end") if key_of(name) not in keys]:
+            raise ValueError(
+                f"line {number}: its header names youtube_id and no {' and no '.join(missed)}; "
+                "a clip of Kinetics is named by all three"
+            )
         return Listed(_each(rest, lambda line: kinetics(header, fields_of(line, separator))), (said,))
     label = column_of(header, CLASSES)
     path = column_of(header, PATHS, without=() if label is None else (label,))
