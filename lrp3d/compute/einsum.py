@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp3d.compute.maps import LinearMap
+from lrp3d.compute.linear_map import LinearMap
 from lrp3d.compute.terms import Weight
 
 
