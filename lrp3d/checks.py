@@ -209,9 +209,9 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
             f"against is one class, several (m,) for all clips, or several for each ({clips}, m), "
             f"got shape {tuple(foils.shape)}"
         )
-    known, own = (x.long() for x in numbers([placed(foils, logits.device), target]))
-    rows = known.reshape(1, -1).expand(clips, -1) if foils.dim() < 2 else known
-    if not (int(known.min()) >= 0 and int(known.max()) < classes):
+    foil_classes, own = (x.long() for x in numbers([placed(foils, logits.device), target]))
+    rows = foil_classes.reshape(1, -1).expand(clips, -1) if foils.dim() < 2 else foil_classes
+    if not (int(foil_classes.min()) >= 0 and int(foil_classes.max()) < classes):
         raise ValueError(f"against must hold classes from 0 to {classes - 1}, got {against}")
     if bool((rows == own[:, None]).any()):
         clip = int((rows == own[:, None]).any(1).nonzero()[0])
@@ -239,7 +239,7 @@ def _targets_of(target: Any, logits: Tensor) -> Chosen:
         raise ValueError(
             f"target needs one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}"
         )
-    (known,) = numbers([chosen])
-    if known.numel() and not (int(known.min()) >= 0 and int(known.max()) < classes):
-        raise ValueError(f"target must be a class from 0 to {classes - 1}, got {known.long().tolist()}")
+    (target_classes,) = numbers([chosen])
+    if target_classes.numel() and not (int(target_classes.min()) >= 0 and int(target_classes.max()) < classes):
+        raise ValueError(f"target must be a class from 0 to {classes - 1}, got {target_classes.long().tolist()}")
     return Chosen(placed(chosen, logits.device).expand(clips).clone())

@@ -128,14 +128,14 @@ class Composite:
 
     def rule_for(self, step: Step) -> Rule:
         """The rule of a step, once its position is known; raises ValueError where the entry makes no sense there."""
-        found = self._entry(step)
-        if found is None:
+        rule = self._entry(step)
+        if rule is None:
             return default_rule(step)
-        if not step.accepts(found):
+        if not step.accepts(rule):
             raise ValueError(
-                f"{found} cannot be the rule of '{step.name}' ({step.operation}); its default is {default_rule(step)}"
+                f"{rule} cannot be the rule of '{step.name}' ({step.operation}); its default is {default_rule(step)}"
             )
-        return found
+        return rule
 
     def _entry(self, step: Step) -> Rule | None:
         if step.name in self.names:
@@ -298,9 +298,9 @@ def composite_of(composite: str | Composite) -> Composite:
         return composite
     if not isinstance(composite, str):
         raise TypeError(f"composite is a name or a lrp3d.Composite, got {type(composite).__name__}")
-    known = PRESETS | REGISTERED
-    if composite not in known:
+    composites = PRESETS | REGISTERED
+    if composite not in composites:
         own = f", registered are {', '.join(REGISTERED)}" if REGISTERED else ""
-        meant = did_you_mean(composite, known)
+        meant = did_you_mean(composite, composites)
         raise ValueError(f"there is no composite {composite!r}; the presets are {', '.join(PRESETS)}{own}{meant}")
-    return known[composite]
+    return composites[composite]

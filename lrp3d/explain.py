@@ -168,7 +168,7 @@ def explain(
             )
 
         def of_noise(network: nn.Module, noise: Clip) -> Tensor:
-            found = explain(
+            explanation = explain(
                 network,
                 noise,
                 0,
@@ -183,8 +183,8 @@ def explain(
                 memory_budget=memory_budget,
                 precision=precision,
             )
-            assert found.matrix is not None
-            return found.matrix
+            assert explanation.matrix is not None
+            return explanation.matrix
 
         key = (contrastive, tuple(constants), output, merge, seed, precision)
         shares = floor_shares(twin, pathways, layout, input_range, of_noise, key)
@@ -192,8 +192,8 @@ def explain(
     # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
         read = Reader(output)
-        how = (input_range, layout, contrastive, read, constants, seed, (*asked, *channels))
-        record = twin.record((clip,), *how)
+        options = (input_range, layout, contrastive, read, constants, seed, (*asked, *channels))
+        record = twin.record((clip,), *options)
         check_logits(record.output, pathways, layout)
         check_numbers(record.clip_is_finite, record.output_is_finite)
         if record.problems:
@@ -203,7 +203,7 @@ def explain(
         if motion:
             check_motion(pathways, temporal)
             still = (still_clip(pathways[0], layout, len(record.output)),)
-            split = Motion(record, twin.record(still, *how))
+            split = Motion(record, twin.record(still, *options))
         settings = Settings(contrastive, float(tolerance), widened(record.output.dtype), layout, seed)
         inside = Inside(record, asked, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)

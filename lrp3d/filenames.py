@@ -36,15 +36,15 @@ def unique_names(names: Iterable[str], otherwise: str = "clip") -> list[str]:
     ['clip', 'Clip-2', 'other', 'clip-2-2']
     """
     taken: set[str] = set()
-    found = []
+    filenames = []
     for name in names:
         safe = safe_name(name, otherwise)
         unique, number = safe, 2
         while _seen_as(unique) in taken:
             unique, number = f"{safe}-{number}", number + 1
         taken.add(_seen_as(unique))
-        found.append(unique)
-    return found
+        filenames.append(unique)
+    return filenames
 
 
 def _seen_as(name: str) -> str:

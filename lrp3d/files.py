@@ -55,8 +55,8 @@ def read_saved(path: str | os.PathLike[str], key: str, what: str) -> tuple[str, 
 def _number_of(error: BaseException, temporary: Path | None) -> int | None:
     """What the system says of a file that could not be written; None where the error is about something else."""
     if isinstance(error, SafetensorError):
-        said = re.search(r"\(os error (\d+)\)", str(error))
-        return int(said[1]) if said else None
+        match = re.search(r"\(os error (\d+)\)", str(error))
+        return int(match[1]) if match else None
     if isinstance(error, OSError) and (temporary is None or error.filename in (None, str(temporary))):
         return error.errno
     return None

@@ -261,11 +261,11 @@ class _Exact:
     def again(self, clip: Clip, whose: Tensor) -> Tensor:
         """Frame logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
         chosen = self.chosen.at(whose)
-        found = _own_logits(self.asked.twin, clip, chosen) if self.own else None
-        if found is None:
+        logits = _own_logits(self.asked.twin, clip, chosen) if self.own else None
+        if logits is None:
             record = _record(self.asked, clip)
-            found = frame_seeds(record, chosen, self.asked.twin.composite, False, self.asked.merge).logits
-        return logits_in_blocks(found, self.seeds)
+            logits = frame_seeds(record, chosen, self.asked.twin.composite, False, self.asked.merge).logits
+        return logits_in_blocks(logits, self.seeds)
 
 
 def _record(asked: _Asked, clip: Clip) -> Trace:
@@ -323,10 +323,10 @@ def _own_logits(twin: Twin, clip: Clip, chosen: Chosen) -> Tensor | None:
     """Frame logits (b, n) by the model's own `frame_logits`, None if it has none of the form (b, n, k)."""
     if not callable(getattr(twin.model, "frame_logits", None)):
         return None
-    found = twin.run(clip, "frame_logits")
-    if not isinstance(found, Tensor) or found.dim() != 3 or len(found) != len(chosen.target):
+    logits = twin.run(clip, "frame_logits")
+    if not isinstance(logits, Tensor) or logits.dim() != 3 or len(logits) != len(chosen.target):
         return None
-    return chosen.of_frames(found)
+    return chosen.of_frames(logits)
 
 
 # ------------------------------------------------------------------------------------------ replacing frames
@@ -352,7 +352,7 @@ class _Pathway:
         else:
             earlier, later = _neighbours(column, occluder == "nearest")
             # two halves, not a sum halved: the mean of equal frames is that frame, to the last bit
-            halves = [x.index_select(2, placed(at, x.device)) * 0.5 for at in (earlier, later)]
+            halves = [x.index_select(2, placed(frames, x.device)) * 0.5 for frames in (earlier, later)]
             self.substitute = halves[0] + halves[1]
 
     def without(self, whose: Tensor, which: Tensor) -> Tensor:

@@ -63,21 +63,21 @@ class Layout:
 
     def sizes(self, x: Tensor, batch: int | None = None) -> dict[str, int]:
         """The size of every letter; a group is solved with 3 colours and, if it holds b, the batch."""
-        found = {group: size for group, size in zip(self.groups, x.shape, strict=True) if len(group) == 1}
-        known = {"c": COLOURS} | ({} if batch is None else {"b": batch}) | found
+        single_letters = {group: size for group, size in zip(self.groups, x.shape, strict=True) if len(group) == 1}
+        sizes = {"c": COLOURS} | ({} if batch is None else {"b": batch}) | single_letters
         for group, size in zip(self.groups, x.shape, strict=True):
-            if len(group) == 1 and known[group] == size:
+            if len(group) == 1 and sizes[group] == size:
                 continue
-            unknown = [letter for letter in group if letter not in known]
-            rest = prod(known[letter] for letter in group if letter in known)
+            unknown = [letter for letter in group if letter not in sizes]
+            rest = prod(sizes[letter] for letter in group if letter in sizes)
             if len(unknown) > 1 or not rest or size % rest or (not unknown and size != rest):
                 raise ValueError(
                     f"an axis of size {size} cannot be '{' '.join(group)}' of layout {self.given!r} "
-                    f"with {', '.join(f'{k}={v}' for k, v in known.items() if k in group) or 'nothing known'}"
+                    f"with {', '.join(f'{k}={v}' for k, v in sizes.items() if k in group) or 'nothing known'}"
                 )
             for letter in unknown:
-                known[letter] = size // rest
-        return {letter: known[letter] for group in self.groups for letter in group}
+                sizes[letter] = size // rest
+        return {letter: sizes[letter] for group in self.groups for letter in group}
 
     def channels(self, x: Tensor) -> int:
         """How many channels `x` has."""
@@ -129,8 +129,8 @@ class Layout:
         sizes = self.sizes(x, None if "b" in self.groups else x.shape[0])
         if given is None:
             seen = x if seen is None else seen
-            known = self.sizes(seen, None if "b" in self.groups else seen.shape[0])
-            ends = [einops.reduce(seen, f"{self.pattern} -> {of}", how, **known) for how in ("min", "max")]
+            seen_sizes = self.sizes(seen, None if "b" in self.groups else seen.shape[0])
+            ends = [einops.reduce(seen, f"{self.pattern} -> {of}", extreme, **seen_sizes) for extreme in ("min", "max")]
         else:
             of, ends = "c", [self._per_channel(end, x, sizes["c"]) for end in given]
         return tuple(  # type: ignore[return-value]

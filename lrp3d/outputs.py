@@ -133,9 +133,9 @@ class Chosen:
 
     def of(self, logits: Tensor) -> Tensor:
         """What is explained (b,) of logits (b, k): the chosen class's logit, or how far it is above the others'."""
-        found = _wide(logits).gather(1, self.target[:, None]).squeeze(1)
-        found = found if self.sign is None else found * self.sign.to(found)
-        return found if self.against is None else found - _wide(logits).gather(1, self.against).mean(1)
+        logit = _wide(logits).gather(1, self.target[:, None]).squeeze(1)
+        logit = logit if self.sign is None else logit * self.sign.to(logit)
+        return logit if self.against is None else logit - _wide(logits).gather(1, self.against).mean(1)
 
     def of_frames(self, logits: Tensor) -> Tensor:
         """The same (b, n) of frame logits (b, n, k)."""

@@ -52,18 +52,18 @@ class SharedPixels:
         axes = {i: axes for i, axes in enumerate(layouts) if axes is not None}
         whole = {i: _clips(clips[i][None], axes[i], batch)[0] for i in timed}
         fastest = max(timed, key=lambda i: whole[i].shape[2])
-        found = {fastest: torch.arange(whole[fastest].shape[2], device=clips[fastest].device)}
+        frames = {fastest: torch.arange(whole[fastest].shape[2], device=clips[fastest].device)}
         shown: dict[int, tuple[Tensor, Tensor]] = {}
         for i in timed:
-            at = placed(slow_frames(whole[i].shape[2], len(found[fastest])), clips[i].device)
-            chosen = whole[fastest].index_select(2, at) if whole[i].device == whole[fastest].device else None
+            indices = placed(slow_frames(whole[i].shape[2], len(frames[fastest])), clips[i].device)
+            chosen = whole[fastest].index_select(2, indices) if whole[i].device == whole[fastest].device else None
             if i != fastest and chosen is not None and (chosen.shape, chosen.dtype) == (whole[i].shape, whole[i].dtype):
-                shown[i] = at, (whole[i] == chosen).all()
+                shown[i] = indices, (whole[i] == chosen).all()
         alike = answers([same for _, same in shown.values()])
-        found |= {i: at for (i, (at, _)), same in zip(shown.items(), alike, strict=True) if same}
-        if len(found) < 2:
+        frames |= {i: indices for (i, (indices, _)), same in zip(shown.items(), alike, strict=True) if same}
+        if len(frames) < 2:
             return None
-        return cls(tuple(axes[i] for i in found), tuple(found), tuple(found.values()), batch)
+        return cls(tuple(axes[i] for i in frames), tuple(frames), tuple(frames.values()), batch)
 
     def positive(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """The positive part of what all uses of a pixel come to, divided among the uses by their positive parts.
@@ -74,12 +74,12 @@ class SharedPixels:
         out = [m.clamp(min=0) for m in maps]
         uses = [_clips(maps[i], axes, self.batch) for i, axes in zip(self.pathways, self.layouts, strict=True)]
         total, for_it = torch.zeros_like(uses[0]), torch.zeros_like(uses[0])
-        for use, at in zip(uses, self.frames, strict=True):
-            total.index_add_(3, at, use)
-            for_it.index_add_(3, at, use.clamp(min=0))
+        for use, frames in zip(uses, self.frames, strict=True):
+            total.index_add_(3, frames, use)
+            for_it.index_add_(3, frames, use.clamp(min=0))
         share = torch.where(total > 0, total / for_it, 0.0)
-        for i, axes, use, at in zip(self.pathways, self.layouts, uses, self.frames, strict=True):
-            kept = use.clamp(min=0) * share.index_select(3, at)
+        for i, axes, use, frames in zip(self.pathways, self.layouts, uses, self.frames, strict=True):
+            kept = use.clamp(min=0) * share.index_select(3, frames)
             out[i] = einops.rearrange(kept, f"s b c t h w -> s {axes.pattern}")
         return out
 

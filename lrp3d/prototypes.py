@@ -125,10 +125,10 @@ def _only(names: list[str], layer: str) -> str:
 def _channels(channel: int | Sequence[int] | None, count: int, layer: str) -> list[int]:
     if channel is None:
         return list(range(count))
-    found = torch.as_tensor(channel).flatten().tolist()
-    if not found or not all(isinstance(i, int) and 0 <= i < count for i in found):
+    channels = torch.as_tensor(channel).flatten().tolist()
+    if not channels or not all(isinstance(i, int) and 0 <= i < count for i in channels):
         raise ValueError(f"'{layer}' has {count} channels, from 0 to {count - 1}; got channel={channel!r}")
-    return found
+    return channels
 
 
 def _batches(clips: Iterable[Tensor], size: int) -> Iterator[Tensor]:

@@ -37,10 +37,10 @@ def handler_of(function: Any) -> Handler | None:
     >>> handler_of(torch.relu).__name__
     'relu'
     """
-    found = OPERATIONS.get(function)
-    if found is None and (name := getattr(function, "_qualified_op_name", None)) is not None:
-        found = OPERATIONS.get(name)
-    return found
+    handler = OPERATIONS.get(function)
+    if handler is None and (name := getattr(function, "_qualified_op_name", None)) is not None:
+        handler = OPERATIONS.get(name)
+    return handler
 
 
 def own_forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:

@@ -69,9 +69,9 @@ def measured(r: Tensor) -> Band | None:
     if axis is None or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
         return None
     pixels = r.flatten(-2)
-    there = (pixels.amax(-1) != 0) | (pixels.amin(-1) != 0)  # NaN counts, as it must
-    there = there.movedim(1 + axis, -1).flatten(0, -2).any(0)
-    where = there.nonzero().flatten().tolist() or [0]
+    reached = (pixels.amax(-1) != 0) | (pixels.amin(-1) != 0)  # NaN counts, as it must
+    reached = reached.movedim(1 + axis, -1).flatten(0, -2).any(0)
+    where = reached.nonzero().flatten().tolist() or [0]
     band = Band(axis, where[0], where[-1] + 1)
     return band if band.stop - band.start < r.shape[1 + axis] else None
 
@@ -105,8 +105,8 @@ def outermost_zeroed(r: Tensor, tolerance: float) -> Tensor:
         return r
     frames = r.shape[1 + axis]
     first, last = _outermost(r, axis, tolerance)
-    at = torch.arange(frames, device=r.device)
-    kept = ((at >= first) & (at < last)) | (first >= last)
+    frame = torch.arange(frames, device=r.device)
+    kept = ((frame >= first) & (frame < last)) | (first >= last)
     return torch.where(kept.reshape([-1 if i == 1 + axis else 1 for i in range(r.dim())]), r, 0.0)
 
 

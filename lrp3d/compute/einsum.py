@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lrp3d.compute.maps import LinearMap
+from lrp3d.compute.linear_map import LinearMap
 from lrp3d.compute.terms import Weight
 
 
@@ -75,8 +75,8 @@ class Einsum(LinearMap):
     def _letters(self) -> tuple[str, str, str]:
         """Of the input, of the weight, and of the output."""
         inputs, output = self.equation.split("->")
-        one, other = inputs.split(",")
-        return (one, other, output) if self.first else (other, one, output)
+        left, right = inputs.split(",")
+        return (left, right, output) if self.first else (right, left, output)
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """The sum itself."""
@@ -88,9 +88,9 @@ class Einsum(LinearMap):
         assert isinstance(v, Tensor)
         of_input, of_weight, of_output = self._letters
         seeds = next(letter for letter in string.ascii_letters if letter not in self.equation)
-        there = "".join(letter for letter in of_input if letter in of_output + of_weight)
-        found = torch.einsum(f"{seeds}{of_output},{of_weight}->{seeds}{there}", r, v)
+        letters = "".join(letter for letter in of_input if letter in of_output + of_weight)
+        carried = torch.einsum(f"{seeds}{of_output},{of_weight}->{seeds}{letters}", r, v)
         for axis, letter in enumerate(of_input):  # summed over in the input alone: every value counts alike
-            if letter not in there:
-                found = found.unsqueeze(axis + 1)
-        return found.expand(len(r), *shape)
+            if letter not in letters:
+                carried = carried.unsqueeze(axis + 1)
+        return carried.expand(len(r), *shape)

@@ -128,8 +128,8 @@ def adjoint_in_window(
     length = (r.shape[2 + axis] - 1) * s + d * (k - 1) + 1
     if first < begin or last > begin + length:  # they see nothing but padding
         return r.new_zeros(shape)
-    found = adjoint(r, w, replace(g, padding=_with(g.padding, axis, 0)), _with(shape, 2 + axis, length))
-    return found.narrow(2 + axis, first - begin, last - first)
+    carried = adjoint(r, w, replace(g, padding=_with(g.padding, axis, 0)), _with(shape, 2 + axis, length))
+    return carried.narrow(2 + axis, first - begin, last - first)
 
 
 def _with(values: Sequence[int], index: int, value: int) -> tuple[int, ...]:
@@ -158,8 +158,8 @@ def _pointwise(x: Tensor, w: Tensor) -> Tensor:
     flat = x.flatten(2)
     if x.device.type == "cpu" and w.numel() * flat.shape[2] > 2**20:  # one by one, each product fills all cores
         out = buffers.empty((len(x), len(w), flat.shape[2]), x)
-        for one, product in zip(flat, out, strict=True):
-            torch.mm(w, one, out=product)
+        for sample, product in zip(flat, out, strict=True):
+            torch.mm(w, sample, out=product)
     else:
         out = torch.bmm(w.expand(len(x), *w.shape), flat)
     return torch.unflatten(out, 2, x.shape[2:])
@@ -235,13 +235,13 @@ def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: i
     every = torch.ops.aten.convolution_backward(
         folded, like, every_tap, None, *numbers, False, [0, 0], 1, [True, False, False]
     )[0]
-    found = every.view(batch, frames, taps, inputs, *spatial)
+    contributions = every.view(batch, frames, taps, inputs, *spatial)
     out = buffers.empty(shape, r).zero_()
     in_frames = out.transpose(1, 2)
     for o, k in itertools.product(range(frames), range(taps)):
-        at = begin + g.stride[0] * o + g.dilation[0] * k
-        if 0 <= at < shape[2]:
-            in_frames[:, at] += found[:, o, k]
+        frame = begin + g.stride[0] * o + g.dilation[0] * k
+        if 0 <= frame < shape[2]:
+            in_frames[:, frame] += contributions[:, o, k]
     return out
 
 

@@ -103,7 +103,7 @@ def report(
         "top": _top(top),
         "weights": f"<li>{_sentence(weights)}</li>" if weights else "",
         "made": "".join(
-            f"<li>{_escaped(name)}: <code>{_escaped(said)}</code></li>" for name, said in (made or {}).items()
+            f"<li>{_escaped(name)}: <code>{_escaped(value)}</code></li>" for name, value in (made or {}).items()
         ),
         "method": _escaped(_method(explanation, composite)),
         "differ": _differ(explanation, clip),
@@ -167,11 +167,11 @@ def _floor(explanation: Explanation, clip: int) -> str:
         f"<figcaption>{name}</figcaption></figure>"
         for name, values in pictures.items()
     )
-    said = _sentence(above_floor(explanation, clip))
+    sentence = _sentence(above_floor(explanation, clip))
     return (
         '<section class="card" id="floor"><h2>What of this is the architecture</h2>'
         '<p class="hint">An untrained network of this architecture spreads relevance too: kernels smear it around '
-        f"every frame. Only what stands above that can come from training. {said}</p>"
+        f"every frame. Only what stands above that can come from training. {sentence}</p>"
         f'<div class="three">{figures}</div></section>'
     )
 
@@ -239,7 +239,7 @@ def _differ(explanation: Explanation, clip: int) -> str:
     shares = [_shares(frames.double().cpu()) for frames in both]
     if float((shares[0] - shares[1]).abs().sum()) / 2 < APART:
         return ""
-    of_map, of_matrix = (" ".join(f"{100 * share:.0f}" for share in one) for one in shares)
+    of_map, of_matrix = (" ".join(f"{100 * share:.0f}" for share in quarters) for quarters in shares)
     contrast = " and takes the positive part of each frame’s contrast, not of the clip’s" * explanation.contrastive
     return (
         '<p class="hint" id="differ">The colours and the matrix answer two questions. The colours explain the clip’s '
@@ -261,10 +261,10 @@ def _number(value: Tensor, form: str) -> str:
 
 def _top(top: Sequence[Mapping[str, Any]]) -> str:
     rows = "".join(
-        f'<li><span class="name">{_escaped(found["label"])}</span>'
-        f'<span class="meter" aria-hidden="true"><i style="width:{100 * found["score"]:.1f}%"></i></span>'
-        f'<span class="score">{100 * found["score"]:.1f} %</span></li>'
-        for found in top
+        f'<li><span class="name">{_escaped(entry["label"])}</span>'
+        f'<span class="meter" aria-hidden="true"><i style="width:{100 * entry["score"]:.1f}%"></i></span>'
+        f'<span class="score">{100 * entry["score"]:.1f} %</span></li>'
+        for entry in top
     )
     return f'<section class="top"><h2>Top classes, by softmax</h2><ol>{rows}</ol></section>' if rows else ""
 
@@ -336,8 +336,8 @@ def _view(
 
     matrix = matrix.double().cpu()
     first, last = frame_windows(matrix, sigma, positions)
-    how = scale(matrix.numpy())
-    colours = how["cmap"](Normalize(how["vmin"], how["vmax"])(matrix.numpy()))
+    colouring = scale(matrix.numpy())
+    colours = colouring["cmap"](Normalize(colouring["vmin"], colouring["vmax"])(matrix.numpy()))
     own = positions or list(range(len(matrix)))
     rows = [
         {
@@ -350,8 +350,8 @@ def _view(
         }
         for i in range(len(matrix))
     ]
-    ramp = [to_hex(colour) for colour in how["cmap"](np.linspace(0, 1, 12))]
-    limits = {"low": _value(how["vmin"]), "high": _value(how["vmax"]), "ramp": ramp}
+    ramp = [to_hex(colour) for colour in colouring["cmap"](np.linspace(0, 1, 12))]
+    limits = {"low": _value(colouring["vmin"]), "high": _value(colouring["vmax"]), "ramp": ramp}
     return {"class": printable(name), "method": method, "rows": rows, "scale": limits}
 
 

@@ -149,8 +149,8 @@ class Explanation:
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
         """Read what `save` wrote, bit for bit; raises ValueError for any other file."""
-        said, tensors = read_saved(path, "lrp3d", "explanation")
-        rest = json.loads(said)
+        text, tensors = read_saved(path, "lrp3d", "explanation")
+        rest = json.loads(text)
         rest["ledger"] = Ledger(LedgerEntry(*line) for line in rest["ledger"])
         pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
         if pathways:
@@ -158,8 +158,8 @@ class Explanation:
         for group in DICTS:
             named = [name for name in tensors if name.startswith(f"{group}.")]
             rest[group] = {name.removeprefix(f"{group}."): tensors.pop(name) for name in named}
-        known = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
-        return cls(**(known | tensors | rest))
+        defaults = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
+        return cls(**(defaults | tensors | rest))
 
     @property
     def segments(self) -> tuple[Tensor, Tensor] | None:

@@ -88,18 +88,18 @@ def dataframe(explanation: Explanation) -> Any:
 
 def variables(explanation: Explanation) -> dict[str, tuple[tuple[str, ...], Any]]:
     """Every tensor with the names of its axes."""
-    found: dict[str, tuple[tuple[str, ...], Any]] = {}
+    arrays: dict[str, tuple[tuple[str, ...], Any]] = {}
     for name, axes in AXES.items():
         if (x := getattr(explanation, name)) is not None:
-            found[name] = axes, x.numpy(force=True)
+            arrays[name] = axes, x.numpy(force=True)
     pathways = explanation.relevance if isinstance(explanation.relevance, list) else [explanation.relevance]
     maps: dict[str, Tensor | None] = {"static": explanation.static, "dynamic": explanation.dynamic}
     several = len(pathways) > 1
     maps |= {f"relevance_{i}" if several else "relevance": x for i, x in enumerate(pathways)}
     for name, x in maps.items():
         if x is not None:
-            found[name] = _axes(explanation.layout, x, name.partition("_")[2]), x.numpy(force=True)
-    return found
+            arrays[name] = _axes(explanation.layout, x, name.partition("_")[2]), x.numpy(force=True)
+    return arrays
 
 
 def _axes(layout: str, x: Tensor, pathway: str) -> tuple[str, ...]:
@@ -116,5 +116,5 @@ def dataset(explanation: Explanation) -> Any:
         raise missing("xarray", "a Dataset")
     import xarray
 
-    said = {"contrastive": int(explanation.contrastive), "sigma": explanation.sigma, "unit": explanation.unit}
-    return xarray.Dataset(variables(explanation), attrs={**said, **explanation.about})
+    settings = {"contrastive": int(explanation.contrastive), "sigma": explanation.sigma, "unit": explanation.unit}
+    return xarray.Dataset(variables(explanation), attrs={**settings, **explanation.about})

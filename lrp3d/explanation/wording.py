@@ -61,10 +61,10 @@ def above_floor(explanation: Explanation, clip: int) -> str:
 
 def subject(explanation: Explanation, clip: int, name: Callable[[int], str] = "class {}".format) -> str:
     """What is explained of a clip: a class, or a class rather than others."""
-    said = name(int(explanation.target[clip]))
+    chosen = name(int(explanation.target[clip]))
     if explanation.against is None:
-        return said
-    return f"{said} rather than {' or '.join(name(other) for other in explanation.against[clip].tolist())}"
+        return chosen
+    return f"{chosen} rather than {' or '.join(name(other) for other in explanation.against[clip].tolist())}"
 
 
 def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
@@ -92,8 +92,8 @@ def shares_of_channels(explanation: Explanation, layer: str, clip: int, most: in
     relevance = explanation.channels(layer)[clip].double()
     total = float(relevance.clamp(min=0).sum())
     best = relevance.topk(min(most, len(relevance)))
-    found = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-    return [(channel, value / total) for channel, value in found if value > 0]
+    strongest = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [(channel, value / total) for channel, value in strongest if value > 0]
 
 
 def best_channels(explanation: Explanation, layer: str, clip: int, most: int = 5) -> str:

@@ -167,15 +167,15 @@ class _Asked:
         noise = torch.rand(2, *clip.shape[1:], generator=torch.Generator().manual_seed(0)).to(clip)
         noise = laid_out(noise, self.layout)
         names = layers_in_order(self.twin, noise[:1] if self.layout[0] == "b" else noise, self.layout)
-        found = {}
+        networks = {}
         for stage, part in STAGES.items():
             count = 1 if part is None else max(1, round(part * len(names)))
             only = None if part == 1.0 else names[-count:]
             try:
-                found[stage] = untrained(self.twin, 0, noise, only)
+                networks[stage] = untrained(self.twin, 0, noise, only)
             except CannotBeReset as error:
                 warnings.warn(f"'{stage}' is left out: {str(error).partition('; give')[0]}", stacklevel=3)
-        return found
+        return networks
 
 
 def _of_clip(
@@ -197,8 +197,8 @@ def _of_clip(
             matrices[method] = matrix
     matrices[YARDSTICK] = measured
 
-    def value(how: str, kept: Tensor) -> Tensor:
-        return asked.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), how), chosen)
+    def value(fill: str, kept: Tensor) -> Tensor:
+        return asked.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), fill), chosen)
 
     result: dict[str, dict[str, float]] = defaultdict(dict)
     blocks = measured.shape[2]
@@ -215,8 +215,8 @@ def _of_clip(
     other = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
     for method, matrix in matrices.items():
         matrix = matrix if matrix.shape[2] == blocks else _in_blocks(matrix, blocks)
-        for how in FILLS:
-            result[f"gain ({how})"][method] = float(relevance_gain(frame_scores(matrix), partial(value, how)))
+        for fill in FILLS:
+            result[f"gain ({fill})"][method] = float(relevance_gain(frame_scores(matrix), partial(value, fill)))
         if matrix.shape == measured.shape:
             result["intervention"][method] = float(cosine(matrix, measured))
         if worth is not None:
@@ -242,15 +242,15 @@ def _frames_of(kept: Tensor, t: int) -> Tensor:
 
 def _in_blocks(matrix: Tensor, blocks: int) -> Tensor:
     """The columns summed in blocks."""
-    at = torch.arange(matrix.shape[2], device=matrix.device) * blocks // matrix.shape[2]
-    return matrix.new_zeros(*matrix.shape[:2], blocks).index_add(2, at, matrix)
+    block = torch.arange(matrix.shape[2], device=matrix.device) * blocks // matrix.shape[2]
+    return matrix.new_zeros(*matrix.shape[:2], blocks).index_add(2, block, matrix)
 
 
-def _alike(one: Tensor, other: Tensor | None) -> float:
+def _alike(matrix: Tensor, other: Tensor | None) -> float:
     """Rank correlation of the shares of two matrices' rows."""
-    if other is None or one.shape != other.shape:
+    if other is None or matrix.shape != other.shape:
         return float("nan")
-    return float(spearman(row_shares(one).flatten(1), row_shares(other).flatten(1)))
+    return float(spearman(row_shares(matrix).flatten(1), row_shares(other).flatten(1)))
 
 
 def _gradient_input(twin: Twin, clip: Tensor, target: int) -> Tensor | None:

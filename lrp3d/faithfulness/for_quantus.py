@@ -84,9 +84,9 @@ def explain_folded(
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     clips = model.clips(torch.as_tensor(inputs, device=device))
     given = {name: value for name, value in options.items() if name not in IGNORED}
-    found = explain(model.twin[0], clips, torch.as_tensor(targets).long().to(device), temporal=False, **given)
-    assert isinstance(found.relevance, Tensor)
-    return folded(found.relevance).numpy(force=True)
+    explanation = explain(model.twin[0], clips, torch.as_tensor(targets).long().to(device), temporal=False, **given)
+    assert isinstance(explanation.relevance, Tensor)
+    return folded(explanation.relevance).numpy(force=True)
 
 
 IGNORED = frozenset({"device", "method", "normalise", "abs", "reduce_axes", "softmax", "channel_first", "xai_lib"})

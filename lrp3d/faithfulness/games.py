@@ -31,7 +31,7 @@ def filled(clips: Tensor, kept: Tensor, how: str = "freeze") -> Tensor:
     later = torch.where(behind < len(frame), behind, before.clamp(min=0))
     if how == "freeze":
         earlier = later = torch.where((frame - earlier).abs() <= (later - frame).abs(), earlier, later)
-    parts = [clips.gather(2, at[:, None, :, None, None].expand_as(clips)) for at in (earlier, later)]
+    parts = [clips.gather(2, source[:, None, :, None, None].expand_as(clips)) for source in (earlier, later)]
     empty = ~kept.any(-1)[:, None, None, None, None]
     # two halves, not a sum halved: the mean of equal frames is that frame, to the last bit
     return torch.where(empty, clips.mean(2, keepdim=True), parts[0] * 0.5 + parts[1] * 0.5)
@@ -91,7 +91,7 @@ def shapley_estimate(worth: Worth, t: int, orders: int = 16) -> Tensor:
     """
     generator = torch.Generator().manual_seed(0)
     drawn = [torch.randperm(t, generator=generator) for _ in range(-(-orders // 2))]
-    joined = torch.stack([order for one in drawn for order in (one, one.flip(0))])  # (p, t): who joins when
+    joined = torch.stack([turned for order in drawn for turned in (order, order.flip(0))])  # (p, t): who joins when
     place = joined.argsort(1)
     sets = place[:, None, :] < torch.arange(t + 1)[:, None]  # (p, t + 1, t): who is there after so many joined
     worths = worth(sets.flatten(0, 1)).double().cpu().unflatten(0, (len(joined), t + 1))  # (p, t + 1, b)

@@ -66,19 +66,19 @@ class Faithfulness:
             measure: one of `lrp3d.faithfulness.scores.MEASURES`.
             method: such as "CLRP".
         """
-        found = self.values.get(measure, {}).get(method)
-        if found is None or not len(found):
+        values = self.values.get(measure, {}).get(method)
+        if values is None or not len(values):
             return Score(math.nan, math.nan, math.nan)
-        weights = self.lead if measure.startswith("gain") else torch.ones_like(found)
-        known = found.isfinite()
-        found, weights = found[known].double().cpu(), weights[known].double().cpu()
-        if not len(found):
+        weights = self.lead if measure.startswith("gain") else torch.ones_like(values)
+        finite = values.isfinite()
+        values, weights = values[finite].double().cpu(), weights[finite].double().cpu()
+        if not len(values):
             return Score(math.nan, math.nan, math.nan)
-        drawn = torch.randint(len(found), (RESAMPLES, len(found)), generator=torch.Generator().manual_seed(0))
-        means = (found[drawn].sum(1) / weights[drawn].sum(1)).sort().values
+        drawn = torch.randint(len(values), (RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
+        means = (values[drawn].sum(1) / weights[drawn].sum(1)).sort().values
         aside = (1 - LEVEL) / 2
         ends = torch.quantile(means, torch.tensor([aside, 1 - aside], dtype=means.dtype))
-        return Score(float(found.sum() / weights.sum()), float(ends[0]), float(ends[1]))
+        return Score(float(values.sum() / weights.sum()), float(ends[0]), float(ends[1]))
 
     @property
     def verdict(self) -> str:
@@ -89,24 +89,24 @@ class Faithfulness:
         best = max(kinds, key=lambda method: _or_least(self.score("gain (freeze)", method).mean))
         gain, random = self.score("gain (freeze)", best), self.score("gain (freeze)", "random")
         most = self.score("gain (freeze)", YARDSTICK)
-        said = [
+        sentences = [
             f"Of {', '.join(kinds)}, {best} orders the frames best (relevance gain {gain}; random {random}, "
             f"interventions {most})."
         ]
         chance = 0.0 if math.isnan(random.high) else random.high
         if not gain.low > max(0.0, chance):
-            said.append(
+            sentences.append(
                 "That is not above a random order beyond what so few clips leave open: do not rely on the order."
             )
         for method in kinds:
             if self.score("other logit", method).mean >= ALIKE:
-                said.append(f"{method} says the same of another class: it does not tell classes apart here.")
+                sentences.append(f"{method} says the same of another class: it does not tell classes apart here.")
             if self.score("random parameters", method).mean >= ALIKE:
-                said.append(
+                sentences.append(
                     f"{method} hardly notices that all parameters are random: most of it is the architecture; "
                     "look at what stands above the floor."
                 )
-        return " ".join(said)
+        return " ".join(sentences)
 
     def __str__(self) -> str:
         measures = [name for name in MEASURES if name in self.values]
@@ -137,9 +137,9 @@ class Faithfulness:
                 measure: {
                     method: {
                         **{name: number(x) for name, x in self.score(measure, method)._asdict().items()},
-                        "clips": [number(x) for x in found.tolist()],
+                        "clips": [number(x) for x in values.tolist()],
                     }
-                    for method, found in by_method.items()
+                    for method, values in by_method.items()
                 }
                 for measure, by_method in self.values.items()
             },

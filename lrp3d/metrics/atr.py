@@ -58,13 +58,13 @@ def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | T
     >>> frame_atr(matrix, sigma=0.8)
     tensor([1., 1., nan])
     """
-    own, starts, ends, known = _segments(matrix, sigma, positions)
+    own, starts, ends, defined = _segments(matrix, sigma, positions)
     frames = matrix.shape[-1]
     lengths = torch.maximum(ends, own) - starts + 1
     # No segment is longer than the clip: t + 1 marks those that start too late or never hold enough.
     lengths.masked_fill_((starts > own) | (ends == frames), frames + 1)
     shortest = lengths.amin(-1).to(torch.promote_types(matrix.dtype, torch.float32))
-    return shortest.masked_fill_(~known, torch.nan)
+    return shortest.masked_fill_(~defined, torch.nan)
 
 
 def frame_windows(
@@ -90,15 +90,15 @@ def frame_windows(
     >>> left.tolist(), right.tolist()
     ([0, 0, 0], [1, 2, 2])
     """
-    own, starts, ends, known = _segments(matrix, sigma, positions)
+    own, starts, ends, defined = _segments(matrix, sigma, positions)
     frames = matrix.shape[-1]
     last = torch.maximum(ends, own).long()
     off_centre = (starts + last - 2 * own).abs()
     order = ((last - starts + 1) * 2 * frames + off_centre) * frames + starts
     order.masked_fill_((starts > own) | (ends == frames), torch.iinfo(order.dtype).max)
     first = order.argmin(-1, keepdim=True)
-    left = first.squeeze(-1).masked_fill(~known, 0)
-    right = last.gather(-1, first).squeeze(-1).masked_fill(~known, frames - 1)
+    left = first.squeeze(-1).masked_fill(~defined, 0)
+    right = last.gather(-1, first).squeeze(-1).masked_fill(~defined, frames - 1)
     return left, right
 
 
@@ -112,7 +112,7 @@ def _segments(
     if not 0 < sigma <= 1:
         raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma}")
     own = _own_frames(matrix, positions)
-    mass, known = _row_mass(matrix, support_only=sigma == 1)
+    mass, defined = _row_mass(matrix, support_only=sigma == 1)
     reached = mass.cumsum(-1).contiguous()
     frames = matrix.shape[-1]
     # Twice the worst rounding error of a difference of two prefix sums, but never as much as sigma itself.
@@ -122,7 +122,7 @@ def _segments(
     targets = torch.cat([wanted, reached[..., :-1] + wanted], -1)
     ends = torch.searchsorted(reached, targets, out_int32=True)
     starts = torch.arange(frames, device=matrix.device, dtype=ends.dtype)
-    return own.to(ends.dtype), starts, ends, known
+    return own.to(ends.dtype), starts, ends, defined
 
 
 def _own_frames(matrix: Tensor, positions: Sequence[int] | Tensor | None) -> Tensor:
@@ -147,9 +147,9 @@ def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
     """The non-negative relevance (..., n, t) that is counted, and which rows (..., n) have any."""
     wide = _widen(matrix.detach())
     total = wide.sum(-1, keepdim=True)
-    known = (total.isfinite() & (total != 0)).squeeze(-1)
+    defined = (total.isfinite() & (total != 0)).squeeze(-1)
     mass = (wide * total.sign()).clamp_(min=0)
-    return (mass > 0).to(mass.dtype) if support_only else mass, known
+    return (mass > 0).to(mass.dtype) if support_only else mass, defined
 
 
 def row_shares(matrix: Tensor) -> Tensor:

@@ -81,7 +81,7 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SIGMA) -> Exce
     first, last = frame_windows(square, sigma)
     best = (last - first).argmin(-1, keepdim=True)
     first, last = first.gather(-1, best).squeeze(-1), last.gather(-1, best).squeeze(-1)
-    known = frames.sum(-1) > 0
-    span = (last - first + 1).double().masked_fill(~known, torch.nan)
+    defined = frames.sum(-1) > 0
+    span = (last - first + 1).double().masked_fill(~defined, torch.nan)
     share = torch.where(total > 0, frames.sum(-1) / total, 0.0).clamp(max=1)
     return ExcessSpan(span, first, last, frames, share)

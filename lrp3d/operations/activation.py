@@ -15,16 +15,16 @@ from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.signals import Signal, Weighs
 
 
-def _register(name: str, kind: type[nn.Module] | None, **known: Any) -> None:
+def _register(name: str, kind: type[nn.Module] | None, **properties: Any) -> None:
     """An activation under every name torch has for it."""
-    found = [getattr(owner, name, None) for owner in (F, torch, Tensor)]
-    functions = list(dict.fromkeys(f for f in found if f is not None))
+    candidates = [getattr(owner, name, None) for owner in (F, torch, Tensor)]
+    functions = list(dict.fromkeys(f for f in candidates if f is not None))
 
     def activation(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-        output = passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **known)
+        output = passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **properties)
         return active_tracer().squash(output, input) if name == "sigmoid" else output
 
-    known.setdefault("gate", False)
+    properties.setdefault("gate", False)
     activation.__name__ = name
     register_operation(functions, activation)
 
@@ -62,9 +62,9 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def _clip(input: Tensor, low: Any, high: Any, inplace: bool, kind: type[nn.Module]) -> Tensor:
     """A clip of something shifted is the hand-written hard sigmoid, `relu6(x + 3) / 6`."""
-    known = active_tracer().signal(input)
+    signal = active_tracer().signal(input)
     nonnegative = low is not None and both_nonnegative(low)
-    gate = bool(known and known.shifted and nonnegative and high is not None)
+    gate = bool(signal and signal.shifted and nonnegative and high is not None)
     return passes(torch.clamp, input, low, high, nonnegative=nonnegative, gate=gate, inplace=inplace, kind=kind)
 
 
@@ -172,8 +172,8 @@ def _register_what_only_weighs(names: Sequence[str], weighs: Weighs) -> None:
 
     def only_weighs(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def weight(input: Tensor) -> Tensor:
-            known = Signal(nonnegative=name == "exp" or both_nonnegative(input), weighs=weighs)
-            return refuse(function(input), input, advice=WEIGHS_ONLY, signal=known)
+            signal = Signal(nonnegative=name == "exp" or both_nonnegative(input), weighs=weighs)
+            return refuse(function(input), input, advice=WEIGHS_ONLY, signal=signal)
 
         weight.__name__ = function.__name__
         return weight
@@ -199,8 +199,8 @@ def _register_dropout(name: str) -> None:
         if training and train and p > 0:
             output: Tensor = functions[0](input, p, True)
             return refuse(output, input, advice=advice_for(F.dropout))
-        known = active_tracer().signal(input)
-        nonnegative = bool(known and known.nonnegative)
+        signal = active_tracer().signal(input)
+        nonnegative = bool(signal and signal.nonnegative)
         return passes(lambda x: x, input, nonnegative=nonnegative, keeps_range=True, kind=nn.Dropout)
 
     dropout.__name__ = name

@@ -27,8 +27,8 @@ def _is_constant(x: Any) -> bool:
 def _centred(x: Any, mean: Any) -> Tensor | None:
     """`x - mean`, where that is the mean of x itself over some axes: a statistic, and a constant to relevance."""
     run = active_tracer()
-    known = run.signal(mean)
-    if known is None or not run.is_signal(x) or known.mean_of != run.token(x):
+    signal = run.signal(mean)
+    if signal is None or not run.is_signal(x) or signal.mean_of != run.token(x):
         return None
     output = x - mean
     if output.shape != x.shape:
@@ -43,14 +43,14 @@ def _add(a: Any, b: Any) -> Tensor:
     output = a + b
     if _is_constant(a) or _is_constant(b):
         signal, constant = (b, a) if _is_constant(a) else (a, b)
-        known = run.signals[signal]
+        incoming = run.signals[signal]
         nonnegative = both_nonnegative(a, b)
-        if known.low is None and not isinstance(constant, Tensor):
+        if incoming.low is None and not isinstance(constant, Tensor):
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
         summands = [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
         result = shares(output, summands, nonnegative=nonnegative)
-        now = run.signals[result]
-        now.weighs, now.shifted = known.weighs, True
+        outgoing = run.signals[result]
+        outgoing.weighs, outgoing.shifted = incoming.weighs, True
         return result
     summands = [Summand(x, Broadcast(output.shape)) for x in (a, b)]
     return shares(output, summands, nonnegative=both_nonnegative(a, b))
@@ -185,8 +185,8 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     axes = axes_from_the_end(input, dim)
     kept = input.amax(axes, keepdim=True)
     output = kept if keepdim else input.amax(axes)
-    known = active_tracer().signals[input]
-    return attach(AxisMaximum(input.detach(), kept, axes), output, [input], Signal(nonnegative=known.nonnegative))
+    signal = active_tracer().signals[input]
+    return attach(AxisMaximum(input.detach(), kept, axes), output, [input], Signal(nonnegative=signal.nonnegative))
 
 
 @register_operation([torch.max, Tensor.max])
@@ -207,13 +207,13 @@ def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target:
     """The step of a write, and what is known of what it makes: of each value what is known of it where it was."""
     run = active_tracer()
     inputs = [x for x in (target, value) if run.is_signal(x)]
-    known = [run.signals[x] for x in inputs]
+    signals = [run.signals[x] for x in inputs]
     signal = Signal(
         is_input=written(run.input_mask(target), run.input_mask(value)),
         nonnegative=both_nonnegative(target, value),
-        weighs=least(known),
+        weighs=least(signals),
     )
-    if all(k.low is not None for k in known):
+    if all(k.low is not None for k in signals):
         signal.low, signal.high = (
             written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, value)))
             for end in ("low", "high")

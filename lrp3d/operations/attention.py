@@ -26,12 +26,12 @@ from lrp3d.tracing.signals import Signal, Weighs
 def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
     """The softmax of `x`: a gate where it meets another signal, and else what the composite says."""
     run = active_tracer()
-    known = Signal(nonnegative=True, weighs=Weighs.GATE)
+    signal = Signal(nonnegative=True, weighs=Weighs.GATE)
     if not run.is_signal(x):
         return output
     if isinstance(run.rule_for(F.softmax), SoftmaxTaylor) and dim is not None:
-        return run.squash(attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], known, nn.Softmax), x)
-    return run.squash(refuse(output, x, advice=advice_for(F.softmax), signal=known), x)
+        return run.squash(attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], signal, nn.Softmax), x)
+    return run.squash(refuse(output, x, advice=advice_for(F.softmax), signal=signal), x)
 
 
 @register_operation([F.softmax, torch.softmax, Tensor.softmax, torch.special.softmax])
@@ -87,9 +87,9 @@ def scaled_dot_product_attention(
         scores = _masked((query * scale) @ key.mT, attn_mask)
         probabilities = torch.softmax(scores, -1)
         if signals:
-            known = Signal(nonnegative=True, weighs=Weighs.GATE)
+            signal = Signal(nonnegative=True, weighs=Weighs.GATE)
             with run.part("probabilities"):
-                probabilities = refuse(probabilities, *signals, advice=advice_for(F.softmax), signal=known)
+                probabilities = refuse(probabilities, *signals, advice=advice_for(F.softmax), signal=signal)
     else:
         with run.part("scores"):
             scores = mul(matmul(query, rearranged(lambda x: x.mT, key)), scale)

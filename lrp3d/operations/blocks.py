@@ -83,20 +83,20 @@ def passes(
     """
     run = active_tracer()
     output = function(x, *args)
-    known = run.signal(x)
-    if known is None:
+    incoming = run.signal(x)
+    if incoming is None:
         return output
     low = high = None
-    if keeps_range and known.low is not None:
-        ends = function(known.low, *args), function(known.high, *args)
+    if keeps_range and incoming.low is not None:
+        ends = function(incoming.low, *args), function(incoming.high, *args)
         low, high = torch.minimum(*ends), torch.maximum(*ends)
     is_input = (
-        known.is_input
-        if known.is_input is None or known.is_input.shape == output.shape
-        else known.is_input.expand(output.shape)
+        incoming.is_input
+        if incoming.is_input is None or incoming.is_input.shape == output.shape
+        else incoming.is_input.expand(output.shape)
     )
     if weighs is None:
-        weighs = Weighs.GATE if gate else known.weighs if gate is None else min(known.weighs, Weighs.SIMILARITY)
+        weighs = Weighs.GATE if gate else incoming.weighs if gate is None else min(incoming.weighs, Weighs.SIMILARITY)
     signal = Signal(low, high, is_input, nonnegative, weighs, shifted)
     result = attach(PassThrough(x.shape, linear=keeps_range), output, [x], signal, kind)
     if inplace:
@@ -131,23 +131,23 @@ def shares(
     signals = [s for s in summands if run.is_signal(s.x)]
     if not signals:
         return output
-    known = [run.signals[s.x] for s in signals]
+    incoming = [run.signals[s.x] for s in signals]
     constants = [s for s in summands if not run.is_signal(s.x)]
     constants += [
-        s._replace(x=s.x * (1 - k.is_input)) for k, s in zip(known, signals, strict=True) if k.is_input is not None
+        s._replace(x=s.x * (1 - k.is_input)) for k, s in zip(incoming, signals, strict=True) if k.is_input is not None
     ]
     parts = [s.map(s.x, s.w) for s in constants]
     if bias is not None:
         parts.append(signals[0].map.bias(bias, output))
     bias = sum(parts[1:], parts[0]) if parts else None
     has_weight = any(isinstance(s.w, Tensor) for s in signals)
-    operands = [Operand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(known, signals, strict=True)]
+    operands = [Operand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(incoming, signals, strict=True)]
     step = LinearStep(operands, bias, has_weight and is_layer)
     step.note = note
-    ranges = [(k.low, k.high) for k in known if k.low is not None and k.high is not None]
-    in_range = len(ranges) == len(known)
+    ranges = [(k.low, k.high) for k in incoming if k.low is not None and k.high is not None]
+    in_range = len(ranges) == len(incoming)
     step.first = in_range and (is_layer or len(signals) == 1)
-    weighs = least(known)
+    weighs = least(incoming)
     if has_weight and is_layer:  # a layer makes features, but of gates still something like weights (heads, mixed)
         weighs = min(weighs, Weighs.SIMILARITY)
     elif has_weight and len(signals) > 1:  # two features, compared
@@ -158,7 +158,7 @@ def shares(
             _ends([s.map(end, s.w) for end, s in zip(ends, signals, strict=True)], bias)
             for ends in zip(*ranges, strict=True)
         )
-    if any(k.is_input is not None for k in known):
+    if any(k.is_input is not None for k in incoming):
         counts = [s.map.count(run.input_mask(s.x), s.w) for s in signals]
         is_input = sum(counts[1:], counts[0]) > 0
         if not run.answers(is_input.all()):
@@ -173,12 +173,12 @@ def _ends(parts: Sequence[Tensor], bias: Tensor | None) -> Tensor:
 def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """`function(x)` inside a handler, where the function only moves values of the signal `x` (views, transposes)."""
     run = active_tracer()
-    known = run.signal(x)
-    if known is None:
+    signal = run.signal(x)
+    if signal is None:
         return function(x)
     with torch.enable_grad():
         output = function(x)
-    return run.moved(output, known.through(function))
+    return run.moved(output, signal.through(function))
 
 
 def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Output:
@@ -199,13 +199,13 @@ def both_nonnegative(*tensors: Any) -> bool:
     """Every signal is known to be non-negative, every constant is."""
     run = active_tracer()
     for x in tensors:
-        known = run.signal(x)
-        if known is None:
+        signal = run.signal(x)
+        if signal is None:
             if isinstance(x, Tensor):
                 if not run.answers((x >= 0).all()):
                     return False
             elif x < 0:
                 return False
-        elif not known.nonnegative:
+        elif not signal.nonnegative:
             return False
     return True

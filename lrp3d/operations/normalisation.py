@@ -51,12 +51,12 @@ def batch_norm(
         return F.batch_norm(x, running_mean, running_var, weight, bias, False, 0.0, eps)
 
     output = normalise(input)
-    known = run.signal(input)
-    if known is None:
+    incoming = run.signal(input)
+    if incoming is None:
         return output
-    signal = Signal(is_input=known.is_input)
-    if known.low is not None and known.high is not None:  # normalisation inside the model: still the clip
-        ends = normalise(known.low), normalise(known.high)
+    signal = Signal(is_input=incoming.is_input)
+    if incoming.low is not None and incoming.high is not None:  # normalisation inside the model: still the clip
+        ends = normalise(incoming.low), normalise(incoming.high)
         signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)
     kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
     if run.normalisation_passes:
@@ -66,7 +66,7 @@ def batch_norm(
     offset = -running_mean * scale
     offset = offset if bias is None else offset + bias
     step = LinearStep(
-        [Operand(input, known.signed(input.detach()), Scale(), Signed(scale.detach()))],
+        [Operand(input, incoming.signed(input.detach()), Scale(), Signed(scale.detach()))],
         channelwise(offset.detach(), input),
     )
     return attach(step, output, [input], signal, kind)

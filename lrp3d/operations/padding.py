@@ -27,8 +27,8 @@ def _positions(size: int, before: int, after: int, mode: str, device: torch.devi
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """`F.pad` in its modes constant, replicate, reflect and circular."""
     run = active_tracer()
-    known = run.signal(input)
-    if known is None:
+    signal = run.signal(input)
+    if signal is None:
         return F.pad(input, list(pad), mode, value)
     if not isinstance(mode, str):  # torch.constant_pad_nd(input, pad, value)
         mode, value = "constant", mode
@@ -40,15 +40,15 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     def same(x: Tensor | None) -> Tensor | None:
         return None if x is None else _padded(x, pad, mode, value)
 
-    is_input = known.is_input
+    is_input = signal.is_input
     if mode == "constant":
         written = torch.ones_like(input) if is_input is None else is_input
         is_input = F.pad(written, list(pad))
-        low, high = same(known.low), same(known.high)
+        low, high = same(signal.low), same(signal.high)
     else:
-        low, high, is_input = same(known.low), same(known.high), same(is_input)
-    nonnegative = known.nonnegative and (mode != "constant" or both_nonnegative(value or 0.0))
-    return run.moved(output, Signal(low, high, is_input, nonnegative, known.weighs, known.shifted))
+        low, high, is_input = same(signal.low), same(signal.high), same(is_input)
+    nonnegative = signal.nonnegative and (mode != "constant" or both_nonnegative(value or 0.0))
+    return run.moved(output, Signal(low, high, is_input, nonnegative, signal.weighs, signal.shifted))
 
 
 def _padded(x: Tensor, pad: Sequence[int], mode: str, value: float | None) -> Tensor:

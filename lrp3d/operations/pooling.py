@@ -36,8 +36,8 @@ def _max_pool(
     paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
     output: Tensor = function(x, kernel, strides, paddings, dilations, ceil_mode)
     run = active_tracer()
-    known = run.signal(x)
-    if known is None:
+    incoming = run.signal(x)
+    if incoming is None:
         return output
     sizes = output.shape[-axes:]
     ends = [(o - 1) * s + d * (k - 1) + 1 for o, s, d, k in zip(sizes, strides, dilations, kernel, strict=True)]
@@ -46,15 +46,15 @@ def _max_pool(
         sides += [before, max(0, end - before - size)]
     offsets = [
         tuple(
-            slice(p * d, p * d + (o - 1) * s + 1, s) for p, d, o, s in zip(at, dilations, sizes, strides, strict=True)
+            slice(p * d, p * d + (o - 1) * s + 1, s) for p, d, o, s in zip(tap, dilations, sizes, strides, strict=True)
         )
-        for at in itertools.product(*map(range, kernel))
+        for tap in itertools.product(*map(range, kernel))
     ]
     crop = tuple(slice(p, p + size) for p, size in zip(paddings, x.shape[-axes:], strict=True))
     padded = F.pad(x.detach(), sides, value=-torch.inf)
-    is_input = None if known.is_input is None else F.pad(known.is_input, sides)
+    is_input = None if incoming.is_input is None else F.pad(incoming.is_input, sides)
     step = WindowMaximum(padded, output, offsets, is_input=is_input, crop=crop)
-    signal = Signal(nonnegative=known.nonnegative, weighs=known.weighs)
+    signal = Signal(nonnegative=incoming.nonnegative, weighs=incoming.weighs)
     return attach(step, output, [x], signal, _MAX[axes])
 
 
@@ -114,18 +114,18 @@ def _sizes(x: Tensor, output_size: Any, axes: int) -> list[int]:
 def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
     sizes = _sizes(x, output_size, axes)
     output: Tensor = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
-    known = active_tracer().signal(x)
-    if known is None:
+    incoming = active_tracer().signal(x)
+    if incoming is None:
         return output
     windows = [_window_positions(have, want) for have, want in zip(x.shape[-axes:], sizes, strict=True)]
     offsets, inside = [], []
-    for at in itertools.product(*(range(len(positions)) for positions, _ in windows)):
+    for tap in itertools.product(*(range(len(positions)) for positions, _ in windows)):
         shaped = [[1] * i + [-1] + [1] * (axes - 1 - i) for i in range(axes)]
-        offsets.append(tuple(windows[i][0][at[i]].to(x.device).view(shaped[i]) for i in range(axes)))
-        flags = [windows[i][1][at[i]].to(x.device).view(shaped[i]) for i in range(axes)]
+        offsets.append(tuple(windows[i][0][tap[i]].to(x.device).view(shaped[i]) for i in range(axes)))
+        flags = [windows[i][1][tap[i]].to(x.device).view(shaped[i]) for i in range(axes)]
         inside.append(torch.stack(torch.broadcast_tensors(*flags)).all(0).expand(output.shape))
-    step = WindowMaximum(x.detach(), output, offsets, inside, known.is_input)
-    signal = Signal(nonnegative=known.nonnegative, weighs=known.weighs)
+    step = WindowMaximum(x.detach(), output, offsets, inside, incoming.is_input)
+    signal = Signal(nonnegative=incoming.nonnegative, weighs=incoming.weighs)
     return attach(step, output, [x], signal, _ADAPTIVE_MAX[axes])
 
 
@@ -165,7 +165,7 @@ def _register_avg_pool(axes: int) -> None:
         options = (ceil_mode, count_include_pad) + ((divisor_override,) if axes > 1 else ())
         function, over_space = partial(_call, plain, (*windows, *options)), None
         if axes != 2 and divisor_override is None and windows[0][0] == input.shape[-axes] and not windows[2][0]:
-            alone = [[one, *rest] for one, (_, *rest) in zip((1, 1, 0), windows, strict=True)]
+            alone = [[of_time, *rest] for of_time, (_, *rest) in zip((1, 1, 0), windows, strict=True)]
             over_space = partial(_call, plain, (*alone, *options))
         return shares(
             function(input),

@@ -39,19 +39,19 @@ def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
     (features of a kernel, in linear attention).
     """
     run = active_tracer()
-    known = [run.signals[x] for x in (a, b)]
-    ranks = [signal.weighs for signal in known]
-    said = run.product()
-    if Weighs.STATISTIC not in ranks and said is not None:
-        return {"first": 0, "second": 1, "halves": None}[said], "as the composite says"
+    signals = [run.signals[x] for x in (a, b)]
+    ranks = [signal.weighs for signal in signals]
+    choice = run.product()
+    if Weighs.STATISTIC not in ranks and choice is not None:
+        return {"first": 0, "second": 1, "halves": None}[choice], "as the composite says"
     if max(ranks) >= Weighs.GATE and ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).reason
     if not summed and a.numel() != b.numel():
         return (0 if a.numel() < b.numel() else 1), "copied along an axis"
     if ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).reason
-    if summed and known[0].nonnegative != known[1].nonnegative:
-        return (0 if known[0].nonnegative else 1), "never negative"
+    if summed and signals[0].nonnegative != signals[1].nonnegative:
+        return (0 if signals[0].nonnegative else 1), "never negative"
     return None, ""
 
 
@@ -70,11 +70,11 @@ def _is_constant(x: Any) -> bool:
 
 def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False) -> Tensor:
     """The result of weighing `signal` by another one, position by position: it takes all relevance."""
-    known = active_tracer().signals[signal]
-    is_input = None if known.is_input is None else known.is_input.expand(output.shape)
+    incoming = active_tracer().signals[signal]
+    is_input = None if incoming.is_input is None else incoming.is_input.expand(output.shape)
     step = PassThrough(signal.shape)
     step.note = note
-    weighs = known.weighs if gate else min(known.weighs, Weighs.SIMILARITY)
+    weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
     return attach(step, output, [signal], Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs))
 
 
@@ -214,14 +214,14 @@ def weighed_by_kernel(
     of_weight = Bilinear(lambda a, v: map(v, a))
     if not run.is_signal(x):
         return shares(output, [Summand(weight, of_weight, x)], bias, kind)
-    said = run.product()
+    choice = run.product()
     summands = [
         Summand(x, map, weight.detach(), run.signals[weight].nonnegative),
         Summand(weight, of_weight, x.detach(), run.signals[x].nonnegative),
     ]
-    which = {"first": 0, "second": 1, "halves": None}[said or "second"]
+    which = {"first": 0, "second": 1, "halves": None}[choice or "second"]
     kept = [summand for i, summand in enumerate(summands) if i != which]
-    note = _note(which, "as the composite says" if said else "the kernel")
+    note = _note(which, "as the composite says" if choice else "the kernel")
     return shares(output, kept, bias, kind, is_layer=False, note=note)
 
 

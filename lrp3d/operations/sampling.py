@@ -79,8 +79,8 @@ def grid_sample(
     def part(sign: int) -> Read:
         def weighted(x: Tensor) -> Tensor:
             total: Any = 0.0
-            for at, weight in taps:
-                value = F.grid_sample(x, at.to(x.dtype), "nearest", padding_mode, corners)
+            for points, weight in taps:
+                value = F.grid_sample(x, points.to(x.dtype), "nearest", padding_mode, corners)
                 total = total + value * (sign * weight).clamp(min=0).to(x.dtype)
             return total  # type: ignore[no-any-return]
 
@@ -99,8 +99,8 @@ def _cubic_taps(grid: Tensor, sizes: Sequence[int], corners: bool) -> list[tuple
     for i in range(4):
         for j in range(4):
             pixel = first + first.new_tensor([j - 1, i - 1])
-            at = 2 * pixel / (size - 1).clamp(min=1) - 1 if corners else (2 * pixel + 1) / size - 1
-            taps.append((at, (along[j][..., 0] * along[i][..., 1]).unsqueeze(1)))
+            points = 2 * pixel / (size - 1).clamp(min=1) - 1 if corners else (2 * pixel + 1) / size - 1
+            taps.append((points, (along[j][..., 0] * along[i][..., 1]).unsqueeze(1)))
     return taps
 
 
@@ -205,11 +205,13 @@ def deformable(
     (b, c, h, w), (kernel_h, kernel_w) = input.shape, weight.shape[-2:]
     taps, (high, wide) = kernel_h * kernel_w, offset.shape[-2:]
     several = offset.shape[1] // (2 * taps)
-    at = offset.detach().reshape(b * several, taps, 2, high, wide)
-    rows = _places(high, stride[0], padding[0], dilation[0] * torch.arange(kernel_h).repeat_interleave(kernel_w), at)
-    columns = _places(wide, stride[1], padding[1], dilation[1] * torch.arange(kernel_w).repeat(kernel_h), at)
-    size = at.new_tensor([w, h])
-    grid = (2 * torch.stack([at[:, :, 1] + columns, at[:, :, 0] + rows.mT], -1) + 1) / size - 1
+    shifts = offset.detach().reshape(b * several, taps, 2, high, wide)
+    rows = _places(
+        high, stride[0], padding[0], dilation[0] * torch.arange(kernel_h).repeat_interleave(kernel_w), shifts
+    )
+    columns = _places(wide, stride[1], padding[1], dilation[1] * torch.arange(kernel_w).repeat(kernel_h), shifts)
+    size = shifts.new_tensor([w, h])
+    grid = (2 * torch.stack([shifts[:, :, 1] + columns, shifts[:, :, 0] + rows.mT], -1) + 1) / size - 1
     grid = grid.reshape(b * several, taps * high, wide, 2)
     x = rearranged(lambda x: x.reshape(b * several, c // several, h, w), input)
     x = grid_sample(x, grid, "bilinear", "zeros", False)

@@ -22,9 +22,11 @@ from lrp3d.steps.proportional import Proportional
 from lrp3d.tracing.signals import Signal, Weighs
 
 
-def _statistic(x: Tensor, dim: Any, output: Tensor, contributions: Callable[[Tensor], Tensor], **known: Any) -> Tensor:
+def _statistic(
+    x: Tensor, dim: Any, output: Tensor, contributions: Callable[[Tensor], Tensor], **properties: Any
+) -> Tensor:
     """A statistic of `x` over axes, of which every value contributed as much as `contributions` says."""
-    return attach(Proportional(x.detach(), axes_from_the_end(x, dim), contributions), output, [x], Signal(**known))
+    return attach(Proportional(x.detach(), axes_from_the_end(x, dim), contributions), output, [x], Signal(**properties))
 
 
 def _squared_distance(dim: Any) -> Callable[[Tensor], Tensor]:
@@ -46,8 +48,8 @@ def _register_spread(name: str, with_mean: bool) -> None:
         correction = int(unbiased) if correction is None else correction
         result = function(input, dim, correction=correction, keepdim=keepdim)
         output = result[0] if with_mean else result
-        found = _statistic(input, dim, output, _squared_distance(dim), nonnegative=True, weighs=Weighs.STATISTIC)
-        return (found, mean(input, dim, keepdim)) if with_mean else found
+        statistic = _statistic(input, dim, output, _squared_distance(dim), nonnegative=True, weighs=Weighs.STATISTIC)
+        return (statistic, mean(input, dim, keepdim)) if with_mean else statistic
 
     spread.__name__ = name
     owners = (torch, Tensor) if not with_mean else (torch,)

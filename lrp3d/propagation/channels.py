@@ -46,9 +46,9 @@ def through_channels(
     seen: dict[str, Tensor] = {}
     part = clips.through_gates([clips.start()], gates, seen)
     clips.inside.set(seen)
-    found = ChannelRelevance([m[0] for m in _counted(clips, [m[None] for m in signed], part)], signed)
+    channels = ChannelRelevance([m[0] for m in _counted(clips, [m[None] for m in signed], part)], signed)
     if seeds is None:
-        return found
+        return channels
     rows = []
     for first in bar(range(0, seeds.logits.shape[1], at_once), "chunk", progress):
         chunk = slice(first, first + at_once)
@@ -62,8 +62,8 @@ def through_channels(
             logits = seeds.logits[:, chunk]
             of_gates = of_gates * torch.where(total != 0, logits / total, 0.0).unsqueeze(-1)
         rows.append(of_gates)
-    found.rows = torch.cat(rows, 1)
-    return found
+    channels.rows = torch.cat(rows, 1)
+    return channels
 
 
 def _counted(clips: ClipRelevance, whole: Sequence[Tensor], part: Sequence[Tensor]) -> list[Tensor]:

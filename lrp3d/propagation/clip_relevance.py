@@ -110,7 +110,7 @@ class ClipRelevance:
     def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
         """Relevance (b, n, t) of frames for frame logits, and, where rows add up to the clip, its signed maps."""
         n = seeds.logits.shape[1]
-        found: list[Tensor] = []
+        rows: list[Tensor] = []
         total: list[Tensor] | None = None
         for first in bar(range(0, n, at_once), "chunk", progress):
             chunk = slice(first, first + at_once)
@@ -124,8 +124,8 @@ class ClipRelevance:
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
                 self._book(flows, n)
                 self.inside.add(seen, 1 / n)
-            found.append(self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))))
-        return torch.cat(found).transpose(0, 1), total
+            rows.append(self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))))
+        return torch.cat(rows).transpose(0, 1), total
 
     def split_rows(self, seeds: FrameSeeds, at_once: int, motion: Motion) -> tuple[Split, Split]:
         """Static and dynamic rows (b, n, t), and static and dynamic maps for the clip's logit, signed."""
@@ -144,9 +144,9 @@ class ClipRelevance:
                 self._book(flows, n)
                 motion.count(1 / n)
             turned = [self.oriented([part], seeds.orientation, chunk)[0] for part in both]
-            for found, part in zip(rows, self.positive_parts(*turned), strict=True):
-                found.append(self.frames([part]))
-        static, dynamic = (torch.cat(found).transpose(0, 1) for found in rows)
+            for chunks, part in zip(rows, self.positive_parts(*turned), strict=True):
+                chunks.append(self.frames([part]))
+        static, dynamic = (torch.cat(chunks).transpose(0, 1) for chunks in rows)
         if not seeds.additive:
             flows, seen = [], {}
             maps = [m[0] for m in self._split([self.start()], flows, motion, seen)]
@@ -166,10 +166,10 @@ class ClipRelevance:
             for start in starts
         ]
         motion.became.clear()
-        (found,) = propagate(doubled, self.ends, flows, self.settings.tolerance, looked_at(seen, motion.through))
+        (relevance,) = propagate(doubled, self.ends, flows, self.settings.tolerance, looked_at(seen, motion.through))
         for name, both in seen.items():
             seen[name] = both[: len(both) // 2] + both[len(both) // 2 :]
-        static, dynamic = found.to(self.logit.dtype).chunk(2)
+        static, dynamic = relevance.to(self.logit.dtype).chunk(2)
         return static, dynamic
 
     def positive_parts(self, static: Tensor, dynamic: Tensor) -> Split:
@@ -221,7 +221,7 @@ class ClipRelevance:
             seed = self.chosen.alone.seed(self.logits, contrastive).to(self.settings.dtype)
             alone = self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
             sides = [(alone, own), (alone - sums, other)]
-        error = torch.stack([(found - expected).abs() for found, expected in sides]).amax(0)
+        error = torch.stack([(measured - expected).abs() for measured, expected in sides]).amax(0)
         scale = torch.stack([expected.abs() for _, expected in sides]).amax(0)
         return error / scale.clamp(min=torch.finfo(scale.dtype).tiny)
 

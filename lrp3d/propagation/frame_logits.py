@@ -73,9 +73,9 @@ class FrameSeeds:
 def _last_averages(record: Trace) -> list[TimeAverage]:
     """The last averages over time on every way from the output down; NoFrameLogits for a way without one."""
     output = record.output
-    found: dict[Node, TimeAverage] = {}
+    averages: dict[Node, TimeAverage] = {}
     problem: str | None = None
-    for node in downwards([output.grad_fn], found.__contains__):
+    for node in downwards([output.grad_fn], averages.__contains__):
         step = step_of(node)
         if isinstance(step, ClipInput):
             raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
@@ -86,11 +86,11 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
                 average = TimeAverage(node, step, axis)
                 stands_on = time_steps(average, len(output))
                 if average.in_order(stands_on):
-                    found[node] = average
+                    averages[node] = average
                     break
                 if not stands_on or not all(map(all, stands_on)):
                     problem = problem or f"'{step.name}' {disorder(stands_on)}"
-            if node in found:
+            if node in averages:
                 continue
             if axes and all(shape[axis] == 1 for axis in axes):
                 problem = problem or (
@@ -99,9 +99,9 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
                 )
         if step is not None and not _is_linear(step):
             raise NoFrameLogits(problem or _not_linear(node, step))
-    if not found:
+    if not averages:
         raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
-    return list(found.values())
+    return list(averages.values())
 
 
 def _not_linear(node: Node, step: Step) -> str:

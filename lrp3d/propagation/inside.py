@@ -48,13 +48,13 @@ def check_inside(
         raise TypeError(f"layers= takes the names of modules, as in ['layer3', 'layer4'], got {layers!r}")
     if where is not None and not isinstance(where, Mapping):
         raise TypeError(f"where= takes channels by module, as in {{'layer3': [12, 40]}}, got {type(where).__name__}")
-    found = {}
+    by_layer = {}
     for name, channels in (where or {}).items():
         listed = torch.as_tensor(channels).flatten().tolist()
         if not listed or not all(isinstance(channel, int) and channel >= 0 for channel in listed):
             raise ValueError(f"where={{{name!r}: ...}} takes numbers of channels from 0 on, got {channels!r}")
-        found[name] = listed
-    return list(layers), found
+        by_layer[name] = listed
+    return list(layers), by_layer
 
 
 def with_clips(x: Tensor, batch: int) -> Tensor:
@@ -97,7 +97,7 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
     Raises:
         ValueError: no relevance can flow through all of them, or there are no such channels.
     """
-    found: list[Gate] = []
+    unsorted: list[Gate] = []
     below = _outlets(starts)
     shapes = {step.name: step for step in record.run.steps if isinstance(step, Outlet)}
     for name, channels in where.items():
@@ -115,8 +115,8 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
                 f"from 0 to {like.shape[axis] - 1} on axis {axis}"
             )
         kept = like.new_zeros(like.shape[axis]).index_fill_(0, placed(channels, like.device), 1)
-        found.append(Gate(below[name], kept.reshape([-1 if i == axis else 1 for i in range(like.dim())])))
-    order = sorted(found, key=lambda gate: -len(_outlets([gate.node])))
+        unsorted.append(Gate(below[name], kept.reshape([-1 if i == axis else 1 for i in range(like.dim())])))
+    order = sorted(unsorted, key=lambda gate: -len(_outlets([gate.node])))
     for upper, lower in pairwise(order):
         if lower.node not in set(_outlets([upper.node]).values()):
             names = " and ".join(f"'{name}'" for name in where if below[name] in (upper.node, lower.node))

@@ -23,8 +23,8 @@ def one_side(output: Tensor, seed: Tensor) -> list[Start]:
         output: logits (b, k) of which every step has its rule.
         seed: (1, b, k) relevance of the logits.
     """
-    found = downwards([output.grad_fn], _is_classifier)
-    classifiers = {node: step for node in found if _is_classifier(node) and (step := step_of(node)) is not None}
+    nodes = downwards([output.grad_fn], _is_classifier)
+    classifiers = {node: step for node in nodes if _is_classifier(node) and (step := step_of(node)) is not None}
     if not classifiers:
         return [Start(edge_of(output), seed)]
     arrived = propagate([Start(edge_of(output), seed)], [(node, 0) for node in classifiers])

@@ -48,8 +48,8 @@ def on_one_clock(frames: list[Tensor]) -> Tensor:
     clock = max(pathway.shape[-1] for pathway in frames)
     total = torch.zeros_like(next(pathway for pathway in frames if pathway.shape[-1] == clock))
     for pathway in frames:
-        at = placed(slow_frames(pathway.shape[-1], clock), pathway.device)
-        total = total.index_add(-1, at, pathway)
+        indices = placed(slow_frames(pathway.shape[-1], clock), pathway.device)
+        total = total.index_add(-1, indices, pathway)
     return total
 
 

@@ -147,20 +147,20 @@ def time_steps(average: TimeAverage, batch: int) -> list[list[bool]]:
     mixing = _mixing(average.edge[0], tells_time)
     if average.things > MANY and (stands_on := _by_labels(average, batch, tells_time, mixing)):
         return stands_on
-    found = []
+    reached = []
     for i in range(average.things):
-        at = torch.zeros_like(average.features)
-        at.narrow(average.axis, i, 1).fill_(1)
-        found.append(
+        seed = torch.zeros_like(average.features)
+        seed.narrow(average.axis, i, 1).fill_(1)
+        reached.append(
             [
                 _over_time(r != 0, batch, _knows_time(step))
-                for r, step in spread_down(average.edge, at, tells_time, mixing)
+                for r, step in spread_down(average.edge, seed, tells_time, mixing)
             ]
         )
-    lengths = {len(touched) for each in found for touched in each}
+    lengths = {len(touched) for each in reached for touched in each}
     if len(lengths) != 1:
         return []
-    return torch.stack([torch.stack(each).any(0) for each in found]).tolist()
+    return torch.stack([torch.stack(each).any(0) for each in reached]).tolist()
 
 
 MANY = 64  # things that are averaged; of more than those, the places are found for all at once
@@ -174,24 +174,24 @@ def _by_labels(
     labels = torch.arange(average.things, dtype=torch.float64, device=device).reshape(-1, *[1] * (-1 - average.axis))
     sums = []
     for power in range(3):
-        at = (labels**power).expand(average.features.shape)
-        sums.append(spread_down(average.edge, at, tells_time, mixing))
-    found: Tensor | None = None
+        seed = (labels**power).expand(average.features.shape)
+        sums.append(spread_down(average.edge, seed, tells_time, mixing))
+    reached: Tensor | None = None
     mixed = []
     for (count, step), (first, _), (second, _) in zip(*sums, strict=True):
-        there = count > 0
-        mean = torch.where(there, first / count, -1.0)
+        counted = count > 0
+        mean = torch.where(counted, first / count, -1.0)
         if not _knows_time(step):
             return []
-        mixed.append((there & ((second / count - mean**2).abs() > 1e-3)).any())
+        mixed.append((counted & ((second / count - mean**2).abs() > 1e-3)).any())
         number = mean.round().long()
         steps = [_over_time(number == i, batch, True) for i in range(average.things)]
-        if found is not None and found.shape[1] != len(steps[0]):
+        if reached is not None and reached.shape[1] != len(steps[0]):
             return []
-        found = torch.stack(steps) if found is None else found | torch.stack(steps)
-    if found is None:
+        reached = torch.stack(steps) if reached is None else reached | torch.stack(steps)
+    if reached is None:
         return []
-    are_mixed, places = numbers([torch.stack(mixed).any(), found])
+    are_mixed, places = numbers([torch.stack(mixed).any(), reached])
     return [] if are_mixed else places.bool().tolist()
 
 
@@ -244,12 +244,12 @@ def _spreads(step: Step) -> bool:
     return isinstance(step, PassThrough | LinearStep | Written)
 
 
-def _over_time(touched: Tensor, batch: int, known: bool) -> Tensor:
+def _over_time(touched: Tensor, batch: int, knows_time: bool) -> Tensor:
     """(t,) whether anything at a time step is touched.
 
     Where the axes of a layer are not known (it has no rule), time is the only one that is touched in parts.
     """
-    if not known or (touched.dim() == 4 and len(touched) % batch):
+    if not knows_time or (touched.dim() == 4 and len(touched) % batch):
         others = [tuple(j for j in range(touched.dim()) if j != axis) for axis in range(touched.dim())]
         parts = [part for axes in others if not bool((part := touched.any(axes)).all())]
         return parts[0] if len(parts) == 1 else touched.new_ones(1)

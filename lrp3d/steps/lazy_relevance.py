@@ -101,15 +101,15 @@ class LazyRelevance:
         total = None if self._total is None or other._total is None else self._total + other._total
         if self.band != other.band:
             return self._within_another(other, total, shape)
-        one, another = (self, other) if self.factor is not None else (other, self)
-        if _same(one.factor, another.factor):  # branches from one activation: it waits on
-            result = torch.add(one.value, another.value, out=buffers.empty(one.value.shape, one.value))
-            return LazyRelevance(result, one.factor, total, self.band)
+        waiting, another = (self, other) if self.factor is not None else (other, self)
+        if _same(waiting.factor, another.factor):  # branches from one activation: it waits on
+            result = torch.add(waiting.value, another.value, out=buffers.empty(waiting.value.shape, waiting.value))
+            return LazyRelevance(result, waiting.factor, total, self.band)
         if another.factor is None:
-            out = buffers.empty(one.value.shape, one.value)
-            result = torch.addcmul(another.value, one.value, cast(Tensor, one.of_factor()), out=out)
+            out = buffers.empty(waiting.value.shape, waiting.value)
+            result = torch.addcmul(another.value, waiting.value, cast(Tensor, waiting.of_factor()), out=out)
         else:
-            result = another.part().addcmul_(one.value, cast(Tensor, one.of_factor()))
+            result = another.part().addcmul_(waiting.value, cast(Tensor, waiting.of_factor()))
         return LazyRelevance(result, total=total, band=self.band)
 
     def _within_another(self, other: LazyRelevance, total: Tensor | None, shape: torch.Size) -> LazyRelevance:

@@ -100,12 +100,12 @@ class WindowMaximum(Step):
         first, part = torch.zeros(shape, dtype=torch.long), self.x.new_zeros(shape)
         outputs, inputs = [], []
         for offset, won in zip(self.offsets, self._winners(), strict=True):
-            wins, at = won != 0, plane[offset]
+            wins, position = won != 0, plane[offset]
             tied = wins & (part != 0) & arrives
-            first = torch.where(wins & (part == 0), at, first)
+            first = torch.where(wins & (part == 0), position, first)
             part = torch.maximum(part, won)
             outputs.append(tied.flatten().nonzero().squeeze(1))
-            inputs.append((planes + at).expand(shape)[tied])
+            inputs.append((planes + position).expand(shape)[tied])
         if 4 * sum(map(len, outputs)) > part.numel():
             return None
         return _Places(first.flatten(-axes).flatten(0, -2), part, (torch.cat(outputs), torch.cat(inputs)))

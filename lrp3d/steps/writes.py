@@ -106,8 +106,8 @@ class Shared(NamedTuple):
             return False, False
         memory = self.memory(torch.empty(0, dtype=torch.bool))
         self.written.view(memory).fill_(True)
-        found = self.read.view(memory)
-        return bool(found.any()), bool(found.all())
+        read = self.read.view(memory)
+        return bool(read.any()), bool(read.all())
 
 
 class StridedWrite(Written):

@@ -40,6 +40,6 @@ class Answers:
             self.given.append(bool(question))
         return self.given[-1]
 
-    def confirmed(self, found: Sequence[bool]) -> bool:
+    def confirmed(self, replies: Sequence[bool]) -> bool:
         """Whether what was taken for granted is so, given the answers to all that was `asked`."""
-        return list(found) == self.given[: len(found)]
+        return list(replies) == self.given[: len(replies)]

@@ -173,10 +173,16 @@ class Memory:
         plain = index if isinstance(index, tuple) else (index,)
         if not isinstance(value, Tensor) or not all(map(_is_plain, plain)):
             return False
-        of, there = self._place(value), self._place(target)
-        if of is None or there is None or of.block is not there.block or of.view is None or there.view is None:
+        source, destination = self._place(value), self._place(target)
+        if (
+            source is None
+            or destination is None
+            or source.block is not destination.block
+            or source.view is None
+            or destination.view is None
+        ):
             return False
-        return _lies_like(there.view[index], of.view)
+        return _lies_like(destination.view[index], source.view)
 
     def _place(self, x: Tensor) -> Place | None:
         """Where `x` stands, None if its block was never written to."""

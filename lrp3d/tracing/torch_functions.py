@@ -109,6 +109,6 @@ def without_inplace(func: Any) -> Any:
     if not name.endswith("_") or name.endswith("__") or name in _CHANGES_NO_VALUE:
         return None
     for owner in (Tensor, torch, F):
-        if (found := getattr(owner, name[:-1], None)) is not None:
-            return found
+        if (function := getattr(owner, name[:-1], None)) is not None:
+            return function
     return None

@@ -211,10 +211,10 @@ class Tracer(TorchFunctionMode):
             self.signals[other] = self.signals[new]
         return other
 
-    def _rewritten(self, value: Tensor, at: Tensor | None, write: Write) -> Tensor:
+    def _rewritten(self, value: Tensor, view: Tensor | None, write: Write) -> Tensor:
         """What `value`, which stands at a view of its block, is after a write."""
-        if at is not None and write.to is not None:
-            shared = Shared.of(at, write.to)
+        if view is not None and write.to is not None:
+            shared = Shared.of(view, write.to)
             if shared.read == shared.written:
                 return write.value
             if not any(shared.overlap()):
@@ -447,10 +447,10 @@ class Tracer(TorchFunctionMode):
         finally:
             self._inside = False
 
-    def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], known: Signal | None = None) -> Output:
+    def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], signal: Signal | None = None) -> Output:
         """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
-        known = Signal() if known is None else known
-        return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(known)), output)
+        signal = Signal() if signal is None else signal
+        return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(signal)), output)
 
     def _untracked(self, out: Any) -> Any:
         """What the model computes without gradient is part of it all the same: not passed over, refused."""
@@ -474,8 +474,8 @@ class Tracer(TorchFunctionMode):
         limits = {signal.grad_fn for signal in signals}
         if not all(only_moves(t, limits) for t in results):
             return self.refuse(advice_for(func), out, signals)
-        known = self.signals.through(func, args, kwargs, signals, len(results), self.answers)
-        for t, signal in zip(results, known, strict=True):
+        outgoing = self.signals.through(func, args, kwargs, signals, len(results), self.answers)
+        for t, signal in zip(results, outgoing, strict=True):
             self.moved(t, signal)
         return out
 

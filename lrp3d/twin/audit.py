@@ -52,9 +52,9 @@ def find_classifier(output: Tensor) -> None:
     steps = [step for node in nodes if (step := step_of(node)) is not None]
     for step in steps:
         step.is_classifier = step.weighted
-    found = any(step.is_classifier for step in steps)
+    has_classifier = any(step.is_classifier for step in steps)
     for step in steps:
-        step.after_classifier = found and not step.is_classifier
+        step.after_classifier = has_classifier and not step.is_classifier
 
 
 def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool) -> None:

@@ -65,9 +65,9 @@ class RelevanceLayer(Twinned):
 def handler_of(layer_type: type) -> Handler | None:
     """The handler of a layer type: its own, or that of an ancestor whose forward it keeps."""
     for ancestor in layer_type.__mro__:
-        found = LAYERS.get(ancestor) or LAYERS.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
-        if found is not None:
-            return found
+        handler = LAYERS.get(ancestor) or LAYERS.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
+        if handler is not None:
+            return handler
         if "forward" in vars(ancestor):
             return None
     return None
@@ -78,7 +78,7 @@ def _twin_class(original: Any, handler: Handler | None) -> type:
     base = Twinned if handler in (None, own_forward) else RelevanceLayer
     members = {"_lrp3d_handler": handler and staticmethod(handler), "_lrp3d_original": original}
     members |= {"__doc__": original.__doc__, "__module__": original.__module__}
-    plain = {name: found for name in dir(original) if (found := _uncompiled(getattr(original, name, None)))}
+    plain = {name: method for name in dir(original) if (method := _uncompiled(getattr(original, name, None)))}
     return type(original.__name__, (base, original), {**plain, **members})
 
 

@@ -58,7 +58,7 @@ def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[Ends]:
         for pathway in shared.pathways:
             seen[pathway] = clips[shared.pathways[0]]
     each = zip(clips, one_for_each(given, clips, layout), seen, strict=True)
-    return [_spread(x, one, layout, whole) for x, one, whole in each]
+    return [_spread(x, ends, layout, whole) for x, ends, whole in each]
 
 
 def _shared(clips: Sequence[Tensor], layout: str) -> SharedPixels | None:
@@ -129,7 +129,7 @@ def one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[A
         return [given] * len(clips)
     for_all = _fits(given, clips, layout)
     each = isinstance(given, Sequence) and len(given) == len(clips)
-    each = each and all(one is None or _fits(one, [x], layout) for one, x in zip(given, clips, strict=True))
+    each = each and all(ends is None or _fits(ends, [x], layout) for ends, x in zip(given, clips, strict=True))
     if each and for_all:
         raise ValueError(
             f"input_range {given!r} can be one (low, high) per channel or one per pathway; "
@@ -148,5 +148,5 @@ def _fits(given: Any, clips: Sequence[Tensor], layout: str) -> bool:
         sizes = {end.numel() for end in ends_of(given)}
     except ValueError:
         return False
-    known = [(axes, x) for x in clips if (axes := layout_of(x, layout)) is not None]
-    return all(sizes <= {1, axes.channels(x)} for axes, x in known)
+    layouts = [(axes, x) for x in clips if (axes := layout_of(x, layout)) is not None]
+    return all(sizes <= {1, axes.channels(x)} for axes, x in layouts)

@@ -191,12 +191,12 @@ class Twin(nn.Module):
             run.forget_writes()
             run.answers.over = True
             is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
-            found = answers([*is_finite, *outside, *run.answers.asked])
-            if not run.answers.confirmed(found[2 + len(outside) :]):
+            replies = answers([*is_finite, *outside, *run.answers.asked])
+            if not run.answers.confirmed(replies[2 + len(outside) :]):
                 del self._answers[kind, layout]
                 return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
             self._answers[kind, layout] = run.answers.given
-            for x, ends, far in zip(clips.values(), ranges, found[2:], strict=False):
+            for x, ends, far in zip(clips.values(), ranges, replies[2:], strict=False):
                 if far:
                     warn_of_range(x.detach(), ends)
             differs = drew and seed is None and read is not None and not self._again(inputs, read, output)
@@ -217,7 +217,7 @@ class Twin(nn.Module):
         for x in outputs:
             find_classifier(x)
         assign_rules(run.steps, self.composite, contrastive)
-        return Trace(run, entries, output, problems, left_out, drew, differs, *found[:2])
+        return Trace(run, entries, output, problems, left_out, drew, differs, *replies[:2])
 
     def _again(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
         """Whether the model returns the same with other random numbers."""

@@ -16,7 +16,7 @@ from lrp3d.defaults import TIME_VARIANTS
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.metrics.atr import avg_atr
-from lrp3d.propagation.motion import NoMotion
+from lrp3d.propagation.frame_mixing import NoMotion
 from lrp3d.twin.twin import Twin
 
 COLUMNS = ("prediction", "logit", "avg_atr", "motion")

@@ -1,0 +1,131 @@
+"""Averages and sums over axes as linear maps; one of them may be the average over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute.linear_map import LinearMap
+from lrp3d.compute.terms import Weight
+
+
+@dataclass(frozen=True)
+class Average(LinearMap):
+    """Any average with fixed, non-negative weights (pools, interpolation), given as a function of the input."""
+
+    function: Callable[[Tensor], Tensor]
+    over_space: Callable[[Tensor], Tensor] | None = None
+    """The same average without its part over time, where it pools all of time alike."""
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """`v * function(a)`."""
+        return self.function(a) if v == 1.0 else self.function(a) * v
+
+    def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
+        """That of a clip, or the only one."""
+        return _pooled_axis(shape, output)
+
+    def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
+        """Known where the average was made as a pool."""
+        return None if self.over_space is None else Average(self.over_space)
+
+    def count(self, ones: Tensor, w: Weight) -> Tensor:
+        """The fixed weights stay: a window's equal parts are those of its average."""
+        return self.function(ones)
+
+    def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
+        """By the fixed weights."""
+        return self.adjoint(r, 1.0, shape)
+
+
+@dataclass(frozen=True)
+class AxisMatrices(LinearMap):
+    """One matrix (output, input) per trailing axis: adaptive average pools of any size, uneven windows included."""
+
+    matrices: tuple[Tensor, ...]
+
+    @staticmethod
+    def _contract(a: Tensor, matrices: Sequence[Tensor]) -> Tensor:
+        for axis, matrix in enumerate(reversed(matrices), start=1):
+            a = (a.movedim(-axis, -1) @ matrix.T.to(a)).movedim(-1, -axis)
+        return a
+
+    def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
+        """That of a clip, or the only one."""
+        return _pooled_axis(shape, output)
+
+    def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
+        """The first matrix averages all frames alike; without it every frame stays itself."""
+        keep = torch.eye(shape[axis], dtype=self.matrices[0].dtype, device=self.matrices[0].device)
+        return AxisMatrices((keep, *self.matrices[1:]))
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """(..., i, j, k) to (..., o, p, q)."""
+        out = self._contract(a, self.matrices)
+        return out if v == 1.0 else out * v
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """The transposed matrices; seeds are one more leading axis."""
+        out = self._contract(r, [matrix.T for matrix in self.matrices])
+        return out if v == 1.0 else out * v
+
+    def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
+        """By the matrices themselves."""
+        return self.adjoint(r, 1.0, shape)
+
+
+def averaging_matrix(inputs: int, outputs: int) -> Tensor:
+    """(outputs, inputs): torch's adaptive windows, `floor(i I/O)` to `ceil((i+1) I/O)`, each averaged."""
+    matrix = torch.zeros(outputs, inputs, dtype=torch.float64)
+    for i in range(outputs):
+        start, end = i * inputs // outputs, -(-(i + 1) * inputs // outputs)
+        matrix[i, start:end] = 1 / (end - start)
+    return matrix
+
+
+def _pooled_axis(shape: torch.Size, output: torch.Size) -> int | None:
+    """The time axis of a pool, if it pools time to one."""
+    axis = {5: -3, 3: -1}.get(len(shape))
+    return axis if axis is not None and output[axis] == 1 else None
+
+
+@dataclass(frozen=True)
+class SumOver(LinearMap):
+    """Sum over axes (counted from the end), times a fixed scale: `sum` and `mean`."""
+
+    axes: tuple[int, ...]
+    keepdim: bool
+    scale: float = 1.0
+
+    def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
+        """The third of five axes, or the only one that is summed."""
+        if len(shape) == 5:
+            return -3 if -3 in self.axes else None
+        axes = [axis for axis in self.axes if shape[axis] > 1]
+        return axes[0] if len(axes) == 1 and axes[0] != -len(shape) else None
+
+    def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
+        """That one, else every axis that is summed: channels may be last, tokens of a frame beside each other."""
+        likeliest = super().time_axes(shape, output)
+        summed = [axis for axis in sorted(self.axes) if shape[axis] > 1 and axis != -len(shape)]
+        return likeliest + [axis for axis in summed if axis not in likeliest]
+
+    def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
+        """The sum over the other axes, times the number of frames."""
+        others = tuple(other for other in self.axes if other != axis)
+        return SumOver(others, True, self.scale * shape[axis])
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """(...) to (...) without, or with size one at, the axes."""
+        total = a.sum(self.axes, keepdim=self.keepdim) if self.axes else a  # torch sums everything over no axis
+        return total * (self.scale * v)
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """Every summand gets its output's value."""
+        if not self.keepdim:
+            for axis in sorted(self.axes, key=lambda axis: axis % len(shape)):
+                r = r.unsqueeze(axis % len(shape) + 1)
+        return (r * (self.scale * v)).expand(r.shape[0], *shape)

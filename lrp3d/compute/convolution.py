@@ -1,0 +1,111 @@
+"""Convolutions as linear maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute import buffers, kernels
+from lrp3d.compute.bands import Band
+from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.linear_map import LinearMap, channelwise
+from lrp3d.compute.terms import Term, Weight
+
+
+@dataclass(frozen=True)
+class Convolution(LinearMap):
+    """Convolution or transposed convolution over 1 to 3 axes; `lrp3d.compute.kernels` chooses how it is computed."""
+
+    keeps_bands = True
+
+    geometry: Geometry
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """(b, c, ...) and torch's weight layout to (b, c', ...)."""
+        assert isinstance(v, Tensor)
+        return kernels.convolve(a, v, self.geometry)
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """Seeds folded into the batch."""
+        assert isinstance(v, Tensor)
+        seeds, batch = r.shape[:2]
+        folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
+        return torch.unflatten(folded, 0, (seeds, batch))
+
+    def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
+        return kernels.adjoint(r, w, self.geometry, shape)
+
+    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+        """A band of clips or frames in front stays itself; along time the kernel widens it."""
+        if band.axis == 0:
+            return self, band
+        if self.geometry.transposed:
+            return None
+        axis = band.axis - 2
+        first, last = kernels.window(shape[band.axis], band.start, band.stop, self.geometry, axis)
+        return Window(self.geometry, axis, band.start, shape[band.axis]), Band(band.axis, first, last)
+
+    def total(self, terms: Sequence[Term]) -> Tensor:
+        """Terms side by side, where the kernel allows it."""
+        ws = [v for _, v in terms if isinstance(v, Tensor)]
+        if len(terms) == 1 or not kernels.joins(ws[0], self.geometry):
+            return super().total(terms)
+        return kernels.joint_convolve([a for a, _ in terms], ws, self.geometry)
+
+    def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
+        """Weights side by side, where the kernel allows it."""
+        ws = [v for v in weights if isinstance(v, Tensor)]
+        if len(weights) == 1 or not kernels.joins(ws[0], self.geometry):
+            return super().adjoints(r, weights, shape)
+        joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))
+        wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
+        return torch.split(wide, shape[1], 2)
+
+    def bias(self, b: Tensor, output: Tensor) -> Tensor:
+        """Per output channel."""
+        return channelwise(b, output)
+
+    # All weights one: inside a group every output channel sees the same sum, so one channel per group does.
+
+    def _one_channel(self, w: Tensor) -> Tensor:
+        inputs, outputs = (0, 1) if self.geometry.transposed else (1, 0)
+        size = list(w.shape)
+        size[inputs] = self.geometry.groups if self.geometry.transposed else 1
+        size[outputs] = 1 if self.geometry.transposed else self.geometry.groups
+        return w.new_ones(size)
+
+    def _in_groups(self, a: Tensor, axis: int) -> Tensor:
+        """Sum of the channels of each group."""
+        return torch.unflatten(a, axis, (self.geometry.groups, -1)).sum(axis + 1)
+
+    def count(self, ones: Tensor, w: Weight) -> Tensor:
+        """Inputs of each output; positions of the zero padding are none."""
+        assert isinstance(w, Tensor)
+        counted = self(self._in_groups(ones, 1), self._one_channel(w))
+        groups = self.geometry.groups
+        channels = w.shape[1] * groups if self.geometry.transposed else w.shape[0]
+        return counted.unsqueeze(2).expand(-1, -1, channels // groups, *counted.shape[2:]).flatten(1, 2)
+
+    def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
+        """Equal parts to every input of the group."""
+        assert isinstance(w, Tensor)
+        small = torch.Size([shape[0], self.geometry.groups, *shape[2:]])
+        handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)
+        in_group = shape[1] // self.geometry.groups
+        return handed.unsqueeze(3).expand(-1, -1, -1, in_group, *handed.shape[3:]).flatten(2, 3)
+
+
+@dataclass(frozen=True)
+class Window(Convolution):
+    """A convolution of which only outputs from `start` on are looked at, along `axis` (without batch and channels)."""
+
+    axis: int
+    start: int
+    size: int
+    """Of the whole input along that axis."""
+
+    def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
+        return kernels.adjoint_in_window(r, w, self.geometry, shape, self.axis, self.start, self.size)

@@ -1,0 +1,91 @@
+"""Products of matrices as linear maps: fully connected layers, and batches of matrices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lrp3d.compute import kernels
+from lrp3d.compute.linear_map import LinearMap, sum_to_shape
+from lrp3d.compute.terms import Weight
+
+
+@dataclass(frozen=True)
+class FullyConnected(LinearMap):
+    """Fully connected: `a @ w.T` on the last axis."""
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """(..., i) and (o, i) to (..., o)."""
+        assert isinstance(v, Tensor)
+        return F.linear(a, v)
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """(s, ..., o) to (s, ..., i); outputs that nothing arrives at (queries and keys beside values) are left out."""
+        assert isinstance(v, Tensor)
+        first, last = _reached(r)
+        return r @ v if last - first == len(v) else r[..., first:last] @ v[first:last]
+
+    def count(self, ones: Tensor, w: Weight) -> Tensor:
+        """Every output sees every input."""
+        assert isinstance(w, Tensor)
+        return ones.sum(-1, keepdim=True).expand(*ones.shape[:-1], w.shape[0])
+
+    def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
+        """Equal parts to every input."""
+        return r.sum(-1, keepdim=True).expand(*r.shape[:-1], shape[-1])
+
+
+FEW = 32  # outputs; to look at fewer is no gain
+
+
+def _reached(r: Tensor) -> tuple[int, int]:
+    """Between which outputs (the last axis) all relevance of seeds lies, where that is half of them or less."""
+    size = r.shape[-1]
+    if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
+        return 0, size
+    rows = r.flatten(0, -2)
+    positions = ((rows.amax(0) != 0) | (rows.amin(0) != 0)).nonzero().flatten().tolist() or [0]  # NaN counts
+    first, last = positions[0], positions[-1] + 1
+    return (first, last) if 2 * (last - first) <= size else (0, size)
+
+
+@dataclass(frozen=True)
+class MatrixProduct(LinearMap):
+    """A product of batched matrices, of which the input stands on the left of the weight, or on its right."""
+
+    left: bool
+
+    def __call__(self, a: Tensor, v: Weight) -> Tensor:
+        """(..., n, k) times (..., k, m), whichever of them the input is."""
+        assert isinstance(v, Tensor)
+        return a @ v if self.left else v @ a
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """Seeds lie side by side in the axis that the weight does not meet, so that no weight is copied for them."""
+        assert isinstance(v, Tensor)
+        if v.dim() == 2 and self.left:
+            return sum_to_shape(r @ v.mT, shape)
+        seeds, rows, columns = len(r), *r.shape[-2:]
+        if self.left:
+            beside = r.movedim(0, -3).flatten(-3, -2) @ v.mT  # (..., s n, k)
+            carried = beside.unflatten(-2, (seeds, rows)).movedim(-3, 0)
+        else:
+            beside = v.mT @ r.movedim(0, -2).flatten(-2)  # (..., k, s m)
+            carried = beside.unflatten(-1, (seeds, columns)).movedim(-2, 0)
+        return sum_to_shape(carried, shape)
+
+    def count(self, ones: Tensor, w: Weight) -> Tensor:
+        """Every output sees a row, or a column, of the input."""
+        assert isinstance(w, Tensor)
+        batch = torch.broadcast_shapes(ones.shape[:-2], w.shape[:-2])
+        if self.left:
+            return ones.sum(-1, keepdim=True).expand(*batch, ones.shape[-2], w.shape[-1])
+        return ones.sum(-2, keepdim=True).expand(*batch, w.shape[-2], ones.shape[-1])
+
+    def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
+        """Equal parts to that row or column."""
+        total = r.sum(-1 if self.left else -2, keepdim=True)
+        return sum_to_shape(total.expand(*r.shape[:-2], *shape[-2:]), shape)

@@ -1,0 +1,128 @@
+"""Which operations mix frames, and which frames of its input each frame of an output sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute.maps import Average, AxisMatrices, Broadcast, Convolution, FullyConnected, Scale, SumOver
+from lrp3d.errors import ModelError
+from lrp3d.steps.graph import step_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.shares import Operand
+from lrp3d.steps.step import ClipInput, Held, PassThrough, Step
+
+TIME = 2  # of (b, c, t, h, w)
+KEEP_FRAMES = (
+    "Permute",
+    "Transpose",
+    "View",
+    "UnsafeView",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Expand",
+    "Alias",
+    "T",
+    "Clone",
+    "ToCopy",
+    "ConstantPadNd",
+    "AccumulateGrad",
+)
+
+
+class NoMotion(ModelError):
+    """Relevance cannot be told apart into motion and appearance here; the message says where."""
+
+
+def check_node(node: Any, selected: dict[int, list[float]]) -> None:
+    """Torch's own nodes: those that keep every frame where it is, channels side by side, and frames of the clip.
+
+    Frames that are chosen of the clip itself make a pathway; `selected` holds which, by how many. As long as no two
+    pathways have different frames and as many, nothing can meet frame by frame that is not of one frame.
+    """
+    name = node.name()
+    if name.startswith(KEEP_FRAMES) or "AccumulateGrad" in name:
+        return
+    if name.startswith(("IndexSelect", "IndexBackward", "Slice")) and isinstance(
+        step_of(node.next_functions[0][0]), ClipInput
+    ):
+        frames, count = _selected(node), node._input_metadata[0].shape[TIME]
+        if frames and count > 1 and selected.setdefault(count, frames) == frames:
+            return
+    axes = len(node._input_metadata[0].shape)
+    if name.startswith("Cat") and axes in (2, 5) and node._saved_dim in (1, 2**64 - axes + 1):
+        return
+    raise NoMotion(
+        f"motion= does not know which frames {name.removesuffix('0')} moves; it knows convolutions, averages and max "
+        "pools over (b, c, t, h, w)"
+    )
+
+
+def _selected(node: Any) -> list[float]:
+    """For each frame of the clip (b, c, t, h, w), which of the chosen ones it is, from 1, or 0; nothing for no clip."""
+    like, whole = node._input_metadata[0], step_of(node.next_functions[0][0])
+    chosen = like.shape
+    if whole is None or len(chosen) != 5 or [*chosen[:2], *chosen[3:]] != [*whole.shape[:2], *whole.shape[3:]]:
+        return []
+    numbers = torch.arange(1.0, chosen[TIME] + 1, dtype=like.dtype, device=like.device)
+    with torch.inference_mode(False), torch.no_grad():
+        gradients = node(numbers.reshape(-1, 1, 1).expand(chosen).contiguous())
+    back = gradients[0] if isinstance(gradients, tuple) else gradients
+    return list(back[0, 0, :, 0, 0].tolist())
+
+
+def mixes(step: Step) -> bool:
+    """Whether some output frame sees several input frames; raises NoMotion where that cannot be told."""
+    if isinstance(step, (PassThrough, ClipInput, Held)):
+        return False
+    if isinstance(step, WindowMaximum):
+        return len(step.offsets[0]) == 3 and step.x.dim() == 5 and len({str(o[0]) for o in step.offsets}) > 1
+    if isinstance(step, AxisMaximum) and len(step.input_shape) == 5 and step.input_shape[TIME] == step.kept_shape[TIME]:
+        return False
+    if not isinstance(step, LinearStep):
+        raise NoMotion(f"motion= does not know what '{step.name}' ({step.operation}) does to frames")
+    return any(_mixes_operand(step, operand) for operand in step.operands)
+
+
+def _mixes_operand(step: LinearStep, operand: Operand) -> bool:
+    map, shape = operand.map, operand.shape
+    if isinstance(map, (Broadcast, Scale, FullyConnected)):
+        return False
+    if len(shape) == 4 and isinstance(map, (Convolution, AxisMatrices)):
+        return False  # frames are folded into the batch
+    if isinstance(map, SumOver) or (isinstance(map, (Average, AxisMatrices)) and frame_count(step) == 1):
+        return False  # over all frames alike: it tells none from another, and hands each what it gave
+    if len(shape) != 5:
+        raise NoMotion(f"motion= does not know where time is in '{step.name}' ({step.operation}), {tuple(shape)}")
+    return bool((windows_of(step, operand).sum(1) > 1).any())
+
+
+def windows_of(step: LinearStep, operand: Operand) -> Tensor:
+    """(outputs, t) which frames of the input each frame of the output sees."""
+    map, frames = operand.map, operand.shape[TIME]
+    if isinstance(map, Convolution) and not map.geometry.transposed:
+        g = map.geometry
+        first = torch.arange(step.shape[TIME])[:, None, None] * g.stride[0] - g.padding[0]
+        taps = first + torch.arange(g.kernel[0])[:, None] * g.dilation[0]
+        return (taps == torch.arange(frames)).any(1)
+    windows = []
+    for frame in range(frame_count(step)):
+        ones = torch.zeros(1, *step.shape, dtype=operand.source.dtype, device=operand.source.device)
+        frame_of(ones[0], frame).fill_(1)
+        touched = map.spread(ones, operand.w.value, operand.shape)[0] != 0
+        windows.append(touched.movedim(TIME, 0).flatten(1).any(1).cpu())
+    return torch.stack(windows)
+
+
+def frame_count(step: Step) -> int:
+    """How many frames an output has; what is no clip any more is one."""
+    return step.shape[TIME] if len(step.shape) == 5 else 1
+
+
+def frame_of(x: Tensor, frame: int) -> Tensor:
+    """A frame of an output (b, c, t, h, w), or all of what is no clip any more."""
+    return x.narrow(x.dim() - 3, frame, 1) if x.dim() >= 5 else x

@@ -1,0 +1,232 @@
+"""What of static relevance stays static at one operation that mixes frames.
+
+What an input of an output's window would be if the window stood still is the window's mean, and what differs between
+its frames while the whole clip stands still.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute import kernels
+from lrp3d.compute.bands import Band, all_of
+from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.maps import Convolution, LinearMap
+from lrp3d.propagation.frame_mixing import TIME, frame_of, windows_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.maxima import WindowMaximum
+from lrp3d.steps.shares import Operand
+from lrp3d.steps.step import Step
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """An operation that mixes frames, and the same one while the clip stands still."""
+
+    step: Step
+    still: Step
+    made: dict[Any, Tensor] = field(default_factory=dict)
+    """What is the same for all seeds."""
+
+    def once(self, key: Any, make: Callable[[], Tensor]) -> Tensor:
+        """Made at the first seed, and kept."""
+        if key not in self.made:
+            self.made[key] = make()
+        return self.made[key]
+
+
+def kept_by_convolution(mixing: Mixing, static: Tensor, band: Band | None) -> tuple[Tensor, Band | None]:
+    """What of static relevance (s, *output) in a band stays static, and the band of the input it lies in.
+
+    Tap by tap in time: what a tap hands down meets what the input would be if the output's window stood still.
+    """
+    step = cast(LinearStep, mixing.step)
+    operand, g = step.operands[0], cast(Convolution, step.operands[0].map).geometry
+    shape, outputs = operand.shape, band or Band(TIME, 0, step.shape[TIME])
+    first, last = kernels.window(shape[TIME], outputs.start, outputs.stop, g, 0)
+    inputs = Band(TIME, first, last)
+    kept = static.new_zeros(len(static), *inputs.shape(shape))
+    is_input = None if operand.x.is_input is None else operand.x.is_input.to(kept.dtype).expand(shape)
+    for share, (part, terms) in enumerate(_terms(mixing)):
+        if terms:
+            ratio = static * outputs.of(part.reciprocal)
+            handed = [_tap_by_tap(ratio, v, g, shape) for _, _, v in terms]
+            for number, (a, at_rest, _) in enumerate(terms):
+                moved = mixing.once((share, number), partial(_means, step, a, at_rest, is_input))
+                for tap in range(g.kernel[0]):
+                    out, into = _places(tap, g, outputs, shape[TIME])
+                    if not len(out):
+                        continue
+                    frames = slice(into.start, into.stop, into.step)
+                    rest = at_rest[:, :, frames] + moved[:, :, out.start : out.stop]
+                    if is_input is not None:
+                        rest = rest.where(is_input[:, :, frames] > 0, a[:, :, frames])
+                    raw = handed[number][tap][:, :, :, out.start - outputs.start : out.stop - outputs.start]
+                    kept[:, :, :, into.start - first : into.stop - first : into.step].addcmul_(raw, rest)
+        if part.equal is not None:
+            shared = step.operands[0].map.spread(
+                outputs.widened(static * outputs.of(part.equal), all_of(TIME, step.shape[TIME])),
+                operand.w.value,
+                shape,
+            )
+            shared = shared if is_input is None else shared * is_input
+            kept += inputs.inside(shared, all_of(TIME, shape[TIME]))
+    return kept, None if band is None else inputs
+
+
+def kept_by_frames(mixing: Mixing, static: Tensor) -> Tensor:
+    """The same for any other linear operation over frames, output frame by output frame."""
+    step = cast(LinearStep, mixing.step)
+    operand = step.operands[0]
+    kept = static.new_zeros(len(static), *operand.shape)
+    windows, axis = windows_of(step, operand), -3
+    for part, terms in _terms(mixing):
+        ratio, equal = static * part.reciprocal, None if part.equal is None else static * part.equal
+        for frame, seen in enumerate(windows):
+            inside = seen.nonzero().flatten().to(static.device)
+            if not len(inside):
+                continue
+            raw, shared, first = _adjoint(step, operand, part, ratio, equal, frame)
+            size = (raw[0] if len(raw) else cast(Tensor, shared)).shape[axis]
+            is_input = (
+                None if operand.x.is_input is None else operand.x.is_input.to(kept.dtype).narrow(axis, first, size)
+            )
+            for value, whole_terms in zip(raw, terms, strict=True):
+                a, still_a = (x.narrow(axis, first, size) for x in whole_terms[:2])
+                rest_here = (
+                    a
+                    - _from_mean(a, is_input, inside - first, axis)
+                    + _from_mean(still_a, is_input, inside - first, axis)
+                )
+                kept.narrow(axis, first, size).add_(value * rest_here)
+            if shared is not None:
+                kept.narrow(axis, first, size).add_(shared if is_input is None else shared * is_input)
+    return kept
+
+
+def kept_by_maximum(mixing: Mixing, static: Tensor) -> Tensor:
+    """The winner's relevance, in the proportion of what it would be if its window stood still, from none to all."""
+    step, still = cast(WindowMaximum, mixing.step), cast(WindowMaximum, mixing.still)
+    groups: dict[str, list[int]] = {}
+    for i, offset in enumerate(step.offsets):
+        groups.setdefault(str(offset[1:]), []).append(i)
+    places: list[tuple[Any, ...]] = [(..., *offset) for offset in step.offsets]
+    seen, rest = [step.x[place] for place in places], [still.x[place] for place in places]
+    inside = [value.isfinite() for value in seen]
+    if step.is_input is not None:
+        inside = [mask & (step.is_input[place] > 0) for mask, place in zip(inside, places, strict=True)]
+    kept = static.new_zeros(len(static), *step.x.shape)
+    winners = step._winners()
+    for members in groups.values():
+        count = reduce(torch.add, [inside[i].to(static) for i in members]).clamp(min=1)
+        mean, mean_at_rest = (
+            reduce(torch.add, [values[i].where(inside[i], 0.0) for i in members]) / count for values in (seen, rest)
+        )
+        for i in members:
+            value = seen[i].where(inside[i], 0.0)
+            still_value = value + (mean - value) - (mean_at_rest - rest[i].where(inside[i], 0.0))
+            part = torch.where(value == 0, 1.0, (still_value / value).nan_to_num(1.0).clamp(0, 1))
+            kept[places[i]] += static * winners[i] * part
+    return kept[cropped(step)]
+
+
+def _terms(mixing: Mixing) -> list[tuple[Any, list[tuple[Tensor, Tensor, Any]]]]:
+    """The shares of a prepared step, each with its terms: input, input while the clip stands still, weight."""
+    step, still = cast(LinearStep, mixing.step), cast(LinearStep, mixing.still)
+    assert step.rule is not None
+    other = still.operands[0]
+    resting = step.rule.shares(other.x, other.w, None)
+    shape = step.operands[0].shape
+    terms = []
+    # A rule may have a share for negative terms that is left out where there are none.
+    for part, at_rest in zip(cast(Any, step.prepared.shares), resting, strict=False):
+        both = zip(part.terms[0], at_rest.terms, strict=True)
+        terms.append((part, [(t.a.expand(shape), rest.a.to(t.a).expand(shape), t.v) for t, rest in both]))
+    return terms
+
+
+def _places(tap: int, g: Geometry, outputs: Band, frames: int) -> tuple[range, range]:
+    """The outputs of a band that see a frame at this tap, and the frames that they see."""
+    shift, stride = tap * g.dilation[0] - g.padding[0], g.stride[0]
+    start = max(outputs.start, -(shift // stride))
+    stop = max(start, min(outputs.stop, (frames - 1 - shift) // stride + 1))
+    return range(start, stop), range(start * stride + shift, (stop - 1) * stride + shift + 1, stride)
+
+
+def _tap_by_tap(ratio: Tensor, v: Tensor, g: Geometry, shape: torch.Size) -> Sequence[Tensor]:
+    """By tap, what outputs (s, b, c', n, h', w') hand down, (s, b, c, n, h, w): each output to a place of its own."""
+    taps = g.kernel[0]
+    if g.groups == v.shape[0] == shape[1] and v[0, 0, 0].numel() == 1 and set(g.stride[1:]) == {1}:
+        return [ratio * v[:, :, tap].reshape(-1, 1, 1, 1) for tap in range(taps)]
+    wide = v.transpose(1, 2).flatten(1, 2).unsqueeze(2)
+    flat = replace(
+        g,
+        kernel=(1, *g.kernel[1:]),
+        stride=(1, *g.stride[1:]),
+        padding=(0, *g.padding[1:]),
+        dilation=(1, *g.dilation[1:]),
+    )
+    seeds, batch, n = len(ratio), shape[0], ratio.shape[3]
+    handed = kernels.adjoint(ratio.flatten(0, 1), wide, flat, (seeds * batch, shape[1] * taps, n, *shape[3:]))
+    by_group = handed.reshape(seeds, batch, g.groups, taps, -1, n, *shape[3:])
+    return [by_group[:, :, :, tap].flatten(2, 3) for tap in range(taps)]
+
+
+def _means(step: LinearStep, a: Tensor, at_rest: Tensor, is_input: Tensor | None) -> Tensor:
+    """(b, c, n, h, w) the mean over the real frames of each output's window, less that while the clip stands still."""
+    operand, g = step.operands[0], cast(Convolution, step.operands[0].map).geometry
+    shape = operand.shape
+    total = a.new_zeros(shape[0], shape[1], step.shape[TIME], *shape[3:])
+    count = torch.zeros_like(total[:, :, :, :1, :1] if is_input is None else total)
+    for tap in range(g.kernel[0]):
+        out, into = _places(tap, g, Band(TIME, 0, step.shape[TIME]), shape[TIME])
+        if len(out):
+            frames, outputs = slice(into.start, into.stop, into.step), slice(out.start, out.stop)
+            weight = 1.0 if is_input is None else is_input[:, :, frames]
+            total[:, :, outputs] += (a[:, :, frames] - at_rest[:, :, frames]) * weight
+            count[:, :, outputs] += weight
+    return total / count.clamp(min=1)
+
+
+def _from_mean(a: Tensor, is_input: Tensor | None, inside: Tensor, axis: int) -> Tensor:
+    """Each frame of a window, minus the mean over the window's real frames."""
+    window = a.index_select(axis, inside)
+    if is_input is None:
+        return a - window.mean(axis, keepdim=True)
+    weight = is_input.expand(a.shape).index_select(axis, inside)
+    return (a - (window * weight).sum(axis, keepdim=True) / weight.sum(axis, keepdim=True).clamp(min=1)) * is_input
+
+
+def _adjoint(
+    step: LinearStep, operand: Operand, part: Any, ratio: Tensor, equal: Tensor | None, frame: int
+) -> tuple[Sequence[Tensor], Tensor | None, int]:
+    """What one frame of the output hands down, before it meets the inputs, and the first input frame it reaches."""
+    map, shape, first = operand.map, operand.shape, 0
+    within = map.within(Band(TIME, frame, frame + 1), shape) if len(step.shape) == 5 else None
+
+    def alone(r: Tensor) -> Tensor:
+        if within is not None:
+            return frame_of(r, frame)
+        only = torch.zeros_like(r)
+        frame_of(only, frame).copy_(frame_of(r, frame))
+        return only
+
+    narrowed: LinearMap = map
+    if within is not None:
+        narrowed, band = within
+        shape, first = band.shape(shape), band.start
+    raw = narrowed.adjoints(alone(ratio), [term.v for term in part.terms[0]], shape)
+    weight = operand.w.value
+    return raw, None if equal is None else narrowed.spread(alone(equal), weight, shape), first
+
+
+def cropped(step: WindowMaximum) -> Any:
+    """The input without the padding around it."""
+    whole: tuple[Any, ...] = (...,)
+    return whole + tuple(step.crop)
