@@ -118,8 +118,8 @@ NAMED = (
     Named(
         "the mean of frame logits may differ from the logit",
         "lrp3d/propagation/frame_logits.py",
-        "    if bool((error > max(",
-        "    if False and bool((error > max(",
+        "    if apart:\n        means, wanted",
+        "    if False and apart:\n        means, wanted",
         ("tests/test_frames.py",),
     ),
     Named(
