@@ -1,36 +1,33 @@
 """One forward pass of a twin, followed operation by operation.
 
-A `Tracer` is the TorchFunctionMode that lives in the twin's forward only. It knows which tensors descend from the clip,
-what is known of them (`Signal`), gives every function its handler, and records the steps. All state belongs to the
-pass, none to a module: modules may be used twice, threads may run at once, and an exception needs no clean-up.
+A `Tracer` is the TorchFunctionMode that lives in the twin's forward only. It gives every function its handler, and
+records the steps and what is known of tensors (`Recorder`). All state belongs to the pass, none to a module: modules
+may be used twice, threads may run at once, and an exception needs no clean-up.
 """
 
 from __future__ import annotations
 
 import fnmatch
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map
 
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
-from lrp3d.rules import Rule
-from lrp3d.steps.step import GRADIENT, ClipInput, Held, Outlet, Rearrangement, Relevance, Step, Token, Unsupported
+from lrp3d.steps.step import GRADIENT, Held, Outlet, Token, Unsupported
 from lrp3d.steps.writes import Shared
 from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
-from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.inplace import Memory, Write
-from lrp3d.tracing.scope import Scope
-from lrp3d.tracing.signals import Signal, Signals
-from lrp3d.tracing.tape import Call, Tape
+from lrp3d.tracing.recorder import Recorder, map_floats
+from lrp3d.tracing.signals import Signal
+from lrp3d.tracing.tape import Call
 from lrp3d.tracing.torch_functions import (
     DROPOUTS,
     LEAVES_TORCH,
@@ -43,24 +40,10 @@ from lrp3d.tracing.torch_functions import (
     written_in_python,
 )
 
-Output = TypeVar("Output")
-
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 
 
-class Squashed(NamedTuple):
-    """A softmax or sigmoid, and what went into it."""
-
-    step: Step
-    token: Token
-    x: Tensor
-
-
-SQUASHED_AT_MOST = 4
-"""How many of them are remembered, the last ones: one of them may be the model's last operation."""
-
-
-class Tracer(TorchFunctionMode):
+class Tracer(Recorder, TorchFunctionMode):
     """Follows one forward pass; see the module's docstring."""
 
     def __init__(
@@ -72,39 +55,18 @@ class Tracer(TorchFunctionMode):
         layers: Sequence[str] = (),
         remembered: Sequence[bool] = (),
     ):
-        super().__init__()
+        super().__init__(choices, remembered)
         self.seeded = seeded
         """The caller knows that random numbers are drawn, and which: active dropout is a factor like any other."""
-        self.choices = choices
-        """What the composite says of operations that are recorded differently for it."""
-        self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
-        """Batch norms hand relevance on unchanged, so their activations need not be kept."""
         self.constants: dict[str, bool] = dict.fromkeys(constants, False)
         """Patterns of modules whose outputs are held constant, and whether one was met."""
         self.layers: dict[str, list[str]] = {pattern: [] for pattern in layers}
         """Patterns of modules whose outputs' relevance is asked for, and the modules that were met."""
-        self.answers = Answers(remembered)
-        """To what the forward asks of numbers."""
-        self.steps: list[Step] = []
-        self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
-        """The last probabilities that were made: one of them may be what the model returns."""
-        self.signals = Signals()
-        """What is known of each tensor that descends from the clip."""
-        self.adopted: dict[Any, str] = {}
-        """Nodes of autograd's graph that no mode could see, and the modules they were made in."""
-        self._tape = Tape()
         self._memory = Memory(own)
         self._given: list[tuple[Tensor, Tensor]] = []
         """Of the operations that are running, the tensors the model gave them, and what these are now."""
         self._stands_for: tuple[Tensor, Tensor] | None = None
         """What a handler returns that was written to its argument, and what to hand out in its place."""
-        self._scopes: list[Scope] = []
-        self._inside = False
-        self._operation = ""
-        self._device = "cpu"
-        self.coarsest: float = 0.0
-        """The largest eps of the types that something was computed in."""
-        self._handler: Handler | None = None
 
     # ------------------------------------------------------------------ entering and leaving
 
@@ -116,86 +78,6 @@ class Tracer(TorchFunctionMode):
     def __exit__(self, *exc: Any) -> None:
         super().__exit__(*exc)  # type: ignore[no-untyped-call]
         current_tracer.reset(self._token)
-
-    @contextmanager
-    def scope(self, name: str, module: nn.Module, is_layer: bool) -> Iterator[None]:
-        """While a module's forward runs."""
-        self._scopes.append(Scope(name, module, is_layer))
-        try:
-            yield
-        finally:
-            self._scopes.pop()
-
-    def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
-        """A clip (or pathway) comes in; returns the tensor to hand to the model."""
-        self._operation, self._handler, self._device = "input", None, x.device.type
-        return self.attach(ClipInput(), x.detach(), [x], Signal(low, high))
-
-    # ------------------------------------------------------------------ what is known of tensors
-
-    def signal(self, x: Any) -> Signal | None:
-        """What is known of `x`, None if it is a constant."""
-        return self.signals.get(x)
-
-    def is_signal(self, x: Any) -> bool:
-        """Whether `x` descends from the clip."""
-        return x in self.signals
-
-    def attach(self, step: Step, output: Tensor, inputs: Sequence[Tensor], signal: Signal) -> Tensor:
-        """Record `step` and make `output` descend from `inputs` (all of them signals)."""
-        scope = self._innermost()
-        step.name, step.operation, step.handler = self._take_name(), self._operation, self._handler
-        if scope is not None and scope.is_layer:
-            step.layer = scope.module
-        step.shape, step.dtype = output.shape, output.dtype
-        if output.is_floating_point():
-            self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
-        with torch.enable_grad():
-            out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]
-        self.steps.append(step)
-        self.signals[out] = signal
-        step.token = self.token(out)
-        return out
-
-    def squash(self, output: Tensor, x: Tensor) -> Tensor:
-        """Remember that the last step made probabilities `output` of the signal `x`."""
-        if self.is_signal(x) and self.steps and self.steps[-1].token == self.token(output):
-            self.squashed.append(Squashed(self.steps[-1], self.token(output), x))
-        return output
-
-    def next_name(self) -> str:
-        """What the next step of the operation that is running will be called."""
-        scope = self._innermost()
-        return self._operation if scope is None else scope.next_name(self._operation)
-
-    def _take_name(self) -> str:
-        scope = self._innermost()
-        return self._operation if scope is None else scope.take_name(self._operation)
-
-    def _innermost(self) -> Scope | None:
-        """The module whose forward is running."""
-        return self._scopes[-1] if self._scopes else None
-
-    def _module(self) -> str:
-        """Its name."""
-        return self._scopes[-1].name if self._scopes else ""
-
-    def product(self) -> str | None:
-        """Which factor of the product that is being computed weighs, where the composite says so."""
-        return None if self.choices is None else self.choices.product(self.next_name(), self._handler)
-
-    def rule_for(self, function: TorchFunction) -> Rule | None:
-        """The rule that the composite has for a function, None where it says nothing of it."""
-        return None if self.choices is None else self.choices.rule_of_operation(handler_of(function))
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """A named part of the operation that is running (the scores of an attention, its values)."""
-        before, self._operation = self._operation, f"{self._operation}.{name}"
-        try:
-            yield
-        finally:
-            self._operation = before
 
     # ------------------------------------------------------------------ tensors changed in place
 
@@ -246,17 +128,6 @@ class Tracer(TorchFunctionMode):
             return x
         return x.detach().clone() if self._memory.is_own(x) else x.detach()
 
-    def adopt(self, output: Any, name: str) -> None:
-        """What no mode can see (scripted code, a foreign Function) was made in module `name`: the audit names it."""
-        with torch._C.DisableTorchFunction():
-            for x in (output,) if isinstance(output, Tensor) else tree_flatten(output)[0]:
-                if not isinstance(x, Tensor) or x.grad_fn is None:
-                    continue
-                if x not in self.signals:
-                    self.signals[x] = Signal()
-                if not hasattr(x.grad_fn, "step"):
-                    self.adopted.setdefault(x.grad_fn, name)
-
     def held(self, output: Any, name: str) -> Any:
         """A module's output; a constant to relevance, if the caller said so."""
         patterns = [pattern for pattern in self.constants if fnmatch.fnmatchcase(name, pattern)]
@@ -266,7 +137,7 @@ class Tracer(TorchFunctionMode):
         with torch._C.DisableTorchFunction(), torch.no_grad():
             output = tree_map(self.resolve, output)
             self._operation, self._handler = "held constant", None
-            return _map_floats(lambda t: self._hold(t, name) if self.is_signal(t) else t, output)
+            return map_floats(lambda t: self._hold(t, name) if self.is_signal(t) else t, output)
 
     def _hold(self, x: Tensor, name: str) -> Tensor:
         out = self.attach(Held(), x.detach(), [x], replace(self.signals[x], low=None, high=None))
@@ -408,53 +279,9 @@ class Tracer(TorchFunctionMode):
         enabled = torch.is_autocast_enabled(self._device)
         return torch.get_autocast_dtype(self._device) if enabled else None
 
-    # ------------------------------------------------------------------ the tape
-
-    def token(self, x: Tensor) -> Token:
-        """What stands for a tensor in the tape."""
-        return self._tape.token(x)
-
-    def _tokenised(self, x: Any) -> Any:
-        return self.token(x) if self.is_signal(x) else x
-
-    def replay(self, given: dict[Token, Tensor], output: Tensor, keep: bool = False) -> Tensor | None:
-        """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
-
-        Only the operations that depend on them are run again, as they were called. With `keep`, they join the tape and
-        can be replayed themselves.
-        """
-        with self, torch.inference_mode(False), torch.enable_grad():
-            return self._tape.replay(given, self.token(output), self._call_again, keep)
-
-    def _call_again(self, call: Call, args: Any, kwargs: Any) -> Any:
-        self._scopes += [call.scope] if call.scope else []
-        try:
-            with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
-                return self._perform(call.handler, args, kwargs, call.func)
-        finally:
-            self._scopes.pop() if call.scope else None
-
-    @contextmanager
-    def _performing(self, handler: Handler | None, func: Any) -> Iterator[None]:
-        """Steps made inside belong to this operation, the outermost one."""
-        if self._inside:
-            yield
-            return
-        self._inside, self._handler = True, handler
-        self._operation = handler.__name__ if func is None else plain_name(func)  # type: ignore[union-attr]
-        try:
-            yield
-        finally:
-            self._inside = False
-
-    def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], signal: Signal | None = None) -> Output:
-        """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
-        signal = Signal() if signal is None else signal
-        return _map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(signal)), output)
-
     def _untracked(self, out: Any) -> Any:
         """What the model computes without gradient is part of it all the same: not passed over, refused."""
-        return _map_floats(
+        return map_floats(
             lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t,
             out,
         )
@@ -482,17 +309,27 @@ class Tracer(TorchFunctionMode):
     def _without_history(self, x: Any) -> Any:
         return x.detach() if isinstance(x, Tensor) and x.requires_grad and not self.is_signal(x) else x
 
-    def moved(self, out: Tensor, signal: Signal) -> Tensor:
-        """Record a rearrangement: torch's own node carries its relevance."""
-        self.signals[out] = signal
-        step = Rearrangement()
-        step.name, step.operation, step.shape = self._take_name(), self._operation, out.shape
-        self.steps.append(step)
-        return out
+    # ------------------------------------------------------------------ the tape
 
-    def input_mask(self, x: Tensor) -> Tensor:
-        """1 where `x` descends from the clip, 0 where it is a constant."""
-        return self.signals.input_mask(x)
+    def _tokenised(self, x: Any) -> Any:
+        return self.token(x) if self.is_signal(x) else x
+
+    def replay(self, given: dict[Token, Tensor], output: Tensor, keep: bool = False) -> Tensor | None:
+        """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
+
+        Only the operations that depend on them are run again, as they were called. With `keep`, they join the tape and
+        can be replayed themselves.
+        """
+        with self, torch.inference_mode(False), torch.enable_grad():
+            return self._tape.replay(given, self.token(output), self._call_again, keep)
+
+    def _call_again(self, call: Call, args: Any, kwargs: Any) -> Any:
+        self._scopes += [call.scope] if call.scope else []
+        try:
+            with torch.autocast(self._device, call.autocast, enabled=call.autocast is not None):
+                return self._perform(call.handler, args, kwargs, call.func)
+        finally:
+            self._scopes.pop() if call.scope else None
 
 
 def _outlet(x: Tensor, name: str) -> Tensor:
@@ -501,9 +338,3 @@ def _outlet(x: Tensor, name: str) -> Tensor:
     out = tracer.attach(Outlet(name, x.shape), x.detach(), [x], replace(tracer.signals[x]))
     tracer.steps[-1].name = name
     return out
-
-
-def _map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:
-    leaves, spec = tree_flatten(out)
-    changed = [change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves]
-    return cast(Output, tree_unflatten(changed, spec))

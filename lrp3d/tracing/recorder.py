@@ -1,0 +1,201 @@
+"""What one forward pass of a twin leaves behind: its steps, what is known of its tensors, and what they are called."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from lrp3d.registry import Handler, TorchFunction, handler_of
+from lrp3d.rules import Rule
+from lrp3d.steps.step import ClipInput, Rearrangement, Relevance, Step, Token, Unsupported
+from lrp3d.tracing.answers import Answers
+from lrp3d.tracing.choices import Choices
+from lrp3d.tracing.scope import Scope
+from lrp3d.tracing.signals import Signal, Signals
+from lrp3d.tracing.tape import Tape
+from lrp3d.tracing.torch_functions import plain_name
+
+Output = TypeVar("Output")
+
+
+class Squashed(NamedTuple):
+    """A softmax or sigmoid, and what went into it."""
+
+    step: Step
+    token: Token
+    x: Tensor
+
+
+SQUASHED_AT_MOST = 4
+"""How many of them are remembered, the last ones: one of them may be the model's last operation."""
+
+
+class Recorder:
+    """Records one forward pass; who follows it, operation by operation, is the `Tracer`."""
+
+    def __init__(self, choices: Choices | None = None, remembered: Sequence[bool] = ()):
+        super().__init__()
+        self.choices = choices
+        """What the composite says of operations that are recorded differently for it."""
+        self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
+        """Batch norms hand relevance on unchanged, so their activations need not be kept."""
+        self.answers = Answers(remembered)
+        """To what the forward asks of numbers."""
+        self.steps: list[Step] = []
+        self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
+        """The last probabilities that were made: one of them may be what the model returns."""
+        self.signals = Signals()
+        """What is known of each tensor that descends from the clip."""
+        self.adopted: dict[Any, str] = {}
+        """Nodes of autograd's graph that no mode could see, and the modules they were made in."""
+        self.coarsest: float = 0.0
+        """The largest eps of the types that something was computed in."""
+        self._tape = Tape()
+        self._scopes: list[Scope] = []
+        self._inside = False
+        self._operation = ""
+        self._device = "cpu"
+        self._handler: Handler | None = None
+
+    @contextmanager
+    def scope(self, name: str, module: nn.Module, is_layer: bool) -> Iterator[None]:
+        """While a module's forward runs."""
+        self._scopes.append(Scope(name, module, is_layer))
+        try:
+            yield
+        finally:
+            self._scopes.pop()
+
+    def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
+        """A clip (or pathway) comes in; returns the tensor to hand to the model."""
+        self._operation, self._handler, self._device = "input", None, x.device.type
+        return self.attach(ClipInput(), x.detach(), [x], Signal(low, high))
+
+    # ------------------------------------------------------------------ tensors
+
+    def signal(self, x: Any) -> Signal | None:
+        """What is known of `x`, None if it is a constant."""
+        return self.signals.get(x)
+
+    def is_signal(self, x: Any) -> bool:
+        """Whether `x` descends from the clip."""
+        return x in self.signals
+
+    def input_mask(self, x: Tensor) -> Tensor:
+        """1 where `x` descends from the clip, 0 where it is a constant."""
+        return self.signals.input_mask(x)
+
+    def token(self, x: Tensor) -> Token:
+        """What stands for a tensor in the tape."""
+        return self._tape.token(x)
+
+    # ------------------------------------------------------------------ steps
+
+    def attach(self, step: Step, output: Tensor, inputs: Sequence[Tensor], signal: Signal) -> Tensor:
+        """Record `step` and make `output` descend from `inputs` (all of them signals)."""
+        scope = self._innermost()
+        step.name, step.operation, step.handler = self._take_name(), self._operation, self._handler
+        if scope is not None and scope.is_layer:
+            step.layer = scope.module
+        step.shape, step.dtype = output.shape, output.dtype
+        if output.is_floating_point():
+            self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
+        with torch.enable_grad():
+            out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]
+        self.steps.append(step)
+        self.signals[out] = signal
+        step.token = self.token(out)
+        return out
+
+    def moved(self, out: Tensor, signal: Signal) -> Tensor:
+        """Record a rearrangement: torch's own node carries its relevance."""
+        self.signals[out] = signal
+        step = Rearrangement()
+        step.name, step.operation, step.shape = self._take_name(), self._operation, out.shape
+        self.steps.append(step)
+        return out
+
+    def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], signal: Signal | None = None) -> Output:
+        """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
+        signal = Signal() if signal is None else signal
+        return map_floats(lambda t: self.attach(Unsupported(advice), t.detach(), signals, replace(signal)), output)
+
+    def squash(self, output: Tensor, x: Tensor) -> Tensor:
+        """Remember that the last step made probabilities `output` of the signal `x`."""
+        if self.is_signal(x) and self.steps and self.steps[-1].token == self.token(output):
+            self.squashed.append(Squashed(self.steps[-1], self.token(output), x))
+        return output
+
+    def adopt(self, output: Any, name: str) -> None:
+        """What no mode can see (scripted code, a foreign Function) was made in module `name`: the audit names it."""
+        with torch._C.DisableTorchFunction():
+            for x in (output,) if isinstance(output, Tensor) else tree_flatten(output)[0]:
+                if not isinstance(x, Tensor) or x.grad_fn is None:
+                    continue
+                if x not in self.signals:
+                    self.signals[x] = Signal()
+                if not hasattr(x.grad_fn, "step"):
+                    self.adopted.setdefault(x.grad_fn, name)
+
+    # ------------------------------------------------------------------ the operation that is running
+
+    @contextmanager
+    def _performing(self, handler: Handler | None, func: Any) -> Iterator[None]:
+        """Steps made inside belong to this operation, the outermost one."""
+        if self._inside:
+            yield
+            return
+        self._inside, self._handler = True, handler
+        self._operation = handler.__name__ if func is None else plain_name(func)  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            self._inside = False
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """A named part of the operation that is running (the scores of an attention, its values)."""
+        before, self._operation = self._operation, f"{self._operation}.{name}"
+        try:
+            yield
+        finally:
+            self._operation = before
+
+    def next_name(self) -> str:
+        """What the next step of the operation that is running will be called."""
+        scope = self._innermost()
+        return self._operation if scope is None else scope.next_name(self._operation)
+
+    def _take_name(self) -> str:
+        scope = self._innermost()
+        return self._operation if scope is None else scope.take_name(self._operation)
+
+    def _innermost(self) -> Scope | None:
+        """The module whose forward is running."""
+        return self._scopes[-1] if self._scopes else None
+
+    def _module(self) -> str:
+        """Its name."""
+        return self._scopes[-1].name if self._scopes else ""
+
+    def product(self) -> str | None:
+        """Which factor of the product that is being computed weighs, where the composite says so."""
+        return None if self.choices is None else self.choices.product(self.next_name(), self._handler)
+
+    def rule_for(self, function: TorchFunction) -> Rule | None:
+        """The rule that the composite has for a function, None where it says nothing of it."""
+        return None if self.choices is None else self.choices.rule_of_operation(handler_of(function))
+
+
+def map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:
+    """Every floating-point tensor of a tree changed, and nothing else."""
+    leaves, spec = tree_flatten(out)
+    changed = [change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves]
+    return cast(Output, tree_unflatten(changed, spec))
