@@ -46,7 +46,7 @@ class Operand:
 
     def emptied(self) -> Operand:
         """The same without its values: shape, map and weight."""
-        nothing = self.source.new_empty(1).expand(self.shape)
+        nothing = self.source.new_empty(()).expand(self.shape)
         return Operand(nothing, Signed(nothing), self.map, self.w)
 
 

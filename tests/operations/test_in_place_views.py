@@ -3,7 +3,7 @@
 import pytest
 import torch
 from forwards import D, Net, X, close, everywhere, twin_relevance
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -139,11 +139,16 @@ def run(program, x):
 
 
 @given(PROGRAM)
+@example([("rows", 0), ("row", 0), ("row", 3), ("added to", 4, 0)])
 @settings(max_examples=150, deadline=None)
 def test_programs_of_views_and_in_place_operations_are_what_torch_makes_of_them(program):
     """All of it is linear, where relevance by LRP-0 is gradient times input: of torch's own in-place operations."""
     x = torch.randn(3, 4, generator=torch.Generator().manual_seed(7), dtype=D).requires_grad_()
-    wanted = run(program, x)
+    try:
+        wanted = run(program, x)
+    except RuntimeError as error:  # torch has no gradient where a view is older than the signal in its memory
+        assume("a leaf Variable that requires grad" not in str(error))
+        raise
     s = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(8), dtype=D)
     (gradient,) = torch.autograd.grad(wanted, x, s, allow_unused=True)
     output = lrp3d.convert(Net(lambda x: run(program, x)), everywhere(Epsilon(0)))(x)
