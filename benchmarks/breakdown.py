@@ -1,10 +1,11 @@
 """Where the seconds, products and bytes of an explanation go, beside those of plain gradients and what the machine can.
 
-    python -m benchmarks.breakdown [--models I3D-R50 TAM2D-R50] [--frames 8] [--frame-size 224] [--device cuda]
+    python -m benchmarks.breakdown [--models I3D-R50 TAM2D-R50] [--frames 8] [--size 224] [--device cuda]
 
-Every operation of torch is timed by itself and counted for the part of the explanation that asked for it; what Python
-needs between them is the last row. The `least` seconds are a roofline: no operation can take less than its products at
-the speed of the best matrix product, or than its bytes at the speed of a copy, both measured here.
+Every operation of torch is timed by itself and counted for the part of the explanation that asked for it; what is
+between them, to time them included, has a row of its own. The `least` seconds are a roofline: no operation can take
+less than its products at the speed of the best matrix product, or than its bytes at the speed of a copy, both measured
+here.
 """
 
 from __future__ import annotations
@@ -26,11 +27,12 @@ from torch.utils.flop_counter import flop_registry
 import lrp3d
 from benchmarks.timing import common, nets, peers
 
-PYTHON = "between operations"
+BETWEEN = "between operations, to watch them included"
+EXPLAIN = "explain as a whole"
 GRADIENTS = "forward and N plain gradients"
 
 # By file and function, the part of an explanation that it works for; of the functions that run, the outermost decides.
-_PARTS = {
+PARTS = {
     ("clip_relevance.py", "conservation"): "one side alone, to check conservation",
     ("lazy_relevance.py", "total"): "totals for the ledger",
     ("linear.py", "_prepare"): "denominators and factors, once for all frames",
@@ -41,7 +43,7 @@ _PARTS = {
     ("twin.py", "record"): "the model's forward",
     ("frame_logits.py", None): "seeds",
 }
-_OTHER = "everything else"
+OTHER = "everything else"
 
 
 @dataclass
@@ -109,12 +111,12 @@ def _bytes(x: Tensor) -> int:
 
 
 def _part(frame: FrameType | None) -> str:
-    found = _OTHER
+    found = OTHER
     while frame is not None:
         file, name = frame.f_code.co_filename.rpartition("/")[2], frame.f_code.co_name
-        part = _PARTS.get((file, name)) or _PARTS.get((file, None))
+        part = PARTS.get((file, name)) or PARTS.get((file, None))
         # A walk over the graph is what all others are inside of, so it counts only where none of them runs.
-        if part is not None and (found == _OTHER or name != "propagate"):
+        if part is not None and (found == OTHER or name != "propagate"):
             found = part
         frame = frame.f_back
     return found
@@ -123,7 +125,7 @@ def _part(frame: FrameType | None) -> str:
 def measure(family: str, options: Any, device: torch.device, width: int, peaks: Peaks) -> Iterator[common.Row]:
     """A row for each part of an explanation, one for all, and one for the plain gradients of the same logits."""
     model = nets.network(family, options.frames, device, width)
-    clip = nets.clip_of(options.frames, options.frame_size, device)
+    clip = nets.clip_of(options.frames, options.size, device)
     twin = lrp3d.convert(model)
 
     def explained() -> object:
@@ -131,20 +133,19 @@ def measure(family: str, options: Any, device: torch.device, width: int, peaks: 
 
     gradients = peers.looped_gradient(model, clip, 0)
     explained()  # what loads lazily is loaded, and memory is there
-    times = common.compare({"explain": explained, GRADIENTS: gradients}, options.repeats, device)
-    for name, run in (("explain", explained), (GRADIENTS, gradients)):
+    programs = {EXPLAIN: explained, GRADIENTS: gradients}
+    times = common.compare(programs, options.repeats, device)
+    for name, run in programs.items():
         with Watch(device, peaks) as watch:
-            run()
-        total = times.median(name)
-        if name == "explain":
+            watched = common.timed(run, device)
+        works = watch.parts.values()
+        if name == EXPLAIN:
             for part, work in sorted(watch.parts.items(), key=lambda item: -item[1].seconds):
-                yield _row(family, part, work, total)
-            between = max(0.0, total - sum(work.seconds for work in watch.parts.values()))
-            yield _row(family, PYTHON, Work(between), total)
-        whole = [
-            sum(getattr(work, field) for work in watch.parts.values()) for field in ("gflop", "gigabytes", "least")
-        ]
-        yield _row(family, f"{name} as a whole" if name == "explain" else name, Work(total, *whole), total)
+                yield _row(family, part, work, watched)
+            yield _row(family, BETWEEN, Work(watched - sum(work.seconds for work in works)), watched)
+        whole = [sum(getattr(work, field) for work in works) for field in ("gflop", "gigabytes", "least")]
+        total = times.median(name)
+        yield _row(family, name, Work(total, *whole), total)
 
 
 def _row(family: str, part: str, work: Work, total: float) -> common.Row:
@@ -162,15 +163,10 @@ def _row(family: str, part: str, work: Work, total: float) -> common.Row:
 def main(argv: list[str] | None = None) -> common.Results:
     """Measure and write the results."""
     parser = common.arguments(__doc__)
-    parser.add_argument("--models", nargs="+", default=list(nets.FAMILIES))
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--frame-size", type=int, default=224, help="height and width")
+    nets.add_sizes(parser)
     options = common.parse(parser, argv)
     device = common.start(options)
-    width = 64
-    if options.quick:
-        options.frames, options.frame_size, options.repeats, width = 2, 32, 1, 8
-        options.models = [name.replace("R50", "R18") for name in options.models]
+    width = nets.width_of(options)
     peaks = Peaks.measured(device, options.quick)
     results = common.Results(
         "breakdown",
@@ -179,8 +175,8 @@ def main(argv: list[str] | None = None) -> common.Results:
         device,
         columns=["model", "part", "seconds", "% of all", "GFLOP", "GB", "least"],
         notes=[
-            f"{options.frames} frames at {options.frame_size} px; wholes are medians, parts are from one run in which "
-            "every operation is timed by itself",
+            f"{options.frames} frames at {options.size} px; wholes are medians; parts, and their shares, are of one "
+            "more run, in which every operation is timed by itself",
             f"least: seconds at {peaks.gflops:.0f} GFLOP/s (the best matrix product) or "
             f"{peaks.gigabytes_per_second:.0f} GB/s (a copy) for each operation, whichever is longer",
         ],

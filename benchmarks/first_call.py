@@ -54,15 +54,10 @@ def stages(family: str, frames: int, size: int, width: int, device: str) -> dict
 def main(argv: list[str] | None = None) -> common.Results:
     """Measure and write the results."""
     parser = common.arguments(__doc__)
-    parser.add_argument("--models", nargs="+", default=list(nets.FAMILIES))
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--size", type=int, default=224)
+    nets.add_sizes(parser)
     options = common.parse(parser, argv)
     device = common.start(options)
-    width = 64
-    if options.quick:
-        options.frames, options.size, options.repeats, width = 2, 32, 1, 8
-        options.models = [name.replace("R50", "R18") for name in options.models]
+    width = nets.width_of(options)
     results = common.Results(
         "first_call",
         "The first call of a process",

@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.public import repositories
-from benchmarks.public.sources import imported, names
+from benchmarks.public.importing import imported
+from benchmarks.public.sources import names
 
 COLUMNS = ("network", "clip", "verdict", "matrix", "because", "conservation", "seconds", "captum", "zennit", "date")
 RESULTS = Path(__file__).parent / "results"

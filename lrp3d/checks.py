@@ -34,7 +34,7 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision == "medium":
         raise ValueError(
-            'precision="medium" is no more: bfloat16 changed contrastive maps by up to a third; '
+            'precision="medium" is no more: propagation in bfloat16 was too far from exact; '
             'use "highest", or "high" (TF32, on a GPU)'
         )
     if precision not in PRECISIONS:

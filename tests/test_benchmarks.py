@@ -123,8 +123,10 @@ def test_growth_has_an_exponent_for_each_series_and_dense_beside_banded(tmp_path
 def test_every_product_of_an_explanation_is_counted_for_one_of_its_parts(tmp_path):
     rows = written(quick(breakdown, tmp_path, "--models", "TAM2D-R50"))
     whole = {row["part"]: row for row in rows[-2:]}
-    explained, gradients = whole["explain as a whole"], whole[breakdown.GRADIENTS]
+    explained, gradients = whole[breakdown.EXPLAIN], whole[breakdown.GRADIENTS]
     parts = {row["part"]: row for row in rows[:-2]}
+    assert parts.keys() == {*breakdown.PARTS.values(), breakdown.OTHER, breakdown.BETWEEN}
+    assert sum(row["% of all"] for row in parts.values()) == pytest.approx(100)
     assert sum(row["GFLOP"] for row in parts.values()) == pytest.approx(explained["GFLOP"])
     forward = parts["the model's forward"]["GFLOP"]
     # A forward pass, and an input gradient as dear as it, for each of two frames.

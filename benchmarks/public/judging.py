@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from lrp3d.integrations.wrappers import PerFrame
 from torch import Tensor, nn
 
 import lrp3d
-from benchmarks.public.sources import PerFrame, build
+from benchmarks.public.sources import build
 
 TOLERANCE = 1e-4
 SEED = 0

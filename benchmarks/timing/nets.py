@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 
 import torch
@@ -12,6 +13,22 @@ import lrp3d
 
 FAMILIES = ("I3D-R50", "TAM2D-R50")
 CLASSES = 400
+
+
+def add_sizes(parser: argparse.ArgumentParser) -> None:
+    """The options of a program that measures one size of clip."""
+    parser.add_argument("--models", nargs="+", default=list(FAMILIES))
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--size", type=int, default=224, help="height and width")
+
+
+def width_of(options: argparse.Namespace) -> int:
+    """The models' width; with `--quick`, all sizes of `add_sizes` become tiny, and there is one round."""
+    if not options.quick:
+        return 64
+    options.frames, options.size, options.repeats = 2, 32, 1
+    options.models = [name.replace("R50", "R18") for name in options.models]
+    return 8
 
 
 def network(family: str, frames: int, device: torch.device, width: int = 64) -> VideoModel:

@@ -206,9 +206,8 @@ def _of_clip(
     if players:
 
         def sets(kept: Tensor) -> Tensor:
-            return torch.cat([value("freeze", placed(some, clip.device, some.dtype)) for some in kept.split(at_once)])[
-                :, None
-            ]
+            worths = [value("freeze", placed(some, clip.device, some.dtype)) for some in kept.split(at_once)]
+            return torch.cat(worths).unsqueeze(1)
 
         worth = (shapley if blocks <= MOST_EXACT else shapley_estimate)(sets, blocks)
     logits = asked.logits(clip)

@@ -193,7 +193,7 @@ class Twin(nn.Module):
             is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
             replies = answers([*is_finite, *outside, *run.answers.asked])
             if not run.answers.confirmed(replies[2 + len(outside) :]):
-                del self._answers[kind, layout]
+                self._answers.pop((kind, layout), None)
                 return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
             self._answers[kind, layout] = run.answers.given
             for x, ends, far in zip(clips.values(), ranges, replies[2:], strict=False):
