@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -276,24 +277,34 @@ def own_model(path: str, options: dict[str, Any]) -> nn.Module:
         raise UsageError(f"--model: {error}") from error
 
 
+def _module_of(file: Path) -> ModuleType:
+    """The module that a file is: not the one that `import` knows by its name, which may be another (`io.py`)."""
+    spec = importlib.util.spec_from_file_location(str(file), file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[str(file)] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def imported(path: str, options: dict[str, Any]) -> nn.Module:
-    """What `package.module:factory` makes: a module as it is, anything else is called."""
+    """What `package.module:factory` or `file.py:factory` makes: a module as it is, anything else is called."""
     place, _, name = path.rpartition(":")
-    folder = os.getcwd()
-    if place.endswith(".py"):
-        file = Path(place).resolve()
-        if not file.is_file():
-            raise UsageError(f"--model {path}: there is no file {place}")
-        folder, place = str(file.parent), file.stem
+    file = Path(place).resolve() if place.endswith(".py") else None
+    if file is not None and not file.is_file():
+        raise UsageError(f"--model {path}: there is no file {place}")
+    folder = os.getcwd() if file is None else str(file.parent)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
-        model: Any = importlib.import_module(place)
+        model: Any = importlib.import_module(place) if file is None else _module_of(file)
         for part in name.split("."):
             model = getattr(model, part)
     except (ImportError, AttributeError, ValueError) as error:
         meant = did_you_mean(place, SOURCES)
         raise UsageError(f"--model {path} cannot be imported: {error}{meant}") from error
+    except Exception as error:  # of the user's own code
+        raise ValueError(f"--model {path} fails where it is imported: {type(error).__name__}: {error}") from error
     if isinstance(model, type) or not isinstance(model, nn.Module):
         if not callable(model):
             raise UsageError(

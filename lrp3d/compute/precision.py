@@ -2,7 +2,7 @@
 
 "highest" is float32 as it is, whatever the caller has set. "high" lets a GPU round the factors of products and
 convolutions to TF32, forward and back. There is no "medium": a contrastive row is a small difference of large terms,
-and with factors in bfloat16 maps changed by up to a third of their size.
+which factors in bfloat16 do not hold.
 """
 
 from __future__ import annotations

@@ -121,15 +121,20 @@ def test_arguments_that_a_builder_does_not_take_are_refused(libraries):
             network(name, width=3)
 
 
-def test_ones_own_file_is_a_model_too(libraries, capsys, tmp_path):
+@pytest.mark.parametrize("name", ["mine", "io"])  # the latter is the name of a module that is there already
+def test_ones_own_file_is_a_model_too(libraries, capsys, tmp_path, name):
     (tmp_path / "deep").mkdir()
-    (tmp_path / "deep" / "mine.py").write_text("from stand_ins import clips\n")
-    code, out, _ = run(capsys, "explain", "clip.npy", "--model", "deep/mine.py:clips", "--size", 16)
+    (tmp_path / "deep" / f"{name}.py").write_text("from stand_ins import clips\n")
+    code, out, _ = run(capsys, "explain", "clip.npy", "--model", f"deep/{name}.py:clips", "--size", 16)
     assert code == 0
-    assert "weights as deep/mine.py:clips makes them" in out
+    assert f"weights as deep/{name}.py:clips makes them" in out
     code, _, err = run(capsys, "explain", "clip.npy", "--model", "deep/other.py:clips")
     assert code == 2
     assert "there is no file deep/other.py" in err
+    (tmp_path / "deep" / "broken.py").write_text("def make(:\n")
+    code, _, err = run(capsys, "explain", "clip.npy", "--model", "deep/broken.py:make")
+    assert code == 1
+    assert "--model deep/broken.py:make fails where it is imported: SyntaxError: invalid syntax" in err
 
 
 REAL = {
