@@ -2,10 +2,9 @@
 
     python -m benchmarks.breakdown [--models I3D-R50 TAM2D-R50] [--frames 8] [--size 224] [--device cuda]
 
-Every operation of torch is timed by itself and counted for the part of the explanation that asked for it; what is
-between them, to time them included, has a row of its own. The `least` seconds are a roofline: no operation can take
-less than its products at the speed of the best matrix product, or than its bytes at the speed of a copy, both measured
-here.
+Every operation of torch is timed by itself and counted for the part of the explanation that asked for it. The `least`
+seconds are a roofline: no operation can take less than its products at the speed of the best matrix product, or than
+its bytes at the speed of a copy, both measured here.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from types import FrameType
 from typing import Any
 
@@ -27,7 +26,6 @@ from torch.utils.flop_counter import flop_registry
 import lrp3d
 from benchmarks.timing import common, nets, peers
 
-BETWEEN = "between operations, to watch them included"
 EXPLAIN = "explain as a whole"
 GRADIENTS = "forward and N plain gradients"
 
@@ -137,23 +135,19 @@ def measure(family: str, options: Any, device: torch.device, width: int, peaks: 
     times = common.compare(programs, options.repeats, device)
     for name, run in programs.items():
         with Watch(device, peaks) as watch:
-            watched = common.timed(run, device)
-        works = watch.parts.values()
+            run()
+        whole = [sum(getattr(work, field.name) for work in watch.parts.values()) for field in fields(Work)]
         if name == EXPLAIN:
             for part, work in sorted(watch.parts.items(), key=lambda item: -item[1].seconds):
-                yield _row(family, part, work, watched)
-            yield _row(family, BETWEEN, Work(watched - sum(work.seconds for work in works)), watched)
-        whole = [sum(getattr(work, field) for work in works) for field in ("gflop", "gigabytes", "least")]
-        total = times.median(name)
-        yield _row(family, name, Work(total, *whole), total)
+                yield _row(family, part, work) | {"% of operations": 100 * work.seconds / whole[0]}
+        yield _row(family, name, Work(times.median(name), *whole[1:]))
 
 
-def _row(family: str, part: str, work: Work, total: float) -> common.Row:
+def _row(family: str, part: str, work: Work) -> common.Row:
     return {
         "model": family,
         "part": part,
         "seconds": work.seconds,
-        "% of all": 100 * work.seconds / total,
         "GFLOP": work.gflop,
         "GB": work.gigabytes,
         "least": work.least,
@@ -173,7 +167,7 @@ def main(argv: list[str] | None = None) -> common.Results:
         "Where the seconds of an explanation go",
         options,
         device,
-        columns=["model", "part", "seconds", "% of all", "GFLOP", "GB", "least"],
+        columns=["model", "part", "seconds", "% of operations", "GFLOP", "GB", "least"],
         notes=[
             f"{options.frames} frames at {options.size} px; wholes are medians; parts, and their shares, are of one "
             "more run, in which every operation is timed by itself",
