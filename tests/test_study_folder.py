@@ -1,5 +1,6 @@
 """The folder of a study: damage in it is named, and nothing is lost without a word."""
 
+import errno
 import os
 import shutil
 
@@ -54,6 +55,18 @@ def test_damage_in_the_list_of_failures_is_named(tmp_path):
     path.write_bytes(b"\xff\n")
     with pytest.raises(study.StudyError, match=r"errors\.jsonl, line 1, holds bytes that are no UTF-8"):
         made.failures()
+
+
+def test_a_folder_that_takes_no_records_is_named_before_a_clip_is_explained(tmp_path, monkeypatch):
+    made = make_study(tmp_path, 1)
+
+    def full(**_):
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    with pytest.raises(OSError, match="File too large") as error:
+        made.check_writable()
+    assert error.value.filename == str(tmp_path)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")

@@ -121,9 +121,12 @@ class Study:
     def check_writable(self) -> None:
         """Raise OSError now for a folder that cannot take records, not after a clip has been explained."""
         for folder in (self.folder, self.folder / "records"):
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part") as file:
-                file.write(b"\0" * 4096)
-                file.flush()
+            try:
+                with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part") as file:
+                    file.write(b"\0" * 4096)
+                    file.flush()
+            except OSError as error:  # which names the temporary file, or none
+                raise OSError(error.errno, error.strerror, str(folder)) from None
 
     def check_written(self, numbers: Iterable[int]) -> None:
         """Raise StudyError if what was written is not there: somebody removed it while the run was under way."""
