@@ -114,7 +114,8 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     if len(chosen) == 2:
         with torch.enable_grad():
             moved = torch.where(condition, input, other)
-        return run.moved(moved, Signal(nonnegative=both_nonnegative(input, other)))
+        (signal,) = run.signals.through(torch.where, (condition, input, other), {}, chosen, 1)
+        return run.moved(moved, signal)
     return refuse(output, input, other, advice="broadcasts a signal inside a choice")
 
 

@@ -9,19 +9,15 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, rearranged, refuse, shares
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import AxisMaximum
 from lrp3d.steps.writes import IndexedWrite, Shared, StridedWrite, Written
-from lrp3d.tracing.signals import Signal, least
+from lrp3d.tracing.signals import Signal
 from lrp3d.tracing.torch_functions import fill_, overwritten, setitem, write_
 
 # ------------------------------------------------------------------------------------------------------- sums
-
-
-def _is_constant(x: Any) -> bool:
-    return not active_tracer().is_signal(x)
 
 
 def _centred(x: Any, mean: Any) -> Tensor | None:
@@ -41,8 +37,8 @@ def _centred(x: Any, mean: Any) -> Tensor | None:
 def _add(a: Any, b: Any) -> Tensor:
     run = active_tracer()
     output = a + b
-    if _is_constant(a) or _is_constant(b):
-        signal, constant = (b, a) if _is_constant(a) else (a, b)
+    if is_constant(a) or is_constant(b):
+        signal, constant = (b, a) if is_constant(a) else (a, b)
         incoming = run.signals[signal]
         nonnegative = both_nonnegative(a, b)
         if incoming.low is None and not isinstance(constant, Tensor):
@@ -98,20 +94,20 @@ def addcmul(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor
 @register_operation([torch.addcdiv, Tensor.addcdiv])
 def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor:
     """`input + value * tensor1 / tensor2`."""
-    constants = _is_constant(tensor1) and _is_constant(tensor2)
+    constants = is_constant(tensor1) and is_constant(tensor2)
     return add(input, tensor1 / tensor2 if constants else div(tensor1, tensor2), alpha=value)
 
 
 def _product(a: Any, b: Any) -> Any:
-    return a * b if _is_constant(a) and _is_constant(b) else mul(a, b)
+    return a * b if is_constant(a) and is_constant(b) else mul(a, b)
 
 
 @register_operation([torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm])
 def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta * input + alpha * (mat1 @ mat2)`."""
-    constants = _is_constant(mat1) and _is_constant(mat2)
+    constants = is_constant(mat1) and is_constant(mat2)
     product = mat1 @ mat2 if constants else matmul(mat1, mat2)
-    if _is_constant(input) and beta != 1:
+    if is_constant(input) and beta != 1:
         input = input * beta if beta else product.new_zeros(())
     elif beta != 1:
         input = mul(input, beta)
@@ -207,19 +203,10 @@ def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target:
     """The step of a write, and what is known of what it makes: of each value what is known of it where it was."""
     run = active_tracer()
     inputs = [x for x in (target, value) if run.is_signal(x)]
-    signals = [run.signals[x] for x in inputs]
-    signal = Signal(
-        is_input=written(run.input_mask(target), run.input_mask(value)),
-        nonnegative=both_nonnegative(target, value),
-        weighs=least(signals),
-    )
-    if all(k.low is not None for k in signals):
-        signal.low, signal.high = (
-            written(*(getattr(run.signal(x), end) if run.is_signal(x) else x for x in (target, value)))
-            for end in ("low", "high")
-        )
-    if signal.is_input is not None and run.answers((signal.is_input > 0).all()):
-        signal.is_input = None
+    (signal,) = run.signals.through(written, (target, value), {}, inputs, 1)
+    if signal.is_input is not None:
+        signal.is_input = run.signals.constants_among(signal.is_input, target.dtype)
+    signal.shifted, signal.mean_of = False, None
     return attach(step, written(target, value), inputs, signal)
 
 

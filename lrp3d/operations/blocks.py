@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -33,6 +34,10 @@ class Summand(NamedTuple):
     def signed_weight(self) -> Signed:
         """The weight as rules see it."""
         return Signed(self.w, self.weight_nonnegative)
+
+    def apply(self, x: Tensor) -> Tensor:
+        """What another input of the same shape would add to the output."""
+        return self.map(x, self.w)
 
 
 def attach(
@@ -86,18 +91,10 @@ def passes(
     incoming = run.signal(x)
     if incoming is None:
         return output
-    low = high = None
-    if keeps_range and incoming.low is not None:
-        ends = function(incoming.low, *args), function(incoming.high, *args)
-        low, high = torch.minimum(*ends), torch.maximum(*ends)
-    is_input = (
-        incoming.is_input
-        if incoming.is_input is None or incoming.is_input.shape == output.shape
-        else incoming.is_input.expand(output.shape)
-    )
     if weighs is None:
         weighs = Weighs.GATE if gate else incoming.weighs if gate is None else min(incoming.weighs, Weighs.SIMILARITY)
-    signal = Signal(low, high, is_input, nonnegative, weighs, shifted)
+    known = incoming.elementwise(output.shape, (lambda end: function(end, *args)) if keeps_range else None)
+    signal = replace(known, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
     result = attach(PassThrough(x.shape, linear=keeps_range), output, [x], signal, kind)
     if inplace:
         run.replace(x, result)
@@ -144,8 +141,7 @@ def shares(
     operands = [Operand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(incoming, signals, strict=True)]
     step = LinearStep(operands, bias, has_weight and is_layer)
     step.note = note
-    ranges = [(k.low, k.high) for k in incoming if k.low is not None and k.high is not None]
-    in_range = len(ranges) == len(incoming)
+    in_range = all(k.low is not None and k.high is not None for k in incoming)
     step.first = in_range and (is_layer or len(signals) == 1)
     weighs = least(incoming)
     if has_weight and is_layer:  # a layer makes features, but of gates still something like weights (heads, mixed)
@@ -154,20 +150,11 @@ def shares(
         weighs = max(weighs, Weighs.SIMILARITY)
     signal = Signal(nonnegative=nonnegative, weighs=weighs)
     if not has_weight and in_range:
-        signal.low, signal.high = (
-            _ends([s.map(end, s.w) for end, s in zip(ends, signals, strict=True)], bias)
-            for ends in zip(*ranges, strict=True)
-        )
+        signal.low, signal.high = run.signals.range_of_sum([(s.x, s.apply) for s in signals], bias)
     if any(k.is_input is not None for k in incoming):
         counts = [s.map.count(run.input_mask(s.x), s.w) for s in signals]
-        is_input = sum(counts[1:], counts[0]) > 0
-        if not run.answers(is_input.all()):
-            signal.is_input = is_input.to(output.dtype)
+        signal.is_input = run.signals.constants_among(sum(counts[1:], counts[0]), output.dtype)
     return attach(step, output, [s.x for s in signals], signal, kind)
-
-
-def _ends(parts: Sequence[Tensor], bias: Tensor | None) -> Tensor:
-    return sum(parts[1:], parts[0] if bias is None else parts[0] + bias)
 
 
 def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -193,6 +180,11 @@ def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal |
     run = active_tracer()
     signals = [x for x in inputs if run.is_signal(x)]
     return run.refuse(advice, output, signals, signal) if signals else output
+
+
+def is_constant(x: Any) -> bool:
+    """Whether `x` does not descend from the clip: a number, a parameter, a tensor that the model made itself."""
+    return not active_tracer().is_signal(x)
 
 
 def both_nonnegative(*tensors: Any) -> bool:

@@ -22,7 +22,6 @@ from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import PassThrough
 from lrp3d.tracing.advice import advice_for
-from lrp3d.tracing.signals import Signal
 
 _TYPES: dict[int, type[nn.Module]] = {5: nn.BatchNorm3d, 4: nn.BatchNorm2d}
 
@@ -54,10 +53,7 @@ def batch_norm(
     incoming = run.signal(input)
     if incoming is None:
         return output
-    signal = Signal(is_input=incoming.is_input)
-    if incoming.low is not None and incoming.high is not None:  # normalisation inside the model: still the clip
-        ends = normalise(incoming.low), normalise(incoming.high)
-        signal.low, signal.high = torch.minimum(*ends), torch.maximum(*ends)
+    signal = incoming.elementwise(output.shape, normalise)  # normalisation inside the model: still the clip
     kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
     if run.normalisation_passes:
         return attach(PassThrough(input.shape, linear=True), output, [input], signal, kind)

@@ -8,9 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp3d.operations.blocks import both_nonnegative
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.tracing.signals import Signal
 
 
 def _positions(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
@@ -36,19 +34,12 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         output = _padded(input, pad, mode, value)
     if output is input:
         return input
-
-    def same(x: Tensor | None) -> Tensor | None:
-        return None if x is None else _padded(x, pad, mode, value)
-
-    is_input = signal.is_input
+    padded = signal.through(lambda x: _padded(x, pad, mode, value))
+    padded.mean_of = None
     if mode == "constant":
-        written = torch.ones_like(input) if is_input is None else is_input
-        is_input = F.pad(written, list(pad))
-        low, high = same(signal.low), same(signal.high)
-    else:
-        low, high, is_input = same(signal.low), same(signal.high), same(is_input)
-    nonnegative = signal.nonnegative and (mode != "constant" or both_nonnegative(value or 0.0))
-    return run.moved(output, Signal(low, high, is_input, nonnegative, signal.weighs, signal.shifted))
+        padded.is_input = F.pad(run.input_mask(input), list(pad))
+        padded.nonnegative = signal.nonnegative and (value or 0.0) >= 0
+    return run.moved(output, padded)
 
 
 def _padded(x: Tensor, pad: Sequence[int], mode: str, value: float | None) -> Tensor:

@@ -11,6 +11,7 @@ al. 2017, 1706.07206; attention: Ali et al. 2022, 2202.07304). Which is which is
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 
 from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
 from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, is_constant, passes, refuse, shares
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Signal, Weighs, least
@@ -64,26 +65,22 @@ def _note(which: int | None, reason: str) -> str:
 # ------------------------------------------------------------------------------------------------- elementwise
 
 
-def _is_constant(x: Any) -> bool:
-    return not active_tracer().is_signal(x)
-
-
 def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False) -> Tensor:
     """The result of weighing `signal` by another one, position by position: it takes all relevance."""
     incoming = active_tracer().signals[signal]
-    is_input = None if incoming.is_input is None else incoming.is_input.expand(output.shape)
     step = PassThrough(signal.shape)
     step.note = note
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
-    return attach(step, output, [signal], Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs))
+    known = incoming.elementwise(output.shape)
+    return attach(step, output, [signal], replace(known, nonnegative=nonnegative, weighs=weighs))
 
 
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
 def mul(input: Any, other: Any) -> Tensor:
     """A product with a constant, or of two signals, of which one may weigh the other (see the module's docstring)."""
     output = input * other
-    if _is_constant(input) or _is_constant(other):
-        signal, factor = (other, input) if _is_constant(input) else (input, other)
+    if is_constant(input) or is_constant(other):
+        signal, factor = (other, input) if is_constant(input) else (input, other)
         return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)
     which, reason = weigher(input, other, summed=False)
     note, nonnegative = _note(which, reason), both_nonnegative(input, other)
@@ -102,11 +99,11 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode is not None:
         output: Tensor = torch.div(input, other, rounding_mode=rounding_mode)
         return refuse(output, input, other, advice="rounds, so nothing says what its input contributed")
-    if _is_constant(other):
+    if is_constant(other):
         return passes(lambda x: x / other, input, nonnegative=both_nonnegative(input, other), keeps_range=True)
     output = input / other
     nonnegative = both_nonnegative(input, other)
-    if _is_constant(input):
+    if is_constant(input):
         statistic = Signal(nonnegative=nonnegative, weighs=Weighs.STATISTIC)
         return refuse(output, other, advice=RECIPROCAL, signal=statistic)
     return weighed(input, output, "the divisor is constant", nonnegative, gate=True)
@@ -180,13 +177,13 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     """Einstein sums: of one signal with constants a layer; of two signals one may weigh the other."""
     tensors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
     output = torch.einsum(equation, *tensors)
-    signals = [x for x in tensors if not _is_constant(x)]
+    signals = [x for x in tensors if not is_constant(x)]
     if len(tensors) == 1:
         return shares(output, [Summand(tensors[0], Bilinear(lambda a, v: torch.einsum(equation, a) * v))])
     if len(tensors) > 2:
         first, second = contracted_in_pairs(explicit(equation, [x.dim() for x in tensors]))
         pair = tensors[:2]
-        inner = torch.einsum(first, *pair) if all(map(_is_constant, pair)) else einsum(first, *pair)
+        inner = torch.einsum(first, *pair) if all(map(is_constant, pair)) else einsum(first, *pair)
         return einsum(second, inner, *tensors[2:]) if signals else output
     subscripts = explicit(equation, [x.dim() for x in tensors])
     maps: list[LinearMap]

@@ -42,11 +42,11 @@ def read(x: Tensor, output: Tensor, added: Read, subtracted: Read | None = None)
         summands.append(Summand(x, Average(subtracted), x.new_tensor(-1.0)))
     nonnegative = subtracted is None and both_nonnegative(x)
     result = shares(output, summands, None, nn.Upsample, nonnegative, is_layer=False, note=NOTE)
-    reached = added(active_tracer().input_mask(x)) != 0
+    run = active_tracer()
+    reached = added(run.input_mask(x))  # what is read outside of the picture is a constant
     if subtracted is not None:
-        reached |= subtracted(active_tracer().input_mask(x)) != 0
-    if not active_tracer().answers(reached.all()):  # what is read outside of the picture is no signal
-        active_tracer().signals[result].is_input = reached.to(output.dtype)
+        reached = reached + subtracted(run.input_mask(x))
+    run.signals[result].is_input = run.signals.constants_among(reached, output.dtype)
     return result
 
 

@@ -51,7 +51,7 @@ class Recorder:
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
         """The last probabilities that were made: one of them may be what the model returns."""
-        self.signals = Signals()
+        self.signals = Signals(self.answers)
         """What is known of each tensor that descends from the clip."""
         self.adopted: dict[Any, str] = {}
         """Nodes of autograd's graph that no mode could see, and the modules they were made in."""

@@ -61,12 +61,27 @@ class Signal:
         low, high, is_input = (None if x is None else function(x) for x in (self.low, self.high, self.is_input))
         return replace(self, low=low, high=high, is_input=is_input)
 
+    def elementwise(self, shape: torch.Size, monotone: Callable[[Tensor], Tensor] | None = None) -> Signal:
+        """Range and constants of an output that was computed value by value; nothing else is known of it.
+
+        Args:
+            shape: that of the output, to which the values may have been broadcast.
+            monotone: the function, if its output still is the clip, in other units: then the range goes through it.
+        """
+        is_input = None if self.is_input is None else self.is_input.expand(shape)
+        if monotone is None or self.low is None or self.high is None:
+            return Signal(is_input=is_input)
+        ends = monotone(self.low), monotone(self.high)
+        return Signal(torch.minimum(*ends), torch.maximum(*ends), is_input)
+
 
 class Signals:
     """What is known of each tensor that descends from the clip, in one forward pass; a constant is none of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, answer: Callable[[Tensor], bool] = bool) -> None:
+        """`answer` says whether a tensor of one value is true."""
         self._signals: MutableMapping[Tensor, Signal] = WeakTensorKeyDictionary()
+        self._answer = answer
 
     def __getitem__(self, x: Tensor) -> Signal:
         return self._signals[x]
@@ -88,6 +103,36 @@ class Signals:
             return torch.zeros_like(x)
         return torch.ones_like(x) if signal.is_input is None else signal.is_input
 
+    def constants_among(self, is_input: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """What a signal says of the constants among its values (`Signal.is_input`): None where there are none.
+
+        Args:
+            is_input: more than zero where the clip had a part in the value.
+            dtype: that of the signal.
+        """
+        is_input = is_input > 0
+        return None if self._answer(is_input.all()) else is_input.to(dtype)
+
+    def range_of_sum(
+        self, summands: Sequence[tuple[Tensor, Callable[[Tensor], Tensor]]], constant: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The range of a sum of signals that all still are the clip.
+
+        Args:
+            summands: signals, each with the map through which it goes into the sum; no map turns signs.
+            constant: what is added.
+        """
+        low, high = [], []
+        for x, map in summands:
+            signal = self[x]
+            assert signal.low is not None
+            assert signal.high is not None
+            low.append(map(signal.low))
+            high.append(map(signal.high))
+        if constant is not None:
+            low[0], high[0] = low[0] + constant, high[0] + constant
+        return sum(low[1:], low[0]), sum(high[1:], high[0])
+
     def through(
         self,
         function: Callable[..., Any],
@@ -95,7 +140,6 @@ class Signals:
         kwargs: Any,
         inputs: Sequence[Tensor],
         results: int,
-        answer: Callable[[Tensor], bool],
     ) -> list[Signal]:
         """What is known of each tensor that a function returns, where the function only moves values.
 
@@ -107,7 +151,6 @@ class Signals:
             kwargs: its keyword arguments.
             inputs: those of them that descend from the clip.
             results: how many tensors it returns.
-            answer: says whether a tensor of one value is true.
         """
         signals = [self[x] for x in inputs]
         tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor) and x.is_floating_point()]
@@ -127,7 +170,7 @@ class Signals:
             highs = of_inputs(lambda x: self[x].high if any(x is y for y in inputs) else x)
         if any(x not in self for x in tensors) or any(signal.is_input is not None for signal in signals):
             masks = of_inputs(self.input_mask)
-        nonnegative = all(self[x].nonnegative if x in self else answer((x >= 0).all()) for x in tensors)
+        nonnegative = all(self[x].nonnegative if x in self else self._answer((x >= 0).all()) for x in tensors)
         shifted = all(signal.shifted for signal in signals)
         mean_of = signals[0].mean_of if len(signals) == 1 else None
         return [

@@ -301,7 +301,7 @@ class Tracer(Recorder, TorchFunctionMode):
         limits = {signal.grad_fn for signal in signals}
         if not all(only_moves(t, limits) for t in results):
             return self.refuse(advice_for(func), out, signals)
-        outgoing = self.signals.through(func, args, kwargs, signals, len(results), self.answers)
+        outgoing = self.signals.through(func, args, kwargs, signals, len(results))
         for t, signal in zip(results, outgoing, strict=True):
             self.moved(t, signal)
         return out
