@@ -196,6 +196,26 @@ def test_what_is_said_of_a_list_is_one_line_whatever_its_name(tmp_path):
             read_file(file)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_list_comes_through_a_pipe_and_is_not_waited_for_where_nobody_writes(tmp_path):
+    pipe = tmp_path / "list"
+    os.mkfifo(pipe)
+    for read_file in (read_list, read_labels, class_list):
+        with pytest.raises(ValueError, match="a pipe that nobody writes to"):
+            read_file(pipe)
+    ends = os.pipe()  # as the shell's <(...) makes one
+    with os.fdopen(ends[1], "w") as writer:
+        writer.write("a\nb\n")
+    assert read_labels(Path(f"/dev/fd/{ends[0]}")) == ("a", "b")
+    os.close(ends[0])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device here")
+def test_a_list_without_end_is_refused_before_memory_is_gone():
+    with pytest.raises(ValueError, match=r"zero has more than [\d,]+ bytes, and no list"):
+        read_labels(Path("/dev/zero"))
+
+
 @pytest.mark.parametrize(("wanted", "found"), [("-2", -2), ("9" * 5000, 10**18), ("٣", 3)])
 def test_a_class_by_number_is_a_number_of_any_length(wanted, found):
     assert find_class(wanted, ["archery"]) == found
