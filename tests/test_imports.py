@@ -82,7 +82,7 @@ def files():
             yield pytest.param(path, place[0], id="/".join(place))
 
 
-@pytest.mark.parametrize(("path", "own"), files())
+@pytest.mark.parametrize(("path", "own"), list(files()))
 def test_no_file_imports_upward(path, own):
     for module in imported(path):
         other = unit(module)
@@ -97,7 +97,7 @@ def test_every_part_has_its_place_in_the_order():
     assert parts - ENTRANCES == set(RANK)
 
 
-@pytest.mark.parametrize(("path", "own"), files())
+@pytest.mark.parametrize(("path", "own"), list(files()))
 def test_only_commands_know_the_models(path, own):
     if own not in KNOW_MODELS:
         assert not [module for module in imported(path) if unit(module) == "models"]

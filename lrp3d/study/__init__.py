@@ -20,6 +20,7 @@ from lrp3d.study.reporting.statistics import overlap, pearson
 from lrp3d.study.reporting.study_view import filter_sentence, load_summary, with_labels
 from lrp3d.study.reporting.summary import merge, summarise, write_summary
 from lrp3d.study.reporting.table_format import Cell, Table, Value
+from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.config import configuration, weights_digest
 from lrp3d.study.running.explainer import Explainer, Part
 from lrp3d.study.running.folder import Study, StudyError, create, load_study
@@ -32,6 +33,7 @@ from lrp3d.study.running.training_clips import TrainingClips, tells_sides
 
 __all__ = [
     "Cell",
+    "Clips",
     "Explainer",
     "Failure",
     "Item",

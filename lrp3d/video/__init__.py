@@ -7,7 +7,7 @@ were trained, and does not depend on the FFmpeg that PyAV was built with.
 Letters: ``t h w`` frames, height and width of a clip; pixels are uint8 RGB (t, h, w, 3).
 """
 
-from lrp3d.video.clip import IMAGENET_MEAN, IMAGENET_STD, Clip, prepare_clip, read_clip, read_frames
+from lrp3d.video.clip import IMAGENET_MEAN, IMAGENET_STD, Clip, prepare_clip, read_clip, read_frames, sample_clip
 from lrp3d.video.drawing import draw_clip
 from lrp3d.video.source import ClipWarning, LostFramesWarning, VideoError
 
@@ -22,4 +22,5 @@ __all__ = [
     "prepare_clip",
     "read_clip",
     "read_frames",
+    "sample_clip",
 ]

@@ -7,12 +7,14 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from lrp3d.printed import printable
 from lrp3d.sampling import dense_indices, uniform_indices
+from lrp3d.video.at_hand import read_at_hand
 from lrp3d.video.files import read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.pixels import Framing, normalize, require_clip_memory, stack_frames
@@ -109,20 +111,72 @@ def read_clip(
     side = size or short_side or 1
     require_clip_memory(frames, side, side)
     path, template = _locate(path, template)
-
-    def choose(count: int) -> list[int]:
-        if sampling == "uniform":
-            return uniform_indices(count, frames, train).tolist()
-        return dense_indices(count, frames, stride, train).tolist()
-
+    choose = _chosen(frames, sampling, stride, train)
     source = _read(path, template, choose, Framing(frames, size, short_side, path.name, place))
-    reach = frames if sampling == "uniform" else (frames - 1) * stride + 1
-    source.lost += repeats(frames, reach, source.count, path.name)
+    source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, path.name)
     lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
     for sentences, kind in ((notes, ClipWarning), (lost, LostFramesWarning)):
         for sentence in sentences:
             warnings.warn(sentence, kind, stacklevel=2)
     return _clip(source, path.name, mean, std)
+
+
+def sample_clip(
+    video: Any,
+    frames: int = 8,
+    sampling: str = "uniform",
+    *,
+    stride: int = 1,
+    size: int | None = 224,
+    short_side: int | None = 256,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    name: str = "the video",
+) -> Clip:
+    """Take the frames that a model wants from a video that is in memory, as `read_clip` does from a file.
+
+    Args:
+        video: frames (t, h, w, 3) as a tensor or an array, a sequence of images of Pillow's, or a decoder of another
+            library whose items are frames (3, h, w); integers from 0 to 255, or floats from 0 to 1.
+        frames: as in `read_clip`.
+        sampling: as in `read_clip`.
+        stride: as in `read_clip`.
+        size: as in `read_clip`.
+        short_side: as in `read_clip`.
+        mean: as in `read_clip`.
+        std: as in `read_clip`.
+        name: what errors and warnings call it.
+
+    Returns:
+        `Clip`. A shorter video repeats frames: a `LostFramesWarning` and `Clip.lost` say so.
+
+    Raises:
+        VideoError: it is no video, or its frames have another shape or type.
+        ValueError: as in `read_clip`.
+
+    >>> import lrp3d
+    >>> clip = lrp3d.video.sample_clip(lrp3d.video.draw_clip(frames=40, size=48), frames=4, short_side=32, size=32)
+    >>> clip.tensor.shape, clip.indices.tolist()
+    (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
+    """
+    _check_options(frames, sampling, stride, size, short_side)
+    source = read_at_hand(video, _chosen(frames, sampling, stride), Framing(frames, size, short_side, name))
+    source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, name)
+    for sentence in source.lost:
+        warnings.warn(printable(sentence), LostFramesWarning, stacklevel=2)
+    return _clip(source, name, mean, std)
+
+
+def _chosen(frames: int, sampling: str, stride: int, train: bool = False) -> Choose:
+    """Of how many frames there are, the numbers of a clip's."""
+    if sampling == "uniform":
+        return lambda count: uniform_indices(count, frames, train).tolist()
+    return lambda count: dense_indices(count, frames, stride, train).tolist()
+
+
+def _reach(frames: int, sampling: str, stride: int) -> int:
+    """From the first of a clip's frames to its last."""
+    return frames if sampling == "uniform" else (frames - 1) * stride + 1
 
 
 def read_frames(

@@ -35,7 +35,7 @@ def read_tensor(path: Path, choose: Choose, framing: Framing) -> Source:
             what = f"frames of {width} x {height} pixels"
             require_memory(height * width * BYTES_PER_PIXEL, what, "give smaller ones")
             indices = choose(shape[0])
-            frames = {index: framing(_pixels(stored[index], path.name)) for index in sorted(set(indices))}
+            frames = {index: framing(as_pixels(stored[index], path.name)) for index in sorted(set(indices))}
     except VideoError:
         raise
     except Exception as error:  # Each of the three formats has errors of its own.
@@ -63,10 +63,10 @@ def _opened(path: Path) -> Iterator[_Stored]:
     elif path.suffix.lower() == ".safetensors":
         with safe_open(path, framework="pt") as file:
             stored = file.get_slice(_only(list(file.keys()), path.name))
-            yield _Stored(tuple(stored.get_shape()), lambda index: _array(_slice(stored, index)))
+            yield _Stored(tuple(stored.get_shape()), lambda index: as_array(_slice(stored, index)))
     else:
         tensor = _load_torch(path)
-        yield _Stored(tuple(tensor.shape), lambda index: _array(tensor[index]))
+        yield _Stored(tuple(tensor.shape), lambda index: as_array(tensor[index]))
 
 
 def _load_numpy(path: Path) -> np.ndarray:
@@ -115,11 +115,13 @@ def _only(names: list[str], file: str) -> str:
     return names[0]
 
 
-def _array(frame: Tensor) -> np.ndarray:
+def as_array(frame: Tensor) -> np.ndarray:
+    """A frame as an array; floats in float32, which every type of them fits."""
     return (frame.float() if frame.is_floating_point() else frame).numpy(force=True)
 
 
-def _pixels(frame: np.ndarray, name: str) -> np.ndarray:
+def as_pixels(frame: np.ndarray, name: str) -> np.ndarray:
+    """A frame in uint8; raises VideoError for floats beyond 0 to 1 and for other types."""
     return frame if frame.dtype == np.uint8 else _float_pixels(frame, name)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import torch
 from torch import nn
 
 from lrp3d.composites import PRESETS
+from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.explainer import Explainer
 from lrp3d.study.running.reader import Reader
 
@@ -19,7 +19,7 @@ __all__ = ["configuration", "weights_digest"]
 
 def configuration(
     explainer: Explainer,
-    reader: Reader,
+    reader: Reader | Clips,
     *,
     dataset: str = "",
     model: str = "",
@@ -53,7 +53,6 @@ def configuration(
     """
     from lrp3d import __version__
 
-    reading = {name: value for name, value in asdict(reader).items() if name != "root"}
     composite = explainer.composite
     own = isinstance(composite, str) and composite not in PRESETS  # such a name means other rules elsewhere
     return {
@@ -63,7 +62,7 @@ def configuration(
         "options": dict(options or {}),
         "weights": weights_digest(explainer.model),
         "trained": trained,
-        **reading,
+        **reader.options,
         "mean": list(explainer.mean),
         "std": list(explainer.std),
         "composite": composite if isinstance(composite, str) else repr(composite),

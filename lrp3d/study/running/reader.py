@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,11 @@ class Reader:
             return video.read_clip(
                 path, self.frames, self.sampling, template=self.template if path.is_dir() else None, **options
             )
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """How clips are read, wherever they lie: all but the root."""
+        return {name: value for name, value in asdict(self).items() if name != "root"}
 
     def locate(self, item: Item) -> Path:
         """The file or folder of a clip: as the list says, with another suffix, or without one.

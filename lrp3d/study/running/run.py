@@ -18,6 +18,7 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.study.listing.lists import Item
+from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.explainer import Explainer, Part, is_out_of_memory
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.prefetch import Failure, ahead
@@ -55,7 +56,7 @@ class Outcome:
 def run(
     study: Study,
     explainer: Explainer,
-    reader: Reader,
+    reader: Reader | Clips,
     shard: Shard | None = None,
     *,
     workers: int = 0,

@@ -1,0 +1,60 @@
+"""Videos that are in memory, or that another library decodes: anything with a length whose items are frames."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from lrp3d.video.pixels import Framing
+from lrp3d.video.source import Choose, Source, VideoError, first_line
+from lrp3d.video.tensors import as_array, as_pixels
+
+
+def read_at_hand(video: Any, choose: Choose, framing: Framing) -> Source:
+    """The chosen frames of a video that is at hand; no others are asked for.
+
+    Args:
+        video: frames (t, h, w, 3) as a tensor or an array, a sequence of images, or a decoder whose items are
+            frames (3, h, w); integers from 0 to 255, or floats from 0 to 1.
+        choose: of how many frames there are, the numbers of those to read.
+        framing: what becomes of each.
+
+    Raises:
+        VideoError: it has no length or no frame, or frames of another shape or type.
+    """
+    shape = tuple(getattr(video, "shape", ()))
+    if isinstance(video, (Tensor, np.ndarray)) and (len(shape) != 4 or shape[-1] != 3 or 0 in shape):
+        raise VideoError(f"{framing.name} has shape {shape}, and frames are (t, h, w, 3) with t >= 1")
+    try:
+        count = len(video)
+    except TypeError:
+        kind = type(video).__name__
+        raise VideoError(
+            f"{framing.name} is a {kind}, and a video is a path, an array (t, h, w, 3), or a sequence of frames"
+        ) from None
+    if not count:
+        raise VideoError(f"{framing.name} has no frame")
+    indices = choose(count)
+    frames = {index: framing(_frame(video, index, framing.name)) for index in sorted(set(indices))}
+    return Source([frames[index] for index in indices], indices, count, [math.nan] * len(indices))
+
+
+def _frame(video: Any, index: int, name: str) -> np.ndarray:
+    """Frame `index`, uint8 (h, w, 3)."""
+    try:
+        image = video[index]
+    except Exception as error:  # a decoder of another library has errors of its own
+        raise VideoError(f"frame {index} of {name} cannot be read: {first_line(error)}") from None
+    if hasattr(image, "convert"):  # an image of Pillow's, in whatever mode
+        image = image.convert("RGB")
+    array = as_array(image) if isinstance(image, Tensor) else np.asarray(image)
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[-1] != 3:  # (3, h, w), as decoders give them
+        array = array.transpose(1, 2, 0)
+    if array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
+        raise VideoError(f"frame {index} of {name} has shape {array.shape}, and frames are (h, w, 3)")
+    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:  # stores that know no bytes widen them
+        array = array.astype(np.uint8)
+    return as_pixels(array, name)
