@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -34,6 +34,10 @@ SAMPLES = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 METHODS = ("LRP", "CLRP", "intervention", "untrained LRP")
 SEED, RESAMPLES = 0, 1000
 COLUMNS = ("d", "method", "inside", "inside, low", "inside, high", "by chance", "ATR", "lift", "held constant")
+
+
+Splice = tuple[Tensor, int]
+"""A clip (1, 3, t, h, w) and the frame at which one shot begins to give way to the other."""
 
 
 class Cuts(nn.Module):
@@ -63,13 +67,44 @@ class Cuts(nn.Module):
         return logits
 
 
-def shots_of(paths: Sequence[Path]) -> Iterator[Tensor]:
-    """Every shot as (3, t, 27, 48) from 0 to 1: frames that follow one another."""
+def segments_of(path: Path) -> Iterator[Tensor]:
+    """Every run of 32 frames of a video, one behind the other, as (3, t, 27, 48) from 0 to 1; not those with losses."""
+    count = 0
+
+    def choose(frames: int) -> list[int]:
+        nonlocal count
+        count = frames
+        return list(range(frames))
+
+    clip = video.read_frames(path, choose, size=None, short_side=72, mean=(0, 0, 0), std=(1, 1, 1))
+    frames = F.interpolate(clip.tensor[0].transpose(0, 1), (HEIGHT, WIDTH), mode="area")
+    for first in range(0, len(frames) - FRAMES + 1, FRAMES):
+        own = clip.indices[first : first + FRAMES].tolist()
+        if own == list(range(first, first + FRAMES)):
+            yield frames[first : first + FRAMES].transpose(0, 1)
+
+
+def shots_of(model: Cuts, paths: Sequence[Path]) -> dict[str, list[Tensor]]:
+    """By video, the segments in which the network itself sees no shot end: it has to be the splice's alone."""
+    shots: dict[str, list[Tensor]] = {}
     for path in paths:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", video.ClipWarning)
-            clip = video.read_clip(path, FRAMES, "dense", size=None, short_side=72, mean=(0, 0, 0), std=(1, 1, 1))
-        yield F.interpolate(clip.tensor[0].transpose(0, 1), (HEIGHT, WIDTH), mode="area").transpose(0, 1)
+        with torch.inference_mode():
+            shots[path.name] = [shot for shot in segments_of(path) if bool((model(shot[None]) < 0).all())]
+    return {name: segments for name, segments in shots.items() if segments}
+
+
+def splices_of(shots: dict[str, list[Tensor]], d: int, count: int, generator: torch.Generator) -> list[Splice]:
+    """Dissolves between segments of different videos: all ordered pairs of videos before any comes again."""
+    pairs = list(itertools.permutations(shots, 2))
+    order = [pair for _ in range(-(-count // len(pairs))) for pair in torch.randperm(len(pairs), generator=generator)]
+    splices = []
+    for pair in order[:count]:
+        one, other = (
+            shots[name][int(torch.randint(len(shots[name]), (), generator=generator))] for name in pairs[int(pair)]
+        )
+        begin = int(torch.randint(6, FRAMES - d - 6, (), generator=generator))
+        splices.append((dissolved(one, other, d, begin), begin))
+    return splices
 
 
 def samples() -> list[Path]:
@@ -136,26 +171,22 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, help=about)
     options = common.parse(parser, argv)
     device = common.start(options)
-    paths = options.shots or samples()
-    shots = list(shots_of(paths))
+    model = Cuts().eval().requires_grad_(False)
+    shots = shots_of(model, options.shots or samples())
     if len(shots) < 2:
-        raise SystemExit("--shots: give two videos or more, of which one gives way to another")
+        raise SystemExit("--shots: give two videos or more that hold 32 frames without a shot end")
     notes = (
-        f"shots: {', '.join(path.name for path in paths)}; {FRAMES} frames, the row of the greatest frame logit",
+        f"shots (segments): {', '.join(f'{name} ({len(segments)})' for name, segments in shots.items())}",
+        f"{FRAMES} frames, the row of the greatest frame logit; segments with a shot end of their own are left out",
         "inside: the row's share from the last frame of one shot to the first of the other, with its 95 % interval",
         "held constant: what the branch of similarities takes, as a share of the logit",
     )
     results = common.Results("cuts", "Shot boundaries of known extent", options, device, COLUMNS, notes)
-    model = Cuts().eval().requires_grad_(False)
     noise = torch.rand(2, 3, FRAMES, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     drawn = untrained_cuts(model, noise)
     generator = torch.Generator().manual_seed(SEED)
     for d in options.extents[:1] if options.quick else options.extents:
-        splices = []
-        for _ in range(2 if options.quick else options.splices):
-            one, other = torch.randperm(len(shots), generator=generator)[:2].tolist()
-            begin = int(torch.randint(6, FRAMES - d - 6, (1,), generator=generator))
-            splices.append((dissolved(shots[one], shots[other], d, begin), begin))
+        splices = splices_of(shots, d, 2 if options.quick else options.splices, generator)
         for method in options.methods:
             inside, atr, held = [], [], []
             for clip, begin in splices:

@@ -109,7 +109,7 @@ DECISIONS = (
 )
 
 
-def networks(folder: Path, count: int, state: str) -> Iterator[tuple[str, VideoModel, Tensor]]:
+def networks(folder: Path, count: int) -> Iterator[tuple[str, VideoModel, Tensor]]:
     """Name, network and clips, of those that there are."""
     for name in SHIPPED:
         model = models.load_pretrained(name)
@@ -117,7 +117,7 @@ def networks(folder: Path, count: int, state: str) -> Iterator[tuple[str, VideoM
         yield name, model, planted.normalise(clips, model)
     net = Net(SLOWFAST)
     try:
-        model = net.trained(folder, state)
+        model = net.trained(folder)
     except FileNotFoundError:
         print(f"no {net.name} in {folder}: left out")
         return
@@ -163,9 +163,6 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     parser = common.arguments(__doc__)
     parser.add_argument("--clips", type=int, default=24, metavar="N", help="of each network (default: %(default)s)")
     parser.add_argument("--nets", default=Path("build/planted"), type=Path, metavar="DIR", help="default: %(default)s")
-    parser.add_argument(
-        "--state", default="model", choices=("model", "early"), help="early: after one round of training"
-    )
     options = common.parse(parser, argv)
     device = common.start(options)
     notes = (
@@ -175,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     results = common.Results(
         "decisions", "Decisions that the paper leaves open, and ATR", options, device, COLUMNS, notes
     )
-    for name, model, clips in networks(options.nets, 2 if options.quick else options.clips, options.state):
+    for name, model, clips in networks(options.nets, 2 if options.quick else options.clips):
         decided = explained(name, model, clips, None)
         for decision in DECISIONS:
             if any(name.startswith(start) for start in decision.only.split()):

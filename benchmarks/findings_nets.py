@@ -1,12 +1,12 @@
-"""Train the small networks on which the paper's findings are examined.
+"""Train the small networks on which the paper's findings are examined, and record what they make of their clips.
 
-    python -m benchmarks.findings_nets                 # all, one seed after the other; goes on where it stopped
+    python -m benchmarks.findings_nets             # all; goes on where it stopped
+    python -m benchmarks.findings_nets --part 1/2  # every second one: two processes share the work
     python -m benchmarks.findings_nets --only I3D-R18  # those whose name begins like this
-    python -m benchmarks.findings_nets --quick         # two steps of one network: does it run
+    python -m benchmarks.findings_nets --quick               # two steps of one network: does it run
 
-They go beside those of train_planted.py, 15 to 60 seconds of one core each; two processes may share the work with
-`--seeds 0` and `--seeds 1 2`. Every network has the same rounds of training until it has learned its data set, and is
-also kept as it is after the first round.
+Every network has the same 150 steps of 24 clips. Its weights are kept in --out, and beside them record.json: what
+`benchmarks.findings` collects.
 """
 
 from __future__ import annotations
@@ -14,51 +14,39 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from functools import partial
 from pathlib import Path
 
 import torch
-from lrp3d.files import replacing
+
+from benchmarks.paper import recording
 from benchmarks.paper.actions import ActionClips
 from benchmarks.paper.nets import SEEDS, Net, every, quick_aggregation
-from benchmarks.planted.training_rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
-
+from benchmarks.planted.training_rounds import TEST_SEED, train_round
 from lrp3d import models
+from lrp3d.files import replacing
 
-STEPS, ROUNDS = 120, 3
-RATE = 3e-3
-TEST = 500  # clips
+STEPS, BATCH, RATE, RISE = 150, 24, 6e-3, 0.2
+TEST = 400  # clips
 
 
-def train(net: Net, root: Path, steps: int = STEPS, rounds: int = ROUNDS) -> None:
-    """Train in rounds until the data set is learned; what came out is written beside the weights."""
+def train(net: Net, root: Path, steps: int = STEPS, clips: int = recording.CLIPS) -> None:
+    """Train, explain, and write what came out beside the weights."""
     folder = root / net.name
     folder.mkdir(parents=True, exist_ok=True)
-    model, actions, began, accuracies = net.untrained(), net.actions, time.process_time(), []
-    clips = partial(ActionClips, actions, mean=model.mean, std=model.std)
+    model, began = net.untrained(), time.process_time()
+    data = ActionClips(net.actions, steps * BATCH, model.mean, model.std, seed=10_000 * net.seed)
     with quick_aggregation(model):
-        for turn in range(rounds):
-            train_round(model, clips(steps * BATCH, seed=10_000 * net.seed + turn), RATE)
-            fresh = clips(VALIDATION, seed=VALIDATION_SEED + net.seed, train=False)
-            accuracies.append(models.evaluate(model, fresh, BATCH))
-            model.eval()
-            if not turn:
-                models.save_checkpoint(model, folder / "early.safetensors", actions.classes)
-            if accuracies[-1] >= ENOUGH:
-                break
-        test = clips(TEST if steps == STEPS else BATCH, seed=TEST_SEED, train=False)
-        accuracy = models.evaluate(model, test, BATCH)
-    models.save_checkpoint(model, folder / "model.safetensors", actions.classes)
-    result = {
-        "network": net.name,
-        "accuracy": accuracy,
-        "after each round": accuracies,
-        "steps": steps * (turn + 1),
-        "seconds": round(time.process_time() - began, 1),
-    }
-    with replacing(folder / "result.json") as temporary:
-        temporary.write_text(json.dumps(result))
-    print("{network}: accuracy {accuracy:.3f}, {steps} steps, {seconds} CPU s".format(**result), flush=True)
+        train_round(model, data, RATE, BATCH, RISE)
+    model.eval()
+    if model.builder:
+        models.save_checkpoint(model, folder / "model.safetensors", net.actions.classes)
+    trained = time.process_time()
+    accuracy = recording.accuracy(model, net, TEST if steps == STEPS else BATCH, TEST_SEED)
+    made = recording.record(net, model, accuracy, clips)
+    made |= {"steps": steps, "seconds": [round(trained - began, 1), round(time.process_time() - trained, 1)]}
+    with replacing(folder / "record.json") as temporary:
+        temporary.write_text(json.dumps(made))
+    print("{net} s{seed}: accuracy {accuracy:.3f}, {steps} steps, CPU s {seconds}".format(**made), flush=True)
 
 
 def main() -> None:
@@ -67,15 +55,17 @@ def main() -> None:
     parser.add_argument("--out", default=Path("build/planted"), type=Path, metavar="DIR", help="default: %(default)s")
     parser.add_argument("--only", default="", metavar="NAME", help="networks whose name begins like this")
     parser.add_argument("--seeds", default=SEEDS, type=int, nargs="+", metavar="N", help="default: %(default)s")
+    parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th network, from the I-th on")
     parser.add_argument("--quick", action="store_true", help="two steps of one network")
     options = parser.parse_args()
     torch.set_num_threads(1)  # many small tensors gain nothing from more
-    chosen = [net for net in every(tuple(options.seeds)) if net.name.startswith(options.only)]
+    part, parts = map(int, options.part.split("/"))
+    chosen = [net for net in every(options.seeds) if net.name.startswith(options.only)][part - 1 :: parts]
     if not chosen:
         parser.error(f"no network begins with {options.only!r}; there are {', '.join(net.name for net in every())}")
     for net in chosen[:1] if options.quick else chosen:
-        if net.result(options.out) is None:
-            train(net, options.out, *((2, 1) if options.quick else (STEPS, ROUNDS)))
+        if not (options.out / net.name / "record.json").exists():
+            train(net, options.out, *((2, 10) if options.quick else (STEPS, recording.CLIPS)))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@ for the whole of Kinetics-400's validation set.
 
     python -m benchmarks.study                                    # a few minutes on two cores
     python -m benchmarks.study --device cuda --clips 64 --batch 4 --workers 8
+    python -m benchmarks.study --processes 1 2                    # as torchrun does it: the cores shared out evenly
 
 Videos are made for it: 340 x 256 pixels, 10 s, H.264 with a key frame every 250 frames, as Kinetics is usually kept.
 Results go to benchmarks/results/study-DEVICE.json and .md.
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
+import resource
 import subprocess
 import sys
 import tempfile
@@ -46,12 +49,16 @@ def main() -> None:
         clips = make_videos(Path(folder), options.clips)
         result: dict[str, Any] = {
             "what": "limits of a study",
-            "command": " ".join(["python", "benchmarks/study.py", *sys.argv[1:]]),
+            "command": " ".join(["python -m benchmarks.study", *sys.argv[1:]]),
             "date": datetime.now(timezone.utc).date().isoformat(),
             "versions": versions(),
             "machine": where,
             "reading": [reading(folder, clips, frames) for frames in (8, 16, 32)],
-            "runs": [running(folder, clips, name, options) for name in options.models],
+            "runs": [
+                running(folder, clips, name, options) if processes == 1 else shared(folder, clips, name, processes)
+                for name in options.models
+                for processes in options.processes
+            ],
         }
     for run in result["runs"]:
         run["projection"] = projection(run)
@@ -69,6 +76,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--models", nargs="+", default=MODELS)
+    about = "that explain, each with its part of the list and of the cores (CPU); default: %(default)s"
+    parser.add_argument("--processes", nargs="+", type=int, default=[1], metavar="N", help=about)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args()
 
@@ -111,9 +120,7 @@ def reading(folder: str, clips: study.VideoList, frames: int) -> dict[str, Any]:
 
 def running(folder: str, clips: study.VideoList, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """A run as `lrp3d study run` does it, the first batch not counted: it pays for starting processes and kernels."""
-    model = lrp3d.models.build(name, num_classes=400).eval().requires_grad_(False).to(options.device)
-    explainer = study.Explainer(model, input_range=model.input_range, mean=model.mean, std=model.std)
-    reader = study.Reader(folder, frames=model.frames or 8)
+    explainer, reader = _parts(folder, name, options.device)
     with tempfile.TemporaryDirectory() as out, Memory() as memory:
         made = study.create(out, study.configuration(explainer, reader, model=name), clips)
         how = {"workers": options.workers, "batch_size": options.batch}
@@ -127,6 +134,7 @@ def running(folder: str, clips: study.VideoList, name: str, options: argparse.Na
         seconds = [entry.seconds for entry in made.records()]
         found = {
             "model": name,
+            "processes": 1,
             "frames": reader.frames,
             **how,
             "clips_per_second": round(len(times) / (times[-1] - begun), 4),
@@ -139,6 +147,58 @@ def running(folder: str, clips: study.VideoList, name: str, options: argparse.Na
         found["gpu_memory_mb"] = round(torch.cuda.max_memory_allocated() / 2**20)
         torch.cuda.reset_peak_memory_stats()
     return found
+
+
+def _parts(folder: str, name: str, device: str = "cpu") -> tuple[study.Explainer, study.Reader]:
+    torch.manual_seed(0)
+    model = lrp3d.models.build(name, num_classes=400).eval().requires_grad_(False).to(device)
+    explainer = study.Explainer(model, input_range=model.input_range, mean=model.mean, std=model.std)
+    return explainer, study.Reader(folder, frames=model.frames or 8)
+
+
+def shared(folder: str, clips: study.VideoList, name: str, processes: int) -> dict[str, Any]:
+    """A run by several processes on one CPU, as under torchrun; counted from when each of them has a clip behind it."""
+    explainer, reader = _parts(folder, name)
+    with tempfile.TemporaryDirectory() as out, Memory() as memory:
+        made = study.create(out, study.configuration(explainer, reader, model=name), clips)
+        busy = _seconds_of_children()
+        parts = [study.Shard(rank, processes) for rank in range(processes)]
+        spawn = multiprocessing.get_context("spawn")
+        workers = [spawn.Process(target=_explain_part, args=(folder, name, out, part)) for part in parts]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        if any(worker.exitcode for worker in workers):
+            raise RuntimeError(f"a process that explains with {name} failed")
+        busy = _seconds_of_children() - busy
+        times = {number: made.record_path(number).stat().st_mtime for number in made.done()}
+        begun = max(times[rank] for rank in range(processes))
+        counted = [moment for moment in times.values() if moment > begun]
+        seconds = max(counted) - begun
+        explaining = sum(entry.seconds for entry in made.records()) * len(counted) / len(times)
+        return {
+            "model": name,
+            "processes": processes,
+            "frames": reader.frames,
+            "workers": 0,
+            "batch_size": 1,
+            "clips_per_second": round(len(counted) / seconds, 4),
+            "cpu_seconds_per_clip": round(busy / len(times), 2),
+            "explaining_share": round(min(1.0, explaining / seconds / processes), 3),
+            "bytes_per_record": made.record_path(0).stat().st_size,
+            "memory_mb": {"main": memory.found()["reader"], "reader": 0},
+        }
+
+
+def _explain_part(folder: str, name: str, out: str, part: study.Shard) -> None:
+    torch.set_num_threads(max(1, THREADS // part.world))
+    study.run(study.load_study(out), *_parts(folder, name), part)
+
+
+def _seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 class Memory:
@@ -236,7 +296,15 @@ def page(result: dict[str, Any]) -> str:
             for one in result["reading"]
         ],
     )
-    headers = ["model", "clips/s", "CPU s of a clip", "share explaining", "main process MB", "reading process MB"]
+    headers = [
+        "model",
+        "processes",
+        "clips/s",
+        "CPU s of a clip",
+        "share explaining",
+        "main process MB",
+        "reading process MB",
+    ]
     headers += ["bytes of a record", "20,000 clips: h on 1 device", "h on 8 devices", "records MB"]
     rows: list[list[study.Cell]] = []
     for run in result["runs"]:
@@ -245,7 +313,7 @@ def page(result: dict[str, Any]) -> str:
         sizes = [run["memory_mb"]["main"], run["memory_mb"]["reader"], run["bytes_per_record"]]
         projection = run["projection"]
         hours = [study.Value(projection[f"hours_on_{devices}"]) for devices in ("1_device", "8_devices")]
-        rows.append([run["model"], *speed, share, *sizes, *hours, projection["records_mb"]])
+        rows.append([run["model"], run["processes"], *speed, share, *sizes, *hours, projection["records_mb"]])
     runs = study.Table("runs", "Runs", headers, rows)
     return (
         f"# Limits of a study\n\n`{result['command']}`, {result['date']}; {where}.\n\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,12 +36,24 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse what stands in the place of a file and never ends, such as a pipe.
+
+    Raises:
+        ValueError: a pipe, a device or a folder.
+        OSError: nothing there, or it cannot be looked at.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError(f"{path} is no regular file")
+
+
 def read_saved(path: str | os.PathLike[str], key: str, what: str) -> tuple[str, dict[str, Any]]:
     """What a safetensors file says under a key of its metadata, and its tensors.
 
     Raises:
         ValueError: any other file; it names `what` the file should have been.
     """
+    require_regular(path)
     try:
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}

@@ -18,6 +18,8 @@ def strange(value: Tensor) -> str | None:
         return "has a shape and no values (it is on the meta device)"
     if value.is_quantized:
         return "is quantised: save the weights as floating-point numbers"
+    if value.is_floating_point() and value.element_size() == 1:  # float8: 3 digits at most, scaled by another tensor
+        return f"is {_type(value)}, and what scales it is not known: save the weights as bfloat16, float16 or float32"
     if value.layout != torch.strided or value.is_nested:
         return f"is stored as {str(value.layout).removeprefix('torch.')}: save it dense"
     return None

@@ -16,6 +16,7 @@ from benchmarks import (
     gpu,
     growth,
     layers,
+    memory,
     matrix,
     motion,
     networks,
@@ -118,6 +119,12 @@ def test_growth_has_an_exponent_for_each_series_and_dense_beside_banded(tmp_path
     assert {row["series"] for row in rows} == {"frames", "frames, dense", "pixels", "batch"}
     assert all(isinstance(row["exponent"], float) for row in rows)
     assert all((row["dense over banded"] is not None) == (row["series"] == "frames") for row in rows)
+
+
+def test_memory_is_measured_beside_both_kinds_of_backward_pass(tmp_path):
+    rows = {row["what"]: row for row in written(quick(memory, tmp_path))}
+    assert rows[memory.GRADIENT]["over gradient of the clip"] in (0, 1)
+    assert rows["explain"]["peak MiB of the process"] > 100
 
 
 def test_every_product_of_an_explanation_is_counted_for_one_of_its_parts(tmp_path):

@@ -1,5 +1,7 @@
 """The folder of a study: damage in it is named, and nothing is lost without a word."""
 
+import errno
+import os
 import shutil
 
 import pytest
@@ -53,6 +55,32 @@ def test_damage_in_the_list_of_failures_is_named(tmp_path):
     path.write_bytes(b"\xff\n")
     with pytest.raises(study.StudyError, match=r"errors\.jsonl, line 1, holds bytes that are no UTF-8"):
         made.failures()
+
+
+def test_a_folder_that_takes_no_records_is_named_before_a_clip_is_explained(tmp_path, monkeypatch):
+    made = make_study(tmp_path, 1)
+
+    def full(**_):
+        raise OSError(errno.EFBIG, "File too large")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    with pytest.raises(OSError, match="File too large") as error:
+        made.check_writable()
+    assert error.value.filename == str(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_pipe_in_the_place_of_a_file_is_damage_and_is_not_waited_for(tmp_path):
+    made = make_study(tmp_path, 2)
+    record = made.record_path(1)
+    record.parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(record)
+    with pytest.raises(ValueError, match=r"is no record of a study \(.*is no regular file"):
+        study.Record.load(record)
+    (tmp_path / "clips.json").unlink()
+    os.mkfifo(tmp_path / "clips.json")
+    with pytest.raises(study.StudyError, match=r"damaged study\.json or clips\.json"):
+        study.load_study(tmp_path)
 
 
 def test_another_list_in_the_folder_of_a_study_is_damage(tmp_path):

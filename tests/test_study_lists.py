@@ -196,6 +196,26 @@ def test_what_is_said_of_a_list_is_one_line_whatever_its_name(tmp_path):
             read_file(file)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_a_list_comes_through_a_pipe_and_is_not_waited_for_where_nobody_writes(tmp_path):
+    pipe = tmp_path / "list"
+    os.mkfifo(pipe)
+    for read_file in (read_list, read_labels, class_list):
+        with pytest.raises(ValueError, match="a pipe that nobody writes to"):
+            read_file(pipe)
+    ends = os.pipe()  # as the shell's <(...) makes one
+    with os.fdopen(ends[1], "w") as writer:
+        writer.write("a\nb\n")
+    assert read_labels(Path(f"/dev/fd/{ends[0]}")) == ("a", "b")
+    os.close(ends[0])
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such device here")
+def test_a_list_without_end_is_refused_before_memory_is_gone():
+    with pytest.raises(ValueError, match=r"zero has more than [\d,]+ bytes, and no list"):
+        read_labels(Path("/dev/zero"))
+
+
 @pytest.mark.parametrize(("wanted", "found"), [("-2", -2), ("9" * 5000, 10**18), ("٣", 3)])
 def test_a_class_by_number_is_a_number_of_any_length(wanted, found):
     assert find_class(wanted, ["archery"]) == found
@@ -242,6 +262,8 @@ def test_labels_of_moments_in_time_have_their_numbers_beside_them(tmp_path):
         ("a.mp4,1\na.mp4,1\nb.mp4,0", [("a.mp4", 1), ("b.mp4", 0)], "1 lines repeat others"),
         ("a.mp4 0\nb.mp4", [("a.mp4", 0), ("b.mp4", None)], "1 of 2 clips have no class"),
         ("a.mp4 1\nb.mp4 3", [("a.mp4", 1), ("b.mp4", 3)], "no clip has class 0"),
+        ("a.mp4,\nb.mp4,yoga", [("a.mp4", None), ("b.mp4", 0)], "1 of 2 clips have no class"),
+        ("./a.mp4,1\na.mp4,1\nx//b.mp4,0\nx/b.mp4,0", [("a.mp4", 1), ("x/b.mp4", 0)], "2 lines repeat others"),
         ("yoga,-3B32lodo2M,59,69,val", [("yoga/-3B32lodo2M_000059_000069", 0)], "taken for Kinetics'"),
     ],
 )
@@ -273,6 +295,13 @@ def test_spreadsheets_write_numbers_empty_columns_and_utf_16(tmp_path):
         (",3", "a clip without a name"),
         ("a.mp4;1;2", "several labels"),
         (KINETICS + "\nyoga,abc,inf,3,val", "line 2: expected label,youtube_id"),
+        ("a.mp4,nan\nb.mp4,yoga", "class nan: numbers of classes are whole; leave it out"),
+        ("a.mp4,1e0\nb.mp4,0", "class 1e0: numbers of classes are whole"),
+        ("a.mp4 3 train\nb.mp4 4 val", "line 1: train stands behind class 3: name the columns in a header"),
+        ("yoga,a.mp4\nrun,b.mp4", "videos in its second column"),
+        ("0,a.mp4\n1,b.mp4", "videos in its second column"),
+        ('{"a.mp4": 0, "b.mp4": 1}', "is json, but no list of objects"),
+        ('{"path": "a.mp4", "label": 0}\n{"path": "b.mp4", "label": 1}', "no complete json"),
         ("[" * 100_000, "nests too deeply"),
         ("a.mp4," + "x" * 140_000, "a line of 140,006 letters, and no field has so many"),
         ("a.mp4,1\nb\x85\u202e.mp4,yoga", r"^val\.csv: b\\x85\\u202e\.mp4 has a class by name, [^\n]*$"),
@@ -345,6 +374,12 @@ def test_folders_that_are_numbers_count_as_numbers(tmp_path):
         ("l.txt", "# mine\na\n#b", ("a", "#b"), "has comments"),
         ("l.txt", "crane\ncrane", ("crane", "crane"), "several classes one name"),
         ("l.txt", "take 1\ntake 2", ("take 1", "take 2"), None),
+        ("l.yaml", "names:\n  1: b\n  0: a\n", ("a", "b"), "names its columns"),
+        ("l.txt", "1|b\n0|a", ("a", "b"), "is read as ids and names ('1|b' is class 1, 'b')"),
+        ("l.txt", "b=1\na=0", ("a", "b"), "is read as ids and names"),
+        ("l.txt", "1) a\n2) b", ("a", "b"), "counts classes from 1"),
+        ("l.txt", "2\na\nb", ("a", "b"), "says in line 1 how many classes follow"),
+        ("l.txt", "// mine\na\nb", ("a", "b"), "has comments"),
     ],
 )
 def test_labels_are_named_as_their_file_means_them(tmp_path, name, text, expected, said):
@@ -371,6 +406,11 @@ def test_labels_are_named_as_their_file_means_them(tmp_path, name, text, expecte
         ("0," + "x" * 140_000, "a line of 140,002 letters, and no field has so many"),
         ("0,a\n0,b\x1b[1m", r"one id to several names: 0 to 'a' and 'b\\x1b\[1m'$"),
         ("a\0b", "zero bytes"),
+        ("-1,none\n0,a\n1,b", "line 1: no id and name"),
+        ("0.5,a\n1.5,b", "a number on every line"),
+        ("0 a\n1 b\n1 c", "a number on every line"),
+        ("0 a\n1 b\n3 c\n10 d", "a number on every line"),
+        ("400\na\nb", "line 1: 400 is a number, and the other lines are names"),
     ],
 )
 def test_labels_that_are_not_plain_are_refused(tmp_path, text, problem):

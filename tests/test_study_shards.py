@@ -37,6 +37,7 @@ def test_a_shard_that_cannot_be_is_refused(text, capsys):
     with pytest.raises(SystemExit) as ended:
         main(["study", "run", "--list", "x", "--out", "y", "--shard", text])
     assert ended.value.code == 2
+    assert "0 to -1" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "1e12"])

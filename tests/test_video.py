@@ -363,8 +363,9 @@ def test_tensors_that_are_no_frames_are_refused(tmp_path, frames, said):
 def test_tensor_files_run_no_code(tmp_path):
     for name in ("clip.pt", "clip.npy", "clip.safetensors"):
         (tmp_path / name).write_bytes(pickle.dumps(print, protocol=2))
-        with pytest.raises(VideoError, match="cannot be read as a tensor"):
+        with pytest.raises(VideoError, match="cannot be read as a tensor") as refusal:
             read_clip(tmp_path / name)
+        assert "allow" not in str(refusal.value)  # nobody is advised to unpickle it
     torch.save({"a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "two.pt")
     with pytest.raises(VideoError, match="holds 2 tensors, and a clip is one: a, b"):
         read_clip(tmp_path / "two.pt")

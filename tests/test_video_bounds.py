@@ -5,6 +5,7 @@ import os
 import pickle
 import re
 import struct
+import warnings
 import weakref
 from fractions import Fraction
 
@@ -40,6 +41,20 @@ def test_a_file_that_was_cut_says_how_many_frames_it_announces(tmp_path, name, h
     with pytest.warns(LostFramesWarning, match=r"announces (about )?48 frames and holds \d+: it breaks off"):
         clip = read_clip(path, 4, **SMALL)
     assert frame_numbers(clip) == clip.indices.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [("clip.gif", {"codec": "gif", "pixels": "rgb8"}), ("clip.mjpeg", {"codec": "mjpeg", "pixels": "yuvj420p"})],
+)
+def test_pictures_without_checksums_that_break_off_in_the_middle_of_one_say_so(tmp_path, name, how):
+    """The part of the last picture that is there decodes, and the rest of it is not the video's."""
+    path = encode(tmp_path / name, numbered_frames(24), b_frames=0, **how)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_clip(path, 4, **SMALL)
+    with pytest.warns(LostFramesWarning, match="may lack frames at its end: it has no end mark"):
+        read_clip(cut(path, 0.77), 4, **SMALL)
 
 
 @pytest.mark.parametrize("at", [0.3, 0.5, 0.6])

@@ -1,8 +1,10 @@
 """A path is a path: no name becomes a protocol, and what is opened leads nowhere else."""
 
+import errno
 import os
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 import torch
@@ -123,3 +125,22 @@ def test_what_is_said_of_a_file_is_one_line_whatever_its_name(here):
     (here / name).write_bytes(b"no video")
     with pytest.raises(VideoError, match=r"^a\\nb\\x1b\[1m\.mp4 cannot be opened as a video: [^\n]*$"):
         read_clip(name)
+
+
+def test_an_empty_path_is_no_folder_and_the_current_folder_has_a_name(here, monkeypatch):
+    with pytest.raises(VideoError, match="this one is empty"):
+        read_clip("")
+    folder = Path("frames")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(VideoError, match=r"there are no images in .*frames$"):
+        read_clip(".")
+
+
+def test_a_disk_that_fails_is_an_error_of_the_video(here, monkeypatch):
+    def failing(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("lrp3d.video.clip.read_video", failing)
+    with pytest.raises(VideoError, match=r"^x\.mp4 cannot be read: Input/output error$"):
+        read_clip("x.mp4")

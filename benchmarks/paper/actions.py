@@ -28,7 +28,10 @@ SOURCE = 32  # frames of a video
 EVENT = 4  # frames that an event lasts: one of 8 sampled frames, two of 16
 PAUSE = 12  # frames from the start of the first event to that of the second; without a pause EVENT
 SPEED = 0.5  # pixels in a frame of the video
-SIZE, SIDE, NOISE = 16, 5, 0.1
+SIZE, SIDE = 16, 5
+NOISE, FAINT, GREY = 0.2, 0.2, 0.45
+"""What leaves room above and below: noise of every value, the least contrast of a clip's colours to grey (contrast is
+drawn for every clip, from FAINT to 1), and that grey."""
 YELLOW, MAGENTA = (0.9, 0.85, 0.1), (0.9, 0.1, 0.85)
 
 
@@ -63,7 +66,10 @@ class Actions:
         labels = numbers % len(self.classes)
         names = torch.tensor([CLASSES.index(name) for name in self.classes])[labels]
         times = self._times(dice, train)
-        return paint(_scene(dice, names, times), dice, SIZE, NOISE), labels
+        scene = _scene(dice, names, times)
+        contrast = FAINT + (1 - FAINT) * dice.uniform("contrast", 1)[..., None]
+        scene.colour = GREY + contrast * (scene.colour - GREY)
+        return paint(scene, dice, SIZE, NOISE), labels
 
     def _times(self, dice: Dice, train: bool) -> Tensor:
         """Which frames of the video are seen, (b, t)."""

@@ -1,121 +1,378 @@
-"""What a finding is, and the page they are written on."""
+"""The page of the findings: the rules, every finding with its mark, the numbers of all networks, figures."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paper.claims import (
+    ANSWER_NETS,
+    AREA,
+    CLAIMS,
+    CORRELATION,
+    FRAMES,
+    POINTS,
+    SCATTER_NETS,
+    SPREAD,
+    WINDOW_SIZES,
+    Claim,
+    shares,
+)
+from benchmarks.paper.actions import CLASSES
+from benchmarks.paper.nets import MODULES, Net, every
+from benchmarks.paper.recording import SIZES, WINDOWED
+from benchmarks.paper.records import Bench, Missing, fixed
+from benchmarks.paper.statistics import CONFIDENCE, LEAST, LEVEL, MARKS, NOT_ASKED, Question, Sample, holm
 from lrp3d.files import replacing
-from benchmarks.paper.verdicts import NOT_HERE, NOT_REPRODUCED, REPRODUCED, Comparison, mark
-
+from lrp3d.study.reporting import charts
+from lrp3d.study.reporting.factors import trends
 from lrp3d.study.reporting.report import Chart
-from lrp3d.study.reporting.tables import Table
+from lrp3d.study.reporting.table_format import Table, Value
+
+HALF, SURE = POINTS / 2, 100 * CONFIDENCE
+RULES = f"""\
+These rules and all questions below were written before any ATR of these networks was looked at; noise, contrast and
+steps were chosen by the accuracy of a few networks alone.
+
+- **Unit: the training seed.** A finding is one number of each seed, made of networks of that seed, which share
+  their initial draw and their clips; the clips of a network are not independent of one another and are never the
+  unit.
+- **Test.** Student's t over seeds, two-sided. With five seeds an exact sign-flip test cannot go below p = .0625, so
+  it could decide nothing. t assumes that seeds are spread normally; no test of five numbers can show that they are.
+- **No difference** is a claim, too: two one-sided tests (TOST) against a margin stated here: {FRAMES:g} frames of
+  ATR (what depth adds in the paper), {POINTS:g} points of accuracy ({HALF:g} a step of the kernel), r of
+  {CORRELATION:g}, AUROC of {AREA:g} to either side of chance, a variance of {SPREAD:.3f} frames² between classes
+  (half of them within {FRAMES:g} frames). p is the smaller of equivalence and of a difference beyond the margin,
+  doubled.
+- **Correction.** Holm's, over all findings that are asked, at {LEVEL:g}. Ordered factors (kernel, frames, ensembled
+  frames) are a slope of each seed.
+- **Marks.** *Reproduced*: corrected p below {LEVEL:g}, with the paper's sign, or within the margin where the paper
+  has no difference. *Contradicted*: corrected p below {LEVEL:g} with the other sign, or beyond the margin.
+  *Undecided*: anything else; the interval says what is left possible. *Not asked*: fewer than {LEAST} seeds.
+- ± is the deviation over seeds; intervals are {SURE:g} % ones of the mean, not corrected; d is the mean in
+  deviations over seeds. Counted are clips predicted correctly with a score above 0.5, as in the paper; *all clips*
+  is the mean of the same number without that filter, which is not tested."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """A claim of the paper, whether it holds here, the numbers, and what that means."""
+class Answer:
+    """A finding, what was found, and its mark."""
 
-    claim: str
-    result: str
-    numbers: str
-    meaning: str
-
-
-@dataclass
-class Section:
-    """A table or figure of the paper: what it says there, ours, and the findings."""
-
-    number: str
-    """As the paper numbers it."""
-    title: str
-    paper: str
-    """The claim, with the paper's numbers."""
-    parts: list[Table | Chart] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-    def add(self, *parts: Table | Chart | None) -> None:
-        """Tables and figures, as many as there are."""
-        self.parts += [part for part in parts if part is not None]
-
-    def find(self, claim: str, compared: Mapping[str, Comparison], numbers: str, yes: str, no: str) -> None:
-        """Note whether a claim holds, by the comparisons that are more than noise; without any, networks are missing.
-
-        Args:
-            claim: what the paper says.
-            compared: by name, positive where they speak for the paper.
-            numbers: ours.
-            yes: what it means if it is so here.
-            no: what it means if it is not.
-        """
-        if not compared:
-            self.findings.append(Finding(claim, NOT_HERE, "networks for it were not trained", "–"))
-            return
-        result = mark(compared)
-        meaning = {REPRODUCED: yes, NOT_REPRODUCED: no, NOT_HERE: "within the noise"}[result]
-        if len(compared) > 1:
-            counting = {name: one.mean > 0 for name, one in compared.items() if one.counts}
-            names = {sign: [name for name, own in counting.items() if own == sign] for sign in (True, False)}
-            numbers += f" ({len(names[True])} of {len(compared)} comparisons count for it"
-            numbers += f", against it: {', '.join(names[False])})" if names[False] else ", none against)"
-        self.findings.append(Finding(claim, result, numbers, meaning))
+    claim: Claim
+    question: Question
+    corrected: float
+    mark: str
+    everything: Sample
+    """The same of all clips."""
 
 
-def summary_table(sections: Sequence[Section]) -> Table:
+def answers(bench: Bench) -> list[Answer]:
+    """Of all findings; only those that are asked are corrected for."""
+    asked = {claim: claim.question(bench) for claim in CLAIMS}
+    p = {claim.name: one.p for claim, one in asked.items() if one.sample.n >= LEAST}
+    corrected = holm(p)
+    found = []
+    for claim, one in asked.items():
+        own = corrected.get(claim.name, math.nan)
+        found.append(Answer(claim, one, own, one.mark(own), claim.sample(replace(bench, counted=False))))
+    return found
+
+
+def summary_table(found: Sequence[Answer]) -> Table:
     """All findings at a glance."""
+    headers = ["paper", "finding", "mark", "mean", "95 % interval", "unit", "d", "seeds", "p", "corrected p"]
     rows = [
-        [section.number, one.claim, one.result, one.numbers, one.meaning]
-        for section in sections
-        for one in section.findings
+        [
+            one.claim.paper,
+            one.claim.finding,
+            one.mark,
+            *_numbers(one.question.sample),
+            one.claim.unit,
+            _d(one.question.sample),
+            one.question.sample.n,
+            *([_p(one.question.p), _p(one.corrected)] if one.mark != NOT_ASKED else ["–", "–"]),
+        ]
+        for one in found
     ]
-    return Table("findings", "The paper's findings", ["paper", "finding", "result", "numbers", "what it means"], rows)
+    return Table("findings", "The paper's findings", headers, rows)
 
 
-def page(sections: Sequence[Section], facts: Sequence[str], folder: str) -> str:
-    """Markdown; tables and figures are files in `folder`."""
-    table = summary_table(sections)
-    counted = [sum(row[2] == result for row in table.rows) for result in (REPRODUCED, NOT_REPRODUCED, NOT_HERE)]
-    total = "{} findings: {} reproduced, {} not reproduced, {} not testable here.".format(len(table.rows), *counted)
-    lines = ["# The paper's findings, on networks trained here", *facts, "## Summary", total, table.markdown()]
-    for section in sections:
-        lines += [f"## {section.number}: {section.title}", f"**The paper.** {section.paper}"]
-        for part in section.parts:
-            lines.append(f"**{part.title}**")
-            if isinstance(part, Table):
-                lines += [part.markdown(), f"{part.note} [csv]({folder}/{part.name}.csv)".strip()]
-            else:
-                lines += [f"![{part.title}]({folder}/{part.name}.png)", *([part.note] if part.note else [])]
-        lines.append("\n".join(f"- {one.claim}: **{one.result}**. {one.numbers}." for one in section.findings))
-    return "\n\n".join(lines) + "\n"
+def question_table(found: Sequence[Answer]) -> Table:
+    """What was asked, and what the paper has."""
+    headers = ["paper", "finding", "number of each seed", "reproduced if", "the paper's", "all clips", "each seed"]
+    rows = []
+    for one in found:
+        claim, values = one.claim, one.question.sample.values
+        margin = claim.margin
+        wanted = "above 0" if margin is None else f"below {margin:.3g}" if claim.upper_only else f"within ±{margin:g}"
+        everything = f"{one.everything.mean:+.2f}" if one.everything.n else "–"
+        seeds = ", ".join(f"{value:+.2f}" for value in values) or "–"
+        rows.append(
+            [claim.paper, claim.finding, f"{claim.number} ({claim.unit})", wanted, claim.theirs, everything, seeds]
+        )
+    return Table("questions", "What was asked", headers, rows)
 
 
-def write(sections: Sequence[Section], facts: dict[str, Any], said: Sequence[str], out: Path) -> list[Path]:
+def _numbers(sample: Sample) -> list[str]:
+    if not sample.n:
+        return ["–", "–"]
+    low, high = sample.interval
+    return [f"{sample.mean:+.2f}", f"[{low:+.2f}, {high:+.2f}]" if sample.n > 1 else "–"]
+
+
+def _d(sample: Sample) -> str:
+    return f"{sample.size:+.1f}" if sample.n > 1 else "–"
+
+
+def _p(p: float) -> str:
+    return f"{p:.2g}" if p >= 0.0001 else "< 0.0001"
+
+
+def moments(bench: Bench, measure: Callable[[int], float | None]) -> Value:
+    """Mean and deviation over the seeds that have a number."""
+    values = []
+    for seed in bench.seeds:
+        try:
+            value = measure(seed)
+        except Missing:
+            continue
+        if value is not None:
+            values.append(value)
+    if not values:
+        return Value(None)
+    return Value(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, digits=2)
+
+
+def trained(bench: Bench) -> list[Net]:
+    """The networks that there are, of any seed."""
+    there = {key for key, _ in bench.records}
+    return [net for net in every((0,)) if net.key in there]
+
+
+def network_table(bench: Bench) -> Table:
+    """Accuracy and ATR of every network."""
+    rows: list[list[Any]] = []
+    for net in trained(bench):
+        seeds = sum(key == net.key for key, _ in bench.records)
+        row: list[Any] = [net.key, seeds, replace(moments(bench, lambda s, n=net: bench.accuracy(n, s)), digits=1)]
+        row.append(replace(moments(bench, lambda s, n=net: len(bench.clips(n, s))), digits=0))
+        for kind in ("avg_atr", "max_atr", "lrp_avg_atr", "lrp_max_atr"):
+            has = any(key == net.key and kind in record["clips"] for (key, _), record in bench.records.items())
+            row.append(moments(bench, lambda s, n=net, k=kind: bench.atr(n, s, k)) if has else Value(None))
+        rows.append(row)
+    headers = ["network and data", "seeds", "accuracy (%)", "counted clips", "avg-ATR", "max-ATR"]
+    headers += ["avg-ATR, LRP", "max-ATR, LRP"]
+    note = "k5: temporal kernels of 5; of4: 4 ensembled frames; dense: consecutive frames."
+    return Table("networks", "All networks (Tables 1, 2, 4 to 7)", headers, rows, note)
+
+
+def share_table(bench: Bench) -> Table:
+    """Where relevance lies."""
+    rows: list[list[Any]] = []
+    for net in (Net(f"{m}-f16", g, dense=d) for m in MODULES for g, d in _MAPS):
+        each = [moments(bench, lambda s, n=net, i=i: shares(bench.matrix(n, s))[i]) for i in range(3)]
+        rows.append([net.key, *(replace(value, digits=1) for value in each)])
+    headers = ["network and data", "within two frames (%)", "on the diagonal (%)", "in the first and last quarter (%)"]
+    return Table("shares", "Where relevance lies (Fig. 2, 13)", headers, rows, "An even share of the quarters is 50 %.")
+
+
+_MAPS = (("static", False), ("mixed", False), ("temporal", False), ("mixed", True))
+
+
+def window_table(bench: Bench) -> Table:
+    """Partial uniform sampling."""
+    measures: dict[str, Callable[[dict[str, float]], float]] = {
+        "whole clip (%)": lambda w: w["16"],
+        "8 of 16 (%)": lambda w: w["8"],
+        "mean ATR": lambda w: w["size"],
+        "segments (%)": lambda w: w["segment"],
+        "centred windows (%)": lambda w: w["centred"],
+        "fixed window of that size (%)": lambda w: fixed(w, w["size"]),
+        "frozen, mean over windows (%)": lambda w: statistics.fmean(w[size] for size in WINDOW_SIZES),
+        "empty (%)": lambda w: statistics.fmean(w[f"empty {size}"] for size in WINDOW_SIZES),
+    }
+    rows = []
+    for net in _window_nets():
+        each = [moments(bench, lambda s, n=net, f=f: f(bench.windows(n, s))) for f in measures.values()]
+        rows.append([net.key, *(replace(value, digits=1) for value in each)])
+    note = (
+        "A segment [l, r] is what the ATR of a frame is the length of; a centred window is as long and lies around the "
+        "frame. Fixed windows of that size: on the line between two that were tried."
+    )
+    return Table("windows", "Windows (Fig. 6, 14)", ["network and data", *measures], rows, note)
+
+
+def _window_nets() -> list[Net]:
+    return [Net(f"{module}-f16", group) for module in MODULES for group in WINDOWED]
+
+
+def class_table(bench: Bench) -> Table:
+    """ATR by class."""
+    rows = []
+    for index, name in enumerate(CLASSES):
+        each = [
+            moments(bench, lambda s, m=m, k=kind, i=index: bench.atr(Net(f"{m}-f16"), s, k, (i,)))
+            for m in MODULES
+            for kind in ("avg_atr", "max_atr")
+        ]
+        rows.append([name, "static" if index < 4 else "temporal", *each])
+    headers = ["class", "any frame shows it, or none"]
+    headers += [f"{title}, {module}-f16" for module in MODULES for title in ("avg-ATR", "max-ATR")]
+    return Table("classes", "Classes of the mixed data (Table 3, Fig. 8, 9, 15)", headers, rows)
+
+
+def figures(bench: Bench) -> list[Chart]:
+    """Those that there is something for."""
+    drawn: list[Chart] = []
+
+    def mean(net: Net, kind: str = "avg_atr") -> tuple[float, float] | None:
+        value = moments(bench, lambda s: bench.atr(net, s, kind))
+        return None if value.mean is None else (value.mean, value.std or 0.0)
+
+    lengths = {m: [(n, *two) for n in (8, 16, 32) if (two := mean(Net(f"{m}-f{n}")))] for m in MODULES}
+    lengths = {module: points for module, points in lengths.items() if len(points) > 1}
+    if lengths:
+        marks = {m: [f"{100 * atr / n:.0f} %" for n, atr, _ in points] for m, points in lengths.items()}
+        figure = trends(lengths, marks=marks, xlabel="frames of the clip (mixed data)")
+        drawn.append(Chart("fig5a", "Fig. 5a: avg-ATR by number of frames", figure, "Beside: share of the clip."))
+    ensembled = [(n, *two) for n, net in ANSWER_NETS.items() if (two := mean(net))]
+    if len(ensembled) > 1:
+        accuracy = [moments(bench, lambda s, n=ANSWER_NETS[n]: bench.accuracy(n, s)).mean for n, *_ in ensembled]
+        name = "TAM2D-R18-f16"
+        marks = {name: [f"{value:.0f} %" for value in accuracy if value is not None]}
+        figure = trends({name: ensembled}, marks=marks, xlabel="frames that are ensembled (mixed data)")
+        drawn.append(Chart("fig10", "Fig. 10: avg-ATR by ensembled frames", figure, "Beside: accuracy."))
+    curves = {net.key: curve for net in _window_nets() if (curve := _curve(bench, net))}
+    if curves:
+        note = "Dashed: empty frames outside. A star is the segments of each frame's ATR, a cross centred windows."
+        drawn.append(Chart("fig6", "Fig. 6 and 14: accuracy by window", charts.window_curves(curves), note))
+    points = {net.key.removesuffix("-mixed"): net for net in SCATTER_NETS if mean(net)}
+    if len(points) > 3:
+        accuracies = [moments(bench, lambda s, n=net: bench.accuracy(n, s)).mean or 0.0 for net in points.values()]
+        figure = charts.accuracy_scatter(
+            [(mean(net) or (0.0,))[0] for net in points.values()], accuracies, list(points)
+        )
+        note = "Means over seeds, and r of these; what is tested is r of each seed."
+        drawn.append(Chart("fig7", "Fig. 7: accuracy against avg-ATR", figure, note))
+    maps = {net.key.replace("-R18-f16", ""): m for net in _map_nets() if (m := _mean_matrix(bench, net))}
+    if maps:
+        drawn.append(Chart("fig2", "Fig. 2 and 13: mean relevance", charts.heatmaps(maps, columns=4)))
+    return drawn
+
+
+def _map_nets() -> list[Net]:
+    return [Net(f"{m}-f16", g, dense=d) for m in MODULES for g, d in _MAPS]
+
+
+def _mean_matrix(bench: Bench, net: Net) -> list[list[float]] | None:
+    each = []
+    for seed in bench.seeds:
+        try:
+            each.append(bench.matrix(net, seed))
+        except Missing:
+            continue
+    if not each:
+        return None
+    return [[statistics.fmean(cells) for cells in zip(*rows, strict=True)] for rows in zip(*each, strict=True)]
+
+
+def _curve(bench: Bench, net: Net) -> list[dict[str, Any]]:
+    """Accuracy by window, mean over seeds, as `window_curves` takes it."""
+
+    def value(name: str) -> float | None:
+        return moments(bench, lambda s: bench.windows(net, s)[name]).mean
+
+    if value("16") is None:
+        return []
+    curve: list[dict[str, Any]] = []
+    for size in SIZES:
+        curve.append({"window": size, "size": size, "accuracy": value(str(size))})
+        if str(size) in WINDOW_SIZES:
+            curve[-1]["empty"] = value(f"empty {size}")
+    return curve + [{"window": w, "size": value("size"), "accuracy": value(w)} for w in ("segment", "centred")]
+
+
+def page(bench: Bench, about: dict[str, Any], folder: str = "findings") -> tuple[str, dict[str, bytes]]:
+    """Markdown, and the files in `folder` by name."""
+    found = answers(bench)
+    counted = Counter(one.mark for one in found)
+    total = f"{len(found)} findings: " + ", ".join(f"{counted[mark]} {mark}" for mark in MARKS) + "."
+    summary, questions = summary_table(found), question_table(found)
+    tables = [network_table(bench), share_table(bench), window_table(bench), class_table(bench)]
+    files = {f"{table.name}.csv": table.csv().encode() for table in (summary, questions, *tables)}
+    lines = ["# The paper's findings, on networks trained here", *said(bench, about), "## Rules", RULES]
+    lines += ["## Findings", total, summary.markdown(), f"[csv]({folder}/findings.csv)"]
+    lines += ["## What was asked", questions.markdown(), f"[csv]({folder}/questions.csv)", "## Numbers"]
+    for table in tables:
+        lines += [f"**{table.title}**", table.markdown(), f"{table.note} [csv]({folder}/{table.name}.csv)".strip()]
+    lines.append("## Figures")
+    for chart in figures(bench):
+        files[f"{chart.name}.png"] = chart.png()
+        lines += [
+            f"**{chart.title}**",
+            f"![{chart.title}]({folder}/{chart.name}.png)",
+            *([chart.note] * bool(chart.note)),
+        ]
+    return "\n\n".join(lines) + "\n", files
+
+
+def said(bench: Bench, about: dict[str, Any]) -> list[str]:
+    """What the numbers depend on."""
+    records = bench.records.values()
+    training, explaining = (sum(record["seconds"][i] for record in records) / 60 for i in (0, 1))
+    clips = len(next(iter(records))["clips"]["label"])
+    seeds = Counter(Counter(key for key, _ in bench.records).values())
+    per = ", ".join(f"{number} with {count} seed{'s' * (count > 1)}" for count, number in sorted(seeds.items())[::-1])
+    missing = [net.key for net in every((0,)) if net.key not in {key for key, _ in bench.records}]
+    made = f"{about['machine']}; Python {about['python']}, torch {about['torch']}, lrp3d {about['lrp3d']}"
+    return [
+        f"`python -m benchmarks.findings_nets`, then `python -m benchmarks.findings`, {about['date']}; {made}. "
+        f"{len(records)} networks ({per}), {next(iter(records))['steps']} steps of 24 clips each: {training:.0f} CPU "
+        f"minutes of training, {explaining:.0f} of explaining {clips} clips of each and showing windows of 30. Records "
+        "of every network and clip are in [findings/records](findings/records); `python -m benchmarks.findings "
+        "--from-records` makes this page, its tables and figures of them, without training.",
+        "Networks are narrow (8 channels at first; Inception has an eighth of its channels) and trained from scratch, "
+        "on videos of 32 frames of 16 x 16 pixels whose ten classes are known to need time or not "
+        "([actions.py](../paper/actions.py)). Contrast differs from clip to clip, so that accuracy is neither chance "
+        "nor full; on static data, which any frame shows, it is nearly full. What is contradicted here need not be "
+        "wrong of real videos and full networks, nor is what is reproduced thereby shown for them.",
+        "Not asked at all: ResNet-101 and 152, 8 frames with other kernels and with dense sampling, 2 and 8 ensembled "
+        "frames, and people's judgement of classes (here it is known which need time)."
+        + (f" Networks that were planned and not trained: {', '.join(missing)}." if missing else ""),
+    ]
+
+
+def write(bench: Bench, about: dict[str, Any], out: Path) -> list[Path]:
     """findings.md for readers, findings.json for programs, tables and figures in findings/."""
-    folder = out / "findings"
-    folder.mkdir(parents=True, exist_ok=True)
+    text, files = page(bench, about)
     found = [
         {
-            "paper": section.number,
-            "finding": one.claim,
-            "result": one.result,
-            "numbers": one.numbers,
-            "means": one.meaning,
+            "paper": one.claim.paper,
+            "finding": one.claim.finding,
+            "mark": one.mark,
+            "number": one.claim.number,
+            "unit": one.claim.unit,
+            "values": [round(value, 4) for value in one.question.sample.values],
+            "p": _known(one.question.p) if one.question.sample.n > 1 else None,
+            "corrected p": _known(one.corrected),
         }
-        for section in sections
-        for one in section.findings
+        for one in answers(bench)
     ]
-    files: dict[Path, bytes] = {folder / "findings.csv": summary_table(sections).csv().encode()}
-    for part in (part for section in sections for part in section.parts):
-        if isinstance(part, Table):
-            files[folder / f"{part.name}.csv"] = part.csv().encode()
-        else:
-            files[folder / f"{part.name}.png"] = part.png()
-    files[out / "findings.json"] = (json.dumps({**facts, "findings": found}, indent=1) + "\n").encode()
-    files[out / "findings.md"] = page(sections, said, "findings").encode()
-    for path, content in files.items():
+    content = {out / "findings" / name: data for name, data in files.items()}
+    content[out / "findings.json"] = (json.dumps({**about, "findings": found}, indent=1) + "\n").encode()
+    content[out / "findings.md"] = text.encode()
+    (out / "findings").mkdir(parents=True, exist_ok=True)
+    for path, data in content.items():
         with replacing(path) as temporary:
-            temporary.write_bytes(content)
-    return list(files)
+            temporary.write_bytes(data)
+    return list(content)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -39,7 +39,7 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
         )
         parser.add_argument(
             "--labels",
-            type=Path,
+            type=place,
             metavar="F",
             help="class names: kinetics-400, ssv2, json (name to id, or id to name) or one per line",
         )
@@ -114,6 +114,13 @@ def channels(text: str) -> tuple[str, list[int]]:
     if not equals or not name or not all(number.isdecimal() for number in listed):
         raise argparse.ArgumentTypeError(f"{text!r} is not MODULE=N,N such as layer3=12,40")
     return name, [int(number) for number in listed]
+
+
+def place(text: str) -> Path:
+    """A path; for argparse. An empty one, as of a shell's variable that nobody set, is not the current folder."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
 
 
 def positive(text: str) -> int:

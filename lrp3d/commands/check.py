@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
@@ -28,7 +27,7 @@ def add_to(commands: Commands) -> None:
     arguments.add_options(parser)
     arguments.add_layout(parser)
     parser.add_argument("--no-shapley", action="store_true", help="leave out Shapley values, which take longest")
-    parser.add_argument("--out", type=Path, metavar="F", help="write all numbers to this file, as json")
+    parser.add_argument("--out", type=arguments.place, metavar="F", help="write all numbers to this file, as json")
     parser.set_defaults(run=run)
 
 

@@ -41,11 +41,17 @@ COMMANDS = (demo, explain, check, prototypes, study, inspect, train, convert_che
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code (0 done, 1 something failed, 2 wrong usage, 130 interrupted)."""
     with standard_streams() as stdout:
-        code = _run(arguments)
+        end = None
+        try:
+            code = _run(arguments)
+        except SystemExit as ended:  # argparse's way after --help, --version and wrong usage
+            code, end = int(ended.code or DONE), ended
         stdout.flush()
         if stdout.failure is not None:
             complain(f"not everything could be printed: {stdout.failure.strerror}")
             code = code or FAILED
+        if end is not None:
+            raise SystemExit(code) from end
         return code
 
 

@@ -24,12 +24,12 @@ def add_to(commands: arguments.Commands) -> None:
         epilog="Example: lrp3d convert-checkpoint K400-I3D-ResNet-50-f32.pth.tar i3d.safetensors "
         "--model I3D-R50-f32 --labels kinetics.json --trust-pickle",
     )
-    parser.add_argument("source", type=Path, metavar="IN", help="the checkpoint to read; never changed")
-    parser.add_argument("destination", type=Path, metavar="OUT", help="the .safetensors file to write")
+    parser.add_argument("source", type=arguments.place, metavar="IN", help="the checkpoint to read; never changed")
+    parser.add_argument("destination", type=arguments.place, metavar="OUT", help="the .safetensors file to write")
     about = "name as in the paper, such as I3D-R50-f8; or package.module:factory, your own model by import path"
     parser.add_argument("--model", required=True, metavar="NAME", help=about)
     arguments.add_option(parser)
-    parser.add_argument("--labels", type=Path, metavar="F", help="class names to keep with the weights")
+    parser.add_argument("--labels", type=arguments.place, metavar="F", help="class names to keep with the weights")
     about = "how 2D kernels become 3D: repeated along time, or also divided by its length (default: repeat)"
     parser.add_argument("--inflate", choices=("repeat", "mean"), default="repeat", help=about)
     about = "unpickle IN if it needs that. A pickle can run any code: only where you trust the source"

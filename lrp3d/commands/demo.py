@@ -39,9 +39,13 @@ def add_to(commands: arguments.Commands) -> None:
         f"With --video, explain that, with a model of the paper (default: {MODEL}).",
         epilog="Example: lrp3d demo --video my.mp4 --out out/demo",
     )
-    parser.add_argument("--video", type=Path, metavar="F", help="a video or a folder of frames (default: a drawn clip)")
+    parser.add_argument(
+        "--video", type=arguments.place, metavar="F", help="a video or a folder of frames (default: a drawn clip)"
+    )
     arguments.add_options(parser)
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--out", type=arguments.place, default=Path("out/demo"), metavar="DIR", help="default: %(default)s"
+    )
     parser.set_defaults(run=run)
 
 

@@ -55,7 +55,7 @@ def add_to(commands: arguments.Commands) -> None:
         "write explanation.safetensors, explanation.json, pictures and report.html here; of "
         "several videos, each into a folder of its own"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help=about)
+    parser.add_argument("--out", type=arguments.place, metavar="DIR", help=about)
     about = "also write relevance.gif or relevance.mp4: the clip beside its relevance, with logits and a moving curve"
     parser.add_argument("--animate", choices=("gif", "mp4"), help=f"{about} (needs --out)")
     about = "let the page switch to LRP, CLRP and interventions and to the five best classes (ten explanations)"

@@ -40,8 +40,12 @@ class ListedVideos:
 def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
     """The options that name videos."""
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file")
-    parser.add_argument("--list", type=Path, metavar="F", help="a list of videos instead, as studies take it")
-    parser.add_argument("--root", type=Path, metavar="DIR", help="where the list's videos lie (default: beside it)")
+    parser.add_argument(
+        "--list", type=arguments.place, metavar="F", help="a list of videos instead, as studies take it"
+    )
+    parser.add_argument(
+        "--root", type=arguments.place, metavar="DIR", help="where the list's videos lie (default: beside it)"
+    )
     about = f"at most (default: {most})"
     parser.add_argument("--clips", type=arguments.positive, default=most, metavar="N", help=about)
     about = "the class to explain, or label: the one that the list says (default: the prediction)"

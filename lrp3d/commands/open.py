@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrp3d.commands import DONE, UsageError
+from lrp3d.commands import DONE, UsageError, arguments
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def add_to(commands: Commands) -> None:
         "below the folder. They are served on this machine alone (127.0.0.1) until you press Ctrl-C.",
         epilog="Example: lrp3d open out/demo",
     )
-    parser.add_argument("folder", type=Path, metavar="OUT", help="what --out of another command named")
+    parser.add_argument("folder", type=arguments.place, metavar="OUT", help="what --out of another command named")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="default: one that is free")
     parser.add_argument("--no-browser", action="store_true", help="only say the address")
     parser.set_defaults(run=run)

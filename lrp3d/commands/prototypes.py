@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
@@ -34,7 +33,7 @@ def add_to(commands: Commands) -> None:
     about = "videos to show for each channel (default: 5)"
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="N", help=about)
     parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
-    parser.add_argument("--out", type=Path, metavar="F", help="write all numbers to this file, as json")
+    parser.add_argument("--out", type=arguments.place, metavar="F", help="write all numbers to this file, as json")
     parser.set_defaults(run=run)
 
 

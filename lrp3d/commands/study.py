@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lrp3d.commands import DONE, UsageError, arguments, study_run
@@ -36,9 +35,9 @@ def _add_merge(steps: arguments.Commands) -> None:
         description="Make OUT/summary.json of all records: numbers by clip, class and data set. It has the same bytes "
         "whichever processes made the records, and in which order.",
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder of a study")
+    parser.add_argument("out", type=arguments.place, metavar="OUT", help="folder of a study")
     about = "also write all records, a row for each clip, to this Parquet file (needs pyarrow)"
-    parser.add_argument("--parquet", type=Path, metavar="F", help=about)
+    parser.add_argument("--parquet", type=arguments.place, metavar="F", help=about)
     add_filter(parser)
     parser.set_defaults(run=merge)
 
@@ -108,10 +107,16 @@ def _add_report(steps: arguments.Commands) -> None:
         "png of one or several studies: models, data sets, samplings, CLRP and LRP side by side.",
         epilog="Example: lrp3d study report studies/* --humans --out report",
     )
-    parser.add_argument("studies", nargs="+", type=Path, metavar="DIR", help="folder of a study, or its summary.json")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where it goes (default: DIR/report of a single study)")
+    parser.add_argument(
+        "studies", nargs="+", type=arguments.place, metavar="DIR", help="folder of a study, or its summary.json"
+    )
+    parser.add_argument(
+        "--out", type=arguments.place, metavar="DIR", help="where it goes (default: DIR/report of a single study)"
+    )
     parser.add_argument("--title", default="Temporal relevance", help="what stands above")
-    parser.add_argument("--labels", type=Path, metavar="F", help="names of classes, if a study was run without them")
+    parser.add_argument(
+        "--labels", type=arguments.place, metavar="F", help="names of classes, if a study was run without them"
+    )
     parser.add_argument(
         "--humans",
         metavar="F",

@@ -42,11 +42,16 @@ def add_to(steps: arguments.Commands) -> None:
         "Kinetics' csv, Something-Something's json, Moments in Time's csv, lines of path and label (videos or "
         "folders of frames), or a folder with a folder for every class"
     )
-    clips.add_argument("--list", type=Path, required=True, metavar="LIST", help=about)
-    clips.add_argument("--root", type=Path, metavar="DIR", help="where the videos are (default: beside the list)")
+    clips.add_argument("--list", type=arguments.place, required=True, metavar="LIST", help=about)
+    clips.add_argument(
+        "--root", type=arguments.place, metavar="DIR", help="where the videos are (default: beside the list)"
+    )
     clips.add_argument("--dataset", metavar="NAME", help="the data set's name in reports (default: the list's)")
     clips.add_argument(
-        "--list-labels", type=Path, metavar="F", help="names of the list's numbers, if they are not the model's classes"
+        "--list-labels",
+        type=arguments.place,
+        metavar="F",
+        help="names of the list's numbers, if they are not the model's classes",
     )
     about = (
         "keep clips of these classes only: mini-kinetics or mini-ssv2, or names in a text or json file, FILE:KEY for "
@@ -80,7 +85,7 @@ def add_to(steps: arguments.Commands) -> None:
     )
     parser.add_argument("--time", type=_time, default=(), metavar="HOW,...", help=about)
     parser.add_argument("--keep-relevance", action="store_true", help="store each clip's map (large)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where records go")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="where records go")
     speed = parser.add_argument_group("speed")
     about = f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out"
     speed.add_argument("--batch", type=arguments.positive, metavar="N", help=about)

@@ -32,10 +32,14 @@ def add_to(commands: arguments.Commands) -> None:
         "videos --labels kinetics-400 --model I3D-R50-f8 --weights torchvision-resnet50 --out runs/i3d",
     )
     clips = parser.add_argument_group("clips")
-    clips.add_argument("--list", type=Path, required=True, metavar="LIST", help="as in lrp3d study run")
-    clips.add_argument("--validation", type=Path, metavar="LIST", help="clips to measure the accuracy on")
-    clips.add_argument("--root", type=Path, metavar="DIR", help="where the videos are (default: beside the list)")
-    clips.add_argument("--list-labels", type=Path, metavar="F", help="names of the lists' numbers, if not the model's")
+    clips.add_argument("--list", type=arguments.place, required=True, metavar="LIST", help="as in lrp3d study run")
+    clips.add_argument("--validation", type=arguments.place, metavar="LIST", help="clips to measure the accuracy on")
+    clips.add_argument(
+        "--root", type=arguments.place, metavar="DIR", help="where the videos are (default: beside the list)"
+    )
+    clips.add_argument(
+        "--list-labels", type=arguments.place, metavar="F", help="names of the lists' numbers, if not the model's"
+    )
     clips.add_argument("--classes", metavar="F", help="keep clips of these classes only, as in lrp3d study run")
     clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips of each list")
     clips.add_argument(
@@ -82,7 +86,7 @@ def add_to(commands: arguments.Commands) -> None:
         help="mixed is bfloat16 (float16 on older GPUs); auto is mixed on a GPU",
     )
     recipe.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read clips (default: 2)")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the run is kept")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="where the run is kept")
     parser.set_defaults(run=run)
 
 

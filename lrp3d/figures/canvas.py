@@ -82,12 +82,29 @@ def legend(ax: Axes, artists: Sequence[Artist], names: Sequence[str], **where: A
         text.set(text=in_lines(label, 2.2, SMALL, lines=2), **properties)
 
 
-def fit(figure: Figure, margin: float = 0.06) -> None:
-    """Cut off what is empty: frames keep their proportions, so that a guess at the size leaves gaps."""
-    for _ in range(2):
-        figure.draw_without_rendering()
-        box = figure.get_tightbbox()
-        figure.set_size_inches(box.width + 2 * margin, box.height + 2 * margin)
+def fit(figure: Figure, margin: float = 0.09) -> None:
+    """Lay the figure out once and for all, and give it the size of what is on it: nothing empty, nothing cut off.
+
+    Frames keep their proportions, so that a guess at the size leaves gaps. Footnotes are wider than axes, and are left
+    out of the layout, which would make the axes small for them.
+    """
+    from matplotlib.text import Annotation
+
+    footnotes = [text for ax in figure.axes for text in ax.texts if isinstance(text, Annotation)]
+    for text in footnotes:
+        text.set_in_layout(False)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for text in footnotes:
+        text.set_in_layout(True)
+    box = figure.get_tightbbox()
+    old = figure.get_size_inches()
+    new = np.array([box.width, box.height]) + 2 * margin
+    figure.set_size_inches(*new)
+    for ax in figure.axes:
+        place = ax.get_position(original=True)
+        corner = (np.array([place.x0, place.y0]) * old - [box.x0, box.y0] + margin) / new
+        ax.set_position((*corner, *np.array([place.width, place.height]) * old / new))
 
 
 def ticks(count: int) -> np.ndarray:

@@ -76,6 +76,7 @@ def matrix_heatmap(
     colour_bar(image, label, ax=axes, shrink=0.85)
     write(axes, title, footnote)
     if ax is None:
+        axes.title.set(x=0, ha="left")  # it may be wider than the matrix
         fit(figure)
     return figure
 
@@ -108,7 +109,7 @@ def _strokes(ax: Axes, values: np.ndarray, strongest: float, unit: str) -> None:
     rows, columns = np.nonzero(np.nan_to_num(values) < -SEEN * strongest)
     if len(rows):
         ax.plot(columns, rows, linestyle="none", marker="_", color="white", markersize=WIDE / max(values.shape) * 0.35)
-        ax.set_xlabel(f"{unit} j that contributes (white strokes: against the class)", fontsize=NORMAL)
+        ax.set_xlabel(f"{unit} j that contributes\n(white strokes: against the class)", fontsize=NORMAL)
 
 
 def _frame_axes(

@@ -39,7 +39,6 @@ def animation(
         smooth: as in `overlay`.
         quantile: as in `overlay`.
         min_height: smaller clips are enlarged by a whole number until they are as tall, in pixels.
-
         captions: what stands below each frame, such as its number and logit.
         curve: a number (t,) for each frame, such as its relevance, drawn as bars below; that of the frame is marked.
 
@@ -65,7 +64,7 @@ def animation(
         raise ValueError(f"fps is positive, not {fps}")
     images = pixels_of(pixels)
     painted = overlay(images, relevance, smooth=smooth, quantile=quantile)
-    gap = np.full((*images.shape[:2], max(2, images.shape[2] // 40), 3), 255, np.uint8)
+    gap = np.full((*images.shape[:2], max(2, images.shape[2] // 40), 3), _bytes_of(theme().paper), np.uint8)
     both = np.concatenate([images, gap, painted], axis=2)
     zoom = math.ceil(min_height / both.shape[1])
     both = both.repeat(zoom, 1).repeat(zoom, 2)
@@ -101,6 +100,13 @@ def _below(width: int, count: int, captions: Sequence[str], heights: np.ndarray 
             draw.rectangle((left, line + tall - 1 - share * (tall - 5), right, line + tall - 1), fill=colour)
         panels[number] = np.asarray(image)
     return panels
+
+
+def _bytes_of(colour: str) -> list[int]:
+    """RGB of a colour by its name or number, from 0 to 255."""
+    from matplotlib.colors import to_rgb
+
+    return [round(255 * value) for value in to_rgb(colour)]
 
 
 def _gif(frames: np.ndarray, fps: float) -> bytes:

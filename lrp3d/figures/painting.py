@@ -72,7 +72,8 @@ def overlay_strip(
     tall = side * images.shape[1] / images.shape[2] * (1 + show_frames) + 0.26
     wide = max(columns * side + 1.0, 3.6)
     figure, axes = canvas(ax, wide, max(lines * tall + 0.8, 2.0) + room(title, footnote, wide))
-    captions = [f"{number} · {100 * share:.0f} %" for number, share in enumerate(shares, 1)]
+    digits = 0 if len(images) <= 20 else 1  # of many frames each has little
+    captions = [f"{number} · {100 * share:.{digits}f} %" for number, share in enumerate(shares, 1)]
     if show_frames:
         painted = np.concatenate([images, painted], axis=1)
     frame_grid(axes, painted, captions, columns)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 SIDE, BARS, GAP = 2.55, 0.6, 0.26  # inches: of a matrix, of the bars above it, between matrices
 LEFT, RIGHT = 0.62, 0.95
+NARROWEST, TALLEST = 0.55, 1.5  # inches of a frame: what is narrower shows nothing, what is taller is no film
 
 
 def side_by_side(
@@ -31,7 +32,8 @@ def side_by_side(
     """Draw a clip's frames, and below them what each method makes of them: a matrix, and each frame's share of it.
 
     Args:
-        pixels: uint8 RGB (t, h, w, 3); small frames are drawn with sharp pixels.
+        pixels: uint8 RGB (t, h, w, 3); small frames are drawn with sharp pixels. Of many frames as many are shown
+            as can be seen, those that decide among them.
         matrices: of each method by its name, (n, t). Each has colours of its own, up to its strongest cell.
         deciding: the frames that are known to decide, counted from 0; they are marked everywhere.
         title: what stands above, such as the verdict.
@@ -62,7 +64,10 @@ def side_by_side(
     wide = LEFT + count * SIDE + (count - 1) * GAP + RIGHT
     title, footnote = heading(title, wide), remark(footnote, wide)
     strip_wide = wide - 0.2
-    strip_tall = strip_wide / len(images) * images.shape[1] / images.shape[2] + 0.2
+    shown = _seen(len(images), deciding, int(strip_wide / NARROWEST))
+    frame_wide = min(strip_wide / len(shown), TALLEST * images.shape[2] / images.shape[1])
+    strip_wide = frame_wide * len(shown)
+    strip_tall = frame_wide * images.shape[1] / images.shape[2] + 0.2
     above = 0.2 + 0.19 * (1 + title.count("\n")) * bool(title)
     below = 0.5 + (0.12 + 0.13 * (1 + footnote.count("\n"))) * bool(footnote)
     top_of_bars = above + strip_tall + 0.32
@@ -74,7 +79,7 @@ def side_by_side(
         return figure.add_axes((x / wide, 1 - (top + h) / tall, w / wide, h / tall))
 
     film = place(0.1, above, strip_wide, strip_tall)
-    _film(film, images, deciding, strip_tall / strip_wide * len(images))
+    _film(film, images, shown, deciding, strip_tall / frame_wide)
     write(film, title, None)
     film.title.set(x=0.003, ha="left", fontsize=LARGE, fontweight="bold")
     signed = any(float(np.nanmin(matrix)) < 0 for matrix in values.values())
@@ -94,21 +99,36 @@ def side_by_side(
     return figure
 
 
-def _film(ax: Axes, images: np.ndarray, deciding: Sequence[int], tall: float) -> None:
-    """All frames in one line, numbered, those that decide framed."""
+def _seen(count: int, deciding: Sequence[int], most: int) -> list[int]:
+    """The frames that are shown: all, or so many, evenly spread, with those that decide instead of the nearest.
+
+    >>> _seen(100, [40, 41], 5)
+    [0, 40, 41, 74, 99]
+    """
+    if count <= most:
+        return list(range(count))
+    chosen = set(deciding)
+    others = [round(place * (count - 1) / (most - 1)) for place in range(most)]
+    for frame in sorted(chosen):
+        others.remove(min(others, key=lambda other: abs(other - frame))) if others else None
+    return sorted(chosen.union(others))
+
+
+def _film(ax: Axes, images: np.ndarray, shown: Sequence[int], deciding: Sequence[int], tall: float) -> None:
+    """Frames in one line, numbered, those that decide framed."""
     from matplotlib.patches import Rectangle
 
     height = 0.94 * images.shape[1] / images.shape[2]
-    for number, image in enumerate(images):
-        x = number + 0.03
+    for place, number in enumerate(shown):
+        image, x = images[number], place + 0.03
         ax.imshow(image, extent=(x, x + 0.94, height, 0), interpolation=sharpness(images), aspect="equal")
         chosen = number in deciding
         if chosen:
             ax.add_patch(Rectangle((x, 0), 0.94, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
-        caption = f"{number + 1} decides" if chosen and len(images) <= 20 else str(number + 1)
+        caption = f"{number + 1} decides" if chosen and len(shown) <= 20 else str(number + 1)
         style: dict[str, Any] = {"color": theme().mark, "fontweight": "bold"} if chosen else {"color": theme().quiet}
         ax.text(x + 0.47, height + 0.06, caption, fontsize=SMALL, ha="center", va="top", **style)
-    ax.set_xlim(0, len(images))
+    ax.set_xlim(0, len(shown))
     ax.set_ylim(tall, -0.02)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -131,7 +151,7 @@ def _bars(ax: Axes, shares: np.ndarray, deciding: Sequence[int], highest: float,
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(labelsize=SMALL)
     if first:
-        ax.set_ylabel("% of it", fontsize=NORMAL)
+        ax.set_ylabel("share, %", fontsize=NORMAL)
     else:
         ax.set_yticklabels([])
     on = f": {100 * shares[list(deciding)].sum():.0f} % on the marked frames" if len(deciding) else ""
@@ -149,9 +169,9 @@ def _matrix(ax: Axes, matrix: np.ndarray, deciding: Sequence[int], signed: bool,
         vmax=1,
     )
     rows, columns = matrix.shape
-    shown = sorted(
-        {int(tick) - 1 for tick in ticks(columns)} - {f + d for f in deciding for d in (-1, 1)} | set(deciding)
-    )
+    apart = max(1, columns // 16)  # room for a number
+    free = [tick - 1 for tick in ticks(columns).tolist() if all(abs(tick - 1 - frame) > apart for frame in deciding)]
+    shown = sorted({*free, *deciding})
     ax.set_xticks(shown, [str(frame + 1) for frame in shown])
     for frame, label in zip(shown, ax.get_xticklabels(), strict=True):
         if frame in deciding:

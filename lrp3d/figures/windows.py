@@ -63,7 +63,7 @@ def atr_windows(
     >>> figure = lrp3d.figures.atr_windows(torch.ones(4), torch.eye(4))
     >>> print(figure.axes[0].get_xlabel())
     frame j
-    black square: frame i; number: its ATR in frames
+    square: frame i; number: its ATR in frames
     """
     lengths, values = array(atr).ravel(), matrix_of(matrix)
     if values.shape != (len(lengths), len(lengths)):
@@ -96,7 +96,7 @@ def atr_windows(
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
     number = "its window is as long as its ATR" if many else f"number: its ATR in {unit}s"
-    below = f"{unit} j\nblack square: {unit} i; {number}"
+    below = f"{unit} j\nsquare: {unit} i; {number}"
     if logits is not None:
         average = _average(lengths, logits)
         below += (

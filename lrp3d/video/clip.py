@@ -156,11 +156,14 @@ def read_frames(
 
 def _read(path: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
     """From whatever kind of source it is."""
-    if path.is_dir():
-        return read_folder(path, template, choose, framing)
-    if path.suffix.lower() in TENSOR_SUFFIXES:
-        return read_tensor(path, choose, framing)
-    return read_video(path, choose, framing)
+    try:
+        if path.is_dir():
+            return read_folder(path, template, choose, framing)
+        if path.suffix.lower() in TENSOR_SUFFIXES:
+            return read_tensor(path, choose, framing)
+        return read_video(path, choose, framing)
+    except OSError as error:  # a disk that fails, a folder that may not be read
+        raise VideoError(f"{path.name} cannot be read: {error.strerror or error}") from None
 
 
 def _clip(source: Source, name: str, mean: Sequence[float], std: Sequence[float]) -> Clip:
@@ -181,7 +184,11 @@ def _clip(source: Source, name: str, mean: Sequence[float], std: Sequence[float]
 
 def _locate(path: str | Path, template: str | None) -> tuple[Path, str | None]:
     """A file or a folder that is there, and the template of a folder's images, which the path may end with."""
+    if not os.fspath(path):
+        raise VideoError("a video is a path, and this one is empty")
     place = Path(path)
+    if place.name in ("", ".."):  # the current folder, or the one above
+        place = path = place.resolve()
     # A file on the disk is that file, even if its name looks like a template.
     if not os.path.exists(place) and template_pattern(place.name) and place.parent.is_dir():
         return place.parent, place.name

@@ -71,7 +71,7 @@ class _Candidate:
     after_damage: bool
     settled: Decoded | None = None
 
-    def assign_rule(self, keep: Keep) -> None:
+    def settle(self, keep: Keep) -> None:
         """Let the large frame go."""
         if self.settled is None:
             self.settled = Decoded(self.index, keep(self.frame), self.after_damage)
@@ -95,11 +95,11 @@ def decode_from_the_start(av: Any, stream: Any, timeline: Timeline, asked: list[
         # What lies behind has found its frame, and what lies ahead shares one: the last that was decoded.
         for number in wanted:
             if number <= candidate.index:
-                nearest[number].assign_rule(keep)
+                nearest[number].settle(keep)
         if candidate.index >= wanted[-1]:
             break
     for best in nearest.values():
-        best.assign_rule(keep)
+        best.settle(keep)
     return {number: best.settled for number, best in nearest.items() if best.settled is not None}
 
 

@@ -58,7 +58,7 @@ class _Stored:
 def _opened(path: Path) -> Iterator[_Stored]:
     """The one array in a file; nothing in it is executed, and its bytes stay on the disk until a frame is asked for."""
     if path.suffix.lower() == ".npy":
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = _load_numpy(path)
         yield _Stored(array.shape, lambda index: np.array(array[index]))
     elif path.suffix.lower() == ".safetensors":
         with safe_open(path, framework="pt") as file:
@@ -67,6 +67,16 @@ def _opened(path: Path) -> Iterator[_Stored]:
     else:
         tensor = _load_torch(path)
         yield _Stored(tuple(tensor.shape), lambda index: _array(tensor[index]))
+
+
+def _load_numpy(path: Path) -> np.ndarray:
+    """The array of a file of numpy's, mapped into memory."""
+    with path.open("rb") as file:
+        if file.read(6) != b"\x93NUMPY":  # numpy takes it for a pickle, and advises to allow that
+            told = "it is no array that numpy.save has written, or it is damaged"
+            raise VideoError(f"{path.name} cannot be read as a tensor: {told}")
+    array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
 
 
 def _load_torch(path: Path) -> Tensor:

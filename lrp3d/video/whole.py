@@ -48,7 +48,25 @@ def _in_between(name: str, timeline: Timeline) -> list[str]:
 def where_cut(file: BinaryIO) -> str:
     """Where a file breaks off, as part of a sentence; nothing where it is whole, or nobody can tell."""
     announced, size = announced_size(file), file.seek(0, 2)
-    return f"it breaks off after {size:,} of {announced:,} bytes" if announced and announced > size else ""
+    if announced and announced > size:
+        return f"it breaks off after {size:,} of {announced:,} bytes"
+    return "it has no end mark, and its last picture may be wrong" if _lacks_end_mark(file) else ""
+
+
+def _lacks_end_mark(file: BinaryIO) -> bool:
+    """Whether a GIF or a stream of JPEG pictures ends in the middle of one: the part that is there decodes.
+
+    >>> import io
+    >>> _lacks_end_mark(io.BytesIO(b"GIF89a...")), _lacks_end_mark(io.BytesIO(b"GIF89a...;\\0"))
+    (True, False)
+    """
+    size = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(6)
+    file.seek(max(0, size - 1024))
+    tail = file.read(1024).rstrip(b"\0\r\n")
+    marks = {b"GIF87a": b";", b"GIF89a": b";", b"\xff\xd8\xff": b"\xff\xd9"}
+    return any(head.startswith(begin) and not tail.endswith(end) for begin, end in marks.items())
 
 
 def _stated_end(container: Any, stream: Any, whole: bool) -> float | None:

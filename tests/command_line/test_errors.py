@@ -45,6 +45,8 @@ from lrp3d.commands.command_line import main
         ),
         (["convert-checkpoint", "in.pth", "out.pth", "--model", "I3D-R18-f4"], "OUT is a .safetensors file"),
         (["convert-checkpoint", "in.pth", "out.safetensors"], "required: --model"),
+        (["explain", "clip.npy", "--out", ""], "argument --out: the path is empty"),
+        (["study", "merge", ""], "argument OUT: the path is empty"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_line(run, clip, networks, arguments, said):
@@ -81,7 +83,8 @@ def test_what_fails_ends_with_1_and_one_line(run, clip, networks, folder, argume
         ("empty", "there are no images in empty"),
         ("empty.npy", "empty.npy cannot be read as a tensor"),
         ("small/img_%05d.jpg", "there is no file or folder small"),
-        ("", "there are no images in ."),
+        (".", "there are no images in "),
+        ("", "a video is a path, and this one is empty"),
     ],
 )
 def test_what_is_no_video_is_refused_in_one_line(run, folder, name, said):

@@ -249,6 +249,15 @@ def test_everything_is_written_where_nothing_can_be_printed_and_that_is_said(exp
     assert done.stderr == b"lrp3d: not everything could be printed: No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["explain", "--help"], []])
+def test_help_that_nobody_can_read_is_said(arguments):
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "lrp3d", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr.count(b"not everything could be printed")) == (1, 1)
+
+
 def test_letters_that_the_terminal_does_not_know_are_no_reason_to_lose_results(clip, folder):
     names = [f"Klasse {number} \u00fc\u4e2d" for number in range(3)]
     (folder / "names.txt").write_text("\n".join(names), encoding="utf-8")

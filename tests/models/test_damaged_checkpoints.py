@@ -179,6 +179,8 @@ def test_metadata_that_cannot_be_is_refused_in_a_sentence(tmp_path, ours, key, v
         (lambda x: x.int(), "holds int32, and the model has float32 there"),
         (lambda x: x > 0, "holds bool"),
         (lambda x: x.to(torch.complex64), "holds complex64"),
+        (lambda x: x.to(torch.float8_e4m3fn), "is float8_e4m3fn, and what scales it is not known"),
+        (lambda x: x.to(torch.float8_e5m2), "is float8_e5m2, and what scales it"),
         (lambda x: x.to_sparse(), "is stored as sparse_coo"),
         (lambda x: x.to("meta"), "has a shape and no values"),
         (lambda x: x * float("nan"), "holds .* are no numbers"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from lrp3d.study.listing.texts import MOST_CLASSES, few, lines_of, on_one_line, 
 __all__ = ["Labels", "names_of_lines", "read_labels"]
 
 Pairs = list[tuple[int, str]]
-FORMS = tuple((separator, first) for separator in ("\t", ";", ",", None) for first in (True, False))
+FORMS = tuple((separator, first) for separator in ("\t", ";", ",", None, ":", "|", "=", ")") for first in (True, False))
+PLAIN = ("\t", ";", ",")
+"""What separates ids from names for certain; the others may be part of a name."""
 
 
 class Labels(tuple[str, ...]):
@@ -115,7 +118,7 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
     every = lines_of(text.strip("\ufeff"))
     while every and not every[-1][1]:
         every.pop()
-    comments = [number for number, line in every if line == "#" or line.startswith("# ")]
+    comments = [number for number, line in every if line in ("#", "//") or line.startswith(("# ", "// "))]
     blank = [number for number, line in every if not line]
     lines = [(number, line) for number, line in every if line and number not in comments]
     notes = [f"has comments, which are skipped (lines {few(comments)})"] if comments else []
@@ -133,15 +136,18 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
         return pairs or list(enumerate(line for _, line in lines[1:])), [*notes, note]
     pairs = _beside(lines)
     if pairs is not None and not _separated(lines):
-        notes.append(f"is read as ids and names that white space separates ({title!r} is class {pairs[0][0]})")
-    if pairs is None and len(lines) > 2:
+        notes.append(f"is read as ids and names ({title!r} is class {pairs[0][0]}, {unquoted(pairs[0][1])!r})")
+    if pairs is None and len(lines) > 2 and not _begins_or_ends_with_number(title):
         pairs = _beside(lines[1:])
         ids, names = {index for index, _ in pairs or ()}, {name for _, name in pairs or ()}
         if pairs and len(ids) == len(names) == len(pairs) == max(ids) - min(ids) + 1 and min(ids) < 2:
             return pairs, [*notes, f"has a header, which is skipped (line {number}: {title})"]
         pairs = None
     if pairs is None:
+        lines, more = _without_count(lines)
+        notes += more
         _refuse_stragglers(lines)
+        _refuse_other_ids(lines)
         pairs = [(index, line) for index, (_, line) in enumerate(lines)]
     return pairs, notes
 
@@ -186,7 +192,8 @@ def _separated(lines: Sequence[tuple[int, str]]) -> bool:
 def _beside(lines: Sequence[tuple[int, str]]) -> Pairs | None:
     """Ids and names, if every line has both, all in one way; None if not.
 
-    Between them may be white space only where the ids can hardly be part of the names: from 0 or 1 on, each once.
+    Between them may be white space or a colon only where the ids can hardly be part of the names: from 0 or 1 on, each
+    once.
     """
     readings: list[Pairs] = []
     for separator, first in FORMS:
@@ -194,13 +201,13 @@ def _beside(lines: Sequence[tuple[int, str]]) -> Pairs | None:
         whole = [pair for pair in pairs if pair is not None]
         if len(whole) < len(lines):
             continue
-        if separator is None:
+        if separator not in PLAIN:
             ids, names = {index for index, _ in whole}, {name for _, name in whole}
             if len(ids) < len(whole) or len(names) < len(whole):
                 continue
             if min(ids) > 1 or len(ids) < (max(ids) + 1) / 2:
                 continue
-        if readings and readings[0] != whole and separator is not None:
+        if readings and readings[0] != whole and separator in PLAIN:
             raise ValueError("has numbers on both sides of every line: which are the ids? Say it by a header, id,name")
         if not readings:
             readings.append(whole)
@@ -212,15 +219,47 @@ def _beside(lines: Sequence[tuple[int, str]]) -> Pairs | None:
 
 
 def _id_and_name(line: str, separator: str | None, first: bool) -> tuple[int, str] | None:
-    if separator is None:
-        parts = line.split(None, 1) if first else line.rsplit(None, 1)
-    else:
-        parts = line.split(separator, 1) if first else line.rsplit(separator, 1)
-    if len(parts) < 2:
-        return None
-    index, name = (parts[0], parts[1]) if first else (parts[1], parts[0])
-    index = unquoted(index)
+    index, name = _sides(line, separator, first)
     return (whole_number(index) or 0, name) if _is_id(index) else None
+
+
+def _sides(line: str, separator: str | None, first: bool) -> tuple[str, str]:
+    """What may be an id, and the name beside it; nothing twice where the separator is not there."""
+    parts = line.split(separator, 1) if first else line.rsplit(separator, 1)
+    if len(parts) < 2:
+        return "", ""
+    index, name = (parts[0], parts[1]) if first else (parts[1], parts[0])
+    return unquoted(index), name
+
+
+def _begins_or_ends_with_number(line: str) -> bool:
+    """Whether a line holds a number where others have their ids, so that it is no header: ``-1,background``."""
+    sides = [_sides(line, separator, first)[0] for separator, first in FORMS]
+    return any(re.fullmatch(r"[+-]?\d+(\.\d+)?", side) for side in sides)
+
+
+def _without_count(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[str]]:
+    """The lines without a first one that says how many follow; a number alone among names is refused otherwise."""
+    numbers = [whole_number(unquoted(line)) for _, line in lines]
+    if len(lines) < 3 or numbers[0] is None or any(number is not None for number in numbers[1:]):
+        return lines, []
+    number, line = lines[0]
+    if numbers[0] != len(lines) - 1:
+        raise ValueError(f"line {number}: {line} is a number, and the other lines are names: is it a class?")
+    return lines[1:], [f"says in line {number} how many classes follow ({line})"]
+
+
+def _refuse_other_ids(lines: Sequence[tuple[int, str]]) -> None:
+    """Where every line begins with a number of its own, or ends with one, those are ids, and not of the usual kind."""
+    for separator, first in FORMS:
+        parts = [_sides(line, separator, first) for _, line in lines]
+        names = {name for _, name in parts}
+        each = len(lines) > 1 and "" not in names and len(names) == len(lines)
+        if each and all(re.fullmatch(r"[+-]?\d+(\.\d+)?", index) for index, _ in parts):
+            raise ValueError(
+                f"has a number on every line ({lines[0][1]!r}, {lines[1][1]!r}), and they are no ids that count "
+                "from 0 or 1, each once: write id,name with whole numbers, or names alone"
+            )
 
 
 def _refuse_stragglers(lines: Sequence[tuple[int, str]]) -> None:
@@ -229,7 +268,7 @@ def _refuse_stragglers(lines: Sequence[tuple[int, str]]) -> None:
         pairs = {number: _id_and_name(line, separator, first) for number, line in lines}
         whole = [pair for pair in pairs.values() if pair is not None]
         counted = len({index for index, _ in whole}) == len(whole) == len({name for _, name in whole})
-        most = (0.5 if separator else 0.8) * len(lines)
+        most = (0.5 if separator in PLAIN else 0.8) * len(lines)
         if counted and len(whole) > max(most, 1) and len(whole) < len(lines):
             number = next(number for number, pair in pairs.items() if pair is None)
             line = dict(lines)[number]

@@ -48,6 +48,8 @@ def is_header(fields: Sequence[str]) -> bool:
     (True, True, False)
     """
     keys = [key_of(field) for field in fields]
+    while len(keys) > 1 and not keys[-1]:
+        keys.pop()
     if any(whole_number(field) is not None for field in fields):
         return False
     recognised = [key in _WORDS for key in keys]
@@ -63,10 +65,10 @@ def column_of(header: Sequence[str], words: Sequence[str], without: Sequence[int
 
 
 def fields_of(line: str, separator: str | None) -> list[str]:
-    """The fields of a line, unquoted; None separates by white space. Empty ones at the end are none.
+    """The fields of a line, unquoted; None separates by white space. Empty ones behind the second are none.
 
-    >>> fields_of('"a, b.mp4", 2,,', ","), fields_of("path  label", None)
-    (['a, b.mp4', '2'], ['path', 'label'])
+    >>> fields_of('"a, b.mp4", 2,,', ","), fields_of("a.mp4,", ","), fields_of("path  label", None)
+    (['a, b.mp4', '2'], ['a.mp4', ''], ['path', 'label'])
     """
     if separator is None:
         return line.split()
@@ -75,7 +77,7 @@ def fields_of(line: str, separator: str | None) -> list[str]:
     except csv.Error:  # no ValueError, and for nothing else than its limit of letters
         raise ValueError(f"a line of {len(line):,} letters, and no field has so many") from None
     fields = [field.strip() for field in raw]
-    while len(fields) > 1 and not fields[-1]:
+    while len(fields) > 2 and not fields[-1]:
         fields.pop()
     return fields
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def rows_of_file(path: Path) -> Listed:
     if not written:
         raise ValueError(f"{path.name} is empty")
     try:
-        if path.suffix.lower() == ".json" or (written[0][1][0] in "[{" and not _PATH_AND_REST.match(written[0][1])):
+        if path.suffix.lower() == ".json" or _is_json(written[0][1], text):
             return Listed(something_json(text))
         comments = [number for number, line in written if line.startswith("#")]
         notes = [f"lines that begin with # are skipped ({few(comments)})"] if comments else []
@@ -66,6 +67,20 @@ def rows_of_file(path: Path) -> Listed:
     except ValueError as error:
         raise ValueError(f"{path.name}, {error}") from None
     return Listed(listed.rows, (*notes, *listed.notes))
+
+
+def _is_json(line: str, text: str) -> bool:
+    """Whether a text, or its first line by itself, is json, and no line that begins with a bracket.
+
+    >>> _is_json("[1] a.mp4 0", "[1] a.mp4 0"), _is_json('{"a.mp4": 0}', '{"a.mp4": 0}'), _is_json("[", "[")
+    (False, True, True)
+    """
+    if line[0] not in "[{":
+        return False
+    for json in (line, text):
+        with contextlib.suppress(ValueError):
+            return isinstance(parsed(json, "which"), (list, dict))
+    return not _PATH_AND_REST.match(line)
 
 
 def _rows_of_lines(lines: Lines) -> Listed:
@@ -86,6 +101,7 @@ def _rows_of_lines(lines: Lines) -> Listed:
         return Listed(rows, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
     wide = [number for number, line in lines if len(_unread(fields_of(line, separator)))]
     listed = _without_title(_each(lines, lambda line: delimited(fields_of(line, separator))), lines)
+    _refuse_swapped(listed.rows)
     note = f"what stands behind the class is not read (lines {few(wide)})"
     return Listed(listed.rows, (*listed.notes, *([note] if wide else [])))
 
@@ -124,6 +140,16 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
     return Listed(_each(rest, row), (note,))
 
 
+def _refuse_swapped(rows: Sequence[Row]) -> None:
+    """Where the second column names files and the first none, paths and classes stand the other way round."""
+    if all(isinstance(row.label, str) and _PATH_AND_REST.fullmatch(row.label) for row in rows) and not any(
+        _PATH_AND_REST.fullmatch(row.name) for row in rows
+    ):
+        raise ValueError(
+            f"which has videos in its second column ({rows[0].name}, {rows[0].label}): write path,label, or a header"
+        )
+
+
 def _without_title(rows: list[Row], lines: Lines) -> Listed:
     """The rows without a first one that is a header in words nobody knows: it names no video, and the others do."""
     files = [_PATH_AND_REST.fullmatch(row.name) is not None for row in rows]
@@ -157,8 +183,8 @@ def _label(text: str) -> str | int | None:
     """A class by number or by name; None where nothing stands. Numbers that count nothing are refused."""
     text = unquoted(text)
     number = whole_number(text)
-    if number is None and re.fullmatch(r"[+-]?\d*\.\d+([eE][+-]?\d+)?", text):
-        raise ValueError(f"class {text}: numbers of classes are whole")
+    if number is None and re.fullmatch(r"[+-]?(\d*\.\d+|\d+\.?(?=e)|nan$|inf$)(e[+-]?\d+)?", text, re.IGNORECASE):
+        raise ValueError(f"class {text}: numbers of classes are whole; leave it out if nobody knows the class")
     if number is not None and number < 0:
         raise ValueError(f"class {text}: numbers of classes go from 0; leave it out if nobody knows the class")
     return (text or None) if number is None else number
@@ -270,6 +296,11 @@ def spaces(lines: Lines) -> list[Row]:
 def _file(path: str, rest: str) -> Row:
     if len(rest.split()) > 1 and all(whole_number(part) is not None for part in rest.split()):
         raise ValueError(f"{path} has several labels ({rest}), and a clip of a study has one")
+    number, *behind = rest.split() or [""]
+    if whole_number(number) is not None and behind and {word.lower() for word in behind} <= _SPLITS:
+        raise ValueError(
+            f"{' '.join(behind)} stands behind class {number}: name the columns in a header, path label split"
+        )
     return Row(_name(path), _label(rest))
 
 

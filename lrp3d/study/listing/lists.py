@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lrp3d.printed import printable
 from lrp3d.study.listing.classes import bare, index_of
@@ -136,6 +136,7 @@ def make_list(
     ('archery', 'yoga')
     """
     _check(rows, mixed=bool(labels or list_labels))
+    rows = [replace(row, name=str(PurePosixPath(row.name))) for row in rows]  # ./a//b.mp4 is a/b.mp4, not another clip
     rows, notes = from_zero(rows, list_labels or labels, None if list_labels else num_classes)
     notes += twice(rows)
     rows = _named(rows, list_labels)

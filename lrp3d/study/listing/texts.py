@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import errno
 import json
+import os
 import re
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +19,7 @@ from lrp3d.printed import printable
 __all__ = ["MOST_CLASSES", "few", "is_address", "lines_of", "on_one_line", "parsed", "read_text", "whole_number"]
 
 MOST_CLASSES = 1_000_000  # no network has as many; memory is never taken for a number above
+_LARGEST = 2**28  # bytes; the longest lists of videos have a tenth of it
 _BOMS = (  # the longer first: one begins with the other
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -32,16 +37,45 @@ def read_text(path: Path, expected: str) -> str:
     """
     if is_address(str(path)):
         raise ValueError(f"{path} is an address, and only files on this machine are read: download it first")
-    data = path.read_bytes()
+    data = _bytes_of(path)
     encoding = next((name for mark, name in _BOMS if data.startswith(mark)), "utf-8-sig")
     try:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         codec = encoding.removesuffix("-sig").upper()
-        raise ValueError(f"{path.name} is no text ({codec} ends at byte {error.start}): {expected}") from None
+        told = f"{path.name} is no text in {codec} (byte {error.start} is none of it)"
+        raise ValueError(f"{told}: {expected}, saved as UTF-8") from None
     if "\0" in text:
         raise ValueError(f"{path.name} is no text (it holds zero bytes): {expected}")
     return text
+
+
+def _bytes_of(path: Path) -> bytes:
+    """All bytes of a file, or of a pipe that somebody writes to; never more than a list can have."""
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb", buffering=0) as file:
+        kind = os.fstat(descriptor).st_mode
+        if stat.S_ISFIFO(kind) and hasattr(os, "set_blocking"):
+            with contextlib.suppress(BlockingIOError):  # a writer that has not written yet
+                first = os.read(descriptor, 1)
+                if not first:
+                    raise ValueError(f"{path.name} is a pipe that nobody writes to")
+                os.set_blocking(descriptor, True)
+                return first + _at_most(file, path)
+            os.set_blocking(descriptor, True)
+        return _at_most(file, path)
+
+
+def _at_most(file: Any, path: Path) -> bytes:
+    parts, size = [], 0
+    while part := file.read(2**20):
+        parts.append(part)
+        size += len(part)
+        if size > _LARGEST:
+            raise ValueError(f"{path.name} has more than {_LARGEST:,} bytes, and no list of videos or classes has")
+    return b"".join(parts)
 
 
 @contextmanager

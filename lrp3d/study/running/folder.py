@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrp3d.files import replacing
+from lrp3d.files import replacing, require_regular
 from lrp3d.study.listing.lists import Item, VideoList
 from lrp3d.study.running.records import Record
 
@@ -121,9 +121,12 @@ class Study:
     def check_writable(self) -> None:
         """Raise OSError now for a folder that cannot take records, not after a clip has been explained."""
         for folder in (self.folder, self.folder / "records"):
-            with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part") as file:
-                file.write(b"\0" * 4096)
-                file.flush()
+            try:
+                with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part") as file:
+                    file.write(b"\0" * 4096)
+                    file.flush()
+            except OSError as error:  # which names the temporary file, or none
+                raise OSError(error.errno, error.strerror, str(folder)) from None
 
     def check_written(self, numbers: Iterable[int]) -> None:
         """Raise StudyError if what was written is not there: somebody removed it while the run was under way."""
@@ -235,6 +238,8 @@ def load_study(folder: str | Path) -> Study:
     """
     folder = Path(folder)
     try:
+        for name in ("study.json", "clips.json"):
+            require_regular(folder / name)
         stored = json.loads((folder / "study.json").read_text(encoding="utf-8"))
         clips = json.loads((folder / "clips.json").read_text(encoding="utf-8"))
         items = tuple(Item(number, _text(name), label) for number, (name, label) in enumerate(clips))

@@ -153,7 +153,7 @@ def _context() -> multiprocessing.context.BaseContext:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["lrp3d.study.reading"])
+        context.set_forkserver_preload(["lrp3d.study.running.reader"])
     return context
 
 

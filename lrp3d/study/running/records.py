@@ -15,7 +15,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.files import replacing
+from lrp3d.files import replacing, require_regular
 from lrp3d.metrics.atr import avg_atr, max_atr
 
 __all__ = ["Record", "records_of"]
@@ -108,6 +108,7 @@ class Record:
         (1, 1.0)
         """
         try:
+            require_regular(path)
             with safe_open(str(path), "pt") as file:
                 metadata = file.metadata() or {}
                 rest = json.loads(metadata["record"])

@@ -24,6 +24,8 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.world:
+            if self.world < 1:
+                raise ValueError(f"shard {self.rank} of {self.world}: there is at least one shard")
             raise ValueError(f"shard {self.rank} of {self.world}: shards count from 0 to {self.world - 1}")
 
     def take(self, items: Sequence[T]) -> list[T]:
