@@ -210,7 +210,7 @@ class _Asked:
         return pathways
 
     def frames(self, pathways: list[Tensor], batch: int) -> int:
-        """Of the fastest pathway."""
+        """The number of frames of the fastest pathway."""
         return max(Layout(self.layout).sizes(x, batch)["t"] for x in pathways)
 
     def check_rows(self, logits: Tensor, clip: Clip) -> Tensor:
@@ -293,7 +293,7 @@ class _Whole:
 
     @classmethod
     def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> _Whole:
-        """By the model's forward."""
+        """Runs the forward on the clip as it is, and checks and keeps its logits."""
         pathways = asked.checked(clip)
         frames, logits = _forward(asked, clip)
         asked.check(logits, pathways, answers([finite(pathways), finite([logits])]))

@@ -41,7 +41,7 @@ def convolve_transposed(layer: Any, x: Tensor, output_size: Any = None) -> Tenso
 
 @register_layer(nn.Linear)
 def linear(layer: Any, x: Tensor) -> Tensor:
-    """Fully connected."""
+    """A fully connected layer."""
     return convolution.linear(x, layer.weight, layer.bias)
 
 
@@ -101,7 +101,7 @@ def upsample(layer: Any, x: Tensor) -> Tensor:
 
 @register_layer(nn.ReLU)
 def relu(layer: Any, x: Tensor) -> Tensor:
-    """In place or not."""
+    """A rectifier, in place or not."""
     return activation.relu(x, layer.inplace)
 
 
@@ -125,7 +125,7 @@ def recurrent(layer: Any, x: Any, state: Any = None) -> Any:
 
 @register_layer([nn.LSTMCell, nn.GRUCell, nn.RNNCell])
 def recurrent_cell(layer: Any, x: Tensor, state: Any = None) -> Any:
-    """One step, gates constant."""
+    """One step of a recurrent cell, with its gates held constant."""
     return recurrence.one_step(layer, x, state)
 
 

@@ -22,7 +22,7 @@ class Prototypes:
     """For k channels of a layer, the clips on which they had most relevance, best first."""
 
     layer: str
-    """The module's name."""
+    """The name of the module."""
     channels: list[int]
     """The k channels; all of them, if none was asked for."""
     clips: Tensor

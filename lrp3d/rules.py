@@ -158,7 +158,7 @@ class Epsilon(Rule):
 
     @property
     def proportional(self) -> bool:  # type: ignore[override]
-        """Without epsilon only."""
+        """Whether shares are proportional to contributions; epsilon changes that."""
         return not self.epsilon
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
@@ -293,7 +293,7 @@ class Opposed(Rule):
 
     @property
     def epsilon(self) -> float:  # type: ignore[override]
-        """Of the rule itself."""
+        """The epsilon of the rule that is wrapped."""
         return self.rule.epsilon
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:

@@ -24,7 +24,7 @@ def add_to(commands: arguments.Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the table."""
+    """Prints the table of layers and their rules."""
     import torch
 
     from lrp3d.commands import model_options

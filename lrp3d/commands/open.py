@@ -33,7 +33,7 @@ def add_to(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until interrupted."""
+    """Serves the folder until it is interrupted."""
     import webbrowser
 
     with server(options.folder, options.port) as serving:

@@ -30,7 +30,7 @@ class StandardStream:
         self._passed_on("flush")
 
     def isatty(self) -> bool:
-        """Whether a person looks."""
+        """Whether a person reads the stream at a terminal."""
         return not self._gone and self._stream.isatty()
 
     def __getattr__(self, name: str) -> Any:

@@ -128,7 +128,7 @@ def _numbers(values: Tensor | None) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """Json has no NaN."""
+    """Replaces NaN by null, because json has no NaN."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list):

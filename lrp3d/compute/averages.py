@@ -37,7 +37,7 @@ class Average(LinearMap):
         return self.function(ones)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """By the fixed weights."""
+        """Hands relevance on in proportion to the fixed weights of the average."""
         return self.adjoint(r, 1.0, shape)
 
 
@@ -73,7 +73,7 @@ class AxisMatrices(LinearMap):
         return out if v == 1.0 else out * v
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """By the matrices themselves."""
+        """Hands relevance on in proportion to the averaging matrices."""
         return self.adjoint(r, 1.0, shape)
 
 

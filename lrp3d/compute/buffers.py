@@ -81,7 +81,7 @@ class Memory:
             return _Pool()
 
     def give_back(self, pool: _Pool) -> None:
-        """For the next run."""
+        """Takes a pool back, so that the next run can use it."""
         pool.tidy()
         self._idle.append(pool)
 

@@ -79,7 +79,7 @@ class Einsum(LinearMap):
         return (left, right, output) if self.first else (right, left, output)
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """The sum itself."""
+        """Computes the einsum of `a` and `v`."""
         assert isinstance(v, Tensor)
         return torch.einsum(self.equation, a, v) if self.first else torch.einsum(self.equation, v, a)
 

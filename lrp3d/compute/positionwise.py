@@ -19,7 +19,7 @@ class Scale(LinearMap):
     keeps_bands = True
 
     def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
-        """The same everywhere."""
+        """The map of a band is the map of the whole, as every position has its own output."""
         return self, band
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
@@ -27,11 +27,11 @@ class Scale(LinearMap):
         return a * channelwise(v, a) if isinstance(v, Tensor) else a * v
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """The same factor."""
+        """Multiplies by the same factor, because the map is its own adjoint."""
         return r * channelwise(v, r[0]) if isinstance(v, Tensor) else r * v
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
-        """Per channel."""
+        """One bias for each channel."""
         return channelwise(b, output)
 
 
@@ -44,7 +44,7 @@ class Broadcast(LinearMap):
     shape: torch.Size
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """To `shape`."""
+        """Broadcasts `a` to `shape`."""
         a = a.expand(self.shape)
         return a if v == 1.0 else a * v
 

@@ -137,7 +137,7 @@ def _method(explanation: Explanation, composite: str) -> str:
 
 
 def _facts(explanation: Explanation, clip: int) -> str:
-    """The headline numbers."""
+    """The numbers at the head of the page."""
     number, what = amount(explanation, clip)
     facts = [("Logit", f"{number:.4g}", "of the explained class" if what == "logit" else what.removeprefix("logit "))]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:

@@ -56,7 +56,7 @@ class Faithfulness:
 
     @property
     def methods(self) -> list[str]:
-        """In the order of the table."""
+        """The methods, in the order of the table."""
         return list(dict.fromkeys(method for by_method in self.values.values() for method in by_method))
 
     def score(self, measure: str, method: str) -> Score:

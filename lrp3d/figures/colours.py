@@ -30,7 +30,7 @@ class Theme:
     paper: str
     ink: str
     quiet: str
-    """Remarks and scales."""
+    """For remarks and scales."""
     window: str
     """Edges of ATR windows, and bars."""
     inside: str
@@ -38,7 +38,7 @@ class Theme:
     mark: str
     """What is to be seen first, such as the frames that decide."""
     against: str
-    """Bars of negative logits."""
+    """For the bars of negative logits."""
 
 
 LIGHT = Theme("#ffffff", "#1b2430", "#555555", "#1f4e79", "#a9c7e0", "#d1570a", "#9a5a37")

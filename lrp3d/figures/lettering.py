@@ -53,7 +53,7 @@ def lettered(text: object) -> tuple[str, dict[str, Any]]:
 
 @cache
 def _fonts(families: tuple[str, ...]) -> list[FT2Font]:
-    """The fonts of the settings."""
+    """The fonts that matplotlib's settings name."""
     from matplotlib.font_manager import FontProperties, findfont
     from matplotlib.ft2font import FT2Font
 

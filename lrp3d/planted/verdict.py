@@ -86,7 +86,7 @@ def percent(share: float) -> str:
 
 
 def listed(parts: Sequence[str]) -> str:
-    """A, b and c."""
+    """Joins parts as in "A, b and c"."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 

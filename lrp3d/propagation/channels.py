@@ -20,7 +20,7 @@ from lrp3d.propagation.inside import Gate
 
 @dataclass
 class ChannelRelevance:
-    """What flows through gates."""
+    """Relevance that flows through the gates of chosen channels."""
 
     maps: list[Tensor]
     """Like the pathways, for the clip's logit."""

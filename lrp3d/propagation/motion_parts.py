@@ -18,7 +18,7 @@ from lrp3d.propagation.temporal_matrix import temporal_relevance
 
 @dataclass
 class MotionParts:
-    """Relevance, split."""
+    """Relevance, split into its static and its dynamic part."""
 
     rows: Tensor
     """(b, n, t) of both parts together."""

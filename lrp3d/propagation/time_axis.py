@@ -39,23 +39,23 @@ class TimeAverage:
 
     @property
     def edge(self) -> Edge:
-        """What it averages."""
+        """The graph's edge at which the averaged tensor stands."""
         averaged: Edge = self.node.next_functions[0]
         return averaged
 
     @property
     def features(self) -> Tensor:
-        """The tensor it averages."""
+        """The tensor that is averaged over time."""
         return self.step.operands[0].source
 
     @property
     def things(self) -> int:
-        """How many it averages."""
+        """The number of values that are averaged."""
         return self.features.shape[self.axis]
 
     @property
     def frames(self) -> int:
-        """How many frames that makes."""
+        """The number of frames that these values stand for."""
         return self.things if self.matrix is None else len(self.matrix)
 
     def in_order(self, stands_on: list[list[bool]]) -> bool:

@@ -168,5 +168,5 @@ class AxisMaximum(Step):
         return rule.on_maxima
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """To the winners."""
+        """Hands all relevance to the winners."""
         return [r.reshape(len(r), *self.kept_shape) * self.part]

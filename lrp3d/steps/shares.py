@@ -35,7 +35,7 @@ class Operand:
 
     @property
     def shape(self) -> torch.Size:
-        """Of the input."""
+        """Shape of the input."""
         return self.source.shape
 
     def widened(self) -> Operand:
@@ -191,7 +191,7 @@ class MappedShare:
     equal: Tensor | None
     """coefficient / number of inputs where z is zero, else zero."""
     terms: list[list[Term]]
-    """Per operand."""
+    """The terms of each operand."""
 
     def to(self, dtype: torch.dtype) -> MappedShare:
         """In the type that relevance is carried in."""

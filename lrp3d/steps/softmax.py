@@ -24,7 +24,7 @@ class SoftmaxStep(Step):
         self.dim: int = dim if dim < 0 else dim - x.dim()
 
     def accepts(self, rule: Rule) -> bool:
-        """The expansion only."""
+        """Accepts rules that expand the softmax, and no others."""
         return rule.on_softmax
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:

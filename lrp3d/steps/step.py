@@ -50,7 +50,7 @@ class Step:
     handler: Callable[..., Any] | None = None
     """The registered handler that made the step; all functions it is registered for mean this operation."""
     first = False
-    """Sees the clip."""
+    """Whether the operation sees the clip itself."""
     after_classifier = False
     """Lies between the classifier and the logits."""
     is_classifier = False
@@ -60,9 +60,9 @@ class Step:
     ruled = False
     """The run is over, and every step has the rule it gets."""
     shape: torch.Size
-    """Of the output."""
+    """Shape of the output."""
     dtype: torch.dtype
-    """Of the output."""
+    """Type of the output."""
     token: Token
     """Of the output, in the run's tape."""
 
@@ -96,7 +96,7 @@ class Relevance(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
-        """One seed's relevance."""
+        """Carries the relevance of one seed."""
         if ctx.step.rule is None and not ctx.step.ruled:
             raise UnsupportedOperation([f"{ctx.step.name} ({ctx.step.operation}): {GRADIENT}"])
         r = grad_outputs[0].unsqueeze(0)
@@ -147,7 +147,7 @@ class AtItsStep(PassThrough):
         return [r, None]
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
-        """The same."""
+        """Hands everything to the unrolled steps, as `relevance` does."""
         return [carried, None]
 
     def input_steps(self, r: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ class Halves(PassThrough):
 
 
 class _Constant(Rule):
-    """Relevance stays."""
+    """A rule under which relevance stays where it is."""
 
     def __repr__(self) -> str:
         return "held constant"
@@ -201,7 +201,7 @@ class Held(Step):
     rule: Rule | None = _Constant()
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
-        """None for what lies below."""
+        """Hands nothing to what lies below."""
         return [None]
 
 
@@ -217,9 +217,9 @@ class Unsupported(Step):
         return f"{self.name} ({self.operation}): {self.advice}"
 
     def accepts(self, rule: Rule) -> bool:
-        """Nothing."""
+        """Accepts no rule."""
         return False
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """Refuses."""
+        """Raises the error that names the operation."""
         raise UnsupportedOperation([self.problem])

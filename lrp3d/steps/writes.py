@@ -48,7 +48,7 @@ class Strides(NamedTuple):
 
     @classmethod
     def of(cls, x: Tensor) -> Strides:
-        """Those of a tensor."""
+        """The strides of a tensor."""
         return cls(tuple(x.shape), tuple(x.stride()), int(x.storage_offset()))
 
     @property
@@ -78,9 +78,9 @@ class Shared(NamedTuple):
     """Two views of one memory."""
 
     read: Strides
-    """What is asked for."""
+    """The positions that are read."""
     written: Strides
-    """What was written to."""
+    """The positions that were written to."""
 
     @classmethod
     def of(cls, read: Tensor, written: Tensor) -> Shared:

@@ -34,7 +34,7 @@ class Block:
     def __init__(self, x: Tensor):
         storage = x.untyped_storage()
         self.first = StorageWeakRef(storage)
-        """Of what it held at first."""
+        """A weak reference to the memory that it held at first."""
         self.map = torch.empty(storage.nbytes() // x.element_size(), dtype=x.dtype, device="meta")
         """Memory without values, of which views say where tensors stand."""
         self.writes: list[Write] = []

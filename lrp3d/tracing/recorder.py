@@ -182,7 +182,7 @@ class Recorder:
         return self._scopes[-1] if self._scopes else None
 
     def _module(self) -> str:
-        """Its name."""
+        """The qualified name of the module that is running."""
         return self._scopes[-1].name if self._scopes else ""
 
     def product(self) -> str | None:

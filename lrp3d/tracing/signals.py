@@ -20,7 +20,7 @@ class Weighs(IntEnum):
     """How much a signal looks like a weight: of two factors, the one with more of it weighs the other."""
 
     NOT = 0
-    """A feature: what is weighed."""
+    """A feature, which is weighed by others."""
     SIMILARITY = 1
     """A product of two features summed over an axis (queries and keys), or gates that went through a layer."""
     GATE = 2
@@ -30,7 +30,7 @@ class Weighs(IntEnum):
 
     @property
     def reason(self) -> str:
-        """What inspection calls it."""
+        """The name under which inspection shows it."""
         return {0: "feature", 1: "similarity", 2: "gate", 3: "statistic"}[int(self)]
 
 

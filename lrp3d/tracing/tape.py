@@ -45,7 +45,7 @@ class Tape:
         self._numbers = itertools.count()
 
     def token(self, x: Tensor) -> Token:
-        """What stands for a tensor."""
+        """The token that stands for a tensor."""
         if x not in self._tokens:
             self._tokens[x] = Token(next(self._numbers))
         return self._tokens[x]

@@ -110,11 +110,11 @@ class Tracer(Recorder, TorchFunctionMode):
         return self.refuse(STALE, value.detach(), signals)
 
     def forget_writes(self) -> None:
-        """The forward is over."""
+        """Forgets all writes, because the forward is over."""
         self._memory.forget()
 
     def resolve(self, x: Any) -> Any:
-        """What `x` stands for now."""
+        """The tensor that `x` stands for now."""
         if not isinstance(x, Tensor):
             return x
         latest = self._memory.latest(x, self._rewritten)

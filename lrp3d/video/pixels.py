@@ -22,13 +22,13 @@ class Framing:
     """How each image becomes a frame of the clip, as soon as it is there: what is kept is no larger than asked for."""
 
     frames: int
-    """How many the clip will have."""
+    """The number of frames that the clip will have."""
     size: int | None
     """Side of the square cut from the centre, in pixels; None keeps the whole frame."""
     short_side: int | None
     """To which the shorter side is resized first; None keeps it."""
     name: str
-    """Of the source, for errors."""
+    """The name of the source, for error messages."""
     place: tuple[float, float] = (0.5, 0.5)
     """Where the square is cut, down and across: 0 is the first place it can have, 1 the last."""
 

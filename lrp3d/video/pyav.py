@@ -50,7 +50,7 @@ class LocalFile:
             return -1
 
     def tell(self) -> int:
-        """The position."""
+        """The position in the file, in bytes."""
         return self._file.tell()
 
 

@@ -10,7 +10,7 @@ class Window:
     """A window of the video, in frames of the timeline."""
 
     start: int
-    """Its first frame."""
+    """The number of the window's first frame."""
     rows: range
     """The rows of the whole matrix that are explained in it."""
 

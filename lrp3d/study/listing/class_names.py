@@ -27,7 +27,7 @@ class Labels(tuple[str, ...]):
 
     @classmethod
     def of(cls, names: Iterable[str], notes: Iterable[str] = ()) -> Labels:
-        """Names with notes."""
+        """Names of classes, with notes on how they were read."""
         made = cls(names)
         made.notes = tuple(notes)
         return made

@@ -24,7 +24,7 @@ class Item:
     number: int
     """Its place in the list, once sorted by name: the same whatever the order of the file."""
     name: str
-    """As the list names it."""
+    """The clip's name in the list."""
     label: int | None = None
     """Its class; None where the list does not say."""
     places: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ class Chart:
     data: Table | None = None
 
     def png(self) -> bytes:
-        """The picture."""
+        """The figure as a PNG picture."""
         return self._drawn
 
     @cached_property
@@ -93,7 +93,7 @@ class Network:
 
     @property
     def depth(self) -> int | None:
-        """Of a ResNet."""
+        """The number of layers, where the model is a ResNet."""
         return int(self.backbone[1:]) if self.backbone.startswith("R") else None
 
     @property

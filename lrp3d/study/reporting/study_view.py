@@ -88,20 +88,20 @@ class Studied:
     """One study of a report."""
 
     name: str
-    """Of its folder."""
+    """The name of the study's folder."""
     summary: Mapping[str, Any]
     mark: str = ""
     """What tells it from another study of the same model, data set and way."""
 
     @property
     def config(self) -> Mapping[str, Any]:
-        """How it was made."""
+        """The configuration with which it was made."""
         config: Mapping[str, Any] = self.summary["config"]
         return config
 
     @property
     def dataset(self) -> str:
-        """What it is a study of."""
+        """The name of the data set that was studied."""
         return self.config.get("dataset") or self.name
 
     @property

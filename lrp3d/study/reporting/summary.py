@@ -212,7 +212,7 @@ def _classes(
 
 
 def _clips(records: Sequence[Record], keep: Tensor, of_clips: Mapping[str, Tensor]) -> dict[str, Any]:
-    """By their number in the list."""
+    """The numbers of each clip, by its place in the list."""
     return {
         f"{record.number:06d}": {
             "label": record.label,

@@ -74,12 +74,12 @@ class Table:
     shown: int | None = None
 
     def markdown(self) -> str:
-        """For a page of text."""
+        """The table in Markdown."""
         lines = [self.headers, ["---"] * len(self.headers), *self._visible()]
         return "\n".join(f"| {' | '.join(in_markdown(cell).replace('|', '/') for cell in line)} |" for line in lines)
 
     def html(self) -> str:
-        """For a page."""
+        """The table in HTML."""
         first = self.rows[0] if self.rows else self.headers
         head = "".join(
             f"<th{_right(cell)}>{in_html(header)}</th>" for header, cell in zip(self.headers, first, strict=True)

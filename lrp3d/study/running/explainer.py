@@ -30,7 +30,7 @@ class Part:
     """Some clips of a batch, explained."""
 
     clips: slice
-    """Which of the batch."""
+    """Which clips of the batch these are."""
     explanation: Explanation
     windows: Tensor | None
     """(b, w) classes predicted with each window; None without windows."""

@@ -71,6 +71,6 @@ class Pace:
         return (f"{self.name}: " if self.name else "") + ", ".join(parts)
 
     def close(self) -> None:
-        """Nothing more comes."""
+        """Closes the bar, because nothing more will come."""
         if self.bar is not None:
             self.bar.close()

@@ -28,7 +28,7 @@ class Record:
     number: int
     """Its place in the study's list."""
     name: str
-    """As the list names it."""
+    """The clip's name in the list."""
     label: int | None
     """Its true class; None where nobody knows."""
     target: int
@@ -61,7 +61,7 @@ class Record:
     seconds: float = 0.0
     """Explaining took so long: the clip's share of its batch."""
     read_seconds: float = 0.0
-    """Reading took so long."""
+    """How long it took to read the clip."""
     config: str = ""
     """Hash of the configuration it was made with."""
 
