@@ -39,6 +39,19 @@ class Chart:
         """The figure as a PNG picture."""
         return self._drawn
 
+    def svg(self) -> bytes:
+        """The figure as an SVG picture, the same bytes whenever it is drawn."""
+        return self._lines
+
+    @cached_property
+    def _lines(self) -> bytes:
+        import matplotlib as mpl
+
+        buffer = io.BytesIO()
+        with mpl.rc_context({"svg.hashsalt": self.name, "svg.fonttype": "path"}):
+            self.figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+        return buffer.getvalue()
+
     @cached_property
     def _drawn(self) -> bytes:  # once for the file and for the page
         buffer = io.BytesIO()

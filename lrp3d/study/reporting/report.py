@@ -58,7 +58,9 @@ class Report:
         body = [f'<p class="quiet">{in_html(fact)}</p>' for fact in self.facts]
         body += [f'<p class="warning" role="note">{in_html(warning)}</p>' for warning in self.warnings]
         for part in self.parts:
-            shown = f'<div class="scroll">{part.html()}</div>' if isinstance(part, Table) else _embedded(part)
+            shown = part.html() if isinstance(part, Table) else _embedded(part)
+            # Whoever has no mouse scrolls with the arrow keys, for which the region must take the focus.
+            shown = f'<div class="scroll" tabindex="0" role="group" aria-label="{in_html(part.title)}">{shown}</div>'
             note = f'<p class="note">{in_html(part.note)}</p>' if part.note else ""
             body.append(f"<section><h2>{in_html(part.title)}</h2>{shown}{note}</section>")
         if self.missing:
@@ -88,8 +90,13 @@ class Report:
 
 
 def _embedded(chart: Chart) -> str:
-    data = base64.b64encode(chart.png()).decode()
-    return f'<img src="data:image/png;base64,{data}" alt="{in_html(chart.title)}">'
+    """As lines, which stay sharp at any size, unless they take much more room than pixels do."""
+    content, kind = chart.svg(), "svg+xml"
+    if len(content) > 4 * len(chart.png()):
+        content, kind = chart.png(), "png"
+    data = base64.b64encode(content).decode()
+    width = round(chart.figure.get_figwidth() * 130)  # in a browser's pixels, on a page that may be narrower
+    return f'<img width="{width}" src="data:image/{kind};base64,{data}" alt="{in_html(chart.title)}">'
 
 
 def report(
