@@ -26,6 +26,9 @@ from benchmarks.timing import common, nets, peers
 GRADIENT = "gradient, looped"
 VMAPPED = "gradient, vmapped"
 OWN = "lrp3d"
+ONE_GRADIENT = "one gradient"
+WEIGHTS = "gradients of the weights"
+UNTEMPORAL = "explain(temporal=False)"
 CPU_VMAP_CHUNK = 8  # more at once would need tens of gigabytes for 32 frames
 
 NOTES = (
@@ -50,8 +53,9 @@ def contestant(
         OWN: peers.ours(model, clip, target),
         GRADIENT: peers.looped_gradient(model, clip, target),
         VMAPPED: peers.vmapped_gradient(model, clip, target, chunk),
-        "one gradient": functools.partial(_one_gradient, model, clip, target),
-        "explain(temporal=False)": functools.partial(_untemporal, lrp3d.convert(model), clip, target),
+        ONE_GRADIENT: functools.partial(_one_gradient, model, clip, target),
+        WEIGHTS: functools.partial(_gradient_of_weights, model, clip, target),
+        UNTEMPORAL: functools.partial(_untemporal, lrp3d.convert(model), clip, target),
         "convert": functools.partial(_converted, model, clip),
     }
     return makers[name], 1.0
@@ -61,6 +65,12 @@ def _one_gradient(model: VideoModel, clip: Tensor, target: int) -> Tensor:
     """One forward and one backward pass, for the clip's logit."""
     x = clip.clone().requires_grad_()
     return torch.autograd.grad(model(x)[0, target], x)[0]
+
+
+def _gradient_of_weights(model: VideoModel, clip: Tensor, target: int) -> Tensor:
+    """One forward and one backward pass as training has it: the gradient of every weight, the clip's not."""
+    model.requires_grad_()
+    return torch.autograd.grad(model(clip)[0, target], list(model.parameters()))[0]
 
 
 def _untemporal(twin: torch.nn.Module, clip: Tensor, target: int) -> Tensor:
@@ -76,7 +86,7 @@ def _converted(model: VideoModel, clip: Tensor) -> Tensor:
 
 def names(wanted: list[str]) -> Iterator[str]:
     """Ours and gradients, then the peers that are installed; says which are not."""
-    yield from (OWN, GRADIENT, VMAPPED, "one gradient", "explain(temporal=False)", "convert")
+    yield from (OWN, GRADIENT, VMAPPED, ONE_GRADIENT, UNTEMPORAL, "convert")
     for peer in wanted:
         if common.installed(peer):
             yield peer

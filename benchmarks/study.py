@@ -79,7 +79,12 @@ def _options() -> argparse.Namespace:
     about = "that explain, each with its part of the list and of the cores (CPU); default: %(default)s"
     parser.add_argument("--processes", nargs="+", type=int, default=[1], metavar="N", help=about)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if max(options.processes) > 1 and options.clips < 2 * max(options.processes):
+        parser.error(
+            f"--clips: {max(options.processes)} processes need two clips each, of which the first is not counted"
+        )
+    return options
 
 
 def make_videos(folder: Path, count: int) -> study.VideoList:
@@ -157,7 +162,7 @@ def _parts(folder: str, name: str, device: str = "cpu") -> tuple[study.Explainer
 
 
 def shared(folder: str, clips: study.VideoList, name: str, processes: int) -> dict[str, Any]:
-    """A run by several processes on one CPU, as under torchrun; counted from when each of them has a clip behind it."""
+    """A run by several processes on one CPU, as under torchrun; the first clip of each is not counted."""
     explainer, reader = _parts(folder, name)
     with tempfile.TemporaryDirectory() as out, Memory() as memory:
         made = study.create(out, study.configuration(explainer, reader, model=name), clips)
@@ -173,19 +178,21 @@ def shared(folder: str, clips: study.VideoList, name: str, processes: int) -> di
             raise RuntimeError(f"a process that explains with {name} failed")
         busy = _seconds_of_children() - busy
         times = {number: made.record_path(number).stat().st_mtime for number in made.done()}
-        begun = max(times[rank] for rank in range(processes))
-        counted = [moment for moment in times.values() if moment > begun]
-        seconds = max(counted) - begun
-        explaining = sum(entry.seconds for entry in made.records()) * len(counted) / len(times)
+        # Each process by itself: where the list does not divide evenly, one of them is idle at the end.
+        of_each = [sorted(times[number] for number in part.take(range(len(times)))) for part in parts]
+        rate = sum((len(moments) - 1) / (moments[-1] - moments[0]) for moments in of_each)
+        busy_seconds = sum(moments[-1] - moments[0] for moments in of_each)
+        first = set(range(processes))
+        explaining = sum(entry.seconds for entry in made.records() if entry.number not in first)
         return {
             "model": name,
             "processes": processes,
             "frames": reader.frames,
             "workers": 0,
             "batch_size": 1,
-            "clips_per_second": round(len(counted) / seconds, 4),
+            "clips_per_second": round(rate, 4),
             "cpu_seconds_per_clip": round(busy / len(times), 2),
-            "explaining_share": round(min(1.0, explaining / seconds / processes), 3),
+            "explaining_share": round(explaining / busy_seconds, 3),
             "bytes_per_record": made.record_path(0).stat().st_size,
             "memory_mb": {"main": memory.found()["reader"], "reader": 0},
         }
