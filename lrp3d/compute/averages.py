@@ -1,4 +1,4 @@
-"""Averages and sums over axes as linear maps; one of them may be the average over time."""
+"""Averages and sums over axes as linear maps; one of the axes may be time."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from lrp3d.compute.terms import Weight
 
 @dataclass(frozen=True)
 class Average(LinearMap):
-    """Any average with fixed, non-negative weights (pools, interpolation), given as a function of the input."""
+    """An average with fixed, non-negative weights (a pool, an interpolation), given as a function of its input."""
 
     function: Callable[[Tensor], Tensor]
     over_space: Callable[[Tensor], Tensor] | None = None
-    """The same average without its part over time, where it pools all of time alike."""
+    """The same average over space alone, where all frames have equal weight in the average; else None."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """`v * function(a)`."""
+        """Computes `v * function(a)`."""
         return self.function(a) if v == 1.0 else self.function(a) * v
 
     def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
-        """That of a clip, or the only one."""
+        """The time axis of a clip, or the only axis of a signal (b, c, t), if it is averaged to one position."""
         return _pooled_axis(shape, output)
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
-        """Known where the average was made as a pool."""
+        """The average over space alone, where it is known (`over_space`)."""
         return None if self.over_space is None else Average(self.over_space)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
-        """The fixed weights stay: a window's equal parts are those of its average."""
+        """Sums the fixed weights of the real inputs, because `spread` shares by these weights, too."""
         return self.function(ones)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """Hands relevance on in proportion to the fixed weights of the average."""
+        """Distributes relevance in proportion to the fixed weights of the average."""
         return self.adjoint(r, 1.0, shape)
 
 
 @dataclass(frozen=True)
 class AxisMatrices(LinearMap):
-    """One matrix (output, input) per trailing axis: adaptive average pools of any size, uneven windows included."""
+    """A matrix (outputs, inputs) for each trailing axis: adaptive average pools, even those with uneven windows."""
 
     matrices: tuple[Tensor, ...]
 
@@ -54,7 +54,7 @@ class AxisMatrices(LinearMap):
         return a
 
     def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
-        """That of a clip, or the only one."""
+        """The time axis of a clip, or the only axis of a signal (b, c, t), if it is averaged to one position."""
         return _pooled_axis(shape, output)
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
@@ -63,22 +63,22 @@ class AxisMatrices(LinearMap):
         return AxisMatrices((keep, *self.matrices[1:]))
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """(..., i, j, k) to (..., o, p, q)."""
+        """Maps (..., i, j, k) to (..., o, p, q)."""
         out = self._contract(a, self.matrices)
         return out if v == 1.0 else out * v
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """The transposed matrices; seeds are one more leading axis."""
+        """Multiplies by the transposed matrices; seeds are one more leading axis."""
         out = self._contract(r, [matrix.T for matrix in self.matrices])
         return out if v == 1.0 else out * v
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """Hands relevance on in proportion to the averaging matrices."""
+        """Distributes relevance in proportion to the entries of the averaging matrices."""
         return self.adjoint(r, 1.0, shape)
 
 
 def averaging_matrix(inputs: int, outputs: int) -> Tensor:
-    """(outputs, inputs): torch's adaptive windows, `floor(i I/O)` to `ceil((i+1) I/O)`, each averaged."""
+    """Torch's adaptive average as a matrix (outputs, inputs): row `i` averages `floor(i I/O)` to `ceil((i+1) I/O)`."""
     matrix = torch.zeros(outputs, inputs, dtype=torch.float64)
     for i in range(outputs):
         start, end = i * inputs // outputs, -(-(i + 1) * inputs // outputs)
@@ -87,7 +87,7 @@ def averaging_matrix(inputs: int, outputs: int) -> Tensor:
 
 
 def _pooled_axis(shape: torch.Size, output: torch.Size) -> int | None:
-    """The time axis of a pool, if it pools time to one."""
+    """The time axis (counted from the end) of a pool that reduces time to one position; else None."""
     axis = {5: -3, 3: -1}.get(len(shape))
     return axis if axis is not None and output[axis] == 1 else None
 
@@ -101,30 +101,30 @@ class SumOver(LinearMap):
     scale: float = 1.0
 
     def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
-        """The third of five axes, or the only one that is summed."""
+        """The third of five axes if it is summed; of other tensors the only summed axis, unless it is the batch."""
         if len(shape) == 5:
             return -3 if -3 in self.axes else None
         axes = [axis for axis in self.axes if shape[axis] > 1]
         return axes[0] if len(axes) == 1 and axes[0] != -len(shape) else None
 
     def time_axes(self, shape: torch.Size, output: torch.Size) -> list[int]:
-        """That one, else every axis that is summed: channels may be last, tokens of a frame beside each other."""
+        """The likeliest axis, then all other summed ones: channels may be last, and a frame may be several tokens."""
         likeliest = super().time_axes(shape, output)
         summed = [axis for axis in sorted(self.axes) if shape[axis] > 1 and axis != -len(shape)]
         return likeliest + [axis for axis in summed if axis not in likeliest]
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
-        """The sum over the other axes, times the number of frames."""
+        """The sum over the other axes, multiplied by the number of frames."""
         others = tuple(other for other in self.axes if other != axis)
         return SumOver(others, True, self.scale * shape[axis])
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """(...) to (...) without, or with size one at, the axes."""
-        total = a.sum(self.axes, keepdim=self.keepdim) if self.axes else a  # torch sums everything over no axis
+        """Sums over the axes, which disappear or, with `keepdim`, have size one."""
+        total = a.sum(self.axes, keepdim=self.keepdim) if self.axes else a  # given no axes, torch sums all
         return total * (self.scale * v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """Every summand gets its output's value."""
+        """Gives every summand the value of its output."""
         if not self.keepdim:
             for axis in sorted(self.axes, key=lambda axis: axis % len(shape)):
                 r = r.unsqueeze(axis % len(shape) + 1)

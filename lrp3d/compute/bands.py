@@ -1,6 +1,6 @@
-"""Bands: relevance of few frames is stored and computed for these frames only.
+"""Bands: relevance that lies in a few frames is stored and computed for these frames only.
 
-A frame's relevance is zero outside the frames that its logit could see, and that is few of them in deep layers. A
+The relevance of a frame's logit is zero outside its receptive field, which covers only a few frames in deep layers. A
 band is an interval along one axis outside of which all seeds of a chunk are zero, so leaving the rest out is exact.
 """
 
@@ -16,7 +16,7 @@ from lrp3d.compute import buffers, kernels
 
 @dataclass(frozen=True)
 class Band:
-    """Positions `start` to `stop` of an axis of a tensor (the axis of the seeds in front does not count)."""
+    """Positions `start` to `stop` of an axis of a tensor; the leading seed axis is not counted."""
 
     axis: int
     start: int
@@ -27,19 +27,19 @@ class Band:
         return Band(self.axis, min(self.start, other.start), max(self.stop, other.stop))
 
     def shape(self, full: torch.Size) -> torch.Size:
-        """Of the part of a tensor shaped `full`."""
+        """The shape of the part in the band of a tensor shaped `full`."""
         return torch.Size([*full[: self.axis], self.stop - self.start, *full[self.axis + 1 :]])
 
     def of(self, x: Tensor) -> Tensor:
-        """That part of a tensor without seeds; all of it where it is the same along the axis."""
+        """The part in the band of a tensor without seed axis; the whole tensor where its size along the axis is one."""
         return x if x.shape[self.axis] == 1 else x.narrow(self.axis, self.start, self.stop - self.start)
 
     def inside(self, r: Tensor, outer: Band) -> Tensor:
-        """The place of this band in seeds `r` (s, ...) that hold another, larger one."""
+        """The view of this band in `r` (s, ...), which covers the larger band `outer`."""
         return r.narrow(1 + self.axis, self.start - outer.start, self.stop - self.start)
 
     def widened(self, r: Tensor, outer: Band) -> Tensor:
-        """`r` (s, ...) of this band as part of a larger one, zero elsewhere."""
+        """`r` (s, ...) of this band, extended with zeros to the larger band `outer`."""
         shape = list(r.shape)
         shape[1 + self.axis] = outer.stop - outer.start
         out = buffers.empty(shape, r).zero_()
@@ -48,16 +48,16 @@ class Band:
 
 
 def all_of(axis: int, size: int) -> Band:
-    """The band that leaves nothing out."""
+    """The band that covers the whole axis."""
     return Band(axis, 0, size)
 
 
 AXES = {6: 2, 5: 0}
-"""Where frames are: in seeds (s, b, c, t, h, w) along t, in (s, b t, c, h, w) in front."""
+"""The frame axis, without the seed axis, by number of axes: `t` of (s, b, c, t, h, w), `b t` of (s, b t, c, h, w)."""
 
 
 def measured(r: Tensor) -> Band | None:
-    """The band of seeds (s, b, c, t, h, w) along t, or (s, b t, c, h, w) along the frames; None if it is no smaller.
+    """The band outside of which all seeds (s, b, c, t, h, w) or (s, b t, c, h, w) are zero; None for the whole axis.
 
     >>> r = torch.zeros(1, 2, 3, 8, 4, 4)
     >>> r[:, :, :, 2:5] = 1
@@ -65,21 +65,22 @@ def measured(r: Tensor) -> Band | None:
     Band(axis=2, start=2, stop=5)
     """
     axis = AXES.get(r.dim())
-    # To look would make a GPU wait, and a GPU does not mind the zeros of deep layers.
+    # Looking at values would make a GPU wait, and computing the zeros of deep layers costs a GPU little.
     if axis is None or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
         return None
-    pixels = r.flatten(-2)
-    reached = (pixels.amax(-1) != 0) | (pixels.amin(-1) != 0)  # NaN counts, as it must
-    reached = reached.movedim(1 + axis, -1).flatten(0, -2).any(0)
+    pixels = r.flatten(-2)  # (s, b, c, t, h w) or (s, b t, c, h w)
+    reached = (pixels.amax(-1) != 0) | (pixels.amin(-1) != 0)  # NaN counts as relevance
+    reached = reached.movedim(1 + axis, -1).flatten(0, -2).any(0)  # (t,) or (b t,)
     where = reached.nonzero().flatten().tolist() or [0]
     band = Band(axis, where[0], where[-1] + 1)
     return band if band.stop - band.start < r.shape[1 + axis] else None
 
 
 def outermost_dropped(r: Tensor, tolerance: float) -> Band | None:
-    """The frames of seeds (s, ...) but those at both ends that hold less than `tolerance` of each seed's |r|.
+    """The band that is left without the outermost frames, which hold less than `tolerance` of each seed's |r|.
 
-    Judged against what is there, not against what the seed began with: rows of a contrast are small differences.
+    The share is of the relevance at this layer, not of what the seed started with, because the rows of a contrast are
+    small differences. Returns None if nothing is dropped.
 
     >>> r = torch.tensor([1e-6, 1e-6, 1.0, 2.0, 1e-6]).reshape(1, 1, 1, 5, 1, 1)
     >>> outermost_dropped(r, 1e-4)
@@ -94,7 +95,7 @@ def outermost_dropped(r: Tensor, tolerance: float) -> Band | None:
 
 
 def outermost_zeroed(r: Tensor, tolerance: float) -> Tensor:
-    """`r` with zeros in the frames that `outermost_dropped` leaves out; a device need not say which they are.
+    """`r` with zeros in the frames that `outermost_dropped` leaves out, without reading values back from a GPU.
 
     >>> r = torch.tensor([1e-6, 1e-6, 1.0, 2.0, 1e-6]).reshape(1, 1, 1, 5, 1, 1)
     >>> outermost_zeroed(r, 1e-4).flatten()
@@ -105,15 +106,15 @@ def outermost_zeroed(r: Tensor, tolerance: float) -> Tensor:
         return r
     frames = r.shape[1 + axis]
     first, last = _outermost(r, axis, tolerance)
-    frame = torch.arange(frames, device=r.device)
+    frame = torch.arange(frames, device=r.device)  # (t,)
     kept = ((frame >= first) & (frame < last)) | (first >= last)
     return torch.where(kept.reshape([-1 if i == 1 + axis else 1 for i in range(r.dim())]), r, 0.0)
 
 
 def _outermost(r: Tensor, axis: int, tolerance: float) -> tuple[Tensor, Tensor]:
-    """The first frame that is kept, and the one behind the last."""
+    """The first frame that is kept, and the one after the last."""
     mass = r.abs().sum([i for i in range(1, r.dim()) if i != 1 + axis], dtype=torch.float32)  # (s, t)
-    room = tolerance / 2 * mass.sum(1, keepdim=True)  # as much at either end
+    room = tolerance / 2 * mass.sum(1, keepdim=True)  # (s, 1): half of the tolerance at either end
     before = ((mass.cumsum(1) < room).sum(1)).min()
     behind = ((mass.flip(1).cumsum(1) < room).sum(1)).min()
     return before, mass.shape[1] - behind

@@ -1,8 +1,8 @@
-"""Large results on a CPU are written into memory that was used before; what is made of weights is made once.
+"""On a CPU, large results are written into memory that was used before; tensors derived from weights are made once.
 
-The C library hands large blocks back to the system when they are freed and gets them anew, page by page: that costs
-as much as the arithmetic done in them. A GPU's allocator keeps its memory; there, and outside of `reused()`, this is
-`torch.empty`.
+The C library returns large blocks to the system when they are freed and requests them again page by page, which costs
+as much as the arithmetic done in them. A GPU's allocator keeps its memory; there, and outside of `reused()`, `empty`
+is `torch.empty`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-SMALLEST = 2**20  # bytes; what is smaller comes from the heap and stays there
+SMALLEST = 2**20  # bytes; smaller tensors come from the heap, which keeps their memory
 
 
 class _Pool:
-    """Memory blocks; one is free again as soon as no tensor stands on it."""
+    """Memory blocks; a block is free again as soon as no tensor uses it."""
 
     def __init__(self) -> None:
         self.blocks: dict[int, list[mmap.mmap]] = {}
@@ -31,12 +31,12 @@ class _Pool:
     def take(self, size: int) -> mmap.mmap:
         """A free block that is large enough, or a new one.
 
-        Blocks have sizes that are powers of two, so that one explanation finds what another like it left; what was
-        never written to takes up no memory.
+        The sizes are powers of two, so that an explanation can reuse the blocks of a similar one; pages that were never
+        written to take up no memory.
         """
         size = 1 << (size - 1).bit_length()
         for block in self.blocks.setdefault(size, []):
-            # A tensor holds the block it stands on; without one, the list, the loop and the question itself do.
+            # A tensor refers to its block. Without one, only the list, the loop and the argument of this call do.
             if sys.getrefcount(block) == 3:
                 break
         else:
@@ -46,7 +46,7 @@ class _Pool:
         return block
 
     def tidy(self) -> None:
-        """Let go of what the last run had no use for."""
+        """Frees the blocks that the last run did not use, and all derived tensors."""
         for size, blocks in self.blocks.items():
             self.blocks[size] = [block for block in blocks if id(block) in self.needed]
         self.needed.clear()
@@ -54,15 +54,15 @@ class _Pool:
 
 
 def _mapped(size: int) -> mmap.mmap:
-    """Memory fresh from the system, in large pages where it has them: one fault and one look-up instead of 512."""
-    block = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # not to be shared: dearer by far
+    """New memory from the system, in huge pages where there are any: one fault and one look-up instead of 512."""
+    block = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # private: shared memory costs far more
     if hasattr(mmap, "MADV_HUGEPAGE"):
         block.madvise(mmap.MADV_HUGEPAGE)
     return block
 
 
 class Memory:
-    """What a twin keeps from one explanation to the next: the blocks that the last one used, and no more.
+    """The memory that a twin keeps from one explanation to the next: the blocks that the last one used, and no more.
 
     Explanations that run at the same time take one pool each.
     """
@@ -91,7 +91,7 @@ _current: ContextVar[_Pool | None] = ContextVar("lrp3d_buffers", default=None)
 
 @contextmanager
 def reused(memory: Memory | None = None) -> Iterator[None]:
-    """Inside this block, `empty` hands out again what is no longer used; at its end all goes back, or to `memory`."""
+    """Lets `empty` reuse memory inside this block; at its end the memory is freed, or kept in `memory` if given."""
     if _current.get() is not None:
         yield
         return
@@ -106,7 +106,7 @@ def reused(memory: Memory | None = None) -> Iterator[None]:
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
-    """A tensor of this shape, of the type and on the device of `like`, with anything in it.
+    """An uninitialised tensor of this shape, with the type and on the device of `like`.
 
     >>> import torch
     >>> empty((2, 3), torch.ones(1)).shape
@@ -120,11 +120,11 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
 
 
 def derived(what: Hashable, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
-    """What `make` makes of tensors that stay as they are (a weight, laid out anew): inside `reused()`, made once."""
+    """The result of `make`, called once per `what` and tensors `of` (a weight in another layout) inside `reused()`."""
     pool = _current.get()
     if pool is None:
         return make()
     key = what, tuple(map(id, of))
     if key not in pool.derived:
-        pool.derived[key] = of, make()  # the tensors are kept, so that no other gets their ids
+        pool.derived[key] = of, make()  # keeps the tensors alive, so that no others get their ids
     return pool.derived[key][1]

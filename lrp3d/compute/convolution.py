@@ -24,12 +24,12 @@ class Convolution(LinearMap):
     geometry: Geometry
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """(b, c, ...) and torch's weight layout to (b, c', ...)."""
+        """Maps `a` (b, c, ...) to (b, c', ...); `v` has torch's weight layout."""
         assert isinstance(v, Tensor)
         return kernels.convolve(a, v, self.geometry)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """Seeds folded into the batch."""
+        """Carries all seeds back at once, folded into the batch."""
         assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
         folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
@@ -39,7 +39,7 @@ class Convolution(LinearMap):
         return kernels.adjoint(r, w, self.geometry, shape)
 
     def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
-        """A band of clips or frames in front stays itself; along time the kernel widens it."""
+        """A band along the batch axis (clips or frames) stays as it is; the kernel widens a band along time."""
         if band.axis == 0:
             return self, band
         if self.geometry.transposed:
@@ -49,14 +49,14 @@ class Convolution(LinearMap):
         return Window(self.geometry, axis, band.start, shape[band.axis]), Band(band.axis, first, last)
 
     def total(self, terms: Sequence[Term]) -> Tensor:
-        """Terms side by side, where the kernel allows it."""
+        """Computes all terms in one convolution, side by side in the channels, where the kernel allows it."""
         ws = [v for _, v in terms if isinstance(v, Tensor)]
         if len(terms) == 1 or not kernels.joins(ws[0], self.geometry):
             return super().total(terms)
         return kernels.joint_convolve([a for a, _ in terms], ws, self.geometry)
 
     def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
-        """Weights side by side, where the kernel allows it."""
+        """Carries `r` back in one convolution, the weights side by side in the channels, where the kernel allows it."""
         ws = [v for v in weights if isinstance(v, Tensor)]
         if len(weights) == 1 or not kernels.joins(ws[0], self.geometry):
             return super().adjoints(r, weights, shape)
@@ -65,10 +65,10 @@ class Convolution(LinearMap):
         return torch.split(wide, shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
-        """Per output channel."""
+        """One bias for each output channel."""
         return channelwise(b, output)
 
-    # All weights one: inside a group every output channel sees the same sum, so one channel per group does.
+    # If all weights are one, all output channels of a group have the same value, so one channel per group is enough.
 
     def _one_channel(self, w: Tensor) -> Tensor:
         inputs, outputs = (0, 1) if self.geometry.transposed else (1, 0)
@@ -78,11 +78,11 @@ class Convolution(LinearMap):
         return w.new_ones(size)
 
     def _in_groups(self, a: Tensor, axis: int) -> Tensor:
-        """Sum of the channels of each group."""
+        """Sums the channels of each group."""
         return torch.unflatten(a, axis, (self.geometry.groups, -1)).sum(axis + 1)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
-        """Inputs of each output; positions of the zero padding are none."""
+        """Counts the inputs of each output; zero padding does not count."""
         assert isinstance(w, Tensor)
         counted = self(self._in_groups(ones, 1), self._one_channel(w))
         groups = self.geometry.groups
@@ -90,7 +90,7 @@ class Convolution(LinearMap):
         return counted.unsqueeze(2).expand(-1, -1, channels // groups, *counted.shape[2:]).flatten(1, 2)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """Equal parts to every input of the group."""
+        """Hands `r` equally to every input of the window and the group."""
         assert isinstance(w, Tensor)
         small = torch.Size([shape[0], self.geometry.groups, *shape[2:]])
         handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)
@@ -100,12 +100,12 @@ class Convolution(LinearMap):
 
 @dataclass(frozen=True)
 class Window(Convolution):
-    """A convolution of which only outputs from `start` on are looked at, along `axis` (without batch and channels)."""
+    """A convolution of which only the outputs from `start` on are used along `axis` (0 is the first after channels)."""
 
     axis: int
     start: int
     size: int
-    """Of the whole input along that axis."""
+    """Size of the whole input along that axis."""
 
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
         return kernels.adjoint_in_window(r, w, self.geometry, shape, self.axis, self.start, self.size)

@@ -1,4 +1,4 @@
-"""Einstein sums of two tensors as a linear map of either, with an adjoint that copies neither for the seeds."""
+"""Einstein sums of two tensors as a linear map of either, with an adjoint that copies neither for each seed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lrp3d.compute.terms import Weight
 
 
 def explicit(equation: str, axes: Sequence[int]) -> str:
-    """The equation with all letters written out: no spaces, no ellipsis, and an output.
+    """The equation with all letters written out: without spaces or ellipsis, and with an output.
 
     Args:
         equation: as `torch.einsum` takes it.
-        axes: how many every operand has, which says how many letters stand for an ellipsis.
+        axes: number of axes of each operand, which says how many letters stand for an ellipsis.
 
     >>> explicit("b i j, b j", [3, 2]), explicit("...ij,...jk->...ik", [4, 3])
     ('bij,bj->i', 'BAij,Ajk->BAik')
@@ -40,7 +40,7 @@ def explicit(equation: str, axes: Sequence[int]) -> str:
 
 
 def contracted_in_pairs(equation: str) -> tuple[str, str]:
-    """Equations for the first two operands and for their result with all others; of an explicit equation.
+    """Splits an explicit equation into one for the first two operands and one for their result with all others.
 
     >>> contracted_in_pairs("bi,ij,jk->bk")
     ('bi,ij->bj', 'bj,jk->bk')
@@ -54,14 +54,14 @@ def contracted_in_pairs(equation: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Einsum(LinearMap):
-    """An explicit Einstein sum of two tensors, as a map of the `first` or of the second."""
+    """An explicit Einstein sum of two tensors, as a linear map of the `first` or of the second."""
 
     equation: str
     first: bool
 
     @staticmethod
     def can(equation: str, shapes: Sequence[torch.Size]) -> bool:
-        """Every letter stands once in an operand and for one size."""
+        """Whether every letter has one size and no operand has it twice, and a letter is left for the seeds."""
         sizes: dict[str, int] = {}
         for operand, shape in zip(equation.split("->")[0].split(","), shapes, strict=True):
             if len(set(operand)) < len(operand):
@@ -73,7 +73,7 @@ class Einsum(LinearMap):
 
     @property
     def _letters(self) -> tuple[str, str, str]:
-        """Of the input, of the weight, and of the output."""
+        """The letters of the input, of the weight and of the output."""
         inputs, output = self.equation.split("->")
         left, right = inputs.split(",")
         return (left, right, output) if self.first else (right, left, output)
@@ -84,13 +84,13 @@ class Einsum(LinearMap):
         return torch.einsum(self.equation, a, v) if self.first else torch.einsum(self.equation, v, a)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """The sum over the other letters; seeds are one more letter of one side, so that no weight is copied."""
+        """Contracts `r` with the weight; the seeds are one more letter of `r`, so that the weight is not copied."""
         assert isinstance(v, Tensor)
         of_input, of_weight, of_output = self._letters
         seeds = next(letter for letter in string.ascii_letters if letter not in self.equation)
         letters = "".join(letter for letter in of_input if letter in of_output + of_weight)
         carried = torch.einsum(f"{seeds}{of_output},{of_weight}->{seeds}{letters}", r, v)
-        for axis, letter in enumerate(of_input):  # summed over in the input alone: every value counts alike
+        for axis, letter in enumerate(of_input):  # a letter of the input alone is summed over: all values count alike
             if letter not in letters:
                 carried = carried.unsqueeze(axis + 1)
         return carried.expand(len(r), *shape)

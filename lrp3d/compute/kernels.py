@@ -1,13 +1,13 @@
-"""The right kernel for each convolution: one function forward, one for its adjoint, chosen here and nowhere else.
+"""Chooses the kernel of each convolution and of its adjoint; no other file does.
 
-The plain path is torch's own convolution and input gradient. Faster, and equal up to rounding:
+The plain path is torch's own convolution and input gradient. These are faster, and equal up to rounding:
 
 - a kernel of one (1x1x1) is a matrix product;
 - a depthwise convolution along one axis is a sum of shifted, scaled copies;
-- the adjoint of a strided convolution of few channels (a stem) is one dense convolution, of which every output
-  channel is a channel at one phase of the stride;
-- a convolution of few frames is one over space, of every frame with all taps over time;
-- several weights over the same relevance are one convolution of as many times the channels (`joins`).
+- the adjoint of a strided convolution of few channels (a stem) is one dense convolution with one output channel for
+  each input channel and phase of the stride;
+- the adjoint of a convolution of few frames is a convolution over space, of every frame with all taps over time;
+- several weights applied to the same relevance are one convolution with as many times the channels (`joins`).
 
 `with plain(): ...` forces the plain path. `benchmarks/layers.py` measures the difference.
 """
@@ -33,7 +33,7 @@ _plain: ContextVar[bool] = ContextVar("lrp3d_plain_kernels", default=False)
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """Torch's own kernels only, inside this block."""
+    """Uses only torch's own kernels inside this block."""
     token = _plain.set(True)
     try:
         yield
@@ -74,7 +74,7 @@ def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
 
 
 def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
-    """The transposed convolution: r, shaped like an output, to an input of `shape` (b, c, ...); a tensor of its own."""
+    """The transposed convolution: carries r, shaped like an output, back to a new tensor of `shape` (b, c, ...)."""
     if r.numel() == 0:
         return r.new_zeros(shape)
     if not _plain.get():
@@ -106,27 +106,27 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
 
 
 def window(size: int, start: int, stop: int, g: Geometry, axis: int) -> tuple[int, int]:
-    """The inputs, of `size` along an axis, that outputs `start` to `stop` see."""
+    """The range of inputs, of `size` along an axis, in the receptive field of outputs `start` to `stop`."""
     d, k, s, p = g.dilation[axis], g.kernel[axis], g.stride[axis], g.padding[axis]
-    first = min(max(0, start * s - p), size - 1)  # of outputs that see nothing but padding, the nearest
+    first = min(max(0, start * s - p), size - 1)  # the nearest input where outputs see only padding
     return first, max(min(size, (stop - 1) * s - p + d * (k - 1) + 1), first + 1)
 
 
 def adjoint_in_window(
     r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], axis: int, start: int, size: int
 ) -> Tensor:
-    """The adjoint for outputs r (b, c, ...) from `start` on: shaped `shape`, the `window` of inputs of `size`."""
+    """The adjoint for r (b, c, ...), the outputs from `start` on; `shape` is that of their `window` of the inputs."""
     d, k, s, p = g.dilation[axis], g.kernel[axis], g.stride[axis], g.padding[axis]
     stop = start + r.shape[2 + axis]
     first, last = window(size, start, stop, g, axis)
-    begin = start * s - p  # where the first of the outputs looks, in the padding or not
+    begin = start * s - p  # the first position these outputs see, negative in the padding
     if _depthwise_axis(shape[1], w, g) == axis and not _plain.get():
         return adjoint(r, w, replace(g, padding=_with(g.padding, axis, first - begin)), shape)
     if axis == 0 and k > 1 and _few_frames(r, g):
         return _by_frames(r, w, g, shape, begin - first)
-    # Without padding, and what lies in it is cut off.
+    # Computed without padding, whose part of the result is cut off at the end.
     length = (r.shape[2 + axis] - 1) * s + d * (k - 1) + 1
-    if first < begin or last > begin + length:  # they see nothing but padding
+    if first < begin or last > begin + length:  # these outputs see only padding
         return r.new_zeros(shape)
     carried = adjoint(r, w, replace(g, padding=_with(g.padding, axis, 0)), _with(shape, 2 + axis, length))
     return carried.narrow(2 + axis, first - begin, last - first)
@@ -154,9 +154,9 @@ def _is_pointwise(w: Tensor, g: Geometry) -> bool:
 
 
 def _pointwise(x: Tensor, w: Tensor) -> Tensor:
-    """(o, i) times (b, i, ...)."""
-    flat = x.flatten(2)
-    if x.device.type == "cpu" and w.numel() * flat.shape[2] > 2**20:  # one by one, each product fills all cores
+    """Multiplies x (b, i, ...) by w (o, i)."""
+    flat = x.flatten(2)  # (b, i, t h w)
+    if x.device.type == "cpu" and w.numel() * flat.shape[2] > 2**20:  # one by one, each product uses all cores
         out = buffers.empty((len(x), len(w), flat.shape[2]), x)
         for sample, product in zip(flat, out, strict=True):
             torch.mm(w, sample, out=product)
@@ -170,7 +170,7 @@ def _strided(x: Tensor, stride: tuple[int, ...]) -> Tensor:
 
 
 def _every(stride: tuple[int, ...]) -> tuple[Any, ...]:
-    """The index of every stride-th position of the last axes."""
+    """The index that takes every `stride`-th position of the last axes."""
     return (..., *(slice(None, None, s) for s in stride))
 
 
@@ -186,7 +186,7 @@ def _placed(r: Tensor, stride: tuple[int, ...], shape: Sequence[int]) -> Tensor:
 
 
 def _depthwise_axis(channels: int, w: Tensor, g: Geometry) -> int | None:
-    """The one axis a depthwise kernel extends along, without stride; else None."""
+    """The only axis along which a depthwise kernel without stride is longer than one; else None."""
     if g.transposed or not (g.groups == channels == w.shape[0]) or max(g.stride) > 1:
         return None
     long = [i for i, k in enumerate(w.shape[2:]) if k > 1]
@@ -196,8 +196,8 @@ def _depthwise_axis(channels: int, w: Tensor, g: Geometry) -> int | None:
 
 
 def _shifted(x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length: int) -> Tensor:
-    """out[i] = sum over the taps k of w[k] x[i + shifts[k]] along an axis of which out has `length` positions."""
-    taps = w.flatten(1)
+    """Computes out[i] = sum over taps k of w[k] x[i + shifts[k]] along an axis; out has `length` positions there."""
+    taps = w.flatten(1)  # (c, k)
     factor = taps.view(*taps.shape, *[1] * (x.dim() - 2))  # (c, k, 1, ...)
     axis, size, shape = 2 + axis, x.shape[2 + axis], list(x.shape)
     shape[axis] = length
@@ -219,25 +219,25 @@ def _shifted(x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length: int
 
 
 def _few_frames(r: Tensor, g: Geometry) -> bool:
-    """Whether torch's own kernel would leave cores idle: of one clip it gives each of them some of the frames."""
+    """Whether torch's own kernel would leave cores idle, because it divides the frames of one clip among them."""
     few = r.dim() == 5 and r.shape[2] <= 5 and len(r) == 1 and r.device.type == "cpu"
     return few and not g.transposed and g.groups == 1 and not _plain.get()
 
 
 def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: int) -> Tensor:
-    """in[begin + s o + d k] += out[o] w[k] over time, the rest a convolution over space of b t frames."""
+    """Adds out[o] w[k] to in[begin + s o + d k] over time; each product is a convolution over space of b t frames."""
     batch, inputs, frames, taps = len(r), w.shape[1], r.shape[2], w.shape[2]
     spatial = shape[3:]
-    folded = r.transpose(1, 2).flatten(0, 1)
+    folded = r.transpose(1, 2).flatten(0, 1)  # (b t, c', h, w)
     every_tap = buffers.derived("taps", [w], lambda: w.transpose(1, 2).flatten(1, 2))  # (c', k c, h, w)
     like = r.new_empty(1).expand(batch * frames, taps * inputs, *spatial)
     numbers = g.stride[1:], g.padding[1:], g.dilation[1:]
     every = torch.ops.aten.convolution_backward(
         folded, like, every_tap, None, *numbers, False, [0, 0], 1, [True, False, False]
     )[0]
-    contributions = every.view(batch, frames, taps, inputs, *spatial)
+    contributions = every.view(batch, frames, taps, inputs, *spatial)  # (b, t, k, c, h, w)
     out = buffers.empty(shape, r).zero_()
-    in_frames = out.transpose(1, 2)
+    in_frames = out.transpose(1, 2)  # (b, t, c, h, w)
     for o, k in itertools.product(range(frames), range(taps)):
         frame = begin + g.stride[0] * o + g.dilation[0] * k
         if 0 <= frame < shape[2]:
@@ -249,20 +249,20 @@ def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: i
 
 
 def _has_phases(w: Tensor, g: Geometry) -> bool:
-    """Whether all phases of the stride together are few enough channels to be computed at once."""
+    """Whether all phases of the stride together have few enough channels to be computed at once."""
     phases = math.prod(g.stride)
     return not g.transposed and g.groups == 1 and max(g.dilation) == 1 and phases > 1 and w.shape[1] * phases <= 32
 
 
 def _by_phases(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
-    """in[s y + i] = sum over d of out[y + d] w[i + p - s d], for all phases i of the stride s at once."""
+    """Computes in[s y + i] = sum over d of out[y + d] w[i + p - s d] for all phases i of the stride s at once."""
     channels, axes = w.shape[1], len(g.stride)
     # The shifts d for which some tap i + p - s d lies inside the kernel.
     first = [-((k - 1 - p) // s) for k, p, s in zip(g.kernel, g.padding, g.stride, strict=True)]
     last = [(s - 1 + p) // s for p, s in zip(g.padding, g.stride, strict=True)]
     dense = buffers.derived(("phases", g), [w], lambda: _phases(w, g, first, last))
     cells = [-(-n // s) for n, s in zip(shape[2:], g.stride, strict=True)]  # positions of one phase
-    # Every shift d of every cell y must exist: what reaches beyond r is its padding, as much at both ends.
+    # Every cell y needs all shifts d, so r is padded where they reach beyond it, by the same amount at both ends.
     beyond = [max(-a, n + b - size, 0) for a, b, n, size in zip(first, last, cells, r.shape[2:], strict=True)]
     ones, zeros = [1] * axes, [0] * axes
     convolved = torch.convolution(r, dense, None, ones, beyond, ones, False, zeros, 1)
@@ -277,7 +277,7 @@ def _by_phases(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tenso
 
 
 def _phases(w: Tensor, g: Geometry, first: Sequence[int], last: Sequence[int]) -> Tensor:
-    """(phases c, c', ...): the kernel of every phase, shifts in the order of a convolution."""
+    """The kernels of all phases (phases c, c', ...), their shifts in the order of a convolution."""
     lengths = [b - a + 1 for a, b in zip(first, last, strict=True)]
     phases = list(itertools.product(*map(range, g.stride)))
     dense = w.new_zeros(len(phases), w.shape[1], len(w), *lengths)

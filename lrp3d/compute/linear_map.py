@@ -1,4 +1,4 @@
-"""Linear maps: the operations that rules share relevance over, each with its adjoint.
+"""Linear maps: the operations over which rules share relevance, each with its adjoint.
 
 A map is bilinear in an input `a` and a weight `v`: `map(a, v)` is the operation, `map.adjoint(r, v, shape)` carries
 `r` (s, *output) back to (s, *shape), for all seeds `s` at once. Maps know nothing of rules or relevance.
@@ -18,17 +18,17 @@ from lrp3d.compute.terms import Term, Weight
 
 
 class LinearMap:
-    """Base of all maps; the adjoint here is torch's own derivative, right for any map, if not the fastest."""
+    """Base class of all maps; its adjoint is torch's own derivative, which is right for any map but not the fastest."""
 
     keeps_bands = False
-    """Nothing is zero in what it carries back unless something was zero before: there is no band to look for."""
+    """Whether the adjoint creates no zero frames of its own, so that it is useless to look for a new band after it."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """The operation on input `a` (as in the network, no seeds) and weight `v`."""
+        """Applies the operation to the input `a` (as in the network, without seeds) and the weight `v`."""
         raise NotImplementedError
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """The transposed operation: `r` (s, *output) to (s, *shape)."""
+        """Applies the transposed operation: carries `r` (s, *output) back to (s, *shape)."""
         with torch.enable_grad():
             point = r.new_zeros(shape, requires_grad=True)
             output = self(point, v)
@@ -39,18 +39,18 @@ class LinearMap:
         return torch.func.vmap(of_seed)(r)
 
     def total(self, terms: Sequence[Term]) -> Tensor:
-        """The sum of the operation over several terms."""
+        """Sums the operation over several terms."""
         parts = [self(a, v) for a, v in terms]
         return sum(parts[1:], parts[0])
 
     def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
-        """The transposed operation for several weights."""
+        """Applies the transposed operation with each of several weights."""
         return [self.adjoint(r, v, shape) for v in weights]
 
     def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
-        """The map that carries back what lies in a band of the output, and the band of the input it ends in.
+        """The map that carries a band of the output back, and the band of the input in which the result lies.
 
-        That map's adjoints take and return the bands' parts alone; None where an axis loses its meaning here.
+        The adjoints of that map take and return only the parts in the bands. None where a band cannot pass the map.
         """
         return None
 
@@ -59,9 +59,9 @@ class LinearMap:
         return b
 
     def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:
-        """The axis (from the end) of the input that this averages away and that can be time, None if there is none.
+        """The axis of the input (counted from the end) that the map averages away and that can be time, else None.
 
-        In a clip's layout (b, c, t, h, w) that is the third; of (b, n, k) or (b, c, n) the only one that is reduced.
+        Of (b, c, t, h, w) it is the third axis; of (b, n, k) or (b, c, n) the only one that is reduced.
         """
         return None
 
@@ -71,26 +71,26 @@ class LinearMap:
         return [] if axis is None else [axis]
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
-        """The same average over everything but time, for an input of `shape`; None where frames weigh differently."""
+        """The same average without time, for an input of `shape`; None where frames have different weights."""
         return None
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
-        """How many inputs each output has, given one for every real input."""
+        """Counts the inputs of each output; `ones` is one at every real input."""
         return self(ones, torch.ones_like(w) if isinstance(w, Tensor) else 1.0)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """The adjoint under weights that are all one: `r` (s, *output) handed equally to the inputs (s, *shape)."""
+        """Applies the adjoint with all weights one: hands `r` (s, *output) equally to the inputs (s, *shape)."""
         return self.adjoint(r, torch.ones_like(w) if isinstance(w, Tensor) else 1.0, shape)
 
 
 @dataclass(frozen=True)
 class Bilinear(LinearMap):
-    """Any function bilinear in input and weight (matmul with a constant, einsum, affine scaling)."""
+    """A function that is bilinear in input and weight (matmul with a constant, einsum, affine scaling)."""
 
     function: Callable[[Any, Any], Tensor]
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """`function(a, v)`."""
+        """Computes `function(a, v)`."""
         return self.function(a, v)
 
 

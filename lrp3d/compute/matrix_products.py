@@ -15,34 +15,34 @@ from lrp3d.compute.terms import Weight
 
 @dataclass(frozen=True)
 class FullyConnected(LinearMap):
-    """Fully connected: `a @ w.T` on the last axis."""
+    """A fully connected layer: `a @ w.T` on the last axis."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """(..., i) and (o, i) to (..., o)."""
+        """Maps `a` (..., i) with `v` (o, i) to (..., o)."""
         assert isinstance(v, Tensor)
         return F.linear(a, v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """(s, ..., o) to (s, ..., i); outputs that nothing arrives at (queries and keys beside values) are left out."""
+        """Carries (s, ..., o) to (s, ..., i); skips outputs without relevance (queries and keys beside values)."""
         assert isinstance(v, Tensor)
         first, last = _reached(r)
         return r @ v if last - first == len(v) else r[..., first:last] @ v[first:last]
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
-        """Every output sees every input."""
+        """Counts all inputs, because every output sees every input."""
         assert isinstance(w, Tensor)
         return ones.sum(-1, keepdim=True).expand(*ones.shape[:-1], w.shape[0])
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """Equal parts to every input."""
+        """Hands `r` equally to every input."""
         return r.sum(-1, keepdim=True).expand(*r.shape[:-1], shape[-1])
 
 
-FEW = 32  # outputs; to look at fewer is no gain
+FEW = 32  # outputs; with fewer it does not pay to look for zeros
 
 
 def _reached(r: Tensor) -> tuple[int, int]:
-    """Between which outputs (the last axis) all relevance of seeds lies, where that is half of them or less."""
+    """The range of outputs (last axis) that has all relevance; the whole axis where that is more than half of it."""
     size = r.shape[-1]
     if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
         return 0, size
@@ -54,17 +54,17 @@ def _reached(r: Tensor) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class MatrixProduct(LinearMap):
-    """A product of batched matrices, of which the input stands on the left of the weight, or on its right."""
+    """A product of batched matrices, in which the input stands left or right of the weight."""
 
     left: bool
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """(..., n, k) times (..., k, m), whichever of them the input is."""
+        """Multiplies (..., n, k) by (..., k, m); `left` says which of them is the input."""
         assert isinstance(v, Tensor)
         return a @ v if self.left else v @ a
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """Seeds lie side by side in the axis that the weight does not meet, so that no weight is copied for them."""
+        """Folds the seeds into the axis that the weight does not contract, so that no weight is copied for them."""
         assert isinstance(v, Tensor)
         if v.dim() == 2 and self.left:
             return sum_to_shape(r @ v.mT, shape)
@@ -86,6 +86,6 @@ class MatrixProduct(LinearMap):
         return ones.sum(-2, keepdim=True).expand(*batch, w.shape[-2], ones.shape[-1])
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """Equal parts to that row or column."""
+        """Hands `r` equally to that row or column."""
         total = r.sum(-1 if self.left else -2, keepdim=True)
         return sum_to_shape(total.expand(*r.shape[:-2], *shape[-2:]), shape)

@@ -1,4 +1,4 @@
-"""Linear maps that keep every position to itself: a factor per channel, a summand of a sum."""
+"""Linear maps in which every position has its own output: a factor per channel, a summand of a sum."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Scale(LinearMap):
         return self, band
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
-        """(b, c, ...) times (c,)."""
+        """Multiplies `a` (b, c, ...) by `v` (c,)."""
         return a * channelwise(v, a) if isinstance(v, Tensor) else a * v
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
@@ -49,5 +49,5 @@ class Broadcast(LinearMap):
         return a if v == 1.0 else a * v
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """Summed over what was broadcast."""
+        """Sums over the axes that were broadcast."""
         return sum_to_shape(r if v == 1.0 else r * v, shape)

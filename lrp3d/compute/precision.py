@@ -1,8 +1,8 @@
-"""How exactly relevance is computed: in float32 at least, and `precision` says what a GPU may make of that.
+"""The precision in which relevance is computed: at least float32, rounded on a GPU only as `precision` allows.
 
-"highest" is float32 as it is, whatever the caller has set. "high" lets a GPU round the factors of products and
-convolutions to TF32, forward and back. There is no "medium": a contrastive row is a small difference of large terms,
-which factors in bfloat16 do not hold.
+"highest" is full float32, whatever the caller has set in torch. "high" lets a GPU round the factors of products and
+convolutions to TF32, forward and back. There is no "medium", because a contrastive row is a small difference of large
+terms, which factors in bfloat16 cannot represent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PRECISIONS = ("highest", "high")
 
 
 def widened(dtype: torch.dtype) -> torch.dtype:
-    """At least float32: shares of relevance over- and underflow in float16, and round away in bfloat16.
+    """The type itself, but at least float32: shares of relevance over- or underflow in float16 and vanish in bfloat16.
 
     >>> import torch
     >>> widened(torch.bfloat16), widened(torch.float64)
@@ -28,14 +28,14 @@ def widened(dtype: torch.dtype) -> torch.dtype:
 
 @contextmanager
 def no_autocast(device: torch.device) -> Iterator[None]:
-    """Whatever block of `torch.autocast` the caller is in: what is computed here has the types it has."""
+    """Switches `torch.autocast` off inside this block, so that results have the types of their inputs."""
     with torch.autocast("cpu", enabled=False), torch.autocast(device.type, enabled=False):
         yield
 
 
 @contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Products and convolutions on a GPU round as asked inside this block, whatever is set outside of it."""
+    """Makes products and convolutions on a GPU round as `precision` says inside this block, whatever is set outside."""
     if device.type != "cuda":
         yield
         return
@@ -51,9 +51,10 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
 
 
 def _settings() -> list[tuple[Any, str, Any, Any]]:
-    """Where torch keeps whether a GPU may round: object, attribute, the value for "highest", that for "high".
+    """Torch's settings for rounding on a GPU: object, attribute, value for "highest", value for "high".
 
-    Since torch 2.9 there is one for each kind of operation. It refuses to tell the older ones to whom has set those.
+    Since torch 2.9 there is one setting for each kind of operation; once one of these is set, torch refuses to read the
+    older settings.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     each: list[Any] = [matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)]

@@ -1,4 +1,4 @@
-"""What rules are made of: inputs and weights with their parts of one sign, products of them, and shares of products."""
+"""The parts of rules: inputs and weights split by sign, terms (products of the two), and shares (sums of terms)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Signed:
     """An input or a weight, with its positive and its negative part (None where there is none).
 
     `low` and `high` are the valid range of an input that is still the clip; `is_input` is 0 where the input is a
-    constant (padding written by the model), so that constants are given nothing; `nonnegative` spares the half of
-    the work that would be multiplied by zero.
+    constant (padding written by the model), so that constants get no relevance; `nonnegative` saves the half of the
+    work that would be multiplied by zero.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Signed:
 
     @property
     def ones(self) -> Weight:
-        """One for every input (zero for constants) or weight; takes no memory where all are."""
+        """One for every input (zero for constants) or weight; takes no memory where all values are one."""
         if self.is_input is not None:
             return self.is_input.to(self.value.dtype)  # type: ignore[union-attr]
         return self.value.new_ones(()).expand(self.value.shape) if isinstance(self.value, Tensor) else 1.0
@@ -64,7 +64,7 @@ class Signed:
         return self.value**2
 
     def widened(self) -> Signed:
-        """The same in float32, where it was in a smaller type."""
+        """The same in float32 where it was in a smaller type."""
 
         def wide(x: Weight | None) -> Any:
             return x.to(widened(x.dtype)) if isinstance(x, Tensor) else x
@@ -86,6 +86,6 @@ class Share(NamedTuple):
     """`coefficient` times the relevance, shared in proportion to the terms; `bias` enters the denominator only."""
 
     coefficient: float | Tensor
-    """One for all outputs, or one for each."""
+    """One number for all outputs, or one for each output."""
     terms: list[Term]
     bias: Tensor | None = None

@@ -1,6 +1,7 @@
 """How steps lie in autograd's graph: nodes, the edges between them, and the one walk from the output down.
 
-A node is torch's; where it is ours it carries a `Step`. An edge stands for a tensor of the graph without holding it.
+Nodes are torch's objects; a node made by an operation of the twin carries a `Step`. An edge stands for a tensor of the
+graph without keeping it alive.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ def parents(node: Node) -> list[Node]:
 
 
 def downwards(roots: Iterable[Node], stop: Callable[[Node], bool]) -> Iterator[Node]:
-    """Every node from the roots down, once; what lies below a node is left out where `stop` says so.
+    """Yields every node from the roots down, once, and does not go below a node where `stop` is true.
 
-    `stop` is asked after the node was handed out, so that whoever looks at the node can decide.
+    `stop` is called after the node was yielded, so that the caller can look at the node first.
     """
     pending, seen = list(roots), set()
     while pending:

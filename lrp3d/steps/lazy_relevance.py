@@ -1,4 +1,4 @@
-"""Relevance on its way between two steps, for many seeds: no more than there is, multiplied when it must be."""
+"""Relevance on its way between two steps, for many seeds: without zero frames, and multiplied only when it must be."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from lrp3d.compute.bands import Band, all_of, measured, outermost_dropped, outer
 
 
 def times(a: Tensor, b: Tensor) -> Tensor:
-    """a * b, shaped like `a`."""
+    """Computes a * b, shaped like `a`."""
     return torch.mul(a, b, out=buffers.empty(a.shape, a))
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    """Whether two factors are one, perhaps seen through two views."""
+    """Whether two factors are the same values in memory, perhaps seen through two views."""
     if a is None or b is None or a is b:
         return a is b
     return (a.data_ptr(), a.shape, a.stride(), a.dtype) == (b.data_ptr(), b.shape, b.stride(), b.dtype)
 
 
-LONG = 2**19  # values of a row; from there on a CPU multiplies vectors faster than a matrix of few rows
+LONG = 2**19  # values of a row; from this length on a CPU is faster row by row than with a matrix of few rows
 
 
 def _products(rows: Tensor, x: Tensor) -> Tensor:
-    """rows @ x."""
+    """Computes rows @ x."""
     if rows.device.type != "cpu" or x.numel() < LONG:
         return rows @ x
     return torch.stack([torch.dot(row, x) for row in rows])
@@ -37,8 +37,8 @@ class LazyRelevance:
     """Relevance on its way, as a product: `value` (s, ...) times a `factor` (...) that is the same for all seeds.
 
     Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
-    multiplication per seed. With a `band`, `value` is that part alone and the rest is zero; a factor always is whole.
-    `value` may be shared and is never written to.
+    multiplication per seed. With a `band`, `value` is only the part in the band, and the rest is zero; the factor is
+    always whole. `value` may be shared and is never written to.
     """
 
     def __init__(
@@ -50,13 +50,13 @@ class LazyRelevance:
         self.band = band
 
     def of_factor(self) -> Tensor | None:
-        """The factor, where the value is."""
+        """The part of the factor that belongs to `value`: all of it, or what lies in the band."""
         return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
 
     def narrowed(self, before: LazyRelevance | None = None) -> LazyRelevance:
-        """The same relevance, of which as little is kept as is there.
+        """The same relevance, stored without the frames at both ends that are zero.
 
-        Not worth a look where it was made of relevance that filled all frames `before`.
+        Does not look for them where the relevance `before` the step filled all frames.
         """
         filled = before is not None and before.band is None and before.value.dim() == self.value.dim()
         band = measured(self.value) if self.band is None and not filled else None
@@ -66,8 +66,8 @@ class LazyRelevance:
         return LazyRelevance(inside, self.factor, self._total, band)
 
     def trimmed(self, tolerance: float) -> LazyRelevance:
-        """Without the outermost frames that together hold less than `tolerance` of every seed's absolute relevance."""
-        if self.value.device.type != "cpu":  # to cut there would make it wait
+        """The same without the outermost frames, which together hold less than `tolerance` of every seed's |R|."""
+        if self.value.device.type != "cpu":  # cutting would make a GPU wait
             return LazyRelevance(outermost_zeroed(self.part(), tolerance), band=self.band)
         inner = outermost_dropped(self.part(), tolerance)
         if inner is None:
@@ -82,7 +82,7 @@ class LazyRelevance:
         return self.value if factor is None else times(self.value, factor)
 
     def tensor(self, shape: torch.Size) -> Tensor:
-        """The relevance itself, (s, *shape)."""
+        """The whole relevance, (s, *shape)."""
         part = self.part()
         return part if self.band is None else self.band.widened(part, all_of(self.band.axis, shape[self.band.axis]))
 
@@ -97,12 +97,12 @@ class LazyRelevance:
         return self._total
 
     def plus(self, other: LazyRelevance, shape: torch.Size) -> LazyRelevance:
-        """The sum of both, of relevance (s, *shape)."""
+        """The sum of two relevances that are (s, *shape) as a whole."""
         total = None if self._total is None or other._total is None else self._total + other._total
         if self.band != other.band:
             return self._within_another(other, total, shape)
         waiting, another = (self, other) if self.factor is not None else (other, self)
-        if _same(waiting.factor, another.factor):  # branches from one activation: it waits on
+        if _same(waiting.factor, another.factor):  # branches from one activation: the factor waits on
             result = torch.add(waiting.value, another.value, out=buffers.empty(waiting.value.shape, waiting.value))
             return LazyRelevance(result, waiting.factor, total, self.band)
         if another.factor is None:
@@ -118,7 +118,7 @@ class LazyRelevance:
         if bands[0].axis != bands[1].axis:
             return LazyRelevance(self.tensor(shape), total=self._total).plus(LazyRelevance(other.tensor(shape)), shape)
         both = bands[0] | bands[1]
-        together = _same(self.factor, other.factor)  # then it waits on, as it does where bands are alike
+        together = _same(self.factor, other.factor)  # then the factor waits on, as where bands are equal
         values = (self.value, other.value) if together else (self.part(), other.part())
         out = bands[0].widened(values[0], both)
         bands[1].inside(out, both).add_(values[1])

@@ -1,4 +1,4 @@
-"""Linear steps: convolutions, fully connected layers, averages and sums, shared by a rule.
+"""Linear steps: convolutions, fully connected layers, averages and sums, over which a rule shares relevance.
 
 What is the same for all seeds, above all the denominators, is computed at the first seed and kept
 (`lrp3d.steps.shares`).
@@ -19,7 +19,7 @@ from lrp3d.steps.step import Step
 
 
 class LinearStep(Step):
-    """An operation linear in its inputs (convolution, fully connected, average, sum), shared by the rule.
+    """An operation that is linear in its inputs: a convolution, a fully connected layer, an average, a sum.
 
     `z = sum of map(x, w) over the operands + bias`. The denominators are computed at the first seed and kept.
     """
@@ -29,23 +29,23 @@ class LinearStep(Step):
         self.bias = bias
         self.weighted = weighted
         self.prepared = PreparedShares()
-        """The shares of the rule, once relevance has arrived."""
+        """The shares of the rule, prepared when the first relevance arrives."""
         self._of_no_factor: Sequence[ElementwiseShare] | None = None
         self._unchanged = False
 
     @property
     def weighed_by_signal(self) -> bool:
-        """Whether another signal is the weight: attention probabilities, a kernel that the clip makes."""
+        """Whether the weight is another signal, such as attention probabilities or a kernel computed from the clip."""
         return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
 
     def accepts(self, rule: Rule) -> bool:
-        """Every rule that shares, and one that hands on unchanged where nothing changes its shape."""
+        """Accepts rules that share, and rules that change nothing where the only input has the shape of the output."""
         if rule.unchanged:
             return len(self.operands) == 1 and self.operands[0].shape == self.shape
         return rule.on_linear
 
     def assign_rule(self, rule: Rule) -> None:
-        """Takes the rule; where it will pass relevance on unchanged, the activations are let go."""
+        """Takes the rule, and releases the activations where relevance will pass unchanged."""
         super().assign_rule(rule)
         alone = len(self.operands) == 1 and isinstance(self.operands[0].map, Broadcast)
         self._unchanged = rule.unchanged or (alone and self.operands[0].shape == self.shape and not rule.absorbs)
@@ -53,13 +53,13 @@ class LinearStep(Step):
             self.operands, self.bias = [], None
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """Eq. 1, for every share of the rule."""
+        """Applies Eq. 1 for every share of the rule."""
         if self._unchanged:
             return [r]
         return [c.tensor(o.shape) for c, o in zip(self.propagate(LazyRelevance(r)), self.operands, strict=True)]
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance]:
-        """Eq. 1, with the last multiplication left to who comes next."""
+        """Applies Eq. 1, and leaves the last multiplication to the next step."""
         if self._unchanged:
             return [carried]
         if not self.prepared.fit(carried):
@@ -75,7 +75,7 @@ class LinearStep(Step):
         return [c if o.map.keeps_bands else c.narrowed(carried) for c, o in zip(whole, self.operands, strict=True)]
 
     def _prepare(self, carried: LazyRelevance) -> None:
-        """Everything about the shares that is the same for all seeds."""
+        """Computes everything about the shares that is the same for all seeds."""
         assert self.rule is not None
         factor = carried.factor
         if self._of_no_factor is not None:
@@ -87,7 +87,7 @@ class LinearStep(Step):
             self._release_inputs()
 
     def _release_inputs(self) -> None:
-        """Lets the summands go, once it is known what each contributed: nothing else is asked of them."""
+        """Releases the summands as soon as their contributions are known, because nothing else needs them."""
         self._of_no_factor = self.prepared.elementwise
         if self._of_no_factor is not None:
             self.operands = [operand.emptied() for operand in self.operands]

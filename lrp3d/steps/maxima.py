@@ -1,4 +1,4 @@
-"""Maxima: relevance goes to the winner, and to winners that tie in equal parts."""
+"""Maxima: relevance goes to the winner; winners that tie get equal parts."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from lrp3d.steps.step import Step
 
 
 class _Places(NamedTuple):
-    """Where relevance goes, as positions: one winner of every window, and separately those that tie with it."""
+    """The positions that get relevance: one winner of every window, and separately the winners that tie with it."""
 
     first: Tensor
-    """(planes, outputs): a position in the plane of the input."""
+    """(planes, outputs): position of one winner in its plane of the input."""
     part: Tensor
-    """(planes, outputs): one, divided among ties."""
+    """(*output): the part of relevance that each winner gets, one divided by the number of ties."""
     tied: tuple[Tensor, Tensor]
-    """Positions in the whole output, and the further winners' in the whole input."""
+    """Flat positions of outputs with ties, and of their further winners in the whole input."""
 
 
 class WindowMaximum(Step):
-    """Windows of which the maximum goes on: max pools of all kinds, by the positions each window looks at.
+    """The maximum of every window: max pools of all kinds, described by the positions that each window looks at.
 
     `offsets` are index tuples into the trailing axes of `x`: offset `o` picks, for every output, one position of its
-    window (a slice per axis, or index tensors that broadcast to the output), `inside` says where that is part of the
-    window. Ties share equally; constants take no part while the window has a real input. `x` may be padded;
-    `crop` takes the padding off again.
+    window (a slice per axis, or index tensors that broadcast to the output), and `inside` says where that position is
+    part of the window. Ties share equally; constants get nothing while the window has a real input. `x` may be padded;
+    `crop` removes the padding again.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class WindowMaximum(Step):
         self._known: tuple[Callable[[], Tensor | None], _Places | None] | None = None
 
     def accepts(self, rule: Rule) -> bool:
-        """Winner takes all, which the epsilon rule is on a maximum."""
+        """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
         return rule.on_maxima
 
     def _winners(self) -> list[Tensor]:
-        """Per offset, each output's part for that position: one, divided among ties."""
+        """For each offset, the part (*output) that its position gets: one, divided among ties, or zero."""
         candidates, winners = [], []
         for offset, inside in zip(self.offsets, self.inside, strict=True):
             candidate = torch.ones_like(self.output, dtype=torch.bool) if inside is None else inside
@@ -78,9 +78,9 @@ class WindowMaximum(Step):
         return [winner * part for winner in winners]
 
     def _places(self, factor: Tensor | None) -> _Places | None:
-        """Positions of the winners, given what relevance was multiplied by; None where ties are too many for that.
+        """Positions of the winners, given the factor of the relevance; None where there are too many ties to list.
 
-        Most ties are among zeros, and where the factor is zero no relevance arrives.
+        Most ties are among zeros, and no relevance arrives where the factor is zero.
         """
         if factor is None:
             return self._places_anywhere
@@ -95,7 +95,7 @@ class WindowMaximum(Step):
     def _find_places(self, factor: Tensor | None) -> _Places | None:
         shape, axes = self.output.shape, len(self.offsets[0])
         arrives = torch.ones((), dtype=torch.bool) if factor is None else factor != 0
-        plane = torch.arange(self.x.shape[-axes:].numel()).view(self.x.shape[-axes:])
+        plane = torch.arange(self.x.shape[-axes:].numel()).view(self.x.shape[-axes:])  # (t, h, w) of the input
         planes = torch.arange(shape[:-axes].numel()).view(*shape[:-axes], *[1] * axes) * plane.numel()
         first, part = torch.zeros(shape, dtype=torch.long), self.x.new_zeros(shape)
         outputs, inputs = [], []
@@ -111,23 +111,23 @@ class WindowMaximum(Step):
         return _Places(first.flatten(-axes).flatten(0, -2), part, (torch.cat(outputs), torch.cat(inputs)))
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """To the winners of every window; overlapping windows add up."""
+        """Hands relevance to the winners of every window; overlapping windows add up."""
         return [self._handed(r, None)]
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
-        """The same, with what is known of where no relevance arrives."""
+        """Does the same, and learns from the factor where no relevance arrives."""
         handed = self._handed(carried.tensor(self.shape), carried.factor)
         return [LazyRelevance(handed.to(carried.value.dtype)).narrowed(carried)]
 
     def _handed(self, r: Tensor, factor: Tensor | None) -> Tensor:
         out = buffers.empty((len(r), *self.x.shape), r).zero_()
         cropped: tuple[Any, ...] = (..., *self.crop)
-        # Positions are faster on a CPU; a GPU would add to them in any order, and has no trouble with slices.
+        # Positions are faster on a CPU; a GPU would add to them in no fixed order, and is fast with slices.
         fast = r.device.type == "cpu" and not kernels.is_plain() and r.numel() > 0
         places = self._places(factor) if fast else None
         if places is not None:
             values, axes = times(r, places.part), len(self.offsets[0])
-            planes = out.flatten(-axes).flatten(1, -2)
+            planes = out.flatten(-axes).flatten(1, -2)  # (s, planes, inputs)
             planes.scatter_add_(2, places.first.expand(len(r), -1, -1), values.flatten(-axes).flatten(1, -2))
             outputs, inputs = places.tied
             if len(outputs):
@@ -145,7 +145,7 @@ class WindowMaximum(Step):
 
 
 def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
-    """`out[..., i, j, k] += values` for index tensors that broadcast; repeated indices add up."""
+    """Computes `out[..., i, j, k] += values` for index tensors that broadcast; repeated indices add up."""
     axes = len(index)
     flat = index[0].new_zeros(())
     for i, size in zip(index, out.shape[-axes:], strict=True):
@@ -155,7 +155,7 @@ def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
 
 
 class AxisMaximum(Step):
-    """The maximum over whole axes (`amax`): ties share equally."""
+    """The maximum over whole axes (`amax`); ties share equally."""
 
     def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):
         self.input_shape: torch.Size = x.shape
@@ -164,7 +164,7 @@ class AxisMaximum(Step):
         self.part: Tensor = winner / winner.sum(axes, keepdim=True)
 
     def accepts(self, rule: Rule) -> bool:
-        """Winner takes all, which the epsilon rule is on a maximum."""
+        """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
         return rule.on_maxima
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:

@@ -13,7 +13,7 @@ from lrp3d.steps.step import Step
 class Proportional(Step):
     """A statistic over axes of one tensor (norm, variance, log-sum-exp), shared by non-negative contributions.
 
-    The contributions are computed when relevance arrives, which it never does where the statistic only is a divisor.
+    The contributions are computed when relevance arrives, which never happens where the statistic is only a divisor.
     """
 
     def __init__(self, x: Tensor, axes: tuple[int, ...], contributions: Callable[[Tensor], Tensor]):
@@ -23,7 +23,7 @@ class Proportional(Step):
         self._part: Tensor | None = None
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """In proportion; equally where nothing contributed."""
+        """Shares in proportion to the contributions, and equally where all of them are zero."""
         if self._part is None:
             contributed = self.contributions(self.x)
             total = contributed.sum(self.axes, keepdim=True)

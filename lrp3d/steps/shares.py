@@ -1,7 +1,7 @@
-"""What is the same for all seeds in the shares of a linear step: contributions over denominators.
+"""The parts of a linear step's shares that are the same for all seeds: contributions over denominators.
 
 A share hands relevance R of the outputs to the inputs as `coefficient * a * f^T(v, R / z)` (see `lrp3d.rules`).
-Everything but R is the same for every seed; `prepared` computes it, at the first seed.
+Everything but R is the same for every seed; `prepared` computes it when the first seed arrives.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lrp3d.steps.lazy_relevance import LazyRelevance, times
 
 @dataclass
 class Operand:
-    """One input of a linear step: the tensor, as rules see it, the map it goes through, and the weight there."""
+    """One input of a linear step: the tensor, the same as rules see it, its linear map, and the weight of the map."""
 
     source: Tensor
     x: Signed
@@ -39,19 +39,19 @@ class Operand:
         return self.source.shape
 
     def widened(self) -> Operand:
-        """The same in a type that shares can be computed in."""
+        """The same operand in a type in which shares can be computed."""
         if widened(self.source.dtype) == self.source.dtype:
             return self
         return Operand(self.source.to(widened(self.source.dtype)), self.x.widened(), self.map, self.w.widened())
 
     def emptied(self) -> Operand:
-        """The same without its values: shape, map and weight."""
+        """The same operand without its values: it keeps the shape, the map and the weight."""
         nothing = self.source.new_empty(()).expand(self.shape)
         return Operand(nothing, Signed(nothing), self.map, self.w)
 
 
 class PreparedShares:
-    """The shares of a step as they were prepared last: for relevance of one type that comes with one factor."""
+    """The shares that a step prepared last, for relevance of one type and with one factor."""
 
     def __init__(self) -> None:
         self.shares: Sequence[MappedShare | ElementwiseShare] = ()
@@ -60,20 +60,20 @@ class PreparedShares:
         self._type: torch.dtype | None = None
 
     def fit(self, relevance: LazyRelevance) -> bool:
-        """Whether they are prepared for relevance like this."""
-        # A factor that is gone is not the same as none.
+        """Whether the shares were prepared for the type and the factor of this relevance."""
+        # A factor that was freed is not the same as no factor.
         same = relevance.factor is None if self._factor is None else self._factor() is relevance.factor is not None
         return same and self._type == relevance.value.dtype
 
     def keep(self, shares: Sequence[MappedShare | ElementwiseShare], relevance: LazyRelevance) -> None:
-        """Keeps shares that were prepared for relevance like this."""
+        """Keeps shares that were prepared for the type and the factor of this relevance."""
         self.shares = [share.to(relevance.value.dtype) for share in shares]
         self._factor = None if relevance.factor is None else weakref.ref(relevance.factor)
         self._type = relevance.value.dtype
 
     @property
     def elementwise(self) -> list[ElementwiseShare] | None:
-        """The shares, if all of them are elementwise: they need no operand any more."""
+        """The shares, if all of them are elementwise and so need no operand any more; else None."""
         shares = [share for share in self.shares if isinstance(share, ElementwiseShare)]
         return shares if len(shares) == len(self.shares) else None
 
@@ -86,9 +86,9 @@ def prepared(
     Args:
         rule: says what contributes.
         operands: the inputs of the step.
-        bias: what is added.
-        shape: of the output.
-        factor: what relevance comes multiplied with; None: nothing.
+        bias: the bias of the step, if there is one.
+        shape: shape of the output.
+        factor: the factor with which relevance comes, None without one.
     """
     if all(isinstance(operand.map, Broadcast) and operand.shape == shape for operand in operands):
         return _elementwise(rule, operands, bias, factor)
@@ -100,7 +100,7 @@ def prepared(
     if rule.by_sign and len(shares) > 1:
         positive, negative = totals
         is_positive = positive + negative >= 0
-        # An infinite denominator hands out nothing: that output is the other share's.
+        # An infinite denominator hands out nothing, so that this output belongs to the other share.
         totals = [positive.where(is_positive, torch.inf), negative.where(~is_positive, torch.inf)]
     return [_mapped(rule, operands, share, factor, z) for share, z in zip(shares, totals, strict=True)]
 
@@ -108,7 +108,7 @@ def prepared(
 def _total(operands: Sequence[Operand], shares: tuple[Share, ...], shape: torch.Size) -> Tensor:
     """The denominators of a share."""
     totals = [o.map.total(share.terms) for o, share in zip(operands, shares, strict=True) if share.terms]
-    # nothing at all may contribute: an average over inputs that are only negative
+    # it can be that nothing contributes, as in an average over inputs that are all negative
     z = _sum(totals) if totals else operands[0].source.new_zeros(shape)
     return z if shares[0].bias is None else z + shares[0].bias
 
@@ -133,23 +133,23 @@ def _over(
     count: Callable[[], Tensor],
     overwrite: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """What relevance is multiplied by before it is handed out.
+    """The factors by which relevance is multiplied before it is handed out.
 
     Args:
         z: the denominators.
-        epsilon: what is added to them with their sign.
+        epsilon: is added to the denominators with their sign.
         coefficient: of the share.
-        factor: what relevance comes multiplied with; None: nothing.
-        count: how many inputs each output has.
-        overwrite: `z` may be written to.
+        factor: the factor with which relevance comes, None without one.
+        count: returns how many inputs each output has.
+        overwrite: whether `z` may be written to.
 
     Returns:
         `coefficient * factor / z`, zero where z is zero; and `coefficient * factor / count` where z is zero, else
-        zero: there every input gets the same (None: z is zero nowhere).
+        zero, because all inputs get the same there (None if z is zero nowhere).
     """
     reciprocal, empty = _reciprocal(z, epsilon, overwrite)
     if empty is not None and factor is not None and z.device.type == "cpu":
-        # Where an output is zero, the factor mostly is: nothing ever arrives there.
+        # Where an output is zero, its factor mostly is zero, too, and no relevance arrives there.
         empty = empty & (factor != 0)
         empty = empty if bool(empty.any()) else None
     equal = None
@@ -163,9 +163,9 @@ def _over(
 
 
 def _reciprocal(z: Tensor, epsilon: float, overwrite: bool = False) -> tuple[Tensor, Tensor | None]:
-    """1 / z, zero where z is zero, and where that is (None if nowhere).
+    """Returns 1 / z, zero where z is zero, and the mask of these zeros (None if there are none).
 
-    What is so small that R / z could overflow is as good as zero: it is shared equally, so that nothing leaks.
+    A z so small that R / z could overflow counts as zero: its relevance is shared equally, so that nothing leaks.
     """
     least = torch.finfo(z.dtype).tiny / torch.finfo(z.dtype).eps
     if epsilon:
@@ -187,14 +187,14 @@ class MappedShare:
     """A share of a linear step, with what is the same for all seeds."""
 
     reciprocal: Tensor
-    """coefficient / z, zero where z is."""
+    """(*output): coefficient * factor / z, zero where z is zero."""
     equal: Tensor | None
-    """coefficient / number of inputs where z is zero, else zero."""
+    """(*output): coefficient * factor / number of inputs where z is zero, else zero; None if z is zero nowhere."""
     terms: list[list[Term]]
     """The terms of each operand."""
 
     def to(self, dtype: torch.dtype) -> MappedShare:
-        """In the type that relevance is carried in."""
+        """The same share in the type of the relevance."""
         if self.reciprocal.dtype == dtype:
             return self
         equal = None if self.equal is None else self.equal.to(dtype)
@@ -202,7 +202,7 @@ class MappedShare:
         return MappedShare(self.reciprocal.to(dtype), equal, terms)
 
     def distribute(self, operands: Sequence[Operand], shape: torch.Size, carried: LazyRelevance) -> list[LazyRelevance]:
-        """What this share hands to every operand."""
+        """The relevance that this share hands to each operand."""
         value, band = carried.value, carried.band
         if band is not None and any(o.map.within(band, o.shape) is None for o in operands):
             value, band = band.widened(value, all_of(band.axis, shape[band.axis])), None
@@ -236,32 +236,32 @@ class ElementwiseShare:
     """A share of a sum of summands of one shape: each gets its part of the output, position by position."""
 
     factors: list[Tensor]
-    """Per operand, what relevance is multiplied by."""
+    """For each operand, the factor (*output) by which relevance is multiplied."""
 
     def to(self, dtype: torch.dtype) -> ElementwiseShare:
-        """In the type that relevance is carried in."""
+        """The same share in the type of the relevance."""
         return ElementwiseShare([factor.to(dtype) for factor in self.factors])
 
     def times(self, factor: Tensor | None) -> ElementwiseShare:
-        """For relevance that comes with a factor."""
+        """The same share for relevance that comes with a factor."""
         return self if factor is None else ElementwiseShare([times(own, factor) for own in self.factors])
 
     def distribute(self, operands: Sequence[Operand], shape: torch.Size, carried: LazyRelevance) -> list[LazyRelevance]:
-        """Nothing is computed yet: the factor waits."""
+        """Computes nothing yet: the relevance gets a factor that waits."""
         return [LazyRelevance(carried.value, factor, band=carried.band) for factor in self.factors]
 
 
-# Elements worked on at once where everything is elementwise: intermediate results stay in a core's cache.
+# Number of elements per block of an elementwise computation; intermediate results then stay in a core's cache.
 BLOCK = 2**17
 
 
 def _elementwise(
     rule: Rule, operands: Sequence[Operand], bias: Tensor | None, factor: Tensor | None
 ) -> list[ElementwiseShare]:
-    """The shares of a sum, computed block by block: rules see tensors and do not know which part they get."""
+    """The shares of a sum, computed block by block; rules see tensors and do not know which part they get."""
     whole = [t for o in operands for t in (o.source, o.x.is_input)] + [bias, factor]
     shape = operands[0].shape
-    # Blocks are stretches of memory: everything must lie in it alike.
+    # Blocks are stretches of memory, so all tensors must have the same layout in memory.
     alike = all(t is None or (t.shape == shape and t.is_contiguous()) for t in whole)
     alike = alike and all(o.x.low is None for o in operands) and operands[0].source.device.type == "cpu"
     if not alike or shape.numel() <= BLOCK:
@@ -289,7 +289,7 @@ def _elementwise(
 def _factors(
     rule: Rule, xs: Sequence[Signed], ws: Sequence[Signed], bias: Tensor | None, factor: Tensor | None
 ) -> list[list[Tensor]]:
-    """Per share and summand: its contribution over the sum of all, times coefficient and `factor`."""
+    """For each share and summand: its contribution over the sum of all, times coefficient and `factor`."""
     per_operand = [rule.shares(x, w, bias if i == 0 else None) for i, (x, w) in enumerate(zip(xs, ws, strict=True))]
     nothing = torch.zeros_like(cast(Tensor, xs[0].value))
 
@@ -311,7 +311,7 @@ def _factors(
 
 
 def _of_one_sign(per_operand: Sequence[Sequence[Share]]) -> list[tuple[Share, ...]]:
-    """One share per summand, of its terms that have the sign of the sum, position by position."""
+    """One share per summand, of those of its terms that have the sign of the sum, position by position."""
     if not any(share.terms for _, share in per_operand):
         return [tuple(share for share, _ in per_operand)]
     terms = [term for of in per_operand for share in of for term in share.terms]

@@ -1,4 +1,4 @@
-"""Relevance through a softmax, where a composite has a rule for it."""
+"""Relevance through a softmax, for composites that have a rule for it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from lrp3d.steps.step import Step
 class SoftmaxStep(Step):
     """`s = softmax(x)` over an axis, expanded to first order: `R_i = x_i (R_i - s_i sum_j R_j)`.
 
-    Source: Achtibat et al. 2024, 2402.05602, Prop. 3.1, Eq. 13. What the constant term of the expansion takes is
-    absorbed, and booked.
+    Source: Achtibat et al. 2024, arXiv:2402.05602, Prop. 3.1, Eq. 13. What the constant term of the expansion gets is
+    absorbed and booked.
     """
 
     def __init__(self, x: Tensor, output: Tensor, dim: int):
@@ -28,6 +28,6 @@ class SoftmaxStep(Step):
         return rule.on_softmax
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """Eq. 13; what is masked out (minus infinity) has and gets nothing."""
+        """Applies Eq. 13; inputs that are masked out (minus infinity) get nothing."""
         x = torch.where(torch.isinf(self.x), 0.0, self.x)
         return [x * (r - self.output * r.sum(self.dim, keepdim=True))]

@@ -1,8 +1,8 @@
 """Steps: what one operation of a run does with the relevance of its output, for many seeds at once.
 
 `step.relevance(r)` takes r (s, *output) and returns one tensor (s, *input) for each input that descends from the
-clip. State belongs to the step, and a step to one run: a module used twice makes two steps. `Relevance` is their
-face towards autograd: its backward is the step, so the gradient that autograd carries is the relevance.
+clip. State belongs to the step, and a step to one run: a module used twice makes two steps. `Relevance` connects
+steps to autograd: its backward calls the step, so the gradient that autograd carries is the relevance.
 """
 
 from __future__ import annotations
@@ -37,37 +37,37 @@ class Step:
     """One operation of a run; subclasses say what it does with relevance."""
 
     weighted = False
-    """Has a weight: may be the first layer or the classifier, and ends the clip's range."""
+    """Whether it has a weight: it may then be the first layer or the classifier, and the clip's range ends there."""
 
     name = ""
     """Qualified name of the module, or of the module and the operation in its forward."""
     operation = ""
-    """The operation, as a person would call it."""
+    """Name of the operation in tables and messages."""
     layer: nn.Module | None = None
-    """The layer whose forward this is, if it is one."""
+    """The layer whose forward this operation is, if there is one."""
     kind: type[nn.Module] | None = None
-    """The layer type whose rules apply: of a function, the type that does the same."""
+    """The layer type whose rules apply; for a function, the layer type that does the same."""
     handler: Callable[..., Any] | None = None
     """The registered handler that made the step; all functions it is registered for mean this operation."""
     first = False
     """Whether the operation sees the clip itself."""
     after_classifier = False
-    """Lies between the classifier and the logits."""
+    """Whether the operation lies between the classifier and the logits."""
     is_classifier = False
     note = ""
-    """What inspection says of it beside its rule: which factor of a product weighs."""
+    """What the inspection prints beside the rule, such as which factor of a product is the weight."""
     rule: Rule | None = None
     ruled = False
-    """The run is over, and every step has the rule it gets."""
+    """Whether the run is over and rules have been assigned."""
     shape: torch.Size
     """Shape of the output."""
     dtype: torch.dtype
     """Type of the output."""
     token: Token
-    """Of the output, in the run's tape."""
+    """Token of the output in the run's tape."""
 
     def accepts(self, rule: Rule) -> bool:
-        """Whether the rule means something here."""
+        """Whether the rule can be used for this operation."""
         return rule.unchanged
 
     def assign_rule(self, rule: Rule) -> None:
@@ -75,11 +75,11 @@ class Step:
         self.rule = rule
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
-        """(s, *output) to one (s, *input) per input."""
+        """Turns relevance (s, *output) into one tensor (s, *input) for each input."""
         raise NotImplementedError
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
-        """The same for relevance on its way; overridden where a factor can wait."""
+        """Does the same for `LazyRelevance`; overridden where its factor can wait."""
         relevances = self.relevance(carried.tensor(self.shape))
         return [None if r is None else LazyRelevance(r.to(carried.value.dtype)).narrowed(carried) for r in relevances]
 
@@ -89,7 +89,7 @@ class Relevance(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, step: Step, output: list[Tensor], *inputs: Tensor) -> Tensor:
-        """Hands out the output that was computed already, with `inputs` as what it descends from."""
+        """Returns the output, which was computed already, as a descendant of `inputs`."""
         ctx.step = step
         return output.pop()
 
@@ -100,7 +100,7 @@ class Relevance(torch.autograd.Function):
         if ctx.step.rule is None and not ctx.step.ruled:
             raise UnsupportedOperation([f"{ctx.step.name} ({ctx.step.operation}): {GRADIENT}"])
         r = grad_outputs[0].unsqueeze(0)
-        # Shares of float16 overflow, so they are computed in float32; autograd casts to the type of each input.
+        # Shares overflow in float16, so they are computed in float32; autograd casts to the type of each input.
         relevances = ctx.step.relevance(r.to(widened(r.dtype)))
         return (None, None, *(out if out is None else out.squeeze(0).to(r.dtype) for out in relevances))
 
@@ -123,27 +123,27 @@ class PassThrough(Step):
         self.linear = linear
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """Summed over copies where the input was broadcast."""
+        """Returns the relevance, summed over copies where the input was broadcast."""
         return [sum_to_shape(r, self.input_shape)]
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
-        """Unchanged when input and output have one shape, its factor still waiting."""
+        """Returns the relevance unchanged, its factor still waiting, when input and output have one shape."""
         return [carried] if self.input_shape == self.shape else super().propagate(carried)
 
 
 class Rearrangement(Step):
-    """A view, a permutation, a selection: torch's own node carries relevance, and this step is for the record only."""
+    """A view, a permutation or a selection: torch's own node carries relevance; this step is only for the record."""
 
 
 class AtItsStep(PassThrough):
-    """The output of a recurrent layer: relevance passes; a step of it stands where that step of the input stands."""
+    """The output of a recurrent layer: relevance passes; each time step belongs to the same time step of the input."""
 
     def __init__(self, shape: torch.Size, of_input: torch.Size):
         super().__init__(shape, linear=True)
         self.of_input = of_input
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:  # type: ignore[override]
-        """All to the unrolled steps; the input gets its own through them."""
+        """Hands everything to the unrolled steps, through which the input gets its relevance."""
         return [r, None]
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
@@ -151,15 +151,14 @@ class AtItsStep(PassThrough):
         return [carried, None]
 
     def input_steps(self, r: Tensor) -> Tensor:
-        """The input (b, t, f) at the steps at which `r` (b, t, hidden), of the output, is not zero."""
+        """A mask (b, t, f) of the input: one at the time steps where `r` (b, t, hidden) of the output is not zero."""
         return (r != 0).any(-1, keepdim=True).to(r).expand(self.of_input)
 
 
 class Halves(PassThrough):
-    """A product of two signals of which neither weighs: half of the relevance to each, position by position.
+    """A product of two signals, neither of which is the weight: each gets half of the relevance, position by position.
 
-    Uniform rule: `a b` has the contributions `a b / 2` and `a b / 2`, whichever factor is asked (Achtibat et al. 2024,
-    Prop. 3.2).
+    This is the uniform rule: both factors contribute `a b / 2` to the product `a b` (Achtibat et al. 2024, Prop. 3.2).
     """
 
     def __init__(self, shapes: Sequence[torch.Size]):
@@ -167,11 +166,11 @@ class Halves(PassThrough):
         self.shapes = shapes
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
-        """Summed over copies where a factor was broadcast."""
+        """Returns half of the relevance for each factor, summed over copies where the factor was broadcast."""
         return [sum_to_shape(r / len(self.shapes), shape) for shape in self.shapes]
 
     def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
-        """Where shapes are the same the factor waits on."""
+        """Lets the factor of the relevance wait where all shapes are the same."""
         if any(shape != self.shape for shape in self.shapes):
             return Step.propagate(self, carried)
         half = LazyRelevance(carried.value / len(self.shapes), carried.factor, band=carried.band)
@@ -186,7 +185,7 @@ class _Constant(Rule):
 
 
 class Outlet(PassThrough):
-    """The output of a module whose relevance is asked for; its name is the module's."""
+    """The output of a module whose relevance the caller asked for; it has the name of the module."""
 
     rule: Rule | None = Identity()
 
@@ -196,12 +195,12 @@ class Outlet(PassThrough):
 
 
 class Held(Step):
-    """What a module made, held constant: relevance that comes here stays, and is booked."""
+    """The output of a module that is held constant: relevance that arrives stays here and is booked."""
 
     rule: Rule | None = _Constant()
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
-        """Hands nothing to what lies below."""
+        """Hands no relevance on."""
         return [None]
 
 
@@ -213,7 +212,7 @@ class Unsupported(Step):
 
     @property
     def problem(self) -> str:
-        """One line that names it and says what to do."""
+        """One line that names the operation and says what to do."""
         return f"{self.name} ({self.operation}): {self.advice}"
 
     def accepts(self, rule: Rule) -> bool:

@@ -12,7 +12,7 @@ from lrp3d.steps.step import Step
 
 
 class Written(Step):
-    """Values of one tensor beside values of another, each of them at its own place: nothing is mixed."""
+    """A tensor whose values come from two others, each value from only one of them."""
 
 
 class IndexedWrite(Written):
@@ -26,21 +26,21 @@ class IndexedWrite(Written):
         self.to_value = to_value
 
     def relevance(self, r: Tensor) -> list[Tensor]:
-        """For the target and the value, as far as they descend from the clip."""
+        """The relevance of the target and of the value, as far as they descend from the clip."""
         out = []
         if self.to_target:
             kept = r.new_ones(self.target_shape)
             kept[self.index] = 0
             out.append(r * kept)
         if self.to_value:
-            # seed by seed: an index with tensors in it may not simply be shifted by one axis
+            # seed by seed, because an index that contains tensors cannot simply be shifted by one axis
             written = torch.stack([seed[self.index] for seed in r])
             out.append(sum_to_shape(written, self.value_shape))
         return out
 
 
 class Strides(NamedTuple):
-    """Where a view stands in its memory."""
+    """Where the elements of a view lie in its memory."""
 
     size: tuple[int, ...]
     stride: tuple[int, ...]
@@ -53,13 +53,13 @@ class Strides(NamedTuple):
 
     @property
     def end(self) -> int:
-        """The first element of the memory behind the view."""
+        """The first element of the memory after the view."""
         steps = sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
         return self.offset + steps + 1 if all(self.size) else self.offset
 
     @property
     def repeats(self) -> bool:
-        """Whether elements of the view may stand for one and the same element of the memory (expanded, unfolded)."""
+        """Whether several elements of the view may be one element of the memory (as after expand or unfold)."""
         reach = 0
         for stride, size in sorted(zip(self.stride, self.size, strict=True)):
             if size > 1:
@@ -69,7 +69,7 @@ class Strides(NamedTuple):
         return False
 
     def view(self, memory: Tensor, axes: int = 0) -> Tensor:
-        """The view of a memory whose first `axes` axes are others."""
+        """The view of a memory that has `axes` other axes in front."""
         offset = memory.storage_offset() + self.offset
         return memory.as_strided((*memory.shape[:axes], *self.size), (*memory.stride()[:axes], *self.stride), offset)
 
@@ -84,17 +84,17 @@ class Shared(NamedTuple):
 
     @classmethod
     def of(cls, read: Tensor, written: Tensor) -> Shared:
-        """Of two tensors; the memory begins where the first of them does."""
+        """The views of two tensors; their memory begins where the first of them does."""
         both = Strides.of(read), Strides.of(written)
         start = min(x.offset for x in both)
         return cls(*(x._replace(offset=x.offset - start) for x in both))
 
     def memory(self, like: Tensor, *more: int, fill: float = 0) -> Tensor:
-        """As much of it as the two need."""
+        """New memory, as large as the two views need, with axes `more` in front."""
         return like.new_full((*more, max(x.end for x in self)), fill)
 
     def over(self, value: Tensor, new: Tensor) -> Tensor:
-        """What `value` (as it is read) is when `new` was written."""
+        """What `value`, the tensor that is read, becomes when `new` is written."""
         memory = self.memory(value)
         self.read.view(memory).copy_(value)
         self.written.view(memory).copy_(new)
@@ -125,7 +125,7 @@ class StridedWrite(Written):
         self.to_new = to_new
 
     def relevance(self, r: Tensor) -> list[Tensor]:
-        """For the value before and what was written, as far as they descend from the clip."""
+        """The relevance of the value before and of what was written, as far as they descend from the clip."""
         memory = self.shared.memory(r, len(r))
         self.shared.read.view(memory, 1).copy_(r)
         written = self.shared.written.view(memory, 1)
