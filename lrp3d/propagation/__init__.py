@@ -1,9 +1,10 @@
-"""From a followed forward pass to relevance: of the clip, and of every frame for every frame's logit.
+"""From a recorded forward pass to relevance: of the clip, and of every frame for every frame's logit.
 
-`propagate` walks many seeds through the graph of steps at once. `frame_logits` finds the logit of every frame, exactly
-or not at all, and from it the seeds of the matrix's rows. `clip_relevance` puts both together for one batch of clips,
-`temporal_matrix` makes the matrix of the rows, and `chunks` decides how many seeds fit into memory. `motion` splits
-relevance where `frame_mixing` says that frames meet, by what `static_relevance` says stays static there.
+`propagate` carries many seeds through the graph of steps at once. `frame_logits` finds the logit of every frame,
+exactly or not at all, and from it the seeds of the matrix's rows. `clip_relevance` combines both for one batch of
+clips, `temporal_matrix` makes the matrix from the rows, and `chunks` decides how many seeds fit into memory. `motion`
+splits relevance into static and dynamic: `frame_mixing` says where frames are mixed, and `static_relevance` computes
+how much static relevance stays static there.
 
 This folder may import the twin and everything below it. `lrp3d.explain` and its neighbours import it.
 """

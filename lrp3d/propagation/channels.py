@@ -1,7 +1,7 @@
-"""Relevance through some channels: the part of the maps and of the matrix that flows through gates.
+"""Relevance through chosen channels: the part of the maps and of the matrix that flows through gates.
 
-What counts is decided by the whole (the positive part of a contrast, the scale of a row), so that the parts of
-channels that make up an output add up to it.
+All relevance decides what counts (the positive part of a contrast, the scale of a row), so that the parts of all
+channels of an output add up to the whole.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ class ChannelRelevance:
     """Relevance that flows through the gates of chosen channels."""
 
     maps: list[Tensor]
-    """Like the pathways, for the clip's logit."""
+    """Maps shaped like the pathways, for the clip's logit."""
     signed: list[Tensor]
-    """Signed maps of all relevance, through gates and around them."""
+    """Signed maps of all relevance, through the gates and around them."""
     rows: Tensor | None = None
-    """(b, n, t), each row on the scale of the whole one."""
+    """(b, n, t), each row on the scale of the row of all relevance."""
 
 
 def through_channels(
     clips: ClipRelevance, gates: Sequence[Gate], seeds: FrameSeeds | None, at_once: int = 1, progress: bool = False
 ) -> ChannelRelevance:
-    """Propagate all relevance, and what flows through gates.
+    """Propagates all relevance, and the part that flows through the gates.
 
     Args:
-        clips: the batch.
-        gates: from the top down.
-        seeds: of the rows; None: the clip's logit alone.
-        at_once: seeds per chunk.
-        progress: show a progress bar on stderr.
+        clips: the batch of clips.
+        gates: the gates from the top down.
+        seeds: the seeds of the rows; None for the clip's logit alone.
+        at_once: number of seeds per chunk.
+        progress: whether to show a progress bar on stderr.
     """
     signed = clips.maps()
     seen: dict[str, Tensor] = {}
@@ -56,8 +56,8 @@ def through_channels(
         whole, part = clips.through_gates(starts, (), seen), clips.through_gates(starts, gates, seen)
         clips.inside.add_rows(seen, clips.turned(seeds, chunk))
         whole, part = (list(clips.oriented(maps, seeds.orientation, chunk)) for maps in (whole, part))
-        total = clips.frames(clips.positive(whole)).sum(-1).T if clips.settings.contrastive else None
-        of_gates = clips.frames(_counted(clips, whole, part)).transpose(0, 1)
+        total = clips.frames(clips.positive(whole)).sum(-1).T if clips.settings.contrastive else None  # (b, s)
+        of_gates = clips.frames(_counted(clips, whole, part)).transpose(0, 1)  # (b, s, t)
         if total is not None:
             logits = seeds.logits[:, chunk]
             of_gates = of_gates * torch.where(total != 0, logits / total, 0.0).unsqueeze(-1)
@@ -67,7 +67,7 @@ def through_channels(
 
 
 def _counted(clips: ClipRelevance, whole: Sequence[Tensor], part: Sequence[Tensor]) -> list[Tensor]:
-    """As much of the part as of the whole counts (Eq. 2), per input value."""
+    """Scales the part, per input value, by the share of the whole that counts (its positive part, Eq. 2)."""
     if not clips.settings.contrastive:
         return list(part)
     positive = clips.positive(whole)

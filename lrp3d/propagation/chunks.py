@@ -1,4 +1,4 @@
-"""How many seeds, or clips, travel at once: bounded by memory, not by the number of frames."""
+"""How many seeds, or clips, are propagated at once: bounded by memory, not by the number of frames."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import torch
 
 from lrp3d.twin.twin import Trace
 
-# A CPU gains nothing from larger chunks once a layer fills its caches, and tensors above 32 MiB are mapped anew by
-# the C library every time, page by page. A GPU does gain.
+# A CPU gains nothing from larger chunks once a layer fills its caches, and the C library maps tensors above 32 MiB
+# anew every time, page by page. A GPU does gain.
 CPU_BUDGET = 128 * 2**20
-# Relevance in flight: what arrives, its ratio to the denominator, what leaves, and one waiting at a branch.
+# Tensors per seed: relevance that arrives, its ratio to the denominator, what leaves, and one waiting at a branch.
 TENSORS_IN_FLIGHT = 4
 
 
@@ -17,10 +17,10 @@ def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budg
     """The number of seeds per chunk, at least one and at most `seeds`.
 
     Args:
-        record: a recorded run; its largest step says what a seed costs.
-        seeds: how many there are.
-        chunk_size: chosen by the caller, if not None.
-        memory_budget: bytes, if not None.
+        record: a recorded run; its largest step says how much memory a seed needs.
+        seeds: number of seeds.
+        chunk_size: number of seeds that the caller chose, or None.
+        memory_budget: bytes to use, or None.
     """
     if chunk_size is not None:
         return min(chunk_size, seeds)
@@ -35,9 +35,9 @@ def clips_at_once(record: Trace, recorded: bool, chunk_size: int | None) -> int:
     """The number of clips per forward pass, at least one.
 
     Args:
-        record: a recorded run; its steps say what a clip costs.
-        recorded: further passes are recorded too and keep all activations; else a few are in flight.
-        chunk_size: chosen by the caller, if not None.
+        record: a recorded run; its steps say how much memory a clip needs.
+        recorded: whether further passes are recorded, too, and keep all activations; else only a few exist at once.
+        chunk_size: number of clips that the caller chose, or None.
     """
     if chunk_size is not None:
         return chunk_size
@@ -48,5 +48,5 @@ def clips_at_once(record: Trace, recorded: bool, chunk_size: int | None) -> int:
 
 
 def _free(device: torch.device) -> int:
-    """Bytes to use: little on a CPU, half of what is free on a GPU."""
+    """Bytes that may be used: few on a CPU, half of the free memory on a GPU."""
     return CPU_BUDGET if device.type != "cuda" else torch.cuda.mem_get_info(device)[0] // 2

@@ -1,4 +1,4 @@
-"""From a followed forward pass to the maps of its clips and the rows of its frames: seeds in, relevance out."""
+"""From a recorded forward pass to the maps of its clips and the rows of its frames: seeds in, relevance out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lrp3d.twin.ranges import layout_of
 from lrp3d.twin.twin import Trace
 
 Split = tuple[Tensor, Tensor]
-"""Static and dynamic."""
+"""Static and dynamic relevance."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +37,18 @@ class Settings:
     dtype: torch.dtype
     layout: str
     seed: int | None = None
-    """Of the random numbers that the model drew."""
+    """Seed of the random numbers that the model drew."""
 
 
 class ClipRelevance:
-    """Relevance of one followed batch of clips: for the logits of the clips, and for those of their frames.
+    """Relevance of one recorded batch of clips: for the logits of the clips, and for those of their frames.
 
     Args:
         record: the forward pass.
         chosen: the class that is explained, for every clip.
         settings: how relevance is propagated.
-        pathways: the clips as they came, which say how maps are laid out.
-        inside: where relevance inside of the network is kept, if it is asked for.
+        pathways: the clips as the caller passed them, which say how maps are laid out.
+        inside: keeps relevance inside the network, if the caller asked for it.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class ClipRelevance:
         )
         self.ends: list[Edge] = [edge_of(entry) for entry in record.entries]
         self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
-        """What came into and went out of every step, for the clips' logits."""
+        """The relevance that came into and went out of every step, for the clips' logits."""
 
     def maps(self) -> list[Tensor]:
-        """Signed maps, like the clip, for the clip's logit."""
+        """Signed maps, shaped like the clip, for the clip's logit."""
         flows: list[Flow] = []
         seen: dict[str, Tensor] = {}
         maps = self._propagate([self.start()], flows, seen)
@@ -100,7 +100,7 @@ class ClipRelevance:
     def through_gates(
         self, starts: Sequence[Start], gates: Sequence[Gate], seen: dict[str, Tensor] | None = None
     ) -> list[Tensor]:
-        """Signed maps (s, *pathway) of what flows through all gates, from the top down."""
+        """Signed maps (s, *pathway) of the relevance that flows through all gates, given from the top down."""
         for gate in gates:
             starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
             arrived = propagate(starts, [gate.edge, *self.ends], None, self.settings.tolerance)[0]
@@ -108,7 +108,7 @@ class ClipRelevance:
         return self._propagate(starts, None, seen)
 
     def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
-        """Relevance (b, n, t) of frames for frame logits, and, where rows add up to the clip, its signed maps."""
+        """Relevance (b, n, t) of frames for frame logits; and the clip's signed maps if rows add up to them."""
         n = seeds.logits.shape[1]
         rows: list[Tensor] = []
         total: list[Tensor] | None = None
@@ -128,7 +128,7 @@ class ClipRelevance:
         return torch.cat(rows).transpose(0, 1), total
 
     def split_rows(self, seeds: FrameSeeds, at_once: int, motion: Motion) -> tuple[Split, Split]:
-        """Static and dynamic rows (b, n, t), and static and dynamic maps for the clip's logit, signed."""
+        """Static and dynamic rows (b, n, t), and signed static and dynamic maps for the clip's logit."""
         n = seeds.logits.shape[1]
         rows: list[list[Tensor]] = [[], []]
         maps: list[Tensor | float] = [0.0, 0.0]
@@ -156,11 +156,11 @@ class ClipRelevance:
         return (static, dynamic), (cast(Tensor, maps[0]), cast(Tensor, maps[1]))
 
     def turned(self, seeds: FrameSeeds, chunk: slice) -> Tensor | None:
-        """Which of some rows (s, b) were seeded the other way round."""
+        """The orientation (s, b) of a chunk of rows: -1 where the seed has the opposite sign; None if all are 1."""
         return None if seeds.orientation is None else seeds.orientation[chunk]
 
     def _split(self, starts: Sequence[Start], flows: list[Flow], motion: Motion, seen: dict[str, Tensor]) -> Split:
-        """Static and dynamic relevance (s, *clip) of the seeds, all of which are static where they start."""
+        """Static and dynamic relevance (s, *clip) of the seeds, which are all static at the start."""
         doubled = [
             Start(start.edge, torch.cat([start.relevance, torch.zeros_like(start.relevance)]).to(self.settings.dtype))
             for start in starts
@@ -173,48 +173,48 @@ class ClipRelevance:
         return static, dynamic
 
     def positive_parts(self, static: Tensor, dynamic: Tensor) -> Split:
-        """Both parts of what is positive together, per input value, where relevance is contrastive."""
+        """Both parts; of contrastive relevance, only at input values where their sum is positive (Eq. 2)."""
         if not self.settings.contrastive:
             return static, dynamic
         counts = static + dynamic > 0
         return static * counts, dynamic * counts
 
     def oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
-        """Rows' maps, the right way round."""
+        """The maps of rows, each with the sign of its logit restored."""
         if orientation is None:
             return maps
         return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]
 
     def positive(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Eq. 2: the positive part of maps (s, *pathway), per input value; a pixel that two pathways see is one."""
+        """Eq. 2: the positive part of maps (s, *pathway) per input value; a pixel in two pathways counts as one."""
         if self.shared is not None:
             return self.shared.positive(maps)
         return [m.clamp(min=0) for m in maps] if self.settings.contrastive else maps
 
     def frames(self, maps: Sequence[Tensor]) -> Tensor:
-        """(s, b, t) on the clock of the fastest pathway."""
+        """Sums maps over pixels to (s, b, t), on the clock of the fastest pathway."""
         batch = len(self.logits)
         return on_one_clock([axes.frames(m, batch) for m, axes in zip(maps, self.layouts, strict=True) if axes])
 
     def _book(self, flows: list[Flow], rows: int) -> None:
-        """For the ledger: the clip's logit is the mean of `rows` seeds."""
+        """Adds flows to those of the ledger; the clip's logit is the mean of `rows` seeds."""
         for flow in flows:
             into, out = self.flows.get(flow.step, (0.0, 0.0))
             into, out = into + flow.relevance_in.sum() / rows, out + flow.relevance_out.sum() / rows
             self.flows[flow.step] = into, out
 
     def conservation(self, signed: Sequence[Tensor]) -> Tensor:
-        """Relative error (b,) of the sum of the clips' signed maps, of what it should be.
+        """The relative error (b,) of the sums of the clips' signed maps.
 
-        A contrastive map is R - Rbar, both of which sum to the logit's magnitude, and a map against other classes is
-        the difference of two maps as well: the larger of the errors of both.
+        A contrastive map is R - Rbar, and both should sum to the logit's magnitude. A map against other classes is the
+        difference of two maps, too. Then the larger of the errors of both is returned.
         """
         sums = self._sums(signed)
         contrastive = self.settings.contrastive
         own = self.chosen.alone.of(self.logits)
         own = own.abs() if contrastive else own
         other = own if contrastive else own - self.logit
-        # Without a classifier there is no layer whose contrast it is.
+        # Without a classifier, no layer is contrasted.
         if self.chosen.against is None and not (contrastive and any(s.is_classifier for s in self.record.run.steps)):
             sides = [(sums, own)]
         else:
@@ -226,7 +226,7 @@ class ClipRelevance:
         return error / scale.clamp(min=torch.finfo(scale.dtype).tiny)
 
     def _sums(self, maps: Sequence[Tensor]) -> Tensor:
-        """The sum of each clip's maps (b,)."""
+        """The sum (b,) of each clip's maps."""
         batch = len(self.logits)
         sums = [
             m.flatten(1).sum(1) if axes is None else axes.clips(m[None], batch)[0]

@@ -1,15 +1,15 @@
 """Where frame logits come from: the seeds of the rows of the temporal relevance matrix.
 
-Two kinds of model have exact frame logits (their mean is the logit):
+Two kinds of models have exact frame logits (their mean is the logit):
 
-- those that classify every frame and average;
-- those that pool over time first and are linear from there on. Several pathways are put on the clock of the
+- models that classify every frame and average;
+- models that pool over time first and are linear from there on. Several pathways are put on the clock of the
   fastest (paper, App. A).
 
-Either way the last average over time is found in the recorded graph, and what follows it is replayed once per
-frame, on that frame alone.
+In both cases the last average over time is found in the recorded graph, and the operations after it are replayed
+once per frame, on that frame alone.
 
-Anything else is refused with its reason, never approximated.
+Any other model is refused with the reason, never approximated.
 """
 
 from __future__ import annotations
@@ -48,30 +48,30 @@ class NoFrameLogits(ValueError):
 
 @dataclass
 class FrameSeeds:
-    """The rows of a matrix, before relevance is propagated."""
+    """The seeds of a matrix's rows, before relevance is propagated."""
 
     logits: Tensor
-    """(b, n), the mean of which is the logit."""
+    """(b, n); their mean is the logit."""
     starts: list[Start]
-    """Where relevance begins, one seed (s = n) per row."""
+    """Where relevance starts, with one seed per row (s = n)."""
     additive: bool
-    """The mean of the rows' relevance is that of the clip: the model itself averages these frame logits."""
+    """Whether the mean of the rows' relevance is that of the clip, because the model itself averages these logits."""
     orientation: Tensor | None = None
-    """(n, b) -1 where a contrastive row's seed has the other sign than |logit|, to stay additive; else 1."""
+    """(n, b): -1 where the seed of a contrastive row is -|logit|, to keep rows additive, else 1; None if all are 1."""
     positions: list[int] | None = None
-    """The frame each row stands on, where there are fewer rows than frames were classified."""
+    """The frame of each row, where fewer rows than classified frames exist."""
     classified: int = 0
-    """How many frames were classified."""
+    """The number of frames that were classified."""
     blocks: int | None = None
-    """To how many blocks rows and columns are summed: the frames of the slowest pathway."""
+    """The number of blocks to which rows and columns are summed: the frames of the slowest pathway."""
     share: float = 1.0
-    """By what the sum of a block's rows is multiplied."""
+    """The number by which the sum of a block's rows is multiplied."""
     averaged: Tensor | None = None
-    """(b, n) frame logits of which the mean is the clip's, where those of the rows have another."""
+    """(b, n) frame logits whose mean is the clip's logit, where the mean of `logits` is not."""
 
 
 def _last_averages(record: Trace) -> list[TimeAverage]:
-    """The last averages over time on every way from the output down; NoFrameLogits for a way without one."""
+    """The last average over time on every path from the output down; raises NoFrameLogits for a path without one."""
     output = record.output
     averages: dict[Node, TimeAverage] = {}
     problem: str | None = None
@@ -105,7 +105,7 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
 
 
 def _not_linear(node: Node, step: Step) -> str:
-    """Why a step that is met before any average over time stands in the way."""
+    """The reason why a step that comes before any average over time stands in the way."""
     below = map(step_of, downwards([node], lambda node: False))
     if not any(isinstance(s, LinearStep) and not s.weighted and _averages(s) for s in below):
         return (
@@ -128,11 +128,11 @@ def _is_linear(step: Step) -> bool:
 
 
 def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:
-    """Refuses what was read as frame logits (b, n, k) and is (b, k, n): its mean is no logit of a class.
+    """Refuses outputs that were read as frame logits (b, n, k) and are (b, k, n), whose mean is no logit of a class.
 
     Args:
         record: one forward pass.
-        frames: the axes of what was read as frame logits, None where that were logits.
+        frames: the shape of what was read as frame logits; None if the output was read as logits.
 
     Raises:
         ValueError: if the last of these axes holds one time step after another.
@@ -156,15 +156,15 @@ def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:
 def frame_seeds(
     record: Trace, chosen: Chosen, composite: Composite, contrastive: bool, merge: str = "paper"
 ) -> FrameSeeds:
-    """The rows' seeds for the chosen class; raises NoFrameLogits where there are no exact frame logits.
+    """The seeds of the rows for the chosen class; raises NoFrameLogits where there are no exact frame logits.
 
     Args:
         record: one forward pass with logits (b, k).
         chosen: the class of every clip.
         composite: gives the replayed operations their rules.
-        contrastive: rows are seeded with |logit| (up to `orientation`); else with the logit itself.
-        merge: of pathways of several rates: "paper" leaves slow logits as they are (App. A), "average" scales them so
-            that the mean of all frame logits is the clip's.
+        contrastive: whether rows are seeded with |logit| (up to `orientation`); else with the logit itself.
+        merge: how pathways of several rates are combined: "paper" leaves slow logits as they are (App. A), "average"
+            scales them so that the mean of all frame logits is the clip's logit.
     """
     averages = _last_averages(record)
     after = [average.step.after_classifier for average in averages]
@@ -184,7 +184,7 @@ def frame_seeds(
 
 
 def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
-    """Mean of the frame logits = logit, up to what the run's coarsest type rounds away, or nothing is explained."""
+    """Raises NoFrameLogits unless the mean of the frame logits is the logit, up to rounding in the coarsest type."""
     error = (logits.mean(1) - logit).abs()
     scale = torch.maximum(logit.abs(), logits.abs().mean(1))
     (apart,) = answers([(error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()])
@@ -196,7 +196,7 @@ def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
 def _frame_by_frame(
     record: Trace, chosen: Chosen, averages: list[TimeAverage], composite: Composite, contrastive: bool, merge: str
 ) -> FrameSeeds:
-    """What follows the averages, replayed on each frame alone."""
+    """The seeds from a replay, on each frame alone, of everything that follows the averages."""
     run = record.run
     n, slowest = max(a.frames for a in averages), min(a.frames for a in averages)
     before = len(run.steps)
@@ -207,7 +207,7 @@ def _frame_by_frame(
     assign_rules(run.steps[before:], composite, contrastive)
     for output in outputs:
         oppose(output, chosen.sign)
-    logits = torch.stack([chosen.of(output) for output in outputs], 1)
+    logits = torch.stack([chosen.of(output) for output in outputs], 1)  # (b, n)
     ends = [edge_of(features) for features in pooled]
     rows: list[list[Tensor]] = []
     for output in outputs:
@@ -217,18 +217,18 @@ def _frame_by_frame(
         return FrameSeeds(logits, starts, additive=False)
     if merge == "average":
         return FrameSeeds(logits, starts, additive=False, blocks=slowest, share=slowest / n)
-    # What is checked is the average, although it is not what is explained.
+    # The rows explain unscaled logits, but only the scaled ones average to the clip's logit and can be checked.
     scaled = [_replay(record, averages, pooled, i, n, scaled=True).detach() for i in range(n)]
     averaged = torch.stack([chosen.of(output) for output in scaled], 1)
     return FrameSeeds(logits, starts, additive=False, blocks=slowest, averaged=averaged)
 
 
 def oppose(output: Tensor, sign: Tensor | None) -> None:
-    """Turn the classifier's rule where a clip's class is the one that its negative lone logit speaks for.
+    """Negates the rule of the classifier for clips whose class is the one that a negative lone logit stands for.
 
     Args:
-        output: lone logits (b, 1), of which every step has its rule.
-        sign: (b,) -1 for those clips, else 1; None: there are none.
+        output: lone logits (b, 1); every step of their graph has its rule.
+        sign: (b,) -1 for these clips, else 1; None if there are none.
     """
     if sign is None:
         return
@@ -236,12 +236,12 @@ def oppose(output: Tensor, sign: Tensor | None) -> None:
     clips = sign[:, None].to(output).expand(output.shape)
     for of_outputs, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
         assert step.rule is not None
-        # Every frame's logits descend from it: it is met several times, and turned once.
+        # The logits of every frame descend from the classifier: it is met several times, but negated once.
         step.rule = opposed(step.rule, None if all_of_them else of_outputs.sign())
 
 
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
-    """The same average over everything but time."""
+    """The same average without time: features of every frame."""
     map = average.step.operands[0].map.without_time(average.features.shape, average.axis)
     if map is None:
         raise NoFrameLogits(f"'{average.step.name}' does not average all frames alike")
@@ -252,7 +252,7 @@ def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
 
 
 def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], Tensor]:
-    """An average of everything but time, and then of the things of each frame."""
+    """An average over everything but time, followed by the average over the things (tokens) of each frame."""
 
     def function(x: Tensor) -> Tensor:
         return (map(x, 1.0).movedim(axis, -1) @ matrix.T.to(x)).movedim(-1, axis)
@@ -261,7 +261,7 @@ def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], 
 
 
 def _replay(record: Trace, averages: list[TimeAverage], pooled: list[Tensor], i: int, n: int, scaled: bool) -> Tensor:
-    """The logits (b, k) of frame i alone: what follows the pools, on that frame's features."""
+    """The logits (b, k) of frame `i` alone: the operations after the pools, applied to the features of this frame."""
     given = {}
     for average, features in zip(averages, pooled, strict=True):
         with record.run:
@@ -273,9 +273,9 @@ def _replay(record: Trace, averages: list[TimeAverage], pooled: list[Tensor], i:
 
 
 def _frame(features: Tensor, average: TimeAverage, i: int, n: int, scaled: bool) -> Tensor:
-    """Frame i of the fastest clock: a slower pathway has features on its own frames only.
+    """The features of frame `i` on the fastest clock; a slower pathway has features only on its own frames.
 
-    If `scaled`, it has n / t times as much there, so that the mean over all n frames is the mean over its own.
+    If `scaled`, these are multiplied by n / t, so that the mean over all n frames is the mean over its own t frames.
     """
     t = average.frames
     on_clock = slow_frames(t, n)
@@ -289,13 +289,13 @@ def _frame(features: Tensor, average: TimeAverage, i: int, n: int, scaled: bool)
 
 
 def _adds_up(output: Tensor, average: TimeAverage) -> bool:
-    """Whether the average hands out relevance by what each frame logit contributes: so do the rows, then."""
+    """Whether the average shares relevance in proportion to the frame logits, so that rows add up to the clip's map."""
     steps = map(step_of, downwards([output.grad_fn], lambda node: node is average.node))
     return all(step.rule is not None and step.rule.proportional for step in steps if isinstance(step, LinearStep))
 
 
 def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
-    """Turn rows whose logit has another sign than the clip's: their mean is the clip's relevance then."""
+    """Negates the seeds of rows whose logit has another sign than the clip's, so that their mean is the clip's map."""
     sign = torch.where((seeds.logits < 0) == (logit < 0)[:, None], 1.0, -1.0).to(seeds.logits)  # (b, n)
     seeds.orientation = sign.T
     for start in seeds.starts:
@@ -303,7 +303,7 @@ def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
 
 
 def _positions(averages: list[TimeAverage], rows: int) -> tuple[list[int] | None, int]:
-    """Each row's time step and how many there are, if only some of them answer (paper, Fig. 10)."""
+    """The time step of each row, if only some steps have logits (paper, Fig. 10), and the number of time steps."""
     stands_on = averages[0].stands_on
     classified = len(stands_on[0])
     if len(averages) == 1 and rows < classified and all(sum(steps) == 1 for steps in stands_on):

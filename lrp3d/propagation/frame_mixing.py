@@ -1,4 +1,4 @@
-"""Which operations mix frames, and which frames of its input each frame of an output sees."""
+"""Which operations mix frames, and which input frames each frame of an output sees."""
 
 from __future__ import annotations
 
@@ -35,14 +35,15 @@ KEEP_FRAMES = (
 
 
 class NoMotion(ModelError):
-    """Relevance cannot be told apart into motion and appearance here; the message says where."""
+    """Relevance cannot be split into motion and appearance here; the message says where."""
 
 
 def check_node(node: Any, selected: dict[int, list[float]]) -> None:
-    """Torch's own nodes: those that keep every frame where it is, channels side by side, and frames of the clip.
+    """Accepts torch's own node if it keeps every frame in place, joins channels or selects frames of the clip.
 
-    Frames that are chosen of the clip itself make a pathway; `selected` holds which, by how many. As long as no two
-    pathways have different frames and as many, nothing can meet frame by frame that is not of one frame.
+    Frames selected from the clip itself make a pathway; `selected` has these frames by their count. As long as all
+    pathways with the same count have the same frames, values of different frames cannot meet frame by
+    frame. Raises NoMotion for any other node.
     """
     name = node.name()
     if name.startswith(KEEP_FRAMES) or "AccumulateGrad" in name:
@@ -63,7 +64,7 @@ def check_node(node: Any, selected: dict[int, list[float]]) -> None:
 
 
 def _selected(node: Any) -> list[float]:
-    """For each frame of the clip (b, c, t, h, w), which of the chosen ones it is, from 1, or 0; nothing for no clip."""
+    """For each frame of the clip, its number (from 1) among the selected ones, or 0; empty if this is no clip."""
     like, whole = node._input_metadata[0], step_of(node.next_functions[0][0])
     chosen = like.shape
     if whole is None or len(chosen) != 5 or [*chosen[:2], *chosen[3:]] != [*whole.shape[:2], *whole.shape[3:]]:
@@ -76,7 +77,7 @@ def _selected(node: Any) -> list[float]:
 
 
 def mixes(step: Step) -> bool:
-    """Whether some output frame sees several input frames; raises NoMotion where that cannot be told."""
+    """Whether an output frame sees several input frames; raises NoMotion where that is not known."""
     if isinstance(step, (PassThrough, ClipInput, Held)):
         return False
     if isinstance(step, WindowMaximum):
@@ -95,19 +96,19 @@ def _mixes_operand(step: LinearStep, operand: Operand) -> bool:
     if len(shape) == 4 and isinstance(map, (Convolution, AxisMatrices)):
         return False  # frames are folded into the batch
     if isinstance(map, SumOver) or (isinstance(map, (Average, AxisMatrices)) and frame_count(step) == 1):
-        return False  # over all frames alike: it tells none from another, and hands each what it gave
+        return False  # sums over all frames: it treats them alike, and each gets what it contributed
     if len(shape) != 5:
         raise NoMotion(f"motion= does not know where time is in '{step.name}' ({step.operation}), {tuple(shape)}")
     return bool((windows_of(step, operand).sum(1) > 1).any())
 
 
 def windows_of(step: LinearStep, operand: Operand) -> Tensor:
-    """(outputs, t) which frames of the input each frame of the output sees."""
+    """Mask (outputs, t): which frames of the input each frame of the output sees."""
     map, frames = operand.map, operand.shape[TIME]
     if isinstance(map, Convolution) and not map.geometry.transposed:
         g = map.geometry
-        first = torch.arange(step.shape[TIME])[:, None, None] * g.stride[0] - g.padding[0]
-        taps = first + torch.arange(g.kernel[0])[:, None] * g.dilation[0]
+        first = torch.arange(step.shape[TIME])[:, None, None] * g.stride[0] - g.padding[0]  # (outputs, 1, 1)
+        taps = first + torch.arange(g.kernel[0])[:, None] * g.dilation[0]  # (outputs, taps, 1)
         return (taps == torch.arange(frames)).any(1)
     windows = []
     for frame in range(frame_count(step)):
@@ -119,10 +120,10 @@ def windows_of(step: LinearStep, operand: Operand) -> Tensor:
 
 
 def frame_count(step: Step) -> int:
-    """How many frames an output has; what is no clip any more is one."""
+    """The number of frames of an output; one if its shape is no longer that of a clip."""
     return step.shape[TIME] if len(step.shape) == 5 else 1
 
 
 def frame_of(x: Tensor, frame: int) -> Tensor:
-    """A frame of an output (b, c, t, h, w), or all of what is no clip any more."""
+    """One frame of an output (b, c, t, h, w); the whole tensor if its shape is no longer that of a clip."""
     return x.narrow(x.dim() - 3, frame, 1) if x.dim() >= 5 else x

@@ -1,7 +1,8 @@
-"""Relevance inside of a network: at the outputs of modules that the caller names, and through channels of them.
+"""Relevance inside the network: at the outputs of modules that the caller names, and through some of their channels.
 
-The outputs are steps of their own (`Outlet`) in the recorded graph, so that relevance that flows around a module is
-not counted as its. A walk passes through them and is looked at; or it ends there and goes on with some channels alone.
+These outputs are steps of their own (`Outlet`) in the recorded graph, so that relevance that flows around a module
+does not count as the module's. Propagation passes through an outlet and its relevance is kept; or it ends there and
+starts again with some channels alone.
 """
 
 from __future__ import annotations
@@ -29,14 +30,18 @@ Where = Mapping[str, int | Sequence[int] | Tensor]
 def check_inside(
     layers: Any, layer_rows: bool, where: Any, temporal: bool, other: bool
 ) -> tuple[list[str], dict[str, list[int]]]:
-    """Names of modules and lists of channels as `explain` takes them; raises TypeError or ValueError.
+    """Checks the arguments of `explain` and returns names of modules and lists of channels.
 
     Args:
-        layers: names, or patterns of names.
-        layer_rows: whether rows are asked for.
+        layers: names of modules, or patterns of names.
+        layer_rows: whether the caller wants rows at layers.
         where: channels by module.
         temporal: whether there are rows.
-        other: whether something is asked for that channels alone do not have.
+        other: whether the caller wants something that only all channels together have.
+
+    Raises:
+        TypeError: if an argument has the wrong type.
+        ValueError: if arguments contradict each other or channels are no numbers.
     """
     if layer_rows and not (temporal and layers):
         raise ValueError("layer_rows=True keeps rows of the matrix at layers: it needs layers= and temporal=True")
@@ -58,7 +63,7 @@ def check_inside(
 
 
 def with_clips(x: Tensor, batch: int) -> Tensor:
-    """An output (b t, c, h, w) of frames folded into the batch as (b, c, t, h, w); any other as it is.
+    """Turns an output (b t, c, h, w), with frames in the batch, into (b, c, t, h, w); returns others unchanged.
 
     >>> with_clips(torch.zeros(2 * 8, 64, 7, 7), 2).shape
     torch.Size([2, 64, 8, 7, 7])
@@ -70,32 +75,32 @@ def with_clips(x: Tensor, batch: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Gate:
-    """An output of which some channels alone are followed further down."""
+    """An output of a module of which only some channels let relevance through."""
 
     node: Node
     kept: Tensor
-    """1 for those, 0 for the others, to multiply relevance (s, *output)."""
+    """1 for these channels, 0 for the others; broadcasts to relevance (s, *output)."""
 
     @property
     def edge(self) -> Edge:
-        """Where it stands in the graph."""
+        """The edge of the output in the graph."""
         return self.node, 0
 
     def start(self, relevance: Tensor) -> Start:
-        """Go on with what arrived, as far as it passes."""
+        """Starts again with the part of the arrived relevance that the gate lets through."""
         return Start(self.edge, relevance * self.kept.to(relevance))
 
 
 def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[Node]) -> list[Gate]:
-    """The gates of a recorded run, from the top down.
+    """The gates of a recorded run, ordered from the top down.
 
     Args:
-        record: the run, in which those modules' outputs are steps of their own.
+        record: the run, in which the outputs of these modules are steps of their own.
         where: channels by module.
-        starts: the nodes at which relevance begins.
+        starts: the nodes at which relevance starts.
 
     Raises:
-        ValueError: no relevance can flow through all of them, or there are no such channels.
+        ValueError: if no relevance can flow through all gates, or a channel does not exist.
     """
     unsorted: list[Gate] = []
     below = _outlets(starts)
@@ -125,13 +130,13 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
 
 
 def _outlets(roots: Sequence[Node]) -> dict[str, Node]:
-    """The outputs that are steps of their own, from some nodes down."""
+    """The module outputs that are steps of their own, from the roots down."""
     nodes = downwards(roots, lambda node: False)
     return {step.name: node for node in nodes if isinstance(step := step_of(node), Outlet)}
 
 
 def looked_at(seen: dict[str, Tensor], through: Through) -> Through:
-    """The same walk, which leaves in `seen` the relevance (s, *output) that arrives at every `Outlet`."""
+    """Wraps `through` so that `seen` gets the relevance (s, *output) that arrives at every `Outlet`."""
 
     def look(step: Step, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
         if isinstance(step, Outlet):
@@ -142,13 +147,13 @@ def looked_at(seen: dict[str, Tensor], through: Through) -> Through:
 
 
 class Inside:
-    """Relevance at the outputs of modules, added up over the walks of one batch of clips.
+    """Relevance at the outputs of modules, added up over all propagations of one batch of clips.
 
     Args:
-        record: the run.
-        patterns: of the modules' names.
-        batch: how many clips.
-        rows: also keep that of every row.
+        record: the recorded run.
+        patterns: patterns of the modules' names.
+        batch: number of clips.
+        rows: whether to keep the relevance of every row, too.
     """
 
     def __init__(self, record: Trace, patterns: Sequence[str], batch: int, rows: bool):
@@ -160,22 +165,22 @@ class Inside:
         self.like: Tensor = record.output.detach()
         self.keep_rows = rows
         self.clip: dict[str, Tensor] = {}
-        """(*output) by module, for the clips' logits."""
+        """Relevance (*output) by module, for the clips' logits."""
         self.rows: dict[str, list[Tensor]] = {}
-        """(s, *output) by module, chunk by chunk."""
+        """Relevance (s, *output) of the rows by module, chunk by chunk."""
 
     def add(self, seen: Mapping[str, Tensor], share: float = 1.0) -> None:
-        """Count what arrived for some seeds as `share` of the clips' relevance."""
+        """Adds `share` times the relevance that arrived for some seeds to that of the clips."""
         for name, shape in self.shapes.items():
             part = seen[name].sum(0) * share if name in seen else self.like.new_zeros(shape)
             self.clip[name] = part if name not in self.clip else self.clip[name] + part
 
     def set(self, seen: Mapping[str, Tensor]) -> None:
-        """Take what arrived for the clips' logits instead of what is there."""
+        """Replaces the relevance of the clips' logits by what arrived for them."""
         self.clip |= {name: r.sum(0) for name, r in seen.items() if name in self.shapes}
 
     def add_rows(self, seen: Mapping[str, Tensor], orientation: Tensor | None) -> None:
-        """Keep what arrived for some rows, the other way round where `orientation` (s, b) is -1."""
+        """Keeps the relevance that arrived for some rows, negated where `orientation` (s, b) is -1."""
         for name in self.shapes if self.keep_rows else ():
             if name not in seen:
                 raise ValueError(
@@ -190,7 +195,7 @@ class Inside:
 
     @property
     def of_explanation(self) -> dict[str, dict[str, Tensor]]:
-        """What `Explanation` has of it, by its names there."""
+        """The fields of `Explanation` that come from here, by name."""
         if not self.shapes:
             return {}
         whole = {name: with_clips(x, self.batch).to(self.like) for name, x in self.clip.items()}
@@ -198,5 +203,5 @@ class Inside:
         return {"layers": whole} | ({"layer_rows": rows} if rows else {})
 
     def _rows(self, x: Tensor) -> Tensor:
-        """(s, *output) as (b, s, ...)."""
+        """Turns (s, *output) into (b, s, ...)."""
         return torch.stack([with_clips(row, self.batch) for row in x], 1)

@@ -1,7 +1,7 @@
-"""One side of a contrast alone: what the conservation of a contrastive map is judged by.
+"""One side of a contrast alone, by which the conservation of a contrastive map is judged.
 
-R and Rbar sum to the same logit, so a contrastive map sums to zero, whatever rules lose on both sides alike. R alone
-has to keep its sum; and with the map's, so has Rbar.
+R and Rbar sum to the same logit, so a contrastive map sums to zero even if rules lose relevance on both sides alike.
+R alone must keep its sum; from it and the sum of the map follows whether Rbar keeps its own.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from lrp3d.steps.step import Step
 
 
 def one_side(output: Tensor, seed: Tensor) -> list[Start]:
-    """Where R alone starts: at the inputs of the classifier, by its rule without the contrast.
+    """The starts of R alone: at the inputs of the classifier, by its rule without the contrast.
 
     Args:
-        output: logits (b, k) of which every step has its rule.
-        seed: (1, b, k) relevance of the logits.
+        output: logits (b, k); every step of their graph has its rule.
+        seed: relevance (1, b, k) of the logits.
     """
     nodes = downwards([output.grad_fn], _is_classifier)
     classifiers = {node: step for node in nodes if _is_classifier(node) and (step := step_of(node)) is not None}
@@ -42,7 +42,7 @@ def _is_classifier(node: Node) -> bool:
 
 
 def _without_contrast(step: Step) -> Step:
-    """The same step, which shares by its rule without the contrast."""
+    """The same step with its rule without the contrast."""
     if not isinstance(step, LinearStep) or step.rule is None:
         return step
     alone = LinearStep(step.operands, step.bias, step.weighted)

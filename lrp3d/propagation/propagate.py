@@ -1,7 +1,7 @@
-"""Propagation of many seeds at once through a recorded graph, from where they start down to the clip.
+"""Propagation of many seeds at once through a recorded graph, from their starts down to the clip.
 
 Plain autograd carries one seed. `propagate` carries a batch of them over the same nodes and visits each node once, when
-all of its relevance has arrived. What a step does with relevance stands in the step.
+all of its relevance has arrived. What a step does with relevance is defined by the step.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ Through = Callable[[Step, LazyRelevance], Sequence[LazyRelevance | None]]
 
 
 def as_the_step_does(step: Step, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
-    """By the step's own method: bands and factors are carried as they are."""
+    """Calls the step's own method, which carries bands and factors as they are."""
     return step.propagate(carried)
 
 
 @dataclass
 class Flow:
-    """Relevance of each seed (s,) that came into and went out of one step."""
+    """The relevance of each seed (s,) that came into one step and went out of it."""
 
     step: Step
     relevance_in: Tensor
@@ -42,13 +42,13 @@ class Start:
     relevance: Tensor
 
     def chunk(self, rows: slice) -> Start:
-        """Some of the seeds."""
+        """The start of some of the seeds."""
         return Start(self.edge, self.relevance[rows])
 
 
 @dataclass
 class _Arrived:
-    """Relevance waiting at a node, by output of that node."""
+    """The relevance that waits at a node, by the number of the node's output."""
 
     relevance: dict[int, LazyRelevance] = field(default_factory=dict)
     missing: int = 0
@@ -61,15 +61,15 @@ def propagate(
     tolerance: float = 0.0,
     through: Through = as_the_step_does,
 ) -> list[Tensor]:
-    """Relevance (s, *tensor.shape) at every end, for the seeds of all `starts` together; none goes further.
+    """The relevance (s, *tensor.shape) at every end, summed over `starts`; it does not go below the ends.
 
     Args:
         starts: where relevance begins, the same number of seeds at each.
-        ends: the tensors whose relevance is asked for; those that entered the run, or any inner ones.
-        flows: filled, if given, with what came into and went out of every step.
-        tolerance: at every step with a weight, the outermost frames that hold less than this share of the absolute
-            relevance there are dropped, of every seed; it shows in `flows` as absorbed.
-        through: what a step does with relevance.
+        ends: the tensors whose relevance is wanted: inputs of the run, or any tensors inside it.
+        flows: a list to which the relevance that came into and went out of every step is added.
+        tolerance: at every step with a weight, the outermost frames are dropped that hold less than this share of
+            every seed's absolute relevance there; `flows` shows the loss as absorbed.
+        through: how a step is applied to relevance.
     """
     with torch.inference_mode(False), torch.no_grad():
         stops = {node for node, _ in ends}
@@ -109,7 +109,7 @@ def propagate(
 
 
 def _shape(node: Any, number: int) -> torch.Size:
-    """Of the tensor that an edge stands for."""
+    """The shape of the tensor that an edge stands for."""
     step = step_of(node)
     return step.shape if step is not None else torch.Size(node._input_metadata[number].shape)
 
@@ -119,14 +119,14 @@ def _nothing(end: Edge, seeds: Tensor) -> Tensor:
 
 
 def _arrive(arrived: _Arrived, edge: Edge, carried: LazyRelevance) -> None:
-    """Adds relevance to what has arrived at an edge before."""
+    """Adds relevance to that which arrived at an edge before."""
     node, number = edge
     before = arrived.relevance.get(number)
     arrived.relevance[number] = carried if before is None else before.plus(carried, _shape(node, number))
 
 
 def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrived]:
-    """Every node from the roots down to the stops, with how many nodes hand relevance to it."""
+    """Every node from the roots down to the stops, with the number of nodes that hand relevance to it."""
     waiting: dict[Node, _Arrived] = {root: _Arrived() for root in roots}
     for node in downwards(list(waiting), stops.__contains__):
         for parent in [] if node in stops else parents(node):
@@ -141,7 +141,7 @@ def _through_step(
     outs = through(step, carried.trimmed(tolerance) if tolerance and step.weighted else carried)
     if flows is not None and not (step.rule is not None and step.rule.unchanged):
         totals = [out.total() for out in outs if out is not None]
-        nothing = carried.value.new_zeros(len(carried.value))  # what goes out of a module that is held constant
+        nothing = carried.value.new_zeros(len(carried.value))  # a module that is held constant hands nothing on
         flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0]) if totals else nothing))
     return outs
 
@@ -152,9 +152,9 @@ def _moves_device(node: Any, arrived: _Arrived) -> bool:
 
 
 def _through_node(node: Any, arrived: _Arrived) -> Sequence[LazyRelevance | None]:
-    """Torch's own node of a rearrangement, for all seeds at once."""
+    """Calls torch's own node of a rearrangement for all seeds at once."""
     if node.name().startswith("ToCopy") and not _moves_device(node, arrived):
-        return [arrived.relevance[0]]  # another type of the same values: relevance keeps its own
+        return [arrived.relevance[0]]  # the values change their type, relevance keeps its own
     numbers = list(arrived.relevance)
     outputs = len(node._input_metadata)
     kept: list[int] = []

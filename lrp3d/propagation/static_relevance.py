@@ -1,7 +1,7 @@
-"""What of static relevance stays static at one operation that mixes frames.
+"""How much static relevance stays static at one operation that mixes frames.
 
-What an input of an output's window would be if the window stood still is the window's mean, and what differs between
-its frames while the whole clip stands still.
+If the window of an output stood still, each of its inputs would be the mean of the window, plus what differs between
+frames even while the whole clip stands still.
 """
 
 from __future__ import annotations
@@ -27,24 +27,25 @@ from lrp3d.steps.step import Step
 
 @dataclass(frozen=True)
 class Mixing:
-    """An operation that mixes frames, and the same one while the clip stands still."""
+    """An operation that mixes frames, and the same operation on a clip that stands still."""
 
     step: Step
     still: Step
     made: dict[Any, Tensor] = field(default_factory=dict)
-    """What is the same for all seeds."""
+    """Tensors that are the same for all seeds."""
 
     def once(self, key: Any, make: Callable[[], Tensor]) -> Tensor:
-        """Made at the first seed, and kept."""
+        """The result of `make`, computed at the first seed and kept."""
         if key not in self.made:
             self.made[key] = make()
         return self.made[key]
 
 
 def kept_by_convolution(mixing: Mixing, static: Tensor, band: Band | None) -> tuple[Tensor, Band | None]:
-    """What of static relevance (s, *output) in a band stays static, and the band of the input it lies in.
+    """The part of static relevance (s, *output) in a band that stays static, and the band of the input where it lies.
 
-    Tap by tap in time: what a tap hands down meets what the input would be if the output's window stood still.
+    Computed for each tap in time: what the tap hands down is multiplied by the input as it would be if the window of
+    the output stood still.
     """
     step = cast(LinearStep, mixing.step)
     operand, g = step.operands[0], cast(Convolution, step.operands[0].map).geometry
@@ -81,7 +82,7 @@ def kept_by_convolution(mixing: Mixing, static: Tensor, band: Band | None) -> tu
 
 
 def kept_by_frames(mixing: Mixing, static: Tensor) -> Tensor:
-    """The same for any other linear operation over frames, output frame by output frame."""
+    """The same for any other linear operation over frames, computed for one output frame after another."""
     step = cast(LinearStep, mixing.step)
     operand = step.operands[0]
     kept = static.new_zeros(len(static), *operand.shape)
@@ -111,7 +112,7 @@ def kept_by_frames(mixing: Mixing, static: Tensor) -> Tensor:
 
 
 def kept_by_maximum(mixing: Mixing, static: Tensor) -> Tensor:
-    """The winner's relevance, in the proportion of what it would be if its window stood still, from none to all."""
+    """The relevance of winners, times the ratio (0 to 1) of the winner in a window that stood still to the winner."""
     step, still = cast(WindowMaximum, mixing.step), cast(WindowMaximum, mixing.still)
     groups: dict[str, list[int]] = {}
     for i, offset in enumerate(step.offsets):
@@ -144,7 +145,7 @@ def _terms(mixing: Mixing) -> list[tuple[Any, list[tuple[Tensor, Tensor, Any]]]]
     resting = step.rule.shares(other.x, other.w, None)
     shape = step.operands[0].shape
     terms = []
-    # A rule may have a share for negative terms that is left out where there are none.
+    # A step leaves out a rule's share of negative terms where there are none.
     for part, at_rest in zip(cast(Any, step.prepared.shares), resting, strict=False):
         both = zip(part.terms[0], at_rest.terms, strict=True)
         terms.append((part, [(t.a.expand(shape), rest.a.to(t.a).expand(shape), t.v) for t, rest in both]))
@@ -152,7 +153,7 @@ def _terms(mixing: Mixing) -> list[tuple[Any, list[tuple[Tensor, Tensor, Any]]]]
 
 
 def _places(tap: int, g: Geometry, outputs: Band, frames: int) -> tuple[range, range]:
-    """The outputs of a band that see a frame at this tap, and the frames that they see."""
+    """The outputs of a band that see a frame through this tap, and the frames that they see."""
     shift, stride = tap * g.dilation[0] - g.padding[0], g.stride[0]
     start = max(outputs.start, -(shift // stride))
     stop = max(start, min(outputs.stop, (frames - 1 - shift) // stride + 1))
@@ -160,7 +161,7 @@ def _places(tap: int, g: Geometry, outputs: Band, frames: int) -> tuple[range, r
 
 
 def _tap_by_tap(ratio: Tensor, v: Tensor, g: Geometry, shape: torch.Size) -> Sequence[Tensor]:
-    """By tap, what outputs (s, b, c', n, h', w') hand down, (s, b, c, n, h, w): each output to a place of its own."""
+    """For each tap, what outputs (s, b, c', n, h', w') hand down: (s, b, c, n, h, w), not yet summed over outputs."""
     taps = g.kernel[0]
     if g.groups == v.shape[0] == shape[1] and v[0, 0, 0].numel() == 1 and set(g.stride[1:]) == {1}:
         return [ratio * v[:, :, tap].reshape(-1, 1, 1, 1) for tap in range(taps)]
@@ -179,7 +180,7 @@ def _tap_by_tap(ratio: Tensor, v: Tensor, g: Geometry, shape: torch.Size) -> Seq
 
 
 def _means(step: LinearStep, a: Tensor, at_rest: Tensor, is_input: Tensor | None) -> Tensor:
-    """(b, c, n, h, w) the mean over the real frames of each output's window, less that while the clip stands still."""
+    """(b, c, n, h, w): the mean over the real frames of each output's window, minus that of a still clip."""
     operand, g = step.operands[0], cast(Convolution, step.operands[0].map).geometry
     shape = operand.shape
     total = a.new_zeros(shape[0], shape[1], step.shape[TIME], *shape[3:])
@@ -195,7 +196,7 @@ def _means(step: LinearStep, a: Tensor, at_rest: Tensor, is_input: Tensor | None
 
 
 def _from_mean(a: Tensor, is_input: Tensor | None, inside: Tensor, axis: int) -> Tensor:
-    """Each frame of a window, minus the mean over the window's real frames."""
+    """Each frame, minus the mean over the real frames of the window."""
     window = a.index_select(axis, inside)
     if is_input is None:
         return a - window.mean(axis, keepdim=True)
@@ -206,7 +207,7 @@ def _from_mean(a: Tensor, is_input: Tensor | None, inside: Tensor, axis: int) ->
 def _adjoint(
     step: LinearStep, operand: Operand, part: Any, ratio: Tensor, equal: Tensor | None, frame: int
 ) -> tuple[Sequence[Tensor], Tensor | None, int]:
-    """What one frame of the output hands down, before it meets the inputs, and the first input frame it reaches."""
+    """What one output frame hands down, not yet multiplied by the inputs; the equal parts; the first frame reached."""
     map, shape, first = operand.map, operand.shape, 0
     within = map.within(Band(TIME, frame, frame + 1), shape) if len(step.shape) == 5 else None
 

@@ -14,18 +14,18 @@ from lrp3d.transfer import placed
 
 @dataclass
 class TemporalRelevance:
-    """Rows that have a logit against the frames that carry it."""
+    """The matrix of frame logits (rows) against frames (columns), and the logits of its rows."""
 
     frame_logits: Tensor
     """(b, n)."""
     matrix: Tensor
     """(b, n, n); (b, n, t) where the model answers from n of t frames."""
     positions: list[int] | None = None
-    """The frame (column) of every row, where that is not the row's own number."""
+    """The frame (column) of every row, where it is not the number of the row."""
 
 
 def block_sum(x: Tensor, axis: int, blocks: int) -> Tensor:
-    """Sum along `axis` in `blocks` equal parts (as equal as they get, where the length is no multiple).
+    """Sums along `axis` in `blocks` equal parts, or nearly equal ones where the length is no multiple.
 
     >>> block_sum(torch.arange(8), 0, 4)
     tensor([ 1,  5,  9, 13])
@@ -39,12 +39,12 @@ def block_sum(x: Tensor, axis: int, blocks: int) -> Tensor:
 
 
 def logits_in_blocks(logits: Tensor, seeds: FrameSeeds) -> Tensor:
-    """Frame logits (b, n) of clips like those of the seeds, to (b, blocks) as the rows of their matrix are."""
+    """Sums frame logits (b, n) to (b, blocks), as the rows of the matrix of these seeds are summed."""
     return logits if seeds.blocks is None else block_sum(logits, 1, seeds.blocks) * seeds.share
 
 
 def on_one_clock(frames: list[Tensor]) -> Tensor:
-    """Relevance by frame of every pathway, (..., t) each, added up on the clock of the fastest (paper, App. A)."""
+    """Adds up the relevance (..., t) of the frames of every pathway on the clock of the fastest (paper, App. A)."""
     clock = max(pathway.shape[-1] for pathway in frames)
     total = torch.zeros_like(next(pathway for pathway in frames if pathway.shape[-1] == clock))
     for pathway in frames:
@@ -54,20 +54,20 @@ def on_one_clock(frames: list[Tensor]) -> Tensor:
 
 
 def check_rows(rows: int, frames: int, hint: str) -> None:
-    """No more frame logits than frames; raises NoFrameLogits, with what the clip's shape suggests."""
+    """Raises NoFrameLogits, with a hint from the clip's shape, if there are more frame logits than frames."""
     if rows > frames:
         raise NoFrameLogits(f"the model has {rows} frame logits for {frames} frames{hint}")
 
 
 def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str = "") -> TemporalRelevance:
-    """The matrix from the relevance of every frame for every row.
+    """Makes the matrix from the relevance of every frame for every row.
 
     Args:
         rows: (b, n, t), relevance of the clip's frames for each frame logit.
-        seeds: the rows' logits and what is known of their frames.
-        scaled: scale every row to sum to its logit ("the summation of the i-th row is the logit", Sec. 3.2); a
-            contrastive row needs that, a conserving one sums to it anyway.
-        hint: what the clip's shape suggests, where there are more frame logits than frames.
+        seeds: the logits of the rows and what is known of their frames.
+        scaled: whether every row is scaled to sum to its logit ("the summation of the i-th row is the logit",
+            Sec. 3.2); a contrastive row needs this, a conserving one sums to its logit anyway.
+        hint: what the clip's shape suggests where there are more frame logits than frames.
 
     Raises:
         NoFrameLogits: if there are more frame logits than frames.
@@ -75,7 +75,7 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str 
     logits = seeds.logits
     check_rows(logits.shape[1], rows.shape[2], hint)
     if scaled:
-        total = rows.sum(-1, keepdim=True)
+        total = rows.sum(-1, keepdim=True)  # (b, n, 1)
         rows = torch.where(total != 0, rows * (logits.unsqueeze(-1) / total), 0.0)
     if seeds.positions is not None:
         return TemporalRelevance(logits, block_sum(rows, 2, seeds.classified), seeds.positions)

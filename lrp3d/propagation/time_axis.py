@@ -1,7 +1,7 @@
-"""Which axis of what a model averages is time: what each thing that is averaged comes from.
+"""Which averaged axis is time: the time steps from which each averaged thing comes.
 
-Frames are followed from an average over time down to the last operations whose shapes say where time is. What is
-averaged may be frames, tokens of several places in each frame, or something in another order.
+Frames are followed from an average over time down to the last operations whose shapes say where time is. The things
+that are averaged may be frames, tokens of several places in each frame, or either of them in another order.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class TimeAverage:
     step: LinearStep
     axis: int
     stands_on: list[list[bool]] = field(default_factory=list)
-    """For each thing averaged, the time steps it comes from."""
+    """For each averaged thing, the time steps it comes from."""
     order: list[int] = field(default_factory=list)
-    """The things averaged, from the earliest to the latest."""
+    """The averaged things, from the earliest to the latest."""
     matrix: Tensor | None = None
-    """(frames, things) the mean over those of each frame, where several (tokens) come from one time step."""
+    """(frames, things): the mean over the things of each frame, where several (tokens) come from one time step."""
 
     @property
     def edge(self) -> Edge:
-        """The graph's edge at which the averaged tensor stands."""
+        """The edge of the graph that stands for the averaged tensor."""
         averaged: Edge = self.node.next_functions[0]
         return averaged
 
@@ -59,7 +59,7 @@ class TimeAverage:
         return self.things if self.matrix is None else len(self.matrix)
 
     def in_order(self, stands_on: list[list[bool]]) -> bool:
-        """Takes what each thing stands on, and says whether that makes frames, one after another."""
+        """Takes the time steps of each thing, and says whether the things are frames, one after another."""
         order = _order(stands_on)
         if order is None and (own := _own_steps(stands_on)):
             stands_on, order = own, _order(own)
@@ -77,10 +77,10 @@ class TimeAverage:
 
 
 def _order(stands_on: list[list[bool]]) -> list[int] | None:
-    """The things averaged in the order of the time steps they come from, None if there is no such order.
+    """The averaged things in the order of the time steps they come from; None if there is no such order.
 
-    They are told apart by their first and last time steps. Where those wrap around (a shift that puts the last frame
-    before the first), each thing may stand at its own time step.
+    They are ordered by their first and last time steps. Where these wrap around (a shift that puts the last frame
+    before the first), each thing may belong to the time step of its own number.
     """
     if not stands_on or not all(any(steps) for steps in stands_on):
         return None
@@ -93,7 +93,7 @@ def _order(stands_on: list[list[bool]]) -> list[int] | None:
 
 
 def _own_steps(stands_on: list[list[bool]]) -> list[list[bool]] | None:
-    """Of states that have seen all time steps up to their own, or all from it on, that one; None elsewhere."""
+    """The own time step of states that have seen all steps up to it, or all steps from it on; None for other things."""
     if not stands_on or not all(any(steps) for steps in stands_on):
         return None
     first, last = zip(*map(_span, stands_on), strict=True)
@@ -104,7 +104,7 @@ def _own_steps(stands_on: list[list[bool]]) -> list[list[bool]] | None:
 
 
 def _groups(stands_on: list[list[bool]]) -> list[list[int]] | None:
-    """The things averaged, frame by frame, where as many come from each (the tokens of a clip); None elsewhere."""
+    """The averaged things by frame, where every frame has the same number (the tokens of a clip); None otherwise."""
     if not stands_on or not all(any(steps) for steps in stands_on):
         return None
     groups: dict[tuple[bool, ...], list[int]] = {}
@@ -123,7 +123,7 @@ def _span(steps: list[bool]) -> tuple[int, int]:
 
 
 def disorder(stands_on: list[list[bool]]) -> str:
-    """Why what is averaged is no series of frames."""
+    """The reason why the averaged things are no series of frames."""
     if not stands_on:
         return "averages features of layers that have different numbers of time steps"
     if not all(any(steps) for steps in stands_on):
@@ -136,12 +136,12 @@ def disorder(stands_on: list[list[bool]]) -> str:
 
 
 def time_steps(average: TimeAverage, batch: int) -> list[list[bool]]:
-    """For each thing averaged, which time steps it comes from, told by the last convolutions and their kin.
+    """For each averaged thing, which time steps it comes from, as the last layers with a known time axis say.
 
-    Their shapes say where time is: the third axis of (b, c, t, h, w), the last of (b, c, t), in the batch of
-    (b t, c, h, w). What averages the rows of an image comes from all time steps.
+    The shapes of these layers (convolutions) say where time is: the third axis of (b, c, t, h, w), the last of
+    (b, c, t), in the batch of (b t, c, h, w). The average over the rows of an image comes from all time steps.
     """
-    if not batch:  # nothing to look at, and nothing to go wrong
+    if not batch:  # an empty batch shows nothing
         return torch.eye(average.things, dtype=torch.bool).tolist()
     tells_time = _tells_time_of(batch)
     mixing = _mixing(average.edge[0], tells_time)
@@ -163,13 +163,13 @@ def time_steps(average: TimeAverage, batch: int) -> list[list[bool]]:
     return torch.stack([torch.stack(each).any(0) for each in reached]).tolist()
 
 
-MANY = 64  # things that are averaged; of more than those, the places are found for all at once
+MANY = 64  # averaged things; if there are more, the time steps are found for all at once
 
 
 def _by_labels(
     average: TimeAverage, batch: int, tells_time: Callable[[Step], bool], mixing: dict[Node, Cost]
 ) -> list[list[bool]]:
-    """The same, where nothing mixes them: each carries its number down. Empty where something does."""
+    """The same for many things at once: each carries its number down. Empty where an operation mixes numbers."""
     device = average.features.device
     labels = torch.arange(average.things, dtype=torch.float64, device=device).reshape(-1, *[1] * (-1 - average.axis))
     sums = []
@@ -196,24 +196,24 @@ def _by_labels(
 
 
 def _knows_time(step: Step) -> bool:
-    """Whether its shape says where time is: not where it has no rule, or where the kernel was made from the clip."""
+    """Whether the step's shape says where time is: not if it has no rule, or if its kernel comes from the clip."""
     return not isinstance(step, Unsupported) and not (isinstance(step, LinearStep) and not step.weighted)
 
 
 class Cost(NamedTuple):
-    """Of the best way from a node down to a layer that tells time: ways are compared in this order."""
+    """The cost of the best path from a node down to a layer that tells time; fields are compared in this order."""
 
     mixes: int
-    """How many steps on it mix positions (attention)."""
+    """The number of steps on the path that mix positions (attention)."""
     length: int
-    """How many steps it has: the shorter way from a state leads to its own frame, the longer to those before."""
+    """The number of steps: the shortest path from a state leads to its own frame, longer ones to earlier frames."""
 
 
 def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
-    """For every node, the cost of its best way.
+    """For every node, the cost of its best path.
 
-    A residual sum has the same positions as each of its summands, and the way through the one that mixes least says
-    most of where they come from.
+    A residual sum has the same positions as each of its summands, and the path through the summand that mixes least
+    says most precisely where they come from.
     """
     costs: dict[Node, Cost] = {}
     pending = [root]
@@ -234,20 +234,20 @@ def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
 
 
 def _mixes(step: Step | None) -> int:
-    """One for products of matrices, whose outputs see every position; a layer's see one position each."""
+    """One for products of matrices, whose outputs see every position; else zero."""
     maps = [operand.map for operand in step.operands] if isinstance(step, LinearStep) else []
     return int(any(isinstance(map, MatrixProduct | Einsum | Bilinear) for map in maps))
 
 
 def _spreads(step: Step) -> bool:
-    """Whether relevance can be handed on equally here."""
+    """Whether relevance can be handed on in equal parts here."""
     return isinstance(step, PassThrough | LinearStep | Written)
 
 
 def _over_time(touched: Tensor, batch: int, knows_time: bool) -> Tensor:
-    """(t,) whether anything at a time step is touched.
+    """(t,): whether anything is touched at each time step.
 
-    Where the axes of a layer are not known (it has no rule), time is the only one that is touched in parts.
+    Where the axes of a layer are unknown (it has no rule), time is the only axis that is touched in part.
     """
     if not knows_time or (touched.dim() == 4 and len(touched) % batch):
         others = [tuple(j for j in range(touched.dim()) if j != axis) for axis in range(touched.dim())]
@@ -261,10 +261,10 @@ def _over_time(touched: Tensor, batch: int, knows_time: bool) -> Tensor:
 def spread_down(
     edge: Edge, r: Tensor, until: Callable[[Step], bool], mixing: dict[Node, Cost] | None = None
 ) -> list[tuple[Tensor, Step]]:
-    """`r` at an edge, handed equally to all inputs, as it arrives at the first steps `until` says yes to.
+    """Hands `r` at an edge down in equal parts, and returns what arrives at the first steps where `until` is true.
 
-    Others through which nothing can be handed equally are ends as well. With `mixing`, of the summands of a sum only
-    the one takes it that mixes positions least.
+    Steps through which nothing can be handed in equal parts are ends as well. With `mixing`, only the summand of a sum
+    that mixes positions least gets it.
     """
     pending, ends = [(edge, r)], []
     with torch.inference_mode(False), torch.no_grad():
@@ -293,15 +293,15 @@ def spread_down(
             if mixing is not None and step is not None and len(below) > 1 and not isinstance(step, Written):
                 below = [min(below, key=lambda way: mixing[way[0][0]])]
             pending += below
-    # What a constant branch is made of says nothing, where there is another way down.
+    # A constant branch says nothing about time if there is another path down.
     return [end for end in ends if not isinstance(end[1], Held)] or ends
 
 
 def _tells_time_of(batch: int) -> Callable[[Step], bool]:
-    """Whether a step is a convolution, which has its axes where torch wants them.
+    """Makes a function that says whether a step is a convolution, whose axes have a fixed order.
 
-    One that sees a single picture of each clip is a cell of a recurrence that the model has written out: what it sees
-    is followed further down.
+    A convolution that sees a single picture of each clip does not count: it is a cell of a recurrence that the model
+    writes out, and its input is followed further down.
     """
 
     def tells_time(step: Step) -> bool:
