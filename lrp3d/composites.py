@@ -1,4 +1,4 @@
-"""Composites: which rule goes to which layer, by name, by position, by operation and by type."""
+"""Composites: which layer gets which rule, by name, position, operation or type."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ FACTORS = ("first", "second", "halves")
 
 
 class Composite:
-    """Which rule for which layer; what no entry matches takes the default of `paper`.
+    """Says which layer gets which rule; layers that match no entry get the default of `paper`.
 
     Args:
         layers: rules by layer type; subclasses match, the nearest type wins. A function in a forward counts as the
             layer that does the same (`F.conv3d` as `nn.Conv3d`).
         operations: rules by torch function (`torch.add` means `+`, `+=` and `Tensor.add` as well).
-        names: rules by qualified name (`"layer4.0.conv1"`) or pattern (`"layer4.*"`). A pattern meets the layers that
-            share relevance (convolutions, linear layers, pools), an exact name whatever bears it.
+        names: rules by qualified name (`"layer4.0.conv1"`) or pattern (`"layer4.*"`). A pattern matches the layers that
+            share relevance (convolutions, linear layers, pools), an exact name everything that has it.
         first: the rule of the weighted layers that see the clip.
         classifier: the rule of the last weighted layers before the logits.
-        products: which factor weighs in products of two signals, and is constant to relevance: "first", "second", or
-            "halves" where neither should; for all of them, or by name, pattern or torch function. What is not said is
-            told from the signals (see docs/networks.md); a norm's statistics always are constant.
+        products: which factor of a product of two signals is the weight, and so constant to relevance: "first",
+            "second", or "halves" if neither should be; for all products, or by name, pattern or torch function. For
+            other products the signals decide (see docs/networks.md); the statistics of a norm are always constant.
 
-    A name goes before a position, a position before an operation, an operation before a type.
+    A name takes precedence over a position, a position over an operation, an operation over a type.
 
     Raises:
         TypeError: if a value is not a rule, or a key of `layers` not a layer type.
@@ -109,13 +109,13 @@ class Composite:
 
     @property
     def addresses_normalisation(self) -> bool:
-        """Whether some batch norm may get another rule than Identity."""
+        """Whether a batch norm may get another rule than Identity."""
         by_type = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in self.layers)
         by_function = any(OPERATIONS[function] is OPERATIONS[F.batch_norm] for function in self.operations)
         return by_type or by_function or any(not set(name) & set("*?[") for name in self.names)
 
     def product(self, name: str, handler: Callable[..., Any] | None) -> str | None:
-        """Which factor of a product of two signals weighs, None where nothing is said of it."""
+        """Which factor of a product of two signals is the weight; None if the composite does not say."""
         for key, factor in self.products.items():
             fits = fnmatch.fnmatchcase(name, key) if isinstance(key, str) else OPERATIONS[key] is handler
             if fits:
@@ -123,11 +123,11 @@ class Composite:
         return None
 
     def rule_of_operation(self, handler: Callable[..., Any] | None) -> Rule | None:
-        """The rule given for an operation, None where there is none."""
+        """The rule given for an operation, None without one."""
         return next((rule for function, rule in self.operations.items() if OPERATIONS[function] is handler), None)
 
     def rule_for(self, step: Step) -> Rule:
-        """The rule of a step, once its position is known; raises ValueError where the entry makes no sense there."""
+        """The rule of a step whose position is known; raises ValueError if the matching rule cannot be used there."""
         rule = self._entry(step)
         if rule is None:
             return default_rule(step)
@@ -163,23 +163,23 @@ class Composite:
 
 
 def _only_shifts(step: Step) -> bool:
-    """Part of a sum that has nothing to share: a constant added, or a summand negated or scaled."""
+    """Whether a step is the part of a sum that shares nothing: an added constant, a negated or scaled summand."""
     return isinstance(step, PassThrough) and step.handler in [OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)]
 
 
 def default_rule(step: Step) -> Rule:
-    """What `paper` does: z-beta where the clip is seen, z+ elsewhere, winner takes all, identity.
+    """The rule of `paper`: z-beta for layers that see the clip, z+ for others, winner-takes-all, identity.
 
     Sums share by the positive parts of their summands. So do averages: after a ReLU that is the epsilon rule
-    (paper App. F), in the limit that conserves. Values that another signal weighs (attention) share by the parts that
-    have the sign of the result, so that a negative result is explained by what made it negative. Between the
+    (paper App. F), in the limit that conserves. Values that are weighted by another signal (attention) share by the
+    parts that have the sign of the result, so that a negative result is explained by what made it negative. Between the
     classifier and the logits (the average over frames) relevance is shared by what each frame logit contributes, with
     its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
-    A constant added there takes nothing.
+    A constant that is added there gets nothing.
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
-    if isinstance(step, SoftmaxStep):  # recorded as one only where the composite gives softmax this rule
+    if isinstance(step, SoftmaxStep):  # such a step exists only if the composite gives softmax this rule
         return SoftmaxTaylor()
     if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
@@ -196,13 +196,14 @@ def _everywhere(rule: Rule, types: tuple[type[nn.Module], ...]) -> dict[type[nn.
 
 
 paper: Composite = Composite()
-"""z-beta where the clip is seen, z+ for convolutions and linear layers, identity for batch norm and activations."""
+"""z-beta for layers that see the clip, z+ for other convolutions and linear layers, identity for batch norm and
+activations."""
 
 epsilon: Composite = Composite(
     _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
     {function: Epsilon() for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)},
 )
-"""The epsilon rule wherever relevance is shared, residual sums included: input x gradient for bias-free ReLU nets."""
+"""The epsilon rule wherever relevance is shared, also at residual sums: input x gradient for bias-free ReLU nets."""
 
 epsilon_plus: Composite = Composite({**_everywhere(ZPlus(), CONVOLUTIONS), nn.Linear: Epsilon()})
 """z+ for convolutions, epsilon for linear layers."""
@@ -213,7 +214,7 @@ alpha_beta: Composite = Composite({**_everywhere(AlphaBeta(2.0, 1.0), CONVOLUTIO
 epsilon_gamma_box: Composite = Composite(
     {**_everywhere(Gamma(0.25), CONVOLUTIONS), nn.Linear: Epsilon()}, first=ZBeta()
 )
-"""z-beta where the clip is seen, gamma for convolutions, epsilon for linear layers."""
+"""z-beta for layers that see the clip, gamma for other convolutions, epsilon for linear layers."""
 
 attnlrp: Composite = Composite(
     _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
@@ -221,10 +222,11 @@ attnlrp: Composite = Composite(
     | {F.softmax: SoftmaxTaylor()},
     products="halves",
 )
-"""AttnLRP (Achtibat et al. 2024, 2402.05602): relevance flows into queries, keys and gates as well.
+"""AttnLRP (Achtibat et al. 2024, arXiv:2402.05602): relevance flows into queries, keys and gates as well.
 
 Softmax is expanded to first order (Eq. 13), products of two signals are halved (Prop. 3.2), norms and activations pass
-relevance on, everything linear has the epsilon rule. Biases and the expansion absorb relevance, which the ledger books.
+relevance on, and everything linear has the epsilon rule. Biases and the expansion absorb relevance, which the ledger
+books.
 """
 
 PRESETS = {
@@ -238,16 +240,16 @@ PRESETS = {
 """The composites that come with lrp3d; these names mean the same rules everywhere."""
 
 REGISTERED: dict[str, Composite] = {}
-"""Composites that users have named, by `register_composite`."""
+"""Composites that users have registered with `register_composite`."""
 
 
 def register_composite(name: str, composite: Composite, *, replace: bool = False) -> Composite:
-    """Give a composite a name, which `explain`, `convert`, `inspect`, studies and the command line then take.
+    """Give a composite a name that `explain`, `convert`, `inspect`, studies and the command line then accept.
 
     Args:
-        name: how it is called.
-        composite: which rule goes to which layer.
-        replace: let a name that was registered before mean another composite from now on.
+        name: the name of the composite.
+        composite: says which layer gets which rule.
+        replace: whether a registered name may be given to another composite.
 
     Returns:
         The composite.
@@ -255,7 +257,7 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
     Raises:
         TypeError: if `name` is no string, or `composite` no `Composite`.
         ValueError: if the name is that of a preset, which always means the same rules; if it is registered for another
-            composite, without `replace`; or if it is empty or holds white space.
+            composite and `replace` is not set; or if it is empty or contains white space.
 
     On the command line a name is known once the module that registers it is imported, which `--model
     package.module:factory` does.
@@ -285,7 +287,7 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
 
 
 def name_of(composite: Composite) -> str:
-    """The name of a composite that has one, in quotes; else what it is made of."""
+    """The name of a composite in quotes, or its representation if it has no name."""
     for name, named in (PRESETS | REGISTERED).items():
         if named == composite:
             return repr(name)
@@ -293,7 +295,7 @@ def name_of(composite: Composite) -> str:
 
 
 def composite_of(composite: str | Composite) -> Composite:
-    """A composite by name or as it is; raises ValueError or TypeError naming what there is."""
+    """The composite of that name, or the composite itself; raises ValueError or TypeError for anything else."""
     if isinstance(composite, Composite):
         return composite
     if not isinstance(composite, str):

@@ -1,4 +1,4 @@
-"""`explain`: one call from a model and a clip to everything lrp3d knows of them."""
+"""`explain`: one call from a model and a clip to everything that lrp3d can say about them."""
 
 from __future__ import annotations
 
@@ -73,67 +73,68 @@ def explain(
     precision: str = "highest",
     progress: bool = False,
 ) -> Explanation:
-    """Explain what a video CNN made of a clip: relevance of every input value, and of every frame for every frame.
+    """Explain a video CNN's answer to a clip: relevance of every input value, and of every frame for every frame logit.
 
     Args:
-        model: any `nn.Module` CNN in evaluation mode, or its twin (`lrp3d.convert`), which spares the conversion. It is
-            never modified. It returns logits (b, k); frame logits (b, n, k), taken as they are, of which the mean
-            is the clip's; or one logit (b, 1) of two classes. Of a final softmax, log-softmax or sigmoid, what goes
-            into it is explained, and `about` says so.
+        model: any `nn.Module` CNN in evaluation mode, or its twin (`lrp3d.convert`), which saves the conversion. It is
+            never modified. It returns logits (b, k); frame logits (b, n, k), taken as they are, whose mean is the
+            clip's logit; or one logit (b, 1) of two classes. If it ends in a softmax, log-softmax or sigmoid, the input
+            of that is explained, and `about` says so.
         clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w) (then nothing temporal).
         target: the class to explain: None for the prediction, one class, or one class per clip. The prediction of a
-            lone logit is the class that its sign says: of a negative one, what speaks against the logit (`sign` says
-            so); 0 is the logit as it is.
-        against: why the class and not another: explains how far its logit is above the mean logit of these classes,
-            "next" (the best other class of each clip), a class, several, or several for each clip (b, m). Relevance has
-            both signs; positive is what speaks for the class rather than for the others.
-        contrastive: CLRP (Eq. 2 of the paper), what speaks for the class minus what speaks against it; else plain LRP.
-            None is CLRP, or plain where the class is held `against` others, which is a contrast of its own.
-        composite: which rule goes to which layer: a name or a `Composite`; None is "paper", or what a twin was
-            converted with (any other is refused there).
+            lone logit depends on its sign: for a negative logit, what speaks against it is explained (see `sign`);
+            class 0 is the logit as it is.
+        against: other classes, to explain why it is this class and not those: "next" (the best other class of each
+            clip), a class, several, or several for each clip (b, m). How far the logit is above their mean logit is
+            explained. Relevance has both signs; positive relevance speaks for the class rather than for the others.
+        contrastive: True for CLRP (Eq. 2 of the paper), what speaks for the class minus what speaks against it; False
+            for plain LRP. None is CLRP, but plain LRP with `against`, which is a contrast of its own.
+        composite: which layer gets which rule: a name or a `Composite`; None is "paper", or what a twin was converted
+            with (any other is refused for a twin).
         temporal: also explain every frame's logit: the temporal relevance matrix and ATR (Sec. 3.2).
         input_range: (low, high) of valid inputs after normalisation, scalars or one per channel, or a list of such
             pairs (or None), one per pathway; default is the model's `input_range` attribute, else each clip's own
             extremes per channel (those of all clips together, in layouts that fold clips and frames into one axis).
-            A clip far outside of it gets a warning.
-        layout: the clip's axes, e.g. "bcthw", "btchw", "b (t c) h w"; as the model takes it.
-        output: which of the things that the model returns are its logits: a key ("logits"), an index, or a function
-            of what it returns; needed where it returns no single tensor.
-        constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that comes there
+            A clip far outside of it causes a warning.
+        layout: the axes of the clip as the model takes it, e.g. "bcthw", "btchw", "b (t c) h w".
+        output: where the logits are in what the model returns: a key ("logits"), an index, or a function of it; needed
+            if the model does not return a single tensor.
+        constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that arrives there
             stays there, and is booked in the ledger.
         merge: how pathways of several rates (slow, fast) become frame logits: "paper" adds slow logits, as they are, to
             the fast ones at the slow frames (App. A); "average" adds them n / m times, for n fast and m slow frames, so
             that the mean of the frame logits is the clip's logit.
         layers: also keep the relevance at the outputs of these modules (`.layers`), by name or name pattern ("layer*");
-            of a contrast it has both signs: what speaks for the class and what speaks against it.
+            with a contrast it has both signs: what speaks for the class and what speaks against it.
         layer_rows: also keep it for every row of the matrix (`.layer_rows`), which takes n times the memory.
-        where: only what flows through some channels of a module, as in {"layer3": [12, 40]}: maps, matrix and layers
-            below are that part of the whole, and parts add up to what flows through the module. Of several modules,
-            what flows through all of them. Channels are the second axis of an output, the last one of tokens
-            (b, n, c). It costs twice as much. Concept relevance: Achtibat et al. 2023, arXiv:2206.03208.
-        floor: also find the matrix of the same network untrained (`.floor`), and what stands above it (`.excess`). It
-            is measured on noise, one for all clips of a shape: a twin keeps it, so that many clips pay it once.
-        motion: also split relevance, exactly, into what the clip would have if its frames stood still where they are
-            mixed (`.static`) and the rest (`.dynamic`); docs/method.md defines them. It costs twice as much.
-        seed: of the random numbers that the model draws in its forward (dropout that is alive, frames chosen at
-            random). Without one, a model whose output differs from run to run is refused.
-        chunk_size: how many frame logits are explained at once; default chosen by `memory_budget`.
-        memory_budget: bytes that relevance in flight may take; default is what fits (small on a CPU, where larger
-            chunks are no faster).
+        where: explain only what flows through some channels of a module, as in {"layer3": [12, 40]}: maps, matrix and
+            layers below are that part of the whole, and the parts of all channels add up to what flows through the
+            module. With several modules, only what flows through all of them is explained. Channels are the second axis
+            of an output, or the last one of tokens (b, n, c). It costs twice as much. Concept relevance: Achtibat et
+            al. 2023, arXiv:2206.03208.
+        floor: also compute the matrix of the same network untrained (`.floor`), and what is above it (`.excess`). It is
+            measured on noise, once for all clips of one shape; a twin keeps it for further clips.
+        motion: also split relevance, exactly, into what it would be if frames stood still where they are mixed
+            (`.static`) and the rest (`.dynamic`); docs/method.md defines both. It costs twice as much.
+        seed: seed of the random numbers that the model draws in its forward (active dropout, frames chosen at random).
+            Without one, a model whose output differs from run to run is refused.
+        chunk_size: how many frame logits are explained at once; by default `memory_budget` decides.
+        memory_budget: bytes that relevance may take on its way through the network; the default is what fits (small on
+            a CPU, where larger chunks are no faster).
         tolerance: 0 is exact; above 0, outer frames whose share of a seed's absolute relevance at a layer is below it
             may be dropped there, and what was dropped is booked.
-        precision: "highest" is float32 as it is; "high" lets a GPU compute products and convolutions in TF32 (a CPU
-            has none: there both are the same).
+        precision: "highest" is full float32; "high" lets a GPU compute products and convolutions in TF32 (a CPU has no
+            TF32, so both are the same there).
         progress: show a progress bar on stderr.
 
     Returns:
         An `Explanation`.
 
     Raises:
-        UnsupportedOperation: if the model contains operations without a rule; all are named, nothing is passed over.
-        NoFrameLogits: (a ValueError) if temporal relevance was asked for and the model has no exact frame logits.
-        NoMotion: (a ValueError) if motion was asked for and the model moves or mixes frames in a way that is not known.
-        CannotBeReset: (a ValueError) if the floor was asked for and a module with parameters cannot be reset.
+        UnsupportedOperation: if the model contains operations without a rule; the message names all of them.
+        NoFrameLogits: (a ValueError) if `temporal` is set and the model has no exact frame logits.
+        NoMotion: (a ValueError) if `motion` is set and the model moves or mixes frames in a way that is not known.
+        CannotBeReset: (a ValueError) if `floor` is set and a module with parameters cannot be reset.
         ValueError: if an argument is out of its range, or the clip's shape does not fit the model.
         TypeError: if an argument has the wrong type.
 
@@ -246,7 +247,7 @@ def explain(
 
 
 def _under(shares: Tensor, matrix: Tensor) -> Tensor:
-    """The floor under a matrix (b, n, t): as much in every row, shared as untrained."""
+    """The floor of a matrix (b, n, t): rows with the same sums, shared among frames as in the untrained network."""
     return (shares * matrix.double().sum(-1, keepdim=True)).to(matrix)
 
 
@@ -256,7 +257,7 @@ def _explanation(
     part: ChannelRelevance | None = None,
     channels: dict[str, list[int]] | None = None,
 ) -> Explanation:
-    """What is known of the clips' logits, of which `signed` are the maps, and `part` those through some channels."""
+    """The explanation of the clips' logits from their `signed` maps; `part` has the maps through chosen channels."""
     maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
     totals = [torch.as_tensor(x, device=clips.logits.device) for flow in clips.flows.values() for x in flow]
     reached, *flows = numbers([torch.stack([m.flatten(1).any(1) for m in signed]).any(0), *totals])
@@ -282,7 +283,7 @@ def _explanation(
 
 
 def _warn_of_nothing(empty: Tensor) -> None:
-    """Say how many clips (b,) no relevance reached at all: their ATR is no number, and their maps are black."""
+    """Warns of clips that no relevance reached (`empty`, (b,)): their ATR is NaN, and their maps are zero."""
     if empty.any():
         which = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
         warnings.warn(
@@ -293,7 +294,7 @@ def _warn_of_nothing(empty: Tensor) -> None:
 
 
 def _about(record: Trace, seed: int | None) -> dict[str, str]:
-    """What has to be said of what was explained."""
+    """Notes on what was explained, by topic."""
     about = said_of(record.left_out)
     if seed is not None and record.drew:
         about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"

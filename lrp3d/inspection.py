@@ -1,4 +1,4 @@
-"""`inspect`: every operation a model does to a clip, with its rule, before anything is explained."""
+"""`inspect`: every operation that a model applies to a clip, with its rule, before anything is explained."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Operation(NamedTuple):
 
 
 class Inspection(list[Operation]):
-    """Every operation met, in order; `problems` says what stands in the way of an explanation, if anything does."""
+    """All operations in order; `problems` says what stands in the way of an explanation, if anything does."""
 
     problems: list[str]
 
@@ -65,13 +65,13 @@ def inspect(
     constants: Sequence[str] = (),
     seed: int | None = None,
 ) -> Inspection:
-    """List every operation that `model` does to `clip`, in order, with the rule it gets; nothing is explained.
+    """List every operation that `model` applies to `clip`, in order, with its rule; nothing is explained.
 
     Args:
         model: any `nn.Module` in evaluation mode, or a twin.
-        clip: as for `lrp3d.explain`; its values do not matter, its shape does.
+        clip: as for `lrp3d.explain`; its shape matters, its values do not.
         composite: as for `lrp3d.explain`.
-        contrastive: show the classifier's rule as `explain` would use it.
+        contrastive: as for `lrp3d.explain`; it changes the rule of the classifier.
         input_range: as for `lrp3d.explain`.
         layout: as for `lrp3d.explain`.
         output: as for `lrp3d.explain`.
@@ -79,8 +79,8 @@ def inspect(
         seed: as for `lrp3d.explain`.
 
     Returns:
-        A list of `Operation(name, operation, shape, rule, supported, advice)`, printed as a table; `problems` holds one
-        line for each thing without a rule that relevance would reach, parts no one can see (scripted code) included.
+        A list of `Operation(name, operation, shape, rule, supported, advice)`, printed as a table; `problems` has one
+        line for everything without a rule that relevance would reach, even for code that is hidden (scripted code).
 
     Raises:
         TypeError, ValueError: as `lrp3d.explain` for the clip and the model's output.

@@ -1,8 +1,7 @@
 """The measured counterpart of temporal relevance: what frame logits do when frames are replaced.
 
 A relevance matrix says what each frame contributed; an intervention matrix says what is lost without it. Both
-have the same rows and columns and go through the same ATR functions, so that either can be held against the
-other.
+have the same rows and columns and go through the same ATR functions, so that they can be compared.
 """
 
 from __future__ import annotations
@@ -63,10 +62,10 @@ def frame_logits(
         merge: as in `explain`.
 
     Returns:
-        Frame logits (b, n), as `Explanation.frame_logits`.
+        Frame logits (b, n), equal to `Explanation.frame_logits`.
 
     Raises:
-        NoFrameLogits, UnsupportedOperation, ValueError, TypeError: as `explain`.
+        NoFrameLogits, UnsupportedOperation, ValueError, TypeError: as for `explain`.
 
     Source: paper, Sec. 3.2, l_ik.
 
@@ -96,37 +95,38 @@ def intervention_matrix(
 ) -> Tensor:
     """What every frame logit loses when a frame of the clip is replaced.
 
-    Entry (i, j) is the logit of frame i as it was, minus that logit without frame j. The sign is that of
-    relevance: a frame that speaks for the class has a positive column. The shape is that of
+    Entry (i, j) is the logit of frame i on the unchanged clip, minus the same logit without frame j. The sign is
+    that of relevance: a frame that speaks for the class has a positive column. The shape is that of
     `Explanation.matrix`, and so is the meaning of the columns: with temporal stride or several pathways, the
-    frames of a block are replaced together, in every pathway. The ATR functions take either. Rows need not sum
-    to their logits.
+    frames of a block are replaced together, in every pathway. The ATR functions accept both matrices. Rows need
+    not sum to their logits.
 
     Args:
-        model: any model that can run its forward, whatever `explain` has no rule for.
+        model: any model that can run its forward, even if `explain` has no rule for its operations.
         clip: as in `explain`.
-        target: as in `explain`; the prediction is that of the clip as it is.
-        against: as in `explain`: what the logit's lead over those of other classes loses.
-        occluder: what stands in for the frames of a column:
-            - "neighbours": the mean of the frame before and the frame behind them, at the ends of the clip
-              the only one there is;
-            - "nearest": the nearest frame that stays, of two the earlier one (as if the video froze);
-            - "mean": the mean frame of the clip, the replaced ones included;
+        target: as in `explain`; the prediction is that for the unchanged clip.
+        against: as in `explain`: entries say what the logit's lead over those of other classes loses.
+        occluder: what replaces the frames of a column:
+            - "neighbours": the mean of the frame before and the frame after them, or the only one of the two at
+              the ends of the clip;
+            - "nearest": the nearest frame that stays, the earlier of two (as if the video froze);
+            - "mean": the mean frame of the clip, the replaced frames included;
             - "blank": a frame of one colour, `value`.
-            A pathway all of whose frames would go (it has one frame) keeps them, but for "mean" and "blank".
+            A pathway that would lose all its frames (it has one frame) keeps them, except with "mean" and "blank".
         value: the colour of a blank frame after normalisation, one number or one per channel.
         layout: as in `explain`.
         output: as in `explain`.
         merge: as in `explain`.
-        chunk_size: how many replaced clips go through the model at once; default what fits the free memory
-            (little on a CPU). The result does not depend on it, beyond rounding.
+        chunk_size: how many changed clips go through the model at once; the default is what fits the free memory
+            (few on a CPU). The result does not depend on it, apart from rounding.
 
     Returns:
-        Matrix (b, n, t), t = n but where the model answers from n of t frames. A model without exact frame logits
+        Matrix (b, n, t), with t = n unless the model answers from n of t frames. A model without exact frame logits
         (a recurrent head, attention over frames) has one row, that of the clip's logit: (b, 1, t).
 
     Raises:
-        ValueError, TypeError: as `explain`; ValueError also for an unknown occluder, or a value that fits no channel.
+        ValueError, TypeError: as for `explain`; ValueError also for an unknown occluder or a value that does not fit
+            the channels.
 
     Source: the occlusion test of Zeiler and Fergus (2014), over frames; a frozen frame in place of another as
     in partial uniform sampling (paper, Sec. 4.3).
@@ -150,7 +150,7 @@ def intervention_matrix(
         try:
             look, record = _Exact.look(asked, clip, target)
             at_once = clips_at_once(record, not look.own, chunk_size)
-            del record  # it holds what the measuring needs room for
+            del record  # frees its memory for the measurement
         except (NoFrameLogits, UnsupportedOperation):
             look, at_once = _Whole.look(asked, clip, target), chunk_size or 1
         asked.check_rows(look.logits, clip)
@@ -158,7 +158,7 @@ def intervention_matrix(
 
 
 def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, value: Colour) -> Tensor:
-    """All replacements of all clips, as one batch in chunks."""
+    """Runs all replacements of all clips as one batch, in chunks."""
     batch, columns = len(look.logits), look.columns
     clips = [clip] if isinstance(clip, Tensor) else list(clip)
     pathways = [_Pathway(x.detach(), Layout(look.asked.layout), batch) for x in clips]
@@ -179,7 +179,7 @@ def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, va
 
 @contextmanager
 def _as_explain(clip: Clip) -> Iterator[None]:
-    """Whatever mode the caller is in."""
+    """Sets the modes in which `explain` records a model, whatever mode the caller is in."""
     first = clip if isinstance(clip, Tensor) else next((x for x in clip if isinstance(x, Tensor)), torch.empty(0))
     own_types, rounding = no_autocast(first.device), matmul_precision("highest", first.device)
     with torch.inference_mode(False), torch.enable_grad(), own_types, rounding:
@@ -188,7 +188,7 @@ def _as_explain(clip: Clip) -> Iterator[None]:
 
 @dataclass
 class _Asked:
-    """What is measured, and how its input and its output are laid out."""
+    """The model that is measured, and the form of its input and its output."""
 
     twin: Twin
     layout: str
@@ -197,7 +197,7 @@ class _Asked:
     against: Against | None = None
 
     def checked(self, clip: Clip) -> list[Tensor]:
-        """The clip's pathways, if the model can take them."""
+        """The clip's pathways; raises an error if the model cannot take them."""
         pathways, axes = check_clip(clip, self.layout), Layout(self.layout).axes
         check_axes(self.twin, pathways, self.layout)
         for x in pathways:
@@ -214,14 +214,14 @@ class _Asked:
         return max(Layout(self.layout).sizes(x, batch)["t"] for x in pathways)
 
     def check_rows(self, logits: Tensor, clip: Clip) -> Tensor:
-        """The frame logits (b, n), if there are no more than frames."""
+        """The frame logits (b, n); raises NoFrameLogits if there are more of them than frames."""
         pathways = check_clip(clip, self.layout)
         hint = what_the_shapes_suggest(pathways, self.layout)
         check_rows(logits.shape[1], self.frames(pathways, len(logits)), hint)
         return logits
 
     def check(self, logits: Tensor, pathways: list[Tensor], finite: Sequence[bool]) -> None:
-        """That there are logits of frames, at least two; `finite` says whether the clip is, and whether they are."""
+        """Checks that there are logits and at least two frames; `finite` is about the clip and the logits."""
         check_logits(logits, pathways, self.layout)
         check_numbers(*finite)
         check_frames(pathways, self.layout, len(logits))
@@ -229,21 +229,21 @@ class _Asked:
 
 @dataclass
 class _Exact:
-    """Clips as they are: their frame logits, found in the recorded graph, and how to read those of others like them."""
+    """Frame logits of unchanged clips, found in the recorded graph, and how to read those of changed ones."""
 
     asked: _Asked
     chosen: Chosen
     logits: Tensor
-    """(b, n), in the rows of the matrix."""
+    """(b, n), one for each row of the matrix."""
     columns: int
     own: bool
-    """The model's own `frame_logits` says what its graph says, and needs no record."""
+    """Whether the model's own `frame_logits` agrees with its graph, so that changed clips need no record."""
     seeds: FrameSeeds
-    """Says how frames of pathways become rows; without what it starts from."""
+    """Says how frames of pathways become rows; its starts are left out."""
 
     @classmethod
     def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> tuple[_Exact, Trace]:
-        """Raises NoFrameLogits where there are none, and UnsupportedOperation where what follows them is unknown."""
+        """Raises NoFrameLogits if there are none, and UnsupportedOperation if what follows them has no rule."""
         pathways = asked.checked(clip)
         record = _record(asked, clip)
         asked.check(record.output, pathways, (record.clip_is_finite, record.output_is_finite))
@@ -259,7 +259,7 @@ class _Exact:
         return cls(asked, chosen, logits, columns, same, replace(seeds, starts=[])), record
 
     def again(self, clip: Clip, whose: Tensor) -> Tensor:
-        """Frame logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
+        """Frame logits (p, n) of changed clips, for the targets of the clips `whose` (p,)."""
         chosen = self.chosen.at(whose)
         logits = _own_logits(self.asked.twin, clip, chosen) if self.own else None
         if logits is None:
@@ -269,7 +269,7 @@ class _Exact:
 
 
 def _record(asked: _Asked, clip: Clip) -> Trace:
-    """A recorded forward pass; what has no rule does no harm below the frame logits, random numbers anywhere do."""
+    """A recorded forward pass; operations without a rule may come before the frame logits, random numbers nowhere."""
     read = Reader(asked.output)
     record = asked.twin.record((clip,), None, asked.layout, read=read)
     if record.differs:
@@ -283,17 +283,17 @@ def _record(asked: _Asked, clip: Clip) -> Trace:
 
 @dataclass
 class _Whole:
-    """Clips as they are, of a model that is only run: what it returns for every frame, else the clip's logit alone."""
+    """Logits of unchanged clips from a model that is only run: those of frames if it returns them, else the clip's."""
 
     asked: _Asked
     chosen: Chosen
     logits: Tensor
-    """(b, n), n = 1 where the model returns no frame logits."""
+    """(b, n), with n = 1 where the model returns no frame logits."""
     columns: int
 
     @classmethod
     def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> _Whole:
-        """Runs the forward on the clip as it is, and checks and keeps its logits."""
+        """Runs the forward on the unchanged clip, and checks and keeps its logits."""
         pathways = asked.checked(clip)
         frames, logits = _forward(asked, clip)
         asked.check(logits, pathways, answers([finite(pathways), finite([logits])]))
@@ -305,7 +305,7 @@ class _Whole:
         return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else asked.frames(pathways, len(rows)))
 
     def again(self, clip: Clip, whose: Tensor) -> Tensor:
-        """Logits (p, n) of replaced clips, for the targets of the clips `whose` (p,)."""
+        """Logits (p, n) of changed clips, for the targets of the clips `whose` (p,)."""
         return self.chosen.at(whose).of_frames(_forward(self.asked, clip)[0])
 
 
@@ -333,7 +333,7 @@ def _own_logits(twin: Twin, clip: Clip, chosen: Chosen) -> Tensor | None:
 
 
 class _Pathway:
-    """A pathway of the clips, and what stands in for each of its frames."""
+    """A pathway of the clips, and the substitute for each of its frames."""
 
     def __init__(self, x: Tensor, layout: Layout, batch: int):
         sizes = layout.sizes(x, batch)
@@ -341,7 +341,7 @@ class _Pathway:
         self.pattern, self.length = layout.pattern, sizes["t"]
 
     def prepare(self, clock: int, columns: int, occluder: str, value: Colour) -> None:
-        """Each frame's column and its substitute, the same in every clip it is missing from."""
+        """Finds each frame's column and its substitute, which is the same in every clip where the frame is replaced."""
         x = self.frames
         column = [frame * columns // clock for frame in slow_frames(self.length, clock)]
         self.column = placed(column, x.device)  # (t,)
@@ -351,33 +351,33 @@ class _Pathway:
             self.substitute = x.mean(2, keepdim=True).expand_as(x)
         else:
             earlier, later = _neighbours(column, occluder == "nearest")
-            # two halves, not a sum halved: the mean of equal frames is that frame, to the last bit
+            # halves are added, not a sum halved, so that the mean of equal frames is that frame to the last bit
             halves = [x.index_select(2, placed(frames, x.device)) * 0.5 for frames in (earlier, later)]
             self.substitute = halves[0] + halves[1]
 
     def without(self, whose: Tensor, which: Tensor) -> Tensor:
-        """Clips `whose` (p,), each without the frames of column `which` (p,), laid out as they came."""
-        gone = (self.column == which[:, None])[:, None, :, None, None]
+        """Clips `whose` (p,), each without the frames of column `which` (p,), in the layout of the input."""
+        gone = (self.column == which[:, None])[:, None, :, None, None]  # (p, 1, t, 1, 1)
         replaced = torch.where(gone, self.substitute[whose], self.frames[whose])
         return einops.rearrange(replaced, f"b c t h w -> {self.pattern}")
 
 
 def _neighbours(columns: list[int], nearest: bool) -> tuple[list[int], list[int]]:
-    """The two frames that stand in for each: before and behind its block, or twice the nearest that stays."""
+    """The two frames that replace each: those before and after its block, or twice the nearest that stays."""
     before, behind = [], []
     for i, own in enumerate(columns):
         stays = [j for j, column in enumerate(columns) if column != own] or [i]
         first = max((j for j in stays if j < i), default=None)
         last = min((j for j in stays if j > i), default=None)
         if nearest or first is None or last is None:
-            first = last = min(stays, key=lambda j: abs(j - i))  # of two the earlier, which comes first
+            first = last = min(stays, key=lambda j: abs(j - i))  # the earlier of two
         before.append(first)
         behind.append(last)
     return before, behind
 
 
 def _colour(value: Colour, x: Tensor) -> Tensor:
-    """One number, or one per channel, as (c, 1, 1, 1)."""
+    """One number, or one per channel, shaped (c, 1, 1, 1)."""
     colour = placed(value, x.device, x.dtype).flatten()
     if len(colour) not in (1, x.shape[1]):
         raise ValueError(f"value is one number or one per channel ({x.shape[1]}), got {len(colour)} values")

@@ -1,7 +1,7 @@
-"""The layers of torch.nn, each with how its twin computes: the same operations that functions in a forward meet.
+"""The layers of torch.nn and how a twin computes them: by the same operations that stand for torch functions.
 
-A layer that is not listed keeps its own forward, whose functions are met one by one (`nn.GLU`, user modules); this is
-the place where a new layer type is added.
+A layer that is not listed keeps its own forward, whose functions are handled one by one (`nn.GLU`, user modules). New
+layer types are added here.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lrp3d.registry import own_forward, register_layer
 
 
 def _padded(layer: Any, x: Tensor) -> tuple[Tensor, Any]:
-    """Padding modes that copy values are a rearrangement before the convolution."""
+    """The input and the zero padding of the convolution; padding modes that copy values are applied to the input."""
     if layer.padding_mode == "zeros":
         return x, layer.padding
     return padding.pad(x, layer._reversed_padding_repeated_twice, layer.padding_mode), 0
@@ -24,14 +24,14 @@ def _padded(layer: Any, x: Tensor) -> tuple[Tensor, Any]:
 
 @register_layer([nn.Conv1d, nn.Conv2d, nn.Conv3d])
 def convolve(layer: Any, x: Tensor) -> Tensor:
-    """Depthwise temporal convolutions are those with as many groups as channels."""
+    """A convolution; it is depthwise if it has as many groups as channels."""
     x, pad = _padded(layer, x)
     return convolution.convolution(x, layer.weight, layer.bias, layer.stride, pad, layer.dilation, layer.groups)
 
 
 @register_layer([nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
 def convolve_transposed(layer: Any, x: Tensor, output_size: Any = None) -> Tensor:
-    """The output size, where asked for, fixes the output padding."""
+    """A transposed convolution; an output size, if one is given, fixes the output padding."""
     axes = layer.weight.dim() - 2
     extra = layer._output_padding(x, output_size, layer.stride, layer.padding, layer.kernel_size, axes, layer.dilation)
     return convolution.transposed_convolution(
@@ -47,20 +47,20 @@ def linear(layer: Any, x: Tensor) -> Tensor:
 
 @register_layer([nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d])
 def batch_norm(layer: Any, x: Tensor) -> Tensor:
-    """Frozen statistics only; others are refused."""
+    """Batch norm with frozen statistics; other statistics are refused."""
     return normalisation.batch_norm(
         x, layer.running_mean, layer.running_var, layer.weight, layer.bias, layer.training, 0.0, layer.eps
     )
 
 
 def _axes(layer: nn.Module) -> int:
-    """Of a layer named ...1d, ...2d, ...3d, or derived from one."""
+    """The number of axes of a layer named ...1d, ...2d, ...3d, or derived from one."""
     return next(int(kind.__name__[-2]) for kind in type(layer).__mro__ if kind.__name__[-2:] in ("1d", "2d", "3d"))
 
 
 @register_layer([nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d])
 def max_pool(layer: Any, x: Tensor) -> Any:
-    """Winner takes all."""
+    """A max pool, in which the winner takes all relevance."""
     pool = pooling.MAX_POOLS[_axes(layer)]
     return pool(
         x,
@@ -88,13 +88,13 @@ def adaptive_avg_pool(layer: Any, x: Tensor) -> Tensor:
 
 @register_layer([nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d])
 def adaptive_max_pool(layer: Any, x: Tensor) -> Any:
-    """Winner takes all, in windows of any size."""
+    """A max pool in windows of any size."""
     return pooling.ADAPTIVE_MAX_POOLS[_axes(layer)](x, layer.output_size, layer.return_indices)
 
 
 @register_layer([nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d])
 def upsample(layer: Any, x: Tensor) -> Tensor:
-    """An average, read the other way."""
+    """Interpolation, in which every output is an average of inputs."""
     again = getattr(layer, "recompute_scale_factor", None)
     return pooling.interpolate(x, layer.size, layer.scale_factor, layer.mode, layer.align_corners, again)
 
@@ -107,19 +107,19 @@ def relu(layer: Any, x: Tensor) -> Tensor:
 
 @register_layer([nn.ReLU6, nn.Hardtanh])
 def relu6(layer: Any, x: Tensor) -> Tensor:
-    """Clipped on both sides."""
+    """A rectifier that clips on both sides."""
     return activation.hardtanh(x, layer.min_val, layer.max_val, layer.inplace)
 
 
 @register_layer([nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout])
 def dropout(layer: Any, x: Tensor) -> Tensor:
-    """Off in evaluation mode, and refused when it is not."""
+    """Dropout, which does nothing in evaluation mode and is refused in training mode."""
     return F.dropout(x, layer.p, layer.training, layer.inplace)
 
 
 @register_layer([nn.LSTM, nn.GRU, nn.RNN])
 def recurrent(layer: Any, x: Any, state: Any = None) -> Any:
-    """Unrolled over time, gates constant."""
+    """A recurrent layer, unrolled over time, with its gates held constant."""
     return recurrence.unrolled(layer, x, state)
 
 
@@ -129,8 +129,8 @@ def recurrent_cell(layer: Any, x: Tensor, state: Any = None) -> Any:
     return recurrence.one_step(layer, x, state)
 
 
-# Those whose own forward is one call of a known function that takes the layer's settings: only their name and type
-# are new to the run.
+# Layers whose own forward is one call of a known function that takes the layer's settings: registering them only gives
+# the operation the name and the type of the layer.
 register_layer([nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.Threshold], own_forward)
 register_layer([nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Tanh], own_forward)
 register_layer([nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Sigmoid, nn.Hardsigmoid], own_forward)

@@ -1,4 +1,4 @@
-"""The two doors through which layers and functions become known: modules by type, functions by identity.
+"""The two registries through which lrp3d learns of layers and functions: modules by type, functions by identity.
 
 The library registers everything it supports through these same functions (`lrp3d.layers`, `lrp3d.operations`).
 """
@@ -23,15 +23,15 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 LAYERS: dict[type[nn.Module] | str, Handler] = {}
-"""By type, or by "module.ClassName" where the package may not be there."""
+"""Handlers by layer type, or by "module.ClassName" where the package may not be installed."""
 OPERATIONS: dict[TorchFunction | str, Handler] = {}
-"""By function, or by "library::operation" where the library that brings it may not be there."""
+"""Handlers by function, or by "library::operation" where the library may not be installed."""
 
 current_tracer: ContextVar[Tracer | None] = ContextVar("lrp3d_run", default=None)
 
 
 def handler_of(function: Any) -> Handler | None:
-    """What is registered for a function as the mode sees it, None if nothing is.
+    """The handler registered for a function as `TorchFunctionMode` sees it, None without one.
 
     >>> import torch
     >>> handler_of(torch.relu).__name__
@@ -44,12 +44,12 @@ def handler_of(function: Any) -> Handler | None:
 
 
 def own_forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """Registered for a layer whose own forward will do: it is a layer with a name and a type all the same."""
+    """Marks layers that keep their own forward in a twin, and still count as layers with a name and a type."""
     raise NotImplementedError
 
 
 def active_tracer() -> Tracer:
-    """The run of this thread; operations exist inside a twin's forward only."""
+    """The tracer of the current run; raises RuntimeError outside the forward of a twin."""
     run = current_tracer.get()
     if run is None:
         raise RuntimeError("lrp3d operations work inside the forward of a converted model only; see lrp3d.convert")
@@ -63,13 +63,13 @@ def register_layer(
     types: LayerType | Iterable[LayerType], handler: None = None
 ) -> Callable[[LayerHandler], LayerHandler]: ...
 def register_layer(types: LayerType | Iterable[LayerType], handler: Handler | None = None) -> Any:
-    """Register how a layer type computes its forward in a twin: `handler(layer, *inputs)`, in known operations.
+    """Register how a twin computes the forward of a layer type: `handler(layer, *inputs)`, made of known operations.
 
     Args:
-        types: one `nn.Module` type or several, or their full names ("package.module.Class") if importing them is too
-            much; subclasses that keep the type's forward are recognised too.
-        handler: the forward; left out, a decorator is returned. It may call any torch function lrp3d knows, so a
-            layer that hides a custom autograd Function or scripted code says here what it really computes.
+        types: one `nn.Module` type or several, or their full names ("package.module.Class"), so that they need not be
+            imported; subclasses that keep the type's forward are recognised, too.
+        handler: the forward; without it, a decorator is returned. It may call any torch function that lrp3d knows, so
+            that a layer that hides a custom autograd Function or scripted code can say what it really computes.
 
     Raises:
         TypeError: if something other than an `nn.Module` type is given.
@@ -102,14 +102,14 @@ def register_operation(
 def register_operation(
     functions: TorchFunction | str | Iterable[TorchFunction | str], handler: Handler | None = None
 ) -> Any:
-    """Register what a torch function does in a twin: `handler` takes the function's own arguments.
+    """Register what a torch function does in a twin: `handler` takes the arguments of the function.
 
     Args:
-        functions: one function as `TorchFunctionMode` sees it (`torch.add`, `torch.Tensor.add`, ...), or several; of an
-            operation of `torch.ops` also its name, "library::operation", if importing the library is too much.
-            In-place variants need no entry of their own.
-        handler: computes the result by the building blocks of `lrp3d.operations` (`passes`, `shares`, `attach`) or
-            by other known operations; left out, a decorator is returned.
+        functions: one function as `TorchFunctionMode` sees it (`torch.add`, `torch.Tensor.add`, ...), or several; an
+            operation of `torch.ops` may also be given by its name, "library::operation", so that the library need
+            not be imported. In-place variants need no entry of their own.
+        handler: computes the result from the building blocks of `lrp3d.operations` (`passes`, `shares`, `attach`) or
+            from other known operations; without it, a decorator is returned.
 
     Returns:
         A function that runs the handler inside the current twin, for use in other handlers.

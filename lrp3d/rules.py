@@ -40,36 +40,37 @@ def _opposing(x: Signed, w: Signed) -> list[Term]:
 class Rule:
     """Base of all rules; a rule for linear operations overrides `shares`.
 
-    Everything that the engine has to know of a rule stands in the attributes below, which a rule overrides where it
-    differs. No other file knows rules by their type.
+    The attributes below are all that the engine knows of a rule; a rule overrides those in which it differs. No other
+    file knows rules by their type.
     """
 
     epsilon: float = 0.0
     """Added to the denominator with its sign; what it absorbs is booked in the ledger."""
     by_sign: bool = False
-    """Of two shares, the first is for outputs that are positive or zero, the second for those that are negative."""
+    """Whether the first of two shares is for outputs that are positive or zero, the second for negative ones."""
     absorbs: bool = True
-    """Whether the denominator may hold more than contributions (a bias, epsilon), which keep relevance back.
+    """Whether the denominator may contain more than contributions (a bias, epsilon), which absorbs relevance.
 
-    False promises that all relevance is handed on. Where there is a single input of the output's shape (a constant is
-    added), it then passes unchanged, and nothing is computed.
+    False promises that all relevance is handed on. A single input that has the shape of the output (a constant is added
+    to it) then gets the relevance unchanged, and nothing is computed.
     """
     proportional: bool = False
-    """Hands every input exactly its part `a w` of the output: the relevance of a mean is the mean of relevances."""
+    """Whether every input gets exactly its part `a w` of the output, so that the relevance of a mean is the mean of
+    relevances."""
     unchanged: bool = False
-    """Hands relevance on as it is, without shares: what activations and norms need."""
+    """Whether relevance is handed on as it is, without shares, as activations and norms need it."""
     on_maxima: bool = False
-    """Means something for a maximum, where it is winner takes all."""
+    """Whether the rule can be used for a maximum, where it is winner-takes-all."""
     on_softmax: bool = False
-    """Means something for a softmax."""
+    """Whether the rule can be used for a softmax."""
 
     @property
     def on_linear(self) -> bool:
-        """Means something for linear operations: has shares."""
+        """Whether the rule can be used for linear operations, that is, whether it has shares."""
         return type(self).shares is not Rule.shares
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
-        """The shares of input `x` under weight `w`; raises TypeError where the rule is not for linear operations."""
+        """The shares of input `x` under weight `w`; raises TypeError if the rule is not for linear operations."""
         raise TypeError(f"{self} shares nothing over a linear operation (convolution, linear, average, sum)")
 
 
@@ -97,12 +98,13 @@ class ZPlus(Rule):
 
 @dataclass(frozen=True)
 class SameSign(Rule):
-    """Contributions that have the sign of what they add up to: `a w` where `a w` and `sum a w` agree, without bias.
+    """Only contributions that have the sign of their sum: `a w` where `a w` and `sum a w` agree, without bias.
 
-    z+ for outputs that are positive, and the same with signs turned for those that are negative: a negative output is
-    explained by what made it so. Where no output is negative (averages and sums after a ReLU) it is z+. Nothing is ever
-    amplified, and a denominator vanishes only where nothing contributes. Usually for sums, averages and attention over
-    signed values. Source: the limit gamma -> infinity of the generalised gamma rule (Letzgus et al. 2022, 2112.11407).
+    It is z+ for positive outputs, and the same with reversed signs for negative ones: a negative output is explained by
+    what made it negative. Where no output is negative (averages and sums after a ReLU) it is z+. Relevance is never
+    amplified, and a denominator is zero only where nothing contributes. It is usually used for sums, averages and
+    attention over signed values. Source: the limit gamma -> infinity of the generalised gamma rule (Letzgus et al.
+    2022, arXiv:2112.11407).
 
     >>> import torch, lrp3d
     >>> head = torch.nn.Linear(2, 1, bias=False).eval()
@@ -125,7 +127,7 @@ class SameSign(Rule):
 class ZBeta(Rule):
     """For the layer that sees the clip: `a w - low w+ - high w-` (z-beta; paper Sec. 3.1, Montavon et al. 2017).
 
-    `low` and `high` are the valid range of an input; left out, the range tracked from the clip is taken.
+    `low` and `high` are the valid range of an input; by default it is the range tracked from the clip.
     """
 
     absorbs = False
@@ -162,19 +164,19 @@ class Epsilon(Rule):
         return not self.epsilon
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
-        """One share of signed terms; what bias and epsilon take is absorbed."""
+        """One share of signed terms; the parts of the bias and of epsilon are absorbed."""
         return [Share(1.0, [_term(x.value, w.value)], bias)]
 
 
 @dataclass(frozen=True)
 class Gamma(Rule):
-    """Contributions `a (w + gamma w+)`: positive weights count more, and so the bias (Montavon et al. 2019)."""
+    """Contributions `a (w + gamma w+)`: positive weights count more, as does a positive bias (Montavon et al. 2019)."""
 
     gamma: float = 0.25
     epsilon: float = 0.0
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
-        """One share of signed terms; what the bias takes is absorbed."""
+        """One share of signed terms; the part of the bias is absorbed."""
         favoured = w.value + self.gamma * w.positive
         if bias is not None:
             bias = bias + self.gamma * bias.clamp(min=0)
@@ -183,7 +185,7 @@ class Gamma(Rule):
 
 @dataclass(frozen=True)
 class AlphaBeta(Rule):
-    """`alpha` by positive, minus `beta` by negative contributions, `alpha - beta = 1` (Bach et al. 2015)."""
+    """Shares `alpha` R by positive and `-beta` R by negative contributions, `alpha - beta = 1` (Bach et al. 2015)."""
 
     absorbs = False
 
@@ -205,7 +207,7 @@ class AlphaBeta(Rule):
 
 @dataclass(frozen=True)
 class WSquare(Rule):
-    """By the squared weights, whatever the input (w-square rule; Montavon et al. 2017)."""
+    """Shares by the squared weights, whatever the input is (w-square rule; Montavon et al. 2017)."""
 
     absorbs = False
 
@@ -216,7 +218,7 @@ class WSquare(Rule):
 
 @dataclass(frozen=True)
 class Flat(Rule):
-    """Equally among all inputs of a neuron (flat rule; Lapuschkin et al. 2019)."""
+    """Shares equally among all inputs of a neuron (flat rule; Lapuschkin et al. 2019)."""
 
     absorbs = False
 
@@ -235,7 +237,7 @@ class Identity(Rule):
 
 @dataclass(frozen=True)
 class WinnerTakesAll(Rule):
-    """All relevance of a window to its maximum, ties equally: the epsilon rule on a max pool (paper App. F)."""
+    """A window's maximum gets all relevance, ties get equal parts: the epsilon rule on a max pool (paper App. F)."""
 
     absorbs = False
     on_maxima = True
@@ -245,7 +247,8 @@ class WinnerTakesAll(Rule):
 class SoftmaxTaylor(Rule):
     """First-order expansion of a softmax: `R_i = x_i (R_i - s_i sum_j R_j)` (Achtibat et al. 2024, Prop. 3.1).
 
-    Without it no relevance flows into a softmax: its outputs weigh and are constant. What it absorbs is booked.
+    Without this rule no relevance flows into a softmax, whose outputs are then constant weights. What the rule absorbs
+    is booked.
     """
 
     on_softmax = True
@@ -271,7 +274,7 @@ class Contrastive(Rule):
 
     @property
     def epsilon(self) -> float:  # type: ignore[override]
-        """Of the rule that is contrasted."""
+        """The epsilon of the rule that is contrasted."""
         return self.rule.epsilon
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
@@ -282,14 +285,14 @@ class Contrastive(Rule):
 
 @dataclass(frozen=True)
 class Opposed(Rule):
-    """`rule` under `-w`, as for a class whose row is the negative of the one there is: a lone logit, below zero.
+    """`rule` under `-w`, for a class whose row is the negative of the only row: that of a negative lone logit.
 
     Source: Eq. 2 of the paper, whose second class has the negated row.
     """
 
     rule: Rule = field(default_factory=ZPlus)
     sign: Tensor | None = field(default=None, repr=False, compare=False)
-    """Of every output: -1 where its clip's class is the opposed one, else 1; None: all are."""
+    """For every output: -1 where the class of its clip is the opposed one, else 1; None if all are opposed."""
 
     @property
     def epsilon(self) -> float:  # type: ignore[override]
@@ -309,12 +312,12 @@ class Opposed(Rule):
 
 
 def contrasted(rule: Rule) -> Rule:
-    """The rule with its contrast, once: Eq. 2."""
+    """The rule with its contrast (Eq. 2), or the rule itself if it has one already."""
     return rule if isinstance(rule, Contrastive) else Contrastive(rule)
 
 
 def opposed(rule: Rule, sign: Tensor | None) -> Rule:
-    """The rule for outputs of which those with a negative `sign` (None: all) are the opposed class; turned once."""
+    """The rule, opposed for outputs with a negative `sign` (None: all); itself if it is opposed already."""
     return rule if isinstance(rule, Opposed) else Opposed(rule, sign)
 
 

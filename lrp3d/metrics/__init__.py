@@ -1,5 +1,5 @@
-"""What is measured of a relevance matrix: one file per measure, batched tensor operations on any device.
+"""Measures of a relevance matrix: one file per measure, written as batched tensor operations for any device.
 
-A measure knows tensors only, so it takes a matrix from anywhere: relevance, interventions, or your own. A new measure
+A measure knows only tensors, so it takes a matrix from anywhere: relevance, interventions, or your own. A new measure
 is a new file here.
 """

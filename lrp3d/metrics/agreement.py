@@ -1,4 +1,4 @@
-"""How alike two matrices, or two orders of frames, are."""
+"""How similar two matrices, or two orders of frames, are."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Ranks along the last axis, of ties their mean, float64.
+    """Ranks along the last axis, from 0, in float64; ties get their mean rank.
 
     >>> ranks(torch.tensor([5.0, 1.0, 5.0]))
     tensor([1.5000, 0.0000, 1.5000], dtype=torch.float64)
@@ -18,13 +18,13 @@ def ranks(values: Tensor) -> Tensor:
 
 
 def pearson(x: Tensor, y: Tensor) -> Tensor:
-    """Correlation along the last axis, in [-1, 1]; NaN where one of them is constant."""
+    """Correlation along the last axis, in [-1, 1]; NaN where one of the tensors is constant."""
     x, y = x.double() - x.double().mean(-1, keepdim=True), y.double() - y.double().mean(-1, keepdim=True)
     return (x * y).sum(-1) / (x.square().sum(-1) * y.square().sum(-1)).sqrt()
 
 
 def spearman(x: Tensor, y: Tensor) -> Tensor:
-    """Rank correlation along the last axis, in [-1, 1]; NaN where one of them is constant.
+    """Rank correlation along the last axis, in [-1, 1]; NaN where one of the tensors is constant.
 
     >>> spearman(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.0, 5.0, 6.0]))
     tensor(1., dtype=torch.float64)
@@ -33,10 +33,10 @@ def spearman(x: Tensor, y: Tensor) -> Tensor:
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:
-    """Cosine (b,) of matrices (b, n, t), in [-1, 1]."""
+    """Cosine similarity (b,) of matrices (b, n, t), in [-1, 1]."""
     return torch.cosine_similarity(x.double().flatten(1), y.double().flatten(1), dim=1)
 
 
 def frame_scores(matrix: Tensor) -> Tensor:
-    """One number per frame (b, t): the columns' sums, what a frame gave to the clip's logit."""
+    """One score per frame (b, t): the sum of its column, which is what the frame contributed to the clip's logit."""
     return matrix.double().sum(1)

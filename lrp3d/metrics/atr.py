@@ -1,8 +1,8 @@
 """Action temporal relevance (ATR): how many frames a frame's logit really rests on (paper, Sec. 3.2).
 
-Everything here is batched tensor arithmetic on whatever device the tensors live on, and reads nothing back
-to the host. Letters: ``b`` clips, ``n`` frames that have a logit (rows), ``t`` frames that receive
-relevance (columns), ``k`` classes, ``g`` groups.
+Everything here is batched tensor arithmetic on the device of the tensors, and reads nothing back to the
+host. Letters: ``b`` clips, ``n`` frames that have a logit (rows), ``t`` frames that receive relevance
+(columns), ``k`` classes, ``g`` groups.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | T
 
     Returns:
         ATR (..., n) in frames, from 1 to t: float64 for a float64 matrix, else float32. NaN for a row
-        without any relevance, and for one that holds a NaN or an infinity.
+        without any relevance, and for one that contains a NaN or an infinity.
 
-    A row of mixed sign counts its part that has the sign of the row's sum; one that sums to zero has no
+    Of a row of mixed sign, the part that has the sign of the row's sum counts; a row that sums to zero has no
     relevance. Sums are taken in float64, and "at least" is meant up to their rounding error (relative 4 t
-    eps, 3e-14 for 32 frames), so that a share which is reached exactly counts, as it does in exact
+    eps, 3e-14 for 32 frames), so that a share that is reached exactly counts, as it does in exact
     arithmetic: 39 of 40 equal frames hold 97.5 %. With ``sigma = 1`` the segment spans all frames with
     relevance, however little. Time is O(t log t) per row (prefix sums and a binary search for every start),
     memory O(n t) per clip.
 
     Raises:
-        ValueError: ``sigma`` outside (0, 1], no row or no column, or n != t without ``positions``.
+        ValueError: if ``sigma`` is outside (0, 1], there is no row or no column, or n != t without ``positions``.
 
     Source: paper, Sec. 3.2, the definition of r_i.
 
@@ -61,7 +61,7 @@ def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | T
     own, starts, ends, defined = _segments(matrix, sigma, positions)
     frames = matrix.shape[-1]
     lengths = torch.maximum(ends, own) - starts + 1
-    # No segment is longer than the clip: t + 1 marks those that start too late or never hold enough.
+    # No segment is longer than the clip: t + 1 marks segments that start too late or never hold enough.
     lengths.masked_fill_((starts > own) | (ends == frames), frames + 1)
     shortest = lengths.amin(-1).to(torch.promote_types(matrix.dtype, torch.float32))
     return shortest.masked_fill_(~defined, torch.nan)
@@ -78,11 +78,11 @@ def frame_windows(
         positions: as in `frame_atr`.
 
     Returns:
-        Two int64 tensors (..., n), both ends included. Of equally short segments the one with frame i
-        nearest to its middle is taken, then the earlier one. A row whose ATR is NaN gets the whole clip.
+        Two int64 tensors (..., n), both ends included. Of equally short segments, the one whose middle is
+        nearest to frame i is taken, then the earlier one. A row whose ATR is NaN gets the whole clip.
 
     Raises:
-        ValueError: as `frame_atr`.
+        ValueError: as for `frame_atr`.
 
     Source: paper, Sec. 3.2, {f_l, ..., f_i, ..., f_r}.
 
@@ -105,9 +105,9 @@ def frame_windows(
 def _segments(
     matrix: Tensor, sigma: float, positions: Sequence[int] | Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """For every row and start: the first end at which enough is held (t where none), and which rows count.
+    """For every row and start, the first end of a segment that holds enough (t if there is none).
 
-    Returns own (n, 1), starts (t,), ends (..., n, t) and known (..., n).
+    Returns own frames (n, 1), starts (t,), ends (..., n, t), and which rows are defined (..., n).
     """
     if not 0 < sigma <= 1:
         raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma}")
@@ -116,7 +116,7 @@ def _segments(
     reached = mass.cumsum(-1).contiguous()
     frames = matrix.shape[-1]
     # Twice the worst rounding error of a difference of two prefix sums, but never as much as sigma itself.
-    # A scan on a GPU may also step back by that much; it can then not mislead the search.
+    # A prefix sum on a GPU may also decrease by that much, which then cannot mislead the search.
     slack = min(4 * frames * torch.finfo(mass.dtype).eps, sigma / 2)
     wanted = reached[..., -1:] * (sigma - slack)
     targets = torch.cat([wanted, reached[..., :-1] + wanted], -1)
@@ -144,7 +144,7 @@ def _own_frames(matrix: Tensor, positions: Sequence[int] | Tensor | None) -> Ten
 
 
 def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
-    """The non-negative relevance (..., n, t) that is counted, and which rows (..., n) have any."""
+    """The non-negative relevance (..., n, t) that counts, and which rows (..., n) have any."""
     wide = _widen(matrix.detach())
     total = wide.sum(-1, keepdim=True)
     defined = (total.isfinite() & (total != 0)).squeeze(-1)
@@ -153,7 +153,7 @@ def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
 
 
 def row_shares(matrix: Tensor) -> Tensor:
-    """The share (..., n, t) of every row's relevance that each frame has, as ATR counts it; zeros where there is none.
+    """The share (..., n, t) of every row's relevance that each frame has, as ATR counts it; zeros in a row without any.
 
     Args:
         matrix: relevance (..., n, t); of a row of mixed sign, the part with the sign of its sum counts.
@@ -176,14 +176,14 @@ def avg_atr(atr: Tensor, frame_logits: Tensor) -> Tensor:
     """Mean ATR of a clip's frames, weighted by their positive logits.
 
     Args:
-        atr: frame ATR (..., n); NaN counts nowhere.
-        frame_logits: logits (..., n) of the explained class; those that are not positive count nowhere.
+        atr: frame ATR (..., n); NaN is ignored.
+        frame_logits: logits (..., n) of the explained class; those that are not positive are ignored.
 
     Returns:
         avg-ATR (...) in frames; NaN where no frame with a known ATR has a positive logit.
 
     Raises:
-        ValueError: the shapes differ.
+        ValueError: if the shapes differ.
 
     Source: paper, Sec. 3.2, avg-ATR.
 
@@ -198,10 +198,10 @@ def avg_atr(atr: Tensor, frame_logits: Tensor) -> Tensor:
 
 
 def max_atr(atr: Tensor) -> Tensor:
-    """Greatest ATR of a clip's frames.
+    """The greatest ATR of a clip's frames.
 
     Args:
-        atr: frame ATR (..., n); NaN counts nowhere.
+        atr: frame ATR (..., n); NaN is ignored.
 
     Returns:
         max-ATR (...) in frames; NaN where every frame's ATR is NaN.
@@ -211,13 +211,13 @@ def max_atr(atr: Tensor) -> Tensor:
     >>> max_atr(torch.tensor([[2.0, 4.0, torch.nan], [torch.nan, torch.nan, torch.nan]]))
     tensor([4., nan])
     """
-    # An ATR is at least 1, so 0 stands for "none known".
+    # An ATR is at least 1, so 0 stands for "unknown".
     greatest = atr.nan_to_num(nan=0.0).amax(-1)
     return greatest.masked_fill(greatest == 0, torch.nan)
 
 
 def select(logits: Tensor, target: Tensor, min_score: float = 0.5) -> Tensor:
-    """Which clips are predicted correctly with a softmax score above ``min_score``: those the paper counts.
+    """Which clips are predicted correctly with a softmax score above ``min_score``; the paper counts only these.
 
     Args:
         logits: clip logits (b, k).
@@ -228,7 +228,7 @@ def select(logits: Tensor, target: Tensor, min_score: float = 0.5) -> Tensor:
         Boolean mask (b,).
 
     Raises:
-        ValueError: not one target per clip.
+        ValueError: if there is not one target per clip.
 
     Source: paper, Sec. 4.2, "video clips with correct predictions score > 0.5".
 
@@ -246,8 +246,8 @@ class Aggregate:
     """Mean, standard deviation and number of the values that were counted, one of each per group.
 
     All three have shape (g, ...), or (...) without groups; `count` is int64, the others are float64. `std`
-    is the deviation of the population (divided by `count`): how clips differ, not how sure the mean is. A
-    group in which nothing counts has mean and deviation NaN.
+    is the deviation of the population (divided by `count`): it says how much clips differ, not how certain
+    the mean is. A group in which nothing counts has NaN as its mean and deviation.
     """
 
     mean: Tensor
@@ -274,7 +274,7 @@ def aggregate(
         `Aggregate` of shape (g, ...), or (...) without groups.
 
     Raises:
-        ValueError: groups or keep that are not one per clip, or num_groups without groups.
+        ValueError: if groups or keep do not have one value per clip, or num_groups is given without groups.
 
     Source: paper, Sec. 3.2, "averages the video-level ATR accordingly", Tables 1 and 4, Fig. 8.
 
@@ -298,7 +298,7 @@ def aggregate(
 
 
 def _moments(values: Tensor, groups: Tensor, num_groups: int, keep: Tensor | None) -> Aggregate:
-    """Mean first, deviations from it second: the difference of two large sums would cancel."""
+    """Computes the mean first and deviations from it second: the difference of two large sums would cancel."""
     counted = ~values.isnan()
     if keep is not None:
         counted &= keep.view(-1, *[1] * (values.ndim - 1))
@@ -329,18 +329,18 @@ def mean_matrix(
         groups: each clip's group (b,); None is one group.
         num_groups: how many groups there are.
         keep: boolean mask (b,) of the clips that count.
-        normalize: what is divided out before the mean, so that a clip with great logits does not drown the
+        normalize: what is divided out before the mean, so that a clip with large logits does not drown the
             others. "clip" divides a clip by the sum of its positive frame logits and drops the other rows:
-            row i then sums to its weight w_i in avg-ATR, and rows, frames that matter more, stay
-            comparable. "row" makes every row sum to 1: where a frame looks, whatever it has to say. "none"
-            takes the mean of the matrices as they are.
+            row i then sums to its weight w_i in avg-ATR, so that frames that matter more keep more weight.
+            "row" makes every row sum to 1: it shows where a frame looks, whatever its logit. "none" takes
+            the mean of the matrices as they are.
 
     Returns:
         Mean matrix (n, t), or (g, n, t) with groups, float64. A clip (with "row": a row) without relevance
         is left out; NaN where nothing is left.
 
     Raises:
-        ValueError: as `aggregate`, or an unknown ``normalize``.
+        ValueError: as for `aggregate`, or if ``normalize`` is unknown.
 
     Source: paper, Fig. 2, 11 and 13. The paper does not say how its clips are scaled; "clip" is the
     "logit-based normalization" which it uses for avg-ATR.

@@ -1,7 +1,8 @@
-"""How far apart the frames lie that a clip's answer rests on, beyond what the model says of any clip.
+"""How far apart the frames are on which a clip's answer rests, beyond what is the same for any clip.
 
-ATR measures a row: its relevance, and with it everything that kernels smear around every frame and what background
-frames say of themselves. What two clips of one class have in common cannot tell them apart, so it is taken away first.
+ATR measures all relevance of a row, including what kernels smear around every frame and what background frames
+contribute to their own logits. What two clips of one class have in common cannot tell them apart, so it is subtracted
+first.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from lrp3d.metrics.atr import frame_windows
 
-SIGMA = 0.8  # chosen on one seed of the bench in docs/meaning.md; the others confirm it
+SIGMA = 0.8  # chosen on one seed of the bench in docs/meaning.md; the other seeds confirm it
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class ExcessSpan:
     """What `excess_span` finds in each clip."""
 
     span: Tensor
-    """(b,) frames from `first` to `last`, both included; NaN without any excess."""
+    """(b,) number of frames from `first` to `last`, both included; NaN without any excess."""
     first: Tensor
     """(b,) int64."""
     last: Tensor
@@ -29,7 +30,7 @@ class ExcessSpan:
     frames: Tensor
     """(b, t) excess relevance of each frame, never negative."""
     share: Tensor
-    """(b,) excess as a share of the relevance it was taken from, in [0, 1]: near 0, no frame stands out."""
+    """(b,) excess as a share of the relevance it is part of, in [0, 1]; near 0, no frame stands out."""
 
     def mean(self) -> Tensor:
         """The data set's span: the mean over clips, weighted by their excess."""
@@ -38,31 +39,31 @@ class ExcessSpan:
 
 
 def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SIGMA) -> ExcessSpan:
-    """Length of the shortest segment of the clip that holds `sigma` of the relevance above a reference.
+    """The length of the shortest segment of the clip that holds `sigma` of the relevance above a reference.
 
         E_ij = max(0, A_ij - M_ij) in rows whose relevance is positive,   c_j = sum_i E_ij,
         span = min { r - l + 1 : c_l + ... + c_r >= sigma sum_j c_j }
 
-    A is the clip's matrix, M the mean matrix of the same model and class over other clips. The kernels' smear, the
-    clip's ends and what frames without event say are in M as well as in A, and go. Unlike ATR this is one number of
-    a clip, needs other clips, and asks how far apart the decisive frames are, not how far each frame looks. Where
-    no frame stands out (`share` near 0) it measures noise.
+    A is the clip's matrix, M the mean matrix of the same model and class over other clips. The smear of kernels, the
+    effects of the clip's ends and the relevance of frames without an event are in M as well as in A, and cancel. Unlike
+    ATR, the span is one number per clip, needs other clips, and says how far apart the decisive frames are, not how
+    far each frame looks. Where no frame stands out (`share` near 0), it measures noise.
 
     Args:
         matrix: (b, n, t), rows in units of their logits (`Explanation.matrix`, plain or contrastive, or
             `intervention_matrix`; docs/meaning.md compares them).
-        reference: (n, t), or one for each clip (b, n, t): such as `mean_matrix(others, labels,
+        reference: (n, t), or one for each clip (b, n, t), such as `mean_matrix(others, labels,
             normalize="none")[label]`.
-        sigma: share of the excess that the segment holds, in (0, 1].
+        sigma: share of the excess that the segment must hold, in (0, 1].
 
     Raises:
-        ValueError: shapes that do not fit, or sigma out of its range.
+        ValueError: if shapes do not fit or sigma is out of its range.
 
-    Source: this project; no paper has it.
+    Source: this project; the measure is in no paper.
 
     >>> reference = torch.eye(6)
     >>> clip = reference.clone()
-    >>> clip[2, 1] = clip[2, 4] = 3.0  # frame 2 hears of frames 1 and 4
+    >>> clip[2, 1] = clip[2, 4] = 3.0  # frame 2 uses frames 1 and 4
     >>> found = excess_span(clip[None], reference)
     >>> found.span, found.first.item(), found.last.item()
     (tensor([4.], dtype=torch.float64), 1, 4)
@@ -76,7 +77,7 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SIGMA) -> Exce
     above = torch.where(counted, matrix.double() - reference.double(), 0.0).clamp(min=0)
     total = torch.where(counted, matrix.double(), 0.0).clamp(min=0).sum((1, 2))
     frames = above.sum(1)
-    # Of every segment that holds enough the shortest: the window of the frame for which it is.
+    # The shortest segment that holds enough is the shortest of the windows of all frames.
     square = frames[:, None].expand(-1, frames.shape[1], -1)
     first, last = frame_windows(square, sigma)
     best = (last - first).argmin(-1, keepdim=True)
