@@ -1,10 +1,10 @@
-"""What comes back from `lrp3d.explain`.
+"""What `lrp3d.explain` returns.
 
-`explanation` holds the tensors, and moves, saves and loads them; `ledger` says how much relevance came into, went out
-of and was absorbed by every layer; `display` shows both in notebooks and on the terminal; `clip_report` makes the page
-of a clip from `report.html`, where the page's layout and behaviour are.
+`explanation` has the tensors, and moves, saves and loads them; `ledger` says how much relevance came into every layer,
+went out of it and was absorbed there; `display` shows both in notebooks and on the terminal; `clip_report` makes the
+page of a clip from `report.html`, which defines the layout and behaviour of the page.
 
-This folder knows metrics, figures and files. It does not know models, videos, or relevance on its way.
+This folder knows metrics, figures and files. It does not know models, videos, or the propagation of relevance.
 """
 
 from lrp3d.explanation.explanation import Explanation

@@ -1,4 +1,4 @@
-"""A report: one page with everything about a clip, which needs no network and no other file."""
+"""A report: one HTML page with everything about a clip, which needs no network connection and no other file."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from lrp3d.printed import printable
 
 __all__ = ["report"]
 
-LARGEST = 320  # pixels of a frame's longer side in the page
+LARGEST = 320  # pixels of the longer side of a frame in the page
 QUALITY = 85
-SMOOTH = 0.7  # pixels, of such frames
-SHARP = 64  # of frames up to this size each pixel is seen
+SMOOTH = 0.7  # pixels by which such frames are smoothed
+SHARP = 64  # pixels; in frames up to this size every pixel is visible
 
 
 def report(
@@ -49,31 +49,31 @@ def report(
     others: Sequence[tuple[str, str, Explanation | Tensor]] = (),
     made: Mapping[str, str] | None = None,
 ) -> str:
-    """Make a page of one clip: a player with relevance on top, the matrix, and the strip of frames it drives.
+    """Make a page of one clip: a player that shows relevance over the frames, the matrix, and a strip of frames.
 
     Args:
-        explanation: of a batch of clips of one pathway.
-        pixels: uint8 RGB (t, h, w, 3), the frames of the clip as they are seen.
-        clip: which clip of the batch.
-        title: what was explained; by default the class's number.
-        model: its name.
-        video: its name.
-        weights: where they come from, in one sentence.
+        explanation: explanation of a batch of clips of one pathway.
+        pixels: uint8 RGB (t, h, w, 3), the frames of the clip as a person sees them.
+        clip: index of the clip in the batch.
+        title: what was explained; by default the number of the class.
+        model: name of the model.
+        video: name of the video.
+        weights: where the weights come from, in one sentence.
         trained: False marks that sentence as a warning.
-        composite: its name.
-        top: best classes, each with "label" and "score" (0 to 1).
-        notes: what the reader must know, a sentence each.
-        times: when each frame is shown, in seconds; NaN where nobody knows.
-        others: further matrices that the reader can switch to, each with its class, its method and an explanation of
-            one clip or a matrix (n, n) such as that of interventions.
+        composite: name of the composite.
+        top: the best classes, each with "label" and "score" (0 to 1).
+        notes: what the reader must know, one sentence each.
+        times: when each frame is shown, in seconds; NaN if unknown.
+        others: further matrices to which the reader can switch, each with its class, its method and an explanation of
+            one clip or a matrix (n, n), such as that of interventions.
         made: how the page was made, such as its version, command and date, by name.
 
     Returns:
-        HTML, complete in itself: pictures are embedded, and the page forbids itself any request.
+        Self-contained HTML: pictures are embedded, and the page's security policy forbids all requests.
 
     Raises:
-        ValueError: shapes that do not belong together.
-        ImportError: matplotlib is not installed.
+        ValueError: if shapes do not belong together.
+        ImportError: if matplotlib is not installed.
 
     >>> import lrp3d
     >>> network = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
@@ -109,7 +109,7 @@ def report(
         "differ": _differ(explanation, clip),
         "floor": _floor(explanation, clip) + _motion(explanation, clip) + _inside(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
-        # Nothing in a text can end the script it stands in.
+        # A text must not be able to end the script that contains it.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
     return filled("lrp3d.explanation", "report.html", parts)
@@ -121,7 +121,7 @@ def _only_through(explanation: Explanation) -> list[str]:
 
 
 def _escaped(text: object) -> str:
-    """A name as text of the page."""
+    """Escapes a name for the text of the page."""
     return html.escape(printable(text))
 
 
@@ -156,7 +156,7 @@ def _facts(explanation: Explanation, clip: int) -> str:
 
 
 def _floor(explanation: Explanation, clip: int) -> str:
-    """A card with the matrix, its floor and what is above it, beside each other."""
+    """A card with the matrix, its floor and what is above it, side by side."""
     if explanation.matrix is None or explanation.floor is None:
         return ""
     matrix, floor = explanation.matrix[clip].double().cpu(), explanation.floor[clip].double().cpu()
@@ -196,11 +196,11 @@ def _motion(explanation: Explanation, clip: int) -> str:
     )
 
 
-CHANNELS = 10  # of a layer that are listed
+CHANNELS = 10  # of a layer in the list
 
 
 def _inside(explanation: Explanation, clip: int) -> str:
-    """A card with the channels of layers that have most relevance."""
+    """A card with the channels of layers that have the most relevance."""
     if not explanation.layers:
         return ""
     lists = []
@@ -221,16 +221,16 @@ def _inside(explanation: Explanation, clip: int) -> str:
 
 
 def _picture(values: Tensor, top: float) -> str:
-    """A picture on a scale that others share: from 0 to `top`, or to both sides."""
+    """A picture with a given scale: from 0 to `top`, or from `-top` to `top` if there are both signs."""
     return base64.b64encode(png(values, top)).decode()
 
 
-PARTS = 4  # of a clip, where the map and the matrix are held beside each other
-APART = 0.1  # of all relevance lies elsewhere: worth a sentence
+PARTS = 4  # of a clip, for the comparison of the map and the matrix
+APART = 0.1  # from this share of relevance that lies elsewhere, the page says so
 
 
 def _differ(explanation: Explanation, clip: int) -> str:
-    """A sentence where the map of the clip's logit and the matrix of the frames' logits put relevance elsewhere."""
+    """A sentence if the map of the clip's logit and the matrix of frame logits put relevance on different frames."""
     if explanation.matrix is None or explanation.frame_relevance is None:
         return ""
     both = explanation.frame_relevance[clip], explanation.matrix[clip].sum(0)
@@ -269,11 +269,11 @@ def _top(top: Sequence[Mapping[str, Any]]) -> str:
     return f'<section class="top"><h2>Top classes, by softmax</h2><ol>{rows}</ol></section>' if rows else ""
 
 
-# What the page's script works with
+# The data of the page's script
 
 
 def _pictures(pixels: Tensor, relevance: Tensor, times: Sequence[float]) -> dict[str, Any]:
-    """The frames, the frames painted with relevance, and what stands beside them."""
+    """The frames, the frames painted with relevance, and the data that belong to them."""
     images = pixels.numpy(force=True)
     painted = overlay(images, relevance, smooth=SMOOTH if max(images.shape[1:3]) <= SHARP else None)
     by_frame = pixel_relevance(relevance, images).sum((1, 2))
@@ -288,7 +288,7 @@ def _pictures(pixels: Tensor, relevance: Tensor, times: Sequence[float]) -> dict
 
 
 def _picture_of(image: np.ndarray) -> str:
-    """A frame as the page embeds it: a small one whole, a larger one as a JPEG."""
+    """A frame as the page embeds it: a small one without loss, a larger one as a JPEG."""
     from PIL import Image  # matplotlib depends on it
 
     picture, buffer = Image.fromarray(image), io.BytesIO()
@@ -307,7 +307,7 @@ def _temporal(
     title: str,
     others: Sequence[tuple[str, str, Explanation | Tensor]],
 ) -> dict[str, Any]:
-    """The matrices to choose from, the explanation's first; none where it has none."""
+    """The matrices to choose from, the explanation's own first; empty if it has none."""
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         return {"views": []}
     positions, sigma = explanation.positions, explanation.sigma
@@ -356,13 +356,13 @@ def _view(
 
 
 def _blocks(frames: int, columns: int) -> list[list[int]]:
-    """First and last frame of every column; as in the matrix, blocks are as equal as they get."""
+    """First and last frame of every column; blocks are as equal as possible, as in the matrix."""
     column = torch.arange(frames) * columns // frames
     return [[int((column == j).nonzero()[0]), int((column == j).nonzero()[-1])] for j in range(columns)]
 
 
 def _value(value: Tensor | float) -> float | None:
-    """Five digits are more than anyone reads; json has no NaN."""
+    """A number rounded to five digits, which are enough to read; None for NaN and infinity, which json lacks."""
     return float(f"{float(value):.5g}") if math.isfinite(float(value)) else None
 
 

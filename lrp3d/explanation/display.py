@@ -1,4 +1,4 @@
-"""How an explanation shows itself: as a figure, and as a piece of HTML in notebooks."""
+"""How an explanation is shown: as a figure, and as a piece of HTML in notebooks."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
     from lrp3d.explanation.explanation import Explanation
 
-SHOWN = 4  # clips of a batch
+SHOWN = 4  # number of clips of a batch that are shown
 
 
 def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None, footnote: str | None) -> Figure:
-    """The picture behind `Explanation.plot`."""
+    """Draws the picture of `Explanation.plot`."""
     clips = len(explanation.logits)
     if not -clips <= clip < clips:
         raise IndexError(f"there is no clip {clip} in an explanation of {clips}")
@@ -47,7 +47,7 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
 
 
 def _unit(explanation: Explanation) -> str:
-    """What a column of the matrix is: a frame, or a step of several where the network has temporal strides."""
+    """The unit of a matrix column: a frame, or a step of several frames if the network has temporal strides."""
     return "frame" if explanation.unit == "frames" else "step"
 
 
@@ -65,7 +65,7 @@ def _bars(relevance: Tensor, ax: Axes | None, title: str, footnote: str | None) 
 
 
 def _image(explanation: Explanation, clip: int, ax: Axes | None, title: str, footnote: str | None) -> Figure:
-    """The relevance of every pixel, colour channels summed, of an image."""
+    """The relevance of every pixel of an image, summed over colour channels."""
     relevance = explanation.relevance
     values = (relevance if isinstance(relevance, Tensor) else relevance[0])[clip].double().cpu()
     values = values.sum(0) if values.dim() == 3 else values.reshape(-1, values.shape[-1])
@@ -132,7 +132,7 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
 
 
 def png(values: Tensor, top: float | None = None) -> bytes:
-    """A PNG with one pixel for each value (h, w): from 0 to `top`, or centred on 0 where there are both signs."""
+    """A PNG with one pixel for each value (h, w), on a scale from 0 to `top`, or centred on 0 for both signs."""
     colours = _colours(values.detach().double().cpu(), top).numpy()
     height, width = values.shape
     lines = b"".join(b"\0" + line.tobytes() for line in colours)

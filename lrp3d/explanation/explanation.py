@@ -1,4 +1,4 @@
-"""What an explanation is: tensors first, everything else made from them."""
+"""What an explanation is: tensors, and everything else that is made from them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Explanation:
     """The relevance of a batch of clips; `b` clips, `k` classes, `t` frames, `n` frames with a logit.
 
-    Those that need frame logits are None for images, and where `temporal=False` was asked for.
+    Fields that need frame logits are None for images and with `temporal=False`.
     """
 
     logits: Tensor
@@ -39,65 +39,65 @@ class Explanation:
     target: Tensor
     """(b,) the explained class."""
     relevance: Tensor | list[Tensor]
-    """Like the clip (a list for pathways), for the clip's logit; never negative if contrastive."""
+    """Relevance for the clip's logit, shaped like the clip (a list for pathways); never negative if contrastive."""
     frame_relevance: Tensor | None
-    """(b, t) the relevance summed over each frame (on the fastest pathway's clock)."""
+    """(b, t) the relevance summed over each frame, on the clock of the fastest pathway."""
     conservation: Tensor
-    """(b,) relative error of the map's sum before the positive part; of a contrast, the larger of the errors of its two
-    sides, R and Rbar, which cannot cancel."""
+    """(b,) relative error of the map's sum before its positive part is taken; for a contrast, the larger of the errors
+    of its two sides, R and Rbar, so that they cannot cancel."""
     ledger: Ledger
     """Relevance in, out and absorbed by layer, for the clip's logit, summed over clips."""
     frame_logits: Tensor | None = None
-    """(b, n) the explained class's logit of every frame; their mean is the clip's, but for several pathways whose
-    logits are merged as the paper does: these are sums over the fast frames of a slow one."""
+    """(b, n) the logit of the explained class for every frame. Their mean is the clip's logit, except for several
+    pathways merged as in the paper, where they are sums over the fast frames of a slow frame."""
     matrix: Tensor | None = None
     """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it."""
     atr: Tensor | None = None
     """(b, n) action temporal relevance of every frame, in frames."""
     avg_atr: Tensor | None = None
-    """(b,) its mean, weighted by positive frame logits."""
+    """(b,) the mean of `atr`, weighted by positive frame logits."""
     max_atr: Tensor | None = None
-    """(b,) its maximum."""
+    """(b,) the maximum of `atr`."""
     static: Tensor | None = None
     """Like the clip: the relevance that would be there if frames stood still where they are mixed; with `dynamic` it
-    adds up to `relevance`. This and what follows are None if motion was not asked for."""
+    adds up to `relevance`. This and the next four fields are None without `motion=True`."""
     dynamic: Tensor | None = None
-    """Like the clip: the rest, of either sign."""
+    """Like the clip: the rest of `relevance`, of either sign."""
     static_matrix: Tensor | None = None
-    """(b, n, n) likewise of the matrix."""
+    """(b, n, n) the static part of the matrix."""
     dynamic_matrix: Tensor | None = None
-    """(b, n, n)."""
+    """(b, n, n) the dynamic part of the matrix."""
     motion: Tensor | None = None
-    """(b,) the sum of `dynamic` as a share of the sum of `relevance`: 0 of a clip that stands still."""
+    """(b,) the sum of `dynamic` as a share of the sum of `relevance`; 0 for a clip that stands still."""
     layers: dict[str, Tensor] = field(default_factory=dict)
-    """By module, the relevance (b, c, t', h', w') at its output for the clip's logit, to which it sums; of a contrast
-    R - Rbar, which sums to zero. Empty if none was asked for. Outputs (b t, c, h, w) come as (b, c, t, h, w), other
+    """By module, the relevance (b, c, t', h', w') at its output for the clip's logit, to which it sums; for a contrast,
+    R - Rbar, which sums to zero. Empty without `layers=`. Outputs (b t, c, h, w) are given as (b, c, t, h, w), other
     shapes as the module has them."""
     layer_rows: dict[str, Tensor] = field(default_factory=dict)
-    """Likewise (b, n, c, t', h', w') for every frame logit."""
+    """By module, the same relevance (b, n, c, t', h', w') for every frame logit; empty without `layer_rows=True`."""
     where: dict[str, list[int]] | None = None
-    """The channels through which flows what relevance, frame_relevance, matrix and ATR are of; None: all of it."""
+    """The channels, by module, through which the relevance of maps, matrix and ATR flows; None for all relevance."""
     motion_by_layer: dict[str, Tensor] = field(default_factory=dict)
-    """By operation that mixes frames, from the clip up, (b,) how much relevance becomes dynamic there, as a share of
-    the whole: they add up to `motion`. Empty where relevance is contrastive."""
+    """By operation that mixes frames, from the clip upwards, the share (b,) of all relevance that becomes dynamic
+    there; the shares add up to `motion`. Empty if relevance is contrastive."""
     floor: Tensor | None = None
-    """(b, n, n) the matrix of the same network untrained, rows scaled to those of `matrix`; None if not asked for."""
+    """(b, n, n) the matrix of the same network untrained, its rows scaled to those of `matrix`; None without floor."""
     positions: list[int] | None = None
-    """The column of each row's own frame, where the model answers from n of t frames: (b, n, t)."""
+    """The column of each row's own frame if the model answers from n of t frames, where `matrix` is (b, n, t)."""
     sign: Tensor | None = None
-    """(b,) of a lone logit (b, 1): -1 where it is negative and the class that it speaks for was explained, so that
-    frame logits and matrix are those of the negated logit; None where none is."""
+    """(b,) for a lone logit (b, 1): -1 where it is negative and the class that it speaks for was explained, so that
+    frame logits and matrix are those of the negated logit; else 1. None if no clip is negated."""
     against: Tensor | None = None
-    """(b, m) the classes that the explained one was held against: relevance, frame logits and matrix are those of its
-    logit minus the mean of theirs; None where none were asked for."""
+    """(b, m) the classes with which the explained class was compared: relevance, frame logits and matrix are those of
+    its logit minus the mean of their logits; None without `against=`."""
     contrastive: bool = True
     """Whether relevance is contrastive (CLRP) or plain (LRP)."""
     layout: str = "bcthw"
-    """How the clip's axes are laid out."""
+    """The axes of the clip."""
     sigma: float = SIGMA
     """The share of a row's relevance that an ATR window holds."""
     about: dict[str, str] = field(default_factory=dict)
-    """What else belongs to it, such as the model, its weights and the video; saved and shown with the rest."""
+    """Further notes, such as the model, its weights and the video; they are saved and shown with the rest."""
 
     # ------------------------------------------------------------------ tensors
 
@@ -112,7 +112,7 @@ class Explanation:
                 yield from ((f"{each.name}.{name}", x) for name, x in value.items())
 
     def to(self, *args: Any, **kwargs: Any) -> Explanation:
-        """The same explanation on another device or in another dtype; arguments as of `torch.Tensor.to`."""
+        """The same explanation on another device or in another dtype; arguments are those of `torch.Tensor.to`."""
 
         def moved(value: Any) -> Any:
             if isinstance(value, Tensor):
@@ -125,7 +125,7 @@ class Explanation:
         return replace(self, **{name: moved(getattr(self, name)) for name in names})
 
     def at_sigma(self, sigma: float) -> Explanation:
-        """The same explanation with ATR at another share of relevance, in (0, 1]."""
+        """The same explanation with ATR for another share of relevance `sigma`, in (0, 1]."""
         if self.matrix is None or self.frame_logits is None:
             return self
         atr = frame_atr(self.matrix, sigma, self.positions)
@@ -163,14 +163,15 @@ class Explanation:
 
     @property
     def segments(self) -> tuple[Tensor, Tensor] | None:
-        """First and last frame (b, n), (b, n) of each row's ATR segment [l, r], in frames of the clip; None without a
-        matrix. These are the paper's windows for partial uniform sampling that vary by frame (Sec. 4.3).
+        """First and last frame, each (b, n), of every row's ATR segment, in frames of the clip; None without a matrix.
+
+        These are the paper's windows for partial uniform sampling that vary by frame (Sec. 4.3).
 
         >>> import torch, lrp3d
         >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
         >>> clip = torch.rand(1, 3, 4, 32, 32)
         >>> first, last = lrp3d.explain(model, clip).segments
-        >>> first.tolist(), last.tolist()  # every frame rests on itself
+        >>> first.tolist(), last.tolist()  # every frame uses only itself
         ([[0, 1, 2, 3]], [[0, 1, 2, 3]])
         >>> lrp3d.sampling.partial_uniform_logits(model, clip, (first, last)).logits.shape
         torch.Size([1, 10])
@@ -179,18 +180,18 @@ class Explanation:
             return None
         first, last = frame_windows(self.matrix, self.sigma, self.positions)
         frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
-        # Column j holds frames from j t / columns on, rounded up; columns are as equal as they get.
+        # Column j has the frames from j t / columns on, rounded up; columns are as equal as possible.
         return -(-first * frames // columns), -(-(last + 1) * frames // columns) - 1
 
     @property
     def excess(self) -> ExcessSpan | None:
-        """What stands above the floor, and how far apart it lies (`lrp3d.excess_span`); None without a floor."""
+        """The relevance above the floor, and how far apart it lies (`lrp3d.excess_span`); None without a floor."""
         if self.matrix is None or self.floor is None:
             return None
         return excess_span(self.matrix, self.floor)
 
     def channels(self, layer: str) -> Tensor:
-        """The relevance (b, c) of every channel of a layer in `layers`; raises KeyError for any other.
+        """The relevance (b, c) of every channel of a layer in `layers`; raises KeyError for any other layer.
 
         >>> import torch, lrp3d
         >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
@@ -209,11 +210,11 @@ class Explanation:
     # ------------------------------------------------------------------ other tools
 
     def to_dict(self, maps: bool = False) -> dict[str, Any]:
-        """Every field as numbers, texts, lists and dicts, for json and the like (which writes NaN as `NaN`).
+        """Every field as numbers, texts, lists and dicts, for json (which writes NaN as `NaN`) and the like.
 
         Args:
-            maps: also those that have a value for every pixel or neuron (relevance, static, dynamic, layers), which
-                takes much memory.
+            maps: whether to include fields with a value for every pixel or neuron (relevance, static, dynamic, layers),
+                which takes much memory.
 
         >>> import torch, lrp3d
         >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
@@ -226,15 +227,15 @@ class Explanation:
         return values(self, maps)
 
     def to_dataframe(self) -> Any:
-        """A pandas DataFrame with a row for each cell of the matrices; clips, rows and columns count from 0.
+        """A pandas DataFrame with a row for each cell of the matrices; clips, rows and columns are counted from 0.
 
         Its columns are clip, target, logit (the clip's), row (the column of the explained frame), column, relevance,
-        frame_logit and atr (the row's), and floor, static_matrix and dynamic_matrix where there are some. Without a
-        matrix there is a row for each frame: clip, target, logit, frame, relevance.
+        frame_logit and atr (the row's), and floor, static_matrix and dynamic_matrix if they exist. Without a matrix
+        there is a row for each frame: clip, target, logit, frame, relevance.
 
         Raises:
-            ImportError: pandas is not installed.
-            ValueError: it is an explanation of images.
+            ImportError: if pandas is not installed.
+            ValueError: if this is an explanation of images.
 
         Example (pandas is an extra):
 
@@ -248,11 +249,11 @@ class Explanation:
     def to_xarray(self) -> Any:
         """An xarray Dataset of all tensors but those of layers, with named axes.
 
-        Axes are clip, class, frame, row and column (of the matrix), foil (of `against`), and for maps channel, y and x;
-        those of several pathways end in their number (relevance_0 has frame_0).
+        Axes are clip, class, frame, row and column (of the matrix), foil (of `against`), and for maps channel, y and x.
+        With several pathways, their names end in the number of the pathway (relevance_0 has frame_0).
 
         Raises:
-            ImportError: xarray is not installed.
+            ImportError: if xarray is not installed.
 
         Example (xarray is an extra):
 
@@ -267,7 +268,7 @@ class Explanation:
 
     @property
     def unit(self) -> str:
-        """What a column of the matrix is and ATR counts: "frames", or "steps of 4 frames" of a strided network."""
+        """The unit of columns and of ATR: "frames", or for example "steps of 4 frames" of a strided network."""
         if self.matrix is None or self.frame_relevance is None:
             return "frames"
         frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
@@ -323,21 +324,21 @@ class Explanation:
     def plot(
         self, clip: int = 0, *, ax: Axes | None = None, title: str | None = None, footnote: str | None = None
     ) -> Figure:
-        """Draw one clip: its relevance matrix with each row's ATR window, else how its relevance is spread.
+        """Draw one clip: its relevance matrix with each row's ATR window, or its relevance if there is no matrix.
 
         Args:
-            clip: which clip of the batch.
+            clip: index of the clip in the batch.
             ax: axes to draw into; by default those of a new figure.
-            title: what stands above; by default the class.
-            footnote: what stands below.
+            title: text above the picture; by default the class.
+            footnote: text below the picture.
 
         Returns:
             A matplotlib Figure; nothing is shown. Without a matrix it is a bar for each frame's relevance,
             and for images the relevance of every pixel.
 
         Raises:
-            IndexError: there is no such clip.
-            ImportError: matplotlib is not installed.
+            IndexError: if there is no such clip.
+            ImportError: if matplotlib is not installed.
 
         >>> import torch, lrp3d
         >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
@@ -349,14 +350,14 @@ class Explanation:
         return plot(self, clip, ax, title, footnote)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: headline numbers and the matrix, without matplotlib."""
+        """What a notebook shows: the main numbers and the matrix, without matplotlib."""
         from lrp3d.explanation.display import html
 
         return html(self)
 
 
 DICTS = ("layers", "layer_rows", "motion_by_layer")
-"""The fields that hold tensors by name."""
+"""The fields that are dicts of tensors."""
 
 
 def _number(name: str) -> int:

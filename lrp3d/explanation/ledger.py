@@ -1,4 +1,4 @@
-"""The ledger: what every layer took in, gave out and absorbed."""
+"""The ledger: how much relevance came into every layer, went out of it and was absorbed there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class LedgerEntry(NamedTuple):
-    """One line of the ledger: relevance of the clips' logits that came into, left and stayed in a layer."""
+    """One line of the ledger: the relevance of the clips' logits that came into a layer and went out of it."""
 
     layer: str
     rule: str
@@ -15,16 +15,16 @@ class LedgerEntry(NamedTuple):
 
     @property
     def absorbed(self) -> float:
-        """What the rule took: epsilon, bias, or the contrast."""
+        """The relevance that stayed in the layer: by epsilon, the bias, or the contrast."""
         return self.relevance_in - self.relevance_out
 
 
 class Ledger(list[LedgerEntry]):
-    """Relevance in, out and absorbed, layer by layer, in the order in which relevance flows."""
+    """Relevance in, out and absorbed for every layer, in the order in which relevance flows."""
 
     @property
     def absorbed(self) -> float:
-        """By all layers; the sum of the map and this is the logit."""
+        """The relevance that all layers absorbed; the sum of the map and this is the logit."""
         return sum(entry.absorbed for entry in self)
 
     def __str__(self) -> str:

@@ -34,19 +34,19 @@ AXES = {
     "max_atr": ("clip",),
     "motion": ("clip",),
 }
-"""What the axes of a tensor are called."""
+"""The names of the axes of tensors."""
 LETTERS = {"b": "clip", "c": "channel", "t": "frame", "h": "y", "w": "x"}
 
 
 def values(explanation: Explanation, maps: bool) -> dict[str, Any]:
-    """Every field as numbers, texts, lists and dicts; those of `MAPS` only if asked for."""
+    """Every field as numbers, texts, lists and dicts; the fields in `MAPS` only if `maps` is set."""
     kept = {each.name: getattr(explanation, each.name) for each in fields(explanation)}
     kept["ledger"] = [{**entry._asdict(), "absorbed": entry.absorbed} for entry in explanation.ledger]
     return {name: plain(value) for name, value in kept.items() if maps or name not in MAPS}
 
 
 def plain(value: Any) -> Any:
-    """Tensors as lists, and so on in everything that holds some."""
+    """Turns tensors into lists, also inside lists and dicts."""
     if isinstance(value, Tensor):
         return value.detach().tolist()
     if isinstance(value, Mapping):
@@ -55,7 +55,7 @@ def plain(value: Any) -> Any:
 
 
 def columns(explanation: Explanation) -> dict[str, list[Any]]:
-    """A table by its columns: a row for each cell of the matrices, or for each frame where there is none."""
+    """A table by its columns: a row for each cell of the matrices, or for each frame if there is no matrix."""
     target = explanation.target.cpu()
     logit = explanation.logits.detach().cpu().gather(1, target[:, None])[:, 0]
     shaped = explanation.frame_relevance if explanation.matrix is None else explanation.matrix
@@ -103,7 +103,7 @@ def variables(explanation: Explanation) -> dict[str, tuple[tuple[str, ...], Any]
 
 
 def _axes(layout: str, x: Tensor, pathway: str) -> tuple[str, ...]:
-    """The names of a map's axes; several letters in one axis are joined. Pathways have sizes of their own."""
+    """The names of a map's axes, joined where several letters are one axis; each pathway has names of its own."""
     axes = Layout(layout)
     groups = axes.groups if len(axes.groups) == x.dim() else Layout.of_images(x.dim()).groups
     names = ["_".join(LETTERS.get(letter, letter) for letter in group) for group in groups]

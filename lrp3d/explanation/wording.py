@@ -1,4 +1,4 @@
-"""Numbers in words that a person can read."""
+"""Numbers in words for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lrp3d.metrics.excess_span import SIGMA as SPAN_SHARE
 if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
 
-ROUNDING = 1e-3  # above what rounding does in float32, below what any rule that loses something loses
+ROUNDING = 1e-3  # more than rounding in float32 causes, less than any rule that loses relevance loses
 
 
 def conserved(error: float) -> str:
@@ -46,7 +46,7 @@ def within(share: float, average: float, longest: float, columns: int, unit: str
 
 
 def above_floor(explanation: Explanation, clip: int) -> str:
-    """What stands above the floor of a clip's matrix, and where; empty without a floor."""
+    """How much relevance of a clip's matrix is above the floor, and where; empty without a floor."""
     excess = explanation.excess
     if excess is None or explanation.matrix is None:
         return ""
@@ -68,7 +68,7 @@ def subject(explanation: Explanation, clip: int, name: Callable[[int], str] = "c
 
 
 def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
-    """The number that is explained of a clip, and what it is called: a logit, or how far it is above others."""
+    """The explained number of a clip and its name: a logit, or how far the logit is above others."""
     logits = explanation.logits[clip].double()
     logit = float(logits[explanation.target[clip]])
     if explanation.against is None:
@@ -78,7 +78,7 @@ def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
 
 
 def through(where: dict[str, list[int]]) -> str:
-    """Through which channels relevance flows.
+    """The channels through which relevance flows, in words.
 
     >>> through({"layer3": [12, 40]})
     'channels 12, 40 of layer3'
@@ -88,7 +88,7 @@ def through(where: dict[str, list[int]]) -> str:
 
 
 def shares_of_channels(explanation: Explanation, layer: str, clip: int, most: int) -> list[tuple[int, float]]:
-    """The channels of a layer with most relevance, and the share of each in what speaks for the class there."""
+    """The channels of a layer with the most relevance, and the share of each in what speaks for the class there."""
     relevance = explanation.channels(layer)[clip].double()
     total = float(relevance.clamp(min=0).sum())
     best = relevance.topk(min(most, len(relevance)))
@@ -97,7 +97,7 @@ def shares_of_channels(explanation: Explanation, layer: str, clip: int, most: in
 
 
 def best_channels(explanation: Explanation, layer: str, clip: int, most: int = 5) -> str:
-    """The channels of a layer with most relevance, in words."""
+    """The channels of a layer with the most relevance, in words."""
     best = shares_of_channels(explanation, layer, clip, most)
     count = explanation.channels(layer).shape[1]
     listed = ", ".join(f"channel {channel} ({100 * share:.0f} %)" for channel, share in best)

@@ -1,4 +1,4 @@
-"""Activations, choices and dropout: relevance passes unchanged."""
+"""Activations, choices and dropout: relevance passes them unchanged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lrp3d.tracing.signals import Signal, Weighs
 
 
 def _register(name: str, kind: type[nn.Module] | None, **properties: Any) -> None:
-    """An activation under every name torch has for it."""
+    """Registers an activation under every name that torch has for it."""
     candidates = [getattr(owner, name, None) for owner in (F, torch, Tensor)]
     functions = list(dict.fromkeys(f for f in candidates if f is not None))
 
@@ -29,7 +29,7 @@ def _register(name: str, kind: type[nn.Module] | None, **properties: Any) -> Non
     register_operation(functions, activation)
 
 
-# Elementwise, each with the layer type that does the same. Sigmoids are gates wherever they meet a product.
+# Elementwise functions, each with the layer type that does the same. Sigmoids are gates in every product.
 _register("leaky_relu", nn.LeakyReLU)
 _register("rrelu", nn.RReLU)
 _register("elu", nn.ELU)
@@ -61,7 +61,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def _clip(input: Tensor, low: Any, high: Any, inplace: bool, kind: type[nn.Module]) -> Tensor:
-    """A clip of something shifted is the hand-written hard sigmoid, `relu6(x + 3) / 6`."""
+    """Clamps; after a constant was added, this is a hand-written hard sigmoid, `relu6(x + 3) / 6`, and a gate."""
     signal = active_tracer().signal(input)
     nonnegative = low is not None and both_nonnegative(low)
     gate = bool(signal and signal.shifted and nonnegative and high is not None)
@@ -103,7 +103,7 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 
 @register_operation([torch.where, Tensor.where])
 def where(condition: Tensor, input: Any, other: Any) -> Tensor:
-    """A choice between a signal and a constant is an activation; between two signals, each gets what it gave."""
+    """A choice: of a signal and a constant, it is an activation; of two signals, each keeps its values' relevance."""
     run = active_tracer()
     if not isinstance(condition, Tensor) or (run.is_signal(condition) and condition.is_floating_point()):
         condition, input = input, condition  # Tensor.where(self, condition, other)
@@ -130,7 +130,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 
 # -------------------------------------------------------------------------------------------- roots and powers
-# Of a single value: whatever relevance arrives can only go there.
+# Functions of a single value: all relevance that arrives can only go to this value.
 
 
 @register_operation([torch.sqrt, Tensor.sqrt])
@@ -153,7 +153,7 @@ def square(input: Tensor) -> Tensor:
 
 @register_operation([torch.pow, Tensor.pow, Tensor.__pow__])
 def power(input: Any, exponent: Any) -> Tensor:
-    """A constant, positive power; other powers may only weigh another signal."""
+    """A constant, positive power; other powers may only be the weight of another signal."""
     run = active_tracer()
     if run.is_signal(exponent):
         gate = Signal(weighs=Weighs.GATE)
@@ -169,7 +169,7 @@ WEIGHS_ONLY = "has a rule only where its result weighs another signal (a gate, o
 
 
 def _register_what_only_weighs(names: Sequence[str], weighs: Weighs) -> None:
-    """Exponentials and reciprocals: parts of a softmax or of a norm, refused where relevance would reach them."""
+    """Registers exponentials and reciprocals, parts of a softmax or a norm, which refuse relevance that arrives."""
 
     def only_weighs(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         def weight(input: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from lrp3d.tracing.torch_functions import fill_, overwritten, setitem, write_
 
 
 def _centred(x: Any, mean: Any) -> Tensor | None:
-    """`x - mean`, where that is the mean of x itself over some axes: a statistic, and a constant to relevance."""
+    """`x - mean` if `mean` is that of x itself over some axes, a statistic that is constant to relevance; else None."""
     run = active_tracer()
     signal = run.signal(mean)
     if signal is None or not run.is_signal(x) or signal.mean_of != run.token(x):
@@ -57,7 +57,7 @@ def _tensor(x: Any, like: Tensor) -> Tensor:
 
 
 def _scaled(x: Any, factor: Any) -> Any:
-    """`factor * x`, as a step of its own where it changes something."""
+    """`factor * x`, as a step of its own unless the factor is one."""
     if isinstance(factor, (int, float)) and factor == 1:
         return x
     return mul(x, factor) if active_tracer().is_signal(x) else x * factor
@@ -71,7 +71,7 @@ def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 @register_operation([torch.sub, Tensor.sub, Tensor.__sub__, torch.subtract, Tensor.subtract])
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
-    """`input - alpha * other`: a sum with the negated summand; minus its own mean, the signal is only centred."""
+    """`input - alpha * other`: a sum with a negated summand; if `other` is its own mean, the input is only centred."""
     centred = _centred(input, other) if alpha == 1 else None
     return centred if centred is not None else _add(input, _scaled(other, -alpha))
 
@@ -118,7 +118,7 @@ def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: flo
 
 
 def axes_from_the_end(x: Tensor, dim: Any) -> tuple[int, ...]:
-    """Axes counted from the end; all of them where none are given."""
+    """The axes counted from the end; all axes if none are given."""
     if dim is None or (isinstance(dim, Sequence) and not dim):
         return tuple(range(-x.dim(), 0))
     given = [dim] if isinstance(dim, int) else list(dim)
@@ -154,7 +154,7 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 
 @register_operation([torch.cumsum, Tensor.cumsum])
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """`torch.cumsum`: every output is a sum of all inputs up to it (streams that average what they have seen)."""
+    """`torch.cumsum`: every output is the sum of all inputs up to it (streams average what they have seen)."""
     x = input if dtype is None else input.to(dtype)
     map = Bilinear(lambda a, v: torch.cumsum(a, dim) * v)
     return shares(torch.cumsum(x, dim), [Summand(x, map)], nonnegative=both_nonnegative(x))
@@ -177,7 +177,7 @@ def positive(input: Tensor) -> Tensor:
 
 @register_operation([torch.amax, Tensor.amax])
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-    """The maximum over axes: the winner takes all, ties share."""
+    """The maximum over axes: the winner takes all, and ties share equally."""
     axes = axes_from_the_end(input, dim)
     kept = input.amax(axes, keepdim=True)
     output = kept if keepdim else input.amax(axes)
@@ -200,7 +200,7 @@ def maximum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 
 
 def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target: Tensor, value: Tensor) -> Tensor:
-    """The step of a write, and what is known of what it makes: of each value what is known of it where it was."""
+    """Records the step of a write; what is known about each value of the result is what was known at its source."""
     run = active_tracer()
     inputs = [x for x in (target, value) if run.is_signal(x)]
     (signal,) = run.signals.through(written, (target, value), {}, inputs, 1)
@@ -212,7 +212,7 @@ def _written(step: Written, written: Callable[[Tensor, Tensor], Tensor], target:
 
 @register_operation(setitem)
 def write(target: Tensor, index: Any, value: Any) -> Tensor:
-    """`target[index] = value` (temporal shift and its kin), without overwriting anything."""
+    """`target[index] = value` (temporal shifts and the like), without overwriting anything."""
     run = active_tracer()
 
     def written(x: Tensor, v: Tensor) -> Tensor:
@@ -248,11 +248,11 @@ def copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
 
 @register_operation(Tensor.data.__get__)  # type: ignore[attr-defined]
 def data(input: Tensor) -> Tensor:
-    """`x.data`: cut off for training, but the same values (padded shortcuts of 3D ResNets), with their relevance."""
+    """`x.data`: the same values, cut off from training but not from relevance (padded shortcuts of 3D ResNets)."""
     return rearranged(lambda x: x.view_as(x), input)
 
 
 @register_operation(fill_)
 def fill(target: Tensor, value: Any = 0.0) -> Tensor:
-    """`target.zero_()`, `target.fill_(value)`: a constant from now on."""
+    """`target.zero_()`, `target.fill_(value)`: the target is a constant from now on."""
     return torch.full_like(target, value)

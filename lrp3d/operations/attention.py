@@ -1,8 +1,8 @@
-"""Attention: probabilities weigh, values are weighed.
+"""Attention: probabilities are weights, values are weighted.
 
 `softmax(q k^T) v` is a product of two signals like any other (`products`): the probabilities are a gate, constant to
-relevance, and the values take all of it, in proportion to what each contributed (Ali et al. 2022, 2202.07304). Nothing
-flows into queries and keys, unless the composite gives softmax a rule and halves products (`attnlrp`).
+relevance, and the values get all of it, in proportion to what each contributed (Ali et al. 2022, arXiv:2202.07304).
+Nothing flows into queries and keys, unless the composite gives softmax a rule and halves products (`attnlrp`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lrp3d.tracing.signals import Signal, Weighs
 
 
 def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
-    """The softmax of `x`: a gate where it meets another signal, and else what the composite says."""
+    """Records the softmax `output` of `x`: a gate in products, with the composite's rule for softmax if it has one."""
     run = active_tracer()
     signal = Signal(nonnegative=True, weighs=Weighs.GATE)
     if not run.is_signal(x):
@@ -43,7 +43,7 @@ def softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = N
 
 @register_operation([F.log_softmax, torch.log_softmax, Tensor.log_softmax, torch.special.log_softmax])
 def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = None, **ignored: Any) -> Tensor:
-    """`F.log_softmax`: the end of a network, or refused."""
+    """`F.log_softmax`: allowed at the end of a network, refused elsewhere."""
     dtype = next((option for option in options if isinstance(option, torch.dtype)), dtype)
     output = torch.log_softmax(input, _axis(input, dim), dtype=dtype)
     return active_tracer().squash(refuse(output, input, advice=advice_for(F.log_softmax)), input)
@@ -56,7 +56,7 @@ def softmin(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = N
 
 
 def _axis(x: Tensor, dim: int | None) -> int:
-    """The axis that torch takes where none is given."""
+    """The axis, or the one that torch takes if none is given."""
     return dim if dim is not None else (0 if x.dim() in (0, 1, 3) else 1)
 
 
@@ -71,7 +71,7 @@ def scaled_dot_product_attention(
     scale: float | None = None,
     enable_gqa: bool = False,
 ) -> Tensor:
-    """`F.scaled_dot_product_attention`, written out."""
+    """`F.scaled_dot_product_attention`, written out in products and a softmax."""
     run = active_tracer()
     if dropout_p > 0:
         output = F.scaled_dot_product_attention(query, key, value, attn_mask, 0.0, is_causal)

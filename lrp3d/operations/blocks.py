@@ -1,4 +1,4 @@
-"""Building blocks of handlers: what an operation computes, and what it does with relevance, in one call."""
+"""Building blocks of handlers: one call says what an operation computes and what it does with relevance."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Output = TypeVar("Output")
 
 
 class Summand(NamedTuple):
-    """One input of a linear operation, the map it goes through, and the weight there (1 without parameters)."""
+    """One input of a linear operation, its linear map, and the weight of the map (1 without parameters)."""
 
     x: Tensor
     map: LinearMap
     w: Tensor | float = 1.0
     weight_nonnegative: bool = False
-    """Nothing in `w` is known to be negative, which spares the half of the work that would be multiplied by zero."""
+    """Whether `w` is known to be nowhere negative, which saves half of the work."""
 
     @property
     def signed_weight(self) -> Signed:
@@ -36,7 +36,7 @@ class Summand(NamedTuple):
         return Signed(self.w, self.weight_nonnegative)
 
     def apply(self, x: Tensor) -> Tensor:
-        """What another input of the same shape would add to the output."""
+        """What an input `x` of the same shape would add to the output."""
         return self.map(x, self.w)
 
 
@@ -47,13 +47,13 @@ def attach(
     signal: Signal | None = None,
     kind: type[nn.Module] | None = None,
 ) -> Tensor:
-    """Record a step of one's own: `output` descends from `inputs`, of which only signals may be given.
+    """Record your own step: `output` descends from `inputs`, which must all be signals.
 
     Args:
         step: says what happens to relevance; see `lrp3d.steps.step.Step`.
-        output: what the operation computed.
-        inputs: the tensors `step.relevance` returns relevance for, in that order.
-        signal: what is known of the output; nothing by default.
+        output: the result of the operation.
+        inputs: the tensors for which `step.relevance` returns relevance, in that order.
+        signal: what is known about the output; nothing by default.
         kind: the layer type whose rules apply.
     """
     step.kind = kind
@@ -78,12 +78,12 @@ def passes(
         function: computes the output from `x` and `args`; monotone, elementwise up to broadcasting.
         x: the signal.
         args: more arguments.
-        nonnegative: the output never is negative.
-        gate: the output is a gate where it meets another signal in a product; None: as `x` is.
-        weighs: how much it looks like a weight, where that is more than `gate` says.
-        shifted: a constant is added here.
-        keeps_range: the output still is the clip, if `x` is (normalisation, not a non-linearity).
-        inplace: `x` itself stands for the result from now on.
+        nonnegative: whether the output is never negative.
+        gate: whether the output is a gate in a product with another signal; None if it is one where `x` is.
+        weighs: how much the output looks like a weight, if that is more than `gate` says.
+        shifted: whether a constant is added here.
+        keeps_range: whether the output is still the clip if `x` is (a normalisation, not a non-linearity).
+        inplace: whether `x` itself stands for the result from now on.
         kind: the layer type whose rules apply.
     """
     run = active_tracer()
@@ -112,17 +112,17 @@ def shares(
 ) -> Tensor:
     """An operation linear in its signals, `output = sum of map(x, w) + bias`, over which the rule shares relevance.
 
-    Constants among the summands count as bias. What the clip's range becomes is found by the same maps.
+    Constants among the summands count as bias. The same maps also say what the range of the clip becomes.
 
     Args:
-        output: what the operation computed.
+        output: the result of the operation.
         summands: its inputs, each with its map and weight.
-        bias: what is added.
+        bias: the bias, if there is one.
         kind: the layer type whose rules apply.
-        nonnegative: the output never is negative.
-        is_layer: an operation with weights counts as a layer, which may be the first or the classifier; False where
-            the weights are another signal.
-        note: what inspection says of it beside its rule.
+        nonnegative: whether the output is never negative.
+        is_layer: whether an operation with weights counts as a layer, which may be the first or the classifier; False
+            where the weights are another signal.
+        note: what the inspection prints beside the rule.
     """
     run = active_tracer()
     signals = [s for s in summands if run.is_signal(s.x)]
@@ -144,9 +144,9 @@ def shares(
     in_range = all(k.low is not None and k.high is not None for k in incoming)
     step.first = in_range and (is_layer or len(signals) == 1)
     weighs = least(incoming)
-    if has_weight and is_layer:  # a layer makes features, but of gates still something like weights (heads, mixed)
+    if has_weight and is_layer:  # a layer makes features, but mixed gates (of heads) are still like weights
         weighs = min(weighs, Weighs.SIMILARITY)
-    elif has_weight and len(signals) > 1:  # two features, compared
+    elif has_weight and len(signals) > 1:  # two features are compared
         weighs = max(weighs, Weighs.SIMILARITY)
     signal = Signal(nonnegative=nonnegative, weighs=weighs)
     if not has_weight and in_range:
@@ -169,13 +169,13 @@ def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Output:
-    """The operation goes on, but relevance that would reach its result is refused by name with `advice`.
+    """Lets the forward pass go on, but refuses relevance that would reach the result, by name and with `advice`.
 
     Args:
-        output: what the operation computed.
+        output: the result of the operation.
         inputs: its arguments.
-        advice: one sentence on why, or what to do.
-        signal: what is known of the output, for example that it weighs where it meets another signal.
+        advice: one sentence that says why, or what to do.
+        signal: what is known about the output, for example that it is the weight in a product with another signal.
     """
     run = active_tracer()
     signals = [x for x in inputs if run.is_signal(x)]
@@ -188,7 +188,7 @@ def is_constant(x: Any) -> bool:
 
 
 def both_nonnegative(*tensors: Any) -> bool:
-    """Every signal is known to be non-negative, every constant is."""
+    """Whether every signal is known to be non-negative and every constant is."""
     run = active_tracer()
     for x in tensors:
         signal = run.signal(x)

@@ -25,7 +25,7 @@ _TYPES: dict[bool, dict[int, type[nn.Module]]] = {
 
 
 def per_axis(value: int | Sequence[int], axes: int) -> list[int]:
-    """One number per axis; models also give numpy's."""
+    """One number per axis; models may also pass numpy integers."""
     values = [operator.index(number) for number in (value if isinstance(value, Iterable) else [value])]
     return values * axes if len(values) == 1 else values
 
@@ -39,7 +39,7 @@ def _map(w: Tensor, stride: Any, padding: Any, dilation: Any, groups: int, trans
 
 def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) -> Tensor:
     kind = _TYPES[map.geometry.transposed][weight.dim() - 2]
-    if x.dim() == weight.dim() - 1:  # a clip without batch axis, as torch allows
+    if x.dim() == weight.dim() - 1:  # without batch axis, which torch allows
         return _convolve(x.unsqueeze(0), weight, bias, map).squeeze(0)
     if active_tracer().is_signal(bias):
         shaped = rearranged(lambda b: b.reshape(-1, *[1] * (x.dim() - 2)), cast(Tensor, bias))
@@ -64,7 +64,7 @@ def convolution(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """`F.conv1d`, `F.conv2d`, `F.conv3d`; "same" padding may be uneven and is then written out."""
+    """`F.conv1d`, `F.conv2d`, `F.conv3d`; uneven "same" padding is written out."""
     axes = weight.dim() - 2
     dilations = per_axis(dilation, axes)
     if padding == "same":
@@ -106,14 +106,14 @@ def any_convolution(
     groups: int,
     *flags: Any,
 ) -> Tensor:
-    """`torch.convolution`, which the others are made of."""
+    """`torch.convolution`, on which the others are built."""
     return _convolve(input, weight, bias, _map(weight, stride, padding, dilation, groups, transposed, output_padding))
 
 
 @register_operation(F.linear)
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear`."""
-    if active_tracer().is_signal(bias):  # a hypernetwork makes it
+    if active_tracer().is_signal(bias):  # made by a hypernetwork
         return add(linear(input, weight), bias)
     if active_tracer().is_signal(weight):
         output = matmul(input, rearranged(lambda w: w.mT, weight) if weight.dim() > 1 else weight)

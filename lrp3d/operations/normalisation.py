@@ -1,8 +1,9 @@
-"""Norms: relevance passes them unchanged; statistics, scale and offset are constants.
+"""Norms: relevance passes them unchanged; their statistics, scale and offset are constants.
 
 Batch norm with frozen statistics is a factor and an offset per channel (paper App. F). Layer, group, instance and RMS
-norm, and batch norm by the statistics of its batch, compute the factor and the offset from the signal; they are held
-constant (LN rule of Ali et al. 2022, 2202.07304; identity rule of Achtibat et al. 2024, 2402.05602, Prop. 3.4).
+norm, and batch norm with the statistics of its batch, compute the factor and the offset from the signal; both are held
+constant (LN rule of Ali et al. 2022, arXiv:2202.07304; identity rule of Achtibat et al. 2024, arXiv:2402.05602,
+Prop. 3.4).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`F.batch_norm`, by running statistics, which are never touched, or by those of the batch where there are none."""
+    """`F.batch_norm` with running statistics, which never change, or with those of the batch if there are none."""
     run = active_tracer()
     if running_mean is None or running_var is None:
         kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
@@ -53,7 +54,7 @@ def batch_norm(
     incoming = run.signal(input)
     if incoming is None:
         return output
-    signal = incoming.elementwise(output.shape, normalise)  # normalisation inside the model: still the clip
+    signal = incoming.elementwise(output.shape, normalise)  # a clip normalised inside the model is still the clip
     kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
     if run.normalisation_passes:
         return attach(PassThrough(input.shape, linear=True), output, [input], signal, kind)
@@ -85,7 +86,7 @@ def raw_batch_norm(
 
 
 def _by_its_own(function: Callable[[Tensor], Tensor], x: Tensor, kind: type[nn.Module] | None) -> Tensor:
-    """A norm by the statistics of the signal itself."""
+    """A norm with the statistics of the signal itself."""
     result = passes(function, x, gate=False, kind=kind)
     active_tracer().steps[-1].note = "its statistics are constant"
     return result
@@ -121,7 +122,7 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`F.instance_norm`; by running statistics it is a batch norm."""
+    """`F.instance_norm`; with running statistics it is a batch norm."""
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
     kind = _INSTANCE_TYPES.get(input.dim(), nn.InstanceNorm1d)

@@ -1,4 +1,4 @@
-"""Padding: constants get no relevance, copies hand theirs to what they were copied from."""
+"""Padding: constants get no relevance; copies hand their relevance to the values from which they were copied."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lrp3d.registry import active_tracer, register_operation
 
 
 def _positions(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
-    """Which input each position of a padded axis copies."""
+    """The input position that each position of a padded axis copies."""
     i = torch.arange(-before, size + after, device=device)
     if mode == "replicate":
         return i.clamp(0, size - 1)

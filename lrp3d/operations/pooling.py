@@ -59,7 +59,7 @@ def _max_pool(
 
 
 def _with_indices(output: Tensor, wanted: bool) -> Any:
-    """Max pools that also return where the maxima were: nothing here gives those a relevance."""
+    """The output of a max pool, and its indices if `wanted`; the indices have no relevance rule."""
     if not wanted:
         return output
     return output, refuse(output, output, advice="indices of maxima (max unpooling) have no relevance rule").long()
@@ -97,7 +97,7 @@ def _register_max_pool(axes: int) -> None:
 
 
 def _window_positions(inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
-    """(p, outputs) positions of torch's adaptive windows, and whether each is inside its window."""
+    """Positions (p, outputs) of torch's adaptive windows, and whether each position is inside its window."""
     starts = torch.tensor([i * inputs // outputs for i in range(outputs)])
     ends = torch.tensor([-(-(i + 1) * inputs // outputs) for i in range(outputs)])
     positions = starts + torch.arange(int((ends - starts).max()))[:, None]
@@ -105,7 +105,7 @@ def _window_positions(inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
 
 
 def _sizes(x: Tensor, output_size: Any, axes: int) -> list[int]:
-    """The output size of an adaptive pool; None keeps an axis."""
+    """The output size of an adaptive pool; None keeps the size of an axis."""
     wanted = [output_size] * axes if output_size is None or isinstance(output_size, int) else list(output_size)
     wanted = wanted * axes if len(wanted) == 1 else wanted
     return [have if want is None else want for want, have in zip(wanted, x.shape[-axes:], strict=True)]
@@ -204,7 +204,7 @@ def _register_adaptive_avg_pool(axes: int) -> None:
     ADAPTIVE_AVG_POOLS[axes] = adaptive_avg_pool
 
 
-# Per number of axes, for the layers.
+# Pools by number of axes, for `lrp3d.layers`.
 MAX_POOLS: dict[int, Any] = {}
 AVG_POOLS: dict[int, Callable[..., Tensor]] = {}
 ADAPTIVE_MAX_POOLS: dict[int, Any] = {}
@@ -230,7 +230,7 @@ def interpolate(
     recompute_scale_factor: bool | None = None,
     antialias: bool = False,
 ) -> Tensor:
-    """`F.interpolate`: an average, or with `antialias` or bicubic one with weights below zero."""
+    """`F.interpolate`: an average, which has negative weights if it is bicubic."""
 
     def function(x: Tensor) -> Tensor:
         return F.interpolate(x, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
@@ -273,7 +273,7 @@ register_operation(F.upsample_bilinear, _upsample_bilinear)
 def fold(
     input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
 ) -> Tensor:
-    """`F.fold`: patches laid over each other, which is a sum of those that overlap."""
+    """`F.fold`: lays patches over each other, so that every output is the sum of the patches that overlap there."""
 
     def function(x: Tensor) -> Tensor:
         return F.fold(x, output_size, kernel_size, dilation, padding, stride)

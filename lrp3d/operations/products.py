@@ -1,11 +1,11 @@
 """Products of signals: elementwise, matrices, Einstein sums, divisions, kernels made from the clip.
 
-A product with a constant is linear, and a layer like any other. In a product of two signals one of them weighs and the
-other is weighed: attention probabilities weigh values, a sigmoid weighs features, a generated kernel weighs what it is
-convolved with. What weighs is a constant to relevance, and what is weighed takes all of it (signal takes all: Arras et
-al. 2017, 1706.07206; attention: Ali et al. 2022, 2202.07304). Which is which is told from what is known of the two
-(`Weighs`), unless the composite says it. Where neither weighs, each takes half (uniform rule: Achtibat et al. 2024,
-2402.05602, Prop. 3.2).
+A product with a constant is linear, and a layer like any other. In a product of two signals, one is the weight and the
+other is weighted: attention probabilities weight values, a sigmoid weights features, a generated kernel weights the
+signal it is convolved with. The weight is constant to relevance, and the weighted signal takes all of it (signal takes
+all: Arras et al. 2017, arXiv:1706.07206; attention: Ali et al. 2022, arXiv:2202.07304). What is known about the two
+signals (`Weighs`) decides which of them is the weight, unless the composite says it. If neither is, each takes half
+(uniform rule: Achtibat et al. 2024, arXiv:2402.05602, Prop. 3.2).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from lrp3d.tracing.signals import Signal, Weighs, least
 
 
 def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
-    """Which of two signals (0 or 1) weighs the other, None where neither does; and why.
+    """Which of two signals (0 or 1) is the weight of the other (None if neither is), and the reason.
 
     Args:
         a: the first factor.
         b: the second factor.
-        summed: products are summed over an axis (matrices); else the factor that broadcasts weighs.
+        summed: whether products are summed over an axis (matrices); if not, the factor that broadcasts is the weight.
 
-    A statistic always weighs. Then it is what the composite says; a gate; the factor that is copied along an axis; a
-    product of two features (dot-product attention); the factor that never is negative, where products are summed
-    (features of a kernel, in linear attention).
+    A statistic is always the weight. Otherwise the first of these is: the factor that the composite names; a gate; the
+    factor that is copied along an axis; a product of two features (dot-product attention); and, where products are
+    summed, the factor that is never negative (the features of a kernel, in linear attention).
     """
     run = active_tracer()
     signals = [run.signals[x] for x in (a, b)]
@@ -66,7 +66,7 @@ def _note(which: int | None, reason: str) -> str:
 
 
 def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False) -> Tensor:
-    """The result of weighing `signal` by another one, position by position: it takes all relevance."""
+    """The `output` of weighting `signal` by another signal, position by position; `signal` gets all relevance."""
     incoming = active_tracer().signals[signal]
     step = PassThrough(signal.shape)
     step.note = note
@@ -77,7 +77,7 @@ def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False
 
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
 def mul(input: Any, other: Any) -> Tensor:
-    """A product with a constant, or of two signals, of which one may weigh the other (see the module's docstring)."""
+    """A product with a constant, or of two signals, one of which may be the weight (see the module's docstring)."""
     output = input * other
     if is_constant(input) or is_constant(other):
         signal, factor = (other, input) if is_constant(input) else (input, other)
@@ -95,7 +95,7 @@ def mul(input: Any, other: Any) -> Tensor:
 
 @register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """Division by a constant, or by a signal, which then is a constant to relevance (norms, sums of attention)."""
+    """Division by a constant, or by a signal, which is then constant to relevance (norms, sums of attention)."""
     if rounding_mode is not None:
         output: Tensor = torch.div(input, other, rounding_mode=rounding_mode)
         return refuse(output, input, other, advice="rounds, so nothing says what its input contributed")
@@ -124,15 +124,15 @@ def rdiv(input: Tensor, other: Any) -> Tensor:
 def contraction(
     output: Tensor, factors: Sequence[Tensor], maps: Sequence[LinearMap], kind: type[nn.Module] | None
 ) -> Tensor:
-    """A bilinear operation of two factors that sums over axes: with a constant a layer, else weighed or halved.
+    """A bilinear operation of two factors that sums over axes: with a constant a layer, else weighted or halved.
 
-    What is weighed gets its relevance by the composite's rule for `kind`, with the other factor as the weight; where
-    neither weighs, both are operands of one sum, so that each gets half, by what it contributed.
+    The weighted factor gets its relevance by the composite's rule for `kind`, with the other factor as the weight. If
+    neither is the weight, both are operands of one sum, so that each gets half, in proportion to its contributions.
 
     Args:
-        output: what the operation computed.
-        factors: the two of them, one at least a signal.
-        maps: for each, the operation as a linear map of it, under the other as weight.
+        output: the result of the operation.
+        factors: the two factors, at least one of them a signal.
+        maps: for each factor, the operation as a linear map of it, with the other factor as its weight.
         kind: the layer type whose rules apply.
     """
     run = active_tracer()
@@ -158,7 +158,7 @@ _MATRIX_PRODUCTS += [Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm, Te
 
 @register_operation(_MATRIX_PRODUCTS)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """A product of matrices: of a signal with a constant on either side, or of two signals, of which one may weigh."""
+    """A product of matrices: of a signal and a constant, or of two signals, one of which may be the weight."""
     if min(input.dim(), other.dim()) > 1:
         maps: list[LinearMap] = [MatrixProduct(left=True), MatrixProduct(left=False)]
     else:
@@ -174,7 +174,7 @@ def rmatmul(input: Tensor, other: Tensor) -> Tensor:
 
 @register_operation(torch.einsum)
 def einsum(equation: str, *operands: Any) -> Tensor:
-    """Einstein sums: of one signal with constants a layer; of two signals one may weigh the other."""
+    """Einstein sums: a layer if there is one signal; of two signals, one may be the weight of the other."""
     tensors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
     output = torch.einsum(equation, *tensors)
     signals = [x for x in tensors if not is_constant(x)]
@@ -203,9 +203,9 @@ def einsum(equation: str, *operands: Any) -> Tensor:
 def weighed_by_kernel(
     output: Tensor, x: Tensor, weight: Tensor, map: Convolution, bias: Tensor | None, kind: type[nn.Module]
 ) -> Tensor:
-    """A convolution whose kernel descends from the clip (TANet, conditional convolution): the kernel weighs.
+    """A convolution whose kernel descends from the clip (TANet, conditional convolution): the kernel is the weight.
 
-    The convolved signal takes all relevance, by the composite's rule for convolutions under that kernel.
+    The convolved signal takes all relevance, by the composite's rule for convolutions with that kernel.
     """
     run = active_tracer()
     of_weight = Bilinear(lambda a, v: map(v, a))
@@ -223,6 +223,6 @@ def weighed_by_kernel(
 
 
 def bilinear_in(function: Callable[[Any, Any], Tensor], left: Tensor, right: Tensor) -> Tensor:
-    """Any other function that is linear in each of two tensors."""
+    """Any other function that is linear in each of its two tensors."""
     maps = [Bilinear(function), Bilinear(lambda a, v: function(v, a))]
     return contraction(function(left, right), (left, right), maps, nn.Linear)

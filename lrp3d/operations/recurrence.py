@@ -1,7 +1,8 @@
-"""Recurrent layers and cells, unrolled over time: every step is a sum of linear maps, weighed by gates.
+"""Recurrent layers and cells, unrolled over time: every time step is a sum of linear maps, weighted by gates.
 
-Gates are constant and the candidate takes all relevance (signal takes all: Arras et al. 2017, 1706.07206; 2019,
-1909.12114). It passes tanh unchanged, is shared over the linear maps by their rule, and at sums by the rule of sums.
+Gates are constant, and the candidate takes all relevance (signal takes all: Arras et al. 2017, arXiv:1706.07206; 2019,
+arXiv:1909.12114). Relevance passes tanh unchanged, and is shared over linear maps by their rule and at sums by the rule
+of sums.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ State = tuple[Tensor | None, ...]
 
 
 class Weights(NamedTuple):
-    """Of one layer and direction: gates (or candidates) one below the other, as torch has them."""
+    """The weights of one layer and direction; the rows of all gates and the candidate are stacked as in torch."""
 
     input: Tensor
     hidden: Tensor
@@ -32,19 +33,19 @@ class Weights(NamedTuple):
     projection: Tensor | None = None
 
     def rows(self, i: int, parts: int) -> Weights:
-        """Those of the i-th of `parts` gates."""
+        """The weights of the i-th of `parts` gates."""
         weights = (None if w is None else w.chunk(parts)[i] for w in self[:4])
         return Weights(*weights)  # type: ignore[arg-type]
 
 
 def _values(x: Tensor) -> Tensor:
-    """Without what is known of them: constants."""
+    """The values alone, as a constant."""
     values: Tensor = active_tracer().resolve(x)
     return values.detach()
 
 
 def _gates(x: Tensor, h: Tensor | None, w: Weights, parts: int) -> Sequence[Tensor]:
-    """All of them as numbers, before their sigmoid; those of a candidate are not used."""
+    """The values of all gates before their sigmoid, as constants; the candidate's are not used."""
     with torch._C.DisableTorchFunction(), torch.no_grad():
         z = F.linear(_values(x), w.input, w.input_bias)
         h = x.new_zeros(len(x), w.hidden.shape[1]) if h is None else _values(h)
@@ -52,7 +53,7 @@ def _gates(x: Tensor, h: Tensor | None, w: Weights, parts: int) -> Sequence[Tens
 
 
 def _hidden(h: Tensor | None, w: Weights) -> Tensor | None:
-    """The share of the state before, None where there is neither state nor bias."""
+    """The summand of the previous state; None if there is neither a state nor a bias."""
     return w.hidden_bias if h is None else F.linear(h, w.hidden, w.hidden_bias)
 
 
@@ -72,7 +73,7 @@ def lstm_cell(x: Tensor, state: State, w: Weights) -> State:
 
 
 def gru_cell(x: Tensor, state: State, w: Weights) -> State:
-    """`h' = z h + (1 - z) tanh(candidate)`, whose state before is weighed by r; constant r and z."""
+    """`h' = z h + (1 - z) tanh(candidate)`, where r weights the previous state in the candidate; constant r and z."""
     (h,) = state
     r, z, _ = (gate.sigmoid() for gate in _gates(x, h, w, 3))
     candidate = w.rows(2, 3)
@@ -90,7 +91,7 @@ def _plain_cell(activation: Callable[[Tensor], Tensor]) -> Callable[[Tensor, Sta
 
 
 def cell_of(layer: Any) -> Callable[[Tensor, State, Weights], State]:
-    """The step of a recurrent layer or cell."""
+    """The function that computes one time step of a recurrent layer or cell."""
     if isinstance(layer, (nn.LSTM, nn.LSTMCell)):
         return lstm_cell
     if isinstance(layer, (nn.GRU, nn.GRUCell)):
@@ -104,7 +105,7 @@ def _weights(layer: Any, suffix: str) -> Weights:
 
 
 def one_step(layer: Any, x: Tensor, state: Any = None) -> Any:
-    """A cell: input (b, f) or (f,), and its state; returns the new state, as torch does."""
+    """Runs a cell on its input, (b, f) or (f,), and its state; returns the new state, as torch does."""
     several = isinstance(layer, nn.LSTMCell)
     given: State = (None,) * (1 + several) if state is None else tuple(state) if several else (state,)
     if x.dim() == 1:
@@ -122,7 +123,7 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
     Args:
         layer: the module.
         x: (b, t, f) if `layer.batch_first`, (t, b, f), or (t, f).
-        state: what it starts from, as torch takes it; zeros by default.
+        state: the initial state, as torch takes it; zeros by default.
 
     Returns:
         Output and last state, as torch returns them.
@@ -168,7 +169,7 @@ def _each(function: Callable[[Tensor], Tensor], state: Any) -> Any:
 
 
 def _at_its_steps(output: Tensor, x: Tensor) -> Tensor:
-    """The output as it is; which frame each step of it belongs to is told from the input at that step."""
+    """The unchanged output, with a step that says which input time step each of its time steps belongs to."""
     run = active_tracer()
     if not (run.is_signal(output) and run.is_signal(x)):
         return output

@@ -1,10 +1,11 @@
 """Reading a signal at places that are computed: grids, offsets, deformable convolutions, indices.
 
-Where is read is constant to relevance, as a gate is; what is read takes all of it. For fixed places p the output
-`y_i = sum_j k(p_i - j) x_j` is linear in x (Jaderberg et al. 2015, 1506.02025, Eq. 3; deformable convolution: Dai et
-al. 2017, 1703.06211, Eq. 3; with masks: Zhu et al. 2019, 1811.11168, Eq. 1), and a rule shares relevance over it like
-over an average. Where the kernel k is cubic, some of its weights are negative, and a rule sees them as such. Reads by
-an index (`x[index]`, `gather`, `index_select`) only move values, whatever the index was computed from.
+The places are constant to relevance, as a gate is; the signal that is read takes all of it. For fixed places p, the
+output `y_i = sum_j k(p_i - j) x_j` is linear in x (Jaderberg et al. 2015, arXiv:1506.02025, Eq. 3; deformable
+convolution: Dai et al. 2017, arXiv:1703.06211, Eq. 3; with masks: Zhu et al. 2019, arXiv:1811.11168, Eq. 1), and a rule
+shares relevance over it as over an average. If the kernel k is cubic, some of its weights are negative, and a rule sees
+them as such. Reads by an index (`x[index]`, `gather`, `index_select`) only move values, whatever the index was computed
+from.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ Read = Callable[[Tensor], Tensor]
 
 
 def read(x: Tensor, output: Tensor, added: Read, subtracted: Read | None = None) -> Tensor:
-    """An operation linear in the signal `x`: `output = added(x) - subtracted(x)`, both with weights of zero or more.
+    """An operation that is linear in the signal `x`: `output = added(x) - subtracted(x)`, both with weights >= 0.
 
     Args:
-        x: what is read.
-        output: what the operation computed.
+        x: the signal that is read.
+        output: the result of the operation.
         added: the part of the operation with the positive weights.
-        subtracted: the part with the negative ones, its sign turned; None: there are none.
+        subtracted: the part with the negative weights, with reversed sign; None if there are none.
     """
     summands = [Summand(x, Average(added))]
     if subtracted is not None:
@@ -43,7 +44,7 @@ def read(x: Tensor, output: Tensor, added: Read, subtracted: Read | None = None)
     nonnegative = subtracted is None and both_nonnegative(x)
     result = shares(output, summands, None, nn.Upsample, nonnegative, is_layer=False, note=NOTE)
     run = active_tracer()
-    reached = added(run.input_mask(x))  # what is read outside of the picture is a constant
+    reached = added(run.input_mask(x))  # values read outside of the picture are constants
     if subtracted is not None:
         reached = reached + subtracted(run.input_mask(x))
     run.signals[result].is_input = run.signals.constants_among(reached, output.dtype)
@@ -90,8 +91,8 @@ def grid_sample(
 
 
 def _cubic_taps(grid: Tensor, sizes: Sequence[int], corners: bool) -> list[tuple[Tensor, Tensor]]:
-    """The 16 pixels of a cubic convolution (Keys 1981, with a = -0.75 as torch has it): their grids, their weights."""
-    size = grid.new_tensor([sizes[1], sizes[0]])  # of a grid's x and y
+    """The grids and the weights of the 16 pixels of a cubic convolution (Keys 1981, with torch's a = -0.75)."""
+    size = grid.new_tensor([sizes[1], sizes[0]])  # x before y, as in grids
     where = (grid + 1) / 2 * (size - 1) if corners else ((grid + 1) * size - 1) / 2
     first = where.floor()
     along = torch.stack([_cubic(where - first - k) for k in (-1, 0, 1, 2)])
@@ -118,7 +119,7 @@ _MODES, _PADDINGS = ("bilinear", "nearest", "bicubic"), ("zeros", "border", "ref
 def grid_sampler(
     input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Tensor:
-    """`torch.grid_sampler`, whose modes are numbers."""
+    """`torch.grid_sampler`, which takes its modes as numbers."""
     return grid_sample(input, grid, _MODES[interpolation_mode], _PADDINGS[padding_mode], align_corners)
 
 
@@ -130,12 +131,12 @@ def resample(input: Tensor, output: Tensor, function: Read, along: Sequence[Read
 
     Args:
         input: a signal (b, c, h, w).
-        output: what the interpolation computed.
+        output: the result of the interpolation.
         function: the interpolation.
-        along: the same along height alone, and along width alone.
+        along: the same interpolation along height alone, and along width alone.
     """
     rows, columns = (torch.eye(size).to(input) for size in input.shape[-2:])
-    # twice beside each other: of a picture one pixel wide, torch 2.13 antialiases no column right
+    # two copies side by side, because torch 2.13 antialiases a picture that is one pixel wide incorrectly
     down = along[0](rows[:, None, :, None].repeat(1, 1, 1, 2))[:, 0, :, 0]
     across = along[1](columns[:, None, None].repeat(1, 1, 2, 1))[:, 0, 0]
     matrices = (down, across)
@@ -172,7 +173,7 @@ def deform_conv2d(
     offset_groups: int,
     use_mask: bool,
 ) -> Tensor:
-    """`torchvision.ops.deform_conv2d`: read at offsets, which are constant; weighed by a mask; then a convolution."""
+    """`torchvision.ops.deform_conv2d`: reads at constant offsets, weights by a mask, and convolves."""
     given = mask if use_mask else None
     steps = ((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
     return deformable(input, weight, offset, bias, *steps, groups, given)
@@ -189,18 +190,18 @@ def deformable(
     groups: int = 1,
     mask: Tensor | None = None,
 ) -> Tensor:
-    """A deformable convolution of two axes, in operations that are known.
+    """A deformable convolution over two axes, made of operations that are known.
 
     Args:
         input: (b, c, h, w).
         weight: (c', c / groups, p, q).
         offset: (b, 2 g p q, h', w'), y before x, for g groups of input channels; constant to relevance.
         bias: (c',), or None.
-        stride: of height and width, as are `padding` and `dilation`.
-        padding: zeros around the input.
+        stride: for height and width, like `padding` and `dilation`.
+        padding: number of zeros around the input.
         dilation: distance of the kernel's taps.
-        groups: of the convolution.
-        mask: (b, g p q, h', w'), by which what is read is multiplied: it weighs.
+        groups: number of groups of the convolution.
+        mask: (b, g p q, h', w'), the weight by which the values read are multiplied.
     """
     (b, c, h, w), (kernel_h, kernel_w) = input.shape, weight.shape[-2:]
     taps, (high, wide) = kernel_h * kernel_w, offset.shape[-2:]
@@ -225,7 +226,7 @@ def deformable(
 
 
 def _places(size: int, stride: int, padding: int, taps: Tensor, like: Tensor) -> Tensor:
-    """Where the taps of a convolution stand along one axis without offsets, (taps, 1, outputs)."""
+    """The positions (taps, 1, outputs) of a convolution's taps along one axis, without offsets."""
     return (torch.arange(size) * stride - padding + taps[:, None, None]).to(like)
 
 
@@ -234,7 +235,7 @@ def _places(size: int, stride: int, padding: int, taps: Tensor, like: Tensor) ->
 
 @register_operation([torch.scatter_add, Tensor.scatter_add])
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """`torch.scatter_add`: a sum of all that was written to the same place, wherever the index came from."""
+    """`torch.scatter_add`: sums all values that are written to the same place, wherever the index came from."""
 
     def laid_out(x: Tensor) -> Tensor:
         return torch.zeros(output.shape, dtype=x.dtype, device=x.device).scatter_add(dim, index, x)
@@ -246,7 +247,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 
 @register_operation([torch.index_add, Tensor.index_add])
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """`torch.index_add`: slices added at an index."""
+    """`torch.index_add`: adds slices at an index."""
 
     def laid_out(x: Tensor) -> Tensor:
         return torch.zeros(output.shape, dtype=x.dtype, device=x.device).index_add(dim, index, x)

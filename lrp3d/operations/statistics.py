@@ -1,7 +1,7 @@
 """Statistics of a signal over axes (variance, norms) and divisions by them.
 
-A statistic usually is what a signal is divided by, and then a constant to relevance. Where it is a feature itself (the
-norm of a difference of frames, in PAN), relevance is shared in proportion to what each value contributed to it.
+A statistic is usually the divisor of a signal, and then constant to relevance. Where it is a feature itself (the norm
+of a difference of frames, in PAN), relevance is shared in proportion to what each value contributed to it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from lrp3d.tracing.signals import Signal, Weighs
 def _statistic(
     x: Tensor, dim: Any, output: Tensor, contributions: Callable[[Tensor], Tensor], **properties: Any
 ) -> Tensor:
-    """A statistic of `x` over axes, of which every value contributed as much as `contributions` says."""
+    """Records a statistic of `x` over axes, to which every value contributed as much as `contributions` says."""
     return attach(Proportional(x.detach(), axes_from_the_end(x, dim), contributions), output, [x], Signal(**properties))
 
 
@@ -37,7 +37,7 @@ def _squared_distance(dim: Any) -> Callable[[Tensor], Tensor]:
 
 
 def _register_spread(name: str, with_mean: bool) -> None:
-    """Variance and standard deviation, alone or with the mean: by the squared distance from the mean."""
+    """Registers variance and standard deviation, alone or with the mean; they share by the squared distance from it."""
     function = getattr(torch, name)
 
     def spread(
@@ -63,7 +63,7 @@ for _name in ("var", "std"):
 
 @register_operation([torch.norm, Tensor.norm, torch.linalg.norm, torch.linalg.vector_norm])
 def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None, **names: Any) -> Tensor:
-    """Norms of vectors: by what each value adds to the sum under the root, `|x|^p`."""
+    """Norms of vectors: share by what each value adds to the sum under the root, `|x|^p`."""
     p = names.pop("ord", p)
     p = 2 if p in (None, "fro") else p
     output = torch.linalg.vector_norm(input, p, dim, keepdim, dtype=dtype)
@@ -80,7 +80,7 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, dtyp
 
 
 def _unit(x: Tensor, p: float, dim: Any, eps: float) -> Tensor:
-    """A signal over its norm."""
+    """A signal divided by its norm."""
     return div(x, clamp_min(norm(x, p, dim, keepdim=True), eps))
 
 
@@ -92,7 +92,7 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, o
 
 @register_operation([F.pairwise_distance, torch.pairwise_distance])
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
-    """The norm of a difference over the last axis (PAN, Zhang et al. 2020, 2008.03462, Eq. 3), written out."""
+    """The norm of a difference over the last axis (PAN, Zhang et al. 2020, arXiv:2008.03462, Eq. 3), written out."""
     run = active_tracer()
     difference = sub(x1, x2)
     return norm(add(difference, eps) if run.is_signal(difference) else difference + eps, p, -1, keepdim)
@@ -100,7 +100,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 
 @register_operation([torch.logsumexp, Tensor.logsumexp])
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
-    """A smooth maximum: in proportion to the exponentials."""
+    """A smooth maximum: shares in proportion to the exponentials."""
 
     def contributions(x: Tensor) -> Tensor:
         return (x - x.amax(dim, keepdim=True)).exp()
@@ -110,7 +110,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 @register_operation(F.cosine_similarity)
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
-    """Two signals, each over its norm, multiplied and summed."""
+    """Two signals, each divided by its norm, multiplied and summed."""
     run = active_tracer()
     units = [_unit(x, 2, dim, eps) if run.is_signal(x) else F.normalize(x, dim=dim, eps=eps) for x in (x1, x2)]
     return sum(mul(*units), dim)

@@ -1,7 +1,7 @@
-"""What a forward pass asks of numbers (is every value an input?), remembered, so that a device is not waited for.
+"""Questions of a forward pass about numbers (is every value an input?), and their answers, kept to save waiting.
 
-The answers hardly ever depend on the clip: they are those of the constants that a model writes beside its signal. The
-next pass over a clip of that shape takes them for granted and has them all confirmed at its end, by one wait.
+The answers hardly ever depend on the clip, because they are about constants that a model writes beside its signal. The
+next pass over a clip of that shape assumes them and confirms all of them at its end, waiting for the device only once.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ class Answers:
     """The answers of one forward pass.
 
     Args:
-        remembered: those of a pass before, in the order in which they were asked for.
+        remembered: the answers of an earlier pass, in the order of the questions.
     """
 
     def __init__(self, remembered: Sequence[bool] = ()):
         self._remembered = remembered
         self.given: list[bool] = []
         self.asked: list[Tensor] = []
-        """What has an answer of a pass before."""
+        """The questions that were answered with the answer of an earlier pass."""
         self.over = False
-        """The pass is over; what is replayed of it is not looked at."""
+        """Whether the pass is over; a replay of it does not look at numbers."""
 
     def __call__(self, question: Tensor) -> bool:
-        """Whether a tensor of one value is true; False also means that nobody looked, and has to be right then."""
+        """Whether a tensor of one value is true; False can also mean that nobody looked, so it must always be safe."""
         if question.device.type == "cpu":
             return bool(question)
         if self.over:
@@ -41,5 +41,5 @@ class Answers:
         return self.given[-1]
 
     def confirmed(self, replies: Sequence[bool]) -> bool:
-        """Whether what was taken for granted is so, given the answers to all that was `asked`."""
+        """Whether the assumed answers are right, given the `replies` to all questions in `asked`."""
         return list(replies) == self.given[: len(replies)]

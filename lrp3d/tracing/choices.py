@@ -1,4 +1,4 @@
-"""What a composite says before the whole forward pass is known; `lrp3d.Composite` says it."""
+"""What a composite must say before the whole forward pass is known; `lrp3d.Composite` implements it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Choices(Protocol):
 
     @property
     def addresses_normalisation(self) -> bool:
-        """Whether some batch norm may get another rule than Identity."""
+        """Whether a batch norm may get another rule than Identity."""
 
     def product(self, name: str, handler: Handler | None) -> str | None:
-        """Which factor of a product of two signals weighs, None where what is known of them decides."""
+        """Which factor of a product of two signals is the weight; None if what is known about them decides."""
 
     def rule_of_operation(self, handler: Handler | None) -> Rule | None:
-        """The rule given for an operation, None where there is none."""
+        """The rule given for an operation, None without one."""

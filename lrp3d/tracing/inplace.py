@@ -1,8 +1,8 @@
-"""In-place operations: nothing is overwritten; whoever reads what was changed gets its new value.
+"""In-place operations: nothing is overwritten, and later reads of a changed tensor get its new value.
 
-An activation may still be needed for relevance, and a parameter or buffer belongs to the user's model. So memory is
-only remembered: every tensor of the model stands at a `Place` in a `Block`, a block has the writes that were made to
-it, in order, and a tensor that is read gets those that it has not seen yet, through whichever view they were made.
+An activation may still be needed for relevance, and a parameter or buffer belongs to the user's model. So writes are
+only noted: every tensor of the model has a `Place` in a `Block` of memory, a block lists the writes that were made to
+it, in order, and a tensor that is read gets the writes that it has not seen yet, through whichever view they were made.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 
 class Write(NamedTuple):
-    """What was written, and where: a view of the block's map, None where that is not known."""
+    """The value that was written, and where: a view of the block's map, None if that is not known."""
 
     to: Tensor | None
     value: Tensor
@@ -28,40 +28,40 @@ class Block:
     """One block of the model's memory, and the writes to it.
 
     Args:
-        x: a tensor that stands in it.
+        x: a tensor in this block.
     """
 
     def __init__(self, x: Tensor):
         storage = x.untyped_storage()
         self.first = StorageWeakRef(storage)
-        """A weak reference to the memory that it held at first."""
+        """A weak reference to the memory that the block was at first."""
         self.map = torch.empty(storage.nbytes() // x.element_size(), dtype=x.dtype, device="meta")
-        """Memory without values, of which views say where tensors stand."""
+        """Memory without values; its views say where tensors lie."""
         self.writes: list[Write] = []
 
     def place(self, x: Tensor) -> Place:
-        """Where a tensor stands that is a view of what the block held at first."""
+        """The place of a tensor that is a view of the memory that the block was at first."""
         if x.dtype != self.map.dtype:
             return Place(self, None)
         return Place(self, self.map.as_strided(x.size(), x.stride(), x.storage_offset()))
 
 
 class Place(NamedTuple):
-    """Where a tensor stands: in which block, and as which view of its map; None where that is not known."""
+    """Where a tensor lies: in which block, and as which view of its map; None if the view is not known."""
 
     block: Block
     view: Tensor | None
 
 
 class Current(NamedTuple):
-    """What a tensor is after some of the writes to its block; None: itself."""
+    """The value of a tensor after some of the writes to its block; None stands for the tensor itself."""
 
     value: Tensor | None
     writes: int
 
 
 class Memory:
-    """Where tensors stand and what was written to them, and which memory belongs to the model.
+    """Where tensors lie, what was written to them, and which memory belongs to the model.
 
     Args:
         own: the parameters and buffers of the user's model.
@@ -71,11 +71,11 @@ class Memory:
         self._own = {_address(tensor) for tensor in own if tensor.layout == torch.strided}
         self._blocks: dict[int, Block] = {}
         self._places: MutableMapping[Tensor, Place] = WeakTensorKeyDictionary()
-        """Of tensors that do not lie where they stand, as they were computed anew."""
+        """The places of tensors that were computed anew, so that their own memory is not that of their place."""
         self._currents: MutableMapping[Tensor, Current] = WeakTensorKeyDictionary()
 
     def forget(self) -> None:
-        """The forward is over, and what was written is kept for it no longer."""
+        """Forgets all writes, which nothing needs after the forward."""
         self._blocks.clear()
         self._places.clear()
         self._currents.clear()
@@ -89,11 +89,11 @@ class Memory:
         return self._place(x) is not None
 
     def latest(self, x: Tensor, rewritten: Callable[[Tensor, Tensor | None, Write], Tensor]) -> Tensor:
-        """What `x` is now: itself, if nothing was written to it.
+        """The current value of `x`: `x` itself if nothing was written to it.
 
         Args:
-            x: a tensor as the model has it.
-            rewritten: what a value (the first argument) that stands at a view (the second) is after a write.
+            x: a tensor that the model has.
+            rewritten: returns what a value (first argument) at a view (second argument) is after a write.
         """
         place = self._place(x)
         if place is None:
@@ -108,12 +108,12 @@ class Memory:
         return value
 
     def write(self, to: Tensor, value: Tensor) -> Tensor:
-        """From now on `to` is `value`; returns another tensor that stands where `to` does.
+        """Redirects later reads of `to` to `value`; returns another tensor at the place of `to`.
 
-        It is another, as the block keeps `value`, and not longer than something that stands in it is alive.
+        It must be another one, because the block keeps `value`, and only as long as a tensor in the block is alive.
         """
         before = self._currents.get(to, Current(None, 0)).value
-        if _address(value) == _address(to if before is None else before):  # unsqueeze_ and its kin change no value
+        if _address(value) == _address(to if before is None else before):  # unsqueeze_ and the like change no value
             place = self._place(value) or self._new_place(value)
             self._places[to] = place
         else:
@@ -127,16 +127,16 @@ class Memory:
         return other
 
     def follow(self, function: Any, moves: bool, given: Any, values: Any, out: Any) -> None:
-        """Says where the results of a function stand that are views of tensors that were computed anew.
+        """Notes the places of results of a function that are views of tensors that were computed anew.
 
-        What is a view is told by the function itself, from where the model's own tensors stand: what was computed anew
-        may lie otherwise, so that a view of the one is a copy of the other.
+        The function itself, applied to the places of the model's own tensors, says what is a view. Tensors that were
+        computed anew may have other strides, so that a view of the model's tensor is a copy of them.
 
         Args:
             function: the function, None if it is not known.
-            moves: it only moves values, and so may make views.
+            moves: whether it only moves values, and so may make views.
             given: its arguments, as the model gave them.
-            values: what they are now.
+            values: the current values of the arguments.
             out: what the function returned.
         """
         if not self._blocks:
@@ -169,7 +169,7 @@ class Memory:
         self._currents[x] = Current(None, len(place.block.writes))
 
     def is_itself(self, target: Tensor, index: Any, value: Any) -> bool:
-        """Whether `value` is what stands at `target[index]` already, as in the last step of `target[index] += 1`."""
+        """Whether `value` lies at `target[index]` already, as in the last step of `target[index] += 1`."""
         plain = index if isinstance(index, tuple) else (index,)
         if not isinstance(value, Tensor) or not all(map(_is_plain, plain)):
             return False
@@ -185,7 +185,7 @@ class Memory:
         return _lies_like(destination.view[index], source.view)
 
     def _place(self, x: Tensor) -> Place | None:
-        """Where `x` stands, None if its block was never written to."""
+        """The place of `x`, None if its block was never written to."""
         if not self._blocks or x.layout != torch.strided:
             return None
         if (place := self._places.get(x)) is not None:
@@ -211,7 +211,7 @@ def _lies_like(a: Tensor, b: Tensor) -> bool:
 
 
 def _without_values(function: Any, given: Any, views: dict[int, Tensor | None], results: int) -> list[Tensor | None]:
-    """What a function makes of maps in place of some of its arguments; None where that is not known."""
+    """Results of a function that gets maps instead of some arguments; None for those that are not known."""
     nothing: list[Tensor | None] = [None] * results
     if function is None or any(view is None for view in views.values()):
         return nothing
@@ -225,5 +225,5 @@ def _without_values(function: Any, given: Any, views: dict[int, Tensor | None], 
 
 
 def _is_plain(index: Any) -> bool:
-    """Whether it makes a view."""
+    """Whether the index makes a view."""
     return index is None or (isinstance(index, int | slice | type(...)) and not isinstance(index, bool))

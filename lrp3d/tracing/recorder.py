@@ -1,4 +1,4 @@
-"""What one forward pass of a twin leaves behind: its steps, what is known of its tensors, and what they are called."""
+"""The record of one forward pass of a twin: its steps and their names, and what is known about its tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Output = TypeVar("Output")
 
 
 class Squashed(NamedTuple):
-    """A softmax or sigmoid, and what went into it."""
+    """A softmax or sigmoid, and its input."""
 
     step: Step
     token: Token
@@ -34,29 +34,29 @@ class Squashed(NamedTuple):
 
 
 SQUASHED_AT_MOST = 4
-"""How many of them are remembered, the last ones: one of them may be the model's last operation."""
+"""How many of the latest ones are kept: one of them may be the model's last operation."""
 
 
 class Recorder:
-    """Records one forward pass; who follows it, operation by operation, is the `Tracer`."""
+    """Records one forward pass, which the `Tracer` follows operation by operation."""
 
     def __init__(self, choices: Choices | None = None, remembered: Sequence[bool] = ()):
         super().__init__()
         self.choices = choices
-        """What the composite says of operations that are recorded differently for it."""
+        """What the composite says about operations whose recording depends on it."""
         self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
-        """Batch norms hand relevance on unchanged, so their activations need not be kept."""
+        """Whether batch norms hand relevance on unchanged, so that their activations need not be kept."""
         self.answers: Answers = Answers(remembered)
-        """To what the forward asks of numbers."""
+        """Answers to the questions of the forward about numbers."""
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
-        """The last probabilities that were made: one of them may be what the model returns."""
+        """The last probabilities that were computed; the model may return one of them."""
         self.signals: Signals = Signals(self.answers)
-        """What is known of each tensor that descends from the clip."""
+        """What is known about each tensor that descends from the clip."""
         self.adopted: dict[Any, str] = {}
-        """Nodes of autograd's graph that no mode could see, and the modules they were made in."""
+        """Nodes of autograd's graph that no mode could see, and the modules in which they were made."""
         self.coarsest: float = 0.0
-        """The largest eps of the types that something was computed in."""
+        """The largest eps of the types in which anything was computed."""
         self._tape = Tape()
         self._scopes: list[Scope] = []
         self._inside = False
@@ -66,7 +66,7 @@ class Recorder:
 
     @contextmanager
     def scope(self, name: str, module: nn.Module, is_layer: bool) -> Iterator[None]:
-        """While a module's forward runs."""
+        """Notes that a module's forward runs inside this block."""
         self._scopes.append(Scope(name, module, is_layer))
         try:
             yield
@@ -74,14 +74,14 @@ class Recorder:
             self._scopes.pop()
 
     def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
-        """A clip (or pathway) comes in; returns the tensor to hand to the model."""
+        """Lets a clip (or pathway) enter; returns the tensor to pass to the model."""
         self._operation, self._handler, self._device = "input", None, x.device.type
         return self.attach(ClipInput(), x.detach(), [x], Signal(low, high))
 
     # ------------------------------------------------------------------ tensors
 
     def signal(self, x: Any) -> Signal | None:
-        """What is known of `x`, None if it is a constant."""
+        """What is known about `x`; None if it is a constant."""
         return self.signals.get(x)
 
     def is_signal(self, x: Any) -> bool:
@@ -93,7 +93,7 @@ class Recorder:
         return self.signals.input_mask(x)
 
     def token(self, x: Tensor) -> Token:
-        """What stands for a tensor in the tape."""
+        """The token that stands for a tensor in the tape."""
         return self._tape.token(x)
 
     # ------------------------------------------------------------------ steps
@@ -115,7 +115,7 @@ class Recorder:
         return out
 
     def moved(self, out: Tensor, signal: Signal) -> Tensor:
-        """Record a rearrangement: torch's own node carries its relevance."""
+        """Record a rearrangement, whose relevance torch's own node carries."""
         self.signals[out] = signal
         step = Rearrangement()
         step.name, step.operation, step.shape = self._take_name(), self._operation, out.shape
@@ -134,7 +134,7 @@ class Recorder:
         return output
 
     def adopt(self, output: Any, name: str) -> None:
-        """What no mode can see (scripted code, a foreign Function) was made in module `name`: the audit names it."""
+        """Note that nodes no mode can see (scripted code, a foreign Function) were made in `name`, for the audit."""
         with torch._C.DisableTorchFunction():
             for x in (output,) if isinstance(output, Tensor) else tree_flatten(output)[0]:
                 if not isinstance(x, Tensor) or x.grad_fn is None:
@@ -148,7 +148,7 @@ class Recorder:
 
     @contextmanager
     def _performing(self, handler: Handler | None, func: Any) -> Iterator[None]:
-        """Steps made inside belong to this operation, the outermost one."""
+        """Gives steps that are made inside this block to this operation, if it is the outermost one."""
         if self._inside:
             yield
             return
@@ -161,7 +161,7 @@ class Recorder:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """A named part of the operation that is running (the scores of an attention, its values)."""
+        """Names a part of the operation that is running (the scores of an attention, its values)."""
         before, self._operation = self._operation, f"{self._operation}.{name}"
         try:
             yield
@@ -169,7 +169,7 @@ class Recorder:
             self._operation = before
 
     def next_name(self) -> str:
-        """What the next step of the operation that is running will be called."""
+        """The name that the next step of the running operation will get."""
         scope = self._innermost()
         return self._operation if scope is None else scope.next_name(self._operation)
 
@@ -186,16 +186,16 @@ class Recorder:
         return self._scopes[-1].name if self._scopes else ""
 
     def product(self) -> str | None:
-        """Which factor of the product that is being computed weighs, where the composite says so."""
+        """Which factor of the running product is the weight; None if the composite does not say."""
         return None if self.choices is None else self.choices.product(self.next_name(), self._handler)
 
     def rule_for(self, function: TorchFunction) -> Rule | None:
-        """The rule that the composite has for a function, None where it says nothing of it."""
+        """The composite's rule for a function, None without one."""
         return None if self.choices is None else self.choices.rule_of_operation(handler_of(function))
 
 
 def map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:
-    """Every floating-point tensor of a tree changed, and nothing else."""
+    """Changes every floating-point tensor of a tree, and nothing else."""
     leaves, spec = tree_flatten(out)
     changed = [change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves]
     return cast(Output, tree_unflatten(changed, spec))

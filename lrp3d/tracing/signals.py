@@ -1,4 +1,4 @@
-"""What is known of tensors that descend from the clip: range, sign, constants among them, and whether they weigh."""
+"""What is known about tensors that descend from the clip: range, sign, constant values, likeness to a weight."""
 
 from __future__ import annotations
 
@@ -17,56 +17,56 @@ from lrp3d.steps.step import Token
 
 
 class Weighs(IntEnum):
-    """How much a signal looks like a weight: of two factors, the one with more of it weighs the other."""
+    """How much a signal looks like a weight: of two factors, the one that looks more like it is the weight."""
 
     NOT = 0
-    """A feature, which is weighed by others."""
+    """A feature, which others weight."""
     SIMILARITY = 1
     """A product of two features summed over an axis (queries and keys), or gates that went through a layer."""
     GATE = 2
-    """Output of a sigmoid, of a softmax, or of their kin: a share, a probability, a mask."""
+    """Output of a sigmoid, of a softmax or the like: a share, a probability, a mask."""
     STATISTIC = 3
-    """A norm's divisor or what is made of it (variance, reciprocal root): constant whatever the composite says."""
+    """A norm's divisor or its parts (variance, reciprocal root): constant whatever the composite says."""
 
     @property
     def reason(self) -> str:
-        """The name under which inspection shows it."""
+        """The name that the inspection shows."""
         return {0: "feature", 1: "similarity", 2: "gate", 3: "statistic"}[int(self)]
 
 
 @dataclass
 class Signal:
-    """What is known of a tensor that descends from the clip."""
+    """What is known about a tensor that descends from the clip."""
 
     low: Tensor | None = None
     high: Tensor | None = None
-    """Valid range, while the tensor still is the clip (moved or normalised)."""
+    """Valid range, while the tensor is still the clip (moved or normalised)."""
     is_input: Tensor | None = None
-    """0 where the values are constants that the model wrote beside the signal, as padding is; None: all are inputs."""
+    """0 where values are constants that the model wrote beside the signal, such as padding; None if all are inputs."""
     nonnegative: bool = False
     weighs: Weighs = Weighs.NOT
-    """How much it looks like a weight, where it meets another signal in a product."""
+    """How much it looks like a weight in a product with another signal."""
     shifted: bool = False
-    """A constant was added: clipped then, it is a hand-written hard sigmoid."""
+    """Whether a constant was added; if it is clipped next, it is a hand-written hard sigmoid."""
     mean_of: Token | None = None
-    """The signal whose mean over some axes this is, spread over those axes or not: subtracted, it only centres."""
+    """The signal of which this is the mean over some axes, broadcast or not; subtracting it only centres the signal."""
 
     def signed(self, x: Tensor) -> Signed:
-        """The tensor as rules see it: constants among its values are no inputs."""
+        """The tensor as rules see it: its constant values are no inputs."""
         inputs = x if self.is_input is None else x * self.is_input
         return Signed(inputs, self.nonnegative, self.low, self.high, self.is_input)
 
     def through(self, function: Callable[[Tensor], Tensor]) -> Signal:
-        """What is known of `function(x)`, where the function only moves values."""
+        """What is known about `function(x)` if the function only moves values."""
         low, high, is_input = (None if x is None else function(x) for x in (self.low, self.high, self.is_input))
         return replace(self, low=low, high=high, is_input=is_input)
 
     def elementwise(self, shape: torch.Size, monotone: Callable[[Tensor], Tensor] | None = None) -> Signal:
-        """Range and constants of an output that was computed value by value; nothing else is known of it.
+        """Range and constants of an output that was computed value by value; nothing else is known about it.
 
         Args:
-            shape: that of the output, to which the values may have been broadcast.
-            monotone: the function, if its output still is the clip, in other units: then the range goes through it.
+            shape: shape of the output, to which the values may have been broadcast.
+            monotone: the function, if its output is still the clip in other units; the range then goes through it.
         """
         is_input = None if self.is_input is None else self.is_input.expand(shape)
         if monotone is None or self.low is None or self.high is None:
@@ -76,7 +76,7 @@ class Signal:
 
 
 class Signals:
-    """What is known of each tensor that descends from the clip, in one forward pass; a constant is none of them."""
+    """What is known about each tensor that descends from the clip in one forward pass; constants are not listed."""
 
     def __init__(self, answer: Callable[[Tensor], bool] = bool) -> None:
         """`answer` says whether a tensor of one value is true."""
@@ -93,7 +93,7 @@ class Signals:
         return isinstance(x, Tensor) and x in self._signals
 
     def get(self, x: Any) -> Signal | None:
-        """What is known of `x`, None if it is a constant."""
+        """What is known about `x`; None if it is a constant."""
         return self._signals.get(x) if isinstance(x, Tensor) else None
 
     def input_mask(self, x: Tensor) -> Tensor:
@@ -104,11 +104,11 @@ class Signals:
         return torch.ones_like(x) if signal.is_input is None else signal.is_input
 
     def constants_among(self, is_input: Tensor, dtype: torch.dtype) -> Tensor | None:
-        """What a signal says of the constants among its values (`Signal.is_input`): None where there are none.
+        """The mask of the constants among a signal's values (`Signal.is_input`); None if there are none.
 
         Args:
-            is_input: more than zero where the clip had a part in the value.
-            dtype: that of the signal.
+            is_input: greater than zero where the clip had a part in the value.
+            dtype: type of the signal.
         """
         is_input = is_input > 0
         return None if self._answer(is_input.all()) else is_input.to(dtype)
@@ -116,11 +116,11 @@ class Signals:
     def range_of_sum(
         self, summands: Sequence[tuple[Tensor, Callable[[Tensor], Tensor]]], constant: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The range of a sum of signals that all still are the clip.
+        """The range of a sum of signals that are all still the clip.
 
         Args:
-            summands: signals, each with the map through which it goes into the sum; no map turns signs.
-            constant: what is added.
+            summands: signals, each with the map through which it goes into the sum; no map reverses signs.
+            constant: a constant that is added, if there is one.
         """
         low, high = [], []
         for x, map in summands:
@@ -141,16 +141,16 @@ class Signals:
         inputs: Sequence[Tensor],
         results: int,
     ) -> list[Signal]:
-        """What is known of each tensor that a function returns, where the function only moves values.
+        """What is known about each tensor that a function returns if the function only moves values.
 
-        The function is applied to what is known of its inputs.
+        The function is applied to what is known about its inputs.
 
         Args:
             function: the function.
             args: its arguments.
             kwargs: its keyword arguments.
-            inputs: those of them that descend from the clip.
-            results: how many tensors it returns.
+            inputs: the arguments that descend from the clip.
+            results: number of tensors that it returns.
         """
         signals = [self[x] for x in inputs]
         tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor) and x.is_floating_point()]
@@ -179,5 +179,5 @@ class Signals:
 
 
 def least(signals: list[Signal]) -> Weighs:
-    """How much a sum or a rearrangement of several signals weighs: no more than any of them."""
+    """How much a sum or a rearrangement of signals looks like a weight: no more than any of them."""
     return min((signal.weighs for signal in signals), default=Weighs.NOT)

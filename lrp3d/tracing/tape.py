@@ -1,7 +1,7 @@
-"""The tape of a forward pass: its operations as they were called, so that some of them can run again.
+"""The tape of a forward pass: its operations as they were called, so that some of them can be run again.
 
-Frame logits are what the last operations of a model make of the features of one frame alone, so those operations are
-run again, once for every frame.
+The logits of a frame are what the last operations of a model compute from the features of this frame alone, so these
+operations are run again once for every frame.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ class Call(NamedTuple):
     out: Any
     scope: Scope | None
     autocast: torch.dtype | None
-    """The type that the model's own `torch.autocast` block casts to, None outside of one."""
+    """The type to which the model's own `torch.autocast` block casts, None outside of one."""
 
 
 class Tape:
     """The operations of one forward pass, in order.
 
-    Tensors that descend from the clip are kept as tokens, so that no activation is kept alive by the tape.
+    Tensors that descend from the clip are stored as tokens, so that the tape keeps no activation alive.
     """
 
     def __init__(self) -> None:
@@ -51,19 +51,19 @@ class Tape:
         return self._tokens[x]
 
     def append(self, call: Call) -> None:
-        """Adds an operation that was called."""
+        """Appends an operation that was called."""
         self._calls.append(call)
 
     def replay(
         self, given: dict[Token, Tensor], output: Token, perform: Callable[[Call, Any, Any], Any], keep: bool
     ) -> Tensor | None:
-        """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
+        """What `output` becomes if some tokens stand for other tensors; None if it needs tensors beside these.
 
         Args:
-            given: the other tensors.
-            output: the token of the result that is asked for.
+            given: the other tensors by their tokens.
+            output: the token of the result.
             perform: runs a call with other arguments and keyword arguments; what it appends belongs to the replay.
-            keep: the replayed operations join the tape, and can be replayed themselves.
+            keep: whether the replayed operations join the tape, so that they can be replayed themselves.
         """
         recorded, self._calls = self._calls, []
         tensors: dict[Token, Any] = dict(given)

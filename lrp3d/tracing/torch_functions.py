@@ -1,7 +1,6 @@
 """What torch's functions do to their arguments: overwrite them, only move their values, or leave torch.
 
-Told from names and from torch's own graph, for all functions at once; what a function does to relevance is the
-registry's business.
+Names and torch's own graph say this for all functions at once; what a function does with relevance is in the registry.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def only_moves(out: Tensor, limits: set[Any]) -> bool:
 
 
 def plain_name(func: Any) -> str:
-    """The function's name without underscores, the attribute's where it reads one."""
+    """The name of a function, or of the attribute that it reads, without underscores."""
     name = getattr(func, "__name__", str(func))
     return name.strip("_") if name != "__get__" else getattr(func.__self__, "__name__", "attribute")
 
@@ -64,15 +63,15 @@ def fill_(target: Tensor, value: Any = 0.0) -> Tensor:
 
 
 def overwritten(value: Tensor, new: Tensor, shared: Any) -> Tensor:
-    """Stands in the registry for what `value` is when `new` was written through another view of its memory."""
+    """Stands in the registry for what `value` becomes when `new` is written through another view of its memory."""
     raise NotImplementedError
 
 
 @functools.cache
 def written_in_python(func: Any) -> Any:
-    """A function of torch that is Python code, made of functions that are met one by one; None for all others.
+    """A copy of a torch function that is Python code, whose functions can be followed one by one; None for others.
 
-    Its first lines ask whether someone wants to stand in for it, which would be asked without end; the copy does not.
+    The first lines of the function ask whether someone overrides it, which would never end; the copy does not ask.
     """
     if func is not F.multi_head_attention_forward:
         return None
@@ -83,14 +82,14 @@ def written_in_python(func: Any) -> Any:
 
 
 DROPOUTS = {F.dropout, F.dropout1d, F.dropout2d, F.dropout3d}
-"""Those that are a factor."""
+"""The dropouts that multiply by a factor."""
 _OUT_OF_PLACE = {Tensor.__setitem__: setitem, Tensor.copy_: write_, Tensor.fill_: fill_, Tensor.zero_: fill_}
 LEAVES_TORCH = {"numpy", "tolist", "item"} | {
     f"__{name}__" for name in ("array", "float", "int", "bool", "index", "complex", "format", "repr", "str")
 }
 _INPLACE_OPERATORS = {f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")}
 _CHANGES_NO_VALUE = {"requires_grad_", "share_memory_", "rename_"}
-# The second tensor gives its shape or type only.
+# Only the shape or the type of the second tensor matters.
 LIKE_ANOTHER = {"expand_as", "view_as", "reshape_as", "type_as", "to"}
 TAKES_ONLY_THE_SHAPE = {
     f"{kind}{what}" if kind == "new_" else f"{what}{kind}"
@@ -100,7 +99,7 @@ TAKES_ONLY_THE_SHAPE = {
 
 
 def without_inplace(func: Any) -> Any:
-    """The out-of-place twin of an in-place function, None if it is none."""
+    """The out-of-place variant of an in-place function; None for all other functions."""
     if func in _OUT_OF_PLACE:
         return _OUT_OF_PLACE[func]
     name = getattr(func, "__name__", "")

@@ -1,7 +1,7 @@
 """One forward pass of a twin, followed operation by operation.
 
-A `Tracer` is the TorchFunctionMode that lives in the twin's forward only. It gives every function its handler, and
-records the steps and what is known of tensors (`Recorder`). All state belongs to the pass, none to a module: modules
+A `Tracer` is the TorchFunctionMode that is active only in the twin's forward. It gives every function its handler, and
+records the steps and what is known about tensors (`Recorder`). All state belongs to the pass, none to a module: modules
 may be used twice, threads may run at once, and an exception needs no clean-up.
 """
 
@@ -57,16 +57,16 @@ class Tracer(Recorder, TorchFunctionMode):
     ):
         super().__init__(choices, remembered)
         self.seeded = seeded
-        """The caller knows that random numbers are drawn, and which: active dropout is a factor like any other."""
+        """Whether the caller gave a seed for random numbers; active dropout is then a factor like any other."""
         self.constants: dict[str, bool] = dict.fromkeys(constants, False)
-        """Patterns of modules whose outputs are held constant, and whether one was met."""
+        """Patterns of modules whose outputs are held constant, and whether such a module was met."""
         self.layers: dict[str, list[str]] = {pattern: [] for pattern in layers}
-        """Patterns of modules whose outputs' relevance is asked for, and the modules that were met."""
+        """Patterns of modules whose outputs become steps of their own, and the modules that were met."""
         self._memory = Memory(own)
         self._given: list[tuple[Tensor, Tensor]] = []
-        """Of the operations that are running, the tensors the model gave them, and what these are now."""
+        """The tensors that the model gave to the running operations, and their current values."""
         self._stands_for: tuple[Tensor, Tensor] | None = None
-        """What a handler returns that was written to its argument, and what to hand out in its place."""
+        """The result of a handler that was written to its argument, and the tensor to return in its place."""
 
     # ------------------------------------------------------------------ entering and leaving
 
@@ -82,11 +82,11 @@ class Tracer(Recorder, TorchFunctionMode):
     # ------------------------------------------------------------------ tensors changed in place
 
     def replace(self, old: Tensor, new: Tensor) -> None:
-        """Inside a handler that returns `new`: later reads of its argument `old`, and of its memory, give that."""
+        """Redirects later reads of `old`, an argument of the running handler, and of its memory to its result `new`."""
         self._stands_for = new, self._write(old, new)
 
     def _write(self, old: Tensor, new: Tensor) -> Tensor:
-        """Later reads of `old`, and of every view of its memory, give what `new` is; returns what to hand out."""
+        """Redirects later reads of `old` and of every view of its memory to `new`; returns the tensor to hand out."""
         old = next((given for given, value in reversed(self._given) if value is old), old)
         other = self._memory.write(old, new)
         if self.is_signal(new):
@@ -94,7 +94,7 @@ class Tracer(Recorder, TorchFunctionMode):
         return other
 
     def _rewritten(self, value: Tensor, view: Tensor | None, write: Write) -> Tensor:
-        """What `value`, which stands at a view of its block, is after a write."""
+        """What `value`, which lies at a view of its block, becomes by a write."""
         if view is not None and write.to is not None:
             shared = Shared.of(view, write.to)
             if shared.read == shared.written:
@@ -114,7 +114,7 @@ class Tracer(Recorder, TorchFunctionMode):
         self._memory.forget()
 
     def resolve(self, x: Any) -> Any:
-        """The tensor that `x` stands for now."""
+        """The current value of the tensor `x`."""
         if not isinstance(x, Tensor):
             return x
         latest = self._memory.latest(x, self._rewritten)
@@ -122,14 +122,14 @@ class Tracer(Recorder, TorchFunctionMode):
         return latest
 
     def _value(self, x: Any) -> Any:
-        """Without its history, for what is no tensor any more (numpy arrays, numbers): no door to the model's own."""
+        """The current value without history, for numpy arrays and numbers; a copy if the memory is the model's own."""
         x = self.resolve(x)
         if not isinstance(x, Tensor):
             return x
         return x.detach().clone() if self._memory.is_own(x) else x.detach()
 
     def held(self, output: Any, name: str) -> Any:
-        """A module's output; a constant to relevance, if the caller said so."""
+        """A module's output; held constant if it matches `constants`."""
         patterns = [pattern for pattern in self.constants if fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
             return output
@@ -145,7 +145,7 @@ class Tracer(Recorder, TorchFunctionMode):
         return out
 
     def let_out(self, output: Any, name: str) -> Any:
-        """A module's output; a step of its own, if its relevance is asked for."""
+        """A module's output; a step of its own if it matches `layers`."""
         patterns = [pattern for pattern in self.layers if name and fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
             return output
@@ -171,7 +171,7 @@ class Tracer(Recorder, TorchFunctionMode):
         if func in _DERIVATIVES:
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
         if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
-            return func(*args, **kwargs)  # also how torch.no_grad() announces itself
+            return func(*args, **kwargs)  # torch.no_grad() also arrives here
         if getattr(func, "__name__", "") in LEAVES_TORCH:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 return func(*tree_map(lambda x: self._value(x), args), **kwargs)
@@ -186,14 +186,14 @@ class Tracer(Recorder, TorchFunctionMode):
         if not self._touches_signal(args, kwargs):
             return self._constant_inplace(func, args, kwargs)
         if func is Tensor.__setitem__ and self._memory.is_itself(*args):
-            return None  # the last step of `x[index] += y`, after the in-place sum
+            return None  # the last step of `x[index] += y`, which follows the in-place sum
         out = self.perform(handler_of(target), args, kwargs, target)
         # nothing is overwritten: an activation may still be needed, a parameter is the user's
         out = self._write(args[0], out)
         return None if func is Tensor.__setitem__ else out
 
     def _dropped(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Active dropout as the factor that it is, so that frames can be replayed with the same one."""
+        """Active dropout as a constant factor, so that frames can be replayed with the same factor."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             factor = func(torch.ones_like(self.resolve(x)), *args, **{**kwargs, "inplace": False})
         out = self.perform(handler_of(torch.mul), (x, factor), {}, torch.mul)
@@ -201,7 +201,7 @@ class Tracer(Recorder, TorchFunctionMode):
 
     @contextmanager
     def _again(self) -> Iterator[None]:
-        """Active again inside a function that it stopped for."""
+        """Activates the tracer again inside a function for which torch switched it off."""
         super().__enter__()  # type: ignore[no-untyped-call]
         try:
             yield
@@ -212,7 +212,7 @@ class Tracer(Recorder, TorchFunctionMode):
         return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])
 
     def _constant_inplace(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
-        """Constants may be written to, but never the model's own."""
+        """Writes to a constant in place, but never to the memory of the model."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             target, *others = tree_map(self.resolve, list(args))
             if self._memory.is_own(target) or self._memory.is_written(args[0]):
@@ -223,7 +223,7 @@ class Tracer(Recorder, TorchFunctionMode):
             return func(target, *others, **tree_map(self.resolve, kwargs))
 
     def perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
-        """Run an operation: by its handler if a signal is among its arguments, else as the constant it is."""
+        """Run an operation: with its handler if an argument is a signal, else unchanged, as a constant."""
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
             values = tree_map(self.resolve, (args, kwargs))
         given = zip(tree_flatten((args, kwargs))[0], tree_flatten(values)[0], strict=True)
@@ -241,7 +241,7 @@ class Tracer(Recorder, TorchFunctionMode):
         return out
 
     def _perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
-        """The same, of arguments that are what they are now."""
+        """The same, for arguments that have their current values."""
         tracking = self._inside or (torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
             signals = [x for x in tree_flatten((args, kwargs))[0] if self.is_signal(x)]
@@ -249,7 +249,7 @@ class Tracer(Recorder, TorchFunctionMode):
                 with torch.no_grad():
                     return self._of_constants(func, args, kwargs)
             scope = self._innermost()
-            if kwargs.get("out") is not None:  # written, in torch, into a tensor the caller made
+            if kwargs.get("out") is not None:  # torch would write into a tensor that the caller made
                 kwargs = dict(kwargs)
                 into = kwargs.pop("out")
                 return self._write(into, self._perform(handler, args, kwargs, func))
@@ -267,7 +267,7 @@ class Tracer(Recorder, TorchFunctionMode):
             return out
 
     def _of_constants(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
-        """As it is; but nothing is written into what is the model's own."""
+        """Runs a function of constants, but never lets it write into the memory of the model."""
         into = kwargs.get("out")
         if not isinstance(into, Tensor) or not (self._memory.is_own(into) or self._memory.is_written(into)):
             return func(*args, **kwargs)
@@ -280,20 +280,20 @@ class Tracer(Recorder, TorchFunctionMode):
         return torch.get_autocast_dtype(self._device) if enabled else None
 
     def _untracked(self, out: Any) -> Any:
-        """What the model computes without gradient is part of it all the same: not passed over, refused."""
+        """Refuses signals that the model computes without gradients, because they are part of the model, too."""
         return map_floats(
             lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t,
             out,
         )
 
     def _unregistered(self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
-        """A function nobody registered: taken as it is where it only moves values, else refused."""
+        """Runs a function without a handler: it is recorded if it only moves values, else its result is refused."""
         if plain_name(func) in LIKE_ANOTHER:
             signals = [x for x in signals if x is args[0]]
             if not signals:
                 with torch.no_grad():
                     return func(*args, **kwargs)
-        with torch.enable_grad():  # of the signals alone: a parameter beside them is a constant
+        with torch.enable_grad():  # only signals keep their history: a parameter beside them is a constant
             out = func(*tree_map(self._without_history, args), **tree_map(self._without_history, kwargs))
         results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor) and t.is_floating_point()]
         if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:
@@ -315,10 +315,10 @@ class Tracer(Recorder, TorchFunctionMode):
         return self.token(x) if self.is_signal(x) else x
 
     def replay(self, given: dict[Token, Tensor], output: Tensor, keep: bool = False) -> Tensor | None:
-        """What `output` becomes if the tensors behind some tokens are others; None if it needs more than those.
+        """What `output` becomes if some tokens stand for other tensors; None if it needs tensors beside these.
 
-        Only the operations that depend on them are run again, as they were called. With `keep`, they join the tape and
-        can be replayed themselves.
+        Only the operations that depend on these tensors are run again, as they were called. With `keep`, they join the
+        tape and can be replayed themselves.
         """
         with self, torch.inference_mode(False), torch.enable_grad():
             return self._tape.replay(given, self.token(output), self._call_again, keep)
@@ -333,7 +333,11 @@ class Tracer(Recorder, TorchFunctionMode):
 
 
 def _outlet(x: Tensor, name: str) -> Tensor:
-    """No closure over the tracer: its tape would hold it, and no collector sees a circle through autograd's graph."""
+    """Attaches the `Outlet` of a module.
+
+    It is no closure over the tracer, because the tape would hold it, and no garbage collector sees a circle through
+    autograd's graph.
+    """
     tracer = active_tracer()
     out = tracer.attach(Outlet(name, x.shape), x.detach(), [x], replace(tracer.signals[x]))
     tracer.steps[-1].name = name

@@ -1,7 +1,7 @@
-"""After the forward pass: is every node known, where is the classifier, which step takes which rule?
+"""After the forward pass: is every node known, where is the classifier, which step gets which rule?
 
-This is what makes "nothing silent" true: every node of the graph between the logits and the clip is a step of ours
-or one of torch's own that only moves values; anything else is named.
+This is why nothing happens silently: every node of the graph between the logits and the clip must be a step, or a node
+of torch that only moves values; anything else is named.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
             foreign.append(node)
     below = {parent for node in foreign for parent in parents(node)}
     for node in foreign:
-        if node not in below:  # what is foreign is named where it begins
+        if node not in below:  # of several foreign nodes in a row, the first is named
             problems[f"{run.adopted.get(node) or 'the forward'} ({node.name()}): {FOREIGN}"] = None
     if not reached and not problems:
         problems[f"output: {LOST}"] = None
@@ -44,9 +44,9 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
 
 
 def find_classifier(output: Tensor) -> None:
-    """Mark the first weighted steps met from the output downwards, and what lies between them and the output.
+    """Mark the first steps with a weight below the output as classifier, and the steps between them and the output.
 
-    Without any weighted step there is no classifier, and nothing lies behind one.
+    Without any step that has a weight, there is no classifier, and no step comes after one.
     """
     nodes = downwards([output.grad_fn], lambda node: getattr(step_of(node), "weighted", False))
     steps = [step for node in nodes if (step := step_of(node)) is not None]
@@ -58,10 +58,10 @@ def find_classifier(output: Tensor) -> None:
 
 
 def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool) -> None:
-    """Give every step its rule, the classifier's contrasted if asked for; raises ValueError where it makes no sense."""
+    """Give every step its rule, the classifier's with its contrast if wanted; raises ValueError for unusable rules."""
     for step in steps:
         step.ruled = True
         if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, Held, Outlet, Unsupported)):
-            continue  # nothing to choose
+            continue  # these have no choice of rules
         rule = composite.rule_for(step)
         step.assign_rule(contrasted(rule) if contrastive and step.is_classifier else rule)

@@ -1,7 +1,7 @@
-"""The copy of a model that becomes its twin: modules, and the containers, closures and objects that hold them.
+"""Copies a model to make its twin: the modules, and the containers, closures and objects that hold them.
 
 Every tensor is shared, so that the copy costs no memory. The copy of a module gets a class of its own: a registered
-layer computes its forward by its handler, and every module tells the run its name.
+layer computes its forward with its handler, and every module tells the run its name.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
 
 
 class Twinned(nn.Module):
-    """What every module of a twin is, besides itself: a module that tells the run its name."""
+    """The base class of every module of a twin, which tells the run its name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Runs as ever; inside a run, under its name."""
+        """Calls the module as usual; inside a run, under its name."""
         run = current_tracer.get()
         if run is None:
             return super().__call__(*args, **kwargs)
@@ -43,7 +43,7 @@ class Twinned(nn.Module):
     _lrp3d_original: type[nn.Module]
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickled by the class of the user's module: this one is made anew where it is read."""
+        """Pickles the class of the user's module, from which this class is made again on loading."""
         make, arguments, *rest = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
         if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
             return make, arguments, *rest
@@ -54,7 +54,7 @@ class RelevanceLayer(Twinned):
     """A layer whose forward, inside a run, is the registered handler of its type."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The handler in a run, the layer's own forward outside of one."""
+        """Calls the handler in a run, and the layer's own forward outside of one."""
         if current_tracer.get() is None:
             return super().forward(*args, **kwargs)
         handler = type(self)._lrp3d_handler
@@ -89,29 +89,29 @@ def _empty_twin(original: Any, *arguments: Any) -> nn.Module:
 
 
 def _uncompiled(function: Any) -> Any:
-    """What `torch.compile` was given, if it was: the compiled code computes the same, and shows nothing of it."""
+    """The function that was given to `torch.compile`, if any: compiled code computes the same, but cannot be traced."""
     return getattr(function, "_torchdynamo_orig_callable", None)
 
 
-# What numbers may be counted in, or drawn from: copied whole, as a forward may change it in place.
+# Objects that count or draw numbers, which a forward may change in place, so that they are copied whole.
 _DRAWN_FROM = (random.Random, np.random.Generator, np.random.RandomState)
 _CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_DRAWN_FROM)
 _GENERATORS = (torch.Generator, *_DRAWN_FROM)
 
 
 class Copier:
-    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and all else.
+    """Copies modules and the containers, closures and bound methods that hold them; shares tensors and everything else.
 
-    Not `shared`, tensors are copied as well, each once.
+    If not `shared`, tensors are copied as well, each once.
     """
 
     def __init__(self, shared: bool = True) -> None:
         self.shared = shared
         self.copies: dict[int, Any] = {}
-        self.kept: list[Any] = []  # so that no id is given twice
+        self.kept: list[Any] = []  # keeps ids from being given twice
 
     def __call__(self, x: Any, name: str) -> Any:
-        """The copy of anything, one for each object; `name` is the module's in which it was found."""
+        """Returns the copy of anything, one for each object; `name` is that of the module in which it was found."""
         if id(x) in self.copies:
             return self.copies[id(x)]
         copy = self._copy(x, name)
@@ -120,19 +120,19 @@ class Copier:
         return copy
 
     def _remember(self, x: Any, copy: Any) -> Any:
-        """Before what it contains is copied, so that cycles end."""
+        """Notes a copy before its contents are copied, so that cycles end."""
         self.copies[id(x)] = copy
         self.kept.append(x)
         return copy
 
     @property
     def tensors(self) -> list[Tensor]:
-        """Every tensor that was met and is shared."""
+        """All tensors that were found and are shared."""
         return [x for x in self.kept if isinstance(x, Tensor)]
 
     @property
     def generators(self) -> list[Any]:
-        """The copies of all random generators that were met."""
+        """The copies of all random generators that were found."""
         return [x for x in self.copies.values() if isinstance(x, _GENERATORS)]
 
     def _copy(self, x: Any, name: str) -> Any:
@@ -201,12 +201,12 @@ class Copier:
         for key, child in x._modules.items():
             state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
         state["_lrp3d_name"] = name
-        original = getattr(type(x), "_lrp3d_original", type(x))  # a twin is converted as its model is
+        original = getattr(type(x), "_lrp3d_original", type(x))  # a twin is converted like its model
         copy.__class__ = _twin_class(cast(Hashable, original), handler_of(original))
         return copy
 
     def _hook(self, hook: Any, name: str) -> Any:
-        """Forward hooks stay; one bound to a module of the tree follows it, others keep their owner."""
+        """Keeps forward hooks; one that is bound to a module is bound to its copy, others keep their owner."""
         bound_to = getattr(hook, "__self__", None)
         return self(hook, name) if isinstance(bound_to, nn.Module) else hook
 
@@ -227,7 +227,7 @@ class Copier:
         return copy if changed else x
 
     def _object(self, x: Any, name: str) -> Any:
-        """A plain Python object, which the forward may count in; one without attributes is a mark, and stays itself."""
+        """Copies a plain object, in which a forward may count; one without attributes is a mark and stays itself."""
         if not vars(x):
             return x
         copy = self._remember(x, cast(Any, type(x)).__new__(type(x)))
@@ -241,18 +241,18 @@ _HOOKS.add("_forward_hooks_always_called")
 
 
 def _cloned(x: Tensor) -> Tensor:
-    """Another tensor of the same values, a parameter if it is one."""
+    """Another tensor with the same values; a parameter if `x` is one."""
     copy = x.detach().clone()
     return nn.Parameter(copy, x.requires_grad) if isinstance(x, nn.Parameter) else copy
 
 
 def copy_of(model: nn.Module) -> nn.Module:
-    """A copy of a model that shares no tensor with it: what is done to one is not done to the other."""
+    """A copy of a model that shares no tensor with it, so that changes to one do not change the other."""
     return cast(nn.Module, Copier(shared=False)(model, ""))
 
 
 def _is_plain_object(x: Any) -> bool:
-    """An instance of a class written in Python, with nothing but a `__dict__` to copy."""
+    """Whether `x` is an instance of a class written in Python, with nothing but a `__dict__` to copy."""
     kind: Any = type(x)
     if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
         return False

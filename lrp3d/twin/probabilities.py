@@ -1,7 +1,7 @@
-"""A model that returns probabilities: what went into its final softmax, sigmoid or log-softmax are its logits.
+"""Models that return probabilities: the input of their final softmax, sigmoid or log-softmax is their logits.
 
 Relevance starts from logits. Networks of several model zoos end, in evaluation mode, in a softmax and an average over
-positions. The softmax is left out, and what follows it is computed once more, from what went into it.
+positions. The softmax is left out, and what follows it is computed again from the input of the softmax.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step
 
     Args:
         run: the forward pass.
-        output: what was read from what the model returned.
+        output: the output that was read from what the model returned.
     """
     squashed = {squash.token: squash for squash in run.squashed}
     nodes = list(downwards([output.grad_fn], lambda node: _squash(node, squashed) is not None))
@@ -56,7 +56,7 @@ def _squash(node: Node, squashed: dict[Any, Squashed]) -> Squashed | None:
 
 
 def _moves_or_averages(node: Node) -> bool:
-    """Nothing between probabilities and output but averages, sums, factors and moves."""
+    """Whether a node after the probabilities only averages, sums, scales or moves values."""
     step = step_of(node)
     if step is None:
         return node.name() in REARRANGEMENTS
@@ -66,7 +66,7 @@ def _moves_or_averages(node: Node) -> bool:
 
 
 def said_of(steps: Sequence[Step]) -> dict[str, str]:
-    """What an explanation says about probabilities that were left out."""
+    """What an explanation says about a softmax or sigmoid that was left out."""
     if not steps:
         return {}
     names = ", ".join(dict.fromkeys(f"'{step.name}' ({step.operation})" for step in steps))

@@ -1,4 +1,4 @@
-"""Random numbers in a forward: drawn from a copy of the caller's generators, or from a seed, and noticed."""
+"""Random numbers in a forward: they come from copies of the caller's generators or from a seed, and are noticed."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ DIFFERS = (
 
 
 class Draws:
-    """Whether random numbers were drawn since this was made.
+    """True if random numbers were drawn since this object was made.
 
     Args:
-        device: one whose generator counts, beside those of the CPU, of numpy and of Python.
+        device: a device whose generator counts beside those of the CPU, numpy and Python.
         own: generators that the model holds.
     """
 
@@ -48,17 +48,17 @@ def _state(generator: Any) -> Any:
 
 
 def _comparable(state: Any) -> str:
-    """Arrays inside of it are no obstacle."""
+    """The state as a text, so that states with arrays can be compared."""
     return repr([x.tolist() if hasattr(x, "tolist") else x for x in state] if isinstance(state, tuple) else state)
 
 
 @contextmanager
 def kept_random_state(device: torch.device, seed: int | None = None) -> Iterator[None]:
-    """After this block the global generators of torch (CPU and `device`), numpy and Python are as they were before.
+    """After this block, the global generators of torch (CPU and `device`), numpy and Python are as they were before.
 
     Args:
-        device: one whose generator is kept, beside that of the CPU.
-        seed: what they are seeded with inside the block; None: they go on from where they are.
+        device: a device whose generator is kept beside that of the CPU.
+        seed: the seed of all generators inside the block; None if they go on from their states.
     """
     numpy = sys.modules.get("numpy")
     python, arrays = random.getstate(), numpy and numpy.random.get_state()
@@ -77,7 +77,7 @@ def kept_random_state(device: torch.device, seed: int | None = None) -> Iterator
 
 
 def same_output(a: Any, b: Any) -> bool:
-    """Whether two runs returned the same, up to what rounding may change between two orders of the same sums."""
+    """Whether two runs returned the same, up to the rounding of sums in another order."""
     if a.shape != b.shape:
         return False
     a, b = a.detach(), b.detach()
@@ -86,5 +86,5 @@ def same_output(a: Any, b: Any) -> bool:
 
 
 def _kind(device: torch.device) -> str:
-    """One that `fork_rng` knows; the CPU's generator is kept with any."""
+    """A device type that `fork_rng` knows; it keeps the CPU's generator with any type."""
     return "cuda" if device.type == "cpu" else device.type

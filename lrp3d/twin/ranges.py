@@ -1,4 +1,4 @@
-"""The range of valid inputs, which z-beta rests on: as the caller says it, one for all pathways or one for each."""
+"""The range of valid inputs, which z-beta needs: as the caller gives it, one for all pathways or one for each."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from lrp3d.transfer import numbers
 Range = tuple[Any, Any]
 """(low, high), each a number or one per channel."""
 
-FAR = 0.1  # of the range's width; what resizing overshoots is less
+FAR = 0.1  # of the range's width; resizing overshoots by less
 
 
 def layout_of(x: Tensor, layout: str) -> Layout | None:
-    """The layout of an input: that of clips where it has as many axes, else that of images or features."""
+    """The layout of an input: that of clips if it has as many axes, else that of images or features."""
     clip = Layout(layout)
     if x.dim() == clip.axes:
         return clip
@@ -29,26 +29,26 @@ def layout_of(x: Tensor, layout: str) -> Layout | None:
 
 
 class Ends(NamedTuple):
-    """Lowest and highest valid value of every input of a clip, shaped like it; None: nobody knows."""
+    """The lowest and highest valid value of every input of a clip, shaped like it; None if unknown."""
 
     low: Tensor | None
     high: Tensor | None
     given: bool = False
-    """By the caller or the model, not found in the clip itself."""
+    """Whether the range was given by the caller or the model, not found in the clip itself."""
 
 
 def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[Ends]:
-    """Lowest and highest valid value of every input, shaped like each clip; by default the clip's own extremes.
+    """The lowest and highest valid value of every input, shaped like each clip; by default the clip's own extremes.
 
-    A pathway that shows the frames of a faster one has the extremes of that: both are one clip.
+    A pathway that shows the frames of a faster one has the extremes of the faster one, because both are one clip.
 
     Args:
-        given: None, a (low, high) of numbers or of one value per channel, or a list with one of those, or None, for
-            each pathway.
+        given: None, a pair (low, high) of numbers or of one value per channel, or a list with such a pair, or None,
+            for each pathway.
         clips: the pathways.
-        layout: of those among them that are clips.
+        layout: layout of the pathways that are clips.
 
-    Feature vectors (b, c) are no clip: without a given range they have none.
+    Feature vectors (b, c) are no clips: without a given range they have none.
 
     Raises:
         ValueError: if a range is not finite, empty, or does not fit the channels.
@@ -78,7 +78,7 @@ def _spread(x: Tensor, given: Range | None, layout: str, seen: Tensor) -> Ends:
 
 
 def far_outside(x: Tensor, ends: Ends) -> Tensor:
-    """Whether (a tensor of one value) a clip holds values far outside of its range."""
+    """Whether a clip has values far outside of its range, as a tensor of one value."""
     if not ends.given or ends.low is None or ends.high is None:
         return torch.zeros((), dtype=torch.bool, device=x.device)
     outside = torch.maximum(ends.low - x, x - ends.high) / (ends.high - ends.low)
@@ -86,7 +86,7 @@ def far_outside(x: Tensor, ends: Ends) -> Tensor:
 
 
 def warn_of_range(x: Tensor, ends: Ends) -> None:
-    """A clip on another scale than its range: Eq. 1 would share by contributions of the wrong sign, conserving all."""
+    """Warns of a clip on another scale than its range: Eq. 1 would conserve, but share by terms of the wrong sign."""
     assert ends.low is not None
     assert ends.high is not None
     lowest, highest, low, high = map(float, numbers([x.min(), x.max(), ends.low.min(), ends.high.max()]))
@@ -99,7 +99,7 @@ def warn_of_range(x: Tensor, ends: Ends) -> None:
 
 
 def _frames_up() -> int:
-    """How far up the stack the first caller outside of this package is."""
+    """The number of stack levels up to the first caller outside of this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lrp3d."):
         level, frame = level + 1, frame.f_back
@@ -107,7 +107,7 @@ def _frames_up() -> int:
 
 
 def ends_of(given: Any) -> tuple[Tensor, Tensor]:
-    """Low and high as vectors; raises ValueError for what is no range."""
+    """Low and high as vectors; raises ValueError if `given` is no range."""
     try:
         low, high = (torch.as_tensor(end, dtype=torch.float64).flatten() for end in given)
         apart = high - low
@@ -124,7 +124,7 @@ def ends_of(given: Any) -> tuple[Tensor, Tensor]:
 
 
 def one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[Any]:
-    """The range of each pathway; a pair that can be read both ways is refused."""
+    """The range of each pathway; raises ValueError for a pair that can be read both ways."""
     if given is None or isinstance(given, Tensor):
         return [given] * len(clips)
     for_all = _fits(given, clips, layout)
@@ -143,7 +143,7 @@ def one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[A
 
 
 def _fits(given: Any, clips: Sequence[Tensor], layout: str) -> bool:
-    """Whether this is a (low, high) for all of `clips`."""
+    """Whether `given` is a pair (low, high) for all `clips`."""
     try:
         sizes = {end.numel() for end in ends_of(given)}
     except ValueError:

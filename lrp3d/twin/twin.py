@@ -1,7 +1,7 @@
 """The relevance twin of a model: same outputs, shared parameters, and gradients that are relevance.
 
-`convert` copies the module tree (`copying`), sharing every tensor. A run of the copy is recorded: the graph, what has
-no rule, whether random numbers were drawn. The user's model is never touched.
+`convert` copies the module tree (`copying`), sharing every tensor. A run of the copy records the graph, operations
+without a rule, and whether random numbers were drawn. The user's model is never touched.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ from lrp3d.twin.ranges import Range, far_outside, ranges_of, warn_of_range
 
 @dataclass
 class Trace:
-    """One recorded forward pass: the graph, what entered it, what came out, and what has no rule."""
+    """One recorded forward pass: the graph, its inputs, its output, and what has no rule."""
 
     run: Tracer
     entries: list[Tensor]
     output: Any
     problems: list[str]
     left_out: list[Step]
-    """The softmax or sigmoid with which the model ends: the output is what went into it."""
+    """The softmax or sigmoid steps with which the model ends, if their input is the output here."""
     drew: bool = False
-    """The forward drew random numbers."""
+    """Whether the forward drew random numbers."""
     differs: bool = False
-    """They change what the model returns, and no seed was given."""
+    """Whether these change what the model returns, and no seed was given."""
     clip_is_finite: bool = True
     output_is_finite: bool = True
 
 
 @contextmanager
 def _same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """After this block every tensor has the memory, the gradient and the `requires_grad` that it had."""
+    """After this block, every tensor has the memory, the gradient and the `requires_grad` that it had before."""
     had = [(x, x.data, x.grad, x.requires_grad) for x in tensors if x.is_leaf and not is_lazy(x)]
     try:
         yield
     finally:
-        with torch._C.DisableTorchFunction():  # a tracer would answer for what the tensors became in the forward
+        with torch._C.DisableTorchFunction():  # a tracer would return what the tensors became in the forward
             for x, data, gradient, requires in had:
                 if (x.data_ptr(), x.shape, x.stride()) != (data.data_ptr(), data.shape, data.stride()):
                     x.data = data
@@ -70,7 +70,7 @@ def _same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 @contextmanager
 def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """The same, and every tensor that is no parameter holds what it held."""
+    """The same, and every tensor that is no parameter has the values that it had before."""
     counted = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
     try:
         with _same_tensors(tensors):
@@ -84,24 +84,24 @@ def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 def _differs(x: Tensor, before: Tensor) -> Tensor:
-    """Whether (a tensor of one value) two tensors are not the same."""
+    """Whether two tensors differ, as a tensor of one value."""
     if x.shape != before.shape or x.layout != torch.strided or x.is_quantized:
         return torch.tensor(not torch.equal(x, before))
     return (x != before).any()
 
 
 _NO_GRADIENTS = "does not require grad"
-"""What torch says to a forward that takes gradients where none are recorded."""
+"""Part of torch's error for a forward that takes gradients where none are recorded."""
 
 _OTHER_DRAWS = (0x1F3D5B79, 0x2E4C6A88, 0x3D5B7997, 0x4C6A88A6)
-"""Seeds that hardly are the caller's; several, as two draws of few frames may be the same by chance."""
+"""Seeds that a caller hardly uses; several, because two draws of few frames may be the same by chance."""
 
 
 class Twin(nn.Module):
     """The relevance twin of a model; made by `convert`.
 
-    Called like the model, with the same outputs. Where an input requires grad, gradients through it are relevance.
-    It shares the model's parameters: move or retrain the model, then convert again.
+    It is called like the model and has the same outputs. If an input requires grad, gradients through the twin are
+    relevance. It shares the model's parameters: after moving or retraining the model, convert it again.
     """
 
     def __init__(self, model: nn.Module, composite: Composite):
@@ -114,10 +114,10 @@ class Twin(nn.Module):
         self._own = copier.tensors
         self.memory: Memory = Memory()
         self.floors: dict[Hashable, Tensor] = {}
-        """What the model says untrained (`lrp3d.floor`), by the clips that it is for."""
+        """Relevance of the untrained model (`lrp3d.floor`), by the kind of clips for which it is."""
         self._generators = copier.generators
         self._answers: dict[Hashable, list[bool]] = {}
-        """What forwards asked of numbers, by the shapes of their inputs."""
+        """Answers to questions of earlier forwards about numbers, by the shapes of their inputs."""
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
@@ -133,7 +133,7 @@ class Twin(nn.Module):
 
     @contextmanager
     def unchanged(self, device: torch.device, seed: int | None = None) -> Iterator[None]:
-        """After this block the model and the random generators are as they were; parameters may have other values."""
+        """After this block, the model and the random generators are as before, but parameters may have other values."""
         with kept_random_state(device, seed), _kept(self._own):
             yield
 
@@ -148,19 +148,19 @@ class Twin(nn.Module):
         seed: int | None = None,
         layers: Sequence[str] = (),
     ) -> Trace:
-        """Run the model on `inputs` under observation, and give every step its rule.
+        """Run the model on `inputs`, record the run, and give every step its rule.
 
         Args:
-            inputs: the model's positional arguments; every floating tensor among them is a clip.
+            inputs: the model's positional arguments; every floating-point tensor among them is a clip.
             input_range: (low, high) of valid inputs, scalars or one per channel, or one for each clip among the
                 inputs; default as in `lrp3d.explain`.
-            layout: of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
-            contrastive: the classifier's rule becomes `Contrastive`.
-            read: makes the output, inside the run, of what the model returns; if that are probabilities, the output
-                is what went into the final softmax or sigmoid.
+            layout: layout of the clips among the inputs; others are images (b, c, h, w) or features (b, c).
+            contrastive: whether the classifier's rule becomes `Contrastive`.
+            read: makes the output from what the model returns, inside the run; if these are probabilities, the output
+                is the input of the final softmax or sigmoid.
             constants: name patterns of modules whose outputs are held constant.
-            seed: of the random numbers that the forward draws. Without one, and with `read`, a forward that draws is
-                run once more, and a problem where its output differs.
+            seed: seed of the random numbers that the forward draws. Without one, and with `read`, a forward that draws
+                is run again, and it is a problem if its output differs.
             layers: name patterns of modules whose outputs become steps of their own (`Outlet`).
 
         Raises:
@@ -220,16 +220,16 @@ class Twin(nn.Module):
         return Trace(run, entries, output, problems, left_out, drew, differs, *replies[:2])
 
     def _again(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
-        """Whether the model returns the same with other random numbers."""
+        """Whether the model returns the same output with other random numbers."""
         if not isinstance(output, Tensor) or len(inputs) != 1:
             return True
         with torch.no_grad():
             return all(same_output(read(self.run(inputs[0], seed=seed)), output) for seed in _OTHER_DRAWS)
 
     def run(self, clip: Any, method: str = "", seed: int | None = None) -> Any:
-        """What the model returns, or a method of it, by its own forward: without relevance, and without a trace.
+        """What the model, or a method of it, returns by its own forward, without relevance and without a trace.
 
-        A forward that takes gradients itself is given them; others run without, which takes less memory.
+        A forward that takes gradients itself runs with gradients; all others run without, which needs less memory.
         """
         leaves = [x for x in tree_flatten(clip)[0] if isinstance(x, Tensor)]
         device = leaves[0].device if leaves else torch.device("cpu")
@@ -250,7 +250,7 @@ class Twin(nn.Module):
         return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, once(gradients=True))
 
     def says_the_same_in_evaluation(self, clip: Any) -> bool:
-        """Whether the modules that are in training mode change nothing of what the model returns."""
+        """Whether the model returns the same if the modules in training mode are in evaluation mode."""
         modules = [module for module in self.model.modules() if module.training]
         try:
             as_it_is = tensors_of(self.run(clip))
@@ -269,7 +269,7 @@ class Twin(nn.Module):
         except (RuntimeError, ValueError, IndexError) as error:
             clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
             hint = what_the_shapes_suggest(clips, layout)
-            # Torch's sentence for a shape that does not fit; other errors say themselves what they are.
+            # A RuntimeError is torch's message for a shape that does not fit; other errors explain themselves.
             if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
                 raise
             shapes = ", ".join(str(tuple(x.shape)) for x in clips)
@@ -279,7 +279,7 @@ class Twin(nn.Module):
             ) from error
 
     def _other_type(self, clips: Sequence[Tensor]) -> str:
-        """The end of an error, where the clip is not of the model's type; or nothing."""
+        """The end of an error message if the clip is not of the model's type; else an empty text."""
         types = {x.dtype for x in self.model.parameters() if x.is_floating_point()}
         if len(types) != 1 or all(x.dtype in types for x in clips if x.is_floating_point()):
             return ""
@@ -288,7 +288,7 @@ class Twin(nn.Module):
         return f"; the model is {own} and the clip {came}: pass clip.to({own})"
 
     def _check_call(self, inputs: Sequence[Any]) -> None:
-        """Raises ModelError where the forward wants other arguments than a clip."""
+        """Raises ModelError if the forward needs other arguments than a clip."""
         kind = getattr(self.model, "_lrp3d_original", type(self.model))
         own = inspect.getattr_static(kind, "forward", None)
         if not isinstance(own, FunctionType) or "forward" in vars(self.model):
@@ -308,7 +308,7 @@ class Twin(nn.Module):
             ) from None
 
     def train(self, mode: bool = True) -> Twin:
-        """A twin has no training mode; raises ValueError if one is asked for."""
+        """Raises ValueError if `mode` is true, because a twin has no training mode."""
         if mode:
             raise ValueError("a relevance twin cannot be trained; train the model it was converted from")
         return self
@@ -332,14 +332,14 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 
 def convert(model: nn.Module, composite: str | Composite | None = None) -> Twin:
-    """The relevance twin of `model`: same outputs, shared parameters, gradients that are relevance.
+    """Make the relevance twin of `model`: same outputs, shared parameters, and gradients that are relevance.
 
-    For many clips, or for relevance of one's own: `torch.autograd.grad(twin(x), x, r)` is the relevance of x (like x)
-    when the logits have relevance r (b, k), in plain autograd.
+    It is for many clips, or for your own relevance at the logits: `torch.autograd.grad(twin(x), x, r)` is the relevance
+    of x (shaped like x) when the logits have relevance r (b, k), in plain autograd.
 
     Args:
         model: any `nn.Module` CNN; it is never modified. In training mode, dropout and batch norm are refused.
-        composite: a name or a `Composite`; None is "paper", or that of a twin, which then is returned as it is.
+        composite: a name or a `Composite`; None is "paper", or the composite of a twin, which is then returned itself.
 
     Raises:
         TypeError: if `model` is no module, or `composite` neither a name nor a composite.
@@ -363,11 +363,11 @@ def convert(model: nn.Module, composite: str | Composite | None = None) -> Twin:
 
 
 def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
-    """The twin that explains `model`: itself, if it is one; raises ValueError where it has other rules than asked for.
+    """The twin that explains `model`, or `model` itself if it is a twin; raises ValueError if that has other rules.
 
     Args:
         model: any model, or a twin.
-        composite: None for the paper's, or the twin's own.
+        composite: the composite wanted; None for the paper's, or the twin's own.
     """
     if not isinstance(model, Twin):
         return convert(model, composite)

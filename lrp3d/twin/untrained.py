@@ -1,4 +1,4 @@
-"""A model as if nobody had trained it: what its relevance looks like then is due to the architecture alone."""
+"""A model as if it had not been trained: what its relevance looks like then is due to the architecture alone."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class CannotBeReset(ModelError):
 def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = None) -> Twin:
     """The twin of the same model with parameters drawn anew, by every module's own `reset_parameters`.
 
-    Batch norms get the statistics of `noise`, as in the first step of a training. With the trained statistics, what the
-    network says depends on the seed above all; with mean 0 and variance 1, what stands above the floor of planted clips
-    lies less on the frames that decide (docs/meaning.md). Other buffers (positions, masks) belong to the architecture
-    and stay. The model and its twin are not changed, nor are the caller's random numbers.
+    Batch norms get the statistics of `noise`, as in the first step of a training. With the trained statistics, the
+    network's answers depend mostly on the seed; with mean 0 and variance 1, less of the relevance above the floor of
+    planted clips lies on the frames that decide (docs/meaning.md). Other buffers (positions, masks) belong to the
+    architecture and stay. The model and its twin are not changed, nor are the caller's random numbers.
 
     Args:
-        twin: of any model.
-        seed: from which parameters are drawn.
-        noise: an input of the model, of at least two clips.
-        only: names of the modules that are drawn anew, and of nothing else; None: all.
+        twin: the twin of any model.
+        seed: seed of the new parameters.
+        noise: an input of the model with at least two clips.
+        only: names of the only modules whose parameters are drawn anew; None for all modules.
 
     Raises:
-        CannotBeReset: a module has parameters and no `reset_parameters`, or one that leaves some as they are.
+        CannotBeReset: if a module has parameters and no `reset_parameters`, or one that leaves some as they are.
     """
     copy = copy_of(twin.model)
     drawn = [(name, x) for name, x in copy.named_parameters() if only is None or name.rpartition(".")[0] in only]
@@ -43,9 +43,9 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
     with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
         torch.manual_seed(seed)
         for _, x in drawn:
-            x.fill_(torch.nan)  # what a reset leaves as it is shows itself, whatever it was
+            x.fill_(torch.nan)  # NaN stays where a reset leaves a value as it is
         chosen = [(name, module) for name, module in copy.named_modules() if only is None or name in only]
-        for name, module in reversed(chosen):  # what a module is made of, then itself
+        for name, module in reversed(chosen):  # children before their parent
             reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
             if callable(reset):
                 reset()
@@ -68,14 +68,14 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
 
 
 def layers_in_order(twin: Twin, clip: Any, layout: str = "bcthw") -> list[str]:
-    """Names of the modules that have a weight, in the order in which a clip meets them."""
+    """Names of the modules that have a weight, in the order in which the clip passes them."""
     run = twin.record((clip,), None, layout).run
     names = dict.fromkeys(step.name for step in run.steps if step.weighted and step.layer is not None)
     return list(names)
 
 
 def _measure(model: nn.Module, noise: Any, device: torch.device) -> None:
-    """Give batch norms the statistics of what comes to them."""
+    """Give batch norms the statistics of their inputs for `noise`."""
     norms = [x for x in model.modules() if isinstance(x, nn.modules.batchnorm._BatchNorm) and x.track_running_stats]
     momentum = [norm.momentum for norm in norms]
     for norm in norms:
