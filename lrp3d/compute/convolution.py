@@ -32,7 +32,7 @@ class Convolution(LinearMap):
         """Carries all seeds back at once, folded into the batch."""
         assert isinstance(v, Tensor)
         seeds, batch = r.shape[:2]
-        folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))
+        folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))  # (s b, c, ...)
         return torch.unflatten(folded, 0, (seeds, batch))
 
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
@@ -60,8 +60,8 @@ class Convolution(LinearMap):
         ws = [v for v in weights if isinstance(v, Tensor)]
         if len(weights) == 1 or not kernels.joins(ws[0], self.geometry):
             return super().adjoints(r, weights, shape)
-        joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))
-        wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))
+        joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))  # (c', m c, ...) for m weights
+        wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))  # (s, b, m c, ...)
         return torch.split(wide, shape[1], 2)
 
     def bias(self, b: Tensor, output: Tensor) -> Tensor:
@@ -84,7 +84,7 @@ class Convolution(LinearMap):
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Counts the inputs of each output; zero padding does not count."""
         assert isinstance(w, Tensor)
-        counted = self(self._in_groups(ones, 1), self._one_channel(w))
+        counted = self(self._in_groups(ones, 1), self._one_channel(w))  # (b, groups, ...)
         groups = self.geometry.groups
         channels = w.shape[1] * groups if self.geometry.transposed else w.shape[0]
         return counted.unsqueeze(2).expand(-1, -1, channels // groups, *counted.shape[2:]).flatten(1, 2)
@@ -93,7 +93,7 @@ class Convolution(LinearMap):
         """Hands `r` equally to every input of the window and the group."""
         assert isinstance(w, Tensor)
         small = torch.Size([shape[0], self.geometry.groups, *shape[2:]])
-        handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)
+        handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)  # (s, b, groups, ...)
         in_group = shape[1] // self.geometry.groups
         return handed.unsqueeze(3).expand(-1, -1, -1, in_group, *handed.shape[3:]).flatten(2, 3)
 

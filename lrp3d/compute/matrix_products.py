@@ -46,7 +46,7 @@ def _reached(r: Tensor) -> tuple[int, int]:
     size = r.shape[-1]
     if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
         return 0, size
-    rows = r.flatten(0, -2)
+    rows = r.flatten(0, -2)  # (s ..., o)
     positions = ((rows.amax(0) != 0) | (rows.amin(0) != 0)).nonzero().flatten().tolist() or [0]  # NaN counts
     first, last = positions[0], positions[-1] + 1
     return (first, last) if 2 * (last - first) <= size else (0, size)

@@ -12,7 +12,7 @@ def ranks(values: Tensor) -> Tensor:
     >>> ranks(torch.tensor([5.0, 1.0, 5.0]))
     tensor([1.5000, 0.0000, 1.5000], dtype=torch.float64)
     """
-    below = (values.unsqueeze(-1) > values.unsqueeze(-2)).sum(-1)
+    below = (values.unsqueeze(-1) > values.unsqueeze(-2)).sum(-1)  # like values
     equal = (values.unsqueeze(-1) == values.unsqueeze(-2)).sum(-1)
     return below.double() + (equal - 1).double() / 2
 

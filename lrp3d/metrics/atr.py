@@ -60,7 +60,7 @@ def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | T
     """
     own, starts, ends, defined = _segments(matrix, sigma, positions)
     frames = matrix.shape[-1]
-    lengths = torch.maximum(ends, own) - starts + 1
+    lengths = torch.maximum(ends, own) - starts + 1  # (..., n, t)
     # No segment is longer than the clip: t + 1 marks segments that start too late or never hold enough.
     lengths.masked_fill_((starts > own) | (ends == frames), frames + 1)
     shortest = lengths.amin(-1).to(torch.promote_types(matrix.dtype, torch.float32))
@@ -92,11 +92,11 @@ def frame_windows(
     """
     own, starts, ends, defined = _segments(matrix, sigma, positions)
     frames = matrix.shape[-1]
-    last = torch.maximum(ends, own).long()
+    last = torch.maximum(ends, own).long()  # (..., n, t)
     off_centre = (starts + last - 2 * own).abs()
     order = ((last - starts + 1) * 2 * frames + off_centre) * frames + starts
     order.masked_fill_((starts > own) | (ends == frames), torch.iinfo(order.dtype).max)
-    first = order.argmin(-1, keepdim=True)
+    first = order.argmin(-1, keepdim=True)  # (..., n, 1)
     left = first.squeeze(-1).masked_fill(~defined, 0)
     right = last.gather(-1, first).squeeze(-1).masked_fill(~defined, frames - 1)
     return left, right
@@ -113,13 +113,13 @@ def _segments(
         raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma}")
     own = _own_frames(matrix, positions)
     mass, defined = _row_mass(matrix, support_only=sigma == 1)
-    reached = mass.cumsum(-1).contiguous()
+    reached = mass.cumsum(-1).contiguous()  # (..., n, t)
     frames = matrix.shape[-1]
     # Twice the worst rounding error of a difference of two prefix sums, but never as much as sigma itself.
     # A prefix sum on a GPU may also decrease by that much, which then cannot mislead the search.
     slack = min(4 * frames * torch.finfo(mass.dtype).eps, sigma / 2)
-    wanted = reached[..., -1:] * (sigma - slack)
-    targets = torch.cat([wanted, reached[..., :-1] + wanted], -1)
+    wanted = reached[..., -1:] * (sigma - slack)  # (..., n, 1)
+    targets = torch.cat([wanted, reached[..., :-1] + wanted], -1)  # (..., n, t): one for each start
     ends = torch.searchsorted(reached, targets, out_int32=True)
     starts = torch.arange(frames, device=matrix.device, dtype=ends.dtype)
     return own.to(ends.dtype), starts, ends, defined
@@ -354,7 +354,7 @@ def mean_matrix(
     if normalize not in ("clip", "row", "none"):
         raise ValueError(f'normalize is "clip", "row" or "none", not {normalize!r}')
     wide = _widen(matrix)
-    logits = wide.sum(-1, keepdim=True)
+    logits = wide.sum(-1, keepdim=True)  # (b, n, 1)
     if normalize == "clip":
         wide = wide * (logits > 0)
         wide = wide / logits.clamp(min=0).sum(-2, keepdim=True)  # 0 / 0 is NaN: such a clip is left out

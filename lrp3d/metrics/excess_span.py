@@ -74,13 +74,13 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SIGMA) -> Exce
             f"{tuple(reference.shape)}"
         )
     counted = (matrix.sum(-1, keepdim=True) > 0) & matrix.isfinite()
-    above = torch.where(counted, matrix.double() - reference.double(), 0.0).clamp(min=0)
+    above = torch.where(counted, matrix.double() - reference.double(), 0.0).clamp(min=0)  # (b, n, t)
     total = torch.where(counted, matrix.double(), 0.0).clamp(min=0).sum((1, 2))
-    frames = above.sum(1)
+    frames = above.sum(1)  # (b, t)
     # The shortest segment that holds enough is the shortest of the windows of all frames.
-    square = frames[:, None].expand(-1, frames.shape[1], -1)
+    square = frames[:, None].expand(-1, frames.shape[1], -1)  # (b, t, t)
     first, last = frame_windows(square, sigma)
-    best = (last - first).argmin(-1, keepdim=True)
+    best = (last - first).argmin(-1, keepdim=True)  # (b, 1)
     first, last = first.gather(-1, best).squeeze(-1), last.gather(-1, best).squeeze(-1)
     defined = frames.sum(-1) > 0
     span = (last - first + 1).double().masked_fill(~defined, torch.nan)

@@ -206,7 +206,7 @@ def deformable(
     (b, c, h, w), (kernel_h, kernel_w) = input.shape, weight.shape[-2:]
     taps, (high, wide) = kernel_h * kernel_w, offset.shape[-2:]
     several = offset.shape[1] // (2 * taps)
-    shifts = offset.detach().reshape(b * several, taps, 2, high, wide)
+    shifts = offset.detach().reshape(b * several, taps, 2, high, wide)  # (b g, p q, 2, h', w')
     rows = _places(
         high, stride[0], padding[0], dilation[0] * torch.arange(kernel_h).repeat_interleave(kernel_w), shifts
     )

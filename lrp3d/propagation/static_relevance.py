@@ -52,11 +52,11 @@ def kept_by_convolution(mixing: Mixing, static: Tensor, band: Band | None) -> tu
     shape, outputs = operand.shape, band or Band(TIME, 0, step.shape[TIME])
     first, last = kernels.window(shape[TIME], outputs.start, outputs.stop, g, 0)
     inputs = Band(TIME, first, last)
-    kept = static.new_zeros(len(static), *inputs.shape(shape))
+    kept = static.new_zeros(len(static), *inputs.shape(shape))  # (s, b, c, t, h, w) in the band
     is_input = None if operand.x.is_input is None else operand.x.is_input.to(kept.dtype).expand(shape)
     for share, (part, terms) in enumerate(_terms(mixing)):
         if terms:
-            ratio = static * outputs.of(part.reciprocal)
+            ratio = static * outputs.of(part.reciprocal)  # (s, b, c', n, h', w')
             handed = [_tap_by_tap(ratio, v, g, shape) for _, _, v in terms]
             for number, (a, at_rest, _) in enumerate(terms):
                 moved = mixing.once((share, number), partial(_means, step, a, at_rest, is_input))
@@ -65,7 +65,7 @@ def kept_by_convolution(mixing: Mixing, static: Tensor, band: Band | None) -> tu
                     if not len(out):
                         continue
                     frames = slice(into.start, into.stop, into.step)
-                    rest = at_rest[:, :, frames] + moved[:, :, out.start : out.stop]
+                    rest = at_rest[:, :, frames] + moved[:, :, out.start : out.stop]  # (b, c, n, h, w)
                     if is_input is not None:
                         rest = rest.where(is_input[:, :, frames] > 0, a[:, :, frames])
                     raw = handed[number][tap][:, :, :, out.start - outputs.start : out.stop - outputs.start]
@@ -165,7 +165,7 @@ def _tap_by_tap(ratio: Tensor, v: Tensor, g: Geometry, shape: torch.Size) -> Seq
     taps = g.kernel[0]
     if g.groups == v.shape[0] == shape[1] and v[0, 0, 0].numel() == 1 and set(g.stride[1:]) == {1}:
         return [ratio * v[:, :, tap].reshape(-1, 1, 1, 1) for tap in range(taps)]
-    wide = v.transpose(1, 2).flatten(1, 2).unsqueeze(2)
+    wide = v.transpose(1, 2).flatten(1, 2).unsqueeze(2)  # (c', taps c / g, 1, p, q)
     flat = replace(
         g,
         kernel=(1, *g.kernel[1:]),
@@ -175,7 +175,7 @@ def _tap_by_tap(ratio: Tensor, v: Tensor, g: Geometry, shape: torch.Size) -> Seq
     )
     seeds, batch, n = len(ratio), shape[0], ratio.shape[3]
     handed = kernels.adjoint(ratio.flatten(0, 1), wide, flat, (seeds * batch, shape[1] * taps, n, *shape[3:]))
-    by_group = handed.reshape(seeds, batch, g.groups, taps, -1, n, *shape[3:])
+    by_group = handed.reshape(seeds, batch, g.groups, taps, -1, n, *shape[3:])  # (s, b, g, taps, c / g, n, h, w)
     return [by_group[:, :, :, tap].flatten(2, 3) for tap in range(taps)]
 
 

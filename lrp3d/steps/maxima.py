@@ -94,10 +94,10 @@ class WindowMaximum(Step):
 
     def _find_places(self, factor: Tensor | None) -> _Places | None:
         shape, axes = self.output.shape, len(self.offsets[0])
-        arrives = torch.ones((), dtype=torch.bool) if factor is None else factor != 0
+        arrives = torch.ones((), dtype=torch.bool) if factor is None else factor != 0  # () or (*output)
         plane = torch.arange(self.x.shape[-axes:].numel()).view(self.x.shape[-axes:])  # (t, h, w) of the input
         planes = torch.arange(shape[:-axes].numel()).view(*shape[:-axes], *[1] * axes) * plane.numel()
-        first, part = torch.zeros(shape, dtype=torch.long), self.x.new_zeros(shape)
+        first, part = torch.zeros(shape, dtype=torch.long), self.x.new_zeros(shape)  # (*output)
         outputs, inputs = [], []
         for offset, won in zip(self.offsets, self._winners(), strict=True):
             wins, position = won != 0, plane[offset]
@@ -126,7 +126,7 @@ class WindowMaximum(Step):
         fast = r.device.type == "cpu" and not kernels.is_plain() and r.numel() > 0
         places = self._places(factor) if fast else None
         if places is not None:
-            values, axes = times(r, places.part), len(self.offsets[0])
+            values, axes = times(r, places.part), len(self.offsets[0])  # (s, *output)
             planes = out.flatten(-axes).flatten(1, -2)  # (s, planes, inputs)
             planes.scatter_add_(2, places.first.expand(len(r), -1, -1), values.flatten(-axes).flatten(1, -2))
             outputs, inputs = places.tied
@@ -160,7 +160,7 @@ class AxisMaximum(Step):
     def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):
         self.input_shape: torch.Size = x.shape
         self.kept_shape: torch.Size = output.shape
-        winner = (x == output).to(x.dtype)
+        winner = (x == output).to(x.dtype)  # (*input)
         self.part: Tensor = winner / winner.sum(axes, keepdim=True)
 
     def accepts(self, rule: Rule) -> bool:

@@ -26,7 +26,7 @@ class Proportional(Step):
         """Shares in proportion to the contributions, and equally where all of them are zero."""
         if self._part is None:
             contributed = self.contributions(self.x)
-            total = contributed.sum(self.axes, keepdim=True)
+            total = contributed.sum(self.axes, keepdim=True)  # (*input), with size one at the axes
             count = 1
             for axis in self.axes:
                 count *= self.x.shape[axis]
