@@ -67,7 +67,7 @@ def register_layer(types: LayerType | Iterable[LayerType], handler: Handler | No
 
     Args:
         types: one `nn.Module` type or several, or their full names ("package.module.Class"), so that they need not be
-            imported; subclasses that keep the type's forward are recognised, too.
+            imported; subclasses that keep the type's forward are recognised as well.
         handler: the forward; without it, a decorator is returned. It may call any torch function that lrp3d knows, so
             that a layer that hides a custom autograd Function or scripted code can say what it really computes.
 

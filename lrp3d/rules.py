@@ -71,7 +71,7 @@ class Rule:
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The shares of input `x` under weight `w`; raises TypeError if the rule is not for linear operations."""
-        raise TypeError(f"{self} shares nothing over a linear operation (convolution, linear, average, sum)")
+        raise TypeError(f"{self} is no rule for linear operations (convolution, linear, average, sum)")
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class SameSign(Rule):
     It is z+ for positive outputs, and the same with reversed signs for negative ones: a negative output is explained by
     what made it negative. Where no output is negative (averages and sums after a ReLU) it is z+. Relevance is never
     amplified, and a denominator is zero only where nothing contributes. It is usually used for sums, averages and
-    attention over signed values. Source: the limit gamma -> infinity of the generalised gamma rule (Letzgus et al.
-    2022, arXiv:2112.11407).
+    attention over signed values. Source: the limit gamma -> infinity of the generalised gamma rule
+    (Letzgus et al. 2022, arXiv:2112.11407).
 
     >>> import torch, lrp3d
     >>> head = torch.nn.Linear(2, 1, bias=False).eval()
@@ -268,7 +268,7 @@ class Contrastive(Rule):
     def __post_init__(self) -> None:
         if self.rule.by_sign:
             raise ValueError(
-                f"{self.rule} shares alike under w and -w, so nothing is left of their difference: "
+                f"{self.rule} shares in the same way under w and -w, so nothing is left of their difference: "
                 "give the classifier another rule (classifier=ZPlus()), or pass contrastive=False"
             )
 

@@ -33,7 +33,7 @@ class Average(LinearMap):
         return None if self.over_space is None else Average(self.over_space)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
-        """Sums the fixed weights of the real inputs, because `spread` shares by these weights, too."""
+        """Sums the fixed weights of the real inputs, because `spread` shares by the same weights."""
         return self.function(ones)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:

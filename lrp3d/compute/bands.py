@@ -27,11 +27,11 @@ class Band:
         return Band(self.axis, min(self.start, other.start), max(self.stop, other.stop))
 
     def shape(self, full: torch.Size) -> torch.Size:
-        """The shape of the part in the band of a tensor shaped `full`."""
+        """The shape of what lies in the band of a tensor shaped `full`."""
         return torch.Size([*full[: self.axis], self.stop - self.start, *full[self.axis + 1 :]])
 
     def of(self, x: Tensor) -> Tensor:
-        """The part in the band of a tensor without seed axis; the whole tensor where its size along the axis is one."""
+        """The part of a tensor without seed axis that lies in the band; the whole tensor if it has size one there."""
         return x if x.shape[self.axis] == 1 else x.narrow(self.axis, self.start, self.stop - self.start)
 
     def inside(self, r: Tensor, outer: Band) -> Tensor:
@@ -57,7 +57,7 @@ AXES = {6: 2, 5: 0}
 
 
 def measured(r: Tensor) -> Band | None:
-    """The band outside of which all seeds (s, b, c, t, h, w) or (s, b t, c, h, w) are zero; None for the whole axis.
+    """The band outside of which seeds (s, b, c, t, h, w) or (s, b t, c, h, w) are zero; None if it leaves nothing out.
 
     >>> r = torch.zeros(1, 2, 3, 8, 4, 4)
     >>> r[:, :, :, 2:5] = 1

@@ -83,7 +83,7 @@ def report(
     (True, False)
     """
     if not isinstance(explanation.relevance, Tensor):
-        raise ValueError("a report needs relevance like the clip, and this is of several pathways")
+        raise ValueError("a report needs an explanation of one pathway, and this one has several pathways")
     title = title or subject(explanation, clip)
     data = {
         **_pictures(pixels, explanation.relevance[clip], times),

@@ -116,7 +116,7 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
             moved = torch.where(condition, input, other)
         (signal,) = run.signals.through(torch.where, (condition, input, other), {}, chosen, 1)
         return run.moved(moved, signal)
-    return refuse(output, input, other, advice="broadcasts a signal inside a choice")
+    return refuse(output, input, other, advice="broadcasts a signal inside a choice; expand it before")
 
 
 @register_operation([torch.masked_fill, Tensor.masked_fill])

@@ -36,7 +36,7 @@ def clips_at_once(record: Trace, recorded: bool, chunk_size: int | None) -> int:
 
     Args:
         record: a recorded run; its steps say how much memory a clip needs.
-        recorded: whether further passes are recorded, too, and keep all activations; else only a few exist at once.
+        recorded: whether further passes are recorded as well and keep all activations; else only a few exist at once.
         chunk_size: number of clips that the caller chose, or None.
     """
     if chunk_size is not None:

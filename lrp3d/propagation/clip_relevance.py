@@ -180,7 +180,7 @@ class ClipRelevance:
         return static * counts, dynamic * counts
 
     def oriented(self, maps: Sequence[Tensor], orientation: Tensor | None, chunk: slice) -> Sequence[Tensor]:
-        """The maps of rows, each with the sign of its logit restored."""
+        """The maps of rows, negated where the seed of the row had the opposite sign."""
         if orientation is None:
             return maps
         return [m * axes.per_clip(orientation[chunk], m) for m, axes in zip(maps, self.layouts, strict=True) if axes]
@@ -206,8 +206,8 @@ class ClipRelevance:
     def conservation(self, signed: Sequence[Tensor]) -> Tensor:
         """The relative error (b,) of the sums of the clips' signed maps.
 
-        A contrastive map is R - Rbar, and both should sum to the logit's magnitude. A map against other classes is the
-        difference of two maps, too. Then the larger of the errors of both is returned.
+        A contrastive map is R - Rbar, and both should sum to the logit's magnitude. A map against other classes is a
+        difference of two maps as well. In both cases the larger of the two errors is returned.
         """
         sums = self._sums(signed)
         contrastive = self.settings.contrastive

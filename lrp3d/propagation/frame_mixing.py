@@ -42,8 +42,8 @@ def check_node(node: Any, selected: dict[int, list[float]]) -> None:
     """Accepts torch's own node if it keeps every frame in place, joins channels or selects frames of the clip.
 
     Frames selected from the clip itself make a pathway; `selected` has these frames by their count. As long as all
-    pathways with the same count have the same frames, values of different frames cannot meet frame by
-    frame. Raises NoMotion for any other node.
+    pathways with the same count have the same frames, values of different frames cannot meet frame by frame. Raises
+    NoMotion for any other node.
     """
     name = node.name()
     if name.startswith(KEEP_FRAMES) or "AccumulateGrad" in name:

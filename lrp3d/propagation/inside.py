@@ -46,7 +46,7 @@ def check_inside(
     if layer_rows and not (temporal and layers):
         raise ValueError("layer_rows=True keeps rows of the matrix at layers: it needs layers= and temporal=True")
     if where and other:
-        raise ValueError("floor= and motion= are of all channels: leave out where=, or leave out those")
+        raise ValueError("floor= and motion= need all channels: leave out where=, or leave out floor= and motion=")
     if isinstance(layers, str):
         layers = [layers]
     if not isinstance(layers, Sequence) or not all(isinstance(name, str) and name for name in layers):
@@ -108,8 +108,8 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
     for name, channels in where.items():
         if name not in below:
             raise ValueError(
-                f"no relevance flows through '{name}': it lies beside the way from the logits to the clip, or after "
-                "the average over time, where frames have no channels of their own"
+                f"no relevance flows through '{name}': it is not on the path from the logits to the clip, or comes "
+                "after the average over time, where frames have no channels of their own"
             )
         step = shapes[name]
         like = torch.zeros(step.shape, dtype=step.dtype, device=record.output.device)
@@ -153,7 +153,7 @@ class Inside:
         record: the recorded run.
         patterns: patterns of the modules' names.
         batch: number of clips.
-        rows: whether to keep the relevance of every row, too.
+        rows: whether to keep the relevance of every row as well.
     """
 
     def __init__(self, record: Trace, patterns: Sequence[str], batch: int, rows: bool):
@@ -184,8 +184,8 @@ class Inside:
         for name in self.shapes if self.keep_rows else ():
             if name not in seen:
                 raise ValueError(
-                    f"layer_rows=True: no row's relevance flows through '{name}'; it lies beside the way from the "
-                    "logits to the clip, or after the average over time"
+                    f"layer_rows=True: no row's relevance flows through '{name}'; it is not on the path from the "
+                    "logits to the clip, or comes after the average over time"
                 )
             r = seen[name]
             if orientation is not None:

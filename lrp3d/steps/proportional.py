@@ -11,7 +11,7 @@ from lrp3d.steps.step import Step
 
 
 class Proportional(Step):
-    """A statistic over axes of one tensor (norm, variance, log-sum-exp), shared by non-negative contributions.
+    """A statistic over axes of one tensor (norm, variance, log-sum-exp) that shares by non-negative contributions.
 
     The contributions are computed when relevance arrives, which never happens where the statistic is only a divisor.
     """

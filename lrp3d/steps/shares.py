@@ -138,7 +138,7 @@ def _over(
     Args:
         z: the denominators.
         epsilon: is added to the denominators with their sign.
-        coefficient: of the share.
+        coefficient: the coefficient of the share.
         factor: the factor with which relevance comes, None without one.
         count: returns how many inputs each output has.
         overwrite: whether `z` may be written to.
@@ -149,7 +149,7 @@ def _over(
     """
     reciprocal, empty = _reciprocal(z, epsilon, overwrite)
     if empty is not None and factor is not None and z.device.type == "cpu":
-        # Where an output is zero, its factor mostly is zero, too, and no relevance arrives there.
+        # Where an output is zero, its factor is mostly zero as well, and no relevance arrives there.
         empty = empty & (factor != 0)
         empty = empty if bool(empty.any()) else None
     equal = None

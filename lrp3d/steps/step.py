@@ -48,7 +48,7 @@ class Step:
     kind: type[nn.Module] | None = None
     """The layer type whose rules apply; for a function, the layer type that does the same."""
     handler: Callable[..., Any] | None = None
-    """The registered handler that made the step; all functions it is registered for mean this operation."""
+    """The registered handler that made the step; all functions with this handler count as this operation."""
     first = False
     """Whether the operation sees the clip itself."""
     after_classifier = False

@@ -115,8 +115,8 @@ class StridedWrite(Written):
 
     Args:
         shared: the two views.
-        to_value: what is read descended from the clip before, and not all of it was written.
-        to_new: what was written descends from the clip.
+        to_value: whether what is read descended from the clip before, and not all of it was written.
+        to_new: whether what was written descends from the clip.
     """
 
     def __init__(self, shared: Shared, to_value: bool, to_new: bool):

@@ -152,13 +152,14 @@ class Tracer(Recorder, TorchFunctionMode):
         x = self.resolve(output)
         if not self.is_signal(x):
             if isinstance(x, Tensor):
-                raise ValueError(f"the output of '{name}' does not depend on the clip, so no relevance is there")
+                raise ValueError(f"the output of '{name}' does not depend on the clip, so it has no relevance")
             raise ValueError(
                 f"'{name}' returns a {type(x).__name__}, not one tensor: name modules inside of it instead"
             )
         if any(name in self.layers[pattern] for pattern in patterns):
             raise ValueError(
-                f"'{name}' runs several times in one forward, so its output is no one tensor: name a module around it"
+                f"'{name}' runs several times in one forward, so its output is not a single tensor: name a module "
+                "around it"
             )
         for pattern in patterns:
             self.layers[pattern].append(name)
@@ -280,7 +281,7 @@ class Tracer(Recorder, TorchFunctionMode):
         return torch.get_autocast_dtype(self._device) if enabled else None
 
     def _untracked(self, out: Any) -> Any:
-        """Refuses signals that the model computes without gradients, because they are part of the model, too."""
+        """Refuses signals that the model computes without gradients, because they belong to the model as well."""
         return map_floats(
             lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t,
             out,

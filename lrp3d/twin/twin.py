@@ -303,8 +303,8 @@ class Twin(nn.Module):
             raise ModelError(
                 f"the model's forward{wanted} was called with {len(inputs)} argument{'s' * (len(inputs) != 1)}: "
                 f"{error}; "
-                "the clip (of several pathways, their list) is all that it is given, so wrap the model in a module "
-                "whose forward takes that alone"
+                "it gets only the clip (a list for several pathways), so wrap the model in a module whose forward "
+                "takes nothing else"
             ) from None
 
     def train(self, mode: bool = True) -> Twin:

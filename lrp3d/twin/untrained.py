@@ -58,7 +58,7 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
                 stuck[_called(copy.get_submodule(owner), owner)] = None
     if stuck:
         raise CannotBeReset(
-            f"the same network untrained cannot be had: {', '.join(list(stuck)[:3])}"
+            f"the untrained network cannot be made: {', '.join(list(stuck)[:3])}"
             f"{f' and {len(stuck) - 3} more' if len(stuck) > 3 else ''} cannot be reset; give such a module a method "
             "reset_parameters() that draws its parameters, or explain without the floor"
         )

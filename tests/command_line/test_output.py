@@ -144,7 +144,7 @@ def test_a_network_that_cannot_be_reset_has_no_floor_and_that_is_said(run, clip,
     scaled = ["--model", "networks:Scaled", "--size", 16, "--frames", 4]
     code, out, _ = run("explain", clip, *scaled)
     assert code == 0
-    assert "the same network untrained cannot be had: the model itself (Scaled) cannot be reset" in out
+    assert "the untrained network cannot be made: the model itself (Scaled) cannot be reset" in out
     code, _, err = run("explain", clip, *scaled, "--floor")
     assert code == 1
     assert "reset_parameters()" in err
