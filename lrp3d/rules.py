@@ -153,7 +153,10 @@ class ZBeta(Rule):
 
 @dataclass(frozen=True)
 class Epsilon(Rule):
-    """All contributions `a w`, with the bias and `epsilon` in the denominator (epsilon rule; Bach et al. 2015)."""
+    """All contributions `a w`, with the bias and `epsilon` in the denominator (epsilon rule; Bach et al. 2015).
+
+    It is usually used for linear layers and, as the paper does, for pools.
+    """
 
     on_maxima = True
     epsilon: float = 1e-9
@@ -170,7 +173,10 @@ class Epsilon(Rule):
 
 @dataclass(frozen=True)
 class Gamma(Rule):
-    """Contributions `a (w + gamma w+)`: positive weights count more, as does a positive bias (Montavon et al. 2019)."""
+    """Contributions `a (w + gamma w+)`: positive weights count more, as does a positive bias (Montavon et al. 2019).
+
+    It is usually used for convolutions.
+    """
 
     gamma: float = 0.25
     epsilon: float = 0.0
@@ -185,7 +191,10 @@ class Gamma(Rule):
 
 @dataclass(frozen=True)
 class AlphaBeta(Rule):
-    """Shares `alpha` R by positive and `-beta` R by negative contributions, `alpha - beta = 1` (Bach et al. 2015)."""
+    """Shares `alpha` R by positive and `-beta` R by negative contributions, `alpha - beta = 1` (Bach et al. 2015).
+
+    It is usually used for convolutions.
+    """
 
     absorbs = False
 
@@ -207,7 +216,10 @@ class AlphaBeta(Rule):
 
 @dataclass(frozen=True)
 class WSquare(Rule):
-    """Shares by the squared weights, whatever the input is (w-square rule; Montavon et al. 2017)."""
+    """Shares by the squared weights, whatever the input is (w-square rule; Montavon et al. 2017).
+
+    It is usually used for the first layer.
+    """
 
     absorbs = False
 
@@ -218,7 +230,10 @@ class WSquare(Rule):
 
 @dataclass(frozen=True)
 class Flat(Rule):
-    """Shares equally among all inputs of a neuron (flat rule; Lapuschkin et al. 2019)."""
+    """Shares equally among all inputs of a neuron (flat rule; Lapuschkin et al. 2019).
+
+    It is usually used for the first layer.
+    """
 
     absorbs = False
 

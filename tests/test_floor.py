@@ -165,5 +165,5 @@ def test_it_is_saved_and_said(tmp_path):
     assert again.floor.equal(found.floor)
     assert "above floor" in repr(again)
     page = report(again, torch.zeros(4, 5, 5, 3, dtype=torch.uint8))
-    assert "What of this is the architecture" in page
+    assert "What comes from the architecture alone" in page
     assert one_clip.How().floor is None  # on where it can be had

@@ -169,9 +169,9 @@ def _floor(explanation: Explanation, clip: int) -> str:
     )
     sentence = _sentence(above_floor(explanation, clip))
     return (
-        '<section class="card" id="floor"><h2>What of this is the architecture</h2>'
+        '<section class="card" id="floor"><h2>What comes from the architecture alone</h2>'
         '<p class="hint">An untrained network of this architecture spreads relevance too: kernels smear it around '
-        f"every frame. Only what stands above that can come from training. {sentence}</p>"
+        f"every frame. Only relevance above that can come from training. {sentence}</p>"
         f'<div class="three">{figures}</div></section>'
     )
 
@@ -190,8 +190,8 @@ def _motion(explanation: Explanation, clip: int) -> str:
     share = 100 * float(explanation.motion[clip])
     return (
         '<section class="card" id="motion"><h2>Motion and appearance</h2>'
-        f'<p class="hint">{share:.0f} % of the relevance is dynamic: it goes through what '
-        "frames are beyond the mean of the frames they meet. The rest is static.</p>"
+        f'<p class="hint">{share:.0f} % of the relevance is dynamic: it goes through the differences '
+        "of frames from the mean of the frames they are mixed with. The rest is static.</p>"
         f'<div class="three">{figures}</div></section>'
     )
 

@@ -64,7 +64,7 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str 
 
     Args:
         rows: (b, n, t), relevance of the clip's frames for each frame logit.
-        seeds: the logits of the rows and what is known of their frames.
+        seeds: the logits of the rows and what is known about their frames.
         scaled: whether every row is scaled to sum to its logit ("the summation of the i-th row is the logit",
             Sec. 3.2); a contrastive row needs this, a conserving one sums to its logit anyway.
         hint: what the clip's shape suggests where there are more frame logits than frames.

@@ -1,6 +1,6 @@
 """Questions of a forward pass about numbers (is every value an input?), and their answers, kept to save waiting.
 
-The answers hardly ever depend on the clip, because they are about constants that a model writes beside its signal. The
+The answers hardly ever depend on the clip, because they are about constants that a model writes next to its signal. The
 next pass over a clip of that shape assumes them and confirms all of them at its end, waiting for the device only once.
 """
 

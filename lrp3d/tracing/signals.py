@@ -42,7 +42,7 @@ class Signal:
     high: Tensor | None = None
     """Valid range, while the tensor is still the clip (moved or normalised)."""
     is_input: Tensor | None = None
-    """0 where values are constants that the model wrote beside the signal, such as padding; None if all are inputs."""
+    """0 where values are constants that the model wrote next to the signal, such as padding; None if all are inputs."""
     nonnegative: bool = False
     weighs: Weighs = Weighs.NOT
     """How much it looks like a weight in a product with another signal."""

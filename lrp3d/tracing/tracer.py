@@ -294,7 +294,7 @@ class Tracer(Recorder, TorchFunctionMode):
             if not signals:
                 with torch.no_grad():
                     return func(*args, **kwargs)
-        with torch.enable_grad():  # only signals keep their history: a parameter beside them is a constant
+        with torch.enable_grad():  # only signals keep their history: a parameter is a constant
             out = func(*tree_map(self._without_history, args), **tree_map(self._without_history, kwargs))
         results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor) and t.is_floating_point()]
         if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:

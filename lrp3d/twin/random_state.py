@@ -20,7 +20,7 @@ class Draws:
     """True if random numbers were drawn since this object was made.
 
     Args:
-        device: a device whose generator counts beside those of the CPU, numpy and Python.
+        device: a device whose generator counts as well as those of the CPU, numpy and Python.
         own: generators that the model holds.
     """
 
@@ -57,7 +57,7 @@ def kept_random_state(device: torch.device, seed: int | None = None) -> Iterator
     """After this block, the global generators of torch (CPU and `device`), numpy and Python are as they were before.
 
     Args:
-        device: a device whose generator is kept beside that of the CPU.
+        device: a device whose generator is kept as well as that of the CPU.
         seed: the seed of all generators inside the block; None if they go on from their states.
     """
     numpy = sys.modules.get("numpy")
