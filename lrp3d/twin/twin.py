@@ -303,7 +303,7 @@ class Twin(nn.Module):
             raise ModelError(
                 f"the model's forward{wanted} was called with {len(inputs)} argument{'s' * (len(inputs) != 1)}: "
                 f"{error}; "
-                "it gets only the clip (a list for several pathways), so wrap the model in a module whose forward "
+                "the clip (a list for several pathways) is its only argument, so wrap the model in a module whose forward "
                 "takes nothing else"
             ) from None
 
