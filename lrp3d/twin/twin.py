@@ -303,8 +303,8 @@ class Twin(nn.Module):
             raise ModelError(
                 f"the model's forward{wanted} was called with {len(inputs)} argument{'s' * (len(inputs) != 1)}: "
                 f"{error}; "
-                "the clip (a list for several pathways) is its only argument, so wrap the model in a module whose forward "
-                "takes nothing else"
+                "the clip (a list for several pathways) is its only argument, so wrap the model in a module whose "
+                "forward takes nothing else"
             ) from None
 
     def train(self, mode: bool = True) -> Twin:
