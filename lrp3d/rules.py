@@ -8,6 +8,22 @@ its input, `z = f(x, w) + b`, it says what counts as a contribution: one or more
 
 which is Eq. 1 of the paper for every choice of `a` and `v`; `lrp3d.steps.linear` evaluates it, for any number of
 seeds. Epsilon and Gamma keep the bias in the denominator and book what it absorbs; all others drop it and conserve.
+
+This is what rules make of relevance 5 at the output of one neuron with inputs 3 and 2, weights 1 and -2, and bias 6:
+
+>>> import torch, lrp3d
+>>> neuron, x = torch.nn.Linear(2, 1).eval(), torch.tensor([[3.0, 2.0]], requires_grad=True)
+>>> neuron.weight.data, neuron.bias.data = torch.tensor([[1.0, -2.0]]), torch.tensor([6.0])
+>>> for rule in (ZPlus(), Epsilon(), Gamma(1.0), AlphaBeta(2.0, 1.0), ZBeta(0.0, 3.0), WSquare(), Flat()):
+...     twin = lrp3d.convert(neuron, lrp3d.Composite(layers={torch.nn.Linear: rule}))
+...     print(rule, *torch.autograd.grad(twin(x), x, torch.tensor([[5.0]])))
+ZPlus() tensor([[5., 0.]])
+Epsilon(epsilon=1e-09) tensor([[ 3., -4.]])
+Gamma(gamma=1.0, epsilon=0.0) tensor([[ 2.1429, -1.4286]])
+AlphaBeta(alpha=2.0, beta=1.0) tensor([[10., -5.]])
+ZBeta(low=0.0, high=3.0) tensor([[3., 2.]])
+WSquare() tensor([[1., 4.]])
+Flat() tensor([[2.5000, 2.5000]])
 """
 
 from __future__ import annotations
