@@ -165,12 +165,12 @@ def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, va
     clock = max(pathway.length for pathway in pathways)
     for pathway in pathways:
         pathway.prepare(clock, columns, occluder, value)
-    owner = torch.arange(batch, device=look.logits.device).repeat_interleave(columns)
-    column = torch.arange(columns, device=look.logits.device).repeat(batch)
+    owner = torch.arange(batch, device=look.logits.device).repeat_interleave(columns)  # (b columns,)
+    column = torch.arange(columns, device=look.logits.device).repeat(batch)  # (b columns,)
     after = []
     for whose, which in zip(owner.split(at_once), column.split(at_once), strict=True):
         replaced = [pathway.without(whose, which) for pathway in pathways]
-        after.append(look.again(replaced[0] if isinstance(clip, Tensor) else replaced, whose))
+        after.append(look.again(replaced[0] if isinstance(clip, Tensor) else replaced, whose))  # (p, n)
     return look.logits.unsqueeze(2) - torch.unflatten(torch.cat(after), 0, (batch, columns)).transpose(1, 2)
 
 

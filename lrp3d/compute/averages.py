@@ -50,7 +50,7 @@ class AxisMatrices(LinearMap):
     @staticmethod
     def _contract(a: Tensor, matrices: Sequence[Tensor]) -> Tensor:
         for axis, matrix in enumerate(reversed(matrices), start=1):
-            a = (a.movedim(-axis, -1) @ matrix.T.to(a)).movedim(-1, -axis)
+            a = (a.movedim(-axis, -1) @ matrix.T.to(a)).movedim(-1, -axis)  # (..., inputs, ...) to (..., outputs, ...)
         return a
 
     def time_axis(self, shape: torch.Size, output: torch.Size) -> int | None:

@@ -117,14 +117,14 @@ class ClipRelevance:
             flows: list[Flow] = []
             seen: dict[str, Tensor] = {}
             starts = [start.chunk(chunk) for start in seeds.starts]
-            maps = self._propagate(starts, flows if seeds.additive else None, seen)
+            maps = self._propagate(starts, flows if seeds.additive else None, seen)  # each (s, *pathway)
             self.inside.add_rows(seen, self.turned(seeds, chunk))
             if seeds.additive:
                 parts = [m.sum(0) / n for m in maps]
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
                 self._book(flows, n)
                 self.inside.add(seen, 1 / n)
-            rows.append(self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))))
+            rows.append(self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))))  # (s, b, t)
         return torch.cat(rows).transpose(0, 1), total
 
     def split_rows(self, seeds: FrameSeeds, at_once: int, motion: Motion) -> tuple[Split, Split]:
@@ -136,7 +136,7 @@ class ClipRelevance:
             chunk = slice(first, first + at_once)
             flows: list[Flow] = []
             seen: dict[str, Tensor] = {}
-            both = self._split([start.chunk(chunk) for start in seeds.starts], flows, motion, seen)
+            both = self._split([start.chunk(chunk) for start in seeds.starts], flows, motion, seen)  # each (s, *clip)
             self.inside.add_rows(seen, self.turned(seeds, chunk))
             if seeds.additive:
                 self.inside.add(seen, 1 / n)

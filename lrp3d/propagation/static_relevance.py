@@ -112,7 +112,7 @@ def kept_by_frames(mixing: Mixing, static: Tensor) -> Tensor:
 
 
 def kept_by_maximum(mixing: Mixing, static: Tensor) -> Tensor:
-    """The relevance of winners, times the ratio (0 to 1) of the winner in a window that stood still to the winner."""
+    """The winners' relevance, times what the winner would be if its window stood still as a share (0 to 1) of it."""
     step, still = cast(WindowMaximum, mixing.step), cast(WindowMaximum, mixing.still)
     groups: dict[str, list[int]] = {}
     for i, offset in enumerate(step.offsets):

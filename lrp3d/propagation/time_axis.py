@@ -1,4 +1,4 @@
-"""Which averaged axis is time: the time steps from which each averaged thing comes.
+"""Finds which averaged axis is time, and the time steps from which each averaged thing comes.
 
 Frames are followed from an average over time down to the last operations whose shapes say where time is. The things
 that are averaged may be frames, tokens of several places in each frame, or either of them in another order.
@@ -25,7 +25,7 @@ from lrp3d.transfer import numbers, placed
 
 @dataclass
 class TimeAverage:
-    """An average over time in the graph."""
+    """An average over time in the graph; the things that it averages are frames, or tokens of frames."""
 
     node: Any
     step: LinearStep
