@@ -46,7 +46,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/running/time_variants.py": ("tests/test_study_numbers.py", "tests/test_study_batches.py"),
     "lrp3d/planted/verdict.py": ("tests/test_planted.py",),
     "lrp3d/video/index.py": ("tests/test_video_index.py",),
-    "lrp3d/video/folders.py": ("tests/test_video.py", "tests/test_study_lists.py"),
+    "lrp3d/video/folders.py": ("tests/test_video_folders.py", "tests/test_study_reader.py"),
     "lrp3d/study/running/explainer.py": (*NUMBERS, "tests/test_study_run.py", "tests/test_study_batches.py"),
     "lrp3d/study/reporting/summary.py": (*NUMBERS, "tests/test_study_run.py"),
     "lrp3d/study/reporting/statistics.py": ("tests/test_study_report.py",),
