@@ -153,7 +153,7 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         self.file, self.source = str(ROOT / file), source
         self.module = file.removesuffix(".py").replace("/", ".")
 
-    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> object:  # type: ignore[override]
+    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> object:
         """The module that is changed."""
         return importlib.machinery.ModuleSpec(name, self, origin=self.file) if name == self.module else None
 

@@ -157,7 +157,7 @@ class Epsilon(Rule):
     epsilon: float = 1e-9
 
     @property
-    def proportional(self) -> bool:  # type: ignore[override]
+    def proportional(self) -> bool:  # type: ignore[override]  # follows from the rule, cannot be set
         """Whether shares are proportional to contributions; epsilon changes that."""
         return not self.epsilon
 
@@ -270,7 +270,7 @@ class Contrastive(Rule):
             )
 
     @property
-    def epsilon(self) -> float:  # type: ignore[override]
+    def epsilon(self) -> float:  # type: ignore[override]  # follows from the rule, cannot be set
         """Of the rule that is contrasted."""
         return self.rule.epsilon
 
@@ -292,7 +292,7 @@ class Opposed(Rule):
     """Of every output: -1 where its clip's class is the opposed one, else 1; None: all are."""
 
     @property
-    def epsilon(self) -> float:  # type: ignore[override]
+    def epsilon(self) -> float:  # type: ignore[override]  # follows from the rule, cannot be set
         """The epsilon of the rule that is wrapped."""
         return self.rule.epsilon
 

@@ -189,7 +189,7 @@ class Inside:
             self.rows.setdefault(name, []).append(r)
 
     @property
-    def of_explanation(self) -> dict[str, dict[str, Tensor]]:
+    def of_explanation(self) -> dict[str, Any]:
         """What `Explanation` has of it, by its names there."""
         if not self.shapes:
             return {}

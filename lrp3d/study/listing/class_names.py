@@ -308,5 +308,7 @@ def _named(pairs: Pairs) -> tuple[dict[int, str], list[str]]:
 def _same(names: Iterable[str]) -> list[str]:
     """What is to be said of classes with one name."""
     seen: set[str] = set()
-    double = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    double: list[str] = []
+    for name in names:
+        (double.append if name in seen else seen.add)(name)
     return [f"gives several classes one name ({few(dict.fromkeys(double))})"] if double else []

@@ -214,7 +214,8 @@ class Explainer:
     @torch.no_grad()
     def _rows(self, clips: Tensor) -> int:
         """How many frames of a clip the model itself classifies."""
-        return int(self.model.frame_logits(clips[:1]).shape[1])  # type: ignore[operator]
+        model: Any = self.model
+        return int(model.frame_logits(clips[:1]).shape[1])
 
 
 def is_out_of_memory(error: BaseException) -> bool:
