@@ -36,7 +36,7 @@ class FusedAttention(nn.Module):
 class TorchAttention(nn.MultiheadAttention):
     """torch's own module."""
 
-    def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor) -> Tensor:
         """(b, n, c)."""
         return super().forward(x, x, x, need_weights=False)[0]
 

@@ -221,7 +221,7 @@ def untrained_cuts(model: Cuts, noise: Tensor) -> Cuts:
             if isinstance(module, nn.BatchNorm3d):
                 module.momentum = 1.0  # the statistics of the noise
         drawn(noise)
-    return drawn.eval()  # type: ignore[return-value]
+    return drawn.eval()
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ def explained(name: str, model: VideoModel, clips: Tensor, decision: Decision | 
         how: dict[str, Any] = {"input_range": model.input_range} | ({} if decision is None else decision.how)
         if decision is not None and decision.other == NARROW:
             how["input_range"] = (clip.amin((0, 2, 3, 4)), clip.amax((0, 2, 3, 4)))
-        given: Any = [*model.pathways(clip)] if name.startswith("Slow") else clip  # type: ignore[operator]
+        given: Any = [*model.pathways(clip)] if name.startswith("Slow") else clip
         with nullcontext() if decision is None else decision.meanwhile():
             parts.append(lrp3d.explain(model, given, **how))
     names = ("atr", "avg_atr", "matrix")

@@ -79,7 +79,7 @@ def equality(family: str, size: int, device: torch.device, width: int) -> Iterat
     clips = {place: nets.clip_of(8, size, place) for place in models}
     kinds: dict[str, dict[str, object]] = {"CLRP": {}, "LRP": {"contrastive": False}, "motion": {"motion": True}}
     for kind, options in kinds.items():
-        on = {place: lrp3d.explain(models[place], clips[place], 0, **options) for place in models}  # type: ignore[arg-type]
+        on = {place: lrp3d.explain(models[place], clips[place], 0, **options) for place in models}
         yield from deviations("equality", kind, on[device], on[cpu])
 
 

@@ -46,7 +46,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/running/time_variants.py": ("tests/test_study_numbers.py", "tests/test_study_batches.py"),
     "lrp3d/planted/verdict.py": ("tests/test_planted.py",),
     "lrp3d/video/index.py": ("tests/test_video_index.py",),
-    "lrp3d/video/folders.py": ("tests/test_video.py", "tests/test_study_lists.py"),
+    "lrp3d/video/folders.py": ("tests/test_video_folders.py", "tests/test_study_reader.py"),
     "lrp3d/study/running/explainer.py": (*NUMBERS, "tests/test_study_run.py", "tests/test_study_batches.py"),
     "lrp3d/study/reporting/summary.py": (*NUMBERS, "tests/test_study_run.py"),
     "lrp3d/study/reporting/statistics.py": ("tests/test_study_report.py",),
@@ -153,7 +153,7 @@ class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         self.file, self.source = str(ROOT / file), source
         self.module = file.removesuffix(".py").replace("/", ".")
 
-    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> object:  # type: ignore[override]
+    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> object:
         """The module that is changed."""
         return importlib.machinery.ModuleSpec(name, self, origin=self.file) if name == self.module else None
 

@@ -243,7 +243,7 @@ def explain(
             max_atr=max_atr(atr),
             floor=None if shares is None else _under(shares, temporal_matrix.matrix),
         )
-        return result if parts is None else replace(result, **parts.of_explanation)  # type: ignore[arg-type]
+        return result if parts is None else replace(result, **parts.of_explanation)
 
 
 def _under(shares: Tensor, matrix: Tensor) -> Tensor:
@@ -278,7 +278,7 @@ def _explanation(
         layout=clips.settings.layout,
         about=_about(clips.record, clips.settings.seed),
         where=channels or None,
-        **clips.inside.of_explanation,  # type: ignore[arg-type]
+        **clips.inside.of_explanation,
     )
 
 

@@ -43,7 +43,7 @@ class Layout:
             )
         self._set(groups)
 
-    def _set(self, groups: list[str]) -> None:
+    def _set(self, groups: Sequence[str]) -> None:
         self.groups: list[str] = [re.sub(r"[()\s]", "", group) for group in groups]
         self.pattern: str = " ".join(f"({' '.join(g)})" if len(g) > 1 else g for g in self.groups)
         self.axes: int = len(self.groups)
@@ -53,7 +53,7 @@ class Layout:
         """Inputs without time: images (b, c, h, w), signals (b, c, l), features (b, c)."""
         layout = cls.__new__(cls)
         layout.given = IMAGE[dimensions].replace(" ", "")
-        layout._set(layout.given)  # type: ignore[arg-type]
+        layout._set(layout.given)
         return layout
 
     @property
@@ -133,11 +133,12 @@ class Layout:
             ends = [einops.reduce(seen, f"{self.pattern} -> {of}", extreme, **seen_sizes) for extreme in ("min", "max")]
         else:
             of, ends = "c", [self._per_channel(end, x, sizes["c"]) for end in given]
-        return tuple(  # type: ignore[return-value]
+        low, high = (
             # in the memory layout of x, so that the model's own views fit
             torch.empty_like(x).copy_(einops.repeat(end, f"{of} -> {self.pattern}", **sizes))
             for end in ends
         )
+        return low, high
 
     def _per_channel(self, end: Any, x: Tensor, channels: int) -> Tensor:
         values = torch.as_tensor(end, dtype=x.dtype).flatten()

@@ -155,7 +155,7 @@ class Chosen:
 
     def at(self, clips: Tensor) -> Chosen:
         """The same for some of the clips, (p,) their numbers."""
-        return Chosen(*(None if x is None else x[clips] for x in (self.target, self.sign, self.against)))  # type: ignore[arg-type]
+        return Chosen(self.target[clips], *(None if x is None else x[clips] for x in (self.sign, self.against)))
 
 
 def _wide(logits: Tensor) -> Tensor:

@@ -178,7 +178,7 @@ class Epsilon(Rule):
     epsilon: float = 1e-9
 
     @property
-    def proportional(self) -> bool:  # type: ignore[override]
+    def proportional(self) -> bool:  # type: ignore[override]  # follows from the rule, cannot be set
         """Whether shares are proportional to contributions; epsilon changes that."""
         return not self.epsilon
 
@@ -304,7 +304,7 @@ class Contrastive(Rule):
             )
 
     @property
-    def epsilon(self) -> float:  # type: ignore[override]
+    def epsilon(self) -> float:  # type: ignore[override]  # follows from the rule, cannot be set
         """The epsilon of the rule that is contrasted."""
         return self.rule.epsilon
 
@@ -326,7 +326,7 @@ class Opposed(Rule):
     """For every output: -1 where the class of its clip is the opposed one, else 1; None if all are opposed."""
 
     @property
-    def epsilon(self) -> float:  # type: ignore[override]
+    def epsilon(self) -> float:  # type: ignore[override]  # follows from the rule, cannot be set
         """The epsilon of the rule that is wrapped."""
         return self.rule.epsilon
 

@@ -191,7 +191,7 @@ def _factory(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tenso
 
 if KNOWN:
 
-    class _Backend(registration._DummyBackendModule):  # type: ignore[name-defined]
+    class _Backend(registration._DummyBackendModule):
         def is_available(self) -> bool:
             return bool(_current)  # others ask, and would take what is there
 
@@ -218,7 +218,7 @@ if KNOWN:
 def device() -> Iterator[Device]:
     """Inside, there is the device; what is yielded tells its waits."""
     kept, found = (torch.as_tensor, torch.tensor), Device()
-    torch.as_tensor, torch.tensor = map(_factory, kept)  # type: ignore[misc]
+    torch.as_tensor, torch.tensor = map(_factory, kept)
     _current.append(found)
     try:
         with _Mode():

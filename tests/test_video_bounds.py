@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
-from test_video import SMALL, encode, frame_numbers, numbered_frames
+from videos import SMALL, encode, frame_numbers, numbered_frames
 
 from lrp3d.video import ClipWarning, LostFramesWarning, VideoError, pixels, prepare_clip, read_clip, room
 from lrp3d.video.pixels import Framing

@@ -3,7 +3,7 @@
 import struct
 
 import pytest
-from test_video import SMALL, encode, numbered_frames
+from videos import SMALL, encode, numbered_frames
 
 from lrp3d.video import VideoError, read_clip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_video import SMALL, encode, frame_numbers, numbered_frames
+from videos import SMALL, encode, frame_numbers, numbered_frames
 
 from lrp3d.commands.model_options import Chosen
 from lrp3d.commands.one_clip import read

@@ -79,7 +79,7 @@ def mutants(source: str) -> Iterator[Mutant]:
             change(place)
             after = ast.unparse(place)
             if before != after:
-                yield Mutant(node.lineno, f"{_short(before)} -> {_short(after)}", ast.unparse(other))  # type: ignore[attr-defined]
+                yield Mutant(node.lineno, f"{_short(before)} -> {_short(after)}", ast.unparse(other))
 
 
 def _left_alone(tree: ast.AST) -> set[int]:
@@ -151,17 +151,17 @@ def _set(name: str, value: object) -> Callable[[ast.AST], None]:
 
 def _operator_of(kind: type[ast.cmpop]) -> Callable[[ast.AST], None]:
     def change(node: ast.AST) -> None:
-        node.ops[0] = kind()  # type: ignore[attr-defined]
+        node.ops[0] = kind()
 
     return change
 
 
 def _negated(node: ast.AST) -> None:
-    node.test = ast.UnaryOp(ast.Not(), node.test)  # type: ignore[attr-defined]
+    node.test = ast.UnaryOp(ast.Not(), node.test)
 
 
 def _without_keyword(node: ast.AST) -> None:
-    node.keywords.pop()  # type: ignore[attr-defined]
+    node.keywords.pop()
 
 
 def _short(text: str) -> str:

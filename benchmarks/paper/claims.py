@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import torch
-
-from benchmarks.paper.actions import CLASSES, STATIC
-from benchmarks.paper.nets import DENSE, MODULES, SLOWFAST, Net
-from benchmarks.paper.records import Bench, Missing, auroc, between_variance, fixed, pearson, spearman
+from benchmarks.paper import measures
+from benchmarks.paper.nets import MODULES, SLOWFAST, Net
+from benchmarks.paper.records import Bench, Missing, fixed
 from benchmarks.paper.statistics import Question, Sample, slope
-from lrp3d.models import count_temporal_convolutions
 
 FRAMES, POINTS, CORRELATION, AREA = 0.5, 5.0, 0.3, 0.1
 """Margins, below which two things are the same: frames of ATR (what depth adds in the paper), points of accuracy, r,
 and AUROC to either side of chance."""
 SPREAD = (FRAMES / (2 * 0.674)) ** 2
 """The variance between classes at which half of them lie within FRAMES, as the paper has it of its classes."""
-STATIC_CLASSES, TEMPORAL_CLASSES = tuple(range(len(STATIC))), tuple(range(len(STATIC), len(CLASSES)))
-WINDOW_SIZES = ("1", "2", "4", "6", "8", "12")
-NEAR = 2  # frames to either side
 
 
 @dataclass(frozen=True)
@@ -72,148 +65,6 @@ class Claim:
         return Question(self.sample(bench), self.margin, self.upper_only)
 
 
-def _f16(dataset: str = "mixed") -> list[Net]:
-    return [Net(f"{module}-f16", dataset) for module in MODULES]
-
-
-def _over(nets: Sequence[Net], measure: Callable[[Net], float]) -> float:
-    return statistics.fmean(measure(net) for net in nets)
-
-
-def _data(kind: str) -> Callable[[Bench, int], float]:
-    """Temporal minus static data."""
-    return lambda bench, seed: _over(
-        _f16("temporal"), lambda net: bench.atr(net, seed, kind) - bench.atr(replace(net, dataset="static"), seed, kind)
-    )
-
-
-def _between(bench: Bench, seed: int) -> float:
-    """Half the distance of both data sets minus how far the mixed one is from their middle."""
-
-    def inside(module: str) -> float:
-        low, mid, high = (bench.atr(Net(f"{module}-f16", group), seed) for group in ("static", "mixed", "temporal"))
-        return abs(high - low) / 2 - abs(mid - (low + high) / 2)
-
-    return statistics.fmean(map(inside, MODULES))
-
-
-def shares(matrix: list[list[float]]) -> tuple[float, float, float]:
-    """Percent of the relevance within two frames, on the diagonal, in the first and last quarter of the clip."""
-    mean = torch.tensor(matrix, dtype=torch.float64)
-    mean, n = mean / mean.sum(), len(mean)
-    frame = torch.arange(n)
-    lag = (frame - frame[:, None]).abs()
-    ends = (frame < n // 4) | (frame >= n - n // 4)
-    each = mean[lag <= NEAR].sum(), mean.diagonal().sum(), mean[:, ends].sum()
-    near, diagonal, outer = (100 * share.item() for share in each)
-    return near, diagonal, outer
-
-
-def _share(place: int, dataset: str, bench: Bench, seed: int, dense: bool = False) -> float:
-    return shares(bench.matrix(Net("I3D-R18-f16", dataset, dense=dense), seed))[place]
-
-
-def _modules(bench: Bench, seed: int, frames: int, dataset: str = "mixed") -> float:
-    """I3D minus TAM2D."""
-    one, other = (bench.atr(Net(f"{module}-f{frames}", dataset), seed) for module in MODULES)
-    return one - other
-
-
-def _minus(one: Net, other: Net, kind: str = "avg_atr") -> Callable[[Bench, int], float]:
-    return lambda bench, seed: bench.atr(one, seed, kind) - bench.atr(other, seed, kind)
-
-
-BACKBONE_NETS = [*_f16(), *(Net(name) for name in ("I3D-R50-f16", "TAM2D-R50-f16", "I3D-Inception-f16"))]
-SCATTER_NETS = [*BACKBONE_NETS, *(Net("TAM2D-R18-f16", kernel=kernel) for kernel in (5, 7))]
-KERNEL_NETS = [Net("TAM2D-R18-f16"), *(Net("TAM2D-R18-f16", kernel=kernel) for kernel in (5, 7))]
-ANSWER_NETS = {1: Net("TAM2D-R18-f16", answers=1), 4: Net("TAM2D-R18-f16", answers=4), 16: Net("TAM2D-R18-f16")}
-
-
-@cache
-def convolutions(net: Net) -> int:
-    """How many temporal convolutions a network has."""
-    return count_temporal_convolutions(net.untrained())
-
-
-def _architecture(bench: Bench, seed: int) -> float:
-    """By how much the rank correlation of ATR with temporal convolutions exceeds that with accuracy."""
-    atr = [bench.atr(net, seed) for net in BACKBONE_NETS]
-    counts = [float(convolutions(net)) for net in BACKBONE_NETS]
-    return spearman(atr, counts) - spearman(atr, [bench.accuracy(net, seed) for net in BACKBONE_NETS])
-
-
-def _scatter(bench: Bench, seed: int) -> float:
-    return pearson([bench.atr(net, seed) for net in SCATTER_NETS], [bench.accuracy(net, seed) for net in SCATTER_NETS])
-
-
-def _depth(bench: Bench, seed: int) -> float:
-    return statistics.fmean(
-        bench.atr(Net(f"{family}-R34-f16"), seed) - bench.atr(Net(f"{family}-R18-f16"), seed)
-        for family in ("I3D", "TAM2D")
-    )
-
-
-def _kernels(measure: Callable[[Net], float]) -> float:
-    return slope((0, 1, 2), [measure(net) for net in KERNEL_NETS])
-
-
-def _lengths(bench: Bench, seed: int, share: bool) -> float:
-    """Growth by doubling, of frames or of percent of the clip."""
-
-    def growth(module: str) -> float:
-        each = [bench.atr(Net(f"{module}-f{n}"), seed) * (100 / n if share else 1) for n in (8, 16, 32)]
-        return slope((0, 1, 2), each)
-
-    return statistics.fmean(map(growth, MODULES))
-
-
-def _windows(measure: Callable[[dict[str, float]], float]) -> Callable[[Bench, int], float]:
-    """Mean over both modules, on mixed and temporal data."""
-    nets = [*_f16("mixed"), *_f16("temporal")]
-    return lambda bench, seed: _over(nets, lambda net: measure(bench.windows(net, seed)))
-
-
-def _empty(windows: dict[str, float]) -> float:
-    return statistics.fmean(windows[size] - windows[f"empty {size}"] for size in WINDOW_SIZES)
-
-
-def _classes(bench: Bench, seed: int) -> float:
-    def variance(net: Net) -> float:
-        clips = bench.clips(net, seed)
-        return between_variance([value for label, value in clips if label == own] for own in range(len(CLASSES)))
-
-    return _over(_f16(), variance)
-
-
-def _kinds(bench: Bench, seed: int) -> float:
-    """AUROC of temporal classes' ATR, minus chance."""
-
-    def area(net: Net) -> float:
-        clips = bench.clips(net, seed)
-        each = [[value for label, value in clips if label in own] for own in (TEMPORAL_CLASSES, STATIC_CLASSES)]
-        if not all(each):
-            raise Missing("no clip of one kind counts")
-        return auroc(*each) - 0.5
-
-    return _over(_f16(), area)
-
-
-def _contrast(kind: str) -> Callable[[Bench, int], float]:
-    nets = [net for group in ("static", "mixed", "temporal") for net in _f16(group)]
-    return lambda bench, seed: _over(nets, lambda net: bench.atr(net, seed, kind) - bench.atr(net, seed, f"lrp_{kind}"))
-
-
-def _dense(measure: Callable[[Bench, Net, int], float]) -> Callable[[Bench, int], float]:
-    """Dense minus uniform."""
-    return lambda bench, seed: _over(
-        DENSE, lambda net: measure(bench, net, seed) - measure(bench, replace(net, dense=False), seed)
-    )
-
-
-def _negative(measure: Callable[[Bench, int], float]) -> Callable[[Bench, int], float]:
-    return lambda bench, seed: -measure(bench, seed)
-
-
 I3D, TAM2D = (Net(f"{module}-f16") for module in MODULES)
 CLAIMS = (
     Claim(
@@ -221,7 +72,7 @@ CLAIMS = (
         "avg-ATR is greater on data that need time",
         "avg-ATR, temporal minus static data, mean of I3D and TAM2D",
         "frames",
-        _data("avg_atr"),
+        measures.temporal_minus_static("avg_atr"),
         "+1.0, +1.8, +1.6, +2.4",
     ),
     Claim(
@@ -229,7 +80,7 @@ CLAIMS = (
         "max-ATR is greater on data that need time",
         "the same of max-ATR",
         "frames",
-        _data("max_atr"),
+        measures.temporal_minus_static("max_atr"),
         "+0.7, +1.8, +0.9, +2.2",
     ),
     Claim(
@@ -237,7 +88,7 @@ CLAIMS = (
         "data of both kinds lie between",
         "how far avg-ATR on mixed data lies inside the other two",
         "frames",
-        _between,
+        measures.mixed_inside,
         "Moments in Time between Kinetics and Something-Something",
     ),
     Claim(
@@ -245,7 +96,7 @@ CLAIMS = (
         "a frame is related to a few neighbours",
         "share of I3D's relevance within two frames, minus half, mean of static and temporal data",
         "% of relevance",
-        lambda b, s: (_share(0, "static", b, s) + _share(0, "temporal", b, s)) / 2 - 50,
+        lambda b, s: (measures.share_of(0, "static", b, s) + measures.share_of(0, "temporal", b, s)) / 2 - 50,
         "seen in the heat maps",
     ),
     Claim(
@@ -253,7 +104,7 @@ CLAIMS = (
         "temporal data have more on the diagonal",
         "share on the diagonal, temporal minus static data (I3D)",
         "% of relevance",
-        lambda b, s: _share(1, "temporal", b, s) - _share(1, "static", b, s),
+        lambda b, s: measures.share_of(1, "temporal", b, s) - measures.share_of(1, "static", b, s),
         "seen in heat maps",
     ),
     Claim(
@@ -261,7 +112,7 @@ CLAIMS = (
         "static data have more at beginning and end",
         "share in the first and last quarter, static minus temporal data (I3D)",
         "% of relevance",
-        lambda b, s: _share(2, "static", b, s) - _share(2, "temporal", b, s),
+        lambda b, s: measures.share_of(2, "static", b, s) - measures.share_of(2, "temporal", b, s),
         "seen in the heat maps",
     ),
     Claim(
@@ -269,7 +120,7 @@ CLAIMS = (
         "I3D has a greater avg-ATR than TAM2D",
         "I3D minus TAM2D, mean of 8, 16 and 32 frames",
         "frames",
-        lambda b, s: statistics.fmean(_modules(b, s, n) for n in (8, 16, 32)),
+        lambda b, s: statistics.fmean(measures.i3d_minus_tam2d(b, s, n) for n in (8, 16, 32)),
         "+0.5 to +1.7",
     ),
     Claim(
@@ -277,7 +128,7 @@ CLAIMS = (
         "the gap is greater on data without temporal structure",
         "I3D minus TAM2D on static data, minus the same on temporal data",
         "frames",
-        lambda b, s: _modules(b, s, 16, "static") - _modules(b, s, 16, "temporal"),
+        lambda b, s: measures.i3d_minus_tam2d(b, s, 16, "static") - measures.i3d_minus_tam2d(b, s, 16, "temporal"),
         "greater on Kinetics",
     ),
     Claim(
@@ -285,7 +136,7 @@ CLAIMS = (
         "temporal convolutions explain ATR better than accuracy does",
         "rank correlation of avg-ATR with their number, minus that with accuracy, over five networks",
         "correlation",
-        _architecture,
+        measures.convolutions_over_accuracy,
         "seen in the bars",
     ),
     Claim(
@@ -293,7 +144,7 @@ CLAIMS = (
         "I3D-Inception has a greater avg-ATR than I3D-R18",
         "I3D-Inception minus I3D-R18",
         "frames",
-        _minus(Net("I3D-Inception-f16"), I3D),
+        measures.difference(Net("I3D-Inception-f16"), I3D),
         "the greatest of all",
     ),
     Claim(
@@ -301,7 +152,7 @@ CLAIMS = (
         "I3D-R50 is below I3D-R18",
         "R18 minus R50",
         "frames",
-        _minus(I3D, Net("I3D-R50-f16")),
+        measures.difference(I3D, Net("I3D-R50-f16")),
         "R50 below",
     ),
     Claim(
@@ -309,7 +160,7 @@ CLAIMS = (
         "TAM2D-R50 is above TAM2D-R18",
         "R50 minus R18",
         "frames",
-        _minus(Net("TAM2D-R50-f16"), TAM2D),
+        measures.difference(Net("TAM2D-R50-f16"), TAM2D),
         "R50 above",
     ),
     Claim(
@@ -317,7 +168,7 @@ CLAIMS = (
         "depth adds little avg-ATR",
         "R34 minus R18, mean of I3D and TAM2D",
         "frames",
-        _depth,
+        measures.deeper_minus_shallower,
         "less than 0.5 from R50 to R152",
         FRAMES,
         True,
@@ -327,7 +178,7 @@ CLAIMS = (
         "larger temporal kernels have a greater avg-ATR",
         "slope by step of the kernel, 3, 5, 7 (TAM2D)",
         "frames a step",
-        lambda b, s: _kernels(lambda net: b.atr(net, s)),
+        lambda b, s: measures.kernel_slope(lambda net: b.atr(net, s)),
         "+2.7 a step (16 frames)",
     ),
     Claim(
@@ -335,7 +186,7 @@ CLAIMS = (
         "larger temporal kernels are not more accurate",
         "slope of accuracy by step of the kernel",
         "points a step",
-        lambda b, s: _kernels(lambda net: b.accuracy(net, s)),
+        lambda b, s: measures.kernel_slope(lambda net: b.accuracy(net, s)),
         "-0.25 a step (16 frames)",
         POINTS / 2,
         True,
@@ -345,7 +196,7 @@ CLAIMS = (
         "more frames, greater avg-ATR",
         "slope by doubling of the frames, 8, 16, 32, mean of I3D and TAM2D",
         "frames a doubling",
-        lambda b, s: _lengths(b, s, False),
+        lambda b, s: measures.length_slope(b, s, False),
         "+0.95",
     ),
     Claim(
@@ -353,7 +204,7 @@ CLAIMS = (
         "more frames, a smaller share of the clip",
         "fall of avg-ATR in percent of the clip by doubling",
         "% of the clip a doubling",
-        _negative(lambda b, s: _lengths(b, s, True)),
+        measures.negative(lambda b, s: measures.length_slope(b, s, True)),
         "-30",
     ),
     Claim(
@@ -362,7 +213,7 @@ CLAIMS = (
         "accuracy with the whole clip minus that with windows of 8 of 16 frames, mean of I3D and TAM2D on mixed "
         "and temporal data",
         "points",
-        _windows(lambda w: w["16"] - w["8"]),
+        measures.over_windows(lambda w: w["16"] - w["8"]),
         "full from 8 to 10 frames on",
         POINTS,
         True,
@@ -372,7 +223,7 @@ CLAIMS = (
         "segments of each frame's ATR match fixed windows of the same size",
         "accuracy with segments minus that with fixed windows as long as their mean",
         "points",
-        _windows(lambda w: w["segment"] - fixed(w, w["size"])),
+        measures.over_windows(lambda w: w["segment"] - fixed(w, w["size"])),
         "match well",
         POINTS,
     ),
@@ -381,7 +232,7 @@ CLAIMS = (
         "empty frames are worse than frozen ones",
         "accuracy with frozen minus that with empty frames outside the window, mean over windows",
         "points",
-        _windows(_empty),
+        measures.over_windows(measures.frozen_minus_empty),
         "worse",
     ),
     Claim(
@@ -389,7 +240,7 @@ CLAIMS = (
         "accuracy does not go with avg-ATR",
         "Pearson's r over seven networks of 16 frames",
         "r",
-        _scatter,
+        measures.atr_with_accuracy,
         "close to zero",
         CORRELATION,
     ),
@@ -398,7 +249,7 @@ CLAIMS = (
         "classes do not differ in avg-ATR",
         "variance between classes beyond that of their clips, mean of I3D and TAM2D",
         "frames²",
-        _classes,
+        measures.variance_between_classes,
         "half of the classes within 0.5 frames",
         SPREAD,
         True,
@@ -408,7 +259,7 @@ CLAIMS = (
         "temporal classes do not have the greater avg-ATR",
         "AUROC of temporal against static clips by avg-ATR, minus chance, mean of I3D and TAM2D",
         "AUROC",
-        _kinds,
+        measures.temporal_against_static,
         "scattered",
         AREA,
     ),
@@ -417,7 +268,7 @@ CLAIMS = (
         "fewer ensembled frames, greater avg-ATR",
         "rise by halving of the ensembled frames, 16, 4, 1 (TAM2D)",
         "frames a halving",
-        lambda b, s: -slope((0, 2, 4), [b.atr(net, s) for net in ANSWER_NETS.values()]),
+        lambda b, s: -slope((0, 2, 4), [b.atr(net, s) for net in measures.ANSWER_NETS.values()]),
         "rises",
     ),
     Claim(
@@ -425,7 +276,7 @@ CLAIMS = (
         "SlowFast has a smaller avg-ATR than I3D",
         "I3D-R50-f8 minus SlowFast-R50-8x8",
         "frames",
-        _minus(*SLOWFAST),
+        measures.difference(*SLOWFAST),
         "+1.8",
     ),
     Claim(
@@ -433,7 +284,7 @@ CLAIMS = (
         "LRP has a smaller avg-ATR than CLRP",
         "CLRP minus LRP, mean of I3D and TAM2D on three data sets",
         "frames",
-        _contrast("avg_atr"),
+        measures.clrp_minus_lrp("avg_atr"),
         "+0.3, +0.4, +0.3, +0.7",
     ),
     Claim(
@@ -441,7 +292,7 @@ CLAIMS = (
         "LRP has a smaller max-ATR than CLRP",
         "the same of max-ATR",
         "frames",
-        _contrast("max_atr"),
+        measures.clrp_minus_lrp("max_atr"),
         "+1.3, +1.0, +1.0, +1.3",
     ),
     Claim(
@@ -449,7 +300,7 @@ CLAIMS = (
         "dense sampling has a smaller avg-ATR",
         "uniform minus dense, mean of I3D and TAM2D",
         "frames",
-        _negative(_dense(lambda b, net, s: b.atr(net, s))),
+        measures.negative(measures.dense_minus_uniform(lambda b, net, s: b.atr(net, s))),
         "+0.6, -0.1, +0.4, +0.1",
     ),
     Claim(
@@ -457,7 +308,7 @@ CLAIMS = (
         "dense sampling has a greater max-ATR",
         "dense minus uniform, mean of I3D and TAM2D",
         "frames",
-        _dense(lambda b, net, s: b.atr(net, s, "max_atr")),
+        measures.dense_minus_uniform(lambda b, net, s: b.atr(net, s, "max_atr")),
         "+0.3, +1.0, +0.3, +0.4",
     ),
     Claim(
@@ -465,7 +316,7 @@ CLAIMS = (
         "dense sampling is less accurate",
         "uniform minus dense, mean of I3D and TAM2D",
         "points",
-        _negative(_dense(lambda b, net, s: b.accuracy(net, s))),
+        measures.negative(measures.dense_minus_uniform(lambda b, net, s: b.accuracy(net, s))),
         "+13",
     ),
     Claim(
@@ -473,7 +324,7 @@ CLAIMS = (
         "dense sampling has more relevance at beginning and end",
         "share in the first and last quarter, dense minus uniform (I3D)",
         "% of relevance",
-        lambda b, s: _share(2, "mixed", b, s, True) - _share(2, "mixed", b, s),
+        lambda b, s: measures.share_of(2, "mixed", b, s, True) - measures.share_of(2, "mixed", b, s),
         "seen in the heat maps",
     ),
 )

@@ -113,7 +113,7 @@ def quick_aggregation(model: VideoModel) -> Iterator[None]:
     """Meanwhile TAM's convolutions along time run as the same convolutions in 2D, which are far quicker on a CPU."""
     convolutions = [module.conv for module in model.modules() if isinstance(module, TemporalAggregation)]
     for convolution in convolutions:
-        convolution.forward = partial(_in_two_dimensions, convolution)  # type: ignore[method-assign]
+        convolution.forward = partial(_in_two_dimensions, convolution)
     try:
         yield
     finally:

@@ -11,20 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paper.claims import (
-    ANSWER_NETS,
-    AREA,
-    CLAIMS,
-    CORRELATION,
-    FRAMES,
-    POINTS,
-    SCATTER_NETS,
-    SPREAD,
-    WINDOW_SIZES,
-    Claim,
-    shares,
-)
 from benchmarks.paper.actions import CLASSES
+from benchmarks.paper.claims import AREA, CLAIMS, CORRELATION, FRAMES, POINTS, SPREAD, Claim
+from benchmarks.paper.measures import ANSWER_NETS, SCATTER_NETS, WINDOW_SIZES, shares
 from benchmarks.paper.nets import MODULES, Net, every
 from benchmarks.paper.recording import SIZES, WINDOWED
 from benchmarks.paper.records import Bench, Missing, fixed

@@ -35,7 +35,7 @@ def without_weights() -> Iterator[None]:
     from torchvision.models._api import WeightsEnum
 
     kept = nn.Module.load_state_dict, torch.hub.load_state_dict_from_url, WeightsEnum.get_state_dict
-    nn.Module.load_state_dict = lambda *args, **kwargs: None  # type: ignore[assignment]
+    nn.Module.load_state_dict = lambda *args, **kwargs: None
     torch.hub.load_state_dict_from_url = torch.utils.model_zoo.load_url = lambda *args, **kwargs: {}
     WeightsEnum.get_state_dict = lambda *args, **kwargs: {}
     try:
@@ -74,14 +74,14 @@ def prepare(repository: str) -> None:
         losses = sys.modules["pytorchvideo.losses"] = types.ModuleType("pytorchvideo.losses")
         losses.__path__ = []
         sys.modules["pytorchvideo.losses.soft_target_cross_entropy"] = losses
-        losses.SoftTargetCrossEntropyLoss = nn.CrossEntropyLoss  # type: ignore[attr-defined]
+        losses.SoftTargetCrossEntropyLoss = nn.CrossEntropyLoss
         for name in ("detectron2", "detectron2.layers"):  # for detection only
-            sys.modules.setdefault(name, types.ModuleType(name)).ROIAlign = None  # type: ignore[attr-defined]
+            sys.modules.setdefault(name, types.ModuleType(name)).ROIAlign = None
     if repository == "GSM":  # which reads files beside its code
         yaml = imported("yaml")
         load = yaml.load
         yaml.load = lambda file, loader=yaml.SafeLoader: load(file, loader)
-        torch.cuda.FloatTensor = torch.FloatTensor  # type: ignore[attr-defined]
+        torch.cuda.FloatTensor = torch.FloatTensor
         os.chdir(sys.path[0])
     if repository == "PAN-PyTorch":  # the axis of distances moved in torch 1.10
-        nn.PairwiseDistance = lambda p: lambda a, b: torch.norm(a - b + 1e-6, p, 1)  # type: ignore[misc,assignment]
+        nn.PairwiseDistance = lambda p: lambda a, b: torch.norm(a - b + 1e-6, p, 1)

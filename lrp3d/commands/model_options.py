@@ -193,8 +193,9 @@ def device_of(name: str | None) -> torch.device:
 
 def _names(classes: object) -> tuple[str, ...]:
     """Names of classes that a user's own model has; what it calls `classes` may be anything."""
-    is_list = isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes)
-    return tuple(classes) if is_list else ()  # type: ignore[arg-type]
+    if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
+        return tuple(classes)
+    return ()
 
 
 def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -208,8 +208,8 @@ def _as_read(explanation: Explanation, layout: str) -> Explanation:
     if layout == "bcthw" or isinstance(explanation.relevance, list):
         return explanation
     parts = {name: getattr(explanation, name) for name in ("relevance", "static", "dynamic")}
-    laid = {name: as_clip(value, layout, 1) for name, value in parts.items() if value is not None}
-    return replace(explanation, **laid, layout="bcthw")  # type: ignore[arg-type]
+    laid: dict[str, Any] = {name: as_clip(value, layout, 1) for name, value in parts.items() if value is not None}
+    return replace(explanation, **laid, layout="bcthw")
 
 
 def progress_wanted() -> bool:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, UsageError, arguments
 from lrp3d.printed import say
@@ -196,7 +196,7 @@ def _listed(options: argparse.Namespace, path: Path, labels: tuple[str, ...]) ->
 
 
 def _clips(
-    options: argparse.Namespace, listed: study.VideoList, model: object, labels: tuple[str, ...], train: bool
+    options: argparse.Namespace, listed: study.VideoList, model: Any, labels: tuple[str, ...], train: bool
 ) -> study.TrainingClips:
     from lrp3d import study
 
@@ -212,8 +212,8 @@ def _clips(
     return study.TrainingClips(
         listed.items,
         reader,
-        model.mean,  # type: ignore[attr-defined]
-        model.std,  # type: ignore[attr-defined]
+        model.mean,
+        model.std,
         (low, high),
         flip,
         train,

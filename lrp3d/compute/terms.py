@@ -55,7 +55,7 @@ class Signed:
     def ones(self) -> Weight:
         """One for every input (zero for constants) or weight; takes no memory where all values are one."""
         if self.is_input is not None:
-            return self.is_input.to(self.value.dtype)  # type: ignore[union-attr]
+            return self.is_input.to(self.value.dtype)  # type: ignore[union-attr]  # only tensors have constants
         return self.value.new_ones(()).expand(self.value.shape) if isinstance(self.value, Tensor) else 1.0
 
     @property

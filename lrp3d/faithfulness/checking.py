@@ -6,6 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -128,7 +129,7 @@ class _Asked:
 
     def __init__(self, twin: Twin, input_range: object, layout: str, output: Output | None, chunk_size: int | None):
         self.twin, self.layout, self.output = twin, layout, output
-        self.options = {"layout": layout, "output": output, "chunk_size": chunk_size}
+        self.options: dict[str, Any] = {"layout": layout, "output": output, "chunk_size": chunk_size}
         self.input_range = input_range
 
     def logits(self, clip: Tensor) -> Tensor:
@@ -150,7 +151,7 @@ class _Asked:
     def interventions(self, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor:
         """What each output frame's logit loses without each input frame, (1, n, t)."""
         x = laid_out(clip, self.layout)
-        return intervention_matrix(twin or self.twin, x, target, occluder="nearest", **self.options)  # type: ignore[arg-type]
+        return intervention_matrix(twin or self.twin, x, target, occluder="nearest", **self.options)
 
     def matrix(self, method: str, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor | None:
         """The matrix (1, n, t) of a method; None where the model has none for it."""
@@ -160,7 +161,7 @@ class _Asked:
         if method == "gradient x input":
             return _gradient_input(twin, clip, target) if self.layout == "bcthw" else None
         options = {**self.options, "input_range": self.input_range}
-        return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix  # type: ignore[arg-type]
+        return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix
 
     def random_networks(self, clip: Tensor) -> dict[str, Twin]:
         """The same network with parameters drawn anew, from the classifier down; none where that cannot be had."""

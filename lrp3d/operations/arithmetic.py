@@ -246,7 +246,7 @@ def copy(target: Tensor, source: Tensor, non_blocking: bool = False) -> Tensor:
     return write(target, ..., source)
 
 
-@register_operation(Tensor.data.__get__)  # type: ignore[attr-defined]
+@register_operation(Tensor.data.__get__)  # type: ignore[attr-defined]  # a property in truth
 def data(input: Tensor) -> Tensor:
     """`x.data`: the same values, cut off from training but not from relevance (padded shortcuts of 3D ResNets)."""
     return rearranged(lambda x: x.view_as(x), input)

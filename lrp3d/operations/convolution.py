@@ -74,7 +74,7 @@ def convolution(
             uneven = [side for t in reversed(total) for side in (0, t % 2)]
             input = pad(input, uneven)
     else:
-        paddings = [0] * axes if padding == "valid" else per_axis(padding, axes)  # type: ignore[arg-type]
+        paddings = [0] * axes if padding == "valid" else per_axis(padding, axes)  # type: ignore[arg-type]  # here no text
     return _convolve(input, weight, bias, _map(weight, stride, paddings, dilations, groups, False, 0))
 
 

@@ -34,8 +34,8 @@ class Weights(NamedTuple):
 
     def rows(self, i: int, parts: int) -> Weights:
         """The weights of the i-th of `parts` gates."""
-        weights = (None if w is None else w.chunk(parts)[i] for w in self[:4])
-        return Weights(*weights)  # type: ignore[arg-type]
+        weights: list[Any] = [None if w is None else w.chunk(parts)[i] for w in self[:4]]
+        return Weights(*weights)
 
 
 def _values(x: Tensor) -> Tensor:
@@ -101,7 +101,8 @@ def cell_of(layer: Any) -> Callable[[Tensor, State, Weights], State]:
 
 def _weights(layer: Any, suffix: str) -> Weights:
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-    return Weights(*(getattr(layer, name + suffix, None) for name in names))  # type: ignore[arg-type]
+    weights: list[Any] = [getattr(layer, name + suffix, None) for name in names]
+    return Weights(*weights)
 
 
 def one_step(layer: Any, x: Tensor, state: Any = None) -> Any:
@@ -144,7 +145,8 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
     time = 1 if layer.batch_first else 0
     several = isinstance(layer, nn.LSTM)
     starts: tuple[Any, ...] = (None,) * (1 + several) if state is None else tuple(state) if several else (state,)
-    cell, entered, lasts = cell_of(layer), x, []
+    cell, entered = cell_of(layer), x
+    lasts: list[Any] = []
     for depth in range(layer.num_layers):
         directions = []
         for direction in range(1 + layer.bidirectional):
@@ -160,7 +162,7 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
         x = directions[0] if len(directions) == 1 else torch.cat(directions, 2)
         if depth < layer.num_layers - 1 and layer.dropout:
             x = F.dropout(x, layer.dropout, layer.training)
-    last = tuple(torch.stack([each[i] for each in lasts]) for i in range(1 + several))  # type: ignore[misc]
+    last = tuple(torch.stack([each[i] for each in lasts]) for i in range(1 + several))
     return at_its_steps(x, entered), last if several else last[0]
 
 

@@ -79,11 +79,11 @@ def grid_sample(
 
     def part(sign: int) -> Read:
         def weighted(x: Tensor) -> Tensor:
-            total: Any = 0.0
+            total = x.new_zeros(())
             for points, weight in taps:
                 value = F.grid_sample(x, points.to(x.dtype), "nearest", padding_mode, corners)
                 total = total + value * (sign * weight).clamp(min=0).to(x.dtype)
-            return total  # type: ignore[no-any-return]
+            return total
 
         return weighted
 

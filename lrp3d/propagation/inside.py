@@ -194,7 +194,7 @@ class Inside:
             self.rows.setdefault(name, []).append(r)
 
     @property
-    def of_explanation(self) -> dict[str, dict[str, Tensor]]:
+    def of_explanation(self) -> dict[str, Any]:
         """The fields of `Explanation` that come from here, by name."""
         if not self.shapes:
             return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import einops
 import torch
@@ -24,7 +25,7 @@ class MotionParts:
     """(b, n, t) of both parts together."""
     signed: Tensor
     """Like the clip, of both parts together."""
-    of_explanation: dict[str, Tensor | dict[str, Tensor]]
+    of_explanation: dict[str, Any]
     """What `Explanation` has of it, by its names there."""
 
 

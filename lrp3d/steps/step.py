@@ -122,7 +122,7 @@ class PassThrough(Step):
         self.input_shape = shape
         self.linear = linear
 
-    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Returns the relevance, summed over copies where the input was broadcast."""
         return [sum_to_shape(r, self.input_shape)]
 
@@ -142,7 +142,7 @@ class AtItsStep(PassThrough):
         super().__init__(shape, linear=True)
         self.of_input = of_input
 
-    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:  # type: ignore[override]
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Hands everything to the unrolled steps, through which the input gets its relevance."""
         return [r, None]
 
@@ -165,7 +165,7 @@ class Halves(PassThrough):
         super().__init__(shapes[0])
         self.shapes = shapes
 
-    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+    def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Returns half of the relevance for each factor, summed over copies where the factor was broadcast."""
         return [sum_to_shape(r / len(self.shapes), shape) for shape in self.shapes]
 

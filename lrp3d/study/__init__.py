@@ -1,7 +1,7 @@
-"""Studies: a data set in, one record per clip, and the paper's tables and figures out.
+"""Studies: a data set goes in; one record per clip, and the paper's tables and figures, come out.
 
-The functions of the command `lrp3d study`, for a notebook or a script of your own: lists, records and summaries are
-plain Python, tensors and dicts.
+The command `lrp3d study` is made of these functions, and a notebook or a script of your own can call them as well.
+Lists, records and summaries are plain Python, tensors and dicts.
 
     clips = read_list("val.csv", labels=labels)
     explainer, reader = Explainer(model), Reader("videos", frames=8)

@@ -1,4 +1,4 @@
-"""Csv that a spreadsheet shows and does not run: a name that begins like a formula stays a name."""
+"""Csv that a spreadsheet shows and does not run: a name that looks like a formula is written as text."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ __all__ = ["csv_rows", "csv_text"]
 
 Plain = str | int | float
 
-# What spreadsheets take for a formula, also where other signs of quoting or blanks stand before it.
+# Spreadsheets take these for the start of a formula, even after blanks or other kinds of quotes.
 FORMULA = re.compile(r"[\s']*[=+\-@＝＋－＠]|'*[\t\r\n]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-SEPARATES = re.compile(r"[;\t\r\n]")  # in the spreadsheets of some countries, unless it is quoted
+SEPARATES = re.compile(r"[;\t\r\n]")  # spreadsheets of some countries split unquoted cells at these
 
 
 def csv_text(rows: Iterable[Sequence[Plain]]) -> str:
-    """Rows as csv; texts that begin like a formula get an apostrophe in front, numbers stay what they are.
+    """Writes rows as csv: a text that looks like a formula gets an apostrophe in front, a number stays as it is.
 
     >>> print(csv_text([["class", "ATR"], ["=cmd|'/c calc'!A0", -1.5]]))
     class,ATR
@@ -36,7 +36,7 @@ def csv_text(rows: Iterable[Sequence[Plain]]) -> str:
 
 
 def csv_rows(text: str) -> list[list[str]]:
-    """The cells that `csv_text` was given, as texts.
+    """Reads csv back into the cells that `csv_text` was given, as texts.
 
     >>> csv_rows(csv_text([["@home", "it's", -1.5]]))
     [['@home', "it's", '-1.5']]

@@ -108,7 +108,7 @@ class Recorder:
         if output.is_floating_point():
             self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
         with torch.enable_grad():
-            out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]
+            out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.steps.append(step)
         self.signals[out] = signal
         step.token = self.token(out)
@@ -153,7 +153,7 @@ class Recorder:
             yield
             return
         self._inside, self._handler = True, handler
-        self._operation = handler.__name__ if func is None else plain_name(func)  # type: ignore[union-attr]
+        self._operation = handler.__name__ if func is None else plain_name(func)  # type: ignore[union-attr]  # without a function there is a handler
         try:
             yield
         finally:

@@ -72,11 +72,11 @@ class Tracer(Recorder, TorchFunctionMode):
 
     def __enter__(self) -> Tracer:
         self._token = current_tracer.set(self)
-        super().__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)  # type: ignore[no-untyped-call]
+        super().__exit__(*exc)  # type: ignore[no-untyped-call]  # torch does not annotate it
         current_tracer.reset(self._token)
 
     # ------------------------------------------------------------------ tensors changed in place
@@ -203,11 +203,11 @@ class Tracer(Recorder, TorchFunctionMode):
     @contextmanager
     def _again(self) -> Iterator[None]:
         """Activates the tracer again inside a function for which torch switched it off."""
-        super().__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         try:
             yield
         finally:
-            super().__exit__(None, None, None)  # type: ignore[no-untyped-call]
+            super().__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     def _touches_signal(self, args: Any, kwargs: Any) -> bool:
         return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])

@@ -1,7 +1,7 @@
-"""The first third of a study: from somebody's list of a data set to its clips and classes.
+"""The first part of a study: a data set's list is read, and its clips and classes come out.
 
-`lists` reads a list and `formats` knows each kind of it (Kinetics, Something-Something, folders, ...). `columns` finds
-out what the columns of a file mean, `class_names` reads a model's names, `numbering` finds classes that count from 1,
-`classes` reads lists of classes, and `texts` reads files of text. Whatever is decided becomes a note; what could be
-read in two ways is refused. Nothing here knows a model or a record.
+`lists` reads a list, and `formats` knows each kind of list (Kinetics, Something-Something, folders, ...). `columns`
+finds out what the columns of a file mean, `class_names` reads the names of a model's classes, `numbering` finds lists
+that count classes from 1, `classes` reads lists of classes, and `texts` reads text files. Every decision becomes a
+note. A file that could be read in two ways is refused. Nothing here knows a model or a record.
 """

@@ -1,4 +1,4 @@
-"""Files that name a model's classes 0, 1, ..., in the forms that data sets have for it."""
+"""Files with the names of a model's classes 0, 1, ..., in the forms in which data sets come with them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["Labels", "names_of_lines", "read_labels"]
 Pairs = list[tuple[int, str]]
 FORMS = tuple((separator, first) for separator in ("\t", ";", ",", None, ":", "|", "=", ")") for first in (True, False))
 PLAIN = ("\t", ";", ",")
-"""What separates ids from names for certain; the others may be part of a name."""
+"""These always separate an id from a name; other separators may be part of the name."""
 
 
 class Labels(tuple[str, ...]):
-    """Names of classes, and what was decided to read them: `notes`, a sentence each."""
+    """Names of classes, with `notes`: one sentence for each decision that was made while reading them."""
 
     notes: tuple[str, ...] = ()
 
@@ -35,16 +35,16 @@ class Labels(tuple[str, ...]):
 
 @on_one_line()
 def read_labels(path: Path) -> Labels:
-    """The names of classes 0, 1, ... from a file: json, or text with a name, ``id,name`` or ``name,id`` on each line.
+    """Reads the names of classes 0, 1, ...: json, or lines of text with a name, ``id,name`` or ``name,id``.
 
-    ``kinetics-400`` and ``ssv2`` are in the package.
+    The package itself has the names of ``kinetics-400`` and ``ssv2``.
 
     Json is a list of names, or a dict of names to ids or of ids to names. Ids that count from 1 without a gap are
-    counted from 0; ids that the file leaves out get their number as a name. Headers, comments and blank lines are
-    skipped. Each of these is in the notes of what is returned.
+    counted from 0. A class that the file leaves out is called by its number. Headers, comments and blank lines are
+    skipped. The `notes` of the result name each of these decisions.
 
     Raises:
-        ValueError: the file is nothing of that kind, gives an id twice, or is not plain about where it counts from.
+        ValueError: the file is of no such form, gives an id twice, or leaves open whether it counts from 0 or 1.
         OSError: it cannot be read.
 
     >>> import tempfile
@@ -72,7 +72,7 @@ def read_labels(path: Path) -> Labels:
 
 
 def _pairs(text: str, is_json: bool) -> tuple[Pairs, list[str]]:
-    """Ids and names as the file has them, and what was skipped."""
+    """Returns the ids and names that the file has, and a note on everything that was skipped."""
     if is_json or text.lstrip()[:1] in ("{", "["):
         try:
             return _by_id(parsed(text, "labels")), []
@@ -83,7 +83,7 @@ def _pairs(text: str, is_json: bool) -> tuple[Pairs, list[str]]:
 
 
 def _by_id(stored: object) -> Pairs:
-    """Ids and names of json, whichever way round it has them."""
+    """Returns the ids and names in json, which may be keys and values or values and keys."""
     pairs: list[tuple[object, object]] = []
     if isinstance(stored, list):
         pairs = list(enumerate(stored))
@@ -91,7 +91,7 @@ def _by_id(stored: object) -> Pairs:
         by_name = [(value, key) for key, value in stored.items()]
         by_id: list[tuple[object, object]] = list(stored.items())
         forms = [form for form in (by_name, by_id) if all(_is_id(index) for index, _ in form)]
-        # Both may be numbers: a number of json is an id then, and text a name.
+        # Both may be numbers: then a number in json is an id, and a text is a name.
         plain = [form for form in forms if all(isinstance(name, str) for _, name in form)]
         numbers = [form for form in plain if all(isinstance(index, int) for index, _ in form)]
         forms = numbers or plain
@@ -109,12 +109,12 @@ def _is_id(value: object) -> bool:
 
 
 def names_of_lines(text: str) -> tuple[str, ...]:
-    """The names in a text, whatever ids stand beside them."""
+    """Returns the names in a text, without the ids beside them."""
     return tuple(unquoted(name) for _, name in _by_line(text)[0])
 
 
 def _by_line(text: str) -> tuple[Pairs, list[str]]:
-    """A name on each line, with or without an id beside it."""
+    """Reads one name from each line, with or without an id beside it."""
     every = lines_of(text.strip("\ufeff"))
     while every and not every[-1][1]:
         every.pop()
@@ -153,10 +153,10 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
 
 
 def _by_column(header: Sequence[str], lines: Sequence[tuple[int, str]], separator: str) -> Pairs:
-    """Ids and names below a header; without a column of ids, names in the order of the lines."""
+    """Reads ids and names below a header; without a column of ids, the names count in the order of their lines."""
     if not lines:
         return []
-    if len(header) == 2:  # names may hold the separator
+    if len(header) == 2:  # a name may hold the separator
         first = column_of(header, IDS) == 0 and column_of(header, NAMES, without=[0]) == 1
         last = column_of(header, IDS) == 1 and column_of(header, NAMES, without=[1]) == 0
         sides = [first] if first != last else [True, False]
@@ -185,15 +185,15 @@ def _by_column(header: Sequence[str], lines: Sequence[tuple[int, str]], separato
 
 
 def _separated(lines: Sequence[tuple[int, str]]) -> bool:
-    """Whether something that is no part of a name stands on every line."""
+    """Says whether every line has a separator that cannot be part of a name."""
     return any(all(mark in line for _, line in lines) for mark in "\t;,")
 
 
 def _beside(lines: Sequence[tuple[int, str]]) -> Pairs | None:
-    """Ids and names, if every line has both, all in one way; None if not.
+    """Returns ids and names if every line has both in the same way, else None.
 
-    Between them may be white space or a colon only where the ids can hardly be part of the names: from 0 or 1 on, each
-    once.
+    White space or a colon separates them only where the ids can hardly be part of the names: where they count from 0 or
+    1, and each appears once.
     """
     readings: list[Pairs] = []
     for separator, first in FORMS:
@@ -224,7 +224,7 @@ def _id_and_name(line: str, separator: str | None, first: bool) -> tuple[int, st
 
 
 def _sides(line: str, separator: str | None, first: bool) -> tuple[str, str]:
-    """What may be an id, and the name beside it; nothing twice where the separator is not there."""
+    """Returns what may be the id and the name beside it; returns nothing where the line lacks the separator."""
     parts = line.split(separator, 1) if first else line.rsplit(separator, 1)
     if len(parts) < 2:
         return "", ""
@@ -233,13 +233,13 @@ def _sides(line: str, separator: str | None, first: bool) -> tuple[str, str]:
 
 
 def _begins_or_ends_with_number(line: str) -> bool:
-    """Whether a line holds a number where others have their ids, so that it is no header: ``-1,background``."""
+    """Says whether a line has a number where others have their ids (``-1,background``), so that it is no header."""
     sides = [_sides(line, separator, first)[0] for separator, first in FORMS]
     return any(re.fullmatch(r"[+-]?\d+(\.\d+)?", side) for side in sides)
 
 
 def _without_count(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[str]]:
-    """The lines without a first one that says how many follow; a number alone among names is refused otherwise."""
+    """Drops a first line that says how many names follow; any other number alone among names is refused."""
     numbers = [whole_number(unquoted(line)) for _, line in lines]
     if len(lines) < 3 or numbers[0] is None or any(number is not None for number in numbers[1:]):
         return lines, []
@@ -250,7 +250,7 @@ def _without_count(lines: list[tuple[int, str]]) -> tuple[list[tuple[int, str]],
 
 
 def _refuse_other_ids(lines: Sequence[tuple[int, str]]) -> None:
-    """Where every line begins with a number of its own, or ends with one, those are ids, and not of the usual kind."""
+    """Raises where every line begins or ends with a number of its own: these are ids, but of no known kind."""
     for separator, first in FORMS:
         parts = [_sides(line, separator, first) for _, line in lines]
         names = {name for _, name in parts}
@@ -263,7 +263,7 @@ def _refuse_other_ids(lines: Sequence[tuple[int, str]]) -> None:
 
 
 def _refuse_stragglers(lines: Sequence[tuple[int, str]]) -> None:
-    """Where nearly every line has an id, one without would shift the names of all that follow."""
+    """Raises where nearly every line has an id: a line without one would shift the names of all that follow."""
     for separator, first in FORMS:
         pairs = {number: _id_and_name(line, separator, first) for number, line in lines}
         whole = [pair for pair in pairs.values() if pair is not None]
@@ -276,7 +276,7 @@ def _refuse_stragglers(lines: Sequence[tuple[int, str]]) -> None:
 
 
 def _named(pairs: Pairs) -> tuple[dict[int, str], list[str]]:
-    """Names by class from 0, and what was decided for it."""
+    """Returns the names by class from 0, and the notes on what was decided."""
     if not pairs:
         raise ValueError("names no class")
     named: dict[int, str] = {}
@@ -306,7 +306,9 @@ def _named(pairs: Pairs) -> tuple[dict[int, str], list[str]]:
 
 
 def _same(names: Iterable[str]) -> list[str]:
-    """What is to be said of classes with one name."""
+    """Returns a note on classes that share one name."""
     seen: set[str] = set()
-    double = [name for name in names if name in seen or seen.add(name)]  # type: ignore[func-returns-value]
+    double: list[str] = []
+    for name in names:
+        (double.append if name in seen else seen.add)(name)
     return [f"gives several classes one name ({few(dict.fromkeys(double))})"] if double else []

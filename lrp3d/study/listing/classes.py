@@ -1,4 +1,4 @@
-"""Names of classes: the same class is written in many ways, and lists of classes come in many files."""
+"""Names of classes: data sets write the same class in many ways, and lists of classes come in many kinds of files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["UnknownClasses", "bare", "class_list", "human_classes", "index_of"]
 
 
 class UnknownClasses(ValueError):
-    """Lists of classes that belong to another data set."""
+    """The lists of classes belong to another data set."""
 
 
 def bare(name: str) -> str:
-    """A name without what data sets write differently: case, quotes, brackets, underscores, a stray full stop.
+    """Strips from a name what data sets write differently: case, quotes, brackets, underscores, a stray full stop.
 
     >>> bare('"Holding [something] next to [something]"') == bare("Holding something next to something")
     True
@@ -30,10 +30,10 @@ def bare(name: str) -> str:
 
 
 def index_of(labels: Sequence[str]) -> dict[str, int]:
-    """Where each name stands, by its bare form.
+    """Maps the bare form of each name to its place.
 
     Raises:
-        ValueError: two labels are one class.
+        ValueError: two labels stand for the same class.
 
     >>> index_of(["eye makeup", "arm_wrestling"])
     {'eye makeup': 0, 'arm wrestling': 1}
@@ -48,16 +48,16 @@ def index_of(labels: Sequence[str]) -> dict[str, int]:
 
 @on_one_line()
 def class_list(path: str | Path) -> tuple[str, ...]:
-    """Names of classes from a file: a subset of a data set, or the temporal or static ones.
+    """Reads names of classes from a file: a subset of a data set, or its temporal or static classes.
 
     Args:
-        path: text with a name on each line, or json with a list of names, of [index, name] pairs or of objects
-            with a "name"; or of several such lists by key, and the key after a colon, such as
-            ``mini_classes.json:mini_ssv2``; or the name of a list in the package, ``mini-kinetics`` or ``mini-ssv2``.
+        path: text with a name on each line; or json with a list of names, of [index, name] pairs or of objects with a
+            "name". If the json has several such lists by key, the key follows after a colon, as in
+            ``mini_classes.json:mini_ssv2``. Or the name of a list in the package: ``mini-kinetics`` or ``mini-ssv2``.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it holds no names, or several lists and no key says which.
+        ValueError: it holds no names, or it holds several lists and no key chooses one.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -86,20 +86,20 @@ def class_list(path: str | Path) -> tuple[str, ...]:
 
 @on_one_line()
 def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The temporal and the static classes of a data set, as people chose them.
+    """Reads which classes of a data set people judged to be temporal, and which static.
 
     Args:
         path: json with lists ``NAME_temporal`` and ``NAME_static`` for one or several data sets; or
-            ``only-time-can-tell``, those of Kinetics and Something-Something that are in the package.
-        labels: the data set's own names of classes, by which its pair of lists is found.
+            ``only-time-can-tell``, the lists for Kinetics and Something-Something in the package.
+        labels: the data set's own names of classes, which tell its pair of lists from the others.
 
     Returns:
-        Names of temporal and of static classes, as the file writes them.
+        The names of the temporal and of the static classes, as the file writes them.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it holds no such lists.
-        UnknownClasses: (a ValueError) none of the classes is among the labels.
+        UnknownClasses: (a ValueError) none of the listed classes is among the labels.
 
     Source: paper, Sec. 4.4; the lists are those of Sevilla-Lara et al. (2021).
 
@@ -130,7 +130,7 @@ def human_classes(path: str | Path, labels: Iterable[str]) -> tuple[tuple[str, .
 
 
 def _every_name(stored: dict[str, Any], key: str, file: Path) -> tuple[str, ...]:
-    """The names under a key; raises ValueError for an entry that is none."""
+    """Returns the names under a key; raises ValueError for an entry that is no name."""
     names = _names(stored[key])
     if names is None:
         raise ValueError(f"{file.name}: {key} is no list of names")
@@ -154,7 +154,7 @@ def _text(file: Path) -> str:
 def _listed(stored: Any, file: Path, key: str) -> tuple[str, ...]:
     if isinstance(stored, dict):
         lists = {name: names for name, value in stored.items() if (names := _names(value)) is not None}
-        if not lists:  # names to ids
+        if not lists:  # the json maps names to ids
             lists = {"": tuple(stored)}
         key = key or (next(iter(lists)) if len(lists) == 1 else "")
         if key not in lists:
@@ -168,14 +168,14 @@ def _listed(stored: Any, file: Path, key: str) -> tuple[str, ...]:
 
 
 def _names(stored: Any) -> tuple[str, ...] | None:
-    """The names in a list, whatever stands beside them; None if it is no list of names."""
+    """Returns the names in a list without what stands beside them, or None if it is no list of names."""
     if not isinstance(stored, list):
         return None
     names = []
     for entry in stored:
         if isinstance(entry, dict):
             if "name" in entry and entry["name"] is None:
-                continue  # a class that its source could not name
+                continue  # the source had no name for this class
             entry = entry.get("name")
         elif isinstance(entry, list) and len(entry) == 2:
             entry = entry[1]

@@ -1,4 +1,4 @@
-"""Lines with columns: what separates them, what their header says, and which column is which."""
+"""Lines with columns: what separates the columns, what a header says, and what each column means."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lrp3d.study.listing.texts import whole_number
 
 __all__ = ["column_of", "fields_of", "is_header", "key_of", "separator_of", "unquoted"]
 
-# What people call the columns of lists and of labels; the earlier in a tuple, the surer.
+# These words head the columns of lists and of labels. The earlier a word stands in its tuple, the surer it is.
 PATHS = tuple(
     "path videopath filepath video filename videoname videofile file clip clipname clippath framedir framespath folder "
     "directory dir youtubeid videoid clipid vid ytid uid name id".split()
@@ -33,7 +33,7 @@ _WORDS = {*PATHS, *CLASSES, *IDS, *NAMES, *BESIDE}
 
 
 def key_of(field: str) -> str:
-    """A column's name as the words above write it.
+    """Reduces a column's name to the form in which the words above are written.
 
     >>> key_of("Video_ID"), key_of("# label")
     ('videoid', 'label')
@@ -42,7 +42,7 @@ def key_of(field: str) -> str:
 
 
 def is_header(fields: Sequence[str]) -> bool:
-    """Whether fields name columns, and are no data: all of them do, or one does on either side.
+    """Says whether fields are the names of columns: all of them are known names, or both kinds of columns are named.
 
     >>> is_header(["id", "name"]), is_header(["path", "weather", "class"]), is_header(["a.mp4", "class"])
     (True, True, False)
@@ -58,14 +58,14 @@ def is_header(fields: Sequence[str]) -> bool:
 
 
 def column_of(header: Sequence[str], words: Sequence[str], without: Sequence[int] = ()) -> int | None:
-    """The column that the surest of the words names."""
+    """Returns the index of the column that the surest of the words names."""
     keys = [key_of(field) for field in header]
     columns = [keys.index(word) for word in words if word in keys and keys.index(word) not in without]
     return columns[0] if columns else None
 
 
 def fields_of(line: str, separator: str | None) -> list[str]:
-    """The fields of a line, unquoted; None separates by white space. Empty ones behind the second are none.
+    """Splits a line into unquoted fields, at white space for None; empty fields after the second are dropped.
 
     >>> fields_of('"a, b.mp4", 2,,', ","), fields_of("a.mp4,", ","), fields_of("path  label", None)
     (['a, b.mp4', '2'], ['a.mp4', ''], ['path', 'label'])
@@ -74,7 +74,7 @@ def fields_of(line: str, separator: str | None) -> list[str]:
         return line.split()
     try:
         raw = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    except csv.Error:  # no ValueError, and for nothing else than its limit of letters
+    except csv.Error:  # is no ValueError, and is raised only above csv's limit of letters
         raise ValueError(f"a line of {len(line):,} letters, and no field has so many") from None
     fields = [field.strip() for field in raw]
     while len(fields) > 2 and not fields[-1]:
@@ -83,7 +83,7 @@ def fields_of(line: str, separator: str | None) -> list[str]:
 
 
 def separator_of(line: str) -> str | None:
-    """What separates the columns of a list: a tab, a semicolon or a comma that belongs to no path; else white space.
+    """Finds what separates a list's columns: a tab, semicolon or comma outside of any path, else white space (None).
 
     >>> [separator_of(line) for line in ("a b.mp4,2", "a, b.mp4 2", '"a; b.mp4",2', "7;Holding, or not", "a.mp4 2")]
     [',', None, ',', ';', None]
@@ -101,7 +101,7 @@ def separator_of(line: str) -> str | None:
 
 
 def unquoted(name: str) -> str:
-    """A name without the quotes around it; Kinetics' files have quotes inside their quotes.
+    """Removes the quotes around a name; Kinetics' files have quotes inside their quotes.
 
     >>> unquoted('"tai chi"'), unquoted('say "x"')
     ('tai chi', 'say "x"')

@@ -1,4 +1,4 @@
-"""The forms in which data sets list their videos, one function each; a row is a clip and its class."""
+"""The forms in which data sets list their videos, one function for each; a row is a clip and its class."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ Lines = Sequence[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Row:
-    """A line of a list."""
+    """One line of a list: a clip and its class."""
 
     name: str
     label: str | int | None = None
-    """Its class as the list has it: a name, a number, or nothing."""
+    """The class as the list gives it: a name, a number, or None."""
     places: tuple[str, ...] = ()
-    """Where the clip may lie, if not at `name`."""
+    """Where the clip may lie; empty means at `name`."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """What a list holds, and what was decided to read it, a sentence each."""
+    """The rows of a list, with one sentence for each decision that was made while reading them."""
 
     rows: list[Row]
     notes: tuple[str, ...] = ()
 
 
 def rows_of_file(path: Path) -> Listed:
-    """The rows of a list file, whose form is told from its first line.
+    """Reads the rows of a list file, whose first line tells its form.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -70,7 +70,7 @@ def rows_of_file(path: Path) -> Listed:
 
 
 def _is_json(line: str, text: str) -> bool:
-    """Whether a text, or its first line by itself, is json, and no line that begins with a bracket.
+    """Says whether a text, or its first line by itself, is json and not just a line that begins with a bracket.
 
     >>> _is_json("[1] a.mp4 0", "[1] a.mp4 0"), _is_json('{"a.mp4": 0}', '{"a.mp4": 0}'), _is_json("[", "[")
     (False, True, True)
@@ -85,7 +85,7 @@ def _is_json(line: str, text: str) -> bool:
 
 def _rows_of_lines(lines: Lines) -> Listed:
     separator = None
-    if match := re.fullmatch(r'"?sep=(.)"?', lines[0][1], re.IGNORECASE):  # spreadsheets say it before the header
+    if match := re.fullmatch(r'"?sep=(.)"?', lines[0][1], re.IGNORECASE):  # spreadsheets write it before the header
         separator, lines = match[1], lines[1:]
     if not lines:
         raise ValueError("which has a header and no clip")
@@ -107,7 +107,7 @@ def _rows_of_lines(lines: Lines) -> Listed:
 
 
 def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Listed:
-    """The rows below a header, by the columns that it names."""
+    """Reads the rows below a header, by the columns that it names."""
     number, line = lines[0]
     note = f"line {number} names the columns ({line})"
     rest = lines[1:]
@@ -129,7 +129,7 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
     if unread:
         note += f"; not read: {', '.join(unread)}"
     if separator is None and len(header) == (1 if label is None else 2) and path == 0:
-        return Listed(spaces(rest), (note,))  # paths may hold spaces
+        return Listed(spaces(rest), (note,))  # a path may hold spaces
 
     def row(line: str) -> Row:
         fields = fields_of(line, separator)
@@ -141,7 +141,7 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
 
 
 def _refuse_swapped(rows: Sequence[Row]) -> None:
-    """Where the second column names files and the first none, paths and classes stand the other way round."""
+    """Raises where the second column names video files and the first none: paths and classes are swapped."""
     if all(isinstance(row.label, str) and _PATH_AND_REST.fullmatch(row.label) for row in rows) and not any(
         _PATH_AND_REST.fullmatch(row.name) for row in rows
     ):
@@ -151,7 +151,7 @@ def _refuse_swapped(rows: Sequence[Row]) -> None:
 
 
 def _without_title(rows: list[Row], lines: Lines) -> Listed:
-    """The rows without a first one that is a header in words nobody knows: it names no video, and the others do."""
+    """Drops a header in unknown words: a first row that names no video where all others do."""
     files = [_PATH_AND_REST.fullmatch(row.name) is not None for row in rows]
     first, rest = rows[0], rows[1:]
     if rest and not files[0] and all(files[1:]) and isinstance(first.label, str) and "/" not in first.name:
@@ -180,7 +180,7 @@ def _name(text: str) -> str:
 
 
 def _label(text: str) -> str | int | None:
-    """A class by number or by name; None where nothing stands. Numbers that count nothing are refused."""
+    """Returns a class by number or by name, or None for an empty field; refuses numbers that cannot be a class."""
     text = unquoted(text)
     number = whole_number(text)
     if number is None and re.fullmatch(r"[+-]?(\d*\.\d+|\d+\.?(?=e)|nan$|inf$)(e[+-]?\d+)?", text, re.IGNORECASE):
@@ -191,7 +191,7 @@ def _label(text: str) -> str | int | None:
 
 
 def _is_kinetics(fields: Sequence[str]) -> bool:
-    """Whether fields are label,youtube_id,time_start,time_end[,split,...] without a header to say so."""
+    """Says whether fields are label,youtube_id,time_start,time_end[,split,...], without a header that says so."""
     return (
         len(fields) >= 4
         and _YOUTUBE.fullmatch(fields[1]) is not None
@@ -202,7 +202,7 @@ def _is_kinetics(fields: Sequence[str]) -> bool:
 
 
 def kinetics(header: Sequence[str], fields: Sequence[str]) -> Row:
-    """``label,youtube_id,time_start,time_end,...``; a clip lies at [label/]id_start_end with any suffix.
+    """Reads ``label,youtube_id,time_start,time_end,...``; a clip lies at [label/]id_start_end, with any suffix.
 
     >>> kinetics(["label", "youtube_id", "time_start", "time_end"], ["tai chi", "a-B", "7", "17", "val"]).places
     ('tai chi/a-B_000007_000017', 'tai_chi/a-B_000007_000017', 'a-B_000007_000017')
@@ -221,7 +221,7 @@ def kinetics(header: Sequence[str], fields: Sequence[str]) -> Row:
 
 
 def something_json(text: str) -> list[Row]:
-    """Objects with ``id`` and ``template`` (or ``label``); a template's brackets are no part of its class.
+    """Reads objects with ``id`` and ``template`` (or ``label``); the brackets of a template are not part of its class.
 
     >>> something_json('[{"id": "7", "label": "holding a cup", "template": "Holding [something]"}]')
     [Row(name='7', label='Holding something', places=())]
@@ -245,7 +245,7 @@ def _something(number: int, entry: dict[str, Any]) -> Row:
 
 
 def delimited(fields: Sequence[str]) -> Row:
-    """``path,label``, ``folder,total,label`` or ``folder,start,end,label``; more may stand behind a label in words.
+    """Reads ``path,label``, ``folder,total,label`` or ``folder,start,end,label``; a label in words ends what is read.
 
     >>> delimited(["x/y.mp4", "x", "3", "0"]), delimited(["a/b", "1", "30", "5"])
     (Row(name='x/y.mp4', label='x', places=()), Row(name='a/b', label=5, places=()))
@@ -261,15 +261,15 @@ def delimited(fields: Sequence[str]) -> Row:
 
 
 def _unread(fields: Sequence[str]) -> Sequence[str]:
-    """What stands behind a label in words."""
+    """Returns what stands behind a label in words, which is not read."""
     words = len(fields) > 2 and fields[1] and whole_number(fields[1]) is None
     return fields[2:] if words else ()
 
 
 def spaces(lines: Lines) -> list[Row]:
-    """``path label``, ``folder total_frames label`` or ``folder start end label``, split from the right.
+    """Reads ``path label``, ``folder total_frames label`` or ``folder start end label``, split from the right.
 
-    How many numbers belong to the form of folders is the least that any line ends with: names may end with numbers too.
+    The line that ends with the fewest numbers tells how many belong to the form: a name may end with numbers, too.
 
     >>> spaces([(1, "take 2 120 5"), (2, "take two 130 7")])
     [Row(name='take 2', label=5, places=()), Row(name='take two', label=7, places=())]
@@ -314,7 +314,7 @@ def _trailing_numbers(line: str) -> int:
 
 
 def _frames(name: str, numbers: Sequence[str]) -> Row:
-    """A folder of frames with [[start] end] label; the whole folder, or it is refused."""
+    """Reads a folder of frames with [[start] end] label; refuses anything but the whole folder."""
     values = [whole_number(part) for part in numbers]
     if not name or any(number is None for number in values[:-1]):
         raise ValueError(f"expected a folder and numbers of frames, not {name!r} {' '.join(numbers)}")
@@ -324,10 +324,10 @@ def _frames(name: str, numbers: Sequence[str]) -> Row:
 
 
 def rows_of_folder(folder: Path) -> Listed:
-    """A folder of videos, or of frame folders, for every class.
+    """Reads a folder with one folder of videos, or of frame folders, for every class.
 
     Raises:
-        ValueError: there are none.
+        ValueError: it has no such folder.
     """
     rows, empty, others = [], [], []
     for group in sorted(entry for entry in folder.iterdir() if entry.is_dir() and not is_hidden(entry)):
@@ -343,12 +343,12 @@ def rows_of_folder(folder: Path) -> Listed:
     if others:
         notes.append(f"{len(others)} files are no videos by their names and skipped ({few(others)})")
     if all(whole_number(str(row.label)) is not None for row in rows):
-        # As names they would be sorted as text, 10 before 2.
+        # Sorted as names they would be sorted as text: 10 would come before 2.
         notes.append("the folders' names are taken for numbers of classes")
         rows = [Row(row.name, _label(str(row.label))) for row in rows]
     return Listed(rows, tuple(notes))
 
 
 def is_video(path: Path) -> bool:
-    """Whether a file is one by its name."""
+    """Says whether the name of a file is that of a video."""
     return path.suffix.lower() in VIDEO_SUFFIXES or path.suffix.lower() in TENSOR_SUFFIXES

@@ -1,4 +1,4 @@
-"""Lists of videos as data sets come with them: which clips, of which class, and where they may lie."""
+"""Lists of videos, in the forms that data sets come with: their clips, each clip's class, and where it may lie."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ __all__ = ["Item", "VideoList", "make_list", "read_list"]
 
 @dataclass(frozen=True)
 class Item:
-    """A clip of a study."""
+    """One clip of a study."""
 
     number: int
-    """Its place in the list, once sorted by name: the same whatever the order of the file."""
+    """The clip's place in the list sorted by name, so that it does not depend on the order of the file."""
     name: str
     """The clip's name in the list."""
     label: int | None = None
-    """Its class; None where the list does not say."""
+    """The clip's class; None where the list names none."""
     places: tuple[str, ...] = ()
-    """Where it may lie below the root, with or without a suffix; empty means `name`."""
+    """Where the clip may lie below the root, with or without a suffix; empty means at `name`."""
 
 
 @dataclass(frozen=True)
 class VideoList:
-    """The clips of a study, and what its classes are called."""
+    """The clips of a study and the names of its classes."""
 
     items: tuple[Item, ...]
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
-    """What was decided to read it, a sentence each: a header skipped, classes that count from 1."""
+    """One sentence for each decision made while reading: a header was skipped, classes count from 1."""
 
     @property
     def digest(self) -> str:
-        """What tells this list from another: which clips of which classes."""
+        """A hash of the clips and their classes, which tells this list from others."""
         content = json.dumps([[item.name, item.label] for item in self.items])
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -57,7 +57,7 @@ def read_list(
     limit: int | None = None,
     num_classes: int | None = None,
 ) -> VideoList:
-    """Read a list of videos in any of the usual forms.
+    """Reads a list of videos in any of the usual forms.
 
     Args:
         path: a file or a folder, one of
@@ -68,23 +68,23 @@ def read_list(
             - Something-Something's json (``id``, ``template``), and the csv of its first version (``id;label``);
             - Moments in Time's csv: ``path,label,...``;
             - a folder with a folder of videos, or of frame folders, for every class.
-            A header is skipped, and where it names columns they are found by their names.
-        labels: names of the model's classes 0, 1, ...; needed where the list has names and not all classes. Without
-            them, the names of the list in alphabetical order.
-        list_labels: names of the list's numbers, where those are not the model's (a model of a mini data set and the
-            list of the full one).
-        classes: keep clips of these classes only, by name, such as a mini subset's.
-        limit: at most so many clips, spread evenly over the list.
-        num_classes: of the model, where nobody names them.
+            A header is skipped; where it names the columns, they are found by their names.
+        labels: names of the model's classes 0, 1, ...; needed where the list has names, but not those of all classes.
+            Without them, the names in the list count in alphabetical order.
+        list_labels: names of the list's own numbers, where these are not the model's (a model of a mini data set and
+            the list of the full one).
+        classes: keep only clips of these classes, given by name, such as those of a mini subset.
+        limit: keep at most so many clips, spread evenly over the list.
+        num_classes: how many classes the model has, where no names tell.
 
     Returns:
-        `VideoList`, sorted by name, each clip once: the order of the file does not matter. What was decided on the way
-        is in its notes: a header, classes that count from 1, lines that repeat others.
+        `VideoList`, sorted by name, with each clip once, whatever the order of the file. Its notes say what was
+        decided: a header, classes that count from 1, lines that repeat others.
 
     Raises:
         FileNotFoundError: there is no such list.
-        ValueError: no list of a known form, a line that breaks it, an address on the network, numbers and names of
-            classes mixed, or a class that nobody knows.
+        ValueError: the list is of no known form, a line breaks its form, an entry is an address on the network,
+            numbers and names of classes are mixed, or a class is unknown.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -119,10 +119,10 @@ def make_list(
     limit: int | None = None,
     num_classes: int | None = None,
 ) -> VideoList:
-    """A list from rows (name, class by name or number or None), as `read_list` makes it from a file.
+    """Makes a list of rows (name, class by name or number or None), as `read_list` makes it of a file.
 
     Args:
-        rows: clips in any order; of equal ones the first counts.
+        rows: clips in any order; of equal rows only the first counts.
         labels: as in `read_list`.
         list_labels: as in `read_list`.
         classes: as in `read_list`.
@@ -130,7 +130,7 @@ def make_list(
         num_classes: as in `read_list`.
 
     Raises:
-        ValueError: no rows, classes that nobody knows, or numbers and names of classes mixed.
+        ValueError: there are no rows, classes are unknown, or numbers and names of classes are mixed.
 
     >>> make_list([Row("b.mp4", "yoga"), Row("a.mp4", "archery")]).labels
     ('archery', 'yoga')
@@ -160,7 +160,7 @@ def make_list(
 
 
 def _check(rows: Sequence[Row], mixed: bool) -> None:
-    """Refuse what is no clip of a study, before anything is made of it."""
+    """Refuses what cannot be a clip of a study, before anything is made of it."""
     for row in rows:
         if is_address(row.name):
             raise ValueError(f"{row.name} is an address, and a list names files below the root: download them first")
@@ -176,7 +176,7 @@ def _check(rows: Sequence[Row], mixed: bool) -> None:
 
 
 def _named(rows: Sequence[Row], list_labels: Sequence[str]) -> list[Row]:
-    """Numbers that mean something else to the model become names."""
+    """Replaces numbers that mean something else to the model by the names of their classes."""
     if not list_labels:
         return list(rows)
     beyond = [row for row in rows if isinstance(row.label, int) and row.label >= len(list_labels)]
@@ -186,7 +186,7 @@ def _named(rows: Sequence[Row], list_labels: Sequence[str]) -> list[Row]:
 
 
 def _kept(rows: Sequence[Row], classes: Sequence[str], labels: Sequence[str]) -> tuple[list[Row], list[str]]:
-    """Rows of these classes, and the sentence about classes that have none."""
+    """Returns the rows of these classes, and a sentence about the classes that have none."""
     wanted = index_of(classes)
     if not labels and any(isinstance(row.label, int) for row in rows):
         raise ValueError("the list has numbers and the subset names: give the names of the list's classes")
@@ -204,7 +204,7 @@ def _kept(rows: Sequence[Row], classes: Sequence[str], labels: Sequence[str]) ->
 
 
 def _number(row: Row, indices: dict[str, int], labels: Sequence[str]) -> int | None:
-    """The model's number of a row's class."""
+    """Returns the model's number of a row's class."""
     if row.label is None:
         return None
     if isinstance(row.label, int):

@@ -1,4 +1,4 @@
-"""Lists that count classes from 1, as UCF101's do: found by what they say themselves, and counted from 0."""
+"""Lists that count classes from 1, as UCF101's do: the list itself gives them away, and they are counted from 0."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ["from_zero"]
 
 
 def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None = None) -> tuple[list[Row], list[str]]:
-    """The rows with classes from 0, and what was decided, a sentence each.
+    """Returns the rows with classes counted from 0, and one sentence for each decision.
 
     Args:
-        rows: clips; those without a number are left as they are.
-        names: of the list's classes 0, 1, ...
-        count: of classes, where nobody names them.
+        rows: the clips; those whose class is no number stay as they are.
+        names: the names of the list's classes 0, 1, ...
+        count: the number of classes, where no names tell.
 
     >>> from_zero([Row("Archery/a.avi", 1), Row("Bowling/b.avi", 2)], ["Archery", "Bowling"])[0]
     [Row(name='Archery/a.avi', label=0, places=()), Row(name='Bowling/b.avi', label=1, places=())]
@@ -45,7 +45,7 @@ def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None 
 
 
 def _counts_from_one(rows: Sequence[Row], numbers: set[int], votes: Sequence[int], count: int | None) -> bool:
-    """Whether folders that have names of classes say so, or the numbers themselves: 1 to K, of K classes."""
+    """Says whether classes count from 1, by folders with names of classes or by the numbers: 1 to K, of K classes."""
     if votes and (1 in votes) != (0 in votes):
         return 1 in votes
     last = max(numbers)
@@ -59,7 +59,7 @@ def _counts_from_one(rows: Sequence[Row], numbers: set[int], votes: Sequence[int
 
 
 def _folders(rows: Sequence[Row]) -> list[tuple[str, int]]:
-    """The folder that a clip lies in, and its number; nothing for a clip that lies in none."""
+    """Returns the folder that each clip lies in, with the clip's class; skips clips outside of any folder."""
     return [
         (bare(row.name.split("/")[-2]), row.label)
         for row in rows
@@ -75,7 +75,7 @@ def _folders_by_name(names: Sequence[str]) -> dict[str, int]:
 
 
 def twice(rows: Sequence[Row]) -> list[str]:
-    """What is to be said of clips that are listed several times, or without a class beside others that have one."""
+    """Returns notes on clips that are listed several times, or that lack a class where others have one."""
     notes = []
     seen = {(row.name, row.label) for row in rows}
     if len(seen) < len(rows):

@@ -1,4 +1,4 @@
-"""Lists of classes that come with the package, under the names that `--classes`, `--labels` and `--humans` take."""
+"""Lists of classes in the package, under the names that `--classes`, `--labels` and `--humans` take."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any
 __all__ = ["HUMANS", "packaged_labels", "packaged_list", "packaged_names"]
 
 HUMANS = "only-time-can-tell"
-"""The temporal and static classes of Sevilla-Lara et al. (2021)."""
+"""The temporal and static classes of Sevilla-Lara et al. (2021) go by this name."""
 SUBSETS = ("mini-kinetics", "mini-ssv2")
 LABELS = ("kinetics-400", "ssv2")
 
 
 def packaged_names() -> tuple[str, ...]:
-    """Names of the lists, of subsets and of whole data sets."""
+    """Returns the names of the lists: of subsets, and of whole data sets."""
     return (*SUBSETS, *LABELS)
 
 
 @cache
 def stored(name: str) -> dict[str, Any]:
-    """A file of lists, with its `source`: "mini", "labels" or "humans"."""
+    """Reads one of the package's files of lists, with its `source`: "mini", "labels" or "humans"."""
     text = resources.files("lrp3d.study.listing").joinpath(f"lists/{name}.json").read_text(encoding="utf-8")
     lists: dict[str, Any] = json.loads(text)
     return lists
 
 
 def packaged_list(name: str | Path) -> tuple[str, ...] | None:
-    """The classes of a list in the package, None where there is none of that name, or a file has it.
+    """Returns the classes of a list in the package; None for an unknown name, or where a file has this name.
 
     >>> names = packaged_list("mini-kinetics")
     >>> len(names), names[:2]
@@ -45,6 +45,6 @@ def packaged_list(name: str | Path) -> tuple[str, ...] | None:
 
 
 def packaged_labels(name: str | Path) -> tuple[tuple[str, ...], str] | None:
-    """All classes of a data set in their usual order, and where they come from; None as in `packaged_list`."""
+    """Returns all classes of a data set in their usual order and their source, or None as in `packaged_list`."""
     names = packaged_list(name)
     return None if names is None else (names, stored("mini" if str(name) in SUBSETS else "labels")["source"])

@@ -1,4 +1,4 @@
-"""Text files that people and programs wrote: read in the encodings they use, or refused with what is wrong in them."""
+"""Text files by people and programs: read in the encodings that these write, or refused with what is wrong in them."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from lrp3d.printed import printable
 
 __all__ = ["MOST_CLASSES", "few", "is_address", "lines_of", "on_one_line", "parsed", "read_text", "whole_number"]
 
-MOST_CLASSES = 1_000_000  # no network has as many; memory is never taken for a number above
-_LARGEST = 2**28  # bytes; the longest lists of videos have a tenth of it
-_BOMS = (  # the longer first: one begins with the other
+MOST_CLASSES = 1_000_000  # no network has so many classes; no memory is taken for a larger number
+_LARGEST = 2**28  # bytes; the longest known lists of videos have a tenth of it
+_BOMS = (  # the longer ones first, because one begins with the other
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -29,10 +29,10 @@ _BOMS = (  # the longer first: one begins with the other
 
 
 def read_text(path: Path, expected: str) -> str:
-    """The text of a file in UTF-8, or in UTF-16 or UTF-32 where it begins by saying so, as spreadsheets write it.
+    """Reads text in UTF-8, or in UTF-16 or UTF-32 where a byte order mark says so, as spreadsheets write it.
 
     Raises:
-        ValueError: it is no text; ``expected`` says what was.
+        ValueError: it is no text; the message says what was ``expected``.
         OSError: it cannot be read.
     """
     if is_address(str(path)):
@@ -51,14 +51,14 @@ def read_text(path: Path, expected: str) -> str:
 
 
 def _bytes_of(path: Path) -> bytes:
-    """All bytes of a file, or of a pipe that somebody writes to; never more than a list can have."""
+    """Reads all bytes of a file, or of a pipe that somebody writes to, but never more than a list can have."""
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb", buffering=0) as file:
         kind = os.fstat(descriptor).st_mode
         if stat.S_ISFIFO(kind) and hasattr(os, "set_blocking"):
-            with contextlib.suppress(BlockingIOError):  # a writer that has not written yet
+            with contextlib.suppress(BlockingIOError):  # the writer has not written yet
                 first = os.read(descriptor, 1)
                 if not first:
                     raise ValueError(f"{path.name} is a pipe that nobody writes to")
@@ -80,7 +80,7 @@ def _at_most(file: Any, path: Path) -> bytes:
 
 @contextmanager
 def on_one_line() -> Iterator[None]:
-    r"""What is wrong with what others wrote is said on one line, whatever letters it repeats.
+    r"""Puts any error raised inside on one line, whatever characters it repeats from the file.
 
     >>> with on_one_line():
     ...     raise ValueError("no class '\x85'")
@@ -96,9 +96,9 @@ def on_one_line() -> Iterator[None]:
 
 
 def lines_of(text: str) -> list[tuple[int, str]]:
-    """Lines with their numbers from 1, stripped; those that are blank are there, too.
+    """Returns the stripped lines with their numbers from 1, blank lines included.
 
-    Only what editors call a line ends one: names may hold the other marks that `str.splitlines` breaks at.
+    A line ends only where editors end it: names may hold the other characters at which `str.splitlines` breaks.
 
     >>> lines_of("a\\r\\n\\rb c ")
     [(1, 'a'), (2, ''), (3, 'b c')]
@@ -107,7 +107,7 @@ def lines_of(text: str) -> list[tuple[int, str]]:
 
 
 def parsed(text: str, name: str) -> Any:
-    """What json holds; raises ValueError for text that is not, or that gives one key twice."""
+    """Returns what a json text holds; raises ValueError where it is no json, or gives one key twice."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(pairs)
@@ -129,7 +129,7 @@ def parsed(text: str, name: str) -> Any:
 
 
 def whole_number(text: str) -> int | None:
-    """A whole number, also as spreadsheets write it (``3.0``), of any length; None for anything else.
+    """Reads a whole number of any length, also as spreadsheets write it (``3.0``); returns None for anything else.
 
     >>> whole_number("7"), whole_number("3.0"), whole_number("-1"), whole_number("x1"), whole_number("9" * 5000) > 1e17
     (7, 3, -1, None, True)
@@ -137,13 +137,13 @@ def whole_number(text: str) -> int | None:
     match = re.fullmatch(r"([+-]?)(\d+)(?:\.0*)?", text.strip())
     if match is None:
         return None
-    # Python refuses to read thousands of digits; all such numbers are far above anything that is counted here.
+    # Python refuses to read thousands of digits, and any such number is far above all that is counted here.
     number = int(match[2]) if len(match[2]) <= 18 else 10**18
     return -number if match[1] == "-" else number
 
 
 def few(things: Iterable[Any], most: int = 5) -> str:
-    """The first of some things, for a sentence.
+    """Joins the first few of some things, for a sentence.
 
     >>> few(range(9)), few(["a", "b"])
     ('0, 1, 2, 3, 4, ...', 'a, b')
@@ -153,7 +153,7 @@ def few(things: Iterable[Any], most: int = 5) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Whether something names a place on the network (``https://...``), also after a path has swallowed a slash.
+    """Says whether a text names a place on the network (``https://...``), even where a path has swallowed a slash.
 
     >>> is_address("https://x/a.mp4"), is_address("rtsp:/x/a"), is_address("C:/a.mp4"), is_address("a: b.mp4")
     (True, True, False, False)

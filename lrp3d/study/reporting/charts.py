@@ -1,4 +1,4 @@
-"""Figures of studies. Plain numbers in, a matplotlib Figure out; nothing is shown."""
+"""Figures of studies: each function takes plain numbers and returns a matplotlib Figure, and shows nothing."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
 __all__ = ["accuracy_scatter", "class_curve", "heatmaps", "human_scatter", "window_curves"]
 
-# Told apart in grey and by those who see no red or green.
+# These can be told apart in grey, and by people who do not see red or green.
 COLOURS = ("#1f4e79", "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
 MARKERS = "osD^vPX"
-WIDEST = 14  # inches of a row of heat maps
-FEW = 40  # classes that can be drawn one by one
-AT_ENDS = 8  # classes that are named at each end of more
-OWN_WINDOWS = {"segment": ("*", 11), "centred": ("x", 8)}  # marker and size of windows that vary by frame
+WIDEST = 14  # inches: the width of a row of heat maps
+FEW = 40  # up to so many classes are drawn one by one
+AT_ENDS = 8  # of more classes, so many are named at each end
+OWN_WINDOWS = {"segment": ("*", 11), "centred": ("x", 8)}  # marker and size for windows that differ between frames
 EMPTY = "empty images outside"
-BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # where a legend stands
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # the legend stands beside the axes
 
 
 def heatmaps(
     matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str = "frame", greatest: float | None = None
 ) -> Figure:
-    """Draw mean relevance matrices side by side, in the same colours.
+    """Draws mean relevance matrices side by side, in the same colours.
 
     Args:
-        matrices: (n, t) by title, the data set's first.
-        columns: in a row.
-        unit: what a row and a column of a matrix are: frames, or steps of several.
-        greatest: where the colours end, if other pictures go further than these.
+        matrices: (n, t) by title; the first is that of the data set.
+        columns: how many stand in a row.
+        unit: what a row and a column of a matrix stand for: frames, or steps of several frames.
+        greatest: the value at which the colours end, if other pictures have greater values than these.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are no matrices.
         ImportError: matplotlib is not installed.
 
     Source: paper, Fig. 2, 11 and 13.
@@ -82,14 +82,14 @@ def class_curve(
     names: Mapping[int, str] | None = None,
     title: str | None = None,
 ) -> Figure:
-    """Draw the avg-ATR of all classes, sorted, with deviations, and the histogram of their max-ATR.
+    """Draws the avg-ATR of all classes, sorted, with deviations, and the histogram of their max-ATR.
 
     Args:
-        mean: avg-ATR of each class (c,); NaN is left out.
-        std: its deviation over clips (c,).
-        greatest: max-ATR of each class (c,).
-        names: of the classes, by number; of more than forty, those at both ends are named.
-        title: what stands above.
+        mean: (c,) the avg-ATR of each class; NaN is left out.
+        std: (c,) its deviation over clips.
+        greatest: (c,) the max-ATR of each class.
+        names: the classes' names by number; of more than forty classes, only those at both ends are named.
+        title: the text above the figure.
 
     Raises:
         ValueError: no class has a known ATR.
@@ -107,7 +107,7 @@ def class_curve(
         raise ValueError("no class has a known ATR")
     order = np.argsort(-values[counted], kind="stable")
     values, spread = values[counted][order], np.nan_to_num(spread[counted][order])
-    figure = blank(7.4, 2.7)  # its error says which extra is missing
+    figure = blank(7.4, 2.7)  # without matplotlib, its error says which extra is missing
     from matplotlib.ticker import MaxNLocator
 
     left, right = figure.subplots(1, 2, width_ratios=(5, 3))
@@ -147,15 +147,15 @@ def human_scatter(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw the avg-ATR of the classes that people call temporal or static, sorted.
+    """Draws the avg-ATR of the classes that people call temporal or static, sorted.
 
     Args:
-        values: avg-ATR of each class (c,); NaN is left out.
-        temporal: classes that need time, as people see them.
-        static: classes that do not.
-        names: of the classes, by number; of more than forty, those at both ends are named.
-        title: what stands above.
-        ax: axes to draw into; by default those of a new figure.
+        values: (c,) the avg-ATR of each class; NaN is left out.
+        temporal: the classes that need time, according to people.
+        static: the classes that do not.
+        names: the classes' names by number; of more than forty classes, only those at both ends are named.
+        title: the text above the figure.
+        ax: the axes to draw into; by default those of a new figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -188,17 +188,17 @@ def human_scatter(
 def accuracy_scatter(
     atr: Sequence[float], accuracy: Sequence[float], names: Sequence[str], *, title: str = "", ax: Axes | None = None
 ) -> Figure:
-    """Draw models' accuracy against their avg-ATR, with Pearson's r and its 95 % interval.
+    """Draws the accuracy of models against their avg-ATR, with Pearson's r and its 95 % interval.
 
     Args:
-        atr: avg-ATR of each model.
-        accuracy: in percent.
-        names: of the models.
-        title: what stands above, before r.
-        ax: axes to draw into; by default those of a new figure.
+        atr: the avg-ATR of each model.
+        accuracy: the accuracy of each model, in percent.
+        names: the names of the models.
+        title: the text above the figure, before r.
+        ax: the axes to draw into; by default those of a new figure.
 
     Raises:
-        ValueError: not one accuracy and one name per model.
+        ValueError: there is not one accuracy and one name for each model.
         ImportError: matplotlib is not installed.
 
     Source: paper, Fig. 7.
@@ -226,14 +226,15 @@ def accuracy_scatter(
 
 
 def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str | None = None) -> Figure:
-    """Draw accuracy under partial uniform sampling by the size of the window, dashed with empty images outside.
+    """Draws accuracy under partial uniform sampling over the size of the window; dashed with empty images outside.
 
-    A star is that of the segments of the frames' own ATR, a cross that of windows as long as it around them.
+    A star stands for the segments of the frames' own ATR, a cross for windows of that length around the frames.
 
     Args:
-        curves: by name, windows with "window" (a number, "segment" or "centred"), "size" in frames, "accuracy" and,
-            if known, "empty" in percent, as a summary has them.
-        title: what stands above.
+        curves: the windows of each curve, by its name, as a summary has them: "window" (a number, "segment" or
+            "centred"),
+            "size" in frames, "accuracy" in percent and, if known, "empty" in percent.
+        title: the text above the figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -272,7 +273,7 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
     legend(axes, list(artists.values()), list(artists), **BESIDE)
     low, high = axes.get_ylim()
-    axes.set_ylim(max(0.0, min(low, high - 2)), max(high, low + 2))  # a hundredth of a percent is no effect
+    axes.set_ylim(max(0.0, min(low, high - 2)), max(high, low + 2))  # so that hundredths of a percent look like none
     axes.set_xlim(left=0)
     _plain(axes)
     write(axes, title, None)
@@ -280,12 +281,12 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
 
 
 def _tall(least: float, names: Sequence[str]) -> float:
-    """Inches of a figure beside which names stand, in two lines if they are long."""
+    """Returns the height in inches of a figure with names beside it, which take two lines if they are long."""
     return max(least, 0.6 + sum(0.16 if len(name) < 20 else 0.28 for name in names))
 
 
 def _name(axes: Axes, names: Sequence[str]) -> None:
-    """The classes at 1, 2, ..., or the first and the last of very many."""
+    """Names the classes at 1, 2, ..., or the first and the last few of very many."""
     places = list(range(len(names)))
     if len(names) > FEW:
         places = [*places[:AT_ENDS], *places[-AT_ENDS:]]

@@ -1,4 +1,4 @@
-"""Figures of what ATR depends on: one bar for each network, one curve over depth, kernel or frames."""
+"""Figures of what ATR depends on: a bar for each network, or a curve over depth, kernel size or frames."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ def bars(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw one bar for each name.
+    """Draws one bar for each name.
 
     Args:
-        values: by name, in the order of the bars; NaN leaves its place empty.
-        deviations: by name, drawn as a line on the bar.
-        groups: by name, what shares a colour.
-        above: by name, what is written above the bar.
-        label: of the values.
-        title: what stands above.
-        ax: axes to draw into; by default those of a new figure.
+        values: the values by name, in the order of the bars; NaN leaves its place empty.
+        deviations: the deviations by name, each drawn as a line on its bar.
+        groups: the group of each name; bars of one group share a colour.
+        above: the text above each bar, by name.
+        label: the name of the values.
+        title: the text above the figure.
+        ax: the axes to draw into; by default those of a new figure.
 
     Raises:
-        ValueError: there are no bars.
+        ValueError: there are no values.
         ImportError: matplotlib is not installed.
 
     Source: paper, Fig. 3, 4a and 12.
@@ -84,15 +84,15 @@ def trends(
     title: str | None = None,
     ax: Axes | None = None,
 ) -> Figure:
-    """Draw values over depth, kernel size or frames, each curve with its deviations.
+    """Draws values over depth, kernel size or frames, each curve with its deviations.
 
     Args:
-        curves: by name, points (x, value, deviation); points that are not numbers are left out.
-        marks: by name, what is written at each point, such as an accuracy.
-        xlabel: what x is.
-        label: of the values.
-        title: what stands above.
-        ax: axes to draw into; by default those of a new figure.
+        curves: the points (x, value, deviation) of each curve, by name; points without a number are left out.
+        marks: the text at each point, by name of the curve, such as an accuracy.
+        xlabel: the name of x.
+        label: the name of the values.
+        title: the text above the figure.
+        ax: the axes to draw into; by default those of a new figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -124,13 +124,13 @@ def trends(
 
 
 def _annotate(axes: Axes, text: str, x: float, y: float, above: float, **options: Any) -> None:
-    """Text so many points above a place."""
+    """Writes a text so many points above a place."""
     offset = (0, above)
     axes.annotate(text, (x, y), xytext=offset, textcoords="offset points", ha="center", fontsize=SMALL, **options)
 
 
 def _say(axes: Axes, label: str, title: str | None, kinds: Collection[str]) -> None:
-    """What is drawn, and by which colour where there are several."""
+    """Writes what is drawn, the title, and a legend where there are several colours."""
     axes.set_ylabel(label, fontsize=NORMAL)
     if len(kinds) > 1:
         axes.legend(fontsize=SMALL, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,6 +1,6 @@
-"""The paper's comparisons of networks, from as many studies as there are: what ATR depends on, and maps side by side.
+"""The paper's figures that compare networks, from any number of studies: what ATR depends on, and maps side by side.
 
-Each function takes the studies of a report and yields charts, with the numbers of each as a table, or a sentence that
+Each function takes the studies of a report and yields charts, with the numbers of each as a table, or an object that
 says what is missing. A new figure is a function here and its name in `FIGURES`.
 """
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "Chart", "Missing", "Network", "kernels"]
 
-KERNEL = 3  # of TAM, where nothing else is said
+KERNEL = 3  # the length of TAM's kernel, where the options name no other
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure that knows its name, and the numbers in it."""
+    """A figure with a name, a title and the numbers in it."""
 
     name: str
     title: str
@@ -36,11 +36,11 @@ class Chart:
     data: Table | None = None
 
     def png(self) -> bytes:
-        """The figure as a PNG picture."""
+        """Returns the figure as a PNG picture."""
         return self._drawn
 
     def svg(self) -> bytes:
-        """The figure as an SVG picture, the same bytes whenever it is drawn."""
+        """Returns the figure as an SVG picture, with the same bytes each time."""
         return self._lines
 
     @cached_property
@@ -53,7 +53,7 @@ class Chart:
         return buffer.getvalue()
 
     @cached_property
-    def _drawn(self) -> bytes:  # once for the file and for the page
+    def _drawn(self) -> bytes:  # drawn once, for the file and for the page
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
         return buffer.getvalue()
@@ -61,7 +61,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Missing:
-    """What cannot be made of the given studies, and what it would take."""
+    """A figure or table that the given studies cannot make, and what it needs."""
 
     what: str
     needed: str
@@ -72,7 +72,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Network:
-    """What a study's model is, as its name in the paper says.
+    """What the name of a study's model says about it, in the paper's convention.
 
     >>> summary = {"config": {"model": "TAM2D-R50-f16", "frames": 16, "options": {"kernel_size": 5}}}
     >>> network = Network.of(Studied("s", summary))
@@ -86,13 +86,13 @@ class Network:
     frames: int
     kernel: int | None
     answers: int | None
-    """How many frames are ensembled, None for all."""
+    """How many frames are ensembled; None for all."""
     plain: bool
-    """Built without options, explained as in the paper's main tables."""
+    """Whether it was built without options and explained as in the paper's main tables."""
 
     @classmethod
     def of(cls, study: Studied) -> Network | None:
-        """None for a model that has another kind of name."""
+        """Reads a study's model; returns None where its name is of another kind."""
         config = study.config
         name = re.fullmatch(r"(\w+?)-(R\d+|Inception)(?:-(?:f\d+|\d+x\d+))?", config.get("model", ""))
         if name is None:
@@ -111,23 +111,23 @@ class Network:
 
     @property
     def common(self) -> bool:
-        """As most of the paper's networks: all frames answer, TAM has its usual kernel."""
+        """Whether it is like most of the paper's networks: all frames answer, and TAM has its usual kernel."""
         return self.plain and self.answers is None and self.kernel in (None, KERNEL)
 
     @property
     def atr(self) -> float:
-        """avg-ATR."""
+        """The mean avg-ATR of the study."""
         return float(self.study.moments("avg_atr")["mean"])
 
     @property
     def accuracy(self) -> float | None:
-        """Top 1, in percent."""
+        """The top-1 accuracy, in percent."""
         top1: float | None = self.study.summary["accuracy"]["top1"]
         return top1
 
     @property
     def deviation(self) -> float:
-        """Of avg-ATR over clips, 0 where there is but one."""
+        """The deviation of avg-ATR over clips; 0 where there is only one."""
         return spread(self.study.moments("avg_atr")) or 0.0
 
 
@@ -135,18 +135,18 @@ Made = Iterator[Chart | Table | Missing]
 
 
 def spread(moments: Mapping[str, Any]) -> float | None:
-    """The deviation, None where there are fewer than two clips."""
+    """Returns the deviation over clips; None where there are fewer than two."""
     return moments["std"] if moments["count"] > 1 else None
 
 
 def networks(studies: Sequence[Studied]) -> list[Network]:
-    """Those that have a name as in the paper, and an ATR."""
+    """Returns the networks of those studies whose model has a name as in the paper, and an ATR."""
     candidates = (Network.of(study) for study in studies if study.moments("avg_atr")["count"])
     return [network for network in candidates if network is not None]
 
 
 def kernels(studies: Sequence[Studied]) -> Made:
-    """ATR and accuracy by the length of TAM's kernel (Table 2)."""
+    """Yields ATR and accuracy by the length of TAM's kernel (Table 2)."""
     groups: dict[tuple[str, str, str], list[Network]] = {}
     for network in networks(studies):
         if network.plain and network.answers is None and network.kernel is not None:
@@ -166,7 +166,7 @@ def kernels(studies: Sequence[Studied]) -> Made:
 
 
 def modules(studies: Sequence[Studied]) -> Made:
-    """I3D minus TAM2D by frames (Fig. 3)."""
+    """Yields the ATR of I3D minus that of TAM2D, by number of frames (Fig. 3)."""
     by_setup = {(n.module, n.backbone, n.study.dataset, n.frames): n for n in networks(studies) if n.common}
     values: dict[str, float] = {}
     groups: dict[str, str] = {}
@@ -187,7 +187,7 @@ def modules(studies: Sequence[Studied]) -> Made:
 
 
 def backbones(studies: Sequence[Studied]) -> Made:
-    """Backbones by ATR, with accuracy and number of temporal convolutions (Fig. 4a, 12)."""
+    """Yields backbones by ATR, with accuracy and number of temporal convolutions (Fig. 4a, 12)."""
     groups: dict[tuple[str, int], list[Network]] = {}
     for network in networks(studies):
         if network.common:
@@ -235,7 +235,7 @@ def backbones(studies: Sequence[Studied]) -> Made:
 
 
 def depths(studies: Sequence[Studied]) -> Made:
-    """ATR over the depth of ResNets (Fig. 4b)."""
+    """Yields ATR over the depth of ResNets (Fig. 4b)."""
     yield from _trend(
         studies,
         "depth",
@@ -249,7 +249,7 @@ def depths(studies: Sequence[Studied]) -> Made:
 
 
 def frames(studies: Sequence[Studied]) -> Made:
-    """ATR over the number of frames, also as a share of the clip (Fig. 5a)."""
+    """Yields ATR over the number of frames, also as a share of the clip (Fig. 5a)."""
     yield from _trend(
         studies,
         "frames",
@@ -265,7 +265,7 @@ def frames(studies: Sequence[Studied]) -> Made:
 
 
 def ensembles(studies: Sequence[Studied]) -> Made:
-    """ATR over the number of frames that answer (Fig. 10)."""
+    """Yields ATR over the number of frames that are ensembled (Fig. 10)."""
     yield from _trend(
         studies,
         "ensembles",
@@ -295,7 +295,7 @@ def _trend(
     mark: Callable[[Network], str] | None = None,
     note: str = "",
 ) -> Made:
-    """One figure for each data set with a curve of two points or more."""
+    """Yields one figure for each data set that has a curve of two points or more."""
     by_dataset: dict[str, dict[str, dict[int, Network]]] = {}
     for network in networks(studies):
         x = value(network)
@@ -321,7 +321,7 @@ def _trend(
 
 
 def slowfast(studies: Sequence[Studied]) -> Made:
-    """Mean maps of SlowFast beside those of I3D (Fig. 11)."""
+    """Yields the mean maps of SlowFast beside those of I3D (Fig. 11)."""
     candidates = networks(studies)
     slow = [network for network in candidates if network.module == "SlowFast" and network.plain]
     shown: dict[str, Studied] = {}
@@ -342,7 +342,7 @@ def slowfast(studies: Sequence[Studied]) -> Made:
 
 
 def samplings(studies: Sequence[Studied]) -> Made:
-    """Mean maps by uniform and by dense sampling (Fig. 13)."""
+    """Yields the mean maps of uniform beside those of dense sampling (Fig. 13)."""
     groups: dict[tuple[str, str], dict[str, Studied]] = {}
     for study in studies:
         if study.moments("avg_atr")["count"]:
@@ -372,7 +372,7 @@ def _beside(name: str, title: str, shown: Mapping[str, Studied], what: str, need
 
 
 def matrices_of(name: str, title: str, maps: Mapping[str, Any]) -> Table:
-    """The numbers of heat maps: a line for each cell."""
+    """Returns the numbers of heat maps as a table with a line for each cell."""
     rows: list[list[Cell]] = [
         [label, i + 1, j + 1, _exact(value)]
         for label, matrix in maps.items()
@@ -383,7 +383,7 @@ def matrices_of(name: str, title: str, maps: Mapping[str, Any]) -> Table:
 
 
 def _numbers(study: Studied) -> list[Cell]:
-    """Accuracy and both ATR."""
+    """Returns the accuracy, avg-ATR and max-ATR of a study."""
     moments = [study.moments(kind) for kind in ("avg_atr", "max_atr")]
     return [Value(study.summary["accuracy"]["top1"]), *(Value(m["mean"], spread(m)) for m in moments)]
 
@@ -402,4 +402,4 @@ FIGURES: tuple[Callable[[Sequence[Studied]], Made], ...] = (
     slowfast,
     samplings,
 )
-"""What a report makes of several studies, in this order."""
+"""The figures that a report makes of several studies, in this order."""

@@ -1,4 +1,4 @@
-"""The paper's tables, from one or several studies; None where the studies have nothing for a table."""
+"""The paper's tables, made of one or several studies; a function returns None where the studies lack its numbers."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.table_format import Cell, Table, Value
 
 ATR = (("avg_atr", "avg-ATR"), ("max_atr", "max-ATR"))
-FOLDED = 20  # rows of a table of classes that people see
+FOLDED = 20  # at most so many rows of a table of classes are shown
 
 
 def counts(studies: Sequence[Studied]) -> Table:
-    """What every study is made of."""
+    """How many clips each study has, and why some do not count."""
     rows: list[list[Cell]] = []
     for study in studies:
         made, kept = study.summary["counts"], study.summary["filter"]
@@ -110,7 +110,7 @@ def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
 
 
 def correlations(studies: Sequence[Studied]) -> Table | None:
-    """Whether accuracy goes with ATR, for each data set with two models or more (Fig. 7)."""
+    """Whether accuracy correlates with ATR, for each data set with two models or more (Fig. 7)."""
     rows: list[list[Cell]] = []
     for name, group in comparable(studies).items():
         for kind, title in ATR:
@@ -123,7 +123,7 @@ def correlations(studies: Sequence[Studied]) -> Table | None:
 
 
 def comparable(studies: Sequence[Studied]) -> dict[str, list[Studied]]:
-    """By data set, the studies with an accuracy and an ATR, all explained in one way: two models or more."""
+    """Groups the studies with an accuracy and an ATR by data set and way of explaining; groups of one are left out."""
     groups: dict[str, list[Studied]] = {}
     for study in studies:
         if study.summary["accuracy"]["top1"] is not None and study.moments("avg_atr")["mean"] is not None:
@@ -148,7 +148,7 @@ def windows(studies: Sequence[Studied]) -> Table | None:
 
 
 def time(studies: Sequence[Studied]) -> Table | None:
-    """Whether a network needs time at all: what it says of clips whose frames are reversed, shuffled or frozen."""
+    """Whether a network needs time at all: results for clips whose frames are reversed, shuffled or frozen."""
     rows: list[list[Cell]] = []
     for study in studies:
         for entry in study.summary.get("time", []):
@@ -190,7 +190,7 @@ def _atr(study: Studied | None, kind: str, reference: Studied | None = None) -> 
 def _pairs(
     studies: Sequence[Studied], kind: str, value: Callable[[Studied], Any], wanted: tuple[Any, Any]
 ) -> list[tuple[Studied, Studied]]:
-    """Studies that differ in nothing else that a label tells."""
+    """Returns pairs of studies that differ in one thing only."""
     groups: dict[tuple[str, str], dict[Any, Studied]] = {}
     for study in studies:
         groups.setdefault((study.dataset, study.label(kind)), {})[value(study)] = study
@@ -199,4 +199,4 @@ def _pairs(
 
 TableOf = Callable[[Sequence[Studied]], Table | None]
 TABLES: tuple[TableOf, ...] = (counts, datasets, samplings, contrast, correlations, windows, time)
-"""What a report makes of its studies, in this order; a new table is a function above and its name here."""
+"""The tables that a report makes of its studies, in this order; a new table is a function above and its name here."""

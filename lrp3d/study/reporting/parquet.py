@@ -1,4 +1,4 @@
-"""A study's records as one table, for pandas, polars, DuckDB and whatever else reads Parquet."""
+"""A study's records as one table, for pandas, polars, DuckDB and other programs that read Parquet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["clip_columns", "write_parquet"]
 
 
 def clip_columns(records: Iterable[Record]) -> dict[str, list[Any]]:
-    """A table by its columns, with a row for each clip; frame_logits and atr hold a list, matrix a list of lists.
+    """Returns a table's columns, with a row for each clip; frame_logits and atr hold lists, matrix lists of lists.
 
     >>> import lrp3d, torch
     >>> model = lrp3d.models.tsn_resnet(18, num_classes=5, width=8).eval()
@@ -50,7 +50,7 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def write_parquet(records: Iterable[Record], path: str | Path) -> None:
-    """Write the table of `clip_columns` as a Parquet file, whole or not at all.
+    """Writes the table of `clip_columns` as a Parquet file; after a failure there is no file.
 
     Raises:
         ImportError: pyarrow is not installed.

@@ -20,23 +20,23 @@ from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_m
 
 __all__ = ["Chart", "Report", "report"]
 
-MOST_NAMED = 5  # heat maps in a row
+MOST_NAMED = 5  # heat maps of so many classes at most stand in a row
 NOT_MADE = "Not made from these studies"
 
 
 @dataclass(frozen=True)
 class Report:
-    """Tables and figures, and what the reader must know first."""
+    """Tables and figures, and what a reader must know first."""
 
     title: str
     parts: Sequence[Table | Chart]
     facts: Sequence[str] = ()
     warnings: Sequence[str] = ()
     missing: Sequence[str] = ()
-    """Tables and figures of the paper that these studies cannot make, and what they lack: a sentence each."""
+    """One sentence for each table or figure of the paper that these studies cannot make, with what they lack."""
 
     def markdown(self) -> str:
-        """The page as text; figures are files in ``figures/``, tables also in ``tables/``."""
+        """Returns the page as Markdown; the figures are files in ``figures/``, the tables also in ``tables/``."""
         head = [f"# {self.title}", *(f"> {warning}" for warning in self.warnings), *self.facts]
         lines = [*map(in_markdown, head)]
         for part in self.parts:
@@ -54,12 +54,12 @@ class Report:
         return "\n\n".join(lines) + "\n"
 
     def html(self) -> str:
-        """The page, complete in itself: pictures are embedded, and it forbids itself any request."""
+        """Returns the page as one file: pictures are embedded, and the page forbids itself any request."""
         body = [f'<p class="quiet">{in_html(fact)}</p>' for fact in self.facts]
         body += [f'<p class="warning" role="note">{in_html(warning)}</p>' for warning in self.warnings]
         for part in self.parts:
             shown = part.html() if isinstance(part, Table) else _embedded(part)
-            # Whoever has no mouse scrolls with the arrow keys, for which the region must take the focus.
+            # People without a mouse scroll with the arrow keys, and for this the region must take the focus.
             shown = f'<div class="scroll" tabindex="0" role="group" aria-label="{in_html(part.title)}">{shown}</div>'
             note = f'<p class="note">{in_html(part.note)}</p>' if part.note else ""
             body.append(f"<section><h2>{in_html(part.title)}</h2>{shown}{note}</section>")
@@ -70,7 +70,7 @@ class Report:
         return filled("lrp3d.study.reporting", "page.html", parts)
 
     def write(self, folder: str | Path) -> Iterator[Path]:
-        """Write report.md, report.html, tables and figures, each whole or not at all; yields their paths."""
+        """Writes report.md, report.html, tables and figures, each complete or not at all; yields their paths."""
         folder = Path(folder)
         files: dict[str, bytes] = {}
         for part in self.parts:
@@ -90,12 +90,12 @@ class Report:
 
 
 def _embedded(chart: Chart) -> str:
-    """As lines, which stay sharp at any size, unless they take much more room than pixels do."""
+    """Embeds a figure as SVG, which stays sharp at any size, unless it takes much more room than a PNG."""
     content, kind = chart.svg(), "svg+xml"
     if len(content) > 4 * len(chart.png()):
         content, kind = chart.png(), "png"
     data = base64.b64encode(content).decode()
-    width = round(chart.figure.get_figwidth() * 130)  # in a browser's pixels, on a page that may be narrower
+    width = round(chart.figure.get_figwidth() * 130)  # in a browser's pixels; a narrow page shrinks it
     return f'<img width="{width}" src="data:image/{kind};base64,{data}" alt="{in_html(chart.title)}">'
 
 
@@ -106,22 +106,23 @@ def report(
     people: str | Path | tuple[Sequence[str], Sequence[str]] | None = None,
     show: Sequence[str] = (),
 ) -> Report:
-    """Make a report of studies.
+    """Makes a report of studies.
 
     Args:
-        summaries: of each study its name and its summary.
-        title: what stands above.
-        people: the classes that people call temporal and static: names of both, or json that `human_classes` reads.
-        show: classes whose heat maps are drawn; by default those of the least and the greatest avg-ATR.
+        summaries: the name and the summary of each study.
+        title: the title of the page.
+        people: the names of the classes that people call temporal and static, or json that `human_classes` reads.
+        show: the classes whose heat maps are drawn; by default those of the least and the greatest avg-ATR.
 
     Returns:
-        `Report`: tables by data set and model (the paper's 1, 4, 5), of agreement with people (3), LRP against CLRP
-        (6), dense against uniform sampling (7), by class and by kernel (2); figures of heat maps (Fig. 2, 11, 13), of
-        what ATR depends on (Fig. 3, 4, 5a, 10, 12), windows (Fig. 6, 14), accuracy against ATR (Fig. 7), classes
-        (Fig. 8, 15) and people's classes (Fig. 9): as many as the studies have data for. The others are in `missing`.
+        A `Report` with as many tables and figures as the studies have numbers for. Tables: by data set and model (the
+        paper's 1, 4, 5), agreement with people (3), LRP against CLRP (6), dense against uniform sampling (7), by class
+        and by kernel (2). Figures: heat maps (Fig. 2, 11, 13), what ATR depends on (Fig. 3, 4, 5a, 10, 12), windows
+        (Fig. 6, 14), accuracy against ATR (Fig. 7), classes (Fig. 8, 15) and people's classes (Fig. 9). `missing` names
+        the others.
 
     Raises:
-        ValueError: no summaries, or a class to show that no study has.
+        ValueError: there are no summaries, or no study has a class to show.
         ImportError: matplotlib is not installed.
 
     >>> from lrp3d.study import Record, summarise
@@ -139,7 +140,7 @@ def report(
     compared = [made for make in paper_figures.FIGURES for made in make(studies)]
     parts += [made for made in compared if not isinstance(made, Missing)]
     parts += _across(studies)
-    # One scale of colours for all heat maps of the page.
+    # All heat maps of the page have one scale of colours.
     maps = {study.name: _matrices(study, show) for study in studies if study.moments("avg_atr")["count"]}
     greatest = max((max(map(max, matrix)) for each in maps.values() for matrix in each.values()), default=0.0)
     for study in studies:
@@ -152,13 +153,13 @@ def report(
 
 
 def _filed(parts: Sequence[Table | Chart]) -> list[Table | Chart]:
-    """The parts with names that files can have, each its own."""
+    """Gives the parts names that files can have, each a different one."""
     names = unique_names(part.name for part in parts)
     return [replace(part, name=name) for part, name in zip(parts, names, strict=True)]
 
 
 def _unique(studies: Sequence[Studied]) -> list[Studied]:
-    """Studies that can be told apart: two of one model with different weights by the names of their folders."""
+    """Makes studies distinguishable: of one model with different weights, the names of the folders tell them apart."""
     if not studies:
         raise ValueError("a report is of one study or more")
     distinct: list[Studied] = []
@@ -172,7 +173,7 @@ def _unique(studies: Sequence[Studied]) -> list[Studied]:
 
 
 def _across(studies: Sequence[Studied]) -> Iterator[Chart]:
-    """Figures of several studies."""
+    """Yields the figures of several studies together."""
     for name, group in paper_tables.comparable(studies).items():
         atr = [study.moments("avg_atr")["mean"] for study in group]
         accuracy = [study.summary["accuracy"]["top1"] for study in group]
@@ -196,7 +197,7 @@ def _across(studies: Sequence[Studied]) -> Iterator[Chart]:
 def _within(
     study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], greatest: float
 ) -> Iterator[Table | Chart]:
-    """Tables and figures of one study."""
+    """Yields the tables and figures of one study."""
     subject = f"{study.label()}, {study.dataset}"
     if maps:
         note = (
@@ -229,7 +230,7 @@ def _within(
 
 
 def _missing(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Iterator[str]:
-    """What studies one by one, and pairs of them, lack."""
+    """Says what is missing in the studies themselves, and in pairs of them."""
     if len({study.dataset for study in studies}) < 2:
         yield "Differences between data sets (Tables 1, 4, 5): need studies of one model on two data sets."
     if not any(map(any, people.values())):
@@ -244,7 +245,7 @@ def _missing(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], l
 
 
 def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:
-    """The data set's mean matrix, and those of some classes."""
+    """Returns the mean matrix of the data set and those of some classes."""
     values = study.by_class("avg_atr")
     counted = [index for index in study.class_names if index < len(values) and not values[index].isnan()]
     if show:

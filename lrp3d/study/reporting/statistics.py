@@ -1,4 +1,4 @@
-"""The numbers under the paper's questions: does accuracy go with ATR, and do people and models agree on time?"""
+"""Statistics for the paper's questions: does accuracy go with ATR, and do people and models agree on time?"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["Correlation", "Overlap", "overlap", "pearson"]
 
 @dataclass(frozen=True)
 class Correlation:
-    """Pearson's r of n pairs, and the interval that holds the true one with the given confidence."""
+    """Pearson's r of n pairs, with the interval that holds the true one with the given confidence."""
 
     r: float
     low: float
@@ -33,19 +33,19 @@ class Correlation:
 
 
 def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence: float = 0.95) -> Correlation:
-    """Pearson's r with a confidence interval by Fisher's transformation.
+    """Computes Pearson's r with a confidence interval by Fisher's transformation.
 
     Args:
-        x: one value per model (n,).
-        y: the other, such as accuracy.
-        confidence: of the interval, in (0, 1).
+        x: (n,) one value per model.
+        y: (n,) the other value per model, such as accuracy.
+        confidence: the confidence of the interval, in (0, 1).
 
     Returns:
-        `Correlation`; r is NaN where one of the two does not vary, and for fewer than three pairs, as any two points
-        lie on a line; the interval for fewer than four pairs.
+        A `Correlation`. r is NaN where x or y does not vary, and for fewer than three pairs, because any two points lie
+        on a line. The interval is NaN for fewer than four pairs.
 
     Raises:
-        ValueError: different numbers of values, or a confidence outside (0, 1).
+        ValueError: x and y differ in length, or the confidence is outside (0, 1).
 
     Source: paper, Fig. 7; Fisher (1915).
 
@@ -76,29 +76,29 @@ class Overlap:
     """How far people and a model agree on which classes need time."""
 
     temporal: float
-    """Share of people's temporal classes among as many classes of greatest ATR."""
+    """The share of people's temporal classes among as many classes of greatest ATR."""
     static: float
-    """Share of people's static classes among as many classes of least ATR."""
+    """The share of people's static classes among as many classes of least ATR."""
     temporal_count: int
-    """People's temporal classes among the study's."""
+    """How many of the study's classes people call temporal."""
     static_count: int
     chance: tuple[float, float]
-    """What both shares would be on average if ATR knew nothing of time."""
+    """What both shares would be on average if ATR had nothing to do with time."""
     auroc: float
-    """Probability that a temporal class has a greater ATR than a static one; one half knows nothing."""
+    """The probability that a temporal class has a greater ATR than a static one; one half means no relation."""
 
 
 def overlap(values: Tensor, temporal: Sequence[int], static: Sequence[int]) -> Overlap:
-    """Compare a model's most and least temporal classes with people's.
+    """Compares a model's most and least temporal classes with those that people named.
 
     Args:
-        values: ATR of each class (c,); NaN for one that is unknown, which counts nowhere.
-        temporal: classes that need time, as people see them.
-        static: classes that do not.
+        values: (c,) the ATR of each class; a NaN counts nowhere.
+        temporal: the classes that need time, according to people.
+        static: the classes that do not.
 
     Returns:
-        `Overlap`, shares from 0 to 1 and NaN where people named none of the known classes. Of equal values the first
-        counts as greater.
+        An `Overlap` with shares from 0 to 1, and NaN where people named none of the known classes. Of equal values the
+        first counts as greater.
 
     Source: paper, Table 3 ("we sort all the actions in a dataset from high to low by temporal relevance, and then
     pick the top-k and bottom-k classes").

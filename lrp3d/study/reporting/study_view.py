@@ -1,4 +1,4 @@
-"""A study as a report sees it: its summary, and the words for how it was made."""
+"""A study as a report sees it: its summary, and words for how it was made."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Studied", "filter_sentence", "load_summary", "with_labels"]
 
 
 def load_summary(path: str | Path, *, correct: bool = True, min_score: float = MIN_SCORE) -> dict[str, Any]:
-    """The summary of a study's folder, counted as wanted; or a summary.json as it is.
+    """Reads the summary of a study's folder, with the wanted filter; or a summary.json as it is.
 
     Raises:
-        StudyError: there is no study, or a summary that counts otherwise and no records to count again.
+        StudyError: there is no study, or a summary has another filter and there are no records to count again.
     """
     path = Path(path)
     if (path / "records").is_dir():
@@ -48,7 +48,7 @@ def load_summary(path: str | Path, *, correct: bool = True, min_score: float = M
 
 
 def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
-    """The summary with other names of classes."""
+    """Returns the summary with other names of classes."""
     classes = {
         key: {**entry, "name": labels[int(key)] if int(key) < len(labels) else entry["name"]}
         for key, entry in summary["classes"].items()
@@ -57,7 +57,7 @@ def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
 
 
 def filter_sentence(summary: Mapping[str, Any]) -> str:
-    """How many clips count, and why the others do not."""
+    """Says how many clips count, and why the others do not."""
     counted = summary["filter"]
     parts = [
         f"{counted[key]} {words}"
@@ -74,7 +74,7 @@ def filter_sentence(summary: Mapping[str, Any]) -> str:
 
 
 def filter_rule(summary: Mapping[str, Any]) -> str:
-    """Which clips count.
+    """Says which clips count.
 
     >>> filter_rule({"filter": {"correct": True, "min_score": 0.5}})
     'predicted correctly, with a score above 0.5'
@@ -91,7 +91,7 @@ class Studied:
     """The name of the study's folder."""
     summary: Mapping[str, Any]
     mark: str = ""
-    """What tells it from another study of the same model, data set and way."""
+    """A text that tells it from another study of the same model, data set and way of explaining."""
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -113,18 +113,18 @@ class Studied:
 
     @property
     def contrastive(self) -> bool:
-        """CLRP, not LRP."""
+        """Whether it was explained by CLRP and not by LRP."""
         contrastive: bool = self.config.get("contrastive", True)
         return contrastive
 
     @property
     def sampling(self) -> str:
-        """Uniform or dense."""
+        """How frames were sampled: uniformly or densely."""
         sampling: str = self.config.get("sampling", "uniform")
         return sampling
 
     def way(self, *without: str) -> str:
-        """What is not as in the paper's main tables; some of it may be left out.
+        """Says how the study differs from the paper's main tables; some of the differences may be left out.
 
         >>> Studied("s", {"config": {"sampling": "dense", "contrastive": False}}).way("sampling")
         'LRP'
@@ -138,27 +138,27 @@ class Studied:
         return ", ".join(part for key, part in parts.items() if part and key not in without)
 
     def label(self, *without: str) -> str:
-        """The model's name, and the way it was explained."""
+        """Returns the model's name and the way it was explained."""
         return ", ".join(filter(None, [self.model, self.way(*without)]))
 
     @property
     def unit(self) -> str:
-        """What a column of its matrices is: a frame, or a step of several."""
+        """What a column of the study's matrices stands for: a frame, or a step of several frames."""
         columns = self.summary["dataset"]["columns"]
         return "frame" if self.config.get("frames", columns) == columns else "step"
 
     def moments(self, kind: str) -> Mapping[str, Any]:
-        """Mean, deviation and count of "avg_atr" or "max_atr"."""
+        """Returns the mean, deviation and count of "avg_atr" or "max_atr"."""
         moments: Mapping[str, Any] = self.summary["dataset"][kind]
         return moments
 
     @cached_property
     def class_names(self) -> dict[int, str]:
-        """Names of the classes that have clips, by number."""
+        """The names of the classes that have clips, by number."""
         return {int(key): entry["name"] for key, entry in self.summary["classes"].items()}
 
     def by_class(self, kind: str, what: str = "mean") -> Tensor:
-        """Mean, deviation or count of each class (c,), NaN where nothing counted."""
+        """Returns the mean, deviation or count of each class (c,); NaN where no clip counts."""
         values = torch.full((max(self.class_names) + 1,), torch.nan, dtype=torch.float64)
         for key, entry in self.summary["classes"].items():
             if entry[kind][what] is not None:
@@ -166,12 +166,12 @@ class Studied:
         return values
 
     def indices(self, names: Sequence[str]) -> list[int]:
-        """The classes of these names, of those that have clips."""
+        """Returns the numbers of classes by their names, as far as they have clips."""
         by_name = {bare(name): index for index, name in self.class_names.items()}
         return [by_name[bare(name)] for name in names if bare(name) in by_name]
 
     def people(self, source: str | Path | tuple[Sequence[str], Sequence[str]]) -> tuple[list[int], list[int]]:
-        """Classes that people call temporal, and static: empty where none is among the study's."""
+        """Returns the classes that people call temporal, and static; both are empty where the study has none."""
         if not isinstance(source, tuple):
             try:
                 source = human_classes(source, self.class_names.values())

@@ -1,4 +1,4 @@
-"""From records to a summary: numbers by clip, class and data set, the same bits whoever made the records and when."""
+"""Turns records into a summary by clip, class and data set; its bits do not depend on who made the records, or when."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ TOP = 5
 
 
 def merge(study: Study, *, correct: bool = True, min_score: float = MIN_SCORE) -> dict[str, Any]:
-    """The summary of all records of a study.
+    """Summarises all records of a study.
 
     Args:
-        study: as `lrp3d.study.load_study` gives it.
-        correct: count clips only whose prediction is their class.
-        min_score: count clips only whose score is above it.
+        study: the study, as `lrp3d.study.load_study` returns it.
+        correct: count only clips whose prediction is their class.
+        min_score: count only clips whose score is above it.
 
     Raises:
         StudyError: a record is damaged, or of another configuration.
@@ -56,26 +56,26 @@ def summarise(
     correct: bool = True,
     min_score: float = MIN_SCORE,
 ) -> dict[str, Any]:
-    """Summarise records: plain numbers, ready for json.
+    """Summarises records as plain numbers, ready for json.
 
     Args:
-        records: in any order; of one model and one configuration.
-        config: repeated in the summary.
-        labels: names of classes.
-        listed: how many clips there should be; default as many as there are.
-        failed: how many of those failed.
-        correct: count clips only whose prediction is their class.
-        min_score: count clips only whose score is above it, in [0, 1).
+        records: of one model and one configuration, in any order.
+        config: the configuration, which is repeated in the summary.
+        labels: the names of classes.
+        listed: how many clips the list has; by default, as many as there are records.
+        failed: how many of them failed.
+        correct: count only clips whose prediction is their class.
+        min_score: count only clips whose score is above it, in [0, 1).
 
     Returns:
-        A dict of "counts", "filter", "accuracy" (in percent, over all clips with a class), "dataset" (ATR with mean,
-        deviation and count; the mean matrix), "classes" by number, "clips" by number, and "windows" (accuracy under
+        A dict of "counts", "filter", "accuracy" (in percent, over all clips with a class), "dataset" (mean, deviation
+        and count of ATR, and the mean matrix), "classes" by number, "clips" by number, "windows" (accuracy under
         partial uniform sampling), and "time" (accuracy of all clips with a class, and means over the clips that count,
-        as they are and with their time changed). Sums are taken in float64 in the order of the clips' numbers; numbers
-        have seven digits, and those that do not exist are None.
+        as they are and with their time changed). Sums are taken in float64 in the order of the clips' numbers. Numbers
+        have seven digits; a number that does not exist is None.
 
     Raises:
-        ValueError: no records, records of several models, or a class that the model does not have.
+        ValueError: there are no records, they are of several models, or a class is one that the model does not have.
 
     Source: paper, Sec. 3.2 and 4.2.
 
@@ -121,13 +121,13 @@ def summarise(
 
 
 def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
-    """Write it as json with sorted keys, whole or not at all."""
+    """Writes a summary as json with sorted keys; after a failure there is no file."""
     with replacing(Path(path)) as temporary:
         temporary.write_text(json.dumps(summary, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def _check_alike(records: Sequence[Record]) -> None:
-    """Refuse records that are not of one model, and classes that it does not have: memory is taken for each class."""
+    """Refuses records of several models, and classes that the model does not have, as each class takes memory."""
     first = records[0]
     classes = len(first.logits)
     for record in records:
@@ -138,19 +138,19 @@ def _check_alike(records: Sequence[Record]) -> None:
 
 
 def _labels(records: Sequence[Record]) -> Tensor:
-    """(b,) classes, -1 where nobody knows."""
+    """Returns the classes (b,), with -1 for unknown ones."""
     return torch.tensor([-1 if record.label is None else record.label for record in records])
 
 
 def _kept(logits: Tensor, label: Tensor, correct: bool, min_score: float) -> Tensor:
-    """(b,) which clips count."""
+    """Says which clips count (b,)."""
     return select(logits, label if correct else logits.argmax(-1), min_score)
 
 
 def _filtered(
     logits: Tensor, label: Tensor, keep: Tensor, atr: Tensor, correct: bool, min_score: float
 ) -> dict[str, Any]:
-    """What was asked for, and how many clips each condition takes out, in this order."""
+    """Returns the filter, and how many clips each of its conditions takes out, in this order."""
     unlabelled = (label < 0) & correct
     wrong = (logits.argmax(-1) != label) & ~unlabelled & correct
     return {
@@ -165,14 +165,14 @@ def _filtered(
 
 
 def _accuracy(logits: Tensor, label: Tensor) -> dict[str, Any]:
-    """Percent of the clips whose class is known."""
+    """Computes top-1 and top-5 accuracy in percent of the clips whose class is known."""
     labelled = label >= 0
     best = logits[labelled].topk(min(TOP, logits.shape[1])).indices
     right = best == label[labelled].unsqueeze(-1)
     return {
         "clips": int(labelled.sum()),
         "top1": 100 * right[:, 0].double().mean(),
-        # Of five classes and fewer, the five best hold every class.
+        # With five classes or fewer, the best five hold every class.
         "top5": 100 * right.any(-1).double().mean() if logits.shape[1] > TOP else None,
     }
 
@@ -190,7 +190,7 @@ def _classes(
     matrix: Tensor,
     labels: Sequence[str],
 ) -> dict[str, Any]:
-    """By the number of each class that has clips."""
+    """Summarises each class that has clips, by its number."""
     count = int(groups.max()) + 1
     clips = groups.bincount(minlength=count)
     right = aggregate(torch.where(label >= 0, (logits.argmax(-1) == label).double(), torch.nan), groups, count)
@@ -212,7 +212,7 @@ def _classes(
 
 
 def _clips(records: Sequence[Record], keep: Tensor, of_clips: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The numbers of each clip, by its place in the list."""
+    """Returns the numbers of each clip, by its place in the list."""
     return {
         f"{record.number:06d}": {
             "label": record.label,
@@ -227,9 +227,9 @@ def _clips(records: Sequence[Record], keep: Tensor, of_clips: Mapping[str, Tenso
 
 
 def _windows(records: Sequence[Record], label: Tensor, atr: Tensor, sizes: Sequence[int | str]) -> list[dict[str, Any]]:
-    """Accuracy with each window, and with empty images outside where those were tried (paper, Fig. 6).
+    """Computes the accuracy with each window, and with empty images outside where these were tried (paper, Fig. 6).
 
-    Windows of the frames' own ATR stand at its mean.
+    Windows of the frames' own ATR have the mean ATR as their size.
     """
     labelled = label >= 0
     right = _right([record.windows for record in records], label, labelled, len(sizes))
@@ -249,7 +249,7 @@ def _windows(records: Sequence[Record], label: Tensor, atr: Tensor, sizes: Seque
 
 
 def _time(records: Sequence[Record], label: Tensor, keep: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What is said of clips as they are, and with their time changed in each way; nothing where not all were."""
+    """Summarises the clips as they are and with their time changed; returns nothing where some clips lack this."""
     times = [record.time for record in records if record.time is not None and len(record.time) == 1 + len(names)]
     if not names or len(times) != len(records):
         return []
@@ -271,7 +271,7 @@ def _time(records: Sequence[Record], label: Tensor, keep: Tensor, names: Sequenc
 
 
 def _right(predicted: Sequence[Tensor | None], label: Tensor, labelled: Tensor, windows: int) -> Tensor | None:
-    """(w,) percent of the clips whose class is known that are predicted rightly; None where not all were predicted."""
+    """Returns (w,) percent of right predictions, over clips of known class; None where not all were predicted."""
     answers = [answer for answer in predicted if answer is not None and len(answer) == windows]
     if not windows or not labelled.any() or len(answers) != len(predicted):
         return None
@@ -279,12 +279,12 @@ def _right(predicted: Sequence[Tensor | None], label: Tensor, labelled: Tensor, 
 
 
 def _frames_per_column(record: Record) -> float:
-    """A matrix may count in steps of several frames."""
+    """Returns how many frames a column of the matrix stands for, which may be several."""
     return len(record.indices) / record.matrix.shape[-1] if record.indices else 1.0
 
 
 def _plain(value: Any) -> Any:
-    """Tensors as numbers and lists; json has no NaN."""
+    """Turns tensors into numbers and lists, and NaN into None, because json has no NaN."""
     if isinstance(value, Tensor):
         value = value.tolist()
     if isinstance(value, Mapping):

@@ -15,7 +15,7 @@ __all__ = ["Cell", "Table", "Value"]
 
 @dataclass(frozen=True)
 class Value:
-    """A number, with its deviation and how much it differs from another."""
+    """A number, with its deviation and its difference from another number."""
 
     mean: float | None
     std: float | None = None
@@ -23,7 +23,7 @@ class Value:
     digits: int = 1
 
     def __str__(self) -> str:
-        """As the paper writes it.
+        """Writes the number as the paper does.
 
         >>> str(Value(6.5, 0.4, 1.0)), str(Value(None))
         ('6.5 ± 0.4 (+1.0)', '–')
@@ -43,15 +43,15 @@ Cell = str | int | Value
 
 @dataclass(frozen=True)
 class Table:
-    """A table that knows its name.
+    """A table with a name, a title and cells.
 
     Args:
-        name: of its file.
-        title: what stands above.
-        headers: one per column.
-        rows: cells.
-        note: what stands below.
-        shown: rows that people see, from both ends; the csv has all.
+        name: the name of its file.
+        title: the text above the table.
+        headers: one text for each column.
+        rows: the cells of each row.
+        note: the text below the table.
+        shown: how many rows people see, from both ends; the csv has all of them.
 
     >>> table = Table("t", "ATR", ["model", "ATR"], [["I3D", Value(6.5, 0.4)], ["TAM2D", Value(6.0)]])
     >>> print(table.markdown())
@@ -74,12 +74,12 @@ class Table:
     shown: int | None = None
 
     def markdown(self) -> str:
-        """The table in Markdown."""
+        """Returns the table in Markdown."""
         lines = [self.headers, ["---"] * len(self.headers), *self._visible()]
         return "\n".join(f"| {' | '.join(in_markdown(cell).replace('|', '/') for cell in line)} |" for line in lines)
 
     def html(self) -> str:
-        """The table in HTML."""
+        """Returns the table in HTML."""
         first = self.rows[0] if self.rows else self.headers
         head = "".join(
             f"<th{_right(cell)}>{in_html(header)}</th>" for header, cell in zip(self.headers, first, strict=True)
@@ -91,7 +91,7 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
     def csv(self) -> str:
-        """For programs: every number in a column of its own, all rows, nothing rounded."""
+        """Returns csv for programs: all rows, nothing rounded, and every number in a column of its own."""
         parts = [_parts([row[column] for row in self.rows]) for column in range(len(self.headers))]
         head = [
             f"{h} {part}" if part != "mean" else h for h, ps in zip(self.headers, parts, strict=True) for part in ps
@@ -107,7 +107,7 @@ class Table:
 
 
 def in_markdown(text: object) -> str:
-    """A name as text of a page in Markdown, where a less-than sign could begin HTML and brackets a link.
+    """Escapes a name for Markdown, where a less-than sign could begin HTML and brackets a link.
 
     >>> in_markdown("<img src=x>"), in_markdown("I3D [again]"), in_markdown("[a](b)")
     ('\\\\<img src=x>', 'I3D [again]', '[a]\\\\(b)')
@@ -116,12 +116,12 @@ def in_markdown(text: object) -> str:
 
 
 def in_html(text: object) -> str:
-    """A name as text or attribute of a page."""
+    """Escapes a name for the text or an attribute of an HTML page."""
     return html.escape(printable(text))
 
 
 def _parts(column: Sequence[Cell]) -> list[str]:
-    """Which numbers a column has."""
+    """Returns which parts a column's values have: number, deviation, difference."""
     extra = ("std", "difference")
     return ["mean", *(p for p in extra if any(isinstance(c, Value) and getattr(c, p) is not None for c in column))]
 

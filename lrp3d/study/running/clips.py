@@ -1,4 +1,4 @@
-"""Clips that are at hand instead of in a list of files: a dataset of Hugging Face's, of torch's, or any iterable."""
+"""Clips from memory instead of a list of files: a dataset of Hugging Face's or of torch's, or any iterable."""
 
 from __future__ import annotations
 
@@ -26,27 +26,28 @@ __all__ = ["Clips"]
 
 
 class Clips:
-    """Clips that are at hand, as list and reader of a study in one.
+    """The list and the reader of a study in one, for clips that a program already has.
 
     Args:
-        clips: (clip, label) or (clip, label, name) of each, or a mapping with such entries, as rows of a dataset of
-            Hugging Face's are. A clip is a path; frames (t, h, w, 3) as a tensor or an array, uint8 or floats from 0
-            to 1; a sequence of images; or a decoder whose items are frames. A label is a number, a name or None.
-        reader: how clips are read; paths are looked for below its root.
-        labels: names of the model's classes. Default: those that a dataset of Hugging Face's has for its labels, or
-            the names among the labels in alphabetical order.
-        video: the key of the clip, where each is a mapping.
-        label: the key of the label; -1 is none, as in datasets of Hugging Face's.
-        name: the key of the name; without it and without a third entry, clips are named by path or by number.
-        keep: a folder in which the pixels of clips are kept. Needed where `clips` can only be gone through, such as a
-            generator: it is gone through once, here, and what a model sees of each clip is written there.
+        clips: (clip, label) or (clip, label, name) for each clip, or a mapping with such entries, as the rows of a
+            Hugging
+            Face dataset are. A clip is a path; frames (t, h, w, 3) as a tensor or an array, uint8 or floats from 0 to
+            1; a sequence of images; or a decoder whose items are frames. A label is a number, a name or None.
+        reader: how clips are read; paths are relative to its root.
+        labels: names of the model's classes. Default: the names that a Hugging Face dataset has for its labels, or the
+            names among the labels in alphabetical order.
+        video: the key of the clip, where each entry is a mapping.
+        label: the key of the label; -1 means no label, as in Hugging Face's datasets.
+        name: the key of the name; clips without a name are named by their path or number.
+        keep: a folder in which the clips' pixels are kept. It is needed where `clips` can be read only once, such as a
+            generator: it is then read through here, and what a model sees of each clip is written to the folder.
 
     Raises:
-        TypeError: `clips` can only be gone through and no folder is given, or an entry is of no such form.
-        ValueError: two clips with one name, no clip at all, or labels that `lrp3d.study.make_list` refuses.
+        TypeError: `clips` can be read only once and no folder is given, or an entry is of no such form.
+        ValueError: two clips have one name, there is no clip, or `lrp3d.study.make_list` refuses the labels.
 
-    A dataset with columns is asked for its labels alone and decodes a clip when that is explained. Other sequences are
-    gone through once for labels and names. Clips that cannot be read are noted in the study's ``errors.jsonl``.
+    Of a dataset with columns only the labels are read here, and a clip is decoded when it is explained. Other sequences
+    are read through once for labels and names. Clips that cannot be read are noted in the study's ``errors.jsonl``.
 
     >>> import tempfile, lrp3d
     >>> from lrp3d import study
@@ -90,7 +91,7 @@ class Clips:
             self._kept = Path(keep)
             rows = list(self._keep_all(clips))
             self._clips = None
-        names = [str(PurePosixPath(row.name)) for row in rows]  # as the list will have them
+        names = [str(PurePosixPath(row.name)) for row in rows]  # as the list will write them
         self._numbers = {name: number for number, name in enumerate(names)}
         if len(self._numbers) < len(rows):
             twice = next(name for number, name in enumerate(names) if self._numbers[name] != number)
@@ -99,11 +100,11 @@ class Clips:
 
     @property
     def options(self) -> dict[str, Any]:
-        """How clips are read, as a study's configuration has it."""
+        """How clips are read, for the study's configuration."""
         return self.reader.options
 
     def __call__(self, item: Item) -> Pixels:
-        """The pixels of a clip; raises `lrp3d.video.VideoError` where there are none."""
+        """Returns the pixels of a clip; raises `lrp3d.video.VideoError` where it cannot be read."""
         number = self._numbers[item.name]
         if self._kept is not None:
             return _kept_pixels(self._kept / f"{number:08d}.npz")
@@ -111,7 +112,7 @@ class Clips:
         return self._pixels(clip, item.name)
 
     def _rows_of_columns(self) -> Iterator[Row]:
-        """From the columns of labels and names alone: no clip is decoded."""
+        """Makes rows from the columns of labels and names alone, so that no clip is decoded."""
         clip, label, name = self._keys
         columns = list(self._clips.column_names)
         missing = [key for key in (clip, name) if key is not None and key not in columns]
@@ -128,7 +129,7 @@ class Clips:
         return Row(name or _name(number, clip), _label(label, number))
 
     def _parts(self, number: int, entry: Any) -> tuple[Any, Any, str | None]:
-        """Clip, label and name of an entry."""
+        """Returns the clip, label and name of an entry."""
         clip, label, name = self._keys
         if isinstance(entry, Mapping):
             if clip not in entry:
@@ -140,7 +141,7 @@ class Clips:
         raise TypeError(f"clip {number} is a {type(entry).__name__}, and (clip, label), or with a name, is expected")
 
     def _keep_all(self, clips: Iterable[Any]) -> Iterator[Row]:
-        """Goes through the clips, and keeps of each what a model sees; those that cannot be read, why."""
+        """Reads all clips and keeps what a model sees of each; for a clip that cannot be read, it keeps the reason."""
         assert self._kept is not None
         self._kept.mkdir(parents=True, exist_ok=True)
         for number, entry in enumerate(clips):
@@ -159,7 +160,7 @@ class Clips:
 
     def _pixels(self, clip: Any, name: str) -> Pixels:
         started = time.perf_counter()
-        if isinstance(clip, Mapping) and {"path", "bytes"} & set(clip):  # a dataset that was told not to decode
+        if isinstance(clip, Mapping) and {"path", "bytes"} & set(clip):  # the dataset was told not to decode
             clip, stored = clip.get("path"), clip.get("bytes")
             if stored is not None:
                 with tempfile.TemporaryDirectory() as folder:
@@ -176,7 +177,7 @@ class Clips:
 
 
 def _gone_through(clips: Any) -> Iterator[Any]:
-    """By number: a dataset of torch's need not end by itself."""
+    """Yields the clips by number, because a dataset of torch's need not end by itself."""
     return (clips[number] for number in range(len(clips)))
 
 
@@ -193,19 +194,19 @@ def _kept_pixels(path: Path) -> Pixels:
 
 
 def _label(label: Any, number: int) -> int | str | None:
-    """A label as lists have it."""
+    """Returns a label in the form that lists have."""
     if label is None or isinstance(label, str):
         return label
     try:
         number_of_class = operator.index(label)
-        return None if number_of_class == -1 else number_of_class  # so Hugging Face writes that a class is not known
+        return None if number_of_class == -1 else number_of_class  # Hugging Face writes -1 for an unknown class
     except TypeError:
         kind = f"{type(label).__name__} {label!r}"
         raise TypeError(f"the label of clip {number} is a {kind}: a number, a name or None is expected") from None
 
 
 def _name(number: int, clip: Any) -> str:
-    """The path of a clip, or its number; pixels that are at hand add a digest, so that others are another study."""
+    """Returns the path of a clip, or its number; pixels add a digest, so that other pixels make another study."""
     if isinstance(clip, (str, Path)):
         return str(clip)
     if isinstance(clip, (Tensor, np.ndarray)):
@@ -215,6 +216,6 @@ def _name(number: int, clip: Any) -> str:
 
 
 def _names_of_classes(clips: Any, label: str) -> tuple[str, ...]:
-    """As a dataset of Hugging Face's knows them."""
+    """Returns the names of the classes, if the dataset is of Hugging Face's and knows them."""
     feature = (getattr(clips, "features", None) or {}).get(label)
     return tuple(getattr(feature, "names", None) or ())

@@ -1,4 +1,4 @@
-"""What the numbers of a study depend on."""
+"""The configuration of a study: everything that its numbers depend on."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def configuration(
     keep_relevance: bool = False,
     temporal_convolutions: int | None = None,
 ) -> dict[str, Any]:
-    """Everything that the numbers of a study depend on, and no path: studies move between machines.
+    """Collects everything that the numbers of a study depend on, but no path: studies move between machines.
 
     Args:
         explainer: the model, and how it is explained.
         reader: how clips are read.
-        dataset: its name, by which reports group studies.
-        model: its name.
-        options: further arguments it was built with.
+        dataset: the name of the data set, by which reports group studies.
+        model: the model's name.
+        options: further arguments that the model was built with.
         trained: False where weights are random, which every report then says.
         explain_labels: whether the true classes are explained, not the predictions.
         keep_relevance: whether maps are kept.
@@ -54,7 +54,7 @@ def configuration(
     from lrp3d import __version__
 
     composite = explainer.composite
-    own = isinstance(composite, str) and composite not in PRESETS  # such a name means other rules elsewhere
+    own = isinstance(composite, str) and composite not in PRESETS  # elsewhere such a name may stand for other rules
     return {
         "lrp3d": __version__,
         "dataset": dataset,
@@ -80,7 +80,7 @@ def configuration(
 
 
 def weights_digest(model: nn.Module) -> str:
-    """What tells a model's weights from others, wherever they came from.
+    """Hashes a model's weights, which tells them from others wherever they came from.
 
     >>> weights_digest(nn.Linear(2, 2)) == weights_digest(nn.Linear(2, 2))
     False

@@ -1,4 +1,4 @@
-"""Explaining batches of clips: all the same way, and with as many at once as fit."""
+"""Explains batches of clips, all in the same way, and as many at once as fit into memory."""
 
 from __future__ import annotations
 
@@ -27,42 +27,43 @@ __all__ = ["Explainer", "Part", "is_out_of_memory"]
 
 @dataclass(frozen=True)
 class Part:
-    """Some clips of a batch, explained."""
+    """Some clips of a batch, with their explanation."""
 
     clips: slice
-    """Which clips of the batch these are."""
+    """The clips of the batch that this part explains."""
     explanation: Explanation
     windows: Tensor | None
-    """(b, w) classes predicted with each window; None without windows."""
+    """(b, w) the classes predicted with each window; None without windows."""
     empty: Tensor | None = None
-    """(b, w) the same with empty images outside of the windows; None where they were not asked for."""
+    """(b, w) the classes predicted with empty images outside of each window; None where these were not asked for."""
     time: Tensor | None = None
-    """(b, 1 + v, 4) what is said of the clips as they are and with their time changed (`TimeVariants.of`)."""
+    """(b, 1 + v, 4) results for the clips as they are and with their time changed (`TimeVariants.of`)."""
 
 
 Findings = tuple[Explanation, Tensor | None, Tensor | None, Tensor | None]
-"""What a `Part` has beside its clips."""
+"""The fields of a `Part` other than its clips."""
 
 
 class Explainer:
-    """Explains clips with one model, one way, for a whole study.
+    """Explains the clips of a whole study with one model and one set of options.
 
     Args:
-        model: in evaluation mode, on its device; never modified.
+        model: in evaluation mode and on its device; it is never modified.
         composite: as in `lrp3d.explain`.
-        contrastive: CLRP, else plain LRP.
+        contrastive: True for CLRP, False for plain LRP.
         input_range: as in `lrp3d.explain`.
-        mean: of the model's inputs, for pixels from 0 to 1.
-        std: of the model's inputs.
-        sigma: share of a row's relevance that an ATR window holds.
-        windows: of partial uniform sampling: sizes in frames, "segment" for the segment [l, r] of each frame's own
-            ATR, "centred" for a window of that length around the frame.
-        empty: also with empty (black) images outside of each window, the paper's control.
+        mean: mean of the model's inputs, for pixels from 0 to 1.
+        std: standard deviation of the model's inputs.
+        sigma: the share of a row's relevance that an ATR window holds.
+        windows: the windows of partial uniform sampling: sizes in frames, "segment" for the segment [l, r] of each
+            frame's
+            own ATR, or "centred" for a window of that length around the frame.
+        empty: also predict with empty (black) images outside of each window, the paper's control.
         merge: as in `lrp3d.explain`.
         time: also explain and classify each clip "reversed", "shuffled", "frozen", and by its "single" frames.
 
     Raises:
-        ValueError: windows for a model without ``frame_logits``, or windows that are none.
+        ValueError: there are windows and the model has no ``frame_logits``, or a window is of no known form.
 
     >>> import lrp3d
     >>> model = lrp3d.models.i3d_resnet(18, num_classes=5, width=8).eval()
@@ -110,22 +111,22 @@ class Explainer:
         self.time: TimeVariants | None = TimeVariants(self.twin, time, contrastive, sigma, **more) if time else None
         self.device: torch.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
         self.at_once: int | None = None
-        """Clips that have been found to fit; None until memory runs out."""
+        """How many clips have been found to fit; None until memory runs out."""
         self.seeds_at_once: int | None = None
 
     def parts(self, frames: Sequence[np.ndarray], targets: Sequence[int] | None = None) -> Iterator[Part]:
-        """Explain clips, in as few parts as memory allows.
+        """Explains clips in as few parts as memory allows.
 
         Args:
-            frames: uint8 RGB (t, h, w, 3) of each clip, of one shape.
-            targets: the class to explain of each; None for the predictions.
+            frames: uint8 RGB (t, h, w, 3) of each clip, all of one shape.
+            targets: the class to explain for each clip; None for the predictions.
 
         Yields:
-            `Part`s in order. Where memory runs out, half as many clips are taken from then on, and with one clip one
-            frame's relevance at a time.
+            `Part`s in order. Where memory runs out, half as many clips are taken from then on; a single clip that does
+            not fit is explained for one frame at a time.
 
         Raises:
-            torch.OutOfMemoryError: not even that fits.
+            torch.OutOfMemoryError: memory does not suffice even for that.
             UnsupportedOperation, NoFrameLogits, ValueError: as `lrp3d.explain`.
         """
         first = 0
@@ -133,7 +134,7 @@ class Explainer:
             count = min(self.at_once or len(frames), len(frames) - first)
             part = slice(first, first + count)
             findings = self._unless_out_of_memory(frames[part], targets and targets[part], count)
-            if findings is None:  # here nothing holds what the attempt had allocated
+            if findings is None:  # only at this point nothing holds the memory of the attempt any more
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
                 continue
@@ -143,7 +144,7 @@ class Explainer:
     def _unless_out_of_memory(
         self, frames: Sequence[np.ndarray], targets: Sequence[int] | None, count: int
     ) -> Findings | None:
-        """The explanation; None where memory ran out, and less will be tried."""
+        """Returns the explanation, or None where memory ran out and a smaller attempt will follow."""
         try:
             return self._explain(torch.from_numpy(np.stack(frames)), targets)
         except Exception as error:
@@ -180,7 +181,7 @@ class Explainer:
         )
 
     def _predictions(self, clips: Tensor, explanation: Explanation, fill: str) -> Tensor | None:
-        """(b, w): what the model says when every frame sees its window only (paper, Sec. 4.3)."""
+        """Returns the predictions (b, w) where every frame sees only its own window (paper, Sec. 4.3)."""
         if fill == "blank" and not self.empty:
             return None
         assert explanation.matrix is not None
@@ -198,7 +199,7 @@ class Explainer:
         return torch.stack([answer.argmax(1) for answer in answers], 1).cpu()
 
     def _window(self, window: int | str, explanation: Explanation, frames: int, rows: int) -> Any:
-        """A size, sizes or bounds as `partial_uniform_logits` takes them, of every frame that the model classifies."""
+        """Returns the windows of all frames that the model classifies, in the form of `partial_uniform_logits`."""
         if isinstance(window, int):
             return window
         assert explanation.atr is not None
@@ -213,12 +214,13 @@ class Explainer:
 
     @torch.no_grad()
     def _rows(self, clips: Tensor) -> int:
-        """How many frames of a clip the model itself classifies."""
-        return int(self.model.frame_logits(clips[:1]).shape[1])  # type: ignore[operator]
+        """Returns how many frames of a clip the model itself classifies."""
+        model: Any = self.model
+        return int(model.frame_logits(clips[:1]).shape[1])
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a smaller batch may help: torch says it in one way on GPUs and in others on a CPU.
+    """Says whether a smaller batch may help: torch reports lack of memory in one way on GPUs, in others on a CPU.
 
     >>> is_out_of_memory(torch.OutOfMemoryError()), is_out_of_memory(ValueError("no such layer"))
     (True, False)

@@ -1,4 +1,4 @@
-"""The folder of a study: what it is a study of, one file per clip that is done, a line for each that failed.
+"""The folder of a study: its configuration, one file for each clip that is done, one line for each that failed.
 
     OUT/study.json                     configuration, labels
     OUT/clips.json                     the list
@@ -7,7 +7,7 @@
     OUT/errors.jsonl                   clips that failed, and why
     OUT/summary.json                   what `merge` makes of all records
 
-Nothing else is remembered between runs, so that any number of processes can work on it, and any can die.
+Nothing else is remembered between runs, so any number of processes can work on a study, and any of them can die.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from lrp3d.study.running.records import Record
 
 __all__ = ["Study", "StudyError", "config_hash", "create", "load_study"]
 
-STALE = 3600  # seconds after which an unfinished file is nobody's
+STALE = 3600  # seconds after which an unfinished file belongs to no living process
 
 
 class StudyError(ValueError):
-    """A folder that is no study, or one of another configuration; nothing was changed in it."""
+    """The folder is no study, or it is a study with another configuration; nothing was changed in it."""
 
 
 def config_hash(config: Mapping[str, Any]) -> str:
-    """What tells one configuration from another.
+    """Hashes a configuration, which tells it from others.
 
     >>> config_hash({"frames": 8, "model": "I3D"}) == config_hash({"model": "I3D", "frames": 8})
     True
@@ -48,7 +48,7 @@ def config_hash(config: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Study:
-    """A study on the disk, as `create` or `load_study` give it."""
+    """A study on disk, as `create` or `load_study` returns it."""
 
     folder: Path
     config: dict[str, Any]
@@ -56,35 +56,35 @@ class Study:
     items: tuple[Item, ...]
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
-    """What was decided to read list, labels and weights, a sentence each."""
+    """One sentence for each decision made while reading the list, labels and weights."""
 
     @property
     def hash(self) -> str:
-        """Of the configuration; every record carries it."""
+        """The hash of the configuration; every record carries it."""
         return config_hash(self.config)
 
     def record_path(self, number: int) -> Path:
-        """Where the record of a clip is, or will be."""
+        """Returns the path at which the record of a clip is, or will be."""
         return self._path("records", number)
 
     def relevance_path(self, number: int) -> Path:
-        """Where its map is, or will be."""
+        """Returns the path at which the relevance map of a clip is, or will be."""
         return self._path("relevance", number)
 
     def _path(self, kind: str, number: int) -> Path:
         return self.folder / kind / f"{number // 1000:03d}" / f"{number:06d}.safetensors"
 
     def done(self) -> set[int]:
-        """The clips that have a record, told by their names: this opens no file."""
+        """Returns the clips that have a record; it looks at file names only and opens no file."""
         paths = (self.folder / "records").glob("*/*.safetensors")
         numbers = ((int(path.stem), path) for path in paths if path.stem.isdecimal() and len(path.stem) < 18)
         return {number for number, path in numbers if path == self.record_path(number)}
 
     def record(self, number: int) -> Record:
-        """The record of a clip.
+        """Reads the record of a clip.
 
         Raises:
-            StudyError: there is none, or it is damaged, or that of another clip or configuration.
+            StudyError: there is no record, it is damaged, or it is of another clip or configuration.
         """
         path = self.record_path(number)
         try:
@@ -95,20 +95,20 @@ class Study:
             raise StudyError(f"{path} was made with another configuration; delete it")
         if number >= len(self.items):
             raise StudyError(f"{path} is of none of the {len(self.items)} clips of the list; delete it")
-        if record.number != number:  # names and classes are those of the list, as the hash says
+        if record.number != number:  # the hash covers names and classes of the list, so only the number can differ
             raise StudyError(f"{path} is the record of clip {record.number}, {record.name}; delete it")
         return record
 
     def records(self) -> Iterator[Record]:
-        """All records, by number.
+        """Reads all records, in the order of their numbers.
 
         Raises:
-            StudyError: a record is damaged, or that of another clip or configuration.
+            StudyError: a record is damaged, or of another clip or configuration.
         """
         return (self.record(number) for number in sorted(self.done()))
 
     def sound(self, numbers: Iterable[int]) -> tuple[set[int], list[str]]:
-        """Those of some clips that have a record in which nothing is wrong, and what is wrong with the others'."""
+        """Returns which of some clips have a faultless record, and what is wrong with the other records."""
         intact, problems = set(), []
         for number in sorted(self.done().intersection(numbers)):
             try:
@@ -179,24 +179,24 @@ class Study:
             try:
                 if time.time() - path.stat().st_mtime > STALE:
                     path.unlink()
-            except FileNotFoundError:  # another process was faster
+            except FileNotFoundError:  # another process removed it first
                 continue
 
 
 def create(
     folder: str | Path, config: Mapping[str, Any], clips: VideoList, about: Mapping[str, Any] | None = None
 ) -> Study:
-    """Begin a study in a folder, or go on with the one that is there.
+    """Begins a study in a folder, or continues the study that is there.
 
     Args:
-        folder: made if it is not there.
-        config: everything that the numbers depend on, as json has it. The list's digest is added to it.
+        folder: the study's folder, which is made if it does not exist.
+        config: everything that the numbers depend on, as json can hold it. The list's digest is added.
         clips: the list.
-        about: what else is worth knowing, such as versions; it may change.
+        about: what else is worth knowing, such as versions; it may change between runs.
 
     Raises:
-        StudyError: the folder holds a study of another configuration; says what differs.
-        OSError: it cannot be written.
+        StudyError: the folder holds a study of another configuration; the message names the differences.
+        OSError: the folder cannot be written.
 
     >>> import tempfile
     >>> from lrp3d.study.lists import Row, make_list
@@ -221,20 +221,20 @@ def create(
         if existing.labels or not clips.labels:
             (folder / "records").mkdir(exist_ok=True)
             return Study(folder, full, clips.items, existing.labels, existing.notes)
-    # Here alone: a folder that is removed under a run is missed, and not made again.
+    # Only here is the folder made: one that is removed during a run is reported, not made again.
     (folder / "records").mkdir(parents=True, exist_ok=True)
     _write(folder / "clips.json", [[item.name, item.label] for item in clips.items])
     told = {**(about or {}), "notes": [*(about or {}).get("notes", ()), *clips.notes]}
-    # Last: a folder with this file is a study.
+    # This file is written last, because a folder that holds it is a study.
     _write(folder / "study.json", {"config": full, "labels": clips.labels, "about": told})
     return Study(folder, full, clips.items, clips.labels, tuple(told["notes"]))
 
 
 def load_study(folder: str | Path) -> Study:
-    """The study in a folder.
+    """Reads the study in a folder.
 
     Raises:
-        StudyError: there is none.
+        StudyError: the folder holds no study.
     """
     folder = Path(folder)
     try:
@@ -262,7 +262,7 @@ def _text(value: Any) -> str:
 
 
 def differences(existing: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """What differs between a configuration that is there and another, a phrase each.
+    """Names what differs between an existing configuration and another, one phrase for each difference.
 
     >>> differences({"frames": 8, "model": "I3D"}, {"frames": 16, "model": "I3D"})
     ['its frames is 8, not 16']

@@ -1,10 +1,10 @@
-"""Reading ahead: worker processes prepare the next clips while the model is busy with this one.
+"""Reads ahead: worker processes prepare the next clips while the model explains the current one.
 
-A decoder can crash, and takes its process with it; one that hangs is ended with its process. So every clip is one
-task of a pool: where a process dies, the clips that were lost with it are read again one by one in processes of their
-own, and the one that kills its process once more is the culprit.
+A decoder can crash and take its process with it, and a decoder that hangs is ended together with its process. So every
+clip is one task of a pool. Where a process dies, the clips that were lost with it are read again one by one, each in a
+process of its own, and the clip that kills its process once more is to blame.
 
-Processes are not forked from this one, which may hold a GPU and threads: they come from a server process that has
+The processes are not forked from this one, which may hold a GPU and threads. They come from a server process that has
 imported what they need and nothing else, so that they start at once and share its memory.
 """
 
@@ -32,7 +32,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a clip could not be read, in one line."""
+    """One line that says why a clip could not be read."""
 
     reason: str
 
@@ -40,20 +40,21 @@ class Failure:
 def ahead(
     read: Callable[[Task], Result], tasks: Iterable[Task], workers: int = 0, depth: int = 1, timeout: float = TIMEOUT
 ) -> Generator[tuple[Task, Result | Failure], None, None]:
-    """Results in the order of the tasks, prepared by worker processes.
+    """Yields results in the order of the tasks while worker processes prepare the next ones.
 
     Args:
-        read: what to do with a task; it, tasks and results are sent between processes.
-        tasks: taken as they are needed.
-        workers: processes; 0 reads here, when a result is asked for.
-        depth: how many tasks are under way or waiting at the most: this bounds memory.
-        timeout: seconds a worker process may take for a task; with no workers nobody watches.
+        read: the function that handles a task; it, the tasks and the results are sent between processes.
+        tasks: taken from the iterable as they are needed.
+        workers: how many processes read; with 0, this process reads when a result is asked for.
+        depth: at most how many tasks are under way or waiting, which bounds memory.
+        timeout: seconds that a worker process may take for one task; without workers there is no limit.
 
     Yields:
-        Each task with its result, or with a `Failure` if reading raised an error, killed its process or took too long.
+        Each task with its result, or with a `Failure` if reading it raised an error, killed its process or took too
+        long.
 
     Raises:
-        ImportError: whatever reads is not installed: this is no matter of one clip.
+        ImportError: a package that reading needs is missing, which concerns every clip.
 
     >>> list(ahead(int, ["1", "two"]))
     [('1', 1), ('two', Failure(reason="invalid literal for int() with base 10: 'two'"))]
@@ -78,7 +79,7 @@ def ahead(
                 result = future.result() if future else pool.alone(task)
             except BrokenProcessPool:
                 result = pool.alone(task)
-                # Whoever did it is among those that are lost: none of them shares a process again.
+                # The task to blame is among the lost ones, so none of these shares a process again.
                 waiting = deque((task, None if _is_lost(future) else future) for task, future in waiting)
                 pool.restart()
             yield task, result
@@ -101,14 +102,14 @@ class _Pool(Generic[Task, Result]):
         return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
 
     def submit(self, task: Task) -> Future[Any] | None:
-        """The task's future; None if the pool is broken, which the first to ask for a result will find out."""
+        """Returns the task's future, or None if the pool is broken, which shows when a result is asked for."""
         try:
             return self.executor.submit(_attempt_in_time, self.read, task, self.timeout)
         except BrokenProcessPool:
             return None
 
     def alone(self, task: Task) -> Result | Failure:
-        """The result of a task in a process of its own."""
+        """Returns the result of a task that runs in a process of its own."""
         with self._executor(1) as executor:
             try:
                 return executor.submit(_attempt_in_time, self.read, task, self.timeout).result()
@@ -118,12 +119,12 @@ class _Pool(Generic[Task, Result]):
                 )
 
     def restart(self) -> None:
-        """New processes for those that are gone."""
+        """Starts new processes in place of those that died."""
         self.close()
         self.executor = self._executor(self.workers)
 
     def close(self) -> None:
-        """Leave no process behind."""
+        """Ends all processes."""
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
@@ -139,7 +140,7 @@ def _attempt(read: Callable[[Task], Result], task: Task) -> Result | Failure:
 
 
 def _attempt_in_time(read: Callable[[Task], Result], task: Task, timeout: float) -> Result | Failure:
-    """Nothing stops a decoder that hangs but the end of its process."""
+    """Ends the process when time is up, because nothing else stops a decoder that hangs."""
     watch = threading.Timer(timeout, os._exit, (1,))
     watch.daemon = True
     watch.start()
@@ -158,7 +159,7 @@ def _context() -> multiprocessing.context.BaseContext:
 
 
 def _start_worker() -> None:
-    """One thread for each process; interrupts are for the parent, and where it dies nobody stays."""
+    """Gives each process one thread, leaves interrupts to the parent, and ends the process when the parent dies."""
     import torch
 
     torch.set_num_threads(1)

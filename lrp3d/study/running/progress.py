@@ -1,4 +1,4 @@
-"""How far a run is: a bar where somebody watches, else a line now and then."""
+"""Shows how far a run is: as a bar on a terminal, else as a line from time to time."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ EVERY = 60  # seconds between lines
 
 
 class Pace:
-    """Counts clips on stderr, with rate and time left.
+    """Counts clips on stderr, with their rate and the time that is left.
 
     Args:
-        total: clips to do, those that were done before included.
-        before: clips that were done before.
-        name: what stands in front, such as "shard 1 of 4".
-        shown: False says nothing.
+        total: how many clips there are, including those that were done before the run.
+        before: how many were done before the run.
+        name: a text in front, such as "shard 1 of 4".
+        shown: False shows nothing.
     """
 
     def __init__(self, total: int, before: int = 0, name: str = "", shown: bool = True):
@@ -40,7 +40,7 @@ class Pace:
             self.bar = tqdm(total=total, initial=before, unit="clip", desc=name or None, smoothing=0.05)
 
     def step(self, done: int = 0, failed: int = 0) -> None:
-        """Some more clips are done, or failed."""
+        """Counts clips that were done, or that failed."""
         self.done += done
         self.failed += failed
         if self.bar is not None:
@@ -52,7 +52,7 @@ class Pace:
             say(self.line(time.monotonic() - self.started), stream=sys.stderr)
 
     def line(self, seconds: float) -> str:
-        """What there is to say after so many seconds.
+        """Returns the line to show after so many seconds.
 
         >>> pace = Pace(20_000, before=50, shown=False)
         >>> pace.step(done=150, failed=1)

@@ -1,4 +1,4 @@
-"""From a clip of the list to the pixels that a model sees; runs in worker processes and holds no tensor of its own."""
+"""Turns a clip of the list into the pixels that a model sees; runs in worker processes and holds no tensor."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ __all__ = ["Pixels", "Reader", "normalised"]
 
 @dataclass(frozen=True)
 class Pixels:
-    """What a model sees of a clip, as bytes: a quarter of what floats would have to carry between processes."""
+    """The pixels that a model sees of a clip, as bytes, which take a quarter of what floats would between processes."""
 
     frames: np.ndarray
     """uint8 RGB (t, h, w, 3)."""
     indices: np.ndarray
-    """The number of each frame in the video (t,)."""
+    """(t,) the number of each frame in the video."""
     lost: tuple[str, ...] = ()
-    """What is missing or damaged, a sentence each."""
+    """One sentence for each thing that is missing or damaged in the video."""
     notes: tuple[str, ...] = ()
-    """What was decided about its source, a sentence each."""
+    """One sentence for each decision about the source."""
     seconds: float = 0.0
-    """How long it took to read."""
+    """How long reading took."""
 
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads clips of a list: callable, and small enough to be sent to other processes.
+    """Reads the clips of a list; it can be called, and is small enough to be sent to other processes.
 
     Args:
-        root: folder below which the list's names lie.
-        frames: frames of a clip.
+        root: the folder that the names in the list are relative to.
+        frames: how many frames a clip has.
         sampling: "uniform" or "dense".
-        stride: distance between frames, for dense sampling.
-        size: side of a frame, in pixels.
-        short_side: to which the shorter side is resized before the crop.
-        template: name of the images in a frame folder, as in `lrp3d.video.read_clip`.
+        stride: the distance between frames, for dense sampling.
+        size: the side of a frame, in pixels.
+        short_side: the length to which the shorter side is resized before the crop.
+        template: the pattern of image names in a folder of frames, as in `lrp3d.video.read_clip`.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -67,13 +67,13 @@ class Reader:
     template: str | None = None
 
     def __call__(self, item: Item) -> Pixels:
-        """The pixels of a clip; raises `lrp3d.video.VideoError` where there are none."""
+        """Returns the pixels of a clip; raises `lrp3d.video.VideoError` where it cannot be read."""
         started = time.perf_counter()
         clip = self.read(item)
         return Pixels(clip.pixels.numpy(), clip.indices.numpy(), clip.lost, clip.notes, time.perf_counter() - started)
 
     def read(self, item: Item, **otherwise: Any) -> video.Clip:
-        """A clip as this reader reads it, but for what is given; lost frames are in it, and no warning is given."""
+        """Reads a clip with these options, some of them replaced; lost frames are listed and raise no warning."""
         path = self.locate(item)
         options = {"stride": self.stride, "size": self.size, "short_side": self.short_side} | otherwise
         with warnings.catch_warnings():
@@ -84,14 +84,14 @@ class Reader:
 
     @property
     def options(self) -> dict[str, Any]:
-        """How clips are read, wherever they lie: all but the root."""
+        """The options of reading, except the root, which may differ between machines."""
         return {name: value for name, value in asdict(self).items() if name != "root"}
 
     def locate(self, item: Item) -> Path:
-        """The file or folder of a clip: as the list says, with another suffix, or without one.
+        """Finds the file or folder of a clip: under its name in the list, with another suffix, or without one.
 
         Raises:
-            VideoError: there is none.
+            VideoError: there is no such file or folder.
         """
         root = Path(self.root)
         places = item.places or (item.name,)
@@ -110,12 +110,12 @@ class Reader:
 
 
 def normalised(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Clips as a model takes them, made where the pixels are: on a GPU they arrive as bytes.
+    """Normalises clips on the device of their pixels, so that a GPU is sent bytes and not floats.
 
     Args:
         frames: uint8 RGB (b, t, h, w, 3).
-        mean: one per channel, of pixels from 0 to 1.
-        std: one per channel.
+        mean: one value per channel, for pixels from 0 to 1.
+        std: one value per channel.
 
     Returns:
         float32 (b, 3, t, h, w), bit for bit what `lrp3d.video.read_clip` gives on the same device.

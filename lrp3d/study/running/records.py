@@ -1,4 +1,4 @@
-"""A record: everything a study keeps of a clip, in one small file that is there completely or not at all."""
+"""A record holds everything that a study keeps of one clip, in a small file that is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -23,47 +23,47 @@ __all__ = ["Record", "records_of"]
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """What a model made of one clip; `k` classes, `n` frames with a logit, `t` columns of the matrix, `w` windows."""
+    """What a model made of one clip: `k` classes, `n` frames with a logit, `t` columns of the matrix, `w` windows."""
 
     number: int
-    """Its place in the study's list."""
+    """The clip's place in the study's list."""
     name: str
     """The clip's name in the list."""
     label: int | None
-    """Its true class; None where nobody knows."""
+    """The clip's true class; None where it is unknown."""
     target: int
     """The explained class."""
     logits: Tensor
-    """(k,)."""
+    """(k,) the logits."""
     frame_logits: Tensor
-    """(n,) of the explained class."""
+    """(n,) the logit of the explained class at each frame."""
     matrix: Tensor
-    """(n, t), as `lrp3d.Explanation.matrix`."""
+    """(n, t) the matrix, as `lrp3d.Explanation.matrix`."""
     atr: Tensor
-    """(n,) in columns of the matrix."""
+    """(n,) the ATR of each row, in columns of the matrix."""
     conservation: float
-    """Relative error of the sum of relevance."""
+    """The relative error of the sum of relevance."""
     positions: tuple[int, ...] | None = None
-    """The column of each row's own frame, where the model answers from n of t frames."""
+    """The column of each row's own frame, where the model has logits for only n of t frames."""
     indices: tuple[int, ...] = ()
     """The number of each of the clip's frames in the video."""
     windows: Tensor | None = None
     """(w,) the class predicted with each of the study's windows (partial uniform sampling)."""
     empty: Tensor | None = None
-    """(w,) the same with empty images outside of the windows."""
+    """(w,) the class predicted with empty images outside of each window."""
     time: Tensor | None = None
-    """(1 + v, 4) of the clip as it is and with its time changed: predicted class, logit of the explained class,
-    avg-ATR, motion; NaN where there is none."""
+    """(1 + v, 4) results for the clip as it is and with its time changed: predicted class, logit of the explained
+    class, avg-ATR, motion; NaN where there is no number."""
     lost: tuple[str, ...] = ()
     """What is missing or damaged in the video."""
     notes: tuple[str, ...] = ()
     """What was decided about the video, such as which of several series of images was read."""
     seconds: float = 0.0
-    """Explaining took so long: the clip's share of its batch."""
+    """How long explaining took: the clip's share of its batch."""
     read_seconds: float = 0.0
-    """How long it took to read the clip."""
+    """How long reading the clip took."""
     config: str = ""
-    """Hash of the configuration it was made with."""
+    """The hash of the configuration that the record was made with."""
 
     @property
     def prediction(self) -> int:
@@ -72,32 +72,32 @@ class Record:
 
     @property
     def score(self) -> float:
-        """Softmax of the greatest logit, from 0 to 1."""
+        """The softmax of the greatest logit, from 0 to 1."""
         return float(self.logits.double().softmax(0).max())
 
     @property
     def avg_atr(self) -> float:
-        """Mean ATR, weighted by positive frame logits; NaN where there is none."""
+        """The mean ATR, weighted by positive frame logits; NaN where there is none."""
         return float(avg_atr(self.atr, self.frame_logits))
 
     @property
     def max_atr(self) -> float:
-        """Greatest ATR of its frames."""
+        """The greatest ATR of the clip's frames."""
         return float(max_atr(self.atr))
 
     def save(self, path: str | Path) -> None:
-        """Write it as safetensors, whole or not at all."""
+        """Writes the record as safetensors; after a failure there is no file."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         tensors = {name: x.detach().cpu().contiguous() for name, x in values.items() if isinstance(x, Tensor)}
         rest = {name: value for name, value in values.items() if not isinstance(value, Tensor)}
         text = json.dumps(rest)
         content = save(tensors, {"record": text, "digest": _digest(text, tensors)})
         with replacing(Path(path)) as temporary:
-            temporary.write_bytes(content)  # by Python, which names a full disk as the system does
+            temporary.write_bytes(content)  # Python's own writing reports a full disk as the system does
 
     @classmethod
     def load(cls, path: str | Path) -> Record:
-        """Read what `save` wrote; raises ValueError for any other file.
+        """Reads what `save` wrote; raises ValueError for any other file.
 
         >>> import tempfile, torch
         >>> rows = {"frame_logits": torch.ones(2), "matrix": torch.eye(2), "atr": torch.ones(2)}
@@ -112,7 +112,7 @@ class Record:
             with safe_open(str(path), "pt") as file:
                 metadata = file.metadata() or {}
                 rest = json.loads(metadata["record"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  a file is no mapping
             if "digest" in metadata and metadata["digest"] != _digest(metadata["record"], tensors):
                 raise ValueError("its bytes are not those that were written")
             lists = {name: tuple(value) for name, value in rest.items() if isinstance(value, list)}
@@ -123,7 +123,7 @@ class Record:
             raise ValueError(f"{path} is no record of a study ({error})") from error
 
     def _check(self) -> None:
-        """Refuse shapes and types that nothing could be made of later."""
+        """Refuses shapes and types that later steps could not use."""
         if not isinstance(self.number, int) or not isinstance(self.name, str):
             raise ValueError("its number or name is none")
         rows = len(self.atr)
@@ -132,7 +132,7 @@ class Record:
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    """What tells bytes that were written from others: a disk may lose some without a word."""
+    """Hashes bytes, because a disk may lose some of them without an error."""
     digest = hashlib.sha256(text.encode())
     for name, value in sorted(tensors.items()):
         digest.update(name.encode())
@@ -147,13 +147,13 @@ def records_of(
     labels: Sequence[int | None],
     **more: Sequence[Any],
 ) -> list[Record]:
-    """One record for each clip of an explanation.
+    """Makes one record for each clip of an explanation.
 
     Args:
-        explanation: of b clips, with a matrix.
-        numbers: (b,) places in the list.
-        names: (b,) names in the list.
-        labels: (b,) true classes.
+        explanation: the explanation of b clips, with a matrix.
+        numbers: (b,) the clips' places in the list.
+        names: (b,) their names in the list.
+        labels: (b,) their true classes.
         more: further fields of `Record`, each a sequence with one value per clip, such as ``seconds=[0.1, 0.1]``.
 
     Raises:

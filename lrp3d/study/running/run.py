@@ -1,4 +1,4 @@
-"""A run: the clips of a shard that are not done yet, read ahead, explained in blocks, and recorded one by one."""
+"""A run reads the clips of a shard that have no record yet, explains them in blocks, and records each of them."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from lrp3d.study.running.shards import Shard, blocks
 
 __all__ = ["Outcome", "run"]
 
-NEVER_WORKED = 100  # clips that break a model, none before them explained: it is the model
+NEVER_WORKED = 100  # after so many clips that break the model and none that works, the model is to blame
 
 
 @dataclass
 class Outcome:
-    """What became of the clips of a shard."""
+    """How many clips of a shard were explained, and how many failed."""
 
     explained: int = 0
     before: int = 0
-    """Those that had a record when the run began."""
+    """How many had a record when the run began."""
     failed: int = 0
     broken: int = 0
-    """Those of the failed that could be read, and broke the model."""
+    """How many of those that failed could be read, but broke the model."""
     first: Exception | None = None
-    """What broke it first."""
+    """The first error of the model."""
     noted: int = 0
-    """Those explained of which something is said in their records, such as frames that repeat."""
+    """How many of the explained clips have a note in their record, such as frames that repeat."""
     first_note: str = ""
 
     def __str__(self) -> str:
@@ -66,31 +66,31 @@ def run(
     keep_relevance: bool = False,
     show_progress: bool = False,
 ) -> Outcome:
-    """Explain every clip of a shard that has no record yet.
+    """Explains every clip of a shard that has no record yet.
 
     Args:
-        study: where records go.
-        explainer: the model.
-        reader: the clips.
-        shard: which part of the list; default all of it.
-        workers: processes that read ahead; 0 reads in this one. More than 0 needs a script to guard what it runs by
-            ``if __name__ == "__main__"``.
-        timeout: seconds that one of them may take for a clip; a decoder that hangs costs that clip and no other.
-        batch_size: clips that are explained together.
-        explain_labels: explain the true classes, not the predictions.
-        keep_relevance: store each clip's map, summed over colours, as bfloat16 (t, h, w).
-        show_progress: on stderr.
+        study: the study that gets the records.
+        explainer: the model and how it is explained.
+        reader: how the clips are read.
+        shard: which part of the list is explained; all of it by default.
+        workers: how many processes read ahead; with 0, this process reads. More than 0 needs a script to guard what it
+            runs by ``if __name__ == "__main__"``.
+        timeout: seconds that a worker may take for a clip; a decoder that hangs costs only that clip.
+        batch_size: how many clips are explained together.
+        explain_labels: explain the true classes instead of the predictions.
+        keep_relevance: also store each clip's map, summed over colours, as bfloat16 (t, h, w).
+        show_progress: show progress on stderr.
 
     Returns:
-        `Outcome`. Clips that cannot be read or explained are noted in ``errors.jsonl`` and tried again by the next
-        run; records that are damaged or those of other clips are warned about, and made anew.
+        The `Outcome`. Clips that cannot be read or explained are noted in ``errors.jsonl`` and tried again by the next
+        run. Records that are damaged or of other clips are warned about and made anew.
 
     Raises:
-        ValueError: true classes are to be explained, and the list does not say them.
+        ValueError: true classes are to be explained, and the list does not name them.
         UnsupportedOperation, NoFrameLogits: the model cannot be explained, whatever the clip.
         ValueError: the list has a class that the model does not have.
-        OSError, StudyError: the folder cannot be written, or was removed under the run.
-        Exception: of the model, if it fails on every clip, or on the first 100.
+        OSError, StudyError: the folder cannot be written, or was removed during the run.
+        Exception: the model's own error, if it fails on every clip, or on the first 100.
     """
     shard = shard or Shard()
     if explain_labels and any(item.label is None for item in study.items):
@@ -128,14 +128,14 @@ def run(
                     _count_noted(result, outcome)
                     pace.step(done=written)
     if outcome.first is not None and not (outcome.explained or outcome.before):
-        raise outcome.first  # a model that has never worked, not a clip
+        raise outcome.first  # the model has never worked, so no single clip is to blame
     study.check_written(done)
     return outcome
 
 
 @contextmanager
 def _said_by(study: Study) -> Iterator[None]:
-    """A full disk does not say where it is full."""
+    """Names the folder in the error of a full disk, which does not say where it is full."""
     try:
         yield
     except OSError as error:
@@ -145,7 +145,7 @@ def _said_by(study: Study) -> Iterator[None]:
 
 
 def _count_broken(failure: _Failed, outcome: Outcome) -> None:
-    """Go on after a clip that breaks the model, and stop where it has never worked on any of many."""
+    """Continues after a clip that breaks the model, and stops where the model has failed on many and never worked."""
     if failure.error is None:
         return
     outcome.broken += 1
@@ -163,7 +163,7 @@ def _count_noted(explained: _Explained, outcome: Outcome) -> None:
 
 
 def _check_classes(study: Study, part: Part) -> None:
-    """Refuse a list of other classes than the model's before anything is written."""
+    """Refuses a list of classes that the model does not have, before anything is written."""
     num_classes = part.explanation.logits.shape[1]
     beyond = next((item for item in study.items if item.label is not None and item.label >= num_classes), None)
     if beyond is not None:
@@ -184,13 +184,13 @@ class _Failed:
     item: Item
     reason: str
     error: Exception | None = None
-    """Of the model; None where the clip was not read."""
+    """The model's error; None where the clip was not read."""
 
 
 def _explained_block(
     explainer: Explainer, block: Sequence[tuple[Item, Pixels | Failure]], explain_labels: bool
 ) -> Iterator[_Explained | _Failed]:
-    """A block's clips: those that were not read, and the others by shape, as a model takes one shape at a time."""
+    """Explains a block's clips, those of one shape at a time; yields the clips that could not be read first."""
     shapes: dict[tuple[int, ...], list[tuple[Item, Pixels]]] = {}
     for item, result in block:
         if isinstance(result, Failure):
@@ -204,7 +204,7 @@ def _explained_block(
 def _explained(
     explainer: Explainer, clips: list[tuple[Item, Pixels]], explain_labels: bool
 ) -> Iterator[_Explained | _Failed]:
-    """Explanations of clips of one shape; where the model fails, it is asked for each clip alone."""
+    """Explains clips of one shape; where the model fails, it is tried on each clip alone."""
     targets = [item.label for item, _ in clips if item.label is not None] if explain_labels else None
     parts = explainer.parts([pixels.frames for _, pixels in clips], targets)
     position = 0
@@ -214,7 +214,7 @@ def _explained(
             part = next(parts)
         except Exception as error:
             if isinstance(error, (UnsupportedOperation, NoFrameLogits)) or is_out_of_memory(error):
-                raise  # no other clip would fare better
+                raise  # the error concerns every clip
             if len(clips) > 1:
                 for clip in clips[position:]:
                     yield from _explained(explainer, [clip], explain_labels)
@@ -226,7 +226,7 @@ def _explained(
 
 
 def _write(study: Study, explained: _Explained, done: set[int], keep_relevance: bool) -> int:
-    """Write the records that are not there yet; returns how many."""
+    """Writes the records that do not exist yet; returns how many it wrote."""
     items, pixels = zip(*explained.clips, strict=True)
     windows, empty, in_time = explained.part.windows, explained.part.empty, explained.part.time
     records = records_of(
@@ -246,7 +246,7 @@ def _write(study: Study, explained: _Explained, done: set[int], keep_relevance: 
     )
     new = [(i, record) for i, record in enumerate(records) if record.number not in done]
     for i, record in new:
-        if keep_relevance:  # first, as the record says that all is there
+        if keep_relevance:  # the map comes first, because a record says that everything is there
             _write_map(study.relevance_path(record.number), explained.part.explanation.relevance, i)
         path = study.record_path(record.number)
         _make_folder(path.parent)
@@ -256,7 +256,7 @@ def _write(study: Study, explained: _Explained, done: set[int], keep_relevance: 
 
 
 def _write_map(path: Path, relevance: Tensor | list[Tensor], clip: int) -> None:
-    """(t, h, w), on the clock of the clip's frames."""
+    """Writes a map (t, h, w), which has the time axis of the clip's frames."""
     assert isinstance(relevance, Tensor)  # a study's clips have one pathway
     _make_folder(path.parent.parent)
     _make_folder(path.parent)
@@ -266,5 +266,5 @@ def _write_map(path: Path, relevance: Tensor | list[Tensor], clip: int) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """Without its parents: a study that was removed under a run is missed, and not made again without its list."""
+    """Makes a folder without its parents, so that a study that was removed during a run is not made again empty."""
     folder.mkdir(exist_ok=True)

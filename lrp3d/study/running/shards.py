@@ -1,4 +1,4 @@
-"""Which part of the list a process takes, as torchrun, SLURM or the user says; no process talks to another."""
+"""Chooses the part of a list that a process takes, as torchrun, SLURM or the user says; no process talks to another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Shard:
-    """Process ``rank`` of ``world``, and which of them it is on its machine."""
+    """Process ``rank`` of ``world``, and its number on its own machine."""
 
     rank: int = 0
     world: int = 1
@@ -29,7 +29,7 @@ class Shard:
             raise ValueError(f"shard {self.rank} of {self.world}: shards count from 0 to {self.world - 1}")
 
     def take(self, items: Sequence[T]) -> list[T]:
-        """Its part: every item is taken by one shard, and none is repeated to make parts equal.
+        """Returns the shard's part: every item belongs to one shard, and none is repeated to make parts equal.
 
         >>> [Shard(rank, 3).take(range(8)) for rank in range(3)]
         [[0, 3, 6], [1, 4, 7], [2, 5]]
@@ -38,10 +38,10 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> Shard:
-        """The shard "i/n", i from 0 to n - 1.
+        """Reads a shard "i/n", with i from 0 to n - 1.
 
         Raises:
-            ValueError: it is nothing of that form.
+            ValueError: the text is not of that form.
 
         >>> Shard.parse("1/4").rank
         1
@@ -53,7 +53,7 @@ class Shard:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Shard:
-        """What torchrun (RANK, WORLD_SIZE) or SLURM says (tasks of srun, job arrays, or both); else everything.
+        """Reads the shard from the variables of torchrun (RANK, WORLD_SIZE) or SLURM (srun, job arrays, or both).
 
         Raises:
             ValueError: the variables contradict each other.
@@ -75,9 +75,9 @@ class Shard:
 
 
 def _slurm_tasks(environment: Mapping[str, str]) -> tuple[int, int, int, int]:
-    """Rank and number of tasks, of all and of this machine.
+    """Returns rank and number of tasks, of all tasks and of those on this machine.
 
-    A batch script has these variables too, and is one process: only srun, which opens a step, starts as many.
+    A batch script has these variables, too, but is one process: only srun, which opens a step, starts several.
     """
     names = ("SLURM_PROCID", "SLURM_NTASKS")
     in_script = "SLURM_JOB_ID" in environment and "SLURM_STEP_ID" not in environment
@@ -90,10 +90,10 @@ def _slurm_tasks(environment: Mapping[str, str]) -> tuple[int, int, int, int]:
 
 
 def blocks(items: Sequence[T], size: int) -> list[Sequence[T]]:
-    """Items that are explained together, ``size`` at a time.
+    """Groups the items that are explained together, ``size`` at a time.
 
-    Blocks are those of the whole list, and shards take whole ones: a clip's neighbours in a batch, and with them the
-    last bits of its numbers, are the same for any number of shards and after any interruption.
+    Blocks are cut from the whole list, and a shard takes whole blocks. So a clip has the same neighbours in its batch,
+    and its numbers the same last bits, for any number of shards and after any interruption.
 
     >>> blocks("abcde", 2)
     ['ab', 'cd', 'e']

@@ -1,7 +1,7 @@
-"""Clips whose time is changed: does a network need it at all?
+"""Clips whose time is changed, to see whether a network needs time at all.
 
-What a network loses when frames are reversed, shuffled or frozen is measured truth about its use of time, beside which
-ATR and motion can be held.
+How much a network loses when frames are reversed, shuffled or frozen is a measured fact about its use of time, to which
+ATR and motion can be compared.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from lrp3d.propagation.frame_mixing import NoMotion
 from lrp3d.twin.twin import Twin
 
 COLUMNS = ("prediction", "logit", "avg_atr", "motion")
-"""What is kept of a clip in each variant."""
+"""The numbers that are kept of a clip in each variant."""
 
 
 def check_variants(names: Sequence[str]) -> tuple[str, ...]:
-    """Raises ValueError for a name that is no variant.
+    """Returns the names of variants; raises ValueError for a name that is no variant.
 
     >>> check_variants(["reversed", "frozen"])
     ('reversed', 'frozen')
@@ -35,12 +35,12 @@ def check_variants(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def in_time(clips: Tensor, variant: str) -> Tensor:
-    """The same clips with their time changed.
+    """Returns the same clips with their time changed.
 
     Args:
         clips: (b, c, t, h, w).
-        variant: "reversed"; "shuffled", in one order for all clips of as many frames; "frozen", the middle frame
-            throughout; "single", each frame in turn throughout, (b t, c, t, h, w): what frames say alone.
+        variant: "reversed"; "shuffled", in one order for all clips with as many frames; "frozen", which repeats the
+            middle frame; "single", which repeats each frame in turn, (b t, c, t, h, w), and shows what each says alone.
 
     Raises:
         ValueError: for any other variant.
@@ -62,13 +62,13 @@ def in_time(clips: Tensor, variant: str) -> Tensor:
 
 
 class TimeVariants:
-    """What a model says of clips as they are and with their time changed.
+    """Measures a model on clips as they are and with their time changed.
 
     Args:
-        twin: the model's.
+        twin: the twin of the model.
         names: the variants.
-        contrastive: CLRP, for ATR; motion is always of plain LRP, the contrast's has no meaning as a share.
-        sigma: share of a row's relevance that an ATR window holds.
+        contrastive: CLRP for ATR; motion is always of plain LRP, because a share of contrast has no meaning.
+        sigma: the share of a row's relevance that an ATR window holds.
         more: further arguments of `lrp3d.explain`.
     """
 
@@ -79,14 +79,14 @@ class TimeVariants:
         self.sigma = sigma
         self.more = more
         self.no_motion = ""
-        """Why motion cannot be had; empty as long as it can."""
+        """Why there is no motion; empty as long as there is."""
 
     def of(self, clips: Tensor, explanation: Explanation, chunk_size: int | None) -> Tensor:
-        """(b, 1 + v, 4) predicted class, logit of the explained class, avg-ATR and motion, NaN where there is none.
+        """Returns (b, 1 + v, 4): predicted class, logit of the explained class, avg-ATR and motion; NaN where missing.
 
         Args:
             clips: (b, c, t, h, w).
-            explanation: what is known of them as they are.
+            explanation: the explanation of the unchanged clips.
             chunk_size: as in `lrp3d.explain`.
         """
         rows = [self._row(explanation, clips, chunk_size)]
@@ -127,7 +127,7 @@ class TimeVariants:
         return motion.to(nothing)
 
     def _alone(self, changed: Tensor, explanation: Explanation) -> Tensor:
-        """What the mean of the logits of single frames says; there is no time that relevance could lie in."""
+        """Returns the result for the mean logits of single frames, which have no time that relevance could lie in."""
         batch = len(explanation.logits)
         parts = [self.twin.run(part) for part in changed.split(max(1, batch))]
         logits = torch.cat(parts).reshape(batch, -1, explanation.logits.shape[1]).mean(1)

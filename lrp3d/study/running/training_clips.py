@@ -1,4 +1,4 @@
-"""Clips of a list as training sees them: drawn anew each time, resized, cut and flipped at random."""
+"""The clips of a list for training: drawn anew each time, resized, cropped and flipped at random."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from lrp3d.study.running.reader import Reader
 
 __all__ = ["TrainingClips", "tells_sides"]
 
-TRIES = 20  # clips in a row that cannot be read: it is the folder, not a clip
+TRIES = 20  # after so many unreadable clips in a row, the folder is to blame, not a clip
 
 
 def tells_sides(labels: Sequence[str]) -> bool:
-    """Whether some class says left or right, so that a mirrored clip may be one of another class.
+    """Says whether a class name holds left or right, so that a mirrored clip may belong to another class.
 
     >>> tells_sides(["Pushing something from left to right"]), tells_sides(["archery", "bright sky"])
     (True, False)
@@ -32,19 +32,19 @@ def tells_sides(labels: Sequence[str]) -> bool:
 
 @dataclass(frozen=True)
 class TrainingClips(Dataset[tuple[Tensor, int]]):
-    """The labelled clips of a list, augmented as the paper's: shorter side, square and frames are drawn at random.
+    """The labelled clips of a list, augmented as in the paper: shorter side, square and frames are drawn at random.
 
     Args:
-        items: each with a class.
-        reader: where and how clips are read; its size is that of the square.
-        mean: of the model's inputs, for pixels from 0 to 1.
-        std: of the model's inputs.
-        short_sides: between which the shorter side is drawn, in pixels, both ends included.
-        flip: mirror half of the clips.
-        train: False takes the reader's own clip, as in evaluation.
+        items: the clips, each with a class.
+        reader: where and how clips are read; its size is the side of the square.
+        mean: mean of the model's inputs, for pixels from 0 to 1.
+        std: standard deviation of the model's inputs.
+        short_sides: the least and greatest length of the shorter side, in pixels, both included.
+        flip: whether half of the clips are mirrored.
+        train: False returns the reader's own clip, as in evaluation.
 
     Raises:
-        ValueError: a clip without a class, or a square that is larger than the shorter side.
+        ValueError: a clip has no class, or the square is larger than the shorter side.
 
     Source: paper, App. E.
     """
@@ -71,7 +71,7 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         return len(self.items)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Clip (c, t, h, w) and class; a clip that cannot be read is warned about, and the next stands in for it."""
+        """Returns a clip (c, t, h, w) and its class; an unreadable clip is warned about and replaced by the next."""
         for offset in range(TRIES):
             item = self.items[(index + offset) % len(self.items)]
             try:

@@ -1,0 +1,59 @@
+"""Compiled and wrapped models are explained as the models that they were made of."""
+
+import pytest
+import torch
+from torch import nn
+from small_models import CLIP, Parts, small
+
+import lrp3d
+
+
+def test_compiled_and_parallel_wrappers_are_looked_through():
+    model = small()
+    expected = lrp3d.explain(model, CLIP).relevance
+    assert torch.equal(lrp3d.explain(nn.DataParallel(model), CLIP).relevance, expected)
+    assert torch.equal(lrp3d.explain(torch.compile(model), CLIP).relevance, expected)
+
+
+def _compile_it(model):
+    model.compile()
+
+
+def _compile_a_child(model):
+    model.conv = torch.compile(model.conv)
+
+
+def _compile_a_grandchild(model):
+    model.deep[0][0] = torch.compile(model.deep[0][0])
+    model.deep[0][1].compile()
+
+
+def _compile_a_function(model):
+    model.function = torch.compile(torch.relu)
+
+
+def _compile_the_forward(model):
+    model.forward = torch.compile(model.forward)
+
+
+@pytest.mark.parametrize(
+    "how", [_compile_it, _compile_a_child, _compile_a_grandchild, _compile_a_function, _compile_the_forward]
+)
+def test_compiled_code_is_explained_as_what_it_was_made_of(how):
+    model = Parts().eval()
+    expected = lrp3d.explain(model, CLIP)
+    names = [row.name for row in lrp3d.inspect(model, CLIP)]
+    how(model)
+    found = lrp3d.explain(model, CLIP)  # before it was ever called
+    assert torch.equal(found.relevance, expected.relevance)
+    assert torch.equal(found.matrix, expected.matrix)
+    if how is not _compile_a_function:
+        assert [row.name for row in lrp3d.inspect(model, CLIP)] == names
+
+
+def test_a_class_with_a_compiled_forward_is_explained_too():
+    class Decorated(Parts):
+        forward = torch.compile(Parts.forward)
+
+    expected = lrp3d.explain(Parts().eval(), CLIP)
+    assert torch.equal(lrp3d.explain(Decorated().eval(), CLIP).relevance, expected.relevance)

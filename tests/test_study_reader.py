@@ -1,0 +1,61 @@
+"""A study finds the clips of its list and reads the same pixels from them as `read_clip`."""
+
+import pytest
+import torch
+from PIL import Image
+from studies import encode
+from videos import frames_in
+
+from lrp3d.study import Item, Reader
+from lrp3d.study.running.reader import normalised
+from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, ClipWarning, VideoError, draw_clip, read_clip
+
+
+@pytest.mark.parametrize(
+    ("listed", "there"),
+    [
+        (Item(0, "a b.mp4"), "a b.mp4"),
+        (Item(0, "7"), "7.webm"),
+        (Item(0, "a.mp4"), "a.mkv"),
+        (Item(0, "x", places=("tai chi/x", "tai_chi/x")), "tai_chi/x.mp4"),
+        (Item(0, "frames.mp4"), "frames"),
+        (Item(0, "v1.2_x"), "v1.2_x.mp4"),
+    ],
+)
+def test_a_clip_is_found_under_the_names_that_it_may_have(tmp_path, listed, there):
+    (tmp_path / there).parent.mkdir(exist_ok=True)
+    (tmp_path / there).touch()
+    assert Reader(tmp_path).locate(listed) == tmp_path / there
+
+
+def test_a_clip_that_is_nowhere_is_an_error_of_the_video(tmp_path):
+    with pytest.raises(VideoError, match=r"no file or folder a\.mp4"):
+        Reader(tmp_path)(Item(0, "a.mp4"))
+
+
+def test_frames_are_read_and_the_flow_beside_them_is_not(tmp_path):
+    folder = tmp_path / "x"
+    folder.mkdir()
+    for number, image in enumerate(draw_clip(6, 40).numpy(), 1):
+        Image.fromarray(image).save(folder / f"img_{number:05d}.jpg", quality=95)
+        Image.fromarray(image * 0).save(folder / f"flow_x_{number:05d}.jpg")
+    read = Reader(tmp_path, frames=6, size=40, short_side=40)(Item(0, "x"))
+    assert read.indices.tolist() == list(range(6))
+    assert abs(read.frames.astype(float) - draw_clip(6, 40).numpy()).mean() < 20
+
+
+def test_what_is_read_is_what_read_clip_gives(tmp_path):
+    encode(tmp_path / "a.mp4")
+    read = Reader(tmp_path, frames=4, size=32, short_side=36)(Item(0, "a.mp4"))
+    clip = read_clip(tmp_path / "a.mp4", 4, size=32, short_side=36)
+    made = normalised(torch.from_numpy(read.frames).unsqueeze(0), IMAGENET_MEAN, IMAGENET_STD)
+    assert torch.equal(made, clip.tensor)
+
+
+def test_a_study_reads_the_usual_series_as_explain_does_and_that_is_no_damage(tmp_path):
+    names = [f"{kind}_{number:05}.png" for kind in ("img", "left", "flow_x") for number in (1, 2)]
+    folder = frames_in(tmp_path / "x", *names)
+    with pytest.warns(ClipWarning, match="4 other images of x are not read, such as flow_x_00001"):
+        clip = read_clip(folder, 2, size=32, short_side=32)
+    pixels = Reader(tmp_path, frames=2, size=32, short_side=32)(Item(0, "x"))
+    assert (pixels.lost, pixels.notes) == ((), clip.notes)

@@ -1,0 +1,132 @@
+"""A twin is made of the model's own tensors, knows its modules by name and computes what the model does."""
+
+import functools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from small_models import CLIP, small
+
+import lrp3d
+
+
+def test_a_twin_shares_every_tensor_and_returns_the_same_outputs():
+    model = small()
+    twin = lrp3d.convert(model)
+    ours = {id(t) for t in [*model.parameters(), *model.buffers()]}
+    theirs = {id(t) for t in [*twin.model.parameters(), *twin.model.buffers()]}
+    assert ours == theirs
+    assert torch.equal(twin(CLIP.clone().requires_grad_()), model(CLIP))
+    assert torch.equal(twin(CLIP), model(CLIP))
+    with torch.no_grad():
+        model[7].bias += 1
+    assert torch.equal(twin(CLIP), model(CLIP)), "a twin follows its model's parameters"
+
+
+def test_a_twin_cannot_be_used_to_change_the_model():
+    twin = lrp3d.convert(small())
+    for change in (twin.train, twin.double, lambda: twin.to("cpu")):
+        with pytest.raises(ValueError, match="twin"):
+            change()
+
+
+def test_explaining_a_twin_equals_explaining_its_model():
+    model = small()
+    twin = lrp3d.convert(model, "epsilon_plus")
+    a, b = lrp3d.explain(twin, CLIP), lrp3d.explain(model, CLIP, composite="epsilon_plus")
+    assert torch.equal(a.relevance, b.relevance)
+
+
+class Holder:
+    def __init__(self, module):
+        self.module = module
+
+
+def test_modules_held_anywhere_are_recognised_and_named():
+    """Lists, dicts, closures, partials, bound methods, plain objects and shared modules."""
+
+    class Hides(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convs = [nn.Conv3d(3, 4, 1), nn.Conv3d(4, 4, 1).eval()]
+            self.by_name = {"a": nn.Conv3d(4, 4, 1)}
+            hidden = nn.Conv3d(4, 4, 1)
+            self.closure = lambda x: hidden(x)
+            self.part = functools.partial(lambda conv, x: conv(x), nn.Conv3d(4, 4, 1))
+            self.bound = self.step
+            self.inner = nn.Conv3d(4, 4, 1)
+            self.holder = Holder(nn.Conv3d(4, 4, 1))
+            self.shared = self.inner
+            self.fc = nn.Linear(4, 5)
+
+        def step(self, x):
+            return self.inner(x)
+
+        def forward(self, x):
+            for conv in self.convs:
+                x = conv(x).relu()
+            x = self.closure(self.by_name["a"](x).relu()).relu()
+            x = self.holder.module(self.bound(self.part(x).relu()).relu()).relu()
+            return self.fc(self.shared(x).relu().mean((2, 3, 4)))
+
+    model = Hides().eval()
+    for module in [*model.convs, model.by_name["a"], model.part.args[0], model.holder.module]:
+        module.eval()
+    rows = [row.name for row in lrp3d.inspect(model, CLIP) if row.operation in ("convolution", "linear")]
+    assert rows[:3] == ["convs.0", "convs.1", "by_name.a"]
+    assert rows[-3:] == ["holder.module", "inner", "fc"]
+    rule = lrp3d.rules.Epsilon()
+    flat = lrp3d.Composite(layers={nn.Conv3d: rule})
+    rules = [row.rule for row in lrp3d.inspect(model, CLIP, composite=flat) if row.operation == "convolution"]
+    assert rules == [str(rule)] * 8, "a rule for a type reaches every module of that type"
+    assert lrp3d.explain(model, CLIP, contrastive=False).conservation.max() < 1e-5
+
+
+def test_user_subclasses_keep_their_own_forward():
+    class Twice(nn.Conv3d):
+        def forward(self, x):
+            return super().forward(F.pad(x, (1, 1))) * 2
+
+    class Quiet(nn.Conv3d):
+        pass
+
+    model = nn.Sequential(
+        Twice(3, 4, 1), nn.ReLU(), Quiet(4, 4, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3)
+    )
+    model.eval()
+    rows = {
+        row.name: row for row in lrp3d.inspect(model, CLIP, composite=lrp3d.Composite({nn.Conv3d: lrp3d.rules.Flat()}))
+    }
+    assert rows["2"].rule == "Flat()"
+    assert rows["0.conv3d"].rule == "Flat()"
+    explanation = lrp3d.explain(model, CLIP, contrastive=False)
+    assert torch.allclose(explanation.logits, model(CLIP))
+    assert explanation.conservation.max() < 1e-5
+
+
+def test_forward_hooks_stay_and_backward_hooks_see_no_relevance():
+    model, seen = small(), []
+    model[0].register_forward_hook(lambda module, args, out: out * 2)
+    model[0].register_full_backward_hook(lambda module, grad_in, grad_out: seen.append(grad_out))
+    explanation = lrp3d.explain(model, CLIP, contrastive=False)
+    assert torch.allclose(explanation.logits, model(CLIP))
+    assert explanation.conservation.max() < 1e-5
+    assert not seen
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_the_callers_grad_mode_does_not_matter(context):
+    model = small()
+    expected = lrp3d.explain(model, CLIP)
+    with context():
+        clip = CLIP * 1
+        found = lrp3d.explain(model, clip)
+    assert torch.equal(found.relevance, expected.relevance)
+    assert torch.equal(found.matrix, expected.matrix)
+
+
+def test_a_twin_that_is_converted_again_keeps_its_composite():
+    twin = lrp3d.convert(small(), "epsilon")
+    assert lrp3d.convert(twin) is twin
+    assert lrp3d.convert(twin, "paper").composite != twin.composite
