@@ -79,8 +79,11 @@ class LinearMap:
         return self(ones, torch.ones_like(w) if isinstance(w, Tensor) else 1.0)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """The adjoint under weights that are all one: `r` (s, *output) handed equally to the inputs (s, *shape)."""
-        return self.adjoint(r, torch.ones_like(w) if isinstance(w, Tensor) else 1.0, shape)
+        """The adjoint under weights that are all one: `r` (s, *output) handed equally to the inputs (s, *shape).
+
+        The weight only says its shape: inside of `torch.autocast` it may be of another type than what it is met with.
+        """
+        return self.adjoint(r, torch.ones_like(w, dtype=r.dtype) if isinstance(w, Tensor) else 1.0, shape)
 
 
 @dataclass(frozen=True)

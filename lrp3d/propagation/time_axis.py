@@ -204,7 +204,7 @@ class Cost(NamedTuple):
     """Of the best way from a node down to a layer that tells time: ways are compared in this order."""
 
     mixes: int
-    """How many steps on it mix positions (attention)."""
+    """How many steps on it mix positions (attention), or end it without telling time."""
     length: int
     """How many steps it has: the shorter way from a state leads to its own frame, the longer to those before."""
 
@@ -222,6 +222,9 @@ def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
         step = step_of(node)
         below = [] if step is not None and (tells_time(step) or not _spreads(step)) else parents(node)
         below = below[1:] if isinstance(step, AtItsStep) else below
+        blind = (
+            step is not None and not tells_time(step) and not _spreads(step)
+        )  # a maximum over all frames, a constant
         missing = [parent for parent in below if parent not in costs]
         if missing:
             pending += missing
@@ -229,7 +232,9 @@ def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
         pending.pop()
         ways = [costs[parent] for parent in below] or [Cost(0, 0)]
         best = min if isinstance(step, LinearStep | Halves) else max
-        costs[node] = Cost(best(way.mixes for way in ways) + _mixes(step), min(way.length for way in ways) + 1)
+        costs[node] = Cost(
+            best(way.mixes for way in ways) + (_mixes(step) or blind), min(way.length for way in ways) + 1
+        )
     return costs
 
 

@@ -39,8 +39,9 @@ class Operand:
         return self.source.shape
 
     def widened(self) -> Operand:
-        """The same in a type that shares can be computed in."""
-        if widened(self.source.dtype) == self.source.dtype:
+        """The same in a type that shares can be computed in; inside of `torch.autocast` the two may differ."""
+        types = [t.dtype for t in (self.source, self.w.value) if isinstance(t, Tensor)]
+        if all(widened(dtype) == dtype for dtype in types):
             return self
         return Operand(self.source.to(widened(self.source.dtype)), self.x.widened(), self.map, self.w.widened())
 
