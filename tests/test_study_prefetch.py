@@ -18,7 +18,7 @@ def square(number):
     if number in (2, 3):
         os.kill(os.getpid(), signal.SIGSEGV)
     if number == 4:
-        raise ValueError("four\nis bad")
+        raise ValueError("four\n  is bad.\nThat is all.")
     return number**2
 
 
@@ -28,7 +28,7 @@ def test_a_reader_that_kills_its_process_is_found_and_no_other_clip_is_lost():
     assert all(results[number] == number**2 for number in (0, 1, 5, 6, 7))
     assert "process that read it died" in results[2].reason
     assert "process that read it died" in results[3].reason
-    assert results[4] == Failure("four")
+    assert results[4] == Failure("four is bad.")
 
 
 def waiting(number):

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from lrp3d.defaults import TIMEOUT
+from lrp3d.printed import opening
 
 __all__ = ["Failure", "ahead"]
 
@@ -157,9 +158,9 @@ def _attempt(read: Callable[[Task], Result], task: Task) -> Result | Failure:
     except ImportError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines()
+        said = opening(error)
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        return Failure(f"{kind}{lines[0]}" if lines else type(error).__name__)
+        return Failure(f"{kind}{said}" if said else type(error).__name__)
 
 
 def _attempt_in_time(read: Callable[[Task], Result], task: Task, timeout: float) -> Result | Failure:
