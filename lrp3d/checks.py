@@ -113,6 +113,11 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
             )
         if 0 in x.shape[1:]:
             raise ValueError(f"the clip is empty: shape {tuple(x.shape)}")
+        if x.layout != torch.strided or x.is_meta:
+            raise ValueError(
+                f"a clip is a dense tensor that holds its values, got "
+                f"{'one without values (device meta)' if x.is_meta else f'the layout {x.layout}: pass clip.to_dense()'}"
+            )
         if x.device.type == "cpu":  # another device is waited for once, with the logits
             check_numbers(bool(torch.isfinite(x).all()))
     if len({len(x) for x in pathways}) > 1:

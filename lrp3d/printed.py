@@ -6,7 +6,7 @@ import sys
 import unicodedata
 from typing import TextIO
 
-__all__ = ["printable", "say"]
+__all__ = ["opening", "printable", "say"]
 
 # Controls, halves of letters, ends of lines and of paragraphs; and what changes the direction of the letters after it.
 UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -34,6 +34,22 @@ def _escaped(letter: str) -> str:
     if "\udc80" <= letter <= "\udcff":
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode()
+
+
+def opening(text: object) -> str:
+    r"""What others say in several lines, on one: up to the line that ends the first sentence, or the first empty one.
+
+    >>> opening("A process was started before the\n  other one was ready.\n\nIn the main module:\n    ...")
+    'A process was started before the other one was ready.'
+    """
+    lines: list[str] = []
+    for line in str(text).strip().splitlines():
+        if not line.strip():
+            break
+        lines.append(line.strip())
+        if lines[-1].endswith((".", "!", "?")):
+            break
+    return " ".join(lines)
 
 
 def say(*lines: object, stream: TextIO | None = None) -> None:

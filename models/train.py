@@ -107,7 +107,8 @@ def train(
         device: where to train; default is where the model is.
         mixed_precision: bfloat16, or float16 with loss scaling where the GPU lacks it; default is on a GPU
             only.
-        workers: processes that load clips.
+        workers: processes that load clips. Where they are not forked (Windows, macOS, Python 3.14), more than 0 needs
+            a script to guard what it runs by ``if __name__ == "__main__"``.
         progress: show a bar, if tqdm is installed.
 
     Returns:

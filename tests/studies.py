@@ -78,7 +78,7 @@ class Hungry(nn.Module):
         if len(clip) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
         if bool((clip.amax((1, 2, 3, 4)) < -1.7).any()):
-            raise ZeroDivisionError("a black clip")
+            raise ZeroDivisionError("a black\n  clip.\n\nWhere this came from: ...")
         return self.head(torch.relu(self.stem(clip)).mean((2, 3, 4)))
 
 

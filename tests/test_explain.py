@@ -130,6 +130,8 @@ BAD = {
     "no clip axis": (lambda: (CLIP[0, 0, 0, 0],), {}, ValueError, "axes"),
     "six axes": (lambda: (CLIP[None],), {}, ValueError, "axes"),
     "no frames": (lambda: (CLIP[:, :, :0],), {}, ValueError, "empty"),
+    "no values": (lambda: (CLIP.to("meta"),), {}, ValueError, "holds its values"),
+    "sparse": (lambda: (CLIP.to_sparse(),), {}, ValueError, r"to_dense\(\)"),
     "one frame": (lambda: (CLIP[:, :, :1],), {}, ValueError, "2 frames"),
     "no pathways": (lambda: ([],), {}, ValueError, "pathways"),
     "uneven pathways": (lambda: ([CLIP, CLIP[:1]],), {}, ValueError, "same clips"),

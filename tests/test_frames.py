@@ -334,6 +334,45 @@ def test_constants_between_the_frames_are_the_reason_of_a_refusal():
         lrp3d.explain(make(ConstantFrame), clips())
 
 
+class BesideAllFrames(VideoNet):
+    """To the features of every frame something is added that was taken from all of them."""
+
+    def head(self, x):
+        x = x.mean((3, 4)).transpose(1, 2)
+        return self.fc(x + type(self).all_frames(x)).mean(1)
+
+
+ALL_FRAMES = {
+    "maximum": lambda x: x.amax(1, keepdim=True),
+    "smooth maximum": lambda x: x.logsumexp(1, keepdim=True),
+    "mean": lambda x: x.mean(1, keepdim=True),
+    "attention": lambda x: (x @ x.mT).softmax(-1) @ x,
+}
+
+
+@pytest.mark.parametrize("name", ALL_FRAMES)
+def test_what_all_frames_say_together_may_be_added_to_each(name):
+    """It tells no frame from another, and the way around it does."""
+    net = type("Beside", (BesideAllFrames,), {"all_frames": staticmethod(ALL_FRAMES[name])})
+    model, clip = make(net), clips()
+    found = lrp3d.explain(model, clip, [0, 1], contrastive=False)
+    features = model.trunk(clip).mean((3, 4)).transpose(1, 2)
+    rows = model.fc(features + ALL_FRAMES[name](features))
+    torch.testing.assert_close(found.frame_logits, rows[[0, 1], :, [0, 1]], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.matrix.sum(2), found.frame_logits, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["attention", "maximum"])
+def test_frames_that_were_mixed_before_they_are_averaged_are_the_reason_of_a_refusal(name):
+    class Alone(VideoNet):
+        def head(self, x):
+            x = x.mean((3, 4)).transpose(1, 2)
+            return self.fc(ALL_FRAMES[name](x).expand_as(x)).mean(1)
+
+    with pytest.raises(lrp3d.NoFrameLogits, match=r"each of the values that 'mean_1' averages comes from all time"):
+        lrp3d.explain(make(Alone), clips())
+
+
 @pytest.mark.parametrize("net", [reference.LinearPerFrame, reference.AdaptivePool, TwoPathways])
 def test_frame_logits_whose_mean_is_not_the_logit_are_refused(net, monkeypatch):
     """Whatever the graph looks like: the mean is compared with the logit of the clip at hand."""

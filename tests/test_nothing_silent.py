@@ -88,6 +88,36 @@ def test_what_has_no_rule_does_no_harm_inside_a_gate(name):
     assert explanation.conservation.max() < 1e-4
 
 
+TRANSFORMS = {
+    "vmap": torch.vmap(lambda z: z * z),
+    "grad": torch.func.grad(lambda z: (z**3).sum()),
+    "vjp": lambda x: torch.func.vjp(lambda z: z * z, x)[1](torch.ones_like(x))[0],
+    "jacrev": torch.func.jacrev(lambda z: (z**3).sum()),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_summand_made_by_a_transform_of_torch_func_is_no_constant(name):
+    """Inside of a transform the signal is another tensor, of which nothing is known."""
+    with pytest.raises(lrp3d.UnsupportedOperation, match=r"through a transform of torch\.func"):
+        lrp3d.explain(Body(lambda x: x + TRANSFORMS[name](x)).eval(), CLIP)
+    assert lrp3d.intervention_matrix(Body(lambda x: x + TRANSFORMS[name](x)).eval(), CLIP).shape == (2, 1, 4)
+    of_constants = TRANSFORMS[name](torch.rand(2, 4, 4, 6, 6))
+    assert lrp3d.explain(Body(lambda x: x + of_constants).eval(), CLIP, contrastive=False).conservation.max() < 1e-4
+
+
+@pytest.mark.parametrize("constants", [(), ("something",)])
+def test_a_forward_that_takes_gradients_is_refused_in_one_sentence(constants):
+    class Gradient(nn.Module):
+        def forward(self, x):
+            z = x.detach().clone().requires_grad_()
+            return x + torch.autograd.grad((z**3).sum(), z)[0]
+
+    with pytest.raises(lrp3d.UnsupportedOperation, match="takes gradients inside the forward") as refused:
+        lrp3d.explain(Body(Gradient()).eval(), CLIP, constants=constants)
+    assert "constants=" not in str(refused.value)
+
+
 def test_all_problems_are_named_at_once():
     class Two(Body):
         def forward(self, x):

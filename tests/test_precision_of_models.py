@@ -66,7 +66,7 @@ def test_a_model_with_an_autocast_of_its_own_is_explained_as_it_runs(model, dtyp
     expected = lrp3d.explain(model, CLIP, contrastive=contrastive)
     model.autocast = dtype
     found = lrp3d.explain(model, CLIP, contrastive=contrastive)
-    torch.testing.assert_close(found.logits, model(CLIP), rtol=0, atol=torch.finfo(dtype).eps / 2)
+    assert torch.equal(found.logits, model(CLIP))
     assert not torch.equal(found.logits.float(), expected.logits)
     assert far(found, expected) < SMALL[dtype]
     assert found.conservation.max() < torch.finfo(dtype).eps, "the mean of frame logits was rounded"
@@ -94,3 +94,35 @@ def test_relevance_does_not_pass_through_a_type_that_the_model_casts_to(model):
     found = lrp3d.explain(small, CLIP.half(), contrastive=False)
     assert found.conservation.max() < 1e-3
     assert far(found, lrp3d.explain(model, CLIP, found.target, contrastive=False)) < SMALL[torch.float16]
+
+
+class Mixed(Net):
+    """Multiplies features by constants of another type than theirs, which autocast allows."""
+
+    def __init__(self, how):
+        super().__init__(False)
+        self.how, self.weight = how, nn.Parameter(torch.randn(16, 16))
+
+    def body(self, x):
+        x = self.stem(x).relu().mean((3, 4)).transpose(1, 2)
+        small = self.weight if self.autocast is None else self.weight.to(self.autocast)
+        if self.how == "einsum":
+            x = torch.einsum("bti,ij->btj", x, self.weight)
+        elif self.how == "matrix":
+            x = x.float() @ small
+        elif self.how == "batch of matrices":
+            x = torch.bmm(x.float(), small.expand(len(x), -1, -1))
+        else:
+            x = nn.functional.conv1d(x.float().mT, small[:, :, None]).mT
+        return self.fc(x).mean(1)
+
+
+@pytest.mark.parametrize("dtype", SMALL)
+@pytest.mark.parametrize("how", ["einsum", "matrix", "batch of matrices", "convolution"])
+def test_constants_of_another_type_than_the_features_are_met_as_autocast_meets_them(how, dtype):
+    model = Mixed(how).eval()
+    expected = lrp3d.explain(model, CLIP, 1, contrastive=False)
+    model.autocast = dtype
+    found = lrp3d.explain(model, CLIP, 1, contrastive=False)
+    assert far(found, expected) < SMALL[dtype]
+    assert found.conservation.max() < torch.finfo(dtype).eps

@@ -2,8 +2,14 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
+import pytest
+
+import lrp3d
 
 from lrp3d.study import Failure, ahead
 
@@ -12,7 +18,7 @@ def square(number):
     if number in (2, 3):
         os.kill(os.getpid(), signal.SIGSEGV)
     if number == 4:
-        raise ValueError("four\nis bad")
+        raise ValueError("four\n  is bad.\nThat is all.")
     return number**2
 
 
@@ -22,7 +28,7 @@ def test_a_reader_that_kills_its_process_is_found_and_no_other_clip_is_lost():
     assert all(results[number] == number**2 for number in (0, 1, 5, 6, 7))
     assert "process that read it died" in results[2].reason
     assert "process that read it died" in results[3].reason
-    assert results[4] == Failure("four")
+    assert results[4] == Failure("four is bad.")
 
 
 def waiting(number):
@@ -51,3 +57,26 @@ def test_no_more_is_read_ahead_than_asked_for():
     next(results)
     assert len(taken) == 3
     results.close()
+
+
+@pytest.mark.parametrize("guarded", [False, True])
+def test_a_script_that_runs_when_it_is_imported_is_told_so_and_no_clip_is_blamed(guarded, tmp_path):
+    """Processes that read import the script that was started: without a guard each would start others."""
+    call = "print(*ahead(int, ['1', '2'], workers=2))"
+    guard = "if __name__ == '__main__': "
+    script = tmp_path / "script.py"
+    script.write_text(f"from lrp3d.study import ahead\n{guard * guarded}{call}\n")
+    where = os.pathsep.join([str(Path(lrp3d.__file__).parent.parent), *filter(None, sys.path)])
+    ended = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": where}
+    )
+    if guarded:
+        assert ended.stdout == "('1', 1) ('2', 2)\n"
+        assert ended.returncode == 0
+        return
+    assert ended.stdout == ""
+    assert ended.returncode == 1
+    said = ended.stderr.strip().splitlines()[-1]
+    assert said.startswith("RuntimeError: clips were to be read ahead by other processes (workers=2)")
+    assert said.endswith("put what it runs below `if __name__ == '__main__':`, or read in this process with workers=0")
+    assert "bootstrapping" not in ended.stderr

@@ -32,7 +32,7 @@ from lrp3d.commands import (
 from lrp3d.commands.streams import standard_streams
 from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.extras import missing
-from lrp3d.printed import say
+from lrp3d.printed import opening, say
 from lrp3d.suggestions import did_you_mean
 
 COMMANDS = (demo, explain, check, prototypes, study, inspect, train, convert_checkpoint, open)
@@ -88,7 +88,7 @@ def _quiet(options: argparse.Namespace) -> Iterator[None]:
 
 
 def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
-    complain(f"warning: {str(message).splitlines()[0]}")
+    complain(f"warning: {opening(message)}")
 
 
 class _Parser(argparse.ArgumentParser):

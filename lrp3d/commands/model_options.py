@@ -28,6 +28,7 @@ from lrp3d.integrations.networks import source_of
 from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
+from lrp3d.printed import opening
 from lrp3d.suggestions import did_you_mean
 
 SEED = 0
@@ -187,7 +188,7 @@ def device_of(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {name} cannot be used: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"--device {name} cannot be used: {opening(error)}") from error
     return device
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lrp3d.printed import say
+from lrp3d.printed import opening, say
 
 TRACEBACK = "LRP3D_TRACEBACK"
 """The environment variable that asks for the traceback of an error instead."""
@@ -28,7 +28,8 @@ def one_line(error: BaseException, items: int = 3) -> str:
         return type(error).__name__
     # Our own errors are written to be read; of others the kind is half of what they say.
     kind = "" if isinstance(error, (ValueError, ImportError, OSError, NotImplementedError)) else type(error).__name__
-    head = f"{kind}: {rest[0]}" if kind else rest[0]
+    first = rest[0] if listed else opening(error)
+    head = f"{kind}: {first}" if kind else first
     if not listed:
         return head
     more = [f"and {len(listed) - items} more"] if len(listed) > items else []

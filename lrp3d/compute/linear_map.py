@@ -79,8 +79,11 @@ class LinearMap:
         return self(ones, torch.ones_like(w) if isinstance(w, Tensor) else 1.0)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
-        """Applies the adjoint with all weights one: hands `r` (s, *output) equally to the inputs (s, *shape)."""
-        return self.adjoint(r, torch.ones_like(w) if isinstance(w, Tensor) else 1.0, shape)
+        """Applies the adjoint with all weights one: hands `r` (s, *output) equally to the inputs (s, *shape).
+
+        Of the weight only the shape matters: inside `torch.autocast` its type may differ from that of the relevance.
+        """
+        return self.adjoint(r, torch.ones_like(w, dtype=r.dtype) if isinstance(w, Tensor) else 1.0, shape)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from lrp3d.integrations.networks import check_name
 from lrp3d.integrations.wrappers import PerFrame, PublicNetwork, TimeFirst
+from lrp3d.printed import opening
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 NORMALISED = {"VideoMAE": IMAGENET, "Timesformer": ((0.45,) * 3, (0.225,) * 3), "Vivit": ((0.5,) * 3, (0.5,) * 3)}
@@ -42,7 +43,7 @@ def _saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetw
     except (OSError, ValueError) as error:
         raise ValueError(
             f"hf:{place} is neither a class, a configuration, a folder nor in the cache of downloaded models: download "
-            f"it first (hf download {place}), or give a folder ({str(error).splitlines()[0]})"
+            f"it first (hf download {place}), or give a folder ({opening(error)})"
         ) from error
     name = (getattr(config, "architectures", None) or [""])[0]
     if not name.endswith((VIDEO, IMAGE)) or not hasattr(transformers, name):

@@ -45,9 +45,13 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) 
         shaped = rearranged(lambda b: b.reshape(-1, *[1] * (x.dim() - 2)), cast(Tensor, bias))
         return add(_convolve(x, weight, None, map), shaped)
     g = map.geometry
-    output = torch.convolution(
-        x, weight, bias, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups
-    )
+    # By the function of that many axes: a model's own `torch.autocast` casts for these alone.
+    if g.transposed:
+        transposed = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[len(g.kernel) - 1]
+        output = transposed(x, weight, bias, g.stride, g.padding, g.output_padding, g.groups, g.dilation)
+    else:
+        plain = (torch.conv1d, torch.conv2d, torch.conv3d)[len(g.kernel) - 1]
+        output = plain(x, weight, bias, g.stride, g.padding, g.dilation, g.groups)
     bias = None if bias is None else bias.detach()
     if active_tracer().is_signal(weight):
         return weighed_by_kernel(output, x, weight, map, bias, kind)

@@ -75,6 +75,7 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
     output = record.output
     averages: dict[Node, TimeAverage] = {}
     problem: str | None = None
+    mixed = ""
     for node in downwards([output.grad_fn], averages.__contains__):
         step = step_of(node)
         if isinstance(step, ClipInput):
@@ -90,6 +91,8 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
                     break
                 if not stands_on or not all(map(all, stands_on)):
                     problem = problem or f"'{step.name}' {disorder(stands_on)}"
+                else:  # of frames that were mixed before, or of the places of a picture
+                    mixed = mixed or step.name
             if node in averages:
                 continue
             if axes and all(shape[axis] == 1 for axis in axes):
@@ -98,14 +101,25 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
                     "use up this clip); take more frames"
                 )
         if step is not None and not _is_linear(step):
-            raise NoFrameLogits(problem or _not_linear(node, step))
+            raise NoFrameLogits(problem or _not_linear(node, step, mixed))
     if not averages:
         raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
     return list(averages.values())
 
 
-def _not_linear(node: Node, step: Step) -> str:
-    """The reason why a step that comes before any average over time stands in the way."""
+def _not_linear(node: Node, step: Step, mixed: str) -> str:
+    """The reason why a step that comes before any average over time stands in the way.
+
+    Args:
+        node: node of the step.
+        step: the step, which is not linear.
+        mixed: name of an average above it whose every value comes from all time steps; empty if there is none.
+    """
+    if mixed:
+        return (
+            f"the model never averages over time what belongs to single frames: each of the values that '{mixed}' "
+            f"averages comes from all time steps at once, and '{step.name}' ({step.operation}) below it is not linear"
+        )
     below = map(step_of, downwards([node], lambda node: False))
     if not any(isinstance(s, LinearStep) and not s.weighted and _averages(s) for s in below):
         return (

@@ -204,7 +204,7 @@ class Cost(NamedTuple):
     """The cost of the best path from a node down to a layer that tells time; fields are compared in this order."""
 
     mixes: int
-    """The number of steps on the path that mix positions (attention)."""
+    """The number of steps on the path that mix positions (attention), or that end it without telling time."""
     length: int
     """The number of steps: the shortest path from a state leads to its own frame, longer ones to earlier frames."""
 
@@ -222,6 +222,9 @@ def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
         step = step_of(node)
         below = [] if step is not None and (tells_time(step) or not _spreads(step)) else parents(node)
         below = below[1:] if isinstance(step, AtItsStep) else below
+        blind = (
+            step is not None and not tells_time(step) and not _spreads(step)
+        )  # a maximum over all frames, a constant
         missing = [parent for parent in below if parent not in costs]
         if missing:
             pending += missing
@@ -229,7 +232,9 @@ def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
         pending.pop()
         ways = [costs[parent] for parent in below] or [Cost(0, 0)]
         best = min if isinstance(step, LinearStep | Halves) else max
-        costs[node] = Cost(best(way.mixes for way in ways) + _mixes(step), min(way.length for way in ways) + 1)
+        costs[node] = Cost(
+            best(way.mixes for way in ways) + (_mixes(step) or blind), min(way.length for way in ways) + 1
+        )
     return costs
 
 

@@ -39,8 +39,9 @@ class Operand:
         return self.source.shape
 
     def widened(self) -> Operand:
-        """The same operand in a type in which shares can be computed."""
-        if widened(self.source.dtype) == self.source.dtype:
+        """The same operand in a type in which shares can be computed; autocast may give input and weight two types."""
+        types = [t.dtype for t in (self.source, self.w.value) if isinstance(t, Tensor)]
+        if all(widened(dtype) == dtype for dtype in types):
             return self
         return Operand(self.source.to(widened(self.source.dtype)), self.x.widened(), self.map, self.w.widened())
 

@@ -20,10 +20,7 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.rules import Identity, Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 
-GRADIENT = (
-    "takes gradients inside the forward, where gradients are relevance; explain the model without that step, or give "
-    "it as a constant with constants="
-)
+GRADIENT = "takes gradients inside the forward, where gradients are relevance; explain the model without that step"
 
 
 @dataclass(frozen=True)

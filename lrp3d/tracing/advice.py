@@ -10,6 +10,10 @@ STALE = (
     "as another type; use the out-of-place form there"
 )
 DETACHED = "detaches the signal, so no relevance could reach what lies below; remove the detach from the forward"
+TRANSFORMED = (
+    "sees the signal through a transform of torch.func (vmap, grad, vjp, jvp), where lrp3d cannot follow it; write the "
+    "forward without that transform"
+)
 FOREIGN = (
     "is not visible to lrp3d (scripted or compiled code, a custom autograd Function, or checkpointing); "
     "use the plain module, or register the layer with lrp3d.register_layer"

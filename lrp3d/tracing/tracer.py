@@ -22,7 +22,7 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
 from lrp3d.steps.step import GRADIENT, Held, Outlet, Token, Unsupported
 from lrp3d.steps.writes import Shared
-from lrp3d.tracing.advice import NO_GRAD, STALE, advice_for
+from lrp3d.tracing.advice import NO_GRAD, STALE, TRANSFORMED, advice_for
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.inplace import Memory, Write
 from lrp3d.tracing.recorder import Recorder, map_floats
@@ -173,6 +173,8 @@ class Tracer(Recorder, TorchFunctionMode):
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
         if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
             return func(*args, **kwargs)  # torch.no_grad() also arrives here
+        if any(self._transforms_signal(x) for x in tree_flatten((args, kwargs))[0]):
+            raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {TRANSFORMED}"])
         if getattr(func, "__name__", "") in LEAVES_TORCH:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 return func(*tree_map(lambda x: self._value(x), args), **kwargs)
@@ -211,6 +213,14 @@ class Tracer(Recorder, TorchFunctionMode):
 
     def _touches_signal(self, args: Any, kwargs: Any) -> bool:
         return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])
+
+    def _transforms_signal(self, x: Any) -> bool:
+        """Whether a transform of torch.func has wrapped a signal, which would go through it as a constant."""
+        wrapped = False
+        with torch._C.DisableTorchFunction():
+            while isinstance(x, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(x):
+                wrapped, x = True, torch._C._functorch.get_unwrapped(x)
+            return wrapped and self.is_signal(self.resolve(x))
 
     def _constant_inplace(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """Writes to a constant in place, but never to the memory of the model."""

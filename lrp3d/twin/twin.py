@@ -23,6 +23,7 @@ from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
+from lrp3d.printed import opening
 from lrp3d.steps.step import Step
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.transfer import answers, finite
@@ -274,7 +275,7 @@ class Twin(nn.Module):
                 raise
             shapes = ", ".join(str(tuple(x.shape)) for x in clips)
             raise ModelError(
-                f"the model could not run on an input of shape {shapes}: {error}"
+                f"the model could not run on an input of shape {shapes}: {opening(error)}"
                 f"{self._other_type(clips) or hint or other_axes(clips, layout)}"
             ) from error
 

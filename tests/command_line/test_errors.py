@@ -7,8 +7,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from terminal import SMALL, error
+from torch import nn
 
+import lrp3d
+from lrp3d.commands import command_line
 from lrp3d.commands.command_line import main
+from lrp3d.commands.terminal import one_line
 
 
 @pytest.mark.parametrize(
@@ -124,3 +128,27 @@ def test_a_trace_is_there_for_those_who_ask(clip, networks, monkeypatch):
     monkeypatch.setenv("LRP3D_TRACEBACK", "1")
     with pytest.raises(Exception, match="boom"):
         main(["explain", clip, "--model", "networks:Raising", "--size", "16"])
+
+
+TORCH_SAYS = "An attempt was made to start\n    before this one was ready.\n\n    To fix this, read a page of docs."
+
+
+@pytest.mark.parametrize("kind", [RuntimeError, ValueError])
+def test_of_what_others_say_in_several_lines_the_whole_first_sentence_is_said(kind):
+    assert one_line(kind(TORCH_SAYS)).endswith("An attempt was made to start before this one was ready.")
+    listed = lrp3d.UnsupportedOperation(["sort: has no rule", "exp: has no rule"])
+    assert one_line(listed) == "2 operations of this model cannot be explained: sort: has no rule; exp: has no rule"
+
+
+def test_a_warning_of_several_lines_is_said_whole(capsys):
+    command_line._warn(UserWarning(TORCH_SAYS.partition("\n\n")[0]))
+    assert capsys.readouterr().err == "lrp3d: warning: An attempt was made to start before this one was ready.\n"
+
+
+def test_what_torch_says_in_a_forward_is_one_line_with_our_advice_behind_it():
+    class Breaks(nn.Module):
+        def forward(self, x):
+            raise RuntimeError("index 7 is\nout of bounds")
+
+    with pytest.raises(lrp3d.errors.ModelError, match=r"index 7 is out of bounds; if the model takes clips with other"):
+        lrp3d.explain(Breaks().eval(), torch.rand(1, 3, 4, 8, 8))

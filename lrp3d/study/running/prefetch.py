@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from lrp3d.defaults import TIMEOUT
+from lrp3d.printed import opening
 
 __all__ = ["Failure", "ahead"]
 
@@ -55,6 +56,7 @@ def ahead(
 
     Raises:
         ImportError: a package that reading needs is missing, which concerns every clip.
+        RuntimeError: no process could start, as in a script without ``if __name__ == "__main__":``.
 
     >>> list(ahead(int, ["1", "two"]))
     [('1', 1), ('two', Failure(reason="invalid literal for int() with base 10: 'two'"))]
@@ -97,6 +99,13 @@ class _Pool(Generic[Task, Result]):
     def __init__(self, read: Callable[[Task], Result], workers: int, timeout: float):
         self.read, self.workers, self.timeout = read, workers, timeout
         self.executor = self._executor(workers)
+        try:  # before any clip is blamed for the death of a process that never looked at it
+            self.executor.submit(_start).result()
+        except RuntimeError as error:
+            self.close()
+            if isinstance(error, BrokenProcessPool) or _is_starting():
+                raise RuntimeError(NOT_STARTED.format(workers=workers)) from None
+            raise
 
     def _executor(self, workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
@@ -128,15 +137,31 @@ class _Pool(Generic[Task, Result]):
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
+NOT_STARTED = (
+    "clips were to be read ahead by other processes (workers={workers}), and the first of them ended before it read "
+    "any: each of them imports the script that was started, which must run nothing by that; put what it runs below "
+    "`if __name__ == '__main__':`, or read in this process with workers=0"
+)
+
+
+def _start() -> None:
+    """The first task of a pool, at which nothing but the start of its process can fail."""
+
+
+def _is_starting() -> bool:
+    """Whether this process itself was just started by another one, and is only importing its script yet."""
+    return bool(getattr(multiprocessing.current_process(), "_inheriting", False))
+
+
 def _attempt(read: Callable[[Task], Result], task: Task) -> Result | Failure:
     try:
         return read(task)
     except ImportError:
         raise
     except Exception as error:
-        lines = str(error).strip().splitlines()
+        said = opening(error)
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        return Failure(f"{kind}{lines[0]}" if lines else type(error).__name__)
+        return Failure(f"{kind}{said}" if said else type(error).__name__)
 
 
 def _attempt_in_time(read: Callable[[Task], Result], task: Task, timeout: float) -> Result | Failure:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
+from lrp3d.printed import opening
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.clips import Clips
@@ -219,7 +220,7 @@ def _explained(
                 for clip in clips[position:]:
                     yield from _explained(explainer, [clip], explain_labels)
                 return
-            yield _Failed(clips[0][0], f"{type(error).__name__}: {error}", error)
+            yield _Failed(clips[0][0], f"{type(error).__name__}: {opening(error)}", error)
             return
         yield _Explained(clips[part.clips], part, time.perf_counter() - started)
         position = part.clips.stop
