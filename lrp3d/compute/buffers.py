@@ -7,6 +7,7 @@ as much as the arithmetic done in them. A GPU's allocator keeps its memory; ther
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import sys
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor
 
 SMALLEST = 2**20  # bytes; what is smaller comes from the heap and stays there
+LARGE_PAGE = 2**21
+GIVEN_BACK = 2**25  # bytes let go of before the C library is told to
 
 
 class _Pool:
@@ -26,6 +29,7 @@ class _Pool:
     def __init__(self) -> None:
         self.blocks: dict[int, list[mmap.mmap]] = {}
         self.needed: set[int] = set()
+        self.freed = 0
         self.derived: dict[tuple[Hashable, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
     def take(self, size: int) -> mmap.mmap:
@@ -34,13 +38,13 @@ class _Pool:
         Blocks have sizes that are powers of two, so that one explanation finds what another like it left; what was
         never written to takes up no memory.
         """
-        size = 1 << (size - 1).bit_length()
+        used, size = size, 1 << (size - 1).bit_length()
         for block in self.blocks.setdefault(size, []):
             # A tensor holds the block it stands on; without one, the list, the loop and the question itself do.
             if sys.getrefcount(block) == 3:
                 break
         else:
-            block = _mapped(size)
+            block = _mapped(size, used)
             self.blocks[size].append(block)
         self.needed.add(id(block))
         return block
@@ -53,11 +57,24 @@ class _Pool:
         self.derived.clear()
 
 
-def _mapped(size: int) -> mmap.mmap:
-    """Memory fresh from the system, in large pages where it has them: one fault and one look-up instead of 512."""
+def _c_library_trim() -> Callable[[int], object]:
+    """`malloc_trim`, where the C library has it (glibc); elsewhere nothing is done."""
+    if sys.platform != "linux":
+        return lambda _: None
+    return getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
+
+
+_trim = _c_library_trim()
+
+
+def _mapped(size: int, used: int) -> mmap.mmap:
+    """Memory fresh from the system, in large pages where it has them: one fault and one look-up instead of 512.
+
+    The last, broken large page stays small: it would be there as a whole as soon as it is touched.
+    """
     block = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # not to be shared: dearer by far
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        block.madvise(mmap.MADV_HUGEPAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE") and used >= LARGE_PAGE:
+        block.madvise(mmap.MADV_HUGEPAGE, 0, used // LARGE_PAGE * LARGE_PAGE)
     return block
 
 
@@ -117,6 +134,27 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     if pool is None or size < SMALLEST or like.device.type != "cpu":
         return like.new_empty(shape)
     return torch.frombuffer(pool.take(size), dtype=like.dtype, count=math.prod(shape)).view(tuple(shape))
+
+
+def freed(size: int) -> None:
+    """Counts bytes that were let go of and did not come from here, and gives them back when they are many."""
+    pool = _current.get()
+    if pool is not None:
+        pool.freed += size
+        if pool.freed >= GIVEN_BACK:
+            give_back_freed()
+
+
+def give_back_freed() -> None:
+    """Has the C library give the memory of freed tensors back to the system, where it can (glibc's malloc_trim).
+
+    It keeps what lies in pieces between other tensors, as activations do that are let go of one by one. Blocks are
+    taken at the same time for what is made of them, and both would be there.
+    """
+    pool = _current.get()
+    if pool is not None:
+        pool.freed = 0
+        _trim(0)
 
 
 def derived(what: Hashable, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
