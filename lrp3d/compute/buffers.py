@@ -7,6 +7,7 @@ is `torch.empty`.
 
 from __future__ import annotations
 
+import ctypes
 import math
 import mmap
 import sys
@@ -18,6 +19,8 @@ import torch
 from torch import Tensor
 
 SMALLEST = 2**20  # bytes; smaller tensors come from the heap, which keeps their memory
+HUGE_PAGE = 2**21
+GIVEN_BACK = 2**25  # bytes that are freed before the C library is asked to give memory back
 
 
 class _Pool:
@@ -26,6 +29,7 @@ class _Pool:
     def __init__(self) -> None:
         self.blocks: dict[int, list[mmap.mmap]] = {}
         self.needed: set[int] = set()
+        self.freed = 0
         self.derived: dict[tuple[Hashable, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
     def take(self, size: int) -> mmap.mmap:
@@ -34,13 +38,13 @@ class _Pool:
         The sizes are powers of two, so that an explanation can reuse the blocks of a similar one; pages that were never
         written to take up no memory.
         """
-        size = 1 << (size - 1).bit_length()
+        used, size = size, 1 << (size - 1).bit_length()
         for block in self.blocks.setdefault(size, []):
             # A tensor refers to its block. Without one, only the list, the loop and the argument of this call do.
             if sys.getrefcount(block) == 3:
                 break
         else:
-            block = _mapped(size)
+            block = _mapped(size, used)
             self.blocks[size].append(block)
         self.needed.add(id(block))
         return block
@@ -53,11 +57,24 @@ class _Pool:
         self.derived.clear()
 
 
-def _mapped(size: int) -> mmap.mmap:
-    """New memory from the system, in huge pages where there are any: one fault and one look-up instead of 512."""
+def _c_library_trim() -> Callable[[int], object]:
+    """`malloc_trim`, where the C library has it (glibc); elsewhere nothing is done."""
+    if sys.platform != "linux":
+        return lambda _: None
+    return getattr(ctypes.CDLL(None), "malloc_trim", lambda _: None)
+
+
+_trim = _c_library_trim()
+
+
+def _mapped(size: int, used: int) -> mmap.mmap:
+    """New memory from the system, in huge pages where there are any: one fault and one look-up instead of 512.
+
+    What is used of the last page does not fill it. It gets small pages, as a huge one would be taken as a whole.
+    """
     block = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # private: shared memory costs far more
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        block.madvise(mmap.MADV_HUGEPAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE") and used >= HUGE_PAGE:
+        block.madvise(mmap.MADV_HUGEPAGE, 0, used // HUGE_PAGE * HUGE_PAGE)
     return block
 
 
@@ -117,6 +134,27 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     if pool is None or size < SMALLEST or like.device.type != "cpu":
         return like.new_empty(shape)
     return torch.frombuffer(pool.take(size), dtype=like.dtype, count=math.prod(shape)).view(tuple(shape))
+
+
+def freed(size: int) -> None:
+    """Counts freed bytes that did not come from here, and gives memory back when they are many."""
+    pool = _current.get()
+    if pool is not None:
+        pool.freed += size
+        if pool.freed >= GIVEN_BACK:
+            give_back_freed()
+
+
+def give_back_freed() -> None:
+    """Has the C library give the memory of freed tensors back to the system, where it can (glibc's malloc_trim).
+
+    It keeps pieces that lie between other tensors, as activations do that are freed one by one. New blocks are taken
+    meanwhile for what is computed from them, and the process would hold both.
+    """
+    pool = _current.get()
+    if pool is not None:
+        pool.freed = 0
+        _trim(0)
 
 
 def derived(what: Hashable, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
