@@ -219,6 +219,7 @@ def test_reports_of_hostile_names_are_files_of_their_own(tmp_path):
     assert len({str(path).casefold() for path in written}) == len(written) == len(made.parts) + beside + 2
     assert all((tmp_path / "report") in path.parents for path in written)
     page = (tmp_path / "report/report.html").read_text()
-    pictures = re.findall(r"<img[^>]*>", page)
+    pictures = re.findall(r"<(?:img|svg)[^>]*>", page)
     assert pictures
-    assert all(re.match(r'<img width="\d+" src="data:image/', picture) for picture in pictures)
+    own = r'<svg class="chart" role="img" |<img width="\d+" style="--wide:\d+px" src="data:image/'
+    assert all(re.match(own, picture) for picture in pictures)

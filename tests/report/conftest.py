@@ -41,3 +41,21 @@ def shown(windows, tmp_path):
     yield show
     for window in used:
         assert window.complaints() == []
+
+
+@pytest.fixture
+def opened(windows):
+    """Open a page in a window, as a reader of a scheme sees it; whatever the console says fails the test."""
+    used = []
+
+    def open_page(path, width=DESKTOP, scheme="light", media=""):
+        window = windows(width)
+        window.emulate(media, scheme)
+        window.open(path)
+        used.append(window)
+        return window
+
+    yield open_page
+    for window in used:
+        window.emulate()
+        assert window.complaints() == []

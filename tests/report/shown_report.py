@@ -1,5 +1,8 @@
 """What tests of the report explain, and where on the page they look."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
@@ -66,3 +69,24 @@ def strip(window):
 
 def chosen(window):
     return window.run("return document.querySelector('.row.chosen').id")
+
+
+def faults(window):
+    """What axe-core, which knows the rules of accessible pages, finds wrong with the page."""
+    axe = pytest.importorskip("axe_core_python", reason="axe-core is not installed: pip install axe-core-python")
+    window.run((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8") + "; window.axe = axe")
+    return window.run("return axe.run().then((all) => all.violations.map((one) => one.id + ': ' + one.nodes[0].html))")
+
+
+def sticking_out(window):
+    """What lies beside the page, but for what is scrolled inside a region of its own."""
+    return window.run(
+        "return [...document.querySelectorAll('body *')].filter((one) => one.getClientRects().length"
+        " && !one.closest('.scroll > *, .zoomed *')"
+        " && (one.getBoundingClientRect().right > innerWidth + 1 || one.getBoundingClientRect().left < -1))"
+        ".map((one) => one.outerHTML.slice(0, 80))"
+    )
+
+
+def focused(window):
+    return window.run("return document.activeElement.textContent")

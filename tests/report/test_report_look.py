@@ -2,11 +2,10 @@
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
-from shown_report import DESKTOP, PHONE, RECTANGLES, SMALL_PHONE, band, cell, chosen, explained
+from shown_report import DESKTOP, PHONE, RECTANGLES, SMALL_PHONE, band, cell, chosen, explained, faults, sticking_out
 
 from lrp3d.explanation.clip_report import report
 
@@ -33,12 +32,7 @@ def test_nothing_sticks_out_of_the_page(shown, width, frames):
     window = shown(explained(band(frames)), width, video=f"{long}.mp4", trained=False, top=top, **words)
     assert window.run("return innerWidth") == width
     assert window.run("return document.documentElement.scrollWidth") == width
-    outside = (
-        "return [...document.querySelectorAll('body *')].filter((one) => one.getClientRects().length"
-        " && (one.getBoundingClientRect().right > innerWidth + 1 || one.getBoundingClientRect().left < -1))"
-        ".map((one) => one.outerHTML.slice(0, 80))"
-    )
-    assert window.run(outside) == []
+    assert sticking_out(window) == []
 
 
 CONTRAST = """
@@ -75,17 +69,12 @@ def test_every_letter_stands_out_in_both_schemes(shown, scheme):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 def test_axe_finds_nothing(shown, width, scheme):
-    axe = pytest.importorskip("axe_core_python", reason="axe-core is not installed: pip install axe-core-python")
     explanation = explained()
     explanation.floor = explanation.matrix / 2
     window = shown(explanation, width, title="a", top=[{"label": "a", "score": 0.5}], weights="random", trained=False)
     window.emulate(scheme=scheme)
     try:
-        window.run((Path(axe.__file__).parent / "axe.min.js").read_text(encoding="utf-8") + "; window.axe = axe")
-        found = window.run(
-            "return axe.run().then((all) => all.violations.map((one) => one.id + ': ' + one.nodes[0].html))"
-        )
-        assert found == []
+        assert faults(window) == []
     finally:
         window.emulate()
 

@@ -40,7 +40,7 @@ class Chart:
         return self._drawn
 
     def svg(self) -> bytes:
-        """Returns the figure as an SVG picture, with the same bytes each time."""
+        """Returns the figure as an SVG picture without a background, with the same bytes each time."""
         return self._lines
 
     @cached_property
@@ -49,7 +49,8 @@ class Chart:
 
         buffer = io.BytesIO()
         with mpl.rc_context({"svg.hashsalt": self.name, "svg.fonttype": "path"}):
-            self.figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+            about = {"Date": None, "Creator": None}
+            self.figure.savefig(buffer, format="svg", dpi=150, transparent=True, metadata=about)
         return buffer.getvalue()
 
     @cached_property

@@ -81,8 +81,7 @@ def classes(study: Studied) -> Table:
         rows.append([entry["name"], int(key), *clips, *atr])
     headers = ["class", "number", "clips", "counted", "accuracy (%)", *(title for _, title in ATR)]
     title = f"ATR by class: {study.label()}, {study.dataset}"
-    note = f"The {FOLDED} at both ends of {len(rows)} classes; the csv has all." if len(rows) > FOLDED else ""
-    return Table(f"classes-{study.name}", title, headers, rows, note, shown=FOLDED)
+    return Table(f"classes-{study.name}", title, headers, rows, shown=FOLDED)
 
 
 def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Table | None:

@@ -14,6 +14,7 @@ from lrp3d.figures.pages import filled
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_figures, paper_tables
+from lrp3d.study.reporting.inline_svg import inlined
 from lrp3d.study.reporting.paper_figures import Chart, Missing
 from lrp3d.study.reporting.study_view import Studied, filter_rule
 from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_markdown
@@ -21,6 +22,7 @@ from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_m
 __all__ = ["Chart", "Report", "report"]
 
 MOST_NAMED = 5  # heat maps of so many classes at most stand in a row
+FEW_SECTIONS = 16  # the contents are open where they have so many sections at most
 NOT_MADE = "Not made from these studies"
 
 
@@ -43,7 +45,8 @@ class Report:
             title, note = in_markdown(part.title), in_markdown(part.note)
             lines.append(f"## {title}")
             if isinstance(part, Table):
-                lines += [part.markdown(), f"{note} [csv](tables/{quote(part.name)}.csv)".strip()]
+                words = [word for word in (note, part.cut, f"[csv](tables/{quote(part.name)}.csv)") if word]
+                lines += [part.markdown(), " ".join(words)]
             else:
                 described = re.sub(r"[\[\]]", "", title)
                 csv = f"[csv](figures/{quote(part.name)}.csv)" if part.data is not None else ""
@@ -55,18 +58,22 @@ class Report:
 
     def html(self) -> str:
         """Returns the page as one file: pictures are embedded, and the page forbids itself any request."""
-        body = [f'<p class="quiet">{in_html(fact)}</p>' for fact in self.facts]
-        body += [f'<p class="warning" role="note">{in_html(warning)}</p>' for warning in self.warnings]
-        for part in self.parts:
-            shown = part.html() if isinstance(part, Table) else _embedded(part)
+        head = [f'<p class="quiet">{in_html(fact)}</p>' for fact in self.facts]
+        head += [f'<p class="warning" role="note">{in_html(warning)}</p>' for warning in self.warnings]
+        places = [f"part-{number}" for number in range(1, len(self.parts) + 1)]
+        body = []
+        for place, part in zip(places, self.parts, strict=True):
+            shown = part.html() if isinstance(part, Table) else _embedded(part, f"{place}-")
             # People without a mouse scroll with the arrow keys, and for this the region must take the focus.
             shown = f'<div class="scroll" tabindex="0" role="group" aria-label="{in_html(part.title)}">{shown}</div>'
             note = f'<p class="note">{in_html(part.note)}</p>' if part.note else ""
-            body.append(f"<section><h2>{in_html(part.title)}</h2>{shown}{note}</section>")
+            body.append(f'<section id="{place}"><h2>{in_html(part.title)}</h2>{shown}{note}</section>')
+        titles = dict(zip(places, (part.title for part in self.parts), strict=True))
         if self.missing:
+            titles["not-made"] = NOT_MADE
             items = "".join(f"<li>{in_html(sentence)}</li>" for sentence in self.missing)
-            body.append(f'<section><h2>{NOT_MADE}</h2><ul class="note">{items}</ul></section>')
-        parts = {"title": in_html(self.title), "body": "\n".join(body)}
+            body.append(f'<section id="not-made"><h2>{NOT_MADE}</h2><ul class="note">{items}</ul></section>')
+        parts = {"title": in_html(self.title), "body": "\n".join([*head, _contents(titles), *body])}
         return filled("lrp3d.study.reporting", "page.html", parts)
 
     def write(self, folder: str | Path) -> Iterator[Path]:
@@ -89,14 +96,25 @@ class Report:
             yield path
 
 
-def _embedded(chart: Chart) -> str:
-    """Embeds a figure as SVG, which stays sharp at any size, unless it takes much more room than a PNG."""
-    content, kind = chart.svg(), "svg+xml"
-    if len(content) > 4 * len(chart.png()):
-        content, kind = chart.png(), "png"
-    data = base64.b64encode(content).decode()
+def _contents(titles: Mapping[str, str]) -> str:
+    """Returns links to the sections of a page, by their places; none where a page is short."""
+    if len(titles) < 3:
+        return ""
+    links = "".join(f'<li><a href="#{place}">{in_html(title)}</a></li>' for place, title in titles.items())
+    opened = " open" if len(titles) <= FEW_SECTIONS else ""
+    return f'<nav aria-label="Contents"><details{opened}><summary>Contents</summary><ol>{links}</ol></details></nav>'
+
+
+def _embedded(chart: Chart, prefix: str) -> str:
+    """Embeds a figure as SVG, sharp and in the page's colours, unless it takes much more room than a PNG."""
+    drawing, title = inlined(chart.svg(), prefix), in_html(chart.title)
     width = round(chart.figure.get_figwidth() * 130)  # in a browser's pixels; a narrow page shrinks it
-    return f'<img width="{width}" src="data:image/{kind};base64,{data}" alt="{in_html(chart.title)}">'
+    if len(drawing) <= 4 * len(chart.png()):
+        return drawing.replace(
+            "<svg ", f'<svg class="chart" role="img" aria-label="{title}" style="--wide:{width}px" ', 1
+        )
+    data = base64.b64encode(chart.png()).decode()
+    return f'<img width="{width}" style="--wide:{width}px" src="data:image/png;base64,{data}" alt="{title}">'
 
 
 def report(

@@ -51,7 +51,7 @@ class Table:
         headers: one text for each column.
         rows: the cells of each row.
         note: the text below the table.
-        shown: how many rows people see, from both ends; the csv has all of them.
+        shown: how many rows people see at first, from both ends; the csv has all of them, and so has a page, folded.
 
     >>> table = Table("t", "ATR", ["model", "ATR"], [["I3D", Value(6.5, 0.4)], ["TAM2D", Value(6.0)]])
     >>> print(table.markdown())
@@ -79,16 +79,18 @@ class Table:
         return "\n".join(f"| {' | '.join(in_markdown(cell).replace('|', '/') for cell in line)} |" for line in lines)
 
     def html(self) -> str:
-        """Returns the table in HTML."""
+        """Returns the table in HTML, with all rows; a page may fold the middle, and sort by `data-value`."""
         first = self.rows[0] if self.rows else self.headers
         head = "".join(
-            f"<th{_right(cell)}>{in_html(header)}</th>" for header, cell in zip(self.headers, first, strict=True)
+            f'<th scope="col"{_right(cell)}>{in_html(header)}</th>'
+            for header, cell in zip(self.headers, first, strict=True)
         )
         rows = "".join(
-            "<tr>" + "".join(f"<td{_right(cell)}>{in_html(cell)}</td>" for cell in row) + "</tr>"
-            for row in self._visible()
+            "<tr>" + "".join(f"<td{_right(cell)}{_exactly(cell)}>{in_html(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.rows
         )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        folded = f' data-shown="{self.shown}"' if self.cut else ""
+        return f"<table{folded}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
     def csv(self) -> str:
         """Returns csv for programs: all rows, nothing rounded, and every number in a column of its own."""
@@ -99,9 +101,16 @@ class Table:
         rows = ([_part(cell, part) for cell, ps in zip(row, parts, strict=True) for part in ps] for row in self.rows)
         return csv_text([head, *rows])
 
+    @property
+    def cut(self) -> str:
+        """A sentence where people see both ends only."""
+        if self.shown is None or len(self.rows) <= self.shown:
+            return ""
+        return f"The {self.shown} at both ends of {len(self.rows)} rows; the csv has all."
+
     def _visible(self) -> list[Sequence[Cell]]:
         rows = list(self.rows)
-        if self.shown is None or len(rows) <= self.shown:
+        if self.shown is None or not self.cut:
             return rows
         return [*rows[: self.shown // 2], ["…"] * len(self.headers), *rows[len(rows) - self.shown // 2 :]]
 
@@ -135,3 +144,9 @@ def _part(cell: Cell, part: str) -> str | int | float:
 
 def _right(cell: Cell) -> str:
     return "" if isinstance(cell, str) else ' class="number"'
+
+
+def _exactly(cell: Cell) -> str:
+    """A number as a page sorts it, not rounded."""
+    number = cell.mean if isinstance(cell, Value) else cell
+    return "" if isinstance(number, str) or number is None else f' data-value="{number}"'

@@ -1,0 +1,71 @@
+"""Figures as lines of a page: in the page's own colours, so that they are dark where the page is."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree
+
+__all__ = ["inlined"]
+
+INK = "currentColor"
+PAGE_COLOURS = {
+    "#000000": INK,
+    "#1b2430": INK,
+    "#555555": "var(--quiet)",
+    "#e3e7ec": "var(--line)",
+    "#1f4e79": "var(--accent)",
+    "#a9c7e0": "var(--window)",
+    "#c76a10": "var(--chart-orange)",
+    "#4f9d8f": "var(--chart-green)",
+    "#8a4a86": "var(--chart-purple)",
+    "#7a7a7a": "var(--chart-grey)",
+    "#b8a038": "var(--chart-ochre)",
+}
+"""What the colours of figures on white paper are called in `page_colours.css`; others stay what they are."""
+ADDRESSES = ("href", "{http://www.w3.org/1999/xlink}href")
+LEFT_OUT = {"metadata", "style"}  # a style would be one of the whole page
+
+
+def inlined(drawing: bytes, prefix: str) -> str:
+    """What stands in the <svg> of a page for a drawing of matplotlib's, with its own <svg> around it.
+
+    Ids that the drawing refers to get a prefix, as one page has many drawings; others are left out, and
+    so are comments, in which matplotlib repeats every text.
+
+    Args:
+        drawing: an SVG picture without a background.
+        prefix: of its ids, which no other drawing of the page has.
+
+    >>> line = b'<svg xmlns="http://www.w3.org/2000/svg"><!-- a --><path id="p" style="stroke: #000000"/></svg>'
+    >>> inlined(line, "one-")
+    '<svg><path style="stroke: currentColor" /></svg>'
+    """
+    root = ElementTree.fromstring(drawing)  # the parser keeps no comments
+    wanted = set(re.findall(r'(?:href="|url\()#([^")]+)', drawing.decode()))
+    for element in root.iter():
+        for child in [one for one in element if _bare(one.tag) in LEFT_OUT]:
+            element.remove(child)
+        for name, value in list(element.attrib.items()):
+            del element.attrib[name]
+            if name == "id" and value not in wanted:
+                continue
+            element.attrib[_bare(name)] = _attribute(name, value, prefix)
+        element.tag = _bare(element.tag)
+        if not (element.text or "").strip():
+            element.text = None
+        element.tail = None
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _attribute(name: str, value: str, prefix: str) -> str:
+    if name == "id":
+        return prefix + value
+    if name in ADDRESSES:
+        return re.sub(r"^#", f"#{prefix}", value)
+    value = value.replace("url(#", f"url(#{prefix}")
+    return re.sub(r"#[0-9a-f]{6}\b", lambda colour: PAGE_COLOURS.get(colour[0], colour[0]), value)
+
+
+def _bare(name: str) -> str:
+    """A name of HTML has no namespace."""
+    return name.rpartition("}")[2]
