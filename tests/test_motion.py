@@ -181,6 +181,40 @@ def test_frames_that_are_moved_are_refused_by_name():
         split(deep(), temporal=False)
 
 
+def test_frames_that_become_channels_are_refused():
+    class Joins(nn.Module):
+        """Two frames become the channels of one, which a kernel of one frame then mixes."""
+
+        def __init__(self, images):
+            super().__init__()
+            self.images, self.fc = images, nn.Linear(4, 3)
+            self.mix = nn.Conv2d(6, 4, 3) if images else nn.Conv3d(6, 4, (1, 3, 3))
+
+        def forward(self, x):
+            b, c, t, h, w = x.shape
+            pairs = x.reshape(b, c, t // 2, 2, h, w)
+            if self.images:
+                seen = self.mix(pairs.permute(0, 2, 1, 3, 4, 5).reshape(b * t // 2, 2 * c, h, w))
+                return self.fc(torch.relu(seen).mean((2, 3))).view(b, t // 2, -1).mean(1)
+            seen = self.mix(pairs.transpose(2, 3).reshape(b, 2 * c, t // 2, h, w))
+            return self.fc(torch.relu(seen).mean((3, 4)).transpose(1, 2)).mean(1)
+
+    for images in (False, True):
+        model = Joins(images).double().eval()
+        assert lrp3d.explain(model, CLIP).matrix.shape[1] == 3
+        with pytest.raises(NoMotion, match=r"'mix' .* frames became channels"):
+            split(model)
+
+
+def test_values_that_are_taken_anywhere_are_refused():
+    class Takes(Frames):
+        def forward(self, x):
+            return super().forward(torch.take(x, torch.arange(x.numel()).view(x.shape).flip(2)))
+
+    with pytest.raises(NoMotion, match="does not know which frames TakeBackward"):
+        split(Takes().double().eval())
+
+
 def test_pathways_that_a_model_makes_of_its_clip_are_split():
     torch.manual_seed(1)
     model = lrp3d.models.slowfast_resnet50(3, frames=8, alpha=4, width=8).double().eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,22 +17,22 @@ from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import ClipInput, Held, PassThrough, Step
 
 TIME = 2  # of (b, c, t, h, w)
-KEEP_FRAMES = (
+KEEP_FRAMES = {
     "Permute",
     "Transpose",
+    "T",
     "View",
     "UnsafeView",
-    "Reshape",
+    "ReshapeAlias",
     "Squeeze",
     "Unsqueeze",
     "Expand",
     "Alias",
-    "T",
     "Clone",
     "ToCopy",
     "ConstantPadNd",
-    "AccumulateGrad",
-)
+}
+"""What torch calls the operations that keep every frame in place; its nodes are named like "PermuteBackward0"."""
 
 
 class NoMotion(ModelError):
@@ -46,7 +47,7 @@ def check_node(node: Any, selected: dict[int, list[float]]) -> None:
     NoMotion for any other node.
     """
     name = node.name()
-    if name.startswith(KEEP_FRAMES) or "AccumulateGrad" in name:
+    if name.partition("Backward")[0] in KEEP_FRAMES or "AccumulateGrad" in name:
         return
     if name.startswith(("IndexSelect", "IndexBackward", "Slice")) and isinstance(
         step_of(node.next_functions[0][0]), ClipInput
@@ -61,6 +62,44 @@ def check_node(node: Any, selected: dict[int, list[float]]) -> None:
         f"motion= does not know which frames {name.removesuffix('0')} moves; it knows convolutions, averages and max "
         "pools over (b, c, t, h, w)"
     )
+
+
+def check_frames_kept(node: Any, step: Step, frames: int) -> None:
+    """Raises NoMotion where frames became channels, or channels frames, on the way to a convolution.
+
+    A view from (b, c, t, h, w) to (b, 2 c, t / 2, h, w) joins two frames in one, and no operation is seen to mix them.
+
+    Args:
+        node: node of the step.
+        step: any step.
+        frames: how many frames all clips have together.
+    """
+    operand = step.operands[0] if isinstance(step, LinearStep) and len(step.operands) == 1 else None
+    if operand is None or not isinstance(operand.map, Convolution) or len(operand.shape) not in (4, 5):
+        return
+    below = node.next_functions[0][0]
+    while (under := step_of(below)) is None or (isinstance(under, PassThrough) and under.input_shape == under.shape):
+        stays = under is not None or below.name().partition("Backward")[0] in KEEP_FRAMES - {"ConstantPadNd", "Expand"}
+        if not stays or len(below.next_functions) != 1:
+            return
+        below = below.next_functions[0][0]
+    before: int | None = None
+    if isinstance(under, ClipInput):
+        before = frames
+    elif isinstance(under, WindowMaximum) or (
+        isinstance(under, LinearStep) and under.operands and isinstance(under.operands[0].map, Convolution)
+    ):
+        before = _pictures(under.shape)
+    if before not in (None, _pictures(operand.shape)):
+        raise NoMotion(
+            f"motion= does not know which frames '{step.name}' ({step.operation}) sees: its input "
+            f"{tuple(operand.shape)} was made of {tuple(under.shape)}, so frames became channels, or channels frames"
+        )
+
+
+def _pictures(shape: Sequence[int]) -> int:
+    """The number of frames in (b, c, t, h, w) or (b t, c, h, w)."""
+    return shape[0] * shape[TIME] if len(shape) == 5 else shape[0]
 
 
 def _selected(node: Any) -> list[float]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lrp3d.compute.bands import all_of
 from lrp3d.compute.maps import Convolution, LinearMap
-from lrp3d.propagation.frame_mixing import TIME, NoMotion, check_node, mixes
+from lrp3d.propagation.frame_mixing import TIME, NoMotion, check_frames_kept, check_node, mixes
 from lrp3d.propagation.static_relevance import Mixing, cropped, kept_by_convolution, kept_by_frames, kept_by_maximum
 from lrp3d.steps.graph import downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -34,12 +34,13 @@ class Motion:
     Args:
         record: the run on the clips.
         still: the run on their mean frames.
+        frames: how many frames the clips have together.
 
     Raises:
         NoMotion: an operation moves or mixes frames in a way that is not known.
     """
 
-    def __init__(self, record: Trace, still: Trace):
+    def __init__(self, record: Trace, still: Trace, frames: int):
         if [type(step) for step in record.run.steps] != [type(step) for step in still.run.steps]:
             raise NoMotion("motion= needs a model that does to a still clip what it does to any, and this one does not")
         still_steps = dict(zip(record.run.steps, still.run.steps, strict=True))
@@ -54,7 +55,9 @@ class Motion:
             step = step_of(node)
             if step is None:
                 check_node(node, selected)
-            elif step in still_steps and mixes(step):
+                continue
+            check_frames_kept(node, step, frames)
+            if step in still_steps and mixes(step):
                 self.mixing[step] = Mixing(step, still_steps[step])
 
     def count(self, share: float) -> None:
