@@ -1,4 +1,4 @@
-"""All colours of pictures and pages; in all maps lighter means more, so that a picture reads the same in grey."""
+"""The colours of pictures and of the maps on pages; lighter means more, so that a picture reads the same in grey."""
 
 from __future__ import annotations
 
