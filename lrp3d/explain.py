@@ -195,7 +195,6 @@ def explain(
         read = Reader(output)
         options = (input_range, layout, contrastive, read, constants, seed, (*asked, *channels))
         record = twin.record((clip,), *options)
-        buffers.give_back_freed()
         check_logits(record.output, pathways, layout)
         check_numbers(record.clip_is_finite, record.output_is_finite)
         if record.problems:

@@ -170,18 +170,20 @@ def test_memory_is_not_kept_after_the_outermost_block():
     assert buffers._current.get() is None
 
 
-def test_what_an_explanation_lets_go_of_is_given_back_when_it_is_much(monkeypatch):
-    asked = []
-    monkeypatch.setattr(buffers, "_trim", asked.append)
-    buffers.freed(buffers.GIVEN_BACK)
-    assert not asked  # outside of an explanation nothing is counted
-    with buffers.reused():
-        buffers.freed(buffers.GIVEN_BACK // 2)
-        assert not asked
-        buffers.freed(buffers.GIVEN_BACK // 2)
-        assert asked == [0]
-        buffers.freed(buffers.GIVEN_BACK // 2)
-        assert asked == [0]
+def test_freed_memory_is_returned_to_the_system_while_a_pool_grows_and_never_when_it_is_used_again(monkeypatch):
+    returned = []
+    monkeypatch.setattr(buffers, "_trim", returned.append)
+    memory = buffers.Memory()
+    values = buffers.GROWTH // 4 // 2  # of 4 bytes, half of what a pool may grow by
+    for grows in (True, False):
+        returned.clear()
+        with buffers.reused(memory):
+            first = buffers.empty((values,), torch.zeros(1))
+            assert not returned
+            second = buffers.empty((values,), torch.zeros(1))
+            assert returned == [0] * grows
+            assert first.data_ptr() != second.data_ptr()
+            del first, second
 
 
 def test_a_twins_memory_is_used_again_by_the_next_run_and_does_not_grow():

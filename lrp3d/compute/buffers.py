@@ -20,7 +20,7 @@ from torch import Tensor
 
 SMALLEST = 2**20  # bytes; smaller tensors come from the heap, which keeps their memory
 HUGE_PAGE = 2**21
-GIVEN_BACK = 2**25  # bytes that are freed before the C library is asked to give memory back
+GROWTH = 2**29  # bytes that a pool may grow by before the C library is asked to give freed memory back
 
 
 class _Pool:
@@ -29,7 +29,7 @@ class _Pool:
     def __init__(self) -> None:
         self.blocks: dict[int, list[mmap.mmap]] = {}
         self.needed: set[int] = set()
-        self.freed = 0
+        self.grown = 0
         self.derived: dict[tuple[Hashable, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
     def take(self, size: int) -> mmap.mmap:
@@ -44,10 +44,23 @@ class _Pool:
             if sys.getrefcount(block) == 3:
                 break
         else:
+            self._make_room(size)
             block = _mapped(size, used)
             self.blocks[size].append(block)
         self.needed.add(id(block))
         return block
+
+    def _make_room(self, size: int) -> None:
+        """Has the C library return freed memory to the system, every now and then while the pool grows.
+
+        It keeps pieces that lie between other tensors, as activations do that are freed one by one while new blocks are
+        taken for what is computed from them: the process would hold both. A pool that is used again does not grow, and
+        nothing is returned, because the next forward pass would have to fetch it anew, page by page.
+        """
+        self.grown += size
+        if self.grown >= GROWTH:
+            self.grown = 0
+            _trim(0)
 
     def tidy(self) -> None:
         """Frees the blocks that the last run did not use, and all derived tensors."""
@@ -134,27 +147,6 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     if pool is None or size < SMALLEST or like.device.type != "cpu":
         return like.new_empty(shape)
     return torch.frombuffer(pool.take(size), dtype=like.dtype, count=math.prod(shape)).view(tuple(shape))
-
-
-def freed(size: int) -> None:
-    """Counts freed bytes that did not come from here, and gives memory back when they are many."""
-    pool = _current.get()
-    if pool is not None:
-        pool.freed += size
-        if pool.freed >= GIVEN_BACK:
-            give_back_freed()
-
-
-def give_back_freed() -> None:
-    """Has the C library give the memory of freed tensors back to the system, where it can (glibc's malloc_trim).
-
-    It keeps pieces that lie between other tensors, as activations do that are freed one by one. New blocks are taken
-    meanwhile for what is computed from them, and the process would hold both.
-    """
-    pool = _current.get()
-    if pool is not None:
-        pool.freed = 0
-        _trim(0)
 
 
 def derived(what: Hashable, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:

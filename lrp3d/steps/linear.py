@@ -11,7 +11,6 @@ from typing import cast
 
 from torch import Tensor
 
-from lrp3d.compute import buffers
 from lrp3d.compute.maps import Broadcast
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -86,7 +85,6 @@ class LinearStep(Step):
         self.prepared.keep(prepared(self.rule, self.operands, self.bias, self.shape, factor), carried)
         if factor is None and len(self.operands) > 1 and carried.value.dtype == self.operands[0].source.dtype:
             self._release_inputs()
-        buffers.freed(sum(operand.shape.numel() for operand in self.operands) * carried.value.element_size())
 
     def _release_inputs(self) -> None:
         """Releases the summands as soon as their contributions are known, because nothing else needs them."""

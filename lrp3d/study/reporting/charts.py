@@ -10,7 +10,7 @@ import numpy as np
 
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, canvas, heading, in_lines, legend, write
-from lrp3d.figures.colours import WINDOW
+from lrp3d.figures.colours import LIGHT, WINDOW
 from lrp3d.figures.lettering import lettered
 from lrp3d.figures.values import ArrayLike, array
 from lrp3d.printed import printable
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["accuracy_scatter", "class_curve", "heatmaps", "human_scatter", "window_curves"]
 
 # These can be told apart in grey, and by people who do not see red or green.
-COLOURS = ("#1f4e79", "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
+COLOURS = (WINDOW, "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
+GRID = "#e3e7ec"
 MARKERS = "osD^vPX"
 WIDEST = 14  # inches: the width of a row of heat maps
 FEW = 40  # up to so many classes are drawn one by one
@@ -113,9 +114,9 @@ def class_curve(
     left, right = figure.subplots(1, 2, width_ratios=(5, 3))
     place = np.arange(1, len(values) + 1)
     if len(values) <= FEW:
-        left.errorbar(place, values, spread, fmt="o", color=WINDOW, ecolor="#a9c7e0", elinewidth=3, markersize=4)
+        left.errorbar(place, values, spread, fmt="o", color=WINDOW, ecolor=LIGHT.inside, elinewidth=3, markersize=4)
     else:
-        left.fill_between(place, values - spread, values + spread, color="#a9c7e0", linewidth=0)
+        left.fill_between(place, values - spread, values + spread, color=LIGHT.inside, linewidth=0)
         left.plot(place, values, color=WINDOW, linewidth=1.6)
     left.set_xlim(0.5, len(values) + 0.5)
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -266,9 +267,9 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
             artists.setdefault(name, star)
     for kind, (marker, size) in OWN_WINDOWS.items():
         if any(w["window"] == kind for windows in curves.values() for w in windows):
-            (artists[f"frame-level ATR, {kind}"],) = axes.plot([], [], marker, color="#7a7a7a", markersize=size - 2)
+            (artists[f"frame-level ATR, {kind}"],) = axes.plot([], [], marker, color=COLOURS[4], markersize=size - 2)
     if any(w.get("empty") is not None for windows in curves.values() for w in windows):
-        (artists[EMPTY],) = axes.plot([], [], "--", color="#7a7a7a")
+        (artists[EMPTY],) = axes.plot([], [], "--", color=COLOURS[4])
     axes.set_xlabel("window (frames)", fontsize=NORMAL)
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
     legend(axes, list(artists.values()), list(artists), **BESIDE)
@@ -299,5 +300,5 @@ def _name(axes: Axes, names: Sequence[str]) -> None:
 def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=SMALL)
-    axes.grid(axis="y", color="#e3e7ec", linewidth=0.7)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
     axes.set_axisbelow(True)

@@ -1,40 +1,38 @@
-"""Figures as lines of a page: in the page's own colours, so that they are dark where the page is."""
+"""Figures as inline SVG in the colours of the page, so that they are dark where the page is."""
 
 from __future__ import annotations
 
 import re
 from xml.etree import ElementTree
 
+from lrp3d.figures.colours import LIGHT
+from lrp3d.study.reporting.charts import COLOURS, GRID
+
 __all__ = ["inlined"]
 
-INK = "currentColor"
+CHART_COLOURS = ("orange", "green", "purple", "grey", "ochre")
 PAGE_COLOURS = {
-    "#000000": INK,
-    "#1b2430": INK,
-    "#555555": "var(--quiet)",
-    "#e3e7ec": "var(--line)",
-    "#1f4e79": "var(--accent)",
-    "#a9c7e0": "var(--window)",
-    "#c76a10": "var(--chart-orange)",
-    "#4f9d8f": "var(--chart-green)",
-    "#8a4a86": "var(--chart-purple)",
-    "#7a7a7a": "var(--chart-grey)",
-    "#b8a038": "var(--chart-ochre)",
+    "#000000": "currentColor",
+    LIGHT.ink: "currentColor",
+    LIGHT.quiet: "var(--quiet)",
+    LIGHT.inside: "var(--window)",
+    GRID: "var(--line)",
+    **dict(zip(COLOURS, ("var(--accent)", *(f"var(--chart-{name})" for name in CHART_COLOURS)), strict=True)),
 }
-"""What the colours of figures on white paper are called in `page_colours.css`; others stay what they are."""
+"""The names in `page_colours.css` for the colours of figures on white paper; other colours stay as they are."""
 ADDRESSES = ("href", "{http://www.w3.org/1999/xlink}href")
 LEFT_OUT = {"metadata", "style"}  # a style would be one of the whole page
 
 
 def inlined(drawing: bytes, prefix: str) -> str:
-    """What stands in the <svg> of a page for a drawing of matplotlib's, with its own <svg> around it.
+    """Returns a drawing of matplotlib's as an <svg> element for a page.
 
-    Ids that the drawing refers to get a prefix, as one page has many drawings; others are left out, and
-    so are comments, in which matplotlib repeats every text.
+    Ids that the drawing refers to get a prefix, because a page has many drawings. Other ids are left out, and so are
+    comments, in which matplotlib repeats every text.
 
     Args:
         drawing: an SVG picture without a background.
-        prefix: of its ids, which no other drawing of the page has.
+        prefix: prefix of its ids, which no other drawing of the page has.
 
     >>> line = b'<svg xmlns="http://www.w3.org/2000/svg"><!-- a --><path id="p" style="stroke: #000000"/></svg>'
     >>> inlined(line, "one-")
