@@ -187,6 +187,16 @@ def test_a_written_report_is_complete_in_itself_and_its_links_lead_somewhere(tmp
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_charts_of_the_page_have_its_colours_and_none_of_white_paper(summaries):
+    page = study.report(summaries, people=PEOPLE).html()
+    drawings = "".join(re.findall(r"<svg.*?</svg>", page, re.S))
+    rest = re.sub(r"<svg.*?</svg>", "", page, flags=re.S)
+    assert "var(--chart-orange)" in drawings
+    assert "currentColor" in drawings
+    assert not [colour for colour in (*charts.COLOURS, charts.GRID) if colour in drawings]
+    assert all(name in rest for name in re.findall(r"var\((--[a-z-]+)\)", drawings))
+
+
 def test_random_weights_and_unfinished_runs_are_warned_of(summaries):
     unfinished = study.summarise([record(i) for i in range(3)], listed=5, failed=1)
     made = study.report([*summaries[-1:], ("half", unfinished)])
