@@ -169,7 +169,10 @@ def _through_node(node: Any, arrived: _Arrived) -> Sequence[LazyRelevance | None
         return tuple(r for r in result if r is not None)
 
     relevances = [carried.tensor(_shape(node, number)) for number, carried in arrived.relevance.items()]
-    results = torch.func.vmap(call)(*relevances)
+    if len(relevances[0]) == 1:  # without vmap, whose own cost is that of a small layer
+        results = tuple(result.unsqueeze(0) for result in call(*(relevance[0] for relevance in relevances)))
+    else:
+        results = torch.func.vmap(call)(*relevances)
     outs: list[LazyRelevance | None] = [None] * len(node.next_functions)
     for i, result in zip(kept, results, strict=True):
         outs[i] = LazyRelevance(result).narrowed()
