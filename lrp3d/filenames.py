@@ -1,17 +1,30 @@
-"""Names of files made from names of others: always inside the folder they are meant for, never over each other."""
+"""Names of files: what kind of file a name stands for, and names made from others that stay where they are meant to."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable
+from pathlib import PurePath
 
 from lrp3d.printed import printable
 
-__all__ = ["safe_name", "unique_names"]
+__all__ = ["extension", "safe_name", "unique_names"]
 
 LONGEST = 200  # bytes: file systems take 255, and what is made of the name is longer
 FORBIDDEN = '<>:"/\\|?*'  # by Windows; all but the slash are allowed elsewhere, where folders get copied from
 DEVICES = frozenset({"CON", "PRN", "AUX", "NUL"} | {f"{kind}{n}" for kind in ("COM", "LPT") for n in range(1, 10)})
+
+
+def extension(path: PurePath) -> str:
+    """What a name ends in, from its last dot on, in lower case; of a name that only begins with a dot, nothing.
+
+    `PurePath.suffix` says other things of names that begin with several dots from Python 3.14 on.
+
+    >>> extension(PurePath("a/clip.MP4")), extension(PurePath("...npy")), extension(PurePath(".npy"))
+    ('.mp4', '.npy', '')
+    """
+    before, _, ending = path.name.rpartition(".")
+    return f".{ending.lower()}" if before and ending else ""
 
 
 def safe_name(name: str, otherwise: str = "clip") -> str:

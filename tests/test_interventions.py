@@ -151,7 +151,7 @@ def test_a_blank_frame_has_a_colour():
     model, clip = make(reference.AdaptivePool), clips()
     clip[:, :, 2] = torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)[:, None, None]
     found = lrp3d.intervention_matrix(model, clip, TARGET, occluder="blank", value=[0.1, 0.2, 0.3])
-    assert torch.all(found[:, :, 2] == 0)
+    assert found[:, :, 2].abs().max() < 1e-15  # logits of another number of clips at once may be rounded otherwise
     assert torch.all(found[:, 3, 3] != 0)
 
 

@@ -11,6 +11,7 @@ import ctypes
 import math
 import mmap
 import sys
+import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -23,30 +24,50 @@ HUGE_PAGE = 2**21
 GROWTH = 2**29  # bytes that a pool may grow by before the C library is asked to give freed memory back
 
 
+class _Block:
+    """Memory that one tensor at a time uses, with all of its views.
+
+    A tensor is made of a memoryview of the block and keeps it alive: the block is free when that memoryview is gone.
+    Counts of references would tell as well, but not in the same way in every version of Python.
+    """
+
+    def __init__(self, memory: mmap.mmap) -> None:
+        self._memory = memory
+        self._view: weakref.ref[memoryview] | None = None
+
+    def is_free(self) -> bool:
+        """Whether no tensor uses it."""
+        return self._view is None or self._view() is None
+
+    def tensor(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """An uninitialised tensor in this memory."""
+        view = memoryview(self._memory)
+        self._view = weakref.ref(view)
+        return torch.frombuffer(view, dtype=dtype, count=math.prod(shape)).view(tuple(shape))
+
+
 class _Pool:
     """Memory blocks; a block is free again as soon as no tensor uses it."""
 
     def __init__(self) -> None:
-        self.blocks: dict[int, list[mmap.mmap]] = {}
+        self.blocks: dict[int, list[_Block]] = {}
         self.needed: set[int] = set()
         self.grown = 0
         self.derived: dict[tuple[Hashable, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
-    def take(self, size: int) -> mmap.mmap:
+    def take(self, size: int) -> _Block:
         """A free block that is large enough, or a new one.
 
         The sizes are powers of two, so that an explanation can reuse the blocks of a similar one; pages that were never
         written to take up no memory.
         """
         used, size = size, 1 << (size - 1).bit_length()
-        for block in self.blocks.setdefault(size, []):
-            # A tensor refers to its block. Without one, only the list, the loop and the argument of this call do.
-            if sys.getrefcount(block) == 3:
-                break
-        else:
+        blocks = self.blocks.setdefault(size, [])
+        block = next((block for block in blocks if block.is_free()), None)
+        if block is None:
             self._make_room(size)
-            block = _mapped(size, used)
-            self.blocks[size].append(block)
+            block = _Block(_mapped(size, used))
+            blocks.append(block)
         self.needed.add(id(block))
         return block
 
@@ -146,7 +167,7 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     size = math.prod(shape) * like.element_size()
     if pool is None or size < SMALLEST or like.device.type != "cpu":
         return like.new_empty(shape)
-    return torch.frombuffer(pool.take(size), dtype=like.dtype, count=math.prod(shape)).view(tuple(shape))
+    return pool.take(size).tensor(shape, like.dtype)
 
 
 def derived(what: Hashable, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:

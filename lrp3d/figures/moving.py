@@ -14,6 +14,7 @@ from lrp3d.extras import missing
 from lrp3d.figures.colours import import_matplotlib, theme
 from lrp3d.figures.painting import overlay
 from lrp3d.figures.values import ArrayLike, array, pixels_of
+from lrp3d.filenames import extension
 from lrp3d.files import replacing
 
 
@@ -58,7 +59,7 @@ def animation(
     """
     path = Path(path)
     writers = {".gif": _gif, ".mp4": _mp4}
-    if path.suffix.lower() not in writers:
+    if extension(path) not in writers:
         raise ValueError(f"an animation is a .gif or .mp4 file, not {path.name}")
     if not fps > 0:
         raise ValueError(f"fps is positive, not {fps}")
@@ -73,7 +74,7 @@ def animation(
         if len(captions) not in (0, len(images)) or (heights is not None and len(heights) != len(images)):
             raise ValueError(f"captions and curve need one entry for each of {len(images)} frames")
         both = np.concatenate([both, _below(both.shape[2], len(images), captions, heights)], axis=1)
-    content = writers[path.suffix.lower()](both, fps)
+    content = writers[extension(path)](both, fps)
     with replacing(path) as unfinished:
         unfinished.write_bytes(content)
     return path

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.filenames import extension
 from lrp3d.printed import printable
 from lrp3d.sampling import dense_indices, uniform_indices
 from lrp3d.video.at_hand import read_at_hand
@@ -213,7 +214,7 @@ def _read(path: Path, template: str | None, choose: Choose, framing: Framing) ->
     try:
         if path.is_dir():
             return read_folder(path, template, choose, framing)
-        if path.suffix.lower() in TENSOR_SUFFIXES:
+        if extension(path) in TENSOR_SUFFIXES:
             return read_tensor(path, choose, framing)
         return read_video(path, choose, framing)
     except OSError as error:  # a disk that fails, a folder that may not be read

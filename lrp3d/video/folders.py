@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lrp3d.filenames import extension
 from lrp3d.video.pixels import Framing
 from lrp3d.video.pyav import import_av, limit_pixels, open_container, to_array
 from lrp3d.video.source import Choose, Source, VideoError, stand_ins
@@ -64,7 +65,7 @@ def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[s
     """The frames of a folder in order, the sentences about what was decided, and those about what is missing."""
     present = [entry for entry in folder.iterdir() if entry.is_file() and not is_hidden(entry)]
     if template is None:
-        files, notes = _one_series([file for file in present if file.suffix.lower() in IMAGE_SUFFIXES], folder)
+        files, notes = _one_series([file for file in present if extension(file) in IMAGE_SUFFIXES], folder)
         return files, *_with_steps(notes, _numbers(files), folder)
     pattern = template_pattern(template)
     if pattern is None:

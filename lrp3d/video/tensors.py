@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from lrp3d.filenames import extension
 from lrp3d.video.pixels import Framing
 from lrp3d.video.room import BYTES_PER_PIXEL, require_memory
 from lrp3d.video.source import Choose, Source, VideoError, first_line
@@ -57,10 +58,10 @@ class _Stored:
 @contextmanager
 def _opened(path: Path) -> Iterator[_Stored]:
     """The one array in a file; nothing in it is executed, and its bytes stay on the disk until a frame is asked for."""
-    if path.suffix.lower() == ".npy":
+    if extension(path) == ".npy":
         array = _load_numpy(path)
         yield _Stored(array.shape, lambda index: np.array(array[index]))
-    elif path.suffix.lower() == ".safetensors":
+    elif extension(path) == ".safetensors":
         with safe_open(path, framework="pt") as file:
             stored = file.get_slice(_only(list(file.keys()), path.name))
             yield _Stored(tuple(stored.get_shape()), lambda index: as_array(_slice(stored, index)))

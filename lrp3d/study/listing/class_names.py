@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from lrp3d.filenames import extension
 from lrp3d.printed import printable
 from lrp3d.study.listing.classes import bare
 from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
@@ -62,7 +63,7 @@ def read_labels(path: Path) -> Labels:
         return Labels.of(stored[0], [f"labels {path}: {stored[1]}"])
     text = read_text(path, "labels are json or one name per line")
     try:
-        pairs, notes = _pairs(text, is_json=path.suffix.lower() == ".json")
+        pairs, notes = _pairs(text, is_json=extension(path) == ".json")
         named, more = _named(pairs)
     except ValueError as error:
         message = str(error)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from lrp3d.filenames import extension
 from lrp3d.study.listing import packaged
 from lrp3d.study.listing.packaged import HUMANS, packaged_list
 from lrp3d.study.listing.texts import lines_of, on_one_line, parsed, read_text
@@ -71,7 +72,7 @@ def class_list(path: str | Path) -> tuple[str, ...]:
         return stored
     file, key = _file_and_key(path)
     text = _text(file)
-    if file.suffix.lower() != ".json":
+    if extension(file) != ".json":
         if key:
             raise ValueError(f"{file.name} is no json, so that it holds no list {key!r}")
         names = tuple(line for _, line in lines_of(text) if line)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lrp3d.filenames import extension
 from lrp3d.study.listing.columns import CLASSES, PATHS, column_of, fields_of, is_header, key_of, separator_of, unquoted
 from lrp3d.study.listing.texts import few, is_address, lines_of, parsed, read_text, whole_number
 from lrp3d.video.folders import is_hidden
@@ -56,7 +57,7 @@ def rows_of_file(path: Path) -> Listed:
     if not written:
         raise ValueError(f"{path.name} is empty")
     try:
-        if path.suffix.lower() == ".json" or _is_json(written[0][1], text):
+        if extension(path) == ".json" or _is_json(written[0][1], text):
             return Listed(something_json(text))
         comments = [number for number, line in written if line.startswith("#")]
         notes = [f"lines that begin with # are skipped ({few(comments)})"] if comments else []
@@ -351,4 +352,4 @@ def rows_of_folder(folder: Path) -> Listed:
 
 def is_video(path: Path) -> bool:
     """Says whether the name of a file is that of a video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES or path.suffix.lower() in TENSOR_SUFFIXES
+    return extension(path) in VIDEO_SUFFIXES or extension(path) in TENSOR_SUFFIXES

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lrp3d import video
+from lrp3d.filenames import extension
 from lrp3d.study.listing.formats import VIDEO_SUFFIXES
 from lrp3d.study.listing.lists import Item
 from lrp3d.video.places import is_url
@@ -99,7 +100,7 @@ class Reader:
             path = root / place
             if path.exists():
                 return path
-            has_suffix = path.suffix.lower() in (*VIDEO_SUFFIXES, *TENSOR_SUFFIXES)
+            has_suffix = extension(path) in (*VIDEO_SUFFIXES, *TENSOR_SUFFIXES)
             stem = path.with_suffix("") if has_suffix else path
             for suffix in ("", *VIDEO_SUFFIXES, *sorted(TENSOR_SUFFIXES)):
                 other = stem.with_name(stem.name + suffix)
