@@ -164,7 +164,7 @@ class Explanation:
         for group in DICTS:
             named = [name for name in tensors if name.startswith(f"{group}.")]
             rest[group] = {name.removeprefix(f"{group}."): tensors.pop(name) for name in named}
-        defaults = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
+        defaults: dict[str, Any] = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
         return cls(**(defaults | tensors | rest))
 
     @property
