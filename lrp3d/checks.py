@@ -56,7 +56,7 @@ def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
     Raises:
         ValueError: naming the modules that change the output.
     """
-    training = {name: module for name, module in twin.model.named_modules() if module.training}
+    training = {name: module for name, module in twin.model.named_modules() if getattr(module, "training", False)}
     if seed is not None:
         training = {name: module for name, module in training.items() if not isinstance(module, _DROPOUTS)}
     if not training:
@@ -69,7 +69,8 @@ def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
         more = f" and {len(suspects) - 3} more" if len(suspects) > 3 else ""
         raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first")
     for module in training.values():
-        module.training = False
+        if not isinstance(module, torch.jit.ScriptModule):  # which is the user's own
+            module.training = False
 
 
 def _changes_in_training(module: nn.Module) -> bool:

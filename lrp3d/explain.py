@@ -34,7 +34,7 @@ from lrp3d.outputs import Output, Reader
 from lrp3d.propagation.channels import ChannelRelevance, through_channels
 from lrp3d.propagation.chunks import seeds_at_once
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
-from lrp3d.propagation.frame_logits import check_frame_axis, frame_seeds
+from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, frames_together, motion_parts, still_clip
@@ -211,6 +211,8 @@ def explain(
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
+            if record.output.shape[1] <= clips.frame_count and (what := columns_of_frames(record)):
+                warnings.warn(what, stacklevel=2)
             if not channels:
                 return _explanation(clips, clips.maps())
             flowing = through_channels(clips, gates(record, channels, [record.output.grad_fn]), None)

@@ -36,15 +36,15 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
 
 
-def require_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse what stands in the place of a file and never ends, such as a pipe.
+def require_regular(path: str | os.PathLike[str], what: str) -> None:
+    """Refuse what stands in the place of a file and never ends, such as a pipe; `what` the file should have been.
 
     Raises:
         ValueError: a pipe, a device or a folder.
         OSError: nothing there, or it cannot be looked at.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is no {what} (it is no regular file)")
 
 
 def read_saved(path: str | os.PathLike[str], key: str, what: str) -> tuple[str, dict[str, Any]]:
@@ -53,7 +53,7 @@ def read_saved(path: str | os.PathLike[str], key: str, what: str) -> tuple[str, 
     Raises:
         ValueError: any other file; it names `what` the file should have been.
     """
-    require_regular(path)
+    require_regular(path, what)
     try:
         with safe_open(str(path), "pt") as file:
             metadata = file.metadata() or {}

@@ -6,6 +6,7 @@ have the same rows and columns and go through the same ATR functions, so that th
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from lrp3d.layout import Layout, warn_of_layout, what_the_shapes_suggest
 from lrp3d.outputs import FRAMES_LAST, Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.chunks import clips_at_once
-from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits, check_frame_axis, frame_seeds
+from lrp3d.propagation.frame_logits import FrameSeeds, FramesInColumns, NoFrameLogits, check_frame_axis, frame_seeds
 from lrp3d.propagation.temporal_matrix import check_rows, logits_in_blocks
 from lrp3d.transfer import answers, finite, placed
 from lrp3d.twin.twin import Trace, Twin, twin_of
@@ -151,8 +152,9 @@ def intervention_matrix(
             look, record = _Exact.look(asked, clip, target)
             at_once = clips_at_once(record, not look.own, chunk_size)
             del record  # frees its memory for the measurement
-        except (NoFrameLogits, UnsupportedOperation):
-            look, at_once = _Whole.look(asked, clip, target), chunk_size or 1
+        except (NoFrameLogits, UnsupportedOperation) as error:
+            told = error.reason if isinstance(error, FramesInColumns) else ""
+            look, at_once = _Whole.look(asked, clip, target, told), chunk_size or 1
         asked.check_rows(look.logits, clip)
         return _measured(look, clip, at_once, occluder, value)
 
@@ -281,6 +283,12 @@ def _record(asked: _Asked, clip: Clip) -> Trace:
     return record
 
 
+AS_MANY = (
+    "the model returns {0} logits for a clip of {0} frames, which are read as one for each class; if each belongs to a "
+    "frame, pass output=lambda logits: logits.unsqueeze(-1)"
+)
+
+
 @dataclass
 class _Whole:
     """Logits of unchanged clips from a model that is only run: those of frames if it returns them, else the clip's."""
@@ -292,13 +300,17 @@ class _Whole:
     columns: int
 
     @classmethod
-    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> _Whole:
-        """Runs the forward on the unchanged clip, and checks and keeps its logits."""
+    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None, told: str) -> _Whole:
+        """Runs the forward on the unchanged clip, and checks and keeps its logits; warns of what was `told` of them."""
         pathways = asked.checked(clip)
         frames, logits = _forward(asked, clip)
         asked.check(logits, pathways, answers([finite(pathways), finite([logits])]))
         if frames.shape[1] > 1 and frames.shape[2] == asked.frames(pathways, len(logits)) != frames.shape[1]:
             raise ValueError(FRAMES_LAST.format(shape=tuple(frames.shape)))
+        if not told and frames.shape[1] == 1 and frames.shape[2] == asked.frames(pathways, len(logits)):
+            told = AS_MANY.format(logits.shape[1])
+        if told:
+            warnings.warn(told, stacklevel=3)
         chosen = targets_of(target, logits, asked.against)
         warn_of_layout(pathways, asked.layout)
         rows = chosen.of_frames(frames)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import unicodedata
+from pathlib import PurePath
 from typing import TextIO
 
-__all__ = ["opening", "printable", "say"]
+__all__ = ["about", "opening", "printable", "say"]
 
 # Controls, halves of letters, ends of lines and of paragraphs; and what changes the direction of the letters after it.
 UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -50,6 +52,25 @@ def opening(text: object) -> str:
         if lines[-1].endswith((".", "!", "?")):
             break
     return " ".join(lines)
+
+
+def about(file: object, said: object) -> str:
+    """What is said of a file, with its path in it once: `said` may hold the path already, or the file's name.
+
+    >>> about("in/a.mp4", "a.mp4 is empty"), about("in/a.mp4", "there is no file in/a.mp4")
+    ('in/a.mp4 is empty', 'there is no file in/a.mp4')
+    >>> about("in/a.mp4", "it has 3 frames"), about("it", "it has 3 frames")
+    ('in/a.mp4: it has 3 frames', 'it has 3 frames')
+    """
+    path, said = str(file), str(said)
+    for name in filter(None, (path, str(PurePath(path)), PurePath(path).name)):
+        # A word such as "clip" may be a file's name, but only at either end of a sentence it surely is.
+        where = rf"(?<!\S){re.escape(name)}(?=[\s,:;]|$)"
+        where = where if "." in name or "/" in name else rf"^{where}|{where}$"
+        told, times = re.subn(where, lambda _: path, said, count=1)
+        if times:
+            return told
+    return f"{path}: {said}"
 
 
 def say(*lines: object, stream: TextIO | None = None) -> None:

@@ -131,20 +131,20 @@ def stored_classes(checkpoint: Checkpoint) -> tuple[str, ...]:
         raise CheckpointError(f"{checkpoint.name}: {error}") from error
 
 
-def without_memory(make: Callable[[], Model]) -> Model:
+def without_memory(make: Callable[[], Model], where: str = "") -> Model:
     """The model that `make` makes, as shapes only.
 
     Raises:
-        CheckpointError: a shape is too large even for that.
+        CheckpointError: a shape is too large even for that; `where` that was said is the beginning of the message.
         ValueError: `make` refuses its arguments.
     """
     try:
         with torch.device("meta"):
             return make()
-    except ValueError:
+    except ValueError:  # CheckpointError is one
         raise
     except Exception as error:  # numbers that overflow, in whatever way torch or Python says it
-        raise CheckpointError(f"no such model can be made: {first_line(error)}") from error
+        raise CheckpointError(f"{where}no such model can be made: {first_line(error)}") from error
 
 
 def is_number_of_frames(value: object) -> bool:

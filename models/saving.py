@@ -143,10 +143,7 @@ def build_for(
 def _make_to_fit(make: Callable[[], VideoModel], checkpoint: Checkpoint, inflate: str = "repeat") -> VideoModel:
     """Make a model and load it, after everything was compared: until then it has shapes and no memory."""
     where = f"{checkpoint.name}: " if checkpoint.name else ""
-    try:
-        shapes = without_memory(make)
-    except CheckpointError as error:
-        raise CheckpointError(f"{where}{error}") from error
+    shapes = without_memory(make, where)
     plan_loading(shapes, checkpoint, inflate=inflate)
     model = make()
     load_checkpoint(model, checkpoint, inflate=inflate)

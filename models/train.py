@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
@@ -13,12 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from lrp3d.starting import check_start
+
 from .base import VideoModel
 from .files import Source
 from .processes import process, summed, wait
 from .recipe import Recipe, recipe_from
 from .saving import save_checkpoint
 from .training_run import Epoch, TrainingRun, autocast_type
+from .wording import first_line
 
 Sample = tuple[Tensor, int]
 Samples = Dataset[Sample] | Sequence[Sample]
@@ -117,6 +121,8 @@ def train(
     Raises:
         ValueError: the folder holds a run with another recipe or model, there is no data, mixed precision
             was asked for without a GPU, or a batch does not divide among the processes.
+        RuntimeError: no process of `workers` could start, as in a script without a guard.
+        TypeError: the data cannot be sent to processes that are not forked.
         FloatingPointError: the loss is not finite; the last whole epoch is kept.
 
     >>> import tempfile
@@ -131,6 +137,7 @@ def train(
     samples = len(cast(Sized, data))
     if samples == 0:
         raise ValueError("there are no clips to train on")
+    check_start("clips were to be loaded", workers, "load")
     place = torch.device(device) if device is not None else next(model.parameters()).device
     rank, world = process()
     if recipe.batch_size % world:
@@ -140,11 +147,11 @@ def train(
     for epoch in range(len(run.history), recipe.epochs):
         with _seeded(recipe.seed, epoch, place, rank):
             loader = _loader(data, recipe.batch_size // world, workers, shuffle=True, part=_part(data, recipe, epoch))
-            batches = _bar(loader, f"epoch {epoch + 1}/{recipe.epochs}", progress and rank == 0)
+            batches = _bar(_Started(loader), f"epoch {epoch + 1}/{recipe.epochs}", progress and rank == 0)
             loss, accuracy = run.epoch(epoch, batches, len(loader))
         score = None
         if validation is not None:
-            score = evaluate(model, validation, max(1, recipe.batch_size // world), workers=workers)
+            score = _accuracy(model, validation, max(1, recipe.batch_size // world), workers)
         run.history.append(Epoch(epoch, loss, accuracy, score))
         run.keep()
     model.eval()
@@ -162,6 +169,11 @@ def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: 
     >>> evaluate(nn.Flatten(), [(torch.tensor([[0.0, 1.0]]), 1), (torch.tensor([[0.0, 1.0]]), 0)])
     0.5
     """
+    check_start("clips were to be loaded", workers, "load")
+    return _accuracy(model, data, batch_size, workers)
+
+
+def _accuracy(model: nn.Module, data: Samples, batch_size: int, workers: int) -> float:
     place = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     training = model.training
     model.eval()
@@ -172,7 +184,7 @@ def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: 
     counts = torch.zeros(2, dtype=torch.long, device=place)
     try:
         with torch.inference_mode():
-            for clips, labels in _loader(mine, batch_size, workers, shuffle=False):
+            for clips, labels in _Started(_loader(mine, batch_size, workers, shuffle=False)):
                 counts[0] += (model(clips.to(place)).argmax(1) == labels.to(place)).sum()
                 counts[1] += len(labels)
     finally:
@@ -206,6 +218,33 @@ def _loader(
     )
 
 
+class _Started:
+    """The batches of a loader, which says in one sentence why its processes cannot be given the clips.
+
+    Raises:
+        TypeError: something in the data, such as a lambda, cannot be sent to another process.
+    """
+
+    def __init__(self, loader: DataLoader[Any]):
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            batches = iter(self.loader)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            if "pickle" not in str(error):
+                raise
+            raise TypeError(
+                f"the clips cannot be sent to the processes that load them (workers={self.loader.num_workers}): "
+                f"{first_line(error)}; where processes are not forked, put functions at the top of a module in the "
+                "place of lambdas and of functions inside of others, or load in this process with workers=0"
+            ) from error
+        return batches
+
+
 @contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device, rank: int = 0) -> Iterator[None]:
     """Random numbers that depend on seed, epoch and process only; the caller's are given back afterwards."""
@@ -223,7 +262,7 @@ def _seeded(seed: int, epoch: int, device: torch.device, rank: int = 0) -> Itera
             np.random.set_state(numpy)
 
 
-def _bar(batches: DataLoader[Any], label: str, show: bool) -> Iterable[Any]:
+def _bar(batches: _Started, label: str, show: bool) -> Iterable[Any]:
     if not show:
         return batches
     try:

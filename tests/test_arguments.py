@@ -257,3 +257,27 @@ def test_an_average_that_is_none_is_explained():
 
     said = repr(lrp3d.explain(Negative().eval(), torch.rand(1, 3, 4, 8, 8)))
     assert "no average    the explained logit is positive in no frame" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "said"),
+    [
+        ((-1e38, 1e38), torch.float32, r"reaches from -1e\+38 to 1e\+38, and torch.float32 computes with ends up to"),
+        ((-1e20, 0.0), torch.float32, "torch.float32 computes with ends up to"),
+        ((0.0, (1.0, 1e300, 1.0)), torch.float32, "torch.float32 computes with ends up to"),
+        ((-1e38, 1e38), torch.bfloat16, "torch.bfloat16 computes with ends up to"),
+        ((-1e5, 1e5), torch.float16, r"torch.float16 computes with ends up to 6\.55e\+04"),
+        ((-1e200, 1e200), torch.float64, "torch.float64 computes with ends up to"),
+        ((1e8, 1e8 + 1), torch.float32, "torch.float32 holds 100000000.0 and 100000001.0 as one"),
+        ((1.0, 1.0001), torch.float16, "torch.float16 holds 1.0 and 1.0001 as one"),
+    ],
+)
+def test_a_range_that_overflows_or_is_one_number_in_the_clips_type_is_refused(model, given, dtype, said):
+    with pytest.raises(ValueError, match=f"input_range .*{said}"):
+        lrp3d.explain(model.to(dtype), CLIP.to(dtype), input_range=given)
+
+
+@pytest.mark.parametrize("most", [1e3, 1e10, 1e19])
+def test_relevance_is_conserved_for_every_range_that_is_accepted(model, most):
+    found = lrp3d.explain(model, CLIP, input_range=(-most, most))
+    assert found.conservation.max() < 1e-5

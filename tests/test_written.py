@@ -16,6 +16,7 @@ from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 from PIL import Image
+from safetensors.torch import save_file
 from studies import summary_of
 
 import lrp3d
@@ -223,3 +224,12 @@ def test_reports_of_hostile_names_are_files_of_their_own(tmp_path):
     assert pictures
     own = r'<svg class="chart" role="img" |<img width="\d+" style="--wide:\d+px" src="data:image/'
     assert all(re.match(own, picture) for picture in pictures)
+
+
+@pytest.mark.parametrize("said", ["{", "[]", '{"ledger": 3}', '{"ledger": [], "colour": 1}', "[" * 10000])
+def test_a_damaged_explanation_is_refused_by_its_name(tmp_path, said):
+    file = tmp_path / "explanation.safetensors"
+    save_file({"logits": torch.zeros(1, 2)}, file, {"lrp3d": said})
+    with pytest.raises(ValueError, match="is a damaged explanation") as caught:
+        lrp3d.Explanation.load(file)
+    assert str(caught.value).count(file.name) == 1

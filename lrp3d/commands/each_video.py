@@ -11,7 +11,7 @@ from typing import Any
 
 from lrp3d.commands import DONE, FAILED
 from lrp3d.commands.terminal import TRACEBACK, complain, one_line
-from lrp3d.printed import say
+from lrp3d.printed import about, printable, say
 
 
 def each_video(
@@ -35,7 +35,7 @@ def each_video(
         except Exception as error:
             if os.environ.get(TRACEBACK) or options.verbose:
                 raise
-            complain(f"{video}: {one_line(error)}")
+            complain(about(printable(video), one_line(error)))
             records.append({"video": video, "error": one_line(error)})
     if options.json:
         say(*json.dumps(facts(records), indent=1, allow_nan=False).split("\n"))

@@ -150,7 +150,13 @@ class Explanation:
     def load(cls, path: str | os.PathLike[str]) -> Explanation:
         """Read what `save` wrote, bit for bit; raises ValueError for any other file."""
         text, tensors = read_saved(path, "lrp3d", "explanation")
-        rest = json.loads(text)
+        try:
+            return cls._of_parts(json.loads(text), tensors)
+        except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
+            raise ValueError(f"{path} is a damaged explanation: {type(error).__name__} ({error})") from error
+
+    @classmethod
+    def _of_parts(cls, rest: dict[str, Any], tensors: dict[str, Any]) -> Explanation:
         rest["ledger"] = Ledger(LedgerEntry(*line) for line in rest["ledger"])
         pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
         if pathways:
@@ -158,7 +164,7 @@ class Explanation:
         for group in DICTS:
             named = [name for name in tensors if name.startswith(f"{group}.")]
             rest[group] = {name.removeprefix(f"{group}."): tensors.pop(name) for name in named}
-        defaults = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
+        defaults: dict[str, Any] = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
         return cls(**(defaults | tensors | rest))
 
     @property

@@ -76,6 +76,14 @@ class ClipRelevance:
         self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
         """The relevance that came into and went out of every step, for the clips' logits."""
 
+    @property
+    def frame_count(self) -> int:
+        """The number of frames of the fastest pathway; zero for inputs without time."""
+        if not self.has_time:
+            return 0
+        clips = zip(self.record.entries, self.layouts, strict=True)
+        return max(axes.sizes(x, len(self.logits))["t"] for x, axes in clips if axes is not None)
+
     def maps(self) -> list[Tensor]:
         """Signed maps, shaped like the clip, for the clip's logit."""
         flows: list[Flow] = []

@@ -26,6 +26,7 @@ from lrp3d.errors import MEASURED
 from lrp3d.operations import Summand, shares
 from lrp3d.outputs import FRAMES_LAST, Chosen
 from lrp3d.pathways import slow_frames
+from lrp3d.propagation.frame_columns import frames_in_columns
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
 from lrp3d.rules import opposed
@@ -41,9 +42,14 @@ class NoFrameLogits(ValueError):
     """The model has no exact frame logits on this clip; the message says why and what to do."""
 
     def __init__(self, reason: str):
+        self.reason = reason
         super().__init__(
             f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False. {MEASURED}"
         )
+
+
+class FramesInColumns(NoFrameLogits):
+    """Each column of the logits (b, n) belongs to a frame, not to a class."""
 
 
 @dataclass
@@ -85,7 +91,7 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
             axes = step.operands[0].map.time_axes(shape, step.shape)
             for axis in [axis for axis in axes if shape[axis] > 1]:
                 average = TimeAverage(node, step, axis)
-                stands_on = time_steps(average, len(output))
+                stands_on = time_steps(average.things, len(output))
                 if average.in_order(stands_on):
                     averages[node] = average
                     break
@@ -159,12 +165,21 @@ def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:
             return
         if isinstance(step, LinearStep) and len(step.operands) == 1 and step.operands[0].shape == frames:
             average = TimeAverage(node, step, -2)
-            if average.in_order(time_steps(average, len(record.output))):
+            if average.in_order(time_steps(average.things, len(record.output))):
                 return
             average = TimeAverage(node, step, -1)
-            if average.in_order(time_steps(average, len(record.output))):
+            if average.in_order(time_steps(average.things, len(record.output))):
                 raise ValueError(FRAMES_LAST.format(shape=tuple(frames)))
             return
+
+
+def columns_of_frames(record: Trace) -> str:
+    """What logits (b, n) of single frames are and what to do; empty if the columns are classes."""
+    try:
+        _last_averages(record)
+    except NoFrameLogits:
+        return frames_in_columns(record)
+    return ""
 
 
 def frame_seeds(
@@ -180,7 +195,12 @@ def frame_seeds(
         merge: how pathways of several rates are combined: "paper" leaves slow logits as they are (App. A), "average"
             scales them so that the mean of all frame logits is the clip's logit.
     """
-    averages = _last_averages(record)
+    try:
+        averages = _last_averages(record)
+    except NoFrameLogits:
+        if what := frames_in_columns(record):
+            raise FramesInColumns(what) from None
+        raise
     after = [average.step.after_classifier for average in averages]
     if any(after) and not (len(averages) == 1 and all(after)):
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")

@@ -23,6 +23,21 @@ from lrp3d.steps.writes import Written
 from lrp3d.transfer import numbers, placed
 
 
+class Things(NamedTuple):
+    """What may be frames: the entries of one axis of a tensor of the graph."""
+
+    edge: Edge
+    """The edge of the graph that stands for the tensor."""
+    values: Tensor
+    axis: int
+    """Negative."""
+
+    @property
+    def number(self) -> int:
+        """The number of entries of the axis."""
+        return self.values.shape[self.axis]
+
+
 @dataclass
 class TimeAverage:
     """An average over time in the graph; the things that it averages are frames, or tokens of frames."""
@@ -38,10 +53,9 @@ class TimeAverage:
     """(frames, things): the mean over the things of each frame, where several (tokens) come from one time step."""
 
     @property
-    def edge(self) -> Edge:
-        """The edge of the graph that stands for the averaged tensor."""
-        averaged: Edge = self.node.next_functions[0]
-        return averaged
+    def things(self) -> Things:
+        """The values that are averaged."""
+        return Things(self.node.next_functions[0], self.features, self.axis)
 
     @property
     def features(self) -> Tensor:
@@ -49,14 +63,9 @@ class TimeAverage:
         return self.step.operands[0].source
 
     @property
-    def things(self) -> int:
-        """The number of values that are averaged."""
-        return self.features.shape[self.axis]
-
-    @property
     def frames(self) -> int:
-        """The number of frames that these values stand for."""
-        return self.things if self.matrix is None else len(self.matrix)
+        """The number of frames that the averaged values stand for."""
+        return self.things.number if self.matrix is None else len(self.matrix)
 
     def in_order(self, stands_on: list[list[bool]]) -> bool:
         """Takes the time steps of each thing, and says whether the things are frames, one after another."""
@@ -67,13 +76,21 @@ class TimeAverage:
             groups = _groups(stands_on)
             if groups is None:
                 return False
-            matrix = torch.zeros(len(groups), self.things, dtype=self.step.dtype)
+            matrix = torch.zeros(len(groups), self.things.number, dtype=self.step.dtype)
             for frame, things in enumerate(groups):
                 matrix[frame, things] = 1 / len(things)
             self.matrix = placed(matrix, self.features.device, self.step.dtype)
             stands_on, order = [stands_on[things[0]] for things in groups], list(range(len(groups)))
         self.order, self.stands_on = order, [stands_on[i] for i in order]
         return True
+
+
+def by_frame(stands_on: list[list[bool]]) -> list[list[int]] | None:
+    """The things of every frame, from the earliest to the latest; None if they are no series of frames."""
+    order = _order(stands_on)
+    if order is None and (own := _own_steps(stands_on)):
+        order = _order(own)
+    return _groups(stands_on) if order is None else [[thing] for thing in order]
 
 
 def _order(stands_on: list[list[bool]]) -> list[int] | None:
@@ -135,26 +152,26 @@ def disorder(stands_on: list[list[bool]]) -> str:
     )
 
 
-def time_steps(average: TimeAverage, batch: int) -> list[list[bool]]:
-    """For each averaged thing, which time steps it comes from, as the last layers with a known time axis say.
+def time_steps(things: Things, batch: int) -> list[list[bool]]:
+    """For each thing, which time steps it comes from, as the last layers with a known time axis say.
 
     The shapes of these layers (convolutions) say where time is: the third axis of (b, c, t, h, w), the last of
     (b, c, t), in the batch of (b t, c, h, w). The average over the rows of an image comes from all time steps.
     """
     if not batch:  # an empty batch shows nothing
-        return torch.eye(average.things, dtype=torch.bool).tolist()
+        return torch.eye(things.number, dtype=torch.bool).tolist()
     tells_time = _tells_time_of(batch)
-    mixing = _mixing(average.edge[0], tells_time)
-    if average.things > MANY and (stands_on := _by_labels(average, batch, tells_time, mixing)):
+    mixing = _mixing(things.edge[0], tells_time)
+    if things.number > MANY and (stands_on := _by_labels(things, batch, tells_time, mixing)):
         return stands_on
     reached = []
-    for i in range(average.things):
-        seed = torch.zeros_like(average.features)
-        seed.narrow(average.axis, i, 1).fill_(1)
+    for i in range(things.number):
+        seed = torch.zeros_like(things.values)
+        seed.narrow(things.axis, i, 1).fill_(1)
         reached.append(
             [
                 _over_time(r != 0, batch, _knows_time(step))
-                for r, step in spread_down(average.edge, seed, tells_time, mixing)
+                for r, step in spread_down(things.edge, seed, tells_time, mixing)
             ]
         )
     lengths = {len(touched) for each in reached for touched in each}
@@ -167,15 +184,15 @@ MANY = 64  # averaged things; if there are more, the time steps are found for al
 
 
 def _by_labels(
-    average: TimeAverage, batch: int, tells_time: Callable[[Step], bool], mixing: dict[Node, Cost]
+    things: Things, batch: int, tells_time: Callable[[Step], bool], mixing: dict[Node, Cost]
 ) -> list[list[bool]]:
     """The same for many things at once: each carries its number down. Empty where an operation mixes numbers."""
-    device = average.features.device
-    labels = torch.arange(average.things, dtype=torch.float64, device=device).reshape(-1, *[1] * (-1 - average.axis))
+    device = things.values.device
+    labels = torch.arange(things.number, dtype=torch.float64, device=device).reshape(-1, *[1] * (-1 - things.axis))
     sums = []
     for power in range(3):
-        seed = (labels**power).expand(average.features.shape)
-        sums.append(spread_down(average.edge, seed, tells_time, mixing))
+        seed = (labels**power).expand(things.values.shape)
+        sums.append(spread_down(things.edge, seed, tells_time, mixing))
     reached: Tensor | None = None
     mixed = []
     for (count, step), (first, _), (second, _) in zip(*sums, strict=True):
@@ -185,7 +202,7 @@ def _by_labels(
             return []
         mixed.append((counted & ((second / count - mean**2).abs() > 1e-3)).any())
         number = mean.round().long()
-        steps = [_over_time(number == i, batch, True) for i in range(average.things)]
+        steps = [_over_time(number == i, batch, True) for i in range(things.number)]
         if reached is not None and reached.shape[1] != len(steps[0]):
             return []
         reached = torch.stack(steps) if reached is None else reached | torch.stack(steps)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lrp3d.compute.precision import widened
 from lrp3d.layout import Layout
 from lrp3d.pathways import SharedPixels
 from lrp3d.transfer import numbers
@@ -51,7 +52,7 @@ def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[Ends]:
     Feature vectors (b, c) are no clips: without a given range they have none.
 
     Raises:
-        ValueError: if a range is not finite, empty, or does not fit the channels.
+        ValueError: if a range is not finite, empty, too large to compute with, or does not fit the channels.
     """
     seen = list(clips)
     if given is None and len(clips) > 1 and (shared := _shared(clips, layout)) is not None:
@@ -73,8 +74,23 @@ def _spread(x: Tensor, given: Range | None, layout: str, seen: Tensor) -> Ends:
         return Ends(None, None)
     if given is None:
         return Ends(*axes.spread_range(x, None, seen))
-    ends_of(given)
+    _check_size(ends_of(given), x.dtype)
     return Ends(*axes.spread_range(x, given), given=True)
+
+
+def _check_size(ends: tuple[Tensor, Tensor], dtype: torch.dtype) -> None:
+    """Raises ValueError for ends that the clip's type cannot hold, or whose products with weights could overflow."""
+    most = min(torch.finfo(dtype).max, torch.finfo(widened(dtype)).max ** 0.5)
+    low, high = float(ends[0].min()), float(ends[1].max())
+    if max(abs(low), abs(high)) > most:
+        raise ValueError(
+            f"input_range reaches from {low:.4g} to {high:.4g}, and {dtype} computes with ends up to {most:.4g}: give "
+            "the lowest and the highest value that pixels can have after normalisation"
+        )
+    if bool((ends[0].to(dtype) >= ends[1].to(dtype)).any()):
+        raise ValueError(
+            f"input_range is (low, high) with low below high, and {dtype} holds {low!r} and {high!r} as one number"
+        )
 
 
 def far_outside(x: Tensor, ends: Ends) -> Tensor:

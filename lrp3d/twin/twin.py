@@ -11,7 +11,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,12 @@ from lrp3d.layout import other_axes, what_the_shapes_suggest
 from lrp3d.outputs import tensors_of
 from lrp3d.printed import opening
 from lrp3d.steps.step import Step
+from lrp3d.tracing.advice import FOREIGN
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.transfer import answers, finite
 from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
 from lrp3d.twin.copying import Copier
+from lrp3d.twin.given import module_of, programs_in
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, far_outside, ranges_of, warn_of_range
@@ -110,7 +112,7 @@ class Twin(nn.Module):
         copier = Copier()
         self.model: nn.Module = copier(model, "")
         self.composite = composite
-        self.training: bool = model.training
+        self.training: bool = getattr(model, "training", False)  # a frozen program has no modes
         self.input_range: Any = getattr(model, "input_range", None)
         self._own = copier.tensors
         self.memory: Memory = Memory()
@@ -213,6 +215,10 @@ class Twin(nn.Module):
         outputs = [output] if read is not None else [x for x in tensors_of(output) if run.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
+        programs = programs_in(self.model) if problems else []
+        if programs:  # what they do shows as operations that nobody knows
+            whole = any(program.startswith("the model:") for program in programs)
+            problems = programs + [problem for problem in problems if FOREIGN not in problem and not whole]
         if differs:
             problems.insert(0, f"the forward: {DIFFERS}")
         for x in outputs:
@@ -252,7 +258,7 @@ class Twin(nn.Module):
 
     def says_the_same_in_evaluation(self, clip: Any) -> bool:
         """Whether the model returns the same if the modules in training mode are in evaluation mode."""
-        modules = [module for module in self.model.modules() if module.training]
+        modules = [module for module in self.model.modules() if getattr(module, "training", False)]
         try:
             as_it_is = tensors_of(self.run(clip))
             for module in modules:
@@ -321,17 +327,6 @@ class Twin(nn.Module):
         )
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside `torch.compile` and the parallel wrappers."""
-    while True:
-        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = cast(nn.Module, model._orig_mod)
-        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        else:
-            return model
-
-
 def convert(model: nn.Module, composite: str | Composite | None = None) -> Twin:
     """Make the relevance twin of `model`: same outputs, shared parameters, and gradients that are relevance.
 
@@ -343,7 +338,7 @@ def convert(model: nn.Module, composite: str | Composite | None = None) -> Twin:
         composite: a name or a `Composite`; None is "paper", or the composite of a twin, which is then returned itself.
 
     Raises:
-        TypeError: if `model` is no module, or `composite` neither a name nor a composite.
+        TypeError: if `model` is no module and was not compiled from one, or `composite` neither a name nor a composite.
         ValueError: if there is no composite of that name.
         UnsupportedOperation: when the twin runs, if an operation has no rule.
 
@@ -357,10 +352,7 @@ def convert(model: nn.Module, composite: str | Composite | None = None) -> Twin:
     if isinstance(model, Twin):
         same = composite is None or model.composite == composite_of(composite)
         return model if same or composite is None else Twin(model.model, composite_of(composite))
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
-    model = _unwrapped(model)
-    return Twin(model, composite_of("paper" if composite is None else composite))
+    return Twin(module_of(model), composite_of("paper" if composite is None else composite))
 
 
 def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:

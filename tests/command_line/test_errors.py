@@ -1,5 +1,6 @@
 """What cannot be: wrong usage and failures end in one line, and nothing is lost."""
 
+import os
 import re
 from pathlib import Path
 
@@ -152,3 +153,17 @@ def test_what_torch_says_in_a_forward_is_one_line_with_our_advice_behind_it():
 
     with pytest.raises(lrp3d.errors.ModelError, match=r"index 7 is out of bounds; if the model takes clips with other"):
         lrp3d.explain(Breaks().eval(), torch.rand(1, 3, 4, 8, 8))
+
+
+def test_what_cannot_be_read_is_named_once(run, folder):
+    (folder / "in").mkdir()
+    (folder / "in" / "empty.mp4").touch()
+    (folder / "in" / "frames").mkdir()
+    (folder / "in" / "loop.mp4").symlink_to("loop.mp4")
+    os.mkfifo(folder / "in" / "pipe.mp4")
+    names = ["empty.mp4", "frames", "loop.mp4", "pipe.mp4", "missing.mp4", "file:x.mp4", "concat:a|b.mp4"]
+    code, _, said = run("explain", *[f"in/{name}" for name in names], *SMALL)
+    assert code == 1
+    lines = [line for line in said.splitlines() if "warning" not in line]
+    assert [line.count(name) for name, line in zip(names, lines, strict=True)] == [1] * len(names)
+    assert all(f"in/{name}" in line for name, line in zip(names, lines, strict=True))

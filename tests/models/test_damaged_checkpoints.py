@@ -205,3 +205,28 @@ def test_what_fails_while_it_is_copied_is_undone():
     with pytest.raises(CheckpointError, match=r"nothing was loaded: cannot be copied"):
         load_checkpoint(model, {name: value + 1 for name, value in before.items()})
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"frames": "-3"},
+        {"frames": "8"},
+        {"arguments": {"width": 10**6}},
+        {"arguments": {"width": -1}},
+        {"std": "[0, 1, 1]"},
+        {"classes": '["a", "a", "b"]'},
+        {"builder": "nobody"},
+    ],
+)
+def test_a_checkpoint_is_named_once_where_what_it_says_cannot_be(tmp_path, said):
+    file = tmp_path / "m.safetensors"
+    models.save_checkpoint(tam(), file)
+    with safe_open(file, "pt") as stored:
+        metadata = stored.metadata()
+    if "arguments" in said:
+        said = {"arguments": json.dumps({**json.loads(metadata["arguments"]), **said["arguments"]})}
+    save_file(load_file(file), file, {**metadata, **said})
+    with pytest.raises(CheckpointError) as caught:
+        load_model(file)
+    assert str(caught.value).count("m.safetensors") == 1

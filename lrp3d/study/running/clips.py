@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lrp3d import video
 from lrp3d.files import replacing
-from lrp3d.printed import printable
+from lrp3d.printed import opening, printable
 from lrp3d.study.listing.formats import Row
 from lrp3d.study.listing.lists import Item, VideoList, make_list
 from lrp3d.study.running.reader import Pixels, Reader
@@ -187,7 +187,8 @@ def _kept_pixels(path: Path) -> Pixels:
             said = json.loads(str(kept["said"]))
             frames, indices = kept["frames"], kept["indices"]
     except Exception as error:
-        raise video.VideoError(f"{path.name}, which holds the clip's pixels, cannot be read: {error}") from None
+        told = getattr(error, "strerror", None) or opening(error)
+        raise video.VideoError(f"{path.name}, which holds the clip's pixels, cannot be read: {told}") from None
     if said["error"]:
         raise video.VideoError(said["error"])
     return Pixels(frames, indices, tuple(said["lost"]), tuple(said["notes"]))

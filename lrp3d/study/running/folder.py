@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lrp3d.files import replacing, require_regular
+from lrp3d.files import replacing
 from lrp3d.study.listing.lists import Item, VideoList
 from lrp3d.study.running.records import Record
 
@@ -239,7 +239,8 @@ def load_study(folder: str | Path) -> Study:
     folder = Path(folder)
     try:
         for name in ("study.json", "clips.json"):
-            require_regular(folder / name)
+            if not (folder / name).is_file() and (folder / name).exists():
+                raise ValueError(f"{name} is no regular file")
         stored = json.loads((folder / "study.json").read_text(encoding="utf-8"))
         clips = json.loads((folder / "clips.json").read_text(encoding="utf-8"))
         items = tuple(Item(number, _text(name), label) for number, (name, label) in enumerate(clips))

@@ -24,6 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from lrp3d.defaults import TIMEOUT
 from lrp3d.printed import opening
+from lrp3d.starting import leave_if_starting, not_started
 
 __all__ = ["Failure", "ahead"]
 
@@ -98,14 +99,13 @@ class _Pool(Generic[Task, Result]):
 
     def __init__(self, read: Callable[[Task], Result], workers: int, timeout: float):
         self.read, self.workers, self.timeout = read, workers, timeout
+        leave_if_starting()
         self.executor = self._executor(workers)
         try:  # before any clip is blamed for the death of a process that never looked at it
             self.executor.submit(_start).result()
-        except RuntimeError as error:
+        except BrokenProcessPool:
             self.close()
-            if isinstance(error, BrokenProcessPool) or _is_starting():
-                raise RuntimeError(NOT_STARTED.format(workers=workers)) from None
-            raise
+            raise not_started("clips were to be read ahead", workers, "read") from None
 
     def _executor(self, workers: int) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
@@ -137,20 +137,8 @@ class _Pool(Generic[Task, Result]):
         self.executor.shutdown(wait=True, cancel_futures=True)
 
 
-NOT_STARTED = (
-    "clips were to be read ahead by other processes (workers={workers}), and the first of them ended before it read "
-    "any: each of them imports the script that was started, which must run nothing by that; put what it runs below "
-    "`if __name__ == '__main__':`, or read in this process with workers=0"
-)
-
-
 def _start() -> None:
     """The first task of a pool, at which nothing but the start of its process can fail."""
-
-
-def _is_starting() -> bool:
-    """Whether this process itself was just started by another one, and is only importing its script yet."""
-    return bool(getattr(multiprocessing.current_process(), "_inheriting", False))
 
 
 def _attempt(read: Callable[[Task], Result], task: Task) -> Result | Failure:

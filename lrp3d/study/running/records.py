@@ -107,8 +107,8 @@ class Record:
         >>> record.prediction, record.avg_atr
         (1, 1.0)
         """
+        require_regular(path, "record of a study")
         try:
-            require_regular(path)
             with safe_open(str(path), "pt") as file:
                 metadata = file.metadata() or {}
                 rest = json.loads(metadata["record"])

@@ -16,7 +16,7 @@ from torch import Tensor
 from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
-from lrp3d.printed import opening
+from lrp3d.printed import about, opening
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.clips import Clips
@@ -152,7 +152,7 @@ def _count_broken(failure: _Failed, outcome: Outcome) -> None:
     outcome.broken += 1
     if outcome.first is None:
         outcome.first = failure.error
-        warnings.warn(f"{failure.item.name}: {failure.reason}; the other clips go on", stacklevel=3)
+        warnings.warn(f"{about(failure.item.name, failure.reason)}; the other clips go on", stacklevel=3)
     if outcome.broken >= NEVER_WORKED and not (outcome.explained or outcome.before):
         raise outcome.first
 

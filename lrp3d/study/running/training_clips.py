@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lrp3d import video
+from lrp3d.printed import about
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.reader import Reader
 
@@ -77,7 +78,7 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
             try:
                 clip = self._read(item)
             except video.VideoError as error:
-                warnings.warn(f"{item.name}: {error}; the next clip stands in for it", stacklevel=2)
+                warnings.warn(f"{about(item.name, error)}; the next clip stands in for it", stacklevel=2)
                 continue
             assert item.label is not None
             return clip, item.label

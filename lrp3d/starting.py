@@ -1,0 +1,59 @@
+"""Processes that are not forked import the script that was started, so that it must run nothing by that."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+
+__all__ = ["check_start", "leave_if_starting", "not_started"]
+
+
+def not_started(what: str, workers: int, alone: str) -> RuntimeError:
+    """The error of a script without a guard.
+
+    Args:
+        what: what the processes were to do.
+        workers: how many processes were asked for.
+        alone: what this process does with workers=0.
+    """
+    return RuntimeError(
+        f"{what} by other processes (workers={workers}), and the first of them ended before it read any: each of them "
+        "imports the script that was started, which must run nothing by that; put what it runs below "
+        f"`if __name__ == '__main__':`, or {alone} in this process with workers=0"
+    )
+
+
+def leave_if_starting() -> None:
+    """Ends this process without a word if another one just started it, and it is only importing its script yet.
+
+    The process that started it sees that it ended, and says why.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise SystemExit(1)
+
+
+def check_start(what: str, workers: int, alone: str) -> None:
+    """Starts a process that does nothing, as others will be started.
+
+    Args:
+        what: as in `not_started`.
+        workers: as in `not_started`; with 0, nothing is started.
+        alone: as in `not_started`.
+
+    Raises:
+        RuntimeError: it did not come up, as in a script without ``if __name__ == "__main__":``.
+    """
+    if not workers:
+        return
+    leave_if_starting()
+    if multiprocessing.get_start_method() == "fork" or not hasattr(sys.modules["__main__"], "__file__"):
+        return  # no script is imported
+    process = multiprocessing.Process(target=_nothing)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise not_started(what, workers, alone)
+
+
+def _nothing() -> None:
+    """Does nothing: all that can fail is the start of its process."""

@@ -1,0 +1,116 @@
+"""What may be given as a model: a module, or what was made of one by compiling or wrapping it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from types import FunctionType, MethodType
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+EXPECTED = "model must be a torch.nn.Module, got "
+
+
+def module_of(model: Any) -> nn.Module:
+    """The module that is explained: the plain one inside `torch.compile`, at any depth, and the parallel wrappers.
+
+    Raises:
+        TypeError: it is none; the message says what it is and what to do.
+    """
+    while True:
+        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = cast(nn.Module, model._orig_mod)
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(model, nn.Module):
+            return model
+        elif isinstance(model, functools.partial) and not model.args and not model.keywords:
+            model = model.func
+        elif (compiled := _compiled(model)) is not None:
+            model = _owner(compiled) or compiled
+        else:
+            raise TypeError(EXPECTED + _what_it_is(model))
+
+
+def _compiled(function: Any) -> Any:
+    """What was given to `torch.compile`, which made this function of it; None for any other function."""
+    if (inner := getattr(function, "_torchdynamo_orig_callable", None)) is not None:
+        return inner
+    # Beneath it, torch puts a function of its own around what it was given.
+    if isinstance(function, FunctionType) and function.__module__ and _is_dynamos(function):
+        return getattr(function, "__wrapped__", None)
+    return None
+
+
+def _is_dynamos(function: FunctionType) -> bool:
+    return str(function.__globals__.get("__name__", "")).startswith("torch._dynamo")
+
+
+def _owner(method: Any) -> nn.Module | None:
+    """The module whose forward a bound method is, if it says all that the module does (which hooks may change)."""
+    module = getattr(method, "__self__", None)
+    if not isinstance(module, nn.Module) or not isinstance(method, MethodType):
+        return None
+    if method.__func__ is type(module).forward and not module._forward_hooks and not module._forward_pre_hooks:
+        return module
+    return module if method.__name__ in ("__call__", "_wrapped_call_impl", "_call_impl") else None
+
+
+def _what_it_is(model: Any) -> str:
+    kind = type(model).__name__
+    if isinstance(model, type):
+        call = f"{model.__name__}(...)"
+        return f"the class {model.__name__}" + (f"; pass a model, {call}" if issubclass(model, nn.Module) else "")
+    if isinstance(model, torch.jit.ScriptFunction):
+        return f"a {kind}, which is a program of torch.jit; pass the module whose forward it was made from"
+    if isinstance(model, functools.partial):
+        return (
+            "a functools.partial with arguments; pass a module whose forward calls the model with these, or the "
+            "model itself if it needs none of them"
+        )
+    if isinstance(model, MethodType):
+        of = f"the method {model.__name__} of {type(model.__self__).__name__}"
+        return of + ("; pass the model itself" if isinstance(model.__self__, nn.Module) else f", {WRAP}")
+    if isinstance(model, FunctionType):
+        name = "a lambda" if model.__name__ == "<lambda>" else f"the function {model.__name__}"
+        return f"{name}; {WRAP} (if it makes a model, pass what it returns)"
+    if isinstance(model, torch.export.ExportedProgram):
+        return f"an {kind}; pass the module that was exported"
+    if isinstance(model, Mapping):
+        return f"{kind}, as a state dict is; make the model and call model.load_state_dict(...)"
+    if isinstance(model, (str, Path)):
+        return (
+            f"{kind}; a model of the paper is lrp3d.models.build(name, num_classes=...), a checkpoint "
+            "lrp3d.models.load_model(path)"
+        )
+    return kind
+
+
+WRAP = "write it as the forward of a module that holds the networks it calls"
+
+
+def programs_in(model: nn.Module) -> list[str]:
+    """One line for each program of torch.jit or torch.export in a model, which nothing can look into."""
+    lines: list[str] = []
+    above: list[str] = []
+    for name, module in model.named_modules():
+        if any(name.startswith(outer) for outer in above):
+            continue
+        if isinstance(module, torch.jit.ScriptModule):
+            lines.append(f"{name or 'the model'}: is a TorchScript program; {_ITS_MODULE}")
+        elif isinstance(module, torch.fx.GraphModule) and _is_exported(module):
+            lines.append(f"{name or 'the model'}: is an exported program; {_ITS_MODULE}")
+        else:
+            continue
+        above.append(f"{name}." if name else "")
+    return lines
+
+
+_ITS_MODULE = "pass the module that it was made from"
+
+
+def _is_exported(module: torch.fx.GraphModule) -> bool:
+    return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
