@@ -18,7 +18,7 @@ from videos import SMALL, encode, frame_numbers, numbered_frames
 from lrp3d.video import ClipWarning, LostFramesWarning, VideoError, pixels, prepare_clip, read_clip, room
 from lrp3d.video.pixels import Framing
 from lrp3d.video.timeline import Timeline
-from lrp3d.video.whole import announced_size
+from lrp3d.video.completeness import announced_size
 
 
 def cut(path, share):

@@ -10,13 +10,13 @@ from typing import Any
 
 from torch import Tensor
 
+from lrp3d.video.completeness import what_is_missing
 from lrp3d.video.decoding import decode_by_seeking, decode_from_the_start
 from lrp3d.video.pixels import SQUARE, Framing
 from lrp3d.video.pyav import import_av, is_turned, limit_pixels, open_container, to_array
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import Choose, Source, VideoError, first_line, stand_ins
 from lrp3d.video.timeline import is_still, timeline_of
-from lrp3d.video.whole import what_is_missing
 
 _ODDEST = 16  # times as wide as high, or as high as wide: no pixel of a screen or a camera comes near
 

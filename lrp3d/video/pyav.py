@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lrp3d.extras import missing
+from lrp3d.video.completeness import where_cut
 from lrp3d.video.index import refuse_claims
 from lrp3d.video.places import open_regular, refuse_playlist
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import VideoError, first_line
-from lrp3d.video.whole import where_cut
 
 
 def import_av() -> Any:

@@ -1,4 +1,4 @@
-"""Whether a video file is whole, as far as its container tells: by how many bytes, frames and seconds it states."""
+"""Whether a video file is complete, by what its container and its packets tell: bytes, frames and seconds."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _STATING = ("matroska", "mov,", "flv", "asf", "mxf")  # whose headers state a du
 
 
 def what_is_missing(path: Path, container: Any, stream: Any, timeline: Timeline) -> list[str]:
-    """The sentence about frames that a container announces and does not hold; nothing where it says nothing."""
+    """Return sentences about frames that the container announces and does not hold, or that damage left out."""
     with open_regular(path) as file:
         cut = where_cut(file)
-        whole = not cut and announced_size(file) is not None
+        complete = not cut and announced_size(file) is not None
     holes = _in_between(path.name, timeline)
     announced, about = stream.frames, ""
-    if whole and not timeline.broken and container.format.name.startswith("mov,"):
+    if complete and not timeline.broken and container.format.name.startswith("mov,"):
         return []  # its index is complete; its edit list may hide frames that its index counts
-    ends = _stated_end(container, stream, whole)
+    ends = _stated_end(container, stream, complete)
     if announced <= timeline.packets and ends is not None and (more := _missing(ends, timeline)):
         announced, about = timeline.packets + more, "about "
     why = cut or "it breaks off, or is damaged"
@@ -69,7 +69,7 @@ def _lacks_end_mark(file: BinaryIO) -> bool:
     return any(head.startswith(begin) and not tail.endswith(end) for begin, end in marks.items())
 
 
-def _stated_end(container: Any, stream: Any, whole: bool) -> float | None:
+def _stated_end(container: Any, stream: Any, complete: bool) -> float | None:
     """The second at which the pictures end, as the header states it; None where it says nothing of them.
 
     Of a file that has all its bytes, other streams may last longer than the pictures: only their own length tells.
@@ -78,7 +78,7 @@ def _stated_end(container: Any, stream: Any, whole: bool) -> float | None:
     if own and container.format.name.startswith("matroska"):
         hours, minutes, seconds = map(float, own.groups())
         return 3600 * hours + 60 * minutes + seconds
-    if whole or not container.format.name.startswith(_STATING) or not container.duration:
+    if complete or not container.format.name.startswith(_STATING) or not container.duration:
         return None
     return float((container.start_time or 0) + container.duration) / 1e6
 
