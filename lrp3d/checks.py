@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lrp3d.compute.precision import PRECISIONS
 from lrp3d.defaults import MERGES
-from lrp3d.layout import Layout, axis_to_add, what_the_shapes_suggest
+from lrp3d.layout import Layout, axes_hint, axis_to_add
 from lrp3d.outputs import Chosen
 from lrp3d.transfer import answers, numbers, placed
 
@@ -64,7 +64,7 @@ def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
     suspects = [name for name, module in training.items() if _changes_in_training(module)]
     suspects = suspects or [name for name, module in training.items() if not isinstance(module, _SAME_IN_BOTH)]
     # Layers that are never run change nothing.
-    if suspects and not twin.says_the_same_in_evaluation(clip):
+    if suspects and not twin.same_in_evaluation(clip):
         shown = [name or "the model itself" for name in suspects[:3]]
         more = f" and {len(suspects) - 3} more" if len(suspects) > 3 else ""
         raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first")
@@ -152,11 +152,13 @@ _ONE_EACH = "; if that is one logit for each clip, pass output=lambda logits: lo
 def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
     """What the model returned; raises ValueError unless it is logits (b, k), one row for each clip."""
     if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
-        what = f"{output.dtype} of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        description = (
+            f"{output.dtype} of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        )
         raise ValueError(
-            f"the model must return logits (b, k) or (b, n, k) with at least one class, got {what}"
+            f"the model must return logits (b, k) or (b, n, k) with at least one class, got {description}"
             + (_ONE_EACH if isinstance(output, Tensor) and output.shape == pathways[0].shape[:1] else "")
-            + what_the_shapes_suggest(pathways, layout)
+            + axes_hint(pathways, layout)
         )
     axes = Layout(layout)
     clips = len(pathways[0]) if pathways[0].dim() != axes.axes else axes.batch(pathways[0])
@@ -168,7 +170,7 @@ def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
         )
         raise ValueError(
             f"the model returned {len(output)} rows of logits for {clips} clip{'s' if clips != 1 else ''}; {advice}"
-            + ("" if len(output) < clips else what_the_shapes_suggest(pathways, layout))
+            + ("" if len(output) < clips else axes_hint(pathways, layout))
         )
 
 

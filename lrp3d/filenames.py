@@ -35,18 +35,18 @@ def unique_names(names: Iterable[str], otherwise: str = "clip") -> list[str]:
     >>> unique_names(["clip", "Clip", "other", "clip-2"])
     ['clip', 'Clip-2', 'other', 'clip-2-2']
     """
-    taken: set[str] = set()
+    used_names: set[str] = set()
     filenames = []
     for name in names:
         safe = safe_name(name, otherwise)
         unique, number = safe, 2
-        while _seen_as(unique) in taken:
+        while _file_system_name(unique) in used_names:
             unique, number = f"{safe}-{number}", number + 1
-        taken.add(_seen_as(unique))
+        used_names.add(_file_system_name(unique))
         filenames.append(unique)
     return filenames
 
 
-def _seen_as(name: str) -> str:
+def _file_system_name(name: str) -> str:
     """What names are alike to a file system that knows neither case nor how a letter is composed."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

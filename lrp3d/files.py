@@ -47,11 +47,11 @@ def require_regular(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{path} is no regular file")
 
 
-def read_saved(path: str | os.PathLike[str], key: str, what: str) -> tuple[str, dict[str, Any]]:
+def read_saved(path: str | os.PathLike[str], key: str, kind: str) -> tuple[str, dict[str, Any]]:
     """What a safetensors file says under a key of its metadata, and its tensors.
 
     Raises:
-        ValueError: any other file; it names `what` the file should have been.
+        ValueError: any other file; it names `kind` the file should have been.
     """
     require_regular(path)
     try:
@@ -59,9 +59,9 @@ def read_saved(path: str | os.PathLike[str], key: str, what: str) -> tuple[str, 
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a mapping
     except SafetensorError as error:
-        raise ValueError(f"{path} is no {what} saved by lrp3d ({error})") from error
+        raise ValueError(f"{path} is no {kind} saved by lrp3d ({error})") from error
     if key not in metadata:
-        raise ValueError(f"{path} is a safetensors file, but no {what} saved by lrp3d")
+        raise ValueError(f"{path} is a safetensors file, but no {kind} saved by lrp3d")
     return metadata[key], tensors
 
 

@@ -117,25 +117,28 @@ class Layout:
         shared = {letter: sizes[letter] for g in self.groups if "b" in g for letter in g}
         return einops.repeat(weights, f"s b -> s {' '.join(axes)}", **shared)
 
-    def spread_range(self, x: Tensor, given: Any, seen: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def spread_range(self, x: Tensor, given: Any, source: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Lowest and highest valid value of every input, shaped and laid out like `x`.
 
         Args:
             x: the clip.
-            given: (low, high), scalars or one per channel; None: the extremes per channel of `seen`.
-            seen: a clip of the same layout, by default `x` itself.
+            given: (low, high), scalars or one per channel; None: the extremes per channel of `source`.
+            source: a clip of the same layout, by default `x` itself.
         """
-        of = "b c" if "b" in self.groups else "c"
+        letters = "b c" if "b" in self.groups else "c"
         sizes = self.sizes(x, None if "b" in self.groups else x.shape[0])
         if given is None:
-            seen = x if seen is None else seen
-            seen_sizes = self.sizes(seen, None if "b" in self.groups else seen.shape[0])
-            ends = [einops.reduce(seen, f"{self.pattern} -> {of}", extreme, **seen_sizes) for extreme in ("min", "max")]
+            source = x if source is None else source
+            seen_sizes = self.sizes(source, None if "b" in self.groups else source.shape[0])
+            ends = [
+                einops.reduce(source, f"{self.pattern} -> {letters}", extreme, **seen_sizes)
+                for extreme in ("min", "max")
+            ]
         else:
-            of, ends = "c", [self._per_channel(end, x, sizes["c"]) for end in given]
+            letters, ends = "c", [self._per_channel(end, x, sizes["c"]) for end in given]
         low, high = (
             # in the memory layout of x, so that the model's own views fit
-            torch.empty_like(x).copy_(einops.repeat(end, f"{of} -> {self.pattern}", **sizes))
+            torch.empty_like(x).copy_(einops.repeat(end, f"{letters} -> {self.pattern}", **sizes))
             for end in ends
         )
         return low, high
@@ -157,7 +160,7 @@ def axis_to_add(x: Tensor) -> str:
     return f"add the batch axis with clip.unsqueeze(0), for {(1, *x.shape)}"
 
 
-def what_the_shapes_suggest(clips: Sequence[Tensor], layout: str) -> str:
+def axes_hint(clips: Sequence[Tensor], layout: str) -> str:
     """The end of an error, where the axes of a clip may be others than `layout` says; or nothing."""
     axes = Layout(layout)
     for x in clips:
@@ -168,7 +171,7 @@ def what_the_shapes_suggest(clips: Sequence[Tensor], layout: str) -> str:
     return ""
 
 
-def other_axes(clips: Sequence[Tensor], layout: str) -> str:
+def layout_hint(clips: Sequence[Tensor], layout: str) -> str:
     """The end of an error of a model that could not run on clips: they may have to be laid out in another way."""
     if not any(x.dim() == Layout(layout).axes for x in clips):
         return ""

@@ -53,14 +53,18 @@ class SharedPixels:
         whole = {i: _clips(clips[i][None], axes[i], batch)[0] for i in timed}
         fastest = max(timed, key=lambda i: whole[i].shape[2])
         frames = {fastest: torch.arange(whole[fastest].shape[2], device=clips[fastest].device)}
-        shown: dict[int, tuple[Tensor, Tensor]] = {}
+        shared_frames: dict[int, tuple[Tensor, Tensor]] = {}
         for i in timed:
             indices = placed(slow_frames(whole[i].shape[2], len(frames[fastest])), clips[i].device)
-            chosen = whole[fastest].index_select(2, indices) if whole[i].device == whole[fastest].device else None
-            if i != fastest and chosen is not None and (chosen.shape, chosen.dtype) == (whole[i].shape, whole[i].dtype):
-                shown[i] = indices, (whole[i] == chosen).all()
-        alike = answers([same for _, same in shown.values()])
-        frames |= {i: indices for (i, (indices, _)), same in zip(shown.items(), alike, strict=True) if same}
+            same_frames = whole[fastest].index_select(2, indices) if whole[i].device == whole[fastest].device else None
+            if (
+                i != fastest
+                and same_frames is not None
+                and (same_frames.shape, same_frames.dtype) == (whole[i].shape, whole[i].dtype)
+            ):
+                shared_frames[i] = indices, (whole[i] == same_frames).all()
+        alike = answers([same for _, same in shared_frames.values()])
+        frames |= {i: indices for (i, (indices, _)), same in zip(shared_frames.items(), alike, strict=True) if same}
         if len(frames) < 2:
             return None
         return cls(tuple(axes[i] for i in frames), tuple(frames), tuple(frames.values()), batch)

@@ -89,15 +89,15 @@ def prototypes(
     if top < 1 or batch_size < 1:
         raise ValueError(f"top= and batch_size= are whole numbers from 1 on, got {top} and {batch_size}")
     twin = twin_of(model)
-    given = None if targets is None or isinstance(targets, int) else torch.as_tensor(targets).tolist()
+    classes = None if targets is None or isinstance(targets, int) else torch.as_tensor(targets).tolist()
     shares, first = [], 0
     for batch in bar(_batches(clips, batch_size), "clip", progress):
-        if given is not None and first + len(batch) > len(given):
-            raise ValueError(f"there are more clips than targets ({len(given)}): give one for each clip")
+        if classes is not None and first + len(batch) > len(classes):
+            raise ValueError(f"there are more clips than targets ({len(classes)}): give one for each clip")
         explanation = explain(
             twin,
             laid_out(batch, layout),
-            targets if given is None else given[first : first + len(batch)],
+            targets if classes is None else classes[first : first + len(batch)],
             temporal=False,
             contrastive=contrastive,
             layers=[layer],
@@ -133,8 +133,8 @@ def _channels(channel: int | Sequence[int] | None, count: int, layer: str) -> li
 
 def _batches(clips: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     rest = iter(clips)
-    while some := list(islice(rest, size)):
-        shapes = {tuple(clip.shape) for clip in some}
-        if len(shapes) > 1 or some[0].dim() != 4:
+    while batch := list(islice(rest, size)):
+        shapes = {tuple(clip.shape) for clip in batch}
+        if len(shapes) > 1 or batch[0].dim() != 4:
             raise ValueError(f"clips are (c, t, h, w), those of one batch of one shape; got {sorted(shapes)}")
-        yield torch.stack(some)
+        yield torch.stack(batch)

@@ -255,11 +255,11 @@ def _show_windows(
     time = layout.index("t")
     frame = torch.arange(clip.shape[time], device=clip.device).expand(len(owner), -1)
     nearest = torch.maximum(torch.minimum(frame, right.unsqueeze(-1)), left.unsqueeze(-1))
-    shown = clip.movedim(time, 1)[owner.unsqueeze(-1), nearest].movedim(1, time)
+    frames_shown = clip.movedim(time, 1)[owner.unsqueeze(-1), nearest].movedim(1, time)
     if fill == "edge":
-        return shown
+        return frames_shown
     axes = [-1 if axis == "t" else 1 for axis in layout[1:]]
-    return torch.where((frame == nearest).view(len(owner), *axes), shown, _blank(value, clip, layout))
+    return torch.where((frame == nearest).view(len(owner), *axes), frames_shown, _blank(value, clip, layout))
 
 
 def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -> Tensor:
@@ -339,12 +339,12 @@ def partial_uniform_logits(
         budget = 2**26 if clip.device.type == "cpu" else 2**29
         chunk_size = max(1, budget // (clip[0].numel() * clip.element_size()))
     _require_positive(chunk_size=chunk_size)
-    kept = []
+    chunks = []
     windows = torch.stack([owner, row, left.flatten(), right.flatten()])
-    for whose, which, first, last in zip(*(part.split(chunk_size) for part in windows), strict=True):
-        answers = _predict_frames(predict, _show_windows(clip, whose, first, last, layout, fill, value))
-        kept.append(answers[torch.arange(len(which), device=answers.device), which.to(answers.device)])
-    answers = torch.cat(kept).unflatten(0, (len(clip), rows))
+    for clip_numbers, row_numbers, first, last in zip(*(part.split(chunk_size) for part in windows), strict=True):
+        answers = _predict_frames(predict, _show_windows(clip, clip_numbers, first, last, layout, fill, value))
+        chunks.append(answers[torch.arange(len(row_numbers), device=answers.device), row_numbers.to(answers.device)])
+    answers = torch.cat(chunks).unflatten(0, (len(clip), rows))
     return PartialLogits(answers.mean(1), answers)
 
 

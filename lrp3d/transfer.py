@@ -48,7 +48,7 @@ def placed(values: Any, device: torch.device, dtype: torch.dtype = torch.long) -
     >>> placed([0, 3], torch.device("cpu"))
     tensor([0, 3])
     """
-    made = torch.as_tensor(values, dtype=dtype)
+    tensor = torch.as_tensor(values, dtype=dtype)
     # Only a copy of memory that stays where it is goes on by itself.
-    made = made.pin_memory() if device.type == "cuda" and made.device.type == "cpu" else made
-    return made.to(device, non_blocking=True)
+    tensor = tensor.pin_memory() if device.type == "cuda" and tensor.device.type == "cpu" else tensor
+    return tensor.to(device, non_blocking=True)

@@ -50,14 +50,14 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGEST
 
 
-def at_least(minimum: int, **values: int) -> None:
+def check_at_least(minimum: int, **values: int) -> None:
     """Refuse arguments below `minimum`, by name."""
     for name, value in values.items():
         if value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
 
 
-def known_depth(depth: int, depths: tuple[int, ...], family: str) -> None:
+def check_depth(depth: int, depths: tuple[int, ...], family: str) -> None:
     """Refuse a depth that a family does not have."""
     if depth not in depths:
         raise ValueError(f"{family} has depths {', '.join(map(str, depths))}, got {depth}")
@@ -114,7 +114,7 @@ class VideoModel(nn.Module):
         output_frames: int | str | None = None,
     ):
         super().__init__()
-        at_least(1, num_classes=num_classes, in_channels=in_channels)
+        check_at_least(1, num_classes=num_classes, in_channels=in_channels)
         self.arguments = {}
         self.num_classes = num_classes
         self.in_channels = in_channels

@@ -14,9 +14,9 @@ from .base import VideoModel
 from .blocks import TemporalAggregation
 from .dialects import DIALECTS, Dialect, recognise, shift_place
 from .files import Checkpoint, CheckpointError, Source, State, read_checkpoint
-from .fitting import put, strange, unsuitable
+from .fitting import copy_values, storage_problem, value_problem
 from .making import stored_arguments
-from .states import Found, bare_name, find, nearest
+from .states import Choice, bare_name, find, nearest
 from .tsm import ShiftResNet
 from .wording import shown
 
@@ -86,9 +86,9 @@ def load_checkpoint(
     model = _unwrapped(model)
     plan = plan_loading(model, checkpoint, strict, inflate)
     try:
-        put(model, plan.values)
+        copy_values(model, plan.values)
     except CheckpointError as error:
-        raise CheckpointError(f"{_where(checkpoint)}{error}") from error.__cause__
+        raise CheckpointError(f"{_file_prefix(checkpoint)}{error}") from error.__cause__
     for module in plan.blending:
         module.pass_through()
     if plan.shift is not None and isinstance(model, ShiftResNet):
@@ -125,10 +125,10 @@ def plan_loading(model: nn.Module, checkpoint: Checkpoint, strict: bool = True, 
         raise ValueError(f"inflate must be 'repeat' or 'mean', got {inflate!r}")
     if not isinstance(model, VideoModel):
         return _plan_own(model, checkpoint)
-    source = _known(checkpoint)
+    source = _known_dialect(checkpoint)
     tensors = source.place.tensors
     dialect = _dialect(tensors)
-    problems = [f"{shown(name)} {why}" for name, value in tensors.items() if (why := strange(value))]
+    problems = [f"{shown(name)} {why}" for name, value in tensors.items() if (why := storage_problem(value))]
     if problems:
         raise CheckpointError(_complaint(model, checkpoint, dialect, problems))
     pieces, unknown = _translate(tensors, dialect)
@@ -166,7 +166,7 @@ def _plan_own(model: nn.Module, checkpoint: Checkpoint) -> Plan:
         raise CheckpointError(f"{type(model).__name__} does not know its shapes yet: run it once, then load")
     names = {bare_name(name): name for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     state = model.state_dict()
-    wanted = {bare: state[name] for bare, name in names.items()}
+    wanted = {name_in_file: state[name] for name_in_file, name in names.items()}
 
     def fits(tensors: Mapping[str, Tensor]) -> bool:
         return all(name in tensors and tensors[name].shape == value.shape for name, value in wanted.items())
@@ -180,22 +180,22 @@ def _plan_own(model: nn.Module, checkpoint: Checkpoint) -> Plan:
         raise CheckpointError(f"{what} does not fit {type(model).__name__}:\n{lines}")
     extra = [name for name in state if name not in names.values()]
     notes = [f"{shown(name)} is no tensor, and is the model's own" for name in extra]
-    values = {names[bare]: tensors[bare] for bare in wanted}
+    values = {names[name_in_file]: tensors[name_in_file] for name_in_file in wanted}
     report = LoadReport("model's own", tuple(values), tuple(extra), (*(source.notes if source else ()), *notes))
     return Plan(report, values)
 
 
-def _own_problems(model: nn.Module, ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:
+def _own_problems(model: nn.Module, own_tensors: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
     buffers = {bare_name(name) for name, _ in model.named_buffers()}
-    problems = [f"missing: {name}" for name in ours if name not in theirs]
-    problems += [f"left over: {shown(name)}" for name in theirs if name not in ours]
-    for name, current in ours.items():
-        if name not in theirs:
+    problems = [f"missing: {name}" for name in own_tensors if name not in tensors]
+    problems += [f"left over: {shown(name)}" for name in tensors if name not in own_tensors]
+    for name, current in own_tensors.items():
+        if name not in tensors:
             continue
-        value = theirs[name]
+        value = tensors[name]
         if value.shape != current.shape:
             problems.append(f"shape: {name} {tuple(current.shape)}, in the file {tuple(value.shape)}")
-        elif why := strange(value) or unsuitable(name, value, current, infinite=name in buffers):
+        elif why := storage_problem(value) or value_problem(name, value, current, infinite=name in buffers):
             problems.append(f"{name} {why}")
     return problems
 
@@ -211,7 +211,7 @@ def _unwrapped(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def _where(checkpoint: Checkpoint) -> str:
+def _file_prefix(checkpoint: Checkpoint) -> str:
     return f"{checkpoint.name}: " if checkpoint.name else ""
 
 
@@ -242,7 +242,7 @@ def _compare(
             continue
         value = _fit(pieces[name].value, current, inflate)
         if value is not None:
-            why = unsuitable(name, value, current)
+            why = value_problem(name, value, current)
             if why:
                 match.problems.append(f"{pieces[name]} {why}")
             match.fitted[name] = value
@@ -270,12 +270,12 @@ def _different_shift(model: nn.Module, dialect: Dialect, place: str | None) -> l
 
 def _different_making(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
     """Our own files say how their model was made, where no tensor would: compare that, too."""
-    theirs = stored_arguments(checkpoint)
-    ours = getattr(model, "arguments", {})
+    stored = stored_arguments(checkpoint)
+    own_arguments = getattr(model, "arguments", {})
     return [
-        f"{option}: the checkpoint's model has {theirs[option]}, this one {ours[option]}"
+        f"{option}: the checkpoint's model has {stored[option]}, this one {own_arguments[option]}"
         for option in ("temporal_stride", "pooling", "shift", "alpha")
-        if option in theirs and option in ours and theirs[option] != ours[option]
+        if option in stored and option in own_arguments and stored[option] != own_arguments[option]
     ]
 
 
@@ -287,7 +287,7 @@ def _complaint(model: nn.Module, checkpoint: Checkpoint, dialect: Dialect, probl
     if all(any(f" {name} " in problem for name in CLASSIFIER) for problem in problems):
         hint = "\nOnly the classifier differs: strict=False keeps the model's own."
     between = f"between the {dialect.name} checkpoint and {name}"
-    head = f"{_where(checkpoint)}{count} not match {between}; nothing was loaded."
+    head = f"{_file_prefix(checkpoint)}{count} not match {between}; nothing was loaded."
     return f"{head}\n{lines}{hint}"
 
 
@@ -301,23 +301,25 @@ def number_of_classes(checkpoint: Checkpoint) -> int:
     Raises:
         CheckpointError: the names are unknown, or there is no classifier.
     """
-    tensors = _known(checkpoint).place.tensors
-    pieces, _ = _translate({name: value for name, value in tensors.items() if not strange(value)}, _dialect(tensors))
+    tensors = _known_dialect(checkpoint).place.tensors
+    pieces, _ = _translate(
+        {name: value for name, value in tensors.items() if not storage_problem(value)}, _dialect(tensors)
+    )
     if "fc.weight" not in pieces or not pieces["fc.weight"].value.dim():
         raise CheckpointError(
-            f"{_where(checkpoint)}the checkpoint has no classifier, so its number of classes is unknown"
+            f"{_file_prefix(checkpoint)}the checkpoint has no classifier, so its number of classes is unknown"
         )
     return len(pieces["fc.weight"].value)
 
 
-def _known(checkpoint: Checkpoint) -> Found:
+def _known_dialect(checkpoint: Checkpoint) -> Choice:
     """Where the parameters of a network that somebody known named are."""
     source = find(checkpoint.state, lambda tensors: recognise(tensors) is not None)
     if source is None:
         dialects = ", ".join(dialect.name for dialect in DIALECTS)
-        some = ", ".join(map(shown, islice(nearest(checkpoint.state, {"fc.weight"}).tensors, 3))) or "no tensors"
+        examples = ", ".join(map(shown, islice(nearest(checkpoint.state, {"fc.weight"}).tensors, 3))) or "no tensors"
         raise CheckpointError(
-            f"{_where(checkpoint)}nobody known names parameters like this ({some}); known are: {dialects}"
+            f"{_file_prefix(checkpoint)}nobody known names parameters like this ({examples}); known are: {dialects}"
         )
     return source
 

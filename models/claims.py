@@ -70,9 +70,9 @@ def check_zip(path: Path) -> Claims:
     except Exception as error:  # zipfile lets whatever a damaged entry raises through
         raise Damaged(f"is not a complete checkpoint: {first_line(error)}; get it anew") from error
     folder = pickled.filename.removesuffix("data.pkl")
-    held = {entry.filename: entry.file_size for entry in entries}
+    sizes = {entry.filename: entry.file_size for entry in entries}
     for key, claimed in claims.storages.items():
-        stored = held.get(f"{folder}data/{key}")
+        stored = sizes.get(f"{folder}data/{key}")
         if stored != claimed:
             holds = "nothing" if stored is None else f"{stored:,} bytes"
             raise Damaged(f"claims {claimed:,} bytes for tensor {shown(key)} and holds {holds} of it; get it anew")
@@ -129,10 +129,10 @@ def _pickle_of(entries: Iterable[zipfile.ZipInfo]) -> zipfile.ZipInfo:
     names = {entry.filename: entry for entry in entries}
     pickled = next((entry for name, entry in names.items() if re.fullmatch(r"[^/]*/data\.pkl", name)), None)
     if pickled is None:
-        some = ", ".join(repr(name) for name in list(names)[:3]) or "nothing"
+        examples = ", ".join(repr(name) for name in list(names)[:3]) or "nothing"
         arrays = names and all(name.endswith(".npy") for name in names)
         what = "an archive of numpy arrays (npz)" if arrays else "a zip archive"
-        raise Damaged(f"is {what}, no checkpoint: it holds {some}; unpack it if a checkpoint is among them")
+        raise Damaged(f"is {what}, no checkpoint: it holds {examples}; unpack it if a checkpoint is among them")
     if pickled.filename.replace("data.pkl", "constants.pkl") in names:
         raise Damaged("is a TorchScript archive, which is a program: save the state dict of the model it came from")
     return pickled
@@ -219,7 +219,7 @@ class _Reader(pickle.Unpickler):
 
             def __init__(self, *args: Any, **kwargs: Any):
                 if _ALLOCATES.fullmatch(full):
-                    claims.most = max(claims.most, _asked(args))
+                    claims.most = max(claims.most, _requested_bytes(args))
 
         return Named
 
@@ -233,7 +233,7 @@ class _Reader(pickle.Unpickler):
         return _StandIn()
 
 
-def _asked(args: Any) -> int:
+def _requested_bytes(args: Any) -> int:
     numbers = [value for value in args if isinstance(value, int)]
     return math.prod(numbers) if numbers else 0
 

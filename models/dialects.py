@@ -229,18 +229,18 @@ _hassony2 = _table(
 )
 
 
-def _any(pattern: str) -> Callable[[Collection[str]], bool]:
+def _any_matches(pattern: str) -> Callable[[Collection[str]], bool]:
     expression = re.compile(pattern)
     return lambda names: any(expression.match(name) for name in names)
 
 
 DIALECTS = (
-    Dialect("lrp3d", _any(r"features\.|slow\.stem\."), _ours),
-    Dialect("pytorchvideo SlowFast", _any(r"blocks\.\d\.multipathway_blocks\."), _pytorchvideo),
-    Dialect("PySlowFast", _any(r"s1\.pathway0_stem\."), _pyslowfast),
-    Dialect("caffe2 SlowFast", _any(r"t_conv1_w$|t_res_conv1_bn"), _caffe2),
-    Dialect("piergiaj I3D", _any(r"Conv3d_1a_7x7\."), _piergiaj),
-    Dialect("hassony2 I3D", _any(r"conv3d_1a_7x7\."), _hassony2),
-    Dialect("TSM", _any(r"base_model\."), _tsm),
-    Dialect("IBM or torchvision", _any(r"layer\d\.\d+\.(conv|bn)\d|inception\d\w\."), _ibm),
+    Dialect("lrp3d", _any_matches(r"features\.|slow\.stem\."), _ours),
+    Dialect("pytorchvideo SlowFast", _any_matches(r"blocks\.\d\.multipathway_blocks\."), _pytorchvideo),
+    Dialect("PySlowFast", _any_matches(r"s1\.pathway0_stem\."), _pyslowfast),
+    Dialect("caffe2 SlowFast", _any_matches(r"t_conv1_w$|t_res_conv1_bn"), _caffe2),
+    Dialect("piergiaj I3D", _any_matches(r"Conv3d_1a_7x7\."), _piergiaj),
+    Dialect("hassony2 I3D", _any_matches(r"conv3d_1a_7x7\."), _hassony2),
+    Dialect("TSM", _any_matches(r"base_model\."), _tsm),
+    Dialect("IBM or torchvision", _any_matches(r"layer\d\.\d+\.(conv|bn)\d|inception\d\w\."), _ibm),
 )

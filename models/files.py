@@ -47,11 +47,11 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
         CheckpointError: the file needs unpickling, is damaged, claims more than it holds, or is something else, which
             the message names.
     """
-    given, path = os.fspath(path), Path(path)
+    text, path = os.fspath(path), Path(path)
     if path.is_dir():
         raise CheckpointError(f"{_name(path) or path} is a folder; a checkpoint is a file")
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {given}")
+        raise FileNotFoundError(f"no checkpoint at {text}")
     kind = foreign_kind(path)
     if kind is not None:
         expected = "safetensors file" if path.suffix == ".safetensors" else "checkpoint"
@@ -111,18 +111,18 @@ def _read_pickled(path: Path, trust_pickle: bool) -> Any:
 
 def _check_shapes(path: Path, state: Any) -> None:
     """Refuse a value that is repeated (stride 0) into a tensor larger than the file: what is made would be as large."""
-    most = max(path.stat().st_size, 1 << 20)
+    limit = max(path.stat().st_size, 1 << 20)
     for value in tensors_within(state) if isinstance(state, Mapping) else ():
         size = value.numel() * value.element_size()
-        if size > most:
+        if size > limit:
             raise CheckpointError(f"{_name(path)} claims {size:,} bytes for a tensor, and is smaller itself")
 
 
 def _needs_trust(path: Path, claims: Claims) -> str:
-    some = ", ".join(shown(name) for name in claims.foreign[:3])
-    more = f" ({some}{', ...' if len(claims.foreign) > 3 else ''})" if some else ""
+    examples = ", ".join(shown(name) for name in claims.foreign[:3])
+    details = f" ({examples}{', ...' if len(claims.foreign) > 3 else ''})" if examples else ""
     return (
-        f"{_name(path)} holds more than tensors{more} and would have to be unpickled, which can run any code; "
+        f"{_name(path)} holds more than tensors{details} and would have to be unpickled, which can run any code; "
         "if you trust it, convert it once: lrp3d convert-checkpoint IN OUT --model NAME --trust-pickle"
     )
 

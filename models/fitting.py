@@ -12,7 +12,7 @@ from .files import CheckpointError
 from .wording import first_line
 
 
-def strange(value: Tensor) -> str | None:
+def storage_problem(value: Tensor) -> str | None:
     """What makes a stored tensor none whose values can be copied, None if nothing does."""
     if value.is_meta:
         return "has a shape and no values (it is on the meta device)"
@@ -25,7 +25,7 @@ def strange(value: Tensor) -> str | None:
     return None
 
 
-def unsuitable(name: str, value: Tensor, current: Tensor, infinite: bool = False) -> str | None:
+def value_problem(name: str, value: Tensor, current: Tensor, infinite: bool = False) -> str | None:
     """Why `value` cannot become the model's tensor `name`, None if it can; shapes are not compared.
 
     Args:
@@ -51,7 +51,7 @@ def unsuitable(name: str, value: Tensor, current: Tensor, infinite: bool = False
     return None
 
 
-def put(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+def copy_values(model: nn.Module, values: Mapping[str, Tensor]) -> None:
     """Copy values into a model: all of them, or none.
 
     Raises:
@@ -61,20 +61,20 @@ def put(model: nn.Module, values: Mapping[str, Tensor]) -> None:
     unset = [name for name in values if isinstance(before[name], Tensor) and before[name].is_meta]
     if unset:
         raise CheckpointError(f"the model has no memory for {unset[0]} (it is on the meta device); nothing was loaded")
-    kept = {name: value.clone() for name, value in before.items() if isinstance(value, Tensor)}
+    copies = {name: value.clone() for name, value in before.items() if isinstance(value, Tensor)}
     try:
         model.load_state_dict(dict(values), strict=False)
     except BaseException as error:
-        _restore(before, kept)
+        _restore(before, copies)
         if isinstance(error, Exception):
             raise CheckpointError(f"not all could be copied, so nothing was loaded: {_reason(error)}") from error
         raise
 
 
 @torch.no_grad()
-def _restore(tensors: Mapping[str, Tensor], kept: Mapping[str, Tensor]) -> None:
+def _restore(tensors: Mapping[str, Tensor], copies: Mapping[str, Tensor]) -> None:
     """Give tensors of a model their values back; one that cannot be written to was not changed, either."""
-    for name, value in kept.items():
+    for name, value in copies.items():
         with suppress(RuntimeError):
             tensors[name].copy_(value)
 

@@ -76,12 +76,12 @@ def making(checkpoint: Checkpoint) -> Making:
     """
     metadata = checkpoint.metadata
     if "builder" not in metadata:
-        whose = (
+        model_words = (
             f", which is {shown(metadata['model'])}"
             if metadata.get("format") == "lrp3d" and "model" in metadata
             else ""
         )
-        raise CheckpointError(f"{checkpoint.name} {_UNSAID}{whose}")
+        raise CheckpointError(f"{checkpoint.name} {_UNSAID}{model_words}")
     missing = [key for key in ("model", "arguments", "frames", "classes", "mean", "std") if key not in metadata]
     if missing or metadata["builder"] not in BUILDERS:
         which = f"no {', '.join(missing)}" if missing else f"unknown builder {shown(metadata['builder'])!r}"
@@ -192,12 +192,12 @@ def _stored(checkpoint: Checkpoint, key: str, default: Any) -> Any:
         return default
     text = checkpoint.metadata[key]
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{checkpoint.name}: its {key} are no json: {shown(text)}") from error
 
 
-def _no_number(text: str) -> float:
+def _refuse_constant(text: str) -> float:
     raise ValueError(f"{text} is no number")
 
 

@@ -101,7 +101,7 @@ def fetch_weights(source: str, *, progress: bool = True) -> Path:
         ValueError: another name, an address without what it needs.
         CheckpointError: it cannot be fetched, or is not what its source says.
     """
-    wanted = PUBLISHED.get(source) or _addressed(source)
+    wanted = PUBLISHED.get(source) or _parse_address(source)
     file = Path(unquote(urlsplit(wanted.url).path)).name
     if not file or file in (".", ".."):
         raise ValueError(f"{wanted.url} names no file")
@@ -124,7 +124,7 @@ def fetch_weights(source: str, *, progress: bool = True) -> Path:
     return path
 
 
-def _addressed(source: str) -> Published:
+def _parse_address(source: str) -> Published:
     if not is_address(source):
         raise ValueError(f"there are no public weights {source!r}; known are {', '.join(PUBLISHED)}")
     address, _, fragment = source.partition("#")

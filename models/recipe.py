@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from .base import at_least
+from .base import check_at_least
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        at_least(1, epochs=self.epochs, batch_size=self.batch_size)
+        check_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
         if not 0 <= self.warmup_epochs <= self.epochs:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from .base import IMAGENET, VideoModel, at_least, known_depth
+from .base import IMAGENET, VideoModel, check_at_least, check_depth
 from .blocks import Size, conv3d, initialise
 
 Convolution = Callable[[int, int, Size], nn.Module]
@@ -153,8 +153,8 @@ class ResNet(VideoModel):
         dropout: float = 0.5,
         output_frames: int | str | None = None,
     ):
-        known_depth(depth, DEPTHS, family)
-        at_least(1, width=width)
+        check_depth(depth, DEPTHS, family)
+        check_at_least(1, width=width)
         block, counts = BLOCKS[depth]
         super().__init__(
             num_classes,

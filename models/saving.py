@@ -64,7 +64,7 @@ def save_checkpoint(
         metadata["notes"] = json.dumps(notes)
     if facts is not None:
         metadata["facts"] = json.dumps(dict(facts))
-    tensors = {name: _alone(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
+    tensors = {name: _with_own_memory(value) for name, value in model.state_dict().items() if isinstance(value, Tensor)}
     if half:
         tensors = {name: value.half() if value.dtype == torch.float32 else value for name, value in tensors.items()}
     with replacing(Path(path)) as temporary:
@@ -94,7 +94,7 @@ def _metadata(model: nn.Module, classes: Sequence[str], name: str) -> dict[str, 
     }
 
 
-def _alone(value: Tensor) -> Tensor:
+def _with_own_memory(value: Tensor) -> Tensor:
     """A tensor with memory of its own: safetensors refuses what shares it, as tied weights do."""
     value = value.detach().cpu().contiguous()
     whole = value.numel() * value.element_size() == value.untyped_storage().nbytes()
@@ -142,11 +142,11 @@ def build_for(
 
 def _make_to_fit(make: Callable[[], VideoModel], checkpoint: Checkpoint, inflate: str = "repeat") -> VideoModel:
     """Make a model and load it, after everything was compared: until then it has shapes and no memory."""
-    where = f"{checkpoint.name}: " if checkpoint.name else ""
+    file_name = f"{checkpoint.name}: " if checkpoint.name else ""
     try:
         shapes = without_memory(make)
     except CheckpointError as error:
-        raise CheckpointError(f"{where}{error}") from error
+        raise CheckpointError(f"{file_name}{error}") from error
     plan_loading(shapes, checkpoint, inflate=inflate)
     model = make()
     load_checkpoint(model, checkpoint, inflate=inflate)

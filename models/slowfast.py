@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .base import Channels, VideoModel, at_least, builder, check_clip
+from .base import Channels, VideoModel, builder, check_at_least, check_clip
 from .blocks import ConvUnit, Size, conv3d, initialise
 from .resnet import Bottleneck
 
@@ -62,8 +62,8 @@ class SlowFast(VideoModel):
     fixed_frames = True
 
     def __init__(self, num_classes: int, frames: int, alpha: int, in_channels: int, dropout: float, width: int):
-        at_least(1, frames=frames, alpha=alpha)
-        at_least(8, width=width)
+        check_at_least(1, frames=frames, alpha=alpha)
+        check_at_least(8, width=width)
         if width % 8:
             raise ValueError(f"width must be a multiple of 8, the fast pathway has one eighth of it, got {width}")
         if frames % alpha:

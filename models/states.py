@@ -32,51 +32,51 @@ _WRAPPER = re.compile(r"(?:module\.|_orig_mod\.)*")  # DataParallel, Distributed
 class Place:
     """Some tensors of a checkpoint, under their bare names."""
 
-    within: tuple[str, ...]
+    keys: tuple[str, ...]
     """The dictionaries that lead there."""
     prefix: str
     """What all its names start with."""
     tensors: Mapping[str, Tensor]
-    beside: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
     """What else is in the dictionary."""
 
     @property
     def averaged(self) -> bool:
         """Whether it calls itself an average over training steps."""
-        return any(_AVERAGED.search(part) for part in (*self.within, self.prefix))
+        return any(_AVERAGED.search(part) for part in (*self.keys, self.prefix))
 
     @property
     def rank(self) -> tuple[bool, int, int]:
         """Of several that fit the lowest is taken: as trained before averaged, the usual before the unusual."""
-        if not self.within:
+        if not self.keys:
             return self.averaged, 0, len(self.prefix)
-        name = self.within[-1]
+        name = self.keys[-1]
         return self.averaged, 1 + (_USUAL.index(name) if name in _USUAL else len(_USUAL)), len(self.prefix)
 
     def __str__(self) -> str:
-        parts = [shown(part) for part in (*self.within, self.prefix) if part]
+        parts = [shown(part) for part in (*self.keys, self.prefix) if part]
         return " / ".join(map(repr, parts)) or "the top level"
 
 
 @dataclass(frozen=True)
-class Found:
+class Choice:
     """The place that was taken, and what there is to say about the choice."""
 
     place: Place
     notes: tuple[str, ...]
 
 
-def find(state: Mapping[Any, Any], fits: Fits) -> Found | None:
+def find(state: Mapping[Any, Any], fits: Fits) -> Choice | None:
     """The tensors of a checkpoint that fit, None if none do.
 
     Of several that fit, weights as they were trained go before their average (EMA); which was taken, and what was
     left, is among the notes.
     """
-    fitting = [place for within, tensors in _dictionaries(state) for place in _fitting(within, tensors, fits)]
+    fitting = [place for keys, tensors in _dictionaries(state) for place in _fitting(keys, tensors, fits)]
     if not fitting:
         return None
     taken, *others = sorted(fitting, key=lambda place: place.rank)
-    return Found(taken, tuple(_notes(taken, others)))
+    return Choice(taken, tuple(_notes(taken, others)))
 
 
 def tensors_within(state: Mapping[Any, Any]) -> Iterator[Tensor]:
@@ -87,36 +87,36 @@ def tensors_within(state: Mapping[Any, Any]) -> Iterator[Tensor]:
 
 def nearest(state: Mapping[Any, Any], names: Any) -> Place:
     """The place that has most of `names`: where a complaint is most useful."""
-    places = [place for within, tensors in _dictionaries(state) for place in _places(within, tensors)]
+    places = [place for keys, tensors in _dictionaries(state) for place in _places(keys, tensors)]
     most = max((len(names & place.tensors.keys()) for place in places), default=0)
     best = (place for place in places if len(names & place.tensors.keys()) == most)
     return min(best, key=lambda place: place.rank, default=Place((), "", {}))
 
 
-def _notes(taken: Place, others: list[Place]) -> Iterator[str]:
+def _notes(place: Place, others: list[Place]) -> Iterator[str]:
     if others:
         left = ", ".join(map(str, others[:3])) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
-        yield f"the checkpoint holds {1 + len(others)} sets of weights that fit: {taken} is taken, not {left}"
-    elif taken.averaged:
-        yield f"the averaged weights in {taken} are taken: the checkpoint holds no others that fit"
-    elif not _WRAPPER.fullmatch(taken.prefix) or (taken.within and taken.within[-1] not in _USUAL):
-        yield f"the weights in {taken} are taken"
-    if taken.beside:
-        some = ", ".join(map(shown, taken.beside[:3])) + (", ..." if len(taken.beside) > 3 else "")
-        many = len(taken.beside) > 1
-        yield f"{len(taken.beside)} tensor{'s' * many} beside the model {'are' if many else 'is'} left out: {some}"
+        yield f"the checkpoint holds {1 + len(others)} sets of weights that fit: {place} is taken, not {left}"
+    elif place.averaged:
+        yield f"the averaged weights in {place} are taken: the checkpoint holds no others that fit"
+    elif not _WRAPPER.fullmatch(place.prefix) or (place.keys and place.keys[-1] not in _USUAL):
+        yield f"the weights in {place} are taken"
+    if place.left_out:
+        examples = ", ".join(map(shown, place.left_out[:3])) + (", ..." if len(place.left_out) > 3 else "")
+        count = len(place.left_out)
+        yield f"{count} tensor{'s' * (count > 1)} beside the model {'are' if count > 1 else 'is'} left out: {examples}"
 
 
-def _fitting(within: tuple[str, ...], tensors: dict[str, Tensor], fits: Fits) -> Iterator[Place]:
+def _fitting(keys: tuple[str, ...], tensors: dict[str, Tensor], fits: Fits) -> Iterator[Place]:
     """The places of one dictionary that fit, outermost only: what is below one of them is a part of it."""
     accepted: list[str] = []
-    for place in _places(within, tensors):
+    for place in _places(keys, tensors):
         if not any(place.prefix.startswith(prefix) for prefix in accepted) and fits(place.tensors):
             accepted.append(place.prefix)
             yield place
 
 
-def _places(within: tuple[str, ...], tensors: dict[str, Tensor]) -> list[Place]:
+def _places(keys: tuple[str, ...], tensors: dict[str, Tensor]) -> list[Place]:
     """All tensors of a dictionary, and those under each prefix, the shortest first."""
     groups: dict[str, dict[str, Tensor]] = {"": tensors}
     for name, value in tensors.items():
@@ -127,9 +127,9 @@ def _places(within: tuple[str, ...], tensors: dict[str, Tensor]) -> list[Place]:
                 break
             groups.setdefault(name[:end], {})[name[end:]] = value
     return [
-        Place(within, prefix, group, tuple(name for name in tensors if not name.startswith(prefix)))
+        Place(keys, prefix, group, tuple(name for name in tensors if not name.startswith(prefix)))
         if len(group) < len(tensors) and prefix
-        else Place(within, prefix, group)
+        else Place(keys, prefix, group)
         for prefix, group in sorted(groups.items(), key=lambda item: item[0].count("."))
     ]
 
@@ -137,15 +137,15 @@ def _places(within: tuple[str, ...], tensors: dict[str, Tensor]) -> list[Place]:
 def _dictionaries(state: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
     """Every dictionary of a checkpoint that holds tensors, with the keys that lead to it."""
     waiting: list[tuple[tuple[str, ...], tuple[Mapping[Any, Any], ...]]] = [((), (state,))]
-    for within, (*around, mapping) in islice(_growing(waiting), _MOST):
+    for keys, (*path_above, mapping) in islice(_growing(waiting), _MOST):
         tensors = _tensors(mapping)
         if tensors:
-            yield within, tensors
-        if len(within) < _DEPTH:
+            yield keys, tensors
+        if len(keys) < _DEPTH:
             inner = ((str(key), _as_mapping(value)) for key, value in mapping.items())
-            path = (*around, mapping)
+            path = (*path_above, mapping)
             waiting += [
-                ((*within, key), (*path, value))
+                ((*keys, key), (*path, value))
                 for key, value in inner
                 if value is not None and not any(value is outer for outer in path)  # one may hold itself
             ]

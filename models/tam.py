@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import nn
 
-from .base import at_least, builder
+from .base import builder, check_at_least
 from .blocks import ConvUnit, TemporalAggregation, conv3d, frame_conv, pool3d, temporal_pool
 from .inception import InceptionV1
 from .resnet import ResNet
@@ -176,7 +176,7 @@ def tam_inception(
 
 def check_frames(frames: int, temporal_stride: bool, output_frames: int | str | None) -> None:
     """Refuse a number of frames that cannot be halved three times, or that cannot be answered evenly."""
-    at_least(1, frames=frames)
+    check_at_least(1, frames=frames)
     if temporal_stride and frames % 8:
         raise ValueError(f"temporal stride needs a multiple of 8 frames, got {frames}")
     classified = frames // 8 if temporal_stride else frames

@@ -166,13 +166,13 @@ def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: 
     training = model.training
     model.eval()
     rank, world = process()
-    mine = cast(Dataset[Sample], data)
+    own_part = cast(Dataset[Sample], data)
     if world > 1:
-        mine = torch.utils.data.Subset(mine, range(rank, len(cast(Sized, data)), world))
+        own_part = torch.utils.data.Subset(own_part, range(rank, len(cast(Sized, data)), world))
     counts = torch.zeros(2, dtype=torch.long, device=place)
     try:
         with torch.inference_mode():
-            for clips, labels in _loader(mine, batch_size, workers, shuffle=False):
+            for clips, labels in _loader(own_part, batch_size, workers, shuffle=False):
                 counts[0] += (model(clips.to(place)).argmax(1) == labels.to(place)).sum()
                 counts[1] += len(labels)
     finally:

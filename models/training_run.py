@@ -63,12 +63,12 @@ class TrainingRun:
     def resume(self) -> None:
         """Continue from the file of an earlier call, or begin one."""
         rank, world = process()
-        begun = self.path.exists()
+        exists = self.path.exists()
         wait()  # before the first process writes
-        if not begun:
+        if not exists:
             self.keep()  # the weights it starts from belong to a run, too
             wait()
-        if begun or rank:
+        if exists or rank:
             self._read()
         if world > 1:
             devices = [self.device.index] if self.device.type == "cuda" else None
@@ -107,7 +107,7 @@ class TrainingRun:
         self.network.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.long, device=self.device)
-        seen = 0
+        clip_count = 0
         for step, (clips, labels) in enumerate(batches):
             rate = self.recipe.learning_rate_at(epoch + (step + 0.5) / steps)  # never quite zero
             for group in self.optimizer.param_groups:
@@ -120,12 +120,12 @@ class TrainingRun:
             self._step(loss)
             loss_sum += loss.detach() * len(labels)
             correct += (logits.argmax(1) == labels).sum()
-            seen += len(labels)
-        everywhere = summed(torch.stack([loss_sum, correct.double(), loss_sum.new_tensor(seen)])).tolist()
-        mean = everywhere[0] / everywhere[2]
+            clip_count += len(labels)
+        totals = summed(torch.stack([loss_sum, correct.double(), loss_sum.new_tensor(clip_count)])).tolist()
+        mean = totals[0] / totals[2]
         if not math.isfinite(mean):
             raise FloatingPointError(f"the loss of epoch {epoch + 1} is {mean}; try a lower learning rate")
-        return mean, everywhere[1] / everywhere[2]
+        return mean, totals[1] / totals[2]
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.autocast is None:

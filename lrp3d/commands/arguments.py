@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def add_options(parser: argparse.ArgumentParser, default: str | None = None, weights: bool = True) -> None:
     """The options from which `model_options.choose` makes a model."""
-    where = f" (default: {default})" if default else ""
+    default_text = f" (default: {default})" if default else ""
     parser.add_argument(
         "--model",
         default=default,
         metavar="NAME",
         help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8; of a library that is "
         "installed: torchvision:r3d_18, pytorchvideo:slow_r50, timm:resnet18, hf:CLASS|FOLDER, mmaction:config.py; or "
-        f"your own: file.py:factory, package.module:factory, the current folder included{where}",
+        f"your own: file.py:factory, package.module:factory, the current folder included{default_text}",
     )
     add_option(parser)
     parser.add_argument("--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)")

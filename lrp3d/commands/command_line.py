@@ -56,13 +56,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    given = sys.argv[1:] if arguments is None else arguments
+    arguments_given = sys.argv[1:] if arguments is None else arguments
     parser = _parser()
-    if not given:
+    if not arguments_given:
         say(*parser.format_help().rstrip().split("\n"))
         return DONE
-    options = parser.parse_args(given)
-    options.command_line = shlex.join(["lrp3d", *given])
+    options = parser.parse_args(arguments_given)
+    options.command_line = shlex.join(["lrp3d", *arguments_given])
     try:
         with warnings.catch_warnings(), _quiet(options):
             warnings.showwarning = _warn

@@ -47,14 +47,14 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.integrations import PublicNetwork
 
     _check_destination(options.source, options.destination)
-    given = dict(options.option)
+    arguments = dict(options.option)
     own = ":" in options.model
     model: str | nn.Module = options.model
     if own:
-        model = model_options.own_model(options.model, given)
+        model = model_options.own_model(options.model, arguments)
         model = model.network if isinstance(model, PublicNetwork) else model
     else:
-        model_options.check_name(options.model, given)  # an unknown name is told before a large file is read
+        model_options.check_name(options.model, arguments)  # an unknown name is told before a large file is read
     converted = models.convert_checkpoint(
         options.source,
         options.destination,
@@ -63,18 +63,18 @@ def run(options: argparse.Namespace) -> int:
         trust_pickle=options.trust_pickle,
         inflate=options.inflate,
         name=options.model,
-        **({} if own else given),
+        **({} if own else arguments),
     )
     with safe_open(options.destination, framework="pt") as file:
-        made = file.metadata()
-    for note in json.loads(made.get("notes", "[]")):
+        metadata = file.metadata()
+    for note in json.loads(metadata.get("notes", "[]")):
         say(f"  note: {note}")
     classes = getattr(converted, "num_classes", None)
-    counted = f"{classes} classes, " if isinstance(classes, int) else ""
+    class_count = f"{classes} classes, " if isinstance(classes, int) else ""
     count = models.count_parameters(converted)
-    say(f"wrote {options.destination}: {made['model']}, {counted}{count:,} parameters")
+    say(f"wrote {options.destination}: {metadata['model']}, {class_count}{count:,} parameters")
     if not isinstance(converted, models.VideoModel):
-        repeated = "".join(f" --option {key}={json.dumps(value)}" for key, value in given.items())
+        repeated = "".join(f" --option {key}={json.dumps(value)}" for key, value in arguments.items())
         say(f"  use it with --model {options.model}{repeated} --weights {options.destination}")
     return DONE
 

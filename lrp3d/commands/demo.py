@@ -17,8 +17,8 @@ from lrp3d.printed import say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lrp3d.commands.model_options import Chosen
-    from lrp3d.commands.one_clip import Explained
+    from lrp3d.commands.model_options import ModelChoice
+    from lrp3d.commands.one_clip import ExplainedClip
     from lrp3d.twin.twin import Twin
     from lrp3d.video import Clip
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     check_folder(options.out, pictures=False)
     deciding: list[int] = []
     if options.video is None and options.model is None and options.weights is None:
-        choice, clip, name, deciding = _planted(options.device)
+        choice, clip, name, deciding = _planted_clip(options.device)
     else:
         options.model = options.model or (None if options.weights else MODEL)
         choice = model_options.choose(options)
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
             clip, name = video.prepare_clip(pixels, mean=choice.mean, std=choice.std), "a drawn clip"
         else:
             clip, name = one_clip.read(options.video, choice), options.video.name
-    settings = one_clip.How()
+    settings = one_clip.ClipOptions()
     twin = convert(choice.model, settings.composite)
     with _few_threads(bool(deciding)):
         explained = one_clip.explain_clip(clip, name, choice, twin, None, settings)
@@ -83,13 +83,13 @@ def run(options: argparse.Namespace) -> int:
     about = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
     for path in output_folder.write(explained, options.out, about):
         say(f"  wrote {path}")
-    if undrawn := output_folder.undrawn(explained):
-        names = ", ".join([*[COMPARED] * bool(deciding), *undrawn])
+    if why_no_pictures := output_folder.why_no_pictures(explained):
+        names = ", ".join([*[COMPARED] * bool(deciding), *why_no_pictures])
         say(f"  not drawn: {names}. {missing('matplotlib', 'drawing')}; then run this again")
     return DONE
 
 
-def _planted(device: str | None) -> tuple[Chosen, Clip, str, list[int]]:
+def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]]:
     """The trained network and a clip of its task, with the frames that decide among the notes."""
     import torch
 
@@ -108,7 +108,7 @@ def _planted(device: str | None) -> tuple[Chosen, Clip, str, list[int]]:
         times=unknown,
         num_video_frames=task.frames,
     )
-    choice = model_options.Chosen(
+    choice = model_options.ModelChoice(
         model=model.to(model_options.device_of(device)).requires_grad_(False),
         name=PRETRAINED,
         weights=f"trained on drawn clips like this one, right on {100 * facts['accuracy']:.1f} % of fresh ones",
@@ -140,7 +140,7 @@ def _few_threads(small: bool) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _methods(explained: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
+def _methods(explained: ExplainedClip, clip: Clip, twin: Twin) -> dict[str, Tensor]:
     """The matrices that are held against the answer, from the most measured to the least learned."""
     from lrp3d.explain import explain
     from lrp3d.interventions import intervention_matrix
@@ -164,7 +164,7 @@ def _methods(explained: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
     }
 
 
-def _verdict(methods: dict[str, Tensor], explained: Explained, deciding: list[int]) -> list[str]:
+def _verdict(methods: dict[str, Tensor], explained: ExplainedClip, deciding: list[int]) -> list[str]:
     """What the numbers of the pictures say about the frames that decide."""
     from lrp3d import planted
 
@@ -182,7 +182,7 @@ def _verdict(methods: dict[str, Tensor], explained: Explained, deciding: list[in
 
 
 def _draw(
-    methods: dict[str, Tensor], explained: Explained, deciding: list[int], sentences: list[str], path: Path
+    methods: dict[str, Tensor], explained: ExplainedClip, deciding: list[int], sentences: list[str], path: Path
 ) -> Path:
     """The matrices beside each other."""
     from lrp3d import figures

@@ -14,7 +14,7 @@ from lrp3d.extras import is_installed, missing
 from lrp3d.filenames import unique_names
 
 if TYPE_CHECKING:
-    from lrp3d.commands.model_options import Chosen
+    from lrp3d.commands.model_options import ModelChoice
 
 
 def add_to(commands: arguments.Commands) -> None:
@@ -84,7 +84,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("--stride and --every are of windows over a whole video: they go with --whole")
     twin = convert(choice.model, options.composite)
     against = _foils(options.against, choice)
-    settings = one_clip.How(
+    settings = one_clip.ClipOptions(
         options.composite,
         contrastive=not options.plain and against is None,
         sigma=options.sigma,
@@ -113,15 +113,15 @@ def run(options: argparse.Namespace) -> int:
     )
 
 
-def _foils(given: Sequence[str], choice: Chosen) -> str | tuple[int, ...] | None:
+def _foils(classes_given: Sequence[str], choice: ModelChoice) -> str | tuple[int, ...] | None:
     """The classes of --against, by their numbers, or "next"."""
     from lrp3d.commands.labels import check_target, find_class
 
-    if "next" in given:
-        if len(given) > 1:
+    if "next" in classes_given:
+        if len(classes_given) > 1:
             raise UsageError("--against next is the best other class: name no others beside it")
         return "next"
-    classes = tuple(find_class(name, choice.labels) for name in given)
+    classes = tuple(find_class(name, choice.labels) for name in classes_given)
     for index in classes:
         check_target(index, choice, "--against")
     return classes or None

@@ -13,7 +13,7 @@ from lrp3d.study.listing.classes import bare
 from lrp3d.study.listing.texts import whole_number
 
 if TYPE_CHECKING:
-    from lrp3d.commands.model_options import Chosen
+    from lrp3d.commands.model_options import ModelChoice
 
 __all__ = ["check_target", "find_class", "label_of", "read_labels"]
 
@@ -40,12 +40,12 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     if matches:
         raise UsageError(f"--target {name!r} names {len(matches)} classes: {', '.join(map(str, matches))}")
     by_bare = {bare(label): label for label in labels}
-    near = [by_bare[match] for match in difflib.get_close_matches(bare(name), by_bare, cutoff=0.5)]
-    near = near or [label for label in labels if bare(name) in bare(label)][:3]
-    raise UsageError(f"no class is named {name!r}" + (f"; near are {', '.join(map(repr, near))}" if near else ""))
+    similar = [by_bare[match] for match in difflib.get_close_matches(bare(name), by_bare, cutoff=0.5)]
+    similar = similar or [label for label in labels if bare(name) in bare(label)][:3]
+    raise UsageError(f"no class is named {name!r}" + (f"; near are {', '.join(map(repr, similar))}" if similar else ""))
 
 
-def check_target(target: int | None, choice: Chosen, option: str = "--target") -> None:
+def check_target(target: int | None, choice: ModelChoice, option: str = "--target") -> None:
     """Refuse a class that the model does not have, where it says how many it has."""
     classes = getattr(choice.model, "num_classes", None)
     if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):

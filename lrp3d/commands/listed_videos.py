@@ -15,7 +15,7 @@ from lrp3d.printed import say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lrp3d.commands.model_options import Chosen
+    from lrp3d.commands.model_options import ModelChoice
 
 
 @dataclass
@@ -26,7 +26,7 @@ class ListedVideos:
     labels: list[int | None]
     """Of each video of a list; empty without one."""
 
-    def clips(self, choice: Chosen) -> Iterator[Tensor]:
+    def clips(self, choice: ModelChoice) -> Iterator[Tensor]:
         """One after the other, (1, 3, t, h, w), where the model is."""
         import torch
 
@@ -52,7 +52,7 @@ def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
     parser.add_argument("--target", metavar="CLASS|INDEX|label", help=about)
 
 
-def listed_videos(options: argparse.Namespace, choice: Chosen) -> ListedVideos:
+def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVideos:
     """The videos that the options name; raises UsageError where they name none, or say it twice."""
     from lrp3d import study
 
@@ -68,11 +68,11 @@ def listed_videos(options: argparse.Namespace, choice: Chosen) -> ListedVideos:
         num_classes=num_classes if isinstance(num_classes, int) else None,
     )
     root = options.root or (options.list if options.list.is_dir() else options.list.parent)
-    paths: list[str | Path] = [_found(root, item.name, item.places) for item in listed.items]
+    paths: list[str | Path] = [_video_file(root, item.name, item.places) for item in listed.items]
     return ListedVideos(paths, [item.label for item in listed.items])
 
 
-def targets(options: argparse.Namespace, videos: ListedVideos, choice: Chosen) -> int | list[int] | None:
+def targets(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoice) -> int | list[int] | None:
     """What --target says of each video: its own class, one for all, or nothing."""
     from lrp3d.commands.labels import check_target, find_class
 
@@ -98,7 +98,7 @@ def write_numbers(file: Path | None, facts: dict[str, Any]) -> None:
         say(f"wrote {file}")
 
 
-def _found(root: Path, name: str, places: tuple[str, ...]) -> Path:
+def _video_file(root: Path, name: str, places: tuple[str, ...]) -> Path:
     """Where a video of the list lies, with or without its suffix."""
     for place in places or (name,):
         path = root / place

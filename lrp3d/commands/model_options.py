@@ -39,7 +39,7 @@ RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ModelChoice:
     """A model, and all that the command line knows about it."""
 
     model: nn.Module
@@ -65,14 +65,14 @@ class Chosen:
     @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The normalised values of black and white."""
-        given: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
-        if given is not None:
-            return given
+        stated: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
+        if stated is not None:
+            return stated
         pairs = list(zip(self.mean, self.std, strict=True))
         return tuple((0 - m) / s for m, s in pairs), tuple((1 - m) / s for m, s in pairs)
 
 
-def choose(options: argparse.Namespace) -> Chosen:
+def choose(options: argparse.Namespace) -> ModelChoice:
     """The model on its device, in evaluation mode.
 
     Raises:
@@ -88,7 +88,7 @@ def choose(options: argparse.Namespace) -> Chosen:
     labels: tuple[str, ...] = read_labels(file) if file else ()
     torch.manual_seed(SEED)
     model: nn.Module
-    decided: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     stored: tuple[str, ...] = ()
     if options.model is None:
         if weights is None:
@@ -102,11 +102,11 @@ def choose(options: argparse.Namespace) -> Chosen:
         if weights is not None:
             checkpoint = models.read_checkpoint(weights)
             inner = model.network if isinstance(model, PublicNetwork) else model
-            decided = models.load_checkpoint(inner, checkpoint).notes
+            notes = models.load_checkpoint(inner, checkpoint).notes
             stored = stored_classes(checkpoint)
-            decided = (*stored_notes(checkpoint), *decided)
+            notes = (*stored_notes(checkpoint), *notes)
     else:
-        model = _named(options.model, dict(options.option), weights, len(labels) or CLASSES)
+        model = _build_with_weights(options.model, dict(options.option), weights, len(labels) or CLASSES)
     trained = weights is not None
     if weights is not None:
         description = f"weights of {weights.name}"
@@ -117,18 +117,18 @@ def choose(options: argparse.Namespace) -> Chosen:
     else:
         description = RANDOM
     if isinstance(model, models.VideoModel):
-        decided, stored = decided or model.notes, stored or model.classes
+        notes, stored = notes or model.notes, stored or model.classes
     if isinstance(model, PublicNetwork):
-        decided = (*decided, *model.notes)
+        notes = (*notes, *model.notes)
         stored = stored or (model.class_names if trained else ())
     labels = labels or stored or _names(getattr(model, "classes", ()))
     classes = getattr(model, "num_classes", None)
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
     mean, std = _statistics(model)
-    unsaid = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
-    unsaid += getattr(labels, "notes", ())
-    return Chosen(
+    statistics_notes = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
+    statistics_notes += getattr(labels, "notes", ())
+    return ModelChoice(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
         weights=description,
@@ -138,7 +138,7 @@ def choose(options: argparse.Namespace) -> Chosen:
         size=options.size or (model.size if isinstance(model, PublicNetwork) else SIZE),
         mean=mean,
         std=std,
-        notes=(*decided, *unsaid),
+        notes=(*notes, *statistics_notes),
         sha256=_hash(weights) if weights is not None else "",
     )
 
@@ -154,18 +154,18 @@ def _hash(path: Path) -> str:
 
 def weights_of(options: argparse.Namespace) -> Path | None:
     """The file of the weights that were asked for; a public checkpoint is fetched, and says its model and classes."""
-    given: str | None = getattr(options, "weights", None)
-    if given is None or Path(given).exists():
-        return None if given is None else Path(given)
-    public = PUBLISHED.get(given)
-    if public is None and not is_address(given):
-        return Path(given)
+    name: str | None = getattr(options, "weights", None)
+    if name is None or Path(name).exists():
+        return None if name is None else Path(name)
+    public = PUBLISHED.get(name)
+    if public is None and not is_address(name):
+        return Path(name)
     if public is not None:
         options.model = options.model or public.model
         if public.dataset == "Kinetics-400" and options.labels is None:
             options.labels = Path("kinetics-400")
     try:
-        return fetch_weights(given, progress=sys.stderr.isatty())
+        return fetch_weights(name, progress=sys.stderr.isatty())
     except models.CheckpointError:
         raise
     except ValueError as error:
@@ -211,17 +211,17 @@ def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]
     return tuple(mean), tuple(std)
 
 
-def _frames(model: nn.Module, asked: int | None) -> int:
+def _frames(model: nn.Module, wanted: int | None) -> int:
     frames = getattr(model, "frames", None)
-    if isinstance(frames, (int, float, str)) and not is_number_of_frames(frames) and not asked:
+    if isinstance(frames, (int, float, str)) and not is_number_of_frames(frames) and not wanted:
         raise ValueError(f"the model states frames={frames!r}, which no clip can have: give --frames")
     frames = frames if is_number_of_frames(frames) else None
-    if asked and frames and asked != frames and getattr(model, "fixed_frames", False):
-        raise UsageError(f"--frames {asked}: this model was built for {frames} frames")
-    return asked or frames or FRAMES
+    if wanted and frames and wanted != frames and getattr(model, "fixed_frames", False):
+        raise UsageError(f"--frames {wanted}: this model was built for {frames} frames")
+    return wanted or frames or FRAMES
 
 
-def _named(name: str, options: dict[str, Any], weights: Path | None, classes: int) -> nn.Module:
+def _build_with_weights(name: str, options: dict[str, Any], weights: Path | None, classes: int) -> nn.Module:
     """A model of the paper, with as many classes as its weights have."""
     if weights is None:
         return build(name, options, classes)
@@ -237,7 +237,7 @@ def check_name(name: str, options: Mapping[str, Any]) -> None:
     try:
         without_memory(lambda: models.build(name, **{"num_classes": 1, **options}))
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}{_meant(str(error), name)}") from error
+        raise UsageError(f"{error}{_suggestion(str(error), name)}") from error
 
 
 def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
@@ -245,10 +245,10 @@ def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
     try:
         return models.build(name, **{"num_classes": classes, **options})
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}{_meant(str(error), name)}") from error
+        raise UsageError(f"{error}{_suggestion(str(error), name)}") from error
 
 
-def _meant(message: str, name: str) -> str:
+def _suggestion(message: str, name: str) -> str:
     """What to add where there is no model of that name: the trained network it is, or the one that may be meant."""
     if not message.startswith("unknown model"):
         return ""
@@ -256,11 +256,11 @@ def _meant(message: str, name: str) -> str:
         call = f"lrp3d.models.load_pretrained({name!r})"
         return f"; {name} is a trained network that comes with lrp3d: {call}, or lrp3d demo"
     lengths = re.findall(r"-f(\d+)", name)[:1] or ["8"]
-    names = [pattern.replace("[Z]", lengths[0]) for pattern in _spelt_out()]
+    names = [pattern.replace("[Z]", lengths[0]) for pattern in _known_names()]
     return did_you_mean(name, [*names, *models.pretrained_names()])
 
 
-def _spelt_out() -> list[str]:
+def _known_names() -> list[str]:
     """The known names, one for each of the alternatives in brackets, with [Z] as it is."""
     names: list[str] = []
     for name in models.zoo.KNOWN:
@@ -272,7 +272,7 @@ def _spelt_out() -> list[str]:
 def own_model(path: str, options: dict[str, Any]) -> nn.Module:
     """What `library:network`, `package.module:factory` or `file.py:factory` makes."""
     if source_of(path) is None:
-        return imported(path, options)
+        return import_model(path, options)
     try:
         return network(path, **options)
     except ValueError as error:
@@ -289,7 +289,7 @@ def _module_of(file: Path) -> ModuleType:
     return module
 
 
-def imported(path: str, options: dict[str, Any]) -> nn.Module:
+def import_model(path: str, options: dict[str, Any]) -> nn.Module:
     """What `package.module:factory` or `file.py:factory` makes: a module as it is, anything else is called."""
     place, _, name = path.rpartition(":")
     file = Path(place).resolve() if place.endswith(".py") else None

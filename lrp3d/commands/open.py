@@ -63,9 +63,9 @@ def gallery(folder: Path) -> str:
     items = []
     for page in pages(folder):
         picture = page.parent / "matrix.png"
-        shown = f'<img alt="" src="{quote(picture.as_posix())}">' if (folder / picture).is_file() else ""
+        image = f'<img alt="" src="{quote(picture.as_posix())}">' if (folder / picture).is_file() else ""
         name = html.escape(printable(page.as_posix()))
-        items.append(f'<li><a href="{quote(page.as_posix())}">{shown}{name}</a></li>')
+        items.append(f'<li><a href="{quote(page.as_posix())}">{image}{name}</a></li>')
     title = html.escape(printable(folder.resolve().name))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

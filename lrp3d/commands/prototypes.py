@@ -54,12 +54,12 @@ def run(options: argparse.Namespace) -> int:
         contrastive=not options.plain,
         input_range=choice.input_range,
         layout=options.layout,
-        progress=one_clip.progress_wanted(),
+        progress=one_clip.shows_progress(),
     )
     rows = list(range(len(result.channels)))
     if options.channel is None:
         rows = result.of_clips.mean(0).topk(min(BEST, len(result.channels))).indices.tolist()
-    shown = {
+    table = {
         result.channels[row]: [
             {"video": str(videos.paths[i]), "share": share}
             for i, share in zip(result.clips[row].tolist(), result.relevance[row].tolist(), strict=True)
@@ -67,10 +67,10 @@ def run(options: argparse.Namespace) -> int:
         for row in rows
     }
     say(f"{choice.name}: {choice.weights}", f"{options.layer}, {len(videos.paths)} videos; share of its relevance")
-    for channel, best in shown.items():
+    for channel, best in table.items():
         for rank, entry in enumerate(best):
             head = "" if rank else f"channel {channel}"
             say(f"  {head:13} {100 * float(str(entry['share'])):5.1f} %  {entry['video']}")
-    facts = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": shown}
+    facts = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": table}
     write_numbers(options.out, facts)
     return DONE

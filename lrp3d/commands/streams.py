@@ -22,12 +22,12 @@ class StandardStream:
 
     def write(self, text: str) -> int:
         """Pass the text on as long as somebody takes it."""
-        self._passed_on("write", text)
+        self._forward("write", text)
         return len(text)
 
     def flush(self) -> None:
         """Pass on what was held back."""
-        self._passed_on("flush")
+        self._forward("flush")
 
     def isatty(self) -> bool:
         """Whether a person reads the stream at a terminal."""
@@ -36,13 +36,13 @@ class StandardStream:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
-    def _passed_on(self, method: str, *arguments: str) -> None:
+    def _forward(self, method: str, *arguments: str) -> None:
         if self._gone:
             return
         try:
             getattr(self._stream, method)(*arguments)
         except UnicodeEncodeError:  # a stream that could not be told to replace letters that it does not know
-            self._passed_on(method, *(text.encode("ascii", "backslashreplace").decode() for text in arguments))
+            self._forward(method, *(text.encode("ascii", "backslashreplace").decode() for text in arguments))
         except (OSError, ValueError) as error:  # ValueError: the stream was closed by Python itself
             self._gone = True
             if isinstance(error, OSError) and error.errno not in NOBODY_READS:
@@ -52,9 +52,9 @@ class StandardStream:
     def _drain(self) -> None:
         """Let what is still in the buffer go nowhere, or Python tries to write it once more at its end."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
+            null_device = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null_device, self._stream.fileno())
+            os.close(null_device)
 
 
 @contextlib.contextmanager

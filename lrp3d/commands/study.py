@@ -63,18 +63,18 @@ def merge(options: argparse.Namespace) -> int:
     """Write the summary, and say what is in it."""
     from lrp3d import study
 
-    made = study.load_study(options.out)
-    summary = study.merge(made, correct=not options.wrong_too, min_score=options.min_score)
+    study_folder = study.load_study(options.out)
+    summary = study.merge(study_folder, correct=not options.wrong_too, min_score=options.min_score)
     path = options.out / "summary.json"
     study.write_summary(summary, path)
-    say(*said(summary), *(f"note: {note}" for note in made.notes), f"wrote {path}")
+    say(*summary_lines(summary), *(f"note: {note}" for note in study_folder.notes), f"wrote {path}")
     if options.parquet is not None:
-        study.write_parquet(made.records(), options.parquet)
+        study.write_parquet(study_folder.records(), options.parquet)
         say(f"wrote {options.parquet}")
     return DONE
 
 
-def said(summary: dict[str, Any]) -> Sequence[str]:
+def summary_lines(summary: dict[str, Any]) -> Sequence[str]:
     """What a summary comes to, for the terminal."""
     from lrp3d import study
 

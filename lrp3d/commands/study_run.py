@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from lrp3d import study
-    from lrp3d.commands.model_options import Chosen
+    from lrp3d.commands.model_options import ModelChoice
 
 MOST_WORKERS = 8  # more only wait for the disk
 GPU_BATCH = 4
@@ -172,7 +172,7 @@ def run(options: argparse.Namespace) -> int:
         merge=options.merge,
     )
     reader = study.Reader(
-        str((options.root or _beside(options.list)).resolve()),
+        str((options.root or _list_folder(options.list)).resolve()),
         frames=choice.frames,
         sampling=options.sampling,
         stride=options.stride,
@@ -197,10 +197,10 @@ def run(options: argparse.Namespace) -> int:
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
-    made = study.create(options.out, config, clips, about)
-    _say(choice, made, shard, clips.notes)
+    study_folder = study.create(options.out, config, clips, about)
+    _say(choice, study_folder, shard, clips.notes)
     outcome = study.run(
-        made,
+        study_folder,
         explainer,
         reader,
         shard,
@@ -222,11 +222,11 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if outcome.broken and shard.said_by != "torchrun" else DONE
 
 
-def _beside(path: Path) -> Path:
+def _list_folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _clips(options: argparse.Namespace, choice: Chosen) -> study.VideoList:
+def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
     from lrp3d import study
     from lrp3d.commands.labels import read_labels
@@ -262,9 +262,10 @@ def _workers(shard: study.Shard, device: torch.device) -> int:
     return max(1, min(MOST_WORKERS, cores // max(1, shard.local_world)))
 
 
-def _say(choice: Chosen, made: study.Study, shard: study.Shard, notes: Sequence[str]) -> None:
+def _say(choice: ModelChoice, study_folder: study.Study, shard: study.Shard, notes: Sequence[str]) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
-    say(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}")
+    dataset = study_folder.config["dataset"]
+    say(f"{len(study_folder.items)} clips of {dataset}, {choice.name}, hash {study_folder.hash}{part}")
     if shard.rank == 0:
         for note in (choice.weights, *choice.notes, *notes):
             say(f"  {'note' if choice.trained else 'NOTE'}: {note}", stream=sys.stderr)

@@ -114,7 +114,7 @@ def run(options: argparse.Namespace) -> int:
     weights = model_options.weights_of(options)
     with _processes(options) as (rank, device):
         labels: tuple[str, ...] = read_labels(options.labels) if options.labels else ()
-        listed = _listed(options, options.list, labels)
+        listed = _read_list(options, options.list, labels)
         labels = labels or listed.labels
         count = len(labels) or 1 + max((item.label for item in listed.items if item.label is not None), default=0)
         torch.manual_seed(options.seed)
@@ -126,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         clips = _clips(options, listed, model, labels, train=True)
         validation = None
         if options.validation is not None:
-            validation = _clips(options, _listed(options, options.validation, labels), model, labels, train=False)
+            validation = _clips(options, _read_list(options, options.validation, labels), model, labels, train=False)
         if rank == 0:
             flips = "mirrored at random" if clips.flip else "not mirrored"
             say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
@@ -182,7 +182,7 @@ def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]
         dist.destroy_process_group()
 
 
-def _listed(options: argparse.Namespace, path: Path, labels: tuple[str, ...]) -> study.VideoList:
+def _read_list(options: argparse.Namespace, path: Path, labels: tuple[str, ...]) -> study.VideoList:
     from lrp3d import study
     from lrp3d.commands.labels import read_labels
 

@@ -38,14 +38,14 @@ class _Pool:
         The sizes are powers of two, so that an explanation can reuse the blocks of a similar one; pages that were never
         written to take up no memory.
         """
-        used, size = size, 1 << (size - 1).bit_length()
+        bytes_used, size = size, 1 << (size - 1).bit_length()
         for block in self.blocks.setdefault(size, []):
             # A tensor refers to its block. Without one, only the list, the loop and the argument of this call do.
             if sys.getrefcount(block) == 3:
                 break
         else:
             self._make_room(size)
-            block = _mapped(size, used)
+            block = _mapped(size, bytes_used)
             self.blocks[size].append(block)
         self.needed.add(id(block))
         return block
@@ -80,14 +80,14 @@ def _c_library_trim() -> Callable[[int], object]:
 _trim = _c_library_trim()
 
 
-def _mapped(size: int, used: int) -> mmap.mmap:
+def _mapped(size: int, bytes_used: int) -> mmap.mmap:
     """New memory from the system, in huge pages where there are any: one fault and one look-up instead of 512.
 
     What is used of the last page does not fill it. It gets small pages, as a huge one would be taken as a whole.
     """
     block = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # private: shared memory costs far more
-    if hasattr(mmap, "MADV_HUGEPAGE") and used >= HUGE_PAGE:
-        block.madvise(mmap.MADV_HUGEPAGE, 0, used // HUGE_PAGE * HUGE_PAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE") and bytes_used >= HUGE_PAGE:
+        block.madvise(mmap.MADV_HUGEPAGE, 0, bytes_used // HUGE_PAGE * HUGE_PAGE)
     return block
 
 
@@ -149,12 +149,12 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     return torch.frombuffer(pool.take(size), dtype=like.dtype, count=math.prod(shape)).view(tuple(shape))
 
 
-def derived(what: Hashable, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
-    """The result of `make`, called once per `what` and tensors `of` (a weight in another layout) inside `reused()`."""
+def derived(name: Hashable, sources: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
+    """The result of `make` (such as a weight in another layout); inside `reused()`, once per `name` and `sources`."""
     pool = _current.get()
     if pool is None:
         return make()
-    key = what, tuple(map(id, of))
+    key = name, tuple(map(id, sources))
     if key not in pool.derived:
-        pool.derived[key] = of, make()  # keeps the tensors alive, so that no others get their ids
+        pool.derived[key] = sources, make()  # keeps the tensors alive, so that no others get their ids
     return pool.derived[key][1]

@@ -60,12 +60,12 @@ def in_lines(text: str | None, inches: float, size: float, lines: int) -> str:
 
 def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) -> None:
     """A title above the axes, and a footnote under their label that begins at `left`, in widths of the axes."""
-    wide = ax.figure.figure.get_figwidth()
+    width = ax.figure.figure.get_figwidth()
     if title:
-        text, style = lettered(heading(title, wide))
+        text, style = lettered(heading(title, width))
         ax.set_title(text, fontsize=LARGE, **style)
     if footnote:
-        text, style = lettered(remark(footnote, wide))
+        text, style = lettered(remark(footnote, width))
         place: dict[str, Any] = {
             "xycoords": (ax.transAxes, ax.xaxis.label),
             "xytext": (0, -5),

@@ -117,13 +117,13 @@ def _frame_axes(
 ) -> None:
     """Axes of a matrix whose rows and columns are frames, counted from 1, with the time of those that are named."""
     own = [row + 1 for row in (range(rows) if positions is None else positions)]
-    shown = ticks(columns)
+    named_columns = ticks(columns)
     seconds = [float(second) for second in times]
     timed = len(seconds) == columns and bool(np.isfinite(seconds).all())
-    if timed and len(shown) > 6:
-        shown = shown[1::2] if len(shown) > 2 else shown
-    named = [f"{tick}\n{seconds[tick - 1]:.3g} s" if timed else str(tick) for tick in shown]
-    ax.set_xticks(shown - 1, named)
+    if timed and len(named_columns) > 6:
+        named_columns = named_columns[1::2] if len(named_columns) > 2 else named_columns
+    named = [f"{tick}\n{seconds[tick - 1]:.3g} s" if timed else str(tick) for tick in named_columns]
+    ax.set_xticks(named_columns - 1, named)
     ax.set_yticks(ticks(rows) - 1, [str(own[tick - 1]) for tick in ticks(rows)])
     ax.set_xlabel(f"{unit} j that contributes", fontsize=NORMAL)
     ax.set_ylabel(f"explained {unit} i", fontsize=NORMAL)

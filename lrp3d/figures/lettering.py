@@ -39,16 +39,18 @@ def lettered(text: object) -> tuple[str, dict[str, Any]]:
     import_matplotlib()
     from matplotlib.font_manager import FontProperties
 
-    shown = "\n".join(printable(line.replace("\t", " ")) for line in str(text).split("\n"))
+    printable_text = "\n".join(printable(line.replace("\t", " ")) for line in str(text).split("\n"))
     families = FontProperties().get_family()
-    letters = {letter for letter in shown if letter != "\n"}
+    letters = {letter for letter in printable_text if letter != "\n"}
     missing = {letter for letter in letters if not any(_has(font, letter) for font in _fonts(tuple(families)))}
     fallbacks = _fallbacks().names_for(missing)
-    lost = {letter for letter in missing if letter not in _fallbacks().owners}
-    _warn_of_direction(shown)
-    _warn_of({letter for letter in lost if not _unseen(letter)})
-    shown = "".join(("" if _unseen(letter) else BOX) if letter in lost else letter for letter in shown)
-    return shown, {"parse_math": False, "usetex": False, "fontfamily": [*families, *fallbacks]}
+    undrawable = {letter for letter in missing if letter not in _fallbacks().owners}
+    _warn_of_direction(printable_text)
+    _warn_of({letter for letter in undrawable if not _unseen(letter)})
+    printable_text = "".join(
+        ("" if _unseen(letter) else BOX) if letter in undrawable else letter for letter in printable_text
+    )
+    return printable_text, {"parse_math": False, "usetex": False, "fontfamily": [*families, *fallbacks]}
 
 
 @cache
@@ -158,9 +160,9 @@ def _warned() -> set[str]:
     return set()
 
 
-def _warn_of(lost: set[str]) -> None:
+def _warn_of(missing: set[str]) -> None:
     """One line for each kind of letters in a process."""
-    for kind, letters in _by_kind(lost).items():
+    for kind, letters in _by_kind(missing).items():
         if kind in _warned():
             continue
         _warned().add(kind)
@@ -176,13 +178,13 @@ def _warn_of(lost: set[str]) -> None:
         )
 
 
-def _warn_of_direction(shown: str) -> None:
+def _warn_of_direction(text: str) -> None:
     """Before 3.11, matplotlib writes from left to right whatever the script."""
     from matplotlib import ft2font
 
     if hasattr(ft2font, "__libraqm_version__") or "direction" in _warned():
         return
-    if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in shown):
+    if any(unicodedata.bidirectional(letter) in ("R", "AL") for letter in text):
         _warned().add("direction")
         warnings.warn(
             "this matplotlib writes Hebrew and Arabic from left to right in pictures: install matplotlib 3.11 or later",
@@ -191,9 +193,9 @@ def _warn_of_direction(shown: str) -> None:
         )
 
 
-def _by_kind(lost: Iterable[str]) -> dict[str, set[str]]:
+def _by_kind(missing: Iterable[str]) -> dict[str, set[str]]:
     kinds: dict[str, set[str]] = {}
-    for letter in lost:
+    for letter in missing:
         script = unicodedata.name(letter, "UNNAMED").partition(" ")[0]
         if script.startswith(EAST_ASIAN):
             kind = "Chinese, Japanese or Korean letters"

@@ -72,23 +72,23 @@ def animation(
         heights = None if curve is None else array(curve).ravel()
         if len(captions) not in (0, len(images)) or (heights is not None and len(heights) != len(images)):
             raise ValueError(f"captions and curve need one entry for each of {len(images)} frames")
-        both = np.concatenate([both, _below(both.shape[2], len(images), captions, heights)], axis=1)
+        both = np.concatenate([both, _footer(both.shape[2], len(images), captions, heights)], axis=1)
     content = writers[path.suffix.lower()](both, fps)
     with replacing(path) as unfinished:
         unfinished.write_bytes(content)
     return path
 
 
-def _below(width: int, count: int, captions: Sequence[str], heights: np.ndarray | None) -> np.ndarray:
+def _footer(width: int, count: int, captions: Sequence[str], heights: np.ndarray | None) -> np.ndarray:
     """What stands below every frame: its caption, and the bars of all frames with its own in another colour."""
     import_matplotlib()
     from PIL import Image, ImageDraw  # matplotlib depends on it
 
-    line, tall = 16 * bool(captions), 0 if heights is None else 40
-    panels = np.empty((count, line + tall, width, 3), np.uint8)
+    line, bar_height = 16 * bool(captions), 0 if heights is None else 40
+    panels = np.empty((count, line + bar_height, width, 3), np.uint8)
     strongest = 0.0 if heights is None else float(np.nan_to_num(np.abs(heights)).max())
     for number in range(count):
-        image = Image.new("RGB", (width, line + tall), theme().paper)
+        image = Image.new("RGB", (width, line + bar_height), theme().paper)
         draw = ImageDraw.Draw(image)
         if captions:
             draw.text((3, 2), captions[number], fill=theme().ink)
@@ -97,7 +97,9 @@ def _below(width: int, count: int, captions: Sequence[str], heights: np.ndarray 
             share = float(np.nan_to_num(abs(heights[frame]))) / strongest
             left, right = frame * width / count, max((frame + 1) * width / count - 2, frame * width / count)
             colour = theme().mark if frame == number else theme().inside
-            draw.rectangle((left, line + tall - 1 - share * (tall - 5), right, line + tall - 1), fill=colour)
+            draw.rectangle(
+                (left, line + bar_height - 1 - share * (bar_height - 5), right, line + bar_height - 1), fill=colour
+            )
         panels[number] = np.asarray(image)
     return panels
 

@@ -69,9 +69,9 @@ def overlay_strip(
     columns = min(columns, len(images))
     lines = math.ceil(len(images) / columns)
     side = 1.15 if columns > 4 else 1.4  # inches of a frame and what is beside it
-    tall = side * images.shape[1] / images.shape[2] * (1 + show_frames) + 0.26
-    wide = max(columns * side + 1.0, 3.6)
-    figure, axes = canvas(ax, wide, max(lines * tall + 0.8, 2.0) + room(title, footnote, wide))
+    row_height = side * images.shape[1] / images.shape[2] * (1 + show_frames) + 0.26
+    frame_width = max(columns * side + 1.0, 3.6)
+    figure, axes = canvas(ax, frame_width, max(lines * row_height + 0.8, 2.0) + room(title, footnote, frame_width))
     digits = 0 if len(images) <= 20 else 1  # of many frames each has little
     captions = [f"{number} · {100 * share:.{digits}f} %" for number, share in enumerate(shares, 1)]
     if show_frames:
@@ -81,8 +81,8 @@ def overlay_strip(
     below = "frame · share of the clip's " + ("absolute relevance" if signed else "relevance")
     axes.set_xlabel(below if columns > 2 else below.replace("of ", "of\n"), fontsize=NORMAL, labelpad=-4)
     colours = ScalarMappable(Normalize(-1 if signed else 0, 1), colormap(signed))
-    long = min(0.8 * lines * tall, 2.6)  # inches; 0.13 wide
-    sizes = {"pad": 0.02, "shrink": long / (lines * tall), "aspect": long / 0.13, "extendfrac": 0.04}
+    long = min(0.8 * lines * row_height, 2.6)  # inches; 0.13 wide
+    sizes = {"pad": 0.02, "shrink": long / (lines * row_height), "aspect": long / 0.13, "extendfrac": 0.04}
     colour_bar(colours, label, ax=axes, extend="both" if signed else "max", **sizes)
     write(axes, title, footnote)
     if ax is None:

@@ -61,25 +61,25 @@ def side_by_side(
         shapes = ", ".join(str(matrix.shape) for matrix in values.values()) or "none"
         raise ValueError(f"matrices need a column for each of {len(images)} frames, not {shapes}")
     count = len(values)
-    wide = LEFT + count * SIDE + (count - 1) * GAP + RIGHT
-    title, footnote = heading(title, wide), remark(footnote, wide)
-    strip_wide = wide - 0.2
-    shown = _seen(len(images), deciding, int(strip_wide / NARROWEST))
-    frame_wide = min(strip_wide / len(shown), TALLEST * images.shape[2] / images.shape[1])
-    strip_wide = frame_wide * len(shown)
+    width = LEFT + count * SIDE + (count - 1) * GAP + RIGHT
+    title, footnote = heading(title, width), remark(footnote, width)
+    strip_wide = width - 0.2
+    shown_frames = _shown_frames(len(images), deciding, int(strip_wide / NARROWEST))
+    frame_wide = min(strip_wide / len(shown_frames), TALLEST * images.shape[2] / images.shape[1])
+    strip_wide = frame_wide * len(shown_frames)
     strip_tall = frame_wide * images.shape[1] / images.shape[2] + 0.2
     above = 0.2 + 0.19 * (1 + title.count("\n")) * bool(title)
     below = 0.5 + (0.12 + 0.13 * (1 + footnote.count("\n"))) * bool(footnote)
     top_of_bars = above + strip_tall + 0.32
-    tall = top_of_bars + BARS + 0.06 + SIDE + below
-    figure = blank(wide, tall)
+    height = top_of_bars + BARS + 0.06 + SIDE + below
+    figure = blank(width, height)
     figure.set_layout_engine("none")
 
     def place(x: float, top: float, w: float, h: float) -> Axes:
-        return figure.add_axes((x / wide, 1 - (top + h) / tall, w / wide, h / tall))
+        return figure.add_axes((x / width, 1 - (top + h) / height, w / width, h / height))
 
     film = place(0.1, above, strip_wide, strip_tall)
-    _film(film, images, shown, deciding, strip_tall / frame_wide)
+    _film(film, images, shown_frames, deciding, strip_tall / frame_wide)
     write(film, title, None)
     film.title.set(x=0.003, ha="left", fontsize=LARGE, fontweight="bold")
     signed = any(float(np.nanmin(matrix)) < 0 for matrix in values.values())
@@ -92,17 +92,17 @@ def side_by_side(
         body = place(x, top_of_bars + BARS + 0.06, SIDE, SIDE)
         _matrix(body, matrix, deciding, signed, first=not number)
     if footnote:
-        figure.text(0.1 / wide, 0.1 / tall, footnote, fontsize=SMALL, color=theme().quiet, va="bottom")
-    key = place(wide - RIGHT + 0.14, top_of_bars + BARS + 0.06, 0.11, SIDE)
+        figure.text(0.1 / width, 0.1 / height, footnote, fontsize=SMALL, color=theme().quiet, va="bottom")
+    key = place(width - RIGHT + 0.14, top_of_bars + BARS + 0.06, 0.11, SIDE)
     mappable = ScalarMappable(Normalize(-1 if signed else 0, 1), colormap(signed))
     colour_bar(mappable, "relative to the strongest cell", cax=key)
     return figure
 
 
-def _seen(count: int, deciding: Sequence[int], most: int) -> list[int]:
+def _shown_frames(count: int, deciding: Sequence[int], most: int) -> list[int]:
     """The frames that are shown: all, or so many, evenly spread, with those that decide instead of the nearest.
 
-    >>> _seen(100, [40, 41], 5)
+    >>> _shown_frames(100, [40, 41], 5)
     [0, 40, 41, 74, 99]
     """
     if count <= most:
@@ -114,22 +114,24 @@ def _seen(count: int, deciding: Sequence[int], most: int) -> list[int]:
     return sorted(chosen.union(others))
 
 
-def _film(ax: Axes, images: np.ndarray, shown: Sequence[int], deciding: Sequence[int], tall: float) -> None:
+def _film(
+    ax: Axes, images: np.ndarray, shown_frames: Sequence[int], deciding: Sequence[int], film_height: float
+) -> None:
     """Frames in one line, numbered, those that decide framed."""
     from matplotlib.patches import Rectangle
 
     height = 0.94 * images.shape[1] / images.shape[2]
-    for place, number in enumerate(shown):
+    for place, number in enumerate(shown_frames):
         image, x = images[number], place + 0.03
         ax.imshow(image, extent=(x, x + 0.94, height, 0), interpolation=sharpness(images), aspect="equal")
         chosen = number in deciding
         if chosen:
             ax.add_patch(Rectangle((x, 0), 0.94, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
-        caption = f"{number + 1} decides" if chosen and len(shown) <= 20 else str(number + 1)
+        caption = f"{number + 1} decides" if chosen and len(shown_frames) <= 20 else str(number + 1)
         style: dict[str, Any] = {"color": theme().mark, "fontweight": "bold"} if chosen else {"color": theme().quiet}
         ax.text(x + 0.47, height + 0.06, caption, fontsize=SMALL, ha="center", va="top", **style)
-    ax.set_xlim(0, len(shown))
-    ax.set_ylim(tall, -0.02)
+    ax.set_xlim(0, len(shown_frames))
+    ax.set_ylim(film_height, -0.02)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_axis_off()
@@ -171,9 +173,9 @@ def _matrix(ax: Axes, matrix: np.ndarray, deciding: Sequence[int], signed: bool,
     rows, columns = matrix.shape
     apart = max(1, columns // 16)  # room for a number
     free = [tick - 1 for tick in ticks(columns).tolist() if all(abs(tick - 1 - frame) > apart for frame in deciding)]
-    shown = sorted({*free, *deciding})
-    ax.set_xticks(shown, [str(frame + 1) for frame in shown])
-    for frame, label in zip(shown, ax.get_xticklabels(), strict=True):
+    named_frames = sorted({*free, *deciding})
+    ax.set_xticks(named_frames, [str(frame + 1) for frame in named_frames])
+    for frame, label in zip(named_frames, ax.get_xticklabels(), strict=True):
         if frame in deciding:
             label.set(color=theme().mark, fontweight="bold")
     ax.set_yticks(ticks(rows) - 1, [str(tick) for tick in ticks(rows)] if first else [])

@@ -12,7 +12,7 @@ from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, headin
 from lrp3d.figures.colours import import_matplotlib, scale, theme
 from lrp3d.figures.grid import film
 from lrp3d.figures.heatmap import draw_matrix
-from lrp3d.figures.values import ArrayLike, array, matrix_of, of_rows, pixels_of
+from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of, row_times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,28 +70,28 @@ def clip_summary(
     rows, block = len(values), len(images) // len(values)
     unit = "frame" if block == 1 else "step"
     side = min(max(4.4, 0.4 * rows), max(6.4, 0.065 * rows))
-    shown = min(columns or int(side / NARROWEST + 0.01), rows)
-    wide = LEFT + side + BARS + WORDS + KEY
-    title, footnote = heading(title, wide), remark(footnote, wide)
-    strip = side / shown * images.shape[1] / images.shape[2]
+    frame_count = min(columns or int(side / NARROWEST + 0.01), rows)
+    width = LEFT + side + BARS + WORDS + KEY
+    title, footnote = heading(title, width), remark(footnote, width)
+    strip = side / frame_count * images.shape[1] / images.shape[2]
     above = 0.16 + 0.2 * (1 + title.count("\n")) * bool(title)
     below = 0.62 + 0.14 * bool(len(times)) + (0.14 + 0.13 * (1 + footnote.count("\n"))) * bool(footnote)
-    tall = above + strip + 0.06 + side + below
-    figure = blank(wide, tall)
+    height = above + strip + 0.06 + side + below
+    figure = blank(width, height)
     figure.set_layout_engine("none")
 
     def place(x: float, top: float, w: float, h: float) -> Axes:
-        return figure.add_axes((x / wide, 1 - (top + h) / tall, w / wide, h / tall))
+        return figure.add_axes((x / width, 1 - (top + h) / height, w / width, h / height))
 
     frames = place(LEFT, above, side, strip)
-    film(frames, images, shown)
+    film(frames, images, frame_count)
     body = place(LEFT, above + strip + 0.06, side, side)
-    image = draw_matrix(body, values, windows=windows, unit=unit, times=of_rows(times, rows), **scale(values))
+    image = draw_matrix(body, values, windows=windows, unit=unit, times=row_times(times, rows), **scale(values))
     body.set_aspect("auto")
     captions = _captions(logits, atr, block)
     bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
     _logits(bars, logits, captions, side, unit, atr is not None)
-    key = place(wide - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
+    key = place(width - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
     colour_bar(image, "relevance (logit)", cax=key)
     write(frames, title, None)
     frames.title.set(x=0, ha="left", fontsize=LARGE)

@@ -55,7 +55,7 @@ def pixel_relevance(relevance: ArrayLike, images: np.ndarray) -> np.ndarray:
     return values
 
 
-def of_rows(times: Sequence[float], rows: int) -> list[float]:
+def row_times(times: Sequence[float], rows: int) -> list[float]:
     """The time of the middle of every row's block of frames; none where they are unknown or do not divide."""
     if not len(times) or len(times) % rows or not all(math.isfinite(second) for second in times):
         return []

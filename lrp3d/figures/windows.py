@@ -11,7 +11,7 @@ import numpy as np
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas, room, ticks, write
 from lrp3d.figures.colours import theme
 from lrp3d.figures.grid import thumbnails
-from lrp3d.figures.values import ArrayLike, array, matrix_of, of_rows, pixels_of
+from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of, row_times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,33 +74,35 @@ def atr_windows(
     images = None if pixels is None else pixels_of(pixels)
     if images is not None and len(images) % rows:
         raise ValueError(f"{len(images)} frames do not divide into {rows} rows")
-    many = rows > MANY
-    body = 4.2 if many else 0.2 * rows
-    tall = body + 1.5 if images is None else body + 1.5 + 0.45 * images.shape[1] / images.shape[2]
-    wide = 9.5 if many else max(4.5, min(0.4 * rows, WIDEST) + 1.6)
-    figure, axes = canvas(ax, wide, max(2.6, tall) + room(title, footnote, wide))
+    is_thin = rows > MANY
+    body = 4.2 if is_thin else 0.2 * rows
+    height = body + 1.5 if images is None else body + 1.5 + 0.45 * images.shape[1] / images.shape[2]
+    width = 9.5 if is_thin else max(4.5, min(0.4 * rows, WIDEST) + 1.6)
+    figure, axes = canvas(ax, width, max(2.6, height) + room(title, footnote, width))
     for i in np.flatnonzero(~np.isnan(lengths)).tolist():
         weighs = logits is None or logits[i] > 0
-        _window_bar(axes, i, first[i], last[i], hollow=not weighs, thin=many)
-        if not many:
+        _window_bar(axes, i, first[i], last[i], hollow=not weighs, thin=is_thin)
+        if not is_thin:
             axes.text(last[i] + 1.65, i + 1, f"{lengths[i]:g}", va="center", fontsize=SMALL, color=theme().window)
-    axes.plot(np.arange(rows) + 1, np.arange(rows) + 1, "s", color=theme().ink, markersize=1.5 if many else 3)
-    axes.set_xlim(0.4, rows + (0.6 if many else 1 + 0.04 * rows))
+    axes.plot(np.arange(rows) + 1, np.arange(rows) + 1, "s", color=theme().ink, markersize=1.5 if is_thin else 3)
+    axes.set_xlim(0.4, rows + (0.6 if is_thin else 1 + 0.04 * rows))
     axes.set_ylim(rows + 0.6, 0.4)
-    shown = ticks(rows)
-    seconds = of_rows(times, rows)
+    named_columns = ticks(rows)
+    seconds = row_times(times, rows)
     if seconds:
-        shown = shown[1::2] if len(shown) > 6 else shown
-    axes.set_xticks(shown, [f"{tick}\n{seconds[tick - 1]:.3g} s" if seconds else str(tick) for tick in shown])
+        named_columns = named_columns[1::2] if len(named_columns) > 6 else named_columns
+    axes.set_xticks(
+        named_columns, [f"{tick}\n{seconds[tick - 1]:.3g} s" if seconds else str(tick) for tick in named_columns]
+    )
     axes.set_yticks(ticks(rows))
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
-    number = "its window is as long as its ATR" if many else f"number: its ATR in {unit}s"
+    number = "its window is as long as its ATR" if is_thin else f"number: its ATR in {unit}s"
     below = f"{unit} j\nsquare: {unit} i; {number}"
     if logits is not None:
         average = _average(lengths, logits)
         below += (
-            f"\n{'pale' if many else 'hollow'}: no positive logit, so no weight in avg-ATR"
+            f"\n{'pale' if is_thin else 'hollow'}: no positive logit, so no weight in avg-ATR"
             if (logits <= 0).any()
             else ""
         )
@@ -110,8 +112,8 @@ def atr_windows(
     write(axes, title, footnote)
     if images is not None:
         figure.draw_without_rendering()  # the layout decides how wide a column is
-        tall = thumbnails(axes, images, rows)
-        axes.set_title(axes.get_title(), fontsize=LARGE, pad=tall + 6)
+        height = thumbnails(axes, images, rows)
+        axes.set_title(axes.get_title(), fontsize=LARGE, pad=height + 6)
     return figure
 
 

@@ -85,7 +85,7 @@ class LRP:
         explanation = self.explanation(inputs, target)
         if verbose:
             print(explanation.ledger)
-        maps = self._attributed(explanation)
+        maps = self._attribution(explanation)
         attributed = maps if isinstance(inputs, tuple) else maps[0]
         return (attributed, self._delta(explanation, maps)) if return_convergence_delta else attributed
 
@@ -101,7 +101,7 @@ class LRP:
         """Whether relevance sums to the logit."""
         return not self.options["contrastive"] and self.options.get("against") is None
 
-    def _attributed(self, explanation: Explanation) -> tuple[Tensor, ...]:
+    def _attribution(self, explanation: Explanation) -> tuple[Tensor, ...]:
         return tuple(explanation.relevance) if isinstance(explanation.relevance, list) else (explanation.relevance,)
 
     def _delta(self, explanation: Explanation, maps: tuple[Tensor, ...]) -> Tensor:
@@ -143,5 +143,5 @@ class LayerLRP(LRP):
         self.layer = layer if isinstance(layer, str) else names[layer]
         super().__init__(model, composite, contrastive=contrastive, **options, layers=[self.layer])
 
-    def _attributed(self, explanation: Explanation) -> tuple[Tensor, ...]:
+    def _attribution(self, explanation: Explanation) -> tuple[Tensor, ...]:
         return (explanation.layers[self.layer],)

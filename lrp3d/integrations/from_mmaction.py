@@ -29,27 +29,27 @@ def build(path: str, options: dict[str, Any]) -> PublicNetwork:
     scope = importlib.import_module("mmengine.registry").DefaultScope
     with scope.overwrite_default_scope("mmaction"):
         network = importlib.import_module("mmaction.registry").MODELS.build(config.model)
-    given = config.model.get("data_preprocessor") or {}
+    preprocessor = config.model.get("data_preprocessor") or {}
     pipeline = config.get("test_pipeline") or config.get("val_pipeline") or []
     shape = next((step.get("input_format") for step in pipeline if step["type"] == "FormatShape"), None)
     images = shape == "NCHW" if shape else "2D" in config.model.type
-    made = Segments(
+    model = Segments(
         network,
         frames=_frames(pipeline, images),
         fixed_frames=images,
         size=_size(pipeline),
-        mean=_of_one(given.get("mean")),
-        std=_of_one(given.get("std")),
+        mean=_unit_statistics(preprocessor.get("mean")),
+        std=_unit_statistics(preprocessor.get("std")),
     )
-    made.images = images
-    return made
+    model.images = images
+    return model
 
 
 def _place(key: str) -> str:
     return "cls_head.num_classes" if key == "num_classes" else key
 
 
-def _of_one(values: Any) -> list[float] | None:
+def _unit_statistics(values: Any) -> list[float] | None:
     """Statistics of pixels between 0 and 255 as those of pixels between 0 and 1."""
     return None if values is None else [round(float(value) / 255, 9) for value in values]
 

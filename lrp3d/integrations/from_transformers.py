@@ -25,18 +25,18 @@ def build(name: str, options: dict[str, Any]) -> PublicNetwork:
     """
     transformers: Any = importlib.import_module("transformers")
     if Path(name).exists() or "/" in name:
-        return _saved(transformers, name, options)
+        return _load_saved(transformers, name, options)
     check_name(name, _classes(transformers), "transformers")
     kind = getattr(transformers, name)
-    config = _changed(kind.config_class(), f"hf:{name}", options)
-    return _wrapped(kind(config), name, config, {})
+    config = _with_changes(kind.config_class(), f"hf:{name}", options)
+    return _wrap(kind(config), name, config, {})
 
 
 def _classes(transformers: Any) -> list[str]:
     return [name for name in dir(transformers) if name.endswith((VIDEO, IMAGE)) and not name.startswith("Auto")]
 
 
-def _saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetwork:
+def _load_saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetwork:
     """What a file or folder describes, with the weights of the folder; nothing is fetched."""
     try:
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
@@ -50,17 +50,17 @@ def _saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetw
         raise ValueError(f"hf:{place} describes {name or 'no network'}, which does not classify videos or images")
     kind = getattr(transformers, name)
     if Path(place).is_file():
-        return _wrapped(kind(_changed(config, f"hf:{place}", options)), name, config, {})
+        return _wrap(kind(_with_changes(config, f"hf:{place}", options)), name, config, {})
     if options:
         raise ValueError(f"hf:{place} says all about its network: {', '.join(options)} cannot be changed")
     network, loading_info = kind.from_pretrained(place, local_files_only=True, output_loading_info=True)
     if loading_info["missing_keys"]:
         lacking = ", ".join(sorted(loading_info["missing_keys"])[:3])
         raise ValueError(f"the weights of hf:{place} lack {lacking}: they were trained for another task")
-    return _wrapped(network, name, config, _preprocessing(place), f"weights of {place}")
+    return _wrap(network, name, config, _preprocessing(place), f"weights of {place}")
 
 
-def _changed(config: Any, name: str, options: dict[str, Any]) -> Any:
+def _with_changes(config: Any, name: str, options: dict[str, Any]) -> Any:
     """A configuration with some entries changed; it has to have them."""
     for key, value in options.items():
         entry = "num_labels" if key == "num_classes" else key
@@ -77,7 +77,7 @@ def _preprocessing(place: str) -> dict[str, Any]:
     return read
 
 
-def _wrapped(network: Any, name: str, config: Any, pixels: dict[str, Any], weights: str = "") -> PublicNetwork:
+def _wrap(network: Any, name: str, config: Any, pixels: dict[str, Any], weights: str = "") -> PublicNetwork:
     size = getattr(config, "image_size", None) or getattr(config, "crop_size", None) or 224
     statistics = NORMALISED.get(name.removesuffix(VIDEO), (None, None))
     names = [config.id2label[number] for number in sorted(config.id2label)]

@@ -62,7 +62,7 @@ def network(name: str, **options: Any) -> PublicNetwork:
         raise ImportError(f"{name} needs {package}, which is not installed: {install_command(package)}", name=package)
     try:
         builder = importlib.import_module(f"lrp3d.integrations.from_{package}")
-        made: PublicNetwork = builder.build(rest, options)
+        model: PublicNetwork = builder.build(rest, options)
     except ImportError as error:  # what the library itself needs
         raise ImportError(f"{name} cannot be built: {error}", name=error.name) from error
     except RuntimeError as error:
@@ -73,7 +73,7 @@ def network(name: str, **options: Any) -> PublicNetwork:
             "of this torch",
             name="torchvision",
         ) from error
-    return made.eval()
+    return model.eval()
 
 
 def source_of(name: str) -> str | None:
@@ -102,9 +102,9 @@ def built(builder: Callable[..., Any], name: str, options: dict[str, Any], **ren
         options: its arguments.
         renamed: what it calls arguments that have one name here, as in num_classes="model_num_class".
     """
-    given = {renamed.get(key, key): value for key, value in options.items()}
+    arguments = {renamed.get(key, key): value for key, value in options.items()}
     try:
-        inspect.signature(builder).bind(**given)
-        return builder(**given)
+        inspect.signature(builder).bind(**arguments)
+        return builder(**arguments)
     except TypeError as error:
         raise ValueError(f"{name} is not built with {', '.join(options) or 'these arguments'}: {error}") from error

@@ -36,9 +36,9 @@ class Rectangles:
 def paint(rectangles: Rectangles, dice: Dice, size: int, noise: float) -> Tensor:
     """Pixels (b, 3, t, h, w) in [0, 1]: the rectangles before a static, cluttered, noisy background."""
     frames = rectangles.present.shape[1]
-    still = _background(dice, size)[:, :, None].expand(-1, -1, frames, -1, -1)
+    background = _background(dice, size)[:, :, None].expand(-1, -1, frames, -1, -1)
     covered = rectangles.mask(size)[:, None]
-    pixels = torch.where(covered, rectangles.colour.transpose(1, 2)[..., None, None], still)
+    pixels = torch.where(covered, rectangles.colour.transpose(1, 2)[..., None, None], background)
     if noise:
         pixels = pixels + noise * (2 * dice.uniform("noise", 3, frames, size, size) - 1)
     return pixels.clamp(0, 1)

@@ -44,12 +44,12 @@ def walk(velocity: Tensor, start: Tensor, low: float, high: float) -> Tensor:
     >>> walk(torch.tensor([[[0.0, 0], [2, 0], [2, 0], [2, 0]]]), torch.tensor([[1.0, 1]]), 0, 4)[0, :, 0]
     tensor([1., 3., 1., 3.])
     """
-    here, sign, places = start, torch.ones_like(start), []
+    position, sign, places = start, torch.ones_like(start), []
     for step in velocity.unbind(1):
-        ahead = here + sign * step
+        ahead = position + sign * step
         sign = torch.where((ahead < low) | (ahead > high), -sign, sign)
-        here = (here + sign * step).clamp(low, high)
-        places.append(here)
+        position = (position + sign * step).clamp(low, high)
+        places.append(position)
     return torch.stack(places, 1)
 
 

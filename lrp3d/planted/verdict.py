@@ -74,10 +74,10 @@ def verdict(findings: dict[str, Finding]) -> str:
     """
     first = next(iter(findings.values()))
     shares = [f"{percent(finding.share)} by {name}" for name, finding in findings.items()]
-    held = f"{_deciding(first.frames)} {listed(shares)} (chance: {percent(first.chance)})."
+    shares_text = f"{_subject(first.frames)} {listed(shares)} (chance: {percent(first.chance)})."
     failed = [f"{name} fails to find {_frames(finding.missed)}" for name, finding in findings.items() if finding.missed]
     sentence = listed(failed) or "Every method finds them"
-    return f"{held} {sentence[0].upper()}{sentence[1:]}."
+    return f"{shares_text} {sentence[0].upper()}{sentence[1:]}."
 
 
 def percent(share: float) -> str:
@@ -93,7 +93,7 @@ def listed(parts: Sequence[str]) -> str:
 NUMBERS = ("no", "one", "two", "three", "four")
 
 
-def _deciding(frames: Sequence[int]) -> str:
+def _subject(frames: Sequence[int]) -> str:
     if len(frames) == 1:
         return f"The deciding frame, {frames[0] + 1}, holds"
     count = NUMBERS[len(frames)] if len(frames) < len(NUMBERS) else str(len(frames))

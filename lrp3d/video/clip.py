@@ -14,9 +14,9 @@ from torch import Tensor
 
 from lrp3d.printed import printable
 from lrp3d.sampling import dense_indices, uniform_indices
-from lrp3d.video.at_hand import read_at_hand
 from lrp3d.video.files import read_video
 from lrp3d.video.folders import read_folder, template_pattern
+from lrp3d.video.in_memory import read_in_memory
 from lrp3d.video.pixels import Framing, normalize, require_clip_memory, stack_frames
 from lrp3d.video.places import require_place
 from lrp3d.video.source import Choose, ClipWarning, LostFramesWarning, Source, VideoError, repeats
@@ -111,8 +111,8 @@ def read_clip(
     side = size or short_side or 1
     require_clip_memory(frames, side, side)
     path, template = _locate(path, template)
-    choose = _chosen(frames, sampling, stride, train)
-    source = _read(path, template, choose, Framing(frames, size, short_side, path.name, place))
+    choose = _frame_chooser(frames, sampling, stride, train)
+    source = _read_source(path, template, choose, Framing(frames, size, short_side, path.name, place))
     source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, path.name)
     lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
     for sentences, kind in ((notes, ClipWarning), (lost, LostFramesWarning)):
@@ -160,14 +160,14 @@ def sample_clip(
     (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
     """
     _check_options(frames, sampling, stride, size, short_side)
-    source = read_at_hand(video, _chosen(frames, sampling, stride), Framing(frames, size, short_side, name))
+    source = read_in_memory(video, _frame_chooser(frames, sampling, stride), Framing(frames, size, short_side, name))
     source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, name)
     for sentence in source.lost:
         warnings.warn(printable(sentence), LostFramesWarning, stacklevel=2)
     return _clip(source, name, mean, std)
 
 
-def _chosen(frames: int, sampling: str, stride: int, train: bool = False) -> Choose:
+def _frame_chooser(frames: int, sampling: str, stride: int, train: bool = False) -> Choose:
     """Of how many frames there are, the numbers of a clip's."""
     if sampling == "uniform":
         return lambda count: uniform_indices(count, frames, train).tolist()
@@ -203,12 +203,12 @@ def read_frames(
     """
     _check_options(1, "uniform", 1, size, short_side)
     path, template = _locate(path, None)
-    source = _read(path, template, choose, Framing(1, size, short_side, path.name))
+    source = _read_source(path, template, choose, Framing(1, size, short_side, path.name))
     require_clip_memory(len(source.images), *source.images[0].shape[:2])
     return _clip(source, path.name, mean, std)
 
 
-def _read(path: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
+def _read_source(path: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
     """From whatever kind of source it is."""
     try:
         if path.is_dir():

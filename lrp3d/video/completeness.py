@@ -15,37 +15,37 @@ _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"
 _STATING = ("matroska", "mov,", "flv", "asf", "mxf")  # whose headers state a duration; others are asked for a guess
 
 
-def what_is_missing(path: Path, container: Any, stream: Any, timeline: Timeline) -> list[str]:
+def missing_frames(path: Path, container: Any, stream: Any, timeline: Timeline) -> list[str]:
     """Return sentences about frames that the container announces and does not hold, or that damage left out."""
     with open_regular(path) as file:
-        cut = where_cut(file)
+        cut = truncation(file)
         complete = not cut and announced_size(file) is not None
-    holes = _in_between(path.name, timeline)
-    announced, about = stream.frames, ""
+    holes = _hole_sentences(path.name, timeline)
+    announced_frames, prefix = stream.frames, ""
     if complete and not timeline.broken and container.format.name.startswith("mov,"):
         return []  # its index is complete; its edit list may hide frames that its index counts
     ends = _stated_end(container, stream, complete)
-    if announced <= timeline.packets and ends is not None and (more := _missing(ends, timeline)):
-        announced, about = timeline.packets + more, "about "
+    if announced_frames <= timeline.packets and ends is not None and (more := _missing(ends, timeline)):
+        announced_frames, prefix = timeline.packets + more, "about "
     why = cut or "it breaks off, or is damaged"
-    if announced > timeline.packets:
-        return [*holes, f"{path.name} announces {about}{announced} frames and holds {timeline.packets}: {why}"]
+    if announced_frames > timeline.packets:
+        return [*holes, f"{path.name} announces {prefix}{announced_frames} frames and holds {timeline.packets}: {why}"]
     if cut or timeline.broken:
         return [*holes, f"{path.name} may lack frames at its end: {why}"]
     return holes
 
 
-def _in_between(name: str, timeline: Timeline) -> list[str]:
+def _hole_sentences(name: str, timeline: Timeline) -> list[str]:
     """The sentence about holes between pictures that come at regular times elsewhere, as damage leaves them."""
     holes = timeline.holes()
     if not holes:
         return []
-    where = ", ".join(f"{start:.2f} and {end:.2f} s" for start, end in holes[:3]) + (", ..." if len(holes) > 3 else "")
+    places = ", ".join(f"{start:.2f} and {end:.2f} s" for start, end in holes[:3]) + (", ..." if len(holes) > 3 else "")
     usual = timeline.spacing()[0]
-    return [f"{name} has no pictures between {where}, and elsewhere one each {usual:.3g} s: some may be lost"]
+    return [f"{name} has no pictures between {places}, and elsewhere one each {usual:.3g} s: some may be lost"]
 
 
-def where_cut(file: BinaryIO) -> str:
+def truncation(file: BinaryIO) -> str:
     """Where a file breaks off, as part of a sentence; nothing where it is whole, or nobody can tell."""
     announced, size = announced_size(file), file.seek(0, 2)
     if announced and announced > size:

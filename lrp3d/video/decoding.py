@@ -26,13 +26,13 @@ class Decoded:
 
 
 def decode_by_seeking(
-    av: Any, stream: Any, timeline: Timeline, asked: list[int], keep: Keep
+    av: Any, stream: Any, timeline: Timeline, indices: list[int], keep: Keep
 ) -> dict[int, Decoded] | None:
     """The frames asked for, each from the key frame before it; None if any is lost or out of order."""
     decoded: dict[int, Decoded] = {}
     frames: Iterator[tuple[Any, bool]] = iter(())
     position: float = -math.inf
-    for index in sorted(set(asked)):
+    for index in sorted(set(indices)):
         stamp = int(timeline.stamps[index])
         key = int(timeline.keys[max(0, int(np.searchsorted(timeline.keys, stamp, "right")) - 1)])
         if key > position:
@@ -69,19 +69,21 @@ class _Candidate:
     index: int
     frame: Any
     after_damage: bool
-    settled: Decoded | None = None
+    decoded: Decoded | None = None
 
-    def settle(self, keep: Keep) -> None:
+    def keep_image(self, keep: Keep) -> None:
         """Let the large frame go."""
-        if self.settled is None:
-            self.settled = Decoded(self.index, keep(self.frame), self.after_damage)
+        if self.decoded is None:
+            self.decoded = Decoded(self.index, keep(self.frame), self.after_damage)
             self.frame = None
 
 
-def decode_from_the_start(av: Any, stream: Any, timeline: Timeline, asked: list[int], keep: Keep) -> dict[int, Decoded]:
+def decode_from_the_start(
+    av: Any, stream: Any, timeline: Timeline, indices: list[int], keep: Keep
+) -> dict[int, Decoded]:
     """For each frame asked for the nearest that decodes; the earlier of two. Empty if none does."""
     nearest: dict[int, _Candidate] = {}
-    wanted, last = sorted(set(asked)), len(timeline) - 1
+    wanted, last = sorted(set(indices)), len(timeline) - 1
     for count, (frame, damaged) in enumerate(decoded_frames(av, stream)):
         if frame is None:
             continue
@@ -95,12 +97,12 @@ def decode_from_the_start(av: Any, stream: Any, timeline: Timeline, asked: list[
         # What lies behind has found its frame, and what lies ahead shares one: the last that was decoded.
         for number in wanted:
             if number <= candidate.index:
-                nearest[number].settle(keep)
+                nearest[number].keep_image(keep)
         if candidate.index >= wanted[-1]:
             break
     for best in nearest.values():
-        best.settle(keep)
-    return {number: best.settled for number, best in nearest.items() if best.settled is not None}
+        best.keep_image(keep)
+    return {number: best.decoded for number, best in nearest.items() if best.decoded is not None}
 
 
 def decoded_frames(av: Any, stream: Any) -> Iterator[tuple[Any | None, bool]]:

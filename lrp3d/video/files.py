@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lrp3d.video.completeness import what_is_missing
+from lrp3d.video.completeness import missing_frames
 from lrp3d.video.decoding import decode_by_seeking, decode_from_the_start
 from lrp3d.video.pixels import SQUARE, Framing
 from lrp3d.video.pyav import import_av, is_turned, limit_pixels, open_container, to_array
@@ -30,8 +30,8 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
         timeline = timeline_of(av, stream)
         if not len(timeline):
             raise VideoError(f"{path.name} has a video stream without a single frame")
-        missing = what_is_missing(path, stream.container, stream, timeline)
-        asked = choose(len(timeline))
+        missing = missing_frames(path, stream.container, stream, timeline)
+        chosen_indices = choose(len(timeline))
 
         def keep(frame: Any) -> Tensor:
             try:
@@ -39,19 +39,19 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
             except (av.error.FFmpegError, MemoryError) as error:
                 raise VideoError(f"the frames of {path.name} cannot be converted to RGB: {first_line(error)}") from None
 
-        frames = decode_by_seeking(av, stream, timeline, asked, keep) if timeline.reliable else None
+        frames = decode_by_seeking(av, stream, timeline, chosen_indices, keep) if timeline.reliable else None
     if frames is None:
         with _opened(path) as stream:
-            frames = decode_from_the_start(av, stream, timeline, asked, keep)
+            frames = decode_from_the_start(av, stream, timeline, chosen_indices, keep)
     if not frames:
         raise VideoError(f"no frame of {path.name} decodes")
-    picked = [frames[index] for index in asked]
+    picked = [frames[index] for index in chosen_indices]
     shown = [decoded.index for decoded in picked]
-    lost = stand_ins(asked, shown, path.name) + missing
+    lost = stand_ins(chosen_indices, shown, path.name) + missing
     frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, float(fps or 25))]
     if frozen:
-        told = ", ".join(map(str, frozen))
-        lost.append(f"the picture of {path.name} stands still around frames {told}, as after damage in a recording")
+        numbers = ", ".join(map(str, frozen))
+        lost.append(f"the picture of {path.name} stands still around frames {numbers}, as after damage in a recording")
     damaged = sorted({decoded.index for decoded in picked if decoded.after_damage})
     if damaged:
         lost.append(f"frames {', '.join(map(str, damaged))} of {path.name} follow damaged data and may be wrong")

@@ -35,7 +35,7 @@ def read_folder(folder: Path, template: str | None, choose: Choose, framing: Fra
     """The chosen images of a folder; raises VideoError if there are none."""
     av = import_av()
     files, notes, lost = _list_images(folder, template)
-    asked = choose(len(files))
+    chosen_indices = choose(len(files))
     read: dict[int, Tensor | None] = {}
 
     def image(index: int) -> Tensor | None:
@@ -44,14 +44,14 @@ def read_folder(folder: Path, template: str | None, choose: Choose, framing: Fra
         return read[index]
 
     shown = []
-    for wanted in asked:
+    for wanted in chosen_indices:
         nearest = sorted(range(len(files)), key=lambda index: (abs(index - wanted), index))
         index = next((index for index in nearest if image(index) is not None), None)
         if index is None:
             raise VideoError(f"no image in {folder.name} decodes")
         shown.append(index)
     images = [picture for index in shown if (picture := image(index)) is not None]
-    lost += stand_ins(asked, shown, folder.name)
+    lost += stand_ins(chosen_indices, shown, folder.name)
     return Source(images, shown, len(files), [math.nan] * len(shown), lost=lost, notes=notes)
 
 
@@ -90,14 +90,14 @@ def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]
     if _USUAL in pictures:
         pictures = [_USUAL]
     if len(pictures) > 1:
-        told = ", ".join(series[stem][0].name for stem in sorted(pictures)[:4])
+        examples = ", ".join(series[stem][0].name for stem in sorted(pictures)[:4])
         raise VideoError(
-            f"{folder.name} holds several series of images ({told}): give a template such as img_{{:05}}.jpg"
+            f"{folder.name} holds several series of images ({examples}): give a template such as img_{{:05}}.jpg"
         )
-    taken = series[pictures[0]]
-    others = sorted(file.name for file in files if file not in taken)
+    chosen = series[pictures[0]]
+    others = sorted(file.name for file in files if file not in chosen)
     sentences = [f"{len(others)} other images of {folder.name} are not read, such as {others[0]}"] if others else []
-    order = sorted(taken, key=lambda file: ([int(part) for part in re.findall(r"\d+", file.stem)], file.name))
+    order = sorted(chosen, key=lambda file: ([int(part) for part in re.findall(r"\d+", file.stem)], file.name))
     return order, sentences
 
 
@@ -112,16 +112,18 @@ def _numbers(files: list[Path]) -> list[int]:
 
 def _with_steps(notes: list[str], numbers: list[int], folder: Path) -> tuple[list[str], list[str]]:
     """Notes, with one where frames lie in steps, and the sentence about missing frames; refuses a number twice."""
-    twice = [after for before, after in pairwise(numbers) if before == after]
-    if twice:
-        raise VideoError(f"{folder.name} has several images with the number {twice[0]}: give a template, or remove one")
+    repeated = [after for before, after in pairwise(numbers) if before == after]
+    if repeated:
+        raise VideoError(
+            f"{folder.name} has several images with the number {repeated[0]}: give a template, or remove one"
+        )
     steps = {after - before for before, after in pairwise(numbers)}
     if len(steps) == 1 and (step := steps.pop()) > 1 and len(numbers) > 2:
         return [*notes, f"the frames of {folder.name} are numbered in steps of {step} and follow each other"], []
     gaps = (gap for before, after in pairwise(numbers) for gap in range(before + 1, after))
     first = list(islice(gaps, 9))  # numbers may be stamps of time, with millions between them
-    told = ", ".join(map(str, first[:8])) + (", ..." if len(first) > 8 else "")
-    return notes, [f"{folder.name} has no frame {told}: its neighbours follow each other"] if first else []
+    numbers_listed = ", ".join(map(str, first[:8])) + (", ..." if len(first) > 8 else "")
+    return notes, [f"{folder.name} has no frame {numbers_listed}: its neighbours follow each other"] if first else []
 
 
 def _read_image(av: Any, file: Path, framing: Framing) -> Tensor | None:

@@ -59,14 +59,14 @@ class Framing:
         return max(1, height * self.short_side // shorter), max(1, width * self.short_side // shorter)
 
 
-def _resize_and_cut(image: Tensor, axis: int, length: int, kept: int, place: float) -> Tensor:
+def _resize_and_cut(image: Tensor, axis: int, length: int, kept_length: int, place: float) -> Tensor:
     """Image (h, w, 3) with one axis resized to ``length``, of which the part at ``place`` is kept."""
     if image.shape[axis] != length:
         shape = [length if place == axis else image.shape[place] for place in (0, 1)]
         planes = image.permute(2, 0, 1).unsqueeze(0)
         resized = F.interpolate(planes, shape, mode="bilinear", align_corners=False, antialias=True)
         image = resized[0].permute(1, 2, 0)
-    return image.narrow(axis, int((length - kept) * place), kept)
+    return image.narrow(axis, int((length - kept_length) * place), kept_length)
 
 
 def require_clip_memory(frames: int, height: int, width: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from lrp3d.extras import missing
-from lrp3d.video.completeness import where_cut
+from lrp3d.video.completeness import truncation
 from lrp3d.video.index import refuse_claims
 from lrp3d.video.places import open_regular, refuse_playlist
 from lrp3d.video.room import most_pixels
@@ -69,9 +69,9 @@ def open_container(path: Path) -> Iterator[Any]:
             container = _open(av, LocalFile(file))
         except (av.error.FFmpegError, OSError, ValueError, MemoryError) as error:
             reason = getattr(error, "strerror", None) or first_line(error)
-            cut = where_cut(file)
-            told = f"{reason} ({cut})" if cut else reason
-            raise VideoError(f"{path.name} cannot be opened as a video: {told}") from None
+            cut = truncation(file)
+            reason_given = f"{reason} ({cut})" if cut else reason
+            raise VideoError(f"{path.name} cannot be opened as a video: {reason_given}") from None
         with container:
             yield container
 

@@ -13,7 +13,7 @@ BYTES_PER_PIXEL = 32
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
-def memory_there() -> int | None:
+def memory_limit() -> int | None:
     """Bytes of memory that this process can have at most: the machine's, its container's; None if nobody says."""
     limits = []
     with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system says
@@ -26,20 +26,20 @@ def memory_there() -> int | None:
     return min((limit for limit in limits if limit > 0), default=None)
 
 
-def require_memory(needed: int, what: str, advice: str) -> None:
+def require_memory(needed: int, purpose: str, advice: str) -> None:
     """Refuse what cannot be held, before anything is allocated.
 
     Raises:
-        VideoError: ``what`` takes more bytes than the machine has.
+        VideoError: ``purpose`` takes more bytes than the machine has.
     """
-    memory = memory_there()
+    memory = memory_limit()
     if memory is not None and needed > memory:
         raise VideoError(
-            f"{what} take {needed / 2**30:,.0f} GiB to read, and this machine has {memory / 2**30:,.0f}: {advice}"
+            f"{purpose} take {needed / 2**30:,.0f} GiB to read, and this machine has {memory / 2**30:,.0f}: {advice}"
         )
 
 
 def most_pixels() -> int:
     """The largest picture that a decoder is allowed to make, in pixels."""
-    memory = memory_there()
+    memory = memory_limit()
     return 2**31 - 1 if memory is None else min(2**31 - 1, memory // BYTES_PER_PIXEL)

@@ -41,22 +41,22 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
 
-def stand_ins(asked: list[int], shown: list[int], name: str) -> list[str]:
+def stand_ins(wanted: list[int], shown: list[int], name: str) -> list[str]:
     """The sentence about frames that had to be replaced."""
-    pairs = sorted({(a, s) for a, s in zip(asked, shown, strict=True) if a != s})
+    pairs = sorted({(a, s) for a, s in zip(wanted, shown, strict=True) if a != s})
     if not pairs:
         return []
-    told = ", ".join(f"{a} by {s}" for a, s in pairs[:8]) + (", ..." if len(pairs) > 8 else "")
-    return [f"{len(pairs)} of the frames asked for do not decode in {name} and were replaced: {told}"]
+    replacements = ", ".join(f"{a} by {s}" for a, s in pairs[:8]) + (", ..." if len(pairs) > 8 else "")
+    return [f"{len(pairs)} of the frames asked for do not decode in {name} and were replaced: {replacements}"]
 
 
 def repeats(frames: int, reach: int, count: int, name: str) -> list[str]:
     """The sentence about a source of ``count`` frames that has fewer than were asked for, or than they reach."""
-    held = "1 frame" if count == 1 else f"{count} frames"
+    frame_count = "1 frame" if count == 1 else f"{count} frames"
     if count < frames:
-        return [f"{name} has {held} and {frames} were asked for: frames repeat"]
+        return [f"{name} has {frame_count} and {frames} were asked for: frames repeat"]
     if count < reach:
-        return [f"{name} has {held}, and the clip takes {reach}: past the end the last frame repeats"]
+        return [f"{name} has {frame_count}, and the clip takes {reach}: past the end the last frame repeats"]
     return []
 
 

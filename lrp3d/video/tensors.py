@@ -44,7 +44,7 @@ def read_tensor(path: Path, choose: Choose, framing: Framing) -> Source:
 
 
 @dataclass(frozen=True)
-class _Stored:
+class _StoredFrames:
     """An array in a file: its shape, and its frames one at a time."""
 
     shape: tuple[int, ...]
@@ -55,18 +55,18 @@ class _Stored:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[_Stored]:
+def _opened(path: Path) -> Iterator[_StoredFrames]:
     """The one array in a file; nothing in it is executed, and its bytes stay on the disk until a frame is asked for."""
     if path.suffix.lower() == ".npy":
         array = _load_numpy(path)
-        yield _Stored(array.shape, lambda index: np.array(array[index]))
+        yield _StoredFrames(array.shape, lambda index: np.array(array[index]))
     elif path.suffix.lower() == ".safetensors":
         with safe_open(path, framework="pt") as file:
-            stored = file.get_slice(_only(list(file.keys()), path.name))
-            yield _Stored(tuple(stored.get_shape()), lambda index: as_array(_slice(stored, index)))
+            stored = file.get_slice(_single_name(list(file.keys()), path.name))
+            yield _StoredFrames(tuple(stored.get_shape()), lambda index: as_array(_slice(stored, index)))
     else:
         tensor = _load_torch(path)
-        yield _Stored(tuple(tensor.shape), lambda index: as_array(tensor[index]))
+        yield _StoredFrames(tuple(tensor.shape), lambda index: as_array(tensor[index]))
 
 
 def _load_numpy(path: Path) -> np.ndarray:
@@ -95,7 +95,7 @@ def _load_torch(path: Path) -> Tensor:
         raise VideoError(f"{path.name} cannot be read as a tensor: {told}") from None
     if isinstance(stored, dict):
         tensors = {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
-        stored = tensors[_only(list(tensors), path.name)]
+        stored = tensors[_single_name(list(tensors), path.name)]
     if not isinstance(stored, Tensor):
         raise VideoError(f"{path.name} holds a {type(stored).__name__}, not a tensor")
     return stored
@@ -108,10 +108,10 @@ def _slice(stored: Any, index: int) -> Tensor:
         return cast(Tensor, stored[index : index + 1][0])
 
 
-def _only(names: list[str], file: str) -> str:
+def _single_name(names: list[str], file: str) -> str:
     if len(names) != 1:
-        told = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-        raise VideoError(f"{file} holds {len(names)} tensors, and a clip is one: {told}")
+        names_listed = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
+        raise VideoError(f"{file} holds {len(names)} tensors, and a clip is one: {names_listed}")
     return names[0]
 
 

@@ -57,11 +57,13 @@ class Timeline:
             return []
         unit = float(self.unit)
         gaps = np.diff(self.stamps) * unit
-        wide = gaps > 2.5 * usual  # cameras drop single pictures
+        is_hole = gaps > 2.5 * usual  # cameras drop single pictures
         # Slide shows and recordings of a screen have pictures when something happens: there a gap says nothing.
-        if wide.mean() > 0.1 or (abs(gaps[~wide] - usual) > 0.5 * usual + unit).mean() > 0.1:
+        if is_hole.mean() > 0.1 or (abs(gaps[~is_hole] - usual) > 0.5 * usual + unit).mean() > 0.1:
             return []
-        return [(float(self.stamps[index]) * unit, float(self.stamps[index + 1]) * unit) for index in wide.nonzero()[0]]
+        return [
+            (float(self.stamps[index]) * unit, float(self.stamps[index + 1]) * unit) for index in is_hole.nonzero()[0]
+        ]
 
 
 def timeline_of(av: Any, stream: Any) -> Timeline:
@@ -86,16 +88,16 @@ def timeline_of(av: Any, stream: Any) -> Timeline:
         sizes.append(packet.size)
         if packet.is_keyframe and packet.pts is not None:
             keys.append(packet.pts)
-    shown, weights = np.array(stamps, np.int64), np.array(sizes, np.int64)
-    complete = bool((shown != UNKNOWN).all())
+    display_stamps, weights = np.array(stamps, np.int64), np.array(sizes, np.int64)
+    complete = bool((display_stamps != UNKNOWN).all())
     if complete:
-        order = np.argsort(shown, kind="stable")
-        shown, weights = shown[order], weights[order]
+        order = np.argsort(display_stamps, kind="stable")
+        display_stamps, weights = display_stamps[order], weights[order]
     # AVI stores the order of decoding only, so that with B-frames the stamps are a guess.
     guessed = "avi" in stream.container.format.name and getattr(stream.codec_context, "has_b_frames", True)
-    distinct = complete and bool((np.diff(shown) > 0).all())
+    distinct = complete and bool((np.diff(display_stamps) > 0).all())
     return Timeline(
-        stamps=shown,
+        stamps=display_stamps,
         sizes=weights,
         keys=np.sort(np.array(keys, np.int64)),
         unit=stream.time_base or Fraction(1),

@@ -94,12 +94,12 @@ def explain_video(
     twin = twin_of(model, composite)
     inner = twin.model
     length = frames or _number(getattr(inner, "frames", None)) or 8
-    moves = max(1, length // 2) if stride is None else stride
-    for name, value in (("frames", length), ("stride", moves), ("every", every)):
+    hop = max(1, length // 2) if stride is None else stride
+    for name, value in (("frames", length), ("stride", hop), ("every", every)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is a whole number from 1 on, got {value!r}")
-    if moves > length:
-        raise ValueError(f"stride={moves} leaves frames out between windows of {length}: it is at most that")
+    if hop > length:
+        raise ValueError(f"stride={hop} leaves frames out between windows of {length}: it is at most that")
     mean = tuple(getattr(inner, "mean", IMAGENET_MEAN) if mean is None else mean)
     std = tuple(getattr(inner, "std", IMAGENET_STD) if std is None else std)
     if input_range is None and getattr(inner, "input_range", None) is None:
@@ -114,7 +114,7 @@ def explain_video(
             f"{Path(path).name} has {count} frames{f' with every={every}' if every > 1 else ''}, fewer than one window "
             f"of {length}: take fewer frames=, or explain it as one clip"
         )
-    asked = _Asked(twin, target, contrastive, sigma, input_range, layout)
+    explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout)
     identity = {
         "video": Path(path).name,
         "frames of the video": count,
@@ -122,7 +122,7 @@ def explain_video(
         "composite": name_of(twin.composite),
         "target": target,
         "frames": length,
-        "stride": moves,
+        "stride": hop,
         "every": every,
         "contrastive": contrastive,
         "sigma": sigma,
@@ -132,21 +132,21 @@ def explain_video(
         "mean and std": [list(mean), list(std)],
     }
     parts = Parts(folder, identity)
-    step = asked.step(reader.read(0, length), length)
-    if moves % step:
-        raise ValueError(f"a row of this model stands for {step} frames: stride= is a multiple of that, got {moves}")
+    step = explainer.step(reader.read(0, length), length)
+    if hop % step:
+        raise ValueError(f"a row of this model stands for {step} frames: stride= is a multiple of that, got {hop}")
     count -= count % step
-    places = windows(count, length, moves, step)
-    together = max(1, (FRAMES_AT_ONCE - length) // moves + 1)
+    places = windows(count, length, hop, step)
+    windows_per_part = max(1, (FRAMES_AT_ONCE - length) // hop + 1)
     thumbnail_every = -(-count // MOST_THUMBNAILS)
     tracks: list[dict[str, Tensor]] = []
     notes: dict[str, None] = {}
-    for number in bar(range(-(-len(places) // together)), "part", progress):
+    for number in bar(range(-(-len(places) // windows_per_part)), "part", progress):
         done = parts.read(number)
         if done is None:
-            some = places[number * together : (number + 1) * together]
-            clip = reader.read(some[0].start, some[-1].start + length)
-            part = {**asked.rows(some, clip, length, step), **_frames(some, clip, step, thumbnail_every)}
+            chunk = places[number * windows_per_part : (number + 1) * windows_per_part]
+            clip = reader.read(chunk[0].start, chunk[-1].start + length)
+            part = {**explainer.rows(chunk, clip, length, step), **_frames(chunk, clip, step, thumbnail_every)}
             done = part, clip.lost
             parts.write(number, *done)
         tracks.append(done[0])
@@ -166,20 +166,20 @@ class _Reader:
 
     path: Path
     every: int
-    how: dict[str, Any]
+    options: dict[str, Any]
 
     def count(self) -> int:
         """How many frames there are."""
-        return -(-read_frames(self.path, lambda count: [0], **self.how).num_video_frames // self.every)
+        return -(-read_frames(self.path, lambda count: [0], **self.options).num_video_frames // self.every)
 
     def read(self, start: int, stop: int) -> Clip:
         """Frames from `start` to before `stop`."""
-        asked = [i * self.every for i in range(start, stop)]
-        return read_frames(self.path, lambda count: [min(i, count - 1) for i in asked], **self.how)
+        numbers = [i * self.every for i in range(start, stop)]
+        return read_frames(self.path, lambda count: [min(i, count - 1) for i in numbers], **self.options)
 
 
 @dataclass
-class _Asked:
+class _WindowExplainer:
     """What is asked of every window."""
 
     twin: Twin
@@ -249,8 +249,8 @@ def _frames(places: Sequence[Window], clip: Clip, step: int, every: int) -> dict
     """What is kept of the frames of the rows that are explained in some windows."""
     numbers = torch.arange(places[0].rows.start * step, places[-1].rows.stop * step)
     own = numbers - places[0].start
-    shown = numbers % every == 0
-    pixels = clip.pixels[own[shown]].permute(0, 3, 1, 2).float()
+    is_thumbnail = numbers % every == 0
+    pixels = clip.pixels[own[is_thumbnail]].permute(0, 3, 1, 2).float()
     height, width = pixels.shape[2:]
     scale = min(1.0, THUMBNAIL / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
@@ -261,7 +261,7 @@ def _frames(places: Sequence[Window], clip: Clip, step: int, every: int) -> dict
         "indices": clip.indices[own],
         "times": clip.times[own],
         "thumbnails": small.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1),
-        "thumbnail_frames": numbers[shown],
+        "thumbnail_frames": numbers[is_thumbnail],
     }
 
 

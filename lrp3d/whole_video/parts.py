@@ -62,9 +62,9 @@ class Parts:
         """Keep a part, whole or not at all."""
         path = self._path(number)
         if path is not None:
-            whole = {name: x.contiguous() for name, x in tensors.items()}
+            contiguous = {name: x.contiguous() for name, x in tensors.items()}
             with replacing(path) as partial:
-                safetensors.torch.save_file(whole, partial, {"notes": json.dumps(notes)})
+                safetensors.torch.save_file(contiguous, partial, {"notes": json.dumps(notes)})
 
     def _path(self, number: int) -> Path | None:
         return None if self.folder is None else self.folder / f"part-{number:06}.safetensors"

@@ -140,11 +140,11 @@ class VideoExplanation:
     def __repr__(self) -> str:
         unit = "frames" if self.step == 1 else f"steps of {self.step} frames"
         classes = torch.unique_consecutive(self.target).tolist()
-        more = ", ..." if len(classes) > 8 else ""
+        ellipsis = ", ..." if len(classes) > 8 else ""
         lines = [
             f"Explanation of a video of {len(self.indices)} frames, {'CLRP' if self.contrastive else 'LRP'}",
             f"  band          {tuple(self.band.shape)}, in {unit}",
-            f"  classes       [{', '.join(map(str, classes[:8]))}{more}]",
+            f"  classes       [{', '.join(map(str, classes[:8]))}{ellipsis}]",
             f"  avg-ATR       {self.avg_atr:.2f} of {self.band.shape[1]} {unit}",
         ]
         lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]

@@ -13,7 +13,7 @@ from lrp3d.video.source import Choose, Source, VideoError, first_line
 from lrp3d.video.tensors import as_array, as_pixels
 
 
-def read_at_hand(video: Any, choose: Choose, framing: Framing) -> Source:
+def read_in_memory(video: Any, choose: Choose, framing: Framing) -> Source:
     """The chosen frames of a video that is at hand; no others are asked for.
 
     Args:
