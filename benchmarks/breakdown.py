@@ -34,7 +34,7 @@ PARTS = {
     ("clip_relevance.py", "conservation"): "one side alone, to check conservation",
     ("lazy_relevance.py", "total"): "totals for the ledger",
     ("linear.py", "_prepare"): "denominators and factors, once for all frames",
-    ("maxima.py", "_handed"): "max pools",
+    ("maxima.py", "_input_relevance"): "max pools",
     ("kernels.py", "adjoint"): "products and convolutions of relevance",
     ("kernels.py", "adjoint_in_window"): "products and convolutions of relevance",
     ("propagate.py", "propagate"): "multiplications and sums of relevance",

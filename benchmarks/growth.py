@@ -27,11 +27,11 @@ Series = list[tuple[str, list[float], list[Callable[[], object]]]]
 @contextmanager
 def without_bands() -> Iterator[None]:
     """Nothing is narrowed inside this block: every seed is carried over all frames, by the same kernels."""
-    measured = bands.measured
+    nonzero_band = bands.nonzero_band
     with ExitStack() as patches:
         for name, module in list(sys.modules.items()):
-            if name.startswith("lrp3d.") and getattr(module, "measured", None) is measured:
-                patches.enter_context(mock.patch.object(module, "measured", return_value=None))
+            if name.startswith("lrp3d.") and getattr(module, "nonzero_band", None) is nonzero_band:
+                patches.enter_context(mock.patch.object(module, "nonzero_band", return_value=None))
         yield
 
 

@@ -1,4 +1,4 @@
-"""`explain`: one call from a model and a clip to everything that lrp3d can say about them."""
+"""`explain`: one call that takes a model and a clip and returns their whole explanation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from lrp3d.compute.precision import matmul_precision, no_autocast, widened
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explanation import Explanation, Ledger, LedgerEntry
 from lrp3d.floor import floor_shares
-from lrp3d.layout import warn_of_layout, what_the_shapes_suggest
+from lrp3d.layout import axes_hint, warn_of_layout
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.outputs import Output, Reader
 from lrp3d.propagation.channels import ChannelRelevance, through_channels
@@ -40,7 +40,7 @@ from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, frames_together, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 from lrp3d.transfer import numbers
-from lrp3d.twin.probabilities import said_of
+from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Trace, twin_of
 
@@ -80,13 +80,15 @@ def explain(
             never modified. It returns logits (b, k); frame logits (b, n, k), taken as they are, whose mean is the
             clip's logit; or one logit (b, 1) of two classes. If it ends in a softmax, log-softmax or sigmoid, the input
             of that is explained, and `about` says so.
-        clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w) (then nothing temporal).
+        clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w), which have no temporal
+            relevance.
         target: the class to explain: None for the prediction, one class, or one class per clip. The prediction of a
-            lone logit depends on its sign: for a negative logit, what speaks against it is explained (see `sign`);
+            lone logit depends on its sign: a negative logit is explained by what speaks against it (see `sign`);
             class 0 is the logit as it is.
-        against: other classes, to explain why it is this class and not those: "next" (the best other class of each
-            clip), a class, several, or several for each clip (b, m). How far the logit is above their mean logit is
-            explained. Relevance has both signs; positive relevance speaks for the class rather than for the others.
+        against: other classes, to explain why the model prefers the class to them: "next" (the best other class of
+            each clip), a class, several, or several for each clip (b, m). The difference between the logit and their
+            mean logit is explained. Relevance has both signs; positive relevance speaks for the class rather than for
+            the others.
         contrastive: True for CLRP (Eq. 2 of the paper), what speaks for the class minus what speaks against it; False
             for plain LRP. None is CLRP, but plain LRP with `against`, which is a contrast of its own.
         composite: which layer gets which rule: a name or a `Composite`; None is "paper", or what a twin was converted
@@ -154,7 +156,7 @@ def explain(
             "leave one of them out"
         )
     contrastive = against is None if contrastive is None else contrastive
-    asked, channels = check_inside(layers, layer_rows, where, temporal, floor or motion)
+    layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, floor or motion)
     check_seed(seed)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
@@ -168,7 +170,7 @@ def explain(
                 "the floor is that of a matrix of one class: floor=True needs temporal=True and no against="
             )
 
-        def of_noise(network: nn.Module, noise: Clip) -> Tensor:
+        def noise_matrix(network: nn.Module, noise: Clip) -> Tensor:
             explanation = explain(
                 network,
                 noise,
@@ -188,12 +190,12 @@ def explain(
             return explanation.matrix
 
         key = (contrastive, tuple(constants), output, merge, seed, precision)
-        shares = floor_shares(twin, pathways, layout, input_range, of_noise, key)
+        shares = floor_shares(twin, pathways, layout, input_range, noise_matrix, key)
     own_types = no_autocast(pathways[0].device)
-    # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
+    # The twin is recorded by autograd and in the model's own types, whatever modes the caller has set.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
         read = Reader(output)
-        options = (input_range, layout, contrastive, read, constants, seed, (*asked, *channels))
+        options = (input_range, layout, contrastive, read, constants, seed, (*layer_patterns, *channels))
         record = twin.record((clip,), *options)
         check_logits(record.output, pathways, layout)
         check_numbers(record.clip_is_finite, record.output_is_finite)
@@ -203,11 +205,11 @@ def explain(
         split = None
         if motion:
             check_motion(pathways, temporal)
-            still = (still_clip(pathways[0], layout, len(record.output)),)
+            still_pathways = (still_clip(pathways[0], layout, len(record.output)),)
             frames = frames_together(pathways[0], layout, len(record.output))
-            split = Motion(record, twin.record(still, *options), frames)
+            split = Motion(record, twin.record(still_pathways, *options), frames)
         settings = Settings(contrastive, float(tolerance), widened(record.output.dtype), layout, seed)
-        inside = Inside(record, asked, len(record.output), layer_rows)
+        inside = Inside(record, layer_patterns, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout)
@@ -233,7 +235,7 @@ def explain(
         else:
             parts = motion_parts(clips, seeds, at_once, split, contrastive)
             rows, signed = parts.rows, [parts.signed]
-        hint = what_the_shapes_suggest(pathways, layout)
+        hint = axes_hint(pathways, layout)
         temporal_matrix = temporal_relevance(rows, seeds, scaled=contrastive and part is None, hint=hint)
         atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
         result = replace(
@@ -244,12 +246,12 @@ def explain(
             atr=atr,
             avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
             max_atr=max_atr(atr),
-            floor=None if shares is None else _under(shares, temporal_matrix.matrix),
+            floor=None if shares is None else _floor_of(shares, temporal_matrix.matrix),
         )
         return result if parts is None else replace(result, **parts.of_explanation)
 
 
-def _under(shares: Tensor, matrix: Tensor) -> Tensor:
+def _floor_of(shares: Tensor, matrix: Tensor) -> Tensor:
     """The floor of a matrix (b, n, t): rows with the same sums, shared among frames as in the untrained network."""
     return (shares * matrix.double().sum(-1, keepdim=True)).to(matrix)
 
@@ -288,17 +290,17 @@ def _explanation(
 def _warn_of_nothing(empty: Tensor) -> None:
     """Warns of clips that no relevance reached (`empty`, (b,)): their ATR is NaN, and their maps are zero."""
     if empty.any():
-        which = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
+        subject = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
         warnings.warn(
-            f"no relevance reaches {which}: everything between the logits and it is zero or held constant "
+            f"no relevance reaches {subject}: everything between the logits and it is zero or held constant "
             "(the ledger says where relevance stays)",
             stacklevel=4,
         )
 
 
 def _about(record: Trace, seed: int | None) -> dict[str, str]:
-    """Notes on what was explained, by topic."""
-    about = said_of(record.left_out)
+    """Notes on what was explained, by topic, for `Explanation.about`."""
+    about = logits_note(record.left_out)
     if seed is not None and record.drew:
         about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"
     return about

@@ -1,4 +1,4 @@
-"""Names of files: what kind of file a name stands for, and names made from others that stay where they are meant to."""
+"""File names: the kind of file that a name stands for, and names made from others that stay in their folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from lrp3d.printed import printable
 
 __all__ = ["extension", "safe_name", "unique_names"]
 
-LONGEST = 200  # bytes: file systems take 255, and what is made of the name is longer
-FORBIDDEN = '<>:"/\\|?*'  # by Windows; all but the slash are allowed elsewhere, where folders get copied from
+LONGEST = 200  # bytes: file systems allow 255, and suffixes are added to the name
+FORBIDDEN = '<>:"/\\|?*'  # forbidden by Windows, to which folders may be copied; other systems forbid only the slash
 DEVICES = frozenset({"CON", "PRN", "AUX", "NUL"} | {f"{kind}{n}" for kind in ("COM", "LPT") for n in range(1, 10)})
 
 
@@ -28,11 +28,11 @@ def extension(path: PurePath) -> str:
 
 
 def safe_name(name: str, otherwise: str = "clip") -> str:
-    r"""A name that every file system takes, for one file or folder: no way out, no hidden file, no device.
+    r"""A name for a file or folder on every file system, which leaves no folder and names no hidden file or device.
 
     Args:
-        name: of anything.
-        otherwise: what it is where nothing of the name is left.
+        name: any text.
+        otherwise: the name to use if nothing is left of `name`.
 
     >>> safe_name("tai chi"), safe_name(".."), safe_name("../a"), safe_name("a\n"), safe_name("nul.1")
     ('tai chi', 'clip', '_a', 'a_', '_nul.1')
@@ -43,23 +43,23 @@ def safe_name(name: str, otherwise: str = "clip") -> str:
 
 
 def unique_names(names: Iterable[str], otherwise: str = "clip") -> list[str]:
-    """Safe names of things, told apart by a number where a file system could take two for one.
+    """Safe names for files, with a number added where a file system could take two names for the same.
 
     >>> unique_names(["clip", "Clip", "other", "clip-2"])
     ['clip', 'Clip-2', 'other', 'clip-2-2']
     """
-    taken: set[str] = set()
+    used_names: set[str] = set()
     filenames = []
     for name in names:
         safe = safe_name(name, otherwise)
         unique, number = safe, 2
-        while _seen_as(unique) in taken:
+        while _file_system_name(unique) in used_names:
             unique, number = f"{safe}-{number}", number + 1
-        taken.add(_seen_as(unique))
+        used_names.add(_file_system_name(unique))
         filenames.append(unique)
     return filenames
 
 
-def _seen_as(name: str) -> str:
-    """What names are alike to a file system that knows neither case nor how a letter is composed."""
+def _file_system_name(name: str) -> str:
+    """The name as a file system sees it that ignores case and how a letter is composed."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

@@ -28,7 +28,7 @@ class Operation(NamedTuple):
 
 
 class Inspection(list[Operation]):
-    """All operations in order; `problems` says what stands in the way of an explanation, if anything does."""
+    """All operations in order; `problems` lists what prevents an explanation."""
 
     problems: list[str]
 
@@ -102,7 +102,7 @@ def inspect(
     record = twin.record((clip,), input_range, layout, contrastive, read, constants, seed)
     check_logits(record.output, pathways, layout)
     check_numbers(record.clip_is_finite, record.output_is_finite)
-    reached = set(record.problems)
+    problems = set(record.problems)
     rows = Inspection()
     rows.problems = record.problems
     for step in record.run.steps:
@@ -110,7 +110,7 @@ def inspect(
             continue
         shape = tuple(step.shape)
         if isinstance(step, Unsupported):
-            blocked = step.problem in reached
+            blocked = step.problem in problems
             rule = "-" if blocked else step.note or "gate or constant: no relevance reaches it"
             rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
         else:

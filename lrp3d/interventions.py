@@ -30,7 +30,7 @@ from lrp3d.checks import (
 from lrp3d.compute.precision import matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
-from lrp3d.layout import Layout, warn_of_layout, what_the_shapes_suggest
+from lrp3d.layout import Layout, axes_hint, warn_of_layout
 from lrp3d.outputs import FRAMES_LAST, Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.chunks import clips_at_once
@@ -77,8 +77,8 @@ def frame_logits(
     """
     check_merge(merge)
     with _as_explain(clip):
-        asked = _Asked(twin_of(model), layout, output, merge)
-        return asked.check_rows(_Exact.look(asked, clip, target)[0].logits, clip)
+        measurement = _Measurement(twin_of(model), layout, output, merge)
+        return measurement.check_rows(_ExactLogits.of_unchanged(measurement, clip, target)[0].logits, clip)
 
 
 def intervention_matrix(
@@ -146,34 +146,39 @@ def intervention_matrix(
     check_options(chunk_size, None, 0.0, "highest")
     check_merge(merge)
     with _as_explain(clip):
-        asked = _Asked(twin_of(model), layout, output, merge, against)
-        look: _Exact | _Whole
+        measurement = _Measurement(twin_of(model), layout, output, merge, against)
+        reference: _ExactLogits | _ForwardLogits
         try:
-            look, record = _Exact.look(asked, clip, target)
-            at_once = clips_at_once(record, not look.own, chunk_size)
+            reference, record = _ExactLogits.of_unchanged(measurement, clip, target)
+            at_once = clips_at_once(record, not reference.own, chunk_size)
             del record  # frees its memory for the measurement
         except (NoFrameLogits, UnsupportedOperation) as error:
-            told = error.reason if isinstance(error, FramesInColumns) else ""
-            look, at_once = _Whole.look(asked, clip, target, told), chunk_size or 1
-        asked.check_rows(look.logits, clip)
-        return _measured(look, clip, at_once, occluder, value)
+            note = error.reason if isinstance(error, FramesInColumns) else ""
+            reference = _ForwardLogits.of_unchanged(measurement, clip, target, note)
+            at_once = chunk_size or 1
+        measurement.check_rows(reference.logits, clip)
+        return _measure(reference, clip, at_once, occluder, value)
 
 
-def _measured(look: _Exact | _Whole, clip: Clip, at_once: int, occluder: str, value: Colour) -> Tensor:
+def _measure(
+    reference: _ExactLogits | _ForwardLogits, clip: Clip, at_once: int, occluder: str, value: Colour
+) -> Tensor:
     """Runs all replacements of all clips as one batch, in chunks."""
-    batch, columns = len(look.logits), look.columns
+    batch, columns = len(reference.logits), reference.columns
     clips = [clip] if isinstance(clip, Tensor) else list(clip)
-    pathways = [_Pathway(x.detach(), Layout(look.asked.layout), batch) for x in clips]
+    pathways = [_Pathway(x.detach(), Layout(reference.measurement.layout), batch) for x in clips]
     clock = max(pathway.length for pathway in pathways)
     for pathway in pathways:
         pathway.prepare(clock, columns, occluder, value)
-    owner = torch.arange(batch, device=look.logits.device).repeat_interleave(columns)  # (b columns,)
-    column = torch.arange(columns, device=look.logits.device).repeat(batch)  # (b columns,)
-    after = []
-    for whose, which in zip(owner.split(at_once), column.split(at_once), strict=True):
-        replaced = [pathway.without(whose, which) for pathway in pathways]
-        after.append(look.again(replaced[0] if isinstance(clip, Tensor) else replaced, whose))  # (p, n)
-    return look.logits.unsqueeze(2) - torch.unflatten(torch.cat(after), 0, (batch, columns)).transpose(1, 2)
+    owner = torch.arange(batch, device=reference.logits.device).repeat_interleave(columns)  # (b columns,)
+    column = torch.arange(columns, device=reference.logits.device).repeat(batch)  # (b columns,)
+    changed = []
+    for clip_numbers, column_numbers in zip(owner.split(at_once), column.split(at_once), strict=True):
+        replaced = [pathway.without(clip_numbers, column_numbers) for pathway in pathways]
+        changed.append(
+            reference.of_changed(replaced[0] if isinstance(clip, Tensor) else replaced, clip_numbers)
+        )  # (p, n)
+    return reference.logits.unsqueeze(2) - torch.unflatten(torch.cat(changed), 0, (batch, columns)).transpose(1, 2)
 
 
 # -------------------------------------------------------------------------------------- reading frame logits
@@ -189,7 +194,7 @@ def _as_explain(clip: Clip) -> Iterator[None]:
 
 
 @dataclass
-class _Asked:
+class _Measurement:
     """The model that is measured, and the form of its input and its output."""
 
     twin: Twin
@@ -198,7 +203,7 @@ class _Asked:
     merge: str
     against: Against | None = None
 
-    def checked(self, clip: Clip) -> list[Tensor]:
+    def checked_pathways(self, clip: Clip) -> list[Tensor]:
         """The clip's pathways; raises an error if the model cannot take them."""
         pathways, axes = check_clip(clip, self.layout), Layout(self.layout).axes
         check_axes(self.twin, pathways, self.layout)
@@ -206,7 +211,7 @@ class _Asked:
             if x.dim() != axes:
                 raise ValueError(
                     f"frame logits need clips, {axes} axes ({self.layout}), got shape {tuple(x.shape)}"
-                    + what_the_shapes_suggest(pathways, self.layout)
+                    + axes_hint(pathways, self.layout)
                 )
         check_mode(self.twin, clip)
         return pathways
@@ -218,7 +223,7 @@ class _Asked:
     def check_rows(self, logits: Tensor, clip: Clip) -> Tensor:
         """The frame logits (b, n); raises NoFrameLogits if there are more of them than frames."""
         pathways = check_clip(clip, self.layout)
-        hint = what_the_shapes_suggest(pathways, self.layout)
+        hint = axes_hint(pathways, self.layout)
         check_rows(logits.shape[1], self.frames(pathways, len(logits)), hint)
         return logits
 
@@ -230,10 +235,10 @@ class _Asked:
 
 
 @dataclass
-class _Exact:
+class _ExactLogits:
     """Frame logits of unchanged clips, found in the recorded graph, and how to read those of changed ones."""
 
-    asked: _Asked
+    measurement: _Measurement
     chosen: Chosen
     logits: Tensor
     """(b, n), one for each row of the matrix."""
@@ -244,36 +249,38 @@ class _Exact:
     """Says how frames of pathways become rows; its starts are left out."""
 
     @classmethod
-    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None) -> tuple[_Exact, Trace]:
+    def of_unchanged(
+        cls, measurement: _Measurement, clip: Clip, target: int | Sequence[int] | Tensor | None
+    ) -> tuple[_ExactLogits, Trace]:
         """Raises NoFrameLogits if there are none, and UnsupportedOperation if what follows them has no rule."""
-        pathways = asked.checked(clip)
-        record = _record(asked, clip)
-        asked.check(record.output, pathways, (record.clip_is_finite, record.output_is_finite))
-        chosen = targets_of(target, record.output, asked.against)
-        seeds = frame_seeds(record, chosen, asked.twin.composite, False, asked.merge)
-        own = _own_logits(asked.twin, clip, chosen)
+        pathways = measurement.checked_pathways(clip)
+        record = _record(measurement, clip)
+        measurement.check(record.output, pathways, (record.clip_is_finite, record.output_is_finite))
+        chosen = targets_of(target, record.output, measurement.against)
+        seeds = frame_seeds(record, chosen, measurement.twin.composite, False, measurement.merge)
+        own = _own_logits(measurement.twin, clip, chosen)
         same = own is not None and own.shape == seeds.logits.shape
         if own is not None and same:
             scale = seeds.logits.abs()
             (same,) = answers([((own - seeds.logits).abs() <= 1e-4 * (scale + scale.max())).all()])
         logits = logits_in_blocks(seeds.logits, seeds)
         columns = logits.shape[1] if seeds.positions is None else seeds.classified
-        return cls(asked, chosen, logits, columns, same, replace(seeds, starts=[])), record
+        return cls(measurement, chosen, logits, columns, same, replace(seeds, starts=[])), record
 
-    def again(self, clip: Clip, whose: Tensor) -> Tensor:
-        """Frame logits (p, n) of changed clips, for the targets of the clips `whose` (p,)."""
-        chosen = self.chosen.at(whose)
-        logits = _own_logits(self.asked.twin, clip, chosen) if self.own else None
+    def of_changed(self, clip: Clip, clip_numbers: Tensor) -> Tensor:
+        """Frame logits (p, n) of changed clips, for the targets of the clips `clip_numbers` (p,)."""
+        chosen = self.chosen.at(clip_numbers)
+        logits = _own_logits(self.measurement.twin, clip, chosen) if self.own else None
         if logits is None:
-            record = _record(self.asked, clip)
-            logits = frame_seeds(record, chosen, self.asked.twin.composite, False, self.asked.merge).logits
+            record = _record(self.measurement, clip)
+            logits = frame_seeds(record, chosen, self.measurement.twin.composite, False, self.measurement.merge).logits
         return logits_in_blocks(logits, self.seeds)
 
 
-def _record(asked: _Asked, clip: Clip) -> Trace:
+def _record(measurement: _Measurement, clip: Clip) -> Trace:
     """A recorded forward pass; operations without a rule may come before the frame logits, random numbers nowhere."""
-    read = Reader(asked.output)
-    record = asked.twin.record((clip,), None, asked.layout, read=read)
+    read = Reader(measurement.output)
+    record = measurement.twin.record((clip,), None, measurement.layout, read=read)
     if record.differs:
         raise ValueError(
             "the model draws random numbers in its forward, and what it returns differs from run to run: nothing can "
@@ -290,42 +297,47 @@ AS_MANY = (
 
 
 @dataclass
-class _Whole:
+class _ForwardLogits:
     """Logits of unchanged clips from a model that is only run: those of frames if it returns them, else the clip's."""
 
-    asked: _Asked
+    measurement: _Measurement
     chosen: Chosen
     logits: Tensor
     """(b, n), with n = 1 where the model returns no frame logits."""
     columns: int
 
     @classmethod
-    def look(cls, asked: _Asked, clip: Clip, target: int | Sequence[int] | Tensor | None, told: str) -> _Whole:
-        """Runs the forward on the unchanged clip, and checks and keeps its logits; warns of what was `told` of them."""
-        pathways = asked.checked(clip)
-        frames, logits = _forward(asked, clip)
-        asked.check(logits, pathways, answers([finite(pathways), finite([logits])]))
-        if frames.shape[1] > 1 and frames.shape[2] == asked.frames(pathways, len(logits)) != frames.shape[1]:
+    def of_unchanged(
+        cls, measurement: _Measurement, clip: Clip, target: int | Sequence[int] | Tensor | None, note: str
+    ) -> _ForwardLogits:
+        """Runs the forward on the unchanged clip, checks and keeps its logits; warns of what `note` says of them."""
+        pathways = measurement.checked_pathways(clip)
+        frames, logits = _forward(measurement, clip)
+        measurement.check(logits, pathways, answers([finite(pathways), finite([logits])]))
+        frame_count = measurement.frames(pathways, len(logits))
+        if frames.shape[1] > 1 and frames.shape[2] == frame_count != frames.shape[1]:
             raise ValueError(FRAMES_LAST.format(shape=tuple(frames.shape)))
-        if not told and frames.shape[1] == 1 and frames.shape[2] == asked.frames(pathways, len(logits)):
-            told = AS_MANY.format(logits.shape[1])
-        if told:
-            warnings.warn(told, stacklevel=3)
-        chosen = targets_of(target, logits, asked.against)
-        warn_of_layout(pathways, asked.layout)
+        if not note and frames.shape[1] == 1 and frames.shape[2] == frame_count:
+            note = AS_MANY.format(logits.shape[1])
+        if note:
+            warnings.warn(note, stacklevel=3)
+        chosen = targets_of(target, logits, measurement.against)
+        warn_of_layout(pathways, measurement.layout)
         rows = chosen.of_frames(frames)
-        return cls(asked, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else asked.frames(pathways, len(rows)))
+        return cls(
+            measurement, chosen, rows, rows.shape[1] if rows.shape[1] > 1 else measurement.frames(pathways, len(rows))
+        )
 
-    def again(self, clip: Clip, whose: Tensor) -> Tensor:
-        """Logits (p, n) of changed clips, for the targets of the clips `whose` (p,)."""
-        return self.chosen.at(whose).of_frames(_forward(self.asked, clip)[0])
+    def of_changed(self, clip: Clip, clip_numbers: Tensor) -> Tensor:
+        """Logits (p, n) of changed clips, for the targets of the clips `clip_numbers` (p,)."""
+        return self.chosen.at(clip_numbers).of_frames(_forward(self.measurement, clip)[0])
 
 
-def _forward(asked: _Asked, clip: Clip) -> tuple[Tensor, Tensor]:
+def _forward(measurement: _Measurement, clip: Clip) -> tuple[Tensor, Tensor]:
     """Frame logits (b, n, k), or (b, 1, k) where there are none, and logits (b, k)."""
-    returned = asked.twin.run(clip)
-    logits = logits_of(returned, asked.output).detach()
-    frames = chosen_of(returned, asked.output)
+    returned = measurement.twin.run(clip)
+    logits = logits_of(returned, measurement.output).detach()
+    frames = chosen_of(returned, measurement.output)
     if frames.dim() == 3:
         return frames.detach(), logits
     return logits.unsqueeze(1), logits
@@ -367,25 +379,25 @@ class _Pathway:
             halves = [x.index_select(2, placed(frames, x.device)) * 0.5 for frames in (earlier, later)]
             self.substitute = halves[0] + halves[1]
 
-    def without(self, whose: Tensor, which: Tensor) -> Tensor:
-        """Clips `whose` (p,), each without the frames of column `which` (p,), in the layout of the input."""
-        gone = (self.column == which[:, None])[:, None, :, None, None]  # (p, 1, t, 1, 1)
-        replaced = torch.where(gone, self.substitute[whose], self.frames[whose])
+    def without(self, clip_numbers: Tensor, columns: Tensor) -> Tensor:
+        """Clips `clip_numbers` (p,), each without the frames of column `columns` (p,), in the layout of the input."""
+        mask = (self.column == columns[:, None])[:, None, :, None, None]  # (p, 1, t, 1, 1)
+        replaced = torch.where(mask, self.substitute[clip_numbers], self.frames[clip_numbers])
         return einops.rearrange(replaced, f"b c t h w -> {self.pattern}")
 
 
 def _neighbours(columns: list[int], nearest: bool) -> tuple[list[int], list[int]]:
     """The two frames that replace each: those before and after its block, or twice the nearest that stays."""
-    before, behind = [], []
+    before, after = [], []
     for i, own in enumerate(columns):
-        stays = [j for j, column in enumerate(columns) if column != own] or [i]
-        first = max((j for j in stays if j < i), default=None)
-        last = min((j for j in stays if j > i), default=None)
+        remaining = [j for j, column in enumerate(columns) if column != own] or [i]
+        first = max((j for j in remaining if j < i), default=None)
+        last = min((j for j in remaining if j > i), default=None)
         if nearest or first is None or last is None:
-            first = last = min(stays, key=lambda j: abs(j - i))  # the earlier of two
+            first = last = min(remaining, key=lambda j: abs(j - i))  # the earlier of two
         before.append(first)
-        behind.append(last)
-    return before, behind
+        after.append(last)
+    return before, after
 
 
 def _colour(value: Colour, x: Tensor) -> Tensor:

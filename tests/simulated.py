@@ -75,25 +75,25 @@ def _wait(operation: str) -> None:
 class Tensor(torch.Tensor):
     """A tensor of the CPU that says it is elsewhere."""
 
-    held: torch.Tensor
+    hold_constant: torch.Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, held: torch.Tensor) -> Tensor:
+    def __new__(cls, hold_constant: torch.Tensor) -> Tensor:
         made = torch.Tensor._make_wrapper_subclass(
             cls,
-            held.shape,
-            strides=held.stride(),
-            storage_offset=held.storage_offset(),
-            dtype=held.dtype,
+            hold_constant.shape,
+            strides=hold_constant.stride(),
+            storage_offset=hold_constant.storage_offset(),
+            dtype=hold_constant.dtype,
             device=torch.device(NAME, 0),
         )
-        made.held = held
+        made.hold_constant = hold_constant
         return made
 
     def _read(self, how: str) -> torch.Tensor:
         _wait(how)
-        return self.held
+        return self.hold_constant
 
     def item(self) -> Any: return self._read("item").item()  # fmt: skip
 
@@ -109,9 +109,9 @@ class Tensor(torch.Tensor):
 
     def __index__(self) -> int: return int(self._read("index"))  # fmt: skip
 
-    def data_ptr(self) -> int: return self.held.data_ptr()  # fmt: skip
+    def data_ptr(self) -> int: return self.hold_constant.data_ptr()  # fmt: skip
 
-    def untyped_storage(self) -> Any: return self.held.untyped_storage()  # fmt: skip
+    def untyped_storage(self) -> Any: return self.hold_constant.untyped_storage()  # fmt: skip
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -119,7 +119,7 @@ class Tensor(torch.Tensor):
 
 
 def _bare(x: Any) -> Any:
-    return x.held if isinstance(x, Tensor) else x
+    return x.hold_constant if isinstance(x, Tensor) else x
 
 
 def _each(function: Callable[[Any], Any], x: Any) -> Any:

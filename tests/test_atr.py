@@ -22,13 +22,13 @@ def enumerate_atr(row, own, sigma=Fraction("0.975")):
     total = sum(row)
     if total == 0:
         return None
-    held = [max(value if total > 0 else -value, Fraction(0)) for value in row]
-    wanted = sigma * sum(held)
+    hold_constant = [max(value if total > 0 else -value, Fraction(0)) for value in row]
+    wanted = sigma * sum(hold_constant)
     return min(
         last - first + 1
         for first in range(own + 1)
         for last in range(own, len(row))
-        if sum(held[first : last + 1]) >= wanted
+        if sum(hold_constant[first : last + 1]) >= wanted
     )
 
 
@@ -175,8 +175,8 @@ def test_windows_hold_enough_and_are_as_long_as_atr(matrix, sigma):
         assert left[i] <= i <= right[i]
         assert right[i] - left[i] + 1 == length[i]
         sign = 1 if sum(row) > 0 else -1
-        held = [max(sign * value, 0) for value in row]
-        assert sum(held[left[i] : right[i] + 1]) >= Fraction(sigma) * sum(held)
+        hold_constant = [max(sign * value, 0) for value in row]
+        assert sum(hold_constant[left[i] : right[i] + 1]) >= Fraction(sigma) * sum(hold_constant)
 
 
 def test_of_equally_short_windows_the_centred_one_is_taken_then_the_earlier_one():

@@ -50,12 +50,12 @@ def test_a_convolution_carries_a_band_as_it_carries_the_whole(drawn, seeds):
     geometry, shape, w, band, generator = drawn
     output = kernels.convolve(torch.zeros(shape, dtype=w.dtype), w, geometry).shape
     part = torch.randn(seeds, *band.shape(output), generator=generator, dtype=w.dtype)
-    whole = band.widened(part, bands.all_of(2, output[2]))
+    whole = band.widened(part, bands.whole_axis(2, output[2]))
     with kernels.plain():
         expected = Convolution(geometry).adjoint(whole, w, shape)
-    inner, there = Convolution(geometry).within(band, shape)
+    inner, there = Convolution(geometry).restrict(band, shape)
     found = inner.adjoint(part, w, there.shape(shape))
-    torch.testing.assert_close(there.widened(found, bands.all_of(2, shape[2])), expected, **CLOSE)
+    torch.testing.assert_close(there.widened(found, bands.whole_axis(2, shape[2])), expected, **CLOSE)
     both = inner.adjoints(part, [w, w.abs()], there.shape(shape))
     torch.testing.assert_close(both[0], found, **CLOSE)
     torch.testing.assert_close(both[1], inner.adjoint(part, w.abs(), there.shape(shape)), **CLOSE)
@@ -67,10 +67,10 @@ def test_outputs_that_see_nothing_but_padding_carry_their_band_into_the_clip(str
     x, w = torch.zeros(1, 2, 2, 3, 2, dtype=torch.float64), torch.ones(2, 2, 1, 1, 1, dtype=torch.float64)
     length = kernels.convolve(x, w, geometry).shape[2]
     for start in range(length):
-        inner, there = Convolution(geometry).within(Band(2, start, length), x.shape)
+        inner, there = Convolution(geometry).restrict(Band(2, start, length), x.shape)
         part = torch.ones(1, 1, 2, length - start, 3, 2, dtype=torch.float64)
-        whole = Band(2, start, length).widened(part, bands.all_of(2, length))
-        found = there.widened(inner.adjoint(part, w, there.shape(x.shape)), bands.all_of(2, 2))
+        whole = Band(2, start, length).widened(part, bands.whole_axis(2, length))
+        found = there.widened(inner.adjoint(part, w, there.shape(x.shape)), bands.whole_axis(2, 2))
         torch.testing.assert_close(found, Convolution(geometry).adjoint(whole, w, x.shape), **CLOSE)
 
 
@@ -133,12 +133,12 @@ def test_the_band_of_a_chunk_holds_all_its_seeds():
     r = torch.zeros(2, 1, 3, 9, 2, 2)
     r[0, :, :, 2] = 1
     r[1, :, :, 5] = -1
-    assert bands.measured(r) == Band(2, 2, 6)
-    assert bands.measured(torch.ones(1, 1, 3, 9, 2, 2)) is None
-    assert bands.measured(torch.full((1, 1, 1, 2, 1, 1), torch.nan)) is None  # nothing is hidden
+    assert bands.nonzero_band(r) == Band(2, 2, 6)
+    assert bands.nonzero_band(torch.ones(1, 1, 3, 9, 2, 2)) is None
+    assert bands.nonzero_band(torch.full((1, 1, 1, 2, 1, 1), torch.nan)) is None  # nothing is hidden
     folded = torch.zeros(1, 6, 3, 2, 2)
     folded[:, 4] = 1
-    assert bands.measured(folded) == Band(0, 4, 5)
+    assert bands.nonzero_band(folded) == Band(0, 4, 5)
 
 
 # ----------------------------------------------------------------------------------------------------- buffers
@@ -266,7 +266,7 @@ def test_on_a_cpu_lower_precision_changes_nothing(explained):
 def test_medium_precision_is_refused_with_what_to_use_instead(explained):
     model, clip, _ = explained
     with pytest.raises(
-        ValueError, match=r'"medium" is no more: .* in bfloat16 .* use "highest", or "high" \(TF32, on a GPU\)'
+        ValueError, match=r'"medium" no longer exists: .* in bfloat16 .* use "highest", or "high" \(TF32, on a GPU\)'
     ):
         lrp3d.explain(model, clip, 0, precision="medium")
 

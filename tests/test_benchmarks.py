@@ -213,9 +213,9 @@ def test_an_unknown_model_is_refused():
 
 
 def test_memory_of_a_child_is_its_own():
-    held = torch.ones(40 * 2**20)  # 160 MiB in this process
+    hold_constant = torch.ones(40 * 2**20)  # 160 MiB in this process
     assert common.in_a_child(_allocates, 2**20) < 40 * 2**20
-    del held
+    del hold_constant
 
 
 def _allocates(numbers):
@@ -246,12 +246,12 @@ def test_without_bands_the_matrix_is_the_same_and_nothing_is_narrowed():
     model, clip, target = setting("I3D-R18")
     relevance = torch.zeros(1, 1, 2, 8, 4, 4)
     relevance[:, :, :, 3] = 1
-    assert bands.measured(relevance) is not None
+    assert bands.nonzero_band(relevance) is not None
     banded = lrp3d.explain(model, clip, target).matrix
     with growth.without_bands():
-        assert bands.measured(relevance) is None
+        assert bands.nonzero_band(relevance) is None
         torch.testing.assert_close(lrp3d.explain(model, clip, target).matrix, banded, rtol=1e-9, atol=1e-12)
-    assert bands.measured(relevance) is not None
+    assert bands.nonzero_band(relevance) is not None
 
 
 def test_both_gradients_are_those_of_the_frame_logits():

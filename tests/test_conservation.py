@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import lrp3d
-from lrp3d.explanation.wording import conserved
+from lrp3d.explanation.wording import conservation_words
 from lrp3d.rules import Rule, ZPlus
 
 CLIP = torch.rand(2, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -88,4 +88,4 @@ def test_a_person_is_told_whether_relevance_was_conserved():
     said = repr(lrp3d.explain(net().float(), CLIP.float(), composite=losing(0.5)))
     assert "conserved     [no (off by 75 %), no (off by 75 %)]" in said
     expected = ["yes (3e-8)", "yes (9e-4)", "no (off by 20 %)", "no (off by 4100 %)"]
-    assert [conserved(error) for error in (3e-8, 9e-4, 0.2, 41.0)] == expected
+    assert [conservation_words(error) for error in (3e-8, 9e-4, 0.2, 41.0)] == expected

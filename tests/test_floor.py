@@ -80,7 +80,7 @@ def test_it_is_the_mean_of_the_shares_of_untrained_networks_row_by_row():
 def test_a_twin_pays_it_once(monkeypatch):
     twin = lrp3d.convert(net())
     first = lrp3d.explain(twin, CLIP, floor=True)
-    monkeypatch.setattr("lrp3d.floor._measured", None)
+    monkeypatch.setattr("lrp3d.floor._measure", None)
     again = lrp3d.explain(twin, CLIP[:1] / 2, floor=True)
     torch.testing.assert_close(row_shares(again.floor), row_shares(first.floor[:1]))
 
@@ -166,4 +166,4 @@ def test_it_is_saved_and_said(tmp_path):
     assert "above floor" in repr(again)
     page = report(again, torch.zeros(4, 5, 5, 3, dtype=torch.uint8))
     assert "What comes from the architecture alone" in page
-    assert one_clip.How().floor is None  # on where it can be had
+    assert one_clip.ClipOptions().floor is None  # on where it can be had

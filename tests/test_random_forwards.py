@@ -26,7 +26,7 @@ class Net(nn.Module):
         return self.fc(self.between[0](self.conv(clip).relu().mean((3, 4)).transpose(1, 2)).mean(1))
 
 
-class Held(Net):
+class ConstantOutput(Net):
     """Draws from a generator of its own."""
 
     def __init__(self):
@@ -95,7 +95,7 @@ def test_dropout_left_in_training_mode_may_be_explained_with_a_seed():
 
 def test_a_generator_of_the_models_own_is_noticed():
     with pytest.raises(lrp3d.UnsupportedOperation, match="differs"):
-        lrp3d.explain(ready(Held()), CLIP)
+        lrp3d.explain(ready(ConstantOutput()), CLIP)
 
 
 def test_draws_that_change_nothing_are_no_matter():

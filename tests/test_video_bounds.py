@@ -18,7 +18,7 @@ from videos import SMALL, encode, frame_numbers, numbered_frames
 from lrp3d.video import ClipWarning, LostFramesWarning, VideoError, pixels, prepare_clip, read_clip, room
 from lrp3d.video.pixels import Framing
 from lrp3d.video.timeline import Timeline
-from lrp3d.video.whole import announced_size
+from lrp3d.video.completeness import announced_size
 
 
 def cut(path, share):
@@ -205,7 +205,7 @@ def test_large_frames_are_let_go_as_soon_as_they_are_small(tmp_path, monkeypatch
 
 def test_a_clip_of_whole_frames_beyond_memory_is_refused_before_it_is_made(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mkv", numbered_frames(4, 480, 640))
-    monkeypatch.setattr(room, "memory_there", lambda: 40 * 2**20)
+    monkeypatch.setattr(room, "memory_limit", lambda: 40 * 2**20)
     with pytest.raises(VideoError, match=r"4 frames of 640 x 480 pixels take .* ask for fewer frames"):
         read_clip(path, 4, **SMALL)
     assert read_clip(path, 4, size=32, short_side=32).pixels.shape == (4, 32, 32, 3)
@@ -213,7 +213,7 @@ def test_a_clip_of_whole_frames_beyond_memory_is_refused_before_it_is_made(tmp_p
 
 def test_a_header_that_claims_more_pixels_than_memory_holds_is_refused(tmp_path, monkeypatch):
     path = encode(tmp_path / "clip.mkv", numbered_frames(4, 480, 640))
-    monkeypatch.setattr(room, "memory_there", lambda: 2**20)
+    monkeypatch.setattr(room, "memory_limit", lambda: 2**20)
     with pytest.raises(VideoError, match=r"announces frames of 640 x 480 pixels, and this machine has memory for"):
         read_clip(path, 1, size=8, short_side=8)
 

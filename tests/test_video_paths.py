@@ -10,7 +10,7 @@ import pytest
 import torch
 from videos import SMALL, encode, frame_numbers, numbered_frames
 
-from lrp3d.commands.model_options import Chosen
+from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.one_clip import read
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.reader import Reader
@@ -58,7 +58,7 @@ def test_urls_are_refused_with_what_to_do(here, name):
 
 def test_the_command_line_refuses_urls_too(here):
     with pytest.raises(VideoError, match=r"http://host/x\.mp4; URLs are not read"):
-        read("http://host/x.mp4", Chosen(torch.nn.Identity(), "", "", False, (), 2, 32, (0.5,) * 3, (0.5,) * 3))
+        read("http://host/x.mp4", ModelChoice(torch.nn.Identity(), "", "", False, (), 2, 32, (0.5,) * 3, (0.5,) * 3))
 
 
 REFERENCES = {

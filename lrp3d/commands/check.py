@@ -34,7 +34,7 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table and the verdict."""
     from lrp3d.commands import model_options
-    from lrp3d.commands.one_clip import progress_wanted
+    from lrp3d.commands.one_clip import shows_progress
     from lrp3d.faithfulness.checking import check
 
     choice = model_options.choose(options)
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
         shapley_values=not options.no_shapley,
         input_range=choice.input_range,
         layout=options.layout,
-        progress=progress_wanted(),
+        progress=shows_progress(),
     )
     say(f"{choice.name}: {choice.weights}", *str(result).split("\n"))
     facts = {"model": choice.name, "weights": choice.weights, "videos": [str(path) for path in videos.paths]}

@@ -1,4 +1,4 @@
-"""`lrp3d convert-checkpoint`: any known checkpoint as safetensors that say which model they hold."""
+"""`lrp3d convert-checkpoint`: turns a known checkpoint into safetensors that say which model they hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_to(commands: arguments.Commands) -> None:
     parser = commands.add_parser(
         "convert-checkpoint",
         help="turn a checkpoint into safetensors that say which model they hold",
-        description="Turn any checkpoint that lrp3d knows into safetensors with the model's name, making, "
+        description="Turn any checkpoint that lrp3d knows into safetensors with the model's name, arguments, "
         "classes and normalisation. `lrp3d explain --weights OUT` then needs no --model.",
         epilog="Example: lrp3d convert-checkpoint K400-I3D-ResNet-50-f32.pth.tar i3d.safetensors "
         "--model I3D-R50-f32 --labels kinetics.json --trust-pickle",
@@ -38,7 +38,7 @@ def add_to(commands: arguments.Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the file, whole or not at all."""
+    """Write the file; if anything fails, nothing is written."""
     from safetensors import safe_open
 
     from lrp3d import models
@@ -47,14 +47,14 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.integrations import PublicNetwork
 
     _check_destination(options.source, options.destination)
-    given = dict(options.option)
+    arguments = dict(options.option)
     own = ":" in options.model
     model: str | nn.Module = options.model
     if own:
-        model = model_options.own_model(options.model, given)
+        model = model_options.own_model(options.model, arguments)
         model = model.network if isinstance(model, PublicNetwork) else model
     else:
-        model_options.check_name(options.model, given)  # an unknown name is told before a large file is read
+        model_options.check_name(options.model, arguments)  # report an unknown name before reading a large file
     converted = models.convert_checkpoint(
         options.source,
         options.destination,
@@ -63,24 +63,24 @@ def run(options: argparse.Namespace) -> int:
         trust_pickle=options.trust_pickle,
         inflate=options.inflate,
         name=options.model,
-        **({} if own else given),
+        **({} if own else arguments),
     )
     with safe_open(options.destination, framework="pt") as file:
-        made = file.metadata()
-    for note in json.loads(made.get("notes", "[]")):
+        metadata = file.metadata()
+    for note in json.loads(metadata.get("notes", "[]")):
         say(f"  note: {note}")
     classes = getattr(converted, "num_classes", None)
-    counted = f"{classes} classes, " if isinstance(classes, int) else ""
+    class_count = f"{classes} classes, " if isinstance(classes, int) else ""
     count = models.count_parameters(converted)
-    say(f"wrote {options.destination}: {made['model']}, {counted}{count:,} parameters")
+    say(f"wrote {options.destination}: {metadata['model']}, {class_count}{count:,} parameters")
     if not isinstance(converted, models.VideoModel):
-        repeated = "".join(f" --option {key}={json.dumps(value)}" for key, value in given.items())
+        repeated = "".join(f" --option {key}={json.dumps(value)}" for key, value in arguments.items())
         say(f"  use it with --model {options.model}{repeated} --weights {options.destination}")
     return DONE
 
 
 def _check_destination(source: Path, destination: Path) -> None:
-    """Refuse early what would fail after a large file was read."""
+    """Refuse a destination that cannot be written, before a large file is read."""
     if destination.suffix != ".safetensors":
         raise UsageError(f"OUT is a .safetensors file, not {destination.name}")
     if destination.is_dir():

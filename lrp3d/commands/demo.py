@@ -1,4 +1,4 @@
-"""`lrp3d demo`: what this does, without any files, and how right it is where the answer is known."""
+"""`lrp3d demo`: explains a clip whose answer is known, without any files, and says how right each method is."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from lrp3d.printed import say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lrp3d.commands.model_options import Chosen
-    from lrp3d.commands.one_clip import Explained
+    from lrp3d.commands.model_options import ModelChoice
+    from lrp3d.commands.one_clip import ExplainedClip
     from lrp3d.twin.twin import Twin
     from lrp3d.video import Clip
 
-PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; its clips have an answer
-CLIP = 2  # one of class "same": CLRP fails on most of these, as here, and LRP mostly does not (README, docs/meaning.md)
+PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; the answer for its clips is known
+CLIP = 2  # of class "same": CLRP fails on most of these clips, this one too, and LRP on few (README, docs/meaning.md)
 COMPARED = "methods.png"
-SWITCHED = ("interventions", "LRP")  # that the page has beside its own
-MODEL = "I3D-R18-f8"  # where a video or anything else of a model is given: seconds, not minutes, on two cores
+SWITCHED = ("interventions", "LRP")  # the further matrices to which the page can switch
+MODEL = "I3D-R18-f8"  # for the user's own video or options: takes seconds, not minutes, on two cores
 
 
 def add_to(commands: arguments.Commands) -> None:
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     check_folder(options.out, pictures=False)
     deciding: list[int] = []
     if options.video is None and options.model is None and options.weights is None:
-        choice, clip, name, deciding = _planted(options.device)
+        choice, clip, name, deciding = _planted_clip(options.device)
     else:
         options.model = options.model or (None if options.weights else MODEL)
         choice = model_options.choose(options)
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
             clip, name = video.prepare_clip(pixels, mean=choice.mean, std=choice.std), "a drawn clip"
         else:
             clip, name = one_clip.read(options.video, choice), options.video.name
-    settings = one_clip.How()
+    settings = one_clip.ClipOptions()
     twin = convert(choice.model, settings.composite)
     with _few_threads(bool(deciding)):
         explained = one_clip.explain_clip(clip, name, choice, twin, None, settings)
@@ -83,13 +83,13 @@ def run(options: argparse.Namespace) -> int:
     about = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
     for path in output_folder.write(explained, options.out, about):
         say(f"  wrote {path}")
-    if undrawn := output_folder.undrawn(explained):
+    if undrawn := output_folder.missing_pictures(explained):
         names = ", ".join([*[COMPARED] * bool(deciding), *undrawn])
         say(f"  not drawn: {names}. {missing('matplotlib', 'drawing')}; then run this again")
     return DONE
 
 
-def _planted(device: str | None) -> tuple[Chosen, Clip, str, list[int]]:
+def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]]:
     """The trained network and a clip of its task, with the frames that decide among the notes."""
     import torch
 
@@ -108,7 +108,7 @@ def _planted(device: str | None) -> tuple[Chosen, Clip, str, list[int]]:
         times=unknown,
         num_video_frames=task.frames,
     )
-    choice = model_options.Chosen(
+    choice = model_options.ModelChoice(
         model=model.to(model_options.device_of(device)).requires_grad_(False),
         name=PRETRAINED,
         weights=f"trained on drawn clips like this one, right on {100 * facts['accuracy']:.1f} % of fresh ones",
@@ -129,7 +129,7 @@ def _planted(device: str | None) -> tuple[Chosen, Clip, str, list[int]]:
 
 @contextmanager
 def _few_threads(small: bool) -> Iterator[None]:
-    """One thread for a small network: its tensors are over before a second thread has begun."""
+    """Uses one thread for a small network, whose operations end before a second thread would have started."""
     import torch
 
     before = torch.get_num_threads()
@@ -140,8 +140,8 @@ def _few_threads(small: bool) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _methods(explained: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
-    """The matrices that are held against the answer, from the most measured to the least learned."""
+def _methods(explained: ExplainedClip, clip: Clip, twin: Twin) -> dict[str, Tensor]:
+    """The matrices that are compared with the answer: interventions first, the untrained network last."""
     from lrp3d.explain import explain
     from lrp3d.interventions import intervention_matrix
 
@@ -153,7 +153,7 @@ def _methods(explained: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
     plain = explain(twin, tensor, explained.target, contrastive=False, floor=True).to("cpu")
     assert plain.matrix is not None
     assert plain.floor is not None
-    # The mean frame stands in: a neighbour of the frame before would show its square a second time.
+    # Frames are replaced by the mean frame, because a neighbouring frame could show its square a second time.
     measured = intervention_matrix(explained.choice.model, tensor, explained.target, occluder="mean").cpu()
     return {
         "interventions": measured[0],
@@ -164,8 +164,8 @@ def _methods(explained: Explained, clip: Clip, twin: Twin) -> dict[str, Tensor]:
     }
 
 
-def _verdict(methods: dict[str, Tensor], explained: Explained, deciding: list[int]) -> list[str]:
-    """What the numbers of the pictures say about the frames that decide."""
+def _verdict(methods: dict[str, Tensor], explained: ExplainedClip, deciding: list[int]) -> list[str]:
+    """The sentences about how much of each matrix lies on the frames that decide."""
     from lrp3d import planted
 
     findings = {name: planted.finding(matrix, deciding) for name, matrix in methods.items()}
@@ -182,9 +182,9 @@ def _verdict(methods: dict[str, Tensor], explained: Explained, deciding: list[in
 
 
 def _draw(
-    methods: dict[str, Tensor], explained: Explained, deciding: list[int], sentences: list[str], path: Path
+    methods: dict[str, Tensor], explained: ExplainedClip, deciding: list[int], sentences: list[str], path: Path
 ) -> Path:
-    """The matrices beside each other."""
+    """Draws the matrices beside each other and returns the path of the picture."""
     from lrp3d import figures
     from lrp3d.files import replacing
 

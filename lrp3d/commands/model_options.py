@@ -1,4 +1,4 @@
-"""Which model the command line asked for: a name of the paper, a file that says it, or the user's own."""
+"""The model that the command line asks for: by its name in the paper, by a checkpoint, or the user's own."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ from lrp3d.printed import opening
 from lrp3d.suggestions import did_you_mean
 
 SEED = 0
-CLASSES = 400  # of a model that nobody trained
-FRAMES = 8  # of a model that takes any number
-SIZE = 224  # of one that takes any
+CLASSES = 400  # of a model without trained weights
+FRAMES = 8  # for a model that takes any number
+SIZE = 224  # for a model that takes any size
 RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads relevance, not what a model learned"
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ModelChoice:
     """A model, and all that the command line knows about it."""
 
     model: nn.Module
     name: str
     weights: str
-    """Where they come from, in one sentence that belongs on everything made with them."""
+    """Where the weights come from, as a sentence that is shown with every result."""
     trained: bool
     """Whether the weights were given; if not, `weights` is a warning."""
     labels: tuple[str, ...]
@@ -59,20 +59,20 @@ class Chosen:
 
     @property
     def short_side(self) -> int:
-        """To which the shorter side of a video is resized before the square is cut, as in training (paper, App. E)."""
+        """The length to which the shorter side is resized before the square is cut, as in training (paper, App. E)."""
         return round(self.size * 256 / 224)
 
     @property
     def input_range(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """The normalised values of black and white."""
-        given: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
-        if given is not None:
-            return given
+        stated: tuple[tuple[float, ...], tuple[float, ...]] | None = getattr(self.model, "input_range", None)
+        if stated is not None:
+            return stated
         pairs = list(zip(self.mean, self.std, strict=True))
         return tuple((0 - m) / s for m, s in pairs), tuple((1 - m) / s for m, s in pairs)
 
 
-def choose(options: argparse.Namespace) -> Chosen:
+def choose(options: argparse.Namespace) -> ModelChoice:
     """The model on its device, in evaluation mode.
 
     Raises:
@@ -80,7 +80,7 @@ def choose(options: argparse.Namespace) -> Chosen:
         ValueError, OSError: weights or labels cannot be read or do not fit.
     """
     own = options.model is not None and ":" in options.model
-    if not own:  # what cannot be is said before large files are read
+    if not own:  # reject an unknown composite before reading large files
         _check_composite(options)
     device = device_of(options.device)
     weights = weights_of(options)
@@ -88,25 +88,27 @@ def choose(options: argparse.Namespace) -> Chosen:
     labels: tuple[str, ...] = read_labels(file) if file else ()
     torch.manual_seed(SEED)
     model: nn.Module
-    decided: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     stored: tuple[str, ...] = ()
     if options.model is None:
         if weights is None:
-            raise UsageError("say which model: --model NAME, or --weights of a file that convert-checkpoint wrote")
+            raise UsageError(
+                "say which model: give --model NAME, or --weights with a file that convert-checkpoint wrote"
+            )
         if options.option:
-            raise UsageError("--option goes with --model: a file that says its model says all about it")
+            raise UsageError("--option goes with --model: a file that names its model also says how to build it")
         model = models.load_model(weights)
     elif own:
         model = own_model(options.model, dict(options.option))
-        _check_composite(options)  # that module may have registered it
+        _check_composite(options)  # the imported module may have registered it
         if weights is not None:
             checkpoint = models.read_checkpoint(weights)
             inner = model.network if isinstance(model, PublicNetwork) else model
-            decided = models.load_checkpoint(inner, checkpoint).notes
+            notes = models.load_checkpoint(inner, checkpoint).notes
             stored = stored_classes(checkpoint)
-            decided = (*stored_notes(checkpoint), *decided)
+            notes = (*stored_notes(checkpoint), *notes)
     else:
-        model = _named(options.model, dict(options.option), weights, len(labels) or CLASSES)
+        model = _build_with_weights(options.model, dict(options.option), weights, len(labels) or CLASSES)
     trained = weights is not None
     if weights is not None:
         description = f"weights of {weights.name}"
@@ -117,18 +119,18 @@ def choose(options: argparse.Namespace) -> Chosen:
     else:
         description = RANDOM
     if isinstance(model, models.VideoModel):
-        decided, stored = decided or model.notes, stored or model.classes
+        notes, stored = notes or model.notes, stored or model.classes
     if isinstance(model, PublicNetwork):
-        decided = (*decided, *model.notes)
+        notes = (*notes, *model.notes)
         stored = stored or (model.class_names if trained else ())
     labels = labels or stored or _names(getattr(model, "classes", ()))
     classes = getattr(model, "num_classes", None)
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
     mean, std = _statistics(model)
-    unsaid = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
-    unsaid += getattr(labels, "notes", ())
-    return Chosen(
+    statistics_notes = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
+    statistics_notes += getattr(labels, "notes", ())
+    return ModelChoice(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
         weights=description,
@@ -138,7 +140,7 @@ def choose(options: argparse.Namespace) -> Chosen:
         size=options.size or (model.size if isinstance(model, PublicNetwork) else SIZE),
         mean=mean,
         std=std,
-        notes=(*decided, *unsaid),
+        notes=(*notes, *statistics_notes),
         sha256=_hash(weights) if weights is not None else "",
     )
 
@@ -153,19 +155,19 @@ def _hash(path: Path) -> str:
 
 
 def weights_of(options: argparse.Namespace) -> Path | None:
-    """The file of the weights that were asked for; a public checkpoint is fetched, and says its model and classes."""
-    given: str | None = getattr(options, "weights", None)
-    if given is None or Path(given).exists():
-        return None if given is None else Path(given)
-    public = PUBLISHED.get(given)
-    if public is None and not is_address(given):
-        return Path(given)
+    """The file of the weights; a public checkpoint is fetched, and sets the model and class names if none are given."""
+    name: str | None = getattr(options, "weights", None)
+    if name is None or Path(name).exists():
+        return None if name is None else Path(name)
+    public = PUBLISHED.get(name)
+    if public is None and not is_address(name):
+        return Path(name)
     if public is not None:
         options.model = options.model or public.model
         if public.dataset == "Kinetics-400" and options.labels is None:
             options.labels = Path("kinetics-400")
     try:
-        return fetch_weights(given, progress=sys.stderr.isatty())
+        return fetch_weights(name, progress=sys.stderr.isatty())
     except models.CheckpointError:
         raise
     except ValueError as error:
@@ -173,7 +175,7 @@ def weights_of(options: argparse.Namespace) -> Path | None:
 
 
 def _check_composite(options: argparse.Namespace) -> None:
-    """Raise UsageError where a command takes a composite and there is none of that name."""
+    """Raise UsageError if a command takes a composite and no composite has that name."""
     try:
         composite_of(getattr(options, "composite", "paper"))
     except ValueError as error:
@@ -193,14 +195,14 @@ def device_of(name: str | None) -> torch.device:
 
 
 def _names(classes: object) -> tuple[str, ...]:
-    """Names of classes that a user's own model has; what it calls `classes` may be anything."""
+    """The names of classes of a user's own model, whose attribute `classes` may hold anything."""
     if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
         return tuple(classes)
     return ()
 
 
 def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What the model expects pixels to be normalised with; a number stands for all three channels."""
+    """The mean and deviation with which the model expects pixels to be normalised; one number means all channels."""
     given = [getattr(model, "mean", video.IMAGENET_MEAN), getattr(model, "std", video.IMAGENET_STD)]
     values = [value.flatten().tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value for value in given]
     mean, std = ([value] * 3 if isinstance(value, (int, float)) else value for value in values)
@@ -211,17 +213,17 @@ def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]
     return tuple(mean), tuple(std)
 
 
-def _frames(model: nn.Module, asked: int | None) -> int:
+def _frames(model: nn.Module, wanted: int | None) -> int:
     frames = getattr(model, "frames", None)
-    if isinstance(frames, (int, float, str)) and not is_number_of_frames(frames) and not asked:
+    if isinstance(frames, (int, float, str)) and not is_number_of_frames(frames) and not wanted:
         raise ValueError(f"the model states frames={frames!r}, which no clip can have: give --frames")
     frames = frames if is_number_of_frames(frames) else None
-    if asked and frames and asked != frames and getattr(model, "fixed_frames", False):
-        raise UsageError(f"--frames {asked}: this model was built for {frames} frames")
-    return asked or frames or FRAMES
+    if wanted and frames and wanted != frames and getattr(model, "fixed_frames", False):
+        raise UsageError(f"--frames {wanted}: this model was built for {frames} frames")
+    return wanted or frames or FRAMES
 
 
-def _named(name: str, options: dict[str, Any], weights: Path | None, classes: int) -> nn.Module:
+def _build_with_weights(name: str, options: dict[str, Any], weights: Path | None, classes: int) -> nn.Module:
     """A model of the paper, with as many classes as its weights have."""
     if weights is None:
         return build(name, options, classes)
@@ -233,35 +235,35 @@ def _named(name: str, options: dict[str, Any], weights: Path | None, classes: in
 
 
 def check_name(name: str, options: Mapping[str, Any]) -> None:
-    """Raise UsageError for a model that is not built so; takes no memory."""
+    """Raise UsageError if the model cannot be built with these options; nothing is allocated."""
     try:
         without_memory(lambda: models.build(name, **{"num_classes": 1, **options}))
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}{_meant(str(error), name)}") from error
+        raise UsageError(f"{error}{_suggestion(str(error), name)}") from error
 
 
 def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
-    """A model of the paper with random weights; raises UsageError for what it is not built with."""
+    """A model of the paper with random weights; raises UsageError if it cannot be built with these options."""
     try:
         return models.build(name, **{"num_classes": classes, **options})
     except (ValueError, TypeError) as error:
-        raise UsageError(f"{error}{_meant(str(error), name)}") from error
+        raise UsageError(f"{error}{_suggestion(str(error), name)}") from error
 
 
-def _meant(message: str, name: str) -> str:
-    """What to add where there is no model of that name: the trained network it is, or the one that may be meant."""
+def _suggestion(message: str, name: str) -> str:
+    """The hint after an unknown name: that it is a trained network, or which name may be meant."""
     if not message.startswith("unknown model"):
         return ""
     if name in models.pretrained_names():
         call = f"lrp3d.models.load_pretrained({name!r})"
         return f"; {name} is a trained network that comes with lrp3d: {call}, or lrp3d demo"
     lengths = re.findall(r"-f(\d+)", name)[:1] or ["8"]
-    names = [pattern.replace("[Z]", lengths[0]) for pattern in _spelt_out()]
+    names = [pattern.replace("[Z]", lengths[0]) for pattern in _known_names()]
     return did_you_mean(name, [*names, *models.pretrained_names()])
 
 
-def _spelt_out() -> list[str]:
-    """The known names, one for each of the alternatives in brackets, with [Z] as it is."""
+def _known_names() -> list[str]:
+    """The known names, with every alternative in brackets spelt out except [Z]."""
     names: list[str] = []
     for name in models.zoo.KNOWN:
         several = re.search(r"\[(\d+(?:\|\d+)+)\]", name)
@@ -270,9 +272,9 @@ def _spelt_out() -> list[str]:
 
 
 def own_model(path: str, options: dict[str, Any]) -> nn.Module:
-    """What `library:network`, `package.module:factory` or `file.py:factory` makes."""
+    """The model that `library:network`, `package.module:factory` or `file.py:factory` makes."""
     if source_of(path) is None:
-        return imported(path, options)
+        return import_model(path, options)
     try:
         return network(path, **options)
     except ValueError as error:
@@ -280,7 +282,7 @@ def own_model(path: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _module_of(file: Path) -> ModuleType:
-    """The module that a file is: not the one that `import` knows by its name, which may be another (`io.py`)."""
+    """Imports a file as a module; `import` by its name could find another module (for a file `io.py`)."""
     spec = importlib.util.spec_from_file_location(str(file), file)
     assert spec is not None
     assert spec.loader is not None
@@ -289,8 +291,8 @@ def _module_of(file: Path) -> ModuleType:
     return module
 
 
-def imported(path: str, options: dict[str, Any]) -> nn.Module:
-    """What `package.module:factory` or `file.py:factory` makes: a module as it is, anything else is called."""
+def import_model(path: str, options: dict[str, Any]) -> nn.Module:
+    """The model at `package.module:factory` or `file.py:factory`: a module is taken as it is, a factory is called."""
     place, _, name = path.rpartition(":")
     file = Path(place).resolve() if place.endswith(".py") else None
     if file is not None and not file.is_file():
@@ -305,7 +307,7 @@ def imported(path: str, options: dict[str, Any]) -> nn.Module:
     except (ImportError, AttributeError, ValueError) as error:
         meant = did_you_mean(place, SOURCES)
         raise UsageError(f"--model {path} cannot be imported: {error}{meant}") from error
-    except Exception as error:  # of the user's own code
+    except Exception as error:  # an error in the user's own code
         raise ValueError(f"--model {path} fails where it is imported: {type(error).__name__}: {error}") from error
     if isinstance(model, type) or not isinstance(model, nn.Module):
         if not callable(model):

@@ -1,4 +1,4 @@
-"""One video, read and explained, with everything that was decided on the way."""
+"""Reads and explains one video, and keeps everything that was decided on the way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lrp3d import video
 from lrp3d.commands.labels import label_of
-from lrp3d.commands.model_options import RANDOM, Chosen
+from lrp3d.commands.model_options import RANDOM, ModelChoice
 from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
@@ -28,8 +28,8 @@ from lrp3d.twin.untrained import CannotBeReset
 
 
 @dataclass(frozen=True)
-class How:
-    """What the command line decides about an explanation."""
+class ClipOptions:
+    """The options of the command line for an explanation."""
 
     composite: str = "paper"
     contrastive: bool = True
@@ -38,11 +38,11 @@ class How:
     layout: str = "bcthw"
     merge: str = "paper"
     against: str | tuple[int, ...] | None = None
-    """Classes that the explained one is held against, or "next"."""
+    """The classes with which the explained class is contrasted, or "next"."""
     compare: bool = False
     """Whether to explain the best classes by LRP, CLRP and interventions as well, for the page."""
     floor: bool | None = None
-    """Whether to find the network's floor; None: where it can be had, and weights are not drawn."""
+    """Whether to compute the network's floor; None: if it can be computed and the weights are not random."""
     motion: bool = False
     """Whether to split relevance into static and dynamic."""
     layers: tuple[str, ...] = ()
@@ -52,7 +52,7 @@ class How:
 
 
 @dataclass(frozen=True)
-class Explained:
+class ExplainedClip:
     """An explanation, with everything that was decided on the way to it."""
 
     explanation: Explanation
@@ -62,7 +62,7 @@ class Explained:
     """The number of each frame in the video."""
     times: list[float]
     name: str
-    choice: Chosen
+    choice: ModelChoice
     composite: str
     seconds: float
     notes: tuple[str, ...]
@@ -76,12 +76,12 @@ class Explained:
 
     @property
     def label(self) -> str:
-        """What it is called, and what it is held against."""
+        """The name of the explained class, and of the classes with which it is contrasted."""
         return subject(self.explanation, 0, lambda index: label_of(index, self.choice.labels))
 
 
-def read(path: str | Path, choice: Chosen, sampling: str = "uniform") -> video.Clip:
-    """The clip of a video file as the model wants it; what was lost is in it and not warned about."""
+def read(path: str | Path, choice: ModelChoice, sampling: str = "uniform") -> video.Clip:
+    """The clip of a video file as the model wants it; losses are in `Clip.lost` and cause no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", video.ClipWarning)
         return video.read_clip(
@@ -98,19 +98,19 @@ def read(path: str | Path, choice: Chosen, sampling: str = "uniform") -> video.C
 def explain_clip(
     clip: video.Clip,
     name: str,
-    choice: Chosen,
+    choice: ModelChoice,
     twin: Twin,
     target: int | None,
-    options: How,
-) -> Explained:
-    """Explain one clip; a model without frame logits is explained without the matrix, and that is noted."""
+    options: ClipOptions,
+) -> ExplainedClip:
+    """Explain one clip; a model without frame logits is explained without a matrix, and a note says so."""
     device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
     started = time.perf_counter()
     notes = [*choice.notes, *clip.notes, *clip.lost]
     temporal = len(clip.pixels) > 1
     if not temporal:
         notes.append("a clip of one frame has no temporal relevance")
-    given: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "contrastive": options.contrastive,
         "against": options.against,
         "motion": options.motion,
@@ -119,28 +119,28 @@ def explain_clip(
         "input_range": choice.input_range,
         "layout": options.layout,
         "merge": options.merge,
-        "progress": progress_wanted(),
+        "progress": shows_progress(),
     }
-    laid = laid_out(clip.tensor.to(device), options.layout)
-    untrained = choice.weights == RANDOM  # whose floor is another draw of the same
-    whole = temporal and options.against is None and not options.where
-    floor = options.floor if options.floor is not None else whole and not untrained
+    tensor = laid_out(clip.tensor.to(device), options.layout)
+    untrained = choice.weights == RANDOM  # the floor would be another draw of random weights
+    comparable = temporal and options.against is None and not options.where
+    floor = options.floor if options.floor is not None else comparable and not untrained
     try:
         try:
-            explanation = explain(twin, laid, target, temporal=temporal, floor=floor, **given)
+            explanation = explain(twin, tensor, target, temporal=temporal, floor=floor, **arguments)
         except CannotBeReset as error:
             if options.floor:
                 raise
             notes.append(str(error).partition("; give")[0])
-            explanation = explain(twin, laid, target, temporal=temporal, **given)
+            explanation = explain(twin, tensor, target, temporal=temporal, **arguments)
     except NoFrameLogits as error:
         notes.append(str(error).partition(". To explain")[0])
         if options.motion:
             raise
-        explanation = explain(twin, laid, target, temporal=False, **given)
-    explanation = _as_read(explanation, options.layout)
+        explanation = explain(twin, tensor, target, temporal=False, **arguments)
+    explanation = _with_clip_axes(explanation, options.layout)
     if explanation.sign is not None:
-        notes.append("the model's one logit is negative: explained is what speaks against it")
+        notes.append("the model's single logit is negative: the explanation shows what speaks against it")
     classes, labels = explanation.logits.shape[1], len(choice.labels)
     if labels > classes:
         raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
@@ -156,7 +156,7 @@ def explain_clip(
         "class": subject(explanation, 0, lambda index: label_of(index, choice.labels)),
         "composite": options.composite,
     }
-    return Explained(
+    return ExplainedClip(
         explanation=replace(explanation.to("cpu"), about=about),
         pixels=clip.pixels,
         indices=clip.indices.tolist(),
@@ -166,7 +166,7 @@ def explain_clip(
         composite=options.composite,
         seconds=seconds,
         notes=tuple(notes),
-        others=_others(explanation, laid, choice, twin, options, given) if options.compare else (),
+        others=_others(explanation, tensor, choice, twin, options, arguments) if options.compare else (),
     )
 
 
@@ -174,44 +174,49 @@ COMPARED = 5  # classes
 
 
 def _others(
-    explanation: Explanation, laid: Tensor, choice: Chosen, twin: Twin, options: How, given: dict[str, Any]
+    explanation: Explanation,
+    tensor: Tensor,
+    choice: ModelChoice,
+    twin: Twin,
+    options: ClipOptions,
+    arguments: dict[str, Any],
 ) -> tuple[tuple[str, str, Explanation | Tensor], ...]:
-    """The best classes by LRP and CLRP, and the explained one by interventions; none without a matrix."""
+    """The matrices of the best classes by LRP and CLRP, and of the explained class by interventions."""
     if explanation.matrix is None or options.against is not None:
         return ()
-    own = int(explanation.target[0])
+    target = int(explanation.target[0])
     logits = explanation.logits[0]
     best = logits.topk(min(COMPARED, len(logits))).indices.tolist() if len(logits) > 1 else []
     others: list[tuple[str, str, Explanation | Tensor]] = []
     measured = intervention_matrix(
         choice.model,
-        laid,
-        own if len(logits) > 1 else None,
+        tensor,
+        target if len(logits) > 1 else None,
         layout=options.layout,
         merge=options.merge,
         occluder="mean",
     )
     if measured.shape == explanation.matrix.shape:
-        others.append((label_of(own, choice.labels), "interventions", measured[0].cpu()))
-    for index in [own, *(other for other in best if other != own)] if len(logits) > 1 else ():
+        others.append((label_of(target, choice.labels), "interventions", measured[0].cpu()))
+    for index in [target, *(other for other in best if other != target)] if len(logits) > 1 else ():
         for contrastive, method in ((True, "CLRP"), (False, "LRP")):
-            if index == own and contrastive == options.contrastive:
+            if index == target and contrastive == options.contrastive:
                 continue
-            settings = {**given, "contrastive": contrastive, "motion": False}
-            comparison = explain(twin, laid, index, temporal=True, **settings).at_sigma(options.sigma)
+            settings = {**arguments, "contrastive": contrastive, "motion": False}
+            comparison = explain(twin, tensor, index, temporal=True, **settings).at_sigma(options.sigma)
             others.append((label_of(index, choice.labels), method, comparison.to("cpu")))
     return tuple(others)
 
 
-def _as_read(explanation: Explanation, layout: str) -> Explanation:
-    """With the axes of the clip that was read, whatever those of the model."""
+def _with_clip_axes(explanation: Explanation, layout: str) -> Explanation:
+    """The explanation with its maps in the axes of the clip that was read, whatever the model's axes are."""
     if layout == "bcthw" or isinstance(explanation.relevance, list):
         return explanation
     parts = {name: getattr(explanation, name) for name in ("relevance", "static", "dynamic")}
-    laid: dict[str, Any] = {name: as_clip(value, layout, 1) for name, value in parts.items() if value is not None}
-    return replace(explanation, **laid, layout="bcthw")
+    clips: dict[str, Any] = {name: as_clip(value, layout, 1) for name, value in parts.items() if value is not None}
+    return replace(explanation, **clips, layout="bcthw")
 
 
-def progress_wanted() -> bool:
-    """Whether there is someone to see a progress bar, and something to draw it."""
+def shows_progress() -> bool:
+    """Whether stderr is a terminal and tqdm is installed, so that a progress bar can be shown."""
     return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None

@@ -1,4 +1,4 @@
-"""What is written into a folder about an explained clip: tensors, numbers, pictures and a page."""
+"""Writes everything about an explained clip into a folder: tensors, numbers, pictures and a page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from lrp3d.commands.one_clip import Explained
+from lrp3d.commands.one_clip import ExplainedClip
 from lrp3d.commands.summaries import record, top
 from lrp3d.extras import is_installed
 from lrp3d.files import replacing
@@ -25,11 +25,11 @@ PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
 
 
 def write(
-    explained: Explained, folder: Path, facts: dict[str, Any], animated: str | None = None, theme: str = "light"
+    explained: ExplainedClip, folder: Path, facts: dict[str, Any], animated: str | None = None, theme: str = "light"
 ) -> Iterator[Path]:
-    """Write everything about a clip, each file whole or not at all; yields their paths as they are done.
+    """Write everything about a clip; yields the path of each file once it is complete.
 
-    Without matplotlib, tensors and numbers alone: `undrawn` names the rest.
+    Without matplotlib only tensors and numbers are written: `missing_pictures` names the rest.
     """
     from lrp3d.explanation.clip_report import report
 
@@ -40,9 +40,9 @@ def write(
     with _text(folder / "explanation.json") as (path, lines):
         lines.append(json.dumps({**facts, **record(explained)}, indent=1))
     yield path
-    if undrawn(explained):
+    if missing_pictures(explained):
         return
-    drawn = set()
+    pictures = set()
     from lrp3d.figures import style
 
     with style(theme):
@@ -51,11 +51,11 @@ def write(
                 figure.savefig(
                     temporary, format="png", dpi=150, metadata={"Comment": printable(explained.choice.weights)}
                 )
-            drawn.add(name)
+            pictures.add(name)
             yield folder / name
         if animated:
             yield _animation(explained, folder / f"relevance.{animated}")
-    for name in PICTURES - drawn:  # what an earlier run drew is not of this clip
+    for name in PICTURES - pictures:  # pictures of an earlier run may show another clip
         (folder / name).unlink(missing_ok=True)
     with _text(folder / "report.html") as (path, lines):
         lines.append(
@@ -72,20 +72,20 @@ def write(
                 notes=explained.notes,
                 times=explained.times,
                 others=explained.others,
-                made=_made(facts),
+                made=_making_options(facts),
             )
         )
     yield path
 
 
-def _made(facts: dict[str, Any]) -> dict[str, str]:
-    """Version, command, date and the checkpoint's hash, as far as they are known."""
+def _making_options(facts: dict[str, Any]) -> dict[str, str]:
+    """The version, command, date and hash of the checkpoint, as far as they are known."""
     named = {"lrp3d": "lrp3d", "command": "command", "date": "date", "weights_sha256": "SHA-256 of the weights"}
     return {name: str(facts[key]) for key, name in named.items() if facts.get(key)}
 
 
-def undrawn(explained: Explained) -> tuple[str, ...]:
-    """The files that are left out because there is nothing to draw them with."""
+def missing_pictures(explained: ExplainedClip) -> tuple[str, ...]:
+    """The files that are left out because matplotlib is not installed."""
     if is_installed("matplotlib"):
         return ()
     return (
@@ -95,7 +95,7 @@ def undrawn(explained: Explained) -> tuple[str, ...]:
     )
 
 
-def _animation(explained: Explained, path: Path) -> Path:
+def _animation(explained: ExplainedClip, path: Path) -> Path:
     """The clip beside its relevance, each frame with its number, time and logit."""
     from lrp3d import figures
 
@@ -121,7 +121,7 @@ def _text(path: Path) -> Iterator[tuple[Path, list[str]]]:
         temporary.write_text("\n".join(lines), encoding="utf-8")
 
 
-def _pictures(explained: Explained) -> Iterator[tuple[str, Figure]]:
+def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
     from lrp3d import figures
 
     explanation = explained.explanation

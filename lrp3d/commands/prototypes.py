@@ -12,7 +12,7 @@ from lrp3d.printed import say
 if TYPE_CHECKING:
     from lrp3d.commands.arguments import Commands
 
-BEST = 5  # channels that are shown where none is named
+BEST = 5  # channels that are shown if none is named
 
 
 def add_to(commands: Commands) -> None:
@@ -20,7 +20,7 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "prototypes",
         help="find the videos on which channels of a layer have most relevance",
-        description="What does a channel stand for? Finds the videos on which it had most relevance for the logit.",
+        description="Find out what a channel stands for: list the videos on which it had most relevance for the logit.",
         epilog="Example: lrp3d prototypes --model TAM2D-R50-f16 --weights tam.safetensors --list val.txt "
         "--layer layer4 --channel 12",
     )
@@ -54,12 +54,12 @@ def run(options: argparse.Namespace) -> int:
         contrastive=not options.plain,
         input_range=choice.input_range,
         layout=options.layout,
-        progress=one_clip.progress_wanted(),
+        progress=one_clip.shows_progress(),
     )
     rows = list(range(len(result.channels)))
     if options.channel is None:
         rows = result.of_clips.mean(0).topk(min(BEST, len(result.channels))).indices.tolist()
-    shown = {
+    table = {
         result.channels[row]: [
             {"video": str(videos.paths[i]), "share": share}
             for i, share in zip(result.clips[row].tolist(), result.relevance[row].tolist(), strict=True)
@@ -67,10 +67,10 @@ def run(options: argparse.Namespace) -> int:
         for row in rows
     }
     say(f"{choice.name}: {choice.weights}", f"{options.layer}, {len(videos.paths)} videos; share of its relevance")
-    for channel, best in shown.items():
+    for channel, best in table.items():
         for rank, entry in enumerate(best):
             head = "" if rank else f"channel {channel}"
             say(f"  {head:13} {100 * float(str(entry['share'])):5.1f} %  {entry['video']}")
-    facts = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": shown}
+    facts = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": table}
     write_numbers(options.out, facts)
     return DONE

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import torch
 
     from lrp3d import study
-    from lrp3d.commands.model_options import Chosen
+    from lrp3d.commands.model_options import ModelChoice
 
-MOST_WORKERS = 8  # more only wait for the disk
+MOST_WORKERS = 8  # more of them would only wait for the disk
 GPU_BATCH = 4
 
 
@@ -61,7 +61,7 @@ def add_to(steps: arguments.Commands) -> None:
     clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips, spread over the list")
     arguments.add_sampling(clips)
     clips.add_argument(
-        "--stride", type=arguments.positive, default=1, metavar="N", help="distance of frames in dense sampling"
+        "--stride", type=arguments.positive, default=1, metavar="N", help="distance between frames in dense sampling"
     )
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders, such as img_{:05}.jpg")
     arguments.add_options(parser)
@@ -142,14 +142,14 @@ def _shard(text: str) -> study.Shard:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the records of a shard; 1 if there is not one."""
+    """Make the records of a shard; returns 1 if it has no record at all."""
     import torch
 
     from lrp3d import models, study
     from lrp3d.commands import model_options
 
     if options.empty and not options.windows:
-        raise UsageError("--empty goes with --windows: empty images stand outside of them")
+        raise UsageError("--empty goes with --windows: empty images replace the frames outside of the windows")
     shard = options.shard or study.Shard.from_environment()
     if options.device is None and torch.cuda.is_available():
         options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
@@ -172,7 +172,7 @@ def run(options: argparse.Namespace) -> int:
         merge=options.merge,
     )
     reader = study.Reader(
-        str((options.root or _beside(options.list)).resolve()),
+        str((options.root or _list_folder(options.list)).resolve()),
         frames=choice.frames,
         sampling=options.sampling,
         stride=options.stride,
@@ -197,10 +197,10 @@ def run(options: argparse.Namespace) -> int:
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
-    made = study.create(options.out, config, clips, about)
-    _say(choice, made, shard, clips.notes)
+    study_folder = study.create(options.out, config, clips, about)
+    _say(choice, study_folder, shard, clips.notes)
     outcome = study.run(
-        made,
+        study_folder,
         explainer,
         reader,
         shard,
@@ -218,15 +218,16 @@ def run(options: argparse.Namespace) -> int:
         say(f"  note: {outcome.first_note} (the records of {of} have notes)")
     if outcome.failed and not (outcome.explained or outcome.before):
         return FAILED
-    # Dead videos belong to a data set; a clip that breaks the model does not. torchrun ends all if one process fails.
+    # Broken videos are part of a data set and no failure; a clip on which the model fails is one. Under torchrun, a
+    # process that fails would end all others.
     return FAILED if outcome.broken and shard.said_by != "torchrun" else DONE
 
 
-def _beside(path: Path) -> Path:
+def _list_folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def _clips(options: argparse.Namespace, choice: Chosen) -> study.VideoList:
+def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
     from lrp3d import study
     from lrp3d.commands.labels import read_labels
@@ -249,22 +250,24 @@ def _clips(options: argparse.Namespace, choice: Chosen) -> study.VideoList:
         raise UsageError(f"the list has classes up to {greatest}, and the model {num_classes} classes")
     if not choice.labels and isinstance(num_classes, int) and 0 < len(clips.labels) < num_classes and choice.trained:
         raise UsageError(
-            f"the list names {len(clips.labels)} classes, and the model has {num_classes}: which is which, say --labels"
+            f"the list names {len(clips.labels)} classes, and the model has {num_classes}: "
+            "give --labels to say which is which"
         )
     return clips
 
 
 def _workers(shard: study.Shard, device: torch.device) -> int:
-    """On a CPU the model needs the cores itself; on a GPU they are there to keep it busy."""
+    """The number of reading processes: one on a CPU, which the model needs itself, and several to keep a GPU busy."""
     if device.type != "cuda":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(MOST_WORKERS, cores // max(1, shard.local_world)))
 
 
-def _say(choice: Chosen, made: study.Study, shard: study.Shard, notes: Sequence[str]) -> None:
+def _say(choice: ModelChoice, study_folder: study.Study, shard: study.Shard, notes: Sequence[str]) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
-    say(f"{len(made.items)} clips of {made.config['dataset']}, {choice.name}, hash {made.hash}{part}")
+    dataset = study_folder.config["dataset"]
+    say(f"{len(study_folder.items)} clips of {dataset}, {choice.name}, hash {study_folder.hash}{part}")
     if shard.rank == 0:
         for note in (choice.weights, *choice.notes, *notes):
             say(f"  {'note' if choice.trained else 'NOTE'}: {note}", stream=sys.stderr)

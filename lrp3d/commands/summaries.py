@@ -1,4 +1,4 @@
-"""What the terminal and other programs are told of an explained clip."""
+"""Summaries of an explained clip: lines for the terminal, and a record for other programs."""
 
 from __future__ import annotations
 
@@ -11,60 +11,70 @@ from typing import Any
 from torch import Tensor
 
 from lrp3d.commands.labels import label_of
-from lrp3d.commands.model_options import Chosen
-from lrp3d.commands.one_clip import Explained, How
-from lrp3d.explanation.wording import above_floor, amount, best_channels, conserved, subject, through, within
+from lrp3d.commands.model_options import ModelChoice
+from lrp3d.commands.one_clip import ClipOptions, ExplainedClip
+from lrp3d.explanation.wording import (
+    above_floor,
+    amount,
+    best_channels,
+    channel_words,
+    conservation_words,
+    span_words,
+    subject,
+)
 from lrp3d.metrics.atr import frame_windows
 
 TOP = 3
 
 
-def summary(explained: Explained) -> list[str]:
-    """A few lines for people."""
+def summary(explained: ExplainedClip) -> list[str]:
+    """The lines about a clip for the terminal."""
     explanation, choice = explained.explanation, explained.choice
     lines = [f"{explained.name}: {choice.name}, {len(explained.pixels)} frames, explained in {explained.seconds:.1f} s"]
     lines += [f"  {'note' if choice.trained else 'NOTE':13} {choice.weights}"]
     lines += [f"  {'note':13} {note}" for note in explained.notes]
     for rank, entry in enumerate(top(explained)):
-        name = _named(entry["class"], choice)
+        name = _class_name(entry["class"], choice)
         head = "" if rank else "top classes"
         lines.append(f"  {head:13} {100 * entry['score']:5.1f} %  {name}, logit {entry['logit']:.4g}")
-    logit, what = amount(explanation, 0)
-    named = subject(explanation, 0, lambda index: _named(index, choice))
-    lines.append(f"  {'explained':13} {named}, {what} {logit:.4g}; {_method(explained)}")
+    logit, subject_text = amount(explanation, 0)
+    named = subject(explanation, 0, lambda index: _class_name(index, choice))
+    lines.append(f"  {'explained':13} {named}, {subject_text} {logit:.4g}; {_method(explained)}")
     if explanation.matrix is not None:
         columns = explanation.matrix.shape[-1]
         assert explanation.avg_atr is not None
         assert explanation.max_atr is not None
         average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
-        lines.append(f"  {'ATR':13} {within(explanation.sigma, average, longest, columns, explanation.unit)}")
+        lines.append(f"  {'ATR':13} {span_words(explanation.sigma, average, longest, columns, explanation.unit)}")
     if explanation.motion is not None:
         share = 100 * float(explanation.motion[0])
         lines.append(f"  {'motion':13} {share:.0f} % of the relevance is dynamic, the rest static")
     if explanation.where is not None:
-        lines.append(f"  {'only through':13} {through(explanation.where)}")
+        lines.append(f"  {'only through':13} {channel_words(explanation.where)}")
     lines += [f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in explanation.layers]
     if floor := above_floor(explanation, 0):
         lines.append(f"  {'floor':13} {floor}")
     absorbed = explanation.ledger.absorbed
-    kept = "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
-    lines.append(f"  {'conserved':13} {conserved(float(explanation.conservation[0]))}{kept}")
+    preserved = (
+        "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
+    )
+    lines.append(f"  {'conserved':13} {conservation_words(float(explanation.conservation[0]))}{preserved}")
     return lines
 
 
-def _named(index: int, choice: Chosen) -> str:
-    """A class by name and number, or by the number that is its name."""
+def _class_name(index: int, choice: ModelChoice) -> str:
+    """A class by its name and number, or by its number alone if it has no name."""
     label = label_of(index, choice.labels)
     return label if label == f"class {index}" else f"{label} (class {index})"
 
 
-def _method(explained: Explained) -> str:
+def _method(explained: ExplainedClip) -> str:
     kind = "contrastive LRP" if explained.explanation.contrastive else "plain LRP"
     return f"{kind}, composite {explained.composite}"
 
 
-def top(explained: Explained) -> list[dict[str, Any]]:
-    """The best classes, with their softmax scores."""
+def top(explained: ExplainedClip) -> list[dict[str, Any]]:
+    """The classes with the highest logits, with their softmax scores."""
     logits = explained.explanation.logits[0]
     likely = logits.softmax(0) if len(logits) > 1 else logits.sigmoid()  # one logit stands for two classes
     scores, classes = likely.topk(min(TOP, len(logits)))
@@ -79,8 +89,8 @@ def top(explained: Explained) -> list[dict[str, Any]]:
     ]
 
 
-def record(explained: Explained) -> dict[str, Any]:
-    """Everything but the pixels' relevance, for json; numbers that do not exist are null."""
+def record(explained: ExplainedClip) -> dict[str, Any]:
+    """Everything except relevance of pixels, for json; numbers that do not exist are null."""
     explanation = explained.explanation
     excess = explanation.excess
     result: dict[str, Any] = {
@@ -136,7 +146,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def origin(options: argparse.Namespace, choice: Chosen) -> dict[str, Any]:
+def origin(options: argparse.Namespace, choice: ModelChoice) -> dict[str, Any]:
     """The command, when it ran, and the hash of the checkpoint's file; for json and pages."""
     return {
         "command": getattr(options, "command_line", None),
@@ -145,8 +155,8 @@ def origin(options: argparse.Namespace, choice: Chosen) -> dict[str, Any]:
     }
 
 
-def settings(choice: Chosen, options: How) -> dict[str, Any]:
-    """How all of a run's clips were explained, for json."""
+def settings(choice: ModelChoice, options: ClipOptions) -> dict[str, Any]:
+    """The settings with which all clips of a run were explained, for json."""
     from lrp3d import __version__
 
     return {

@@ -1,4 +1,4 @@
-"""`lrp3d train`: a model trained on the videos of a list."""
+"""`lrp3d train`: trains a model on the videos of a list."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def add_to(commands: arguments.Commands) -> None:
         default="uniform",
         help="a frame of each segment of the video, or frames that follow one another (default: uniform)",
     )
-    clips.add_argument("--stride", type=arguments.positive, default=1, metavar="N", help="of frames, if dense")
+    clips.add_argument(
+        "--stride", type=arguments.positive, default=1, metavar="N", help="distance between frames in dense sampling"
+    )
     clips.add_argument(
         "--short-side",
         type=_sides,
@@ -78,7 +80,7 @@ def add_to(commands: arguments.Commands) -> None:
     recipe.add_argument("--warmup", type=float, default=0.0, metavar="E", help="epochs of linear increase (default: 0)")
     recipe.add_argument("--weight-decay", type=float, default=5e-4, metavar="D", help="default: 0.0005")
     recipe.add_argument("--clip-gradient", type=float, metavar="G", help="largest norm of the gradient (default: none)")
-    recipe.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    recipe.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random numbers (default: 0)")
     recipe.add_argument(
         "--precision",
         choices=("auto", "full", "mixed"),
@@ -86,7 +88,7 @@ def add_to(commands: arguments.Commands) -> None:
         help="mixed is bfloat16 (float16 on older GPUs); auto is mixed on a GPU",
     )
     recipe.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read clips (default: 2)")
-    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="where the run is kept")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder of the run")
     parser.set_defaults(run=run)
 
 
@@ -114,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
     weights = model_options.weights_of(options)
     with _processes(options) as (rank, device):
         labels: tuple[str, ...] = read_labels(options.labels) if options.labels else ()
-        listed = _listed(options, options.list, labels)
+        listed = _read_list(options, options.list, labels)
         labels = labels or listed.labels
         count = len(labels) or 1 + max((item.label for item in listed.items if item.label is not None), default=0)
         torch.manual_seed(options.seed)
@@ -126,7 +128,7 @@ def run(options: argparse.Namespace) -> int:
         clips = _clips(options, listed, model, labels, train=True)
         validation = None
         if options.validation is not None:
-            validation = _clips(options, _listed(options, options.validation, labels), model, labels, train=False)
+            validation = _clips(options, _read_list(options, options.validation, labels), model, labels, train=False)
         if rank == 0:
             flips = "mirrored at random" if clips.flip else "not mirrored"
             say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
@@ -161,7 +163,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]]:
-    """This process's number and device; under torchrun in a process group, which is left at the end."""
+    """The number and the device of this process; under torchrun it belongs to a process group until the block ends."""
     import torch
     import torch.distributed as dist
 
@@ -182,7 +184,7 @@ def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]
         dist.destroy_process_group()
 
 
-def _listed(options: argparse.Namespace, path: Path, labels: tuple[str, ...]) -> study.VideoList:
+def _read_list(options: argparse.Namespace, path: Path, labels: tuple[str, ...]) -> study.VideoList:
     from lrp3d import study
     from lrp3d.commands.labels import read_labels
 

@@ -11,8 +11,8 @@ from typing import Any
 from lrp3d.commands import UsageError
 from lrp3d.commands.each_video import each_video
 from lrp3d.commands.labels import label_of
-from lrp3d.commands.model_options import Chosen
-from lrp3d.commands.one_clip import progress_wanted
+from lrp3d.commands.model_options import ModelChoice
+from lrp3d.commands.one_clip import shows_progress
 from lrp3d.files import replacing
 from lrp3d.whole_video.explaining import explain_video
 from lrp3d.whole_video.timeline import VideoExplanation
@@ -20,11 +20,11 @@ from lrp3d.whole_video.timeline import VideoExplanation
 SHOWN = 8  # stretches of one class that are printed
 
 
-def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders: Sequence[Path | None]) -> int:
-    """Explain every video as a whole; 1 if any of them failed."""
+def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, folders: Sequence[Path | None]) -> int:
+    """Explain every video as a whole; returns 1 if any of them failed."""
     from lrp3d.twin.twin import convert
 
-    refused = {
+    unsupported = {
         "--against": options.against,
         "--motion": options.motion,
         "--floor": options.floor,
@@ -36,8 +36,8 @@ def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders
         "--sampling dense": options.sampling != "uniform",
         "--merge average": options.merge != "paper",
     }
-    if given := [name for name, value in refused.items() if value]:
-        raise UsageError(f"{', '.join(given)} with --whole: they are of single clips")
+    if value_given := [name for name, value in unsupported.items() if value]:
+        raise UsageError(f"{', '.join(value_given)} cannot be combined with --whole: only single clips have them")
     twin = convert(choice.model, options.composite)
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders
             short_side=choice.short_side,
             mean=choice.mean,
             std=choice.std,
-            progress=progress_wanted(),
+            progress=shows_progress(),
         )
         explanation.about |= {"model": choice.name, "weights": choice.weights}
         explanation.notes[:0] = [*([] if choice.trained else [choice.weights]), *choice.notes]
@@ -70,8 +70,8 @@ def run(options: argparse.Namespace, choice: Chosen, target: int | None, folders
     return each_video(options, folders, explain_one, lambda records: {"videos": records})
 
 
-def _summary(explanation: VideoExplanation, choice: Chosen) -> list[str]:
-    """A few lines for people."""
+def _summary(explanation: VideoExplanation, choice: ModelChoice) -> list[str]:
+    """The lines about a video for the terminal."""
     unit = "frames" if explanation.step == 1 else f"steps of {explanation.step} frames"
     lines = [f"{explanation.about['video']}: {choice.name}, {len(explanation.indices)} frames"]
     lines += [f"  {'note':13} {note}" for note in explanation.notes]
@@ -89,15 +89,15 @@ def _summary(explanation: VideoExplanation, choice: Chosen) -> list[str]:
 
 
 def _stretches(explanation: VideoExplanation) -> list[tuple[int, int, int]]:
-    """First and last row, and class, of each stretch in which the class stays."""
+    """The first row, the last row and the class of each stretch in which the explained class is the same."""
     classes = explanation.target.tolist()
     starts = [i for i, target in enumerate(classes) if i == 0 or target != classes[i - 1]]
     ends = [*starts[1:], len(classes)]
     return [(start, end - 1, classes[start]) for start, end in zip(starts, ends, strict=True)]
 
 
-def _write(explanation: VideoExplanation, facts: dict[str, Any], choice: Chosen, folder: Path) -> list[Path]:
-    """Tensors, numbers and the page."""
+def _write(explanation: VideoExplanation, facts: dict[str, Any], choice: ModelChoice, folder: Path) -> list[Path]:
+    """Write the tensors, the numbers and the page."""
     explanation.save(folder / "video.safetensors")
     texts = {
         "video.json": json.dumps(facts, indent=1, allow_nan=False),

@@ -47,7 +47,7 @@ class Band:
         return out
 
 
-def all_of(axis: int, size: int) -> Band:
+def whole_axis(axis: int, size: int) -> Band:
     """The band that covers the whole axis."""
     return Band(axis, 0, size)
 
@@ -56,12 +56,12 @@ AXES = {6: 2, 5: 0}
 """The frame axis, without the seed axis, by number of axes: `t` of (s, b, c, t, h, w), `b t` of (s, b t, c, h, w)."""
 
 
-def measured(r: Tensor) -> Band | None:
+def nonzero_band(r: Tensor) -> Band | None:
     """The band outside of which seeds (s, b, c, t, h, w) or (s, b t, c, h, w) are zero; None if it leaves nothing out.
 
     >>> r = torch.zeros(1, 2, 3, 8, 4, 4)
     >>> r[:, :, :, 2:5] = 1
-    >>> measured(r)
+    >>> nonzero_band(r)
     Band(axis=2, start=2, stop=5)
     """
     axis = AXES.get(r.dim())
@@ -69,9 +69,9 @@ def measured(r: Tensor) -> Band | None:
     if axis is None or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
         return None
     pixels = r.flatten(-2)  # (s, b, c, t, h w) or (s, b t, c, h w)
-    reached = (pixels.amax(-1) != 0) | (pixels.amin(-1) != 0)  # NaN counts as relevance
-    reached = reached.movedim(1 + axis, -1).flatten(0, -2).any(0)  # (t,) or (b t,)
-    where = reached.nonzero().flatten().tolist() or [0]
+    occupied = (pixels.amax(-1) != 0) | (pixels.amin(-1) != 0)  # NaN counts as relevance
+    occupied = occupied.movedim(1 + axis, -1).flatten(0, -2).any(0)  # (t,) or (b t,)
+    where = occupied.nonzero().flatten().tolist() or [0]
     band = Band(axis, where[0], where[-1] + 1)
     return band if band.stop - band.start < r.shape[1 + axis] else None
 

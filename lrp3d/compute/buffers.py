@@ -61,12 +61,12 @@ class _Pool:
         The sizes are powers of two, so that an explanation can reuse the blocks of a similar one; pages that were never
         written to take up no memory.
         """
-        used, size = size, 1 << (size - 1).bit_length()
+        bytes_used, size = size, 1 << (size - 1).bit_length()
         blocks = self.blocks.setdefault(size, [])
         block = next((block for block in blocks if block.is_free()), None)
         if block is None:
             self._make_room(size)
-            block = _Block(_mapped(size, used))
+            block = _Block(_mapped(size, bytes_used))
             blocks.append(block)
         self.needed.add(id(block))
         return block
@@ -101,14 +101,14 @@ def _c_library_trim() -> Callable[[int], object]:
 _trim = _c_library_trim()
 
 
-def _mapped(size: int, used: int) -> mmap.mmap:
+def _mapped(size: int, bytes_used: int) -> mmap.mmap:
     """New memory from the system, in huge pages where there are any: one fault and one look-up instead of 512.
 
     What is used of the last page does not fill it. It gets small pages, as a huge one would be taken as a whole.
     """
     block = mmap.mmap(-1, size, access=mmap.ACCESS_COPY)  # private: shared memory costs far more
-    if hasattr(mmap, "MADV_HUGEPAGE") and used >= HUGE_PAGE:
-        block.madvise(mmap.MADV_HUGEPAGE, 0, used // HUGE_PAGE * HUGE_PAGE)
+    if hasattr(mmap, "MADV_HUGEPAGE") and bytes_used >= HUGE_PAGE:
+        block.madvise(mmap.MADV_HUGEPAGE, 0, bytes_used // HUGE_PAGE * HUGE_PAGE)
     return block
 
 
@@ -170,12 +170,12 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     return pool.take(size).tensor(shape, like.dtype)
 
 
-def derived(what: Hashable, of: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
-    """The result of `make`, called once per `what` and tensors `of` (a weight in another layout) inside `reused()`."""
+def derived(name: Hashable, sources: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
+    """The result of `make` (such as a weight in another layout); inside `reused()`, once per `name` and `sources`."""
     pool = _current.get()
     if pool is None:
         return make()
-    key = what, tuple(map(id, of))
+    key = name, tuple(map(id, sources))
     if key not in pool.derived:
-        pool.derived[key] = of, make()  # keeps the tensors alive, so that no others get their ids
+        pool.derived[key] = sources, make()  # keeps the tensors alive, so that no others get their ids
     return pool.derived[key][1]

@@ -38,7 +38,7 @@ class Convolution(LinearMap):
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
         return kernels.adjoint(r, w, self.geometry, shape)
 
-    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+    def restrict(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
         """A band along the batch axis (clips or frames) stays as it is; the kernel widens a band along time."""
         if band.axis == 0:
             return self, band
@@ -84,18 +84,18 @@ class Convolution(LinearMap):
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Counts the inputs of each output; zero padding does not count."""
         assert isinstance(w, Tensor)
-        counted = self(self._in_groups(ones, 1), self._one_channel(w))  # (b, groups, ...)
+        counts = self(self._in_groups(ones, 1), self._one_channel(w))  # (b, groups, ...)
         groups = self.geometry.groups
         channels = w.shape[1] * groups if self.geometry.transposed else w.shape[0]
-        return counted.unsqueeze(2).expand(-1, -1, channels // groups, *counted.shape[2:]).flatten(1, 2)
+        return counts.unsqueeze(2).expand(-1, -1, channels // groups, *counts.shape[2:]).flatten(1, 2)
 
     def spread(self, r: Tensor, w: Weight, shape: torch.Size) -> Tensor:
         """Hands `r` equally to every input of the window and the group."""
         assert isinstance(w, Tensor)
         small = torch.Size([shape[0], self.geometry.groups, *shape[2:]])
-        handed = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)  # (s, b, groups, ...)
+        parts = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)  # (s, b, groups, ...)
         in_group = shape[1] // self.geometry.groups
-        return handed.unsqueeze(3).expand(-1, -1, -1, in_group, *handed.shape[3:]).flatten(2, 3)
+        return parts.unsqueeze(3).expand(-1, -1, -1, in_group, *parts.shape[3:]).flatten(2, 3)
 
 
 @dataclass(frozen=True)

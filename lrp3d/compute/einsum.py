@@ -89,8 +89,8 @@ class Einsum(LinearMap):
         of_input, of_weight, of_output = self._letters
         seeds = next(letter for letter in string.ascii_letters if letter not in self.equation)
         letters = "".join(letter for letter in of_input if letter in of_output + of_weight)
-        carried = torch.einsum(f"{seeds}{of_output},{of_weight}->{seeds}{letters}", r, v)
+        relevance = torch.einsum(f"{seeds}{of_output},{of_weight}->{seeds}{letters}", r, v)
         for axis, letter in enumerate(of_input):  # a letter of the input alone is summed over: all values count alike
             if letter not in letters:
-                carried = carried.unsqueeze(axis + 1)
-        return carried.expand(len(r), *shape)
+                relevance = relevance.unsqueeze(axis + 1)
+        return relevance.expand(len(r), *shape)

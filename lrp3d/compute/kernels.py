@@ -263,10 +263,12 @@ def _by_phases(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tenso
     dense = buffers.derived(("phases", g), [w], lambda: _phases(w, g, first, last))
     cells = [-(-n // s) for n, s in zip(shape[2:], g.stride, strict=True)]  # positions of one phase
     # Every cell y needs all shifts d, so r is padded where they reach beyond it, by the same amount at both ends.
-    beyond = [max(-a, n + b - size, 0) for a, b, n, size in zip(first, last, cells, r.shape[2:], strict=True)]
+    overhang = [max(-a, n + b - size, 0) for a, b, n, size in zip(first, last, cells, r.shape[2:], strict=True)]
     ones, zeros = [1] * axes, [0] * axes
-    convolved = torch.convolution(r, dense, None, ones, beyond, ones, False, zeros, 1)  # (b, phases c, cells and more)
-    wanted = tuple(slice(p + a, p + a + n) for p, a, n in zip(beyond, first, cells, strict=True))
+    convolved = torch.convolution(
+        r, dense, None, ones, overhang, ones, False, zeros, 1
+    )  # (b, phases c, cells and more)
+    wanted = tuple(slice(p + a, p + a + n) for p, a, n in zip(overhang, first, cells, strict=True))
     out = buffers.empty((len(r), channels, *(n * s for n, s in zip(cells, g.stride, strict=True))), r)
     for number, phase in enumerate(itertools.product(*map(range, g.stride))):
         place: tuple[Any, ...] = (..., *(slice(i, None, s) for i, s in zip(phase, g.stride, strict=True)))

@@ -47,7 +47,7 @@ class LinearMap:
         """Applies the transposed operation with each of several weights."""
         return [self.adjoint(r, v, shape) for v in weights]
 
-    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+    def restrict(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
         """The map that carries a band of the output back, and the band of the input in which the result lies.
 
         The adjoints of that map take and return only the parts in the bands. None where a band cannot pass the map.

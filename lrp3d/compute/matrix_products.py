@@ -25,7 +25,7 @@ class FullyConnected(LinearMap):
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """Carries (s, ..., o) to (s, ..., i); skips outputs without relevance (queries and keys beside values)."""
         assert isinstance(v, Tensor)
-        first, last = _reached(r)
+        first, last = _frames_with_relevance(r)
         return r @ v if last - first == len(v) else r[..., first:last] @ v[first:last]
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
@@ -41,7 +41,7 @@ class FullyConnected(LinearMap):
 FEW = 32  # outputs; with fewer it does not pay to look for zeros
 
 
-def _reached(r: Tensor) -> tuple[int, int]:
+def _frames_with_relevance(r: Tensor) -> tuple[int, int]:
     """The range of outputs (last axis) that has all relevance; the whole axis where that is more than half of it."""
     size = r.shape[-1]
     if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
@@ -70,12 +70,12 @@ class MatrixProduct(LinearMap):
             return sum_to_shape(r @ v.mT, shape)
         seeds, rows, columns = len(r), *r.shape[-2:]
         if self.left:
-            beside = r.movedim(0, -3).flatten(-3, -2) @ v.mT  # (..., s n, k)
-            carried = beside.unflatten(-2, (seeds, rows)).movedim(-3, 0)
+            folded = r.movedim(0, -3).flatten(-3, -2) @ v.mT  # (..., s n, k)
+            relevance = folded.unflatten(-2, (seeds, rows)).movedim(-3, 0)
         else:
-            beside = v.mT @ r.movedim(0, -2).flatten(-2)  # (..., k, s m)
-            carried = beside.unflatten(-1, (seeds, columns)).movedim(-2, 0)
-        return sum_to_shape(carried, shape)
+            folded = v.mT @ r.movedim(0, -2).flatten(-2)  # (..., k, s m)
+            relevance = folded.unflatten(-1, (seeds, columns)).movedim(-2, 0)
+        return sum_to_shape(relevance, shape)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Every output sees a row, or a column, of the input."""

@@ -18,7 +18,7 @@ class Scale(LinearMap):
 
     keeps_bands = True
 
-    def within(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
+    def restrict(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
         """The map of a band is the map of the whole, as every position has its own output."""
         return self, band
 

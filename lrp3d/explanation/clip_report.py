@@ -16,7 +16,14 @@ from torch import Tensor
 
 from lrp3d.explanation.display import png
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.explanation.wording import above_floor, amount, conserved, shares_of_channels, subject, through
+from lrp3d.explanation.wording import (
+    above_floor,
+    amount,
+    channel_words,
+    conservation_words,
+    shares_of_channels,
+    subject,
+)
 from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.pages import filled
@@ -117,7 +124,7 @@ def report(
 
 def _only_through(explanation: Explanation) -> list[str]:
     where = explanation.where
-    return [] if where is None else [f"only what flows through {through(where)} is shown"]
+    return [] if where is None else [f"only what flows through {channel_words(where)} is shown"]
 
 
 def _escaped(text: object) -> str:
@@ -142,12 +149,12 @@ def _facts(explanation: Explanation, clip: int) -> str:
     facts = [("Logit", f"{number:.4g}", "of the explained class" if what == "logit" else what.removeprefix("logit "))]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
-        held = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"
+        span_text = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"
         facts += [
-            ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), held),
+            ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), span_text),
             ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), f"of {columns} {explanation.unit}"),
         ]
-    answer, _, error = conserved(float(explanation.conservation[clip])).partition(" ")
+    answer, _, error = conservation_words(float(explanation.conservation[clip])).partition(" ")
     facts += [("Conserved", answer, f"{error.strip('()')}: relative error of the sum of relevance")]
     return "".join(
         f"<div><dt>{name}</dt><dd><b>{_escaped(value)}</b> <span>{_escaped(of)}</span></dd></div>"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lrp3d.explanation.wording import amount, conserved, subject
+from lrp3d.explanation.wording import amount, conservation_words, subject
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import DIVERGING, SEQUENTIAL_ANCHORS, scale, theme
@@ -114,7 +114,7 @@ def _row(explanation: Explanation, clip: int) -> list[str]:
         str(clip),
         subject(explanation, clip, str),
         f"{amount(explanation, clip)[0]:.4g}",
-        conserved(float(explanation.conservation[clip])),
+        conservation_words(float(explanation.conservation[clip])),
     ]
     if explanation.matrix is None or explanation.avg_atr is None or explanation.max_atr is None:
         return cells

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
-from lrp3d.explanation.wording import conserved, through
+from lrp3d.explanation.wording import channel_words, conservation_words
 from lrp3d.files import read_saved, replacing
 from lrp3d.layout import channel_axis
 from lrp3d.metrics.atr import avg_atr, frame_atr, frame_windows, max_atr
@@ -114,15 +114,15 @@ class Explanation:
     def to(self, *args: Any, **kwargs: Any) -> Explanation:
         """The same explanation on another device or in another dtype; arguments are those of `torch.Tensor.to`."""
 
-        def moved(value: Any) -> Any:
+        def move(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return value.to(*args, **kwargs) if value.is_floating_point() else value.to(_device(*args, **kwargs))
             if isinstance(value, dict):
-                return {name: moved(x) for name, x in value.items()}
-            return [moved(pathway) for pathway in value] if isinstance(value, list) else value
+                return {name: move(x) for name, x in value.items()}
+            return [move(pathway) for pathway in value] if isinstance(value, list) else value
 
         names = {name.split(".")[0] for name, _ in self._tensors()}
-        return replace(self, **{name: moved(getattr(self, name)) for name in names})
+        return replace(self, **{name: move(getattr(self, name)) for name in names})
 
     def at_sigma(self, sigma: float) -> Explanation:
         """The same explanation with ATR for another share of relevance `sigma`, in (0, 1]."""
@@ -290,14 +290,14 @@ class Explanation:
             return f"[{shown}{', ...' if len(value) > 4 else ''}]"
 
         kind = "contrastive (CLRP)" if self.contrastive else "plain (LRP)"
-        more = ", ..." if len(self.target) > 4 else ""
-        chosen = self.logits.gather(1, self.target[:, None]).squeeze(1)
+        ellipsis = ", ..." if len(self.target) > 4 else ""
+        target_logits = self.logits.gather(1, self.target[:, None]).squeeze(1)
         lines = [
             f"Explanation of {len(self.logits)} clip(s), {kind}",
-            f"  target        {numbers(self.target, '{}')}, logit {numbers(chosen, '{:.4g}')}",
+            f"  target        {numbers(self.target, '{}')}, logit {numbers(target_logits, '{:.4g}')}",
             *([] if self.against is None else [f"  rather than   {numbers(self.against, '{}')}"]),
             f"  relevance     {shape(self.relevance)}",
-            f"  conserved     [{', '.join(map(conserved, self.conservation[:4].tolist()))}{more}]",
+            f"  conserved     [{', '.join(map(conservation_words, self.conservation[:4].tolist()))}{ellipsis}]",
         ]
         if self.matrix is not None and self.avg_atr is not None and self.max_atr is not None:
             lines[3:3] = [
@@ -310,7 +310,7 @@ class Explanation:
                 lines.insert(5, f"  no average    the explained logit{of} is positive in no frame")
         lines += [f"  layer         {name} {shape(x)}" for name, x in self.layers.items()]
         if self.where is not None:
-            lines[1:1] = [f"  only through  {through(self.where)}"]
+            lines[1:1] = [f"  only through  {channel_words(self.where)}"]
         if self.motion is not None:
             lines.append(f"  motion        {numbers(100 * self.motion, '{:.0f}')} % of the relevance")
         if (excess := self.excess) is not None and self.matrix is not None:
@@ -320,9 +320,9 @@ class Explanation:
             )
         if self.sign is not None:
             against = [i for i, sign in enumerate(self.sign.tolist()) if sign < 0]
-            more = " ..." if len(against) > 4 else ""
+            ellipsis = " ..." if len(against) > 4 else ""
             lines.insert(
-                2, f"  lone logit    negative in clip(s) {against[:4]}{more}: what speaks against it is explained"
+                2, f"  lone logit    negative in clip(s) {against[:4]}{ellipsis}: what speaks against it is explained"
             )
         lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]
         return "\n".join(lines)

@@ -40,9 +40,9 @@ LETTERS = {"b": "clip", "c": "channel", "t": "frame", "h": "y", "w": "x"}
 
 def values(explanation: Explanation, maps: bool) -> dict[str, Any]:
     """Every field as numbers, texts, lists and dicts; the fields in `MAPS` only if `maps` is set."""
-    kept = {each.name: getattr(explanation, each.name) for each in fields(explanation)}
-    kept["ledger"] = [{**entry._asdict(), "absorbed": entry.absorbed} for entry in explanation.ledger]
-    return {name: plain(value) for name, value in kept.items() if maps or name not in MAPS}
+    fields_by_name = {each.name: getattr(explanation, each.name) for each in fields(explanation)}
+    fields_by_name["ledger"] = [{**entry._asdict(), "absorbed": entry.absorbed} for entry in explanation.ledger]
+    return {name: plain(value) for name, value in fields_by_name.items() if maps or name not in MAPS}
 
 
 def plain(value: Any) -> Any:

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 ROUNDING = 1e-3  # more than rounding in float32 causes, less than any rule that loses relevance loses
 
 
-def conserved(error: float) -> str:
+def conservation_words(error: float) -> str:
     """Whether relevance was conserved, from the relative error of its sum.
 
-    >>> conserved(1.2e-7), conserved(0.0), conserved(0.117), conserved(float("nan"))
+    >>> conservation_words(1.2e-7), conservation_words(0.0), conservation_words(0.117), conservation_words(float("nan"))
     ('yes (1e-7)', 'yes (exactly)', 'no (off by 12 %)', 'no (off by nan %)')
     """
     if error == 0:
@@ -27,14 +27,14 @@ def conserved(error: float) -> str:
     return f"no (off by {100 * error:.2g} %)" if error < 1 else f"no (off by {100 * error:.0f} %)"
 
 
-def within(share: float, average: float, longest: float, columns: int, unit: str) -> str:
+def span_words(share: float, average: float, longest: float, columns: int, unit: str) -> str:
     """What ATR says: in how many frames a frame's relevance lies.
 
-    >>> within(0.975, 8.153, 14.0, 16, "frames")
+    >>> span_words(0.975, 8.153, 14.0, 16, "frames")
     '97.5 % of the relevance within 8.2 of 16 frames on average, 14 at most'
-    >>> within(0.975, float("nan"), float("nan"), 16, "frames")
+    >>> span_words(0.975, float("nan"), float("nan"), 16, "frames")
     'no frame has relevance'
-    >>> within(0.975, float("nan"), 4.0, 4, "frames")
+    >>> span_words(0.975, float("nan"), 4.0, 4, "frames")
     "97.5 % of the relevance within 4 of 4 frames at most; no average: no frame's logit is positive"
     """
     if not math.isfinite(longest):
@@ -77,10 +77,10 @@ def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
     return logit - float(logits[others].mean()), "logit above " + ("the other’s" if len(others) == 1 else "their mean")
 
 
-def through(where: dict[str, list[int]]) -> str:
+def channel_words(where: dict[str, list[int]]) -> str:
     """The channels through which relevance flows, in words.
 
-    >>> through({"layer3": [12, 40]})
+    >>> channel_words({"layer3": [12, 40]})
     'channels 12, 40 of layer3'
     """
     named = {name: ", ".join(map(str, channels)) for name, channels in where.items()}

@@ -81,29 +81,31 @@ def check(
     check_options(chunk_size, None, 0.0, "highest")
     if unknown := [method for method in methods if method not in METHODS]:
         raise ValueError(f"methods are some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}")
-    every = [clips] if isinstance(clips, Tensor) else list(clips)
-    if not every or any(not isinstance(x, Tensor) or x.dim() != 5 for x in every) or not sum(map(len, every)):
-        came = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in every]
+    batches = [clips] if isinstance(clips, Tensor) else list(clips)
+    if not batches or any(not isinstance(x, Tensor) or x.dim() != 5 for x in batches) or not sum(map(len, batches)):
+        shapes = [tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__ for x in batches]
         raise ValueError(
-            f"check needs clips (m, c, t, h, w), at least one, in a tensor or a list of tensors, got {came}; "
+            f"check needs clips (m, c, t, h, w), at least one, in a tensor or a list of tensors, got {shapes}; "
             "of a single clip add the batch axis with clip.unsqueeze(0)"
         )
     twin = twin_of(model)
-    asked = _Asked(twin, input_range, layout, output, chunk_size)
+    subject = _Subject(twin, input_range, layout, output, chunk_size)
     if layout != "bcthw" and "gradient x input" in methods:
         warnings.warn(
             f"gradient x input is left out: it is known for clips bcthw, and the model takes {layout}", stacklevel=2
         )
-    singles = [clip[None] for x in every for clip in x]
-    chosen = _one_for_each(targets, len(singles))
+    singles = [clip[None] for x in batches for clip in x]
+    classes = _classes_of(targets, len(singles))
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
-    drawn = asked.random_networks(singles[0])
+    random_networks = subject.random_networks(singles[0])
     for number, clip in enumerate(bar(singles, "clip", progress)):
-        target = asked.chosen(clip, chosen[number])
-        lead.append(float(asked.lead(clip, target)))
+        target = subject.chosen(clip, classes[number])
+        lead.append(float(subject.lead(clip, target)))
         explained.append(int(target.target))
-        for measure, by_method in _of_clip(asked, clip, target, methods, drawn, number, shapley_values).items():
+        for measure, by_method in _scores_of_clip(
+            subject, clip, target, methods, random_networks, number, shapley_values
+        ).items():
             for method, value in by_method.items():
                 parts[measure][method].append(value)
     values = {
@@ -114,17 +116,17 @@ def check(
     return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), exact)
 
 
-def _one_for_each(targets: int | Sequence[int] | Tensor | None, clips: int) -> list[int | None]:
+def _classes_of(targets: int | Sequence[int] | Tensor | None, clips: int) -> list[int | None]:
     """The class of every clip, None for its prediction."""
     if targets is None:
         return [None] * clips
-    given = torch.as_tensor(targets)
-    if given.dim() > 1 or (given.dim() == 1 and len(given) != clips):
-        raise ValueError(f"targets is one class, or one for each of {clips} clips, got shape {tuple(given.shape)}")
-    return list(given.expand(clips).tolist())
+    classes = torch.as_tensor(targets)
+    if classes.dim() > 1 or (classes.dim() == 1 and len(classes) != clips):
+        raise ValueError(f"targets is one class, or one for each of {clips} clips, got shape {tuple(classes.shape)}")
+    return list(classes.expand(clips).tolist())
 
 
-class _Asked:
+class _Subject:
     """What is checked, and how it is run."""
 
     def __init__(self, twin: Twin, input_range: object, layout: str, output: Output | None, chunk_size: int | None):
@@ -179,42 +181,42 @@ class _Asked:
         return networks
 
 
-def _of_clip(
-    asked: _Asked,
+def _scores_of_clip(
+    subject: _Subject,
     clip: Tensor,
     chosen: Chosen,
     methods: Sequence[str],
-    drawn: dict[str, Twin],
+    random_networks: dict[str, Twin],
     seed: int,
     players: bool,
 ) -> dict[str, dict[str, float]]:
     """By measure and method, the numbers of one clip."""
     target, t = int(chosen.target), clip.shape[2]
-    measured = asked.interventions(clip, target)
+    measured = subject.interventions(clip, target)
     matrices = {}
     for method in methods:
-        matrix = _random(measured, seed) if method == "random" else asked.matrix(method, clip, target)
+        matrix = _random(measured, seed) if method == "random" else subject.matrix(method, clip, target)
         if matrix is not None:
             matrices[method] = matrix
     matrices[YARDSTICK] = measured
 
     def value(fill: str, kept: Tensor) -> Tensor:
-        return asked.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), fill), chosen)
+        return subject.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), fill), chosen)
 
     result: dict[str, dict[str, float]] = defaultdict(dict)
     blocks = measured.shape[2]
-    worth, at_once = None, asked.options["chunk_size"] or BATCH
+    worth, at_once = None, subject.options["chunk_size"] or BATCH
     if players:
 
-        def sets(kept: Tensor) -> Tensor:
-            worths = [value("freeze", placed(some, clip.device, some.dtype)) for some in kept.split(at_once)]
+        def worth_of_sets(kept: Tensor) -> Tensor:
+            worths = [value("freeze", placed(part, clip.device, part.dtype)) for part in kept.split(at_once)]
             return torch.cat(worths).unsqueeze(1)
 
-        worth = (shapley if blocks <= MOST_EXACT else shapley_estimate)(sets, blocks)
-    logits = asked.logits(clip)
-    other = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
+        worth = (shapley if blocks <= MOST_EXACT else shapley_estimate)(worth_of_sets, blocks)
+    logits = subject.logits(clip)
+    other_class = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
     for method, matrix in matrices.items():
-        matrix = matrix if matrix.shape[2] == blocks else _in_blocks(matrix, blocks)
+        matrix = matrix if matrix.shape[2] == blocks else _block_sums(matrix, blocks)
         for fill in FILLS:
             result[f"gain ({fill})"][method] = float(relevance_gain(frame_scores(matrix), partial(value, fill)))
         if matrix.shape == measured.shape:
@@ -223,10 +225,10 @@ def _of_clip(
             result["shapley"][method] = float(spearman(frame_scores(matrix).cpu(), worth))
         if method in ("random", "gradient x input"):
             continue
-        if other is not None:
-            result["other logit"][method] = _alike(matrix, asked.matrix(method, clip, other))
-        for stage, twin in drawn.items():
-            result[stage][method] = _alike(matrix, asked.matrix(method, clip, target, twin))
+        if other_class is not None:
+            result["other logit"][method] = _similarity(matrix, subject.matrix(method, clip, other_class))
+        for stage, twin in random_networks.items():
+            result[stage][method] = _similarity(matrix, subject.matrix(method, clip, target, twin))
     return result
 
 
@@ -240,13 +242,13 @@ def _frames_of(kept: Tensor, t: int) -> Tensor:
     return kept if kept.shape[1] == t else kept[:, torch.arange(t, device=kept.device) * kept.shape[1] // t]
 
 
-def _in_blocks(matrix: Tensor, blocks: int) -> Tensor:
+def _block_sums(matrix: Tensor, blocks: int) -> Tensor:
     """The columns summed in blocks."""
     block = torch.arange(matrix.shape[2], device=matrix.device) * blocks // matrix.shape[2]
     return matrix.new_zeros(*matrix.shape[:2], blocks).index_add(2, block, matrix)
 
 
-def _alike(matrix: Tensor, other: Tensor | None) -> float:
+def _similarity(matrix: Tensor, other: Tensor | None) -> float:
     """Rank correlation of the shares of two matrices' rows."""
     if other is None or matrix.shape != other.shape:
         return float("nan")

@@ -24,14 +24,14 @@ def filled(clips: Tensor, kept: Tensor, how: str = "freeze") -> Tensor:
             "neighbours" the mean of the kept frames before and behind it.
     """
     frame = torch.arange(clips.shape[2], device=clips.device)
-    gone = ~kept[:, None, :]
-    before = torch.where(gone | (frame > frame[:, None]), -1, frame).amax(-1)  # (b, t), -1 where there is none
-    behind = torch.where(gone | (frame < frame[:, None]), len(frame), frame).amin(-1)
-    earlier = torch.where(before >= 0, before, behind.clamp(max=len(frame) - 1))
-    later = torch.where(behind < len(frame), behind, before.clamp(min=0))
+    is_replaced = ~kept[:, None, :]
+    before = torch.where(is_replaced | (frame > frame[:, None]), -1, frame).amax(-1)  # (b, t), -1 where there is none
+    after = torch.where(is_replaced | (frame < frame[:, None]), len(frame), frame).amin(-1)
+    first = torch.where(before >= 0, before, after.clamp(max=len(frame) - 1))
+    second = torch.where(after < len(frame), after, before.clamp(min=0))
     if how == "freeze":
-        earlier = later = torch.where((frame - earlier).abs() <= (later - frame).abs(), earlier, later)
-    parts = [clips.gather(2, source[:, None, :, None, None].expand_as(clips)) for source in (earlier, later)]
+        first = second = torch.where((frame - first).abs() <= (second - frame).abs(), first, second)
+    parts = [clips.gather(2, source[:, None, :, None, None].expand_as(clips)) for source in (first, second)]
     empty = ~kept.any(-1)[:, None, None, None, None]
     # two halves, not a sum halved: the mean of equal frames is that frame, to the last bit
     return torch.where(empty, clips.mean(2, keepdim=True), parts[0] * 0.5 + parts[1] * 0.5)
@@ -48,10 +48,10 @@ def relevance_gain(scores: Tensor, value: Value, cuts: int = 8) -> Tensor:
     b, t = scores.shape
     order = scores.argsort(-1, descending=True).argsort(-1)  # 0: most relevant
     gain = torch.zeros(b, dtype=torch.double, device=scores.device)
-    made = torch.linspace(1, t - 1, min(cuts, t - 1)).round().long().tolist()
-    for gone in made:
-        gain += (value(order < t - gone) - value(order >= gone)).double()
-    return gain / len(made)
+    counts = torch.linspace(1, t - 1, min(cuts, t - 1)).round().long().tolist()
+    for count in counts:
+        gain += (value(order < t - count) - value(order >= count)).double()
+    return gain / len(counts)
 
 
 MOST_EXACT = 8  # frames; above that Shapley values are estimated
@@ -90,10 +90,12 @@ def shapley_estimate(worth: Worth, t: int, orders: int = 16) -> Tensor:
     Source: Castro et al. 2009; orders in pairs: Mitchell et al. 2022 (arXiv 2104.12199).
     """
     generator = torch.Generator().manual_seed(0)
-    drawn = [torch.randperm(t, generator=generator) for _ in range(-(-orders // 2))]
-    joined = torch.stack([turned for order in drawn for turned in (order, order.flip(0))])  # (p, t): who joins when
-    place = joined.argsort(1)
+    permutations = [torch.randperm(t, generator=generator) for _ in range(-(-orders // 2))]
+    orders_drawn = torch.stack(
+        [permutation for order in permutations for permutation in (order, order.flip(0))]
+    )  # (p, t): who joins when
+    place = orders_drawn.argsort(1)
     sets = place[:, None, :] < torch.arange(t + 1)[:, None]  # (p, t + 1, t): who is there after so many joined
-    worths = worth(sets.flatten(0, 1)).double().cpu().unflatten(0, (len(joined), t + 1))  # (p, t + 1, b)
-    gained: Tensor = worths.diff(dim=1)  # (p, t, b), by when
-    return gained.gather(1, place[..., None].expand_as(gained)).mean(0).T
+    worths = worth(sets.flatten(0, 1)).double().cpu().unflatten(0, (len(orders_drawn), t + 1))  # (p, t + 1, b)
+    gains: Tensor = worths.diff(dim=1)  # (p, t, b), by when
+    return gains.gather(1, place[..., None].expand_as(gains)).mean(0).T

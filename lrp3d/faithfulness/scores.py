@@ -88,10 +88,10 @@ class Faithfulness:
             return "No method was checked."
         best = max(kinds, key=lambda method: _or_least(self.score("gain (freeze)", method).mean))
         gain, random = self.score("gain (freeze)", best), self.score("gain (freeze)", "random")
-        most = self.score("gain (freeze)", YARDSTICK)
+        yardstick = self.score("gain (freeze)", YARDSTICK)
         sentences = [
             f"Of {', '.join(kinds)}, {best} orders the frames best (relevance gain {gain}; random {random}, "
-            f"interventions {most})."
+            f"interventions {yardstick})."
         ]
         chance = 0.0 if math.isnan(random.high) else random.high
         if not gain.low > max(0.0, chance):

@@ -1,4 +1,4 @@
-"""Text folded into lines of a width, by how wide its letters are."""
+"""Folds text into lines of a given width, measured by the widths of its letters."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ __all__ = ["folded"]
 WITHOUT_BLANKS = "[\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]"  # Chinese, Japanese, Korean
 
 
-def folded(text: str, width: float, lines: int, wide: Callable[[str], float] = len) -> str:
-    """Text in lines that are no wider than `width`; where they do not suffice, the last ends with an ellipsis.
+def folded(text: str, width: float, lines: int, width_of: Callable[[str], float] = len) -> str:
+    """Text folded into lines no wider than `width`; if they are too few for it, the last one ends with an ellipsis.
 
     Args:
-        text: its own lines stay apart.
-        width: of a line, in the unit of `wide`.
-        lines: at most.
-        wide: how wide one letter is; by default a letter counts one.
+        text: its line breaks are kept.
+        width: of a line, in the unit of `width_of`.
+        lines: the largest number of lines.
+        width_of: how wide one letter is; by default a letter counts one.
 
     >>> print(folded("making a very long cake", 12, lines=6))
     making a
@@ -27,26 +27,26 @@ def folded(text: str, width: float, lines: int, wide: Callable[[str], float] = l
     'aaaaaaaaaa\\naaaaaaaaa…'
     """
     text = text[: 500 * lines]  # wider than any figure
-    pieces = [line for paragraph in text.split("\n") for line in _fold(paragraph, width, wide)]
+    pieces = [line for paragraph in text.split("\n") for line in _fold(paragraph, width, width_of)]
     if len(pieces) <= lines:
         return "\n".join(pieces)
     last = pieces[lines - 1]
-    while last and sum(map(wide, f"{last}…")) > width:
+    while last and sum(map(width_of, f"{last}…")) > width:
         last = last[:-1]
     return "\n".join([*pieces[: lines - 1], f"{last}…"])
 
 
-def _fold(text: str, width: float, wide: Callable[[str], float]) -> list[str]:
-    """Broken at blanks, beside letters of scripts without blanks, and inside what is too long for a line."""
-    lines, used = [""], 0.0
+def _fold(text: str, width: float, width_of: Callable[[str], float]) -> list[str]:
+    """Breaks text at blanks, beside letters of scripts without blanks, and inside words too long for a line."""
+    lines, line_width = [""], 0.0
     for piece in re.findall(rf"\s+|{WITHOUT_BLANKS}|\S+?(?=\s|$|{WITHOUT_BLANKS})", text):
-        if lines[-1] and used + sum(map(wide, piece)) > width:
-            lines, used = [*lines[:-1], lines[-1].rstrip(), ""], 0.0
+        if lines[-1] and line_width + sum(map(width_of, piece)) > width:
+            lines, line_width = [*lines[:-1], lines[-1].rstrip(), ""], 0.0
         if not lines[-1] and piece.isspace():
             continue
         for letter in piece:
-            if lines[-1] and used + wide(letter) > width:
-                lines, used = [*lines, ""], 0.0
+            if lines[-1] and line_width + width_of(letter) > width:
+                lines, line_width = [*lines, ""], 0.0
             lines[-1] += letter
-            used += wide(letter)
+            line_width += width_of(letter)
     return [*lines[:-1], lines[-1].rstrip()]

@@ -1,4 +1,4 @@
-"""Frames of a clip on the axes of a figure."""
+"""Draws frames of a clip on the axes of a figure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NARROWEST = 26  # points of a frame above columns
 
 
 def pitch(images: np.ndarray, bars: bool) -> float:
-    """How far lines of frames are apart, in widths of a frame: the frame, its bar and its caption."""
+    """The distance between lines of frames, in widths of a frame: the frame, its bar and its caption."""
     height, width = images.shape[1:3]
     return float(height / width + (0.31 if bars else 0.24))
 
@@ -29,38 +29,38 @@ def frame_grid(
     columns: int,
     bars: Sequence[Any] | None = None,
 ) -> None:
-    """Frames in lines of ``columns``, one unit wide and not stretched, each with what stands under it."""
+    """Draws frames in lines of ``columns``, each one unit wide and undistorted, with caption and bar below."""
     from matplotlib.patches import Rectangle
 
     height = images.shape[1] / images.shape[2]
-    below, apart = 0.09 if bars else 0.02, pitch(images, bars is not None)
+    below, gap = 0.09 if bars else 0.02, pitch(images, bars is not None)
     for number, image in enumerate(images):
-        x, y = number % columns * 1.05, number // columns * apart
+        x, y = number % columns * 1.05, number // columns * gap
         ax.imshow(image, extent=(x, x + 1, y + height, y), interpolation=sharpness(images), aspect="equal")
         if bars:
             ax.add_patch(Rectangle((x, y + height + 0.01), 1, below, facecolor=bars[number], linewidth=0))
         ax.text(x + 0.5, y + height + below + 0.03, captions[number], fontsize=SMALL, ha="center", va="top")
     lines = math.ceil(len(images) / columns)
     ax.set_xlim(-0.02, columns * 1.05 - 0.03)
-    ax.set_ylim(lines * apart, -0.02)
+    ax.set_ylim(lines * gap, -0.02)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
 
 
 def sharpness(images: np.ndarray) -> str:
-    """How frames are enlarged: those of few pixels sharp, so that each can be seen."""
+    """The interpolation with which frames are enlarged: none for small frames, so that every pixel can be seen."""
     return "nearest" if min(images.shape[1:3]) <= 64 else "antialiased"
 
 
-def film(ax: Axes, images: np.ndarray, shown: int) -> None:
-    """A strip of frames over the columns of a matrix, each in the middle of the columns it stands for."""
+def film(ax: Axes, images: np.ndarray, frames: int) -> None:
+    """Draws a strip of frames above a matrix, each in the middle of the columns that it stands for."""
     height = images.shape[1] / images.shape[2]
-    for place in range(shown):
-        middle = int((place + 0.5) * len(images) / shown)
+    for place in range(frames):
+        middle = int((place + 0.5) * len(images) / frames)
         extent = (place + 0.02, place + 0.98, height, 0.04 * height)
         ax.imshow(images[middle], extent=extent, interpolation=sharpness(images), aspect="auto")
-    ax.set_xlim(0, shown)
+    ax.set_xlim(0, frames)
     ax.set_ylim(height, 0)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -68,11 +68,11 @@ def film(ax: Axes, images: np.ndarray, shown: int) -> None:
 
 
 def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
-    """Above columns the frame in the middle of their block, as wide as a column up to 44 points.
+    """Draws above the columns the middle frame of each block, as wide as a column and at most 44 points wide.
 
     Where columns are narrow, a frame stands for several of them and is as wide as they are.
 
-    Returns how tall they are, in points.
+    Returns the height of the frames in points.
     """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
@@ -80,10 +80,10 @@ def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
     low, high = ax.get_xlim()
     points = 72 * ax.get_window_extent().width / figure.dpi / (high - low)
     block = len(images) // rows
-    apart = min(rows, max(1, math.ceil(NARROWEST / points)))
-    zoom: float = min(0.92 * points * apart, 44) / images.shape[2]
-    for row in range(0, rows - apart + 1, apart):
-        image = OffsetImage(images[(row + apart // 2) * block + block // 2], zoom=zoom)
-        place = (row + 1 + (apart - 1) / 2, ax.get_ylim()[1])
+    columns_per_frame = min(rows, max(1, math.ceil(NARROWEST / points)))
+    zoom: float = min(0.92 * points * columns_per_frame, 44) / images.shape[2]
+    for row in range(0, rows - columns_per_frame + 1, columns_per_frame):
+        image = OffsetImage(images[(row + columns_per_frame // 2) * block + block // 2], zoom=zoom)
+        place = (row + 1 + (columns_per_frame - 1) / 2, ax.get_ylim()[1])
         ax.add_artist(AnnotationBbox(image, place, box_alignment=(0.5, 0), frameon=False, pad=0))
     return float(zoom * images.shape[1])

@@ -1,4 +1,4 @@
-"""A clip and its relevance as a moving picture."""
+"""Writes a clip and its relevance as a moving picture."""
 
 from __future__ import annotations
 
@@ -40,14 +40,15 @@ def animation(
         smooth: as in `overlay`.
         quantile: as in `overlay`.
         min_height: smaller clips are enlarged by a whole number until they are as tall, in pixels.
-        captions: what stands below each frame, such as its number and logit.
-        curve: a number (t,) for each frame, such as its relevance, drawn as bars below; that of the frame is marked.
+        captions: text below each frame, such as its number and logit.
+        curve: a number (t,) for each frame, such as its relevance, drawn as bars below; the bar of the shown frame is
+            marked.
 
     Returns:
         The path. The file appears when it is complete, or not at all.
 
     Raises:
-        ValueError: another ending, shapes that do not belong together, or ``fps`` that is not positive.
+        ValueError: the path has another ending, shapes do not fit each other, or ``fps`` is not positive.
         ImportError: matplotlib, or PyAV for MP4, is not installed.
 
     >>> import tempfile, torch, lrp3d
@@ -73,23 +74,23 @@ def animation(
         heights = None if curve is None else array(curve).ravel()
         if len(captions) not in (0, len(images)) or (heights is not None and len(heights) != len(images)):
             raise ValueError(f"captions and curve need one entry for each of {len(images)} frames")
-        both = np.concatenate([both, _below(both.shape[2], len(images), captions, heights)], axis=1)
+        both = np.concatenate([both, _footer(both.shape[2], len(images), captions, heights)], axis=1)
     content = writers[extension(path)](both, fps)
     with replacing(path) as unfinished:
         unfinished.write_bytes(content)
     return path
 
 
-def _below(width: int, count: int, captions: Sequence[str], heights: np.ndarray | None) -> np.ndarray:
-    """What stands below every frame: its caption, and the bars of all frames with its own in another colour."""
+def _footer(width: int, count: int, captions: Sequence[str], heights: np.ndarray | None) -> np.ndarray:
+    """Draws the panel below every frame: its caption, and the bars of all frames with its own in another colour."""
     import_matplotlib()
     from PIL import Image, ImageDraw  # matplotlib depends on it
 
-    line, tall = 16 * bool(captions), 0 if heights is None else 40
-    panels = np.empty((count, line + tall, width, 3), np.uint8)
+    line, bar_height = 16 * bool(captions), 0 if heights is None else 40
+    panels = np.empty((count, line + bar_height, width, 3), np.uint8)
     strongest = 0.0 if heights is None else float(np.nan_to_num(np.abs(heights)).max())
     for number in range(count):
-        image = Image.new("RGB", (width, line + tall), theme().paper)
+        image = Image.new("RGB", (width, line + bar_height), theme().paper)
         draw = ImageDraw.Draw(image)
         if captions:
             draw.text((3, 2), captions[number], fill=theme().ink)
@@ -98,7 +99,9 @@ def _below(width: int, count: int, captions: Sequence[str], heights: np.ndarray 
             share = float(np.nan_to_num(abs(heights[frame]))) / strongest
             left, right = frame * width / count, max((frame + 1) * width / count - 2, frame * width / count)
             colour = theme().mark if frame == number else theme().inside
-            draw.rectangle((left, line + tall - 1 - share * (tall - 5), right, line + tall - 1), fill=colour)
+            draw.rectangle(
+                (left, line + bar_height - 1 - share * (bar_height - 5), right, line + bar_height - 1), fill=colour
+            )
         panels[number] = np.asarray(image)
     return panels
 
@@ -128,7 +131,7 @@ def _mp4(frames: np.ndarray, fps: float) -> bytes:
     from fractions import Fraction
 
     buffer = io.BytesIO()
-    # Colours are stored for 2 x 2 pixels: an odd side gets one more row.
+    # MP4 stores colours for blocks of 2 x 2 pixels, so that an odd side needs one more row.
     frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
     with av.open(buffer, "w", format="mp4") as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"

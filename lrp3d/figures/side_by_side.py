@@ -1,4 +1,4 @@
-"""Several methods' matrices of one clip beside each other, with the frames that are known to decide."""
+"""Draws several methods' matrices of one clip beside each other, with the frames that are known to decide."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIDE, BARS, GAP = 2.55, 0.6, 0.26  # inches: of a matrix, of the bars above it, between matrices
+SIDE, BARS, GAP = (
+    2.55,
+    0.6,
+    0.26,
+)  # inches: the side of a matrix, the height of the bars above it, the gap between matrices
 LEFT, RIGHT = 0.62, 0.95
-NARROWEST, TALLEST = 0.55, 1.5  # inches of a frame: what is narrower shows nothing, what is taller is no film
+NARROWEST, TALLEST = 0.55, 1.5  # inches: a narrower frame shows nothing, a taller one does not look like a film strip
 
 
 def side_by_side(
@@ -29,21 +33,21 @@ def side_by_side(
     title: str | None = None,
     footnote: str | None = None,
 ) -> Figure:
-    """Draw a clip's frames, and below them what each method makes of them: a matrix, and each frame's share of it.
+    """Draw a clip's frames, and below them the matrix of each method and each frame's share of it.
 
     Args:
-        pixels: uint8 RGB (t, h, w, 3); small frames are drawn with sharp pixels. Of many frames as many are shown
-            as can be seen, those that decide among them.
-        matrices: of each method by its name, (n, t). Each has colours of its own, up to its strongest cell.
+        pixels: uint8 RGB (t, h, w, 3); small frames are drawn with sharp pixels. If there are many, only as many are
+            shown as can be seen, including those that decide.
+        matrices: the matrix (n, t) of each method by its name. Each has its own colour scale, up to its strongest cell.
         deciding: the frames that are known to decide, counted from 0; they are marked everywhere.
-        title: what stands above, such as the verdict.
-        footnote: what stands below.
+        title: text above the frames, such as the verdict.
+        footnote: text below the matrices.
 
     Returns:
         The figure: the axes of the frames, then for each method those of its shares and of its matrix, then the key.
 
     Raises:
-        ValueError: no matrix, or one that does not have a column for every frame.
+        ValueError: there is no matrix, or a matrix does not have a column for every frame.
         ImportError: matplotlib is not installed.
 
     >>> import torch, lrp3d
@@ -61,25 +65,25 @@ def side_by_side(
         shapes = ", ".join(str(matrix.shape) for matrix in values.values()) or "none"
         raise ValueError(f"matrices need a column for each of {len(images)} frames, not {shapes}")
     count = len(values)
-    wide = LEFT + count * SIDE + (count - 1) * GAP + RIGHT
-    title, footnote = heading(title, wide), remark(footnote, wide)
-    strip_wide = wide - 0.2
-    shown = _seen(len(images), deciding, int(strip_wide / NARROWEST))
-    frame_wide = min(strip_wide / len(shown), TALLEST * images.shape[2] / images.shape[1])
-    strip_wide = frame_wide * len(shown)
+    width = LEFT + count * SIDE + (count - 1) * GAP + RIGHT
+    title, footnote = heading(title, width), remark(footnote, width)
+    strip_wide = width - 0.2
+    shown_frames = _shown_frames(len(images), deciding, int(strip_wide / NARROWEST))
+    frame_wide = min(strip_wide / len(shown_frames), TALLEST * images.shape[2] / images.shape[1])
+    strip_wide = frame_wide * len(shown_frames)
     strip_tall = frame_wide * images.shape[1] / images.shape[2] + 0.2
     above = 0.2 + 0.19 * (1 + title.count("\n")) * bool(title)
     below = 0.5 + (0.12 + 0.13 * (1 + footnote.count("\n"))) * bool(footnote)
     top_of_bars = above + strip_tall + 0.32
-    tall = top_of_bars + BARS + 0.06 + SIDE + below
-    figure = blank(wide, tall)
+    height = top_of_bars + BARS + 0.06 + SIDE + below
+    figure = blank(width, height)
     figure.set_layout_engine("none")
 
     def place(x: float, top: float, w: float, h: float) -> Axes:
-        return figure.add_axes((x / wide, 1 - (top + h) / tall, w / wide, h / tall))
+        return figure.add_axes((x / width, 1 - (top + h) / height, w / width, h / height))
 
     film = place(0.1, above, strip_wide, strip_tall)
-    _film(film, images, shown, deciding, strip_tall / frame_wide)
+    _film(film, images, shown_frames, deciding, strip_tall / frame_wide)
     write(film, title, None)
     film.title.set(x=0.003, ha="left", fontsize=LARGE, fontweight="bold")
     signed = any(float(np.nanmin(matrix)) < 0 for matrix in values.values())
@@ -92,17 +96,17 @@ def side_by_side(
         body = place(x, top_of_bars + BARS + 0.06, SIDE, SIDE)
         _matrix(body, matrix, deciding, signed, first=not number)
     if footnote:
-        figure.text(0.1 / wide, 0.1 / tall, footnote, fontsize=SMALL, color=theme().quiet, va="bottom")
-    key = place(wide - RIGHT + 0.14, top_of_bars + BARS + 0.06, 0.11, SIDE)
+        figure.text(0.1 / width, 0.1 / height, footnote, fontsize=SMALL, color=theme().quiet, va="bottom")
+    key = place(width - RIGHT + 0.14, top_of_bars + BARS + 0.06, 0.11, SIDE)
     mappable = ScalarMappable(Normalize(-1 if signed else 0, 1), colormap(signed))
     colour_bar(mappable, "relative to the strongest cell", cax=key)
     return figure
 
 
-def _seen(count: int, deciding: Sequence[int], most: int) -> list[int]:
-    """The frames that are shown: all, or so many, evenly spread, with those that decide instead of the nearest.
+def _shown_frames(count: int, deciding: Sequence[int], most: int) -> list[int]:
+    """The frames that are shown: all of them, or `most` evenly spread ones, the nearest replaced by those that decide.
 
-    >>> _seen(100, [40, 41], 5)
+    >>> _shown_frames(100, [40, 41], 5)
     [0, 40, 41, 74, 99]
     """
     if count <= most:
@@ -114,22 +118,24 @@ def _seen(count: int, deciding: Sequence[int], most: int) -> list[int]:
     return sorted(chosen.union(others))
 
 
-def _film(ax: Axes, images: np.ndarray, shown: Sequence[int], deciding: Sequence[int], tall: float) -> None:
-    """Frames in one line, numbered, those that decide framed."""
+def _film(
+    ax: Axes, images: np.ndarray, shown_frames: Sequence[int], deciding: Sequence[int], film_height: float
+) -> None:
+    """Draws numbered frames in one line, with a border around those that decide."""
     from matplotlib.patches import Rectangle
 
     height = 0.94 * images.shape[1] / images.shape[2]
-    for place, number in enumerate(shown):
+    for place, number in enumerate(shown_frames):
         image, x = images[number], place + 0.03
         ax.imshow(image, extent=(x, x + 0.94, height, 0), interpolation=sharpness(images), aspect="equal")
         chosen = number in deciding
         if chosen:
             ax.add_patch(Rectangle((x, 0), 0.94, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
-        caption = f"{number + 1} decides" if chosen and len(shown) <= 20 else str(number + 1)
+        caption = f"{number + 1} decides" if chosen and len(shown_frames) <= 20 else str(number + 1)
         style: dict[str, Any] = {"color": theme().mark, "fontweight": "bold"} if chosen else {"color": theme().quiet}
         ax.text(x + 0.47, height + 0.06, caption, fontsize=SMALL, ha="center", va="top", **style)
-    ax.set_xlim(0, len(shown))
-    ax.set_ylim(tall, -0.02)
+    ax.set_xlim(0, len(shown_frames))
+    ax.set_ylim(film_height, -0.02)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.set_axis_off()
@@ -141,7 +147,7 @@ def _shares(matrix: np.ndarray) -> np.ndarray:
 
 
 def _bars(ax: Axes, shares: np.ndarray, deciding: Sequence[int], highest: float, name: str, first: bool) -> None:
-    """Each frame's share of the matrix below, on one scale for all methods."""
+    """Draws each frame's share of the matrix below, on one scale for all methods."""
     colours = [theme().mark if frame in deciding else theme().inside for frame in range(len(shares))]
     ax.bar(range(len(shares)), 100 * shares, color=colours, width=0.82)
     ax.axhline(100 / len(shares), color=theme().quiet, linewidth=0.8, linestyle=":")
@@ -171,9 +177,9 @@ def _matrix(ax: Axes, matrix: np.ndarray, deciding: Sequence[int], signed: bool,
     rows, columns = matrix.shape
     apart = max(1, columns // 16)  # room for a number
     free = [tick - 1 for tick in ticks(columns).tolist() if all(abs(tick - 1 - frame) > apart for frame in deciding)]
-    shown = sorted({*free, *deciding})
-    ax.set_xticks(shown, [str(frame + 1) for frame in shown])
-    for frame, label in zip(shown, ax.get_xticklabels(), strict=True):
+    named_frames = sorted({*free, *deciding})
+    ax.set_xticks(named_frames, [str(frame + 1) for frame in named_frames])
+    for frame, label in zip(named_frames, ax.get_xticklabels(), strict=True):
         if frame in deciding:
             label.set(color=theme().mark, fontweight="bold")
     ax.set_yticks(ticks(rows) - 1, [str(tick) for tick in ticks(rows)] if first else [])

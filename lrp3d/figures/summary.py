@@ -1,4 +1,4 @@
-"""A clip at a glance: the matrix, frames above it, logit and ATR of every row beside it (paper, Fig. 16)."""
+"""Draws a clip at a glance: the matrix, frames above it, logit and ATR of every row beside it (paper, Fig. 16)."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, headin
 from lrp3d.figures.colours import import_matplotlib, scale, theme
 from lrp3d.figures.grid import film
 from lrp3d.figures.heatmap import draw_matrix
-from lrp3d.figures.values import ArrayLike, array, matrix_of, of_rows, pixels_of
+from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of, row_times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEFT, BARS, WORDS, KEY = 0.72, 1.0, 1.15, 0.85  # inches: beside the matrix
+LEFT, BARS, WORDS, KEY = 0.72, 1.0, 1.15, 0.85  # inches, beside the matrix
 NARROWEST = 0.4  # of a frame
 
 
@@ -42,9 +42,9 @@ def clip_summary(
             frames, a step. Their bars begin at zero.
         matrix: relevance (n, n).
         atr: ATR (n,) of every frame or step, written beside the logits.
-        title: what stands above, such as the class.
-        footnote: what stands below, such as "weights are random".
-        columns: how many frames are shown; by default as many as can be seen.
+        title: text above the figure, such as the class.
+        footnote: text below the figure, such as "weights are random".
+        columns: how many frames are shown; by default as many as there is room for.
         windows: first and last frame of each row's ATR window, to be framed in the matrix.
         times: when each frame is shown (t,), in seconds, to be written below the columns.
 
@@ -52,7 +52,7 @@ def clip_summary(
         The figure: the axes of the frames, of the matrix, of the logits and of the matrix's colours.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: shapes do not fit each other.
         ImportError: matplotlib is not installed.
 
     Source: paper, Fig. 16.
@@ -70,28 +70,28 @@ def clip_summary(
     rows, block = len(values), len(images) // len(values)
     unit = "frame" if block == 1 else "step"
     side = min(max(4.4, 0.4 * rows), max(6.4, 0.065 * rows))
-    shown = min(columns or int(side / NARROWEST + 0.01), rows)
-    wide = LEFT + side + BARS + WORDS + KEY
-    title, footnote = heading(title, wide), remark(footnote, wide)
-    strip = side / shown * images.shape[1] / images.shape[2]
+    frame_count = min(columns or int(side / NARROWEST + 0.01), rows)
+    width = LEFT + side + BARS + WORDS + KEY
+    title, footnote = heading(title, width), remark(footnote, width)
+    strip = side / frame_count * images.shape[1] / images.shape[2]
     above = 0.16 + 0.2 * (1 + title.count("\n")) * bool(title)
     below = 0.62 + 0.14 * bool(len(times)) + (0.14 + 0.13 * (1 + footnote.count("\n"))) * bool(footnote)
-    tall = above + strip + 0.06 + side + below
-    figure = blank(wide, tall)
+    height = above + strip + 0.06 + side + below
+    figure = blank(width, height)
     figure.set_layout_engine("none")
 
     def place(x: float, top: float, w: float, h: float) -> Axes:
-        return figure.add_axes((x / wide, 1 - (top + h) / tall, w / wide, h / tall))
+        return figure.add_axes((x / width, 1 - (top + h) / height, w / width, h / height))
 
     frames = place(LEFT, above, side, strip)
-    film(frames, images, shown)
+    film(frames, images, frame_count)
     body = place(LEFT, above + strip + 0.06, side, side)
-    image = draw_matrix(body, values, windows=windows, unit=unit, times=of_rows(times, rows), **scale(values))
+    image = draw_matrix(body, values, windows=windows, unit=unit, times=row_times(times, rows), **scale(values))
     body.set_aspect("auto")
     captions = _captions(logits, atr, block)
     bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
     _logits(bars, logits, captions, side, unit, atr is not None)
-    key = place(wide - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
+    key = place(width - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
     colour_bar(image, "relevance (logit)", cax=key)
     write(frames, title, None)
     frames.title.set(x=0, ha="left", fontsize=LARGE)
@@ -101,7 +101,7 @@ def clip_summary(
 
 
 def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, unit: str, with_atr: bool) -> None:
-    """A bar from zero for every row, and what it stands for in words where there is room."""
+    """Draws a bar from zero for the logit of every row, and its number and ATR as text where there is room."""
     bars = np.nan_to_num(logits)
     colours = [theme().window if logit >= 0 else theme().against for logit in bars]
     ax.barh(range(len(bars)), bars, height=0.72, color=colours)
@@ -122,7 +122,7 @@ def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, unit
 
 
 def _captions(logits: np.ndarray, atr: ArrayLike | None, block: int) -> list[str]:
-    """For every row its number, its logit to two digits of the largest, and its ATR."""
+    """The text for every row: its number, its logit to two digits of the largest, and its ATR."""
     largest = float(np.abs(logits).max()) or 1.0
     digits = min(6, max(0, 1 - math.floor(math.log10(largest)))) if math.isfinite(largest) else 2
     captions = [f"{logit:.{digits}f}" for logit in logits]

@@ -1,4 +1,4 @@
-"""The window of frames that each frame rests on, over the clip (paper, Fig. 5a)."""
+"""Draws over the clip the window of frames on which each frame rests (paper, Fig. 5a)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, canvas, room, ticks, write
 from lrp3d.figures.colours import theme
 from lrp3d.figures.grid import thumbnails
-from lrp3d.figures.values import ArrayLike, array, matrix_of, of_rows, pixels_of
+from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of, row_times
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDEST = 14  # inches
-MANY = 24  # rows, above which windows are one chart: thin, without numbers, in a picture that stays as it is
+MANY = 24  # above so many rows, windows are drawn thin and without numbers, in a picture of fixed height
 
 
 def atr_windows(
@@ -34,27 +34,27 @@ def atr_windows(
     unit: str = "frame",
     times: Sequence[float] = (),
 ) -> Figure:
-    """Draw over the clip the window of frames that each frame's logit rests on.
+    """Draw over the clip the window of frames on which each frame's logit rests.
 
     Args:
         atr: frame ATR (n,) in frames; NaN draws no window.
-        matrix: relevance (n, n), from which the window's place is taken: of the segments of length ATR around
-            frame i, the one that holds most.
-        windows: first and last frame (n,), (n,) of each window, if they are known already.
+        matrix: relevance (n, n), which says where the window lies: among the segments of length ATR around frame i,
+            the one that holds the most relevance.
+        windows: first and last frame (n,), (n,) of each window, if they are already known.
         frame_logits: logits (n,); windows of frames that weigh nothing in avg-ATR are drawn hollow, and
             avg-ATR is written below.
-        pixels: uint8 RGB (t, h, w, 3), drawn small along the top.
+        pixels: uint8 RGB (t, h, w, 3), drawn as small frames along the top.
         ax: axes to draw into; by default those of a new figure.
-        title: what stands above.
-        footnote: what stands below, such as "weights are random".
-        unit: what a row and a column are: frames, or steps of several.
+        title: text above the figure.
+        footnote: text below the figure, such as "weights are random".
+        unit: what a row and a column stand for: a frame, or a step of several frames.
         times: when each frame is shown (t,), in seconds, to be written below the columns.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: shapes do not fit each other.
         ImportError: matplotlib is not installed.
 
     Source: paper, Fig. 5a.
@@ -74,33 +74,35 @@ def atr_windows(
     images = None if pixels is None else pixels_of(pixels)
     if images is not None and len(images) % rows:
         raise ValueError(f"{len(images)} frames do not divide into {rows} rows")
-    many = rows > MANY
-    body = 4.2 if many else 0.2 * rows
-    tall = body + 1.5 if images is None else body + 1.5 + 0.45 * images.shape[1] / images.shape[2]
-    wide = 9.5 if many else max(4.5, min(0.4 * rows, WIDEST) + 1.6)
-    figure, axes = canvas(ax, wide, max(2.6, tall) + room(title, footnote, wide))
+    is_thin = rows > MANY
+    body = 4.2 if is_thin else 0.2 * rows
+    height = body + 1.5 if images is None else body + 1.5 + 0.45 * images.shape[1] / images.shape[2]
+    width = 9.5 if is_thin else max(4.5, min(0.4 * rows, WIDEST) + 1.6)
+    figure, axes = canvas(ax, width, max(2.6, height) + room(title, footnote, width))
     for i in np.flatnonzero(~np.isnan(lengths)).tolist():
         weighs = logits is None or logits[i] > 0
-        _window_bar(axes, i, first[i], last[i], hollow=not weighs, thin=many)
-        if not many:
+        _window_bar(axes, i, first[i], last[i], hollow=not weighs, thin=is_thin)
+        if not is_thin:
             axes.text(last[i] + 1.65, i + 1, f"{lengths[i]:g}", va="center", fontsize=SMALL, color=theme().window)
-    axes.plot(np.arange(rows) + 1, np.arange(rows) + 1, "s", color=theme().ink, markersize=1.5 if many else 3)
-    axes.set_xlim(0.4, rows + (0.6 if many else 1 + 0.04 * rows))
+    axes.plot(np.arange(rows) + 1, np.arange(rows) + 1, "s", color=theme().ink, markersize=1.5 if is_thin else 3)
+    axes.set_xlim(0.4, rows + (0.6 if is_thin else 1 + 0.04 * rows))
     axes.set_ylim(rows + 0.6, 0.4)
-    shown = ticks(rows)
-    seconds = of_rows(times, rows)
+    named_columns = ticks(rows)
+    seconds = row_times(times, rows)
     if seconds:
-        shown = shown[1::2] if len(shown) > 6 else shown
-    axes.set_xticks(shown, [f"{tick}\n{seconds[tick - 1]:.3g} s" if seconds else str(tick) for tick in shown])
+        named_columns = named_columns[1::2] if len(named_columns) > 6 else named_columns
+    axes.set_xticks(
+        named_columns, [f"{tick}\n{seconds[tick - 1]:.3g} s" if seconds else str(tick) for tick in named_columns]
+    )
     axes.set_yticks(ticks(rows))
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
-    number = "its window is as long as its ATR" if many else f"number: its ATR in {unit}s"
+    number = "its window is as long as its ATR" if is_thin else f"number: its ATR in {unit}s"
     below = f"{unit} j\nsquare: {unit} i; {number}"
     if logits is not None:
         average = _average(lengths, logits)
         below += (
-            f"\n{'pale' if many else 'hollow'}: no positive logit, so no weight in avg-ATR"
+            f"\n{'pale' if is_thin else 'hollow'}: no positive logit, so no weight in avg-ATR"
             if (logits <= 0).any()
             else ""
         )
@@ -109,9 +111,9 @@ def atr_windows(
     axes.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
     write(axes, title, footnote)
     if images is not None:
-        figure.draw_without_rendering()  # the layout decides how wide a column is
-        tall = thumbnails(axes, images, rows)
-        axes.set_title(axes.get_title(), fontsize=LARGE, pad=tall + 6)
+        figure.draw_without_rendering()  # the layout has to come first: it decides how wide a column is
+        height = thumbnails(axes, images, rows)
+        axes.set_title(axes.get_title(), fontsize=LARGE, pad=height + 6)
     return figure
 
 
@@ -124,7 +126,7 @@ def _window_bar(ax: Axes, row: int, first: float, last: float, hollow: bool, thi
 
 
 def _heaviest_windows(lengths: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the segments of each row's length around its own frame, the one that holds most."""
+    """The segment of each row's length around its own frame that holds the most relevance."""
     rows = len(lengths)
     prefix = np.pad((matrix * np.sign(matrix.sum(1, keepdims=True))).clip(0).cumsum(1), ((0, 0), (1, 0)))
     first, last = np.zeros(rows, int), np.full(rows, rows - 1)

@@ -1,4 +1,4 @@
-"""Recognisers of mmaction2, by their configuration file."""
+"""Builds recognisers of mmaction2 from their configuration files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 def build(path: str, options: dict[str, Any]) -> PublicNetwork:
     """The recogniser of a configuration; `options` replace entries of its `model`, by dotted names.
 
-    Pretrained weights that the configuration names are not loaded: the file runs as Python, the network has what
-    `--weights` says.
+    The configuration file is run as Python. Pretrained weights that it names are not loaded; the network gets those
+    of `--weights`.
     """
     if not Path(path).is_file():
-        raise ValueError(f"mmaction:{path} is no file: give the path of a configuration, mmaction:configs/.../tsm.py")
+        raise ValueError(
+            f"mmaction:{path} is not a file: give the path of a configuration, mmaction:configs/.../tsm.py"
+        )
     config = importlib.import_module("mmengine.config").Config.fromfile(path)
     if "model" not in config or "cls_head" not in config.model:
         raise ValueError(f"mmaction:{path} describes no recogniser: it has no model with a cls_head")
@@ -29,33 +31,33 @@ def build(path: str, options: dict[str, Any]) -> PublicNetwork:
     scope = importlib.import_module("mmengine.registry").DefaultScope
     with scope.overwrite_default_scope("mmaction"):
         network = importlib.import_module("mmaction.registry").MODELS.build(config.model)
-    given = config.model.get("data_preprocessor") or {}
+    preprocessor = config.model.get("data_preprocessor") or {}
     pipeline = config.get("test_pipeline") or config.get("val_pipeline") or []
     shape = next((step.get("input_format") for step in pipeline if step["type"] == "FormatShape"), None)
     images = shape == "NCHW" if shape else "2D" in config.model.type
-    made = Segments(
+    model = Segments(
         network,
         frames=_frames(pipeline, images),
         fixed_frames=images,
         size=_size(pipeline),
-        mean=_of_one(given.get("mean")),
-        std=_of_one(given.get("std")),
+        mean=_unit_statistics(preprocessor.get("mean")),
+        std=_unit_statistics(preprocessor.get("std")),
     )
-    made.images = images
-    return made
+    model.images = images
+    return model
 
 
 def _place(key: str) -> str:
     return "cls_head.num_classes" if key == "num_classes" else key
 
 
-def _of_one(values: Any) -> list[float] | None:
+def _unit_statistics(values: Any) -> list[float] | None:
     """Statistics of pixels between 0 and 255 as those of pixels between 0 and 1."""
     return None if values is None else [round(float(value) / 255, 9) for value in values]
 
 
 def _frames(pipeline: list[Mapping[str, Any]], images: bool) -> int | None:
-    """Of one view of a video, as it is sampled for testing."""
+    """The number of frames of one view of a video, as it is sampled for testing."""
     for step in pipeline:
         if "clip_len" in step or "num_clips" in step:
             length = int(step.get("clip_len", 1))

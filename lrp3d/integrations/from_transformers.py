@@ -1,4 +1,4 @@
-"""Networks of transformers that classify videos or images: by class, by a configuration, or by a local folder."""
+"""Builds transformers' networks that classify videos or images, from a class, a configuration or a local folder."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def build(name: str, options: dict[str, Any]) -> PublicNetwork:
     """
     transformers: Any = importlib.import_module("transformers")
     if Path(name).exists() or "/" in name:
-        return _saved(transformers, name, options)
+        return _load_saved(transformers, name, options)
     check_name(name, _classes(transformers), "transformers")
     kind = getattr(transformers, name)
-    config = _changed(kind.config_class(), f"hf:{name}", options)
-    return _wrapped(kind(config), name, config, {})
+    config = _with_changes(kind.config_class(), f"hf:{name}", options)
+    return _wrap(kind(config), name, config, {})
 
 
 def _classes(transformers: Any) -> list[str]:
     return [name for name in dir(transformers) if name.endswith((VIDEO, IMAGE)) and not name.startswith("Auto")]
 
 
-def _saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetwork:
-    """What a file or folder describes, with the weights of the folder; nothing is fetched."""
+def _load_saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetwork:
+    """The network that a file or folder describes, with the weights of the folder; nothing is downloaded."""
     try:
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
     except (OSError, ValueError) as error:
@@ -50,18 +50,18 @@ def _saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetw
         raise ValueError(f"hf:{place} describes {name or 'no network'}, which does not classify videos or images")
     kind = getattr(transformers, name)
     if Path(place).is_file():
-        return _wrapped(kind(_changed(config, f"hf:{place}", options)), name, config, {})
+        return _wrap(kind(_with_changes(config, f"hf:{place}", options)), name, config, {})
     if options:
         raise ValueError(f"hf:{place} says all about its network: {', '.join(options)} cannot be changed")
     network, loading_info = kind.from_pretrained(place, local_files_only=True, output_loading_info=True)
     if loading_info["missing_keys"]:
         lacking = ", ".join(sorted(loading_info["missing_keys"])[:3])
         raise ValueError(f"the weights of hf:{place} lack {lacking}: they were trained for another task")
-    return _wrapped(network, name, config, _preprocessing(place), f"weights of {place}")
+    return _wrap(network, name, config, _preprocessing(place), f"weights of {place}")
 
 
-def _changed(config: Any, name: str, options: dict[str, Any]) -> Any:
-    """A configuration with some entries changed; it has to have them."""
+def _with_changes(config: Any, name: str, options: dict[str, Any]) -> Any:
+    """Changes some entries of a configuration; raises ValueError for entries that it does not have."""
     for key, value in options.items():
         entry = "num_labels" if key == "num_classes" else key
         if not hasattr(config, entry):
@@ -71,13 +71,13 @@ def _changed(config: Any, name: str, options: dict[str, Any]) -> Any:
 
 
 def _preprocessing(place: str) -> dict[str, Any]:
-    """What stands beside the weights about pixels; empty if nothing does."""
+    """The settings for pixels that are stored beside the weights; empty if there are none."""
     file = Path(place) / "preprocessor_config.json"
     read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return read
 
 
-def _wrapped(network: Any, name: str, config: Any, pixels: dict[str, Any], weights: str = "") -> PublicNetwork:
+def _wrap(network: Any, name: str, config: Any, pixels: dict[str, Any], weights: str = "") -> PublicNetwork:
     size = getattr(config, "image_size", None) or getattr(config, "crop_size", None) or 224
     statistics = NORMALISED.get(name.removesuffix(VIDEO), (None, None))
     names = [config.id2label[number] for number in sorted(config.id2label)]

@@ -113,14 +113,14 @@ def _segments(
         raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma}")
     own = _own_frames(matrix, positions)
     mass, defined = _row_mass(matrix, support_only=sigma == 1)
-    reached = mass.cumsum(-1).contiguous()  # (..., n, t)
+    cumulative = mass.cumsum(-1).contiguous()  # (..., n, t)
     frames = matrix.shape[-1]
     # Twice the worst rounding error of a difference of two prefix sums, but never as much as sigma itself.
     # A prefix sum on a GPU may also decrease by that much, which then cannot mislead the search.
     slack = min(4 * frames * torch.finfo(mass.dtype).eps, sigma / 2)
-    wanted = reached[..., -1:] * (sigma - slack)  # (..., n, 1)
-    targets = torch.cat([wanted, reached[..., :-1] + wanted], -1)  # (..., n, t): one for each start
-    ends = torch.searchsorted(reached, targets, out_int32=True)
+    wanted = cumulative[..., -1:] * (sigma - slack)  # (..., n, 1)
+    targets = torch.cat([wanted, cumulative[..., :-1] + wanted], -1)  # (..., n, t): one for each start
+    ends = torch.searchsorted(cumulative, targets, out_int32=True)
     starts = torch.arange(frames, device=matrix.device, dtype=ends.dtype)
     return own.to(ends.dtype), starts, ends, defined
 
@@ -145,10 +145,10 @@ def _own_frames(matrix: Tensor, positions: Sequence[int] | Tensor | None) -> Ten
 
 def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
     """The non-negative relevance (..., n, t) that counts, and which rows (..., n) have any."""
-    wide = _widen(matrix.detach())
-    total = wide.sum(-1, keepdim=True)
+    widened = _widen(matrix.detach())
+    total = widened.sum(-1, keepdim=True)
     defined = (total.isfinite() & (total != 0)).squeeze(-1)
-    mass = (wide * total.sign()).clamp_(min=0)
+    mass = (widened * total.sign()).clamp_(min=0)
     return (mass > 0).to(mass.dtype) if support_only else mass, defined
 
 
@@ -162,9 +162,9 @@ def row_shares(matrix: Tensor) -> Tensor:
     [[0.75, 0.25, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
     """
     values = matrix.double()
-    kept = (values * values.sum(-1, keepdim=True).sign()).clamp(min=0)
-    total = kept.sum(-1, keepdim=True)
-    return torch.where(total > 0, kept / total, 0.0)
+    positive = (values * values.sum(-1, keepdim=True).sign()).clamp(min=0)
+    total = positive.sum(-1, keepdim=True)
+    return torch.where(total > 0, positive / total, 0.0)
 
 
 def _widen(values: Tensor) -> Tensor:
@@ -299,18 +299,18 @@ def aggregate(
 
 def _moments(values: Tensor, groups: Tensor, num_groups: int, keep: Tensor | None) -> Aggregate:
     """Computes the mean first and deviations from it second: the difference of two large sums would cancel."""
-    counted = ~values.isnan()
+    is_counted = ~values.isnan()
     if keep is not None:
-        counted &= keep.view(-1, *[1] * (values.ndim - 1))
-    wide = _widen(values)
+        is_counted &= keep.view(-1, *[1] * (values.ndim - 1))
+    widened = _widen(values)
 
     def total(summand: Tensor) -> Tensor:
         sums = summand.new_zeros(num_groups, *summand.shape[1:])
         return sums.index_add(0, groups, summand)
 
-    count = total(counted.long())
-    mean = total(torch.where(counted, wide, 0)) / count
-    deviation = torch.where(counted, wide - mean[groups], 0)
+    count = total(is_counted.long())
+    mean = total(torch.where(is_counted, widened, 0)) / count
+    deviation = torch.where(is_counted, widened - mean[groups], 0)
     return Aggregate(mean, (total(deviation.square()) / count).sqrt(), count)
 
 
@@ -353,11 +353,11 @@ def mean_matrix(
         raise ValueError(f"a batch of relevance matrices is (b, n, t), not {tuple(matrix.shape)}")
     if normalize not in ("clip", "row", "none"):
         raise ValueError(f'normalize is "clip", "row" or "none", not {normalize!r}')
-    wide = _widen(matrix)
-    logits = wide.sum(-1, keepdim=True)  # (b, n, 1)
+    widened = _widen(matrix)
+    logits = widened.sum(-1, keepdim=True)  # (b, n, 1)
     if normalize == "clip":
-        wide = wide * (logits > 0)
-        wide = wide / logits.clamp(min=0).sum(-2, keepdim=True)  # 0 / 0 is NaN: such a clip is left out
+        widened = widened * (logits > 0)
+        widened = widened / logits.clamp(min=0).sum(-2, keepdim=True)  # 0 / 0 is NaN: such a clip is left out
     elif normalize == "row":
-        wide = torch.where(logits != 0, wide / logits, torch.nan)
-    return aggregate(wide, groups, num_groups, keep).mean
+        widened = torch.where(logits != 0, widened / logits, torch.nan)
+    return aggregate(widened, groups, num_groups, keep).mean

@@ -73,9 +73,9 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SIGMA) -> Exce
             f"a matrix (b, n, t) needs a reference (n, t) or (b, n, t), not {tuple(matrix.shape)} and "
             f"{tuple(reference.shape)}"
         )
-    counted = (matrix.sum(-1, keepdim=True) > 0) & matrix.isfinite()
-    above = torch.where(counted, matrix.double() - reference.double(), 0.0).clamp(min=0)  # (b, n, t)
-    total = torch.where(counted, matrix.double(), 0.0).clamp(min=0).sum((1, 2))
+    is_counted = (matrix.sum(-1, keepdim=True) > 0) & matrix.isfinite()
+    above = torch.where(is_counted, matrix.double() - reference.double(), 0.0).clamp(min=0)  # (b, n, t)
+    total = torch.where(is_counted, matrix.double(), 0.0).clamp(min=0).sum((1, 2))
     frames = above.sum(1)  # (b, t)
     # The shortest segment that holds enough is the shortest of the windows of all frames.
     square = frames[:, None].expand(-1, frames.shape[1], -1)  # (b, t, t)

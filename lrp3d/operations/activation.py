@@ -107,15 +107,15 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     run = active_tracer()
     if not isinstance(condition, Tensor) or (run.is_signal(condition) and condition.is_floating_point()):
         condition, input = input, condition  # Tensor.where(self, condition, other)
-    chosen = [x for x in (input, other) if run.is_signal(x)]
+    sources = [x for x in (input, other) if run.is_signal(x)]
     output = torch.where(condition, input, other)
-    if len(chosen) == 1 and chosen[0].shape == output.shape:
-        return passes(lambda _: output, chosen[0], nonnegative=both_nonnegative(input, other))
-    if len(chosen) == 2:
+    if len(sources) == 1 and sources[0].shape == output.shape:
+        return passes(lambda _: output, sources[0], nonnegative=both_nonnegative(input, other))
+    if len(sources) == 2:
         with torch.enable_grad():
-            moved = torch.where(condition, input, other)
-        (signal,) = run.signals.through(torch.where, (condition, input, other), {}, chosen, 1)
-        return run.moved(moved, signal)
+            values = torch.where(condition, input, other)
+        (signal,) = run.signals.through(torch.where, (condition, input, other), {}, sources, 1)
+        return run.rearrange(values, signal)
     return refuse(output, input, other, advice="broadcasts a signal inside a choice; expand it before")
 
 
@@ -168,7 +168,7 @@ def power(input: Any, exponent: Any) -> Tensor:
 WEIGHS_ONLY = "has a rule only where its result weighs another signal (a gate, or a norm's divisor)"
 
 
-def _register_what_only_weighs(names: Sequence[str], weighs: Weighs) -> None:
+def _register_weights(names: Sequence[str], weighs: Weighs) -> None:
     """Registers exponentials and reciprocals, parts of a softmax or a norm, which refuse relevance that arrives."""
 
     def only_weighs(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
@@ -184,8 +184,8 @@ def _register_what_only_weighs(names: Sequence[str], weighs: Weighs) -> None:
         register_operation(functions, only_weighs(functions[0]))
 
 
-_register_what_only_weighs(["exp"], Weighs.GATE)
-_register_what_only_weighs(["rsqrt", "reciprocal"], Weighs.STATISTIC)
+_register_weights(["exp"], Weighs.GATE)
+_register_weights(["rsqrt", "reciprocal"], Weighs.STATISTIC)
 
 
 # ------------------------------------------------------------------------------------------------- dropout

@@ -179,10 +179,10 @@ def positive(input: Tensor) -> Tensor:
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The maximum over axes: the winner takes all, and ties share equally."""
     axes = axes_from_the_end(input, dim)
-    kept = input.amax(axes, keepdim=True)
-    output = kept if keepdim else input.amax(axes)
+    maxima = input.amax(axes, keepdim=True)
+    output = maxima if keepdim else input.amax(axes)
     signal = active_tracer().signals[input]
-    return attach(AxisMaximum(input.detach(), kept, axes), output, [input], Signal(nonnegative=signal.nonnegative))
+    return attach(AxisMaximum(input.detach(), maxima, axes), output, [input], Signal(nonnegative=signal.nonnegative))
 
 
 @register_operation([torch.max, Tensor.max])
@@ -230,12 +230,12 @@ def write(target: Tensor, index: Any, value: Any) -> Tensor:
 def overwrite(value: Tensor, new: Tensor, shared: Shared) -> Tensor:
     """What `value` is after a write through another view of its memory (`x[:, 1:] += y`, `x.view(-1).relu_()`)."""
     run = active_tracer()
-    _, everything = shared.overlap()
-    if everything and not run.is_signal(new):
+    _, covers_all = shared.overlap()
+    if covers_all and not run.is_signal(new):
         return shared.over(torch.empty_like(value), new)
     if not run.is_signal(value) and not run.is_signal(new):
         return shared.over(value, new)
-    if everything:
+    if covers_all:
         value = new.new_zeros(value.shape, dtype=value.dtype)
     return _written(StridedWrite(shared, run.is_signal(value), run.is_signal(new)), shared.over, value, new)
 

@@ -165,7 +165,7 @@ def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return function(x)
     with torch.enable_grad():
         output = function(x)
-    return run.moved(output, signal.through(function))
+    return run.rearrange(output, signal.through(function))
 
 
 def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal | None = None) -> Output:

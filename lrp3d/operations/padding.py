@@ -39,7 +39,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode == "constant":
         padded.is_input = F.pad(run.input_mask(input), list(pad))
         padded.nonnegative = signal.nonnegative and (value or 0.0) >= 0
-    return run.moved(output, padded)
+    return run.rearrange(output, padded)
 
 
 def _padded(x: Tensor, pad: Sequence[int], mode: str, value: float | None) -> Tensor:

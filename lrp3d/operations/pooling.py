@@ -239,8 +239,8 @@ def interpolate(
         output = function(input)
         scales = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
 
-        def along(axis: int) -> Callable[[Tensor], Tensor]:
-            def one(x: Tensor) -> Tensor:
+        def axis_matrices(axis: int) -> Callable[[Tensor], Tensor]:
+            def axis_matrix(x: Tensor) -> Tensor:
                 wanted, factors = list(x.shape[-2:]), [1.0, 1.0]
                 wanted[axis] = output.shape[axis - 2]
                 if scale_factor is None or recompute_scale_factor:
@@ -248,9 +248,9 @@ def interpolate(
                 factors[axis] = float(scales[axis])
                 return F.interpolate(x, None, factors, mode, align_corners, False, antialias)
 
-            return one
+            return axis_matrix
 
-        return resample(input, output, function, (along(0), along(1)))
+        return resample(input, output, function, (axis_matrices(0), axis_matrices(1)))
     return shares(function(input), [Summand(input, Average(function))], None, nn.Upsample, both_nonnegative(input))
 
 

@@ -56,10 +56,10 @@ def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
     return None, ""
 
 
-def _note(which: int | None, reason: str) -> str:
-    if which is None:
+def _note(factor: int | None, reason: str) -> str:
+    if factor is None:
         return f"half to each factor{', ' + reason if reason else ''}"
-    return f"the {('first', 'second')[which]} factor weighs: {reason}"
+    return f"the {('first', 'second')[factor]} factor weighs: {reason}"
 
 
 # ------------------------------------------------------------------------------------------------- elementwise
@@ -82,11 +82,11 @@ def mul(input: Any, other: Any) -> Tensor:
     if is_constant(input) or is_constant(other):
         signal, factor = (other, input) if is_constant(input) else (input, other)
         return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)
-    which, reason = weigher(input, other, summed=False)
-    note, nonnegative = _note(which, reason), both_nonnegative(input, other)
+    weight_index, reason = weigher(input, other, summed=False)
+    note, nonnegative = _note(weight_index, reason), both_nonnegative(input, other)
     weighs = least([active_tracer().signals[x] for x in (input, other)])
-    if which is not None:
-        return weighed((other, input)[which], output, note, nonnegative, weighs >= Weighs.GATE)
+    if weight_index is not None:
+        return weighed((other, input)[weight_index], output, note, nonnegative, weighs >= Weighs.GATE)
     step = Halves([input.shape, other.shape])
     step.note = note
     nonnegative = nonnegative or input is other
@@ -143,13 +143,13 @@ def contraction(
     if len(signals) == 1:
         i = signals[0]
         return shares(output, [Summand(factors[i], maps[i], factors[1 - i].detach())], None, kind, nonnegative)
-    which, reason = weigher(factors[0], factors[1], summed=True)
+    weight_index, reason = weigher(factors[0], factors[1], summed=True)
     summands = [
         Summand(factors[i], maps[i], factors[1 - i].detach(), run.signals[factors[1 - i]].nonnegative)
         for i in (0, 1)
-        if i != which
+        if i != weight_index
     ]
-    return shares(output, summands, None, kind, nonnegative, is_layer=False, note=_note(which, reason))
+    return shares(output, summands, None, kind, nonnegative, is_layer=False, note=_note(weight_index, reason))
 
 
 _MATRIX_PRODUCTS: list[TorchFunction] = [torch.matmul, torch.mm, torch.bmm, torch.mv]
@@ -216,10 +216,10 @@ def weighed_by_kernel(
         Summand(x, map, weight.detach(), run.signals[weight].nonnegative),
         Summand(weight, of_weight, x.detach(), run.signals[x].nonnegative),
     ]
-    which = {"first": 0, "second": 1, "halves": None}[choice or "second"]
-    kept = [summand for i, summand in enumerate(summands) if i != which]
-    note = _note(which, "as the composite says" if choice else "the kernel")
-    return shares(output, kept, bias, kind, is_layer=False, note=note)
+    weight_index = {"first": 0, "second": 1, "halves": None}[choice or "second"]
+    shared_summands = [summand for i, summand in enumerate(summands) if i != weight_index]
+    note = _note(weight_index, "as the composite says" if choice else "the kernel")
+    return shares(output, shared_summands, bias, kind, is_layer=False, note=note)
 
 
 def bilinear_in(function: Callable[[Any, Any], Tensor], left: Tensor, right: Tensor) -> Tensor:

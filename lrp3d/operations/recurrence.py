@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.operations.blocks import attach
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.steps.step import AtItsStep
+from lrp3d.steps.step import RecurrentOutput
 
 State = tuple[Tensor | None, ...]
 """(h,) or (h, c), each (b, hidden); None before the first step."""
@@ -107,15 +107,15 @@ def _weights(layer: Any, suffix: str) -> Weights:
 
 def one_step(layer: Any, x: Tensor, state: Any = None) -> Any:
     """Runs a cell on its input, (b, f) or (f,), and its state; returns the new state, as torch does."""
-    several = isinstance(layer, nn.LSTMCell)
-    given: State = (None,) * (1 + several) if state is None else tuple(state) if several else (state,)
+    is_lstm = isinstance(layer, nn.LSTMCell)
+    start: State = (None,) * (1 + is_lstm) if state is None else tuple(state) if is_lstm else (state,)
     if x.dim() == 1:
-        given = tuple(None if s is None else s.unsqueeze(0) for s in given)
-        new = cell_of(layer)(x.unsqueeze(0), given, _weights(layer, ""))
+        start = tuple(None if s is None else s.unsqueeze(0) for s in start)
+        new = cell_of(layer)(x.unsqueeze(0), start, _weights(layer, ""))
         new = tuple(s.squeeze(0) for s in new if s is not None)
     else:
-        new = cell_of(layer)(x, given, _weights(layer, ""))
-    return new if several else new[0]
+        new = cell_of(layer)(x, start, _weights(layer, ""))
+    return new if is_lstm else new[0]
 
 
 def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
@@ -143,41 +143,41 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
         output, last = unrolled(layer, x.unsqueeze(axis), state)
         return output.squeeze(axis), _each(lambda s: s.squeeze(1), last)
     time = 1 if layer.batch_first else 0
-    several = isinstance(layer, nn.LSTM)
-    starts: tuple[Any, ...] = (None,) * (1 + several) if state is None else tuple(state) if several else (state,)
-    cell, entered = cell_of(layer), x
+    is_lstm = isinstance(layer, nn.LSTM)
+    starts: tuple[Any, ...] = (None,) * (1 + is_lstm) if state is None else tuple(state) if is_lstm else (state,)
+    cell, sequence = cell_of(layer), x
     lasts: list[Any] = []
     for depth in range(layer.num_layers):
         directions = []
         for direction in range(1 + layer.bidirectional):
             number = depth * (1 + layer.bidirectional) + direction
             weights = _weights(layer, f"_l{depth}{'_reverse' if direction else ''}")
-            now: State = tuple(None if start is None else start[number] for start in starts)
+            current: State = tuple(None if start is None else start[number] for start in starts)
             steps: list[Any] = [None] * x.shape[time]
             for t in reversed(range(len(steps))) if direction else range(len(steps)):
-                now = cell(x.select(time, t), now, weights)
-                steps[t] = now[0]
+                current = cell(x.select(time, t), current, weights)
+                steps[t] = current[0]
             directions.append(torch.stack(steps, time))
-            lasts.append(now)
+            lasts.append(current)
         x = directions[0] if len(directions) == 1 else torch.cat(directions, 2)
         if depth < layer.num_layers - 1 and layer.dropout:
             x = F.dropout(x, layer.dropout, layer.training)
-    last = tuple(torch.stack([each[i] for each in lasts]) for i in range(1 + several))
-    return at_its_steps(x, entered), last if several else last[0]
+    last = tuple(torch.stack([each[i] for each in lasts]) for i in range(1 + is_lstm))
+    return recurrence(x, sequence), last if is_lstm else last[0]
 
 
 def _each(function: Callable[[Tensor], Tensor], state: Any) -> Any:
     return function(state) if isinstance(state, Tensor) else tuple(function(s) for s in state)
 
 
-def _at_its_steps(output: Tensor, x: Tensor) -> Tensor:
+def _recurrence(output: Tensor, x: Tensor) -> Tensor:
     """The unchanged output, with a step that says which input time step each of its time steps belongs to."""
     run = active_tracer()
     if not (run.is_signal(output) and run.is_signal(x)):
         return output
-    step = AtItsStep(output.shape, x.shape)
+    step = RecurrentOutput(output.shape, x.shape)
     return attach(step, output.view_as(output), [output, x], run.signals[output])
 
 
-_at_its_steps.__name__ = "recurrence"
-at_its_steps = register_operation([], _at_its_steps)
+_recurrence.__name__ = "recurrence"
+recurrence = register_operation([], _recurrence)

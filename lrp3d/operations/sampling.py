@@ -29,25 +29,25 @@ ONLY_PLACES = "reads a constant at places that descend from the clip, and places
 Read = Callable[[Tensor], Tensor]
 
 
-def read(x: Tensor, output: Tensor, added: Read, subtracted: Read | None = None) -> Tensor:
+def read(x: Tensor, output: Tensor, added_values: Read, subtracted_values: Read | None = None) -> Tensor:
     """An operation that is linear in the signal `x`: `output = added(x) - subtracted(x)`, both with weights >= 0.
 
     Args:
         x: the signal that is read.
         output: the result of the operation.
-        added: the part of the operation with the positive weights.
-        subtracted: the part with the negative weights, with reversed sign; None if there are none.
+        added_values: the part of the operation with the positive weights.
+        subtracted_values: the part with the negative weights, with reversed sign; None if there are none.
     """
-    summands = [Summand(x, Average(added))]
-    if subtracted is not None:
-        summands.append(Summand(x, Average(subtracted), x.new_tensor(-1.0)))
-    nonnegative = subtracted is None and both_nonnegative(x)
+    summands = [Summand(x, Average(added_values))]
+    if subtracted_values is not None:
+        summands.append(Summand(x, Average(subtracted_values), x.new_tensor(-1.0)))
+    nonnegative = subtracted_values is None and both_nonnegative(x)
     result = shares(output, summands, None, nn.Upsample, nonnegative, is_layer=False, note=NOTE)
     run = active_tracer()
-    reached = added(run.input_mask(x))  # values read outside of the picture are constants
-    if subtracted is not None:
-        reached = reached + subtracted(run.input_mask(x))
-    run.signals[result].is_input = run.signals.constants_among(reached, output.dtype)
+    reached_inputs = added_values(run.input_mask(x))  # values read outside of the picture are constants
+    if subtracted_values is not None:
+        reached_inputs = reached_inputs + subtracted_values(run.input_mask(x))
+    run.signals[result].is_input = run.signals.constants_among(reached_inputs, output.dtype)
     return result
 
 
@@ -93,15 +93,15 @@ def grid_sample(
 def _cubic_taps(grid: Tensor, sizes: Sequence[int], corners: bool) -> list[tuple[Tensor, Tensor]]:
     """The grids and the weights of the 16 pixels of a cubic convolution (Keys 1981, with torch's a = -0.75)."""
     size = grid.new_tensor([sizes[1], sizes[0]])  # x before y, as in grids
-    where = (grid + 1) / 2 * (size - 1) if corners else ((grid + 1) * size - 1) / 2
-    first = where.floor()
-    along = torch.stack([_cubic(where - first - k) for k in (-1, 0, 1, 2)])
+    centre = (grid + 1) / 2 * (size - 1) if corners else ((grid + 1) * size - 1) / 2
+    first = centre.floor()
+    weights = torch.stack([_cubic(centre - first - k) for k in (-1, 0, 1, 2)])
     taps = []
     for i in range(4):
         for j in range(4):
             pixel = first + first.new_tensor([j - 1, i - 1])
             points = 2 * pixel / (size - 1).clamp(min=1) - 1 if corners else (2 * pixel + 1) / size - 1
-            taps.append((points, (along[j][..., 0] * along[i][..., 1]).unsqueeze(1)))
+            taps.append((points, (weights[j][..., 0] * weights[i][..., 1]).unsqueeze(1)))
     return taps
 
 
@@ -126,21 +126,21 @@ def grid_sampler(
 # --------------------------------------------------------------------------------- interpolation with overshoot
 
 
-def resample(input: Tensor, output: Tensor, function: Read, along: Sequence[Read]) -> Tensor:
+def resample(input: Tensor, output: Tensor, function: Read, axis_maps: Sequence[Read]) -> Tensor:
     """A separable interpolation with negative weights (cubic): `output = function(input)`.
 
     Args:
         input: a signal (b, c, h, w).
         output: the result of the interpolation.
         function: the interpolation.
-        along: the same interpolation along height alone, and along width alone.
+        axis_maps: the same interpolation along height alone, and along width alone.
     """
     rows, columns = (torch.eye(size).to(input) for size in input.shape[-2:])
     # two copies side by side, because torch 2.13 antialiases a picture that is one pixel wide incorrectly
-    down = along[0](rows[:, None, :, None].repeat(1, 1, 1, 2))[:, 0, :, 0]
-    across = along[1](columns[:, None, None].repeat(1, 1, 2, 1))[:, 0, 0]
+    down = axis_maps[0](rows[:, None, :, None].repeat(1, 1, 1, 2))[:, 0, :, 0]
+    across = axis_maps[1](columns[:, None, None].repeat(1, 1, 2, 1))[:, 0, 0]
     matrices = (down, across)
-    high, wide = ((m.clamp(min=0), (-m).clamp(min=0)) for m in matrices)
+    rows_matrix, columns_matrix = ((m.clamp(min=0), (-m).clamp(min=0)) for m in matrices)
 
     def part(pairs: Sequence[tuple[Tensor, Tensor]]) -> Read:
         def weighted(x: Tensor) -> Tensor:
@@ -149,7 +149,10 @@ def resample(input: Tensor, output: Tensor, function: Read, along: Sequence[Read
 
         return weighted
 
-    same, other = [(high[0], wide[0]), (high[1], wide[1])], [(high[0], wide[1]), (high[1], wide[0])]
+    same, other = (
+        [(rows_matrix[0], columns_matrix[0]), (rows_matrix[1], columns_matrix[1])],
+        [(rows_matrix[0], columns_matrix[1]), (rows_matrix[1], columns_matrix[0])],
+    )
     return read(input, output, part(same), part(other))
 
 
@@ -174,9 +177,9 @@ def deform_conv2d(
     use_mask: bool,
 ) -> Tensor:
     """`torchvision.ops.deform_conv2d`: reads at constant offsets, weights by a mask, and convolves."""
-    given = mask if use_mask else None
+    used_mask = mask if use_mask else None
     steps = ((stride_h, stride_w), (pad_h, pad_w), (dilation_h, dilation_w))
-    return deformable(input, weight, offset, bias, *steps, groups, given)
+    return deformable(input, weight, offset, bias, *steps, groups, used_mask)
 
 
 def deformable(
@@ -204,23 +207,23 @@ def deformable(
         mask: (b, g p q, h', w'), the weight by which the values read are multiplied.
     """
     (b, c, h, w), (kernel_h, kernel_w) = input.shape, weight.shape[-2:]
-    taps, (high, wide) = kernel_h * kernel_w, offset.shape[-2:]
-    several = offset.shape[1] // (2 * taps)
-    shifts = offset.detach().reshape(b * several, taps, 2, high, wide)  # (b g, p q, 2, h', w')
+    taps, (height, width) = kernel_h * kernel_w, offset.shape[-2:]
+    offset_groups = offset.shape[1] // (2 * taps)
+    shifts = offset.detach().reshape(b * offset_groups, taps, 2, height, width)  # (b g, p q, 2, h', w')
     rows = _places(
-        high, stride[0], padding[0], dilation[0] * torch.arange(kernel_h).repeat_interleave(kernel_w), shifts
+        height, stride[0], padding[0], dilation[0] * torch.arange(kernel_h).repeat_interleave(kernel_w), shifts
     )
-    columns = _places(wide, stride[1], padding[1], dilation[1] * torch.arange(kernel_w).repeat(kernel_h), shifts)
+    columns = _places(width, stride[1], padding[1], dilation[1] * torch.arange(kernel_w).repeat(kernel_h), shifts)
     size = shifts.new_tensor([w, h])
     grid = (2 * torch.stack([shifts[:, :, 1] + columns, shifts[:, :, 0] + rows.mT], -1) + 1) / size - 1
-    grid = grid.reshape(b * several, taps * high, wide, 2)
-    x = rearranged(lambda x: x.reshape(b * several, c // several, h, w), input)
+    grid = grid.reshape(b * offset_groups, taps * height, width, 2)
+    x = rearranged(lambda x: x.reshape(b * offset_groups, c // offset_groups, h, w), input)
     x = grid_sample(x, grid, "bilinear", "zeros", False)
-    x = rearranged(lambda x: x.reshape(b, several, c // several, taps, high, wide), x)
+    x = rearranged(lambda x: x.reshape(b, offset_groups, c // offset_groups, taps, height, width), x)
     if mask is not None:
-        weighs = rearranged(lambda m: m.reshape(b, several, 1, taps, high, wide), mask)
+        weighs = rearranged(lambda m: m.reshape(b, offset_groups, 1, taps, height, width), mask)
         x = mul(x, weighs) if active_tracer().is_signal(x) or active_tracer().is_signal(weighs) else x * weighs
-    x = rearranged(lambda x: x.reshape(b, c * taps, high, wide), x)
+    x = rearranged(lambda x: x.reshape(b, c * taps, height, width), x)
     kernel = rearranged(lambda w: w.reshape(len(w), -1, 1, 1), weight)
     return convolution(x, kernel, bias, groups=groups)
 

@@ -1,4 +1,4 @@
-"""Pictures of a clip: a cluttered background, noise, and at most one rectangle in every frame."""
+"""Paints the frames of a clip: a cluttered background, noise, and at most one rectangle in every frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLUTTER = 3  # grey squares of the background
 
 @dataclass
 class Rectangles:
-    """One rectangle in every frame: whether it is there, its corner and sides in pixels, its colour."""
+    """At most one rectangle in every frame: whether it is there, its corner and sides in pixels, its colour."""
 
     present: Tensor
     """(b, t), boolean."""
@@ -27,7 +27,7 @@ class Rectangles:
     """(b, t, 3) in [0, 1]."""
 
     def mask(self, size: int) -> Tensor:
-        """The pixels (b, t, h, w) they cover."""
+        """The pixels (b, t, h, w) that the rectangles cover."""
         line = torch.arange(size, device=self.corner.device)
         inside = (line >= self.corner[..., None]) & (line < (self.corner + self.sides)[..., None])  # (b, t, 2, size)
         return inside[:, :, 0, :, None] & inside[:, :, 1, None, :] & self.present[..., None, None]
@@ -36,9 +36,9 @@ class Rectangles:
 def paint(rectangles: Rectangles, dice: Dice, size: int, noise: float) -> Tensor:
     """Pixels (b, 3, t, h, w) in [0, 1]: the rectangles before a static, cluttered, noisy background."""
     frames = rectangles.present.shape[1]
-    still = _background(dice, size)[:, :, None].expand(-1, -1, frames, -1, -1)
+    background = _background(dice, size)[:, :, None].expand(-1, -1, frames, -1, -1)
     covered = rectangles.mask(size)[:, None]
-    pixels = torch.where(covered, rectangles.colour.transpose(1, 2)[..., None, None], still)
+    pixels = torch.where(covered, rectangles.colour.transpose(1, 2)[..., None, None], background)
     if noise:
         pixels = pixels + noise * (2 * dice.uniform("noise", 3, frames, size, size) - 1)
     return pixels.clamp(0, 1)

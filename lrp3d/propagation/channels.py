@@ -43,21 +43,24 @@ def through_channels(
         progress: whether to show a progress bar on stderr.
     """
     signed = clips.maps()
-    seen: dict[str, Tensor] = {}
-    part = clips.through_gates([clips.start()], gates, seen)
-    clips.inside.set(seen)
-    channels = ChannelRelevance([m[0] for m in _counted(clips, [m[None] for m in signed], part)], signed)
+    outlet_relevance: dict[str, Tensor] = {}
+    part = clips.through_gates([clips.start()], gates, outlet_relevance)
+    clips.inside.set(outlet_relevance)
+    channels = ChannelRelevance([m[0] for m in _counted_part(clips, [m[None] for m in signed], part)], signed)
     if seeds is None:
         return channels
     rows = []
     for first in bar(range(0, seeds.logits.shape[1], at_once), "chunk", progress):
         chunk = slice(first, first + at_once)
-        starts, seen = [start.chunk(chunk) for start in seeds.starts], {}
-        whole, part = clips.through_gates(starts, (), seen), clips.through_gates(starts, gates, seen)
-        clips.inside.add_rows(seen, clips.turned(seeds, chunk))
+        starts, outlet_relevance = [start.chunk(chunk) for start in seeds.starts], {}
+        whole, part = (
+            clips.through_gates(starts, (), outlet_relevance),
+            clips.through_gates(starts, gates, outlet_relevance),
+        )
+        clips.inside.add_rows(outlet_relevance, clips.row_orientation(seeds, chunk))
         whole, part = (list(clips.oriented(maps, seeds.orientation, chunk)) for maps in (whole, part))
         total = clips.frames(clips.positive(whole)).sum(-1).T if clips.settings.contrastive else None  # (b, s)
-        of_gates = clips.frames(_counted(clips, whole, part)).transpose(0, 1)  # (b, s, t)
+        of_gates = clips.frames(_counted_part(clips, whole, part)).transpose(0, 1)  # (b, s, t)
         if total is not None:
             logits = seeds.logits[:, chunk]
             of_gates = of_gates * torch.where(total != 0, logits / total, 0.0).unsqueeze(-1)
@@ -66,7 +69,7 @@ def through_channels(
     return channels
 
 
-def _counted(clips: ClipRelevance, whole: Sequence[Tensor], part: Sequence[Tensor]) -> list[Tensor]:
+def _counted_part(clips: ClipRelevance, whole: Sequence[Tensor], part: Sequence[Tensor]) -> list[Tensor]:
     """Scales the part, per input value, by the share of the whole that counts (its positive part, Eq. 2)."""
     if not clips.settings.contrastive:
         return list(part)

@@ -27,26 +27,26 @@ def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budg
     largest = max((step.shape.numel() for step in record.run.steps), default=1)
     per_seed: int = TENSORS_IN_FLIGHT * largest * record.output.element_size()
     if memory_budget is None:
-        memory_budget = _free(record.output.device)
+        memory_budget = _free_memory(record.output.device)
     return max(1, min(seeds, memory_budget // max(1, per_seed)))
 
 
-def clips_at_once(record: Trace, recorded: bool, chunk_size: int | None) -> int:
+def clips_at_once(record: Trace, graph: bool, chunk_size: int | None) -> int:
     """The number of clips per forward pass, at least one.
 
     Args:
         record: a recorded run; its steps say how much memory a clip needs.
-        recorded: whether further passes are recorded as well and keep all activations; else only a few exist at once.
+        graph: whether further passes are recorded as well and keep all activations; else only a few exist at once.
         chunk_size: number of clips that the caller chose, or None.
     """
     if chunk_size is not None:
         return chunk_size
     sizes = [step.shape.numel() for step in record.run.steps] or [1]
-    values = sum(sizes) if recorded else TENSORS_IN_FLIGHT * max(sizes)
+    values = sum(sizes) if graph else TENSORS_IN_FLIGHT * max(sizes)
     per_clip: int = values * record.output.element_size() // max(1, len(record.output))
-    return max(1, _free(record.output.device) // max(1, per_clip))
+    return max(1, _free_memory(record.output.device) // max(1, per_clip))
 
 
-def _free(device: torch.device) -> int:
+def _free_memory(device: torch.device) -> int:
     """Bytes that may be used: few on a CPU, half of the free memory on a GPU."""
     return CPU_BUDGET if device.type != "cuda" else torch.cuda.mem_get_info(device)[0] // 2

@@ -14,10 +14,10 @@ from lrp3d.outputs import Chosen
 from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
 from lrp3d.propagation.frame_logits import FrameSeeds, oppose
-from lrp3d.propagation.inside import Gate, Inside, looked_at
+from lrp3d.propagation.inside import Gate, Inside, with_outlets_recorded
 from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.one_side import one_side
-from lrp3d.propagation.propagate import Flow, Start, as_the_step_does, propagate
+from lrp3d.propagation.propagate import Flow, Start, propagate, step_propagation
 from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
 from lrp3d.steps.step import Step
@@ -87,10 +87,10 @@ class ClipRelevance:
     def maps(self) -> list[Tensor]:
         """Signed maps, shaped like the clip, for the clip's logit."""
         flows: list[Flow] = []
-        seen: dict[str, Tensor] = {}
-        maps = self._propagate([self.start()], flows, seen)
+        outlet_relevance: dict[str, Tensor] = {}
+        maps = self._propagate([self.start()], flows, outlet_relevance)
         self._book(flows, 1)
-        self.inside.add(seen)
+        self.inside.add(outlet_relevance)
         return [m[0] for m in maps]
 
     def start(self) -> Start:
@@ -98,22 +98,24 @@ class ClipRelevance:
         return Start(edge_of(self.record.output), self.chosen.seed(self.logits, self.settings.contrastive))
 
     def _propagate(
-        self, starts: Sequence[Start], flows: list[Flow] | None, seen: dict[str, Tensor] | None = None
+        self, starts: Sequence[Start], flows: list[Flow] | None, outlet_relevance: dict[str, Tensor] | None = None
     ) -> list[Tensor]:
         starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
-        through = as_the_step_does if seen is None else looked_at(seen, as_the_step_does)
+        through = (
+            step_propagation if outlet_relevance is None else with_outlets_recorded(outlet_relevance, step_propagation)
+        )
         maps = propagate(starts, self.ends, flows, self.settings.tolerance, through)
         return [m.to(self.logit.dtype) for m in maps]
 
     def through_gates(
-        self, starts: Sequence[Start], gates: Sequence[Gate], seen: dict[str, Tensor] | None = None
+        self, starts: Sequence[Start], gates: Sequence[Gate], outlet_relevance: dict[str, Tensor] | None = None
     ) -> list[Tensor]:
         """Signed maps (s, *pathway) of the relevance that flows through all gates, given from the top down."""
         for gate in gates:
             starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
-            arrived = propagate(starts, [gate.edge, *self.ends], None, self.settings.tolerance)[0]
-            starts = [gate.start(arrived)]
-        return self._propagate(starts, None, seen)
+            relevance = propagate(starts, [gate.edge, *self.ends], None, self.settings.tolerance)[0]
+            starts = [gate.start(relevance)]
+        return self._propagate(starts, None, outlet_relevance)
 
     def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
         """Relevance (b, n, t) of frames for frame logits; and the clip's signed maps if rows add up to them."""
@@ -123,15 +125,15 @@ class ClipRelevance:
         for first in bar(range(0, n, at_once), "chunk", progress):
             chunk = slice(first, first + at_once)
             flows: list[Flow] = []
-            seen: dict[str, Tensor] = {}
+            outlet_relevance: dict[str, Tensor] = {}
             starts = [start.chunk(chunk) for start in seeds.starts]
-            maps = self._propagate(starts, flows if seeds.additive else None, seen)  # each (s, *pathway)
-            self.inside.add_rows(seen, self.turned(seeds, chunk))
+            maps = self._propagate(starts, flows if seeds.additive else None, outlet_relevance)  # each (s, *pathway)
+            self.inside.add_rows(outlet_relevance, self.row_orientation(seeds, chunk))
             if seeds.additive:
                 parts = [m.sum(0) / n for m in maps]
                 total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
                 self._book(flows, n)
-                self.inside.add(seen, 1 / n)
+                self.inside.add(outlet_relevance, 1 / n)
             rows.append(self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))))  # (s, b, t)
         return torch.cat(rows).transpose(0, 1), total
 
@@ -143,40 +145,46 @@ class ClipRelevance:
         for first in range(0, n, at_once):
             chunk = slice(first, first + at_once)
             flows: list[Flow] = []
-            seen: dict[str, Tensor] = {}
-            both = self._split([start.chunk(chunk) for start in seeds.starts], flows, motion, seen)  # each (s, *clip)
-            self.inside.add_rows(seen, self.turned(seeds, chunk))
+            outlet_relevance: dict[str, Tensor] = {}
+            both = self._split(
+                [start.chunk(chunk) for start in seeds.starts], flows, motion, outlet_relevance
+            )  # each (s, *clip)
+            self.inside.add_rows(outlet_relevance, self.row_orientation(seeds, chunk))
             if seeds.additive:
-                self.inside.add(seen, 1 / n)
+                self.inside.add(outlet_relevance, 1 / n)
                 maps = [total + part.sum(0) / n for total, part in zip(maps, both, strict=True)]
                 self._book(flows, n)
                 motion.count(1 / n)
-            turned = [self.oriented([part], seeds.orientation, chunk)[0] for part in both]
-            for chunks, part in zip(rows, self.positive_parts(*turned), strict=True):
+            row_orientation = [self.oriented([part], seeds.orientation, chunk)[0] for part in both]
+            for chunks, part in zip(rows, self.positive_parts(*row_orientation), strict=True):
                 chunks.append(self.frames([part]))
         static, dynamic = (torch.cat(chunks).transpose(0, 1) for chunks in rows)
         if not seeds.additive:
-            flows, seen = [], {}
-            maps = [m[0] for m in self._split([self.start()], flows, motion, seen)]
+            flows, outlet_relevance = [], {}
+            maps = [m[0] for m in self._split([self.start()], flows, motion, outlet_relevance)]
             self._book(flows, 1)
-            self.inside.add(seen)
+            self.inside.add(outlet_relevance)
             motion.count(1.0)
         return (static, dynamic), (cast(Tensor, maps[0]), cast(Tensor, maps[1]))
 
-    def turned(self, seeds: FrameSeeds, chunk: slice) -> Tensor | None:
+    def row_orientation(self, seeds: FrameSeeds, chunk: slice) -> Tensor | None:
         """The orientation (s, b) of a chunk of rows: -1 where the seed has the opposite sign; None if all are 1."""
         return None if seeds.orientation is None else seeds.orientation[chunk]
 
-    def _split(self, starts: Sequence[Start], flows: list[Flow], motion: Motion, seen: dict[str, Tensor]) -> Split:
+    def _split(
+        self, starts: Sequence[Start], flows: list[Flow], motion: Motion, outlet_relevance: dict[str, Tensor]
+    ) -> Split:
         """Static and dynamic relevance (s, *clip) of the seeds, which are all static at the start."""
         doubled = [
             Start(start.edge, torch.cat([start.relevance, torch.zeros_like(start.relevance)]).to(self.settings.dtype))
             for start in starts
         ]
-        motion.became.clear()
-        (relevance,) = propagate(doubled, self.ends, flows, self.settings.tolerance, looked_at(seen, motion.through))
-        for name, both in seen.items():
-            seen[name] = both[: len(both) // 2] + both[len(both) // 2 :]
+        motion.converted.clear()
+        (relevance,) = propagate(
+            doubled, self.ends, flows, self.settings.tolerance, with_outlets_recorded(outlet_relevance, motion.through)
+        )
+        for name, both in outlet_relevance.items():
+            outlet_relevance[name] = both[: len(both) // 2] + both[len(both) // 2 :]
         static, dynamic = relevance.to(self.logit.dtype).chunk(2)
         return static, dynamic
 
@@ -207,9 +215,12 @@ class ClipRelevance:
     def _book(self, flows: list[Flow], rows: int) -> None:
         """Adds flows to those of the ledger; the clip's logit is the mean of `rows` seeds."""
         for flow in flows:
-            into, out = self.flows.get(flow.step, (0.0, 0.0))
-            into, out = into + flow.relevance_in.sum() / rows, out + flow.relevance_out.sum() / rows
-            self.flows[flow.step] = into, out
+            relevance_in, relevance_out = self.flows.get(flow.step, (0.0, 0.0))
+            relevance_in, relevance_out = (
+                relevance_in + flow.relevance_in.sum() / rows,
+                relevance_out + flow.relevance_out.sum() / rows,
+            )
+            self.flows[flow.step] = relevance_in, relevance_out
 
     def conservation(self, signed: Sequence[Tensor]) -> Tensor:
         """The relative error (b,) of the sums of the clips' signed maps.
@@ -227,9 +238,9 @@ class ClipRelevance:
             sides = [(sums, own)]
         else:
             seed = self.chosen.alone.seed(self.logits, contrastive).to(self.settings.dtype)
-            alone = self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
-            sides = [(alone, own), (alone - sums, other)]
-        error = torch.stack([(measured - expected).abs() for measured, expected in sides]).amax(0)
+            one_sided = self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
+            sides = [(one_sided, own), (one_sided - sums, other)]
+        error = torch.stack([(nonzero_band - expected).abs() for nonzero_band, expected in sides]).amax(0)
         scale = torch.stack([expected.abs() for _, expected in sides]).amax(0)
         return error / scale.clamp(min=torch.finfo(scale.dtype).tiny)
 

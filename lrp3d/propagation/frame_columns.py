@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lrp3d.propagation.time_axis import Things, by_frame, time_steps
+from lrp3d.propagation.time_axis import Entries, by_frame, time_steps
 from lrp3d.steps.graph import edge_of
 from lrp3d.twin.twin import Trace
 
@@ -22,7 +22,7 @@ def frames_in_columns(record: Trace) -> str:
         return ""
     if record.problems:  # nothing can be followed down through what is not known
         return ""
-    frames = by_frame(time_steps(Things(edge_of(output), output, -1), len(output)))
+    frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))
     if frames is None:
         return ""
     count, each = len(frames), len(frames[0])

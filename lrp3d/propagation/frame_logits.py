@@ -91,12 +91,12 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
             axes = step.operands[0].map.time_axes(shape, step.shape)
             for axis in [axis for axis in axes if shape[axis] > 1]:
                 average = TimeAverage(node, step, axis)
-                stands_on = time_steps(average.things, len(output))
-                if average.in_order(stands_on):
+                source_steps = time_steps(average.entries, len(output))
+                if average.in_order(source_steps):
                     averages[node] = average
                     break
-                if not stands_on or not all(map(all, stands_on)):
-                    problem = problem or f"'{step.name}' {disorder(stands_on)}"
+                if not source_steps or not all(map(all, source_steps)):
+                    problem = problem or f"'{step.name}' {disorder(source_steps)}"
                 else:  # of frames that were mixed before, or of the places of a picture
                     mixed = mixed or step.name
             if node in averages:
@@ -165,10 +165,10 @@ def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:
             return
         if isinstance(step, LinearStep) and len(step.operands) == 1 and step.operands[0].shape == frames:
             average = TimeAverage(node, step, -2)
-            if average.in_order(time_steps(average.things, len(record.output))):
+            if average.in_order(time_steps(average.entries, len(record.output))):
                 return
             average = TimeAverage(node, step, -1)
-            if average.in_order(time_steps(average.things, len(record.output))):
+            if average.in_order(time_steps(average.entries, len(record.output))):
                 raise ValueError(FRAMES_LAST.format(shape=tuple(frames)))
             return
 
@@ -201,13 +201,13 @@ def frame_seeds(
         if what := frames_in_columns(record):
             raise FramesInColumns(what) from None
         raise
-    after = [average.step.after_classifier for average in averages]
-    if any(after) and not (len(averages) == 1 and all(after)):
+    follows_classifier = [average.step.after_classifier for average in averages]
+    if any(follows_classifier) and not (len(averages) == 1 and all(follows_classifier)):
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
     if any(len(average.features) != len(record.output) for average in averages):
         raise NoFrameLogits("the axis of clips is not the first where the model averages over time")
     seeds = _frame_by_frame(record, chosen, averages, composite, contrastive, merge)
-    if all(after) and _adds_up(record.output, averages[0]):
+    if all(follows_classifier) and _adds_up(record.output, averages[0]):
         seeds.additive = True
         if contrastive:
             _orient(seeds, chosen.of(record.output))
@@ -221,8 +221,8 @@ def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
     """Raises NoFrameLogits unless the mean of the frame logits is the logit, up to rounding in the coarsest type."""
     error = (logits.mean(1) - logit).abs()
     scale = torch.maximum(logit.abs(), logits.abs().mean(1))
-    (apart,) = answers([(error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()])
-    if apart:
+    (differs,) = answers([(error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()])
+    if differs:
         means, wanted = logits.mean(1).tolist(), logit.tolist()
         raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
 
@@ -266,12 +266,12 @@ def oppose(output: Tensor, sign: Tensor | None) -> None:
     """
     if sign is None:
         return
-    all_of_them = len(sign) == 1 or (sign.device.type == "cpu" and bool((sign < 0).all()))
+    all_negative = len(sign) == 1 or (sign.device.type == "cpu" and bool((sign < 0).all()))
     clips = sign[:, None].to(output).expand(output.shape)
-    for of_outputs, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
+    for spread, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
         assert step.rule is not None
         # The logits of every frame descend from the classifier: it is met several times, but negated once.
-        step.rule = opposed(step.rule, None if all_of_them else of_outputs.sign())
+        step.rule = opposed(step.rule, None if all_negative else spread.sign())
 
 
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
@@ -286,7 +286,7 @@ def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
 
 
 def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], Tensor]:
-    """An average over everything but time, followed by the average over the things (tokens) of each frame."""
+    """An average over everything but time, followed by the average over the entries (tokens) of each frame."""
 
     def function(x: Tensor) -> Tensor:
         return (map(x, 1.0).movedim(axis, -1) @ matrix.T.to(x)).movedim(-1, axis)
@@ -296,11 +296,11 @@ def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], 
 
 def _replay(record: Trace, averages: list[TimeAverage], pooled: list[Tensor], i: int, n: int, scaled: bool) -> Tensor:
     """The logits (b, k) of frame `i` alone: the operations after the pools, applied to the features of this frame."""
-    given = {}
+    inputs = {}
     for average, features in zip(averages, pooled, strict=True):
         with record.run:
-            given[average.step.token] = _frame(features, average, i, n, scaled)
-    output = record.run.replay(given, record.output)
+            inputs[average.step.token] = _frame(features, average, i, n, scaled)
+    output = record.run.replay(inputs, record.output)
     if output is None:
         raise NoFrameLogits("what follows the pool over time also uses features that were not pooled")
     return output
@@ -338,8 +338,8 @@ def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
 
 def _positions(averages: list[TimeAverage], rows: int) -> tuple[list[int] | None, int]:
     """The time step of each row, if only some steps have logits (paper, Fig. 10), and the number of time steps."""
-    stands_on = averages[0].stands_on
-    classified = len(stands_on[0])
-    if len(averages) == 1 and rows < classified and all(sum(steps) == 1 for steps in stands_on):
-        return [steps.index(True) for steps in stands_on], classified
+    source_steps = averages[0].source_steps
+    classified = len(source_steps[0])
+    if len(averages) == 1 and rows < classified and all(sum(steps) == 1 for steps in source_steps):
+        return [steps.index(True) for steps in source_steps], classified
     return None, rows

@@ -14,7 +14,7 @@ from lrp3d.steps.graph import step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.shares import Operand
-from lrp3d.steps.step import ClipInput, Held, PassThrough, Step
+from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, Step
 
 TIME = 2  # of (b, c, t, h, w)
 KEEP_FRAMES = {
@@ -78,22 +78,27 @@ def check_frames_kept(node: Any, step: Step, frames: int) -> None:
     if operand is None or not isinstance(operand.map, Convolution) or len(operand.shape) not in (4, 5):
         return
     below = node.next_functions[0][0]
-    while (under := step_of(below)) is None or (isinstance(under, PassThrough) and under.input_shape == under.shape):
-        stays = under is not None or below.name().partition("Backward")[0] in KEEP_FRAMES - {"ConstantPadNd", "Expand"}
-        if not stays or len(below.next_functions) != 1:
+    while (source := step_of(below)) is None or (
+        isinstance(source, PassThrough) and source.input_shape == source.shape
+    ):
+        keeps_frames = source is not None or below.name().partition("Backward")[0] in KEEP_FRAMES - {
+            "ConstantPadNd",
+            "Expand",
+        }
+        if not keeps_frames or len(below.next_functions) != 1:
             return
         below = below.next_functions[0][0]
-    before: int | None = None
-    if isinstance(under, ClipInput):
-        before = frames
-    elif isinstance(under, WindowMaximum) or (
-        isinstance(under, LinearStep) and under.operands and isinstance(under.operands[0].map, Convolution)
+    frames_before: int | None = None
+    if isinstance(source, ClipInput):
+        frames_before = frames
+    elif isinstance(source, WindowMaximum) or (
+        isinstance(source, LinearStep) and source.operands and isinstance(source.operands[0].map, Convolution)
     ):
-        before = _pictures(under.shape)
-    if before not in (None, _pictures(operand.shape)):
+        frames_before = _pictures(source.shape)
+    if frames_before not in (None, _pictures(operand.shape)):
         raise NoMotion(
             f"motion= does not know which frames '{step.name}' ({step.operation}) sees: its input "
-            f"{tuple(operand.shape)} was made of {tuple(under.shape)}, so frames became channels, or channels frames"
+            f"{tuple(operand.shape)} was made of {tuple(source.shape)}, so frames became channels, or channels frames"
         )
 
 
@@ -104,24 +109,28 @@ def _pictures(shape: Sequence[int]) -> int:
 
 def _selected(node: Any) -> list[float]:
     """For each frame of the clip, its number (from 1) among the selected ones, or 0; empty if this is no clip."""
-    like, whole = node._input_metadata[0], step_of(node.next_functions[0][0])
-    chosen = like.shape
-    if whole is None or len(chosen) != 5 or [*chosen[:2], *chosen[3:]] != [*whole.shape[:2], *whole.shape[3:]]:
+    metadata, whole = node._input_metadata[0], step_of(node.next_functions[0][0])
+    shape = metadata.shape
+    if whole is None or len(shape) != 5 or [*shape[:2], *shape[3:]] != [*whole.shape[:2], *whole.shape[3:]]:
         return []
-    numbers = torch.arange(1.0, chosen[TIME] + 1, dtype=like.dtype, device=like.device)
+    numbers = torch.arange(1.0, shape[TIME] + 1, dtype=metadata.dtype, device=metadata.device)
     with torch.inference_mode(False), torch.no_grad():
-        gradients = node(numbers.reshape(-1, 1, 1).expand(chosen).contiguous())
-    back = gradients[0] if isinstance(gradients, tuple) else gradients
-    return list(back[0, 0, :, 0, 0].tolist())
+        gradients = node(numbers.reshape(-1, 1, 1).expand(shape).contiguous())
+    numbers_below = gradients[0] if isinstance(gradients, tuple) else gradients
+    return list(numbers_below[0, 0, :, 0, 0].tolist())
 
 
 def mixes(step: Step) -> bool:
     """Whether an output frame sees several input frames; raises NoMotion where that is not known."""
-    if isinstance(step, (PassThrough, ClipInput, Held)):
+    if isinstance(step, (PassThrough, ClipInput, ConstantOutput)):
         return False
     if isinstance(step, WindowMaximum):
         return len(step.offsets[0]) == 3 and step.x.dim() == 5 and len({str(o[0]) for o in step.offsets}) > 1
-    if isinstance(step, AxisMaximum) and len(step.input_shape) == 5 and step.input_shape[TIME] == step.kept_shape[TIME]:
+    if (
+        isinstance(step, AxisMaximum)
+        and len(step.input_shape) == 5
+        and step.input_shape[TIME] == step.output_shape[TIME]
+    ):
         return False
     if not isinstance(step, LinearStep):
         raise NoMotion(f"motion= does not know what '{step.name}' ({step.operation}) does to frames")
@@ -153,8 +162,8 @@ def windows_of(step: LinearStep, operand: Operand) -> Tensor:
     for frame in range(frame_count(step)):
         ones = torch.zeros(1, *step.shape, dtype=operand.source.dtype, device=operand.source.device)
         frame_of(ones[0], frame).fill_(1)
-        touched = map.spread(ones, operand.w.value, operand.shape)[0] != 0
-        windows.append(touched.movedim(TIME, 0).flatten(1).any(1).cpu())
+        mask = map.spread(ones, operand.w.value, operand.shape)[0] != 0
+        windows.append(mask.movedim(TIME, 0).flatten(1).any(1).cpu())
     return torch.stack(windows)
 
 

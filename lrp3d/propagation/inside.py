@@ -28,7 +28,7 @@ Where = Mapping[str, int | Sequence[int] | Tensor]
 
 
 def check_inside(
-    layers: Any, layer_rows: bool, where: Any, temporal: bool, other: bool
+    layers: Any, layer_rows: bool, where: Any, temporal: bool, needs_all_channels: bool
 ) -> tuple[list[str], dict[str, list[int]]]:
     """Checks the arguments of `explain` and returns names of modules and lists of channels.
 
@@ -37,7 +37,7 @@ def check_inside(
         layer_rows: whether the caller wants rows at layers.
         where: channels by module.
         temporal: whether there are rows.
-        other: whether the caller wants something that only all channels together have.
+        needs_all_channels: whether the caller wants something that only all channels together have.
 
     Raises:
         TypeError: if an argument has the wrong type.
@@ -45,7 +45,7 @@ def check_inside(
     """
     if layer_rows and not (temporal and layers):
         raise ValueError("layer_rows=True keeps rows of the matrix at layers: it needs layers= and temporal=True")
-    if where and other:
+    if where and needs_all_channels:
         raise ValueError("floor= and motion= need all channels: leave out where=, or leave out floor= and motion=")
     if isinstance(layers, str):
         layers = [layers]
@@ -55,10 +55,10 @@ def check_inside(
         raise TypeError(f"where= takes channels by module, as in {{'layer3': [12, 40]}}, got {type(where).__name__}")
     by_layer = {}
     for name, channels in (where or {}).items():
-        listed = torch.as_tensor(channels).flatten().tolist()
-        if not listed or not all(isinstance(channel, int) and channel >= 0 for channel in listed):
+        numbers = torch.as_tensor(channels).flatten().tolist()
+        if not numbers or not all(isinstance(channel, int) and channel >= 0 for channel in numbers):
             raise ValueError(f"where={{{name!r}: ...}} takes numbers of channels from 0 on, got {channels!r}")
-        by_layer[name] = listed
+        by_layer[name] = numbers
     return list(layers), by_layer
 
 
@@ -78,7 +78,7 @@ class Gate:
     """An output of a module of which only some channels let relevance through."""
 
     node: Node
-    kept: Tensor
+    mask: Tensor
     """1 for these channels, 0 for the others; broadcasts to relevance (s, *output)."""
 
     @property
@@ -88,7 +88,7 @@ class Gate:
 
     def start(self, relevance: Tensor) -> Start:
         """Starts again with the part of the arrived relevance that the gate lets through."""
-        return Start(self.edge, relevance * self.kept.to(relevance))
+        return Start(self.edge, relevance * self.mask.to(relevance))
 
 
 def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[Node]) -> list[Gate]:
@@ -112,15 +112,15 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
                 "after the average over time, where frames have no channels of their own"
             )
         step = shapes[name]
-        like = torch.zeros(step.shape, dtype=step.dtype, device=record.output.device)
-        axis = channel_axis(like)
-        if max(channels) >= like.shape[axis]:
+        zeros = torch.zeros(step.shape, dtype=step.dtype, device=record.output.device)
+        axis = channel_axis(zeros)
+        if max(channels) >= zeros.shape[axis]:
             raise ValueError(
-                f"where={{{name!r}: {list(channels)}}}: the output of '{name}', {tuple(like.shape)}, has channels "
-                f"from 0 to {like.shape[axis] - 1} on axis {axis}"
+                f"where={{{name!r}: {list(channels)}}}: the output of '{name}', {tuple(zeros.shape)}, has channels "
+                f"from 0 to {zeros.shape[axis] - 1} on axis {axis}"
             )
-        kept = like.new_zeros(like.shape[axis]).index_fill_(0, placed(channels, like.device), 1)
-        unsorted.append(Gate(below[name], kept.reshape([-1 if i == axis else 1 for i in range(like.dim())])))
+        mask = zeros.new_zeros(zeros.shape[axis]).index_fill_(0, placed(channels, zeros.device), 1)
+        unsorted.append(Gate(below[name], mask.reshape([-1 if i == axis else 1 for i in range(zeros.dim())])))
     order = sorted(unsorted, key=lambda gate: -len(_outlets([gate.node])))
     for upper, lower in pairwise(order):
         if lower.node not in set(_outlets([upper.node]).values()):
@@ -135,15 +135,15 @@ def _outlets(roots: Sequence[Node]) -> dict[str, Node]:
     return {step.name: node for node in nodes if isinstance(step := step_of(node), Outlet)}
 
 
-def looked_at(seen: dict[str, Tensor], through: Through) -> Through:
-    """Wraps `through` so that `seen` gets the relevance (s, *output) that arrives at every `Outlet`."""
+def with_outlets_recorded(outlet_relevance: dict[str, Tensor], through: Through) -> Through:
+    """Wraps `through` so that `outlet_relevance` gets the relevance (s, *output) that arrives at every `Outlet`."""
 
-    def look(step: Step, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+    def record(step: Step, relevance: LazyRelevance) -> Sequence[LazyRelevance | None]:
         if isinstance(step, Outlet):
-            seen[step.name] = carried.tensor(step.shape)
-        return through(step, carried)
+            outlet_relevance[step.name] = relevance.tensor(step.shape)
+        return through(step, relevance)
 
-    return look
+    return record
 
 
 class Inside:
@@ -169,25 +169,25 @@ class Inside:
         self.rows: dict[str, list[Tensor]] = {}
         """Relevance (s, *output) of the rows by module, chunk by chunk."""
 
-    def add(self, seen: Mapping[str, Tensor], share: float = 1.0) -> None:
+    def add(self, outlet_relevance: Mapping[str, Tensor], share: float = 1.0) -> None:
         """Adds `share` times the relevance that arrived for some seeds to that of the clips."""
         for name, shape in self.shapes.items():
-            part = seen[name].sum(0) * share if name in seen else self.like.new_zeros(shape)
+            part = outlet_relevance[name].sum(0) * share if name in outlet_relevance else self.like.new_zeros(shape)
             self.clip[name] = part if name not in self.clip else self.clip[name] + part
 
-    def set(self, seen: Mapping[str, Tensor]) -> None:
+    def set(self, outlet_relevance: Mapping[str, Tensor]) -> None:
         """Replaces the relevance of the clips' logits by what arrived for them."""
-        self.clip |= {name: r.sum(0) for name, r in seen.items() if name in self.shapes}
+        self.clip |= {name: r.sum(0) for name, r in outlet_relevance.items() if name in self.shapes}
 
-    def add_rows(self, seen: Mapping[str, Tensor], orientation: Tensor | None) -> None:
+    def add_rows(self, outlet_relevance: Mapping[str, Tensor], orientation: Tensor | None) -> None:
         """Keeps the relevance that arrived for some rows, negated where `orientation` (s, b) is -1."""
         for name in self.shapes if self.keep_rows else ():
-            if name not in seen:
+            if name not in outlet_relevance:
                 raise ValueError(
                     f"layer_rows=True: no row's relevance flows through '{name}'; it is not on the path from the "
                     "logits to the clip, or comes after the average over time"
                 )
-            r = seen[name]
+            r = outlet_relevance[name]
             if orientation is not None:
                 per_item = orientation.repeat_interleave(r.shape[1] // self.batch, 1)
                 r = r * per_item.reshape(*per_item.shape, *[1] * (r.dim() - 2)).to(r)
@@ -198,9 +198,9 @@ class Inside:
         """The fields of `Explanation` that come from here, by name."""
         if not self.shapes:
             return {}
-        whole = {name: with_clips(x, self.batch).to(self.like) for name, x in self.clip.items()}
+        layers = {name: with_clips(x, self.batch).to(self.like) for name, x in self.clip.items()}
         rows = {name: self._rows(torch.cat(chunks)).to(self.like) for name, chunks in self.rows.items()}
-        return {"layers": whole} | ({"layer_rows": rows} if rows else {})
+        return {"layers": layers} | ({"layer_rows": rows} if rows else {})
 
     def _rows(self, x: Tensor) -> Tensor:
         """Turns (s, *output) into (b, s, ...)."""

@@ -16,15 +16,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lrp3d.compute.bands import all_of
+from lrp3d.compute.bands import whole_axis
 from lrp3d.compute.maps import Convolution, LinearMap
 from lrp3d.propagation.frame_mixing import TIME, NoMotion, check_frames_kept, check_node, mixes
-from lrp3d.propagation.static_relevance import Mixing, cropped, kept_by_convolution, kept_by_frames, kept_by_maximum
+from lrp3d.propagation.static_relevance import (
+    Mixing,
+    cropped,
+    static_through_convolution,
+    static_through_frames,
+    static_through_maximum,
+)
 from lrp3d.steps.graph import downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
-from lrp3d.steps.step import ClipInput, Held, Step
+from lrp3d.steps.step import ClipInput, ConstantOutput, Step
 from lrp3d.twin.twin import Trace
 
 
@@ -40,18 +46,20 @@ class Motion:
         NoMotion: an operation moves or mixes frames in a way that is not known.
     """
 
-    def __init__(self, record: Trace, still: Trace, frames: int):
-        if [type(step) for step in record.run.steps] != [type(step) for step in still.run.steps]:
+    def __init__(self, record: Trace, still_record: Trace, frames: int):
+        if [type(step) for step in record.run.steps] != [type(step) for step in still_record.run.steps]:
             raise NoMotion("motion= needs a model that does to a still clip what it does to any, and this one does not")
-        still_steps = dict(zip(record.run.steps, still.run.steps, strict=True))
+        still_steps = dict(zip(record.run.steps, still_record.run.steps, strict=True))
         self.mixing: dict[Step, Mixing] = {}
-        self.became: dict[str, Tensor] = {}
+        self.converted: dict[str, Tensor] = {}
         """Of the last walk, by operation, the relevance (s, b) that was static above it and is dynamic below."""
         self.by_layer: dict[str, Tensor] = {}
         """The same (b,) for the clips' logits."""
         clips = [entry.shape for entry in record.entries if entry.dim() == 5]
         selected = {clip[TIME]: [float(i + 1) for i in range(clip[TIME])] for clip in clips}
-        for node in downwards([record.output.grad_fn], lambda node: isinstance(step_of(node), (ClipInput, Held))):
+        for node in downwards(
+            [record.output.grad_fn], lambda node: isinstance(step_of(node), (ClipInput, ConstantOutput))
+        ):
             step = step_of(node)
             if step is None:
                 check_node(node, selected)
@@ -62,33 +70,35 @@ class Motion:
 
     def count(self, share: float) -> None:
         """Count what became dynamic in the last walk as `share` of the clips' relevance."""
-        for name, rows in self.became.items():
+        for name, rows in self.converted.items():
             self.by_layer[name] = self.by_layer.get(name, 0.0) + rows.sum(0) * share
 
-    def through(self, step: Step, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+    def through(self, step: Step, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """What `step.propagate` returns, for seeds of which the first half is static and the second dynamic."""
         if step not in self.mixing:
-            return step.propagate(carried)
-        mixing, band = self.mixing[step], carried.band
+            return step.propagate(lazy)
+        mixing, band = self.mixing[step], lazy.band
         if band is not None and (band.axis != TIME or not isinstance(_map(step), Convolution)):
-            carried, band = LazyRelevance(carried.tensor(step.shape)), None
-        static, dynamic = carried.part().chunk(2)
+            lazy, band = LazyRelevance(lazy.tensor(step.shape)), None
+        static, dynamic = lazy.part().chunk(2)
         # Both together take the step's own way, and what is static leaves the rest to be dynamic.
         (whole,) = step.propagate(LazyRelevance(static + dynamic, band=band))
         assert whole is not None
         if isinstance(step, WindowMaximum):
-            kept: Tensor = kept_by_maximum(mixing, static)
+            static_part: Tensor = static_through_maximum(mixing, static)
         elif isinstance(_map(step), Convolution):
-            kept, band = kept_by_convolution(mixing, static, band)
+            static_part, band = static_through_convolution(mixing, static, band)
         else:
-            kept = kept_by_frames(mixing, static)
+            static_part = static_through_frames(mixing, static)
         if whole.band != band:
             shape = _input_shape(step)
-            kept = kept if band is None else band.widened(kept, all_of(band.axis, shape[band.axis]))
+            static_part = (
+                static_part if band is None else band.widened(static_part, whole_axis(band.axis, shape[band.axis]))
+            )
             whole, band = LazyRelevance(whole.tensor(shape)), None
-        before, after = (x.flatten(2).sum(2) if x.dim() > 2 else x for x in (static, kept))
-        self.became[step.name] = self.became.get(step.name, 0.0) + before - after
-        return [LazyRelevance(torch.cat([kept, whole.part() - kept]), band=band)]
+        before, after = (x.flatten(2).sum(2) if x.dim() > 2 else x for x in (static, static_part))
+        self.converted[step.name] = self.converted.get(step.name, 0.0) + before - after
+        return [LazyRelevance(torch.cat([static_part, whole.part() - static_part]), band=band)]
 
 
 def _map(step: Step) -> LinearMap | None:

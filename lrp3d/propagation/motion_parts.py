@@ -71,11 +71,11 @@ def motion_parts(clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: 
         factor = torch.where(total != 0, seeds.logits.unsqueeze(-1) / total, 0.0)
     matrices = [temporal_relevance(part * factor, seeds, scaled=False).matrix for part in rows]
     static, dynamic = clips.positive_parts(*maps)
-    all_of_it, moved = ((static + dynamic).flatten(1).sum(1), dynamic.flatten(1).sum(1))
+    clip_sum, dynamic_sum = ((static + dynamic).flatten(1).sum(1), dynamic.flatten(1).sum(1))
     if not clips.layouts[0] or "b" not in clips.layouts[0].groups:
         batch, axes = len(clips.logits), clips.layouts[0]
         assert axes is not None
-        all_of_it, moved = (axes.clips(x[None], batch)[0] for x in (static + dynamic, dynamic))
+        clip_sum, dynamic_sum = (axes.clips(x[None], batch)[0] for x in (static + dynamic, dynamic))
     # Of a contrast, which values count is known at the clip only.
     layers = {} if clips.settings.contrastive else dict(reversed(motion.by_layer.items()))
     return MotionParts(
@@ -83,13 +83,13 @@ def motion_parts(clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: 
         maps[0] + maps[1],
         {
             "motion_by_layer": {
-                name: torch.where(all_of_it != 0, became.to(all_of_it) / all_of_it, 0.0)
-                for name, became in layers.items()
+                name: torch.where(clip_sum != 0, converted.to(clip_sum) / clip_sum, 0.0)
+                for name, converted in layers.items()
             },
             "static": static,
             "dynamic": dynamic,
             "static_matrix": matrices[0],
             "dynamic_matrix": matrices[1],
-            "motion": torch.where(all_of_it != 0, moved / all_of_it, 0.0),
+            "motion": torch.where(clip_sum != 0, dynamic_sum / clip_sum, 0.0),
         },
     )

@@ -27,12 +27,12 @@ def one_side(output: Tensor, seed: Tensor) -> list[Start]:
     classifiers = {node: step for node in nodes if _is_classifier(node) and (step := step_of(node)) is not None}
     if not classifiers:
         return [Start(edge_of(output), seed)]
-    arrived = propagate([Start(edge_of(output), seed)], [(node, 0) for node in classifiers])
+    arrivals = propagate([Start(edge_of(output), seed)], [(node, 0) for node in classifiers])
     starts = []
-    for (node, step), r in zip(classifiers.items(), arrived, strict=True):
+    for (node, step), r in zip(classifiers.items(), arrivals, strict=True):
         with torch.inference_mode(False), torch.no_grad():
-            shared = _without_contrast(step).relevance(r)
-        below = zip(node.next_functions, shared, strict=True)
+            shares = _without_contrast(step).relevance(r)
+        below = zip(node.next_functions, shares, strict=True)
         starts += [Start(edge, relevance) for edge, relevance in below if edge[0] is not None and relevance is not None]
     return starts
 
@@ -45,7 +45,7 @@ def _without_contrast(step: Step) -> Step:
     """The same step with its rule without the contrast."""
     if not isinstance(step, LinearStep) or step.rule is None:
         return step
-    alone = LinearStep(step.operands, step.bias, step.weighted)
-    alone.shape, alone.dtype = step.shape, step.dtype
-    alone.assign_rule(one_sided(step.rule))
-    return alone
+    copy = LinearStep(step.operands, step.bias, step.weighted)
+    copy.shape, copy.dtype = step.shape, step.dtype
+    copy.assign_rule(one_sided(step.rule))
+    return copy

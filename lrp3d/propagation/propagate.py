@@ -20,9 +20,9 @@ from lrp3d.steps.step import Step
 Through = Callable[[Step, LazyRelevance], Sequence[LazyRelevance | None]]
 
 
-def as_the_step_does(step: Step, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+def step_propagation(step: Step, relevance: LazyRelevance) -> Sequence[LazyRelevance | None]:
     """Calls the step's own method, which carries bands and factors as they are."""
-    return step.propagate(carried)
+    return step.propagate(relevance)
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Start:
 
 
 @dataclass
-class _Arrived:
+class _Arrivals:
     """The relevance that waits at a node, by the number of the node's output."""
 
     relevance: dict[int, LazyRelevance] = field(default_factory=dict)
@@ -59,7 +59,7 @@ def propagate(
     ends: Sequence[Edge],
     flows: list[Flow] | None = None,
     tolerance: float = 0.0,
-    through: Through = as_the_step_does,
+    through: Through = step_propagation,
 ) -> list[Tensor]:
     """The relevance (s, *tensor.shape) at every end, summed over `starts`; it does not go below the ends.
 
@@ -76,24 +76,24 @@ def propagate(
         waiting = _count_consumers([start.edge[0] for start in starts], stops)
         for start in starts:
             _arrive(waiting[start.edge[0]], start.edge, LazyRelevance(start.relevance).narrowed())
-        ready = [node for node, arrived in waiting.items() if not arrived.missing]
+        ready = [node for node, arrivals in waiting.items() if not arrivals.missing]
         relevances: dict[Edge, Tensor] = {}
         while ready:
             node = ready.pop()
-            arrived = waiting.pop(node)
+            arrivals = waiting.pop(node)
             if node in stops:
                 relevances |= {
-                    (node, number): carried.tensor(_shape(node, number))
-                    for number, carried in arrived.relevance.items()
+                    (node, number): relevance.tensor(_shape(node, number))
+                    for number, relevance in arrivals.relevance.items()
                 }
                 continue
             outs: Sequence[LazyRelevance | None] = [None] * len(node.next_functions)
-            if arrived.relevance:
+            if arrivals.relevance:
                 step = step_of(node)
                 outs = (
-                    _through_node(node, arrived)
+                    _through_node(node, arrivals)
                     if step is None
-                    else _through_step(step, arrived, flows, tolerance, through)
+                    else _through_step(step, arrivals, flows, tolerance, through)
                 )
             for out, (parent, number) in zip(outs, node.next_functions, strict=True):
                 if parent is None:
@@ -118,46 +118,46 @@ def _nothing(end: Edge, seeds: Tensor) -> Tensor:
     return seeds.new_zeros(len(seeds), *_shape(*end))
 
 
-def _arrive(arrived: _Arrived, edge: Edge, carried: LazyRelevance) -> None:
+def _arrive(arrivals: _Arrivals, edge: Edge, relevance: LazyRelevance) -> None:
     """Adds relevance to that which arrived at an edge before."""
     node, number = edge
-    before = arrived.relevance.get(number)
-    arrived.relevance[number] = carried if before is None else before.plus(carried, _shape(node, number))
+    before = arrivals.relevance.get(number)
+    arrivals.relevance[number] = relevance if before is None else before.plus(relevance, _shape(node, number))
 
 
-def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrived]:
+def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrivals]:
     """Every node from the roots down to the stops, with the number of nodes that hand relevance to it."""
-    waiting: dict[Node, _Arrived] = {root: _Arrived() for root in roots}
+    waiting: dict[Node, _Arrivals] = {root: _Arrivals() for root in roots}
     for node in downwards(list(waiting), stops.__contains__):
         for parent in [] if node in stops else parents(node):
-            waiting.setdefault(parent, _Arrived()).missing += 1
+            waiting.setdefault(parent, _Arrivals()).missing += 1
     return waiting
 
 
 def _through_step(
-    step: Step, arrived: _Arrived, flows: list[Flow] | None, tolerance: float, through: Through
+    step: Step, arrivals: _Arrivals, flows: list[Flow] | None, tolerance: float, through: Through
 ) -> Sequence[LazyRelevance | None]:
-    carried = arrived.relevance[0]
-    outs = through(step, carried.trimmed(tolerance) if tolerance and step.weighted else carried)
+    relevance = arrivals.relevance[0]
+    outs = through(step, relevance.trimmed(tolerance) if tolerance and step.weighted else relevance)
     if flows is not None and not (step.rule is not None and step.rule.unchanged):
         totals = [out.total() for out in outs if out is not None]
-        nothing = carried.value.new_zeros(len(carried.value))  # a module that is held constant hands nothing on
-        flows.append(Flow(step, carried.total(), sum(totals[1:], totals[0]) if totals else nothing))
+        nothing = relevance.value.new_zeros(len(relevance.value))  # a module that is held constant hands nothing on
+        flows.append(Flow(step, relevance.total(), sum(totals[1:], totals[0]) if totals else nothing))
     return outs
 
 
-def _moves_device(node: Any, arrived: _Arrived) -> bool:
+def _moves_device(node: Any, arrivals: _Arrivals) -> bool:
     below, number = node.next_functions[0]
-    return bool(below._input_metadata[number].device != arrived.relevance[0].value.device)
+    return bool(below._input_metadata[number].device != arrivals.relevance[0].value.device)
 
 
-def _through_node(node: Any, arrived: _Arrived) -> Sequence[LazyRelevance | None]:
+def _through_node(node: Any, arrivals: _Arrivals) -> Sequence[LazyRelevance | None]:
     """Calls torch's own node of a rearrangement for all seeds at once."""
-    if node.name().startswith("ToCopy") and not _moves_device(node, arrived):
-        return [arrived.relevance[0]]  # the values change their type, relevance keeps its own
-    numbers = list(arrived.relevance)
+    if node.name().startswith("ToCopy") and not _moves_device(node, arrivals):
+        return [arrivals.relevance[0]]  # the values change their type, relevance keeps its own
+    numbers = list(arrivals.relevance)
     outputs = len(node._input_metadata)
-    kept: list[int] = []
+    positions: list[int] = []
 
     def call(*relevances: Tensor) -> tuple[Tensor, ...]:
         arguments: list[Tensor | None] = [None] * outputs
@@ -165,15 +165,15 @@ def _through_node(node: Any, arrived: _Arrived) -> Sequence[LazyRelevance | None
             arguments[number] = relevance
         result = node(*arguments)
         result = result if isinstance(result, tuple) else (result,)
-        kept[:] = [i for i, r in enumerate(result) if r is not None]
+        positions[:] = [i for i, r in enumerate(result) if r is not None]
         return tuple(r for r in result if r is not None)
 
-    relevances = [carried.tensor(_shape(node, number)) for number, carried in arrived.relevance.items()]
+    relevances = [lazy.tensor(_shape(node, number)) for number, lazy in arrivals.relevance.items()]
     if len(relevances[0]) == 1:  # without vmap, whose own cost is that of a small layer
         results = tuple(result.unsqueeze(0) for result in call(*(relevance[0] for relevance in relevances)))
     else:
         results = torch.func.vmap(call)(*relevances)
     outs: list[LazyRelevance | None] = [None] * len(node.next_functions)
-    for i, result in zip(kept, results, strict=True):
+    for i, result in zip(positions, results, strict=True):
         outs[i] = LazyRelevance(result).narrowed()
     return outs

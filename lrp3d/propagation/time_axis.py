@@ -1,6 +1,6 @@
-"""Finds which averaged axis is time, and the time steps from which each averaged thing comes.
+"""Finds which averaged axis is time, and the time steps from which each averaged entry comes.
 
-Frames are followed from an average over time down to the last operations whose shapes say where time is. The things
+Frames are followed from an average over time down to the last operations whose shapes say where time is. The entries
 that are averaged may be frames, tokens of several places in each frame, or either of them in another order.
 """
 
@@ -18,12 +18,12 @@ from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Convolution, MatrixProduct
 from lrp3d.steps.graph import Edge, Node, parents, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import AtItsStep, Halves, Held, PassThrough, Step, Unsupported
+from lrp3d.steps.step import ConstantOutput, Halves, PassThrough, RecurrentOutput, Step, Unsupported
 from lrp3d.steps.writes import Written
 from lrp3d.transfer import numbers, placed
 
 
-class Things(NamedTuple):
+class Entries(NamedTuple):
     """What may be frames: the entries of one axis of a tensor of the graph."""
 
     edge: Edge
@@ -40,22 +40,22 @@ class Things(NamedTuple):
 
 @dataclass
 class TimeAverage:
-    """An average over time in the graph; the things that it averages are frames, or tokens of frames."""
+    """An average over time in the graph; the entries that it averages are frames, or tokens of frames."""
 
     node: Any
     step: LinearStep
     axis: int
-    stands_on: list[list[bool]] = field(default_factory=list)
-    """For each averaged thing, the time steps it comes from."""
+    source_steps: list[list[bool]] = field(default_factory=list)
+    """For each averaged entry, the time steps it comes from."""
     order: list[int] = field(default_factory=list)
-    """The averaged things, from the earliest to the latest."""
+    """The averaged entries, from the earliest to the latest."""
     matrix: Tensor | None = None
-    """(frames, things): the mean over the things of each frame, where several (tokens) come from one time step."""
+    """(frames, entries): the mean over the entries of each frame, where several (tokens) come from one time step."""
 
     @property
-    def things(self) -> Things:
+    def entries(self) -> Entries:
         """The values that are averaged."""
-        return Things(self.node.next_functions[0], self.features, self.axis)
+        return Entries(self.node.next_functions[0], self.features, self.axis)
 
     @property
     def features(self) -> Tensor:
@@ -65,73 +65,75 @@ class TimeAverage:
     @property
     def frames(self) -> int:
         """The number of frames that the averaged values stand for."""
-        return self.things.number if self.matrix is None else len(self.matrix)
+        return self.entries.number if self.matrix is None else len(self.matrix)
 
-    def in_order(self, stands_on: list[list[bool]]) -> bool:
-        """Takes the time steps of each thing, and says whether the things are frames, one after another."""
-        order = _order(stands_on)
-        if order is None and (own := _own_steps(stands_on)):
-            stands_on, order = own, _order(own)
+    def in_order(self, source_steps: list[list[bool]]) -> bool:
+        """Takes the time steps of each entry, and says whether the entries are frames, one after another."""
+        order = _order(source_steps)
+        if order is None and (own := _own_steps(source_steps)):
+            source_steps, order = own, _order(own)
         if order is None:
-            groups = _groups(stands_on)
+            groups = _groups(source_steps)
             if groups is None:
                 return False
-            matrix = torch.zeros(len(groups), self.things.number, dtype=self.step.dtype)
-            for frame, things in enumerate(groups):
-                matrix[frame, things] = 1 / len(things)
+            matrix = torch.zeros(len(groups), self.entries.number, dtype=self.step.dtype)
+            for frame, entries in enumerate(groups):
+                matrix[frame, entries] = 1 / len(entries)
             self.matrix = placed(matrix, self.features.device, self.step.dtype)
-            stands_on, order = [stands_on[things[0]] for things in groups], list(range(len(groups)))
-        self.order, self.stands_on = order, [stands_on[i] for i in order]
+            source_steps, order = [source_steps[entries[0]] for entries in groups], list(range(len(groups)))
+        self.order, self.source_steps = order, [source_steps[i] for i in order]
         return True
 
 
-def by_frame(stands_on: list[list[bool]]) -> list[list[int]] | None:
-    """The things of every frame, from the earliest to the latest; None if they are no series of frames."""
-    order = _order(stands_on)
-    if order is None and (own := _own_steps(stands_on)):
+def by_frame(source_steps: list[list[bool]]) -> list[list[int]] | None:
+    """The entries of every frame, from the earliest to the latest; None if they are no series of frames."""
+    order = _order(source_steps)
+    if order is None and (own := _own_steps(source_steps)):
         order = _order(own)
-    return _groups(stands_on) if order is None else [[thing] for thing in order]
+    return _groups(source_steps) if order is None else [[entry] for entry in order]
 
 
-def _order(stands_on: list[list[bool]]) -> list[int] | None:
-    """The averaged things in the order of the time steps they come from; None if there is no such order.
+def _order(source_steps: list[list[bool]]) -> list[int] | None:
+    """The averaged entries in the order of the time steps they come from; None if there is no such order.
 
     They are ordered by their first and last time steps. Where these wrap around (a shift that puts the last frame
-    before the first), each thing may belong to the time step of its own number.
+    before the first), each entry may belong to the time step of its own number.
     """
-    if not stands_on or not all(any(steps) for steps in stands_on):
+    if not source_steps or not all(any(steps) for steps in source_steps):
         return None
-    spans = [_span(steps) for steps in stands_on]
+    spans = [_span(steps) for steps in source_steps]
     order = sorted(range(len(spans)), key=spans.__getitem__)
     if all(a < b for ends in zip(*spans, strict=True) for a, b in pairwise(ends[i] for i in order)):
         return order
-    own = len(stands_on) == len(stands_on[0]) and all(steps[i] and not all(steps) for i, steps in enumerate(stands_on))
-    return list(range(len(stands_on))) if own else None
+    by_number = len(source_steps) == len(source_steps[0]) and all(
+        steps[i] and not all(steps) for i, steps in enumerate(source_steps)
+    )
+    return list(range(len(source_steps))) if by_number else None
 
 
-def _own_steps(stands_on: list[list[bool]]) -> list[list[bool]] | None:
-    """The own time step of states that have seen all steps up to it, or all steps from it on; None for other things."""
-    if not stands_on or not all(any(steps) for steps in stands_on):
+def _own_steps(source_steps: list[list[bool]]) -> list[list[bool]] | None:
+    """The own time step of each state that has seen all steps up to it, or all steps from it on; None for others."""
+    if not source_steps or not all(any(steps) for steps in source_steps):
         return None
-    first, last = zip(*map(_span, stands_on), strict=True)
+    first, last = zip(*map(_span, source_steps), strict=True)
     for same, own in ((first, last), (last, first)):
         if len(set(same)) == 1 and len(set(own)) == len(own) > 1:
-            return [[i == step for i in range(len(stands_on[0]))] for step in own]
+            return [[i == step for i in range(len(source_steps[0]))] for step in own]
     return None
 
 
-def _groups(stands_on: list[list[bool]]) -> list[list[int]] | None:
-    """The averaged things by frame, where every frame has the same number (the tokens of a clip); None otherwise."""
-    if not stands_on or not all(any(steps) for steps in stands_on):
+def _groups(source_steps: list[list[bool]]) -> list[list[int]] | None:
+    """The averaged entries by frame, where every frame has the same number (the tokens of a clip); None otherwise."""
+    if not source_steps or not all(any(steps) for steps in source_steps):
         return None
     groups: dict[tuple[bool, ...], list[int]] = {}
-    for thing, steps in enumerate(stands_on):
-        groups.setdefault(tuple(steps), []).append(thing)
+    for entry, steps in enumerate(source_steps):
+        groups.setdefault(tuple(steps), []).append(entry)
     order = _order([list(steps) for steps in groups]) if len(groups) > 1 else None
-    if order is None or len({len(things) for things in groups.values()}) > 1:
+    if order is None or len({len(entries) for entries in groups.values()}) > 1:
         return None
-    things = list(groups.values())
-    return [things[i] for i in order]
+    entries = list(groups.values())
+    return [entries[i] for i in order]
 
 
 def _span(steps: list[bool]) -> tuple[int, int]:
@@ -139,80 +141,80 @@ def _span(steps: list[bool]) -> tuple[int, int]:
     return steps.index(True), len(steps) - 1 - steps[::-1].index(True)
 
 
-def disorder(stands_on: list[list[bool]]) -> str:
-    """The reason why the averaged things are no series of frames."""
-    if not stands_on:
+def disorder(source_steps: list[list[bool]]) -> str:
+    """The reason why the averaged entries are no series of frames."""
+    if not source_steps:
         return "averages features of layers that have different numbers of time steps"
-    if not all(any(steps) for steps in stands_on):
+    if not all(any(steps) for steps in source_steps):
         return "averages constants beside the frames, which belong to no frame"
-    first, last = _span(stands_on[0])
+    first, last = _span(source_steps[0])
     return (
-        f"averages {len(stands_on)} things that do not come from one time step after another (the first of them from "
-        f"steps {first} to {last} of {len(stands_on[0])}), as where time and space are mixed"
+        f"averages {len(source_steps)} entries that do not come from one time step after another (the first of them "
+        f"from steps {first} to {last} of {len(source_steps[0])}), as where time and space are mixed"
     )
 
 
-def time_steps(things: Things, batch: int) -> list[list[bool]]:
-    """For each thing, which time steps it comes from, as the last layers with a known time axis say.
+def time_steps(entries: Entries, batch: int) -> list[list[bool]]:
+    """For each entry, which time steps it comes from, as the last layers with a known time axis say.
 
     The shapes of these layers (convolutions) say where time is: the third axis of (b, c, t, h, w), the last of
     (b, c, t), in the batch of (b t, c, h, w). The average over the rows of an image comes from all time steps.
     """
     if not batch:  # an empty batch shows nothing
-        return torch.eye(things.number, dtype=torch.bool).tolist()
-    tells_time = _tells_time_of(batch)
-    mixing = _mixing(things.edge[0], tells_time)
-    if things.number > MANY and (stands_on := _by_labels(things, batch, tells_time, mixing)):
-        return stands_on
-    reached = []
-    for i in range(things.number):
-        seed = torch.zeros_like(things.values)
-        seed.narrow(things.axis, i, 1).fill_(1)
-        reached.append(
+        return torch.eye(entries.number, dtype=torch.bool).tolist()
+    has_time_axis = _time_axis_test(batch)
+    mixing = _mixing(entries.edge[0], has_time_axis)
+    if entries.number > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing)):
+        return source_steps
+    masks = []
+    for i in range(entries.number):
+        seed = torch.zeros_like(entries.values)
+        seed.narrow(entries.axis, i, 1).fill_(1)
+        masks.append(
             [
-                _over_time(r != 0, batch, _knows_time(step))
-                for r, step in spread_down(things.edge, seed, tells_time, mixing)
+                _over_time(r != 0, batch, _shape_has_time_axis(step))
+                for r, step in spread_down(entries.edge, seed, has_time_axis, mixing)
             ]
         )
-    lengths = {len(touched) for each in reached for touched in each}
+    lengths = {len(mask) for ends in masks for mask in ends}
     if len(lengths) != 1:
         return []
-    return torch.stack([torch.stack(each).any(0) for each in reached]).tolist()
+    return torch.stack([torch.stack(ends).any(0) for ends in masks]).tolist()
 
 
-MANY = 64  # averaged things; if there are more, the time steps are found for all at once
+MANY = 64  # averaged entries; if there are more, the time steps are found for all at once
 
 
 def _by_labels(
-    things: Things, batch: int, tells_time: Callable[[Step], bool], mixing: dict[Node, Cost]
+    entries: Entries, batch: int, has_time_axis: Callable[[Step], bool], mixing: dict[Node, Cost]
 ) -> list[list[bool]]:
-    """The same for many things at once: each carries its number down. Empty where an operation mixes numbers."""
-    device = things.values.device
-    labels = torch.arange(things.number, dtype=torch.float64, device=device).reshape(-1, *[1] * (-1 - things.axis))
+    """The same for many entries at once: each carries its number down. Empty where an operation mixes numbers."""
+    device = entries.values.device
+    labels = torch.arange(entries.number, dtype=torch.float64, device=device).reshape(-1, *[1] * (-1 - entries.axis))
     sums = []
     for power in range(3):
-        seed = (labels**power).expand(things.values.shape)
-        sums.append(spread_down(things.edge, seed, tells_time, mixing))
-    reached: Tensor | None = None
+        seed = (labels**power).expand(entries.values.shape)
+        sums.append(spread_down(entries.edge, seed, has_time_axis, mixing))
+    positions: Tensor | None = None
     mixed = []
     for (count, step), (first, _), (second, _) in zip(*sums, strict=True):
-        counted = count > 0
-        mean = torch.where(counted, first / count, -1.0)
-        if not _knows_time(step):
+        covered = count > 0
+        mean = torch.where(covered, first / count, -1.0)
+        if not _shape_has_time_axis(step):
             return []
-        mixed.append((counted & ((second / count - mean**2).abs() > 1e-3)).any())
+        mixed.append((covered & ((second / count - mean**2).abs() > 1e-3)).any())
         number = mean.round().long()
-        steps = [_over_time(number == i, batch, True) for i in range(things.number)]
-        if reached is not None and reached.shape[1] != len(steps[0]):
+        steps = [_over_time(number == i, batch, True) for i in range(entries.number)]
+        if positions is not None and positions.shape[1] != len(steps[0]):
             return []
-        reached = torch.stack(steps) if reached is None else reached | torch.stack(steps)
-    if reached is None:
+        positions = torch.stack(steps) if positions is None else positions | torch.stack(steps)
+    if positions is None:
         return []
-    are_mixed, places = numbers([torch.stack(mixed).any(), reached])
+    are_mixed, places = numbers([torch.stack(mixed).any(), positions])
     return [] if are_mixed else places.bool().tolist()
 
 
-def _knows_time(step: Step) -> bool:
+def _shape_has_time_axis(step: Step) -> bool:
     """Whether the step's shape says where time is: not if it has no rule, or if its kernel comes from the clip."""
     return not isinstance(step, Unsupported) and not (isinstance(step, LinearStep) and not step.weighted)
 
@@ -226,7 +228,7 @@ class Cost(NamedTuple):
     """The number of steps: the shortest path from a state leads to its own frame, longer ones to earlier frames."""
 
 
-def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
+def _mixing(root: Node, has_time_axis: Callable[[Step], bool]) -> dict[Node, Cost]:
     """For every node, the cost of its best path.
 
     A residual sum has the same positions as each of its summands, and the path through the summand that mixes least
@@ -237,20 +239,21 @@ def _mixing(root: Node, tells_time: Callable[[Step], bool]) -> dict[Node, Cost]:
     while pending:
         node = pending[-1]
         step = step_of(node)
-        below = [] if step is not None and (tells_time(step) or not _spreads(step)) else parents(node)
-        below = below[1:] if isinstance(step, AtItsStep) else below
+        below = [] if step is not None and (has_time_axis(step) or not _spreads(step)) else parents(node)
+        below = below[1:] if isinstance(step, RecurrentOutput) else below
         blind = (
-            step is not None and not tells_time(step) and not _spreads(step)
+            step is not None and not has_time_axis(step) and not _spreads(step)
         )  # a maximum over all frames, a constant
         missing = [parent for parent in below if parent not in costs]
         if missing:
             pending += missing
             continue
         pending.pop()
-        ways = [costs[parent] for parent in below] or [Cost(0, 0)]
+        paths = [costs[parent] for parent in below] or [Cost(0, 0)]
         best = min if isinstance(step, LinearStep | Halves) else max
         costs[node] = Cost(
-            best(way.mixes for way in ways) + (_mixes(step) or blind), min(way.length for way in ways) + 1
+            best(cost.mixes for cost in paths) + (_mixes(step) or blind),
+            min(cost.length for cost in paths) + 1,
         )
     return costs
 
@@ -266,24 +269,24 @@ def _spreads(step: Step) -> bool:
     return isinstance(step, PassThrough | LinearStep | Written)
 
 
-def _over_time(touched: Tensor, batch: int, knows_time: bool) -> Tensor:
+def _over_time(mask: Tensor, batch: int, shape_has_time_axis: bool) -> Tensor:
     """(t,): whether anything is touched at each time step.
 
     Where the axes of a layer are unknown (it has no rule), time is the only axis that is touched in part.
     """
-    if not knows_time or (touched.dim() == 4 and len(touched) % batch):
-        others = [tuple(j for j in range(touched.dim()) if j != axis) for axis in range(touched.dim())]
-        parts = [part for axes in others if not bool((part := touched.any(axes)).all())]
-        return parts[0] if len(parts) == 1 else touched.new_ones(1)
-    if touched.dim() in (3, 5):
-        return touched.movedim(2, 0).flatten(1).any(1)
-    return torch.unflatten(touched, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
+    if not shape_has_time_axis or (mask.dim() == 4 and len(mask) % batch):
+        others = [tuple(j for j in range(mask.dim()) if j != axis) for axis in range(mask.dim())]
+        parts = [part for axes in others if not bool((part := mask.any(axes)).all())]
+        return parts[0] if len(parts) == 1 else mask.new_ones(1)
+    if mask.dim() in (3, 5):
+        return mask.movedim(2, 0).flatten(1).any(1)
+    return torch.unflatten(mask, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
 
 
 def spread_down(
-    edge: Edge, r: Tensor, until: Callable[[Step], bool], mixing: dict[Node, Cost] | None = None
+    edge: Edge, r: Tensor, is_end: Callable[[Step], bool], mixing: dict[Node, Cost] | None = None
 ) -> list[tuple[Tensor, Step]]:
-    """Hands `r` at an edge down in equal parts, and returns what arrives at the first steps where `until` is true.
+    """Hands `r` at an edge down in equal parts, and returns what arrives at the first steps where `is_end` is true.
 
     Steps through which nothing can be handed in equal parts are ends as well. With `mixing`, only the summand of a sum
     that mixes positions least gets it.
@@ -296,40 +299,40 @@ def spread_down(
             if step is None:
                 grads: list[Tensor | None] = [None] * len(node._input_metadata)
                 grads[number] = r
-                outs = node(*grads)
-                outs = outs if isinstance(outs, tuple) else (outs,)
-            elif isinstance(step, AtItsStep):
-                outs = [None, step.input_steps(r)]
+                parts = node(*grads)
+                parts = parts if isinstance(parts, tuple) else (parts,)
+            elif isinstance(step, RecurrentOutput):
+                parts = [None, step.input_steps(r)]
             elif isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
-                outs = [None if out is None else out[0] for out in step.relevance(r[None])]
-            elif isinstance(step, LinearStep) and not until(step):
-                outs = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
+                parts = [None if part is None else part[0] for part in step.relevance(r[None])]
+            elif isinstance(step, LinearStep) and not is_end(step):
+                parts = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
             else:
                 ends.append((r, step))
                 continue
             below = [
-                (parent, out)
-                for parent, out in zip(node.next_functions, outs, strict=True)
-                if out is not None and parent[0] is not None
+                (parent, part)
+                for parent, part in zip(node.next_functions, parts, strict=True)
+                if part is not None and parent[0] is not None
             ]
             if mixing is not None and step is not None and len(below) > 1 and not isinstance(step, Written):
-                below = [min(below, key=lambda way: mixing[way[0][0]])]
+                below = [min(below, key=lambda branch: mixing[branch[0][0]])]
             pending += below
     # A constant branch says nothing about time if there is another path down.
-    return [end for end in ends if not isinstance(end[1], Held)] or ends
+    return [end for end in ends if not isinstance(end[1], ConstantOutput)] or ends
 
 
-def _tells_time_of(batch: int) -> Callable[[Step], bool]:
+def _time_axis_test(batch: int) -> Callable[[Step], bool]:
     """Makes a function that says whether a step is a convolution, whose axes have a fixed order.
 
     A convolution that sees a single picture of each clip does not count: it is a cell of a recurrence that the model
     writes out, and its input is followed further down.
     """
 
-    def tells_time(step: Step) -> bool:
+    def has_time_axis(step: Step) -> bool:
         if not (isinstance(step, LinearStep) and step.operands and isinstance(step.operands[0].map, Convolution)):
             return False
         shape = step.operands[0].shape
         return len(shape) != 4 or shape[0] != batch
 
-    return tells_time
+    return has_time_axis

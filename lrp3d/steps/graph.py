@@ -37,12 +37,12 @@ def downwards(roots: Iterable[Node], stop: Callable[[Node], bool]) -> Iterator[N
 
     `stop` is called after the node was yielded, so that the caller can look at the node first.
     """
-    pending, seen = list(roots), set()
+    pending, visited = list(roots), set()
     while pending:
         node = pending.pop()
-        if node is None or node in seen:
+        if node is None or node in visited:
             continue
-        seen.add(node)
+        visited.add(node)
         yield node
         if not stop(node):
             pending += parents(node)

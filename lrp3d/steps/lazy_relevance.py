@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
-from lrp3d.compute.bands import Band, all_of, measured, outermost_dropped, outermost_zeroed
+from lrp3d.compute.bands import Band, nonzero_band, outermost_dropped, outermost_zeroed, whole_axis
 
 
 def times(a: Tensor, b: Tensor) -> Tensor:
@@ -59,10 +59,10 @@ class LazyRelevance:
         Does not look for them where the relevance `before` the step filled all frames.
         """
         filled = before is not None and before.band is None and before.value.dim() == self.value.dim()
-        band = measured(self.value) if self.band is None and not filled else None
+        band = nonzero_band(self.value) if self.band is None and not filled else None
         if band is None:
             return self
-        inside = band.inside(self.value, all_of(band.axis, self.value.shape[1 + band.axis]))
+        inside = band.inside(self.value, whole_axis(band.axis, self.value.shape[1 + band.axis]))
         return LazyRelevance(inside, self.factor, self._total, band)
 
     def trimmed(self, tolerance: float) -> LazyRelevance:
@@ -73,7 +73,7 @@ class LazyRelevance:
         if inner is None:
             return self
         start = 0 if self.band is None else self.band.start
-        kept = inner.inside(self.value, all_of(inner.axis, self.value.shape[1 + inner.axis]))
+        kept = inner.inside(self.value, whole_axis(inner.axis, self.value.shape[1 + inner.axis]))
         return LazyRelevance(kept, self.factor, band=Band(inner.axis, start + inner.start, start + inner.stop))
 
     def part(self) -> Tensor:
@@ -84,7 +84,7 @@ class LazyRelevance:
     def tensor(self, shape: torch.Size) -> Tensor:
         """The whole relevance, (s, *shape)."""
         part = self.part()
-        return part if self.band is None else self.band.widened(part, all_of(self.band.axis, shape[self.band.axis]))
+        return part if self.band is None else self.band.widened(part, whole_axis(self.band.axis, shape[self.band.axis]))
 
     def total(self) -> Tensor:
         """The sum of every seed's relevance, (s,)."""
@@ -101,26 +101,26 @@ class LazyRelevance:
         total = None if self._total is None or other._total is None else self._total + other._total
         if self.band != other.band:
             return self._within_another(other, total, shape)
-        waiting, another = (self, other) if self.factor is not None else (other, self)
-        if _same(waiting.factor, another.factor):  # branches from one activation: the factor waits on
-            result = torch.add(waiting.value, another.value, out=buffers.empty(waiting.value.shape, waiting.value))
-            return LazyRelevance(result, waiting.factor, total, self.band)
-        if another.factor is None:
-            out = buffers.empty(waiting.value.shape, waiting.value)
-            result = torch.addcmul(another.value, waiting.value, cast(Tensor, waiting.of_factor()), out=out)
+        lazy, summand = (self, other) if self.factor is not None else (other, self)
+        if _same(lazy.factor, summand.factor):  # branches from one activation: the factor waits on
+            result = torch.add(lazy.value, summand.value, out=buffers.empty(lazy.value.shape, lazy.value))
+            return LazyRelevance(result, lazy.factor, total, self.band)
+        if summand.factor is None:
+            out = buffers.empty(lazy.value.shape, lazy.value)
+            result = torch.addcmul(summand.value, lazy.value, cast(Tensor, lazy.of_factor()), out=out)
         else:
-            result = another.part().addcmul_(waiting.value, cast(Tensor, waiting.of_factor()))
+            result = summand.part().addcmul_(lazy.value, cast(Tensor, lazy.of_factor()))
         return LazyRelevance(result, total=total, band=self.band)
 
     def _within_another(self, other: LazyRelevance, total: Tensor | None, shape: torch.Size) -> LazyRelevance:
         axis = cast(Band, self.band or other.band).axis
-        bands = [all_of(axis, shape[axis]) if c.band is None else c.band for c in (self, other)]
+        bands = [whole_axis(axis, shape[axis]) if c.band is None else c.band for c in (self, other)]
         if bands[0].axis != bands[1].axis:
             return LazyRelevance(self.tensor(shape), total=self._total).plus(LazyRelevance(other.tensor(shape)), shape)
-        both = bands[0] | bands[1]
-        together = _same(self.factor, other.factor)  # then the factor waits on, as where bands are equal
-        values = (self.value, other.value) if together else (self.part(), other.part())
-        out = bands[0].widened(values[0], both)
-        bands[1].inside(out, both).add_(values[1])
-        band = None if both == all_of(axis, shape[axis]) else both
-        return LazyRelevance(out, self.factor if together else None, total, band)
+        union = bands[0] | bands[1]
+        one_factor = _same(self.factor, other.factor)  # then the factor waits on, as where bands are equal
+        values = (self.value, other.value) if one_factor else (self.part(), other.part())
+        out = bands[0].widened(values[0], union)
+        bands[1].inside(out, union).add_(values[1])
+        band = None if union == whole_axis(axis, shape[axis]) else union
+        return LazyRelevance(out, self.factor if one_factor else None, total, band)

@@ -30,7 +30,7 @@ class LinearStep(Step):
         self.weighted = weighted
         self.prepared = PreparedShares()
         """The shares of the rule, prepared when the first relevance arrives."""
-        self._of_no_factor: Sequence[ElementwiseShare] | None = None
+        self._shares_without_factor: Sequence[ElementwiseShare] | None = None
         self._unchanged = False
 
     @property
@@ -58,37 +58,37 @@ class LinearStep(Step):
             return [r]
         return [c.tensor(o.shape) for c, o in zip(self.propagate(LazyRelevance(r)), self.operands, strict=True)]
 
-    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance]:
+    def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance]:
         """Applies Eq. 1, and leaves the last multiplication to the next step."""
         if self._unchanged:
-            return [carried]
-        if not self.prepared.fit(carried):
-            self._prepare(carried)
+            return [lazy]
+        if not self.prepared.fit(lazy):
+            self._prepare(lazy)
         sums: list[LazyRelevance | None] = [None] * len(self.operands)
         for share in self.prepared.shares:
-            contributions = share.distribute(self.operands, self.shape, carried)
+            contributions = share.distribute(self.operands, self.shape, lazy)
             sums = [
                 new if old is None else old.plus(new, operand.shape)
                 for old, new, operand in zip(sums, contributions, self.operands, strict=True)
             ]
         whole = cast(list[LazyRelevance], sums)
-        return [c if o.map.keeps_bands else c.narrowed(carried) for c, o in zip(whole, self.operands, strict=True)]
+        return [c if o.map.keeps_bands else c.narrowed(lazy) for c, o in zip(whole, self.operands, strict=True)]
 
-    def _prepare(self, carried: LazyRelevance) -> None:
+    def _prepare(self, lazy: LazyRelevance) -> None:
         """Computes everything about the shares that is the same for all seeds."""
         assert self.rule is not None
-        factor = carried.factor
-        if self._of_no_factor is not None:
-            self.prepared.keep([share.times(factor) for share in self._of_no_factor], carried)
+        factor = lazy.factor
+        if self._shares_without_factor is not None:
+            self.prepared.keep([share.times(factor) for share in self._shares_without_factor], lazy)
             return
         self.operands = [operand.widened() for operand in self.operands]
-        self.prepared.keep(prepared(self.rule, self.operands, self.bias, self.shape, factor), carried)
-        if factor is None and len(self.operands) > 1 and carried.value.dtype == self.operands[0].source.dtype:
+        self.prepared.keep(prepared(self.rule, self.operands, self.bias, self.shape, factor), lazy)
+        if factor is None and len(self.operands) > 1 and lazy.value.dtype == self.operands[0].source.dtype:
             self._release_inputs()
 
     def _release_inputs(self) -> None:
         """Releases the summands as soon as their contributions are known, because nothing else needs them."""
-        self._of_no_factor = self.prepared.elementwise
-        if self._of_no_factor is not None:
+        self._shares_without_factor = self.prepared.elementwise
+        if self._shares_without_factor is not None:
             self.operands = [operand.emptied() for operand in self.operands]
             self.bias = None

@@ -52,7 +52,7 @@ class WindowMaximum(Step):
         self.output: Tensor = output.detach()  # a node that holds its output is never freed
         self.inside: Sequence[Tensor | None] = [None] * len(offsets) if inside is None else inside
         self._parts: list[Tensor] | None = None
-        self._known: tuple[Callable[[], Tensor | None], _Places | None] | None = None
+        self._factor_places: tuple[Callable[[], Tensor | None], _Places | None] | None = None
 
     def accepts(self, rule: Rule) -> bool:
         """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
@@ -63,18 +63,18 @@ class WindowMaximum(Step):
         candidates, winners = [], []
         for offset, inside in zip(self.offsets, self.inside, strict=True):
             candidate = torch.ones_like(self.output, dtype=torch.bool) if inside is None else inside
-            where = (..., *offset)
+            index = (..., *offset)
             if self.is_input is not None:
-                candidate = candidate & (self.is_input[where] > 0)
+                candidate = candidate & (self.is_input[index] > 0)
             candidates.append(candidate)
-            winners.append(candidate & (self.x[where] == self.output))
-        won = sum(winner.int() for winner in winners)
-        assert isinstance(won, Tensor)
+            winners.append(candidate & (self.x[index] == self.output))
+        winner_count = sum(winner.int() for winner in winners)
+        assert isinstance(winner_count, Tensor)
         if self.is_input is not None:  # where only a constant won, the real inputs of the window share
-            lost = won == 0
-            winners = [torch.where(lost, c, w) for w, c in zip(winners, candidates, strict=True)]
-            won = torch.where(lost, sum(candidate.int() for candidate in candidates), won)
-        part = 1 / won.clamp(min=1).to(self.x.dtype)
+            constant_won = winner_count == 0
+            winners = [torch.where(constant_won, c, w) for w, c in zip(winners, candidates, strict=True)]
+            winner_count = torch.where(constant_won, sum(candidate.int() for candidate in candidates), winner_count)
+        part = 1 / winner_count.clamp(min=1).to(self.x.dtype)
         return [winner * part for winner in winners]
 
     def _places(self, factor: Tensor | None) -> _Places | None:
@@ -84,9 +84,9 @@ class WindowMaximum(Step):
         """
         if factor is None:
             return self._places_anywhere
-        if self._known is None or self._known[0]() is not factor:
-            self._known = weakref.ref(factor), self._find_places(factor)
-        return self._known[1]
+        if self._factor_places is None or self._factor_places[0]() is not factor:
+            self._factor_places = weakref.ref(factor), self._find_places(factor)
+        return self._factor_places[1]
 
     @cached_property
     def _places_anywhere(self) -> _Places | None:
@@ -112,14 +112,14 @@ class WindowMaximum(Step):
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Hands relevance to the winners of every window; overlapping windows add up."""
-        return [self._handed(r, None)]
+        return [self._input_relevance(r, None)]
 
-    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+    def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Does the same, and learns from the factor where no relevance arrives."""
-        handed = self._handed(carried.tensor(self.shape), carried.factor)
-        return [LazyRelevance(handed.to(carried.value.dtype)).narrowed(carried)]
+        input_relevance = self._input_relevance(lazy.tensor(self.shape), lazy.factor)
+        return [LazyRelevance(input_relevance.to(lazy.value.dtype)).narrowed(lazy)]
 
-    def _handed(self, r: Tensor, factor: Tensor | None) -> Tensor:
+    def _input_relevance(self, r: Tensor, factor: Tensor | None) -> Tensor:
         out = buffers.empty((len(r), *self.x.shape), r).zero_()
         cropped: tuple[Any, ...] = (..., *self.crop)
         # Positions are faster on a CPU; a GPU would add to them in no fixed order, and is fast with slices.
@@ -137,8 +137,8 @@ class WindowMaximum(Step):
             self._parts = self._winners()
         for offset, part in zip(self.offsets, self._parts, strict=True):
             if all(isinstance(o, slice) for o in offset):
-                where = (..., *offset)
-                out[where].addcmul_(r, part)
+                index = (..., *offset)
+                out[index].addcmul_(r, part)
             else:
                 out = _add_at(out, offset, times(r, part))
         return out[cropped]
@@ -159,7 +159,7 @@ class AxisMaximum(Step):
 
     def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):
         self.input_shape: torch.Size = x.shape
-        self.kept_shape: torch.Size = output.shape
+        self.output_shape: torch.Size = output.shape
         winner = (x == output).to(x.dtype)  # (*input)
         self.part: Tensor = winner / winner.sum(axes, keepdim=True)
 
@@ -169,4 +169,4 @@ class AxisMaximum(Step):
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Hands all relevance to the winners."""
-        return [r.reshape(len(r), *self.kept_shape) * self.part]
+        return [r.reshape(len(r), *self.output_shape) * self.part]

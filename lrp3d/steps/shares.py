@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
-from lrp3d.compute.bands import Band, all_of
+from lrp3d.compute.bands import Band, whole_axis
 from lrp3d.compute.maps import Broadcast, LinearMap
 from lrp3d.compute.precision import widened
 from lrp3d.compute.terms import Share, Signed, Term
@@ -122,11 +122,11 @@ def _mapped(
     def count() -> Tensor:
         return _sum([o.map.count(cast(Tensor, o.x.ones), o.w.value) for o in operands])
 
-    reciprocal, equal = _over(z, rule.epsilon, shares[0].coefficient, factor, count, own)
+    reciprocal, equal = _coefficients(z, rule.epsilon, shares[0].coefficient, factor, count, own)
     return MappedShare(reciprocal, equal, [share.terms for share in shares])
 
 
-def _over(
+def _coefficients(
     z: Tensor,
     epsilon: float,
     coefficient: Tensor | float,
@@ -202,11 +202,11 @@ class MappedShare:
         terms = [[Term(a.to(dtype), v.to(dtype) if isinstance(v, Tensor) else v) for a, v in ts] for ts in self.terms]
         return MappedShare(self.reciprocal.to(dtype), equal, terms)
 
-    def distribute(self, operands: Sequence[Operand], shape: torch.Size, carried: LazyRelevance) -> list[LazyRelevance]:
+    def distribute(self, operands: Sequence[Operand], shape: torch.Size, lazy: LazyRelevance) -> list[LazyRelevance]:
         """The relevance that this share hands to each operand."""
-        value, band = carried.value, carried.band
-        if band is not None and any(o.map.within(band, o.shape) is None for o in operands):
-            value, band = band.widened(value, all_of(band.axis, shape[band.axis])), None
+        value, band = lazy.value, lazy.band
+        if band is not None and any(o.map.restrict(band, o.shape) is None for o in operands):
+            value, band = band.widened(value, whole_axis(band.axis, shape[band.axis])), None
         ratio = times(value, self.reciprocal if band is None else band.of(self.reciprocal))
         equal = None if self.equal is None else times(value, self.equal if band is None else band.of(self.equal))
         return [
@@ -219,7 +219,7 @@ class MappedShare:
     ) -> LazyRelevance:
         map, shape, below = operand.map, operand.shape, None
         if band is not None:
-            map, below = cast(tuple[LinearMap, Band], map.within(band, shape))
+            map, below = cast(tuple[LinearMap, Band], map.restrict(band, shape))
             shape = below.shape(shape)
         raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
         contributions = [LazyRelevance(value, term.a, band=below) for value, term in zip(raw, terms, strict=True)]
@@ -247,9 +247,9 @@ class ElementwiseShare:
         """The same share for relevance that comes with a factor."""
         return self if factor is None else ElementwiseShare([times(own, factor) for own in self.factors])
 
-    def distribute(self, operands: Sequence[Operand], shape: torch.Size, carried: LazyRelevance) -> list[LazyRelevance]:
+    def distribute(self, operands: Sequence[Operand], shape: torch.Size, lazy: LazyRelevance) -> list[LazyRelevance]:
         """Computes nothing yet: the relevance gets a factor that waits."""
-        return [LazyRelevance(carried.value, factor, band=carried.band) for factor in self.factors]
+        return [LazyRelevance(lazy.value, factor, band=lazy.band) for factor in self.factors]
 
 
 # Number of elements per block of an elementwise computation; intermediate results then stay in a core's cache.
@@ -260,12 +260,12 @@ def _elementwise(
     rule: Rule, operands: Sequence[Operand], bias: Tensor | None, factor: Tensor | None
 ) -> list[ElementwiseShare]:
     """The shares of a sum, computed block by block; rules see tensors and do not know which part they get."""
-    whole = [t for o in operands for t in (o.source, o.x.is_input)] + [bias, factor]
+    tensors = [t for o in operands for t in (o.source, o.x.is_input)] + [bias, factor]
     shape = operands[0].shape
     # Blocks are stretches of memory, so all tensors must have the same layout in memory.
-    alike = all(t is None or (t.shape == shape and t.is_contiguous()) for t in whole)
-    alike = alike and all(o.x.low is None for o in operands) and operands[0].source.device.type == "cpu"
-    if not alike or shape.numel() <= BLOCK:
+    blockwise = all(t is None or (t.shape == shape and t.is_contiguous()) for t in tensors)
+    blockwise = blockwise and all(o.x.low is None for o in operands) and operands[0].source.device.type == "cpu"
+    if not blockwise or shape.numel() <= BLOCK:
         factors = _factors(rule, [o.x for o in operands], [o.w for o in operands], bias, factor)
         return [ElementwiseShare(of_share) for of_share in factors]
 
@@ -282,8 +282,8 @@ def _elementwise(
         block = _factors(rule, signed, [o.w for o in operands], b, f)
         of_shares = of_shares or [[buffers.empty(shape, part) for part in of_share] for of_share in block]
         for out, of_share in zip(of_shares, block, strict=True):
-            for whole_factor, part in zip(out, of_share, strict=True):
-                whole_factor.view(-1)[i * BLOCK : i * BLOCK + part.numel()] = part
+            for full_factor, part in zip(out, of_share, strict=True):
+                full_factor.view(-1)[i * BLOCK : i * BLOCK + part.numel()] = part
     return [ElementwiseShare(of_share) for of_share in of_shares]
 
 
@@ -303,7 +303,7 @@ def _factors(
         z = _sum(contributions)
         if of_operands[0].bias is not None:
             z = z + of_operands[0].bias
-        reciprocal, equal = _over(z, rule.epsilon, of_operands[0].coefficient, factor, lambda: _sum(masks()))
+        reciprocal, equal = _coefficients(z, rule.epsilon, of_operands[0].coefficient, factor, lambda: _sum(masks()))
         factors = [contribution * reciprocal for contribution in contributions]
         if equal is not None:
             factors = [f.addcmul_(equal, mask) for f, mask in zip(factors, masks(), strict=True)]
@@ -315,12 +315,12 @@ def _of_one_sign(per_operand: Sequence[Sequence[Share]]) -> list[tuple[Share, ..
     """One share per summand, of those of its terms that have the sign of the sum, position by position."""
     if not any(share.terms for _, share in per_operand):
         return [tuple(share for share, _ in per_operand)]
-    terms = [term for of in per_operand for share in of for term in share.terms]
+    terms = [term for operand_shares in per_operand for share in operand_shares for term in share.terms]
     total = _contribution(terms, torch.zeros(()))
 
-    def agreeing(of: Sequence[Share]) -> Share:
-        here = zip(of, (total >= 0, total < 0), strict=True)
-        return Share(1.0, [Term(a.where(outputs, 0.0), v) for share, outputs in here for a, v in share.terms])
+    def agreeing(operand_shares: Sequence[Share]) -> Share:
+        signs = zip(operand_shares, (total >= 0, total < 0), strict=True)
+        return Share(1.0, [Term(a.where(outputs, 0.0), v) for share, outputs in signs for a, v in share.terms])
 
     return [tuple(map(agreeing, per_operand))]
 

@@ -75,10 +75,10 @@ class Step:
         """Turns relevance (s, *output) into one tensor (s, *input) for each input."""
         raise NotImplementedError
 
-    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+    def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Does the same for `LazyRelevance`; overridden where its factor can wait."""
-        relevances = self.relevance(carried.tensor(self.shape))
-        return [None if r is None else LazyRelevance(r.to(carried.value.dtype)).narrowed(carried) for r in relevances]
+        relevances = self.relevance(lazy.tensor(self.shape))
+        return [None if r is None else LazyRelevance(r.to(lazy.value.dtype)).narrowed(lazy) for r in relevances]
 
 
 class Relevance(torch.autograd.Function):
@@ -123,33 +123,33 @@ class PassThrough(Step):
         """Returns the relevance, summed over copies where the input was broadcast."""
         return [sum_to_shape(r, self.input_shape)]
 
-    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+    def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Returns the relevance unchanged, its factor still waiting, when input and output have one shape."""
-        return [carried] if self.input_shape == self.shape else super().propagate(carried)
+        return [lazy] if self.input_shape == self.shape else super().propagate(lazy)
 
 
 class Rearrangement(Step):
     """A view, a permutation or a selection: torch's own node carries relevance; this step is only for the record."""
 
 
-class AtItsStep(PassThrough):
+class RecurrentOutput(PassThrough):
     """The output of a recurrent layer: relevance passes; each time step belongs to the same time step of the input."""
 
-    def __init__(self, shape: torch.Size, of_input: torch.Size):
+    def __init__(self, shape: torch.Size, sequence_shape: torch.Size):
         super().__init__(shape, linear=True)
-        self.of_input = of_input
+        self.sequence_shape = sequence_shape
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Hands everything to the unrolled steps, through which the input gets its relevance."""
         return [r, None]
 
-    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+    def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Hands everything to the unrolled steps, as `relevance` does."""
-        return [carried, None]
+        return [lazy, None]
 
     def input_steps(self, r: Tensor) -> Tensor:
         """A mask (b, t, f) of the input: one at the time steps where `r` (b, t, hidden) of the output is not zero."""
-        return (r != 0).any(-1, keepdim=True).to(r).expand(self.of_input)
+        return (r != 0).any(-1, keepdim=True).to(r).expand(self.sequence_shape)
 
 
 class Halves(PassThrough):
@@ -166,11 +166,11 @@ class Halves(PassThrough):
         """Returns half of the relevance for each factor, summed over copies where the factor was broadcast."""
         return [sum_to_shape(r / len(self.shapes), shape) for shape in self.shapes]
 
-    def propagate(self, carried: LazyRelevance) -> Sequence[LazyRelevance | None]:
+    def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Lets the factor of the relevance wait where all shapes are the same."""
         if any(shape != self.shape for shape in self.shapes):
-            return Step.propagate(self, carried)
-        half = LazyRelevance(carried.value / len(self.shapes), carried.factor, band=carried.band)
+            return Step.propagate(self, lazy)
+        half = LazyRelevance(lazy.value / len(self.shapes), lazy.factor, band=lazy.band)
         return [half] * len(self.shapes)
 
 
@@ -191,7 +191,7 @@ class Outlet(PassThrough):
         self.name = name
 
 
-class Held(Step):
+class ConstantOutput(Step):
     """The output of a module that is held constant: relevance that arrives stays here and is booked."""
 
     rule: Rule | None = _Constant()

@@ -29,9 +29,9 @@ class IndexedWrite(Written):
         """The relevance of the target and of the value, as far as they descend from the clip."""
         out = []
         if self.to_target:
-            kept = r.new_ones(self.target_shape)
-            kept[self.index] = 0
-            out.append(r * kept)
+            mask = r.new_ones(self.target_shape)
+            mask[self.index] = 0
+            out.append(r * mask)
         if self.to_value:
             # seed by seed, because an index that contains tensors cannot simply be shifted by one axis
             written = torch.stack([seed[self.index] for seed in r])

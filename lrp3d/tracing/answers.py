@@ -18,10 +18,10 @@ class Answers:
         remembered: the answers of an earlier pass, in the order of the questions.
     """
 
-    def __init__(self, remembered: Sequence[bool] = ()):
-        self._remembered = remembered
-        self.given: list[bool] = []
-        self.asked: list[Tensor] = []
+    def __init__(self, past_answers: Sequence[bool] = ()):
+        self._past_answers = past_answers
+        self.values: list[bool] = []
+        self.assumed: list[Tensor] = []
         """The questions that were answered with the answer of an earlier pass."""
         self.over = False
         """Whether the pass is over; a replay of it does not look at numbers."""
@@ -32,14 +32,14 @@ class Answers:
             return bool(question)
         if self.over:
             return False
-        number = len(self.given)
-        if number < len(self._remembered):
-            self.asked.append(question)
-            self.given.append(self._remembered[number])
+        number = len(self.values)
+        if number < len(self._past_answers):
+            self.assumed.append(question)
+            self.values.append(self._past_answers[number])
         else:
-            self.given.append(bool(question))
-        return self.given[-1]
+            self.values.append(bool(question))
+        return self.values[-1]
 
     def confirmed(self, replies: Sequence[bool]) -> bool:
-        """Whether the assumed answers are right, given the `replies` to all questions in `asked`."""
-        return list(replies) == self.given[: len(replies)]
+        """Whether the assumed answers are right, given the `replies` to all questions in `assumed`."""
+        return list(replies) == self.values[: len(replies)]

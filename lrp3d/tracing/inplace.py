@@ -20,7 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 class Write(NamedTuple):
     """The value that was written, and where: a view of the block's map, None if that is not known."""
 
-    to: Tensor | None
+    view: Tensor | None
     value: Tensor
 
 
@@ -98,35 +98,35 @@ class Memory:
         place = self._place(x)
         if place is None:
             return x
-        current, seen = self._currents.get(x, Current(None, 0))
+        current, count = self._currents.get(x, Current(None, 0))
         value = x if current is None else current
         writes = place.block.writes
-        if seen < len(writes):
-            for write in writes[seen:]:
+        if count < len(writes):
+            for write in writes[count:]:
                 value = rewritten(value, place.view, write)
             self._currents[x] = Current(None if value is x else value, len(writes))
         return value
 
-    def write(self, to: Tensor, value: Tensor) -> Tensor:
-        """Redirects later reads of `to` to `value`; returns another tensor at the place of `to`.
+    def write(self, old: Tensor, value: Tensor) -> Tensor:
+        """Redirects later reads of `old` to `value`; returns another tensor at the place of `old`.
 
         It must be another one, because the block keeps `value`, and only as long as a tensor in the block is alive.
         """
-        before = self._currents.get(to, Current(None, 0)).value
-        if _address(value) == _address(to if before is None else before):  # unsqueeze_ and the like change no value
+        before = self._currents.get(old, Current(None, 0)).value
+        if _address(value) == _address(old if before is None else before):  # unsqueeze_ and the like change no value
             place = self._place(value) or self._new_place(value)
-            self._places[to] = place
+            self._places[old] = place
         else:
-            place = self._place(to) or self._new_place(to)
+            place = self._place(old) or self._new_place(old)
             place.block.writes.append(Write(place.view, value))
         with torch.enable_grad():
             other = value.view_as(value)
         self._places[other] = place
-        for x in (to, other):
+        for x in (old, other):
             self._currents[x] = Current(value, len(place.block.writes))
         return other
 
-    def follow(self, function: Any, moves: bool, given: Any, values: Any, out: Any) -> None:
+    def follow(self, function: Any, moves: bool, arguments: Any, values: Any, out: Any) -> None:
         """Notes the places of results of a function that are views of tensors that were computed anew.
 
         The function itself, applied to the places of the model's own tensors, says what is a view. Tensors that were
@@ -135,28 +135,28 @@ class Memory:
         Args:
             function: the function, None if it is not known.
             moves: whether it only moves values, and so may make views.
-            given: its arguments, as the model gave them.
+            arguments: its arguments, as the model gave them.
             values: the current values of the arguments.
             out: what the function returned.
         """
         if not self._blocks:
             return
-        anew: dict[int, tuple[Place, Tensor]] = {}
+        by_number: dict[int, tuple[Place, Tensor]] = {}
         views: dict[int, Tensor | None] = {}
-        for x, value in zip(tree_flatten(given)[0], tree_flatten(values)[0], strict=True):
+        for x, value in zip(tree_flatten(arguments)[0], tree_flatten(values)[0], strict=True):
             if isinstance(x, Tensor) and (x is not value or x in self._places) and (place := self._place(x)):
-                anew[_address(value)] = place, value
+                by_number[_address(value)] = place, value
                 views[id(x)] = place.view
         results = [x for x in tree_flatten(out)[0] if isinstance(x, Tensor) and x.layout == torch.strided]
-        if not anew or not (moves or any(_address(x) in anew for x in results)):
+        if not by_number or not (moves or any(_address(x) in by_number for x in results)):
             return
-        stand = _without_values(function, given, views, len(results))
+        stand = _without_values(function, arguments, views, len(results))
         for result, view in zip(results, stand, strict=True):
             if result in self._places:
                 continue
-            place, value = anew.get(_address(result), (None, None))
+            place, value = by_number.get(_address(result), (None, None))
             if view is not None:
-                blocks = [each.block for each, _ in anew.values() if _address(each.block.map) == _address(view)]
+                blocks = [each.block for each, _ in by_number.values() if _address(each.block.map) == _address(view)]
                 if blocks:
                     self._stand(result, Place(blocks[0], view))
                 elif place is not None:  # a copy in the model
@@ -210,18 +210,20 @@ def _lies_like(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and a.stride() == b.stride() and a.storage_offset() == b.storage_offset()
 
 
-def _without_values(function: Any, given: Any, views: dict[int, Tensor | None], results: int) -> list[Tensor | None]:
+def _without_values(
+    function: Any, arguments: Any, views: dict[int, Tensor | None], results: int
+) -> list[Tensor | None]:
     """Results of a function that gets maps instead of some arguments; None for those that are not known."""
     nothing: list[Tensor | None] = [None] * results
     if function is None or any(view is None for view in views.values()):
         return nothing
     try:
-        args, kwargs = tree_map(lambda x: views.get(id(x), x), given)
+        args, kwargs = tree_map(lambda x: views.get(id(x), x), arguments)
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            made = [x for x in tree_flatten(function(*args, **kwargs))[0] if isinstance(x, Tensor)]
+            tensors = [x for x in tree_flatten(function(*args, **kwargs))[0] if isinstance(x, Tensor)]
     except (RuntimeError, TypeError, ValueError, NotImplementedError):  # it does not run without values
         return nothing
-    return list(made) if len(made) == results else nothing
+    return list(tensors) if len(tensors) == results else nothing
 
 
 def _is_plain(index: Any) -> bool:

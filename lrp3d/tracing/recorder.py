@@ -40,13 +40,13 @@ SQUASHED_AT_MOST = 4
 class Recorder:
     """Records one forward pass, which the `Tracer` follows operation by operation."""
 
-    def __init__(self, choices: Choices | None = None, remembered: Sequence[bool] = ()):
+    def __init__(self, choices: Choices | None = None, past_answers: Sequence[bool] = ()):
         super().__init__()
         self.choices = choices
         """What the composite says about operations whose recording depends on it."""
         self.normalisation_passes: bool = choices is None or not choices.addresses_normalisation
         """Whether batch norms hand relevance on unchanged, so that their activations need not be kept."""
-        self.answers: Answers = Answers(remembered)
+        self.answers: Answers = Answers(past_answers)
         """Answers to the questions of the forward about numbers."""
         self.steps: list[Step] = []
         self.squashed: deque[Squashed] = deque(maxlen=SQUASHED_AT_MOST)
@@ -114,7 +114,7 @@ class Recorder:
         step.token = self.token(out)
         return out
 
-    def moved(self, out: Tensor, signal: Signal) -> Tensor:
+    def rearrange(self, out: Tensor, signal: Signal) -> Tensor:
         """Record a rearrangement, whose relevance torch's own node carries."""
         self.signals[out] = signal
         step = Rearrangement()

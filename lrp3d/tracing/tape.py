@@ -55,31 +55,31 @@ class Tape:
         self._calls.append(call)
 
     def replay(
-        self, given: dict[Token, Tensor], output: Token, perform: Callable[[Call, Any, Any], Any], keep: bool
+        self, inputs: dict[Token, Tensor], output: Token, perform: Callable[[Call, Any, Any], Any], keep: bool
     ) -> Tensor | None:
         """What `output` becomes if some tokens stand for other tensors; None if it needs tensors beside these.
 
         Args:
-            given: the other tensors by their tokens.
+            inputs: the other tensors by their tokens.
             output: the token of the result.
             perform: runs a call with other arguments and keyword arguments; what it appends belongs to the replay.
             keep: whether the replayed operations join the tape, so that they can be replayed themselves.
         """
-        recorded, self._calls = self._calls, []
-        tensors: dict[Token, Any] = dict(given)
-        for call in recorded:
-            needed = _tokens(call.args, call.kwargs)
-            if tensors.keys().isdisjoint(needed) or not given.keys().isdisjoint(_tokens(call.out)):
+        calls, self._calls = self._calls, []
+        tensors: dict[Token, Any] = dict(inputs)
+        for call in calls:
+            tokens = _tokens(call.args, call.kwargs)
+            if tensors.keys().isdisjoint(tokens) or not inputs.keys().isdisjoint(_tokens(call.out)):
                 continue
-            if not tensors.keys() >= needed:
-                self._calls = recorded
+            if not tensors.keys() >= tokens:
+                self._calls = calls
                 return None
             args, kwargs = tree_map(lambda x: tensors[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
             out = perform(call, args, kwargs)
             for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
                 if isinstance(token, Token):
                     tensors[token] = x
-        self._calls = recorded + self._calls if keep else recorded
+        self._calls = calls + self._calls if keep else calls
         return tensors.get(output)
 
 

@@ -32,13 +32,13 @@ def only_moves(out: Tensor, limits: set[Any]) -> bool:
     """Whether torch's graph between `limits` and `out` is made of rearrangements alone, and reaches them."""
     if out.grad_fn is None:
         return False
-    reached = False
+    reaches_limits = False
     for node in downwards([out.grad_fn], limits.__contains__):
         if node in limits:
-            reached = True
+            reaches_limits = True
         elif node.name() not in REARRANGEMENTS:
             return False
-    return reached
+    return reaches_limits
 
 
 def plain_name(func: Any) -> str:

@@ -20,7 +20,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
-from lrp3d.steps.step import GRADIENT, Held, Outlet, Token, Unsupported
+from lrp3d.steps.step import GRADIENT, ConstantOutput, Outlet, Token, Unsupported
 from lrp3d.steps.writes import Shared
 from lrp3d.tracing.advice import NO_GRAD, STALE, TRANSFORMED, advice_for
 from lrp3d.tracing.choices import Choices
@@ -53,9 +53,9 @@ class Tracer(Recorder, TorchFunctionMode):
         constants: Sequence[str] = (),
         seeded: bool = False,
         layers: Sequence[str] = (),
-        remembered: Sequence[bool] = (),
+        past_answers: Sequence[bool] = (),
     ):
-        super().__init__(choices, remembered)
+        super().__init__(choices, past_answers)
         self.seeded = seeded
         """Whether the caller gave a seed for random numbers; active dropout is then a factor like any other."""
         self.constants: dict[str, bool] = dict.fromkeys(constants, False)
@@ -63,9 +63,9 @@ class Tracer(Recorder, TorchFunctionMode):
         self.layers: dict[str, list[str]] = {pattern: [] for pattern in layers}
         """Patterns of modules whose outputs become steps of their own, and the modules that were met."""
         self._memory = Memory(own)
-        self._given: list[tuple[Tensor, Tensor]] = []
+        self._current_values: list[tuple[Tensor, Tensor]] = []
         """The tensors that the model gave to the running operations, and their current values."""
-        self._stands_for: tuple[Tensor, Tensor] | None = None
+        self._replacement: tuple[Tensor, Tensor] | None = None
         """The result of a handler that was written to its argument, and the tensor to return in its place."""
 
     # ------------------------------------------------------------------ entering and leaving
@@ -83,11 +83,11 @@ class Tracer(Recorder, TorchFunctionMode):
 
     def replace(self, old: Tensor, new: Tensor) -> None:
         """Redirects later reads of `old`, an argument of the running handler, and of its memory to its result `new`."""
-        self._stands_for = new, self._write(old, new)
+        self._replacement = new, self._write(old, new)
 
     def _write(self, old: Tensor, new: Tensor) -> Tensor:
         """Redirects later reads of `old` and of every view of its memory to `new`; returns the tensor to hand out."""
-        old = next((given for given, value in reversed(self._given) if value is old), old)
+        old = next((argument for argument, value in reversed(self._current_values) if value is old), old)
         other = self._memory.write(old, new)
         if self.is_signal(new):
             self.signals[other] = self.signals[new]
@@ -95,8 +95,8 @@ class Tracer(Recorder, TorchFunctionMode):
 
     def _rewritten(self, value: Tensor, view: Tensor | None, write: Write) -> Tensor:
         """What `value`, which lies at a view of its block, becomes by a write."""
-        if view is not None and write.to is not None:
-            shared = Shared.of(view, write.to)
+        if view is not None and write.view is not None:
+            shared = Shared.of(view, write.view)
             if shared.read == shared.written:
                 return write.value
             if not any(shared.overlap()):
@@ -128,7 +128,7 @@ class Tracer(Recorder, TorchFunctionMode):
             return x
         return x.detach().clone() if self._memory.is_own(x) else x.detach()
 
-    def held(self, output: Any, name: str) -> Any:
+    def hold_constant(self, output: Any, name: str) -> Any:
         """A module's output; held constant if it matches `constants`."""
         patterns = [pattern for pattern in self.constants if fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
@@ -137,14 +137,14 @@ class Tracer(Recorder, TorchFunctionMode):
         with torch._C.DisableTorchFunction(), torch.no_grad():
             output = tree_map(self.resolve, output)
             self._operation, self._handler = "held constant", None
-            return map_floats(lambda t: self._hold(t, name) if self.is_signal(t) else t, output)
+            return map_floats(lambda t: self._hold_tensor(t, name) if self.is_signal(t) else t, output)
 
-    def _hold(self, x: Tensor, name: str) -> Tensor:
-        out = self.attach(Held(), x.detach(), [x], replace(self.signals[x], low=None, high=None))
+    def _hold_tensor(self, x: Tensor, name: str) -> Tensor:
+        out = self.attach(ConstantOutput(), x.detach(), [x], replace(self.signals[x], low=None, high=None))
         self.steps[-1].name = name
         return out
 
-    def let_out(self, output: Any, name: str) -> Any:
+    def add_outlet(self, output: Any, name: str) -> Any:
         """A module's output; a step of its own if it matches `layers`."""
         patterns = [pattern for pattern in self.layers if name and fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
@@ -173,16 +173,16 @@ class Tracer(Recorder, TorchFunctionMode):
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
         if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
             return func(*args, **kwargs)  # torch.no_grad() also arrives here
-        if any(self._transforms_signal(x) for x in tree_flatten((args, kwargs))[0]):
+        if any(self._is_transformed(x) for x in tree_flatten((args, kwargs))[0]):
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {TRANSFORMED}"])
         if getattr(func, "__name__", "") in LEAVES_TORCH:
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 return func(*tree_map(lambda x: self._value(x), args), **kwargs)
         if (written_out := written_in_python(func)) is not None and self._touches_signal(args, kwargs):
-            with self._again():
+            with self._reactivated():
                 return written_out(*args, **kwargs)
         if self.seeded and func in DROPOUTS and self._touches_signal(args, kwargs):
-            return self._dropped(func, *args, **kwargs)
+            return self._dropout(func, *args, **kwargs)
         target = without_inplace(func)
         if target is None:
             return self.perform(handler_of(func), args, kwargs, func)
@@ -195,7 +195,7 @@ class Tracer(Recorder, TorchFunctionMode):
         out = self._write(args[0], out)
         return None if func is Tensor.__setitem__ else out
 
-    def _dropped(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def _dropout(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Active dropout as a constant factor, so that frames can be replayed with the same factor."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             factor = func(torch.ones_like(self.resolve(x)), *args, **{**kwargs, "inplace": False})
@@ -203,7 +203,7 @@ class Tracer(Recorder, TorchFunctionMode):
         return self._write(x, out) if kwargs.get("inplace") else out
 
     @contextmanager
-    def _again(self) -> Iterator[None]:
+    def _reactivated(self) -> Iterator[None]:
         """Activates the tracer again inside a function for which torch switched it off."""
         super().__enter__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         try:
@@ -214,7 +214,7 @@ class Tracer(Recorder, TorchFunctionMode):
     def _touches_signal(self, args: Any, kwargs: Any) -> bool:
         return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])
 
-    def _transforms_signal(self, x: Any) -> bool:
+    def _is_transformed(self, x: Any) -> bool:
         """Whether a transform of torch.func has wrapped a signal, which would go through it as a constant."""
         wrapped = False
         with torch._C.DisableTorchFunction():
@@ -237,16 +237,16 @@ class Tracer(Recorder, TorchFunctionMode):
         """Run an operation: with its handler if an argument is a signal, else unchanged, as a constant."""
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
             values = tree_map(self.resolve, (args, kwargs))
-        given = zip(tree_flatten((args, kwargs))[0], tree_flatten(values)[0], strict=True)
-        before = len(self._given)
-        self._given += [(x, value) for x, value in given if x is not value]
+        pairs = zip(tree_flatten((args, kwargs))[0], tree_flatten(values)[0], strict=True)
+        before = len(self._current_values)
+        self._current_values += [(x, value) for x, value in pairs if x is not value]
         try:
             out = self._perform(handler, values[0], values[1], func)
-            if self._stands_for is not None and out is self._stands_for[0]:
-                out = self._stands_for[1]
+            if self._replacement is not None and out is self._replacement[0]:
+                out = self._replacement[1]
         finally:
-            del self._given[before:]
-            self._stands_for = None
+            del self._current_values[before:]
+            self._replacement = None
         moves = handler is None and plain_name(func) not in TAKES_ONLY_THE_SHAPE
         self._memory.follow(func, moves, (args, kwargs), values, out)
         return out
@@ -258,46 +258,46 @@ class Tracer(Recorder, TorchFunctionMode):
             signals = [x for x in tree_flatten((args, kwargs))[0] if self.is_signal(x)]
             if not signals and func is not None:
                 with torch.no_grad():
-                    return self._of_constants(func, args, kwargs)
+                    return self._run_constants(func, args, kwargs)
             scope = self._innermost()
             if kwargs.get("out") is not None:  # torch would write into a tensor that the caller made
                 kwargs = dict(kwargs)
-                into = kwargs.pop("out")
-                return self._write(into, self._perform(handler, args, kwargs, func))
+                target = kwargs.pop("out")
+                return self._write(target, self._perform(handler, args, kwargs, func))
             with self._performing(handler, func):
                 if handler is None:
-                    out = self._unregistered(func, args, kwargs, signals)
+                    out = self._run_unregistered(func, args, kwargs, signals)
                 else:
                     with torch.no_grad():
                         out = handler(*args, **kwargs)
                 if not tracking:
-                    out = self._untracked(out)
+                    out = self._refuse_untracked(out)
             if not self._inside and signals:
                 args, kwargs, tokens = tree_map(self._tokenised, (args, kwargs, out))
                 self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
 
-    def _of_constants(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
+    def _run_constants(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """Runs a function of constants, but never lets it write into the memory of the model."""
-        into = kwargs.get("out")
-        if not isinstance(into, Tensor) or not (self._memory.is_own(into) or self._memory.is_written(into)):
+        target = kwargs.get("out")
+        if not isinstance(target, Tensor) or not (self._memory.is_own(target) or self._memory.is_written(target)):
             return func(*args, **kwargs)
-        copy = into.clone()
+        copy = target.clone()
         func(*args, **{**kwargs, "out": copy})
-        return self._write(into, copy)
+        return self._write(target, copy)
 
     def _autocast(self) -> torch.dtype | None:
         enabled = torch.is_autocast_enabled(self._device)
         return torch.get_autocast_dtype(self._device) if enabled else None
 
-    def _untracked(self, out: Any) -> Any:
+    def _refuse_untracked(self, out: Any) -> Any:
         """Refuses signals that the model computes without gradients, because they belong to the model as well."""
         return map_floats(
             lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t,
             out,
         )
 
-    def _unregistered(self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
+    def _run_unregistered(self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
         """Runs a function without a handler: it is recorded if it only moves values, else its result is refused."""
         if plain_name(func) in LIKE_ANOTHER:
             signals = [x for x in signals if x is args[0]]
@@ -314,7 +314,7 @@ class Tracer(Recorder, TorchFunctionMode):
             return self.refuse(advice_for(func), out, signals)
         outgoing = self.signals.through(func, args, kwargs, signals, len(results))
         for t, signal in zip(results, outgoing, strict=True):
-            self.moved(t, signal)
+            self.rearrange(t, signal)
         return out
 
     def _without_history(self, x: Any) -> Any:
@@ -325,14 +325,14 @@ class Tracer(Recorder, TorchFunctionMode):
     def _tokenised(self, x: Any) -> Any:
         return self.token(x) if self.is_signal(x) else x
 
-    def replay(self, given: dict[Token, Tensor], output: Tensor, keep: bool = False) -> Tensor | None:
+    def replay(self, inputs: dict[Token, Tensor], output: Tensor, keep: bool = False) -> Tensor | None:
         """What `output` becomes if some tokens stand for other tensors; None if it needs tensors beside these.
 
         Only the operations that depend on these tensors are run again, as they were called. With `keep`, they join the
         tape and can be replayed themselves.
         """
         with self, torch.inference_mode(False), torch.enable_grad():
-            return self._tape.replay(given, self.token(output), self._call_again, keep)
+            return self._tape.replay(inputs, self.token(output), self._call_again, keep)
 
     def _call_again(self, call: Call, args: Any, kwargs: Any) -> Any:
         self._scopes += [call.scope] if call.scope else []

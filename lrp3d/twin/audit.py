@@ -13,7 +13,7 @@ from torch import Tensor
 from lrp3d.composites import Composite
 from lrp3d.rules import contrasted
 from lrp3d.steps.graph import Node, downwards, parents, step_of
-from lrp3d.steps.step import ClipInput, Held, Outlet, Step, Unsupported
+from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, Step, Unsupported
 from lrp3d.tracing.advice import FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Tracer
@@ -25,11 +25,11 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
     """One line for everything between `output` and the clip that has no rule; empty if all is well."""
     problems: dict[str, None] = {}
     foreign: list[Node] = []
-    reached = False
-    for node in downwards([output.grad_fn], lambda node: isinstance(step_of(node), (ClipInput, Held))):
+    reaches_clip = False
+    for node in downwards([output.grad_fn], lambda node: isinstance(step_of(node), (ClipInput, ConstantOutput))):
         step = step_of(node)
-        if isinstance(step, (ClipInput, Held)):
-            reached = True
+        if isinstance(step, (ClipInput, ConstantOutput)):
+            reaches_clip = True
         elif isinstance(step, Unsupported):
             problems[step.problem] = None
         elif step is None and node.name() not in _KNOWN:
@@ -38,7 +38,7 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
     for node in foreign:
         if node not in below:  # of several foreign nodes in a row, the first is named
             problems[f"{run.adopted.get(node) or 'the forward'} ({node.name()}): {FOREIGN}"] = None
-    if not reached and not problems:
+    if not reaches_clip and not problems:
         problems[f"output: {LOST}"] = None
     return list(problems)
 
@@ -61,7 +61,7 @@ def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool)
     """Give every step its rule, the classifier's with its contrast if wanted; raises ValueError for unusable rules."""
     for step in steps:
         step.ruled = True
-        if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, Held, Outlet, Unsupported)):
+        if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, ConstantOutput, Outlet, Unsupported)):
             continue  # these have no choice of rules
         rule = composite.rule_for(step)
         step.assign_rule(contrasted(rule) if contrastive and step.is_classifier else rule)

@@ -25,7 +25,7 @@ import lrp3d.operations  # noqa: F401  both register what they know
 from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
 
 
-class Twinned(nn.Module):
+class TwinModule(nn.Module):
     """The base class of every module of a twin, which tells the run its name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -37,7 +37,7 @@ class Twinned(nn.Module):
         with run.scope(name, self, type(self)._lrp3d_handler is not None):
             output = super().__call__(*args, **kwargs)
         run.adopt(output, name)
-        return run.let_out(run.held(output, name), name)
+        return run.add_outlet(run.hold_constant(output, name), name)
 
     _lrp3d_handler: Handler | None = None
     _lrp3d_original: type[nn.Module]
@@ -50,7 +50,7 @@ class Twinned(nn.Module):
         return _empty_twin, (type(self)._lrp3d_original, *arguments[1:]), *rest
 
 
-class RelevanceLayer(Twinned):
+class RelevanceLayer(TwinModule):
     """A layer whose forward, inside a run, is the registered handler of its type."""
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -75,7 +75,7 @@ def handler_of(layer_type: type) -> Handler | None:
 
 @functools.cache
 def _twin_class(original: Any, handler: Handler | None) -> type:
-    base = Twinned if handler in (None, own_forward) else RelevanceLayer
+    base = TwinModule if handler in (None, own_forward) else RelevanceLayer
     members = {"_lrp3d_handler": handler and staticmethod(handler), "_lrp3d_original": original}
     members |= {"__doc__": original.__doc__, "__module__": original.__module__}
     plain = {name: method for name in dir(original) if (method := _uncompiled(getattr(original, name, None)))}

@@ -34,17 +34,17 @@ def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step
     after = [node for node in nodes if not _squash(node, squashed)]
     if not last or not all(map(_moves_or_averages, after)):
         return output, []
-    left_out = [squash for node in last if (squash := _squash(node, squashed))]
-    given = {squash.token: squash.x for squash in left_out}
-    if run.token(output) in given:
-        logits: Tensor | None = given[run.token(output)]
+    skipped = [squash for node in last if (squash := _squash(node, squashed))]
+    inputs = {squash.token: squash.x for squash in skipped}
+    if run.token(output) in inputs:
+        logits: Tensor | None = inputs[run.token(output)]
     else:
-        logits = run.replay(given, output, keep=True)
+        logits = run.replay(inputs, output, keep=True)
     if logits is None or edge_of(logits)[0] is None:
         return output, []
     replaced = {step for node in after if (step := step_of(node)) is not None}
     run.steps = [step for step in run.steps if step not in replaced]
-    steps = [squash.step for squash in left_out]
+    steps = [squash.step for squash in skipped]
     for step in steps:
         step.note = LEFT_OUT
     return logits, steps
@@ -65,7 +65,7 @@ def _moves_or_averages(node: Node) -> bool:
     return isinstance(step, PassThrough) and step.linear
 
 
-def said_of(steps: Sequence[Step]) -> dict[str, str]:
+def logits_note(steps: Sequence[Step]) -> dict[str, str]:
     """What an explanation says about a softmax or sigmoid that was left out."""
     if not steps:
         return {}

@@ -54,11 +54,11 @@ def ranges_of(given: Any, clips: Sequence[Tensor], layout: str) -> list[Ends]:
     Raises:
         ValueError: if a range is not finite, empty, too large to compute with, or does not fit the channels.
     """
-    seen = list(clips)
+    sources = list(clips)
     if given is None and len(clips) > 1 and (shared := _shared(clips, layout)) is not None:
         for pathway in shared.pathways:
-            seen[pathway] = clips[shared.pathways[0]]
-    each = zip(clips, one_for_each(given, clips, layout), seen, strict=True)
+            sources[pathway] = clips[shared.pathways[0]]
+    each = zip(clips, range_per_pathway(given, clips, layout), sources, strict=True)
     return [_spread(x, ends, layout, whole) for x, ends, whole in each]
 
 
@@ -68,12 +68,12 @@ def _shared(clips: Sequence[Tensor], layout: str) -> SharedPixels | None:
     return SharedPixels.among(clips, layouts, batches[0] or 1) if all(x.numel() for x in clips) and batches else None
 
 
-def _spread(x: Tensor, given: Range | None, layout: str, seen: Tensor) -> Ends:
+def _spread(x: Tensor, given: Range | None, layout: str, source: Tensor) -> Ends:
     axes = layout_of(x, layout)
     if axes is None or x.numel() == 0 or (given is None and x.dim() < 3):
         return Ends(None, None)
     if given is None:
-        return Ends(*axes.spread_range(x, None, seen))
+        return Ends(*axes.spread_range(x, None, source))
     _check_size(ends_of(given), x.dtype)
     return Ends(*axes.spread_range(x, given), given=True)
 
@@ -126,27 +126,27 @@ def ends_of(given: Any) -> tuple[Tensor, Tensor]:
     """Low and high as vectors; raises ValueError if `given` is no range."""
     try:
         low, high = (torch.as_tensor(end, dtype=torch.float64).flatten() for end in given)
-        apart = high - low
+        width = high - low
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(
             "input_range is (low, high), each a number or one per channel, or a list of such pairs, one per pathway; "
             f"got {given!r}"
         ) from None
-    if not bool(torch.isfinite(apart).all()):
+    if not bool(torch.isfinite(width).all()):
         raise ValueError(f"input_range must be finite, got {given!r}")
-    if not bool((apart > 0).all()):
+    if not bool((width > 0).all()):
         raise ValueError(f"input_range is (low, high) with low below high in every channel, got {given!r}")
     return low, high
 
 
-def one_for_each(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[Any]:
+def range_per_pathway(given: Any, clips: Sequence[Tensor], layout: str) -> Sequence[Any]:
     """The range of each pathway; raises ValueError for a pair that can be read both ways."""
     if given is None or isinstance(given, Tensor):
         return [given] * len(clips)
-    for_all = _fits(given, clips, layout)
+    is_common = _fits(given, clips, layout)
     each = isinstance(given, Sequence) and len(given) == len(clips)
     each = each and all(ends is None or _fits(ends, [x], layout) for ends, x in zip(given, clips, strict=True))
-    if each and for_all:
+    if each and is_common:
         raise ValueError(
             f"input_range {given!r} can be one (low, high) per channel or one per pathway; "
             "write the latter with a tuple per channel, as in [((0.0, 0.0), (1.0, 1.0)), ...]"

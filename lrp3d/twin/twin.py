@@ -21,7 +21,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
-from lrp3d.layout import other_axes, what_the_shapes_suggest
+from lrp3d.layout import axes_hint, layout_hint
 from lrp3d.outputs import tensors_of
 from lrp3d.printed import opening
 from lrp3d.steps.step import Step
@@ -72,16 +72,16 @@ def _same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def _kept(tensors: Sequence[Tensor]) -> Iterator[None]:
+def _same_values(tensors: Sequence[Tensor]) -> Iterator[None]:
     """The same, and every tensor that is no parameter has the values that it had before."""
-    counted = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
+    copies = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
     try:
         with _same_tensors(tensors):
             yield
     finally:
         with torch.no_grad():
-            written = answers([_differs(x, before) for x, _, before in counted])
-            for (x, version, before), other in zip(counted, written, strict=True):
+            changes = answers([_differs(x, before) for x, _, before in copies])
+            for (x, version, before), other in zip(copies, changes, strict=True):
                 if x._version != version or other:
                     x.detach().copy_(before)
 
@@ -137,7 +137,7 @@ class Twin(nn.Module):
     @contextmanager
     def unchanged(self, device: torch.device, seed: int | None = None) -> Iterator[None]:
         """After this block, the model and the random generators are as before, but parameters may have other values."""
-        with kept_random_state(device, seed), _kept(self._own):
+        with kept_random_state(device, seed), _same_values(self._own):
             yield
 
     def record(
@@ -169,15 +169,15 @@ class Twin(nn.Module):
         Raises:
             ValueError: if a pattern in `constants` or `layers` fits no module that ran.
         """
-        chosen = input_range if input_range is not None else self.input_range
+        valid_range = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
         kind = tuple((x.shape, x.dtype, x.device) if isinstance(x, Tensor) else None for x in leaves)
-        remembered = self._answers.get((kind, layout), [])
-        run = Tracer(self._own, self.composite, constants, seed is not None, layers, remembered)
+        past_answers = self._answers.get((kind, layout), [])
+        run = Tracer(self._own, self.composite, constants, seed is not None, layers, past_answers)
         entries, outside = [], []
         with torch.inference_mode(False), torch.enable_grad():
             clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
-            ranges = ranges_of(chosen, [x.detach() for x in clips.values()], layout)
+            ranges = ranges_of(valid_range, [x.detach() for x in clips.values()], layout)
             for (i, x), ends in zip(clips.items(), ranges, strict=True):
                 outside.append(far_outside(x.detach(), ends))
                 x = x if x.requires_grad else x.detach().clone().requires_grad_()
@@ -194,24 +194,26 @@ class Twin(nn.Module):
             run.forget_writes()
             run.answers.over = True
             is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
-            replies = answers([*is_finite, *outside, *run.answers.asked])
+            replies = answers([*is_finite, *outside, *run.answers.assumed])
             if not run.answers.confirmed(replies[2 + len(outside) :]):
                 self._answers.pop((kind, layout), None)
                 return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
-            self._answers[kind, layout] = run.answers.given
+            self._answers[kind, layout] = run.answers.values
             for x, ends, far in zip(clips.values(), ranges, replies[2:], strict=False):
                 if far:
                     warn_of_range(x.detach(), ends)
-            differs = drew and seed is None and read is not None and not self._again(inputs, read, output)
+            differs = drew and seed is None and read is not None and not self._draws_do_not_matter(inputs, read, output)
             left_out: list[Step] = []
             if read is not None and run.is_signal(output):
                 output, left_out = before_probabilities(run, output)
         for argument, patterns in (("constants", run.constants), ("layers", run.layers)):
-            if missed := [pattern for pattern, met in patterns.items() if not met]:
+            if unmatched := [pattern for pattern, met in patterns.items() if not met]:
                 names = [name for name, _ in self.model.named_modules()]
-                near = [name for name in names for pattern in missed if name.endswith(f".{pattern}")]
-                hint = f"did you mean {near[0]!r}?" if near else "lrp3d.inspect(model, clip) shows their names"
-                raise ValueError(f"{argument}={missed} fits no module that ran; {hint}")
+                candidates = [name for name in names for pattern in unmatched if name.endswith(f".{pattern}")]
+                hint = (
+                    f"did you mean {candidates[0]!r}?" if candidates else "lrp3d.inspect(model, clip) shows their names"
+                )
+                raise ValueError(f"{argument}={unmatched} fits no module that ran; {hint}")
         outputs = [output] if read is not None else [x for x in tensors_of(output) if run.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
@@ -226,7 +228,7 @@ class Twin(nn.Module):
         assign_rules(run.steps, self.composite, contrastive)
         return Trace(run, entries, output, problems, left_out, drew, differs, *replies[:2])
 
-    def _again(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
+    def _draws_do_not_matter(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
         """Whether the model returns the same output with other random numbers."""
         if not isinstance(output, Tensor) or len(inputs) != 1:
             return True
@@ -243,20 +245,20 @@ class Twin(nn.Module):
         run = getattr(self.model, method) if method else self.model
         detached = tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip)
 
-        def once(gradients: bool) -> Any:
+        def run_once(gradients: bool) -> Any:
             own_types = torch.autocast(device.type, enabled=False)
             mode = torch.enable_grad() if gradients else torch.no_grad()
             with self.unchanged(device, seed), own_types, torch.inference_mode(False), mode:
                 return run(detached)
 
         try:
-            return once(gradients=False)
+            return run_once(gradients=False)
         except RuntimeError as error:
             if _NO_GRADIENTS not in str(error):
                 raise
-        return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, once(gradients=True))
+        return tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, run_once(gradients=True))
 
-    def says_the_same_in_evaluation(self, clip: Any) -> bool:
+    def same_in_evaluation(self, clip: Any) -> bool:
         """Whether the model returns the same if the modules in training mode are in evaluation mode."""
         modules = [module for module in self.model.modules() if getattr(module, "training", False)]
         try:
@@ -275,14 +277,14 @@ class Twin(nn.Module):
             return self.model(*inputs)
         except (RuntimeError, ValueError, IndexError) as error:
             clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
-            hint = what_the_shapes_suggest(clips, layout)
+            hint = axes_hint(clips, layout)
             # A RuntimeError is torch's message for a shape that does not fit; other errors explain themselves.
             if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
                 raise
             shapes = ", ".join(str(tuple(x.shape)) for x in clips)
             raise ModelError(
                 f"the model could not run on an input of shape {shapes}: {opening(error)}"
-                f"{self._other_type(clips) or hint or other_axes(clips, layout)}"
+                f"{self._other_type(clips) or hint or layout_hint(clips, layout)}"
             ) from error
 
     def _other_type(self, clips: Sequence[Tensor]) -> str:

@@ -37,12 +37,12 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
         CannotBeReset: if a module has parameters and no `reset_parameters`, or one that leaves some as they are.
     """
     copy = copy_of(twin.model)
-    drawn = [(name, x) for name, x in copy.named_parameters() if only is None or name.rpartition(".")[0] in only]
+    parameters = [(name, x) for name, x in copy.named_parameters() if only is None or name.rpartition(".")[0] in only]
     device = next((x.device for x in copy.parameters()), torch.device("cpu"))
     stuck: dict[str, None] = {}
     with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
         torch.manual_seed(seed)
-        for _, x in drawn:
+        for _, x in parameters:
             x.fill_(torch.nan)  # NaN stays where a reset leaves a value as it is
         chosen = [(name, module) for name, module in copy.named_modules() if only is None or name in only]
         for name, module in reversed(chosen):  # children before their parent
@@ -50,12 +50,12 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
             if callable(reset):
                 reset()
             elif any(True for _ in module.parameters(recurse=False)):
-                stuck[_called(module, name)] = None
-        left = answers([torch.isnan(x).any() for _, x in drawn])
-        for (name, _), is_left in zip(drawn, left, strict=True):
+                stuck[_display_name(module, name)] = None
+        left = answers([torch.isnan(x).any() for _, x in parameters])
+        for (name, _), is_left in zip(parameters, left, strict=True):
             if is_left:
                 owner = name.rpartition(".")[0]
-                stuck[_called(copy.get_submodule(owner), owner)] = None
+                stuck[_display_name(copy.get_submodule(owner), owner)] = None
     if stuck:
         raise CannotBeReset(
             f"the untrained network cannot be made: {', '.join(list(stuck)[:3])}"
@@ -63,7 +63,7 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
             "reset_parameters() that draws its parameters, or explain without the floor"
         )
     if only is None:
-        _measure(copy, noise, device)
+        _set_statistics(copy, noise, device)
     return Twin(copy, twin.composite)
 
 
@@ -74,7 +74,7 @@ def layers_in_order(twin: Twin, clip: Any, layout: str = "bcthw") -> list[str]:
     return list(names)
 
 
-def _measure(model: nn.Module, noise: Any, device: torch.device) -> None:
+def _set_statistics(model: nn.Module, noise: Any, device: torch.device) -> None:
     """Give batch norms the statistics of their inputs for `noise`."""
     norms = [x for x in model.modules() if isinstance(x, nn.modules.batchnorm._BatchNorm) and x.track_running_stats]
     momentum = [norm.momentum for norm in norms]
@@ -87,5 +87,5 @@ def _measure(model: nn.Module, noise: Any, device: torch.device) -> None:
         norm.training, norm.momentum = False, before
 
 
-def _called(module: nn.Module, name: str) -> str:
+def _display_name(module: nn.Module, name: str) -> str:
     return f"'{name}' ({type(module).__name__})" if name else f"the model itself ({type(module).__name__})"

@@ -1,4 +1,4 @@
-"""Video files: opened, read, and what was lost on the way."""
+"""Opens and reads video files, and says what was lost on the way."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from typing import Any
 
 from torch import Tensor
 
+from lrp3d.video.completeness import missing_frames
 from lrp3d.video.decoding import decode_by_seeking, decode_from_the_start
 from lrp3d.video.pixels import SQUARE, Framing
 from lrp3d.video.pyav import import_av, is_turned, limit_pixels, open_container, to_array
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import Choose, Source, VideoError, first_line, stand_ins
 from lrp3d.video.timeline import is_still, timeline_of
-from lrp3d.video.whole import what_is_missing
 
-_ODDEST = 16  # times as wide as high, or as high as wide: no pixel of a screen or a camera comes near
+_ODDEST = 16  # the largest ratio of the sides of a pixel, either way: no pixel of a screen or a camera comes near it
 
 
 def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
-    """The chosen frames of a video file, and all that is wrong with them; raises VideoError if there are none."""
+    """The chosen frames of a video file, with sentences about losses; raises VideoError if no frame decodes."""
     av = import_av()
     with _opened(path) as stream:
-        fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may say anything
+        fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may state any rate
         aspect, notes = _pixel_aspect(stream, path.name)
         timeline = timeline_of(av, stream)
         if not len(timeline):
             raise VideoError(f"{path.name} has a video stream without a single frame")
-        missing = what_is_missing(path, stream.container, stream, timeline)
-        asked = choose(len(timeline))
+        missing = missing_frames(path, stream.container, stream, timeline)
+        chosen_indices = choose(len(timeline))
 
         def keep(frame: Any) -> Tensor:
             try:
@@ -39,19 +39,19 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
             except (av.error.FFmpegError, MemoryError) as error:
                 raise VideoError(f"the frames of {path.name} cannot be converted to RGB: {first_line(error)}") from None
 
-        frames = decode_by_seeking(av, stream, timeline, asked, keep) if timeline.reliable else None
+        frames = decode_by_seeking(av, stream, timeline, chosen_indices, keep) if timeline.reliable else None
     if frames is None:
         with _opened(path) as stream:
-            frames = decode_from_the_start(av, stream, timeline, asked, keep)
+            frames = decode_from_the_start(av, stream, timeline, chosen_indices, keep)
     if not frames:
         raise VideoError(f"no frame of {path.name} decodes")
-    picked = [frames[index] for index in asked]
+    picked = [frames[index] for index in chosen_indices]
     shown = [decoded.index for decoded in picked]
-    lost = stand_ins(asked, shown, path.name) + missing
+    lost = stand_ins(chosen_indices, shown, path.name) + missing
     frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, float(fps or 25))]
     if frozen:
-        told = ", ".join(map(str, frozen))
-        lost.append(f"the picture of {path.name} stands still around frames {told}, as after damage in a recording")
+        numbers = ", ".join(map(str, frozen))
+        lost.append(f"the picture of {path.name} stands still around frames {numbers}, as after damage in a recording")
     damaged = sorted({decoded.index for decoded in picked if decoded.after_damage})
     if damaged:
         lost.append(f"frames {', '.join(map(str, damaged))} of {path.name} follow damaged data and may be wrong")
@@ -67,9 +67,9 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
 
 
 def _pixel_aspect(stream: Any, name: str) -> tuple[Fraction, list[str]]:
-    """How many times as wide as high the file says its pixels are, and the sentence about nonsense."""
+    """The width of a pixel divided by its height, as the file states it, and a note if that cannot be."""
     aspect = stream.sample_aspect_ratio
-    if not aspect or aspect < 0:  # it says nothing
+    if not aspect or aspect < 0:  # the file does not state it
         return SQUARE, []
     if not 1 / _ODDEST <= aspect <= _ODDEST:
         return SQUARE, [f"{name} states pixels {aspect.numerator} : {aspect.denominator}: they are taken as square"]
@@ -97,5 +97,5 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _is_cover(stream: Any) -> bool:
-    """Whether a stream is the picture on a piece of music."""
+    """Whether a stream is the cover picture of a piece of music."""
     return "attached_pic" in str(getattr(stream, "disposition", ""))

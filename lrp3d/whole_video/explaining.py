@@ -26,9 +26,9 @@ from lrp3d.whole_video.parts import Parts
 from lrp3d.whole_video.timeline import VideoExplanation, joined
 from lrp3d.whole_video.windows import Window, windows
 
-FRAMES_AT_ONCE = 128  # that are read together, and whose rows are kept together; at least a window
-MOST_THUMBNAILS = 400  # of a video, on its page
-THUMBNAIL = 96  # pixels of the longer side
+FRAMES_AT_ONCE = 128  # frames that are read together and whose rows are kept together; at least one window
+MOST_THUMBNAILS = 400  # thumbnails on the page of a video
+THUMBNAIL = 96  # pixels of the longer side of a thumbnail
 
 
 def explain_video(
@@ -53,19 +53,19 @@ def explain_video(
 ) -> VideoExplanation:
     """Explain an untrimmed video, however long: a window slides over it, and its rows become one banded matrix.
 
-    Each row is explained in the window in which its frame stands most central. Memory does not grow with the video
-    but for its tracks and its band, n rows of a window's length; time grows with its length.
+    Each row is explained in the window in which its frame is nearest to the centre. Memory hardly grows with the video
+    (only its tracks and its band, n rows of a window's length, do); time grows with its length.
 
     Args:
         model: any model that `lrp3d.explain` takes and that has frame logits, or its twin.
-        path: of the video, as in `lrp3d.video.read_clip`.
-        target: the class to explain; None: in each window the one that the model predicts there.
-        frames: how long a window is; by default the model's `frames`, else 8.
-        stride: by how many frames it moves, by default half its length; a multiple of the frames that one row of the
-            model stands for.
-        every: take every frame of the video, every second, ...
-        folder: keep finished parts here; a run that was killed goes on where it stopped when it is started again with
-            the same arguments.
+        path: path of the video, as in `lrp3d.video.read_clip`.
+        target: the class to explain; None for the class that the model predicts in each window.
+        frames: the length of a window; by default the model's `frames`, else 8.
+        stride: the number of frames from one window to the next, by default half a window; a multiple of the frames
+            that one row of the model stands for.
+        every: take every frame of the video (1), every second frame (2), and so on.
+        folder: keep finished parts here; a run that was killed continues where it stopped if it is started again
+            with the same arguments.
         contrastive: as in `lrp3d.explain`.
         sigma: the share of a row's relevance that its ATR window holds.
         composite: as in `lrp3d.explain`.
@@ -80,7 +80,7 @@ def explain_video(
     Raises:
         VideoError: the video cannot be read, or has fewer frames than a window.
         NoFrameLogits: the model has no exact frame logits.
-        ValueError: a stride that does not fit, a folder with parts of another run, and as in `lrp3d.explain`.
+        ValueError: the stride does not fit, or the folder has parts of another run; and as in `lrp3d.explain`.
 
     >>> import os, tempfile, numpy as np, lrp3d
     >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
@@ -94,12 +94,12 @@ def explain_video(
     twin = twin_of(model, composite)
     inner = twin.model
     length = frames or _number(getattr(inner, "frames", None)) or 8
-    moves = max(1, length // 2) if stride is None else stride
-    for name, value in (("frames", length), ("stride", moves), ("every", every)):
+    hop = max(1, length // 2) if stride is None else stride
+    for name, value in (("frames", length), ("stride", hop), ("every", every)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} is a whole number from 1 on, got {value!r}")
-    if moves > length:
-        raise ValueError(f"stride={moves} leaves frames out between windows of {length}: it is at most that")
+    if hop > length:
+        raise ValueError(f"stride={hop} leaves frames out between windows of {length}: it is at most that")
     mean = tuple(getattr(inner, "mean", IMAGENET_MEAN) if mean is None else mean)
     std = tuple(getattr(inner, "std", IMAGENET_STD) if std is None else std)
     if input_range is None and getattr(inner, "input_range", None) is None:
@@ -114,7 +114,7 @@ def explain_video(
             f"{Path(path).name} has {count} frames{f' with every={every}' if every > 1 else ''}, fewer than one window "
             f"of {length}: take fewer frames=, or explain it as one clip"
         )
-    asked = _Asked(twin, target, contrastive, sigma, input_range, layout)
+    explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout)
     identity = {
         "video": Path(path).name,
         "frames of the video": count,
@@ -122,7 +122,7 @@ def explain_video(
         "composite": name_of(twin.composite),
         "target": target,
         "frames": length,
-        "stride": moves,
+        "stride": hop,
         "every": every,
         "contrastive": contrastive,
         "sigma": sigma,
@@ -132,21 +132,21 @@ def explain_video(
         "mean and std": [list(mean), list(std)],
     }
     parts = Parts(folder, identity)
-    step = asked.step(reader.read(0, length), length)
-    if moves % step:
-        raise ValueError(f"a row of this model stands for {step} frames: stride= is a multiple of that, got {moves}")
+    step = explainer.step(reader.read(0, length), length)
+    if hop % step:
+        raise ValueError(f"a row of this model stands for {step} frames: stride= is a multiple of that, got {hop}")
     count -= count % step
-    places = windows(count, length, moves, step)
-    together = max(1, (FRAMES_AT_ONCE - length) // moves + 1)
+    places = windows(count, length, hop, step)
+    windows_per_part = max(1, (FRAMES_AT_ONCE - length) // hop + 1)
     thumbnail_every = -(-count // MOST_THUMBNAILS)
     tracks: list[dict[str, Tensor]] = []
     notes: dict[str, None] = {}
-    for number in bar(range(-(-len(places) // together)), "part", progress):
+    for number in bar(range(-(-len(places) // windows_per_part)), "part", progress):
         done = parts.read(number)
         if done is None:
-            some = places[number * together : (number + 1) * together]
-            clip = reader.read(some[0].start, some[-1].start + length)
-            part = {**asked.rows(some, clip, length, step), **_frames(some, clip, step, thumbnail_every)}
+            chunk = places[number * windows_per_part : (number + 1) * windows_per_part]
+            clip = reader.read(chunk[0].start, chunk[-1].start + length)
+            part = {**explainer.rows(chunk, clip, length, step), **_frames(chunk, clip, step, thumbnail_every)}
             done = part, clip.lost
             parts.write(number, *done)
         tracks.append(done[0])
@@ -162,25 +162,25 @@ def explain_video(
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads some frames of one video, of which every `every`-th counts."""
+    """Reads frames of one video, of which only every `every`-th is used."""
 
     path: Path
     every: int
-    how: dict[str, Any]
+    options: dict[str, Any]
 
     def count(self) -> int:
-        """How many frames there are."""
-        return -(-read_frames(self.path, lambda count: [0], **self.how).num_video_frames // self.every)
+        """The number of frames that are used."""
+        return -(-read_frames(self.path, lambda count: [0], **self.options).num_video_frames // self.every)
 
     def read(self, start: int, stop: int) -> Clip:
         """Frames from `start` to before `stop`."""
-        asked = [i * self.every for i in range(start, stop)]
-        return read_frames(self.path, lambda count: [min(i, count - 1) for i in asked], **self.how)
+        numbers = [i * self.every for i in range(start, stop)]
+        return read_frames(self.path, lambda count: [min(i, count - 1) for i in numbers], **self.options)
 
 
 @dataclass
-class _Asked:
-    """What is asked of every window."""
+class _WindowExplainer:
+    """Explains windows, all with the same settings."""
 
     twin: Twin
     target: int | None
@@ -189,10 +189,10 @@ class _Asked:
     input_range: Range | None
     layout: str
     first: Explanation | None = None
-    """Of the first window, which says how many frames a row stands for."""
+    """The explanation of the first window, which says how many frames a row stands for."""
 
     def step(self, clip: Clip, length: int) -> int:
-        """How many frames a row stands for; raises ValueError where that cannot be said."""
+        """The number of frames that a row stands for; raises ValueError if rows cannot be stitched together."""
         self.first = self._window(clip.tensor)
         assert self.first.matrix is not None
         n, columns = self.first.matrix.shape[1:]
@@ -246,11 +246,11 @@ class _Asked:
 
 
 def _frames(places: Sequence[Window], clip: Clip, step: int, every: int) -> dict[str, Tensor]:
-    """What is kept of the frames of the rows that are explained in some windows."""
+    """The numbers, times and thumbnails of the frames whose rows are explained in some windows."""
     numbers = torch.arange(places[0].rows.start * step, places[-1].rows.stop * step)
     own = numbers - places[0].start
-    shown = numbers % every == 0
-    pixels = clip.pixels[own[shown]].permute(0, 3, 1, 2).float()
+    is_thumbnail = numbers % every == 0
+    pixels = clip.pixels[own[is_thumbnail]].permute(0, 3, 1, 2).float()
     height, width = pixels.shape[2:]
     scale = min(1.0, THUMBNAIL / max(height, width))
     size = max(1, round(height * scale)), max(1, round(width * scale))
@@ -261,10 +261,10 @@ def _frames(places: Sequence[Window], clip: Clip, step: int, every: int) -> dict
         "indices": clip.indices[own],
         "times": clip.times[own],
         "thumbnails": small.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1),
-        "thumbnail_frames": numbers[shown],
+        "thumbnail_frames": numbers[is_thumbnail],
     }
 
 
 def _number(value: Any) -> int | None:
-    """A model's number of frames, where it states one."""
+    """The number of frames that a model states, or None if it states none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

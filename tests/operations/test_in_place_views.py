@@ -128,14 +128,14 @@ PROGRAM = st.lists(
 
 def run(program, x):
     """All views that a program makes of 2 x and of zeros, after all that it did to them."""
-    held = [x * 2.0, torch.zeros_like(x)]
+    hold_constant = [x * 2.0, torch.zeros_like(x)]
     for name, *numbers in program:
-        chosen = [held[number % len(held)] for number in numbers]
+        chosen = [hold_constant[number % len(hold_constant)] for number in numbers]
         if name in CHANGES:
             CHANGES[name](*chosen)
         elif chosen[0].dim() and all(size > 1 for size in chosen[0].shape):
-            held.append(VIEWS[name](chosen[0]))
-    return torch.cat([x.flatten() for x in [x, *held]])
+            hold_constant.append(VIEWS[name](chosen[0]))
+    return torch.cat([x.flatten() for x in [x, *hold_constant]])
 
 
 @given(PROGRAM)

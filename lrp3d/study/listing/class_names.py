@@ -29,9 +29,9 @@ class Labels(tuple[str, ...]):
     @classmethod
     def of(cls, names: Iterable[str], notes: Iterable[str] = ()) -> Labels:
         """Names of classes, with notes on how they were read."""
-        made = cls(names)
-        made.notes = tuple(notes)
-        return made
+        labels = cls(names)
+        labels.notes = tuple(notes)
+        return labels
 
 
 @on_one_line()
@@ -64,12 +64,12 @@ def read_labels(path: Path) -> Labels:
     text = read_text(path, "labels are json or one name per line")
     try:
         pairs, notes = _pairs(text, is_json=extension(path) == ".json")
-        named, more = _named(pairs)
+        by_index, more_notes = _names_of_pairs(pairs)
     except ValueError as error:
         message = str(error)
         raise ValueError(message if message.startswith(path.name) else f"{path.name} {message}") from None
-    names = [named.get(index, str(index)) for index in range(max(named) + 1)]
-    return Labels.of(names, [printable(f"{path.name} {note}") for note in (*notes, *more)])
+    names = [by_index.get(index, str(index)) for index in range(max(by_index) + 1)]
+    return Labels.of(names, [printable(f"{path.name} {note}") for note in (*notes, *more_notes)])
 
 
 def _pairs(text: str, is_json: bool) -> tuple[Pairs, list[str]]:
@@ -133,13 +133,13 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
         if len(header) > 1 and is_header(header):
             return _by_column(header, lines[1:], separator), [*notes, note]
     if is_header(title.split()):
-        pairs = _beside(lines[1:]) if len(lines) > 1 else None
+        pairs = _numbers_beside_names(lines[1:]) if len(lines) > 1 else None
         return pairs or list(enumerate(line for _, line in lines[1:])), [*notes, note]
-    pairs = _beside(lines)
+    pairs = _numbers_beside_names(lines)
     if pairs is not None and not _separated(lines):
         notes.append(f"is read as ids and names ({title!r} is class {pairs[0][0]}, {unquoted(pairs[0][1])!r})")
     if pairs is None and len(lines) > 2 and not _begins_or_ends_with_number(title):
-        pairs = _beside(lines[1:])
+        pairs = _numbers_beside_names(lines[1:])
         ids, names = {index for index, _ in pairs or ()}, {name for _, name in pairs or ()}
         if pairs and len(ids) == len(names) == len(pairs) == max(ids) - min(ids) + 1 and min(ids) < 2:
             return pairs, [*notes, f"has a header, which is skipped (line {number}: {title})"]
@@ -190,7 +190,7 @@ def _separated(lines: Sequence[tuple[int, str]]) -> bool:
     return any(all(mark in line for _, line in lines) for mark in "\t;,")
 
 
-def _beside(lines: Sequence[tuple[int, str]]) -> Pairs | None:
+def _numbers_beside_names(lines: Sequence[tuple[int, str]]) -> Pairs | None:
     """Returns ids and names if every line has both in the same way, else None.
 
     White space or a colon separates them only where the ids can hardly be part of the names: where they count from 0 or
@@ -268,48 +268,48 @@ def _refuse_stragglers(lines: Sequence[tuple[int, str]]) -> None:
     for separator, first in FORMS:
         pairs = {number: _id_and_name(line, separator, first) for number, line in lines}
         whole = [pair for pair in pairs.values() if pair is not None]
-        counted = len({index for index, _ in whole}) == len(whole) == len({name for _, name in whole})
+        is_numbering = len({index for index, _ in whole}) == len(whole) == len({name for _, name in whole})
         most = (0.5 if separator in PLAIN else 0.8) * len(lines)
-        if counted and len(whole) > max(most, 1) and len(whole) < len(lines):
+        if is_numbering and len(whole) > max(most, 1) and len(whole) < len(lines):
             number = next(number for number, pair in pairs.items() if pair is None)
             line = dict(lines)[number]
             raise ValueError(f"line {number}: no id and name, as the other lines have: {line!r}")
 
 
-def _named(pairs: Pairs) -> tuple[dict[int, str], list[str]]:
+def _names_of_pairs(pairs: Pairs) -> tuple[dict[int, str], list[str]]:
     """Returns the names by class from 0, and the notes on what was decided."""
     if not pairs:
         raise ValueError("names no class")
-    named: dict[int, str] = {}
+    by_index: dict[int, str] = {}
     for index, name in pairs:
-        if index in named:
-            raise ValueError(f"gives one id to several names: {index} to {unquoted(named[index])!r} and {name!r}")
-        named[index] = unquoted(name)
-        if not bare(named[index]) and not named[index].strip():
+        if index in by_index:
+            raise ValueError(f"gives one id to several names: {index} to {unquoted(by_index[index])!r} and {name!r}")
+        by_index[index] = unquoted(name)
+        if not bare(by_index[index]) and not by_index[index].strip():
             raise ValueError(f"gives class {index} no name")
-    last = max(named)
+    last = max(by_index)
     if last >= MOST_CLASSES:
         raise ValueError(f"has ids up to {last:.3g}, which are no numbers of classes")
-    missing = (index for index in range(last + 1) if index not in named)
+    missing = (index for index in range(last + 1) if index not in by_index)
     gaps = [index for index, _ in zip(missing, range(7), strict=False)]
-    if 0 not in named and gaps == [0]:
+    if 0 not in by_index and gaps == [0]:
         return (
-            {index - 1: name for index, name in named.items()},
-            ["counts classes from 1: its 1 is class 0, and so on", *_same(named.values())],
+            {index - 1: name for index, name in by_index.items()},
+            ["counts classes from 1: its 1 is class 0, and so on", *_same(by_index.values())],
         )
-    if 1 in named and 0 not in named:
+    if 1 in by_index and 0 not in by_index:
         raise ValueError(
             f"has no class 0 and leaves out {few(gaps[1:])}, so that it is not plain whether it counts from 0 or 1: "
             "name class 0"
         )
     notes = [f"names no class {few(gaps)}: {'they are' if len(gaps) > 1 else 'it is'} called by number"] if gaps else []
-    return named, notes + _same(named.values())
+    return by_index, notes + _same(by_index.values())
 
 
 def _same(names: Iterable[str]) -> list[str]:
     """Returns a note on classes that share one name."""
-    seen: set[str] = set()
+    by_form: set[str] = set()
     double: list[str] = []
     for name in names:
-        (double.append if name in seen else seen.add)(name)
+        (double.append if name in by_form else by_form.add)(name)
     return [f"gives several classes one name ({few(dict.fromkeys(double))})"] if double else []

@@ -100,11 +100,11 @@ def _rows_of_lines(lines: Lines) -> Listed:
         header = ["label", "youtube_id", "time_start", "time_end"]
         rows = _each(lines, lambda line: kinetics(header, fields_of(line, separator)))
         return Listed(rows, ("no header: columns are taken for Kinetics' label,youtube_id,time_start,time_end",))
-    wide = [number for number, line in lines if len(_unread(fields_of(line, separator)))]
+    longer_lines = [number for number, line in lines if len(_trailing_words(fields_of(line, separator)))]
     listed = _without_title(_each(lines, lambda line: delimited(fields_of(line, separator))), lines)
     _refuse_swapped(listed.rows)
-    note = f"what stands behind the class is not read (lines {few(wide)})"
-    return Listed(listed.rows, (*listed.notes, *([note] if wide else [])))
+    note = f"what stands behind the class is not read (lines {few(longer_lines)})"
+    return Listed(listed.rows, (*listed.notes, *([note] if longer_lines else [])))
 
 
 def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Listed:
@@ -116,9 +116,9 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
         raise ValueError("which has a header and no clip")
     keys = [key_of(field) for field in header]
     if "youtubeid" in keys:
-        if missed := [name for name in ("time_start", "time_end") if key_of(name) not in keys]:
+        if missing_columns := [name for name in ("time_start", "time_end") if key_of(name) not in keys]:
             raise ValueError(
-                f"line {number}: its header names youtube_id and no {' and no '.join(missed)}; "
+                f"line {number}: its header names youtube_id and no {' and no '.join(missing_columns)}; "
                 "a clip of Kinetics is named by all three"
             )
         return Listed(_each(rest, lambda line: kinetics(header, fields_of(line, separator))), (note,))
@@ -126,9 +126,9 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
     path = column_of(header, PATHS, without=() if label is None else (label,))
     if path is None:
         raise ValueError(f"line {number}: its header names no column of paths: {line}")
-    unread = [field for column, field in enumerate(header) if column not in (path, label)]
-    if unread:
-        note += f"; not read: {', '.join(unread)}"
+    ignored_columns = [field for column, field in enumerate(header) if column not in (path, label)]
+    if ignored_columns:
+        note += f"; not read: {', '.join(ignored_columns)}"
     if separator is None and len(header) == (1 if label is None else 2) and path == 0:
         return Listed(spaces(rest), (note,))  # a path may hold spaces
 
@@ -230,10 +230,10 @@ def something_json(text: str) -> list[Row]:
     stored = parsed(text, "which")
     if not isinstance(stored, list) or not all(isinstance(entry, dict) and "id" in entry for entry in stored):
         raise ValueError('which is json, but no list of objects with "id" and "template"')
-    return [_something(number, entry) for number, entry in enumerate(stored, 1)]
+    return [_something_row(number, entry) for number, entry in enumerate(stored, 1)]
 
 
-def _something(number: int, entry: dict[str, Any]) -> Row:
+def _something_row(number: int, entry: dict[str, Any]) -> Row:
     name, label = entry["id"], entry.get("template", entry.get("label"))
     if isinstance(name, bool) or not isinstance(name, (str, int)) or isinstance(label, (bool, float, list, dict)):
         raise ValueError(f"object {number}: an id is text or a number, and a template is text, not {entry}")
@@ -251,7 +251,7 @@ def delimited(fields: Sequence[str]) -> Row:
     >>> delimited(["x/y.mp4", "x", "3", "0"]), delimited(["a/b", "1", "30", "5"])
     (Row(name='x/y.mp4', label='x', places=()), Row(name='a/b', label=5, places=()))
     """
-    if len(fields) == 2 or _unread(fields):
+    if len(fields) == 2 or _trailing_words(fields):
         return Row(_name(fields[0]), _label(fields[1]))
     numbers = [whole_number(field) for field in fields[1:-1]]
     if len(fields) in (3, 4) and all(number is not None for number in (*numbers, whole_number(fields[-1]))):
@@ -261,7 +261,7 @@ def delimited(fields: Sequence[str]) -> Row:
     raise ValueError(f"expected path,label or folder,start,end,label, not {', '.join(fields)!r}")
 
 
-def _unread(fields: Sequence[str]) -> Sequence[str]:
+def _trailing_words(fields: Sequence[str]) -> Sequence[str]:
     """Returns what stands behind a label in words, which is not read."""
     words = len(fields) > 2 and fields[1] and whole_number(fields[1]) is None
     return fields[2:] if words else ()
@@ -297,10 +297,10 @@ def spaces(lines: Lines) -> list[Row]:
 def _file(path: str, rest: str) -> Row:
     if len(rest.split()) > 1 and all(whole_number(part) is not None for part in rest.split()):
         raise ValueError(f"{path} has several labels ({rest}), and a clip of a study has one")
-    number, *behind = rest.split() or [""]
-    if whole_number(number) is not None and behind and {word.lower() for word in behind} <= _SPLITS:
+    number, *further = rest.split() or [""]
+    if whole_number(number) is not None and further and {word.lower() for word in further} <= _SPLITS:
         raise ValueError(
-            f"{' '.join(behind)} stands behind class {number}: name the columns in a header, path label split"
+            f"{' '.join(further)} stands behind class {number}: name the columns in a header, path label split"
         )
     return Row(_name(path), _label(rest))
 

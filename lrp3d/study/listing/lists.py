@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from lrp3d.printed import printable
 from lrp3d.study.listing.classes import bare, index_of
 from lrp3d.study.listing.formats import Row, rows_of_file, rows_of_folder
-from lrp3d.study.listing.numbering import from_zero, twice
+from lrp3d.study.listing.numbering import from_zero, list_notes
 from lrp3d.study.listing.texts import MOST_CLASSES, few, is_address, on_one_line
 
 __all__ = ["Item", "VideoList", "make_list", "read_list"]
@@ -96,7 +96,7 @@ def read_list(
     path = Path(path)
     listed = rows_of_folder(path) if path.is_dir() else rows_of_file(path)
     try:
-        made = make_list(
+        video_list = make_list(
             listed.rows,
             labels=labels,
             list_labels=list_labels,
@@ -106,7 +106,9 @@ def read_list(
         )
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
-    return replace(made, notes=tuple(printable(f"{path.name}: {note}") for note in (*listed.notes, *made.notes)))
+    return replace(
+        video_list, notes=tuple(printable(f"{path.name}: {note}") for note in (*listed.notes, *video_list.notes))
+    )
 
 
 @on_one_line()
@@ -138,10 +140,10 @@ def make_list(
     _check(rows, mixed=bool(labels or list_labels))
     rows = [replace(row, name=str(PurePosixPath(row.name))) for row in rows]  # ./a//b.mp4 is a/b.mp4, not another clip
     rows, notes = from_zero(rows, list_labels or labels, None if list_labels else num_classes)
-    notes += twice(rows)
-    rows = _named(rows, list_labels)
+    notes += list_notes(rows)
+    rows = _by_class_names(rows, list_labels)
     if classes is not None:
-        rows, absent = _kept(rows, classes, labels)
+        rows, absent = _rows_of_classes(rows, classes, labels)
         notes += absent
     names = sorted({row.label for row in rows if isinstance(row.label, str)})
     labels = tuple(labels) or tuple(names)
@@ -175,32 +177,34 @@ def _check(rows: Sequence[Row], mixed: bool) -> None:
         )
 
 
-def _named(rows: Sequence[Row], list_labels: Sequence[str]) -> list[Row]:
+def _by_class_names(rows: Sequence[Row], list_labels: Sequence[str]) -> list[Row]:
     """Replaces numbers that mean something else to the model by the names of their classes."""
     if not list_labels:
         return list(rows)
-    beyond = [row for row in rows if isinstance(row.label, int) and row.label >= len(list_labels)]
-    if beyond:
-        raise ValueError(f"{beyond[0].name} has class {beyond[0].label}, and the list's labels are {len(list_labels)}")
+    out_of_range = [row for row in rows if isinstance(row.label, int) and row.label >= len(list_labels)]
+    if out_of_range:
+        raise ValueError(
+            f"{out_of_range[0].name} has class {out_of_range[0].label}, and the list's labels are {len(list_labels)}"
+        )
     return [replace(row, label=list_labels[row.label]) if isinstance(row.label, int) else row for row in rows]
 
 
-def _kept(rows: Sequence[Row], classes: Sequence[str], labels: Sequence[str]) -> tuple[list[Row], list[str]]:
+def _rows_of_classes(rows: Sequence[Row], classes: Sequence[str], labels: Sequence[str]) -> tuple[list[Row], list[str]]:
     """Returns the rows of these classes, and a sentence about the classes that have none."""
     wanted = index_of(classes)
     if not labels and any(isinstance(row.label, int) for row in rows):
         raise ValueError("the list has numbers and the subset names: give the names of the list's classes")
-    kept, met = [], set()
+    rows_kept, known_labels = [], set()
     for row in rows:
         label = row.label
         if isinstance(label, int):
             label = labels[label] if label < len(labels) else None
         if label is not None and bare(label) in wanted:
-            kept.append(row)
-            met.add(bare(label))
-    absent = [name for name in classes if bare(name) not in met]
+            rows_kept.append(row)
+            known_labels.add(bare(label))
+    absent = [name for name in classes if bare(name) not in known_labels]
     sentence = f"{len(absent)} of {len(classes)} classes to keep have no clip in the list ({few(absent)})"
-    return kept, [sentence] if absent else []
+    return rows_kept, [sentence] if absent else []
 
 
 def _number(row: Row, indices: dict[str, int], labels: Sequence[str]) -> int | None:

@@ -74,19 +74,19 @@ def _folders_by_name(names: Sequence[str]) -> dict[str, int]:
     return indices
 
 
-def twice(rows: Sequence[Row]) -> list[str]:
+def list_notes(rows: Sequence[Row]) -> list[str]:
     """Returns notes on clips that are listed several times, or that lack a class where others have one."""
     notes = []
-    seen = {(row.name, row.label) for row in rows}
-    if len(seen) < len(rows):
-        notes.append(f"{len(rows) - len(seen)} lines repeat others and count once")
+    entries = {(row.name, row.label) for row in rows}
+    if len(entries) < len(rows):
+        notes.append(f"{len(rows) - len(entries)} lines repeat others and count once")
     names: dict[str, int] = {}
-    for name, _ in seen:
+    for name, _ in entries:
         names[name] = names.get(name, 0) + 1
-    several = [name for name, count in names.items() if count > 1]
-    if several:
+    ambiguous = [name for name, count in names.items() if count > 1]
+    if ambiguous:
         notes.append(
-            f"{len(several)} clips have several classes and are explained for each ({few(sorted(several), 3)})"
+            f"{len(ambiguous)} clips have several classes and are explained for each ({few(sorted(ambiguous), 3)})"
         )
     without = sum(row.label is None for row in rows)
     if 0 < without < len(rows):

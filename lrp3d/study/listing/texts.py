@@ -63,12 +63,12 @@ def _bytes_of(path: Path) -> bytes:
                 if not first:
                     raise ValueError(f"{path.name} is a pipe that nobody writes to")
                 os.set_blocking(descriptor, True)
-                return first + _at_most(file, path)
+                return first + _read_limited(file, path)
             os.set_blocking(descriptor, True)
-        return _at_most(file, path)
+        return _read_limited(file, path)
 
 
-def _at_most(file: Any, path: Path) -> bytes:
+def _read_limited(file: Any, path: Path) -> bytes:
     parts, size = [], 0
     while part := file.read(2**20):
         parts.append(part)
@@ -109,7 +109,7 @@ def lines_of(text: str) -> list[tuple[int, str]]:
 def parsed(text: str, name: str) -> Any:
     """Returns what a json text holds; raises ValueError where it is no json, or gives one key twice."""
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def refuse_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         mapping = dict(pairs)
         if len(mapping) < len(pairs):
             twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
@@ -117,7 +117,7 @@ def parsed(text: str, name: str) -> Any:
         return mapping
 
     try:
-        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=once)
+        return json.loads(text.removeprefix("\ufeff"), object_pairs_hook=refuse_repeated_keys)
     except json.JSONDecodeError as error:
         raise ValueError(f"{name} is no complete json: {error}") from None
     except ValueError as error:
@@ -142,13 +142,13 @@ def whole_number(text: str) -> int | None:
     return -number if match[1] == "-" else number
 
 
-def few(things: Iterable[Any], most: int = 5) -> str:
+def few(values: Iterable[Any], most: int = 5) -> str:
     """Joins the first few of some things, for a sentence.
 
     >>> few(range(9)), few(["a", "b"])
     ('0, 1, 2, 3, 4, ...', 'a, b')
     """
-    listed = list(things)
+    listed = list(values)
     return ", ".join(map(str, listed[:most])) + (", ..." if len(listed) > most else "")
 
 

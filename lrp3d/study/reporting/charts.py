@@ -103,11 +103,11 @@ def class_curve(
     ['avg-ATR (frames)', 'classes']
     """
     values, spread, maxima = (array(x).ravel() for x in (mean, std, greatest))
-    counted = ~np.isnan(values)
-    if not counted.any():
+    is_counted = ~np.isnan(values)
+    if not is_counted.any():
         raise ValueError("no class has a known ATR")
-    order = np.argsort(-values[counted], kind="stable")
-    values, spread = values[counted][order], np.nan_to_num(spread[counted][order])
+    order = np.argsort(-values[is_counted], kind="stable")
+    values, spread = values[is_counted][order], np.nan_to_num(spread[is_counted][order])
     figure = blank(7.4, 2.7)  # without matplotlib, its error says which extra is missing
     from matplotlib.ticker import MaxNLocator
 
@@ -121,7 +121,7 @@ def class_curve(
     left.set_xlim(0.5, len(values) + 0.5)
     left.xaxis.set_major_locator(MaxNLocator(integer=True))
     if names:
-        numbers = np.flatnonzero(counted)[order]
+        numbers = np.flatnonzero(is_counted)[order]
         _name(left, [names.get(int(number), str(number)) for number in numbers])
     right.yaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_xlabel("classes, from the greatest avg-ATR to the least", fontsize=NORMAL)
@@ -211,7 +211,7 @@ def accuracy_scatter(
         raise ValueError(
             f"{len(atr)} ATR values, {len(accuracy)} accuracies and {len(names)} names do not belong together"
         )
-    figure, axes = canvas(ax, 6.2, _tall(3.2, names))
+    figure, axes = canvas(ax, 6.2, _height(3.2, names))
     points = []
     for place, (x, y) in enumerate(zip(atr, accuracy, strict=True)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
@@ -246,7 +246,7 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
     >>> figure.axes[0].get_xlabel()
     'window (frames)'
     """
-    figure, axes = canvas(None, 6.2, _tall(3.0, [*curves, *OWN_WINDOWS, EMPTY]))
+    figure, axes = canvas(None, 6.2, _height(3.0, [*curves, *OWN_WINDOWS, EMPTY]))
     artists: dict[str, Artist] = {}
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
@@ -257,10 +257,10 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
                 if w["window"] == w["size"] and w.get(outside) is not None
             )
             if fixed:
-                (drawn,) = axes.plot(
+                (curve_line,) = axes.plot(
                     *zip(*fixed, strict=True), line, marker="o", markersize=3.5, color=colour, linewidth=1.3
                 )
-                artists.setdefault(name, drawn)
+                artists.setdefault(name, curve_line)
         for own in (w for w in windows if w["window"] != w["size"]):
             marker, size = OWN_WINDOWS[str(own["window"])]
             (star,) = axes.plot([float(own["size"])], [float(own["accuracy"])], marker, color=colour, markersize=size)
@@ -281,7 +281,7 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
     return figure
 
 
-def _tall(least: float, names: Sequence[str]) -> float:
+def _height(least: float, names: Sequence[str]) -> float:
     """Returns the height in inches of a figure with names beside it, which take two lines if they are long."""
     return max(least, 0.6 + sum(0.16 if len(name) < 20 else 0.28 for name in names))
 

@@ -104,18 +104,18 @@ def trends(
     [18, 34]
     """
     figure, axes = canvas(ax, 5.2, 2.9)
-    seen: set[float] = set()
+    positions: set[float] = set()
     for place, (name, points) in enumerate(curves.items()):
         x, y, spread = np.array(points, dtype=float).reshape(-1, 3).T
         measured = ~np.isnan(y)
         style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
         style |= {"markersize": 5, "linewidth": 1.3, "elinewidth": 1, "capsize": 2}
         axes.errorbar(x[measured], y[measured], np.nan_to_num(spread[measured]), label=name, **style)
-        seen |= set(x[measured].tolist())
+        positions |= set(x[measured].tolist())
         for position, height, text in zip(x, y + np.nan_to_num(spread), (marks or {}).get(name, ()), strict=False):
             if not np.isnan(height):
                 _annotate(axes, text, position, height, 6)
-    ticks = [int(tick) if tick == int(tick) else tick for tick in sorted(seen)]
+    ticks = [int(tick) if tick == int(tick) else tick for tick in sorted(positions)]
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_xlabel(xlabel, fontsize=NORMAL)
     axes.margins(x=0.08, y=0.2)

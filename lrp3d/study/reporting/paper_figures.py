@@ -37,7 +37,7 @@ class Chart:
 
     def png(self) -> bytes:
         """Returns the figure as a PNG picture."""
-        return self._drawn
+        return self._drawing
 
     def svg(self) -> bytes:
         """Returns the figure as an SVG picture without a background, with the same bytes each time."""
@@ -54,7 +54,7 @@ class Chart:
         return buffer.getvalue()
 
     @cached_property
-    def _drawn(self) -> bytes:  # drawn once, for the file and for the page
+    def _drawing(self) -> bytes:  # drawn once, for the file and for the page
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
         return buffer.getvalue()
@@ -101,7 +101,7 @@ class Network:
         options = dict(config.get("options", {}))
         kernel = options.pop("kernel_size", KERNEL if name[1].startswith("TAM") else None)
         answers = options.pop("output_frames", None)
-        plain = not options and not study.way() and not study.mark
+        plain = not options and not study.conditions() and not study.mark
         frames = config.get("frames", study.summary.get("dataset", {}).get("columns", 0))
         return cls(study, name[1], name[2], frames, kernel, None if answers == "all" else answers, plain)
 
@@ -193,14 +193,14 @@ def backbones(studies: Sequence[Studied]) -> Made:
     for network in networks(studies):
         if network.common:
             groups.setdefault((network.study.dataset, network.frames), []).append(network)
-    made = False
+    has_chart = False
     for (dataset, frames), group in groups.items():
         if (
             len({(network.module, network.backbone) for network in group}) < 2
             or len({network.backbone for network in group}) < 2
         ):
             continue
-        made = True
+        has_chart = True
         ranked = sorted(group, key=lambda network: -network.atr)
         convolutions = {network.study.model: network.study.config.get("temporal_convolutions") for network in ranked}
         above = {
@@ -229,7 +229,7 @@ def backbones(studies: Sequence[Studied]) -> Made:
         name = f"backbones-{dataset}-f{frames}"
         note = "Above the bars: number of temporal convolutions, accuracy."
         yield Chart(name, title, figure, note, Table(name, title, headers, rows))
-    if not made:
+    if not has_chart:
         yield Missing(
             "Fig. 4a and 12 (backbones)", "two backbones or more on one data set with the same number of frames"
         )
@@ -302,22 +302,22 @@ def _trend(
         x = value(network)
         if x is not None:
             by_dataset.setdefault(network.study.dataset, {}).setdefault(curve(network), {})[x] = network
-    made = False
+    has_chart = False
     for dataset, curves in by_dataset.items():
         whole = {key: dict(sorted(points.items())) for key, points in curves.items() if len(points) > 1}
         if not whole:
             continue
-        made = True
-        points = {key: [(x, network.atr, network.deviation) for x, network in on.items()] for key, on in whole.items()}
-        marks = {key: [mark(network) for network in on.values()] for key, on in whole.items()} if mark else None
+        has_chart = True
+        points = {key: [(x, each.atr, each.deviation) for x, each in series.items()] for key, series in whole.items()}
+        marks = {key: [mark(each) for each in series.values()] for key, series in whole.items()} if mark else None
         full = f"{title}: {dataset} ({what.split(' (')[0]})"
         rows: list[list[Cell]] = [
-            [key, x, *_numbers(network.study)] for key, on in whole.items() for x, network in on.items()
+            [key, x, *_numbers(each.study)] for key, series in whole.items() for x, each in series.items()
         ]
         data = Table(f"{name}-{dataset}", full, ["model", xlabel, "accuracy (%)", "avg-ATR", "max-ATR"], rows)
         figure = factors.trends(points, marks=marks, xlabel=xlabel)
         yield Chart(f"{name}-{dataset}", full, figure, note, data)
-    if not made:
+    if not has_chart:
         yield Missing(what, needed)
 
 
@@ -325,18 +325,18 @@ def slowfast(studies: Sequence[Studied]) -> Made:
     """Yields the mean maps of SlowFast beside those of I3D (Fig. 11)."""
     candidates = networks(studies)
     slow = [network for network in candidates if network.module == "SlowFast" and network.plain]
-    shown: dict[str, Studied] = {}
+    matrices: dict[str, Studied] = {}
     for network in slow:
         others = [n for n in candidates if n.module == "I3D" and n.common and n.study.dataset == network.study.dataset]
         if others:
             columns = network.study.summary["dataset"]["columns"]
             i3d = min(others, key=lambda n: abs(n.study.summary["dataset"]["columns"] - columns))
             for each in (i3d, network):
-                shown[f"{each.study.model}, {each.study.dataset}"] = each.study
-    yield from _beside(
+                matrices[f"{each.study.model}, {each.study.dataset}"] = each.study
+    yield from _side_by_side(
         "pathways",
         "Mean relevance, I3D and SlowFast (Fig. 11)",
-        shown,
+        matrices,
         "Fig. 11 (SlowFast)",
         "I3D and SlowFast on one data set",
     )
@@ -348,27 +348,29 @@ def samplings(studies: Sequence[Studied]) -> Made:
     for study in studies:
         if study.moments("avg_atr")["count"]:
             groups.setdefault((study.dataset, study.label("sampling")), {})[study.sampling] = study
-    shown = {
+    matrices = {
         f"{kind}: {model}, {dataset}": pair[kind]
         for kind in ("uniform", "dense")
         for (dataset, model), pair in groups.items()
         if len(pair) > 1
     }
-    yield from _beside(
+    yield from _side_by_side(
         "samplings",
         "Mean relevance, uniform and dense sampling (Fig. 13)",
-        shown,
+        matrices,
         "Fig. 13 and Table 7 (sampling)",
         "studies that differ in nothing but --sampling",
     )
 
 
-def _beside(name: str, title: str, shown: Mapping[str, Studied], what: str, needed: str) -> Made:
-    if not shown:
+def _side_by_side(name: str, title: str, matrices: Mapping[str, Studied], what: str, needed: str) -> Made:
+    if not matrices:
         yield Missing(what, needed)
         return
-    maps = {label: study.summary["dataset"]["matrix"] for label, study in shown.items()}
-    figure = charts.heatmaps(maps, columns=4, unit="step" if any(s.unit == "step" for s in shown.values()) else "frame")
+    maps = {label: study.summary["dataset"]["matrix"] for label, study in matrices.items()}
+    figure = charts.heatmaps(
+        maps, columns=4, unit="step" if any(s.unit == "step" for s in matrices.values()) else "frame"
+    )
     yield Chart(name, title, figure, "In the same colours.", matrices_of(name, title, maps))
 
 

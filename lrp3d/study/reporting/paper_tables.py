@@ -18,9 +18,14 @@ def counts(studies: Sequence[Studied]) -> Table:
     """How many clips each study has, and why some do not count."""
     rows: list[list[Cell]] = []
     for study in studies:
-        made, kept = study.summary["counts"], study.summary["filter"]
-        clips = [made[key] for key in ("listed", "explained", "failed", "missing", "damaged")]
-        clips += [kept["counted"], kept["wrong"], kept["low_score"], kept["without_label"] + kept["without_relevance"]]
+        totals, filters = study.summary["counts"], study.summary["filter"]
+        clips = [totals[key] for key in ("listed", "explained", "failed", "missing", "damaged")]
+        clips += [
+            filters["counted"],
+            filters["wrong"],
+            filters["low_score"],
+            filters["without_label"] + filters["without_relevance"],
+        ]
         rows.append([study.name, study.dataset, study.label(), *clips])
     headers = "study, data set, model, clips, explained, failed, not done, damaged, counted, wrong, low score, other"
     return Table(
@@ -126,8 +131,8 @@ def comparable(studies: Sequence[Studied]) -> dict[str, list[Studied]]:
     groups: dict[str, list[Studied]] = {}
     for study in studies:
         if study.summary["accuracy"]["top1"] is not None and study.moments("avg_atr")["mean"] is not None:
-            way = f" ({study.way()})" if study.way() else ""
-            groups.setdefault(study.dataset + way, []).append(study)
+            conditions = f" ({study.conditions()})" if study.conditions() else ""
+            groups.setdefault(study.dataset + conditions, []).append(study)
     return {name: group for name, group in groups.items() if len(group) > 1}
 
 

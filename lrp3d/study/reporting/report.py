@@ -63,11 +63,13 @@ class Report:
         places = [f"part-{number}" for number in range(1, len(self.parts) + 1)]
         body = []
         for place, part in zip(places, self.parts, strict=True):
-            shown = part.html() if isinstance(part, Table) else _embedded(part, f"{place}-")
+            body_html = part.html() if isinstance(part, Table) else _embedded(part, f"{place}-")
             # People without a mouse scroll with the arrow keys, and for this the region must take the focus.
-            shown = f'<div class="scroll" tabindex="0" role="group" aria-label="{in_html(part.title)}">{shown}</div>'
+            body_html = (
+                f'<div class="scroll" tabindex="0" role="group" aria-label="{in_html(part.title)}">{body_html}</div>'
+            )
             note = f'<p class="note">{in_html(part.note)}</p>' if part.note else ""
-            body.append(f'<section id="{place}"><h2>{in_html(part.title)}</h2>{shown}{note}</section>')
+            body.append(f'<section id="{place}"><h2>{in_html(part.title)}</h2>{body_html}{note}</section>')
         titles = dict(zip(places, (part.title for part in self.parts), strict=True))
         if self.missing:
             titles["not-made"] = NOT_MADE
@@ -155,22 +157,22 @@ def report(
     tables = [make(studies) for make in paper_tables.TABLES]
     tables.append(paper_tables.agreement(studies, agreed))
     parts: list[Table | Chart] = [table for table in tables if table is not None]
-    compared = [made for make in paper_figures.FIGURES for made in make(studies)]
-    parts += [made for made in compared if not isinstance(made, Missing)]
-    parts += _across(studies)
+    compared = [part for make in paper_figures.FIGURES for part in make(studies)]
+    parts += [part for part in compared if not isinstance(part, Missing)]
+    parts += _figures_across_studies(studies)
     # All heat maps of the page have one scale of colours.
     maps = {study.name: _matrices(study, show) for study in studies if study.moments("avg_atr")["count"]}
     greatest = max((max(map(max, matrix)) for each in maps.values() for matrix in each.values()), default=0.0)
     for study in studies:
-        parts += _within(study, agreed.get(study.name, ([], [])), maps.get(study.name, {}), greatest)
-    lacking = [*map(str, (made for made in compared if isinstance(made, Missing))), *_missing(studies, agreed)]
+        parts += _parts_of_study(study, agreed.get(study.name, ([], [])), maps.get(study.name, {}), greatest)
+    lacking = [*map(str, (part for part in compared if isinstance(part, Missing))), *_missing(studies, agreed)]
     missing = [name for name in show if not any(study.indices([name]) for study in studies)]
     if missing:
         raise ValueError(f"no study has a class {missing[0]!r}")
-    return Report(title, _filed(parts), _facts(studies), _warnings(studies, agreed), lacking)
+    return Report(title, _with_file_names(parts), _facts(studies), _warnings(studies, agreed), lacking)
 
 
-def _filed(parts: Sequence[Table | Chart]) -> list[Table | Chart]:
+def _with_file_names(parts: Sequence[Table | Chart]) -> list[Table | Chart]:
     """Gives the parts names that files can have, each a different one."""
     names = unique_names(part.name for part in parts)
     return [replace(part, name=name) for part, name in zip(parts, names, strict=True)]
@@ -190,7 +192,7 @@ def _unique(studies: Sequence[Studied]) -> list[Studied]:
     return distinct
 
 
-def _across(studies: Sequence[Studied]) -> Iterator[Chart]:
+def _figures_across_studies(studies: Sequence[Studied]) -> Iterator[Chart]:
     """Yields the figures of several studies together."""
     for name, group in paper_tables.comparable(studies).items():
         atr = [study.moments("avg_atr")["mean"] for study in group]
@@ -212,7 +214,7 @@ def _across(studies: Sequence[Studied]) -> Iterator[Chart]:
             yield Chart(file, title, charts.window_curves(curves), note, of_name)
 
 
-def _within(
+def _parts_of_study(
     study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], greatest: float
 ) -> Iterator[Table | Chart]:
     """Yields the tables and figures of one study."""
@@ -265,11 +267,11 @@ def _missing(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], l
 def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:
     """Returns the mean matrix of the data set and those of some classes."""
     values = study.by_class("avg_atr")
-    counted = [index for index in study.class_names if index < len(values) and not values[index].isnan()]
+    known = [index for index in study.class_names if index < len(values) and not values[index].isnan()]
     if show:
-        chosen = [index for index in study.indices(show) if index in counted]
+        chosen = [index for index in study.indices(show) if index in known]
     else:
-        ranked = sorted(counted, key=lambda index: (float(values[index]), index))
+        ranked = sorted(known, key=lambda index: (float(values[index]), index))
         chosen = ranked if len(ranked) < MOST_NAMED else [*ranked[:2], *ranked[-2:]]
     matrices = {study.dataset: study.summary["dataset"]["matrix"]}
     for index in chosen:

@@ -37,12 +37,12 @@ def load_summary(path: str | Path, *, correct: bool = True, min_score: float = M
     file = path / "summary.json" if path.is_dir() else path
     try:
         summary: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        counted = summary["filter"]
+        filter_entry = summary["filter"]
     except FileNotFoundError:
         raise StudyError(f"{path} is neither the folder of a study nor a summary") from None
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
         raise StudyError(f"{file} is no summary of a study") from None
-    if (counted["correct"], counted["min_score"]) != (correct, min_score):
+    if (filter_entry["correct"], filter_entry["min_score"]) != (correct, min_score):
         raise StudyError(f"{file} counts other clips ({filter_sentence(summary)}); to count again, records are needed")
     return summary
 
@@ -58,19 +58,21 @@ def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
 
 def filter_sentence(summary: Mapping[str, Any]) -> str:
     """Says how many clips count, and why the others do not."""
-    counted = summary["filter"]
+    filter_entry = summary["filter"]
     parts = [
-        f"{counted[key]} {words}"
+        f"{filter_entry[key]} {words}"
         for key, words in (
             ("wrong", "predicted wrongly"),
             ("without_label", "without a class"),
             ("low_score", "of low score"),
             ("without_relevance", "without relevance"),
         )
-        if counted[key]
+        if filter_entry[key]
     ]
     left_out = f"; left out: {', '.join(parts)}" if parts else ""
-    return f"{counted['counted']} of {summary['counts']['explained']} clips count ({filter_rule(summary)}){left_out}"
+    return (
+        f"{filter_entry['counted']} of {summary['counts']['explained']} clips count ({filter_rule(summary)}){left_out}"
+    )
 
 
 def filter_rule(summary: Mapping[str, Any]) -> str:
@@ -79,8 +81,10 @@ def filter_rule(summary: Mapping[str, Any]) -> str:
     >>> filter_rule({"filter": {"correct": True, "min_score": 0.5}})
     'predicted correctly, with a score above 0.5'
     """
-    counted = summary["filter"]
-    return f"predicted{' correctly,' if counted['correct'] else ''} with a score above {counted['min_score']:g}"
+    filter_entry = summary["filter"]
+    return (
+        f"predicted{' correctly,' if filter_entry['correct'] else ''} with a score above {filter_entry['min_score']:g}"
+    )
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,10 @@ class Studied:
         sampling: str = self.config.get("sampling", "uniform")
         return sampling
 
-    def way(self, *without: str) -> str:
+    def conditions(self, *without: str) -> str:
         """Says how the study differs from the paper's main tables; some of the differences may be left out.
 
-        >>> Studied("s", {"config": {"sampling": "dense", "contrastive": False}}).way("sampling")
+        >>> Studied("s", {"config": {"sampling": "dense", "contrastive": False}}).conditions("sampling")
         'LRP'
         """
         parts = {
@@ -139,7 +143,7 @@ class Studied:
 
     def label(self, *without: str) -> str:
         """Returns the model's name and the way it was explained."""
-        return ", ".join(filter(None, [self.model, self.way(*without)]))
+        return ", ".join(filter(None, [self.model, self.conditions(*without)]))
 
     @property
     def unit(self) -> str:

@@ -90,7 +90,7 @@ def summarise(
         raise ValueError("there are no records to summarise")
     _check_alike(ordered)
     logits, label = torch.stack([r.logits for r in ordered]), _labels(ordered)
-    keep = _kept(logits, label, correct, min_score)
+    keep = _counting_clips(logits, label, correct, min_score)
     groups = torch.where(label >= 0, label, torch.tensor([r.target for r in ordered]))
     atr, frames = torch.stack([r.atr for r in ordered]), torch.stack([r.frame_logits for r in ordered])
     of_clips = {"avg_atr": avg_atr(atr.double(), frames.double()), "max_atr": max_atr(atr.double())}
@@ -105,7 +105,7 @@ def summarise(
             "missing": 0 if listed is None else listed - len(ordered) - failed,
             "damaged": sum(bool(r.lost) for r in ordered),
         },
-        "filter": _filtered(logits, label, keep, of_clips["avg_atr"], correct, min_score),
+        "filter": _filter_counts(logits, label, keep, of_clips["avg_atr"], correct, min_score),
         "accuracy": _accuracy(logits, label),
         "dataset": {
             "columns": matrix.shape[-1],
@@ -142,12 +142,12 @@ def _labels(records: Sequence[Record]) -> Tensor:
     return torch.tensor([-1 if record.label is None else record.label for record in records])
 
 
-def _kept(logits: Tensor, label: Tensor, correct: bool, min_score: float) -> Tensor:
+def _counting_clips(logits: Tensor, label: Tensor, correct: bool, min_score: float) -> Tensor:
     """Says which clips count (b,)."""
     return select(logits, label if correct else logits.argmax(-1), min_score)
 
 
-def _filtered(
+def _filter_counts(
     logits: Tensor, label: Tensor, keep: Tensor, atr: Tensor, correct: bool, min_score: float
 ) -> dict[str, Any]:
     """Returns the filter, and how many clips each of its conditions takes out, in this order."""
