@@ -1,4 +1,4 @@
-"""What a caller may hand to `explain`, and the one sentence for what they may not."""
+"""Checks the arguments of `explain`; each bad one raises an error of one sentence."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def check_seed(seed: Any) -> None:
-    """A seed of random numbers; raises ValueError."""
+    """Raises ValueError unless this is a seed of random numbers."""
     if seed is not None and (isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63):
         raise ValueError(f"seed must be a whole number, at least 0 and below 2**63, got {seed!r}")
 
 
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
-    """The keyword arguments; raises ValueError."""
+    """Raises ValueError if a keyword argument is out of its range."""
     for name, value in (("chunk_size", chunk_size), ("memory_budget", memory_budget)):
         if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
@@ -34,7 +34,7 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
         raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
     if precision == "medium":
         raise ValueError(
-            'precision="medium" is no more: propagation in bfloat16 was too far from exact; '
+            'precision="medium" no longer exists: propagation in bfloat16 was too far from exact; '
             'use "highest", or "high" (TF32, on a GPU)'
         )
     if precision not in PRECISIONS:
@@ -42,19 +42,19 @@ def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision
 
 
 def check_merge(merge: Any) -> None:
-    """How pathways' logits are merged; raises ValueError."""
+    """Raises ValueError unless this is a way to merge the logits of pathways."""
     if merge not in MERGES:
         raise ValueError(f"merge must be one of {', '.join(map(repr, MERGES))}, got {merge!r}")
 
 
 def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
-    """Evaluation mode, where it makes a difference to what the model says of this clip.
+    """Checks that the model is in evaluation mode, if the mode changes its output for this clip.
 
-    Modules left in training mode that change nothing (a pool, a wrapper without parameters) are put right in the twin.
-    With a seed, dropout may stay in training mode: it is meant.
+    Modules in training mode that change nothing (a pool, a wrapper without parameters) get evaluation mode in the
+    twin. With a seed, dropout may stay in training mode, because the caller wants it active.
 
     Raises:
-        ValueError: naming the modules that change the output.
+        ValueError: modules in training mode change the output; the message names them.
     """
     training = {name: module for name, module in twin.model.named_modules() if module.training}
     if seed is not None:
@@ -63,7 +63,7 @@ def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
         return
     suspects = [name for name, module in training.items() if _changes_in_training(module)]
     suspects = suspects or [name for name, module in training.items() if not isinstance(module, _SAME_IN_BOTH)]
-    # Layers that are never run change nothing.
+    # Layers that do not run change nothing.
     if suspects and not twin.same_in_evaluation(clip):
         shown = [name or "the model itself" for name in suspects[:3]]
         more = f" and {len(suspects) - 3} more" if len(suspects) > 3 else ""
@@ -93,7 +93,7 @@ _SAME_IN_BOTH = (*_CONTAINERS, *_LAYERS)
 
 
 def check_clip(clip: Any, layout: str) -> list[Tensor]:
-    """The clip's pathways; raises TypeError or ValueError for what is no clip."""
+    """The clip's pathways; raises TypeError or ValueError for anything that is not a clip."""
     axes = Layout(layout)
     pathways = list(clip) if isinstance(clip, (list, tuple)) else [clip]
     if not pathways:
@@ -118,7 +118,9 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
                 f"a clip is a dense tensor that holds its values, got "
                 f"{'one without values (device meta)' if x.is_meta else f'the layout {x.layout}: pass clip.to_dense()'}"
             )
-        if x.device.type == "cpu":  # another device is waited for once, with the logits
+        if (
+            x.device.type == "cpu"
+        ):  # on another device this waits until the logits are checked, so that the host waits only once
             check_numbers(bool(torch.isfinite(x).all()))
     if len({len(x) for x in pathways}) > 1:
         raise ValueError(f"pathways must hold the same clips, got batches of {[len(x) for x in pathways]}")
@@ -126,14 +128,14 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
 
 
 def check_frames(pathways: Sequence[Tensor], layout: str, batch: int) -> None:
-    """Temporal relevance needs frames, more than one; raises ValueError."""
+    """Raises ValueError unless a clip has at least two frames, as temporal relevance needs."""
     axes = Layout(layout)
     if max(axes.sizes(x, batch)["t"] for x in pathways) < 2:
         raise ValueError("temporal relevance needs at least 2 frames, the clip has 1; pass temporal=False")
 
 
 def check_axes(model: nn.Module, pathways: Sequence[Tensor], layout: str) -> None:
-    """A clip without the axis of clips, for layers that work on (b, c, t, h, w); raises ValueError."""
+    """Raises ValueError for a clip without the axis of clips, if the layers of the model work on (b, c, t, h, w)."""
     for x in pathways:
         if (
             x.dim() == 4
@@ -150,7 +152,7 @@ _ONE_EACH = "; if that is one logit for each clip, pass output=lambda logits: lo
 
 
 def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
-    """What the model returned; raises ValueError unless it is logits (b, k), one row for each clip."""
+    """Raises ValueError unless the model returned logits (b, k), one row for each clip."""
     if not isinstance(output, Tensor) or output.dim() != 2 or output.shape[1] == 0 or not output.is_floating_point():
         description = (
             f"{output.dtype} of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
@@ -183,13 +185,13 @@ def check_numbers(clip: bool, logits: bool = True) -> None:
 
 
 Against = int | str | Sequence[int] | Tensor
-"""The classes that a class is held against: "next", one, several, or several for each clip."""
+"""The classes with which a class is contrasted: "next", one, several, or several for each clip."""
 
 
 def targets_of(target: Any, logits: Tensor, against: Any = None) -> Chosen:
-    """The class to explain for every clip; raises TypeError or ValueError naming what is allowed.
+    """The class to explain for every clip; raises TypeError or ValueError with the values that are allowed.
 
-    The prediction of a lone logit (b, 1) is the class that its sign says. `against` is as in `lrp3d.explain`.
+    The sign of a lone logit (b, 1) decides which of two classes is predicted. `against` is as in `lrp3d.explain`.
     """
     chosen = _targets_of(target, logits)
     return chosen if against is None else replace(chosen, against=_foils_of(against, chosen.target, logits))

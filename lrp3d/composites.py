@@ -27,7 +27,7 @@ AVERAGES += (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
 
 
 FACTORS = ("first", "second", "halves")
-"""What a composite may say of a product of two signals."""
+"""What a composite may say about a product of two signals."""
 
 
 class Composite:
@@ -43,12 +43,12 @@ class Composite:
         classifier: the rule of the last weighted layers before the logits.
         products: which factor of a product of two signals is the weight, and so constant to relevance: "first",
             "second", or "halves" if neither should be; for all products, or by name, pattern or torch function. For
-            other products the signals decide (see docs/networks.md); the statistics of a norm are always constant.
+            other products the signals decide (see docs/networks.md). The statistics of a norm are always constant.
 
     A name takes precedence over a position, a position over an operation, an operation over a type.
 
     Raises:
-        TypeError: if a value is not a rule, or a key of `layers` not a layer type.
+        TypeError: if a value is not a rule, or a key of `layers` is not a layer type.
         ValueError: if a function in `operations` is unknown to lrp3d.
 
     >>> import torch, lrp3d
@@ -123,7 +123,7 @@ class Composite:
         return None
 
     def rule_of_operation(self, handler: Callable[..., Any] | None) -> Rule | None:
-        """The rule given for an operation, None without one."""
+        """The rule that the composite gives to an operation; None if it gives none."""
         return next((rule for function, rule in self.operations.items() if OPERATIONS[function] is handler), None)
 
     def rule_for(self, step: Step) -> Rule:
@@ -163,7 +163,7 @@ class Composite:
 
 
 def _only_shifts(step: Step) -> bool:
-    """Whether a step is the part of a sum that shares nothing: an added constant, a negated or scaled summand."""
+    """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
     return isinstance(step, PassThrough) and step.handler in [OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)]
 
 
@@ -179,7 +179,7 @@ def default_rule(step: Step) -> Rule:
     """
     if isinstance(step, (WindowMaximum, AxisMaximum)):
         return WinnerTakesAll()
-    if isinstance(step, SoftmaxStep):  # such a step exists only if the composite gives softmax this rule
+    if isinstance(step, SoftmaxStep):  # this step exists only if the composite gives softmax this rule
         return SoftmaxTaylor()
     if not isinstance(step, LinearStep) or isinstance(step.operands[0].map, Scale):
         return Identity()
@@ -255,7 +255,7 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
         The composite.
 
     Raises:
-        TypeError: if `name` is no string, or `composite` no `Composite`.
+        TypeError: if `name` is not a string, or `composite` is not a `Composite`.
         ValueError: if the name is that of a preset, which always means the same rules; if it is registered for another
             composite and `replace` is not set; or if it is empty or contains white space.
 
@@ -280,7 +280,7 @@ def register_composite(name: str, composite: Composite, *, replace: bool = False
         raise ValueError(f"{name!r} is a preset and keeps its rules: choose another name")
     if not replace and REGISTERED.get(name, composite) != composite:
         raise ValueError(
-            f"{name!r} is registered already, for {REGISTERED[name]}: choose another name, or say replace=True"
+            f"{name!r} is registered already, for {REGISTERED[name]}: choose another name, or pass replace=True"
         )
     REGISTERED[name] = composite
     return composite
@@ -295,7 +295,7 @@ def name_of(composite: Composite) -> str:
 
 
 def composite_of(composite: str | Composite) -> Composite:
-    """The composite of that name, or the composite itself; raises ValueError or TypeError for anything else."""
+    """The composite with this name, or the given composite; raises ValueError or TypeError for anything else."""
     if isinstance(composite, Composite):
         return composite
     if not isinstance(composite, str):

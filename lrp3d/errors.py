@@ -1,12 +1,12 @@
-"""The errors a user of lrp3d can meet; each says what was expected, what came, and what to do."""
+"""Errors of lrp3d; each says what was expected, what came, and what to do."""
 
-MEASURED = "What replacing frames changes, lrp3d.intervention_matrix measures for any model that runs."
+MEASURED = "For any model that runs, lrp3d.intervention_matrix measures what replacing frames changes."
 
 
 class UnsupportedOperation(NotImplementedError):
-    """The model contains operations that have no relevance rule; all of them are named.
+    """The model contains operations that have no relevance rule; the message names all of them.
 
-    `operations` holds one line for each. Nothing falls back to the gradient, so nothing was explained.
+    `operations` has one line for each. lrp3d never falls back to the gradient, so nothing was explained.
     """
 
     def __init__(self, operations: list[str]):
@@ -21,4 +21,4 @@ class UnsupportedOperation(NotImplementedError):
 
 
 class ModelError(ValueError, RuntimeError):
-    """The model itself could not run on what it was given; its own error is the cause."""
+    """The model could not run on its input; its own error is the cause of this one."""

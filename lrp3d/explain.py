@@ -1,4 +1,4 @@
-"""`explain`: one call from a model and a clip to everything that lrp3d can say about them."""
+"""`explain`: one call that takes a model and a clip and returns their whole explanation."""
 
 from __future__ import annotations
 
@@ -80,13 +80,15 @@ def explain(
             never modified. It returns logits (b, k); frame logits (b, n, k), taken as they are, whose mean is the
             clip's logit; or one logit (b, 1) of two classes. If it ends in a softmax, log-softmax or sigmoid, the input
             of that is explained, and `about` says so.
-        clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w) (then nothing temporal).
+        clip: float (b, 3, t, h, w), a list of pathways (slow, fast), or images (b, 3, h, w), which have no temporal
+            relevance.
         target: the class to explain: None for the prediction, one class, or one class per clip. The prediction of a
-            lone logit depends on its sign: for a negative logit, what speaks against it is explained (see `sign`);
+            lone logit depends on its sign: a negative logit is explained by what speaks against it (see `sign`);
             class 0 is the logit as it is.
-        against: other classes, to explain why it is this class and not those: "next" (the best other class of each
-            clip), a class, several, or several for each clip (b, m). How far the logit is above their mean logit is
-            explained. Relevance has both signs; positive relevance speaks for the class rather than for the others.
+        against: other classes, to explain why the model prefers the class to them: "next" (the best other class of
+            each clip), a class, several, or several for each clip (b, m). The difference between the logit and their
+            mean logit is explained. Relevance has both signs; positive relevance speaks for the class rather than for
+            the others.
         contrastive: True for CLRP (Eq. 2 of the paper), what speaks for the class minus what speaks against it; False
             for plain LRP. None is CLRP, but plain LRP with `against`, which is a contrast of its own.
         composite: which layer gets which rule: a name or a `Composite`; None is "paper", or what a twin was converted
@@ -190,7 +192,7 @@ def explain(
         key = (contrastive, tuple(constants), output, merge, seed, precision)
         shares = floor_shares(twin, pathways, layout, input_range, noise_matrix, key)
     own_types = no_autocast(pathways[0].device)
-    # Whatever mode the caller is in, the twin is recorded by autograd, in the model's own types.
+    # The twin is recorded by autograd and in the model's own types, whatever modes the caller has set.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
         read = Reader(output)
         options = (input_range, layout, contrastive, read, constants, seed, (*layer_patterns, *channels))
@@ -295,7 +297,7 @@ def _warn_of_nothing(empty: Tensor) -> None:
 
 
 def _about(record: Trace, seed: int | None) -> dict[str, str]:
-    """Notes on what was explained, by topic."""
+    """Notes on what was explained, by topic, for `Explanation.about`."""
     about = logits_note(record.left_out)
     if seed is not None and record.drew:
         about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"

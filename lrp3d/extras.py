@@ -1,4 +1,4 @@
-"""Packages that only some tasks need: what to say where one is not installed."""
+"""Packages that only some tasks need, and the message if one is not installed."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import shutil
 import sys
 
 REQUIREMENTS = {"av": "av>=12", "matplotlib": "matplotlib>=3.7", "tqdm": "tqdm>=4.60", "shtab": "shtab>=1.6"}
-"""The same as in `extras_require` of setup.cfg: the packages themselves, which any index has."""
+"""The packages of each extra in setup.cfg, which every package index has, even if it does not have lrp3d."""
 NAMES = {"av": "PyAV"}
 ON_THE_INDEX = {"mmaction": "mmaction2 mmengine mmcv-lite"}
-"""What else may be asked for, where an index calls it otherwise or it needs more."""
+"""Further packages whose name on a package index differs from the name to import, or that need others."""
 
 
 def is_installed(package: str) -> bool:
-    """Whether the package could be imported; it is not.
+    """Whether a package can be imported, found out without importing it.
 
     >>> is_installed("math")
     True
@@ -26,7 +26,7 @@ def is_installed(package: str) -> bool:
 
 
 def install_command(*packages: str) -> str:
-    """The command that installs these packages for the Python that runs, with what it has at hand."""
+    """The command that installs these packages for the running Python, by pip or else by uv."""
     stated = {package: f'"{version}"' for package, version in REQUIREMENTS.items()} | ON_THE_INDEX
     wanted = " ".join(stated.get(package, package) for package in packages)
     folder, _ = os.path.split(shutil.which("python") or "")
@@ -38,5 +38,5 @@ def install_command(*packages: str) -> str:
 
 
 def missing(package: str, purpose: str) -> ImportError:
-    """The error that says what needs the package, and how to get it."""
+    """The error that says what needs the package, and how to install it."""
     return ImportError(f"{purpose} needs {NAMES.get(package, package)}: {install_command(package)}", name=package)

@@ -1,4 +1,4 @@
-"""Names of files made from names of others: always inside the folder they are meant for, never over each other."""
+"""Makes file names from names of other origin, such that files stay in their folder and never overwrite each other."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from lrp3d.printed import printable
 
 __all__ = ["safe_name", "unique_names"]
 
-LONGEST = 200  # bytes: file systems take 255, and what is made of the name is longer
-FORBIDDEN = '<>:"/\\|?*'  # by Windows; all but the slash are allowed elsewhere, where folders get copied from
+LONGEST = 200  # bytes: file systems allow 255, and suffixes are added to the name
+FORBIDDEN = '<>:"/\\|?*'  # forbidden by Windows, to which folders may be copied; other systems forbid only the slash
 DEVICES = frozenset({"CON", "PRN", "AUX", "NUL"} | {f"{kind}{n}" for kind in ("COM", "LPT") for n in range(1, 10)})
 
 
 def safe_name(name: str, otherwise: str = "clip") -> str:
-    r"""A name that every file system takes, for one file or folder: no way out, no hidden file, no device.
+    r"""A name for a file or folder on every file system, which leaves no folder and names no hidden file or device.
 
     Args:
-        name: of anything.
-        otherwise: what it is where nothing of the name is left.
+        name: any text.
+        otherwise: the name to use if nothing is left of `name`.
 
     >>> safe_name("tai chi"), safe_name(".."), safe_name("../a"), safe_name("a\n"), safe_name("nul.1")
     ('tai chi', 'clip', '_a', 'a_', '_nul.1')
@@ -30,7 +30,7 @@ def safe_name(name: str, otherwise: str = "clip") -> str:
 
 
 def unique_names(names: Iterable[str], otherwise: str = "clip") -> list[str]:
-    """Safe names of things, told apart by a number where a file system could take two for one.
+    """Safe names for files, with a number added where a file system could take two names for the same.
 
     >>> unique_names(["clip", "Clip", "other", "clip-2"])
     ['clip', 'Clip-2', 'other', 'clip-2-2']
@@ -48,5 +48,5 @@ def unique_names(names: Iterable[str], otherwise: str = "clip") -> list[str]:
 
 
 def _file_system_name(name: str) -> str:
-    """What names are alike to a file system that knows neither case nor how a letter is composed."""
+    """The name as a file system sees it that ignores case and how a letter is composed."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

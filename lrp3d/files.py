@@ -1,4 +1,4 @@
-"""Files, written completely or not at all, and read back."""
+"""Writes files completely or not at all, and reads them back."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` that takes its place if the block ends well, and vanishes if not."""
+    """A temporary file beside `path` that replaces it if the block succeeds, and is removed if not."""
     temporary = None
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:30]}.", suffix=".part")
@@ -25,7 +25,7 @@ def replacing(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp keeps files private
+        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         temporary.replace(path)
     except BaseException as error:
         if temporary is not None:
@@ -37,14 +37,14 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse what stands in the place of a file and never ends, such as a pipe.
+    """Refuse anything that is not a regular file, such as a pipe, which never ends.
 
     Raises:
-        ValueError: a pipe, a device or a folder.
-        OSError: nothing there, or it cannot be looked at.
+        ValueError: the path is a pipe, a device or a folder.
+        OSError: there is no such file, or its type cannot be read.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError(f"{path} is no regular file")
+        raise ValueError(f"{path} is not a regular file")
 
 
 def read_saved(path: str | os.PathLike[str], key: str, kind: str) -> tuple[str, dict[str, Any]]:
@@ -66,7 +66,7 @@ def read_saved(path: str | os.PathLike[str], key: str, kind: str) -> tuple[str, 
 
 
 def _number_of(error: BaseException, temporary: Path | None) -> int | None:
-    """What the system says of a file that could not be written; None where the error is about something else."""
+    """The system's error number for a file that could not be written; None if the error has another cause."""
     if isinstance(error, SafetensorError):
         match = re.search(r"\(os error (\d+)\)", str(error))
         return int(match[1]) if match else None

@@ -1,10 +1,10 @@
-"""The floor of a matrix: what the same network says before it was trained.
+"""The floor of a matrix: the relevance matrix of the same network before training.
 
-Kernels spread relevance around every frame, clips end, and rows far from any event say where their bias comes from: an
-untrained network shows all of that as well. Only what stands above it can come from training.
+Kernels spread relevance around every frame, clips have ends, and rows far from any event show only their bias: an
+untrained network shows all of that as well. Only what is above the floor can come from training.
 
-The floor belongs to the network and to the shape of its clips, not to a clip: it is measured on noise from the range of
-valid inputs, and a twin keeps it.
+The floor belongs to the network and to the shape of its clips, not to a single clip: it is measured on noise from the
+range of valid inputs, and a twin keeps it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from lrp3d.twin.twin import Twin
 from lrp3d.twin.untrained import untrained
 
 SEEDS = (0, 1, 2)
-LARGE = 64  # pixels; of larger frames every other one does: relevance in time hardly depends on them
-UNKNOWN = (-1.0, 1.0)  # where nobody says what range inputs have
+LARGE = 64  # pixels; of larger frames every second pixel suffices, because relevance in time hardly depends on the size
+UNKNOWN = (-1.0, 1.0)  # the range of inputs if none is given
 
 Rows = Callable[[Twin, Any], Tensor]
 """The matrix (b, n, t) of an untrained twin on some noise."""
@@ -33,18 +33,18 @@ Rows = Callable[[Twin, Any], Tensor]
 def floor_shares(
     twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: Any, rows: Rows, key: Hashable
 ) -> Tensor:
-    """The share (n, t) of every row's relevance that each frame has in the network untrained: the mean of some seeds.
+    """The share (n, t) of every row's relevance that each frame has in the untrained network, averaged over seeds.
 
     Args:
-        twin: of the trained network; keeps what was found.
-        pathways: the clips to come, of which the shape alone matters.
-        layout: of the clips.
+        twin: the twin of the trained network; it keeps the result.
+        pathways: the clips that will be explained, of which only the shape matters.
+        layout: the layout of the clips.
         input_range: the range of valid inputs, as in `lrp3d.explain`.
-        rows: explains an untrained twin.
-        key: what else the floor depends on.
+        rows: returns the matrix of an untrained twin for some noise.
+        key: further settings on which the floor depends.
 
     Raises:
-        CannotBeReset: some modules cannot be drawn anew.
+        CannotBeReset: the parameters of some modules cannot be drawn again.
     """
     key = (
         key,
@@ -63,7 +63,7 @@ def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: A
     if large:
         try:
             return _mean([_shares_of_seed(twin, pathways, layout, ranges, rows, seed, 2) for seed in SEEDS])
-        except (ValueError, RuntimeError):  # a network for one size of frames
+        except (ValueError, RuntimeError):  # the network takes frames of one size only
             return _shares_of_seed(twin, pathways, layout, ranges, rows, SEEDS[0], 1)
     return _mean([_shares_of_seed(twin, pathways, layout, ranges, rows, seed, 1) for seed in SEEDS])
 
@@ -86,7 +86,7 @@ def _shares_of_seed(
 
 
 def _noise(x: Tensor, layout: str, ends: Any, generator: torch.Generator, every: int) -> Tensor:
-    """Two clips like `x`, of every second pixel if `every` is 2; as many as `x` holds where clips have no own axis."""
+    """Noise like two clips of `x`, with every `every`-th pixel; as many clips as `x` has if they have no own axis."""
     if not _has_clip_axis(layout):
         low, high = ends_of(ends)
         noise = torch.rand(x.shape, generator=generator, dtype=torch.float64)
@@ -103,5 +103,5 @@ def _sizes(x: Tensor, layout: str) -> dict[str, int]:
 
 
 def _has_clip_axis(layout: str) -> bool:
-    """Whether clips come first and have an axis of their own."""
+    """Whether the first axis is that of clips alone."""
     return Layout(layout).groups[0] == "b"

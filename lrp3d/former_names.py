@@ -1,7 +1,7 @@
-"""Modules that have moved still import under their former names: `from lrp3d.atr import frame_atr` goes on working.
+"""Lets modules that have moved be imported under their former names, as in `from lrp3d.atr import frame_atr`.
 
-A name is added here when a module moves, and is never used inside the project. Where the package has a function of the
-module's former name (`lrp3d.study.run`), that function is the public name, and the module has no other.
+A name is added here when a module moves, and is never used inside the project. If the package has a function with the
+module's former name (`lrp3d.study.run`), that function keeps the name, and the module has no former name.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ FORMER_NAMES = {
 
 
 class _FormerNames(MetaPathFinder, Loader):
-    """Finds a module under its former name; what is imported is the module itself, not a copy."""
+    """Finds a module under its former name; the import returns the module itself, not a copy."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -78,6 +78,6 @@ class _FormerNames(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let former names import; called once, by the package."""
+    """Makes imports by former names work; the package calls this once."""
     if not any(isinstance(finder, _FormerNames) for finder in sys.meta_path):
         sys.meta_path.append(_FormerNames())

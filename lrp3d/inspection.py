@@ -28,7 +28,7 @@ class Operation(NamedTuple):
 
 
 class Inspection(list[Operation]):
-    """All operations in order; `problems` says what stands in the way of an explanation, if anything does."""
+    """All operations in order; `problems` lists what prevents an explanation."""
 
     problems: list[str]
 

@@ -1,4 +1,4 @@
-"""The layers of torch.nn and how a twin computes them: by the same operations that stand for torch functions.
+"""The layers of torch.nn, which a twin computes by the same operations as torch's functions.
 
 A layer that is not listed keeps its own forward, whose functions are handled one by one (`nn.GLU`, user modules). New
 layer types are added here.
@@ -129,8 +129,8 @@ def recurrent_cell(layer: Any, x: Tensor, state: Any = None) -> Any:
     return recurrence.one_step(layer, x, state)
 
 
-# Layers whose own forward is one call of a known function that takes the layer's settings: registering them only gives
-# the operation the name and the type of the layer.
+# The forward of these layers is a single call of a known function with the layer's settings. They are registered only
+# to give the operation the name and the type of the layer.
 register_layer([nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.Threshold], own_forward)
 register_layer([nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Tanh], own_forward)
 register_layer([nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Sigmoid, nn.Hardsigmoid], own_forward)

@@ -1,4 +1,4 @@
-"""How a clip's axes are laid out: which is time, which are channels. Told by the caller, never guessed.
+"""The layout of a clip: which axis is time, which are channels. The caller states it; lrp3d never guesses.
 
 Patterns are einops patterns over the letters b c t h w, with or without spaces: "bcthw", "btchw", "b (t c) h w",
 "(b t) c h w".
@@ -27,8 +27,8 @@ class Layout:
         pattern: an einops pattern over b c t h w.
 
     Raises:
-        TypeError: if the pattern is no string.
-        ValueError: if it is no pattern, or lacks one of the letters.
+        TypeError: if the pattern is not a string.
+        ValueError: if it is not a pattern, or lacks one of the letters.
     """
 
     def __init__(self, pattern: str):
@@ -50,7 +50,7 @@ class Layout:
 
     @classmethod
     def of_images(cls, dimensions: int) -> Layout:
-        """Inputs without time: images (b, c, h, w), signals (b, c, l), features (b, c)."""
+        """The layout of inputs without time: images (b, c, h, w), signals (b, c, l) or features (b, c)."""
         layout = cls.__new__(cls)
         layout.given = IMAGE[dimensions].replace(" ", "")
         layout._set(layout.given)
@@ -58,11 +58,11 @@ class Layout:
 
     @property
     def has_time(self) -> bool:
-        """Whether there are frames."""
+        """Whether the layout has an axis of time."""
         return any("t" in group for group in self.groups)
 
     def sizes(self, x: Tensor, batch: int | None = None) -> dict[str, int]:
-        """The size of every letter; a group is solved with 3 colours and, if it holds b, the batch."""
+        """The size of every letter; in a group of letters, c is 3 and b, if the group has it, is `batch`."""
         single_letters = {group: size for group, size in zip(self.groups, x.shape, strict=True) if len(group) == 1}
         sizes = {"c": COLOURS} | ({} if batch is None else {"b": batch}) | single_letters
         for group, size in zip(self.groups, x.shape, strict=True):
@@ -80,15 +80,15 @@ class Layout:
         return {letter: sizes[letter] for group in self.groups for letter in group}
 
     def channels(self, x: Tensor) -> int:
-        """How many channels `x` has."""
+        """The number of channels of `x`."""
         return self.sizes(x, None if "b" in self.groups else x.shape[0])["c"]
 
     def batch(self, x: Tensor) -> int | None:
-        """How many clips `x` holds, None where they share an axis with frames."""
+        """The number of clips in `x`; None if they share an axis with frames."""
         return x.shape[self.groups.index("b")] if "b" in self.groups else None
 
     def hint(self, x: Tensor) -> str:
-        """What the shape of a clip suggests if its axes may be in another order: the end of an error, or nothing."""
+        """The end of an error message if the shape of a clip suggests another order of axes; else an empty text."""
         if sorted(self.groups) != sorted("bcthw"):
             return ""
         channels, time = self.groups.index("c"), self.groups.index("t")
@@ -101,12 +101,12 @@ class Layout:
         )
 
     def frames(self, x: Tensor, batch: int) -> Tensor:
-        """Sum of everything in a frame: (s, *clip) to (s, b, t)."""
+        """Sums each frame: (s, *clip) to (s, b, t)."""
         sizes = self.sizes(x[0], batch)
         return einops.reduce(x, f"s {self.pattern} -> s b t", "sum", **sizes)
 
     def clips(self, x: Tensor, batch: int) -> Tensor:
-        """Sum of everything in a clip: (s, *clip) to (s, b)."""
+        """Sums each clip: (s, *clip) to (s, b)."""
         sizes = self.sizes(x[0], batch)
         return einops.reduce(x, f"s {self.pattern} -> s b", "sum", **sizes)
 
@@ -150,18 +150,20 @@ class Layout:
                 f"input_range holds scalars or one value per channel ({channels}), got {values.numel()} values"
                 + self.hint(x)
             )
-        if values.device.type == "cpu" and x.device.type != "cpu":  # numbers wait for nothing, tensors do
+        if (
+            values.device.type == "cpu" and x.device.type != "cpu"
+        ):  # on a GPU, values of a tensor have to be waited for, those of numbers do not
             values = torch.stack([x.new_full((), value) for value in values.tolist()])
         return values.to(x.device).expand(channels)
 
 
 def axis_to_add(x: Tensor) -> str:
-    """What to do about a clip without the axis of clips."""
+    """The advice for a clip without the axis of clips."""
     return f"add the batch axis with clip.unsqueeze(0), for {(1, *x.shape)}"
 
 
 def axes_hint(clips: Sequence[Tensor], layout: str) -> str:
-    """The end of an error, where the axes of a clip may be others than `layout` says; or nothing."""
+    """The end of an error message if the axes of a clip may differ from `layout`; else an empty text."""
     axes = Layout(layout)
     for x in clips:
         if x.dim() == axes.axes - 1:
@@ -172,7 +174,7 @@ def axes_hint(clips: Sequence[Tensor], layout: str) -> str:
 
 
 def layout_hint(clips: Sequence[Tensor], layout: str) -> str:
-    """The end of an error of a model that could not run on clips: they may have to be laid out in another way."""
+    """The end of an error message if a model could not run: it may take clips in another layout."""
     if not any(x.dim() == Layout(layout).axes for x in clips):
         return ""
     return (
@@ -182,7 +184,7 @@ def layout_hint(clips: Sequence[Tensor], layout: str) -> str:
 
 
 def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
-    """A warning where frames and channels are hardly what `layout` says."""
+    """Warns if `layout` is probably wrong about frames and channels."""
     for x in clips:
         if x.dim() == 4 and Layout(layout).axes == 5 and x.shape[1] > COLOURS and x.shape[1] % COLOURS == 0:
             warnings.warn(

@@ -1,4 +1,4 @@
-"""Clips that come as several pathways: where the frames of a slower one lie, and which pixels two of them share."""
+"""Clips with several pathways: where the frames of a slower one lie, and which pixels two pathways share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lrp3d.transfer import answers, placed
 
 
 def slow_frames(t: int, n: int) -> list[int]:
-    """Where the t frames of a slow pathway lie on a clock of n: evenly spaced from first to last, truncated.
+    """The positions of the t frames of a slow pathway among n frames: evenly spaced from first to last, rounded down.
 
     >>> slow_frames(4, 16)
     [0, 5, 10, 15]
@@ -24,27 +24,27 @@ def slow_frames(t: int, n: int) -> list[int]:
 
 @dataclass(frozen=True)
 class SharedPixels:
-    """Pathways whose frames are those of the fastest one: a pixel that both see is used twice.
+    """Pathways whose frames are frames of the fastest one, so that a pixel is used in several pathways.
 
-    The paper takes the positive part of the relevance of an input frame, and both uses of a pixel are one input.
+    The paper takes the positive part of the relevance of an input frame, and all uses of a pixel are one input.
     """
 
     layouts: tuple[Layout, ...]
     """Of these pathways, the fastest first."""
     pathways: tuple[int, ...]
-    """Which they are, the fastest first."""
+    """The numbers of these pathways, the fastest first."""
     frames: tuple[Tensor, ...]
-    """Of each, which frames of the fastest it has."""
+    """For each pathway, the frames of the fastest one that it has."""
     batch: int
 
     @classmethod
     def among(cls, clips: Sequence[Tensor], layouts: Sequence[Layout | None], batch: int) -> SharedPixels | None:
-        """The pathways that show the fastest one's frames, None where there are none.
+        """The pathways that have frames of the fastest one; None if there are none.
 
         Args:
-            clips: the pathways, as they came.
-            layouts: of each; one without time shares nothing.
-            batch: how many clips each holds.
+            clips: the pathways.
+            layouts: the layout of each; a pathway without time shares nothing.
+            batch: the number of clips in each.
         """
         timed = [i for i, axes in enumerate(layouts) if axes is not None and axes.has_time]
         if len(timed) < 2:
@@ -70,10 +70,11 @@ class SharedPixels:
         return cls(tuple(axes[i] for i in frames), tuple(frames), tuple(frames.values()), batch)
 
     def positive(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """The positive part of what all uses of a pixel come to, divided among the uses by their positive parts.
+        """The positive part of the sum over all uses of a pixel, divided among the uses by their positive parts.
 
         Args:
-            maps: signed relevance (s, *pathway) of every pathway; of those that share nothing, the part is their own.
+            maps: signed relevance (s, *pathway) of every pathway; the positive part of a pathway that shares nothing
+                is its own.
         """
         out = [m.clamp(min=0) for m in maps]
         uses = [_clips(maps[i], axes, self.batch) for i, axes in zip(self.pathways, self.layouts, strict=True)]

@@ -1,4 +1,4 @@
-"""Text of others, made fit to be shown: no letter of a name moves a cursor, ends a line or turns the reading round."""
+"""Makes text of other origin safe to print: no character moves the cursor, ends a line or reverses the direction."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import TextIO
 
 __all__ = ["opening", "printable", "say"]
 
-# Controls, halves of letters, ends of lines and of paragraphs; and what changes the direction of the letters after it.
+# Control characters, surrogates, line and paragraph separators, and characters that change the direction of text.
 UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
 TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 
 
 def printable(text: object) -> str:
-    r"""The text on one line, with every letter that would do something escaped instead of done.
+    r"""The text on one line, with every character that would have an effect escaped.
 
     >>> printable("tai\x1b[31m chi\n"), printable("太极拳 $5"), printable("caf\udce9.mp4")
     ('tai\\x1b[31m chi\\n', '太极拳 $5', 'caf\\xe9.mp4')
@@ -30,14 +30,14 @@ def _acts(letter: str) -> bool:
 
 
 def _escaped(letter: str) -> str:
-    """As Python writes it; a byte of a file's name that is no text, as that byte."""
+    """The escape sequence of a character in Python; for a byte of a file name that is not text, that of the byte."""
     if "\udc80" <= letter <= "\udcff":
         return f"\\x{ord(letter) - 0xDC00:02x}"
     return letter.encode("unicode_escape").decode()
 
 
 def opening(text: object) -> str:
-    r"""What others say in several lines, on one: up to the line that ends the first sentence, or the first empty one.
+    r"""The beginning of a message of several lines on one line: up to the end of its first sentence or paragraph.
 
     >>> opening("A process was started before the\n  other one was ready.\n\nIn the main module:\n    ...")
     'A process was started before the other one was ready.'
@@ -53,10 +53,10 @@ def opening(text: object) -> str:
 
 
 def say(*lines: object, stream: TextIO | None = None) -> None:
-    """Print lines, on stdout by default: the one way by which anything gets to the terminal.
+    """Print lines, on stdout by default; everything that lrp3d prints goes through this function.
 
-    Each is made printable, so that one line stays one line; letters that the terminal's encoding does not have are
-    escaped. Nothing is printed where there is no stream.
+    Each line is made printable, so that it stays one line. Characters that the terminal's encoding lacks are escaped.
+    Nothing is printed if there is no stream.
     """
     stream = sys.stdout if stream is None else stream
     if stream is None:

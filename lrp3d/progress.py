@@ -1,4 +1,4 @@
-"""Progress bars, where they were asked for."""
+"""Progress bars, shown only on request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def bar(items: Iterable[T], unit: str, wanted: bool) -> Iterable[T]:
-    """The items, with a bar on stderr if `wanted`; raises ImportError naming the command where tqdm is missing."""
+    """The items, with a progress bar on stderr if `wanted`; raises ImportError with a command if tqdm is missing."""
     if not wanted:
         return items
     try:

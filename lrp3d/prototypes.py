@@ -1,4 +1,4 @@
-"""`prototypes`: the clips on which a channel had most relevance, to see what it stands for."""
+"""`prototypes`: the clips on which a channel had the most relevance, which show what it stands for."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from lrp3d.twin.twin import twin_of
 
 @dataclass
 class Prototypes:
-    """For k channels of a layer, the clips on which they had most relevance, best first."""
+    """For k channels of a layer, the clips on which they had the most relevance, best first."""
 
     layer: str
     """The name of the module."""
     channels: list[int]
-    """The k channels; all of them, if none was asked for."""
+    """The numbers of the k channels; of all channels if none was given."""
     clips: Tensor
     """(k, top) numbers of the clips."""
     relevance: Tensor
-    """(k, top) relevance of the channel for the clip's logit, as a share of all that speaks for the class there."""
+    """(k, top) relevance of the channel for the clip's logit, as a share of all relevance for the class there."""
     of_clips: Tensor
-    """(m, k) the same of every clip."""
+    """(m, k) the same share for every clip."""
 
     def __str__(self) -> str:
         lines = [f"{self.layer}: clips with most relevance"]
@@ -55,7 +55,7 @@ def prototypes(
     batch_size: int = 4,
     progress: bool = False,
 ) -> Prototypes:
-    """The clips of a list on which channels of a layer had most relevance (RelMax).
+    """The clips of a list on which channels of a layer had the most relevance (RelMax).
 
     What maximises a channel's activation need not matter to the logit; what maximises its relevance does.
 
@@ -65,12 +65,12 @@ def prototypes(
         layer: the name of a module.
         channel: a channel, several, or None for all.
         targets: the class to explain: None for the predictions, one class, or one for each clip.
-        top: how many clips are kept for each channel; fewer, if there are not as many.
+        top: the number of clips for each channel, or all clips if there are fewer.
         contrastive: as in `lrp3d.explain`.
         input_range: as in `lrp3d.explain`.
-        layout: the axes that the model takes.
+        layout: the axes of the clips that the model takes.
         output: as in `lrp3d.explain`.
-        batch_size: how many clips are explained at once; those of one batch need one shape.
+        batch_size: the number of clips that are explained at once; clips of one batch must have the same shape.
         progress: show a progress bar on stderr.
 
     Raises:

@@ -1,6 +1,6 @@
-"""All that `lrp3d.` offers. `lrp3d/__init__.py` imports it when the first of these names is used.
+"""All public names of `lrp3d`. `lrp3d/__init__.py` imports this module when the first of them is used.
 
-`x as x` tells strict type checkers that the name is meant for others.
+`x as x` tells strict type checkers that a name is public.
 """
 
 from lrp3d import composites as composites

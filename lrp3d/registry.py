@@ -1,4 +1,4 @@
-"""The two registries through which lrp3d learns of layers and functions: modules by type, functions by identity.
+"""The two registries of layers (by type) and functions (by identity) that lrp3d supports.
 
 The library registers everything it supports through these same functions (`lrp3d.layers`, `lrp3d.operations`).
 """
@@ -23,15 +23,15 @@ Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 LAYERS: dict[type[nn.Module] | str, Handler] = {}
-"""Handlers by layer type, or by "module.ClassName" where the package may not be installed."""
+"""Handlers by layer type, or by "module.ClassName" if the package may not be installed."""
 OPERATIONS: dict[TorchFunction | str, Handler] = {}
-"""Handlers by function, or by "library::operation" where the library may not be installed."""
+"""Handlers by function, or by "library::operation" if the library may not be installed."""
 
 current_tracer: ContextVar[Tracer | None] = ContextVar("lrp3d_run", default=None)
 
 
 def handler_of(function: Any) -> Handler | None:
-    """The handler registered for a function as `TorchFunctionMode` sees it, None without one.
+    """The handler of a function as `TorchFunctionMode` sees it; None if it has none.
 
     >>> import torch
     >>> handler_of(torch.relu).__name__
@@ -44,7 +44,7 @@ def handler_of(function: Any) -> Handler | None:
 
 
 def own_forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    """Marks layers that keep their own forward in a twin, and still count as layers with a name and a type."""
+    """The handler of layers that keep their own forward in a twin but count as layers with a name and a type."""
     raise NotImplementedError
 
 

@@ -1,15 +1,16 @@
-"""Relevance rules: in which proportion a neuron hands its relevance to its inputs.
+"""Relevance rules: the proportions in which a neuron distributes its relevance among its inputs.
 
-A rule is mathematics on tensors and knows no modules, no seeds and no videos. For an operation that is linear in
+A rule is mathematics on tensors and knows nothing of modules, seeds or videos. For an operation that is linear in
 its input, `z = f(x, w) + b`, it says what counts as a contribution: one or more *shares*, each a sum of terms
 `f(a, v)` with `a` made from the input and `v` from the weight. Relevance R of the outputs then goes to the inputs as
 
     R_in = sum over shares of  coefficient * sum over terms of  a * f^T(v, R / z),      z = sum of f(a, v) (+ b)
 
 which is Eq. 1 of the paper for every choice of `a` and `v`; `lrp3d.steps.linear` evaluates it, for any number of
-seeds. Epsilon and Gamma keep the bias in the denominator and book what it absorbs; all others drop it and conserve.
+seeds. Epsilon and Gamma keep the bias in the denominator, and the ledger books what it absorbs; all other rules leave
+the bias out and conserve.
 
-This is what rules make of relevance 5 at the output of one neuron with inputs 3 and 2, weights 1 and -2, and bias 6:
+The rules distribute relevance 5 at the output of a neuron with inputs 3 and 2, weights 1 and -2, and bias 6 as follows:
 
 >>> import torch, lrp3d
 >>> neuron, x = torch.nn.Linear(2, 1).eval(), torch.tensor([[3.0, 2.0]], requires_grad=True)
@@ -56,8 +57,8 @@ def _opposing(x: Signed, w: Signed) -> list[Term]:
 class Rule:
     """Base of all rules; a rule for linear operations overrides `shares`.
 
-    The attributes below are all that the engine knows of a rule; a rule overrides those in which it differs. No other
-    file knows rules by their type.
+    The attributes below are all that the engine knows about a rule, and a rule overrides those in which it differs. No
+    other file distinguishes rules by their type.
     """
 
     epsilon: float = 0.0
@@ -87,7 +88,7 @@ class Rule:
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The shares of input `x` under weight `w`; raises TypeError if the rule is not for linear operations."""
-        raise TypeError(f"{self} is no rule for linear operations (convolution, linear, average, sum)")
+        raise TypeError(f"{self} is not a rule for linear operations (convolution, linear, average, sum)")
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def uniform_indices(
         Frame indices (frames,), int64, never decreasing, from 0 to num_video_frames - 1.
 
     Raises:
-        ValueError: a number that is not positive.
+        ValueError: a number is not positive.
 
     Source: paper, Sec. 4.1 and App. E.
 
@@ -68,8 +68,7 @@ def dense_indices(
     train: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Frames that follow one another ``stride`` apart: the clip at the video's centre, or in training at
-    random.
+    """Consecutive frames with distance ``stride``: the clip in the centre of the video, or in training a random one.
 
     Args:
         num_video_frames: length of the video, at least 1. A video shorter than the clip is taken from its
@@ -83,7 +82,7 @@ def dense_indices(
         Frame indices (frames,), int64, never decreasing, from 0 to num_video_frames - 1.
 
     Raises:
-        ValueError: a number that is not positive.
+        ValueError: a number is not positive.
 
     Source: paper, App. B.
 
@@ -114,21 +113,21 @@ def window_bounds(
         window: in frames of the clip, one of
             - a size for all rows, at least 1;
             - a size for each row, (n,) or (b, n), such as frame ATR. NaN is the whole clip, a fraction is
-              rounded up. The ATR of a model with temporal stride counts rows: multiply it by t / n first;
+              rounded up. The ATR of a model with temporal stride counts rows: multiply it by t / n before;
             - the bounds themselves, a tuple (left, right) of (n,) or (b, n), both ends included, such as the
               paper's, the segments [l, r] of each frame's ATR: `Explanation.segments`.
         rows: number of rows n, a divisor of ``frames``; row i stands for the i-th block of t / n frames. By
             default every frame is a row.
-        own: first and last frame (n,), (n,) that each row stands for, where those are not equal blocks (a model
-            that answers from some of its frames).
+        own: first and last frame (n,), (n,) that each row stands for, if these are not equal blocks (as for a model
+            that averages the logits of only some frames).
 
     Returns:
-        Two int64 tensors (n,) or (b, n). A size is laid around the row's own frames, an odd frame over goes
-        behind them (paper, Fig. 5b), and at the ends of the clip the window is shifted, not cut. A size
-        larger than the clip is the clip; one smaller than the row's own block is the block.
+        Two int64 tensors (n,) or (b, n). A window lies around the row's own frames; if it cannot be symmetric, it has
+        one frame more after them (paper, Fig. 5b). At the ends of the clip it is shifted, not cut. A size larger than
+        the clip means the clip, and one smaller than the row's own block means the block.
 
     Raises:
-        ValueError: a size below 1, bounds outside the clip or without the row's own frames, a wrong shape.
+        ValueError: a size is below 1, bounds lie outside the clip or exclude the row's own frames, or a shape is wrong.
 
     Source: paper, Sec. 4.3, l <= i <= r.
 
@@ -167,7 +166,7 @@ def _window_sizes(window: int | Sequence[float] | Tensor, block: Tensor, frames:
 
 
 def _checked_bounds(window: tuple[Bound, ...], first: Tensor, last: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-    """Given bounds, once they are known to lie in the clip around each row's own frames."""
+    """The given bounds; raises ValueError unless they lie in the clip and around each row's own frames."""
     if len(window) != 2:
         raise ValueError(f"a tuple is the bounds (left, right), not {len(window)} sizes: those are a list")
     left, right = (torch.as_tensor(bound, dtype=torch.long) for bound in window)
@@ -196,8 +195,8 @@ def partial_uniform(
         clip: clips (b, c, t, h, w).
         window: a size, sizes or bounds in frames, as in `window_bounds`.
         layout: the clip's axes, clips first, such as "bcthw" or "btchw".
-        fill: what stands outside the window: "edge", the window's end frames, or "blank", empty frames.
-        value: an empty frame's value after normalisation, one for all or one per channel.
+        fill: the frames outside the window: "edge" repeats the window's end frames, "blank" means empty frames.
+        value: the value of empty frames after normalisation, one for all or one per channel.
         rows: number of rows n, by default t; see `window_bounds`.
 
     Returns:
@@ -263,7 +262,7 @@ def _show_windows(
 
 
 def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -> Tensor:
-    """An empty frame's value, ready to broadcast over clips of this layout."""
+    """The value of empty frames, shaped to broadcast over clips of this layout."""
     blank = torch.as_tensor(value, dtype=clip.dtype, device=clip.device)
     if blank.ndim == 0:
         return blank
@@ -274,7 +273,7 @@ def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -
 
 
 class PartialLogits(NamedTuple):
-    """What a model answers when each frame's prediction sees its own window only."""
+    """A model's logits if each frame's prediction sees only its own window."""
 
     logits: Tensor
     """Clip logits (b, k), the average of the kept frame predictions."""
@@ -295,7 +294,7 @@ def partial_uniform_logits(
     chunk_size: int | None = None,
     frame_logits: Callable[[Tensor], Tensor] | None = None,
 ) -> PartialLogits:
-    """A model's answer when every frame's prediction sees its own window of the clip only.
+    """A model's logits if every frame's prediction sees only its own window of the clip.
 
     Args:
         model: video model, used in the mode it is in (``model.eval()`` is the caller's).
@@ -303,20 +302,20 @@ def partial_uniform_logits(
         window: a size, sizes or bounds in frames, as in `window_bounds`; `Explanation.segments` gives the
             paper's windows that vary by frame, the segments [l, r] of their ATR.
         layout: the clip's axes, clips first.
-        fill: what stands outside the window, "edge" or "blank".
-        value: an empty frame's value after normalisation, one for all or one per channel.
+        fill: the frames outside the window, "edge" or "blank".
+        value: the value of empty frames after normalisation, one for all or one per channel.
         own: as in `window_bounds`.
         chunk_size: windowed clips per forward pass; by default what fits 64 MiB of input on a CPU, 512
             elsewhere. The result does not depend on it, beyond rounding.
         frame_logits: clips -> frame logits (b, n, k); by default ``model.frame_logits``.
 
     Returns:
-        `PartialLogits`: clip logits (b, k) and frame logits (b, n, k). A window as long as the clip gives the
-        model's own. One more forward pass of one clip tells how many rows n the model has.
+        `PartialLogits`: clip logits (b, k) and frame logits (b, n, k). A window as long as the clip gives the model's
+        own logits. One additional forward pass of one clip finds the number of rows n of the model.
 
     Raises:
-        ValueError: no frame logits, frame logits of another shape, a chunk size below 1, or as
-        `partial_uniform`.
+        ValueError: the model has no frame logits, or frame logits of another shape, or the chunk size is below 1; and
+            as for `partial_uniform`.
 
     Source: paper, Sec. 4.3 and Fig. 6.
 

@@ -1,4 +1,4 @@
-"""What somebody may have meant who wrote a name that there is not."""
+"""Suggests a known name for a misspelt one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["did_you_mean"]
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """A question to add to an error sentence, or nothing where no known name is close.
+    """A question to add to an error sentence, or an empty text if no known name is close.
 
     >>> did_you_mean("explian", ["explain", "study"]), did_you_mean("vit", ["explain"])
     ('; did you mean explain?', '')

@@ -1,4 +1,4 @@
-"""What every video model of this package is: frames in, one logit per frame and class, their mean out."""
+"""The base of every video model of this package, which averages one logit per frame and class."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Channels = tuple[float, ...]
 IMAGENET: tuple[Channels, Channels] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 UNIT_RANGE: tuple[Channels, Channels] = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
-_LARGEST = 65504.0  # of float16, in which models run, too
+_LARGEST = 65504.0  # of float16, because models also run in it
 
 
 def normalisation(statistics: tuple[Channels, Channels], in_channels: int) -> tuple[Channels, Channels]:
-    """Mean and deviation per channel; inputs that are not RGB get the average over RGB in every channel."""
+    """Mean and deviation per channel; if inputs are not RGB, every channel gets the average over RGB."""
     if in_channels == 3:
         return statistics
     mean, std = (round(sum(values) / len(values), 6) for values in statistics)
@@ -27,10 +27,10 @@ def normalisation(statistics: tuple[Channels, Channels], in_channels: int) -> tu
 
 
 def check_statistics(mean: object, std: object, channels: int | None = None) -> None:
-    """Refuse a normalisation that is none: (pixel - mean) / std must be a number for black and for white.
+    """Refuse statistics that cannot normalise: (pixel - mean) / std must be a number for black and for white.
 
     Raises:
-        ValueError: what is wrong, in one sentence.
+        ValueError: the statistics cannot be used; the message says why.
     """
     for name, values in (("mean", mean), ("std", std)):
         if not isinstance(values, (list, tuple)) or not values or not all(map(_is_number, values)):
@@ -51,20 +51,20 @@ def _is_number(value: object) -> bool:
 
 
 def check_at_least(minimum: int, **values: int) -> None:
-    """Refuse arguments below `minimum`, by name."""
+    """Raise ValueError naming the first argument below `minimum`."""
     for name, value in values.items():
         if value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
 
 
 def check_depth(depth: int, depths: tuple[int, ...], family: str) -> None:
-    """Refuse a depth that a family does not have."""
+    """Raise ValueError for a depth that a family does not have."""
     if depth not in depths:
         raise ValueError(f"{family} has depths {', '.join(map(str, depths))}, got {depth}")
 
 
 def check_clip(clip: Tensor, in_channels: int, what: str = "clip") -> None:
-    """Refuse a tensor that is not (b, c, t, h, w) with the expected number of channels."""
+    """Raise ValueError for a tensor that is not (b, c, t, h, w) with the expected number of channels."""
     if clip.dim() != 5:
         raise ValueError(f"{what} must be (b, c, t, h, w), got shape {tuple(clip.shape)}")
     if clip.shape[1] != in_channels:
@@ -77,19 +77,19 @@ class VideoModel(nn.Module):
     Subclasses build `self.features`, which maps a clip (b, c, t, h, w) to (b, d, t', h', w').
 
     Attributes:
-        name: the paper's name of the model, where it has one.
+        name: the paper's name of the model, if it has one.
         num_classes: `k`.
         in_channels: channels of the clip.
-        frames: frames per clip the model is meant for, None if nobody said.
+        frames: frames of the clips for which the model is meant, None if unknown.
         fixed_frames: whether clips of another length are refused.
         frame_multiple: the number of frames must be a multiple of this.
-        output_frames: how many evenly spaced frames answer (Fig. 10 of the paper), None for all.
-        mean: normalisation the weights expect, one value per channel: (pixel - mean) / std, pixels in [0, 1].
+        output_frames: how many evenly spaced frames have a logit (Fig. 10 of the paper), None for all.
+        mean: the normalisation that the weights expect, one value per channel: (pixel - mean) / std, pixels in [0, 1].
         std: see `mean`.
-        classes: names of the classes, where a checkpoint brought them.
+        classes: names of the classes, if the checkpoint has them.
         builder: the function that made the model.
-        arguments: what it was called with, so that a checkpoint can call it again.
-        notes: what was decided when its weights were loaded, a sentence each.
+        arguments: the arguments of that call, so that a checkpoint can repeat it.
+        notes: sentences about decisions that were made when the weights were loaded.
     """
 
     features: nn.Module
@@ -167,7 +167,7 @@ class VideoModel(nn.Module):
         return features.mean((3, 4))
 
     def frame_logits(self, clip: Tensor) -> Tensor:
-        """Logits of every answering frame, (b, n, k); their mean over n is the model's output.
+        """The logits of every frame that has them, (b, n, k); their mean over n is the model's output.
 
         Raises:
             ValueError: the clip has the wrong number of axes, channels or frames.
@@ -185,7 +185,7 @@ class VideoModel(nn.Module):
         return self.frame_logits(clip).mean(1)
 
     def extra_repr(self) -> str:
-        """Name and frames, for `print(model)`."""
+        """The text that `print(model)` shows: name, frames and classes."""
         frames = self.frames if self.frames is not None else "any"
         return f"{self.name}, frames={frames}, classes={self.num_classes}"
 
@@ -196,7 +196,7 @@ BUILDERS: dict[str, Callable[..., VideoModel]] = {}
 
 
 def builder(make: Callable[Arguments, Model]) -> Callable[Arguments, Model]:
-    """Register a function that makes models, and let them remember how they were made."""
+    """Register a builder; the models that it makes remember the builder and its arguments."""
     parameters = signature(make)
 
     @wraps(make)

@@ -1,4 +1,4 @@
-"""The pieces that several families share; every tensor is (b, c, t, h, w)."""
+"""Blocks that several families share; every tensor is (b, c, t, h, w)."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ def conv3d(
     bias: bool = False,
     padding: Size | None = None,
 ) -> nn.Conv3d:
-    """A convolution that keeps the size at stride 1, unless a padding is given."""
+    """A convolution that keeps the size at stride 1 unless a padding is given."""
     if padding is None:
         padding = (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
     return nn.Conv3d(in_channels, out_channels, kernel, stride, padding, bias=bias)
 
 
 def frame_conv(in_channels: int, out_channels: int, stride: Size = (1, 1, 1)) -> nn.Conv3d:
-    """3x3 on every frame by itself: what makes a 2D network."""
+    """A 3x3 convolution of every frame by itself, as in 2D networks."""
     return conv3d(in_channels, out_channels, (1, 3, 3), stride)
 
 
 def full_conv(in_channels: int, out_channels: int, stride: Size = (1, 1, 1)) -> nn.Conv3d:
-    """3x3x3: what inflation makes of 3x3."""
+    """A 3x3x3 convolution, the inflated form of 3x3."""
     return conv3d(in_channels, out_channels, (3, 3, 3), stride)
 
 
 def separable_conv(
     in_channels: int, out_channels: int, stride: Size = (1, 1, 1), bias: bool = False, eps: float = 1e-5
 ) -> nn.Sequential:
-    """3x3x3 split into 1x3x3, normalisation, ReLU and 3x1x1 (Xie et al. 2018); `bias` is the second one's."""
+    """3x3x3 split into 1x3x3, normalisation, ReLU and 3x1x1 (Xie et al. 2018); only 3x1x1 may have a bias."""
     time, *space = stride
     return nn.Sequential(
         OrderedDict(
@@ -58,7 +58,7 @@ class ConvUnit(nn.Sequential):
 
 
 class TemporalAggregation(nn.Module):
-    """TAM: every channel blends its own neighbouring frames, then ReLU (Fan et al. 2019).
+    """TAM: every channel blends its neighbouring frames, and a ReLU follows (Fan et al. 2019).
 
     out[t] = ReLU(sum_i w[i] x[t + i - k // 2]), one weight per channel and offset: one depthwise temporal
     convolution of kernel `k`, zero padded, without bias. With `depthwise=False` channels mix, too.
@@ -79,9 +79,9 @@ class TemporalAggregation(nn.Module):
 
     @torch.no_grad()
     def pass_through(self, noise: float = 0.0) -> None:
-        """Let every frame through, plus `noise`: a fresh network starts close to its 2D backbone."""
+        """Set weights that let every frame through, plus `noise`: a new network starts close to its 2D backbone."""
         weight = self.conv.weight
-        if weight.is_meta:  # only shapes are wanted, and dirac_ would go over all channels
+        if weight.is_meta:  # only shapes are needed, and dirac_ would loop over all channels
             return
         fresh = torch.empty_like(weight)
         nn.init.dirac_(fresh, self.conv.groups)
@@ -94,9 +94,9 @@ class TemporalAggregation(nn.Module):
 
 
 class TemporalShift(nn.Module):
-    """TSM: one eighth of the channels looks one frame ahead, one eighth one frame back (Lin et al. 2019).
+    """TSM: one eighth of the channels sees the next frame, one eighth the previous frame (Lin et al. 2019).
 
-    The special case of TAM with weights 0 and 1, and without ReLU.
+    This is TAM with weights 0 and 1 and without ReLU.
     """
 
     def __init__(self, channels: int, fraction: int = 8):
@@ -104,7 +104,7 @@ class TemporalShift(nn.Module):
         self.fold: int = channels // fraction
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, t, h, w) to the same shape; frames beyond the clip are zero."""
+        """(b, c, t, h, w) to the same shape; frames outside the clip are zero."""
         fold = self.fold
         ahead = F.pad(x[:, :fold, 1:], (0, 0, 0, 0, 0, 1))
         back = F.pad(x[:, fold : 2 * fold, :-1], (0, 0, 0, 0, 1, 0))
@@ -131,7 +131,7 @@ def temporal_pool(kind: str = "max") -> nn.Module:
 
 @torch.no_grad()
 def initialise(model: nn.Module) -> None:
-    """Variance-preserving start (He et al. 2015) for all but the depthwise convolutions of TAM."""
+    """Initialise weights so that variances are preserved (He et al. 2015), except depthwise convolutions of TAM."""
     for module in model.modules():
         if isinstance(module, nn.Conv3d) and module.groups == 1 and not _is_blending(module):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -140,5 +140,5 @@ def initialise(model: nn.Module) -> None:
 
 
 def _is_blending(conv: nn.Conv3d) -> bool:
-    """A full TAM: its own start is better."""
+    """Whether a convolution blends frames as a TAM that mixes channels does, which has weights of its own already."""
     return conv.kernel_size[1:] == (1, 1) and conv.kernel_size[0] > 1 and conv.in_channels == conv.out_channels

@@ -25,10 +25,10 @@ CLASSIFIER = ("fc.weight", "fc.bias")
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_checkpoint` did: whose names were found, what was loaded, what was left as it was.
+    """What `load_checkpoint` did: whose names were found, what was loaded, and what was not changed.
 
-    `notes` says, a sentence each, what was decided on the way: which of two sets of weights was taken, what was left
-    out, what was repeated.
+    `notes` has a sentence for each decision: which of two sets of weights was taken, what was left out, or what was
+    repeated.
     """
 
     dialect: str
@@ -39,7 +39,7 @@ class LoadReport:
 
 @dataclass(frozen=True)
 class _Piece:
-    """One of our tensors as the source has it: its names there, and its value."""
+    """The names in the source, and the value, of one of our tensors."""
 
     sources: tuple[str, ...]
     value: Tensor
@@ -51,31 +51,30 @@ class _Piece:
 def load_checkpoint(
     model: nn.Module, path_or_state_dict: Source | State | Checkpoint, strict: bool = True, *, inflate: str = "repeat"
 ) -> LoadReport:
-    """Load a public checkpoint, whoever named its parameters, or change nothing.
+    """Load a public checkpoint, whatever its source calls the parameters, or change nothing.
 
     Recognises IBM's action-recognition-pytorch, torchvision's 2D ImageNet networks, TSM, PySlowFast,
-    pytorchvideo, caffe2 SlowFast, the I3D of piergiaj and of hassony2, and lrp3d's own safetensors. Where the
-    parameters are in a file is found: in a dictionary such as `state_dict`, `model_state` or `blobs`, under
-    `module.`, `_orig_mod.` or the name of an attribute, such as Lightning's `model.`. Of weights and their
-    average (`model_ema`) the weights are taken, and the report says so.
+    pytorchvideo, caffe2 SlowFast, the I3D of piergiaj and of hassony2, and lrp3d's own safetensors. It finds the
+    parameters in a file by itself: in a dictionary such as `state_dict`, `model_state` or `blobs`, under
+    `module.`, `_orig_mod.` or the name of an attribute, such as Lightning's `model.`. If a file has weights and
+    their average (`model_ema`), the weights are taken, and the report says so.
 
-    2D kernels are inflated for 3D networks by repeating them along time. IBM's source leaves it at that;
-    the I3D paper divides by the length, which keeps the answer to a still clip and is `inflate="mean"`.
-    What a 2D file cannot know, TAM's weights, then lets every frame through unchanged. Where TSM shifts is
-    in the names of its files, and is adopted from there.
+    2D kernels are inflated for 3D networks by repeating them along time, as in IBM's source. The I3D paper also
+    divides by the length, which keeps the output for a still clip: `inflate="mean"`. TAM's weights, which a 2D
+    file does not have, then let every frame through unchanged. The place at which TSM shifts is taken from the
+    names in the file.
 
     Args:
-        model: a model of `lrp3d.models`; any other takes its own names, of the same shapes.
+        model: a model of `lrp3d.models`; for any other model, names and shapes have to be its own.
         path_or_state_dict: a file (safetensors, or one that torch reads without unpickling code), a state
             dict, or what `read_checkpoint` returns.
-        strict: False to keep the model's classifier where the checkpoint's has another size; nothing else
-            may differ.
+        strict: False keeps the model's classifier if the checkpoint's has another size; nothing else may differ.
         inflate: "repeat" or "mean".
 
     Raises:
-        CheckpointError: a ValueError. The file needs unpickling, or names are unknown, or anything is
-            missing, left over, of another shape or type, no number, or made differently; the message lists
-            all of it.
+        CheckpointError: (a ValueError) the file needs unpickling, names are unknown, tensors are missing or left
+            over, have another shape or type or NaN, or the models were made differently; the message lists
+            everything.
 
     >>> from lrp3d.models import tsn_resnet
     >>> source, model = tsn_resnet(18, 5, width=8), tsn_resnet(18, 5, width=8)
@@ -99,7 +98,7 @@ def load_checkpoint(
 
 
 def opened(source: Source | State | Checkpoint, trust_pickle: bool = False) -> Checkpoint:
-    """A checkpoint that is read, whatever was given."""
+    """The checkpoint itself, from a file, a state dict or a checkpoint."""
     if isinstance(source, Checkpoint):
         return source
     return Checkpoint(source, {}) if isinstance(source, Mapping) else read_checkpoint(source, trust_pickle)
@@ -107,7 +106,7 @@ def opened(source: Source | State | Checkpoint, trust_pickle: bool = False) -> C
 
 @dataclass(frozen=True)
 class Plan:
-    """What loading would do; nothing has been done yet."""
+    """What loading would do, before anything is changed."""
 
     report: LoadReport
     values: Mapping[str, Tensor]
@@ -116,7 +115,7 @@ class Plan:
 
 
 def plan_loading(model: nn.Module, checkpoint: Checkpoint, strict: bool = True, inflate: str = "repeat") -> Plan:
-    """Compare everything, and change nothing; of the model shapes and types are enough, its memory may be missing.
+    """Compare everything, and change nothing; the model needs shapes and types, but no memory.
 
     Raises:
         CheckpointError: as `load_checkpoint`.
@@ -148,12 +147,12 @@ def plan_loading(model: nn.Module, checkpoint: Checkpoint, strict: bool = True, 
 def _notes(
     model: nn.Module, match: _Match, blending: Collection[str], place: str | None, inflate: str
 ) -> Iterator[str]:
-    """What was decided, beside where the weights are."""
+    """The notes on decisions, except on where the weights are in the file."""
     if match.inflated:
         scaling = "" if inflate == "repeat" else " and divided by its length"
         yield f"{match.inflated} kernels of a 2D network are repeated along time{scaling}"
     if blending:
-        yield f"a 2D checkpoint knows no temporal modules: {len(blending)} let every frame through unchanged"
+        yield f"a 2D checkpoint has no temporal modules: {len(blending)} let every frame through unchanged"
     if any(name in match.kept for name in CLASSIFIER):
         yield "the classifier is the model's own, not the checkpoint's"
     if place is not None and place != getattr(model, "shift", place):
@@ -161,7 +160,7 @@ def _notes(
 
 
 def _plan_own(model: nn.Module, checkpoint: Checkpoint) -> Plan:
-    """A user's own model: its own names, all of them, and nothing else."""
+    """The plan for a user's own model, which takes exactly its own names."""
     if any(is_lazy(value) for value in (*model.parameters(), *model.buffers())):
         raise CheckpointError(f"{type(model).__name__} does not know its shapes yet: run it once, then load")
     names = {bare_name(name): name for name, value in model.state_dict().items() if isinstance(value, Tensor)}
@@ -201,7 +200,7 @@ def _own_problems(model: nn.Module, own_tensors: Mapping[str, Tensor], tensors: 
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:
-    """The network in the wrappers of torch: DataParallel, DistributedDataParallel, torch.compile."""
+    """The network inside torch's wrappers: DataParallel, DistributedDataParallel, torch.compile."""
     while True:
         inner = getattr(model, "_orig_mod", None)
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
@@ -217,7 +216,7 @@ def _file_prefix(checkpoint: Checkpoint) -> str:
 
 @dataclass
 class _Match:
-    """What fits, what stays as it is, and what is wrong."""
+    """Which tensors fit, which are not changed, and which problems there are."""
 
     fitted: dict[str, Tensor] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
@@ -232,11 +231,13 @@ def _compare(
     strict: bool,
     optional: Collection[str],
 ) -> _Match:
-    """Lay a checkpoint beside a model's tensors, without touching either."""
+    """Compare a checkpoint with a model's tensors without changing either."""
     match = _Match()
     for name, current in wanted.items():
         if name not in pieces:
-            if name not in optional and not name.endswith("num_batches_tracked"):  # not everyone counts them
+            if name not in optional and not name.endswith(
+                "num_batches_tracked"
+            ):  # some sources do not store this counter
                 match.problems.append(f"missing: {name} {_size(current)}")
             match.kept.append(name)
             continue
@@ -254,13 +255,13 @@ def _compare(
             match.problems.append(f"shape: {name} {_size(current)} from {piece} {_size(piece.value)}")
     for name in (name for name in pieces if name not in wanted):
         match.problems.append(f"left over: {pieces[name]} {_size(pieces[name].value)}")
-    if any(name in match.kept for name in CLASSIFIER):  # half a classifier is none
+    if any(name in match.kept for name in CLASSIFIER):  # a classifier is loaded as a whole or not at all
         match.kept += [name for name in CLASSIFIER if match.fitted.pop(name, None) is not None]
     return match
 
 
 def _different_shift(model: nn.Module, dialect: Dialect, place: str | None) -> list[str]:
-    """TSM's shifts have no weights: only names tell whether a checkpoint was trained with them."""
+    """The problem if only one of checkpoint and model has TSM's shifts, which have no weights but show in names."""
     if place is not None and not isinstance(model, ShiftResNet):
         return ["the checkpoint shifts channels along time (TSM), the model does not"]
     if dialect.name == "TSM" and place is None and isinstance(model, ShiftResNet):
@@ -269,7 +270,7 @@ def _different_shift(model: nn.Module, dialect: Dialect, place: str | None) -> l
 
 
 def _different_making(model: nn.Module, checkpoint: Checkpoint) -> list[str]:
-    """Our own files say how their model was made, where no tensor would: compare that, too."""
+    """The differences in how two models were made, which lrp3d's own files state and tensors do not show."""
     stored = stored_arguments(checkpoint)
     own_arguments = getattr(model, "arguments", {})
     return [
@@ -296,7 +297,7 @@ def _size(tensor: Tensor) -> str:
 
 
 def number_of_classes(checkpoint: Checkpoint) -> int:
-    """How many classes the classifier of a checkpoint has.
+    """The number of classes of a checkpoint's classifier.
 
     Raises:
         CheckpointError: the names are unknown, or there is no classifier.
@@ -313,25 +314,26 @@ def number_of_classes(checkpoint: Checkpoint) -> int:
 
 
 def _known_dialect(checkpoint: Checkpoint) -> Choice:
-    """Where the parameters of a network that somebody known named are."""
+    """The parameters in a checkpoint whose names are in a known dialect; raises CheckpointError if there are none."""
     source = find(checkpoint.state, lambda tensors: recognise(tensors) is not None)
     if source is None:
         dialects = ", ".join(dialect.name for dialect in DIALECTS)
         examples = ", ".join(map(shown, islice(nearest(checkpoint.state, {"fc.weight"}).tensors, 3))) or "no tensors"
         raise CheckpointError(
-            f"{_file_prefix(checkpoint)}nobody known names parameters like this ({examples}); known are: {dialects}"
+            f"{_file_prefix(checkpoint)}no known source names parameters like this ({examples}); "
+            f"known sources are: {dialects}"
         )
     return source
 
 
 def _dialect(tensors: Mapping[str, Tensor]) -> Dialect:
     dialect = recognise(tensors)
-    assert dialect is not None  # that is how the tensors were found
+    assert dialect is not None  # the tensors were found by their dialect
     return dialect
 
 
 def _translate(tensors: Mapping[str, Tensor], dialect: Dialect) -> tuple[dict[str, _Piece], list[str]]:
-    """Our names with the source's values, and the source's names that mean nothing to us."""
+    """The source's values by our names, and the names of the source that are unknown."""
     pieces: dict[str, _Piece] = {}
     offsets: dict[str, dict[int, str]] = {}
     unknown: list[str] = []
@@ -359,7 +361,7 @@ def _translate(tensors: Mapping[str, Tensor], dialect: Dialect) -> tuple[dict[st
 
 
 def _unknown_to_2d(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, TemporalAggregation]:
-    """The temporal modules that a purely 2D checkpoint says nothing about."""
+    """The temporal modules for which a 2D checkpoint has no weights; empty if it is not a 2D checkpoint."""
     kernels = [value for value in tensors.values() if value.dim() >= 4]
     if any(value.dim() == 5 for value in kernels) or any("tam" in name.split(".") for name in tensors):
         return {}
@@ -373,7 +375,7 @@ def _is_inflated(value: Tensor, current: Tensor) -> bool:
 
 
 def _fit(value: Tensor, current: Tensor, inflate: str) -> Tensor | None:
-    """`value` in the shape of `current`: kernels inflated, classifiers flattened; None if it cannot be."""
+    """`value` in the shape of `current`, with inflated kernels and flattened classifiers; None if impossible."""
     if value.shape == current.shape:
         return value
     if value.dim() == 4 and current.dim() == 5 and value.shape == current.shape[:2] + current.shape[3:]:

@@ -1,7 +1,7 @@
-"""What a pickled checkpoint claims, found out without running anything of it or taking the memory it asks for.
+"""Finds out what a pickled checkpoint claims, without running its code or allocating the memory that it requests.
 
-torch takes memory for a storage as large as the pickle says, before it looks whether the file holds so much. Here
-the pickle is first read with stand-ins for everything that it names.
+torch allocates as much memory for a storage as the pickle says, before it checks whether the file has so many bytes.
+Here the pickle is first read with stand-ins for everything that it names.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ _HARMLESS = re.compile(r"torch\..*|collections\.(OrderedDict|Counter)|_codecs\.e
 
 
 class Damaged(ValueError):
-    """A file that starts like a checkpoint, and is none; the message goes after its name."""
+    """A file starts like a checkpoint but is not one; the message continues a sentence that starts with its name."""
 
 
 @dataclass
 class Claims:
-    """What a pickle names, and the memory that it asks for."""
+    """The names that a pickle uses, and the memory that it requests."""
 
     storages: dict[str, int] = field(default_factory=dict)
-    """Bytes of each stored tensor, by its key."""
+    """The bytes of each stored tensor by its key."""
     names: list[str] = field(default_factory=list)
-    """The classes and functions it calls."""
+    """The classes and functions that the pickle calls."""
     most: int = 0
-    """Bytes of the largest thing made by a call."""
+    """The bytes of the largest object made by a call."""
 
     @property
     def foreign(self) -> tuple[str, ...]:
-        """What it calls beside what every state dict needs."""
+        """The names that the pickle calls and that no state dict needs."""
         return tuple(dict.fromkeys(name for name in self.names if not _HARMLESS.fullmatch(name)))
 
 
 def check_zip(path: Path) -> Claims:
-    """Look through an archive of torch.save.
+    """Check an archive of torch.save.
 
     Raises:
-        Damaged: it is no such archive, or is damaged, or claims more than it holds.
+        Damaged: it is not such an archive, is damaged, or claims more than it holds.
     """
     size = path.stat().st_size
     try:
@@ -67,7 +67,7 @@ def check_zip(path: Path) -> Claims:
             claims = read_claims(archive.read(pickled))
     except Damaged:
         raise
-    except Exception as error:  # zipfile lets whatever a damaged entry raises through
+    except Exception as error:  # for a damaged entry, zipfile may raise any error
         raise Damaged(f"is not a complete checkpoint: {first_line(error)}; get it anew") from error
     folder = pickled.filename.removesuffix("data.pkl")
     sizes = {entry.filename: entry.file_size for entry in entries}
@@ -81,10 +81,10 @@ def check_zip(path: Path) -> Claims:
 
 
 def check_pickles(path: Path) -> Claims:
-    """Look through a file of one pickle, or of torch's first format: five pickles, and then the tensors.
+    """Check a file of one pickle, or of torch's first format: five pickles, and then the tensors.
 
     Raises:
-        Damaged: it is neither, or ends too early, or claims more than it holds.
+        Damaged: it is neither, ends too early, or claims more than it holds.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -94,7 +94,7 @@ def check_pickles(path: Path) -> Claims:
         for _ in ("protocol", "system"):
             _next_pickle(file)
         claims = read_claims(_next_pickle(file))
-        _next_pickle(file)  # the keys of the tensors that follow
+        _next_pickle(file)  # the keys of the tensors, which follow
         left = size - file.tell()
     claimed = sum(claims.storages.values())
     if claimed > left:
@@ -106,16 +106,16 @@ def check_pickles(path: Path) -> Claims:
 
 
 def read_claims(pickled: bytes) -> Claims:
-    """What a pickle claims.
+    """The claims of a pickle.
 
     Raises:
-        Damaged: it is none, or is cut off.
+        Damaged: it is not a pickle, or is incomplete.
     """
     _scan(io.BytesIO(pickled), len(pickled))
     claims = Claims()
     try:
         _Reader(pickled, claims).load()
-    except Exception as error:  # a damaged pickle can fail in any way
+    except Exception as error:  # a damaged pickle may raise any error
         raise Damaged(f"is not a complete checkpoint: {first_line(error)}; get it anew") from error
     return claims
 
@@ -157,7 +157,7 @@ def _next_pickle(file: BinaryIO) -> bytes:
 
 
 def _scan(file: BinaryIO, size: int | None) -> None:
-    """Go over the instructions of a pickle once: all there, and nothing remembered under a number beyond its length."""
+    """Check that all instructions of a pickle are there, and that no memo number is larger than the pickle is long."""
     count = 0
     try:
         for instruction, argument, _ in pickletools.genops(file):
@@ -166,7 +166,7 @@ def _scan(file: BinaryIO, size: int | None) -> None:
                 raise Damaged("is not a complete checkpoint: its pickle is damaged; get it anew")
     except Damaged:
         raise
-    except Exception as error:  # ValueError of what is cut off, and whatever a damaged argument raises
+    except Exception as error:  # a ValueError for an incomplete pickle, or any error that a damaged argument raises
         raise Damaged("is not a complete checkpoint: it is no pickle, or its end is missing; get it anew") from error
 
 
@@ -176,7 +176,7 @@ def _number(pickled: bytes) -> int | None:
 
 
 def _names_in(pickled: bytes) -> list[str]:
-    """The names that a pickle calls, as far as they stand in it as such."""
+    """The names that a pickle calls, as far as they appear in it literally."""
     names: list[str] = []
     strings: list[str] = []
     for instruction, argument, _ in pickletools.genops(pickled):
@@ -190,7 +190,7 @@ def _names_in(pickled: bytes) -> list[str]:
 
 
 class _StandIn:
-    """Takes the place of whatever a pickle makes, and does nothing."""
+    """Replaces every object that a pickle makes, and does nothing."""
 
     def __init__(self, *args: Any, **kwargs: Any):
         pass
@@ -202,14 +202,14 @@ class _StandIn:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads a pickle with stand-ins for all that it names, so that nothing is imported, called or allocated."""
+    """Reads a pickle with stand-ins for everything that it names: nothing is imported, called or allocated."""
 
     def __init__(self, pickled: bytes, claims: Claims):
         super().__init__(io.BytesIO(pickled), encoding="latin1")
         self.claims = claims
 
     def find_class(self, module: str, name: str) -> Any:
-        """A class of stand-ins that remembers the name."""
+        """Returns a class of stand-ins that remembers the name."""
         full = f"{module}.{name}"
         self.claims.names.append(full)
         claims = self.claims
@@ -224,7 +224,7 @@ class _Reader(pickle.Unpickler):
         return Named
 
     def persistent_load(self, pid: Any) -> _StandIn:
-        """A tensor's values, of which the pickle holds type, key and number only."""
+        """Notes the size of a tensor's values, of which the pickle has only the type, the key and the number."""
         kind, storage, key, _, number = pid[:5]
         if kind != "storage" or not isinstance(number, int) or number < 0:
             raise Damaged("its tensors are described wrongly")
@@ -239,12 +239,12 @@ def _requested_bytes(args: Any) -> int:
 
 
 def _item_size(storage: str) -> int:
-    """Bytes of one item of torch's storage class of that name."""
+    """The bytes of one item of torch's storage class with this name."""
     name = storage.rpartition(".")[2]
     if name == "UntypedStorage":
         return 1
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch no longer likes its own classes
+        warnings.simplefilter("ignore")  # torch warns of its own storage classes
         dtype = getattr(getattr(torch, name, None), "dtype", None)
     if not storage.startswith("torch.") or not isinstance(dtype, torch.dtype):
         raise Damaged(f"its tensors are of the unknown kind {storage!r}")

@@ -1,4 +1,4 @@
-"""How large a model is: temporal convolutions (Fig. 4 of the paper), parameters, multiply-adds."""
+"""Counts temporal convolutions (Fig. 4 of the paper), parameters and multiply-adds of a model."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def count_temporal_convolutions(model: nn.Module, include_stem: bool = False) -> int:
-    """Number of convolutions that look at more than one frame: the labels of Fig. 4 of the paper.
+    """Number of convolutions that see more than one frame: the labels of Fig. 4 of the paper.
 
-    As there, the convolution that reads the clip does not count, unless `include_stem`: I3D-R18 has 8
-    residual blocks of two 3x3x3 convolutions, 16 altogether, TAM2D-R18 one temporal module in each, 8
-    altogether. A shift of TSM counts, as the depthwise temporal convolution with weights 0 and 1 that it is.
+    As there, the convolution that reads the clip does not count unless `include_stem` is set: I3D-R18 has 8
+    residual blocks of two 3x3x3 convolutions, 16 altogether, and TAM2D-R18 one temporal module in each, 8
+    altogether. A shift of TSM counts, because it is a depthwise temporal convolution with weights 0 and 1.
 
     >>> from lrp3d.models import i3d_resnet, tam_resnet
     >>> count_temporal_convolutions(i3d_resnet(18, 10, width=8))
@@ -42,7 +42,7 @@ def _is_temporal(module: nn.Module) -> bool:
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Number of parameters, the statistics of batch normalisation excluded.
+    """Number of parameters, without the statistics of batch normalisation.
 
     >>> count_parameters(nn.Linear(3, 2))
     8
@@ -53,7 +53,7 @@ def count_parameters(model: nn.Module) -> int:
 def count_multiply_adds(model: nn.Module, clip_shape: Sequence[int]) -> int:
     """Multiply-adds of the convolutions for one clip; classifier, normalisation and pools are not counted.
 
-    Nothing is computed: shapes only are run through the model, so that this takes no memory for activations.
+    Only shapes are run through the model, so that this takes no memory for activations.
 
     Args:
         model: any module that takes one clip; unchanged afterwards.

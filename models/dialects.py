@@ -1,7 +1,7 @@
-"""Whose checkpoint is this, and what does it call our parameters?
+"""Recognises the source of a checkpoint by its names, and translates them to ours.
 
-A dialect is a table of regular expressions from the source's names to ours; nothing here knows a model or a
-tensor. The families themselves are described in `docs/models.md`.
+A dialect is a table of regular expressions from the source's names to ours; nothing here knows models or
+tensors. The families themselves are described in `docs/models.md`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import NamedTuple
 
 
 class Target(NamedTuple):
-    """Where a source's tensor belongs: our name, and the time offset where the source splits a kernel."""
+    """Our name for a source's tensor, and its time offset if the source splits a kernel."""
 
     name: str
     offset: int | None = None
 
 
 class Dialect(NamedTuple):
-    """How one source names its parameters.
+    """The names that one source gives to parameters.
 
-    `rename` maps a name, given all names, to its target; None for what the source keeps beside the network.
-    A name that it does not know raises KeyError.
+    `rename` maps a name, given all names, to its target, or to None if it does not belong to the network. For an
+    unknown name it raises KeyError.
     """
 
     name: str
@@ -31,12 +31,12 @@ class Dialect(NamedTuple):
 
 
 def recognise(names: Collection[str]) -> Dialect | None:
-    """The dialect of a checkpoint, None if no known source names its parameters like this."""
+    """The dialect of a checkpoint; None if no known source names its parameters in this way."""
     return next((dialect for dialect in DIALECTS if dialect.recognises(names)), None)
 
 
 def shift_place(names: Collection[str]) -> str | None:
-    """Where a TSM checkpoint shifts: before the "residual" branch, before the whole "block", or nowhere."""
+    """The place at which a TSM checkpoint shifts: the "residual" branch or the whole "block"; None without shifts."""
     if any(re.search(r"layer\d\.\d+\.conv1\.net\.", name) for name in names):
         return "residual"
     return "block" if any(re.search(r"layer\d\.\d+\.net\.", name) for name in names) else None
@@ -45,7 +45,7 @@ def shift_place(names: Collection[str]) -> str | None:
 def _table(
     *rules: tuple[str, str | Callable[[re.Match[str]], str]],
 ) -> Callable[[str, Collection[str]], Target]:
-    """A dialect that needs one name at a time: the first expression that matches all of it gives ours."""
+    """A dialect that needs one name at a time: the first expression that matches the whole name gives ours."""
     compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
 
     def rename(name: str, names: Collection[str]) -> Target:
@@ -184,7 +184,7 @@ def _norm(blob: str) -> str:
 
 
 def _caffe2(name: str, names: Collection[str]) -> Target | None:
-    if name.endswith("_momentum") or name in ("lr", "model_iter"):  # the solver's
+    if name.endswith("_momentum") or name in ("lr", "model_iter"):  # a counter of the solver
         return None
     return _caffe2_network(name, names)
 
@@ -196,7 +196,7 @@ _PIERGIAJ_BRANCH = {"0": "1", "1a": "2.0", "1b": "2.1", "2a": "3.0", "2b": "3.1"
 
 
 def _mixed(stage: str, letter: str) -> str:
-    """TensorFlow counts the pool as the stage's first layer: its 3b is 3a elsewhere."""
+    """The name of a mixed block; TensorFlow counts the pool as the stage's first layer, so that its 3b is 3a here."""
     return f"features.inception{stage}{chr(ord(letter) - 1)}"
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint files, read without running code from them."""
+"""Reads checkpoint files without running code from them."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ State = Mapping[str, Any]
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be read or does not fit; the model is unchanged."""
+    """A checkpoint cannot be read or does not fit; the model has not changed."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds: a state dict, as the source wrote it, and text metadata (of safetensors)."""
+    """The contents of a file: a state dict as the source wrote it, and text metadata (of safetensors)."""
 
     state: State
     metadata: dict[str, str]
     name: str = ""
-    """Of the file."""
+    """The name of the file."""
 
 
 def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
-    """Read a checkpoint without running code from it, unless `trust_pickle`.
+    """Read a checkpoint without running code from it unless `trust_pickle` is set.
 
-    What the file claims is compared with what it holds before memory is taken.
+    The claims of the file are compared with its contents before memory is allocated.
 
     Raises:
-        FileNotFoundError: there is no such file; a path is a path, never an address.
-        CheckpointError: the file needs unpickling, is damaged, claims more than it holds, or is something else, which
-            the message names.
+        FileNotFoundError: there is no such file; addresses on the network are not read.
+        CheckpointError: the file needs unpickling, is damaged, claims more than it holds, or is another kind of file,
+            which the message names.
     """
     text, path = os.fspath(path), Path(path)
     if path.is_dir():
@@ -67,7 +67,7 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
 
 
 def _name(path: Path) -> str:
-    """The name of a file, as sentences have it."""
+    """The name of a file as error sentences have it."""
     return shown(path.name, 300)
 
 
@@ -81,12 +81,12 @@ def _read_safetensors(path: Path) -> Checkpoint:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             return Checkpoint({name: file.get_tensor(name) for name in names}, file.metadata() or {}, _name(path))
-    except Exception as error:  # beside SafetensorError whatever a strange shape or type makes torch raise
+    except Exception as error:  # beside SafetensorError, torch may raise any error for a strange shape or type
         raise CheckpointError(f"{_name(path)} is not a complete safetensors file: {first_line(error)}") from error
 
 
 def _read_pickled(path: Path, trust_pickle: bool) -> Any:
-    """What torch.save or pickle wrote."""
+    """Reads a file that torch.save or pickle wrote."""
     with path.open("rb") as file:
         is_zip = file.read(2) == b"PK"
     try:
@@ -96,12 +96,12 @@ def _read_pickled(path: Path, trust_pickle: bool) -> Any:
         raise CheckpointError(f"{_name(path)} {what}") from error
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses, or reads
+            warnings.simplefilter("ignore")  # torch warns of pickles, and then refuses or reads them
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, UnicodeDecodeError) as error:
         if not trust_pickle:
             raise CheckpointError(_needs_trust(path, claims)) from error
-    except Exception as error:  # a damaged pickle can fail in any way
+    except Exception as error:  # a damaged pickle may raise any error
         raise CheckpointError(f"{_name(path)} is not a complete checkpoint: {first_line(error)}") from error
     else:
         _check_shapes(path, state)
@@ -110,7 +110,7 @@ def _read_pickled(path: Path, trust_pickle: bool) -> Any:
 
 
 def _check_shapes(path: Path, state: Any) -> None:
-    """Refuse a value that is repeated (stride 0) into a tensor larger than the file: what is made would be as large."""
+    """Refuse a tensor larger than the file, made by repeating values (stride 0), because a copy would be as large."""
     limit = max(path.stat().st_size, 1 << 20)
     for value in tensors_within(state) if isinstance(state, Mapping) else ():
         size = value.numel() * value.element_size()

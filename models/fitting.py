@@ -1,4 +1,4 @@
-"""Values into a model: what cannot be one of its tensors is told before, and what fails on the way is undone."""
+"""Copies values into a model: first checks that they fit, and undoes everything if a copy fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .wording import first_line
 
 
 def storage_problem(value: Tensor) -> str | None:
-    """What makes a stored tensor none whose values can be copied, None if nothing does."""
+    """The reason why values of a stored tensor cannot be copied, as part of a sentence; None if they can."""
     if value.is_meta:
         return "has a shape and no values (it is on the meta device)"
     if value.is_quantized:
@@ -26,12 +26,12 @@ def storage_problem(value: Tensor) -> str | None:
 
 
 def value_problem(name: str, value: Tensor, current: Tensor, infinite: bool = False) -> str | None:
-    """Why `value` cannot become the model's tensor `name`, None if it can; shapes are not compared.
+    """The reason why `value` cannot become the model's tensor `name`; None if it can. Shapes are not compared.
 
     Args:
-        name: of the model's tensor.
-        value: dense.
-        current: what it replaces; only its type counts.
+        name: the name of the model's tensor.
+        value: a dense tensor.
+        current: the tensor that it replaces; only its type matters.
         infinite: whether infinities are allowed, as in masks.
     """
     if _kind(value) != _kind(current):
@@ -52,10 +52,10 @@ def value_problem(name: str, value: Tensor, current: Tensor, infinite: bool = Fa
 
 
 def copy_values(model: nn.Module, values: Mapping[str, Tensor]) -> None:
-    """Copy values into a model: all of them, or none.
+    """Copy values into a model, either all of them or none.
 
     Raises:
-        CheckpointError: one cannot be copied; the model is as it was.
+        CheckpointError: a value cannot be copied; the model has not changed.
     """
     before = model.state_dict()
     unset = [name for name in values if isinstance(before[name], Tensor) and before[name].is_meta]
@@ -73,14 +73,14 @@ def copy_values(model: nn.Module, values: Mapping[str, Tensor]) -> None:
 
 @torch.no_grad()
 def _restore(tensors: Mapping[str, Tensor], copies: Mapping[str, Tensor]) -> None:
-    """Give tensors of a model their values back; one that cannot be written to was not changed, either."""
+    """Restore the values of a model's tensors; a tensor that cannot be written to has not changed."""
     for name, value in copies.items():
         with suppress(RuntimeError):
             tensors[name].copy_(value)
 
 
 def _reason(error: Exception) -> str:
-    """load_state_dict lists what failed below its first line."""
+    """The reason in an error of load_state_dict, which lists what failed below its first line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[1] if len(lines) > 1 else first_line(error)
 

@@ -21,8 +21,8 @@ def i3d_resnet(
 ) -> ResNet:
     """A ResNet in which every 3x3 became 3x3x3, with a 3x7x7 stem (Chen et al. 2021, "Deep analysis").
 
-    Clips are (b, 3, t, h, w), logits (b, k). Without temporal stride, the paper's setting, every frame has
-    a logit; with it one in eight has.
+    Clips are (b, 3, t, h, w), logits (b, k). Without temporal stride (the paper's setting) every frame has
+    a logit, and with it one frame in eight.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
@@ -69,7 +69,7 @@ def i3d_inception(
     """Inflated Inception-V1 with symmetric padding (Chen et al. 2021); DeepMind's own is `i3d_original`.
 
     Clips are (b, 3, t, h, w), logits (b, k). Without temporal stride the pools between stages still look at
-    three frames, so that pooling mixes time, too.
+    three frames, so that pooling mixes frames as well.
 
     Args:
         num_classes: `k`.

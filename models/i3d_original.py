@@ -1,4 +1,4 @@
-"""The original I3D, whose Kinetics weights are public: TensorFlow's padding, temporal stride at once."""
+"""The original I3D, whose Kinetics weights are public, with TensorFlow's padding and temporal stride."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .inception import InceptionV1
 class SamePadding(nn.Module):
     """TensorFlow's "same": zeros so that `kernel` and `stride` yield ceil(size / stride) outputs.
 
-    An odd number of zeros puts the extra one at the end. After a ReLU a zero never wins a max pool, so that
-    this padding serves pools as well.
+    If the number of zeros is odd, the extra one is at the end. After a ReLU, a zero never wins a max pool alone, so
+    that this padding serves pools as well.
     """
 
     def __init__(self, kernel: Size, stride: Size):
@@ -25,7 +25,7 @@ class SamePadding(nn.Module):
         self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, c, t, h, w) to a padded one."""
+        """Pads (b, c, t, h, w)."""
         pads: list[int] = []
         for size, kernel, stride in zip(x.shape[:1:-1], self.kernel[::-1], self.stride[::-1], strict=True):
             total = max(kernel - (size % stride or stride), 0)
@@ -41,13 +41,13 @@ class OriginalI3D(InceptionV1):
     """Inception-V1 as DeepMind inflated it; see `i3d_original`."""
 
     def check(self, clip: Tensor) -> None:
-        """Nine frames are the fewest that leave a window for the last pool."""
+        """Raises ValueError for fewer than nine frames, which leave no window for the last pool."""
         VideoModel.check(self, clip)
         if clip.shape[2] < 9:
             raise ValueError(f"{self.name} needs at least 9 frames, got {clip.shape[2]}")
 
     def pool(self, features: Tensor) -> Tensor:
-        """Average 2x7x7 windows, then what is left of space; maps below 7x7 are one window."""
+        """Average 2x7x7 windows and then the remaining space; maps smaller than 7x7 are one window."""
         window = (2, min(7, features.shape[3]), min(7, features.shape[4]))
         return F.avg_pool3d(features, window, stride=1).mean((3, 4))
 

@@ -1,4 +1,4 @@
-"""One Inception-V1 for all families: what differs is the 3x3 unit, the pooling and what happens to time."""
+"""One Inception-V1 for all families, which differ in the 3x3 unit, the pooling and the treatment of time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .base import UNIT_RANGE, VideoModel
 from .blocks import ConvUnit, conv3d, initialise
 
-# Input channels, and the output channels of the branches: 1x1; 1x1 then 3x3; 1x1 then 3x3; pool then 1x1.
+# Input channels, and output channels of the branches: 1x1; 1x1 and 3x3; 1x1 and 3x3; pool and 1x1.
 # Szegedy et al. 2015, with a 3x3 in the third branch, as all public video models have it.
 MIXED = {
     "3a": (192, (64, (96, 128), (16, 32), 32)),
@@ -64,7 +64,7 @@ class InceptionV1(VideoModel):
         time_pools: how to pool along time, after each of the last three pools; None for not at all.
         in_channels: channels of the clip.
         dropout: before the classifier.
-        output_frames: how many evenly spaced frames answer, None or "all" for all.
+        output_frames: how many evenly spaced frames have a logit, None or "all" for all.
     """
 
     def __init__(

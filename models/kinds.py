@@ -1,4 +1,4 @@
-"""What a file is, from its first bytes: what lies at the end of a broken link is rarely a checkpoint."""
+"""Recognises files that are not checkpoints by their first bytes, such as the page of a broken link."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _HEAD = 4096
 _DOWNLOAD = "a link often leads to a page about the file; download the file itself"
 _UNPACK = "unpack it, and give the checkpoint that is in it"
 
-# What a file starts with, what it then is, and what to do about it.
+# The first bytes of a file, its kind, and what to do about it.
 _STARTS: tuple[tuple[bytes, str, str], ...] = (
     (
         b"version https://git-lfs",
@@ -35,10 +35,10 @@ _PAGES = (b"<!doctype", b"<html", b"<head", b"<?xml", b"<!--", b"<body", b"<scri
 
 
 def foreign_kind(path: Path) -> str | None:
-    """What a file is that certainly holds no checkpoint, and what to do about it; None if it may hold one.
+    """The kind of a file that is certainly not a checkpoint, and what to do about it; None if it may be one.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
@@ -60,7 +60,7 @@ def foreign_kind(path: Path) -> str | None:
 
 
 def is_text(path: Path) -> bool:
-    """Whether a file starts like a text."""
+    """Whether a file begins with text."""
     with path.open("rb") as file:
         return _is_text(file.read(_HEAD))
 

@@ -1,4 +1,4 @@
-"""How a file says that its model was made; what it says is checked before anything of that size is made."""
+"""Makes a model as its file describes it; the description is checked before anything is allocated."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .base import BUILDERS, VideoModel, check_statistics
 from .files import Checkpoint, CheckpointError
 from .wording import first_line, shown
 
-MOST_FRAMES = 4096  # of a clip; a number from a file decides how much of a video is read
+MOST_FRAMES = 4096  # frames of a clip; a file must not make lrp3d read an unlimited part of a video
 _UNSAID = "does not say how to make its model: give its name (--model NAME; build it and use load_checkpoint)"
 Model = TypeVar("Model", bound=VideoModel)
 
 
 @dataclass(frozen=True)
 class Making:
-    """What the metadata of a checkpoint of ours says, checked."""
+    """The checked metadata of one of lrp3d's own checkpoints, which says how to make its model."""
 
     name: str
     builder: str
@@ -37,12 +37,12 @@ class Making:
         """The model, with random weights.
 
         Raises:
-            CheckpointError: its builder refuses the arguments, or the model does not take so many frames.
+            CheckpointError: the builder refuses the arguments, or the model does not take this number of frames.
         """
         try:
             model = BUILDERS[self.builder](**self.arguments)
         except ValueError as error:
-            raise CheckpointError(f"{self.file} says how to make its model, and that cannot be: {error}") from error
+            raise CheckpointError(f"{self.file} describes a model that cannot be made: {error}") from error
         if self.frames is not None and self.frames % model.frame_multiple:
             raise CheckpointError(
                 f"{self.file} says frames={self.frames}, and its model takes multiples of {model.frame_multiple}"
@@ -55,12 +55,12 @@ class Making:
 
 
 def stored_arguments(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """What the builder of the checkpoint's model was called with; empty if the file does not say it.
+    """The arguments with which the checkpoint's model was built; empty if the file does not state them.
 
     Raises:
-        CheckpointError: it says something else than arguments.
+        CheckpointError: the entry does not contain arguments.
     """
-    if "builder" not in checkpoint.metadata:  # others may call anything arguments
+    if "builder" not in checkpoint.metadata:  # in files of other origin, "arguments" may mean anything
         return {}
     arguments = _stored(checkpoint, "arguments", {})
     if not isinstance(arguments, dict):
@@ -69,10 +69,10 @@ def stored_arguments(checkpoint: Checkpoint) -> Mapping[str, Any]:
 
 
 def making(checkpoint: Checkpoint) -> Making:
-    """How the model of a checkpoint is made.
+    """How to make the model of a checkpoint.
 
     Raises:
-        CheckpointError: the file does not say it, or what it says cannot be.
+        CheckpointError: the file does not say it, or its description is invalid.
     """
     metadata = checkpoint.metadata
     if "builder" not in metadata:
@@ -114,13 +114,13 @@ def making(checkpoint: Checkpoint) -> Making:
 
 
 def stored_notes(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """What was decided when the checkpoint was converted."""
+    """The notes on decisions that were made when the checkpoint was converted."""
     notes = _stored(checkpoint, "notes", []) if checkpoint.metadata.get("format") == "lrp3d" else []
     return tuple(shown(note, 500) for note in notes[:20]) if isinstance(notes, list) else ()
 
 
 def stored_classes(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """The names of classes in a checkpoint of ours, however its model is made."""
+    """The names of classes in one of lrp3d's own checkpoints, of any model."""
     if checkpoint.metadata.get("format") != "lrp3d" or "classes" not in checkpoint.metadata:
         return ()
     try:
@@ -132,10 +132,10 @@ def stored_classes(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 
 def without_memory(make: Callable[[], Model]) -> Model:
-    """The model that `make` makes, as shapes only.
+    """The model that `make` returns, with shapes but without memory.
 
     Raises:
-        CheckpointError: a shape is too large even for that.
+        CheckpointError: a shape is too large even without memory.
         ValueError: `make` refuses its arguments.
     """
     try:
@@ -143,20 +143,20 @@ def without_memory(make: Callable[[], Model]) -> Model:
             return make()
     except ValueError:
         raise
-    except Exception as error:  # numbers that overflow, in whatever way torch or Python says it
+    except Exception as error:  # torch or Python may raise any error for numbers that overflow
         raise CheckpointError(f"no such model can be made: {first_line(error)}") from error
 
 
 def is_number_of_frames(value: object) -> bool:
-    """Whether a clip can have so many frames."""
+    """Whether a value is a possible number of frames of a clip."""
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_FRAMES
 
 
 def check_classes(classes: Sequence[object], count: int | None = None) -> tuple[str, ...]:
-    """Names of classes, one for each, each once; none at all is allowed.
+    """Checks names of classes: there is one for each class, all different, or there are none.
 
     Raises:
-        ValueError: they are something else.
+        ValueError: the names are not valid.
     """
     if count is not None and classes and len(classes) != count:
         raise ValueError(f"{len(classes)} class names for a model of {count} classes")
@@ -171,7 +171,7 @@ def check_classes(classes: Sequence[object], count: int | None = None) -> tuple[
 
 
 def _check_arguments(checkpoint: Checkpoint, builder: str, arguments: Mapping[str, Any]) -> None:
-    """Arguments that the builder has, of their types, and no number larger than what is stored."""
+    """Checks that the builder has these arguments, of these types, and that no number exceeds all stored shapes."""
     make = BUILDERS[builder]
     hints = get_type_hints(make)
     try:

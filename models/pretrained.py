@@ -1,4 +1,4 @@
-"""Small networks that come trained with the package: on planted clips, whose answer is known, without any network."""
+"""Small trained networks that come with the package, for planted clips, whose answer is known."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _WEIGHTS = "weights"
 
 
 def pretrained_names() -> tuple[str, ...]:
-    """What `load_pretrained` knows, in alphabetical order.
+    """The names that `load_pretrained` knows, in alphabetical order.
 
     >>> "I3D-R18-f16-match-d4" in pretrained_names()
     True
@@ -24,7 +24,7 @@ def pretrained_names() -> tuple[str, ...]:
 
 
 def load_pretrained(name: str) -> VideoModel:
-    """A trained network that is part of the package, in evaluation mode, in float32; no network is needed.
+    """A trained network that comes with the package, in evaluation mode and float32; nothing is downloaded.
 
     `X-Y-f[Z]-[family]-d[gap]`: X-Y-f[Z] as the paper names models, trained on `lrp3d.planted.Task(family, gap,
     frames=Z)`. Its clips are normalised with its `mean` and `std`.
@@ -33,7 +33,7 @@ def load_pretrained(name: str) -> VideoModel:
         name: one of `pretrained_names()`.
 
     Raises:
-        ValueError: another name, with those that there are.
+        ValueError: the name is unknown; the message lists the known ones.
 
     >>> import torch, lrp3d
     >>> model = load_pretrained("I3D-R18-f16-match-d4")
@@ -47,10 +47,10 @@ def load_pretrained(name: str) -> VideoModel:
 
 
 def pretrained_facts(name: str) -> dict[str, Any]:
-    """What is known of trained weights: task, gap, frames, size, accuracy on so many fresh clips, seed, command.
+    """Facts about trained weights: task, gap, frames, size, accuracy, number of test clips, seed and command.
 
     Raises:
-        ValueError: as `load_pretrained`.
+        ValueError: as for `load_pretrained`.
 
     >>> pretrained_facts("I3D-R18-f16-match-d4")["task"]
     {'family': 'match', 'gap': 4, 'frames': 16, 'size': 16}

@@ -1,4 +1,4 @@
-"""The processes that train one model together, as torch.distributed (torchrun) starts them; or the only one."""
+"""The processes of torch.distributed (torchrun) that train one model together, or the only process."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def process() -> tuple[int, int]:
-    """This process and how many there are, of torch.distributed's group; (0, 1) without one."""
+    """The rank of this process and the number of processes in torch.distributed's group; (0, 1) without a group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else (0, 1)
 
 
@@ -19,6 +19,6 @@ def summed(values: Tensor) -> Tensor:
 
 
 def wait() -> None:
-    """Until every process has come to this line."""
+    """Waits until every process has reached this call."""
     if process()[1] > 1:
         dist.barrier()

@@ -1,4 +1,4 @@
-"""Public checkpoints: where they are, and how one gets here, if it was asked for."""
+"""Public checkpoints: where they are, and how to fetch one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from .files import CheckpointError
 
 TORCHVISION = "https://download.pytorch.org/models/"
-TOLERANCE = 1e-3  # MiB: sources state sizes with three digits
+TOLERANCE = 1e-3  # MiB, because sources state sizes with three digits
 
 
 @dataclass(frozen=True)
@@ -25,14 +25,14 @@ class Published:
     name: str
     url: str
     model: str
-    """The name under which `build` makes its model; of 2D weights, one that they start."""
+    """The name with which `build` makes its model; for 2D weights, a model that can start from them."""
     dataset: str
     classes: int
     licence: str
     sha256: str = ""
-    """Its digest, or as many first digits as the source states; empty where it states none."""
+    """The digest, or as many of its first digits as the source states; empty if it states none."""
     mib: float | None = None
-    """Its size in MiB, where the source states it."""
+    """The size in MiB, if the source states it."""
 
 
 def _imagenet(name: str, file: str, mib: float, model: str) -> Published:
@@ -74,11 +74,11 @@ PUBLISHED = {
         _imagenet("torchvision-resnet152", "resnet152-394f9c45.pth", 230.434, "TSN-R152-f8"),
     )
 }
-"""By name, those whose address is known and that this package reads without unpickling code."""
+"""Checkpoints by name whose address is known and that lrp3d reads without unpickling code."""
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an address on the network, and not a name or a path.
+    """Whether a text is an address on the network, not a name or a path.
 
     >>> is_address("https://example.org/w.pth"), is_address("w.pth")
     (True, False)
@@ -87,19 +87,19 @@ def is_address(text: str) -> bool:
 
 
 def fetch_weights(source: str, *, progress: bool = True) -> Path:
-    """The file of a public checkpoint in the cache of torch.hub, fetched if it is not there, and verified.
+    """The verified file of a public checkpoint in the cache of torch.hub; it is fetched if it is not there.
 
     Args:
         source: a name in `PUBLISHED`, or an https address; ``#sha256=DIGITS`` behind an address is its digest, or the
             digest's first digits. Plain http needs a digest, except from this machine.
-        progress: show a bar.
+        progress: show a progress bar.
 
     Returns:
-        Its path.
+        The path of the file.
 
     Raises:
-        ValueError: another name, an address without what it needs.
-        CheckpointError: it cannot be fetched, or is not what its source says.
+        ValueError: the name is unknown, or an address of plain http has no digest.
+        CheckpointError: the file cannot be fetched, or differs from what its source states.
     """
     wanted = PUBLISHED.get(source) or _parse_address(source)
     file = Path(unquote(urlsplit(wanted.url).path)).name
@@ -110,7 +110,7 @@ def fetch_weights(source: str, *, progress: bool = True) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(wanted.url, str(path), wanted.sha256 or None, progress)
-        except RuntimeError as error:  # of torch.hub: another digest; it has removed the file
+        except RuntimeError as error:  # an error of torch.hub: the digest differs; it has removed the file
             raise CheckpointError(f"{wanted.url} is not what it should be: {error}") from error
         except (URLError, OSError) as error:
             raise CheckpointError(f"{wanted.url} cannot be fetched: {error}") from error
@@ -130,7 +130,7 @@ def _parse_address(source: str) -> Published:
     address, _, fragment = source.partition("#")
     digest = fragment.removeprefix("sha256=").lower()
     if fragment and not re.fullmatch(r"sha256=[0-9a-f]{8,64}", fragment.lower()):
-        raise ValueError(f"behind an address stands #sha256= and 8 digits or more, not #{fragment}")
+        raise ValueError(f"after an address only #sha256= with at least 8 digits can stand, not #{fragment}")
     parts = urlsplit(address)
     if parts.scheme == "http" and not digest and not _is_here(parts.hostname or ""):
         raise ValueError(f"{address} is not encrypted: give its digest, {address}#sha256=..., or an https address")
@@ -145,7 +145,7 @@ def _is_here(host: str) -> bool:
 
 
 def _verify(path: Path, wanted: Published) -> None:
-    """Size and digest, as far as they are stated, of what is in the cache."""
+    """Compare size and digest of a file in the cache with what the source states."""
     mib = path.stat().st_size / 2**20
     if wanted.mib is not None and abs(mib - wanted.mib) > TOLERANCE:
         raise CheckpointError(f"{path} has {mib:.3f} MiB, and {wanted.name} has {wanted.mib}: delete it, and try again")

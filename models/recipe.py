@@ -1,4 +1,4 @@
-"""How a model is trained: epochs, batches and learning rates, in one object that names the run."""
+"""The recipe of a training: epochs, batches and learning rates, which identify a run."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from .base import check_at_least
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to train; two runs of the same recipe on the same data and machine end with the same weights.
+    """How to train. Two runs with the same recipe on the same data and machine end with the same weights.
 
     Args:
         epochs: passes over the data.
-        batch_size: clips per step, of all processes together.
-        learning_rate: at its peak, after the warm-up; it ends at zero (Loshchilov & Hutter 2017).
-        momentum: Nesterov's.
-        weight_decay: of every parameter.
+        batch_size: clips per step in all processes together.
+        learning_rate: the peak after the warm-up; the rate ends at zero (Loshchilov & Hutter 2017).
+        momentum: Nesterov momentum.
+        weight_decay: weight decay of every parameter.
         warmup_epochs: epochs of linear increase from zero; may be a fraction.
         clip_gradient: largest norm of the gradient, None for no limit.
-        seed: of shuffling, augmentation and dropout.
+        seed: seed of shuffling, augmentation and dropout.
     """
 
     epochs: int = 50
@@ -41,7 +41,7 @@ class Recipe:
             raise ValueError(f"warmup_epochs must be between 0 and {self.epochs}, got {self.warmup_epochs}")
 
     def learning_rate_at(self, epoch: float) -> float:
-        """The learning rate after `epoch` epochs, fractions included.
+        """The learning rate after `epoch` epochs, which may be a fraction.
 
         >>> recipe = Recipe(epochs=4, learning_rate=1.0, warmup_epochs=2)
         >>> [round(recipe.learning_rate_at(epoch), 2) for epoch in range(5)]
@@ -55,10 +55,10 @@ class Recipe:
 
 
 def recipe_from(recipe: Recipe | None, options: dict[str, Any]) -> Recipe:
-    """A recipe given as such or by its fields.
+    """The given recipe, or one with the given fields.
 
     Raises:
-        ValueError: both, or a field that recipes do not have.
+        ValueError: both are given, or a field is unknown.
     """
     names = [field.name for field in fields(Recipe)]
     unknown = sorted(set(options) - set(names))

@@ -1,4 +1,4 @@
-"""One residual network for all families: they differ in the 3x3 convolution and in what happens to time."""
+"""One residual network for all families, which differ in the 3x3 convolution and in the treatment of time."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Temporal = Callable[[int], nn.Module]
 
 
 class ResidualBlock(nn.Module):
-    """A branch of convolutions, added to a shortcut, then ReLU (He et al. 2016).
+    """A branch of convolutions is added to a shortcut, and a ReLU follows (He et al. 2016).
 
-    `temporal` mixes frames before the branch. The shortcut takes the input as it came, or what `temporal`
-    made of it where `temporal_shortcut` is set.
+    `temporal` mixes frames before the branch. The shortcut takes the input itself or, if `temporal_shortcut` is
+    set, the output of `temporal`.
     """
 
     expansion: int
@@ -36,7 +36,7 @@ class ResidualBlock(nn.Module):
         self.relu: nn.ReLU = nn.ReLU()
 
     def branch(self, x: Tensor) -> Tensor:
-        """What is added to the shortcut."""
+        """The branch that is added to the shortcut."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class ResNet(VideoModel):
     Args:
         depth: 18, 34, 50, 101 or 152.
         num_classes: `k`.
-        family: what the model is called in names and errors.
+        family: the name of the family in names and errors.
         convolution: makes the 3x3 convolutions from input channels, output channels and stride.
         stem_time: temporal kernel of the first convolution.
         temporal: makes the module before each block's branch from its channels; None for none.
@@ -131,10 +131,10 @@ class ResNet(VideoModel):
         width: channels of the first stage; 64 in every published model.
         in_channels: channels of the clip.
         dropout: before the classifier.
-        output_frames: how many evenly spaced frames answer, None or "all" for all.
+        output_frames: how many evenly spaced frames have a logit, None or "all" for all.
 
     Raises:
-        ValueError: unknown depth, or an argument out of range.
+        ValueError: the depth is unknown, or an argument is out of range.
     """
 
     def __init__(

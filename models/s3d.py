@@ -24,8 +24,8 @@ def s3d(
 ) -> InceptionV1:
     """S3D on Inception-V1 (Xie et al. 2018; Chen et al. 2021).
 
-    Clips are (b, 3, t, h, w), logits (b, k). The last pool is 2x2x2 without padding: t frames have t - 1
-    frame logits without temporal stride, t / 8 with it.
+    Clips are (b, 3, t, h, w), logits (b, k). The last pool is 2x2x2 without padding, so that t frames
+    have t - 1 frame logits without temporal stride, and t / 8 with it.
 
     Args:
         num_classes: `k`.

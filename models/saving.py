@@ -1,4 +1,4 @@
-"""lrp3d's own checkpoints: safetensors that say which model they hold, how to make it and what it expects."""
+"""lrp3d's own checkpoints: safetensors that say which model they have, how to make it and what it expects."""
 
 from __future__ import annotations
 
@@ -39,24 +39,24 @@ def save_checkpoint(
     name: str = "",
     notes: Sequence[str] = (),
 ) -> None:
-    """Write a model as safetensors: its weights, and its name, making, classes and normalisation as metadata.
+    """Write a model as safetensors: its weights, with name, builder, arguments, classes and normalisation as metadata.
 
-    The file is complete or not there: it is written beside its place and moved. Of a model that is none of
-    `lrp3d.models` it holds no making, for a file never says which code to run: `load_checkpoint` reads it back.
+    The file is complete or not there: it is written under another name and then moved. For a model that is not one of
+    `lrp3d.models`, it has no builder, because a file must never say which code to run: read it by `load_checkpoint`.
 
     Args:
-        model: what to write.
-        path: where to.
-        classes: names, by default those that the model has.
-        half: floating-point weights as float16, half the size; `load_model` gives them back as float32.
-        facts: more metadata, such as accuracy and training command; JSON.
-        name: what to call a model that has no name.
-        notes: what was decided when its weights were loaded, by default what the model says.
+        model: the model to write.
+        path: the path of the file.
+        classes: names of the classes, by default those of the model.
+        half: store floating-point weights as float16, in half the size; `load_model` returns them as float32.
+        facts: further metadata that json can hold, such as accuracy and training command.
+        name: the name of a model that has none.
+        notes: sentences about decisions when the weights were loaded, by default those of the model.
 
     Raises:
-        ValueError: the number of class names differs from the number of classes, a name is there twice, or the
-            model's mean, std or frames cannot be.
-        CheckpointError: safetensors cannot hold what the model has.
+        ValueError: the number of class names differs from the number of classes, two names are the same, or the
+            model's mean, std or frames are not valid.
+        CheckpointError: safetensors cannot store the model's tensors.
     """
     metadata = _metadata(model, classes, name)
     notes = tuple(notes) or getattr(model, "notes", ()) if isinstance(model, VideoModel) else tuple(notes)
@@ -95,20 +95,20 @@ def _metadata(model: nn.Module, classes: Sequence[str], name: str) -> dict[str, 
 
 
 def _with_own_memory(value: Tensor) -> Tensor:
-    """A tensor with memory of its own: safetensors refuses what shares it, as tied weights do."""
+    """A copy of a tensor with its own memory, because safetensors refuses shared memory, as of tied weights."""
     value = value.detach().cpu().contiguous()
     whole = value.numel() * value.element_size() == value.untyped_storage().nbytes()
     return value if whole and not isinstance(value, nn.Parameter) else value.clone()
 
 
 def load_model(path: Source) -> VideoModel:
-    """The model that `save_checkpoint` or `convert_checkpoint` wrote, in evaluation mode.
+    """The model in a file of `save_checkpoint` or `convert_checkpoint`, in evaluation mode.
 
-    What the file says of its model is compared with the tensors that it holds before the model is made.
+    The file's description of its model is compared with its tensors before the model is made.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file does not say how to make its model, or says what cannot be, or does not fit it.
+        CheckpointError: the file does not say how to make its model, or its description is invalid or does not fit.
     """
     checkpoint = opened(path)
     return _make_to_fit(making(checkpoint).make, checkpoint).eval()
@@ -117,9 +117,9 @@ def load_model(path: Source) -> VideoModel:
 def build_for(
     checkpoint: Source | Checkpoint, model_name: str, *, inflate: str = "repeat", **options: object
 ) -> VideoModel:
-    """A model of the paper with the weights of a checkpoint, and as many classes as it has, in evaluation mode.
+    """A model of the paper with the weights and the number of classes of a checkpoint, in evaluation mode.
 
-    A file of ours that holds a model of this name is loaded as it says, if there are no `options`.
+    One of lrp3d's own files with a model of this name is loaded as the file says if there are no `options`.
 
     Args:
         checkpoint: a file, or what `read_checkpoint` returns.
@@ -141,7 +141,7 @@ def build_for(
 
 
 def _make_to_fit(make: Callable[[], VideoModel], checkpoint: Checkpoint, inflate: str = "repeat") -> VideoModel:
-    """Make a model and load it, after everything was compared: until then it has shapes and no memory."""
+    """Make a model without memory, compare everything, and only then allocate and load it."""
     file_name = f"{checkpoint.name}: " if checkpoint.name else ""
     try:
         shapes = without_memory(make)
@@ -167,17 +167,17 @@ def convert_checkpoint(
 ) -> nn.Module:
     """Turn any checkpoint that `load_checkpoint` knows into lrp3d's safetensors, and return the model.
 
-    What was decided on the way is in the file's metadata, and in `notes` of a model of the paper.
+    Decisions on the way are noted in the file's metadata, and in `notes` of a model of the paper.
 
     Args:
         source: the file to read; never changed.
         destination: the safetensors file to write.
         model_name: the paper's name, as for `build`; or a model of your own, into which the weights are loaded.
         classes: class names to keep with the weights.
-        trust_pickle: unpickle the source if it needs that. A pickle can run any code: only for sources you
-            trust.
+        trust_pickle: unpickle the source if it needs that. A pickle can run any code, so use this only for sources
+            that you trust.
         inflate: for 2D sources, see `load_checkpoint`.
-        name: what the file calls a model of your own.
+        name: the name of a model of your own in the file.
         options: further arguments of the model's builder, such as `kernel_size=5`.
 
     Raises:

@@ -94,7 +94,7 @@ class SlowFast(VideoModel):
 
     @property
     def slow_indices(self) -> tuple[int, ...]:
-        """Which fast frames the slow pathway sees: evenly spaced from first to last, not every alpha-th.
+        """The fast frames that the slow pathway sees: evenly spaced from first to last, not every alpha-th.
 
         >>> slowfast_resnet50(5, width=8).slow_indices
         (0, 4, 8, 13, 17, 22, 26, 31)
@@ -103,10 +103,10 @@ class SlowFast(VideoModel):
         return tuple(torch.linspace(0, self.frames - 1, slow).long().tolist())
 
     def pathways(self, clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The slow and the fast clip, made from one clip or checked as given.
+        """The slow and the fast clip, made from one clip, or the given pathways after a check.
 
         Raises:
-            ValueError: not one clip or two pathways, or a wrong shape or number of frames.
+            ValueError: there is not one clip or two pathways, or a shape or a number of frames is wrong.
         """
         if isinstance(clip, Tensor):
             self._check_pathway(clip, self.frames, "clip")
@@ -124,7 +124,7 @@ class SlowFast(VideoModel):
             raise ValueError(f"{self.name} was built for {frames} frames in {what}, got {clip.shape[2]}")
 
     def pathway_features(self, clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Features of both pathways, (b, c, t, h, w) each, on their own clocks."""
+        """Features of both pathways, (b, c, t, h, w) each, at their own frame rates."""
         slow, fast = self.pathways(clip)
         slow, fast = self.slow.stem(slow), self.fast.stem(fast)
         for lateral, slow_stage, fast_stage in zip(self.lateral, self.slow.stages, self.fast.stages, strict=True):
@@ -133,7 +133,7 @@ class SlowFast(VideoModel):
         return slow, fast
 
     def pool(self, features: Tensor) -> Tensor:
-        """Average 7x7 windows of stride 1, then the windows: four at 256 pixels, one at 224 or less."""
+        """Average 7x7 windows of stride 1, and then the windows: four for 256 pixels, one for 224 or fewer."""
         window = (1, min(7, features.shape[3]), min(7, features.shape[4]))
         return F.avg_pool3d(features, window, stride=1).mean((3, 4))
 
@@ -155,7 +155,7 @@ class SlowFast(VideoModel):
                 model's output, as of every other model; "paper" adds W_slow s_t as it is (App. A).
 
         Raises:
-            ValueError: another merge.
+            ValueError: `merge` has another value.
         """
         if merge not in ("average", "paper"):
             raise ValueError(f"merge is 'average' or 'paper', not {merge!r}")
@@ -165,7 +165,7 @@ class SlowFast(VideoModel):
         if merge == "average":
             slow_logits = slow_logits * (fast.shape[1] / slow.shape[1])
         fast_logits = F.linear(self.dropout(fast), weight[1], self.fc.bias)
-        # Where every fast frame finds its slow logit; one row of zeros stands for "nowhere".
+        # The slow logit of every fast frame, by its row; a last row of zeros stands for frames without one.
         rows = dict(zip(self.slow_indices, range(slow.shape[1]), strict=True))
         where = [rows.get(frame, slow.shape[1]) for frame in range(fast.shape[1])]
         on_fast_clock = F.pad(slow_logits, (0, 0, 0, 1)).index_select(1, torch.tensor(where, device=slow.device))
@@ -196,7 +196,7 @@ def slowfast_resnet50(
         width: channels of the slow pathway's stem, a multiple of 8.
 
     Raises:
-        ValueError: frames no multiple of alpha; in `forward`, a clip or pathways that do not fit.
+        ValueError: frames is not a multiple of alpha; in `forward`, a clip or pathways do not fit.
 
     >>> import torch
     >>> model = slowfast_resnet50(5, frames=8, width=8).eval()

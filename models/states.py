@@ -1,8 +1,8 @@
-"""Where in a checkpoint the parameters are: in which of its dictionaries, under which prefix, and what else would fit.
+"""Finds the parameters in a checkpoint: in which of its dictionaries, under which prefix, and what else would fit.
 
 Trainers wrap what they save: in dictionaries (`state_dict`, `model_ema`), in the names of wrapping modules
 (`module.`, `_orig_mod.`) and in the attribute that holds the network (`model.`, `backbone.`), with losses and metrics
-beside it. Nothing here knows a model; whether something fits is asked.
+beside it. Nothing here knows a model; the caller says by a function whether tensors fit.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Fits = Callable[[Mapping[str, Tensor]], bool]
 
 _USUAL = "state_dict model_state model_state_dict blobs model module net network weights params".split()
 _AVERAGED = re.compile(r"(?i)(?:^|[._])(?:model)?(?:ema|swa|avg|average|averaged|teacher|shadow)(?=[._]|$)")
-_MOST = 2000  # dictionaries looked at: an optimiser has one for every parameter
-_DEPTH = 6  # of dictionaries in dictionaries, and of modules around the network
+_MOST = 2000  # the largest number of dictionaries searched: an optimiser has one for every parameter
+_DEPTH = 6  # of nested dictionaries, and of modules around the network
 _WRAPPER = re.compile(r"(?:module\.|_orig_mod\.)*")  # DataParallel, DistributedDataParallel, torch.compile
 
 
@@ -33,21 +33,21 @@ class Place:
     """Some tensors of a checkpoint, under their bare names."""
 
     keys: tuple[str, ...]
-    """The dictionaries that lead there."""
+    """The keys of the dictionaries that lead there."""
     prefix: str
-    """What all its names start with."""
+    """The beginning of all its names."""
     tensors: Mapping[str, Tensor]
     left_out: tuple[str, ...] = ()
-    """What else is in the dictionary."""
+    """The other names in the dictionary."""
 
     @property
     def averaged(self) -> bool:
-        """Whether it calls itself an average over training steps."""
+        """Whether its name says that it is an average over training steps."""
         return any(_AVERAGED.search(part) for part in (*self.keys, self.prefix))
 
     @property
     def rank(self) -> tuple[bool, int, int]:
-        """Of several that fit the lowest is taken: as trained before averaged, the usual before the unusual."""
+        """A key for sorting places, the lowest first: trained weights before averages, usual before unusual names."""
         if not self.keys:
             return self.averaged, 0, len(self.prefix)
         name = self.keys[-1]
@@ -60,17 +60,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Choice:
-    """The place that was taken, and what there is to say about the choice."""
+    """The place that was taken, and notes on the choice."""
 
     place: Place
     notes: tuple[str, ...]
 
 
 def find(state: Mapping[Any, Any], fits: Fits) -> Choice | None:
-    """The tensors of a checkpoint that fit, None if none do.
+    """The tensors of a checkpoint that fit; None if none do.
 
-    Of several that fit, weights as they were trained go before their average (EMA); which was taken, and what was
-    left, is among the notes.
+    If several fit, trained weights are preferred to their average (EMA). The notes say which were taken and which
+    were not.
     """
     fitting = [place for keys, tensors in _dictionaries(state) for place in _fitting(keys, tensors, fits)]
     if not fitting:
@@ -80,13 +80,13 @@ def find(state: Mapping[Any, Any], fits: Fits) -> Choice | None:
 
 
 def tensors_within(state: Mapping[Any, Any]) -> Iterator[Tensor]:
-    """All tensors of a checkpoint, wherever they are."""
+    """All tensors of a checkpoint in all its dictionaries."""
     for _, tensors in _dictionaries(state):
         yield from tensors.values()
 
 
 def nearest(state: Mapping[Any, Any], names: Any) -> Place:
-    """The place that has most of `names`: where a complaint is most useful."""
+    """The place that has the most of these `names`, about which an error message is most useful."""
     places = [place for keys, tensors in _dictionaries(state) for place in _places(keys, tensors)]
     most = max((len(names & place.tensors.keys()) for place in places), default=0)
     best = (place for place in places if len(names & place.tensors.keys()) == most)
@@ -108,7 +108,7 @@ def _notes(place: Place, others: list[Place]) -> Iterator[str]:
 
 
 def _fitting(keys: tuple[str, ...], tensors: dict[str, Tensor], fits: Fits) -> Iterator[Place]:
-    """The places of one dictionary that fit, outermost only: what is below one of them is a part of it."""
+    """The outermost places of one dictionary that fit; places below them are parts of them."""
     accepted: list[str] = []
     for place in _places(keys, tensors):
         if not any(place.prefix.startswith(prefix) for prefix in accepted) and fits(place.tensors):
@@ -117,7 +117,7 @@ def _fitting(keys: tuple[str, ...], tensors: dict[str, Tensor], fits: Fits) -> I
 
 
 def _places(keys: tuple[str, ...], tensors: dict[str, Tensor]) -> list[Place]:
-    """All tensors of a dictionary, and those under each prefix, the shortest first."""
+    """A place for all tensors of a dictionary, and one for each prefix, the shortest first."""
     groups: dict[str, dict[str, Tensor]] = {"": tensors}
     for name, value in tensors.items():
         end = 0
@@ -147,26 +147,26 @@ def _dictionaries(state: Mapping[Any, Any]) -> Iterator[tuple[tuple[str, ...], d
             waiting += [
                 ((*keys, key), (*path, value))
                 for key, value in inner
-                if value is not None and not any(value is outer for outer in path)  # one may hold itself
+                if value is not None and not any(value is outer for outer in path)  # a dictionary may contain itself
             ]
 
 
 def _growing(items: list[Any]) -> Iterator[Any]:
-    """The items of a list that grows meanwhile, each forgotten once it was given."""
+    """The items of a list that grows during the iteration; each is removed when it is yielded."""
     queue = items
     while queue:
         yield queue.pop(0)
 
 
 def _as_mapping(value: Any) -> Mapping[Any, Any] | None:
-    """A dictionary, also that of a module that was saved whole (in a file that was trusted)."""
+    """A dictionary, or the state dict of a module that was pickled as a whole; None for anything else."""
     if isinstance(value, nn.Module):
         return value.state_dict()
     return value if isinstance(value, Mapping) else None
 
 
 def _tensors(mapping: Mapping[Any, Any]) -> dict[str, Tensor]:
-    """The tensors of one dictionary; torch.compile's part of a name means nothing, wherever it stands."""
+    """The tensors of one dictionary, by their names without what torch.compile adds."""
     tensors: dict[str, Tensor] = {}
     for key, value in mapping.items():
         tensor = _as_tensor(value)

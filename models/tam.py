@@ -1,4 +1,4 @@
-"""2D networks over frames: TSN, which never mixes them, and TAM2D, which blends neighbours in every block."""
+"""2D networks over frames: TSN, which never mixes frames, and TAM2D, which blends neighbours in every block."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def tsn_resnet(
     in_channels: int = 3,
     width: int = 64,
 ) -> ResNet:
-    """A 2D ResNet on every frame, logits averaged (Wang et al. 2016): its relevance matrix is diagonal.
+    """A 2D ResNet on every frame, with averaged logits (Wang et al. 2016): its relevance matrix is diagonal.
 
     Clips are (b, 3, t, h, w), logits (b, k), any t.
 
     Args:
         depth: 18, 34, 50, 101 or 152.
         num_classes: `k`.
-        temporal_stride: pool three frames into one, with stride 2, after stages 1 to 3; t is then a
+        temporal_stride: pool three frames into one, with stride 2, after stages 1 to 3; t must then be a
             multiple of 8.
-        pooling: how, "max" or "avg".
+        pooling: the kind of pooling along time, "max" or "avg".
         dropout: before the classifier.
         output_frames: how many evenly spaced frames are averaged (Fig. 10 of the paper), None or "all" for
             all.
@@ -87,8 +87,8 @@ def tam_resnet(
         frames: frames per clip.
         kernel_size: frames blended: 3, 5 or 7 in the paper (Table 2), any odd number here.
         temporal_stride: pool three frames into one, with stride 2, after stages 1 to 3.
-        depthwise: every channel blends itself only; else channels mix, too.
-        pooling: of the temporal stride, "max" or "avg".
+        depthwise: every channel blends only its own frames; else channels mix as well.
+        pooling: the kind of pooling along time, "max" or "avg".
         dropout: before the classifier.
         output_frames: how many evenly spaced frames are averaged (Fig. 10 of the paper), None or "all" for
             all.
@@ -133,7 +133,7 @@ def tsn_inception(
     output_frames: int | str | None = None,
     in_channels: int = 3,
 ) -> InceptionV1:
-    """GoogLeNet on every frame, logits averaged (Szegedy et al. 2015; Wang et al. 2016).
+    """GoogLeNet on every frame, with averaged logits (Szegedy et al. 2015; Wang et al. 2016).
 
     Clips are (b, 3, t, h, w), logits (b, k), any t; arguments and errors as in `tsn_resnet`.
 
@@ -175,7 +175,7 @@ def tam_inception(
 
 
 def check_frames(frames: int, temporal_stride: bool, output_frames: int | str | None) -> None:
-    """Refuse a number of frames that cannot be halved three times, or that cannot be answered evenly."""
+    """Raise ValueError for frames that cannot be halved three times, or do not suffice for `output_frames`."""
     check_at_least(1, frames=frames)
     if temporal_stride and frames % 8:
         raise ValueError(f"temporal stride needs a multiple of 8 frames, got {frames}")
@@ -219,5 +219,5 @@ def _aggregation(kernel_size: int, depthwise: bool) -> Callable[[int], nn.Module
 
 
 def _time_pool(temporal_stride: bool, pooling: str) -> Callable[[], nn.Module] | None:
-    temporal_pool(pooling)  # an unknown name is refused even where it is not used
+    temporal_pool(pooling)  # an unknown name is refused even if it is not used
     return partial(temporal_pool, pooling) if temporal_stride else None

@@ -28,15 +28,15 @@ class VideoClips(Dataset[Sample]):
     """Clips sampled from videos, normalised as a model expects them.
 
     Args:
-        videos: for each video its pixels (c, t, h, w), uint8 or in [0, 1], or a function that returns them.
+        videos: the pixels (c, t, h, w) of each video, uint8 or in [0, 1], or a function that returns them.
         labels: a class for each video.
-        model: whose `mean` and `std` to use.
-        sample: from the number of frames of a video to the indices of the clip's, such as
+        model: the model whose `mean` and `std` normalise the clips.
+        sample: takes the number of frames of a video and returns the indices of the clip's frames, such as
             `lambda length: lrp3d.sampling.uniform_indices(length, 8, train=True)`.
         augment: applied to the clip before normalisation.
 
     Raises:
-        ValueError: different numbers of videos and labels.
+        ValueError: the numbers of videos and labels differ.
 
     >>> from lrp3d.models import tsn_resnet
     >>> clips = VideoClips([torch.zeros(3, 30, 8, 8)], [1], tsn_resnet(18, 2, width=8), lambda n: [0, n // 2])
@@ -87,37 +87,37 @@ def train(
     progress: bool = True,
     **options: Any,
 ) -> list[Epoch]:
-    """Train a model, or go on where an earlier call with the same folder and recipe was stopped.
+    """Train a model, or continue where an earlier call with the same folder and recipe was stopped.
 
-    After every epoch `folder/training.pt` is replaced: a run that is killed loses at most the epoch it was
-    in, and a run that goes on ends with the weights it would have had. At the end
-    `folder/model.safetensors` holds the model for `load_model`. The model is trained in place and left in
-    evaluation mode.
+    After every epoch `folder/training.pt` is replaced. A run that is killed loses at most the current epoch, and when
+    it is continued, it ends with the weights that it would have had without the interruption. At the end,
+    `folder/model.safetensors` has the model for `load_model`. The model is trained in place and left in evaluation
+    mode.
 
     In a process group of torch.distributed (torchrun) every process calls this with the same arguments and trains on
     its part of each batch. Gradients are averaged, batch norms have the statistics of their process, and the first
-    process writes. Where clips do not divide evenly, some are repeated.
+    process writes the files. If clips do not divide evenly, some are repeated.
 
     Args:
         model: from `lrp3d.models`, on any device.
-        data: clips (c, t, h, w), normalised, with their class; see `VideoClips`.
-        folder: where the run is kept; made if need be.
-        recipe: how to train; `options` are its fields, as a shorter way.
+        data: normalised clips (c, t, h, w) with their classes; see `VideoClips`.
+        folder: the folder of the run; it is created if it does not exist.
+        recipe: how to train; its fields can also be given as `options`.
         validation: clips to measure the accuracy on after every epoch.
-        device: where to train; default is where the model is.
-        mixed_precision: bfloat16, or float16 with loss scaling where the GPU lacks it; default is on a GPU
-            only.
-        workers: processes that load clips. Where they are not forked (Windows, macOS, Python 3.14), more than 0 needs
-            a script to guard what it runs by ``if __name__ == "__main__"``.
-        progress: show a bar, if tqdm is installed.
+        device: the device of the training; by default that of the model.
+        mixed_precision: use bfloat16, or float16 with loss scaling if the GPU does not have it; by default only on
+            a GPU.
+        workers: processes that load clips. If they are not forked (Windows, macOS, Python 3.14), a script that sets
+            more than 0 has to guard its code by ``if __name__ == "__main__"``.
+        progress: show a progress bar if tqdm is installed.
 
     Returns:
-        The history, one entry for each epoch, those of earlier calls included.
+        The history, one entry for each epoch, including those of earlier calls.
 
     Raises:
-        ValueError: the folder holds a run with another recipe or model, there is no data, mixed precision
-            was asked for without a GPU, or a batch does not divide among the processes.
-        FloatingPointError: the loss is not finite; the last whole epoch is kept.
+        ValueError: the folder has a run with another recipe or model, there is no data, mixed precision is requested
+            without a GPU, or a batch does not divide among the processes.
+        FloatingPointError: the loss is not finite; the last complete epoch is kept.
 
     >>> import tempfile
     >>> from lrp3d.models import tsn_resnet
@@ -155,9 +155,9 @@ def train(
 
 
 def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: int = 0) -> float:
-    """Share of clips whose largest logit is that of their class; the model's mode is restored.
+    """The share of clips whose largest logit is that of their class; the model's mode is restored.
 
-    In a process group each process looks at its part of the clips, and all get the share of all.
+    In a process group each process evaluates its part of the clips, and all return the share of all clips.
 
     >>> evaluate(nn.Flatten(), [(torch.tensor([[0.0, 1.0]]), 1), (torch.tensor([[0.0, 1.0]]), 0)])
     0.5
@@ -182,7 +182,7 @@ def evaluate(model: nn.Module, data: Samples, batch_size: int = 16, *, workers: 
 
 
 def _part(data: Samples, recipe: Recipe, epoch: int) -> DistributedSampler[Any] | None:
-    """The clips of this process in this epoch; None where there is but one process."""
+    """The clips of this process in this epoch; None if there is only one process."""
     rank, world = process()
     if world == 1:
         return None
@@ -208,7 +208,7 @@ def _loader(
 
 @contextmanager
 def _seeded(seed: int, epoch: int, device: torch.device, rank: int = 0) -> Iterator[None]:
-    """Random numbers that depend on seed, epoch and process only; the caller's are given back afterwards."""
+    """Inside this block, random numbers depend only on seed, epoch and process; the caller's states are restored."""
     own = int(np.random.SeedSequence([seed, epoch, *([rank] if rank else [])]).generate_state(1)[0])
     python, numpy = random.getstate(), np.random.get_state()
     devices = [device] if device.type == "cuda" else []

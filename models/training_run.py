@@ -1,4 +1,4 @@
-"""A run of training and its file `training.pt`: kept after every epoch, and continued from there."""
+"""A run of training, which is saved in `training.pt` after every epoch and can be continued from there."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .recipe import Recipe
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to: mean loss and accuracy in training, accuracy in validation if there is one."""
+    """The results of one epoch: mean loss and accuracy in training, and accuracy in validation if there is one."""
 
     epoch: int
     loss: float
@@ -33,12 +33,12 @@ class Epoch:
 
 
 class TrainingRun:
-    """Everything that has to survive when the process is killed: model, optimiser, loss scaling and history."""
+    """Everything that must survive if the process is killed: model, optimiser, loss scaling and history."""
 
     def __init__(self, model: VideoModel, recipe: Recipe, folder: Path, autocast: torch.dtype | None):
         self.model = model
         self.network: nn.Module = model
-        """What is called: with several processes, the model with averaged gradients."""
+        """The module that is called; with several processes, it averages gradients."""
         self.recipe = recipe
         self.path = folder / "training.pt"
         self.device = next(model.parameters()).device
@@ -56,17 +56,17 @@ class TrainingRun:
 
     @property
     def identity(self) -> str:
-        """What must not change between the parts of a run."""
+        """The facts that must not change when a run is continued."""
         made = [self.model.builder, self.model.arguments]
         return json.dumps([asdict(self.recipe), made, str(self.autocast)], sort_keys=True)
 
     def resume(self) -> None:
-        """Continue from the file of an earlier call, or begin one."""
+        """Continue from the file of an earlier call, or write the first one."""
         rank, world = process()
         exists = self.path.exists()
         wait()  # before the first process writes
         if not exists:
-            self.keep()  # the weights it starts from belong to a run, too
+            self.keep()  # the initial weights are part of a run
             wait()
         if exists or rank:
             self._read()
@@ -87,7 +87,7 @@ class TrainingRun:
         self.history = [Epoch(**epoch) for epoch in saved["history"]]
 
     def keep(self) -> None:
-        """Save all that an epoch changes. Random numbers need no saving: each epoch has its own seed."""
+        """Save everything that an epoch changes, except states of random numbers: each epoch has its own seed."""
         if process()[0]:
             return
         with replacing(self.path) as temporary:
@@ -103,13 +103,13 @@ class TrainingRun:
             )
 
     def epoch(self, epoch: int, batches: Iterable[tuple[Tensor, Tensor]], steps: int) -> tuple[float, float]:
-        """One pass: mean loss and accuracy over the clips seen."""
+        """Train for one epoch; returns the mean loss and the accuracy over its clips."""
         self.network.train()
         loss_sum = torch.zeros((), dtype=torch.float64, device=self.device)
         correct = torch.zeros((), dtype=torch.long, device=self.device)
         clip_count = 0
         for step, (clips, labels) in enumerate(batches):
-            rate = self.recipe.learning_rate_at(epoch + (step + 0.5) / steps)  # never quite zero
+            rate = self.recipe.learning_rate_at(epoch + (step + 0.5) / steps)  # so that the rate is never exactly zero
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
             clips = clips.to(self.device, non_blocking=True)
@@ -143,13 +143,13 @@ class TrainingRun:
 
 
 def autocast_type(device: torch.device, wanted: bool | None) -> torch.dtype | None:
-    """The type of mixed precision on a device, None for full precision; by default it is used on a GPU only.
+    """The type of mixed precision on a device; None for full precision, the default on devices other than GPUs.
 
     Raises:
-        ValueError: mixed precision is wanted on a device that is no GPU.
+        ValueError: mixed precision is requested on a device that is not a GPU.
     """
     if device.type != "cuda":
-        if wanted:  # oneDNN's bfloat16 backward can abort the whole process
+        if wanted:  # the bfloat16 backward of oneDNN can abort the whole process
             raise ValueError(f"mixed precision needs a GPU, the model is on {device}")
         return None
     if wanted is False:

@@ -266,7 +266,7 @@ def test_on_a_cpu_lower_precision_changes_nothing(explained):
 def test_medium_precision_is_refused_with_what_to_use_instead(explained):
     model, clip, _ = explained
     with pytest.raises(
-        ValueError, match=r'"medium" is no more: .* in bfloat16 .* use "highest", or "high" \(TF32, on a GPU\)'
+        ValueError, match=r'"medium" no longer exists: .* in bfloat16 .* use "highest", or "high" \(TF32, on a GPU\)'
     ):
         lrp3d.explain(model, clip, 0, precision="medium")
 

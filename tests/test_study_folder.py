@@ -75,7 +75,7 @@ def test_a_pipe_in_the_place_of_a_file_is_damage_and_is_not_waited_for(tmp_path)
     record = made.record_path(1)
     record.parent.mkdir(parents=True, exist_ok=True)
     os.mkfifo(record)
-    with pytest.raises(ValueError, match=r"is no record of a study \(.*is no regular file"):
+    with pytest.raises(ValueError, match=r"is no record of a study \(.*is not a regular file"):
         study.Record.load(record)
     (tmp_path / "clips.json").unlink()
     os.mkfifo(tmp_path / "clips.json")

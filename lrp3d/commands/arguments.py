@@ -1,4 +1,4 @@
-"""Options that several commands take, and how their values are read. No model is needed: help comes at once."""
+"""Options that several commands share, and how their values are read. No model is loaded: help appears at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def add_options(parser: argparse.ArgumentParser, default: str | None = None, weights: bool = True) -> None:
-    """The options from which `model_options.choose` makes a model."""
+    """Adds the options from which `model_options.choose` makes a model."""
     default_text = f" (default: {default})" if default else ""
     parser.add_argument(
         "--model",
@@ -46,25 +46,25 @@ def add_options(parser: argparse.ArgumentParser, default: str | None = None, wei
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
-    """What the model is built with, beside its name."""
+    """Adds the option for further arguments of the model's builder."""
     about = "further argument of the model's builder, such as kernel_size=5; may be repeated"
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", type=key_and_value, help=about)
 
 
 def add_sampling(parser: argparse._ActionsContainer) -> None:
-    """Which frames of a video make the clip."""
+    """Adds the option that says which frames of a video make the clip."""
     about = "frames of the whole video, or frames that follow one another (default: uniform)"
     parser.add_argument("--sampling", choices=("uniform", "dense"), default="uniform", help=about)
 
 
 def add_sigma(parser: argparse.ArgumentParser) -> None:
-    """How much relevance the window of a frame's ATR holds."""
+    """Adds the option for the share of relevance that the window of a frame's ATR holds."""
     about = f"share of a frame's relevance that its ATR window holds (default: {SIGMA})"
     parser.add_argument("--sigma", type=share, default=SIGMA, metavar="S", help=about)
 
 
 def add_rules(parser: argparse.ArgumentParser) -> None:
-    """The options that say how relevance is shared."""
+    """Adds the options that say how relevance is shared."""
     about = (
         f"which rule for which layer: {', '.join(COMPOSITES)}, or a name that the module of --model registers "
         "(default: paper)"
@@ -74,7 +74,7 @@ def add_rules(parser: argparse.ArgumentParser) -> None:
 
 
 def add_merge(parser: argparse.ArgumentParser) -> None:
-    """How pathways of several rates get frame logits."""
+    """Adds the option that says how pathways of several frame rates get frame logits."""
     about = (
         "frame logits of SlowFast: slow logits as they are, as in the paper, or scaled so that the frame logits' "
         "average is the clip's logit (default: paper)"
@@ -83,23 +83,23 @@ def add_merge(parser: argparse.ArgumentParser) -> None:
 
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
-    """The axes of the model's clips."""
+    """Adds the option for the axes of the model's clips."""
     about = "the axes of the clips that the model takes: bcthw, btchw, 'b (t c) h w', '(b t) c h w' (default: bcthw)"
     parser.add_argument("--layout", default="bcthw", metavar="AXES", help=about)
 
 
 def add_inside(parser: argparse.ArgumentParser) -> None:
-    """What is asked of the inside of a network."""
+    """Adds the options for relevance inside the network."""
     about = "also show the relevance at the output of this module, or of those of a pattern (layer*); may be repeated"
     parser.add_argument("--layers", action="append", default=[], metavar="MODULE", help=about)
-    about = "only what flows through these channels of a module, as in layer3=12,40; may be repeated"
+    about = "explain only what flows through these channels of a module, as in layer3=12,40; may be repeated"
     parser.add_argument("--where", action="append", default=[], metavar="MODULE=N,N", type=channels, help=about)
 
 
 def add_whole(parser: argparse.ArgumentParser) -> None:
-    """Videos that are longer than a clip."""
-    about = "explain the whole video, however long: a window slides over it; with --out a timeline page, and what is "
-    about += "done is kept there, so that a run that was killed goes on"
+    """Adds the options for videos that are longer than a clip."""
+    about = "explain the whole video, however long, by a window that slides over it; with --out, write a timeline page "
+    about += "and keep finished parts there, so that a run that was killed can be continued"
     parser.add_argument("--whole", action="store_true", help=about)
     about = "with --whole: frames from one window to the next (default: half a window)"
     parser.add_argument("--stride", type=positive, metavar="N", help=about)
@@ -108,7 +108,7 @@ def add_whole(parser: argparse.ArgumentParser) -> None:
 
 
 def channels(text: str) -> tuple[str, list[int]]:
-    """A module and some of its channels; for argparse."""
+    """Parses a module and some of its channels for argparse."""
     name, equals, numbers = text.rpartition("=")
     listed = [number.strip() for number in numbers.split(",")]
     if not equals or not name or not all(number.isdecimal() for number in listed):
@@ -117,33 +117,33 @@ def channels(text: str) -> tuple[str, list[int]]:
 
 
 def place(text: str) -> Path:
-    """A path; for argparse. An empty one, as of a shell's variable that nobody set, is not the current folder."""
+    """Parses a path for argparse; an empty path (from an unset shell variable) must not mean the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
 
 
 def positive(text: str) -> int:
-    """A whole number from 1 on; for argparse."""
+    """Parses a whole number from 1 on for argparse."""
     number = int(text) if text.strip().isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
     return number
 
 
 def share(text: str) -> float:
-    """A number above 0, up to 1; for argparse."""
+    """Parses a number above 0 and up to 1 for argparse."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not 0 < number <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no share above 0, up to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0, up to 1")
     return number
 
 
 def key_and_value(text: str) -> tuple[str, Any]:
-    """An option and its value, read as json where it is; for argparse."""
+    """Parses KEY=VALUE for argparse; the value is read as json if it is json."""
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")

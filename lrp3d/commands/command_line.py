@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         end = None
         try:
             code = _run(arguments)
-        except SystemExit as ended:  # argparse's way after --help, --version and wrong usage
+        except SystemExit as ended:  # argparse exits after --help, --version and wrong usage
             code, end = int(ended.code or DONE), ended
         stdout.flush()
         if stdout.failure is not None:
@@ -79,7 +79,7 @@ def _run(arguments: list[str] | None) -> int:
 
 @contextlib.contextmanager
 def _quiet(options: argparse.Namespace) -> Iterator[None]:
-    """Without what is printed for people, if that was asked for; what was asked for as json is printed."""
+    """Suppresses output for people if --quiet asks for it; json that was asked for is still printed."""
     if not options.quiet or getattr(options, "json", False):
         yield
         return
@@ -92,7 +92,7 @@ def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong; the usage is for those who ask for it."""
+    """Says in one line what is wrong and how to get the usage."""
 
     def error(self, message: str) -> NoReturn:
         message = _with_suggestion(message, self)
@@ -101,7 +101,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _with_suggestion(message: str, parser: argparse.ArgumentParser) -> str:
-    """What argparse says, and what may have been meant: a command, a choice or an option."""
+    """The message of argparse, with the command, choice or option that may have been meant."""
     if choice := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
         return message + did_you_mean(choice[1], re.findall(r"[\w-]+", choice[2]))
     if unknown := re.search(r"unrecognized arguments: (--[\w-]+)", message):
@@ -139,9 +139,9 @@ class _PrintCompletion(argparse.Action):
 
 
 def _add_loudness(parser: argparse.ArgumentParser, default: Any) -> None:
-    """-q and -v, before and behind the name of a command."""
+    """Adds -q and -v, which may stand before or after the name of a command."""
     loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("-q", "--quiet", action="store_true", default=default, help="print errors and json alone")
+    loudness.add_argument("-q", "--quiet", action="store_true", default=default, help="print only errors and json")
     about = "show where an error comes from"
     loudness.add_argument("-v", "--verbose", action="store_true", default=default, help=about)
 

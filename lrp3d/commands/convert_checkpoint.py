@@ -1,4 +1,4 @@
-"""`lrp3d convert-checkpoint`: any known checkpoint as safetensors that say which model they hold."""
+"""`lrp3d convert-checkpoint`: turns a known checkpoint into safetensors that say which model they hold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_to(commands: arguments.Commands) -> None:
     parser = commands.add_parser(
         "convert-checkpoint",
         help="turn a checkpoint into safetensors that say which model they hold",
-        description="Turn any checkpoint that lrp3d knows into safetensors with the model's name, making, "
+        description="Turn any checkpoint that lrp3d knows into safetensors with the model's name, arguments, "
         "classes and normalisation. `lrp3d explain --weights OUT` then needs no --model.",
         epilog="Example: lrp3d convert-checkpoint K400-I3D-ResNet-50-f32.pth.tar i3d.safetensors "
         "--model I3D-R50-f32 --labels kinetics.json --trust-pickle",
@@ -38,7 +38,7 @@ def add_to(commands: arguments.Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the file, whole or not at all."""
+    """Write the file; if anything fails, nothing is written."""
     from safetensors import safe_open
 
     from lrp3d import models
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         model = model_options.own_model(options.model, arguments)
         model = model.network if isinstance(model, PublicNetwork) else model
     else:
-        model_options.check_name(options.model, arguments)  # an unknown name is told before a large file is read
+        model_options.check_name(options.model, arguments)  # report an unknown name before reading a large file
     converted = models.convert_checkpoint(
         options.source,
         options.destination,
@@ -80,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_destination(source: Path, destination: Path) -> None:
-    """Refuse early what would fail after a large file was read."""
+    """Refuse a destination that cannot be written, before a large file is read."""
     if destination.suffix != ".safetensors":
         raise UsageError(f"OUT is a .safetensors file, not {destination.name}")
     if destination.is_dir():

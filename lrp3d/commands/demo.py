@@ -1,4 +1,4 @@
-"""`lrp3d demo`: what this does, without any files, and how right it is where the answer is known."""
+"""`lrp3d demo`: explains a clip whose answer is known, without any files, and says how right each method is."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from lrp3d.twin.twin import Twin
     from lrp3d.video import Clip
 
-PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; its clips have an answer
-CLIP = 2  # one of class "same": CLRP fails on most of these, as here, and LRP mostly does not (README, docs/meaning.md)
+PRETRAINED = "TAM5-R18-f16-match-d4"  # comes with the package; the answer for its clips is known
+CLIP = 2  # of class "same": CLRP fails on most of these clips, this one too, and LRP on few (README, docs/meaning.md)
 COMPARED = "methods.png"
-SWITCHED = ("interventions", "LRP")  # that the page has beside its own
-MODEL = "I3D-R18-f8"  # where a video or anything else of a model is given: seconds, not minutes, on two cores
+SWITCHED = ("interventions", "LRP")  # the further matrices to which the page can switch
+MODEL = "I3D-R18-f8"  # for the user's own video or options: takes seconds, not minutes, on two cores
 
 
 def add_to(commands: arguments.Commands) -> None:
@@ -83,8 +83,8 @@ def run(options: argparse.Namespace) -> int:
     about = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
     for path in output_folder.write(explained, options.out, about):
         say(f"  wrote {path}")
-    if why_no_pictures := output_folder.why_no_pictures(explained):
-        names = ", ".join([*[COMPARED] * bool(deciding), *why_no_pictures])
+    if undrawn := output_folder.missing_pictures(explained):
+        names = ", ".join([*[COMPARED] * bool(deciding), *undrawn])
         say(f"  not drawn: {names}. {missing('matplotlib', 'drawing')}; then run this again")
     return DONE
 
@@ -129,7 +129,7 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
 
 @contextmanager
 def _few_threads(small: bool) -> Iterator[None]:
-    """One thread for a small network: its tensors are over before a second thread has begun."""
+    """Uses one thread for a small network, whose operations end before a second thread would have started."""
     import torch
 
     before = torch.get_num_threads()
@@ -141,7 +141,7 @@ def _few_threads(small: bool) -> Iterator[None]:
 
 
 def _methods(explained: ExplainedClip, clip: Clip, twin: Twin) -> dict[str, Tensor]:
-    """The matrices that are held against the answer, from the most measured to the least learned."""
+    """The matrices that are compared with the answer: interventions first, the untrained network last."""
     from lrp3d.explain import explain
     from lrp3d.interventions import intervention_matrix
 
@@ -153,7 +153,7 @@ def _methods(explained: ExplainedClip, clip: Clip, twin: Twin) -> dict[str, Tens
     plain = explain(twin, tensor, explained.target, contrastive=False, floor=True).to("cpu")
     assert plain.matrix is not None
     assert plain.floor is not None
-    # The mean frame stands in: a neighbour of the frame before would show its square a second time.
+    # Frames are replaced by the mean frame, because a neighbouring frame could show its square a second time.
     measured = intervention_matrix(explained.choice.model, tensor, explained.target, occluder="mean").cpu()
     return {
         "interventions": measured[0],
@@ -165,7 +165,7 @@ def _methods(explained: ExplainedClip, clip: Clip, twin: Twin) -> dict[str, Tens
 
 
 def _verdict(methods: dict[str, Tensor], explained: ExplainedClip, deciding: list[int]) -> list[str]:
-    """What the numbers of the pictures say about the frames that decide."""
+    """The sentences about how much of each matrix lies on the frames that decide."""
     from lrp3d import planted
 
     findings = {name: planted.finding(matrix, deciding) for name, matrix in methods.items()}
@@ -184,7 +184,7 @@ def _verdict(methods: dict[str, Tensor], explained: ExplainedClip, deciding: lis
 def _draw(
     methods: dict[str, Tensor], explained: ExplainedClip, deciding: list[int], sentences: list[str], path: Path
 ) -> Path:
-    """The matrices beside each other."""
+    """Draws the matrices beside each other and returns the path of the picture."""
     from lrp3d import figures
     from lrp3d.files import replacing
 

@@ -1,4 +1,4 @@
-"""A command for several videos: one that fails does not stop the others."""
+"""Runs a command for several videos; if one fails, the others are still done."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def each_video(
     work: Callable[[str, Path | None, Callable[..., None]], dict[str, Any]],
     facts: Callable[[list[dict[str, Any]]], dict[str, Any]],
 ) -> int:
-    """Do the work for every video, print what came of it, for people or as json, and return the exit code.
+    """Do the work for every video, print the results for people or as json, and return the exit code.
 
     Args:
-        options: the videos, whether json is wanted, and whether an error shows where it comes from.
+        options: the videos, whether to print json, and whether to print tracebacks of errors.
         folders: where the files of each video belong; None where none are wanted.
         work: explains one video, shows lines for people by its third argument, and returns the record.
-        facts: what is printed as json, from all records.
+        facts: makes what is printed as json from all records.
     """
     records: list[dict[str, Any]] = []
     for video, folder in zip(options.videos, folders, strict=True):
@@ -43,4 +43,4 @@ def each_video(
 
 
 def _nothing(*lines: str) -> None:
-    """Shows nothing: json is printed alone."""
+    """Prints nothing, because only json is printed."""

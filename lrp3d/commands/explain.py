@@ -37,11 +37,11 @@ def add_to(commands: arguments.Commands) -> None:
     )
     about = "explain the class rather than this one, or than the best other one (next); may be repeated"
     parser.add_argument("--against", action="append", default=[], metavar="CLASS|INDEX|next", help=about)
-    about = "show what the same network says untrained, and what stands above it (default: unless weights are random)"
+    about = "show the matrix of the untrained network, and what stands above it (default: unless weights are random)"
     parser.add_argument(
         "--motion",
         action="store_true",
-        help="split relevance into what frames carry while standing still and by being different",
+        help="split relevance into what frames contribute by standing still and by differing from each other",
     )
     parser.add_argument("--floor", action=argparse.BooleanOptionalAction, default=None, help=about)
     arguments.add_inside(parser)
@@ -60,14 +60,14 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument("--animate", choices=("gif", "mp4"), help=f"{about} (needs --out)")
     about = "let the page switch to LRP, CLRP and interventions and to the five best classes (ten explanations)"
     parser.add_argument("--compare", action="store_true", help=about)
-    about = "colours of the pictures (default: light); the page follows its reader's"
+    about = "colours of the pictures (default: light); the page follows the setting of its reader"
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help=about)
     parser.add_argument("--json", action="store_true", help="print results as json, and nothing else, on stdout")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Explain every video; 1 if any of them failed."""
+    """Explain every video; returns 1 if any of them failed."""
     from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
     from lrp3d.commands.labels import check_target, find_class
     from lrp3d.twin.twin import convert
@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     if options.whole:
         return whole_videos.run(options, choice, target, _folders(options.videos, options.out))
     if options.stride or options.every:
-        raise UsageError("--stride and --every are of windows over a whole video: they go with --whole")
+        raise UsageError("--stride and --every place the windows over a whole video: they go with --whole")
     twin = convert(choice.model, options.composite)
     against = _foils(options.against, choice)
     settings = one_clip.ClipOptions(
@@ -119,7 +119,7 @@ def _foils(classes_given: Sequence[str], choice: ModelChoice) -> str | tuple[int
 
     if "next" in classes_given:
         if len(classes_given) > 1:
-            raise UsageError("--against next is the best other class: name no others beside it")
+            raise UsageError("--against next means the best other class: give no further --against")
         return "next"
     classes = tuple(find_class(name, choice.labels) for name in classes_given)
     for index in classes:
@@ -128,16 +128,16 @@ def _foils(classes_given: Sequence[str], choice: ModelChoice) -> str | tuple[int
 
 
 def check_folder(folder: Path | None, pictures: bool = True) -> None:
-    """Refuse early what would fail late: a file in the way, or nothing to draw the pictures with."""
+    """Refuse before any work what would fail after it: a folder that cannot be made, or a missing matplotlib."""
     if folder is None:
         return
     if pictures and not is_installed("matplotlib"):
         raise missing("matplotlib", "what --out writes")
     place = next((place for place in (folder, *folder.parents) if os.path.lexists(place)), Path())
     if not place.is_dir():
-        raise UsageError(f"--out {folder} cannot be made: {place} is no folder")
+        raise UsageError(f"--out {folder} cannot be made: {place} is not a folder")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {folder} cannot be made: {place} is not yours to write to")
+        raise UsageError(f"--out {folder} cannot be made: you may not write to {place}")
 
 
 def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:
@@ -148,9 +148,9 @@ def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:
 
 
 def _stem(path: str) -> str:
-    """What a video is called: a file without its suffix, a folder, or the folder of a template."""
+    """The name of a video: that of a file without its suffix, of a folder, or of the folder of a template."""
     source = Path(os.path.abspath(path))
     try:
         return (source if source.exists() else source.parent).stem
-    except (OSError, ValueError):  # no name of a file: that is said when it is read
+    except (OSError, ValueError):  # this path has no name; the error comes when it is read
         return source.stem

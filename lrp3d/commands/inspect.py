@@ -14,7 +14,7 @@ def add_to(commands: arguments.Commands) -> None:
         "inspect",
         help="list every operation of a model with its rule, before anything is explained",
         description="List every operation that a model does to a clip, in order, with the rule it gets. "
-        "Ends with 1 where something stands in the way of an explanation.",
+        "The exit code is 1 if something stands in the way of an explanation.",
         epilog="Example: lrp3d inspect --model my_package.networks:my_model --frames 16",
     )
     arguments.add_options(parser, default="I3D-R50-f8", weights=False)

@@ -1,4 +1,4 @@
-"""Names of classes: read from a file, and found again as people write them."""
+"""Names of classes: reads them from a file, and finds the class that a person's spelling means."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     """The class that `wanted` means: an index, or a name up to quotes, brackets, case and underscores.
 
     Raises:
-        UsageError: no class has that name, with the nearest that have, or several have.
+        UsageError: no class has that name (the message has the nearest names), or several classes have it.
 
     >>> find_class('"Arm Wrestling"', ["eye makeup", "arm_wrestling"]), find_class("0", ["eye makeup"])
     (1, 0)
@@ -46,7 +46,7 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
 
 
 def check_target(target: int | None, choice: ModelChoice, option: str = "--target") -> None:
-    """Refuse a class that the model does not have, where it says how many it has."""
+    """Refuse a class that the model does not have, if the model says how many classes it has."""
     classes = getattr(choice.model, "num_classes", None)
     if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):
         upper = f" to {classes - 1}" if isinstance(classes, int) else ""
@@ -54,5 +54,5 @@ def check_target(target: int | None, choice: ModelChoice, option: str = "--targe
 
 
 def label_of(index: int, labels: Sequence[str]) -> str:
-    """How a class is called: by its name, else by its number."""
+    """The name of a class, or its number if it has no name."""
     return labels[index] if index < len(labels) else f"class {index}"

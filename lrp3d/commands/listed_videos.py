@@ -1,4 +1,4 @@
-"""Several videos for one command: named one by one, or by a list as studies take it."""
+"""Several videos for one command, given one by one or as a list in any form that studies take."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class ListedVideos:
-    """Videos, and what is known of their classes."""
+    """Videos, and what is known about their classes."""
 
     paths: list[str | Path]
     labels: list[int | None]
-    """Of each video of a list; empty without one."""
+    """The class of each video of a list; empty without a list."""
 
     def clips(self, choice: ModelChoice) -> Iterator[Tensor]:
-        """One after the other, (1, 3, t, h, w), where the model is."""
+        """The clips one after the other, (1, 3, t, h, w), on the model's device."""
         import torch
 
         from lrp3d.commands import one_clip
@@ -38,7 +38,7 @@ class ListedVideos:
 
 
 def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
-    """The options that name videos."""
+    """Adds the options that name videos."""
     parser.add_argument("videos", nargs="*", metavar="VIDEO", help="a video file, a folder of frames, or a tensor file")
     parser.add_argument(
         "--list", type=arguments.place, metavar="F", help="a list of videos instead, as studies take it"
@@ -53,11 +53,11 @@ def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
 
 
 def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVideos:
-    """The videos that the options name; raises UsageError where they name none, or say it twice."""
+    """The videos that the options name; raises UsageError unless there are either videos or a list."""
     from lrp3d import study
 
     if bool(options.videos) == (options.list is not None):
-        raise UsageError("give videos or --list, one of them")
+        raise UsageError("give either videos or --list")
     if options.list is None:
         return ListedVideos(list(options.videos[: options.clips]), [])
     num_classes = getattr(choice.model, "num_classes", None)
@@ -73,7 +73,7 @@ def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVid
 
 
 def targets(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoice) -> int | list[int] | None:
-    """What --target says of each video: its own class, one for all, or nothing."""
+    """What --target means for each video: the class in the list, one class for all, or None for the prediction."""
     from lrp3d.commands.labels import check_target, find_class
 
     if options.target == "label":
@@ -89,7 +89,7 @@ def targets(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoi
 
 
 def write_numbers(file: Path | None, facts: dict[str, Any]) -> None:
-    """Write what a command found as json, whole or not at all, where a file is named."""
+    """Write the results of a command as json if a file is named; the file is complete or not there."""
     from lrp3d.files import replacing
 
     if file is not None:
@@ -99,7 +99,7 @@ def write_numbers(file: Path | None, facts: dict[str, Any]) -> None:
 
 
 def _video_file(root: Path, name: str, places: tuple[str, ...]) -> Path:
-    """Where a video of the list lies, with or without its suffix."""
+    """The path of a video of the list, whether the list gives its suffix or not."""
     for place in places or (name,):
         path = root / place
         if path.exists():

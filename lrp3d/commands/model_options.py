@@ -1,4 +1,4 @@
-"""Which model the command line asked for: a name of the paper, a file that says it, or the user's own."""
+"""The model that the command line asks for: by its name in the paper, by a checkpoint, or the user's own."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from lrp3d.printed import opening
 from lrp3d.suggestions import did_you_mean
 
 SEED = 0
-CLASSES = 400  # of a model that nobody trained
-FRAMES = 8  # of a model that takes any number
-SIZE = 224  # of one that takes any
+CLASSES = 400  # of a model without trained weights
+FRAMES = 8  # for a model that takes any number
+SIZE = 224  # for a model that takes any size
 RANDOM = f"random weights (seed {SEED}): this shows how the architecture spreads relevance, not what a model learned"
 
 
@@ -45,7 +45,7 @@ class ModelChoice:
     model: nn.Module
     name: str
     weights: str
-    """Where they come from, in one sentence that belongs on everything made with them."""
+    """Where the weights come from, as a sentence that is shown with every result."""
     trained: bool
     """Whether the weights were given; if not, `weights` is a warning."""
     labels: tuple[str, ...]
@@ -59,7 +59,7 @@ class ModelChoice:
 
     @property
     def short_side(self) -> int:
-        """To which the shorter side of a video is resized before the square is cut, as in training (paper, App. E)."""
+        """The length to which the shorter side is resized before the square is cut, as in training (paper, App. E)."""
         return round(self.size * 256 / 224)
 
     @property
@@ -80,7 +80,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         ValueError, OSError: weights or labels cannot be read or do not fit.
     """
     own = options.model is not None and ":" in options.model
-    if not own:  # what cannot be is said before large files are read
+    if not own:  # reject an unknown composite before reading large files
         _check_composite(options)
     device = device_of(options.device)
     weights = weights_of(options)
@@ -92,13 +92,15 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     stored: tuple[str, ...] = ()
     if options.model is None:
         if weights is None:
-            raise UsageError("say which model: --model NAME, or --weights of a file that convert-checkpoint wrote")
+            raise UsageError(
+                "say which model: give --model NAME, or --weights with a file that convert-checkpoint wrote"
+            )
         if options.option:
-            raise UsageError("--option goes with --model: a file that says its model says all about it")
+            raise UsageError("--option goes with --model: a file that names its model also says how to build it")
         model = models.load_model(weights)
     elif own:
         model = own_model(options.model, dict(options.option))
-        _check_composite(options)  # that module may have registered it
+        _check_composite(options)  # the imported module may have registered it
         if weights is not None:
             checkpoint = models.read_checkpoint(weights)
             inner = model.network if isinstance(model, PublicNetwork) else model
@@ -153,7 +155,7 @@ def _hash(path: Path) -> str:
 
 
 def weights_of(options: argparse.Namespace) -> Path | None:
-    """The file of the weights that were asked for; a public checkpoint is fetched, and says its model and classes."""
+    """The file of the weights; a public checkpoint is fetched, and sets the model and class names if none are given."""
     name: str | None = getattr(options, "weights", None)
     if name is None or Path(name).exists():
         return None if name is None else Path(name)
@@ -173,7 +175,7 @@ def weights_of(options: argparse.Namespace) -> Path | None:
 
 
 def _check_composite(options: argparse.Namespace) -> None:
-    """Raise UsageError where a command takes a composite and there is none of that name."""
+    """Raise UsageError if a command takes a composite and no composite has that name."""
     try:
         composite_of(getattr(options, "composite", "paper"))
     except ValueError as error:
@@ -193,14 +195,14 @@ def device_of(name: str | None) -> torch.device:
 
 
 def _names(classes: object) -> tuple[str, ...]:
-    """Names of classes that a user's own model has; what it calls `classes` may be anything."""
+    """The names of classes of a user's own model, whose attribute `classes` may hold anything."""
     if isinstance(classes, (list, tuple)) and all(isinstance(name, str) for name in classes):
         return tuple(classes)
     return ()
 
 
 def _statistics(model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """What the model expects pixels to be normalised with; a number stands for all three channels."""
+    """The mean and deviation with which the model expects pixels to be normalised; one number means all channels."""
     given = [getattr(model, "mean", video.IMAGENET_MEAN), getattr(model, "std", video.IMAGENET_STD)]
     values = [value.flatten().tolist() if isinstance(value, (torch.Tensor, np.ndarray)) else value for value in given]
     mean, std = ([value] * 3 if isinstance(value, (int, float)) else value for value in values)
@@ -233,7 +235,7 @@ def _build_with_weights(name: str, options: dict[str, Any], weights: Path | None
 
 
 def check_name(name: str, options: Mapping[str, Any]) -> None:
-    """Raise UsageError for a model that is not built so; takes no memory."""
+    """Raise UsageError if the model cannot be built with these options; nothing is allocated."""
     try:
         without_memory(lambda: models.build(name, **{"num_classes": 1, **options}))
     except (ValueError, TypeError) as error:
@@ -241,7 +243,7 @@ def check_name(name: str, options: Mapping[str, Any]) -> None:
 
 
 def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
-    """A model of the paper with random weights; raises UsageError for what it is not built with."""
+    """A model of the paper with random weights; raises UsageError if it cannot be built with these options."""
     try:
         return models.build(name, **{"num_classes": classes, **options})
     except (ValueError, TypeError) as error:
@@ -249,7 +251,7 @@ def build(name: str, options: dict[str, Any], classes: int) -> nn.Module:
 
 
 def _suggestion(message: str, name: str) -> str:
-    """What to add where there is no model of that name: the trained network it is, or the one that may be meant."""
+    """The hint after an unknown name: that it is a trained network, or which name may be meant."""
     if not message.startswith("unknown model"):
         return ""
     if name in models.pretrained_names():
@@ -261,7 +263,7 @@ def _suggestion(message: str, name: str) -> str:
 
 
 def _known_names() -> list[str]:
-    """The known names, one for each of the alternatives in brackets, with [Z] as it is."""
+    """The known names, with every alternative in brackets spelt out except [Z]."""
     names: list[str] = []
     for name in models.zoo.KNOWN:
         several = re.search(r"\[(\d+(?:\|\d+)+)\]", name)
@@ -270,7 +272,7 @@ def _known_names() -> list[str]:
 
 
 def own_model(path: str, options: dict[str, Any]) -> nn.Module:
-    """What `library:network`, `package.module:factory` or `file.py:factory` makes."""
+    """The model that `library:network`, `package.module:factory` or `file.py:factory` makes."""
     if source_of(path) is None:
         return import_model(path, options)
     try:
@@ -280,7 +282,7 @@ def own_model(path: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _module_of(file: Path) -> ModuleType:
-    """The module that a file is: not the one that `import` knows by its name, which may be another (`io.py`)."""
+    """Imports a file as a module; `import` by its name could find another module (for a file `io.py`)."""
     spec = importlib.util.spec_from_file_location(str(file), file)
     assert spec is not None
     assert spec.loader is not None
@@ -290,7 +292,7 @@ def _module_of(file: Path) -> ModuleType:
 
 
 def import_model(path: str, options: dict[str, Any]) -> nn.Module:
-    """What `package.module:factory` or `file.py:factory` makes: a module as it is, anything else is called."""
+    """The model at `package.module:factory` or `file.py:factory`: a module is taken as it is, a factory is called."""
     place, _, name = path.rpartition(":")
     file = Path(place).resolve() if place.endswith(".py") else None
     if file is not None and not file.is_file():
@@ -305,7 +307,7 @@ def import_model(path: str, options: dict[str, Any]) -> nn.Module:
     except (ImportError, AttributeError, ValueError) as error:
         meant = did_you_mean(place, SOURCES)
         raise UsageError(f"--model {path} cannot be imported: {error}{meant}") from error
-    except Exception as error:  # of the user's own code
+    except Exception as error:  # an error in the user's own code
         raise ValueError(f"--model {path} fails where it is imported: {type(error).__name__}: {error}") from error
     if isinstance(model, type) or not isinstance(model, nn.Module):
         if not callable(model):

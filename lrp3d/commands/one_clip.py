@@ -1,4 +1,4 @@
-"""One video, read and explained, with everything that was decided on the way."""
+"""Reads and explains one video, and keeps everything that was decided on the way."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lrp3d.twin.untrained import CannotBeReset
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """What the command line decides about an explanation."""
+    """The options of the command line for an explanation."""
 
     composite: str = "paper"
     contrastive: bool = True
@@ -38,11 +38,11 @@ class ClipOptions:
     layout: str = "bcthw"
     merge: str = "paper"
     against: str | tuple[int, ...] | None = None
-    """Classes that the explained one is held against, or "next"."""
+    """The classes with which the explained class is contrasted, or "next"."""
     compare: bool = False
     """Whether to explain the best classes by LRP, CLRP and interventions as well, for the page."""
     floor: bool | None = None
-    """Whether to find the network's floor; None: where it can be had, and weights are not drawn."""
+    """Whether to compute the network's floor; None: if it can be computed and the weights are not random."""
     motion: bool = False
     """Whether to split relevance into static and dynamic."""
     layers: tuple[str, ...] = ()
@@ -76,12 +76,12 @@ class ExplainedClip:
 
     @property
     def label(self) -> str:
-        """What it is called, and what it is held against."""
+        """The name of the explained class, and of the classes with which it is contrasted."""
         return subject(self.explanation, 0, lambda index: label_of(index, self.choice.labels))
 
 
 def read(path: str | Path, choice: ModelChoice, sampling: str = "uniform") -> video.Clip:
-    """The clip of a video file as the model wants it; what was lost is in it and not warned about."""
+    """The clip of a video file as the model wants it; losses are in `Clip.lost` and cause no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", video.ClipWarning)
         return video.read_clip(
@@ -103,7 +103,7 @@ def explain_clip(
     target: int | None,
     options: ClipOptions,
 ) -> ExplainedClip:
-    """Explain one clip; a model without frame logits is explained without the matrix, and that is noted."""
+    """Explain one clip; a model without frame logits is explained without a matrix, and a note says so."""
     device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
     started = time.perf_counter()
     notes = [*choice.notes, *clip.notes, *clip.lost]
@@ -122,7 +122,7 @@ def explain_clip(
         "progress": shows_progress(),
     }
     tensor = laid_out(clip.tensor.to(device), options.layout)
-    untrained = choice.weights == RANDOM  # whose floor is another draw of the same
+    untrained = choice.weights == RANDOM  # the floor would be another draw of random weights
     comparable = temporal and options.against is None and not options.where
     floor = options.floor if options.floor is not None else comparable and not untrained
     try:
@@ -140,7 +140,7 @@ def explain_clip(
         explanation = explain(twin, tensor, target, temporal=False, **arguments)
     explanation = _with_clip_axes(explanation, options.layout)
     if explanation.sign is not None:
-        notes.append("the model's one logit is negative: explained is what speaks against it")
+        notes.append("the model's single logit is negative: the explanation shows what speaks against it")
     classes, labels = explanation.logits.shape[1], len(choice.labels)
     if labels > classes:
         raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
@@ -181,7 +181,7 @@ def _others(
     options: ClipOptions,
     arguments: dict[str, Any],
 ) -> tuple[tuple[str, str, Explanation | Tensor], ...]:
-    """The best classes by LRP and CLRP, and the explained one by interventions; none without a matrix."""
+    """The matrices of the best classes by LRP and CLRP, and of the explained class by interventions."""
     if explanation.matrix is None or options.against is not None:
         return ()
     target = int(explanation.target[0])
@@ -209,7 +209,7 @@ def _others(
 
 
 def _with_clip_axes(explanation: Explanation, layout: str) -> Explanation:
-    """With the axes of the clip that was read, whatever those of the model."""
+    """The explanation with its maps in the axes of the clip that was read, whatever the model's axes are."""
     if layout == "bcthw" or isinstance(explanation.relevance, list):
         return explanation
     parts = {name: getattr(explanation, name) for name in ("relevance", "static", "dynamic")}
@@ -218,5 +218,5 @@ def _with_clip_axes(explanation: Explanation, layout: str) -> Explanation:
 
 
 def shows_progress() -> bool:
-    """Whether there is someone to see a progress bar, and something to draw it."""
+    """Whether stderr is a terminal and tqdm is installed, so that a progress bar can be shown."""
     return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None

@@ -1,4 +1,4 @@
-"""`lrp3d open`: the pages of a folder, in a browser."""
+"""`lrp3d open`: shows the pages of a folder in a browser."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ def add_to(commands: Commands) -> None:
         "below the folder. They are served on this machine alone (127.0.0.1) until you press Ctrl-C.",
         epilog="Example: lrp3d open out/demo",
     )
-    parser.add_argument("folder", type=arguments.place, metavar="OUT", help="what --out of another command named")
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="default: one that is free")
-    parser.add_argument("--no-browser", action="store_true", help="only say the address")
+    parser.add_argument(
+        "folder", type=arguments.place, metavar="OUT", help="the folder that --out of another command named"
+    )
+    parser.add_argument("--port", type=int, default=0, metavar="N", help="port of the server (default: a free one)")
+    parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     parser.set_defaults(run=run)
 
 
@@ -77,17 +79,17 @@ def gallery(folder: Path) -> str:
 
 
 def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
-    """A server of a folder's files on the loopback; its first page is the folder's own, or the gallery.
+    """A server of a folder's files on this machine alone; it starts with the folder's own page or with the gallery.
 
     Raises:
-        UsageError: no such folder, no page in it, or a port that cannot be had.
+        UsageError: there is no such folder, it has no page, or the port is not free.
     """
     from functools import partial
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
     from urllib.parse import quote
 
     if not folder.is_dir():
-        raise UsageError(f"{folder} is no folder: name what --out of another command named")
+        raise UsageError(f"{folder} is not a folder: give the folder that --out of another command named")
     paths = pages(folder)
     if not paths:
         raise UsageError(f"no page is in {folder}: lrp3d explain --out, demo and study report write pages")
@@ -109,9 +111,9 @@ def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
                 self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Who looks at which page is nobody's concern."""
+            """Logs nothing: requests are not shown in the terminal."""
 
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), partial(Pages, directory=str(folder)))
     except (OSError, OverflowError) as error:
-        raise UsageError(f"--port {port} cannot be had: {error}") from error
+        raise UsageError(f"--port {port} cannot be used: {error}") from error

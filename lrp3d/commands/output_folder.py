@@ -1,4 +1,4 @@
-"""What is written into a folder about an explained clip: tensors, numbers, pictures and a page."""
+"""Writes everything about an explained clip into a folder: tensors, numbers, pictures and a page."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
 def write(
     explained: ExplainedClip, folder: Path, facts: dict[str, Any], animated: str | None = None, theme: str = "light"
 ) -> Iterator[Path]:
-    """Write everything about a clip, each file whole or not at all; yields their paths as they are done.
+    """Write everything about a clip; yields the path of each file once it is complete.
 
-    Without matplotlib, tensors and numbers alone: `why_no_pictures` names the rest.
+    Without matplotlib only tensors and numbers are written: `missing_pictures` names the rest.
     """
     from lrp3d.explanation.clip_report import report
 
@@ -40,7 +40,7 @@ def write(
     with _text(folder / "explanation.json") as (path, lines):
         lines.append(json.dumps({**facts, **record(explained)}, indent=1))
     yield path
-    if why_no_pictures(explained):
+    if missing_pictures(explained):
         return
     pictures = set()
     from lrp3d.figures import style
@@ -55,7 +55,7 @@ def write(
             yield folder / name
         if animated:
             yield _animation(explained, folder / f"relevance.{animated}")
-    for name in PICTURES - pictures:  # what an earlier run drew is not of this clip
+    for name in PICTURES - pictures:  # pictures of an earlier run may show another clip
         (folder / name).unlink(missing_ok=True)
     with _text(folder / "report.html") as (path, lines):
         lines.append(
@@ -79,13 +79,13 @@ def write(
 
 
 def _making_options(facts: dict[str, Any]) -> dict[str, str]:
-    """Version, command, date and the checkpoint's hash, as far as they are known."""
+    """The version, command, date and hash of the checkpoint, as far as they are known."""
     named = {"lrp3d": "lrp3d", "command": "command", "date": "date", "weights_sha256": "SHA-256 of the weights"}
     return {name: str(facts[key]) for key, name in named.items() if facts.get(key)}
 
 
-def why_no_pictures(explained: ExplainedClip) -> tuple[str, ...]:
-    """The files that are left out because there is nothing to draw them with."""
+def missing_pictures(explained: ExplainedClip) -> tuple[str, ...]:
+    """The files that are left out because matplotlib is not installed."""
     if is_installed("matplotlib"):
         return ()
     return (

@@ -12,7 +12,7 @@ from lrp3d.printed import say
 if TYPE_CHECKING:
     from lrp3d.commands.arguments import Commands
 
-BEST = 5  # channels that are shown where none is named
+BEST = 5  # channels that are shown if none is named
 
 
 def add_to(commands: Commands) -> None:
@@ -20,7 +20,7 @@ def add_to(commands: Commands) -> None:
     parser = commands.add_parser(
         "prototypes",
         help="find the videos on which channels of a layer have most relevance",
-        description="What does a channel stand for? Finds the videos on which it had most relevance for the logit.",
+        description="Find out what a channel stands for: list the videos on which it had most relevance for the logit.",
         epilog="Example: lrp3d prototypes --model TAM2D-R50-f16 --weights tam.safetensors --list val.txt "
         "--layer layer4 --channel 12",
     )

@@ -1,4 +1,4 @@
-"""Where a command speaks to: what it does must not depend on who listens."""
+"""Standard output and error of a command, whose work must not depend on who reads them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-NOBODY_READS = (errno.EPIPE, errno.EBADF)  # `| head` has seen enough; the stream was closed
+NOBODY_READS = (errno.EPIPE, errno.EBADF)  # the reader (such as `| head`) has gone; the stream was closed
 
 
 class StandardStream:
-    """A stream that goes on without a word when its reader has gone, and remembers any other reason to fail."""
+    """A stream that ignores that its reader has gone, and remembers any other failure to write."""
 
     def __init__(self, stream: Any):
         self._stream = stream
@@ -21,12 +21,12 @@ class StandardStream:
         self.failure: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Pass the text on as long as somebody takes it."""
+        """Write the text unless an earlier write has failed."""
         self._forward("write", text)
         return len(text)
 
     def flush(self) -> None:
-        """Pass on what was held back."""
+        """Flush the buffer unless an earlier write has failed."""
         self._forward("flush")
 
     def isatty(self) -> bool:
@@ -41,7 +41,7 @@ class StandardStream:
             return
         try:
             getattr(self._stream, method)(*arguments)
-        except UnicodeEncodeError:  # a stream that could not be told to replace letters that it does not know
+        except UnicodeEncodeError:  # the stream could not be set to escape letters that its encoding lacks
             self._forward(method, *(text.encode("ascii", "backslashreplace").decode() for text in arguments))
         except (OSError, ValueError) as error:  # ValueError: the stream was closed by Python itself
             self._gone = True
@@ -50,7 +50,7 @@ class StandardStream:
             self._drain()
 
     def _drain(self) -> None:
-        """Let what is still in the buffer go nowhere, or Python tries to write it once more at its end."""
+        """Discard what is still in the buffer, which Python would try to write once more when it exits."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             null_device = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null_device, self._stream.fileno())
@@ -59,11 +59,11 @@ class StandardStream:
 
 @contextlib.contextmanager
 def standard_streams() -> Iterator[StandardStream]:
-    """Speak through streams of our own on stdout (which is returned) and stderr for as long as this lasts."""
+    """Replace stdout (which is returned) and stderr by streams of ours inside this block."""
     _open_what_is_closed()
     stdout, stderr = sys.stdout, sys.stderr
     for stream in (stdout, stderr):
-        # A letter that the terminal does not know is no reason to lose results.
+        # A letter that the terminal's encoding lacks must not cost results.
         if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     sys.stdout, sys.stderr = outlet, errors = StandardStream(stdout), StandardStream(stderr)
@@ -76,9 +76,9 @@ def standard_streams() -> Iterator[StandardStream]:
 
 
 def _open_what_is_closed() -> None:
-    """Give closed standard streams a place, or the first files that are opened would be taken for them."""
+    """Open closed standard streams on the null device, or the next files to be opened would take their numbers."""
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # opens the lowest free number, which is this one

@@ -1,4 +1,4 @@
-"""`lrp3d study`: a whole data set explained, merged and reported."""
+"""`lrp3d study`: explains a data set, merges the records, and reports tables and figures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _add_merge(steps: arguments.Commands) -> None:
 
 
 def add_filter(parser: argparse.ArgumentParser) -> None:
-    """The options that say which clips count."""
+    """Adds the options that say which clips count."""
     about = f"count clips whose score is above P only (default: {MIN_SCORE})"
     parser.add_argument("--min-score", type=_score, default=MIN_SCORE, metavar="P", help=about)
     parser.add_argument("--wrong-too", action="store_true", help="count clips that are predicted wrongly, too")
@@ -60,7 +60,7 @@ def _score(text: str) -> float:
 
 
 def merge(options: argparse.Namespace) -> int:
-    """Write the summary, and say what is in it."""
+    """Write the summary, and print its main numbers."""
     from lrp3d import study
 
     study_folder = study.load_study(options.out)
@@ -75,7 +75,7 @@ def merge(options: argparse.Namespace) -> int:
 
 
 def summary_lines(summary: dict[str, Any]) -> Sequence[str]:
-    """What a summary comes to, for the terminal."""
+    """The main numbers of a summary, for the terminal."""
     from lrp3d import study
 
     counts, accuracy = summary["counts"], summary["accuracy"]
@@ -111,9 +111,12 @@ def _add_report(steps: arguments.Commands) -> None:
         "studies", nargs="+", type=arguments.place, metavar="DIR", help="folder of a study, or its summary.json"
     )
     parser.add_argument(
-        "--out", type=arguments.place, metavar="DIR", help="where it goes (default: DIR/report of a single study)"
+        "--out",
+        type=arguments.place,
+        metavar="DIR",
+        help="folder of the report (default: DIR/report of a single study)",
     )
-    parser.add_argument("--title", default="Temporal relevance", help="what stands above")
+    parser.add_argument("--title", default="Temporal relevance", help="title of the report")
     parser.add_argument(
         "--labels", type=arguments.place, metavar="F", help="names of classes, if a study was run without them"
     )
@@ -134,7 +137,7 @@ def _add_report(steps: arguments.Commands) -> None:
 
 
 def report(options: argparse.Namespace) -> int:
-    """Write the report, and say what was counted."""
+    """Write the report, and print which clips count."""
     from lrp3d import study
     from lrp3d.commands.labels import read_labels
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lrp3d import study
     from lrp3d.commands.model_options import ModelChoice
 
-MOST_WORKERS = 8  # more only wait for the disk
+MOST_WORKERS = 8  # more of them would only wait for the disk
 GPU_BATCH = 4
 
 
@@ -61,7 +61,7 @@ def add_to(steps: arguments.Commands) -> None:
     clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips, spread over the list")
     arguments.add_sampling(clips)
     clips.add_argument(
-        "--stride", type=arguments.positive, default=1, metavar="N", help="distance of frames in dense sampling"
+        "--stride", type=arguments.positive, default=1, metavar="N", help="distance between frames in dense sampling"
     )
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders, such as img_{:05}.jpg")
     arguments.add_options(parser)
@@ -142,14 +142,14 @@ def _shard(text: str) -> study.Shard:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make the records of a shard; 1 if there is not one."""
+    """Make the records of a shard; returns 1 if it has no record at all."""
     import torch
 
     from lrp3d import models, study
     from lrp3d.commands import model_options
 
     if options.empty and not options.windows:
-        raise UsageError("--empty goes with --windows: empty images stand outside of them")
+        raise UsageError("--empty goes with --windows: empty images replace the frames outside of the windows")
     shard = options.shard or study.Shard.from_environment()
     if options.device is None and torch.cuda.is_available():
         options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
@@ -218,7 +218,8 @@ def run(options: argparse.Namespace) -> int:
         say(f"  note: {outcome.first_note} (the records of {of} have notes)")
     if outcome.failed and not (outcome.explained or outcome.before):
         return FAILED
-    # Dead videos belong to a data set; a clip that breaks the model does not. torchrun ends all if one process fails.
+    # Broken videos are part of a data set and no failure; a clip on which the model fails is one. Under torchrun, a
+    # process that fails would end all others.
     return FAILED if outcome.broken and shard.said_by != "torchrun" else DONE
 
 
@@ -249,13 +250,14 @@ def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
         raise UsageError(f"the list has classes up to {greatest}, and the model {num_classes} classes")
     if not choice.labels and isinstance(num_classes, int) and 0 < len(clips.labels) < num_classes and choice.trained:
         raise UsageError(
-            f"the list names {len(clips.labels)} classes, and the model has {num_classes}: which is which, say --labels"
+            f"the list names {len(clips.labels)} classes, and the model has {num_classes}: "
+            "give --labels to say which is which"
         )
     return clips
 
 
 def _workers(shard: study.Shard, device: torch.device) -> int:
-    """On a CPU the model needs the cores itself; on a GPU they are there to keep it busy."""
+    """The number of reading processes: one on a CPU, which the model needs itself, and several to keep a GPU busy."""
     if device.type != "cuda":
         return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

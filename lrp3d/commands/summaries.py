@@ -1,4 +1,4 @@
-"""What the terminal and other programs are told of an explained clip."""
+"""Summaries of an explained clip: lines for the terminal, and a record for other programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TOP = 3
 
 
 def summary(explained: ExplainedClip) -> list[str]:
-    """A few lines for people."""
+    """The lines about a clip for the terminal."""
     explanation, choice = explained.explanation, explained.choice
     lines = [f"{explained.name}: {choice.name}, {len(explained.pixels)} frames, explained in {explained.seconds:.1f} s"]
     lines += [f"  {'note' if choice.trained else 'NOTE':13} {choice.weights}"]
@@ -63,7 +63,7 @@ def summary(explained: ExplainedClip) -> list[str]:
 
 
 def _class_name(index: int, choice: ModelChoice) -> str:
-    """A class by name and number, or by the number that is its name."""
+    """A class by its name and number, or by its number alone if it has no name."""
     label = label_of(index, choice.labels)
     return label if label == f"class {index}" else f"{label} (class {index})"
 
@@ -74,7 +74,7 @@ def _method(explained: ExplainedClip) -> str:
 
 
 def top(explained: ExplainedClip) -> list[dict[str, Any]]:
-    """The best classes, with their softmax scores."""
+    """The classes with the highest logits, with their softmax scores."""
     logits = explained.explanation.logits[0]
     likely = logits.softmax(0) if len(logits) > 1 else logits.sigmoid()  # one logit stands for two classes
     scores, classes = likely.topk(min(TOP, len(logits)))
@@ -90,7 +90,7 @@ def top(explained: ExplainedClip) -> list[dict[str, Any]]:
 
 
 def record(explained: ExplainedClip) -> dict[str, Any]:
-    """Everything but the pixels' relevance, for json; numbers that do not exist are null."""
+    """Everything except relevance of pixels, for json; numbers that do not exist are null."""
     explanation = explained.explanation
     excess = explanation.excess
     result: dict[str, Any] = {
@@ -156,7 +156,7 @@ def origin(options: argparse.Namespace, choice: ModelChoice) -> dict[str, Any]:
 
 
 def settings(choice: ModelChoice, options: ClipOptions) -> dict[str, Any]:
-    """How all of a run's clips were explained, for json."""
+    """The settings with which all clips of a run were explained, for json."""
     from lrp3d import __version__
 
     return {

@@ -1,4 +1,4 @@
-"""What a person at a terminal reads when something goes wrong: one line, on stderr."""
+"""Errors as a person at a terminal reads them: one line on stderr."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TRACEBACK = "LRP3D_TRACEBACK"
 
 
 def complain(sentence: str) -> None:
-    """Say something on stderr, where it never mixes with results."""
+    """Print a sentence on stderr, where it never mixes with results."""
     say(f"lrp3d: {sentence}", stream=sys.stderr)
 
 
 def one_line(error: BaseException, items: int = 3) -> str:
-    """What an error says, on one line: of a list the first few items and how many follow."""
+    """The message of an error on one line; of a list, only the first items and how many follow."""
     if _out_of_memory(error):
         return "out of memory: ask for fewer --frames or a smaller --size"
     if isinstance(error, OSError) and error.strerror and error.filename:
@@ -26,7 +26,7 @@ def one_line(error: BaseException, items: int = 3) -> str:
     rest = [line for line in lines if not line.startswith("- ")]
     if not rest:
         return type(error).__name__
-    # Our own errors are written to be read; of others the kind is half of what they say.
+    # The type of an error matters only if the error is not one of lrp3d's own, whose messages are whole sentences.
     kind = "" if isinstance(error, (ValueError, ImportError, OSError, NotImplementedError)) else type(error).__name__
     first = rest[0] if listed else opening(error)
     head = f"{kind}: {first}" if kind else first

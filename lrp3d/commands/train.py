@@ -1,4 +1,4 @@
-"""`lrp3d train`: a model trained on the videos of a list."""
+"""`lrp3d train`: trains a model on the videos of a list."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def add_to(commands: arguments.Commands) -> None:
         default="uniform",
         help="a frame of each segment of the video, or frames that follow one another (default: uniform)",
     )
-    clips.add_argument("--stride", type=arguments.positive, default=1, metavar="N", help="of frames, if dense")
+    clips.add_argument(
+        "--stride", type=arguments.positive, default=1, metavar="N", help="distance between frames in dense sampling"
+    )
     clips.add_argument(
         "--short-side",
         type=_sides,
@@ -78,7 +80,7 @@ def add_to(commands: arguments.Commands) -> None:
     recipe.add_argument("--warmup", type=float, default=0.0, metavar="E", help="epochs of linear increase (default: 0)")
     recipe.add_argument("--weight-decay", type=float, default=5e-4, metavar="D", help="default: 0.0005")
     recipe.add_argument("--clip-gradient", type=float, metavar="G", help="largest norm of the gradient (default: none)")
-    recipe.add_argument("--seed", type=int, default=0, metavar="N", help="of everything random (default: 0)")
+    recipe.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random numbers (default: 0)")
     recipe.add_argument(
         "--precision",
         choices=("auto", "full", "mixed"),
@@ -86,7 +88,7 @@ def add_to(commands: arguments.Commands) -> None:
         help="mixed is bfloat16 (float16 on older GPUs); auto is mixed on a GPU",
     )
     recipe.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read clips (default: 2)")
-    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="where the run is kept")
+    parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder of the run")
     parser.set_defaults(run=run)
 
 
@@ -161,7 +163,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]]:
-    """This process's number and device; under torchrun in a process group, which is left at the end."""
+    """The number and the device of this process; under torchrun it belongs to a process group until the block ends."""
     import torch
     import torch.distributed as dist
 

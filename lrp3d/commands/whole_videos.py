@@ -21,7 +21,7 @@ SHOWN = 8  # stretches of one class that are printed
 
 
 def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, folders: Sequence[Path | None]) -> int:
-    """Explain every video as a whole; 1 if any of them failed."""
+    """Explain every video as a whole; returns 1 if any of them failed."""
     from lrp3d.twin.twin import convert
 
     unsupported = {
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
         "--merge average": options.merge != "paper",
     }
     if value_given := [name for name, value in unsupported.items() if value]:
-        raise UsageError(f"{', '.join(value_given)} with --whole: they are of single clips")
+        raise UsageError(f"{', '.join(value_given)} cannot be combined with --whole: only single clips have them")
     twin = convert(choice.model, options.composite)
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
 
 
 def _summary(explanation: VideoExplanation, choice: ModelChoice) -> list[str]:
-    """A few lines for people."""
+    """The lines about a video for the terminal."""
     unit = "frames" if explanation.step == 1 else f"steps of {explanation.step} frames"
     lines = [f"{explanation.about['video']}: {choice.name}, {len(explanation.indices)} frames"]
     lines += [f"  {'note':13} {note}" for note in explanation.notes]
@@ -89,7 +89,7 @@ def _summary(explanation: VideoExplanation, choice: ModelChoice) -> list[str]:
 
 
 def _stretches(explanation: VideoExplanation) -> list[tuple[int, int, int]]:
-    """First and last row, and class, of each stretch in which the class stays."""
+    """The first row, the last row and the class of each stretch in which the explained class is the same."""
     classes = explanation.target.tolist()
     starts = [i for i, target in enumerate(classes) if i == 0 or target != classes[i - 1]]
     ends = [*starts[1:], len(classes)]
@@ -97,7 +97,7 @@ def _stretches(explanation: VideoExplanation) -> list[tuple[int, int, int]]:
 
 
 def _write(explanation: VideoExplanation, facts: dict[str, Any], choice: ModelChoice, folder: Path) -> list[Path]:
-    """Tensors, numbers and the page."""
+    """Write the tensors, the numbers and the page."""
     explanation.save(folder / "video.safetensors")
     texts = {
         "video.json": json.dumps(facts, indent=1, allow_nan=False),

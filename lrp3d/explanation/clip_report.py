@@ -149,9 +149,9 @@ def _facts(explanation: Explanation, clip: int) -> str:
     facts = [("Logit", f"{number:.4g}", "of the explained class" if what == "logit" else what.removeprefix("logit "))]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
-        span_words = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"
+        span_text = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"
         facts += [
-            ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), span_words),
+            ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), span_text),
             ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), f"of {columns} {explanation.unit}"),
         ]
     answer, _, error = conservation_words(float(explanation.conservation[clip])).partition(" ")

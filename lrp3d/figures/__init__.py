@@ -1,10 +1,10 @@
 """Pictures of an explanation. Each function takes plain tensors or arrays and returns a matplotlib Figure.
 
-Matplotlib (the extra `plot`) is imported when a picture is drawn, its global state is left
-alone and nothing is shown. Relevance that has both signs gets a diverging map centred on 0, all else a
-sequential one. In both lighter means more, so that a picture reads the same in grey.
+Matplotlib (the extra `plot`) is imported when a picture is drawn. Its global state does not change, and no window is
+opened. Relevance of both signs is drawn in a diverging colour map centred on 0, everything else in a sequential one. In
+both, lighter means more, so that a picture reads the same in grey.
 
-`colours` has the colours of all figures, `page_colours.css` those of all pages, and `pages` fills the pages.
+`colours` defines the colours of all figures, `page_colours.css` those of all pages; `pages` fills page templates.
 
 Letters: ``n`` frames with a logit, ``t h w`` frames, height and width of the clip; pixels are uint8 RGB (t,
 h, w, 3).

@@ -1,4 +1,4 @@
-"""Figures and axes, and what is written on them."""
+"""Makes figures and axes, and writes titles, footnotes, legends and ticks."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SMALL, NORMAL, LARGE = 7, 8.5, 10  # points
 
 
 def blank(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, of no window and no global state."""
+    """An empty figure of this size in inches, without a window and without global state."""
     import_matplotlib()
     from matplotlib.figure import Figure
 
@@ -31,7 +31,7 @@ def blank(width: float, height: float) -> Figure:
 
 
 def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
-    """The axes to draw into and their figure; new ones of this size in inches if there are none."""
+    """The axes to draw into, and their figure; a new figure of this size in inches if no axes are given."""
     if ax is None:
         figure = blank(width, height)
         return figure, figure.add_subplot()
@@ -39,27 +39,27 @@ def canvas(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def heading(title: str | None, inches: float) -> str:
-    """A title in lines that a figure of this width has room for, few enough to leave room for the picture."""
+    """A title folded to the width of a figure (in inches), into few enough lines to leave room for the picture."""
     return in_lines(title, 0.9 * max(inches, 4.4), LARGE, lines=5)
 
 
 def remark(footnote: str | None, inches: float) -> str:
-    """A footnote likewise; it may be longer, as it says what must be known."""
+    """A footnote folded in the same way; it may have more lines, because a reader has to know what it says."""
     return in_lines(footnote, 0.85 * max(inches, 4.4), SMALL, lines=16)
 
 
 def room(title: str | None, footnote: str | None, inches: float) -> float:
-    """Inches that a figure of this width needs for lines after the first of title and footnote."""
+    """The height in inches that a figure of this width needs for all but the first lines of title and footnote."""
     return 0.17 * heading(title, inches).count("\n") + 0.12 * remark(footnote, inches).count("\n")
 
 
 def in_lines(text: str | None, inches: float, size: float, lines: int) -> str:
-    """Text of this size in points, in lines of this width."""
+    """Text of this size in points, folded into lines of this width in inches."""
     return folded(lettered(text or "")[0], 72 * inches / size, lines, em)
 
 
 def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) -> None:
-    """A title above the axes, and a footnote under their label that begins at `left`, in widths of the axes."""
+    """Writes a title above the axes, and a footnote below their label; it begins at `left`, in widths of the axes."""
     width = ax.figure.figure.get_figwidth()
     if title:
         text, style = lettered(heading(title, width))
@@ -75,18 +75,18 @@ def write(ax: Axes, title: str | None, footnote: str | None, left: float = 0.0) 
 
 
 def legend(ax: Axes, artists: Sequence[Artist], names: Sequence[str], **where: Any) -> None:
-    """What artists stand for, each named as it is, in two lines at most."""
+    """Draws a legend whose entries have these names unchanged, in at most two lines."""
     shown = ax.legend(artists, [" "] * len(artists), fontsize=SMALL, frameon=False, **where)
-    for text, name in zip(shown.get_texts(), names, strict=True):  # matplotlib leaves out names that begin with _
+    for text, name in zip(shown.get_texts(), names, strict=True):  # matplotlib would leave out names that begin with _
         label, properties = lettered(printable(name))
         text.set(text=in_lines(label, 2.2, SMALL, lines=2), **properties)
 
 
 def fit(figure: Figure, margin: float = 0.09) -> None:
-    """Lay the figure out once and for all, and give it the size of what is on it: nothing empty, nothing cut off.
+    """Lay the figure out once, and give it the size of its contents, so that nothing is empty or cut off.
 
-    Frames keep their proportions, so that a guess at the size leaves gaps. Footnotes are wider than axes, and are left
-    out of the layout, which would make the axes small for them.
+    Frames keep their proportions, so that a guessed size would leave gaps. Footnotes are left out of the layout: they
+    are wider than the axes, which would shrink to make room for them.
     """
     from matplotlib.text import Annotation
 
@@ -108,7 +108,7 @@ def fit(figure: Figure, margin: float = 0.09) -> None:
 
 
 def ticks(count: int) -> np.ndarray:
-    """Frame numbers, from 1, that leave room for each other."""
+    """Frame numbers, counted from 1, few enough that their labels do not overlap."""
     step = 1 if count <= 10 else 2 if count <= 20 else 4 if count <= 40 else 10 * math.ceil(count / 100)
     numbers = np.arange(0, count + 1, step)
     numbers[0] = 1
@@ -116,11 +116,11 @@ def ticks(count: int) -> np.ndarray:
 
 
 def colour_bar(colours: ScalarMappable, label: str, **where: Any) -> None:
-    """What colours mean, beside axes (`ax`) or in their own (`cax`)."""
+    """Draws the colour bar beside some axes (`ax`) or in axes of its own (`cax`)."""
     place = where.get("ax") or where["cax"]
     bar = place.figure.figure.colorbar(colours, **where)
     text, properties = lettered(label)
     bar.set_label(in_lines(text, 4, NORMAL, lines=2), fontsize=NORMAL, **properties)
     bar.ax.tick_params(labelsize=SMALL)
-    for axis in (bar.ax.xaxis, bar.ax.yaxis):  # where very small numbers have their power of ten
+    for axis in (bar.ax.xaxis, bar.ax.yaxis):  # the power of ten of very small numbers
         axis.get_offset_text().set_size(SMALL)

@@ -1,4 +1,4 @@
-"""The colours of pictures and of the maps on pages; lighter means more, so that a picture reads the same in grey."""
+"""The colours of pictures and of maps on pages; lighter means more, so that a picture reads the same in grey."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 SEQUENTIAL = "magma"
 SEQUENTIAL_ANCHORS = ("#000004", "#3b0f70", "#8c2981", "#de4968", "#fe9f6d", "#fcfdbf")
-"""The same where there is no matplotlib."""
-# Blue against, yellow for; lightness grows all the way from one end to the other.
+"""The same colours for where matplotlib is not installed."""
+# Blue speaks against the class, yellow for it; lightness grows all the way from one end to the other.
 DIVERGING = ("#06124a", "#2f58a8", "#999999", "#f0b541", "#fff8c4")
 
 
 @dataclass(frozen=True)
 class Theme:
-    """The colours of everything that is no relevance."""
+    """The colours of everything that is not relevance."""
 
     paper: str
     ink: str
@@ -36,7 +36,7 @@ class Theme:
     inside: str
     """What lies inside an ATR window."""
     mark: str
-    """What is to be seen first, such as the frames that decide."""
+    """What a reader should see first, such as the frames that decide."""
     against: str
     """For the bars of negative logits."""
 
@@ -51,16 +51,16 @@ _theme: ContextVar[Theme] = ContextVar("theme", default=LIGHT)
 
 
 def theme() -> Theme:
-    """The colours in force."""
+    """The colours that are in use."""
     return _theme.get()
 
 
 @contextmanager
 def style(name: str) -> Iterator[Theme]:
-    """Draw figures in the colours "light" (the default) or "dark", as long as this lasts.
+    """Draw figures in the colours "light" (the default) or "dark" inside this block.
 
     Raises:
-        ValueError: another name.
+        ValueError: the name is another one.
         ImportError: matplotlib is not installed.
 
     >>> import torch, lrp3d
@@ -85,7 +85,7 @@ def style(name: str) -> Iterator[Theme]:
 
 
 def import_matplotlib() -> None:
-    """Raises ImportError naming the command where matplotlib is not installed."""
+    """Imports matplotlib; raises ImportError with the command that installs it if it is missing."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -93,7 +93,7 @@ def import_matplotlib() -> None:
 
 
 def colormap(signed: bool) -> Colormap:
-    """The colours of relevance: with both signs centred on 0, else from 0 on."""
+    """The colour map of relevance: diverging if there are both signs, else sequential."""
     import_matplotlib()
     from matplotlib import colormaps
     from matplotlib.colors import LinearSegmentedColormap
@@ -102,7 +102,7 @@ def colormap(signed: bool) -> Colormap:
 
 
 def scale(values: np.ndarray) -> dict[str, Any]:
-    """Colours and their limits: centred on 0 where there are both signs, from 0 on where there is one."""
+    """A colour map and its limits: centred on 0 if there are both signs, else starting at 0."""
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if low < 0:
@@ -112,7 +112,7 @@ def scale(values: np.ndarray) -> dict[str, Any]:
 
 
 def limit_of(values: np.ndarray, quantile: float) -> float:
-    """Where the colours end: robust against a few hot pixels, never 0."""
+    """The magnitude at which the colours end; a few extreme pixels hardly change it, and it is never 0."""
     magnitude = np.abs(values)
     limit = float(np.quantile(magnitude, quantile)) or float(magnitude.max())
     return limit if limit > 0 else 1.0

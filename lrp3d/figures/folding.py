@@ -1,4 +1,4 @@
-"""Text folded into lines of a width, by how wide its letters are."""
+"""Folds text into lines of a given width, measured by the widths of its letters."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ WITHOUT_BLANKS = "[\u2e80-\ud7ff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]
 
 
 def folded(text: str, width: float, lines: int, width_of: Callable[[str], float] = len) -> str:
-    """Text in lines that are no wider than `width`; where they do not suffice, the last ends with an ellipsis.
+    """Text folded into lines no wider than `width`; if they are too few for it, the last one ends with an ellipsis.
 
     Args:
-        text: its own lines stay apart.
+        text: its line breaks are kept.
         width: of a line, in the unit of `width_of`.
-        lines: at most.
+        lines: the largest number of lines.
         width_of: how wide one letter is; by default a letter counts one.
 
     >>> print(folded("making a very long cake", 12, lines=6))
@@ -37,7 +37,7 @@ def folded(text: str, width: float, lines: int, width_of: Callable[[str], float]
 
 
 def _fold(text: str, width: float, width_of: Callable[[str], float]) -> list[str]:
-    """Broken at blanks, beside letters of scripts without blanks, and inside what is too long for a line."""
+    """Breaks text at blanks, beside letters of scripts without blanks, and inside words too long for a line."""
     lines, line_width = [""], 0.0
     for piece in re.findall(rf"\s+|{WITHOUT_BLANKS}|\S+?(?=\s|$|{WITHOUT_BLANKS})", text):
         if lines[-1] and line_width + sum(map(width_of, piece)) > width:

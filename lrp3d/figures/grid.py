@@ -1,4 +1,4 @@
-"""Frames of a clip on the axes of a figure."""
+"""Draws frames of a clip on the axes of a figure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NARROWEST = 26  # points of a frame above columns
 
 
 def pitch(images: np.ndarray, bars: bool) -> float:
-    """How far lines of frames are apart, in widths of a frame: the frame, its bar and its caption."""
+    """The distance between lines of frames, in widths of a frame: the frame, its bar and its caption."""
     height, width = images.shape[1:3]
     return float(height / width + (0.31 if bars else 0.24))
 
@@ -29,7 +29,7 @@ def frame_grid(
     columns: int,
     bars: Sequence[Any] | None = None,
 ) -> None:
-    """Frames in lines of ``columns``, one unit wide and not stretched, each with what stands under it."""
+    """Draws frames in lines of ``columns``, each one unit wide and undistorted, with caption and bar below."""
     from matplotlib.patches import Rectangle
 
     height = images.shape[1] / images.shape[2]
@@ -49,12 +49,12 @@ def frame_grid(
 
 
 def sharpness(images: np.ndarray) -> str:
-    """How frames are enlarged: those of few pixels sharp, so that each can be seen."""
+    """The interpolation with which frames are enlarged: none for small frames, so that every pixel can be seen."""
     return "nearest" if min(images.shape[1:3]) <= 64 else "antialiased"
 
 
 def film(ax: Axes, images: np.ndarray, frames: int) -> None:
-    """A strip of frames over the columns of a matrix, each in the middle of the columns it stands for."""
+    """Draws a strip of frames above a matrix, each in the middle of the columns that it stands for."""
     height = images.shape[1] / images.shape[2]
     for place in range(frames):
         middle = int((place + 0.5) * len(images) / frames)
@@ -68,11 +68,11 @@ def film(ax: Axes, images: np.ndarray, frames: int) -> None:
 
 
 def thumbnails(ax: Axes, images: np.ndarray, rows: int) -> float:
-    """Above columns the frame in the middle of their block, as wide as a column up to 44 points.
+    """Draws above the columns the middle frame of each block, as wide as a column and at most 44 points wide.
 
     Where columns are narrow, a frame stands for several of them and is as wide as they are.
 
-    Returns how tall they are, in points.
+    Returns the height of the frames in points.
     """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 

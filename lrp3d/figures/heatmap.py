@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-CELL = 0.08  # inches: rows are to be told apart
-MOST_STROKES = 48 * 48  # cells of more are too small for a stroke
-SEEN = 0.02  # of the strongest: what is weaker is no colour either
-WIDE = 280.0  # points, about, of a matrix
+CELL = 0.08  # inches: rows have to be distinguishable
+MOST_STROKES = 48 * 48  # cells of larger matrices are too small for a stroke
+SEEN = 0.02  # share of the strongest cell: what is weaker has no visible colour either
+WIDE = 280.0  # points, the approximate size of a matrix
 
 
 def matrix_heatmap(
@@ -40,12 +40,12 @@ def matrix_heatmap(
     Args:
         matrix: relevance (n, t), or (1, n, t).
         ax: axes to draw into; by default those of a new figure.
-        title: what stands above.
-        footnote: what stands below, such as "weights are random".
-        label: what the colours mean, with its unit.
+        title: text above the matrix.
+        footnote: text below the matrix, such as "weights are random".
+        label: what the colours mean, with the unit.
         windows: first and last frame (n,), (n,) of each row's ATR window, to be framed.
         positions: the column of each row's own frame, (n,), where a model answers from n of t frames.
-        unit: what a row and a column are: frames, or steps of several.
+        unit: what a row and a column stand for: a frame, or a step of several frames.
         colours_of: all values of the pictures that this one is compared with, which share their colours; by default
             its own.
         times: when each column is shown (t,), in seconds, to be written below its number.
@@ -54,7 +54,7 @@ def matrix_heatmap(
         The figure.
 
     Raises:
-        ValueError: a matrix of another shape.
+        ValueError: the matrix has another shape.
         ImportError: matplotlib is not installed.
 
     Source: paper, Fig. 2.
@@ -66,8 +66,8 @@ def matrix_heatmap(
     """
     values = matrix_of(matrix)
     rows, columns = values.shape
-    flat = columns > 2 * rows  # cells of a few rows are drawn taller than wide
-    grown = max(0.0, CELL * max(rows, columns) - 3.1)  # inches more than the axes of few frames have
+    flat = columns > 2 * rows  # the cells of a matrix with few rows are drawn taller than wide
+    grown = max(0.0, CELL * max(rows, columns) - 3.1)  # inches: wider than the axes of a few frames
     wide, tall = 4.6 + grown, min(3.9, 1.6 + 0.2 * rows) if flat else 3.9 + grown
     figure, axes = canvas(ax, wide, tall + room(title, footnote, wide))
     colours = scale(values if colours_of is None else array(colours_of))
@@ -91,7 +91,7 @@ def draw_matrix(
     times: Sequence[float] = (),
     **colours: Any,
 ) -> AxesImage:
-    """The cells of a matrix with thin windows; where there are both signs, a stroke marks what is negative."""
+    """Draws the cells and thin windows of a matrix; if it has both signs, strokes mark the negative cells."""
     image = ax.imshow(values, interpolation="nearest", **colours)
     rows, columns = values.shape
     _frame_axes(ax, rows, columns, positions, unit, times)
@@ -105,7 +105,7 @@ def draw_matrix(
 
 
 def _strokes(ax: Axes, values: np.ndarray, strongest: float, unit: str) -> None:
-    """A white stroke in every cell that speaks against the class, so that it is seen in grey as well."""
+    """Draws a white stroke in every cell that speaks against the class, so that it can be told in grey as well."""
     rows, columns = np.nonzero(np.nan_to_num(values) < -SEEN * strongest)
     if len(rows):
         ax.plot(columns, rows, linestyle="none", marker="_", color="white", markersize=WIDE / max(values.shape) * 0.35)
@@ -115,7 +115,7 @@ def _strokes(ax: Axes, values: np.ndarray, strongest: float, unit: str) -> None:
 def _frame_axes(
     ax: Axes, rows: int, columns: int, positions: Sequence[int] | None, unit: str, times: Sequence[float]
 ) -> None:
-    """Axes of a matrix whose rows and columns are frames, counted from 1, with the time of those that are named."""
+    """Labels the axes of a matrix with frames, counted from 1, and with the times of the labelled columns."""
     own = [row + 1 for row in (range(rows) if positions is None else positions)]
     named_columns = ticks(columns)
     seconds = [float(second) for second in times]

@@ -1,4 +1,4 @@
-"""Letters of figures: what is written is drawn as it is, never as a formula, in fonts that have its letters."""
+"""Text of figures: drawn as it is written, never as a formula, in fonts that have all its letters."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ UPRIGHT = ("Regular", "Book", "Roman", "Medium", "Normal")
 
 
 class MissingLetters(UserWarning):
-    """No installed font has some letters of a figure."""
+    """Warns that no installed font has some letters of a figure."""
 
 
 def lettered(text: object) -> tuple[str, dict[str, Any]]:
-    """What to give matplotlib so that it draws a text as it is: the text, and properties of a `Text`.
+    """The text and the properties of a `Text` with which matplotlib draws it as it is written.
 
-    Lines stay; other letters that would do something are escaped. Letters that no font of the settings has are taken
-    from another installed font; where there is none, a box is drawn and `MissingLetters` says what to install.
+    Line breaks are kept; other control characters are escaped. Letters that are in no font of the settings are taken
+    from another installed font; if there is none, a box is drawn and `MissingLetters` says what to install.
 
     >>> said, how = lettered("pay $5 or $10")
     >>> said, how["parse_math"]
@@ -64,7 +64,7 @@ def _fonts(families: tuple[str, ...]) -> list[FT2Font]:
 
 @cache
 def em(letter: str) -> float:
-    """How wide a letter is that `lettered` let pass, in sizes of its font."""
+    """The width of a letter of a text that `lettered` returned, in sizes of its font."""
     from matplotlib.font_manager import FontProperties
 
     fonts = [*_fonts(tuple(FontProperties().get_family())), *_fallbacks().fonts.values()]
@@ -78,12 +78,12 @@ def _has(font: FT2Font, letter: str) -> bool:
 
 
 def _unseen(letter: str) -> bool:
-    """Whether it only changes how the letters beside it look, so that nothing stands for it."""
+    """Whether a letter only changes the look of its neighbours, so that it needs no glyph."""
     return unicodedata.category(letter) == "Cf" or unicodedata.name(letter, "").startswith("VARIATION SELECTOR")
 
 
 class _Fallbacks:
-    """Fonts for letters that the fonts of the settings lack; all that are installed are looked at once per letter."""
+    """Fonts for letters that the fonts of the settings lack; each letter is looked up once in all installed fonts."""
 
     def __init__(self) -> None:
         self.fonts: dict[str, FT2Font] = {}
@@ -91,7 +91,7 @@ class _Fallbacks:
         self.nowhere: set[str] = set()
 
     def names_for(self, letters: set[str]) -> list[str]:
-        """The families that have them, as few as possible."""
+        """As few font families as possible that have these letters."""
         new = letters - self.nowhere - set(self.owners)
         if new:
             self._look_for(new)
@@ -121,14 +121,14 @@ def _covered(font: FT2Font, letters: Iterable[str]) -> set[str]:
 
 
 def _suits(font: FT2Font) -> tuple[bool, bool]:
-    """Which of two fonts with the same letters goes with the rest."""
+    """A key for sorting: of two fonts with the same letters, the one that suits the other text comes first."""
     name = font.family_name.lower()
     return "mono" not in name, "sans" in name
 
 
 @cache
 def _installed() -> list[FT2Font]:
-    """Upright fonts of normal weight that matplotlib can draw; those installed after its last look are made known."""
+    """Upright fonts of normal weight that matplotlib can draw, including fonts installed after its last search."""
     from matplotlib.font_manager import findSystemFonts, fontManager
     from matplotlib.ft2font import FT2Font
 
@@ -142,13 +142,13 @@ def _installed() -> list[FT2Font]:
             if path not in listed:
                 fontManager.addfont(path)
         except (OSError, RuntimeError, ValueError, NotImplementedError):
-            continue  # a file that is no font, or none that can be drawn
+            continue  # the file is not a font, or not one that can be drawn
         fonts.setdefault(font.family_name, font)
     return list(fonts.values())
 
 
 def _draws_no_text(path: str) -> bool:
-    """Whether it is a font of boxes, or one of those that matplotlib brings for formulas."""
+    """Whether a font draws boxes, or is one of matplotlib's fonts for formulas."""
     from matplotlib import get_data_path
 
     name = Path(path).name.lower()
@@ -161,7 +161,7 @@ def _warned() -> set[str]:
 
 
 def _warn_of(missing: set[str]) -> None:
-    """One line for each kind of letters in a process."""
+    """Warns of missing letters, once for each kind of letters in a process."""
     for kind, letters in _by_kind(missing).items():
         if kind in _warned():
             continue
@@ -179,7 +179,7 @@ def _warn_of(missing: set[str]) -> None:
 
 
 def _warn_of_direction(text: str) -> None:
-    """Before 3.11, matplotlib writes from left to right whatever the script."""
+    """Warns that matplotlib before 3.11 writes every script from left to right."""
     from matplotlib import ft2font
 
     if hasattr(ft2font, "__libraqm_version__") or "direction" in _warned():

@@ -1,4 +1,4 @@
-"""A clip and its relevance as a moving picture."""
+"""Writes a clip and its relevance as a moving picture."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ def animation(
         smooth: as in `overlay`.
         quantile: as in `overlay`.
         min_height: smaller clips are enlarged by a whole number until they are as tall, in pixels.
-        captions: what stands below each frame, such as its number and logit.
-        curve: a number (t,) for each frame, such as its relevance, drawn as bars below; that of the frame is marked.
+        captions: text below each frame, such as its number and logit.
+        curve: a number (t,) for each frame, such as its relevance, drawn as bars below; the bar of the shown frame is
+            marked.
 
     Returns:
         The path. The file appears when it is complete, or not at all.
 
     Raises:
-        ValueError: another ending, shapes that do not belong together, or ``fps`` that is not positive.
+        ValueError: the path has another ending, shapes do not fit each other, or ``fps`` is not positive.
         ImportError: matplotlib, or PyAV for MP4, is not installed.
 
     >>> import tempfile, torch, lrp3d
@@ -80,7 +81,7 @@ def animation(
 
 
 def _footer(width: int, count: int, captions: Sequence[str], heights: np.ndarray | None) -> np.ndarray:
-    """What stands below every frame: its caption, and the bars of all frames with its own in another colour."""
+    """Draws the panel below every frame: its caption, and the bars of all frames with its own in another colour."""
     import_matplotlib()
     from PIL import Image, ImageDraw  # matplotlib depends on it
 
@@ -129,7 +130,7 @@ def _mp4(frames: np.ndarray, fps: float) -> bytes:
     from fractions import Fraction
 
     buffer = io.BytesIO()
-    # Colours are stored for 2 x 2 pixels: an odd side gets one more row.
+    # MP4 stores colours for blocks of 2 x 2 pixels, so that an odd side needs one more row.
     frames = np.pad(frames, ((0, 0), (0, frames.shape[1] % 2), (0, frames.shape[2] % 2), (0, 0)), mode="edge")
     with av.open(buffer, "w", format="mp4") as container:
         codec = "libx264" if "libx264" in av.codecs_available else "mpeg4"

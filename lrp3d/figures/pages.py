@@ -1,4 +1,4 @@
-"""Pages: templates that are filled, all in the colours of `page_colours.css`."""
+"""Fills the templates of pages, which all have the colours of `page_colours.css`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from importlib import resources
 def filled(package: str, template: str, parts: Mapping[str, str]) -> str:
     """A page: the template with every `{{name}}` replaced by the part of that name, which is HTML already.
 
-    What a part holds is never read as a name. `{{colours}}` are those of all pages, and `{{scripts}}` what the page's
-    policy must say so that the template's own scripts run, and no other: their hashes.
+    Names inside a part are not replaced. `{{colours}}` stands for the colours of all pages, and `{{scripts}}` for the
+    hashes of the template's own scripts, with which the page's policy allows these and no other scripts to run.
 
     Args:
-        package: where the template lies.
-        template: its file.
-        parts: what the names stand for.
+        package: the package that has the template.
+        template: the name of its file.
+        parts: the HTML for each name.
 
     Raises:
         KeyError: if the template has a name without a part.
@@ -37,7 +37,7 @@ def filled(package: str, template: str, parts: Mapping[str, str]) -> str:
 
 
 def _hashes(template: str) -> str:
-    """Those of a template's scripts, read before anything is filled in: a script in a part never has its own."""
+    """The hashes of a template's scripts, taken before it is filled, so that a script in a part is never among them."""
     scripts = re.findall(r"<script>(.*?)</script>", template, flags=re.DOTALL)
     digests = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"

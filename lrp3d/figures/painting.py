@@ -1,4 +1,4 @@
-"""Relevance painted over the frames of a clip."""
+"""Paints relevance over the frames of a clip."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def overlay_strip(
     Args:
         pixels: uint8 RGB (t, h, w, 3).
         relevance: per pixel, (t, h, w), (c, t, h, w) or (1, c, t, h, w); colour channels are summed.
-        title: what stands above.
-        footnote: what stands below, such as "weights are random".
+        title: text above the frames.
+        footnote: text below the frames, such as "weights are random".
         columns: frames in a row.
         smooth: as in `overlay`.
         quantile: the share of absolute relevance values at which the colours end.
-        label: what the colours mean; 1 is where they end, as `quantile` says.
-        show_frames: also draw each frame as it is, above.
+        label: what the colours mean; they end at 1, the value at `quantile`.
+        show_frames: also draw each frame without relevance above it.
         ax: axes to draw into; by default those of a new figure.
 
     Returns:
         The figure. Under each frame stand its number and its share of the clip's absolute relevance.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: shapes do not fit each other.
         ImportError: matplotlib is not installed.
 
     >>> import torch, lrp3d
@@ -72,7 +72,7 @@ def overlay_strip(
     row_height = side * images.shape[1] / images.shape[2] * (1 + show_frames) + 0.26
     frame_width = max(columns * side + 1.0, 3.6)
     figure, axes = canvas(ax, frame_width, max(lines * row_height + 0.8, 2.0) + room(title, footnote, frame_width))
-    digits = 0 if len(images) <= 20 else 1  # of many frames each has little
+    digits = 0 if len(images) <= 20 else 1  # many frames have small shares, which need a digit more
     captions = [f"{number} · {100 * share:.{digits}f} %" for number, share in enumerate(shares, 1)]
     if show_frames:
         painted = np.concatenate([images, painted], axis=1)
@@ -93,7 +93,7 @@ def overlay_strip(
 def overlay(
     pixels: ArrayLike, relevance: ArrayLike, *, smooth: float | None = None, quantile: float = 0.995
 ) -> np.ndarray:
-    """Paint relevance over frames: a grey picture, and the more colour the more relevance.
+    """Paint relevance over frames: the picture is grey, with more colour where there is more relevance.
 
     Args:
         pixels: uint8 RGB (t, h, w, 3).
@@ -107,7 +107,7 @@ def overlay(
         uint8 RGB (t, h, w, 3).
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: shapes do not fit each other.
         ImportError: matplotlib is not installed.
 
     >>> import torch, lrp3d
@@ -120,23 +120,22 @@ def overlay(
     strength = np.clip(values / limit_of(values, quantile), -1, 1)
     signed = bool(values.min() < 0)
     grey = images.astype(np.float64) @ np.array([0.299, 0.587, 0.114]) / 255
-    # Room is left for the colours: above the grey where relevance lightens only, on both sides where it is
-    # signed.
+    # The greys leave room for the colours: above them if relevance only lightens, on both sides if it is signed.
     grey = 0.3 + 0.35 * grey if signed else 0.55 * grey
     colour = colormap(signed)((strength + 1) / 2 if signed else strength)[..., :3]
-    # The square root shows what is weak; nothing is painted where there is nothing.
+    # The square root makes weak relevance visible; where there is none, nothing is painted.
     weight = np.sqrt(np.abs(strength))[..., None] * 0.9
     painted: np.ndarray = np.rint(255 * ((1 - weight) * grey[..., None] + weight * colour)).astype(np.uint8)
     return painted
 
 
 def smoothing(images: np.ndarray, smooth: float | None) -> float:
-    """The standard deviation in pixels that was asked for, or one that suits the size of the frames."""
+    """The given standard deviation in pixels, or one that suits the size of the frames."""
     return max(2.0, min(images.shape[1:3]) / 112) if smooth is None else smooth
 
 
 def smoothed(values: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur within each frame (t, h, w); at the edges only what lies inside is averaged."""
+    """Gaussian blur within each frame (t, h, w); at the edges, only pixels inside the frame are averaged."""
     if sigma <= 0:
         return values
     reach = math.ceil(3 * sigma)

@@ -1,4 +1,4 @@
-"""Several methods' matrices of one clip beside each other, with the frames that are known to decide."""
+"""Draws several methods' matrices of one clip beside each other, with the frames that are known to decide."""
 
 from __future__ import annotations
 
@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIDE, BARS, GAP = 2.55, 0.6, 0.26  # inches: of a matrix, of the bars above it, between matrices
+SIDE, BARS, GAP = (
+    2.55,
+    0.6,
+    0.26,
+)  # inches: the side of a matrix, the height of the bars above it, the gap between matrices
 LEFT, RIGHT = 0.62, 0.95
-NARROWEST, TALLEST = 0.55, 1.5  # inches of a frame: what is narrower shows nothing, what is taller is no film
+NARROWEST, TALLEST = 0.55, 1.5  # inches: a narrower frame shows nothing, a taller one does not look like a film strip
 
 
 def side_by_side(
@@ -29,21 +33,21 @@ def side_by_side(
     title: str | None = None,
     footnote: str | None = None,
 ) -> Figure:
-    """Draw a clip's frames, and below them what each method makes of them: a matrix, and each frame's share of it.
+    """Draw a clip's frames, and below them the matrix of each method and each frame's share of it.
 
     Args:
-        pixels: uint8 RGB (t, h, w, 3); small frames are drawn with sharp pixels. Of many frames as many are shown
-            as can be seen, those that decide among them.
-        matrices: of each method by its name, (n, t). Each has colours of its own, up to its strongest cell.
+        pixels: uint8 RGB (t, h, w, 3); small frames are drawn with sharp pixels. If there are many, only as many are
+            shown as can be seen, including those that decide.
+        matrices: the matrix (n, t) of each method by its name. Each has its own colour scale, up to its strongest cell.
         deciding: the frames that are known to decide, counted from 0; they are marked everywhere.
-        title: what stands above, such as the verdict.
-        footnote: what stands below.
+        title: text above the frames, such as the verdict.
+        footnote: text below the matrices.
 
     Returns:
         The figure: the axes of the frames, then for each method those of its shares and of its matrix, then the key.
 
     Raises:
-        ValueError: no matrix, or one that does not have a column for every frame.
+        ValueError: there is no matrix, or a matrix does not have a column for every frame.
         ImportError: matplotlib is not installed.
 
     >>> import torch, lrp3d
@@ -100,7 +104,7 @@ def side_by_side(
 
 
 def _shown_frames(count: int, deciding: Sequence[int], most: int) -> list[int]:
-    """The frames that are shown: all, or so many, evenly spread, with those that decide instead of the nearest.
+    """The frames that are shown: all of them, or `most` evenly spread ones, the nearest replaced by those that decide.
 
     >>> _shown_frames(100, [40, 41], 5)
     [0, 40, 41, 74, 99]
@@ -117,7 +121,7 @@ def _shown_frames(count: int, deciding: Sequence[int], most: int) -> list[int]:
 def _film(
     ax: Axes, images: np.ndarray, shown_frames: Sequence[int], deciding: Sequence[int], film_height: float
 ) -> None:
-    """Frames in one line, numbered, those that decide framed."""
+    """Draws numbered frames in one line, with a border around those that decide."""
     from matplotlib.patches import Rectangle
 
     height = 0.94 * images.shape[1] / images.shape[2]
@@ -143,7 +147,7 @@ def _shares(matrix: np.ndarray) -> np.ndarray:
 
 
 def _bars(ax: Axes, shares: np.ndarray, deciding: Sequence[int], highest: float, name: str, first: bool) -> None:
-    """Each frame's share of the matrix below, on one scale for all methods."""
+    """Draws each frame's share of the matrix below, on one scale for all methods."""
     colours = [theme().mark if frame in deciding else theme().inside for frame in range(len(shares))]
     ax.bar(range(len(shares)), 100 * shares, color=colours, width=0.82)
     ax.axhline(100 / len(shares), color=theme().quiet, linewidth=0.8, linestyle=":")

@@ -1,4 +1,4 @@
-"""A clip at a glance: the matrix, frames above it, logit and ATR of every row beside it (paper, Fig. 16)."""
+"""Draws a clip at a glance: the matrix, frames above it, logit and ATR of every row beside it (paper, Fig. 16)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LEFT, BARS, WORDS, KEY = 0.72, 1.0, 1.15, 0.85  # inches: beside the matrix
+LEFT, BARS, WORDS, KEY = 0.72, 1.0, 1.15, 0.85  # inches, beside the matrix
 NARROWEST = 0.4  # of a frame
 
 
@@ -42,9 +42,9 @@ def clip_summary(
             frames, a step. Their bars begin at zero.
         matrix: relevance (n, n).
         atr: ATR (n,) of every frame or step, written beside the logits.
-        title: what stands above, such as the class.
-        footnote: what stands below, such as "weights are random".
-        columns: how many frames are shown; by default as many as can be seen.
+        title: text above the figure, such as the class.
+        footnote: text below the figure, such as "weights are random".
+        columns: how many frames are shown; by default as many as there is room for.
         windows: first and last frame of each row's ATR window, to be framed in the matrix.
         times: when each frame is shown (t,), in seconds, to be written below the columns.
 
@@ -52,7 +52,7 @@ def clip_summary(
         The figure: the axes of the frames, of the matrix, of the logits and of the matrix's colours.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: shapes do not fit each other.
         ImportError: matplotlib is not installed.
 
     Source: paper, Fig. 16.
@@ -101,7 +101,7 @@ def clip_summary(
 
 
 def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, unit: str, with_atr: bool) -> None:
-    """A bar from zero for every row, and what it stands for in words where there is room."""
+    """Draws a bar from zero for the logit of every row, and its number and ATR as text where there is room."""
     bars = np.nan_to_num(logits)
     colours = [theme().window if logit >= 0 else theme().against for logit in bars]
     ax.barh(range(len(bars)), bars, height=0.72, color=colours)
@@ -122,7 +122,7 @@ def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, unit
 
 
 def _captions(logits: np.ndarray, atr: ArrayLike | None, block: int) -> list[str]:
-    """For every row its number, its logit to two digits of the largest, and its ATR."""
+    """The text for every row: its number, its logit to two digits of the largest, and its ATR."""
     largest = float(np.abs(logits).max()) or 1.0
     digits = min(6, max(0, 1 - math.floor(math.log10(largest)))) if math.isfinite(largest) else 2
     captions = [f"{logit:.{digits}f}" for logit in logits]

@@ -1,4 +1,4 @@
-"""What pictures are drawn from, checked: matrices, pixels, relevance."""
+"""Checks what pictures are drawn from: matrices, pixels and relevance."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def pixel_relevance(relevance: ArrayLike, images: np.ndarray) -> np.ndarray:
 
 
 def row_times(times: Sequence[float], rows: int) -> list[float]:
-    """The time of the middle of every row's block of frames; none where they are unknown or do not divide."""
+    """The time in the middle of every row's block of frames; empty if times are unknown or do not divide into rows."""
     if not len(times) or len(times) % rows or not all(math.isfinite(second) for second in times):
         return []
     block = len(times) // rows

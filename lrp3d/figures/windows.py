@@ -1,4 +1,4 @@
-"""The window of frames that each frame rests on, over the clip (paper, Fig. 5a)."""
+"""Draws over the clip the window of frames on which each frame rests (paper, Fig. 5a)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDEST = 14  # inches
-MANY = 24  # rows, above which windows are one chart: thin, without numbers, in a picture that stays as it is
+MANY = 24  # above so many rows, windows are drawn thin and without numbers, in a picture of fixed height
 
 
 def atr_windows(
@@ -34,27 +34,27 @@ def atr_windows(
     unit: str = "frame",
     times: Sequence[float] = (),
 ) -> Figure:
-    """Draw over the clip the window of frames that each frame's logit rests on.
+    """Draw over the clip the window of frames on which each frame's logit rests.
 
     Args:
         atr: frame ATR (n,) in frames; NaN draws no window.
-        matrix: relevance (n, n), from which the window's place is taken: of the segments of length ATR around
-            frame i, the one that holds most.
-        windows: first and last frame (n,), (n,) of each window, if they are known already.
+        matrix: relevance (n, n), which says where the window lies: among the segments of length ATR around frame i,
+            the one that holds the most relevance.
+        windows: first and last frame (n,), (n,) of each window, if they are already known.
         frame_logits: logits (n,); windows of frames that weigh nothing in avg-ATR are drawn hollow, and
             avg-ATR is written below.
-        pixels: uint8 RGB (t, h, w, 3), drawn small along the top.
+        pixels: uint8 RGB (t, h, w, 3), drawn as small frames along the top.
         ax: axes to draw into; by default those of a new figure.
-        title: what stands above.
-        footnote: what stands below, such as "weights are random".
-        unit: what a row and a column are: frames, or steps of several.
+        title: text above the figure.
+        footnote: text below the figure, such as "weights are random".
+        unit: what a row and a column stand for: a frame, or a step of several frames.
         times: when each frame is shown (t,), in seconds, to be written below the columns.
 
     Returns:
         The figure.
 
     Raises:
-        ValueError: shapes that do not belong together.
+        ValueError: shapes do not fit each other.
         ImportError: matplotlib is not installed.
 
     Source: paper, Fig. 5a.
@@ -111,7 +111,7 @@ def atr_windows(
     axes.set_ylabel(f"explained {unit} i", fontsize=NORMAL)
     write(axes, title, footnote)
     if images is not None:
-        figure.draw_without_rendering()  # the layout decides how wide a column is
+        figure.draw_without_rendering()  # the layout has to come first: it decides how wide a column is
         height = thumbnails(axes, images, rows)
         axes.set_title(axes.get_title(), fontsize=LARGE, pad=height + 6)
     return figure
@@ -126,7 +126,7 @@ def _window_bar(ax: Axes, row: int, first: float, last: float, hollow: bool, thi
 
 
 def _heaviest_windows(lengths: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of the segments of each row's length around its own frame, the one that holds most."""
+    """The segment of each row's length around its own frame that holds the most relevance."""
     rows = len(lengths)
     prefix = np.pad((matrix * np.sign(matrix.sum(1, keepdims=True))).clip(0).cumsum(1), ((0, 0), (1, 0)))
     first, last = np.zeros(rows, int), np.full(rows, rows - 1)

@@ -1,9 +1,8 @@
-"""Other people's tools: their networks come in, explanations go out to what they plot, store and track with.
+"""Networks of other libraries, and explanations in the forms that other tools plot, store and track.
 
-`networks` builds a network of a library by name, `from_torchvision` and its neighbours know one library each, and
-`wrappers` makes what they build take clips (b, 3, t, h, w). `for_captum` is called as captum is, `tracking` logs to
-TensorBoard and Weights & Biases. Nothing of these libraries is imported before it is asked for, and nothing is
-downloaded.
+`networks` builds a network of a library by its name, `from_torchvision` and its neighbours know one library each, and
+`wrappers` lets the networks take clips (b, 3, t, h, w). `for_captum` has the interface of captum, `tracking` logs to
+TensorBoard and Weights & Biases. These libraries are imported only when they are needed, and nothing is downloaded.
 
 This folder may import explain, explanation, twin and what is below them.
 """

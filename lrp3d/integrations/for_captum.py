@@ -1,4 +1,4 @@
-"""Attribution in the form of captum, so that code written for its LRP runs with lrp3d. captum is not needed."""
+"""Attribution with the interface of captum's LRP, so that code written for it runs with lrp3d and without captum."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class LRP:
 
     Args:
         model: as in `lrp3d.explain`; it is never modified.
-        composite: which rule goes to which layer: a name or a `Composite`; None is "paper". It takes the place of
-            captum's `module.rule = ...`.
-        contrastive: CLRP instead of LRP; captum has none.
-        options: further ones of `lrp3d.explain`, such as input_range, layout and output.
+        composite: which layer gets which rule: a name or a `Composite`; None means "paper". It replaces captum's
+            `module.rule = ...`.
+        contrastive: whether to use CLRP, which captum does not have, instead of LRP.
+        options: further arguments of `lrp3d.explain`, such as input_range, layout and output.
 
     >>> import torch
     >>> from torch import nn
@@ -64,15 +64,15 @@ class LRP:
         Args:
             inputs: a clip (b, 3, t, h, w), images (b, 3, h, w), or a tuple of pathways.
             target: a class, or one per clip; None for the prediction.
-            additional_forward_args: captum's; a model with further arguments is wrapped into one without.
-            return_convergence_delta: also return the logit minus the sum of relevance, (b,); of LRP only.
-            verbose: also print which rule each layer has, and what it took in and gave out.
+            additional_forward_args: must be None; wrap a model with further arguments into one without them.
+            return_convergence_delta: also return the logit minus the sum of relevance, (b,); only for LRP.
+            verbose: also print the rule of each layer, and how much relevance came in and went out.
 
         Returns:
             A tensor like the inputs, or a tuple like them; with the delta, both.
 
         Raises:
-            ValueError, UnsupportedOperation: as `lrp3d.explain`; or the delta of a contrastive map is asked for.
+            ValueError, UnsupportedOperation: as for `lrp3d.explain`; or the delta of a contrastive map is requested.
             TypeError: additional_forward_args are given.
         """
         if additional_forward_args is not None:
@@ -92,7 +92,7 @@ class LRP:
     def explanation(
         self, inputs: Inputs, target: int | Sequence[int] | Tensor | None = None, **more: Any
     ) -> Explanation:
-        """The whole `Explanation` of the inputs, with what `attribute` leaves out."""
+        """The whole `Explanation` of the inputs, of which `attribute` returns only a part."""
         clip = list(inputs) if isinstance(inputs, tuple) and len(inputs) > 1 else inputs
         clip = clip[0] if isinstance(clip, tuple) else clip
         return explain(self.twin, clip, target, **{**self.options, **more})
@@ -119,7 +119,7 @@ class LayerLRP(LRP):
         composite, contrastive, options: as in `LRP`.
 
     Raises:
-        ValueError: the layer is no module of the model.
+        ValueError: the layer is not a module of the model.
 
     >>> import torch
     >>> from torch import nn
@@ -139,7 +139,7 @@ class LayerLRP(LRP):
     ):
         names = {module: name for name, module in model.named_modules()}
         if isinstance(layer, nn.Module) and layer not in names:
-            raise ValueError(f"the layer ({type(layer).__name__}) is no module of the model")
+            raise ValueError(f"the layer ({type(layer).__name__}) is not a module of the model")
         self.layer = layer if isinstance(layer, str) else names[layer]
         super().__init__(model, composite, contrastive=contrastive, **options, layers=[self.layer])
 

@@ -1,4 +1,4 @@
-"""Recognisers of mmaction2, by their configuration file."""
+"""Builds recognisers of mmaction2 from their configuration files."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ CROPS = ("CenterCrop", "ThreeCrop", "TenCrop")
 def build(path: str, options: dict[str, Any]) -> PublicNetwork:
     """The recogniser of a configuration; `options` replace entries of its `model`, by dotted names.
 
-    Pretrained weights that the configuration names are not loaded: the file runs as Python, the network has what
-    `--weights` says.
+    The configuration file is run as Python. Pretrained weights that it names are not loaded; the network gets those
+    of `--weights`.
     """
     if not Path(path).is_file():
-        raise ValueError(f"mmaction:{path} is no file: give the path of a configuration, mmaction:configs/.../tsm.py")
+        raise ValueError(
+            f"mmaction:{path} is not a file: give the path of a configuration, mmaction:configs/.../tsm.py"
+        )
     config = importlib.import_module("mmengine.config").Config.fromfile(path)
     if "model" not in config or "cls_head" not in config.model:
         raise ValueError(f"mmaction:{path} describes no recogniser: it has no model with a cls_head")
@@ -55,7 +57,7 @@ def _unit_statistics(values: Any) -> list[float] | None:
 
 
 def _frames(pipeline: list[Mapping[str, Any]], images: bool) -> int | None:
-    """Of one view of a video, as it is sampled for testing."""
+    """The number of frames of one view of a video, as it is sampled for testing."""
     for step in pipeline:
         if "clip_len" in step or "num_clips" in step:
             length = int(step.get("clip_len", 1))

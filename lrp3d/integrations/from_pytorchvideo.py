@@ -1,4 +1,4 @@
-"""Networks of pytorchvideo's hub."""
+"""Builds networks of pytorchvideo's hub."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLIPS = {
     "mvit_base_16x4": (16, 224),
     "mvit_base_32x3": (32, 224),
 }
-"""Frames and side of the clips that each was made for."""
+"""The number of frames and the side of the clips for which each network was made."""
 
 
 def build(name: str, options: dict[str, Any]) -> PublicNetwork:

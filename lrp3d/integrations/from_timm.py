@@ -1,4 +1,4 @@
-"""Networks of timm: they take images, so every frame is seen alone."""
+"""Builds networks of timm, which take images and therefore see every frame alone."""
 
 from __future__ import annotations
 

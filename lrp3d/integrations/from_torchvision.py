@@ -1,4 +1,4 @@
-"""Networks of torchvision, of videos and of images."""
+"""Builds torchvision's networks for videos and for images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ NOTES = {"s3d": ("torchvision's weights of s3d are for clips of 128 frames: --fr
 
 
 def build(name: str, options: dict[str, Any]) -> PublicNetwork:
-    """A network of `torchvision.models.video`, or one of images, for every frame."""
+    """A network of `torchvision.models.video`, or a network for images, which is applied to every frame."""
     from torchvision import models
 
     video, images = (models.list_models(module=module) for module in (models.video, models))
     check_name(name, [*video, *images], "torchvision")
     kind = PublicNetwork if name in video else PerFrame
     network = built(partial(models.get_model_builder(name), weights=None), f"torchvision:{name}", options)
-    public = models.get_model_weights(name).DEFAULT  # what was used for training; nothing is loaded
+    public = models.get_model_weights(name).DEFAULT  # the preprocessing of the training; no weights are loaded
     transform = public.transforms()
     return kind(
         network,

@@ -1,4 +1,4 @@
-"""Networks of transformers that classify videos or images: by class, by a configuration, or by a local folder."""
+"""Builds transformers' networks that classify videos or images, from a class, a configuration or a local folder."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _classes(transformers: Any) -> list[str]:
 
 
 def _load_saved(transformers: Any, place: str, options: dict[str, Any]) -> PublicNetwork:
-    """What a file or folder describes, with the weights of the folder; nothing is fetched."""
+    """The network that a file or folder describes, with the weights of the folder; nothing is downloaded."""
     try:
         config = transformers.AutoConfig.from_pretrained(place, local_files_only=True)
     except (OSError, ValueError) as error:
@@ -61,7 +61,7 @@ def _load_saved(transformers: Any, place: str, options: dict[str, Any]) -> Publi
 
 
 def _with_changes(config: Any, name: str, options: dict[str, Any]) -> Any:
-    """A configuration with some entries changed; it has to have them."""
+    """Changes some entries of a configuration; raises ValueError for entries that it does not have."""
     for key, value in options.items():
         entry = "num_labels" if key == "num_classes" else key
         if not hasattr(config, entry):
@@ -71,7 +71,7 @@ def _with_changes(config: Any, name: str, options: dict[str, Any]) -> Any:
 
 
 def _preprocessing(place: str) -> dict[str, Any]:
-    """What stands beside the weights about pixels; empty if nothing does."""
+    """The settings for pixels that are stored beside the weights; empty if there are none."""
     file = Path(place) / "preprocessor_config.json"
     read: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return read

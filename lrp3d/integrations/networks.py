@@ -1,4 +1,4 @@
-"""Networks of public libraries, by the name of the library and theirs: `torchvision:r3d_18`."""
+"""Builds networks of public libraries by name, such as `torchvision:r3d_18`."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ SOURCES = {
     "mmaction": "mmaction",
     "mmaction2": "mmaction",
 }
-"""What may stand before the colon, and the package that it needs."""
+"""The prefixes before the colon, and the package that each needs."""
 
 
 def network(name: str, **options: Any) -> PublicNetwork:
-    """A network of a public library with random weights, as it stands in the library, that takes clips.
+    """A network of a public library, unchanged and with random weights, that takes clips.
 
     Args:
         name: `torchvision:r3d_18`, `pytorchvideo:slow_r50`, `timm:resnet18` (a network of images, which sees every
             frame alone), `hf:VideoMAEForVideoClassification` or `hf:FOLDER` (which loads the weights in that folder),
             `mmaction:config.py`.
-        options: further arguments of the library's builder; `num_classes` whatever the library calls it.
+        options: further arguments of the library's builder; `num_classes` works whatever the library calls it.
 
     Returns:
-        A module in evaluation mode with logits (b, k) for clips (b, 3, t, h, w). Its `network` is what the library
-        built, and takes the library's checkpoints (`lrp3d.models.load_checkpoint(made.network, path)`); `mean`, `std`,
-        `frames` and `size` say what it expects of a clip. Nothing is downloaded.
+        A module in evaluation mode with logits (b, k) for clips (b, 3, t, h, w). Its `network` is the library's own
+        module, and takes the library's checkpoints (`lrp3d.models.load_checkpoint(made.network, path)`); `mean`, `std`,
+        `frames` and `size` say which clips it expects. Nothing is downloaded.
 
     Raises:
-        ImportError: the library is not installed; the message says how to get it.
-        ValueError: there is no such library or network, or it is not built so.
+        ImportError: the library is not installed; the message says how to install it.
+        ValueError: there is no such library or network, or it does not take these options.
 
     >>> import lrp3d
     >>> lrp3d.integrations.network("torchvison:r3d_18")
@@ -63,7 +63,7 @@ def network(name: str, **options: Any) -> PublicNetwork:
     try:
         builder = importlib.import_module(f"lrp3d.integrations.from_{package}")
         model: PublicNetwork = builder.build(rest, options)
-    except ImportError as error:  # what the library itself needs
+    except ImportError as error:  # a package that the library itself needs is missing
         raise ImportError(f"{name} cannot be built: {error}", name=error.name) from error
     except RuntimeError as error:
         if "operator torchvision::" not in str(error):
@@ -77,7 +77,7 @@ def network(name: str, **options: Any) -> PublicNetwork:
 
 
 def source_of(name: str) -> str | None:
-    """What stands before the colon, if it is one of `SOURCES`.
+    """The prefix before the colon if it is one of `SOURCES`, else None.
 
     >>> source_of("timm:resnet18"), source_of("networks:Net")
     ('timm', None)
@@ -87,20 +87,20 @@ def source_of(name: str) -> str | None:
 
 
 def check_name(name: str, available: Iterable[str], library: str) -> None:
-    """Raise ValueError where the library has no network of that name."""
+    """Raise ValueError if the library has no network of that name."""
     names = list(available)
     if name not in names:
         raise ValueError(f"{library} has no network {name!r}{did_you_mean(name, names)}")
 
 
 def built(builder: Callable[..., Any], name: str, options: dict[str, Any], **renamed: str) -> Any:
-    """What a builder of a library makes; arguments that it does not take become a ValueError.
+    """The network that a library's builder makes; arguments that it does not take become a ValueError.
 
     Args:
-        builder: of the library.
-        name: what was asked for, for the error.
-        options: its arguments.
-        renamed: what it calls arguments that have one name here, as in num_classes="model_num_class".
+        builder: the function of the library.
+        name: the name of the network, for the error.
+        options: the arguments of the builder.
+        renamed: the library's names for arguments of ours, as in num_classes="model_num_class".
     """
     arguments = {renamed.get(key, key): value for key, value in options.items()}
     try:

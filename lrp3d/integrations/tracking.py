@@ -1,4 +1,4 @@
-"""Numbers and pictures of an explanation for TensorBoard and Weights & Biases, neither of which is imported early."""
+"""Logs numbers and pictures of an explanation to TensorBoard or Weights & Biases, neither of which is imported."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ __all__ = ["numbers", "track"]
 
 
 def numbers(explanation: Explanation, clip: int = 0) -> dict[str, float]:
-    """What one clip comes to: logit, avg-ATR, max-ATR, conservation, motion and the share above the floor.
+    """The main numbers of one clip: logit, avg-ATR, max-ATR, conservation, motion and the share above the floor.
 
-    What it has not, or what is no number, is left out.
+    Numbers that the explanation does not have, or that are NaN, are left out.
 
     >>> import torch, lrp3d
     >>> model = lrp3d.models.tsn_resnet(18, num_classes=10, width=8).eval()
@@ -50,16 +50,16 @@ def track(
         tracker: a `SummaryWriter` of TensorBoard, or a run of Weights & Biases (`wandb.init(mode="offline")` sends
             nothing).
         explanation: what to log.
-        name: what stands before the numbers' names, as in explanation/avg_atr.
-        step: of the training.
-        clip: which clip of the batch.
+        name: the prefix of the numbers' names, as in explanation/avg_atr.
+        step: the step of the training.
+        clip: the number of the clip in the batch.
         picture: whether to draw the matrix, which needs matplotlib.
 
     Raises:
-        TypeError: the tracker is neither.
-        ImportError: matplotlib is not installed, and a picture is asked for.
+        TypeError: the tracker is neither of them.
+        ImportError: a picture is requested and matplotlib is not installed.
 
-    Example (TensorBoard is no part of lrp3d):
+    Example (TensorBoard does not come with lrp3d):
 
         writer = torch.utils.tensorboard.SummaryWriter("runs")
         lrp3d.integrations.track(writer, lrp3d.explain(model, clip), step=epoch)

@@ -1,4 +1,4 @@
-"""What makes a network of another library take a clip (b, 3, t, h, w) and return logits (b, k)."""
+"""Wrappers with which a network of another library takes a clip (b, 3, t, h, w) and returns logits (b, k)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ __all__ = ["PerFrame", "PublicNetwork", "Segments", "SlowFast", "TimeFirst"]
 
 
 class PublicNetwork(nn.Module):
-    """A network that takes clips as they are, with what its library says about its input.
+    """A network that takes clips (b, 3, t, h, w), with what its library says about its input.
 
     Args:
-        network: what the library built; checkpoints of the library fit it, so it has the state's names.
-        frames: how many frames of a clip it was made for; None for any number.
+        network: the library's own module, which the library's checkpoints fit.
+        frames: the number of frames of the clips for which it was made; None for any number.
         size: the side of a frame in pixels.
-        mean, std: with which pixels between 0 and 1 are normalised; None if nobody says.
-        fixed_frames: whether it takes no other number of frames.
-        classes: what the classes of the library's own weights are called.
-        weights: where its weights come from; empty if they are random.
-        notes: what else should be known.
+        mean, std: the numbers with which pixels between 0 and 1 are normalised; None if unknown.
+        fixed_frames: whether it takes only this number of frames.
+        classes: the names of the classes of the library's own weights.
+        weights: where the weights come from; empty if they are random.
+        notes: further sentences for the user.
     """
 
     mean: tuple[float, ...]
@@ -54,7 +54,7 @@ class PublicNetwork(nn.Module):
 
 
 class PerFrame(PublicNetwork):
-    """A network of images: it sees every frame alone, and the mean over frames is the clip's logit, as in TSN."""
+    """A network for images, which sees every frame alone; the clip's logit is the mean over frames, as in TSN."""
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
@@ -82,9 +82,9 @@ class SlowFast(PublicNetwork):
 
 
 class Segments(PublicNetwork):
-    """A recogniser of mmaction2: its backbone, neck and head, without what it does before and after them.
+    """A recogniser of mmaction2: its backbone, neck and head, without its pre- and postprocessing.
 
-    It takes frames (b, t, 3, h, w) where it looks at images, and one crop (b, 1, 3, t, h, w) where it looks at clips.
+    It takes frames (b, t, 3, h, w) if it works on images, and one crop (b, 1, 3, t, h, w) if it works on clips.
     """
 
     images = False
@@ -96,7 +96,7 @@ class Segments(PublicNetwork):
 
 
 def logits_in(returned: Any) -> Tensor:
-    """The logits among what a network returns: the tensor itself, what is called so, or the first of several."""
+    """The logits in what a network returns: the tensor itself, the entry of that name, or the first of several."""
     logits = getattr(returned, "logits", returned)
     if isinstance(logits, (tuple, list)) and logits:
         logits = logits[0]

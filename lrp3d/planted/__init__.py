@@ -1,6 +1,6 @@
-"""Clips with a known answer: the label depends on planted frames, and which these are is told.
+"""Clips with a known answer: the label depends on planted frames, whose positions are known.
 
-A relevance matrix can be held against them, which no real video allows.
+A relevance matrix can be compared with them, which is impossible with real videos.
 
     planted = lrp3d.planted.Task("match", gap=4).clips(8)
     planted.clips, planted.labels, planted.frames, planted.mask

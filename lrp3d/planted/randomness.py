@@ -1,4 +1,4 @@
-"""Random numbers that belong to a seed and a clip's number, not to a state: the same on every device."""
+"""Random numbers that depend on a seed and a clip's number, not on a state, and are the same on every device."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _SECOND = 0x94D049BB133111EB - 2**64
 
 
 class Dice:
-    """Numbers of clips `indices` (b,) of a seed: each depends on seed, index and name alone.
+    """Random numbers for the clips `indices` (b,); each number depends only on seed, index and name.
 
-    A clip is therefore the same in whatever batch, order, process and device it is made.
+    A clip is therefore the same in every batch, order, process and device.
 
     >>> bool((Dice(0, torch.arange(4)).uniform("noise", 3)[2] == Dice(0, torch.tensor([2])).uniform("noise", 3)).all())
     True
@@ -25,7 +25,7 @@ class Dice:
         self.key: Tensor = _mix(_mix(torch.full_like(indices, seed)) ^ indices)
 
     def uniform(self, name: str, *shape: int) -> Tensor:
-        """Numbers in [0, 1), float32, (b, *shape); another name gives other numbers."""
+        """Uniform numbers in [0, 1), float32, (b, *shape); another name gives other numbers."""
         stream = _mix(self.key + int.from_bytes(name.encode()[:7], "little") * 8)
         counter = torch.arange(math.prod(shape), device=stream.device) * _GOLDEN
         bits = _mix(stream[:, None] + counter)
@@ -46,5 +46,5 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _shift(x: Tensor, bits: int) -> Tensor:
-    """Logical shift to the right: torch's keeps the sign."""
+    """Logical shift to the right, because torch's shift keeps the sign."""
     return (x >> bits) & ((1 << (64 - bits)) - 1)

@@ -1,4 +1,4 @@
-"""Pictures of a clip: a cluttered background, noise, and at most one rectangle in every frame."""
+"""Paints the frames of a clip: a cluttered background, noise, and at most one rectangle in every frame."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLUTTER = 3  # grey squares of the background
 
 @dataclass
 class Rectangles:
-    """One rectangle in every frame: whether it is there, its corner and sides in pixels, its colour."""
+    """At most one rectangle in every frame: whether it is there, its corner and sides in pixels, its colour."""
 
     present: Tensor
     """(b, t), boolean."""
@@ -27,7 +27,7 @@ class Rectangles:
     """(b, t, 3) in [0, 1]."""
 
     def mask(self, size: int) -> Tensor:
-        """The pixels (b, t, h, w) they cover."""
+        """The pixels (b, t, h, w) that the rectangles cover."""
         line = torch.arange(size, device=self.corner.device)
         inside = (line >= self.corner[..., None]) & (line < (self.corner + self.sides)[..., None])  # (b, t, 2, size)
         return inside[:, :, 0, :, None] & inside[:, :, 1, None, :] & self.present[..., None, None]

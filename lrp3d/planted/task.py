@@ -1,4 +1,4 @@
-"""Tasks whose answer is known: which frames a clip's label depends on."""
+"""Tasks for which it is known on which frames a clip's label depends."""
 
 from __future__ import annotations
 
@@ -75,15 +75,15 @@ class Task:
             - "static": a red or green square that stands in every frame (a single frame tells);
             - "flash": a red or green square in one frame;
             - "trajectory": five kinds of motion of one square.
-        gap: frames from the first to the second event, of pairs.
-        frames: t.
-        size: h and w, at least 8.
+        gap: number of frames from the first to the second event of a pair.
+        frames: number of frames t.
+        size: height and width, at least 8.
         noise: greatest change of a pixel by noise, in [0, 1].
-        distractors: probability of a blue square in a frame without event.
-        margin: least number of frames before the first and behind the last event.
+        distractors: probability of a blue square in a frame without an event.
+        margin: least number of frames before the first and after the last event.
 
     Raises:
-        ValueError: an unknown family, a gap that does not fit, or a number out of range.
+        ValueError: the family is unknown, the gap does not fit, or a number is out of range.
 
     For "match" and "xor" a network none of whose frame logits sees both events has an expected cross-entropy of
     log 2 or more, as guessing has: with y = +-1 for the label and s the difference of the two logits, the sum of
@@ -143,14 +143,14 @@ class Task:
         """Make clips.
 
         Args:
-            which: how many (the first ones of the seed), or their numbers.
-            seed: of everything random.
-            bits: what the events show, 0 or 1 each, in place of what would be drawn; the rest of the clip stays.
+            which: the number of clips (the first ones of the seed), or their indices.
+            seed: seed of all random numbers.
+            bits: what the events show, 0 or 1 each, instead of random bits; the rest of the clip is the same.
                 "order" and the controls take one bit.
             device: where to make them; the result does not depend on it.
 
         Raises:
-            ValueError: as many bits as the family does not have.
+            ValueError: the family has another number of bits.
         """
         numbers = torch.arange(which) if isinstance(which, int) else torch.as_tensor(list(which), dtype=torch.long)
         dice = Dice(seed, numbers.to(device or "cpu"))
@@ -178,7 +178,7 @@ class Task:
         return Planted(scenes.paint(scene, dice, self.size, self.noise), labels, frames, mask, values)
 
     def _distractors(self, dice: Dice) -> Rectangles:
-        """A blue square in some frames, somewhere."""
+        """Blue squares at random places in random frames."""
         side = max(3, self.size * 5 // 16)
         corner = dice.integer("corner", self.size - side + 1, self.frames, 2)
         colour = torch.tensor(scenes.BLUE, device=corner.device).expand(*corner.shape[:2], 3).clone()
@@ -220,14 +220,14 @@ class Task:
 
 
 class PlantedClips(Dataset[tuple[Tensor, int]]):
-    """Clips of a task as a data set for `lrp3d.models.train`, normalised for a model, made when asked for.
+    """Clips of a task as a data set for `lrp3d.models.train`, normalised for a model and made when they are read.
 
     Args:
-        task: what to make.
-        length: how many.
-        mean: of each channel, such as a model's `mean`.
-        std: of each channel.
-        seed: of the clips.
+        task: the task of the clips.
+        length: the number of clips.
+        mean: mean of each channel, such as a model's `mean`.
+        std: deviation of each channel.
+        seed: seed of the clips.
 
     >>> clips = PlantedClips(Task("flash", frames=8), 100, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     >>> len(clips), clips[7][0].shape
@@ -245,7 +245,7 @@ class PlantedClips(Dataset[tuple[Tensor, int]]):
         return self.length
 
     def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int]]:
-        """Many at once, as data loaders ask for them."""
+        """Several clips at once, in the way in which data loaders read them."""
         planted = self.task.clips(indices, seed=self.seed)
         return list(zip(normalise(planted.clips, self), planted.labels.tolist(), strict=True))
 
@@ -256,7 +256,7 @@ class PlantedClips(Dataset[tuple[Tensor, int]]):
 
 
 class _Statistics(Protocol):
-    """A model, or whatever else has statistics."""
+    """A model, or anything else that has `mean` and `std`."""
 
     @property
     def mean(self) -> Sequence[float]: ...

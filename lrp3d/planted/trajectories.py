@@ -1,4 +1,4 @@
-"""Moving-shape trajectories: five classes that only motion over many frames tells apart."""
+"""Moving-shape trajectories: five classes that differ only in motion over many frames."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CLASSES = ("circle", "arc", "spiral", "line", "rectangle")
 
 
 def steps(label: Tensor, dice: Dice, frames: int) -> Tensor:
-    """Velocity (b, t, 2) in pixels per frame of each class, direction, phase and speed drawn.
+    """Velocities (b, t, 2) in pixels per frame for each label, with random direction, phase and speed.
 
-    Source: the classes of Broome et al., "Recur, Attend or Convolve?" (WACV 2023), after their description.
+    Source: the classes of Broome et al., "Recur, Attend or Convolve?" (WACV 2023), from their description.
     """
     turn = torch.linspace(0, 2 * math.pi, frames + 1, device=label.device)[:-1]
     speed = 1 + 2 * dice.uniform("speed", 1)

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 MARGIN = 2.0
-"""How many times its equal share a frame holds, at least, where it counts as found."""
+"""A frame counts as found if it holds at least so many times the share that it would have if all were equal."""
 
 __all__ = ["Finding", "finding", "percent", "verdict"]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """How much of a matrix lies in the columns of the frames that decide, and which of them it does not show."""
+    """How much of a matrix lies in the columns of the frames that decide, and which of these it misses."""
 
     shares: tuple[float, ...]
     """Each frame's share (t,) of the sum of absolute values; all 0 of an empty matrix."""
@@ -25,25 +25,25 @@ class Finding:
 
     @property
     def share(self) -> float:
-        """Of all deciding frames together, 0 to 1."""
+        """The share of all deciding frames together, from 0 to 1."""
         return sum(self.shares[frame] for frame in self.frames)
 
     @property
     def chance(self) -> float:
-        """The share that they would have if all frames had the same."""
+        """The share of the deciding frames if all frames had the same share."""
         return len(set(self.frames)) / len(self.shares)
 
     @property
     def missed(self) -> tuple[int, ...]:
-        """The deciding frames that hold less than twice what each would have if all frames had the same."""
+        """The deciding frames that hold less than twice the share that each would have if all were equal."""
         return tuple(frame for frame in self.frames if self.shares[frame] * len(self.shares) < MARGIN)
 
 
 def finding(matrix: Tensor, frames: Sequence[int] | Tensor) -> Finding:
-    """How much of a matrix (n, t) lies in the columns of these frames, whatever its signs.
+    """How much of the absolute values of a matrix (n, t) lies in the columns of these frames.
 
     Raises:
-        ValueError: the matrix is of several clips, or a frame is not one of its columns.
+        ValueError: the matrix has a batch axis, or a frame is not one of its columns.
 
     >>> import torch
     >>> found = finding(torch.tensor([[0.0, 3.0, 1.0, 0.0], [0.0, -3.0, 0.0, 1.0]]), [1, 3])
@@ -62,10 +62,10 @@ def finding(matrix: Tensor, frames: Sequence[int] | Tensor) -> Finding:
 
 
 def verdict(findings: dict[str, Finding]) -> str:
-    """One sentence for each question: which frames decide, what each method gives them, and which it misses.
+    """Sentences that say which frames decide, how much each method gives them, and which ones it misses.
 
     Args:
-        findings: of each method by the name that it has in the sentence; all of the same frames.
+        findings: the finding of each method by its name in the sentence, all for the same frames.
 
     >>> import torch
     >>> both, one = torch.tensor([[5.0, 0, 0, 5.0]]), torch.tensor([[6.0, 2.0, 1.0, 1.0]])
@@ -81,7 +81,7 @@ def verdict(findings: dict[str, Finding]) -> str:
 
 
 def percent(share: float) -> str:
-    """A share with as many digits as tell it from chance: 12.5 % and 85 %."""
+    """A share as text, with the digit that a chance of 12.5 % needs and no other: 12.5 % and 85 %."""
     return f"{100 * share:.3g} %" if share < 0.2 and round(1000 * share) % 10 == 5 else f"{100 * share:.0f} %"
 
 

@@ -1,8 +1,8 @@
 """From a video file, a folder of frames or a tensor file to a clip that a model can take.
 
-Decoding is PyAV's (the extra `video`) and touches only the frames that are needed. Resizing is
-torch's, bilinear with antialiasing, whatever the source: it gives what Pillow gives, with which most models
-were trained, and does not depend on the FFmpeg that PyAV was built with.
+PyAV (the extra `video`) decodes, and only the frames that are needed. torch resizes frames of every source, bilinearly
+and with antialiasing. The result is that of Pillow, with which most models were trained, and does not depend on the
+FFmpeg with which PyAV was built.
 
 Letters: ``t h w`` frames, height and width of a clip; pixels are uint8 RGB (t, h, w, 3).
 """

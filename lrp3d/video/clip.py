@@ -30,24 +30,24 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Clip:
-    """Frames of a video, as they are seen and as a model takes them."""
+    """Frames of a video: as pixels to be shown, and as the tensor that a model takes."""
 
     pixels: Tensor
     """uint8 RGB (t, h, w, 3), after resizing and cropping."""
     tensor: Tensor
     """float32 (1, 3, t, h, w), normalised."""
     indices: Tensor
-    """Number of each frame in the video, from 0, int64 (t,); one that stands in for another has its own."""
+    """The number of each frame in the video, from 0, int64 (t,); a frame that replaces another keeps its own number."""
     times: Tensor
-    """When each frame is shown, in seconds, float64 (t,); NaN where the source does not say."""
+    """The time of each frame in seconds, float64 (t,); NaN if the source does not say."""
     num_video_frames: int
-    """How many frames the source holds."""
+    """The number of frames of the source."""
     fps: float | None = None
-    """Frames per second on average; None where the source does not say."""
+    """Frames per second on average; None if the source does not say."""
     lost: tuple[str, ...] = ()
-    """What is missing or damaged, a sentence each; empty where nothing is."""
+    """Sentences about missing or damaged frames; empty if there are none."""
     notes: tuple[str, ...] = ()
-    """What was decided about the source, such as which of several series of images is read, a sentence each."""
+    """Sentences about decisions, such as which of several series of images is read."""
 
 
 def read_clip(
@@ -71,29 +71,28 @@ def read_clip(
             or a tensor file (.pt, .npy, .safetensors) of RGB frames (t, h, w, 3), uint8 or floats from 0 to
             1.
         frames: number of frames t. A shorter video repeats frames and says so.
-        sampling: "uniform" or "dense", by frame number (see `lrp3d.sampling`); `Clip.times` tells the
-        seconds.
+        sampling: "uniform" or "dense", by frame number (see `lrp3d.sampling`); `Clip.times` has the seconds.
         stride: distance between frames, for dense sampling.
         size: side of the square cut from the centre, in pixels; None keeps the whole frame.
         short_side: length in pixels to which the shorter side is resized first; None keeps it.
         mean: subtracted from each channel, of pixels from 0 to 1.
-        std: by which each channel is divided then.
-        template: name of the images in a folder, such as ``img_%05d.jpg`` or ``img_{:05}.jpg``; without it,
-            all images in the order of the numbers in their names; of several series those named ``img_``.
-        train: draw frames at random: one of each segment, or in dense sampling where the clip begins.
+        std: the number by which each channel is then divided.
+        template: name of the images in a folder, such as ``img_%05d.jpg`` or ``img_{:05}.jpg``. Without it, all images
+            are read in the order of the numbers in their names; among several series, those named ``img_``.
+        train: draw frames at random: one of each segment, or, in dense sampling, the first frame of the clip.
         place: where the square is cut, down and across, from 0 (the first place it can have) to 1 (the last).
 
     Returns:
-        `Clip`. Damaged frames are replaced by the nearest one that decodes; what was lost is in `Clip.lost`
-        and in a `LostFramesWarning`, what was decided in `Clip.notes` and in a `ClipWarning`. A picture that
-        stands still in a moving video is said too: that is how damage looks which was encoded with the
-        video. Rotation metadata is obeyed.
+        `Clip`. Damaged frames are replaced by the nearest one that decodes. Losses are listed in `Clip.lost` and in a
+        `LostFramesWarning`, decisions in `Clip.notes` and in a `ClipWarning`. A picture that stands still in a moving
+        video counts as a loss: that is what damage looks like that was there when the video was encoded. Frames are
+        rotated as the metadata says.
 
     Raises:
-        VideoError: nothing there, nothing in it that is a video, no frame that decodes, frames that are smaller
-            than ``size``, or more than memory holds.
-        ValueError: an unknown sampling, sizes that are not positive, or a place outside of the frame.
-        ImportError: PyAV is needed and not installed.
+        VideoError: there is no such file, it is not a video, no frame decodes, frames are smaller than ``size``, or
+            the clip does not fit into memory.
+        ValueError: the sampling is unknown, a size is not positive, or the place is outside of the frame.
+        ImportError: PyAV is needed but not installed.
 
     Source: paper, App. E (uniform sampling, shorter side, crop).
 
@@ -136,7 +135,7 @@ def sample_clip(
     """Take the frames that a model wants from a video that is in memory, as `read_clip` does from a file.
 
     Args:
-        video: frames (t, h, w, 3) as a tensor or an array, a sequence of images of Pillow's, or a decoder of another
+        video: frames (t, h, w, 3) as a tensor or an array, a sequence of Pillow images, or a decoder of another
             library whose items are frames (3, h, w); integers from 0 to 255, or floats from 0 to 1.
         frames: as in `read_clip`.
         sampling: as in `read_clip`.
@@ -145,13 +144,13 @@ def sample_clip(
         short_side: as in `read_clip`.
         mean: as in `read_clip`.
         std: as in `read_clip`.
-        name: what errors and warnings call it.
+        name: the name of the video in errors and warnings.
 
     Returns:
         `Clip`. A shorter video repeats frames: a `LostFramesWarning` and `Clip.lost` say so.
 
     Raises:
-        VideoError: it is no video, or its frames have another shape or type.
+        VideoError: it is not a video, or its frames have another shape or type.
         ValueError: as in `read_clip`.
 
     >>> import lrp3d
@@ -168,14 +167,14 @@ def sample_clip(
 
 
 def _frame_chooser(frames: int, sampling: str, stride: int, train: bool = False) -> Choose:
-    """Of how many frames there are, the numbers of a clip's."""
+    """A function that takes the number of frames of a video and returns the indices of a clip's frames."""
     if sampling == "uniform":
         return lambda count: uniform_indices(count, frames, train).tolist()
     return lambda count: dense_indices(count, frames, stride, train).tolist()
 
 
 def _reach(frames: int, sampling: str, stride: int) -> int:
-    """From the first of a clip's frames to its last."""
+    """The number of frames from the first to the last frame of a clip, both included."""
     return frames if sampling == "uniform" else (frames - 1) * stride + 1
 
 
@@ -188,11 +187,11 @@ def read_frames(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
 ) -> Clip:
-    """Read any frames of a video, as `read_clip` reads those of a clip; without warnings, `Clip.lost` says all.
+    """Read any frames of a video, as `read_clip` reads those of a clip, but without warnings: see `Clip.lost`.
 
     Args:
         path: as in `read_clip`.
-        choose: of how many frames there are, the numbers of those to read, at least one.
+        choose: takes the number of frames and returns the indices of those to read, at least one.
         size: as in `read_clip`.
         short_side: as in `read_clip`.
         mean: as in `read_clip`.
@@ -209,19 +208,19 @@ def read_frames(
 
 
 def _read_source(path: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
-    """From whatever kind of source it is."""
+    """Reads the chosen frames from any kind of source."""
     try:
         if path.is_dir():
             return read_folder(path, template, choose, framing)
         if path.suffix.lower() in TENSOR_SUFFIXES:
             return read_tensor(path, choose, framing)
         return read_video(path, choose, framing)
-    except OSError as error:  # a disk that fails, a folder that may not be read
+    except OSError as error:  # the disk fails, or the folder may not be read
         raise VideoError(f"{path.name} cannot be read: {error.strerror or error}") from None
 
 
 def _clip(source: Source, name: str, mean: Sequence[float], std: Sequence[float]) -> Clip:
-    """What was read, as a model takes it."""
+    """The clip of the frames that were read, normalised."""
     lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
     pixels = stack_frames(source.images, name)
     return Clip(
@@ -237,13 +236,13 @@ def _clip(source: Source, name: str, mean: Sequence[float], std: Sequence[float]
 
 
 def _locate(path: str | Path, template: str | None) -> tuple[Path, str | None]:
-    """A file or a folder that is there, and the template of a folder's images, which the path may end with."""
+    """An existing file or folder, and the template of a folder's images, which may be the end of the path."""
     if not os.fspath(path):
         raise VideoError("a video is a path, and this one is empty")
     place = Path(path)
-    if place.name in ("", ".."):  # the current folder, or the one above
+    if place.name in ("", ".."):  # the path is the current folder, or the one above
         place = path = place.resolve()
-    # A file on the disk is that file, even if its name looks like a template.
+    # An existing file is meant itself, even if its name looks like a template.
     if not os.path.exists(place) and template_pattern(place.name) and place.parent.is_dir():
         return place.parent, place.name
     require_place(path)
@@ -259,21 +258,21 @@ def prepare_clip(
     std: Sequence[float] = IMAGENET_STD,
     fps: float | None = None,
 ) -> Clip:
-    """Make a clip of frames that are in memory already.
+    """Make a clip of frames that are already in memory.
 
     Args:
         pixels: uint8 RGB (t, h, w, 3).
         size: side of the square cut from the centre, in pixels; None keeps the whole frame.
         short_side: length in pixels to which the shorter side is resized first; None keeps it.
         mean: subtracted from each channel, of pixels from 0 to 1.
-        std: by which each channel is divided then.
+        std: the number by which each channel is then divided.
         fps: frames per second, if known.
 
     Returns:
         `Clip` of all the frames.
 
     Raises:
-        VideoError: pixels of another shape or type, or smaller than ``size``.
+        VideoError: pixels have another shape or type, or are smaller than ``size``.
 
     >>> import lrp3d
     >>> lrp3d.video.prepare_clip(lrp3d.video.draw_clip(frames=4, size=32)).tensor.shape

@@ -10,9 +10,15 @@ from lrp3d.video.places import open_regular
 from lrp3d.video.timeline import Timeline
 
 _EBML, _SEGMENT = bytes.fromhex("1A45DFA3"), bytes.fromhex("18538067")
-_TS, _TS_PACKET = b"\x47", 188  # the byte that begins a packet, and how many it has
+_TS, _TS_PACKET = b"\x47", 188  # the first byte of a packet, and its number of bytes
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
-_STATING = ("matroska", "mov,", "flv", "asf", "mxf")  # whose headers state a duration; others are asked for a guess
+_STATING = (
+    "matroska",
+    "mov,",
+    "flv",
+    "asf",
+    "mxf",
+)  # containers whose header states a duration; for others FFmpeg would guess
 
 
 def missing_frames(path: Path, container: Any, stream: Any, timeline: Timeline) -> list[str]:
@@ -36,7 +42,7 @@ def missing_frames(path: Path, container: Any, stream: Any, timeline: Timeline) 
 
 
 def _hole_sentences(name: str, timeline: Timeline) -> list[str]:
-    """The sentence about holes between pictures that come at regular times elsewhere, as damage leaves them."""
+    """The sentence about holes in a video whose pictures otherwise come at regular times, as damage leaves them."""
     holes = timeline.holes()
     if not holes:
         return []
@@ -46,7 +52,7 @@ def _hole_sentences(name: str, timeline: Timeline) -> list[str]:
 
 
 def truncation(file: BinaryIO) -> str:
-    """Where a file breaks off, as part of a sentence; nothing where it is whole, or nobody can tell."""
+    """Where a file breaks off, as part of a sentence; empty if it is complete, or if that is unknown."""
     announced, size = announced_size(file), file.seek(0, 2)
     if announced and announced > size:
         return f"it breaks off after {size:,} of {announced:,} bytes"
@@ -54,7 +60,7 @@ def truncation(file: BinaryIO) -> str:
 
 
 def _lacks_end_mark(file: BinaryIO) -> bool:
-    """Whether a GIF or a stream of JPEG pictures ends in the middle of one: the part that is there decodes.
+    """Whether a GIF or a stream of JPEG pictures ends within a picture, of which the existing part would decode.
 
     >>> import io
     >>> _lacks_end_mark(io.BytesIO(b"GIF89a...")), _lacks_end_mark(io.BytesIO(b"GIF89a...;\\0"))
@@ -70,9 +76,10 @@ def _lacks_end_mark(file: BinaryIO) -> bool:
 
 
 def _stated_end(container: Any, stream: Any, complete: bool) -> float | None:
-    """The second at which the pictures end, as the header states it; None where it says nothing of them.
+    """The second at which the pictures end according to the header; None if it does not say.
 
-    Of a file that has all its bytes, other streams may last longer than the pictures: only their own length tells.
+    In a file that has all its bytes, other streams may last longer than the pictures: then only the length
+    of the pictures' own stream counts.
     """
     own = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)\0*", stream.metadata.get("DURATION", ""))
     if own and container.format.name.startswith("matroska"):
@@ -84,18 +91,18 @@ def _stated_end(container: Any, stream: Any, complete: bool) -> float | None:
 
 
 def _missing(stated: float, timeline: Timeline) -> int:
-    """How many frames fit between the last one and the second `stated` as the end."""
+    """The number of frames that fit between the last frame and the second `stated`, the end of the stream."""
     if timeline.end is None:
         return 0
     gap, longest, end = timeline.spacing()
-    # The last picture of a slide show may stay: what is missing is longer than any frame.
+    # The last picture of a slide show may be shown for long: only a gap longer than any frame means missing frames.
     if end is None or stated - timeline.end <= 2 * longest or stated - timeline.end < 0.1:
         return 0
     return round((stated - end) / gap) if gap else 0
 
 
 def announced_size(file: BinaryIO) -> int | None:
-    """How many bytes the container says it has: Matroska, MP4, AVI and MPEG-TS do; None for others.
+    """The number of bytes that a Matroska, MP4, AVI or MPEG-TS container says it has; None for other containers.
 
     >>> import io
     >>> announced_size(io.BytesIO(b"RIFF\\x64\\0\\0\\0AVI "))
@@ -117,7 +124,7 @@ def announced_size(file: BinaryIO) -> int | None:
 
 
 def _end_of_segment(file: BinaryIO, size: int) -> int | None:
-    """Matroska and WebM: one segment behind the header; a live recording does not know its size."""
+    """The end of the one segment after the header of Matroska and WebM; a live recording does not state its size."""
     file.seek(4)
     header = _ebml_size(file)
     if header is None or header > size:
@@ -130,7 +137,7 @@ def _end_of_segment(file: BinaryIO, size: int) -> int | None:
 
 
 def _ebml_size(file: BinaryIO) -> int | None:
-    """A number whose leading zero bits tell how many bytes it has; all ones mean unknown."""
+    """Reads a number whose leading zero bits say how many bytes it has; if all bits are one, it is unknown (None)."""
     first = (file.read(1) or b"\0")[0]
     if not first:
         return None
@@ -140,7 +147,7 @@ def _ebml_size(file: BinaryIO) -> int | None:
 
 
 def _end_of_chunks(file: BinaryIO, size: int) -> int | None:
-    """AVI: one RIFF chunk, or several where it is large."""
+    """The end of the RIFF chunks of an AVI file, which has several if it is large."""
     end = 0
     while end < size:
         file.seek(end)
@@ -148,7 +155,7 @@ def _end_of_chunks(file: BinaryIO, size: int) -> int | None:
         if len(head) < 8 or head[:4] != b"RIFF":
             break
         length = int.from_bytes(head[4:], "little")
-        if length in (0, 2**32 - 1):  # written by something that could not seek back
+        if length in (0, 2**32 - 1):  # written by a program that could not seek back
             return None
         end += 8 + length
         end += end % 2
@@ -156,7 +163,7 @@ def _end_of_chunks(file: BinaryIO, size: int) -> int | None:
 
 
 def _end_of_boxes(file: BinaryIO, size: int) -> int | None:
-    """MP4 and MOV: box behind box."""
+    """The end of the last box of an MP4 or MOV file."""
     end = 0
     while end < size:
         file.seek(end)
@@ -164,7 +171,7 @@ def _end_of_boxes(file: BinaryIO, size: int) -> int | None:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:  # up to the end of the file, or padding
+        if length < 8:  # the box ends with the file, or is padding
             return None if length or end == 0 else size
         end += length
     return end

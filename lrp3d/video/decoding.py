@@ -1,4 +1,4 @@
-"""The frames of a video file that were asked for, decoding as little as possible and keeping no more."""
+"""Decodes the requested frames of a video file, as few others as possible, and keeps only those requested."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor
 from lrp3d.video.timeline import Timeline, packets
 
 Keep = Callable[[Any], Tensor]
-"""Makes of a decoded frame, as large as the video, what the clip keeps of it."""
+"""Makes the frame of the clip from a decoded frame, which is as large as the video."""
 
 
 @dataclass
 class Decoded:
-    """What is kept of a frame that decoded, its number, and whether damage precedes it since the last key frame."""
+    """A decoded frame of the clip, its number, and whether there was damage since the last key frame."""
 
     index: int
     image: Tensor
@@ -28,7 +28,7 @@ class Decoded:
 def decode_by_seeking(
     av: Any, stream: Any, timeline: Timeline, indices: list[int], keep: Keep
 ) -> dict[int, Decoded] | None:
-    """The frames asked for, each from the key frame before it; None if any is lost or out of order."""
+    """The requested frames, each decoded from the key frame before it; None if any is lost or out of order."""
     decoded: dict[int, Decoded] = {}
     frames: Iterator[tuple[Any, bool]] = iter(())
     position: float = -math.inf
@@ -50,7 +50,7 @@ def decode_by_seeking(
 
 
 def _frame_at(frames: Iterator[tuple[Any, bool]], position: float, stamp: int) -> tuple[Any, bool] | None:
-    """Decode on from ``position`` to the frame of this stamp; None if it does not come, or not in order."""
+    """Decodes from ``position`` up to the frame with this stamp; None if it does not come, or not in order."""
     for frame, damaged in frames:
         if frame is None:
             continue
@@ -64,7 +64,7 @@ def _frame_at(frames: Iterator[tuple[Any, bool]], position: float, stamp: int) -
 
 @dataclass(eq=False)
 class _Candidate:
-    """A frame that may be the nearest to some that were asked for; it is kept once that is certain."""
+    """A frame that may be the nearest to some requested ones; its image is kept once that is certain."""
 
     index: int
     frame: Any
@@ -72,7 +72,7 @@ class _Candidate:
     decoded: Decoded | None = None
 
     def keep_image(self, keep: Keep) -> None:
-        """Let the large frame go."""
+        """Makes the small image of the clip, and releases the large frame."""
         if self.decoded is None:
             self.decoded = Decoded(self.index, keep(self.frame), self.after_damage)
             self.frame = None
@@ -81,7 +81,7 @@ class _Candidate:
 def decode_from_the_start(
     av: Any, stream: Any, timeline: Timeline, indices: list[int], keep: Keep
 ) -> dict[int, Decoded]:
-    """For each frame asked for the nearest that decodes; the earlier of two. Empty if none does."""
+    """For each requested frame, the nearest one that decodes (the earlier of two); empty if none decodes."""
     nearest: dict[int, _Candidate] = {}
     wanted, last = sorted(set(indices)), len(timeline) - 1
     for count, (frame, damaged) in enumerate(decoded_frames(av, stream)):
@@ -94,7 +94,7 @@ def decode_from_the_start(
         for number in wanted:
             if number not in nearest or abs(candidate.index - number) < abs(nearest[number].index - number):
                 nearest[number] = candidate
-        # What lies behind has found its frame, and what lies ahead shares one: the last that was decoded.
+        # Requested frames up to here have found their nearest frame; later ones share the last decoded one for now.
         for number in wanted:
             if number <= candidate.index:
                 nearest[number].keep_image(keep)
@@ -108,8 +108,7 @@ def decode_from_the_start(
 def decoded_frames(av: Any, stream: Any) -> Iterator[tuple[Any | None, bool]]:
     """The frames in the order of presentation, and whether damage precedes each since the last key frame.
 
-    A frame that is lost is None. Frames that refer to it do decode, with wrong pixels where they copy from
-    it.
+    A lost frame is None. Frames that refer to it still decode, with wrong pixels where they copy from it.
     """
     damaged = False
     for packet in packets(av, stream):

@@ -1,4 +1,4 @@
-"""A clip for where there is no video."""
+"""Draws a clip for examples that have no video."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def draw_clip(frames: int = 16, size: int = 112, seed: int = 0) -> Tensor:
         uint8 RGB (t, h, w, 3).
 
     Raises:
-        ValueError: a number that is not positive.
+        ValueError: a number is not positive.
 
     >>> import lrp3d
     >>> lrp3d.video.draw_clip(frames=4, size=32).shape
@@ -36,7 +36,7 @@ def draw_clip(frames: int = 16, size: int = 112, seed: int = 0) -> Tensor:
     places = _bounce(frames, radii, generator)
     for kind, radius in enumerate(radii):
         hue = torch.rand(3, generator=generator, dtype=torch.float64)
-        # The brightest channel full and the darkest empty: a shape stands out from the muted background.
+        # The brightest channel is full and the darkest empty, so that shapes stand out from the muted background.
         colour = (hue - hue.min()) / (hue.max() - hue.min()).clamp(min=1e-6)
         x, y = (axis - places[:, kind, dim, None] for dim in range(2))
         cover = _cover(kind, x.unsqueeze(-2), y.unsqueeze(-1), float(radius), size).unsqueeze(-1)
@@ -63,7 +63,7 @@ def _bounce(frames: int, radii: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _cover(kind: int, x: Tensor, y: Tensor, radius: float, size: int) -> Tensor:
-    """How much of each pixel a disc (0), a square (1) or a ring (2) covers, from 0 to 1."""
+    """The part of each pixel, from 0 to 1, that a disc (0), a square (1) or a ring (2) covers."""
     if kind == 1:
         inside = radius - torch.maximum(x.abs(), y.abs())
     else:

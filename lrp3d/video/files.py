@@ -1,4 +1,4 @@
-"""Video files: opened, read, and what was lost on the way."""
+"""Opens and reads video files, and says what was lost on the way."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from lrp3d.video.room import most_pixels
 from lrp3d.video.source import Choose, Source, VideoError, first_line, stand_ins
 from lrp3d.video.timeline import is_still, timeline_of
 
-_ODDEST = 16  # times as wide as high, or as high as wide: no pixel of a screen or a camera comes near
+_ODDEST = 16  # the largest ratio of the sides of a pixel, either way: no pixel of a screen or a camera comes near it
 
 
 def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
-    """The chosen frames of a video file, and all that is wrong with them; raises VideoError if there are none."""
+    """The chosen frames of a video file, with sentences about losses; raises VideoError if no frame decodes."""
     av = import_av()
     with _opened(path) as stream:
-        fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may say anything
+        fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may state any rate
         aspect, notes = _pixel_aspect(stream, path.name)
         timeline = timeline_of(av, stream)
         if not len(timeline):
@@ -67,9 +67,9 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
 
 
 def _pixel_aspect(stream: Any, name: str) -> tuple[Fraction, list[str]]:
-    """How many times as wide as high the file says its pixels are, and the sentence about nonsense."""
+    """The width of a pixel divided by its height, as the file states it, and a note if that cannot be."""
     aspect = stream.sample_aspect_ratio
-    if not aspect or aspect < 0:  # it says nothing
+    if not aspect or aspect < 0:  # the file does not state it
         return SQUARE, []
     if not 1 / _ODDEST <= aspect <= _ODDEST:
         return SQUARE, [f"{name} states pixels {aspect.numerator} : {aspect.denominator}: they are taken as square"]
@@ -97,5 +97,5 @@ def _opened(path: Path) -> Iterator[Any]:
 
 
 def _is_cover(stream: Any) -> bool:
-    """Whether a stream is the picture on a piece of music."""
+    """Whether a stream is the cover picture of a piece of music."""
     return "attached_pic" in str(getattr(stream, "disposition", ""))

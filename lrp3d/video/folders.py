@@ -1,4 +1,4 @@
-"""Videos that are folders of images."""
+"""Reads videos that are folders of images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from lrp3d.video.pyav import import_av, limit_pixels, open_container, to_array
 from lrp3d.video.source import Choose, Source, VideoError, stand_ins
 
 _NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
-# What data sets keep beside their frames, in the same folder.
+# Images of other kinds that data sets keep in the same folder as their frames.
 _BESIDE = re.compile(r"(flow|optical|depth|mask|seg|thumb|[xyuv]_?#)", re.IGNORECASE)
-_USUAL = "img_#"  # what tools that take videos apart for action recognition call the pictures
+_USUAL = "img_#"  # how tools that extract frames for action recognition name the images
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm"}
 
 
 def template_pattern(template: str) -> re.Pattern[str] | None:
-    """What ``img_%05d.jpg`` or ``img_{:05}.jpg`` matches; None for a name without a number."""
+    """The pattern for names like ``img_%05d.jpg`` or ``img_{:05}.jpg``; None for a template without a number."""
     parts = re.split(r"%0?(\d*)d|\{:0?(\d*)d?\}", template)
     if len(parts) != 4:
         return None
@@ -56,12 +56,12 @@ def read_folder(folder: Path, template: str | None, choose: Choose, framing: Fra
 
 
 def is_hidden(path: Path) -> bool:
-    """Whether a file or folder is none of the user's: hidden, or a system's, such as ``._x.jpg`` of macOS."""
+    """Whether a file or folder is hidden or made by the operating system, such as ``._x.jpg`` of macOS."""
     return path.name.startswith(".") or path.name in _NOT_OURS
 
 
 def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[str], list[str]]:
-    """The frames of a folder in order, the sentences about what was decided, and those about what is missing."""
+    """The frames of a folder in order, sentences about decisions, and sentences about missing frames."""
     present = [entry for entry in folder.iterdir() if entry.is_file() and not is_hidden(entry)]
     if template is None:
         files, notes = _one_series([file for file in present if file.suffix.lower() in IMAGE_SUFFIXES], folder)
@@ -76,7 +76,7 @@ def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[s
 
 
 def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]:
-    """The images of one series in the order of the numbers in their names, and the sentence about the others."""
+    """The images of one series in the order of the numbers in their names, and a sentence about the other images."""
     if not files:
         raise VideoError(f"there are no images in {folder}")
     series: dict[str, list[Path]] = {}
@@ -102,16 +102,20 @@ def _one_series(files: list[Path], folder: Path) -> tuple[list[Path], list[str]]
 
 
 def _numbers(files: list[Path]) -> list[int]:
-    """The numbers of frames, where one number of their names counts and the others stand still; else nothing."""
+    """The numbers of frames, if exactly one number in their names changes; else an empty list."""
     parts = [tuple(int(part) for part in re.findall(r"\d+", file.stem)) for file in files]
     columns = [column for column in zip(*parts, strict=False) if len(set(column)) > 1]
     if not columns and len(files) > 1 and parts[0]:
-        columns = list(zip(*parts, strict=False))[-1:]  # one number, several times
+        columns = list(zip(*parts, strict=False))[-1:]  # all names have the same number
     return list(columns[0]) if len(columns) == 1 else []
 
 
 def _with_steps(notes: list[str], numbers: list[int], folder: Path) -> tuple[list[str], list[str]]:
-    """Notes, with one where frames lie in steps, and the sentence about missing frames; refuses a number twice."""
+    """The notes, with one more if frames are numbered in steps, and a sentence about missing frames.
+
+    Raises:
+        VideoError: two images have the same number.
+    """
     repeated = [after for before, after in pairwise(numbers) if before == after]
     if repeated:
         raise VideoError(
@@ -121,7 +125,7 @@ def _with_steps(notes: list[str], numbers: list[int], folder: Path) -> tuple[lis
     if len(steps) == 1 and (step := steps.pop()) > 1 and len(numbers) > 2:
         return [*notes, f"the frames of {folder.name} are numbered in steps of {step} and follow each other"], []
     gaps = (gap for before, after in pairwise(numbers) for gap in range(before + 1, after))
-    first = list(islice(gaps, 9))  # numbers may be stamps of time, with millions between them
+    first = list(islice(gaps, 9))  # numbers may be time stamps, with millions between them
     numbers_listed = ", ".join(map(str, first[:8])) + (", ..." if len(first) > 8 else "")
     return notes, [f"{folder.name} has no frame {numbers_listed}: its neighbours follow each other"] if first else []
 

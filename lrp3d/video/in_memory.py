@@ -14,16 +14,16 @@ from lrp3d.video.tensors import as_array, as_pixels
 
 
 def read_in_memory(video: Any, choose: Choose, framing: Framing) -> Source:
-    """The chosen frames of a video that is at hand; no others are asked for.
+    """The chosen frames of a video in memory or of a decoder; no other frames are read.
 
     Args:
         video: frames (t, h, w, 3) as a tensor or an array, a sequence of images, or a decoder whose items are
             frames (3, h, w); integers from 0 to 255, or floats from 0 to 1.
-        choose: of how many frames there are, the numbers of those to read.
-        framing: what becomes of each.
+        choose: takes the number of frames and returns the indices of those to read.
+        framing: makes a frame of the clip from each image.
 
     Raises:
-        VideoError: it has no length or no frame, or frames of another shape or type.
+        VideoError: the video has no length or no frame, or its frames have another shape or type.
     """
     shape = tuple(getattr(video, "shape", ()))
     if isinstance(video, (Tensor, np.ndarray)) and (len(shape) != 4 or shape[-1] != 3 or 0 in shape):
@@ -46,15 +46,17 @@ def _frame(video: Any, index: int, name: str) -> np.ndarray:
     """Frame `index`, uint8 (h, w, 3)."""
     try:
         image = video[index]
-    except Exception as error:  # a decoder of another library has errors of its own
+    except Exception as error:  # a decoder of another library may raise any error
         raise VideoError(f"frame {index} of {name} cannot be read: {first_line(error)}") from None
-    if hasattr(image, "convert"):  # an image of Pillow's, in whatever mode
+    if hasattr(image, "convert"):  # an image of Pillow, in any mode
         image = image.convert("RGB")
     array = as_array(image) if isinstance(image, Tensor) else np.asarray(image)
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[-1] != 3:  # (3, h, w), as decoders give them
         array = array.transpose(1, 2, 0)
     if array.ndim != 3 or array.shape[-1] != 3 or 0 in array.shape:
         raise VideoError(f"frame {index} of {name} has shape {array.shape}, and frames are (h, w, 3)")
-    if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:  # stores that know no bytes widen them
+    if (
+        array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255
+    ):  # some storages widen bytes to larger integers
         array = array.astype(np.uint8)
     return as_pixels(array, name)

@@ -1,7 +1,7 @@
-"""The index of MP4 and MOV files: how many frames it claims, known before anything makes room for them.
+"""Reads from the index of MP4 and MOV files how many frames it claims, before anything allocates memory for them.
 
-A number in a header costs four bytes, and FFmpeg makes an entry of memory for each of the frames that it claims. Every
-frame takes at least a byte, so that no honest index claims more of them than the file has bytes.
+A number in a header takes four bytes, but FFmpeg allocates an entry for each of the frames that it claims. Every frame
+takes at least a byte, so that no correct index claims more frames than the file has bytes.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from lrp3d.video.source import VideoError
 
 _HOLDING_OTHERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"moof", b"traf"}
 _COUNT_AT = {b"stsz": 8, b"stz2": 8, b"trun": 4, b"elst": 4}
-"""Where a box says how many frames, or edits, it has, in bytes behind its head."""
-_ALWAYS = 1_000_000  # entries of a list of edits that take no memory worth speaking of
+"""The position of the number of frames, or of edits, in a box, in bytes after its header."""
+_ALWAYS = 1_000_000  # entries of a list of edits whose memory does not matter
 _DEEPEST = 12
 
 
@@ -22,7 +22,7 @@ def refuse_claims(file: BinaryIO, name: str) -> None:
     """Refuse an index that claims more frames than there can be.
 
     Raises:
-        VideoError: it does, and how many.
+        VideoError: the index claims too many frames; the message says how many.
     """
     size = file.seek(0, 2)
     frames = edits = 0

@@ -1,4 +1,4 @@
-"""Pixels as a model takes them: resized, cropped, normalised."""
+"""Resizes, crops and normalises pixels as a model takes them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SQUARE = Fraction(1)
 
 @dataclass(frozen=True)
 class Framing:
-    """How each image becomes a frame of the clip, as soon as it is there: what is kept is no larger than asked for."""
+    """Makes a frame of the clip from each image as soon as it is read, so that no larger image is kept."""
 
     frames: int
     """The number of frames that the clip will have."""
     size: int | None
     """Side of the square cut from the centre, in pixels; None keeps the whole frame."""
     short_side: int | None
-    """To which the shorter side is resized first; None keeps it."""
+    """The length to which the shorter side is resized first; None keeps it."""
     name: str
     """The name of the source, for error messages."""
     place: tuple[float, float] = (0.5, 0.5)
@@ -36,7 +36,7 @@ class Framing:
         """Frame uint8 (h', w', 3) of an image (h, w, 3) whose pixels are ``aspect`` times as wide as high.
 
         Raises:
-            VideoError: it is smaller than the square, or a clip of it more than memory holds.
+            VideoError: the image is smaller than the square, or a clip of such frames does not fit into memory.
         """
         height, width = self._resized(image.shape[0], image.shape[1], aspect)
         if self.size is not None and min(height, width) < self.size:
@@ -46,12 +46,12 @@ class Framing:
         rows, columns = (self.size or side for side in (height, width))
         require_clip_memory(self.frames, rows, columns)
         frame = torch.from_numpy(np.ascontiguousarray(image))
-        # One axis after the other, as both at once are resized too: what is cut off is never made.
+        # One axis after the other, which equals both at once, so that pixels that are cut off are never computed.
         frame = _resize_and_cut(frame, 1, width, columns, self.place[1])
         return _resize_and_cut(frame, 0, height, rows, self.place[0]).clone(memory_format=torch.contiguous_format)
 
     def _resized(self, height: int, width: int, aspect: Fraction) -> tuple[int, int]:
-        """Height and width after resizing, in the proportions in which the image is seen."""
+        """Height and width after resizing, in the proportions in which the image is displayed."""
         width = max(1, round(width * aspect))
         if self.short_side is None:
             return height, width
@@ -60,7 +60,7 @@ class Framing:
 
 
 def _resize_and_cut(image: Tensor, axis: int, length: int, kept_length: int, place: float) -> Tensor:
-    """Image (h, w, 3) with one axis resized to ``length``, of which the part at ``place`` is kept."""
+    """Image (h, w, 3) with one axis resized to ``length`` and then cut to the part at ``place``."""
     if image.shape[axis] != length:
         shape = [length if place == axis else image.shape[place] for place in (0, 1)]
         planes = image.permute(2, 0, 1).unsqueeze(0)
@@ -70,13 +70,13 @@ def _resize_and_cut(image: Tensor, axis: int, length: int, kept_length: int, pla
 
 
 def require_clip_memory(frames: int, height: int, width: int) -> None:
-    """Refuse a clip that cannot be held: its pixels, and three times as many floats while they are normalised."""
+    """Refuse a clip that does not fit into memory: its pixels, and its floats while they are normalised."""
     what = f"{frames} frames of {width} x {height} pixels"
     require_memory(frames * height * width * 3 * (1 + 3 * 4), what, "ask for fewer frames, or smaller ones")
 
 
 def stack_frames(frames: list[Tensor], name: str) -> Tensor:
-    """Frames (h, w, 3) as pixels (t, h, w, 3); raises VideoError where a video changes its resolution on the way."""
+    """Stacks frames (h, w, 3) to pixels (t, h, w, 3); raises VideoError if the resolution changes within the video."""
     if len({frame.shape for frame in frames}) > 1:
         raise VideoError(f"{name} has frames of different sizes: give a size to crop them to")
     return torch.stack(frames)

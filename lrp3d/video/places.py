@@ -1,7 +1,7 @@
-"""Local paths: what may be opened, and that nothing else ever is.
+"""Local paths: checks what may be opened, and makes sure that nothing else is.
 
-To FFmpeg a name is an address: ``pipe:0``, ``concat:a|b`` and ``http:/host/x`` are protocols, ``img%03d.png`` is a
-series of files. So it is never told one. Files are opened here, and it gets their bytes.
+FFmpeg takes a name for an address: ``pipe:0``, ``concat:a|b`` and ``http:/host/x`` are protocols, and ``img%03d.png``
+is a series of files. Therefore it never gets a name: files are opened here, and FFmpeg gets their bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from lrp3d.video.source import VideoError
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # Path makes one slash of two
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib turns two slashes into one
 _KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
@@ -36,11 +36,11 @@ _PLAYLISTS = {
     b"<smil": "a playlist",
     b"!<symlink>": "a link",
 }
-_HEAD = 1024  # bytes that are searched for what begins a playlist
+_HEAD = 1024  # bytes that are searched for the beginning of a playlist
 
 
 def is_url(path: str | Path) -> bool:
-    """Whether a name looks like the address of something elsewhere.
+    """Whether a name looks like an address on the network.
 
     >>> is_url("https://example.org/a.mp4"), is_url("file:x.mp4"), is_url("C:/a.mp4")
     (True, False, False)
@@ -52,14 +52,17 @@ def require_place(path: str | Path) -> None:
     """Refuse what is neither a regular file nor a folder, in one sentence that says what it is.
 
     Raises:
-        VideoError: nothing there, something that never ends (a pipe, a device), or something that cannot be read.
+        VideoError: there is nothing, it never ends (a pipe, a device), or it cannot be read.
     """
     try:
         mode = os.stat(Path(path)).st_mode
     except (FileNotFoundError, NotADirectoryError):
         advice = "; URLs are not read: download it and give the file" if is_url(path) else ""
         raise VideoError(f"there is no file or folder {path}{advice}") from None
-    except (OSError, ValueError) as error:  # too long a name, no permission, a loop of links, a zero byte
+    except (
+        OSError,
+        ValueError,
+    ) as error:  # the name is too long or has a zero byte, links form a loop, or permission is missing
         raise VideoError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not stat.S_ISDIR(mode):
         _require_regular(mode, Path(path).name)
@@ -69,10 +72,10 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading, unbuffered; never waits.
 
     Raises:
-        VideoError: it is not there, cannot be read, or is no regular file.
+        VideoError: the file does not exist, cannot be read, or is not a regular file.
     """
     try:
-        # O_NONBLOCK: a pipe that took the file's place meanwhile does not keep us waiting.
+        # O_NONBLOCK: opening does not wait if a pipe has taken the file's place meanwhile.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
         descriptor = os.open(path, flags)
     except (OSError, ValueError) as error:
@@ -92,10 +95,10 @@ def _require_regular(mode: int, name: str) -> None:
 
 
 def refuse_playlist(file: BinaryIO, name: str) -> None:
-    """Refuse a text that names other files or hosts: what a path leads to is that one file.
+    """Refuse a playlist, which names other files or hosts: a path stands for one file only.
 
     Raises:
-        VideoError: it is one, and which kind.
+        VideoError: the file is a playlist; the message says of which kind.
     """
     file.seek(0)
     head = file.read(_HEAD).lstrip(b"\xef\xbb\xbf \t\r\n")

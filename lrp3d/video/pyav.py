@@ -1,4 +1,4 @@
-"""PyAV: imported when it is needed, told of one file's bytes, and its frames as arrays."""
+"""Imports PyAV when it is needed, gives it the bytes of one file, and turns its frames into arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lrp3d.video.source import VideoError, first_line
 
 
 def import_av() -> Any:
-    """The module; raises ImportError naming the command that installs it where it is not there."""
+    """Imports PyAV; raises ImportError with the command that installs it if it is missing."""
     try:
         import av
     except ImportError:
@@ -27,25 +27,25 @@ def import_av() -> Any:
     return av
 
 
-# From this PyAV on, the decoders that look at the first frames can be limited as well. Those before crash where a
-# stream appears behind the header (FLV, MPEG-TS) and such options were given.
+# Since this version of PyAV, the decoders that look at the first frames can be limited as well. Earlier versions crash
+# with such options if a stream appears after the header (FLV, MPEG-TS).
 _LIMITS_THE_FIRST_LOOK = 17
 
 
 class LocalFile:
-    """The bytes of a file, without its name: FFmpeg can neither take the name for a protocol nor look beside it."""
+    """The bytes of a file without its name, so that FFmpeg can open no other file and no protocol."""
 
     def __init__(self, file: BinaryIO):
         self._file = file
 
     def read(self, size: int) -> bytes:
-        """Up to ``size`` bytes, none at the end."""
+        """Returns up to ``size`` bytes, and none at the end of the file."""
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
-        """The new position, or -1 where a damaged file points to a place before its beginning."""
+        """Returns the new position, or -1 if a damaged file points to a place before its beginning."""
         try:
-            return self._file.seek(offset, whence & 3)  # above that are FFmpeg's own flags
+            return self._file.seek(offset, whence & 3)  # higher values are FFmpeg's own flags
         except (OSError, ValueError, OverflowError):
             return -1
 
@@ -56,7 +56,7 @@ class LocalFile:
 
 @contextmanager
 def open_container(path: Path) -> Iterator[Any]:
-    """An open container, of whatever PyAV from 12 on is installed; no other file, host or device is touched.
+    """An open container, in every PyAV since version 12; no other file, host or device is opened.
 
     Raises:
         VideoError: the file cannot be opened as a video.
@@ -89,21 +89,21 @@ def _open(av: Any, file: LocalFile) -> Any:
     except TypeError as error:
         if "metadata_errors" not in str(error):
             raise
-        return av.open(file, **arguments)  # PyAV 19 always ignores metadata that is no UTF-8
+        return av.open(file, **arguments)  # PyAV 19 always ignores metadata that is not UTF-8
 
 
 def limit_pixels(stream: Any, **options: str) -> None:
-    """Tell a stream's decoder not to make pictures beyond memory, whatever a header claims."""
+    """Limit the pictures of a stream's decoder to the size that memory allows, whatever a header claims."""
     stream.codec_context.options = {"max_pixels": str(most_pixels()), **options}
 
 
 def to_array(frame: Any) -> np.ndarray:
-    """RGB pixels the way up that the metadata asks for."""
+    """RGB pixels of a frame, rotated as the metadata says."""
     return np.rot90(frame.to_ndarray(format="rgb24"), _quarter_turns(frame))
 
 
 def is_turned(frame: Any) -> bool:
-    """Whether what is stored as width is seen as height."""
+    """Whether the stored width is displayed as the height."""
     return _quarter_turns(frame) % 2 == 1
 
 
@@ -112,10 +112,10 @@ def _quarter_turns(frame: Any) -> int:
 
 
 def _rotation(frame: Any) -> float:
-    """Degrees against the clock by which the frame is to be turned."""
+    """The angle in degrees by which the frame has to be rotated counterclockwise."""
     if hasattr(frame, "rotation"):
         return float(frame.rotation)
-    # PyAV before 13 hands over the matrix only, nine integers of which the first two are cosine and sine.
+    # PyAV before 13 returns only the matrix, nine integers of which the first two are cosine and sine.
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""How much memory there is, asked before it is taken."""
+"""How much memory there is, to be checked before it is allocated."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from lrp3d.video.source import VideoError
 
-# What a decoder may hold for each pixel of a picture: up to 16 reference frames of 1.5 bytes, and RGB twice.
+# The bytes that a decoder may need for each pixel: up to 16 reference frames of 1.5 bytes, and RGB twice.
 BYTES_PER_PIXEL = 32
 _CGROUPS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 def memory_limit() -> int | None:
-    """Bytes of memory that this process can have at most: the machine's, its container's; None if nobody says."""
+    """The most bytes of memory that this process can have, by machine and container; None if unknown."""
     limits = []
-    with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system says
+    with contextlib.suppress(AttributeError, ValueError, OSError):  # not every system has this
         limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
     for file in _CGROUPS:
         try:
@@ -27,10 +27,10 @@ def memory_limit() -> int | None:
 
 
 def require_memory(needed: int, purpose: str, advice: str) -> None:
-    """Refuse what cannot be held, before anything is allocated.
+    """Refuse what does not fit into memory, before anything is allocated.
 
     Raises:
-        VideoError: ``purpose`` takes more bytes than the machine has.
+        VideoError: ``purpose`` needs more bytes than the machine has.
     """
     memory = memory_limit()
     if memory is not None and needed > memory:
@@ -40,6 +40,6 @@ def require_memory(needed: int, purpose: str, advice: str) -> None:
 
 
 def most_pixels() -> int:
-    """The largest picture that a decoder is allowed to make, in pixels."""
+    """The largest picture that a decoder may make, in pixels."""
     memory = memory_limit()
     return 2**31 - 1 if memory is None else min(2**31 - 1, memory // BYTES_PER_PIXEL)

@@ -1,4 +1,4 @@
-"""What every kind of video gives, and what can be wrong with one."""
+"""What every kind of video source yields, and the errors and warnings about sources."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from lrp3d.printed import printable
 
 
 class VideoError(ValueError):
-    """A source from which no clip can be read; the message says why in one sentence, on one line whatever it names."""
+    """A source from which no clip can be read; the message says why in one sentence on one line."""
 
     def __init__(self, sentence: str):
         super().__init__(printable(sentence))
 
 
 class ClipWarning(UserWarning):
-    """A clip was read, and something was decided that the user may want to know; `Clip.notes` says what."""
+    """A clip was read, and the user may want to know of a decision that was made; see `Clip.notes`."""
 
 
 class LostFramesWarning(ClipWarning):
-    """A clip was read, but not all of what was asked for; `Clip.lost` says what is missing."""
+    """A clip was read, but some of the requested frames are missing or damaged; see `Clip.lost`."""
 
 
 Choose = Callable[[int], list[int]]
@@ -30,7 +30,7 @@ Choose = Callable[[int], list[int]]
 
 @dataclass
 class Source:
-    """What every kind of source gives: the chosen frames, uint8 (h, w, 3) as the clip wants them, and what is known."""
+    """The chosen frames of any kind of source, uint8 (h, w, 3) in the size of the clip, and facts about the source."""
 
     images: list[Tensor]
     indices: list[int]
@@ -42,7 +42,7 @@ class Source:
 
 
 def stand_ins(wanted: list[int], shown: list[int], name: str) -> list[str]:
-    """The sentence about frames that had to be replaced."""
+    """The sentence about frames that had to be replaced by others; none if all were read."""
     pairs = sorted({(a, s) for a, s in zip(wanted, shown, strict=True) if a != s})
     if not pairs:
         return []
@@ -51,7 +51,7 @@ def stand_ins(wanted: list[int], shown: list[int], name: str) -> list[str]:
 
 
 def repeats(frames: int, reach: int, count: int, name: str) -> list[str]:
-    """The sentence about a source of ``count`` frames that has fewer than were asked for, or than they reach."""
+    """The sentence about a source of ``count`` frames that is too short for the number or the reach of the frames."""
     frame_count = "1 frame" if count == 1 else f"{count} frames"
     if count < frames:
         return [f"{name} has {frame_count} and {frames} were asked for: frames repeat"]
@@ -61,5 +61,5 @@ def repeats(frames: int, reach: int, count: int, name: str) -> list[str]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, or at least its name."""
+    """The first line of an error's message, or its type if it has no message."""
     return (str(error).splitlines() or [type(error).__name__])[0]

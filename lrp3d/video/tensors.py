@@ -1,4 +1,4 @@
-"""Videos in tensor files: .pt, .npy, .safetensors."""
+"""Reads videos from tensor files: .pt, .npy, .safetensors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TENSOR_SUFFIXES = {".pt", ".pth", ".npy", ".safetensors"}
 
 
 def read_tensor(path: Path, choose: Choose, framing: Framing) -> Source:
-    """The chosen frames of a tensor file, of which no others are read; raises VideoError for anything else."""
+    """The chosen frames of a tensor file, without reading others; raises VideoError if it has no frames."""
     try:
         with _opened(path) as stored:
             shape = tuple(stored.shape)
@@ -38,7 +38,7 @@ def read_tensor(path: Path, choose: Choose, framing: Framing) -> Source:
             frames = {index: framing(as_pixels(stored[index], path.name)) for index in sorted(set(indices))}
     except VideoError:
         raise
-    except Exception as error:  # Each of the three formats has errors of its own.
+    except Exception as error:  # Each of the three formats raises errors of its own.
         raise VideoError(f"{path.name} cannot be read as a tensor: {first_line(error)}") from None
     return Source([frames[index] for index in indices], indices, shape[0], [math.nan] * len(indices))
 
@@ -56,7 +56,7 @@ class _StoredFrames:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[_StoredFrames]:
-    """The one array in a file; nothing in it is executed, and its bytes stay on the disk until a frame is asked for."""
+    """The only array in a file; no code in it is executed, and frames are read from the disk when they are needed."""
     if path.suffix.lower() == ".npy":
         array = _load_numpy(path)
         yield _StoredFrames(array.shape, lambda index: np.array(array[index]))
@@ -70,9 +70,9 @@ def _opened(path: Path) -> Iterator[_StoredFrames]:
 
 
 def _load_numpy(path: Path) -> np.ndarray:
-    """The array of a file of numpy's, mapped into memory."""
+    """The array of a numpy file, mapped into memory."""
     with path.open("rb") as file:
-        if file.read(6) != b"\x93NUMPY":  # numpy takes it for a pickle, and advises to allow that
+        if file.read(6) != b"\x93NUMPY":  # numpy takes the file for a pickle, and advises to allow pickles
             told = "it is no array that numpy.save has written, or it is damaged"
             raise VideoError(f"{path.name} cannot be read as a tensor: {told}")
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -80,7 +80,7 @@ def _load_numpy(path: Path) -> np.ndarray:
 
 
 def _load_torch(path: Path) -> Tensor:
-    """The one tensor of a file of torch's, mapped into memory where its form allows that."""
+    """The only tensor of a torch file, mapped into memory if the format allows it."""
     mapped = zipfile.is_zipfile(path)
     if mapped:
         with zipfile.ZipFile(path) as archive:
@@ -88,9 +88,9 @@ def _load_torch(path: Path) -> Tensor:
                 raise VideoError(f"{path.name} is compressed, which nothing of torch's is: save it with torch.save")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of pickles that it then refuses, or reads
+            warnings.simplefilter("ignore")  # torch warns of pickles, and then refuses or reads them
             stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError:  # torch's own words advise to unpickle it, which can run any code
+    except pickle.UnpicklingError:  # torch's own message advises unpickling, which can run any code
         told = "it is damaged, or holds more than that; save the tensor alone"
         raise VideoError(f"{path.name} cannot be read as a tensor: {told}") from None
     if isinstance(stored, dict):
@@ -103,7 +103,7 @@ def _load_torch(path: Path) -> Tensor:
 
 def _slice(stored: Any, index: int) -> Tensor:
     with warnings.catch_warnings():
-        # Early versions of safetensors index torch's tensors in a way that torch 2.9 and later warn of.
+        # Early versions of safetensors index tensors in a way of which torch 2.9 and later warn.
         warnings.filterwarnings("ignore", "Using a non-tuple sequence", UserWarning)
         return cast(Tensor, stored[index : index + 1][0])
 
@@ -116,7 +116,7 @@ def _single_name(names: list[str], file: str) -> str:
 
 
 def as_array(frame: Tensor) -> np.ndarray:
-    """A frame as an array; floats in float32, which every type of them fits."""
+    """A frame as an array; all types of floats become float32."""
     return (frame.float() if frame.is_floating_point() else frame).numpy(force=True)
 
 

@@ -1,4 +1,4 @@
-"""When the frames of a video file are shown, from its packets alone."""
+"""The times at which the frames of a video file are shown, known from its packets alone."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from typing import Any
 
 import numpy as np
 
-UNKNOWN = -(2**63)  # a stamp that the file does not say, as in FFmpeg
+UNKNOWN = -(2**63)  # a stamp that the file does not state, as in FFmpeg
 
 
 @dataclass
 class Timeline:
-    """When the frames of a stream are shown, known from its packets alone: nothing is decoded for this."""
+    """The times at which the frames of a stream are shown, known from its packets without decoding."""
 
     stamps: np.ndarray
-    """int64, one for each frame, in the order of presentation, in units of ``unit``; `UNKNOWN` where nobody knows."""
+    """int64, one for each frame, in the order of presentation, in units of ``unit``; `UNKNOWN` if not stated."""
     sizes: np.ndarray
-    """How many bytes each frame takes, in the same order."""
+    """The size of each frame in bytes, in the same order."""
     keys: np.ndarray
     """Stamps of the key frames, at which decoding can start."""
     unit: Fraction
     reliable: bool
     """Whether a frame can be recognised by its stamp."""
     packets: int
-    """How many the file holds of this stream, those included that are never shown."""
+    """The number of packets of this stream, including those that are never shown."""
     end: float | None
-    """When the last packet of any stream ends, in seconds; None where nobody knows."""
+    """The end of the last packet of any stream in seconds; None if unknown."""
     broken: bool
-    """Whether the last packet is there in part only, or an error ended the reading."""
+    """Whether the last packet is incomplete, or an error ended the reading."""
 
     def __len__(self) -> int:
         return len(self.stamps)
 
     def time(self, index: int) -> float:
-        """Seconds, NaN where nobody knows."""
+        """The time of a frame in seconds, NaN if unknown."""
         stamp = int(self.stamps[index])
         return math.nan if stamp == UNKNOWN else float(stamp * self.unit)
 
     def spacing(self) -> tuple[float, float, float | None]:
-        """Usual and longest distance of two frames, and the end of the last if stamps are known, in seconds."""
+        """The usual and the longest distance between two frames, and the end of the last frame if known, in seconds."""
         if len(self) < 2 or (self.stamps == UNKNOWN).any():
             return 0.0, 0.0, None
         gaps, unit = np.diff(self.stamps), float(self.unit)
@@ -51,14 +51,14 @@ class Timeline:
         return usual, float(gaps.max()) * unit, int(self.stamps[-1]) * unit + usual
 
     def holes(self) -> list[tuple[float, float]]:
-        """Seconds between which a picture or more is missing, of a stream whose pictures come at regular times."""
+        """The seconds between which pictures are missing, for a stream whose pictures come at regular times."""
         usual, _, end = self.spacing()
         if end is None or not usual:
             return []
         unit = float(self.unit)
         gaps = np.diff(self.stamps) * unit
-        is_hole = gaps > 2.5 * usual  # cameras drop single pictures
-        # Slide shows and recordings of a screen have pictures when something happens: there a gap says nothing.
+        is_hole = gaps > 2.5 * usual  # a camera may drop a single picture
+        # Slide shows and screen recordings have a picture when something happens, so that a gap means nothing there.
         if is_hole.mean() > 0.1 or (abs(gaps[~is_hole] - usual) > 0.5 * usual + unit).mean() > 0.1:
             return []
         return [
@@ -67,7 +67,7 @@ class Timeline:
 
 
 def timeline_of(av: Any, stream: Any) -> Timeline:
-    """The timeline of an open stream, which is read to its end; of each packet three numbers are kept, no data."""
+    """The timeline of an open stream, which is read to its end; only three numbers are kept of each packet."""
     stamps, sizes, keys = array("q"), array("q"), array("q")
     count, end, broken = 0, -math.inf, False
     for packet in _until_it_breaks_off(av, stream.container.demux()):
@@ -93,7 +93,7 @@ def timeline_of(av: Any, stream: Any) -> Timeline:
     if complete:
         order = np.argsort(display_stamps, kind="stable")
         display_stamps, weights = display_stamps[order], weights[order]
-    # AVI stores the order of decoding only, so that with B-frames the stamps are a guess.
+    # AVI stores only the order of decoding, so that stamps are a guess if there are B-frames.
     guessed = "avi" in stream.container.format.name and getattr(stream.codec_context, "has_b_frames", True)
     distinct = complete and bool((np.diff(display_stamps) > 0).all())
     return Timeline(
@@ -109,11 +109,14 @@ def timeline_of(av: Any, stream: Any) -> Timeline:
 
 
 def _until_it_breaks_off(av: Any, packets: Iterator[Any]) -> Iterator[Any | None]:
-    """The packets; None after the last if they end in an error."""
+    """The packets, and None after the last one if an error ends them."""
     while True:
         try:
             packet = next(packets)
-        except (StopIteration, IndexError):  # PyAV's, behind the last packet, where streams came up on the way
+        except (
+            StopIteration,
+            IndexError,
+        ):  # an error of PyAV after the last packet, if streams have appeared on the way
             return
         except (av.error.FFmpegError, OSError):
             yield None
@@ -130,8 +133,8 @@ def packets(av: Any, stream: Any) -> Iterator[Any]:
 def is_still(sizes: np.ndarray, index: int, fps: float) -> bool:
     """Whether half a second around a frame takes next to no data, in a video that otherwise moves.
 
-    Damage that was encoded with the picture is sound to a decoder. What gives it away is that the recording
-    stood still until it recovered.
+    A decoder cannot see damage that was there when the video was encoded. It shows in a picture that stands still until
+    the recording recovered.
     """
     half = max(2, round(min(fps / 4, len(sizes))))
     places = np.arange(index - half, index + half + 1).clip(0, len(sizes) - 1)

@@ -26,9 +26,9 @@ from lrp3d.whole_video.parts import Parts
 from lrp3d.whole_video.timeline import VideoExplanation, joined
 from lrp3d.whole_video.windows import Window, windows
 
-FRAMES_AT_ONCE = 128  # that are read together, and whose rows are kept together; at least a window
-MOST_THUMBNAILS = 400  # of a video, on its page
-THUMBNAIL = 96  # pixels of the longer side
+FRAMES_AT_ONCE = 128  # frames that are read together and whose rows are kept together; at least one window
+MOST_THUMBNAILS = 400  # thumbnails on the page of a video
+THUMBNAIL = 96  # pixels of the longer side of a thumbnail
 
 
 def explain_video(
@@ -53,19 +53,19 @@ def explain_video(
 ) -> VideoExplanation:
     """Explain an untrimmed video, however long: a window slides over it, and its rows become one banded matrix.
 
-    Each row is explained in the window in which its frame stands most central. Memory does not grow with the video
-    but for its tracks and its band, n rows of a window's length; time grows with its length.
+    Each row is explained in the window in which its frame is nearest to the centre. Memory hardly grows with the video
+    (only its tracks and its band, n rows of a window's length, do); time grows with its length.
 
     Args:
         model: any model that `lrp3d.explain` takes and that has frame logits, or its twin.
-        path: of the video, as in `lrp3d.video.read_clip`.
-        target: the class to explain; None: in each window the one that the model predicts there.
-        frames: how long a window is; by default the model's `frames`, else 8.
-        stride: by how many frames it moves, by default half its length; a multiple of the frames that one row of the
-            model stands for.
-        every: take every frame of the video, every second, ...
-        folder: keep finished parts here; a run that was killed goes on where it stopped when it is started again with
-            the same arguments.
+        path: path of the video, as in `lrp3d.video.read_clip`.
+        target: the class to explain; None for the class that the model predicts in each window.
+        frames: the length of a window; by default the model's `frames`, else 8.
+        stride: the number of frames from one window to the next, by default half a window; a multiple of the frames
+            that one row of the model stands for.
+        every: take every frame of the video (1), every second frame (2), and so on.
+        folder: keep finished parts here; a run that was killed continues where it stopped if it is started again
+            with the same arguments.
         contrastive: as in `lrp3d.explain`.
         sigma: the share of a row's relevance that its ATR window holds.
         composite: as in `lrp3d.explain`.
@@ -80,7 +80,7 @@ def explain_video(
     Raises:
         VideoError: the video cannot be read, or has fewer frames than a window.
         NoFrameLogits: the model has no exact frame logits.
-        ValueError: a stride that does not fit, a folder with parts of another run, and as in `lrp3d.explain`.
+        ValueError: the stride does not fit, or the folder has parts of another run; and as in `lrp3d.explain`.
 
     >>> import os, tempfile, numpy as np, lrp3d
     >>> model = lrp3d.models.i3d_resnet(18, num_classes=10, width=8).eval()
@@ -162,14 +162,14 @@ def explain_video(
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads some frames of one video, of which every `every`-th counts."""
+    """Reads frames of one video, of which only every `every`-th is used."""
 
     path: Path
     every: int
     options: dict[str, Any]
 
     def count(self) -> int:
-        """How many frames there are."""
+        """The number of frames that are used."""
         return -(-read_frames(self.path, lambda count: [0], **self.options).num_video_frames // self.every)
 
     def read(self, start: int, stop: int) -> Clip:
@@ -180,7 +180,7 @@ class _Reader:
 
 @dataclass
 class _WindowExplainer:
-    """What is asked of every window."""
+    """Explains windows, all with the same settings."""
 
     twin: Twin
     target: int | None
@@ -189,10 +189,10 @@ class _WindowExplainer:
     input_range: Range | None
     layout: str
     first: Explanation | None = None
-    """Of the first window, which says how many frames a row stands for."""
+    """The explanation of the first window, which says how many frames a row stands for."""
 
     def step(self, clip: Clip, length: int) -> int:
-        """How many frames a row stands for; raises ValueError where that cannot be said."""
+        """The number of frames that a row stands for; raises ValueError if rows cannot be stitched together."""
         self.first = self._window(clip.tensor)
         assert self.first.matrix is not None
         n, columns = self.first.matrix.shape[1:]
@@ -246,7 +246,7 @@ class _WindowExplainer:
 
 
 def _frames(places: Sequence[Window], clip: Clip, step: int, every: int) -> dict[str, Tensor]:
-    """What is kept of the frames of the rows that are explained in some windows."""
+    """The numbers, times and thumbnails of the frames whose rows are explained in some windows."""
     numbers = torch.arange(places[0].rows.start * step, places[-1].rows.stop * step)
     own = numbers - places[0].start
     is_thumbnail = numbers % every == 0
@@ -266,5 +266,5 @@ def _frames(places: Sequence[Window], clip: Clip, step: int, every: int) -> dict
 
 
 def _number(value: Any) -> int | None:
-    """A model's number of frames, where it states one."""
+    """The number of frames that a model states, or None if it states none."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None

@@ -23,7 +23,7 @@ MOST_COLUMNS = 1200  # of the page; of a longer video, each stands for the row i
 
 
 def page(explanation: VideoExplanation, labels: Sequence[str], title: str) -> str:
-    """The page; see `VideoExplanation.page`."""
+    """The HTML of the page; see `VideoExplanation.page`."""
     name = title or explanation.about.get("video", "video")
     facts = [
         f"{len(explanation.indices)} frames",
@@ -38,7 +38,7 @@ def page(explanation: VideoExplanation, labels: Sequence[str], title: str) -> st
         "facts": html.escape(" · ".join(printable(fact) for fact in facts if fact)),
         "notes": "".join(f"<p>{html.escape(printable(note))}</p>" for note in explanation.notes),
         "sigma": f"{100 * explanation.sigma:g}",
-        # Nothing in a text can end the script it stands in.
+        # No text may end the script that contains it.
         "data": json.dumps(_data(explanation, labels), allow_nan=False).replace("<", "\\u003c"),
     }
     return filled("lrp3d.whole_video", "timeline.html", parts)
@@ -74,7 +74,7 @@ def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any
 
 
 def _by_lag(explanation: VideoExplanation) -> Tensor:
-    """(n, 2 c - 1) each row's relevance by how far from its own frame it lies, as a share of the row."""
+    """(n, 2 c - 1): each row's relevance by its distance from the row's own frame, as shares of the row."""
     n, c = explanation.band.shape
     lag = explanation.first[:, None] + torch.arange(c) - torch.arange(n)[:, None] + c - 1
     shares = explanation.band / explanation.band.abs().sum(1, keepdim=True).clamp(min=1e-30)
@@ -82,7 +82,7 @@ def _by_lag(explanation: VideoExplanation) -> Tensor:
 
 
 def _numbers(values: Tensor) -> list[float | None]:
-    """Four digits are more than anyone sees; json has no NaN."""
+    """Rounds numbers to four digits, more than a page can show, and replaces NaN, which json does not have."""
     return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values.tolist()]
 
 

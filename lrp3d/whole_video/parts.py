@@ -1,4 +1,4 @@
-"""What is done of a whole video, on the disk: a run that was killed goes on where it stopped."""
+"""Keeps finished parts of a video on the disk, so that a run that was killed continues where it stopped."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from torch import Tensor
 from lrp3d.files import read_saved, replacing
 
 Part = tuple[dict[str, Tensor], tuple[str, ...]]
-"""Tracks, and what was lost in reading."""
+"""Tracks, and sentences about frames that were lost in reading."""
 
 
 class Parts:
     """A folder of finished parts, one file each.
 
     Args:
-        folder: where they are kept; it is made. None: nowhere.
+        folder: the folder, which is created if it does not exist; None to keep nothing.
         identity: what the numbers depend on.
 
     Raises:
-        ValueError: the folder holds parts of something else.
+        ValueError: the folder holds parts of another run.
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None, identity: dict[str, Any]):
@@ -47,7 +47,7 @@ class Parts:
             partial.write_text(json.dumps(facts, indent=1), encoding="utf-8")
 
     def read(self, number: int) -> Part | None:
-        """A part, if it is done; one that is damaged is said, and made anew."""
+        """Returns a finished part, else None; a warning says if the part is damaged and has to be made again."""
         path = self._path(number)
         if path is None or not path.exists():
             return None
@@ -55,11 +55,11 @@ class Parts:
             notes, tensors = read_saved(path, "notes", "part of an explanation")
             return tensors, tuple(json.loads(notes))
         except ValueError as error:
-            warnings.warn(f"{error}; it is made anew", stacklevel=2)
+            warnings.warn(f"{error}; it is made again", stacklevel=2)
             return None
 
     def write(self, number: int, tensors: dict[str, Tensor], notes: tuple[str, ...]) -> None:
-        """Keep a part, whole or not at all."""
+        """Write a part; the file is complete or not there."""
         path = self._path(number)
         if path is not None:
             contiguous = {name: x.contiguous() for name, x in tensors.items()}

@@ -1,4 +1,4 @@
-"""What a whole video's explanation is: one banded matrix, and a track for everything that goes along it."""
+"""The explanation of a whole video: one banded matrix, and a track for everything that changes along it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lrp3d.printed import printable
 
 @dataclass(eq=False)
 class VideoExplanation:
-    """The temporal relevance of a whole video: `n` rows (frames, or steps of several), windows of `c` columns."""
+    """The temporal relevance of a whole video: `n` rows (frames, or steps of several) and windows of `c` columns."""
 
     band: Tensor
     """(n, c) row i is the relevance of the c columns from `first[i]` on for frame logit i, and sums to it."""
@@ -30,7 +30,7 @@ class VideoExplanation:
     frame_logits: Tensor
     """(n,) the logit of the row's class."""
     target: Tensor
-    """(n,) int64, the class that is explained: that of the window in which the row was explained."""
+    """(n,) int64, the class that was explained in the window of the row."""
     scores: Tensor
     """(n,) the softmax score of that class in that window."""
     atr: Tensor
@@ -38,27 +38,27 @@ class VideoExplanation:
     indices: Tensor
     """(frames,) int64, the number in the video of each frame that was used."""
     times: Tensor
-    """(frames,) when it is shown, in seconds; NaN where the source does not say."""
+    """(frames,) the time of each of these frames in seconds; NaN if the source does not say."""
     thumbnails: Tensor
-    """uint8 (m, h, w, 3), some of the frames, small."""
+    """uint8 (m, h, w, 3), small pictures of some of the frames."""
     thumbnail_frames: Tensor
-    """(m,) int64, which of the frames they are."""
+    """(m,) int64, which frames the thumbnails show."""
     contrastive: bool = True
     sigma: float = SIGMA
     """The share of a row's relevance that its ATR window holds."""
     about: dict[str, str] = field(default_factory=dict)
-    """What belongs to it, such as the model and the video."""
+    """Further facts, such as the model and the video."""
     notes: list[str] = field(default_factory=list)
-    """What was lost in reading, a sentence each."""
+    """Sentences about frames that were lost in reading."""
 
     @property
     def step(self) -> int:
-        """How many frames a row and a column stand for."""
+        """The number of frames that a row and a column stand for."""
         return len(self.indices) // len(self.band)
 
     @property
     def relevance(self) -> Tensor:
-        """(n,) the relevance of each column for all rows."""
+        """(n,) the relevance of each column, summed over all rows."""
         columns = self.first[:, None] + torch.arange(self.band.shape[1])
         return self.band.new_zeros(len(self.band)).index_add(0, columns.flatten(), self.band.flatten())
 
@@ -74,7 +74,7 @@ class VideoExplanation:
         return self.band.new_zeros(len(self.band), len(self.band)).scatter(1, columns, self.band)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a safetensors file, whole or not at all."""
+        """Write everything to a safetensors file, which is complete or not there."""
         tensors = {name: value.contiguous() for name, value in vars(self).items() if isinstance(value, Tensor)}
         rest = {name: value for name, value in vars(self).items() if name not in tensors}
         with replacing(Path(path)) as partial:
@@ -82,12 +82,12 @@ class VideoExplanation:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> VideoExplanation:
-        """Read what `save` wrote; raises ValueError for any other file."""
+        """Read a file that `save` wrote; raises ValueError for any other file."""
         rest, tensors = read_saved(path, "lrp3d.video", "explanation of a video")
         return cls(**tensors, **json.loads(rest))
 
     def to_dict(self, labels: Sequence[str] = ()) -> dict[str, Any]:
-        """Everything but pictures, for json; numbers that do not exist are None."""
+        """Everything except pictures, for json; numbers that do not exist are None."""
         rows = [
             {
                 "class": target,
@@ -124,11 +124,11 @@ class VideoExplanation:
         }
 
     def page(self, labels: Sequence[str] = (), title: str = "") -> str:
-        """One html page, complete in itself: tracks over time, the band, and the frames under the pointer.
+        """One self-contained html page: tracks over time, the band, and the frames under the pointer.
 
         Args:
             labels: names of classes.
-            title: what stands above; by default the name of the video.
+            title: the title of the page; by default the name of the video.
 
         Raises:
             ImportError: Pillow, which comes with matplotlib, is not installed.
@@ -152,6 +152,6 @@ class VideoExplanation:
 
 
 def joined(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The tracks of parts that follow one another, as one."""
+    """The tracks of consecutive parts, joined to one."""
     named = {each.name for each in fields(VideoExplanation)}
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0] if name in named}

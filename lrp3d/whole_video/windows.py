@@ -1,4 +1,4 @@
-"""Where the windows over a video lie, and which rows are explained in which of them."""
+"""Says where the windows over a video lie, and which rows are explained in each of them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ class Window:
     start: int
     """The number of the window's first frame."""
     rows: range
-    """The rows of the whole matrix that are explained in it."""
+    """The rows of the whole matrix that are explained in this window."""
 
 
 def windows(frames: int, length: int, stride: int, step: int = 1) -> list[Window]:
-    """Windows of `length` frames, `stride` frames apart, so that each row is explained where it stands most central.
+    """Windows of `length` frames, `stride` frames apart; each row is explained in the window whose centre is nearest.
 
     Args:
-        frames: how many the video has.
-        length: of a window.
-        stride: from one window to the next; the last one ends with the video, whatever that takes.
-        step: how many frames are one row; divides the other numbers.
+        frames: the number of frames of the video.
+        length: the number of frames of a window.
+        stride: the number of frames from one window to the next; the last window ends with the video, even if it
+            is nearer to the one before.
+        step: the number of frames of one row; it divides the other numbers.
 
-    Of two windows in which a row stands alike, the earlier one has it.
+    If two windows are equally near, the row belongs to the earlier one.
 
     >>> [(window.start, window.rows) for window in windows(10, 4, 2)]
     [(0, range(0, 3)), (2, range(3, 5)), (4, range(5, 7)), (6, range(7, 10))]
@@ -33,7 +34,7 @@ def windows(frames: int, length: int, stride: int, step: int = 1) -> list[Window
     starts = [*range(0, last, stride), last]
     places, first = [], 0
     for start, following in zip(starts, [*starts[1:], None], strict=True):
-        # Row r stands at its middle, (r + 1/2) step; halfway between the middles of two windows they part.
+        # The middle of row r is at (r + 1/2) step; the border between two windows is halfway between their middles.
         end = frames // step if following is None else _rows_before(start + following + length, 2 * step)
         places.append(Window(start, range(first, end)))
         first = end
@@ -41,5 +42,5 @@ def windows(frames: int, length: int, stride: int, step: int = 1) -> list[Window
 
 
 def _rows_before(twice_border: int, twice_step: int) -> int:
-    """How many rows have their middle at or before the border."""
+    """The number of rows whose middle is at or before the border."""
     return (2 * twice_border + twice_step) // (2 * twice_step)

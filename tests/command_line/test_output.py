@@ -202,7 +202,7 @@ def test_a_whole_video_is_explained_window_by_window(run, clip):
     assert len(facts["rows"]) == 6
     for option in (["--motion"], ["--compare"], ["--animate", "gif", "--out", "o"], ["--theme", "dark"]):
         assert f"{option[0]}" in (said := run(*asked, *option)[2])
-        assert "with --whole: they are of single clips" in said
+        assert "cannot be combined with --whole: only single clips have them" in said
     assert "go with --whole" in run("explain", clip, *SMALL, "--every", "2")[2]
     assert "fewer than one window of 9" in run("explain", clip, *SMALL, "--whole", "--frames", "9")[2]
 

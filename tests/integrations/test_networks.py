@@ -91,7 +91,7 @@ def test_checkpoints_of_the_library_fit_and_bring_the_names_of_its_classes(libra
         ("timm:image", "timm has no network 'image'; did you mean images?"),
         ("pytorchvideo:slow_r5", "pytorchvideo has no network 'slow_r5'; did you mean slow_r50?"),
         ("hf:TinyForVideo", "transformers has no network 'TinyForVideo'"),
-        ("mmaction:tsm.py", "mmaction:tsm.py is no file"),
+        ("mmaction:tsm.py", "mmaction:tsm.py is not a file"),
         ("torchvison:clips_18", "torchvison:clips_18 cannot be imported: No module named 'torchvison'; did you mean"),
     ],
 )

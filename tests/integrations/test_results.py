@@ -178,7 +178,7 @@ def test_a_layers_attribution_sums_to_the_logit_as_the_inputs_does(clip):
     assert relevance.shape == model[0](clip).shape
     assert float(delta.abs().max()) < 1e-5
     assert relevance.equal(LayerLRP(model, "0").attribute(clip, target=2))
-    with pytest.raises(ValueError, match="no module of the model"):
+    with pytest.raises(ValueError, match="is not a module of the model"):
         LayerLRP(model, nn.ReLU())
 
 

@@ -176,7 +176,7 @@ def test_shifts_are_neither_invented_nor_dropped():
 
 
 def test_names_of_nobody_are_refused_with_those_that_are_known():
-    with pytest.raises(CheckpointError, match=r"\(encoder.weight\); known are: lrp3d, .*PySlowFast, caffe2"):
+    with pytest.raises(CheckpointError, match=r"\(encoder.weight\); known sources are: lrp3d, .*PySlowFast, caffe2"):
         load_checkpoint(tam(), {"encoder.weight": torch.zeros(3)})
     with pytest.raises(CheckpointError, match=r"no tensors"):
         load_checkpoint(tam(), {})
