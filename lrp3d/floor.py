@@ -59,30 +59,29 @@ def floor_shares(
 
 def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: Any, rows: Rows) -> Tensor:
     ranges = range_per_pathway(twin.input_range if input_range is None else input_range, pathways, layout)
+
+    def shares(seed: int, every: int = 1) -> Tensor:
+        """The shares in the network that is drawn with one seed, on noise with every `every`-th pixel."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = [
+            _noise(x, layout, UNKNOWN if ends is None else ends, generator, every)
+            for x, ends in zip(pathways, ranges, strict=True)
+        ]
+        network = untrained(twin, seed, noise[0] if len(noise) == 1 else noise)
+        clip = [x[:1] for x in noise] if _has_clip_axis(layout) else noise
+        return row_shares(rows(network, clip[0] if len(clip) == 1 else clip)).mean(0)
+
     large = _has_clip_axis(layout) and min(min(_sizes(x, layout)[axis] for axis in "hw") for x in pathways) >= LARGE
     if large:
         try:
-            return _mean([_shares_of_seed(twin, pathways, layout, ranges, rows, seed, 2) for seed in SEEDS])
+            return _mean([shares(seed, every=2) for seed in SEEDS])
         except (ValueError, RuntimeError):  # the network takes frames of one size only
-            return _shares_of_seed(twin, pathways, layout, ranges, rows, SEEDS[0], 1)
-    return _mean([_shares_of_seed(twin, pathways, layout, ranges, rows, seed, 1) for seed in SEEDS])
+            return shares(SEEDS[0])
+    return _mean([shares(seed) for seed in SEEDS])
 
 
 def _mean(shares: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(shares)).mean(0)
-
-
-def _shares_of_seed(
-    twin: Twin, pathways: Sequence[Tensor], layout: str, ranges: Sequence[Any], rows: Rows, seed: int, every: int
-) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    noise = [
-        _noise(x, layout, UNKNOWN if ends is None else ends, generator, every)
-        for x, ends in zip(pathways, ranges, strict=True)
-    ]
-    network = untrained(twin, seed, noise[0] if len(noise) == 1 else noise)
-    clip = [x[:1] for x in noise] if _has_clip_axis(layout) else noise
-    return row_shares(rows(network, clip[0] if len(clip) == 1 else clip)).mean(0)
 
 
 def _noise(x: Tensor, layout: str, ends: Any, generator: torch.Generator, every: int) -> Tensor:

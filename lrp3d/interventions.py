@@ -1,7 +1,7 @@
-"""The measured counterpart of temporal relevance: what frame logits do when frames are replaced.
+"""The measured counterpart of temporal relevance: how frame logits change when frames are replaced.
 
-A relevance matrix says what each frame contributed; an intervention matrix says what is lost without it. Both
-have the same rows and columns and go through the same ATR functions, so that they can be compared.
+A relevance matrix says what each frame contributed; an intervention matrix says what is lost without it. Both have the
+same rows and columns, and the same ATR functions take both, so that they can be compared.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ def intervention_matrix(
     merge: str = "paper",
     chunk_size: int | None = None,
 ) -> Tensor:
-    """What every frame logit loses when a frame of the clip is replaced.
+    """How much every frame logit loses when a frame of the clip is replaced.
 
-    Entry (i, j) is the logit of frame i on the unchanged clip, minus the same logit without frame j. The sign is
-    that of relevance: a frame that speaks for the class has a positive column. The shape is that of
+    Entry (i, j) is the logit of frame i for the unchanged clip, minus the same logit without frame j. Signs are
+    those of relevance: a frame that speaks for the class has a positive column. The shape is that of
     `Explanation.matrix`, and so is the meaning of the columns: with temporal stride or several pathways, the
     frames of a block are replaced together, in every pathway. The ATR functions accept both matrices. Rows need
     not sum to their logits.
@@ -105,32 +105,32 @@ def intervention_matrix(
     Args:
         model: any model that can run its forward, even if `explain` has no rule for its operations.
         clip: as in `explain`.
-        target: as in `explain`; the prediction is that for the unchanged clip.
-        against: as in `explain`: entries say what the logit's lead over those of other classes loses.
+        target: as in `explain`; the prediction is made for the unchanged clip.
+        against: as in `explain`; entries then say how much of its lead over other classes the logit loses.
         occluder: what replaces the frames of a column:
-            - "neighbours": the mean of the frame before and the frame after them, or the only one of the two at
-              the ends of the clip;
-            - "nearest": the nearest frame that stays, the earlier of two (as if the video froze);
-            - "mean": the mean frame of the clip, the replaced frames included;
+            - "neighbours": the mean of the frame before and the frame after them, or the only one of these at an
+              end of the clip;
+            - "nearest": the nearest remaining frame, the earlier of two (as if the video froze);
+            - "mean": the mean frame of the clip, including the replaced frames;
             - "blank": a frame of one colour, `value`.
-            A pathway that would lose all its frames (it has one frame) keeps them, except with "mean" and "blank".
+            A pathway of a single frame, which would lose all its frames, keeps it, except with "mean" and "blank".
         value: the colour of a blank frame after normalisation, one number or one per channel.
         layout: as in `explain`.
         output: as in `explain`.
         merge: as in `explain`.
-        chunk_size: how many changed clips go through the model at once; the default is what fits the free memory
-            (few on a CPU). The result does not depend on it, apart from rounding.
+        chunk_size: how many changed clips go through the model at once; by default as many as fit into the free
+            memory (few on a CPU). The result does not depend on it, apart from rounding.
 
     Returns:
-        Matrix (b, n, t), with t = n unless the model answers from n of t frames. A model without exact frame logits
+        Matrix (b, n, t), with t = n unless only n of t frames have a logit. A model without exact frame logits
         (a recurrent head, attention over frames) has one row, that of the clip's logit: (b, 1, t).
 
     Raises:
-        ValueError, TypeError: as for `explain`; ValueError also for an unknown occluder or a value that does not fit
+        ValueError, TypeError: as for `explain`; also ValueError if the occluder is unknown or the value does not fit
             the channels.
 
-    Source: the occlusion test of Zeiler and Fergus (2014), over frames; a frozen frame in place of another as
-    in partial uniform sampling (paper, Sec. 4.3).
+    Source: the occlusion test of Zeiler and Fergus (2014), applied to frames; frames are frozen as in partial uniform
+    sampling (paper, Sec. 4.3).
 
     >>> import torch, lrp3d
     >>> model = lrp3d.models.tsn_resnet(18, num_classes=10).eval()
@@ -186,7 +186,7 @@ def _measure(
 
 @contextmanager
 def _as_explain(clip: Clip) -> Iterator[None]:
-    """Sets the modes in which `explain` records a model, whatever mode the caller is in."""
+    """Sets the modes in which `explain` records a model, whatever modes the caller has set."""
     first = clip if isinstance(clip, Tensor) else next((x for x in clip if isinstance(x, Tensor)), torch.empty(0))
     own_types, rounding = no_autocast(first.device), matmul_precision("highest", first.device)
     with torch.inference_mode(False), torch.enable_grad(), own_types, rounding:
@@ -228,7 +228,7 @@ class _Measurement:
         return logits
 
     def check(self, logits: Tensor, pathways: list[Tensor], finite: Sequence[bool]) -> None:
-        """Checks that there are logits and at least two frames; `finite` is about the clip and the logits."""
+        """Checks the logits and that there are at least two frames; `finite`: whether clip and logits are finite."""
         check_logits(logits, pathways, self.layout)
         check_numbers(*finite)
         check_frames(pathways, self.layout, len(logits))
@@ -236,7 +236,7 @@ class _Measurement:
 
 @dataclass
 class _ExactLogits:
-    """Frame logits of unchanged clips, found in the recorded graph, and how to read those of changed ones."""
+    """Frame logits of unchanged clips, found in the recorded graph, and how to read those of changed clips."""
 
     measurement: _Measurement
     chosen: Chosen
@@ -246,13 +246,18 @@ class _ExactLogits:
     own: bool
     """Whether the model's own `frame_logits` agrees with its graph, so that changed clips need no record."""
     seeds: FrameSeeds
-    """Says how frames of pathways become rows; its starts are left out."""
+    """How frames of pathways become rows; without starts."""
 
     @classmethod
     def of_unchanged(
         cls, measurement: _Measurement, clip: Clip, target: int | Sequence[int] | Tensor | None
     ) -> tuple[_ExactLogits, Trace]:
-        """Raises NoFrameLogits if there are none, and UnsupportedOperation if what follows them has no rule."""
+        """Finds the frame logits.
+
+        Raises:
+            NoFrameLogits: the model has no exact frame logits.
+            UnsupportedOperation: an operation after the average over time has no rule.
+        """
         pathways = measurement.checked_pathways(clip)
         record = _record(measurement, clip)
         measurement.check(record.output, pathways, (record.clip_is_finite, record.output_is_finite))
@@ -278,13 +283,13 @@ class _ExactLogits:
 
 
 def _record(measurement: _Measurement, clip: Clip) -> Trace:
-    """A recorded forward pass; operations without a rule may come before the frame logits, random numbers nowhere."""
+    """A recorded forward pass; operations before the frame logits need no rule, but random numbers are refused."""
     read = Reader(measurement.output)
     record = measurement.twin.record((clip,), None, measurement.layout, read=read)
     if record.differs:
         raise ValueError(
-            "the model draws random numbers in its forward, and what it returns differs from run to run: nothing can "
-            "be measured; switch the draws off"
+            "the model draws random numbers in its forward, and its output differs from run to run: nothing can be "
+            "measured; switch the draws off"
         )
     check_frame_axis(record, read.frames)
     return record
@@ -298,7 +303,7 @@ AS_MANY = (
 
 @dataclass
 class _ForwardLogits:
-    """Logits of unchanged clips from a model that is only run: those of frames if it returns them, else the clip's."""
+    """Logits of unchanged clips that a model's forward returns: those of frames if there are any, else the clip's."""
 
     measurement: _Measurement
     chosen: Chosen
@@ -310,7 +315,7 @@ class _ForwardLogits:
     def of_unchanged(
         cls, measurement: _Measurement, clip: Clip, target: int | Sequence[int] | Tensor | None, note: str
     ) -> _ForwardLogits:
-        """Runs the forward on the unchanged clip, checks and keeps its logits; warns of what `note` says of them."""
+        """Runs the forward on the unchanged clip and checks its logits; warns of what `note` says of them."""
         pathways = measurement.checked_pathways(clip)
         frames, logits = _forward(measurement, clip)
         measurement.check(logits, pathways, answers([finite(pathways), finite([logits])]))
@@ -344,7 +349,7 @@ def _forward(measurement: _Measurement, clip: Clip) -> tuple[Tensor, Tensor]:
 
 
 def _own_logits(twin: Twin, clip: Clip, chosen: Chosen) -> Tensor | None:
-    """Frame logits (b, n) by the model's own `frame_logits`, None if it has none of the form (b, n, k)."""
+    """Frame logits (b, n) from the model's own `frame_logits`; None if these are not (b, n, k) or do not exist."""
     if not callable(getattr(twin.model, "frame_logits", None)):
         return None
     logits = twin.run(clip, "frame_logits")
@@ -365,7 +370,7 @@ class _Pathway:
         self.pattern, self.length = layout.pattern, sizes["t"]
 
     def prepare(self, clock: int, columns: int, occluder: str, value: Colour) -> None:
-        """Finds each frame's column and its substitute, which is the same in every clip where the frame is replaced."""
+        """Finds each frame's column and its substitute, which is the same whenever the frame is replaced."""
         x = self.frames
         column = [frame * columns // clock for frame in slow_frames(self.length, clock)]
         self.column = placed(column, x.device)  # (t,)
@@ -387,7 +392,7 @@ class _Pathway:
 
 
 def _neighbours(columns: list[int], nearest: bool) -> tuple[list[int], list[int]]:
-    """The two frames that replace each: those before and after its block, or twice the nearest that stays."""
+    """The two frames whose mean replaces each frame: those around its block, or twice the nearest remaining one."""
     before, after = [], []
     for i, own in enumerate(columns):
         remaining = [j for j, column in enumerate(columns) if column != own] or [i]
@@ -401,7 +406,7 @@ def _neighbours(columns: list[int], nearest: bool) -> tuple[list[int], list[int]
 
 
 def _colour(value: Colour, x: Tensor) -> Tensor:
-    """One number, or one per channel, shaped (c, 1, 1, 1)."""
+    """The value of each channel, shaped (c, 1, 1, 1), from one number or one per channel."""
     colour = placed(value, x.device, x.dtype).flatten()
     if len(colour) not in (1, x.shape[1]):
         raise ValueError(f"value is one number or one per channel ({x.shape[1]}), got {len(colour)} values")

@@ -287,7 +287,7 @@ def test_a_summary_alone_makes_a_report_of_what_it_counted(finished, tmp_path, c
         (["report", "a", "b"], 2, "--out: where does the report of 2 studies go?"),
         (["report", "a", "--temporal", "x"], 2, "given together"),
         (["merge", "a", "--min-score", "1"], 2, "no score from 0 on, below 1"),
-        (["run", "--list", "x", "--out", "y", "--windows", "0"], 2, "no whole number from 1 on"),
+        (["run", "--list", "x", "--out", "y", "--windows", "0"], 2, "not a whole number from 1 on"),
     ],
 )
 def test_a_mistake_is_said_in_one_line(tmp_path, monkeypatch, capsys, arguments, code, said):

@@ -6,7 +6,9 @@ import importlib.util
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,34 +112,37 @@ def explain_clip(
     temporal = len(clip.pixels) > 1
     if not temporal:
         notes.append("a clip of one frame has no temporal relevance")
-    arguments: dict[str, Any] = {
-        "contrastive": options.contrastive,
-        "against": options.against,
-        "motion": options.motion,
-        "layers": options.layers,
-        "where": options.where,
-        "input_range": choice.input_range,
-        "layout": options.layout,
-        "merge": options.merge,
-        "progress": shows_progress(),
-    }
     tensor = laid_out(clip.tensor.to(device), options.layout)
+    explain_tensor = partial(
+        explain,
+        twin,
+        tensor,
+        contrastive=options.contrastive,
+        against=options.against,
+        motion=options.motion,
+        layers=options.layers,
+        where=options.where,
+        input_range=choice.input_range,
+        layout=options.layout,
+        merge=options.merge,
+        progress=shows_progress(),
+    )
     untrained = choice.weights == RANDOM  # the floor would be another draw of random weights
     comparable = temporal and options.against is None and not options.where
     floor = options.floor if options.floor is not None else comparable and not untrained
     try:
         try:
-            explanation = explain(twin, tensor, target, temporal=temporal, floor=floor, **arguments)
+            explanation = explain_tensor(target, temporal=temporal, floor=floor)
         except CannotBeReset as error:
             if options.floor:
                 raise
             notes.append(str(error).partition("; give")[0])
-            explanation = explain(twin, tensor, target, temporal=temporal, **arguments)
+            explanation = explain_tensor(target, temporal=temporal)
     except NoFrameLogits as error:
         notes.append(str(error).partition(". To explain")[0])
         if options.motion:
             raise
-        explanation = explain(twin, tensor, target, temporal=False, **arguments)
+        explanation = explain_tensor(target, temporal=False)
     explanation = _with_clip_axes(explanation, options.layout)
     if explanation.sign is not None:
         notes.append("the model's single logit is negative: the explanation shows what speaks against it")
@@ -166,7 +171,7 @@ def explain_clip(
         composite=options.composite,
         seconds=seconds,
         notes=tuple(notes),
-        others=_others(explanation, tensor, choice, twin, options, arguments) if options.compare else (),
+        others=_others(explanation, explain_tensor, tensor, choice, options) if options.compare else (),
     )
 
 
@@ -175,11 +180,10 @@ COMPARED = 5  # classes
 
 def _others(
     explanation: Explanation,
+    explain_tensor: Callable[..., Explanation],
     tensor: Tensor,
     choice: ModelChoice,
-    twin: Twin,
     options: ClipOptions,
-    arguments: dict[str, Any],
 ) -> tuple[tuple[str, str, Explanation | Tensor], ...]:
     """The matrices of the best classes by LRP and CLRP, and of the explained class by interventions."""
     if explanation.matrix is None or options.against is not None:
@@ -202,8 +206,8 @@ def _others(
         for contrastive, method in ((True, "CLRP"), (False, "LRP")):
             if index == target and contrastive == options.contrastive:
                 continue
-            settings = {**arguments, "contrastive": contrastive, "motion": False}
-            comparison = explain(twin, tensor, index, temporal=True, **settings).at_sigma(options.sigma)
+            comparison = explain_tensor(index, temporal=True, contrastive=contrastive, motion=False)
+            comparison = comparison.at_sigma(options.sigma)
             others.append((label_of(index, choice.labels), method, comparison.to("cpu")))
     return tuple(others)
 

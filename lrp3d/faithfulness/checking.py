@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
 
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
 STAGES = {"random classifier": None, "random top half": 0.5, "random parameters": 1.0}
-"""What share of the layers is drawn anew, from the classifier down; None: the classifier alone."""
+"""The share of the layers whose parameters are drawn again, from the classifier down; None for the classifier alone."""
 
 BATCH = 16  # clips without some of their frames that go through the model at once
 
@@ -89,7 +90,8 @@ def check(
             "of a single clip add the batch axis with clip.unsqueeze(0)"
         )
     twin = twin_of(model)
-    subject = _Subject(twin, input_range, layout, output, chunk_size)
+    options: dict[str, Any] = {"layout": layout, "output": output, "chunk_size": chunk_size}
+    subject = _Subject(twin, input_range, layout, output, options, methods, shapley_values)
     if layout != "bcthw" and "gradient x input" in methods:
         warnings.warn(
             f"gradient x input is left out: it is known for clips bcthw, and the model takes {layout}", stacklevel=2
@@ -98,14 +100,12 @@ def check(
     classes = _classes_of(targets, len(singles))
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
-    random_networks = subject.random_networks(singles[0])
+    subject.random_networks = subject.draw_networks(singles[0])
     for number, clip in enumerate(bar(singles, "clip", progress)):
         target = subject.chosen(clip, classes[number])
         lead.append(float(subject.lead(clip, target)))
         explained.append(int(target.target))
-        for measure, by_method in _scores_of_clip(
-            subject, clip, target, methods, random_networks, number, shapley_values
-        ).items():
+        for measure, by_method in _scores_of_clip(subject, clip, target, number).items():
             for method, value in by_method.items():
                 parts[measure][method].append(value)
     values = {
@@ -126,20 +126,27 @@ def _classes_of(targets: int | Sequence[int] | Tensor | None, clips: int) -> lis
     return list(classes.expand(clips).tolist())
 
 
+@dataclass
 class _Subject:
-    """What is checked, and how it is run."""
+    """The network that is checked, how it is run, and what is measured."""
 
-    def __init__(self, twin: Twin, input_range: object, layout: str, output: Output | None, chunk_size: int | None):
-        self.twin, self.layout, self.output = twin, layout, output
-        self.options: dict[str, Any] = {"layout": layout, "output": output, "chunk_size": chunk_size}
-        self.input_range = input_range
+    twin: Twin
+    input_range: Any
+    layout: str
+    output: Output | None
+    options: dict[str, Any]
+    """Arguments that `explain` and `intervention_matrix` share."""
+    methods: Sequence[str]
+    shapley_values: bool
+    random_networks: dict[str, Twin] = field(default_factory=dict)
+    """The network with random parameters, for every stage of `STAGES`."""
 
     def logits(self, clip: Tensor) -> Tensor:
         """(b, k) by the model's own forward."""
         return logits_of(self.twin.run(laid_out(clip, self.layout)), self.output).detach()
 
     def chosen(self, clip: Tensor, target: int | None) -> Chosen:
-        """The class, held against all others."""
+        """The class, contrasted with all others."""
         logits = self.logits(clip)
         chosen = targets_of(target, logits)
         own = int(chosen.target)
@@ -165,7 +172,7 @@ class _Subject:
         options = {**self.options, "input_range": self.input_range}
         return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix
 
-    def random_networks(self, clip: Tensor) -> dict[str, Twin]:
+    def draw_networks(self, clip: Tensor) -> dict[str, Twin]:
         """The same network with parameters drawn anew, from the classifier down; none where that cannot be had."""
         noise = torch.rand(2, *clip.shape[1:], generator=torch.Generator().manual_seed(0)).to(clip)
         noise = laid_out(noise, self.layout)
@@ -181,20 +188,12 @@ class _Subject:
         return networks
 
 
-def _scores_of_clip(
-    subject: _Subject,
-    clip: Tensor,
-    chosen: Chosen,
-    methods: Sequence[str],
-    random_networks: dict[str, Twin],
-    seed: int,
-    players: bool,
-) -> dict[str, dict[str, float]]:
+def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) -> dict[str, dict[str, float]]:
     """By measure and method, the numbers of one clip."""
     target, t = int(chosen.target), clip.shape[2]
     measured = subject.interventions(clip, target)
     matrices = {}
-    for method in methods:
+    for method in subject.methods:
         matrix = _random(measured, seed) if method == "random" else subject.matrix(method, clip, target)
         if matrix is not None:
             matrices[method] = matrix
@@ -206,7 +205,7 @@ def _scores_of_clip(
     result: dict[str, dict[str, float]] = defaultdict(dict)
     blocks = measured.shape[2]
     worth, at_once = None, subject.options["chunk_size"] or BATCH
-    if players:
+    if subject.shapley_values:
 
         def worth_of_sets(kept: Tensor) -> Tensor:
             worths = [value("freeze", placed(part, clip.device, part.dtype)) for part in kept.split(at_once)]
@@ -227,7 +226,7 @@ def _scores_of_clip(
             continue
         if other_class is not None:
             result["other logit"][method] = _similarity(matrix, subject.matrix(method, clip, other_class))
-        for stage, twin in random_networks.items():
+        for stage, twin in subject.random_networks.items():
             result[stage][method] = _similarity(matrix, subject.matrix(method, clip, target, twin))
     return result
 

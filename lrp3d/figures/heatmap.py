@@ -93,8 +93,7 @@ def draw_matrix(
 ) -> AxesImage:
     """Draws the cells and thin windows of a matrix; if it has both signs, strokes mark the negative cells."""
     image = ax.imshow(values, interpolation="nearest", **colours)
-    rows, columns = values.shape
-    _frame_axes(ax, rows, columns, positions, unit, times)
+    _frame_axes(ax, values.shape, positions, unit, times)
     if values.size <= MOST_STROKES:
         _strokes(ax, values, colours["vmax"], unit)
     if windows is not None:
@@ -113,9 +112,10 @@ def _strokes(ax: Axes, values: np.ndarray, strongest: float, unit: str) -> None:
 
 
 def _frame_axes(
-    ax: Axes, rows: int, columns: int, positions: Sequence[int] | None, unit: str, times: Sequence[float]
+    ax: Axes, shape: tuple[int, ...], positions: Sequence[int] | None, unit: str, times: Sequence[float]
 ) -> None:
     """Labels the axes of a matrix with frames, counted from 1, and with the times of the labelled columns."""
+    rows, columns = shape
     own = [row + 1 for row in (range(rows) if positions is None else positions)]
     named_columns = ticks(columns)
     seconds = [float(second) for second in times]

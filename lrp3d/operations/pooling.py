@@ -29,12 +29,12 @@ _ADAPTIVE_AVG = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.Adaptiv
 
 
 def _max_pool(
-    axes: int, function: Any, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
+    axes: int, x: Tensor, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> Tensor:
     kernel = per_axis(kernel_size, axes)
     strides = per_axis(stride if stride else kernel, axes)
     paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
-    output: Tensor = function(x, kernel, strides, paddings, dilations, ceil_mode)
+    output: Tensor = getattr(torch, f"max_pool{axes}d")(x, kernel, strides, paddings, dilations, ceil_mode)
     run = active_tracer()
     incoming = run.signal(x)
     if incoming is None:
@@ -78,7 +78,7 @@ def _register_max_pool(axes: int) -> None:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        output = _max_pool(axes, plain, input, kernel_size, stride, padding, dilation, ceil_mode)
+        output = _max_pool(axes, input, kernel_size, stride, padding, dilation, ceil_mode)
         return _with_indices(output, return_indices)
 
     @register_operation(indexed)
@@ -91,7 +91,7 @@ def _register_max_pool(axes: int) -> None:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Any:
-        return _with_indices(_max_pool(axes, plain, input, kernel_size, stride, padding, dilation, ceil_mode), True)
+        return _with_indices(_max_pool(axes, input, kernel_size, stride, padding, dilation, ceil_mode), True)
 
     MAX_POOLS[axes] = max_pool
 

@@ -234,15 +234,15 @@ def _frame_by_frame(
     run = record.run
     n, slowest = max(a.frames for a in averages), min(a.frames for a in averages)
     before = len(run.steps)
-    pooled = [_pool_over_space(record, average) for average in averages]
-    outputs = [_replay(record, averages, pooled, i, n, scaled=merge == "average") for i in range(n)]
+    pools = [(average, _pool_over_space(record, average)) for average in averages]
+    outputs = [_replay(record, pools, i, n, scaled=merge == "average") for i in range(n)]
     for output in outputs:
         find_classifier(output)
     assign_rules(run.steps[before:], composite, contrastive)
     for output in outputs:
         oppose(output, chosen.sign)
     logits = torch.stack([chosen.of(output) for output in outputs], 1)  # (b, n)
-    ends = [edge_of(features) for features in pooled]
+    ends = [edge_of(features) for _, features in pools]
     rows: list[list[Tensor]] = []
     for output in outputs:
         rows.append(propagate([Start(edge_of(output), chosen.seed(output.detach(), contrastive))], ends))
@@ -252,7 +252,7 @@ def _frame_by_frame(
     if merge == "average":
         return FrameSeeds(logits, starts, additive=False, blocks=slowest, share=slowest / n)
     # The rows explain unscaled logits, but only the scaled ones average to the clip's logit and can be checked.
-    scaled = [_replay(record, averages, pooled, i, n, scaled=True).detach() for i in range(n)]
+    scaled = [_replay(record, pools, i, n, scaled=True).detach() for i in range(n)]
     averaged = torch.stack([chosen.of(output) for output in scaled], 1)
     return FrameSeeds(logits, starts, additive=False, blocks=slowest, averaged=averaged)
 
@@ -294,10 +294,10 @@ def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], 
     return function
 
 
-def _replay(record: Trace, averages: list[TimeAverage], pooled: list[Tensor], i: int, n: int, scaled: bool) -> Tensor:
+def _replay(record: Trace, pools: list[tuple[TimeAverage, Tensor]], i: int, n: int, scaled: bool) -> Tensor:
     """The logits (b, k) of frame `i` alone: the operations after the pools, applied to the features of this frame."""
     inputs = {}
-    for average, features in zip(averages, pooled, strict=True):
+    for average, features in pools:
         with record.run:
             inputs[average.step.token] = _frame(features, average, i, n, scaled)
     output = record.run.replay(inputs, record.output)

@@ -21,7 +21,6 @@ from lrp3d.compute.maps import Convolution, LinearMap
 from lrp3d.propagation.frame_mixing import TIME, frame_of, windows_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
-from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import Step
 
 
@@ -97,7 +96,7 @@ def static_through_frames(mixing: Mixing, static: Tensor) -> Tensor:
             inside = window.nonzero().flatten().to(static.device)
             if not len(inside):
                 continue
-            raw, shared, first = _adjoint(step, operand, part, ratio, equal, frame)
+            raw, shared, first = _adjoint(step, part, ratio, equal, frame)
             size = (raw[0] if len(raw) else cast(Tensor, shared)).shape[axis]
             is_input = (
                 None
@@ -215,9 +214,10 @@ def _from_mean(a: Tensor, is_input: Tensor | None, inside: Tensor, axis: int) ->
 
 
 def _adjoint(
-    step: LinearStep, operand: Operand, part: Any, ratio: Tensor, equal: Tensor | None, frame: int
+    step: LinearStep, part: Any, ratio: Tensor, equal: Tensor | None, frame: int
 ) -> tuple[Sequence[Tensor], Tensor | None, int]:
     """What one output frame hands down, not yet multiplied by the inputs; the equal parts; the first frame reached."""
+    operand = step.operands[0]
     map, shape, first = operand.map, operand.shape, 0
     restricted = map.restrict(Band(TIME, frame, frame + 1), shape) if len(step.shape) == 5 else None
 

@@ -270,9 +270,9 @@ def _spreads(step: Step) -> bool:
 
 
 def _over_time(mask: Tensor, batch: int, shape_has_time_axis: bool) -> Tensor:
-    """(t,): whether anything is touched at each time step.
+    """(t,): whether the mask is set anywhere at each time step.
 
-    Where the axes of a layer are unknown (it has no rule), time is the only axis that is touched in part.
+    Where the axes of a layer are unknown (it has no rule), time is the only axis along which the mask is set in part.
     """
     if not shape_has_time_axis or (mask.dim() == 4 and len(mask) % batch):
         others = [tuple(j for j in range(mask.dim()) if j != axis) for axis in range(mask.dim())]

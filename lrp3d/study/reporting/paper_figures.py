@@ -128,15 +128,15 @@ class Network:
 
     @property
     def deviation(self) -> float:
-        """The deviation of avg-ATR over clips; 0 where there is only one."""
-        return spread(self.study.moments("avg_atr")) or 0.0
+        """The standard deviation of avg-ATR over clips; 0 if there is only one."""
+        return standard_deviation(self.study.moments("avg_atr")) or 0.0
 
 
 Made = Iterator[Chart | Table | Missing]
 
 
-def spread(moments: Mapping[str, Any]) -> float | None:
-    """Returns the deviation over clips; None where there are fewer than two."""
+def standard_deviation(moments: Mapping[str, Any]) -> float | None:
+    """The standard deviation over clips; None if there are fewer than two."""
     return moments["std"] if moments["count"] > 1 else None
 
 
@@ -235,10 +235,60 @@ def backbones(studies: Sequence[Studied]) -> Made:
         )
 
 
+@dataclass(frozen=True)
+class Trend:
+    """A figure of avg-ATR over a number of the network, with one curve for each kind of network."""
+
+    name: str
+    figure: str
+    """The figure of the paper."""
+    title: str
+    xlabel: str
+    value: Callable[[Network], int | None]
+    """The number on the x-axis; None for networks that do not belong to the figure."""
+    curve: Callable[[Network], str]
+    """The name of a network's curve."""
+    needed: str
+    """Which studies the figure needs."""
+    mark: Callable[[Network], str] | None = None
+    """The text at a point."""
+    note: str = ""
+
+    def charts(self, studies: Sequence[Studied]) -> Made:
+        """Yields one figure for each data set that has a curve of two points or more."""
+        by_dataset: dict[str, dict[str, dict[int, Network]]] = {}
+        for network in networks(studies):
+            x = self.value(network)
+            if x is not None:
+                by_dataset.setdefault(network.study.dataset, {}).setdefault(self.curve(network), {})[x] = network
+        has_chart = False
+        for dataset, curves in by_dataset.items():
+            whole = {key: dict(sorted(points.items())) for key, points in curves.items() if len(points) > 1}
+            if whole:
+                has_chart = True
+                yield self._chart(dataset, whole)
+        if not has_chart:
+            yield Missing(self.figure, self.needed)
+
+    def _chart(self, dataset: str, curves: Mapping[str, Mapping[int, Network]]) -> Chart:
+        points = {
+            key: [(x, network.atr, network.deviation) for x, network in series.items()]
+            for key, series in curves.items()
+        }
+        marks = self.mark and {key: list(map(self.mark, series.values())) for key, series in curves.items()}
+        title = f"{self.title}: {dataset} ({self.figure.split(' (')[0]})"
+        headers = ["model", self.xlabel, "accuracy (%)", "avg-ATR", "max-ATR"]
+        rows: list[list[Cell]] = [
+            [key, x, *_numbers(network.study)] for key, series in curves.items() for x, network in series.items()
+        ]
+        name = f"{self.name}-{dataset}"
+        figure = factors.trends(points, marks=marks, xlabel=self.xlabel)
+        return Chart(name, title, figure, self.note, Table(name, title, headers, rows))
+
+
 def depths(studies: Sequence[Studied]) -> Made:
     """Yields ATR over the depth of ResNets (Fig. 4b)."""
-    yield from _trend(
-        studies,
+    trend = Trend(
         "depth",
         "Fig. 4b (depth)",
         "avg-ATR by depth",
@@ -247,12 +297,12 @@ def depths(studies: Sequence[Studied]) -> Made:
         curve=lambda network: f"{network.module}-f{network.frames}",
         needed="ResNets of two depths or more, else alike",
     )
+    return trend.charts(studies)
 
 
 def frames(studies: Sequence[Studied]) -> Made:
     """Yields ATR over the number of frames, also as a share of the clip (Fig. 5a)."""
-    yield from _trend(
-        studies,
+    trend = Trend(
         "frames",
         "Fig. 5a (frames)",
         "avg-ATR by frames",
@@ -263,12 +313,12 @@ def frames(studies: Sequence[Studied]) -> Made:
         mark=lambda network: f"{100 * network.atr / network.study.summary['dataset']['columns']:.0f} %",
         note="At the points: avg-ATR as a share of the clip.",
     )
+    return trend.charts(studies)
 
 
 def ensembles(studies: Sequence[Studied]) -> Made:
     """Yields ATR over the number of frames that are ensembled (Fig. 10)."""
-    yield from _trend(
-        studies,
+    trend = Trend(
         "ensembles",
         "Fig. 10 (ensembles)",
         "avg-ATR by the frames that answer",
@@ -281,44 +331,7 @@ def ensembles(studies: Sequence[Studied]) -> Made:
         mark=lambda network: "" if network.accuracy is None else f"{network.accuracy:.1f} %",
         note="At the points: accuracy.",
     )
-
-
-def _trend(
-    studies: Sequence[Studied],
-    name: str,
-    what: str,
-    title: str,
-    xlabel: str,
-    *,
-    value: Callable[[Network], int | None],
-    curve: Callable[[Network], str],
-    needed: str,
-    mark: Callable[[Network], str] | None = None,
-    note: str = "",
-) -> Made:
-    """Yields one figure for each data set that has a curve of two points or more."""
-    by_dataset: dict[str, dict[str, dict[int, Network]]] = {}
-    for network in networks(studies):
-        x = value(network)
-        if x is not None:
-            by_dataset.setdefault(network.study.dataset, {}).setdefault(curve(network), {})[x] = network
-    has_chart = False
-    for dataset, curves in by_dataset.items():
-        whole = {key: dict(sorted(points.items())) for key, points in curves.items() if len(points) > 1}
-        if not whole:
-            continue
-        has_chart = True
-        points = {key: [(x, each.atr, each.deviation) for x, each in series.items()] for key, series in whole.items()}
-        marks = {key: [mark(each) for each in series.values()] for key, series in whole.items()} if mark else None
-        full = f"{title}: {dataset} ({what.split(' (')[0]})"
-        rows: list[list[Cell]] = [
-            [key, x, *_numbers(each.study)] for key, series in whole.items() for x, each in series.items()
-        ]
-        data = Table(f"{name}-{dataset}", full, ["model", xlabel, "accuracy (%)", "avg-ATR", "max-ATR"], rows)
-        figure = factors.trends(points, marks=marks, xlabel=xlabel)
-        yield Chart(f"{name}-{dataset}", full, figure, note, data)
-    if not has_chart:
-        yield Missing(what, needed)
+    return trend.charts(studies)
 
 
 def slowfast(studies: Sequence[Studied]) -> Made:
@@ -388,7 +401,7 @@ def matrices_of(name: str, title: str, maps: Mapping[str, Any]) -> Table:
 def _numbers(study: Studied) -> list[Cell]:
     """Returns the accuracy, avg-ATR and max-ATR of a study."""
     moments = [study.moments(kind) for kind in ("avg_atr", "max_atr")]
-    return [Value(study.summary["accuracy"]["top1"]), *(Value(m["mean"], spread(m)) for m in moments)]
+    return [Value(study.summary["accuracy"]["top1"]), *(Value(m["mean"], standard_deviation(m)) for m in moments)]
 
 
 def _exact(value: float | None) -> Value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lrp3d.study.reporting.paper_figures import spread
+from lrp3d.study.reporting.paper_figures import standard_deviation
 from lrp3d.study.reporting.statistics import overlap, pearson
 from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.table_format import Cell, Table, Value
@@ -82,7 +82,7 @@ def classes(study: Studied) -> Table:
     rows: list[list[Cell]] = []
     for key, entry in ranked:
         clips = [entry["clips"], entry["avg_atr"]["count"], Value(entry["accuracy"])]
-        atr = [Value(entry[kind]["mean"], spread(entry[kind]), digits=2) for kind, _ in ATR]
+        atr = [Value(entry[kind]["mean"], standard_deviation(entry[kind]), digits=2) for kind, _ in ATR]
         rows.append([entry["name"], int(key), *clips, *atr])
     headers = ["class", "number", "clips", "counted", "accuracy (%)", *(title for _, title in ATR)]
     title = f"ATR by class: {study.label()}, {study.dataset}"
@@ -188,7 +188,7 @@ def _atr(study: Studied | None, kind: str, reference: Studied | None = None) -> 
         return Value(None)
     moments, other = study.moments(kind), reference.moments(kind) if reference else {"mean": None}
     both = moments["mean"] is not None and other["mean"] is not None
-    return Value(moments["mean"], spread(moments), moments["mean"] - other["mean"] if both else None)
+    return Value(moments["mean"], standard_deviation(moments), moments["mean"] - other["mean"] if both else None)
 
 
 def _pairs(
