@@ -250,3 +250,25 @@ def test_folders_that_are_numbers_count_as_numbers(tmp_path):
     clips = read_list(tmp_path)
     assert [(item.name, item.label) for item in clips.items] == [("0/c.mp4", 0), ("10/b.mp4", 10), ("2/a.mp4", 2)]
     assert any("taken for numbers of classes" in note for note in clips.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("l.txt", "# nothing\n", "l.txt has comments only"),
+        ("l.csv", "video,class\n", "l.csv has a header and no clip"),
+        ("l.csv", "1,x/1.mp4\n2,x/2.mp4\n", "l.csv has videos in its second column"),
+        ("l.json", '{"x.mp4": 1}', "l.json is json, but no list of objects"),
+        ("l.json", '[{"id": 1', "l.json is no complete json"),
+        ("l.txt", "x.mp4 1.5\n", "l.txt, line 1: class 1.5"),
+    ],
+)
+def test_what_is_wrong_with_a_list_is_a_whole_sentence(tmp_path, name, text, said):
+    with pytest.raises(ValueError, match=f"^{said}"):
+        read(tmp_path, name, text, labels=LABELS)
+
+
+def test_of_classes_by_name_none_is_said_to_be_missing(tmp_path):
+    (tmp_path / "l.txt").write_text("a.mp4 abseiling\nb.mp4 1\n")
+    notes = read_list(tmp_path / "l.txt", labels=LABELS).notes
+    assert notes == ("l.txt: of the classes by number none is 0: the list's classes are taken to count from 0",)

@@ -125,6 +125,15 @@ def test_a_transport_stream_that_was_cut_inside_a_packet_is_said(tmp_path):
         read_clip(path, 4, **SMALL)
 
 
+def test_a_windows_media_file_that_was_cut_between_two_packets_is_said(tmp_path):
+    whole = tmp_path / "clip.asf"
+    encode(whole, numbered_frames(48), codec="wmv2", b_frames=0)
+    assert read_clip(whole, 4, **SMALL).lost == ()
+    cut(whole, 0.6)
+    with pytest.warns(LostFramesWarning, match=r"clip.asf may lack frames at its end: it breaks off after [\d,]+ of"):
+        read_clip(whole, 4, **SMALL)
+
+
 def test_an_index_that_is_missing_is_explained(tmp_path):
     with pytest.raises(
         VideoError, match=r"cannot be opened as a video: .* \(it breaks off after [\d,]+ of [\d,]+ bytes"

@@ -11,6 +11,9 @@ from lrp3d.video.timeline import Timeline
 
 _EBML, _SEGMENT = bytes.fromhex("1A45DFA3"), bytes.fromhex("18538067")
 _TS, _TS_PACKET = b"\x47", 188  # the first byte of a packet, and its number of bytes
+_ASF = bytes.fromhex("3026B2758E66CF11A6D900AA0062CE6C")
+_ASF_PROPERTIES = bytes.fromhex("A1DCAB8C47A9CF118EE400C00C205365")
+_MOST_OF_A_HEADER = 2**16
 _BOXES = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp", b"sidx"}
 _STATING = (
     "matroska",
@@ -102,7 +105,7 @@ def _missing(stated: float, timeline: Timeline) -> int:
 
 
 def announced_size(file: BinaryIO) -> int | None:
-    """The number of bytes that a Matroska, MP4, AVI or MPEG-TS container says it has; None for other containers.
+    """The number of bytes that a Matroska, MP4, AVI, ASF (WMV) or MPEG-TS container says it has; None for others.
 
     >>> import io
     >>> announced_size(io.BytesIO(b"RIFF\\x64\\0\\0\\0AVI "))
@@ -115,6 +118,8 @@ def announced_size(file: BinaryIO) -> int | None:
         return _end_of_segment(file, size)
     if head[:4] == b"RIFF":
         return _end_of_chunks(file, size)
+    if head == _ASF[:12]:
+        return _size_in_header(file)
     if head[4:8] in _BOXES:
         return _end_of_boxes(file, size)
     if head[:1] == _TS and size > _TS_PACKET:
@@ -160,6 +165,17 @@ def _end_of_chunks(file: BinaryIO, size: int) -> int | None:
         end += 8 + length
         end += end % 2
     return end
+
+
+def _size_in_header(file: BinaryIO) -> int | None:
+    """ASF: among the properties in its header; a broadcast does not know its size."""
+    file.seek(0)
+    header = file.read(_MOST_OF_A_HEADER)
+    at = header.find(_ASF_PROPERTIES)
+    if not header.startswith(_ASF) or at < 0 or len(header) < at + 92:
+        return None
+    size, flags = int.from_bytes(header[at + 40 : at + 48], "little"), header[at + 88]
+    return None if flags & 1 else size or None
 
 
 def _end_of_boxes(file: BinaryIO, size: int) -> int | None:

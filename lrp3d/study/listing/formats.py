@@ -63,10 +63,11 @@ def rows_of_file(path: Path) -> Listed:
         notes = [f"lines that begin with # are skipped ({few(comments)})"] if comments else []
         lines = [(number, line) for number, line in written if not line.startswith("#")]
         if not lines:
-            raise ValueError("which has comments only")
+            raise ValueError("has comments only")
         listed = _rows_of_lines(lines)
     except ValueError as error:
-        raise ValueError(f"{path.name}, {error}") from None
+        told = str(error).removeprefix("which ")
+        raise ValueError(f"{path.name}{', ' if told.startswith(('line ', 'object ')) else ' '}{told}") from None
     return Listed(listed.rows, (*notes, *listed.notes))
 
 
@@ -89,7 +90,7 @@ def _rows_of_lines(lines: Lines) -> Listed:
     if match := re.fullmatch(r'"?sep=(.)"?', lines[0][1], re.IGNORECASE):  # spreadsheets write it before the header
         separator, lines = match[1], lines[1:]
     if not lines:
-        raise ValueError("which has a header and no clip")
+        raise ValueError("has a header and no clip")
     separator = separator or separator_of(lines[0][1])
     first = fields_of(lines[0][1], separator)
     if is_header(first):
@@ -113,7 +114,7 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None) -> Liste
     note = f"line {number} names the columns ({line})"
     rest = lines[1:]
     if not rest:
-        raise ValueError("which has a header and no clip")
+        raise ValueError("has a header and no clip")
     keys = [key_of(field) for field in header]
     if "youtubeid" in keys:
         if missing_columns := [name for name in ("time_start", "time_end") if key_of(name) not in keys]:
@@ -147,7 +148,7 @@ def _refuse_swapped(rows: Sequence[Row]) -> None:
         _PATH_AND_REST.fullmatch(row.name) for row in rows
     ):
         raise ValueError(
-            f"which has videos in its second column ({rows[0].name}, {rows[0].label}): write path,label, or a header"
+            f"has videos in its second column ({rows[0].name}, {rows[0].label}): write path,label, or a header"
         )
 
 
@@ -229,7 +230,7 @@ def something_json(text: str) -> list[Row]:
     """
     stored = parsed(text, "which")
     if not isinstance(stored, list) or not all(isinstance(entry, dict) and "id" in entry for entry in stored):
-        raise ValueError('which is json, but no list of objects with "id" and "template"')
+        raise ValueError('is json, but no list of objects with "id" and "template"')
     return [_something_row(number, entry) for number, entry in enumerate(stored, 1)]
 
 

@@ -35,7 +35,8 @@ def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None 
         rows = [replace(row, label=row.label - 1) if isinstance(row.label, int) else row for row in rows]
         votes = [vote - 1 for vote in votes]
     elif min(numbers) == 1:
-        notes.append("no clip has class 0: the list's classes are taken to count from 0")
+        where = "no clip has class 0" if len(numbered) == len(rows) else "of the classes by number none is 0"
+        notes.append(f"{where}: the list's classes are taken to count from 0")
     if others := sum(vote != 0 for vote in votes):
         notes.append(
             f"{others} of {len(votes)} clips lie in folders that are named like other classes than theirs: "

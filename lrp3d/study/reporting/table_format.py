@@ -115,13 +115,21 @@ class Table:
         return [*rows[: self.shown // 2], ["…"] * len(self.headers), *rows[len(rows) - self.shown // 2 :]]
 
 
+# What begins HTML, an entity, code, a formula (GitHub's), a link, emphasis or a struck text, and what undoes an escape.
+MARKS = re.compile(
+    r"(?<=\])(?=[(\[:])|(?=<[A-Za-z/!?])|(?=&#?\w+;)|(?=[`$*])|(?=~~)|(?<!\w)(?=_)|(?=_(?!\w))|(?=\\[!-/:-@\[-`{-~])"
+)
+
+
 def in_markdown(text: object) -> str:
-    """Escapes a name for Markdown, where a less-than sign could begin HTML and brackets a link.
+    r"""Escapes a name for Markdown, where a less-than sign could begin HTML, a dollar a formula, and brackets a link.
 
     >>> in_markdown("<img src=x>"), in_markdown("I3D [again]"), in_markdown("[a](b)")
-    ('\\\\<img src=x>', 'I3D [again]', '[a]\\\\(b)')
+    ('\\<img src=x>', 'I3D [again]', '[a]\\(b)')
+    >>> print(in_markdown("pay $5 or $10"), in_markdown("&amp;"), in_markdown("*two_words* _once_"))
+    pay \$5 or \$10 \&amp; \*two_words\* \_once\_
     """
-    return re.sub(r"(?<=\])(?=[(\[:])|(?=<[A-Za-z/!?])|(?=`)", r"\\", printable(text))
+    return MARKS.sub(r"\\", printable(text))
 
 
 def in_html(text: object) -> str:
