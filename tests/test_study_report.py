@@ -7,6 +7,7 @@ import math
 import random
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -413,3 +414,14 @@ def test_classes_are_named_in_figures():
     for name in ("class-atr-a", "people-a"):
         said = [tick.get_text() for tick in made[name].figure.axes[0].get_xticklabels()]
         assert "stirring 1" in said
+
+
+@pytest.mark.parametrize("classes", [41, 174, 400])
+def test_names_of_many_classes_do_not_lie_on_each_other(classes):
+    names = {i: f"doing {i}" for i in range(classes)}
+    figure = charts.class_curve(torch.arange(float(classes)), torch.ones(classes), torch.ones(classes), names=names)
+    figure.canvas.draw()
+    boxes = [tick.get_window_extent() for tick in figure.axes[0].get_xticklabels()]
+    boxes.sort(key=lambda box: box.x0)
+    assert len(boxes) == 16
+    assert all(left.x1 <= right.x0 + 1 for left, right in pairwise(boxes))

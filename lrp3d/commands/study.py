@@ -103,8 +103,9 @@ def _add_report(steps: arguments.Commands) -> None:
     parser = steps.add_parser(
         "report",
         help="make tables and figures of one or several studies",
-        description="Make report.md, report.html (one page, complete in itself), the tables as csv and the figures as "
-        "png of one or several studies: models, data sets, samplings, CLRP and LRP side by side.",
+        description="Make report.md, report.html (one page, complete in itself, with a gallery of the clips), the "
+        "tables as csv and the figures as png of one or several studies: models, data sets, samplings, CLRP and LRP "
+        "side by side.",
         epilog="Example: lrp3d study report studies/* --humans --out report",
     )
     parser.add_argument(
@@ -132,6 +133,8 @@ def _add_report(steps: arguments.Commands) -> None:
     parser.add_argument("--static", metavar="F", help="classes that do not")
     about = "draw this class's heat map (default: the two with the least and the two with the greatest ATR)"
     parser.add_argument("--show", action="append", default=[], metavar="CLASS", help=about)
+    about = "link each clip of the gallery to its page below DIR, where `lrp3d explain VIDEO... --out DIR` wrote it"
+    parser.add_argument("--pages", type=arguments.place, metavar="DIR", help=about)
     add_filter(parser)
     parser.set_defaults(run=report)
 
@@ -153,6 +156,7 @@ def report(options: argparse.Namespace) -> int:
     if options.temporal:
         people = (study.class_list(options.temporal), study.class_list(options.static))
     summaries = []
+    clips: list[study.Study | Sequence[study.Record] | None] = []
     notes: dict[str, None] = {}  # the same file names the classes of all studies
     for path in options.studies:
         summary = study.load_summary(path, correct=not options.wrong_too, min_score=options.min_score)
@@ -162,8 +166,22 @@ def report(options: argparse.Namespace) -> int:
             notes |= dict.fromkeys(labels.notes)
         summaries.append((path.name if path.is_dir() else path.parent.name, summary))
         say(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
+        if (path / "records").is_dir():
+            clips.append(study.load_study(path))
+        else:
+            clips.append(None)
+            notes[f"{path} is a summary: the gallery of clips needs the study's folder with its records"] = None
+    if options.pages is not None and all(one is None for one in clips):
+        raise UsageError("--pages links clips from a gallery, which needs the study's folder with its records")
     say(*(f"note: {note}" for note in notes))
-    made = study.report(summaries, title=options.title, people=people or options.humans, show=options.show)
+    made = study.report(
+        summaries,
+        title=options.title,
+        people=people or options.humans,
+        show=options.show,
+        clips=clips,
+        pages=options.pages,
+    )
     for path in made.write(out):
         say(f"wrote {path}")
     return DONE

@@ -13,6 +13,13 @@ SMALL_PHONE, PHONE, DESKTOP = 360, 390, 1280
 RECTANGLES = "[...document.querySelectorAll('%s')].map((one) => one.getBoundingClientRect())"
 UP, DOWN, END, HOME, TAB = "\ue013", "\ue015", "\ue010", "\ue011", "\ue004"
 LEFT, RIGHT, ESCAPE = "\ue012", "\ue014", "\ue00c"
+LUMINANCE = """
+const light = (colour) => {
+  const part = colour.match(/[\\d.]+/g).slice(0, 3).map((value) => value / 255);
+  const [r, g, b] = part.map((value) => value <= .04045 ? value / 12.92 : ((value + .055) / 1.055) ** 2.4);
+  return .2126 * r + .7152 * g + .0722 * b;
+};
+"""  # of a colour as browsers compute it (WCAG 2.1)
 MATRIX = [
     [3.0, 1.0, 0.0, 0.0],
     [0.0, 8.0, 0.0, 0.0],
@@ -64,6 +71,12 @@ def strip(window):
     return window.run(
         "return [...document.querySelectorAll('#strip li')].map((item) => [item.querySelector('.share').textContent,"
         " item.classList.contains('inside'), item.classList.contains('own')])"
+    )
+
+
+def switch(window, select, value):
+    window.run(
+        f"const s = document.querySelector('{select}'); s.value = '{value}'; s.dispatchEvent(new Event('change'))"
     )
 
 

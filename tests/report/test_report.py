@@ -23,6 +23,7 @@ from shown_report import (
     explained,
     pixels,
     strip,
+    switch,
 )
 
 from lrp3d.explanation.clip_report import report
@@ -121,12 +122,6 @@ def test_the_space_bar_plays_and_the_page_opens_on_the_strongest_frame(shown):
     assert window.text("#where") == "1 of 4"
 
 
-def switch(window, select, value):
-    window.run(
-        f"const s = document.querySelector('{select}'); s.value = '{value}'; s.dispatchEvent(new Event('change'))"
-    )
-
-
 def test_class_and_method_are_switched_and_what_is_shown_is_what_is_saved(shown):
     explanation = explained()
     explanation.floor = explanation.matrix / 2
@@ -154,17 +149,13 @@ def test_a_matrix_of_another_shape_is_no_other_view():
         report(explained(), pixels(4), others=[("a", "interventions", torch.eye(3))])
 
 
-def test_windows_of_all_rows_and_wider_cells_come_on_demand(shown):
+def test_windows_of_all_rows_come_on_demand(shown):
     window = shown(explained(band(64)))
     opaque = "(one) => getComputedStyle(one).opacity === '1'"
     seen = f"[...document.querySelectorAll('.frame-of-window')].filter({opaque}).length"
     assert window.run(f"return {seen}") == 1
     window.click("#all-windows")
     assert window.run(f"return {seen}") == 64
-    before = window.run("return document.querySelector('.cell').clientWidth")
-    switch(window, "#zoom", "4")
-    assert window.run("return document.querySelector('.cell').clientWidth") >= 3.5 * before
-    assert window.run("return document.documentElement.scrollWidth") == DESKTOP
 
 
 def test_the_player_moves_through_the_frames(shown):

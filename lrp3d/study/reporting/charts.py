@@ -29,7 +29,8 @@ GRID = "#e3e7ec"
 MARKERS = "osD^vPX"
 WIDEST = 14  # inches: the width of a row of heat maps
 FEW = 40  # up to so many classes are drawn one by one
-AT_ENDS = 8  # of more classes, so many are named at each end
+ABREAST = 32  # names have room beside each other
+AT_ENDS = 8  # of more classes, so many are named towards each end
 OWN_WINDOWS = {"segment": ("*", 11), "centred": ("x", 8)}  # marker and size for windows that differ between frames
 EMPTY = "empty images outside"
 BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  # the legend stands beside the axes
@@ -89,7 +90,7 @@ def class_curve(
         mean: (c,) the avg-ATR of each class; NaN is left out.
         std: (c,) its deviation over clips.
         greatest: (c,) the max-ATR of each class.
-        names: the classes' names by number; of more than forty classes, only those at both ends are named.
+        names: the classes' names by number; of more than forty classes, only some towards both ends.
         title: the text above the figure.
 
     Raises:
@@ -154,7 +155,7 @@ def human_scatter(
         values: (c,) the avg-ATR of each class; NaN is left out.
         temporal: the classes that need time, according to people.
         static: the classes that do not.
-        names: the classes' names by number; of more than forty classes, only those at both ends are named.
+        names: the classes' names by number; of more than forty classes, only some towards both ends.
         title: the text above the figure.
         ax: the axes to draw into; by default those of a new figure.
 
@@ -287,10 +288,12 @@ def _height(least: float, names: Sequence[str]) -> float:
 
 
 def _name(axes: Axes, names: Sequence[str]) -> None:
-    """Names the classes at 1, 2, ..., or the first and the last few of very many."""
+    """Names the classes at 1, 2, ..., or of very many some towards both ends."""
     places = list(range(len(names)))
     if len(names) > FEW:
-        places = [*places[:AT_ENDS], *places[-AT_ENDS:]]
+        apart = -(-len(names) // ABREAST)  # names of neighbours would lie on each other
+        named = AT_ENDS * apart
+        places = [*places[:named:apart], *places[::-1][:named:apart]]
     labels = [lettered(in_lines(printable(names[place]), 1.3, SMALL, lines=1)) for place in places]
     axes.set_xticks([place + 1 for place in places], [text for text, _ in labels], rotation=90)
     for tick, (_, properties) in zip(axes.get_xticklabels(), labels, strict=True):

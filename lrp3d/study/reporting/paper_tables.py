@@ -12,6 +12,8 @@ from lrp3d.study.reporting.table_format import Cell, Table, Value
 
 ATR = (("avg_atr", "avg-ATR"), ("max_atr", "max-ATR"))
 FOLDED = 20  # at most so many rows of a table of classes are shown
+EXPLAINED, WRONG = 4, 9  # columns of the table of counts
+NAME, CLIPS = 0, 2  # columns of the table of classes
 
 
 def counts(studies: Sequence[Studied]) -> Table:
@@ -28,8 +30,18 @@ def counts(studies: Sequence[Studied]) -> Table:
         ]
         rows.append([study.name, study.dataset, study.label(), *clips])
     headers = "study, data set, model, clips, explained, failed, not done, damaged, counted, wrong, low score, other"
+    links = {}
+    for row, study in enumerate(studies):
+        if study.gallery is not None:
+            links[row, EXPLAINED] = f"#{study.gallery.place}"
+            links[row, WRONG] = study.gallery.link_of_mistakes()
     return Table(
-        "counts", "Clips", headers.split(", "), rows, note="Accuracy is of all explained clips, ATR of those counted."
+        "counts",
+        "Clips",
+        headers.split(", "),
+        rows,
+        note="Accuracy is of all explained clips, ATR of those counted.",
+        links=links,
     )
 
 
@@ -86,7 +98,27 @@ def classes(study: Studied) -> Table:
         rows.append([entry["name"], int(key), *clips, *atr])
     headers = ["class", "number", "clips", "counted", "accuracy (%)", *(title for _, title in ATR)]
     title = f"ATR by class: {study.label()}, {study.dataset}"
-    return Table(f"classes-{study.name}", title, headers, rows, shown=FOLDED)
+    links = {}
+    if study.gallery is not None:
+        places = [study.gallery.link_of_class(int(key)) for key, _ in ranked]
+        links = {(row, column): place for row, place in enumerate(places) for column in (NAME, CLIPS)}
+    return Table(f"classes-{study.name}", title, headers, rows, shown=FOLDED, links=links)
+
+
+def outstanding(study: Studied) -> Table | None:
+    """The clips at both ends of each number, those that are far from their class, and the surest mistakes."""
+    if study.gallery is None:
+        return None
+    rows: list[list[Cell]] = []
+    links = {}
+    for row, (why, clip) in enumerate(study.gallery.outstanding):
+        known = clip.class_name if clip.known else "–"
+        numbers = [Value(number, digits=2) for number in (clip.logit, clip.score, clip.avg_atr)]
+        rows.append([why, clip.name, known, clip.predicted, *numbers, Value(clip.max_atr, digits=0)])
+        links[row, 1] = study.gallery.link(clip)
+    headers = ["what stands out", "clip", "class", "predicted", "logit", "score", "avg-ATR", "max-ATR"]
+    title = f"Clips that stand out: {study.label()}, {study.dataset}"
+    return Table(f"outstanding-{study.name}", title, headers, rows, links=links) if rows else None
 
 
 def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Table | None:

@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,14 +15,20 @@ from lrp3d.figures.pages import filled
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_figures, paper_tables
+from lrp3d.study.reporting.clip_pages import clip_pages
+from lrp3d.study.reporting.gallery import Gallery, ReadRecord, gallery
 from lrp3d.study.reporting.inline_svg import inlined
 from lrp3d.study.reporting.paper_figures import Chart, Missing
+from lrp3d.study.reporting.study_clips import clips_of, standing_out
 from lrp3d.study.reporting.study_view import Studied, filter_rule
 from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_markdown
+from lrp3d.study.running.folder import Study
+from lrp3d.study.running.records import Record
 
 __all__ = ["Chart", "Report", "report"]
 
 MOST_NAMED = 5  # heat maps of so many classes at most stand in a row
+GALLERIES = 1_000_000  # bytes of all galleries of a page
 FEW_SECTIONS = 16  # the contents are open where they have so many sections at most
 NOT_MADE = "Not made from these studies"
 
@@ -31,7 +38,7 @@ class Report:
     """Tables and figures, and what a reader must know first."""
 
     title: str
-    parts: Sequence[Table | Chart]
+    parts: Sequence[Table | Chart | Gallery]
     facts: Sequence[str] = ()
     warnings: Sequence[str] = ()
     missing: Sequence[str] = ()
@@ -47,6 +54,8 @@ class Report:
             if isinstance(part, Table):
                 words = [word for word in (note, part.cut, f"[csv](tables/{quote(part.name)}.csv)") if word]
                 lines += [part.markdown(), " ".join(words)]
+            elif isinstance(part, Gallery):
+                lines.append(f"In report.html. [csv](tables/{quote(part.name)}.csv) has the numbers of all clips.")
             else:
                 described = re.sub(r"[\[\]]", "", title)
                 csv = f"[csv](figures/{quote(part.name)}.csv)" if part.data is not None else ""
@@ -56,19 +65,25 @@ class Report:
         lines = [line for line in lines if line]
         return "\n\n".join(lines) + "\n"
 
-    def html(self) -> str:
-        """Returns the page as one file: pictures are embedded, and the page forbids itself any request."""
+    def html(self, folder: str | Path | None = None) -> str:
+        """Returns the page as one file: pictures are embedded, and the page forbids itself any request.
+
+        Args:
+            folder: where it will be; links to the pages of clips are relative to it.
+        """
         head = [f'<p class="quiet">{in_html(fact)}</p>' for fact in self.facts]
         head += [f'<p class="warning" role="note">{in_html(warning)}</p>' for warning in self.warnings]
         places = [f"part-{number}" for number in range(1, len(self.parts) + 1)]
         body = []
         for place, part in zip(places, self.parts, strict=True):
-            body_html = part.html() if isinstance(part, Table) else _embedded(part, f"{place}-")
-            # People without a mouse scroll with the arrow keys, and for this the region must take the focus.
-            body_html = (
-                f'<div class="scroll" tabindex="0" role="group" aria-label="{in_html(part.title)}">{body_html}</div>'
-            )
             note = f'<p class="note">{in_html(part.note)}</p>' if part.note else ""
+            if isinstance(part, Gallery):  # long: its note goes above it
+                body_html, note = note + part.html(folder), ""
+            else:
+                body_html = part.html() if isinstance(part, Table) else _embedded(part, f"{place}-")
+                # People without a mouse scroll with the arrow keys, and for this the region must take the focus.
+                label = in_html(part.title)
+                body_html = f'<div class="scroll" tabindex="0" role="group" aria-label="{label}">{body_html}</div>'
             body.append(f'<section id="{place}"><h2>{in_html(part.title)}</h2>{body_html}{note}</section>')
         titles = dict(zip(places, (part.title for part in self.parts), strict=True))
         if self.missing:
@@ -85,11 +100,14 @@ class Report:
         for part in self.parts:
             if isinstance(part, Table):
                 files[f"tables/{part.name}.csv"] = part.csv().encode(errors="backslashreplace")
+            elif isinstance(part, Gallery):
+                if part.data is not None:
+                    files[f"tables/{part.name}.csv"] = part.data.csv().encode(errors="backslashreplace")
             else:
                 files[f"figures/{part.name}.png"] = part.png()
                 if part.data is not None:
                     files[f"figures/{part.name}.csv"] = part.data.csv().encode(errors="backslashreplace")
-        files |= {"report.md": self.markdown().encode(), "report.html": self.html().encode()}
+        files |= {"report.md": self.markdown().encode(), "report.html": self.html(folder).encode()}
         for name, content in files.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,6 +143,8 @@ def report(
     title: str = "Temporal relevance",
     people: str | Path | tuple[Sequence[str], Sequence[str]] | None = None,
     show: Sequence[str] = (),
+    clips: Sequence[Study | Sequence[Record] | None] = (),
+    pages: str | Path | None = None,
 ) -> Report:
     """Makes a report of studies.
 
@@ -133,6 +153,9 @@ def report(
         title: the title of the page.
         people: the names of the classes that people call temporal and static, or json that `human_classes` reads.
         show: the classes whose heat maps are drawn; by default those of the least and the greatest avg-ATR.
+        clips: for each study, the study on disk or its records; the page has a gallery of their clips. None for a study
+            without a gallery.
+        pages: the folder of the pages that `lrp3d explain` wrote of clips, to which the gallery links.
 
     Returns:
         A `Report` with as many tables and figures as the studies have numbers for. Tables: by data set and model (the
@@ -142,7 +165,8 @@ def report(
         the others.
 
     Raises:
-        ValueError: there are no summaries, or no study has a class to show.
+        ValueError: there are no summaries, no study has a class to show, `clips` are not one for each study, or there
+            are no pages.
         ImportError: matplotlib is not installed.
 
     >>> from lrp3d.study import Record, summarise
@@ -153,11 +177,18 @@ def report(
     ['counts', 'atr', 'heatmaps-first', 'classes-first', 'class-atr-first']
     """
     studies = _unique([Studied(name, summary) for name, summary in summaries])
+    if clips and len(clips) != len(studies):
+        raise ValueError(
+            f"clips are of {len(clips)} studies, and the report is of {len(studies)}: give one, or None, for each"
+        )
+    if pages is not None and all(source is None for source in clips):
+        raise ValueError("pages of clips are linked from a gallery: give clips as well")
+    studies, about_pages = _with_galleries(studies, clips, pages)
     agreed = {study.name: study.people(people) for study in studies} if people else {}
     tables = [make(studies) for make in paper_tables.TABLES]
     tables.append(paper_tables.agreement(studies, agreed))
-    parts: list[Table | Chart] = [table for table in tables if table is not None]
-    compared = [part for make in paper_figures.FIGURES for part in make(studies)]
+    parts: list[Table | Chart | Gallery] = [table for table in tables if table is not None]
+    compared = [made for make in paper_figures.FIGURES for made in make(studies)]
     parts += [part for part in compared if not isinstance(part, Missing)]
     parts += _figures_across_studies(studies)
     # All heat maps of the page have one scale of colours.
@@ -169,10 +200,50 @@ def report(
     missing = [name for name in show if not any(study.indices([name]) for study in studies)]
     if missing:
         raise ValueError(f"no study has a class {missing[0]!r}")
-    return Report(title, _with_file_names(parts), _facts(studies), _warnings(studies, agreed), lacking)
+    return Report(title, _with_file_names(parts), _facts(studies), [*_warnings(studies, agreed), *about_pages], lacking)
 
 
-def _with_file_names(parts: Sequence[Table | Chart]) -> list[Table | Chart]:
+def _with_galleries(
+    studies: Sequence[Studied], clips: Sequence[Study | Sequence[Record] | None], pages: str | Path | None
+) -> tuple[list[Studied], list[str]]:
+    """Gives studies their galleries, which share the room there is; also says what became of pages."""
+    made, notes = [], []
+    count = sum(source is not None for source in clips)
+    for number, (study, source) in enumerate(zip_longest(studies, clips), 1):
+        if source is None:
+            made.append(study)
+            continue
+        read, names = _records_and_names(source)
+        own = clips_of(study.summary, names)
+        found: dict[int, Path] = {}
+        if pages is not None:
+            found, said = clip_pages(pages, {clip.number: clip.name for clip in own}, study.config.get("model", ""))
+            notes += said
+            if not found:
+                notes.append(f"None of the pages in {pages} is of a clip of {study.name}.")
+        shown = gallery(
+            own,
+            read,
+            list(standing_out(own, study.summary)),
+            GALLERIES // count,
+            name=f"clips-{study.name}",
+            title=f"Clips: {study.label()}, {study.dataset}",
+            place=f"clips-{number}",
+            pages=found,
+        )
+        made.append(replace(study, gallery=shown))
+    return made, list(dict.fromkeys(notes))
+
+
+def _records_and_names(source: Study | Sequence[Record]) -> tuple[ReadRecord, dict[int, str]]:
+    """Returns what reads the record of a clip by its number, and the names of clips."""
+    if isinstance(source, Study):
+        return source.record, {item.number: item.name for item in source.items}
+    records = {record.number: record for record in source}
+    return records.__getitem__, {number: record.name for number, record in records.items()}
+
+
+def _with_file_names(parts: Sequence[Table | Chart | Gallery]) -> list[Table | Chart | Gallery]:
     """Gives the parts names that files can have, each a different one."""
     names = unique_names(part.name for part in parts)
     return [replace(part, name=name) for part, name in zip(parts, names, strict=True)]
@@ -216,7 +287,7 @@ def _figures_across_studies(studies: Sequence[Studied]) -> Iterator[Chart]:
 
 def _parts_of_study(
     study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], greatest: float
-) -> Iterator[Table | Chart]:
+) -> Iterator[Table | Chart | Gallery]:
     """Yields the tables and figures of one study."""
     subject = f"{study.label()}, {study.dataset}"
     if maps:
@@ -247,6 +318,11 @@ def _parts_of_study(
         ]
         name = f"people-{study.name}"
         yield Chart(name, title, figure, "", Table(name, title, ["class", "people say", "avg-ATR"], rows))
+    outstanding = paper_tables.outstanding(study)
+    if outstanding is not None:
+        yield outstanding
+    if study.gallery is not None:
+        yield study.gallery
 
 
 def _missing(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Iterator[str]:

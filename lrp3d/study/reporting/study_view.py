@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lrp3d.defaults import MIN_SCORE
 from lrp3d.study.listing.classes import UnknownClasses, bare, human_classes
+from lrp3d.study.reporting.gallery import Gallery
 from lrp3d.study.reporting.summary import merge
 from lrp3d.study.running.folder import StudyError, load_study
 
@@ -53,7 +54,10 @@ def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
         key: {**entry, "name": labels[int(key)] if int(key) < len(labels) else entry["name"]}
         for key, entry in summary["classes"].items()
     }
-    return {**summary, "classes": classes}
+    names = {
+        key: labels[int(key)] if int(key) < len(labels) else name for key, name in summary.get("names", {}).items()
+    }
+    return {**summary, "classes": classes, "names": names}
 
 
 def filter_sentence(summary: Mapping[str, Any]) -> str:
@@ -96,6 +100,8 @@ class Studied:
     summary: Mapping[str, Any]
     mark: str = ""
     """A text that tells it from another study of the same model, data set and way of explaining."""
+    gallery: Gallery | None = None
+    """The gallery of its clips, to which numbers of the tables lead."""
 
     @property
     def config(self) -> Mapping[str, Any]:

@@ -69,9 +69,10 @@ def summarise(
 
     Returns:
         A dict of "counts", "filter", "accuracy" (in percent, over all clips with a class), "dataset" (mean, deviation
-        and count of ATR, and the mean matrix), "classes" by number, "clips" by number, "windows" (accuracy under
-        partial uniform sampling), and "time" (accuracy of all clips with a class, and means over the clips that count,
-        as they are and with their time changed). Sums are taken in float64 in the order of the clips' numbers. Numbers
+        and count of ATR, and the mean matrix), "classes" by number, "names" of the classes that clips have, are
+        predicted as or explained for, "clips" by number, "windows" (accuracy under partial uniform sampling), and
+        "time" (accuracy of all clips with a class, and means over the clips that count, as they are and with their time
+        changed). Sums are taken in float64 in the order of the clips' numbers. Numbers
         have seven digits; a number that does not exist is None.
 
     Raises:
@@ -113,6 +114,7 @@ def summarise(
             "matrix": mean_matrix(matrix, keep=keep),
         },
         "classes": _classes(logits, label, groups, keep, of_clips, matrix, labels),
+        "names": _names(ordered, labels),
         "clips": _clips(ordered, keep, of_clips),
         "windows": _windows(ordered, label, atr * _frames_per_column(ordered[0]), windows),
         "time": _time(ordered, label, keep, dict(config or {}).get("time", [])),
@@ -211,6 +213,12 @@ def _classes(
     }
 
 
+def _names(records: Sequence[Record], labels: Sequence[str]) -> dict[str, str]:
+    """Returns the names of classes that are needed to name what became of each clip."""
+    found = {index for r in records for index in (r.label, r.target, r.prediction) if index is not None}
+    return {f"{i:04d}": labels[i] if i < len(labels) else f"class {i}" for i in sorted(found)}
+
+
 def _clips(records: Sequence[Record], keep: Tensor, of_clips: Mapping[str, Tensor]) -> dict[str, Any]:
     """Returns the numbers of each clip, by its place in the list."""
     return {
@@ -219,6 +227,7 @@ def _clips(records: Sequence[Record], keep: Tensor, of_clips: Mapping[str, Tenso
             "target": record.target,
             "prediction": record.prediction,
             "score": record.score,
+            "logit": record.logits[record.target],
             "counted": bool(keep[i]),
             **{name: values[i] for name, values in of_clips.items()},
         }

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from lrp3d.printed import printable
 from lrp3d.study.cells import csv_text
@@ -52,6 +52,7 @@ class Table:
         rows: the cells of each row.
         note: the text below the table.
         shown: how many rows people see at first, from both ends; the csv has all of them, and so has a page, folded.
+        links: where in the page a cell leads, by row and column.
 
     >>> table = Table("t", "ATR", ["model", "ATR"], [["I3D", Value(6.5, 0.4)], ["TAM2D", Value(6.0)]])
     >>> print(table.markdown())
@@ -72,6 +73,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     note: str = ""
     shown: int | None = None
+    links: Mapping[tuple[int, int], str] = field(default_factory=dict)
 
     def markdown(self) -> str:
         """Returns the table in Markdown."""
@@ -86,8 +88,13 @@ class Table:
             for header, cell in zip(self.headers, first, strict=True)
         )
         rows = "".join(
-            "<tr>" + "".join(f"<td{_right(cell)}{_exactly(cell)}>{in_html(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.rows
+            "<tr>"
+            + "".join(
+                f"<td{_right(cell)}{_exactly(cell)}>{_linked(in_html(cell), self.links.get((i, j)))}</td>"
+                for j, cell in enumerate(row)
+            )
+            + "</tr>"
+            for i, row in enumerate(self.rows)
         )
         folded = f' data-shown="{self.shown}"' if self.cut else ""
         return f"<table{folded}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
@@ -135,6 +142,10 @@ def in_markdown(text: object) -> str:
 def in_html(text: object) -> str:
     """Escapes a name for the text or an attribute of an HTML page."""
     return html.escape(printable(text))
+
+
+def _linked(text: str, place: str | None) -> str:
+    return f'<a href="{html.escape(place)}">{text}</a>' if place else text
 
 
 def _parts(column: Sequence[Cell]) -> list[str]:
