@@ -50,7 +50,8 @@ class Inspection(list[Operation]):
             lines += ["", "Cannot be explained:", *(f"  - {problem}" for problem in self.problems)]
         return "\n".join(lines)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def inspect(

@@ -40,11 +40,11 @@ class TrainingRun:
         self.network: nn.Module = model
         """The module that is called; with several processes, it averages gradients."""
         self.recipe = recipe
-        self.path = folder / "training.pt"
-        self.device = next(model.parameters()).device
+        self.path: Path = folder / "training.pt"
+        self.device: torch.device = next(model.parameters()).device
         self.autocast = autocast
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=autocast is torch.float16)
-        self.optimizer = torch.optim.SGD(
+        self.scaler: torch.amp.GradScaler = torch.amp.GradScaler(self.device.type, enabled=autocast is torch.float16)
+        self.optimizer: torch.optim.SGD = torch.optim.SGD(
             model.parameters(),
             recipe.learning_rate,
             recipe.momentum,

@@ -52,7 +52,7 @@ class _Pool:
     def __init__(self) -> None:
         self.blocks: dict[int, list[_Block]] = {}
         self.needed: set[int] = set()
-        self.grown = 0
+        self.grown: int = 0
         self.derived: dict[tuple[Hashable, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
     def take(self, size: int) -> _Block:

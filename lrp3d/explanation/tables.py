@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAPS = frozenset({"relevance", "static", "dynamic", "layers", "layer_rows"})
 """The fields that have a value for every pixel or neuron."""
-AXES = {
+AXES: dict[str, tuple[str, ...]] = {
     "logits": ("clip", "class"),
     "target": ("clip",),
     "sign": ("clip",),

@@ -28,7 +28,7 @@ from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
 
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
-STAGES = {"random classifier": None, "random top half": 0.5, "random parameters": 1.0}
+STAGES: dict[str, float | None] = {"random classifier": None, "random top half": 0.5, "random parameters": 1.0}
 """The share of the layers whose parameters are drawn again, from the classifier down; None for the classifier alone."""
 
 BATCH = 16  # clips without some of their frames that go through the model at once

@@ -119,7 +119,8 @@ class Faithfulness:
             about += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
         return "\n".join([*lines, about, self.verdict])
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for json; numbers that do not exist are null."""

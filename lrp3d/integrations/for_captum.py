@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lrp3d.composites import Composite
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
-from lrp3d.twin.twin import convert
+from lrp3d.twin.twin import Twin, convert
 
 __all__ = ["LRP", "LayerLRP"]
 
@@ -48,7 +48,7 @@ class LRP:
         if "temporal" in options:
             raise TypeError("attribute() returns relevance of the input alone: call lrp3d.explain for the matrix")
         self.model = model
-        self.twin = convert(model, "paper" if composite is None else composite)
+        self.twin: Twin = convert(model, "paper" if composite is None else composite)
         self.options: dict[str, Any] = {**options, "contrastive": contrastive, "temporal": False}
 
     def attribute(
@@ -140,7 +140,7 @@ class LayerLRP(LRP):
         names = {module: name for name, module in model.named_modules()}
         if isinstance(layer, nn.Module) and layer not in names:
             raise ValueError(f"the layer ({type(layer).__name__}) is not a module of the model")
-        self.layer = layer if isinstance(layer, str) else names[layer]
+        self.layer: str = layer if isinstance(layer, str) else names[layer]
         super().__init__(model, composite, contrastive=contrastive, **options, layers=[self.layer])
 
     def _attribution(self, explanation: Explanation) -> tuple[Tensor, ...]:

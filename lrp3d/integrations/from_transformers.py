@@ -12,7 +12,11 @@ from lrp3d.integrations.wrappers import PerFrame, PublicNetwork, TimeFirst
 from lrp3d.printed import opening
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-NORMALISED = {"VideoMAE": IMAGENET, "Timesformer": ((0.45,) * 3, (0.225,) * 3), "Vivit": ((0.5,) * 3, (0.5,) * 3)}
+NORMALISED: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    "VideoMAE": IMAGENET,
+    "Timesformer": ((0.45,) * 3, (0.225,) * 3),
+    "Vivit": ((0.5,) * 3, (0.5,) * 3),
+}
 """Of the classes that say so nowhere in their configuration."""
 VIDEO, IMAGE = "ForVideoClassification", "ForImageClassification"
 

@@ -43,10 +43,14 @@ class PublicNetwork(nn.Module):
     ):
         super().__init__()
         self.network = network
-        self.frames, self.fixed_frames, self.size = frames, fixed_frames, size
+        self.frames: int | None = frames
+        self.fixed_frames: bool = fixed_frames
+        self.size: int = size
         if mean is not None and std is not None:
             self.mean, self.std = tuple(mean), tuple(std)
-        self.class_names, self.weights, self.notes = tuple(classes), weights, tuple(notes)
+        self.class_names: tuple[str, ...] = tuple(classes)
+        self.weights: str = weights
+        self.notes: tuple[str, ...] = tuple(notes)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from lrp3d.operations.blocks import attach, passes, rearranged, refuse
 from lrp3d.operations.products import matmul, mul
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.rules import SoftmaxTaylor
 from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.signals import Signal, Weighs
@@ -29,7 +28,8 @@ def _probabilities(output: Tensor, x: Tensor, dim: int | None) -> Tensor:
     signal = Signal(nonnegative=True, weighs=Weighs.GATE)
     if not run.is_signal(x):
         return output
-    if isinstance(run.rule_for(F.softmax), SoftmaxTaylor) and dim is not None:
+    rule = run.rule_for(F.softmax)
+    if rule is not None and rule.on_softmax and dim is not None:
         return run.squash(attach(SoftmaxStep(x.detach(), output.detach(), dim), output, [x], signal, nn.Softmax), x)
     return run.squash(refuse(output, x, advice=advice_for(F.softmax), signal=signal), x)
 

@@ -180,4 +180,4 @@ def _recurrence(output: Tensor, x: Tensor) -> Tensor:
 
 
 _recurrence.__name__ = "recurrence"
-recurrence = register_operation([], _recurrence)
+recurrence: Callable[[Tensor, Tensor], Tensor] = register_operation([], _recurrence)

@@ -28,7 +28,7 @@ class LinearStep(Step):
         self.operands: list[Operand] = operands
         self.bias = bias
         self.weighted = weighted
-        self.prepared = PreparedShares()
+        self.prepared: PreparedShares = PreparedShares()
         """The shares of the rule, prepared when the first relevance arrives."""
         self._shares_without_factor: Sequence[ElementwiseShare] | None = None
         self._unchanged = False

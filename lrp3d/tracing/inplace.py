@@ -33,9 +33,9 @@ class Block:
 
     def __init__(self, x: Tensor):
         storage = x.untyped_storage()
-        self.first = StorageWeakRef(storage)
+        self.first: StorageWeakRef = StorageWeakRef(storage)
         """A weak reference to the memory that the block was at first."""
-        self.map = torch.empty(storage.nbytes() // x.element_size(), dtype=x.dtype, device="meta")
+        self.map: Tensor = torch.empty(storage.nbytes() // x.element_size(), dtype=x.dtype, device="meta")
         """Memory without values; its views say where tensors lie."""
         self.writes: list[Write] = []
 

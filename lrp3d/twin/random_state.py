@@ -25,8 +25,9 @@ class Draws:
     """
 
     def __init__(self, device: torch.device, own: Sequence[Any] = ()):
-        self.device, self.own = device, own
-        self.before = self._states()
+        self.device: torch.device = device
+        self.own: Sequence[Any] = own
+        self.before: list[Any] = self._states()
 
     def _states(self) -> list[Any]:
         numpy = sys.modules.get("numpy")

@@ -1,6 +1,7 @@
 """Attention: values take what they contributed under the probabilities; AttnLRP's equations, written out slowly."""
 
 import math
+from dataclasses import dataclass
 
 import pytest
 import reference
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import lrp3d
 from lrp3d.compute.einsum import Einsum, explicit
 from lrp3d.compute.maps import MatrixProduct
-from lrp3d.rules import Epsilon, SameSign, ZPlus
+from lrp3d.rules import Epsilon, Rule, SameSign, SoftmaxTaylor, ZPlus
 
 
 def values_relevance(a, v, r, rule):
@@ -173,6 +174,27 @@ def test_attnlrp_is_its_equations():
     by_hand = Net(lambda x: F.softmax(x[0] @ x[1].mT * 0.5, -1) @ x[2])
     for model in (fused, by_hand):
         close(twin_relevance(model, x, wanted_r, "attnlrp")[2], wanted)
+
+
+@dataclass(frozen=True)
+class Expanded(Rule):
+    """A rule of somebody's own, which says that it can be used for a softmax."""
+
+    on_softmax = True
+
+
+def test_any_rule_that_says_it_is_for_a_softmax_is_used_there():
+    x = torch.randn(3, 5, 4, dtype=D, generator=torch.Generator().manual_seed(0))
+    for model in (
+        Net(lambda x: F.scaled_dot_product_attention(x[0], x[1], x[2])),
+        Net(lambda x: F.softmax(x[0] @ x[1].mT * 0.5, -1) @ x[2]),
+    ):
+        theirs, ours = (
+            lrp3d.Composite(operations={F.softmax: rule}, products="halves") for rule in (Expanded(), SoftmaxTaylor())
+        )
+        _, r, found = twin_relevance(model, x, None, theirs)
+        close(found, twin_relevance(model, x, r, ours)[2])
+        assert found[0].any() and found[1].any()  # queries and keys have relevance of their own
 
 
 def test_attnlrp_halves_gates_and_keeps_norms():

@@ -78,7 +78,7 @@ class TimeVariants:
         self.contrastive = contrastive
         self.sigma = sigma
         self.more = more
-        self.no_motion = ""
+        self.no_motion: str = ""
         """Why there is no motion; empty as long as there is."""
 
     def of(self, clips: Tensor, explanation: Explanation, chunk_size: int | None) -> Tensor:
