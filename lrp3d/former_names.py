@@ -44,7 +44,7 @@ FORMER_NAMES = {
         "run": "tracing.tracer",
         "study.agreement": "study.reporting.statistics",
         "study.charts": "study.reporting.charts",
-        "study.classes": "study.listing.classes",
+        "study.classes": "study.listing.class_lists",
         "study.compare": "study.reporting.paper_tables",
         "study.config": "study.running.config",
         "study.conventions": "study.listing.formats",
@@ -60,7 +60,9 @@ FORMER_NAMES = {
         "study.summary": "study.reporting.summary",
         "study.reporting.tables": "study.reporting.table_format",
         "study.tables": "study.reporting.table_format",
+        "study.listing.classes": "study.listing.class_lists",
         "temporal": "propagation.temporal_matrix",
+        "video.places": "video.paths",
     }.items()
 }
 

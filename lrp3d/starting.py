@@ -1,4 +1,4 @@
-"""Processes that are not forked import the script that was started, so that it must run nothing by that."""
+"""A worker process that is not forked imports the script that was started: importing that script must run nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def not_started(what: str, workers: int, alone: str) -> RuntimeError:
     """
     return RuntimeError(
         f"{what} by other processes (workers={workers}), and the first of them ended before it read any: each of them "
-        "imports the script that was started, which must run nothing by that; put what it runs below "
+        "imports the script that was started, and an import must run nothing; put what the script runs below "
         f"`if __name__ == '__main__':`, or {alone} in this process with workers=0"
     )
 

@@ -8,7 +8,7 @@ import pytest
 from lrp3d.commands import UsageError
 from lrp3d.commands.labels import find_class, read_labels
 from lrp3d.study import class_list, human_classes
-from lrp3d.study.listing.classes import bare
+from lrp3d.study.listing.class_lists import bare
 
 
 def test_lists_of_classes_come_in_many_files(tmp_path):

@@ -1,6 +1,7 @@
 """Imports run one way: a newcomer may read the folders from the lowest up, and never meets a name from above."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,21 @@ public
 KNOW_MODELS = {"commands", "public"}
 RANK = {name: rank for rank, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
 ENTRANCES = {"__init__", "__main__"}  # they import what they open
+
+
+# Folders whose files are parts of one thing, which their `__init__` explains to a newcomer. In the other folders every
+# file is one of many of a kind: a command, a figure, a measure, a library.
+EXPLAINED = """
+compute steps tracing operations twin propagation explanation video faithfulness whole_video
+study/listing study/running study/reporting
+"""
+
+
+@pytest.mark.parametrize("folder", EXPLAINED.split())
+def test_the_docstring_of_a_folder_names_every_file_in_it(folder):
+    docstring = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8")))
+    files = {path.stem for path in (PACKAGE / folder).glob("*.py")} - ENTRANCES
+    assert sorted(files - set(re.findall(r"`(\w+)`", docstring))) == []
 
 
 def unit(module):

@@ -13,7 +13,7 @@ from benchmarks.fuzzing.words import hostile, mutated_json, mutated_text
 from lrp3d.commands import UsageError
 from lrp3d.commands.labels import find_class, read_labels
 from lrp3d.study import class_list, human_classes
-from lrp3d.study.listing.classes import UnknownClasses
+from lrp3d.study.listing.class_lists import UnknownClasses
 
 MOST = 1_000_000
 SEEDS = (

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import UsageError
+from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.class_names import read_labels
-from lrp3d.study.listing.classes import bare
 from lrp3d.study.listing.texts import whole_number
 
 if TYPE_CHECKING:

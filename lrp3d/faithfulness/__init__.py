@@ -1,7 +1,8 @@
 """Is relevance faithful on a network and clips of one's own? The question behind `lrp3d.check`.
 
 `games` plays with frames: clips without some of them, what a network still says, and what that makes of an order of
-frames. `scores` holds the numbers, their intervals over clips, and the verdict. `checking` puts them together.
+frames. `scores` holds the numbers, their intervals over clips, and the verdict. `checking` puts them together;
+`for_quantus` turns clips into what the metrics of Quantus take.
 
 This folder may import explain, interventions, metrics and what is below them.
 """

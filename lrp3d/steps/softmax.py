@@ -1,4 +1,8 @@
-"""Relevance through a softmax, for composites that have a rule for it."""
+"""Relevance through a softmax, for composites that have a rule for it.
+
+Without such a rule a softmax is constant to relevance, and its outputs are weights: `lrp3d.operations.attention`
+decides which of the two it is.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,12 @@ PyAV (the extra `video`) decodes, and only the frames that are needed. torch res
 and with antialiasing. The result is that of Pillow, with which most models were trained, and does not depend on the
 FFmpeg with which PyAV was built.
 
+`clip` makes a clip from any source. A source is a video file (`files`), a folder of images (`folders`), a tensor file
+(`tensors`), or a video `in_memory`; `source` says what they have in common, `paths` which paths may be opened, `room`
+how much memory there is, and `pixels` resizes and crops. Of a video file, `pyav` opens it, `index` and `timeline` say
+which frames there are and when, `decoding` decodes those that are needed, and `completeness` says what is missing.
+`drawing` draws a clip for examples.
+
 Letters: ``t h w`` frames, height and width of a clip; pixels are uint8 RGB (t, h, w, 3).
 """
 

@@ -18,8 +18,8 @@ from lrp3d.sampling import dense_indices, uniform_indices
 from lrp3d.video.files import read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.in_memory import read_in_memory
+from lrp3d.video.paths import require_place
 from lrp3d.video.pixels import Framing, normalize, require_clip_memory, stack_frames
-from lrp3d.video.places import require_place
 from lrp3d.video.source import Choose, ClipWarning, LostFramesWarning, Source, VideoError, repeats
 from lrp3d.video.tensors import TENSOR_SUFFIXES, read_tensor
 

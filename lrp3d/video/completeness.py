@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lrp3d.video.places import open_regular
+from lrp3d.video.paths import open_regular
 from lrp3d.video.timeline import Timeline
 
 _EBML, _SEGMENT = bytes.fromhex("1A45DFA3"), bytes.fromhex("18538067")

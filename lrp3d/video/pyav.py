@@ -13,7 +13,7 @@ import numpy as np
 from lrp3d.extras import missing
 from lrp3d.video.completeness import truncation
 from lrp3d.video.index import refuse_claims
-from lrp3d.video.places import open_regular, refuse_playlist
+from lrp3d.video.paths import open_regular, refuse_playlist
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import VideoError, first_line
 

@@ -194,7 +194,8 @@ def test_any_rule_that_says_it_is_for_a_softmax_is_used_there():
         )
         _, r, found = twin_relevance(model, x, None, theirs)
         close(found, twin_relevance(model, x, r, ours)[2])
-        assert found[0].any() and found[1].any()  # queries and keys have relevance of their own
+        for part in found[:2]:  # queries and keys have relevance of their own
+            assert part.any()
 
 
 def test_attnlrp_halves_gates_and_keeps_norms():

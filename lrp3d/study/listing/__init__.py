@@ -2,6 +2,7 @@
 
 `lists` reads a list, and `formats` knows each kind of list (Kinetics, Something-Something, folders, ...). `columns`
 finds out what the columns of a file mean, `class_names` reads the names of a model's classes, `numbering` finds lists
-that count classes from 1, `classes` reads lists of classes, and `texts` reads text files. Every decision becomes a
-note. A file that could be read in two ways is refused. Nothing here knows a model or a record.
+that count classes from 1, `class_lists` reads lists of some classes, `packaged` has those that come with the package
+(`lists/`), and `texts` reads text files. Every decision becomes a note. A file that could be read in two ways is
+refused. Nothing here knows a model or a record.
 """

@@ -1,4 +1,4 @@
-"""Files with the names of a model's classes 0, 1, ..., in the forms in which data sets come with them."""
+"""Files with the names of all classes 0, 1, ... of a model, in the forms in which data sets come with them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lrp3d.filenames import extension
 from lrp3d.printed import printable
-from lrp3d.study.listing.classes import bare
+from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
 from lrp3d.study.listing.packaged import packaged_labels
 from lrp3d.study.listing.texts import MOST_CLASSES, few, lines_of, on_one_line, parsed, read_text, whole_number

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from lrp3d.printed import printable
-from lrp3d.study.listing.classes import bare, index_of
+from lrp3d.study.listing.class_lists import bare, index_of
 from lrp3d.study.listing.formats import Row, rows_of_file, rows_of_folder
 from lrp3d.study.listing.numbering import from_zero, list_notes
 from lrp3d.study.listing.texts import MOST_CLASSES, few, is_address, on_one_line

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lrp3d.study.listing.classes import bare
+from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.formats import Row
 from lrp3d.study.listing.texts import few
 

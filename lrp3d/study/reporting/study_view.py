@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.defaults import MIN_SCORE
-from lrp3d.study.listing.classes import UnknownClasses, bare, human_classes
+from lrp3d.study.listing.class_lists import UnknownClasses, bare, human_classes
 from lrp3d.study.reporting.gallery import Gallery
 from lrp3d.study.reporting.summary import merge
 from lrp3d.study.running.folder import StudyError, load_study

@@ -17,7 +17,7 @@ from lrp3d import video
 from lrp3d.filenames import extension
 from lrp3d.study.listing.formats import VIDEO_SUFFIXES
 from lrp3d.study.listing.lists import Item
-from lrp3d.video.places import is_url
+from lrp3d.video.paths import is_url
 from lrp3d.video.tensors import TENSOR_SUFFIXES
 
 __all__ = ["Pixels", "Reader", "normalised"]

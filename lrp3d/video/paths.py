@@ -1,4 +1,4 @@
-"""Local paths: checks what may be opened, and makes sure that nothing else is.
+"""Paths of videos: what may be opened, and the errors about everything else (a URL, a pipe, a playlist).
 
 FFmpeg takes a name for an address: ``pipe:0``, ``concat:a|b`` and ``http:/host/x`` are protocols, and ``img%03d.png``
 is a series of files. Therefore it never gets a name: files are opened here, and FFmpeg gets their bytes.

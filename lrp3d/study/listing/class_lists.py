@@ -1,4 +1,7 @@
-"""Names of classes: data sets write the same class in many ways, and lists of classes come in many kinds of files."""
+"""Lists of some classes of a data set, in many kinds of files; and when two names stand for the same class.
+
+The names of all classes of a model are read by `class_names`; the lists that come with the package are in `packaged`.
+"""
 
 from __future__ import annotations
 
