@@ -1,6 +1,7 @@
 """Imports run one way: a newcomer may read the folders from the lowest up, and never meets a name from above."""
 
 import ast
+import graphlib
 import re
 from pathlib import Path
 
@@ -57,8 +58,8 @@ study/listing study/running study/reporting
 @pytest.mark.parametrize("folder", EXPLAINED.split())
 def test_the_docstring_of_a_folder_names_every_file_in_it(folder):
     docstring = ast.get_docstring(ast.parse((PACKAGE / folder / "__init__.py").read_text(encoding="utf-8")))
-    files = {path.stem for path in (PACKAGE / folder).glob("*.py")} - ENTRANCES
-    assert sorted(files - set(re.findall(r"`(\w+)`", docstring))) == []
+    names = {path.stem for path in (PACKAGE / folder).glob("*.py")} - ENTRANCES
+    assert sorted(names - set(re.findall(r"`(\w+)`", docstring))) == []
 
 
 def unit(module):
@@ -76,6 +77,11 @@ def for_types_only(tree):
     }
 
 
+def file_of(module):
+    """Where the file of a module lies, if it is a file and not a folder."""
+    return PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+
+
 def imported(path):
     """The modules of lrp3d that a file imports when it runs, inside functions too."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -86,7 +92,8 @@ def imported(path):
         if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "lrp3d":
             yield from (f"lrp3d.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").startswith("lrp3d."):
-            yield node.module
+            modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (module if file_of(module).exists() else node.module for module in modules)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("lrp3d."))
 
@@ -106,6 +113,13 @@ def test_no_file_imports_upward(path, own):
             continue
         assert other in RANK, f"{other} has no place in the order"
         assert RANK[other] < RANK[own], f"{own} imports {module} from above"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    paths = [case.values[0] for case in files()]
+    imports = {path: {file_of(module) for module in imported(path)} for path in paths}
+    order = list(graphlib.TopologicalSorter(imports).static_order())  # a circle is an error that names its files
+    assert set(order) >= set(paths)
 
 
 def test_every_part_has_its_place_in_the_order():

@@ -8,7 +8,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -17,7 +17,9 @@ from lrp3d.explanation.display import png
 from lrp3d.extras import missing
 from lrp3d.figures.pages import filled
 from lrp3d.printed import printable
-from lrp3d.whole_video.timeline import VideoExplanation
+
+if TYPE_CHECKING:
+    from lrp3d.whole_video.timeline import VideoExplanation
 
 MOST_COLUMNS = 1200  # of the page; of a longer video, each stands for the row in the middle of several
 
