@@ -1,12 +1,13 @@
-"""Writes files completely or not at all, and reads them back."""
+"""Writes files completely or not at all, and reads them back; and makes of values what json can hold."""
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,29 @@ def read_saved(path: str | os.PathLike[str], key: str, kind: str) -> tuple[str, 
     if key not in metadata:
         raise ValueError(f"{path} is a safetensors file, but no {kind} saved by lrp3d")
     return metadata[key], tensors
+
+
+def as_json(value: Any, digits: int | None = None) -> Any:
+    """A value as json can hold it: tensors and arrays become lists, and NaN and infinity become null.
+
+    Args:
+        value: numbers, texts, tensors and arrays, also inside lists and dicts.
+        digits: to how many digits numbers are rounded; None keeps them all.
+
+    >>> as_json({"atr": (2.5, float("nan"))}), as_json(1 / 3, digits=3)
+    ({'atr': [2.5, None]}, 0.333)
+    """
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {key: as_json(item, digits) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_json(item, digits) for item in value]
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None
+    return value if digits is None else float(f"{value:.{digits}g}")
 
 
 def _number_of(error: BaseException, temporary: Path | None) -> int | None:

@@ -95,23 +95,32 @@ class Tensor(torch.Tensor):
         _wait(how)
         return self.hold_constant
 
-    def item(self) -> Any: return self._read("item").item()  # fmt: skip
+    def item(self) -> Any:
+        return self._read("item").item()
 
-    def tolist(self) -> Any: return self._read("tolist").tolist()  # fmt: skip
+    def tolist(self) -> Any:
+        return self._read("tolist").tolist()
 
-    def cpu(self) -> Any: return self._read("cpu")  # fmt: skip
+    def cpu(self) -> Any:
+        return self._read("cpu")
 
-    def __float__(self) -> float: return float(self._read("float"))  # fmt: skip
+    def __float__(self) -> float:
+        return float(self._read("float"))
 
-    def __int__(self) -> int: return int(self._read("int"))  # fmt: skip
+    def __int__(self) -> int:
+        return int(self._read("int"))
 
-    def __bool__(self) -> bool: return bool(self._read("bool"))  # fmt: skip
+    def __bool__(self) -> bool:
+        return bool(self._read("bool"))
 
-    def __index__(self) -> int: return int(self._read("index"))  # fmt: skip
+    def __index__(self) -> int:
+        return int(self._read("index"))
 
-    def data_ptr(self) -> int: return self.hold_constant.data_ptr()  # fmt: skip
+    def data_ptr(self) -> int:
+        return self.hold_constant.data_ptr()
 
-    def untyped_storage(self) -> Any: return self.hold_constant.untyped_storage()  # fmt: skip
+    def untyped_storage(self) -> Any:
+        return self.hold_constant.untyped_storage()
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

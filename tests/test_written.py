@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import resource
 import unicodedata
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lrp3d.files import replacing
+from lrp3d.files import as_json, replacing
 from matplotlib import font_manager
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
@@ -233,3 +234,10 @@ def test_a_damaged_explanation_is_refused_by_its_name(tmp_path, said):
     with pytest.raises(ValueError, match="is a damaged explanation") as caught:
         lrp3d.Explanation.load(file)
     assert str(caught.value).count(file.name) == 1
+
+
+def test_what_is_written_as_json_has_no_nan_and_no_infinity_at_any_depth():
+    value = {"atr": torch.tensor([2.5, torch.nan]), "rows": [{"low": -torch.inf, "names": ("a", 1)}]}
+    written = json.dumps(as_json(value), allow_nan=False)
+    assert json.loads(written) == {"atr": [2.5, None], "rows": [{"low": None, "names": ["a", 1]}]}
+    assert as_json(value, digits=1)["atr"] == [2.0, None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -22,6 +21,7 @@ from lrp3d.explanation.wording import (
     span_words,
     subject,
 )
+from lrp3d.files import as_json
 from lrp3d.metrics.atr import frame_windows
 
 TOP = 3
@@ -130,20 +130,11 @@ def record(explained: ExplainedClip) -> dict[str, Any]:
     if explanation.matrix is not None:
         first, last = frame_windows(explanation.matrix[0], explanation.sigma, explanation.positions)
         result["windows"] = [list(window) for window in zip(first.tolist(), last.tolist(), strict=True)]
-    return {key: _finite(value) for key, value in result.items()}
+    return {key: as_json(value) for key, value in result.items()}
 
 
 def _numbers(values: Tensor | None) -> Any:
     return None if values is None else values[0].tolist()
-
-
-def _finite(value: Any) -> Any:
-    """Replaces NaN by null, because json has no NaN."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def origin(options: argparse.Namespace, choice: ModelChoice) -> dict[str, Any]:

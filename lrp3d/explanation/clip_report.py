@@ -8,6 +8,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from lrp3d.figures import overlay
 from lrp3d.figures.colours import scale
 from lrp3d.figures.pages import filled
 from lrp3d.figures.values import pixel_relevance
+from lrp3d.files import as_json
 from lrp3d.metrics.atr import frame_atr, frame_windows
 from lrp3d.printed import printable
 
@@ -278,6 +280,8 @@ def _top(top: Sequence[Mapping[str, Any]]) -> str:
 
 # The data of the page's script
 
+_rounded = partial(as_json, digits=5)  # digits that are enough to read
+
 
 def _pictures(pixels: Tensor, relevance: Tensor, times: Sequence[float]) -> dict[str, Any]:
     """The frames, the frames painted with relevance, and the data that belong to them."""
@@ -289,7 +293,7 @@ def _pictures(pixels: Tensor, relevance: Tensor, times: Sequence[float]) -> dict
         "frames": [_picture_of(image) for image in images],
         "painted": [_picture_of(image) for image in painted],
         "shares": _rounded(by_frame / total if total else by_frame),
-        "times": [round(second, 3) if math.isfinite(second) else None for second in times],
+        "times": as_json([round(second, 3) for second in times]),
         "signed": bool(relevance.min() < 0),
     }
 
@@ -348,8 +352,8 @@ def _view(
     own = positions or list(range(len(matrix)))
     rows = [
         {
-            "logit": _value(logits[i]),
-            "atr": _value(atr[i]),
+            "logit": _rounded(logits[i]),
+            "atr": _rounded(atr[i]),
             "window": [int(first[i]), int(last[i])],
             "own": own[i],
             "values": _rounded(matrix[i].numpy()),
@@ -358,7 +362,7 @@ def _view(
         for i in range(len(matrix))
     ]
     ramp = [to_hex(colour) for colour in colouring["cmap"](np.linspace(0, 1, 12))]
-    limits = {"low": _value(colouring["vmin"]), "high": _value(colouring["vmax"]), "ramp": ramp}
+    limits = {"low": _rounded(colouring["vmin"]), "high": _rounded(colouring["vmax"]), "ramp": ramp}
     return {"class": printable(name), "method": method, "rows": rows, "scale": limits}
 
 
@@ -366,12 +370,3 @@ def _blocks(frames: int, columns: int) -> list[list[int]]:
     """First and last frame of every column; blocks are as equal as possible, as in the matrix."""
     column = torch.arange(frames) * columns // frames
     return [[int((column == j).nonzero()[0]), int((column == j).nonzero()[-1])] for j in range(columns)]
-
-
-def _value(value: Tensor | float) -> float | None:
-    """A number rounded to five digits, which are enough to read; None for NaN and infinity, which json lacks."""
-    return float(f"{float(value):.5g}") if math.isfinite(float(value)) else None
-
-
-def _rounded(values: np.ndarray) -> list[float | None]:
-    return [_value(value) for value in values.tolist()]

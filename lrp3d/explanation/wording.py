@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from lrp3d.metrics.excess_span import SIGMA as SPAN_SHARE
+from lrp3d.metrics.excess_span import SPAN_SHARE
 
 if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lrp3d.files import as_json
+
 RESAMPLES = 2000
 LEVEL = 0.95
 ALIKE = 0.8  # rank correlation from which on two maps are called the same
@@ -124,27 +126,24 @@ class Faithfulness:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, for json; numbers that do not exist are null."""
-
-        def number(x: float) -> float | None:
-            return x if math.isfinite(x) else None
-
-        return {
+        record: dict[str, Any] = {
             "clips": len(self.targets),
             "targets": self.targets.tolist(),
-            "lead": [number(x) for x in self.lead.tolist()],
+            "lead": self.lead,
             "exact_shapley": self.exact_shapley,
             "verdict": self.verdict,
             "measures": {
                 measure: {
                     method: {
-                        **{name: number(x) for name, x in self.score(measure, method)._asdict().items()},
-                        "clips": [number(x) for x in values.tolist()],
+                        **self.score(measure, method)._asdict(),
+                        "clips": values,
                     }
                     for method, values in by_method.items()
                 }
                 for measure, by_method in self.values.items()
             },
         }
+        return {name: as_json(value) for name, value in record.items()}
 
 
 def _or_least(value: float) -> float:

@@ -8,6 +8,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from lrp3d.explanation.display import png
 from lrp3d.extras import missing
 from lrp3d.figures.pages import filled
+from lrp3d.files import as_json
 from lrp3d.printed import printable
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any
     relevance = explanation.relevance
     total = float(relevance.abs().sum()) or 1.0
     target = explanation.target[chosen].tolist()
+    numbers = partial(as_json, digits=4)  # more than a page can show
     return {
         "rows": chosen.tolist(),
         "step": explanation.step,
@@ -60,13 +63,13 @@ def _data(explanation: VideoExplanation, labels: Sequence[str]) -> dict[str, Any
         "names": {
             index: printable(labels[index] if index < len(labels) else f"class {index}") for index in set(target)
         },
-        "scores": _numbers(explanation.scores[chosen]),
-        "logits": _numbers(explanation.frame_logits[chosen]),
-        "atr": _numbers(explanation.atr[chosen]),
-        "relevance": _numbers(relevance[chosen] / total * rows),
+        "scores": numbers(explanation.scores[chosen]),
+        "logits": numbers(explanation.frame_logits[chosen]),
+        "atr": numbers(explanation.atr[chosen]),
+        "relevance": numbers(relevance[chosen] / total * rows),
         "first": explanation.first[chosen].tolist(),
-        "band": [_numbers(row) for row in explanation.band[chosen]],
-        "times": _numbers(explanation.times[:: explanation.step][chosen]),
+        "band": numbers(explanation.band[chosen]),
+        "times": numbers(explanation.times[:: explanation.step][chosen]),
         "numbers": explanation.indices[:: explanation.step][chosen].tolist(),
         "width": explanation.band.shape[1],
         "picture": "data:image/png;base64," + base64.b64encode(png(_by_lag(explanation)[chosen].T.flip(0))).decode(),
@@ -81,11 +84,6 @@ def _by_lag(explanation: VideoExplanation) -> Tensor:
     lag = explanation.first[:, None] + torch.arange(c) - torch.arange(n)[:, None] + c - 1
     shares = explanation.band / explanation.band.abs().sum(1, keepdim=True).clamp(min=1e-30)
     return shares.new_zeros(n, 2 * c - 1).scatter(1, lag, shares)
-
-
-def _numbers(values: Tensor) -> list[float | None]:
-    """Rounds numbers to four digits, more than a page can show, and replaces NaN, which json does not have."""
-    return [float(f"{value:.4g}") if math.isfinite(value) else None for value in values.tolist()]
 
 
 def _jpeg(pixels: Tensor) -> str:

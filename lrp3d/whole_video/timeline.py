@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.defaults import SIGMA
-from lrp3d.files import read_saved, replacing
+from lrp3d.files import as_json, read_saved, replacing
 from lrp3d.metrics.atr import avg_atr
 from lrp3d.printed import printable
 
@@ -94,7 +94,7 @@ class VideoExplanation:
                 "label": labels[target] if target < len(labels) else f"class {target}",
                 "score": score,
                 "logit": logit,
-                "atr": None if atr != atr else atr,
+                "atr": atr,
                 "first": first,
                 "relevance": band,
             }
@@ -108,20 +108,19 @@ class VideoExplanation:
                 strict=True,
             )
         ]
-        times = [None if time != time else time for time in self.times.tolist()]
-        average = self.avg_atr
-        return {
+        record: dict[str, Any] = {
             "about": self.about,
             "contrastive": self.contrastive,
             "sigma": self.sigma,
             "step": self.step,
             "frames": self.indices.tolist(),
-            "times": times,
-            "avg_atr": None if average != average else average,
+            "times": self.times,
+            "avg_atr": self.avg_atr,
             "relevance": self.relevance.tolist(),
             "rows": rows,
             "notes": self.notes,
         }
+        return {name: as_json(value) for name, value in record.items()}
 
     def page(self, labels: Sequence[str] = (), title: str = "") -> str:
         """One self-contained html page: tracks over time, the band, and the frames under the pointer.

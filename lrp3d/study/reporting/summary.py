@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.defaults import CENTRED, FORMER_CENTRED, MIN_SCORE
-from lrp3d.files import replacing
+from lrp3d.files import as_json, replacing
 from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, max_atr, mean_matrix, select
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
@@ -119,7 +118,7 @@ def summarise(
         "windows": _windows(ordered, label, atr * _frames_per_column(ordered[0]), windows),
         "time": _time(ordered, label, keep, dict(config or {}).get("time", [])),
     }
-    return {key: _plain(value) for key, value in summary.items()}
+    return {key: as_json(value, DIGITS) for key, value in summary.items()}
 
 
 def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
@@ -290,16 +289,3 @@ def _right(predicted: Sequence[Tensor | None], label: Tensor, labelled: Tensor, 
 def _frames_per_column(record: Record) -> float:
     """Returns how many frames a column of the matrix stands for, which may be several."""
     return len(record.indices) / record.matrix.shape[-1] if record.indices else 1.0
-
-
-def _plain(value: Any) -> Any:
-    """Turns tensors into numbers and lists, and NaN into None, because json has no NaN."""
-    if isinstance(value, Tensor):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}") if math.isfinite(value) else None
-    return value
