@@ -33,6 +33,8 @@ class Timeline:
     """When the last packet of any stream ends, in seconds; None where nobody knows."""
     broken: bool
     """Whether the last packet is there in part only, or an error ended the reading."""
+    damaged: int = 0
+    """How many packets before the last the container knows to be damaged: MPEG-TS counts its pieces."""
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -67,7 +69,7 @@ class Timeline:
 def timeline_of(av: Any, stream: Any) -> Timeline:
     """The timeline of an open stream, which is read to its end; of each packet three numbers are kept, no data."""
     stamps, sizes, keys = array("q"), array("q"), array("q")
-    count, end, broken = 0, -math.inf, False
+    count, end, broken, damaged = 0, -math.inf, False, 0
     for packet in _until_it_breaks_off(av, stream.container.demux()):
         if packet is None:
             broken = True
@@ -79,6 +81,7 @@ def timeline_of(av: Any, stream: Any) -> Timeline:
         if packet.stream.index != stream.index:
             continue
         count += 1
+        damaged += broken
         broken = packet.is_corrupt
         if packet.is_discard:
             continue
@@ -103,6 +106,7 @@ def timeline_of(av: Any, stream: Any) -> Timeline:
         packets=count,
         end=end if math.isfinite(end) else None,
         broken=broken,
+        damaged=damaged,
     )
 
 

@@ -24,6 +24,9 @@ def what_is_missing(path: Path, container: Any, stream: Any, timeline: Timeline)
         cut = where_cut(file)
         whole = not cut and announced_size(file) is not None
     holes = _in_between(path.name, timeline)
+    if timeline.damaged:
+        held = f"{timeline.damaged} of the {timeline.packets} packets"
+        holes.append(f"{path.name} has damage in {held} of its pictures: frames there may be missing or wrong")
     announced, about = stream.frames, ""
     if whole and not timeline.broken and container.format.name.startswith("mov,"):
         return []  # its index is complete; its edit list may hide frames that its index counts
