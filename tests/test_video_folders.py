@@ -60,11 +60,11 @@ def test_images_of_several_sizes_are_said(folder):
     taller = np.pad(list(numbered_frames(3))[2], ((0, 8), (0, 0), (0, 0)))
     write_image(folder / "img_00003.jpg", taller)
     with pytest.warns(ClipWarning, match="has frames of 2 sizes .* each is resized and cut by itself"):
-        clip = read_clip(folder, 12, **SMALL)
+        clip = read_clip(folder, 12, size=8, short_side=8)
     assert any("2 sizes" in note for note in clip.notes)
     images = [*numbered_frames(2), taller]
     with pytest.warns(ClipWarning, match="the video has frames of 2 sizes"):
-        lrp3d.video.sample_clip([Image.fromarray(np.asarray(image)) for image in images], 3, **SMALL)
+        lrp3d.video.sample_clip([Image.fromarray(np.asarray(image)) for image in images], 3, size=8, short_side=8)
 
 
 def test_folders_without_frames_are_refused(tmp_path):
