@@ -51,7 +51,10 @@ def read_checkpoint(path: Source, trust_pickle: bool = False) -> Checkpoint:
     if path.is_dir():
         raise CheckpointError(f"{_name(path) or path} is a folder; a checkpoint is a file")
     if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {text}")
+        if path.exists():
+            raise CheckpointError(f"{_name(path)} is a pipe or a device; a checkpoint is a regular file")
+        link = ": it is a link that leads nowhere" if path.is_symlink() else ""
+        raise FileNotFoundError(f"no checkpoint at {text}{link}")
     kind = foreign_kind(path)
     if kind is not None:
         expected = "safetensors file" if path.suffix == ".safetensors" else "checkpoint"

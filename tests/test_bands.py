@@ -17,6 +17,7 @@ from lrp3d.compute import bands, buffers, kernels
 from lrp3d.compute.bands import Band
 from lrp3d.compute.kernels import Geometry
 from lrp3d.compute.maps import Convolution
+from lrp3d.compute.matrix_products import FullyConnected
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
@@ -127,6 +128,29 @@ def test_a_single_frame_is_never_made_dense_by_convolutions(monkeypatch):
     model = nn.Sequential(*body, nn.Conv3d(8, 4, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
     lrp3d.explain(model, torch.rand(1, 3, 40, 8, 8), 0, chunk_size=1, contrastive=False)
     assert max(seen) <= 3
+
+
+@given(st.sampled_from([(1, 1, 2, 7, 1, 2), (2, 7, 1, 1, 2)]), st.integers(0, 8), st.integers(0, 10_000))
+def test_a_band_is_from_the_first_to_the_last_value_wherever_in_a_frame_these_are(shape, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    r = torch.zeros(shape)
+    r.view(-1)[torch.randint(r.numel(), (count,), generator=generator)] = -1
+    axis = 3 if len(shape) == 6 else 1
+    frames = (r != 0).movedim(axis, 0).flatten(1).any(1).nonzero().flatten().tolist() or [0]
+    band = Band(axis - 1, frames[0], frames[-1] + 1)
+    assert bands.nonzero_band(r) == (None if (band.start, band.stop) == (0, 7) else band)
+
+
+@given(st.integers(32, 40), st.integers(0, 6), st.integers(0, 10_000))
+def test_outputs_without_relevance_are_skipped_only_where_all_rows_lack_it(size, count, seed):
+    generator = torch.Generator().manual_seed(seed)
+    layer, r = (
+        torch.randn(size, 5, generator=generator, dtype=torch.float64),
+        torch.zeros(2, 3, size, dtype=torch.float64),
+    )
+    r.view(-1)[torch.randint(r.numel(), (count,), generator=generator)] = 1
+    found = FullyConnected().adjoint(r, layer, torch.Size((3, 5)))
+    torch.testing.assert_close(found, r @ layer, **CLOSE)
 
 
 def test_the_band_of_a_chunk_holds_all_its_seeds():

@@ -155,3 +155,22 @@ def test_lists_of_people_with_an_entry_that_names_no_class_are_refused(tmp_path,
     file.write_text(f'{{"sport_temporal": ["juggling", {entry}], "sport_static": ["archery"]}}')
     with pytest.raises(ValueError, match=r"people.json: .*sport_temporal (is no list of names|names no class)"):
         human_classes(file, ["archery", "juggling"])
+
+
+def test_a_path_may_be_text(tmp_path):
+    (tmp_path / "names.txt").write_text("run\njump\n")
+    assert read_labels(str(tmp_path / "names.txt")) == read_labels(tmp_path / "names.txt") == ("run", "jump")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('item {\n  name: "run"\n  id: 1\n}\n', "'}' in line 4"),
+        ("---\n- run\n", "'---' in line 1"),
+        ("run\n,,\n", "',,' in line 2"),
+    ],
+)
+def test_a_text_in_another_notation_is_no_list_of_names(tmp_path, text, line):
+    (tmp_path / "names.pbtxt").write_text(text)
+    with pytest.raises(ValueError, match=f"names.pbtxt holds {line}.*which is no name: write one per line, or json"):
+        read_labels(tmp_path / "names.pbtxt")

@@ -125,6 +125,17 @@ def test_a_transport_stream_that_was_cut_inside_a_packet_is_said(tmp_path):
         read_clip(path, 4, **SMALL)
 
 
+def test_a_transport_stream_with_a_gap_inside_is_said_to_be_damaged(tmp_path):
+    """A picture that lacks pieces may decode, or the one before it may vanish: the count of the pieces tells."""
+    path = encode(tmp_path / "clip.ts", numbered_frames(48), b_frames=0)
+    assert read_clip(path, 4, **SMALL).lost == ()
+    data = path.read_bytes()
+    middle = len(data) // 188 // 2 * 188
+    path.write_bytes(data[:middle] + data[middle + 3 * 188 :])
+    with pytest.warns(LostFramesWarning, match=r"clip.ts has damage in \d+ of the \d+ packets of its pictures"):
+        read_clip(path, 4, **SMALL)
+
+
 def test_a_windows_media_file_that_was_cut_between_two_packets_is_said(tmp_path):
     whole = tmp_path / "clip.asf"
     encode(whole, numbered_frames(48), codec="wmv2", b_frames=0)

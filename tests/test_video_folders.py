@@ -2,11 +2,14 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from videos import SMALL, encode, frame_numbers, frames_in, numbered_frames, write_image
 
-from lrp3d.video import LostFramesWarning, VideoError, read_clip
+import lrp3d
+from lrp3d.video import ClipWarning, LostFramesWarning, VideoError, read_clip
 
 pytestmark = pytest.mark.filterwarnings("error::lrp3d.video.LostFramesWarning")  # unless a test expects it
 
@@ -51,6 +54,17 @@ def test_damaged_images_are_replaced_by_their_neighbours(folder, content):
     with pytest.warns(LostFramesWarning, match="4 by 3"):
         clip = read_clip(folder, 12, **SMALL)
     assert frame_numbers(clip) == [0, 1, 2, 3, 3, *range(5, 12)]
+
+
+def test_images_of_several_sizes_are_said(folder):
+    taller = np.pad(list(numbered_frames(3))[2], ((0, 8), (0, 0), (0, 0)))
+    write_image(folder / "img_00003.jpg", taller)
+    with pytest.warns(ClipWarning, match="has frames of 2 sizes .* each is resized and cut by itself"):
+        clip = read_clip(folder, 12, size=8, short_side=8)
+    assert any("2 sizes" in note for note in clip.notes)
+    images = [*numbered_frames(2), taller]
+    with pytest.warns(ClipWarning, match="the video has frames of 2 sizes"):
+        lrp3d.video.sample_clip([Image.fromarray(np.asarray(image)) for image in images], 3, size=8, short_side=8)
 
 
 def test_folders_without_frames_are_refused(tmp_path):

@@ -66,8 +66,11 @@ def nonzero_band(r: Tensor) -> Band | None:
     """
     axis = AXES.get(r.dim())
     # Looking at values would make a GPU wait, and computing the zeros of deep layers costs a GPU little.
-    if axis is None or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
+    if axis is None or r.device.type != "cpu" or kernels.is_plain() or not r.numel() or r.shape[1 + axis] < 2:
         return None
+    pixel = r[..., r.shape[-2] // 2, r.shape[-1] // 2]  # (s, b, c, t) or (s, b t, c)
+    if all((pixel.select(1 + axis, end) != 0).any() for end in (0, -1)):
+        return None  # one pixel of the first and the last frame is enough to know
     pixels = r.flatten(-2)  # (s, b, c, t, h w) or (s, b t, c, h w)
     occupied = (pixels.amax(-1) != 0) | (pixels.amin(-1) != 0)  # NaN counts as relevance
     occupied = occupied.movedim(1 + axis, -1).flatten(0, -2).any(0)  # (t,) or (b t,)

@@ -25,7 +25,7 @@ class FullyConnected(LinearMap):
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """Carries (s, ..., o) to (s, ..., i); skips outputs without relevance (queries and keys beside values)."""
         assert isinstance(v, Tensor)
-        first, last = _frames_with_relevance(r)
+        first, last = _outputs_with_relevance(r)
         return r @ v if last - first == len(v) else r[..., first:last] @ v[first:last]
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
@@ -41,15 +41,22 @@ class FullyConnected(LinearMap):
 FEW = 32  # outputs; with fewer it does not pay to look for zeros
 
 
-def _frames_with_relevance(r: Tensor) -> tuple[int, int]:
+def _outputs_with_relevance(r: Tensor) -> tuple[int, int]:
     """The range of outputs (last axis) that has all relevance; the whole axis where that is more than half of it."""
     size = r.shape[-1]
     if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
         return 0, size
     rows = r.flatten(0, -2)  # (s ..., o)
-    positions = ((rows.amax(0) != 0) | (rows.amin(0) != 0)).nonzero().flatten().tolist() or [0]  # NaN counts
-    first, last = positions[0], positions[-1] + 1
+    first, last = _ends(rows[len(rows) // 2] != 0)
+    if 2 * (last - first) <= size:  # else one row fills more than half, and the others need no look
+        first, last = _ends((rows.amax(0) != 0) | (rows.amin(0) != 0))  # NaN counts
     return (first, last) if 2 * (last - first) <= size else (0, size)
+
+
+def _ends(mask: Tensor) -> tuple[int, int]:
+    """The first position (o,) that is set, and the one after the last; of none, the first position alone."""
+    positions = mask.nonzero().flatten().tolist() or [0]
+    return positions[0], positions[-1] + 1
 
 
 @dataclass(frozen=True)

@@ -114,10 +114,7 @@ def read_clip(
     choose = _frame_chooser(frames, sampling, stride, train)
     source = _read_source(path, template, choose, Framing(frames, size, short_side, path.name, place))
     source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, path.name)
-    lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
-    for sentences, kind in ((notes, ClipWarning), (lost, LostFramesWarning)):
-        for sentence in sentences:
-            warnings.warn(sentence, kind, stacklevel=2)
+    _warn_of(source)
     return _clip(source, path.name, mean, std)
 
 
@@ -160,11 +157,19 @@ def sample_clip(
     (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
     """
     _check_options(frames, sampling, stride, size, short_side)
-    source = read_in_memory(video, _frame_chooser(frames, sampling, stride), Framing(frames, size, short_side, name))
+    framing = Framing(frames, size, short_side, name)
+    source = read_in_memory(video, _frame_chooser(frames, sampling, stride), framing)
+    source.notes += framing.note()
     source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, name)
-    for sentence in source.lost:
-        warnings.warn(printable(sentence), LostFramesWarning, stacklevel=2)
+    _warn_of(source)
     return _clip(source, name, mean, std)
+
+
+def _warn_of(source: Source) -> None:
+    """Warns the caller of the caller of decisions that were made, and of frames that are missing."""
+    for sentences, kind in ((source.notes, ClipWarning), (source.lost, LostFramesWarning)):
+        for sentence in sentences:
+            warnings.warn(printable(sentence), kind, stacklevel=3)
 
 
 def _frame_chooser(frames: int, sampling: str, stride: int, train: bool = False) -> Choose:
@@ -212,12 +217,15 @@ def _read_source(path: Path, template: str | None, choose: Choose, framing: Fram
     """Reads the chosen frames from any kind of source."""
     try:
         if path.is_dir():
-            return read_folder(path, template, choose, framing)
-        if extension(path) in TENSOR_SUFFIXES:
-            return read_tensor(path, choose, framing)
-        return read_video(path, choose, framing)
+            source = read_folder(path, template, choose, framing)
+        elif extension(path) in TENSOR_SUFFIXES:
+            source = read_tensor(path, choose, framing)
+        else:
+            source = read_video(path, choose, framing)
     except OSError as error:  # the disk fails, or the folder may not be read
         raise VideoError(f"{path.name} cannot be read: {error.strerror or error}") from None
+    source.notes += framing.note()
+    return source
 
 
 def _clip(source: Source, name: str, mean: Sequence[float], std: Sequence[float]) -> Clip:

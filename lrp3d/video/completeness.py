@@ -30,6 +30,9 @@ def missing_frames(path: Path, container: Any, stream: Any, timeline: Timeline) 
         cut = truncation(file)
         complete = not cut and announced_size(file) is not None
     holes = _hole_sentences(path.name, timeline)
+    if timeline.damaged:
+        held = f"{timeline.damaged} of the {timeline.packets} packets"
+        holes.append(f"{path.name} has damage in {held} of its pictures: frames there may be missing or wrong")
     announced_frames, prefix = stream.frames, ""
     if complete and not timeline.broken and container.format.name.startswith("mov,"):
         return []  # its index is complete; its edit list may hide frames that its index counts

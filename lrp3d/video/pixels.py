@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -31,6 +31,18 @@ class Framing:
     """The name of the source, for error messages."""
     place: tuple[float, float] = (0.5, 0.5)
     """Where the square is cut, down and across: 0 is the first place it can have, 1 the last."""
+    seen_sizes: set[tuple[int, int]] = field(default_factory=set, compare=False)
+    """Width and height of the images so far, as they are displayed."""
+
+    def note(self) -> list[str]:
+        """The sentence about images of several sizes, each of which is resized by its own; nothing for one size."""
+        if len(self.seen_sizes) < 2:
+            return []
+        sizes = ", ".join(f"{width} x {height}" for width, height in sorted(self.seen_sizes)[:4])
+        return [
+            f"{self.name} has frames of {len(self.seen_sizes)} sizes ({sizes}): each is resized and cut by itself, so "
+            "that a thing may change its size or place between them"
+        ]
 
     def __call__(self, image: np.ndarray, aspect: Fraction = SQUARE) -> Tensor:
         """Frame uint8 (h', w', 3) of an image (h, w, 3) whose pixels are ``aspect`` times as wide as high.
@@ -38,6 +50,7 @@ class Framing:
         Raises:
             VideoError: the image is smaller than the square, or a clip of such frames does not fit into memory.
         """
+        self.seen_sizes.add((max(1, round(image.shape[1] * aspect)), image.shape[0]))
         height, width = self._resized(image.shape[0], image.shape[1], aspect)
         if self.size is not None and min(height, width) < self.size:
             raise VideoError(

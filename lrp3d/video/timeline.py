@@ -33,6 +33,8 @@ class Timeline:
     """The end of the last packet of any stream in seconds; None if unknown."""
     broken: bool
     """Whether the last packet is incomplete, or an error ended the reading."""
+    damaged: int = 0
+    """The number of packets before the last that the container knows to be damaged: MPEG-TS counts its pieces."""
 
     def __len__(self) -> int:
         return len(self.stamps)
@@ -69,7 +71,7 @@ class Timeline:
 def timeline_of(av: Any, stream: Any) -> Timeline:
     """The timeline of an open stream, which is read to its end; only three numbers are kept of each packet."""
     stamps, sizes, keys = array("q"), array("q"), array("q")
-    count, end, broken = 0, -math.inf, False
+    count, end, broken, damaged = 0, -math.inf, False, 0
     for packet in _until_it_breaks_off(av, stream.container.demux()):
         if packet is None:
             broken = True
@@ -81,6 +83,7 @@ def timeline_of(av: Any, stream: Any) -> Timeline:
         if packet.stream.index != stream.index:
             continue
         count += 1
+        damaged += broken
         broken = packet.is_corrupt
         if packet.is_discard:
             continue
@@ -105,6 +108,7 @@ def timeline_of(av: Any, stream: Any) -> Timeline:
         packets=count,
         end=end if math.isfinite(end) else None,
         broken=broken,
+        damaged=damaged,
     )
 
 

@@ -230,3 +230,12 @@ def test_a_checkpoint_is_named_once_where_what_it_says_cannot_be(tmp_path, said)
     with pytest.raises(CheckpointError) as caught:
         load_model(file)
     assert str(caught.value).count("m.safetensors") == 1
+
+
+def test_a_pipe_and_a_link_that_leads_nowhere_are_called_so(tmp_path):
+    os.mkfifo(tmp_path / "pipe.pth")
+    (tmp_path / "loop.pth").symlink_to("loop.pth")
+    with pytest.raises(CheckpointError, match=r"^pipe\.pth is a pipe or a device; a checkpoint is a regular file$"):
+        read_checkpoint(tmp_path / "pipe.pth")
+    with pytest.raises(FileNotFoundError, match=r"loop\.pth: it is a link that leads nowhere$"):
+        read_checkpoint(tmp_path / "loop.pth")

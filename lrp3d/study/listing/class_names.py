@@ -35,7 +35,7 @@ class Labels(tuple[str, ...]):
 
 
 @on_one_line()
-def read_labels(path: Path) -> Labels:
+def read_labels(path: str | Path) -> Labels:
     """Reads the names of classes 0, 1, ...: json, or lines of text with a name, ``id,name`` or ``name,id``.
 
     The package itself has the names of ``kinetics-400`` and ``ssv2``.
@@ -58,6 +58,7 @@ def read_labels(path: Path) -> Labels:
     >>> labels.notes[-1]
     'classInd.txt counts classes from 1: its 1 is class 0, and so on'
     """
+    path = Path(path)
     stored = packaged_labels(path)
     if stored is not None:
         return Labels.of(stored[0], [f"labels {path}: {stored[1]}"])
@@ -126,6 +127,9 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
     notes += [f"has blank lines, which are skipped (lines {few(blank)})"] if blank else []
     if not lines:
         return [], notes
+    for number, line in lines:
+        if not line.strip("{}[]()<>,;:=-\"' "):
+            raise ValueError(f"holds {line!r} in line {number}, which is no name: write one per line, or json")
     number, title = lines[0]
     note = f"names its columns in line {number} ({title})"
     for separator in ("\t", ";", ","):

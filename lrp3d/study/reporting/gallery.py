@@ -115,8 +115,8 @@ class Gallery:
         anchors = "".join(f'<span id="{self.place}-{mark}"></span>' for mark in marks)
         picture = base64.b64encode(self.pictures[clip.number]).decode()
         said = "".join(
-            f"<i>{'–' if value is None else f'{value:.{digits}f}'}</i>"
-            for value, digits in ((clip.logit, 2), (clip.avg_atr, 2), (clip.max_atr, 0))
+            f"<i>{'–' if value is None else f'{value:{form}}'}</i>"
+            for value, form in ((clip.logit, ".3g"), (clip.avg_atr, ".2f"), (clip.max_atr, ".0f"))
         )
         name = in_html(clip.name)
         if clip.number in self.pages:
