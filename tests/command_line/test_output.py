@@ -82,7 +82,7 @@ def test_rows_without_relevance_have_no_atr_and_no_nan(run, clip, networks):
 def test_one_failure_does_not_stop_the_rest(run, clip):
     code, out, err = run("explain", "missing.mp4", clip, *SMALL, "--json")
     assert code == 1
-    assert err == "lrp3d: missing.mp4: there is no file or folder missing.mp4\n"
+    assert err == "lrp3d: there is no file or folder missing.mp4\n"
     failed, found = json.loads(out)["clips"]
     assert failed == {"video": "missing.mp4", "error": "there is no file or folder missing.mp4"}
     assert found["video"] == clip
