@@ -15,11 +15,13 @@ from lrp3d import study as study
 from lrp3d import video as video
 from lrp3d.composites import Composite as Composite
 from lrp3d.composites import register_composite as register_composite
+from lrp3d.errors import ModelError as ModelError
 from lrp3d.errors import UnsupportedOperation as UnsupportedOperation
 from lrp3d.explain import explain as explain
 from lrp3d.explanation.explanation import Explanation as Explanation
 from lrp3d.faithfulness.checking import check as check
 from lrp3d.faithfulness.scores import Faithfulness as Faithfulness
+from lrp3d.inspection import Inspection as Inspection
 from lrp3d.inspection import inspect as inspect
 from lrp3d.interventions import frame_logits as frame_logits
 from lrp3d.interventions import intervention_matrix as intervention_matrix
@@ -30,6 +32,7 @@ from lrp3d.propagation.frame_logits import NoFrameLogits as NoFrameLogits
 from lrp3d.prototypes import prototypes as prototypes
 from lrp3d.registry import register_layer as register_layer
 from lrp3d.registry import register_operation as register_operation
+from lrp3d.twin.twin import Twin as Twin
 from lrp3d.twin.twin import convert as convert
 from lrp3d.whole_video.explaining import explain_video as explain_video
 from lrp3d.whole_video.timeline import VideoExplanation as VideoExplanation

@@ -24,6 +24,11 @@ def test_a_twin_shares_every_tensor_and_returns_the_same_outputs():
     assert torch.equal(twin(CLIP), model(CLIP)), "a twin follows its model's parameters"
 
 
+def test_what_convert_and_inspect_return_has_a_public_name():
+    assert type(lrp3d.convert(small())) is lrp3d.Twin
+    assert type(lrp3d.inspect(small(), CLIP)) is lrp3d.Inspection
+
+
 def test_a_twin_cannot_be_used_to_change_the_model():
     twin = lrp3d.convert(small())
     for change in (twin.train, twin.double, lambda: twin.to("cpu")):
