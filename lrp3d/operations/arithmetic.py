@@ -182,7 +182,9 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     maxima = input.amax(axes, keepdim=True)
     output = maxima if keepdim else input.amax(axes)
     signal = active_tracer().signals[input]
-    return attach(AxisMaximum(input.detach(), maxima, axes), output, [input], Signal(nonnegative=signal.nonnegative))
+    step = AxisMaximum(input.detach(), maxima, axes, signal.is_input)
+    is_input = None if signal.is_input is None else signal.is_input.amax(axes, keepdim)
+    return attach(step, output, [input], Signal(is_input=is_input, nonnegative=signal.nonnegative))
 
 
 @register_operation([torch.max, Tensor.max])
