@@ -170,6 +170,10 @@ class AxisMaximum(Step):
         """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
         return rule.on_maxima
 
+    def spread(self, r: Tensor) -> Tensor:
+        """Hands `r` (*output) to every input of each maximum, whoever won."""
+        return r.reshape(self.output_shape).expand(self.input_shape)
+
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Hands all relevance to the winners."""
         return [r.reshape(len(r), *self.output_shape) * self.part]
