@@ -81,7 +81,7 @@ def test_tokens_are_found_however_many_there_are(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("head", "reason"), [("class token", "one token"), ("norm after the mean", "'norm' .* is not linear")]
+    ("head", "reason"), [("class token", "a class token"), ("norm after the mean", "'norm' .* is not linear")]
 )
 def test_without_frame_logits_the_true_reason_is_given_and_frames_have_relevance(head, reason):
     torch.manual_seed(0)

@@ -126,8 +126,14 @@ def axes_from_the_end(x: Tensor, dim: Any) -> tuple[int, ...]:
 
 
 def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:
+    run = active_tracer()
     x = x if dtype is None else x.to(dtype)
-    axes = axes_from_the_end(x, dim)
+    axes, of = axes_from_the_end(x, dim), run.token(x)
+    if -x.dim() in axes and 1 - x.dim() not in axes and x.dim() > 2 and not keepdim:
+        # Time first and clips second, as torch's recurrent layers have them; elsewhere clips are always first.
+        with run.part("transposed"):
+            x = rearranged(lambda x: x.transpose(0, 1), x)
+        axes = tuple(axis + 1 if axis == -x.dim() else axis for axis in axes)
     count = 1
     for axis in axes:
         count *= x.shape[axis]
@@ -135,8 +141,7 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
     result = shares(output, [Summand(x, map)], nonnegative=both_nonnegative(x))
     if mean:
-        run = active_tracer()
-        run.signals[result].mean_of = run.token(x)
+        run.signals[result].mean_of = of
     return result
 
 
@@ -182,7 +187,9 @@ def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     maxima = input.amax(axes, keepdim=True)
     output = maxima if keepdim else input.amax(axes)
     signal = active_tracer().signals[input]
-    return attach(AxisMaximum(input.detach(), maxima, axes), output, [input], Signal(nonnegative=signal.nonnegative))
+    step = AxisMaximum(input.detach(), maxima, axes, signal.is_input)
+    is_input = None if signal.is_input is None else signal.is_input.amax(axes, keepdim)
+    return attach(step, output, [input], Signal(is_input=is_input, nonnegative=signal.nonnegative))
 
 
 @register_operation([torch.max, Tensor.max])

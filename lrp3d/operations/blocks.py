@@ -95,7 +95,8 @@ def passes(
         weighs = Weighs.GATE if gate else incoming.weighs if gate is None else min(incoming.weighs, Weighs.SIMILARITY)
     known = incoming.elementwise(output.shape, (lambda end: function(end, *args)) if keeps_range else None)
     signal = replace(known, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
-    result = attach(PassThrough(x.shape, linear=keeps_range), output, [x], signal, kind)
+    affine = keeps_range or shifted
+    result = attach(PassThrough(x.shape, linear=affine), output, [x], signal, kind)
     if inplace:
         run.replace(x, result)
     return result

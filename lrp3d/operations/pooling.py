@@ -34,8 +34,12 @@ def _max_pool(
     kernel = per_axis(kernel_size, axes)
     strides = per_axis(stride if stride else kernel, axes)
     paddings, dilations = per_axis(padding, axes), per_axis(dilation, axes)
-    output: Tensor = getattr(torch, f"max_pool{axes}d")(x, kernel, strides, paddings, dilations, ceil_mode)
-    run = active_tracer()
+
+    def pooled(x: Tensor) -> Tensor:
+        out: Tensor = getattr(torch, f"max_pool{axes}d")(x, kernel, strides, paddings, dilations, ceil_mode)
+        return out
+
+    output, run = pooled(x), active_tracer()
     incoming = run.signal(x)
     if incoming is None:
         return output
@@ -54,8 +58,15 @@ def _max_pool(
     padded = F.pad(x.detach(), sides, value=-torch.inf)
     is_input = None if incoming.is_input is None else F.pad(incoming.is_input, sides)
     step = WindowMaximum(padded, output, offsets, is_input=is_input, crop=crop)
-    signal = Signal(nonnegative=incoming.nonnegative, weighs=incoming.weighs)
-    return attach(step, output, [x], signal, _MAX[axes])
+    return attach(step, output, [x], _of_maxima(incoming, pooled), _MAX[axes])
+
+
+def _of_maxima(incoming: Signal, pooled: Callable[[Tensor], Tensor]) -> Signal:
+    """What is known about the maxima of windows: one that holds constants alone is a constant."""
+    is_input = None
+    if incoming.is_input is not None:
+        is_input = active_tracer().signals.constants_among(pooled(incoming.is_input), incoming.is_input.dtype)
+    return Signal(is_input=is_input, nonnegative=incoming.nonnegative, weighs=incoming.weighs)
 
 
 def _with_indices(output: Tensor, wanted: bool) -> Any:
@@ -113,7 +124,12 @@ def _sizes(x: Tensor, output_size: Any, axes: int) -> list[int]:
 
 def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
     sizes = _sizes(x, output_size, axes)
-    output: Tensor = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
+
+    def pooled(x: Tensor) -> Tensor:
+        out: Tensor = getattr(F, f"adaptive_max_pool{axes}d")(x, sizes)
+        return out
+
+    output = pooled(x)
     incoming = active_tracer().signal(x)
     if incoming is None:
         return output
@@ -125,8 +141,7 @@ def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
         flags = [windows[i][1][tap[i]].to(x.device).view(shaped[i]) for i in range(axes)]
         inside.append(torch.stack(torch.broadcast_tensors(*flags)).all(0).expand(output.shape))
     step = WindowMaximum(x.detach(), output, offsets, inside, incoming.is_input)
-    signal = Signal(nonnegative=incoming.nonnegative, weighs=incoming.weighs)
-    return attach(step, output, [x], signal, _ADAPTIVE_MAX[axes])
+    return attach(step, output, [x], _of_maxima(incoming, pooled), _ADAPTIVE_MAX[axes])
 
 
 def _register_adaptive_max_pool(axes: int) -> None:

@@ -87,10 +87,15 @@ def mul(input: Any, other: Any) -> Tensor:
     weighs = least([active_tracer().signals[x] for x in (input, other)])
     if weight_index is not None:
         return weighed((other, input)[weight_index], output, note, nonnegative, weighs >= Weighs.GATE)
-    step = Halves([input.shape, other.shape])
+    run, inputs, is_input = active_tracer(), None, None
+    if any(run.signals[x].is_input is not None for x in (input, other)):
+        inputs = [run.input_mask(x).expand(output.shape) for x in (input, other)]
+        is_input = run.signals.constants_among(inputs[0] + inputs[1], output.dtype)
+    step = Halves([input.shape, other.shape], inputs)
     step.note = note
     nonnegative = nonnegative or input is other
-    return attach(step, output, [input, other], Signal(nonnegative=nonnegative, weighs=weighs))
+    signal = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
+    return attach(step, output, [input, other], signal)
 
 
 @register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])

@@ -26,7 +26,11 @@ def _statistic(
     x: Tensor, dim: Any, output: Tensor, contributions: Callable[[Tensor], Tensor], **properties: Any
 ) -> Tensor:
     """Records a statistic of `x` over axes, to which every value contributed as much as `contributions` says."""
-    return attach(Proportional(x.detach(), axes_from_the_end(x, dim), contributions), output, [x], Signal(**properties))
+    is_input, axes = active_tracer().signals[x].is_input, axes_from_the_end(x, dim)
+    step = Proportional(x.detach(), axes, contributions, is_input)
+    if is_input is not None:
+        is_input = is_input.amax(axes, keepdim=True).reshape(output.shape)
+    return attach(step, output, [x], Signal(is_input=is_input, **properties))
 
 
 def _squared_distance(dim: Any) -> Callable[[Tensor], Tensor]:

@@ -81,7 +81,7 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
     output = record.output
     averages: dict[Node, TimeAverage] = {}
     problem: str | None = None
-    mixed = ""
+    mixed: list[TimeAverage] = []
     for node in downwards([output.grad_fn], averages.__contains__):
         step = step_of(node)
         if isinstance(step, ClipInput):
@@ -98,7 +98,7 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
                 if not source_steps or not all(map(all, source_steps)):
                     problem = problem or f"'{step.name}' {disorder(source_steps)}"
                 else:  # of frames that were mixed before, or of the places of a picture
-                    mixed = mixed or step.name
+                    mixed.append(average)
             if node in averages:
                 continue
             if axes and all(shape[axis] == 1 for axis in axes):
@@ -107,17 +107,17 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
                     "use up this clip); take more frames"
                 )
         if step is not None and not _is_linear(step):
-            raise NoFrameLogits(problem or _not_linear(node, step, mixed))
+            names = [average.step.name for average in mixed if not average.keeps_time(len(output))]
+            raise NoFrameLogits(problem or _not_linear(step, names[0] if names else ""))
     if not averages:
         raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
     return list(averages.values())
 
 
-def _not_linear(node: Node, step: Step, mixed: str) -> str:
+def _not_linear(step: Step, mixed: str) -> str:
     """The reason why a step that comes before any average over time stands in the way.
 
     Args:
-        node: node of the step.
         step: the step, which is not linear.
         mixed: name of an average above it whose every value comes from all time steps; empty if there is none.
     """
@@ -126,21 +126,11 @@ def _not_linear(node: Node, step: Step, mixed: str) -> str:
             f"the model never averages over time what belongs to single frames: each of the values that '{mixed}' "
             f"averages comes from all time steps at once, and '{step.name}' ({step.operation}) below it is not linear"
         )
-    below = map(step_of, downwards([node], lambda node: False))
-    if not any(isinstance(s, LinearStep) and not s.weighted and _averages(s) for s in below):
-        return (
-            "the model never averages over time: its logits come from one token or one step of time (a class "
-            "token, the last state), which stands for the whole clip"
-        )
     return (
-        f"'{step.name}' ({step.operation}) stands between the model's average over time and its logits and is not "
-        "linear, so its frames cannot be classified one by one exactly"
+        f"no frame has a logit of its own, because nothing averages over time between '{step.name}' "
+        f"({step.operation}), which is not linear, and the logits (frames are pooled before it, or a class token, the "
+        "last state, a weighted sum or a maximum stands for the whole clip)"
     )
-
-
-def _averages(step: LinearStep) -> bool:
-    axes = step.operands[0].map.time_axes(step.operands[0].shape, step.shape) if len(step.operands) == 1 else []
-    return any(step.operands[0].shape[axis] > 1 for axis in axes)
 
 
 def _is_linear(step: Step) -> bool:

@@ -18,6 +18,7 @@ from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Convolution, MatrixProduct
 from lrp3d.steps.graph import Edge, Node, parents, step_of
 from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.maxima import AxisMaximum
 from lrp3d.steps.step import ConstantOutput, Halves, PassThrough, RecurrentOutput, Step, Unsupported
 from lrp3d.steps.writes import Written
 from lrp3d.transfer import numbers, placed
@@ -66,6 +67,13 @@ class TimeAverage:
     def frames(self) -> int:
         """The number of frames that the averaged values stand for."""
         return self.entries.number if self.matrix is None else len(self.matrix)
+
+    def keeps_time(self, batch: int) -> bool:
+        """Whether another axis has the frames, so that this average is over the places of a picture."""
+        shape = self.features.shape
+        others = set(range(1 - len(shape), 0)) - set(self.step.operands[0].map.time_axes(shape, self.step.shape))
+        averages = [TimeAverage(self.node, self.step, axis) for axis in others if shape[axis] > 1]
+        return any(average.in_order(time_steps(average.entries, batch)) for average in averages)
 
     def in_order(self, source_steps: list[list[bool]]) -> bool:
         """Takes the time steps of each entry, and says whether the entries are frames, one after another."""
@@ -266,7 +274,7 @@ def _mixes(step: Step | None) -> int:
 
 def _spreads(step: Step) -> bool:
     """Whether relevance can be handed on in equal parts here."""
-    return isinstance(step, PassThrough | LinearStep | Written)
+    return isinstance(step, PassThrough | LinearStep | Written | AxisMaximum)
 
 
 def _over_time(mask: Tensor, batch: int, shape_has_time_axis: bool) -> Tensor:
@@ -303,6 +311,8 @@ def spread_down(
                 parts = parts if isinstance(parts, tuple) else (parts,)
             elif isinstance(step, RecurrentOutput):
                 parts = [None, step.input_steps(r)]
+            elif isinstance(step, AxisMaximum):
+                parts = [step.spread(r)]
             elif isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
                 parts = [None if part is None else part[0] for part in step.relevance(r[None])]
             elif isinstance(step, LinearStep) and not is_end(step):
@@ -326,13 +336,13 @@ def _time_axis_test(batch: int) -> Callable[[Step], bool]:
     """Makes a function that says whether a step is a convolution, whose axes have a fixed order.
 
     A convolution that sees a single picture of each clip does not count: it is a cell of a recurrence that the model
-    writes out, and its input is followed further down.
+    writes out, or sees the mean of a clip, and its input is followed further down.
     """
 
     def has_time_axis(step: Step) -> bool:
         if not (isinstance(step, LinearStep) and step.operands and isinstance(step.operands[0].map, Convolution)):
             return False
         shape = step.operands[0].shape
-        return len(shape) != 4 or shape[0] != batch
+        return shape[0] != batch if len(shape) == 4 else shape[2] > 1
 
     return has_time_axis

@@ -155,17 +155,24 @@ def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
 
 
 class AxisMaximum(Step):
-    """The maximum over whole axes (`amax`); ties share equally."""
+    """The maximum over whole axes (`amax`); ties share equally, and constants get nothing beside a real input."""
 
-    def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...]):
+    def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...], is_input: Tensor | None = None):
         self.input_shape: torch.Size = x.shape
         self.output_shape: torch.Size = output.shape
         winner = (x == output).to(x.dtype)  # (*input)
-        self.part: Tensor = winner / winner.sum(axes, keepdim=True)
+        if is_input is not None:  # where only a constant won, the real inputs share
+            won = winner * is_input
+            winner = torch.where(won.sum(axes, keepdim=True) > 0, won, is_input)
+        self.part: Tensor = winner / winner.sum(axes, keepdim=True).clamp(min=1)
 
     def accepts(self, rule: Rule) -> bool:
         """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
         return rule.on_maxima
+
+    def spread(self, r: Tensor) -> Tensor:
+        """Hands `r` (*output) to every input of each maximum, whoever won."""
+        return r.reshape(self.output_shape).expand(self.input_shape)
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Hands all relevance to the winners."""

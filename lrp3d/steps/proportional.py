@@ -14,23 +14,30 @@ class Proportional(Step):
     """A statistic over axes of one tensor (norm, variance, log-sum-exp) that shares by non-negative contributions.
 
     The contributions are computed when relevance arrives, which never happens where the statistic is only a divisor.
+    Constants beside the signal (`is_input` is 0) contribute nothing.
     """
 
-    def __init__(self, x: Tensor, axes: tuple[int, ...], contributions: Callable[[Tensor], Tensor]):
+    def __init__(
+        self,
+        x: Tensor,
+        axes: tuple[int, ...],
+        contributions: Callable[[Tensor], Tensor],
+        is_input: Tensor | None = None,
+    ):
         self.x = x
         self.axes = axes
         self.contributions = contributions
+        self.is_input = is_input
         self._part: Tensor | None = None
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Shares in proportion to the contributions, and equally where all of them are zero."""
         if self._part is None:
-            contributed = self.contributions(self.x)
+            inputs = torch.ones_like(self.x) if self.is_input is None else self.is_input
+            contributed = self.contributions(self.x) * inputs
             total = contributed.sum(self.axes, keepdim=True)  # (*input), with size one at the axes
-            count = 1
-            for axis in self.axes:
-                count *= self.x.shape[axis]
+            equal = inputs / inputs.sum(self.axes, keepdim=True).clamp(min=1)
             empty = total <= torch.finfo(total.dtype).tiny
-            self._part = torch.where(empty, 1 / count, contributed / torch.where(empty, 1.0, total))
+            self._part = torch.where(empty, equal, contributed / torch.where(empty, 1.0, total))
         kept = [1 if axis - self.x.dim() in self.axes else size for axis, size in enumerate(self.x.shape)]
         return [r.reshape(len(r), *kept) * self._part]

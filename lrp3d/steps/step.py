@@ -156,19 +156,27 @@ class Halves(PassThrough):
     """A product of two signals, neither of which is the weight: each gets half of the relevance, position by position.
 
     This is the uniform rule: both factors contribute `a b / 2` to the product `a b` (Achtibat et al. 2024, Prop. 3.2).
+
+    Args:
+        shapes: shapes of the two factors.
+        inputs: for each factor, (*output): 0 where its values are constants, such as padding, whose half the other
+            factor gets; None if all values of both are inputs.
     """
 
-    def __init__(self, shapes: Sequence[torch.Size]):
+    def __init__(self, shapes: Sequence[torch.Size], inputs: Sequence[Tensor] | None = None):
         super().__init__(shapes[0])
         self.shapes = shapes
+        self._parts: Sequence[Tensor | float] = [0.5, 0.5]
+        if inputs is not None:
+            self._parts = [is_input / (inputs[0] + inputs[1]).clamp(min=1) for is_input in inputs]
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Returns half of the relevance for each factor, summed over copies where the factor was broadcast."""
-        return [sum_to_shape(r / len(self.shapes), shape) for shape in self.shapes]
+        return [sum_to_shape(r * part, shape) for part, shape in zip(self._parts, self.shapes, strict=True)]
 
     def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Lets the factor of the relevance wait where all shapes are the same."""
-        if any(shape != self.shape for shape in self.shapes):
+        if any(shape != self.shape for shape in self.shapes) or isinstance(self._parts[0], Tensor):
             return Step.propagate(self, lazy)
         half = LazyRelevance(lazy.value / len(self.shapes), lazy.factor, band=lazy.band)
         return [half] * len(self.shapes)

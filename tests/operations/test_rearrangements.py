@@ -123,3 +123,23 @@ def test_padding_before_pools_is_no_input():
     close(found.sum(), torch.tensor(4.0, dtype=D))
     found = relevance(lambda x: F.avg_pool1d(F.pad(x, (1, 1)), 3, 3), x, torch.ones(1, 1, 2, dtype=D))
     close(found, torch.full((1, 1, 4), 0.5, dtype=D))
+
+
+BORDERS = {
+    "unfold": lambda x: F.unfold(-x.abs(), 3, padding=1),
+    "unfold with dilation": lambda x: F.unfold(-x.abs(), (2, 3), dilation=(2, 1), padding=(1, 2), stride=2),
+    "product with a padded neighbour": lambda x: F.pad(x, (1, 1, 1, 1))[..., 2:, 1:-1] * x,
+    "product with itself, padded": lambda x: F.pad(x, (0, 2)) * F.pad(x, (2, 0)),
+    "windows of padding alone": lambda x: F.max_pool2d(F.pad(-x.abs() - 1, (2, 2)), 2).sum(3),
+    "adaptive windows of padding alone": lambda x: F.adaptive_max_pool2d(F.pad(-x.abs() - 1, (2, 2)), 4).sum(3),
+    "maximum over an axis": lambda x: F.pad(-x.abs() - 1, (1, 1)).amax(3),
+    "log-sum-exp": lambda x: F.pad(x, (1, 1)).logsumexp(3),
+    "norm": lambda x: F.pad(x * 0, (1, 1)).norm(dim=3),
+}
+
+
+@pytest.mark.parametrize("name", BORDERS)
+def test_relevance_of_patches_and_of_products_stays_inside_the_picture(name):
+    """Where all summands are negative or zero they share equally, but zeros of the border are no summands."""
+    _, r, found = twin_relevance(Net(lambda x: BORDERS[name](x).sum(1)), X[:, :, 0])
+    close(found.sum(), r.sum())

@@ -1,0 +1,148 @@
+"""Frame logits of models written in other ways: time as the first axis, maxima inside frames, context of all frames."""
+
+import pytest
+import torch
+from temporal_reference import VideoNet, clips, make
+from torch import nn
+
+import lrp3d
+
+
+class Written(VideoNet):
+    """`rows` are the logits (b, t, k) of all frames, `head` their mean, in the model's own way."""
+
+    def build(self, width, classes):
+        self.norm, self.lstm = nn.LayerNorm(width), nn.LSTM(width, width)
+        self.squeeze = nn.Sequential(nn.Conv3d(width, 2, 1), nn.ReLU(), nn.Conv3d(2, width, 1))
+
+    def head(self, x):
+        return self.rows(x).mean(1)
+
+
+class LogitsTimeFirst(Written):
+    def rows(self, x):
+        return self.fc(x.mean((3, 4)).transpose(1, 2))
+
+    def head(self, x):
+        return self.fc(x.mean((3, 4)).permute(2, 0, 1)).mean(0)
+
+
+class FeaturesTimeFirst(LogitsTimeFirst):
+    def head(self, x):
+        return self.fc(x.mean((3, 4)).permute(2, 0, 1).mean(dim=0))
+
+
+class SumTimeFirst(LogitsTimeFirst):
+    def head(self, x):
+        return self.fc(x.mean((3, 4)).permute(2, 0, 1)).sum(0) / x.shape[2]
+
+
+class StatesTimeFirst(Written):
+    """A recurrent layer as torch makes it by default."""
+
+    def rows(self, x):
+        return self.fc(self.lstm(x.mean((3, 4)).permute(2, 0, 1))[0]).transpose(0, 1)
+
+    def head(self, x):
+        return self.fc(self.lstm(x.mean((3, 4)).permute(2, 0, 1))[0]).mean(0)
+
+
+class MaximumOverTokens(Written):
+    """The largest of all places of a frame, channels last."""
+
+    def rows(self, x):
+        return self.fc(x.flatten(3).permute(0, 2, 3, 1).max(2)[0])
+
+
+class Maxout(Written):
+    """The largest of several linear functions of each frame."""
+
+    def rows(self, x):
+        x = self.norm(x.mean((3, 4)).transpose(1, 2))
+        return self.fc(torch.stack([x, -x, 2 * x], -1).amax(-1))
+
+
+class Context(Written):
+    """What a small network makes of the mean of the clip is added to every frame (GCNet)."""
+
+    def rows(self, x):
+        return self.fc((x + self.squeeze(x.mean((2, 3, 4), keepdim=True))).mean((3, 4)).transpose(1, 2))
+
+
+class PooledContext(Context):
+    def head(self, x):
+        return self.fc((x + self.squeeze(x.mean((2, 3, 4), keepdim=True))).mean((2, 3, 4)))
+
+
+class Offset(LogitsTimeFirst):
+    """A number is added behind the mean."""
+
+    def rows(self, x):
+        return super().rows(x) + 0.75
+
+    def head(self, x):
+        return self.fc(x.mean((2, 3, 4))) + 0.75
+
+
+NETS = [
+    LogitsTimeFirst,
+    FeaturesTimeFirst,
+    SumTimeFirst,
+    StatesTimeFirst,
+    MaximumOverTokens,
+    Maxout,
+    Context,
+    PooledContext,
+    Offset,
+]
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("batch", [1, 2, 6])
+def test_frame_logits_are_found_however_the_mean_over_time_is_written(net, batch):
+    model, clip = make(net), clips(batch, 6, 4)
+    target = [i % 4 for i in range(batch)]
+    wanted = model.rows(model.trunk(clip))[range(batch), :, target]
+    for contrastive in (False, True):
+        found = lrp3d.explain(model, clip, target, contrastive=contrastive)
+        assert found.matrix.shape == (batch, 6, 6)
+        torch.testing.assert_close(found.frame_logits, wanted.detach(), rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(found.matrix.sum(2), found.frame_logits, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.frame_logits.mean(1), model(clip).detach()[range(batch), target])
+
+
+def test_time_first_is_time_second_in_another_order():
+    """Maps and matrices are the same, of classes with logits of either sign."""
+    first, second = make(LogitsTimeFirst), make(LogitsTimeFirst)
+    second.head = lambda x: second.rows(x).mean(1)
+    clip = clips(6, 6, 4)
+    found, wanted = lrp3d.explain(first, clip, 2), lrp3d.explain(second, clip, 2)
+    torch.testing.assert_close(found.matrix, wanted.matrix)
+    torch.testing.assert_close(found.relevance, wanted.relevance)
+
+
+class AttentionPool(Written):
+    """Frames weighted by a softmax over time."""
+
+    def head(self, x):
+        x = x.mean((3, 4)).transpose(1, 2)
+        return self.fc((self.fc(x)[..., :1].softmax(1).transpose(1, 2) @ x).squeeze(1))
+
+
+class SmoothMaximum(Written):
+    def head(self, x):
+        return self.fc(x.mean((3, 4)).transpose(1, 2)).logsumexp(1) - 1.5
+
+
+class LastState(Written):
+    def head(self, x):
+        return self.fc(self.norm(self.lstm(x.mean((3, 4)).permute(2, 0, 1))[0][-1]))
+
+
+@pytest.mark.parametrize(
+    ("net", "operation"), [(AttentionPool, "relu"), (SmoothMaximum, "logsumexp"), (LastState, "norm.*layer_norm")]
+)
+def test_the_reason_of_a_refusal_names_what_is_not_linear_and_claims_no_average_over_time(net, operation):
+    with pytest.raises(lrp3d.NoFrameLogits, match=f"nothing averages over time between .*{operation}") as refused:
+        lrp3d.explain(make(net), clips())
+    assert "comes from all time steps" not in str(refused.value)
