@@ -189,6 +189,14 @@ class Halves(PassThrough):
         return [half] * len(self.shapes)
 
 
+class OverAxes(Step):
+    """A statistic or a choice over whole axes: every output depends on all inputs along them."""
+
+    def spread(self, r: Tensor) -> Tensor:
+        """Hands `r` (*output), without seeds, to every input on which each output depends."""
+        raise NotImplementedError
+
+
 class _Constant(Rule):
     """A rule under which relevance stays where it is."""
 

@@ -62,12 +62,13 @@ PRODUCTS = {
     "reciprocal": lambda x: 1 / (3 + x.relu()),
     "softmax": lambda x: F.softmax(x, 1),
     "log_softmax": lambda x: torch.log_softmax(x, 1),
-    "larger of two": lambda x: torch.max(x, x.flip(1)),
-    "torch.maximum": lambda x: torch.maximum(x, x.flip(1)),
-    "topk": lambda x: x.topk(2, 1)[0],
     "sort": lambda x: x.sort(1)[0],
     "exp": lambda x: x.exp(),
     "prod": lambda x: x.prod(1),
+    "cumprod": lambda x: x.cumprod(1),
+    "sign": lambda x: x.sign(),
+    "largest scattered": lambda x: x.scatter_reduce(1, torch.zeros(X.shape, dtype=torch.long), x, "amax"),
+    "scattered and multiplied": lambda x: x.scatter(1, torch.zeros(X.shape, dtype=torch.long), 2.0, reduce="multiply"),
     "detach": lambda x: x.detach() * 1.0,
     "no_grad": lambda x: _without_gradient(x),
     "median": lambda x: x.median(1)[0],
@@ -99,7 +100,7 @@ def test_what_has_no_rule_is_refused_by_name(name):
 def test_a_scripted_module_is_refused():
     scripted = torch.jit.script(nn.Sequential(nn.Conv3d(4, 2, 1), nn.ReLU()).to(D).eval())
     model = nn.Sequential(scripted, nn.Flatten(), nn.Linear(128, 2, dtype=D)).eval()
-    with pytest.raises(lrp3d.UnsupportedOperation, match="not visible"):
+    with pytest.raises(lrp3d.UnsupportedOperation, match="TorchScript program"):
         lrp3d.explain(model, X, 0, temporal=False)
 
 
