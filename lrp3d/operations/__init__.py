@@ -3,9 +3,9 @@
 The files are families of functions: `activation`, `arithmetic` (sums, means, writes into slices), `attention`,
 `convolution` (also linear layers), `maxima`, `normalisation`, `padding`, `pooling`, `products` (of signals with
 constants and with each other: elementwise, matrices, Einstein sums, generated kernels), `recurrence`, `sampling`
-(grids, offsets, deformable convolution, sums and writes at an index), `statistics` (variances and norms). The building blocks
-are in `blocks`: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that lrp3d
-knows. A new one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
+(grids, offsets, deformable convolution, sums and writes at an index), `statistics` (variances and norms). The building
+blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that
+lrp3d knows. A new one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (

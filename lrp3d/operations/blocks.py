@@ -194,9 +194,9 @@ def both_nonnegative(*tensors: Any) -> bool:
         signal = run.signal(x)
         if signal is None:
             if isinstance(x, Tensor):
-                if not run.answers((x >= 0).all()):
+                if x.is_complex() or not run.answers((x >= 0).all()):
                     return False
-            elif x < 0:
+            elif isinstance(x, complex) or x < 0:
                 return False
         elif not signal.nonnegative:
             return False
