@@ -15,7 +15,7 @@ from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, SameSign, SoftmaxTaylor, WinnerTakesAll, ZBeta, ZPlus
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.maxima import AxisMaximum, Largest, WindowMaximum
 from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
 from lrp3d.suggestions import did_you_mean
@@ -177,7 +177,7 @@ def default_rule(step: Step) -> Rule:
     its sign: nothing can be amplified there, and the sum of the rows of the temporal matrix stays the clip's relevance.
     A constant that is added there gets nothing.
     """
-    if isinstance(step, (WindowMaximum, AxisMaximum)):
+    if isinstance(step, (WindowMaximum, AxisMaximum, Largest)):
         return WinnerTakesAll()
     if isinstance(step, SoftmaxStep):  # this step exists only if the composite gives softmax this rule
         return SoftmaxTaylor()

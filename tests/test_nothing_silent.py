@@ -47,17 +47,26 @@ def in_inference_mode(x):
     return x.clone()
 
 
+def filtered(x):
+    """A global filter network (Rao et al. 2021, arXiv:2107.00645)."""
+    spectrum = torch.fft.rfft2(x)
+    return torch.fft.irfft2(torch.ones(4, dtype=spectrum.dtype) * spectrum[..., :4], s=x.shape[-2:])
+
+
 SILENT_ELSEWHERE = {
     "detach": (lambda x: x.detach(), "detach"),
     "no_grad": (without_grad, "no_grad"),
     "inference_mode": (in_inference_mode, "no_grad"),
     "numpy": (lambda x: torch.from_numpy(x.detach().numpy()), "does not descend"),
     "foreign Function": (Foreign.apply, "ForeignBackward"),
-    "checkpoint": (lambda x: checkpoint(F.relu, x, use_reentrant=True), "Checkpoint"),
-    "scripted": (torch.jit.script(nn.Sequential(nn.Conv3d(4, 4, 1), nn.ReLU()).eval()), "scripted"),
-    "softmax": (lambda x: x.softmax(1), "logits"),
+    "checkpoint": (lambda x: checkpoint(F.relu, x, use_reentrant=True), "pass use_reentrant=False"),
+    "scripted": (torch.jit.script(nn.Sequential(nn.Conv3d(4, 4, 1), nn.ReLU()).eval()), "TorchScript"),
+    "softmax": (lambda x: x.softmax(1), "in the middle of a network .* composite='attnlrp'"),
+    "log_softmax": (lambda x: x.log_softmax(1), "at the end of a network only"),
+    "spectrum": (lambda x: torch.fft.rfft(x, dim=2).abs(), r"fft_rfft\): .*complex numbers"),
+    "filter in frequency": (filtered, r"fft_irfft2\): .*complex numbers"),
     "exp": (torch.exp, "register_operation"),
-    "maximum of two": (lambda x: torch.maximum(x, x.flip(2)), "maximum"),
+    "median": (lambda x: x.median(2, keepdim=True)[0], "median"),
     "active dropout": (lambda x: F.dropout(x, 0.5), "eval|differs"),
     "sort": (lambda x: x.sort(2)[0], "sort"),
     "expanded view of what is changed in place": (lambda x: (x[:, :1].expand_as(x), x.mul_(0.5))[0], "in-place"),
@@ -206,3 +215,10 @@ def test_only_layer_types_and_functions_can_be_registered(wrong):
         lrp3d.register_layer([wrong] if not isinstance(wrong, str) else [7], lambda layer, x: x)
     with pytest.raises(TypeError):
         lrp3d.register_operation([3], lambda x: x)
+
+
+def test_complex_numbers_are_named_once_by_each_function_and_never_called_invisible():
+    with pytest.raises(lrp3d.UnsupportedOperation) as refused:
+        lrp3d.explain(Body(filtered).eval(), CLIP)
+    assert all("complex numbers" in line for line in refused.value.operations)
+    assert "not visible" not in str(refused.value)

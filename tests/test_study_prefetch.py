@@ -78,5 +78,7 @@ def test_a_script_that_runs_when_it_is_imported_is_told_so_and_no_clip_is_blamed
     assert ended.returncode == 1
     said = ended.stderr.strip().splitlines()[-1]
     assert said.startswith("RuntimeError: clips were to be read ahead by other processes (workers=2)")
-    assert said.endswith("put what it runs below `if __name__ == '__main__':`, or read in this process with workers=0")
+    assert said.endswith(
+        "put what the script runs below `if __name__ == '__main__':`, or read in this process with workers=0"
+    )
     assert ended.stderr.count("Traceback") == 1, "the processes that were started say nothing"

@@ -1,11 +1,11 @@
 """What each operation of a network does with relevance: one handler per function, made of building blocks.
 
 The files are families of functions: `activation`, `arithmetic` (sums, means, writes into slices), `attention`,
-`convolution` (also linear layers), `normalisation`, `padding`, `pooling`, `products` (of signals with constants and
-with each other: elementwise, matrices, Einstein sums, generated kernels), `recurrence`, `sampling` (grids, offsets,
-deformable convolution, sums at an index), `statistics` (variances and norms). The building blocks are in `blocks`:
-`passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that lrp3d knows. A new one goes
-into the file of its family, or into your own code through `lrp3d.register_operation`.
+`convolution` (also linear layers), `maxima`, `normalisation`, `padding`, `pooling`, `products` (of signals with
+constants and with each other: elementwise, matrices, Einstein sums, generated kernels), `recurrence`, `sampling`
+(grids, offsets, deformable convolution, sums and writes at an index), `statistics` (variances and norms). The building
+blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that
+lrp3d knows. A new one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (
@@ -13,6 +13,7 @@ from lrp3d.operations import (
     arithmetic,
     attention,
     convolution,
+    maxima,
     normalisation,
     padding,
     pooling,
@@ -31,6 +32,7 @@ __all__ = [
     "attention",
     "both_nonnegative",
     "convolution",
+    "maxima",
     "normalisation",
     "padding",
     "passes",

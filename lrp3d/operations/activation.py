@@ -188,6 +188,20 @@ _register_weights(["exp"], Weighs.GATE)
 _register_weights(["rsqrt", "reciprocal"], Weighs.STATISTIC)
 
 
+@register_operation([torch.sign, Tensor.sign, torch.sgn, Tensor.sgn])
+def sign(input: Tensor) -> Tensor:
+    """The sign, which weighs in a signed square root, `sign(x) sqrt(|x|)` (bilinear pooling)."""
+    return refuse(torch.sign(input), input, advice=WEIGHS_ONLY, signal=Signal(weighs=Weighs.GATE))
+
+
+@register_operation([torch.cumprod, Tensor.cumprod])
+def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """The cumulative product of gates, which is a gate (what a state keeps over several time steps)."""
+    signal = active_tracer().signals[input]
+    outgoing = Signal(nonnegative=signal.nonnegative, weighs=signal.weighs)
+    return refuse(torch.cumprod(input, dim, dtype=dtype), input, advice=WEIGHS_ONLY, signal=outgoing)
+
+
 # ------------------------------------------------------------------------------------------------- dropout
 
 

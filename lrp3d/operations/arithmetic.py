@@ -1,4 +1,4 @@
-"""Sums, means, maxima over axes, and writes into slices."""
+"""Sums, means, and writes into slices."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, is_constant, passes, rearranged, shares
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
-from lrp3d.steps.maxima import AxisMaximum
 from lrp3d.steps.writes import IndexedWrite, Shared, StridedWrite, Written
-from lrp3d.tracing.signals import Signal
 from lrp3d.tracing.torch_functions import fill_, overwritten, setitem, write_
 
 # ------------------------------------------------------------------------------------------------------- sums
@@ -175,32 +173,6 @@ def neg(input: Tensor) -> Tensor:
 def positive(input: Tensor) -> Tensor:
     """`+input`."""
     return passes(lambda x: x * 1, input, nonnegative=both_nonnegative(input), keeps_range=True)
-
-
-# ------------------------------------------------------------------------------------------------------ maxima
-
-
-@register_operation([torch.amax, Tensor.amax])
-def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
-    """The maximum over axes: the winner takes all, and ties share equally."""
-    axes = axes_from_the_end(input, dim)
-    maxima = input.amax(axes, keepdim=True)
-    output = maxima if keepdim else input.amax(axes)
-    signal = active_tracer().signals[input]
-    step = AxisMaximum(input.detach(), maxima, axes, signal.is_input)
-    is_input = None if signal.is_input is None else signal.is_input.amax(axes, keepdim)
-    return attach(step, output, [input], Signal(is_input=is_input, nonnegative=signal.nonnegative))
-
-
-@register_operation([torch.max, Tensor.max])
-def maximum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
-    """`torch.max` over everything or one axis; between two signals it is refused."""
-    if isinstance(dim, Tensor):
-        return refuse(torch.max(input, dim), input, dim, advice="the larger of two signals has no rule; use a max pool")
-    if dim is None:
-        return amax(input)
-    _values, indices = torch.max(input, dim, keepdim)
-    return torch.return_types.max((amax(input, dim, keepdim), indices))
 
 
 # ------------------------------------------------------------------------------------------------------ writes

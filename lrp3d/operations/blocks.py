@@ -95,8 +95,7 @@ def passes(
         weighs = Weighs.GATE if gate else incoming.weighs if gate is None else min(incoming.weighs, Weighs.SIMILARITY)
     known = incoming.elementwise(output.shape, (lambda end: function(end, *args)) if keeps_range else None)
     signal = replace(known, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
-    affine = keeps_range or shifted
-    result = attach(PassThrough(x.shape, linear=affine), output, [x], signal, kind)
+    result = attach(PassThrough(x.shape, linear=keeps_range, shifts=shifted), output, [x], signal, kind)
     if inplace:
         run.replace(x, result)
     return result
@@ -195,9 +194,9 @@ def both_nonnegative(*tensors: Any) -> bool:
         signal = run.signal(x)
         if signal is None:
             if isinstance(x, Tensor):
-                if not run.answers((x >= 0).all()):
+                if x.is_complex() or not run.answers((x >= 0).all()):
                     return False
-            elif x < 0:
+            elif isinstance(x, complex) or x < 0:
                 return False
         elif not signal.nonnegative:
             return False

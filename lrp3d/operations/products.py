@@ -15,11 +15,12 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
 from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, is_constant, passes, refuse, shares
+from lrp3d.operations.blocks import Summand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Signal, Weighs, least
@@ -121,6 +122,15 @@ RECIPROCAL = "divides a constant by a signal, which has a rule only where the qu
 def rdiv(input: Tensor, other: Any) -> Tensor:
     """`other / input`."""
     return div(other, input)
+
+
+@register_operation(F.glu)
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """`F.glu`: the first half of the channels, weighed by a sigmoid of the second (Dauphin et al. 2017, 1612.08083)."""
+    size = input.shape[dim] // 2
+    signal = rearranged(lambda x: x.narrow(dim, 0, size), input)
+    gate = rearranged(lambda x: x.narrow(dim, size, size), input)
+    return mul(signal, passes(torch.sigmoid, gate, nonnegative=True, gate=True, kind=nn.Sigmoid))
 
 
 # ---------------------------------------------------------------------------------------------------- matrices

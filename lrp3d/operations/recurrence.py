@@ -135,7 +135,10 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
     if not isinstance(x, Tensor):
         name = layer.__dict__.get("_lrp3d_name", "the forward")
         raise UnsupportedOperation(
-            [f"{name} (packed sequence): recurrent layers are explained on tensors (b, t, f); pass clips of one length"]
+            [
+                f"{name} (packed sequence): recurrent layers are explained on tensors (b, t, f), which for clips of one "
+                "length are the same: write the forward without pack_padded_sequence"
+            ]
         )
     if x.dim() == 2:
         state = state if state is None else _each(lambda s: s.unsqueeze(1), state)

@@ -18,10 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import Average, Broadcast
+from lrp3d.operations.arithmetic import write
 from lrp3d.operations.blocks import Summand, both_nonnegative, rearranged, refuse, shares
 from lrp3d.operations.convolution import convolution
-from lrp3d.operations.products import mul
+from lrp3d.operations.products import div, mul
 from lrp3d.registry import active_tracer, register_operation
+from lrp3d.tracing.signals import Signal, Weighs
 
 NOTE = "the places are constant"
 ONLY_PLACES = "reads a constant at places that descend from the clip, and places have no relevance"
@@ -72,7 +74,8 @@ def grid_sample(
 
     output = function(input)
     if not run.is_signal(input):
-        return refuse(output, grid, advice=ONLY_PLACES)
+        inside = Signal(nonnegative=both_nonnegative(input), weighs=Weighs.GATE)
+        return refuse(output, grid, advice=ONLY_PLACES, signal=inside)  # it may be a mask of what lies in the picture
     if mode != "bicubic":
         return read(input, output, function)
     taps = _cubic_taps(places, input.shape[-2:], corners)
@@ -259,3 +262,35 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     scale = 1.0 if alpha == 1 else source.new_tensor(alpha)
     summands = [Summand(input, Broadcast(output.shape)), Summand(source, Average(laid_out), scale)]
     return shares(output, summands, nonnegative=alpha > 0 and both_nonnegative(input, source), is_layer=False)
+
+
+@register_operation([torch.scatter, Tensor.scatter])
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
+    """`torch.scatter`: `input[..., index, ...] = src` along one axis."""
+    src = value if src is None else src
+    if reduce is not None:
+        output = torch.scatter(input, dim, index, src, reduce=reduce)
+        return refuse(output, input, src, advice="has a rule without reduce= only; use scatter_add")
+    if isinstance(src, Tensor) and src.dim():
+        src = rearranged(lambda x: x[tuple(slice(size) for size in index.shape)], src)
+    places = list(torch.meshgrid(*(torch.arange(size, device=index.device) for size in index.shape), indexing="ij"))
+    places[dim] = index
+    return write(input, tuple(places), src)
+
+
+@register_operation([torch.scatter_reduce, Tensor.scatter_reduce])
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """`torch.scatter_reduce` for sums and means (merged tokens: Bolya et al. 2023, arXiv:2210.09461)."""
+    if reduce not in ("sum", "mean"):
+        output = torch.scatter_reduce(input, dim, index, src, reduce, include_self=include_self)
+        return refuse(output, input, src, advice=f"has a rule for sums and means only, not for reduce={reduce!r}")
+    ones = torch.ones_like(src)
+    written = torch.zeros_like(input).scatter_add(dim, index, ones)
+    if not include_self:
+        input = mul(input, written == 0) if active_tracer().is_signal(input) else input * (written == 0)
+    total = scatter_add(input, dim, index, src)
+    return total if reduce == "sum" else div(total, (written + include_self).clamp(min=1))

@@ -134,7 +134,7 @@ def _not_linear(step: Step, mixed: str) -> str:
 
 
 def _is_linear(step: Step) -> bool:
-    return isinstance(step, LinearStep) or (isinstance(step, PassThrough) and step.linear)
+    return isinstance(step, LinearStep) or (isinstance(step, PassThrough) and (step.linear or step.shifts))
 
 
 def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:

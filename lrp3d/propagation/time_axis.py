@@ -18,8 +18,7 @@ from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Convolution, MatrixProduct
 from lrp3d.steps.graph import Edge, Node, parents, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.maxima import AxisMaximum
-from lrp3d.steps.step import ConstantOutput, Halves, PassThrough, RecurrentOutput, Step, Unsupported
+from lrp3d.steps.step import ConstantOutput, Halves, OverAxes, PassThrough, RecurrentOutput, Step, Unsupported
 from lrp3d.steps.writes import Written
 from lrp3d.transfer import numbers, placed
 
@@ -274,7 +273,7 @@ def _mixes(step: Step | None) -> int:
 
 def _spreads(step: Step) -> bool:
     """Whether relevance can be handed on in equal parts here."""
-    return isinstance(step, PassThrough | LinearStep | Written | AxisMaximum)
+    return isinstance(step, PassThrough | LinearStep | Written | OverAxes)
 
 
 def _over_time(mask: Tensor, batch: int, shape_has_time_axis: bool) -> Tensor:
@@ -311,7 +310,7 @@ def spread_down(
                 parts = parts if isinstance(parts, tuple) else (parts,)
             elif isinstance(step, RecurrentOutput):
                 parts = [None, step.input_steps(r)]
-            elif isinstance(step, AxisMaximum):
+            elif isinstance(step, OverAxes):
                 parts = [step.spread(r)]
             elif isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
                 parts = [None if part is None else part[0] for part in step.relevance(r[None])]

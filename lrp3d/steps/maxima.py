@@ -13,7 +13,7 @@ from torch import Tensor
 from lrp3d.compute import buffers, kernels
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance, times
-from lrp3d.steps.step import Step
+from lrp3d.steps.step import Halves, OverAxes, Step
 
 
 class _Places(NamedTuple):
@@ -154,7 +154,7 @@ def _add_at(out: Tensor, index: Sequence[Tensor], values: Tensor) -> Tensor:
     return out.flatten(-axes).index_add(-1, flat.flatten(), values.flatten(-axes)).reshape(out.shape)
 
 
-class AxisMaximum(Step):
+class AxisMaximum(OverAxes):
     """The maximum over whole axes (`amax`); ties share equally, and constants get nothing beside a real input."""
 
     def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...], is_input: Tensor | None = None):
@@ -177,3 +177,57 @@ class AxisMaximum(Step):
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Hands all relevance to the winners."""
         return [r.reshape(len(r), *self.output_shape) * self.part]
+
+
+class Larger(Halves):
+    """The larger of two signals, value by value: it takes all, and ties share equally.
+
+    Args:
+        a: the first signal.
+        b: the second signal, of a shape that broadcasts with it.
+        masks: 1 where values of each are inputs, 0 where they are constants, which get nothing beside an input.
+    """
+
+    def __init__(self, a: Tensor, b: Tensor, masks: Sequence[Tensor] | None):
+        wins = [(a >= b).to(a.dtype), (b >= a).to(a.dtype)]  # (*output)
+        if masks is not None:
+            won = [win * mask for win, mask in zip(wins, masks, strict=True)]
+            constant_won = won[0] + won[1] == 0
+            wins = [torch.where(constant_won, mask, part) for mask, part in zip(masks, won, strict=True)]
+        super().__init__([a.shape, b.shape], wins)
+
+
+class Largest(OverAxes):
+    """Several largest values along an axis (`topk`); equal values share equally.
+
+    Args:
+        x: the signal.
+        values: the values that were chosen.
+        axis: the axis along which they were chosen.
+        is_input: 0 where values of the signal are constants, which get nothing beside an equal input; or None.
+    """
+
+    def __init__(self, x: Tensor, values: Tensor, axis: int, is_input: Tensor | None = None):
+        self.input_shape: torch.Size = x.shape
+        self.axis = axis
+        self._x = x
+        self._values = values.detach()
+        self._is_input = is_input
+        self._part: Tensor | None = None
+
+    def accepts(self, rule: Rule) -> bool:
+        """Accepts winner-takes-all, and the epsilon rule, which is the same here."""
+        return rule.on_maxima
+
+    def spread(self, r: Tensor) -> Tensor:
+        """Hands `r` (*output) to every input along the axis, whichever was chosen."""
+        return r.sum(self.axis, keepdim=True).expand(self.input_shape)
+
+    def relevance(self, r: Tensor) -> Sequence[Tensor]:
+        """Hands each value's relevance to the inputs that are equal to it."""
+        if self._part is None:
+            equal = (self._x.unsqueeze(self.axis) == self._values.unsqueeze(self.axis + 1)).to(self._x.dtype)
+            if self._is_input is not None:
+                equal = equal * self._is_input.unsqueeze(self.axis)
+            self._part = equal / equal.sum(self.axis + 1, keepdim=True).clamp(min=1)  # (..., k, inputs, ...)
+        return [(r.unsqueeze(self.axis + 2) * self._part).sum(self.axis + 1)]

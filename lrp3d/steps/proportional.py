@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from lrp3d.steps.step import Step
+from lrp3d.steps.step import OverAxes
 
 
-class Proportional(Step):
+class Proportional(OverAxes):
     """A statistic over axes of one tensor (norm, variance, log-sum-exp) that shares by non-negative contributions.
 
     The contributions are computed when relevance arrives, which never happens where the statistic is only a divisor.
@@ -39,5 +39,13 @@ class Proportional(Step):
             equal = inputs / inputs.sum(self.axes, keepdim=True).clamp(min=1)
             empty = total <= torch.finfo(total.dtype).tiny
             self._part = torch.where(empty, equal, contributed / torch.where(empty, 1.0, total))
-        kept = [1 if axis - self.x.dim() in self.axes else size for axis, size in enumerate(self.x.shape)]
-        return [r.reshape(len(r), *kept) * self._part]
+        return [r.reshape(len(r), *self._kept) * self._part]
+
+    @property
+    def _kept(self) -> list[int]:
+        """The shape of the output with its axes of size one."""
+        return [1 if axis - self.x.dim() in self.axes else size for axis, size in enumerate(self.x.shape)]
+
+    def spread(self, r: Tensor) -> Tensor:
+        """Hands `r` (*output) to every value, whatever it contributed."""
+        return r.reshape(self._kept).expand(self.x.shape)

@@ -113,11 +113,18 @@ class ClipInput(Step):
 
 
 class PassThrough(Step):
-    """Relevance passes unchanged: activations, batch norm, dropout, scaling, and the signal side of a gate."""
+    """Relevance passes unchanged: activations, batch norm, dropout, scaling, and the signal side of a gate.
 
-    def __init__(self, shape: torch.Size, linear: bool = False):
+    Args:
+        shape: shape of the input.
+        linear: whether the operation is linear.
+        shifts: whether it adds a constant.
+    """
+
+    def __init__(self, shape: torch.Size, linear: bool = False, shifts: bool = False):
         self.input_shape = shape
         self.linear = linear
+        self.shifts = shifts
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Returns the relevance, summed over copies where the input was broadcast."""
@@ -180,6 +187,14 @@ class Halves(PassThrough):
             return Step.propagate(self, lazy)
         half = LazyRelevance(lazy.value / len(self.shapes), lazy.factor, band=lazy.band)
         return [half] * len(self.shapes)
+
+
+class OverAxes(Step):
+    """A statistic or a choice over whole axes: every output depends on all inputs along them."""
+
+    def spread(self, r: Tensor) -> Tensor:
+        """Hands `r` (*output), without seeds, to every input on which each output depends."""
+        raise NotImplementedError
 
 
 class _Constant(Rule):

@@ -35,8 +35,21 @@ class IndexedWrite(Written):
         if self.to_value:
             # seed by seed, because an index that contains tensors cannot simply be shifted by one axis
             written = torch.stack([seed[self.index] for seed in r])
-            out.append(sum_to_shape(written, self.value_shape))
+            stays = self._stays(r)
+            out.append(sum_to_shape(written if stays is None else written * stays, self.value_shape))
         return out
+
+    def _stays(self, like: Tensor) -> Tensor | None:
+        """1 where a value stays, 0 where another one was written to the same place; None if the index is of slices."""
+        parts = self.index if isinstance(self.index, tuple) else (self.index,)
+        if all(part is None or part is ... or isinstance(part, int | slice) for part in parts):
+            return None
+        numbers = torch.zeros(self.target_shape, device=like.device, dtype=torch.long)
+        numbered = numbers[self.index]
+        places = torch.arange(numbered.numel(), device=like.device).view(numbered.shape)
+        numbers[self.index] = places
+        stays = numbers[self.index] == places
+        return stays.to(like.dtype)
 
 
 class Strides(NamedTuple):

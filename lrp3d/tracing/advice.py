@@ -15,8 +15,16 @@ TRANSFORMED = (
     "forward without that transform"
 )
 FOREIGN = (
-    "is not visible to lrp3d (scripted or compiled code, a custom autograd Function, or checkpointing); "
+    "is not visible to lrp3d (scripted or compiled code, or a custom autograd Function); "
     "use the plain module, or register the layer with lrp3d.register_layer"
+)
+CHECKPOINT = (
+    "is torch.utils.checkpoint, which hides what runs inside of it; pass use_reentrant=False, or turn checkpointing off: "
+    "the output is the same"
+)
+COMPLEX = (
+    "computes with complex numbers, for which there is no rule; a filter in frequency is a convolution in space or time, "
+    "which has one"
 )
 LOST = (
     "does not descend from the clip in any way lrp3d can see (detached, compiled, cast to integers, or computed "
@@ -27,8 +35,11 @@ GENERAL = "has no relevance rule; register one with lrp3d.register_operation"
 RECURRENT = "has a rule as a module only: use torch.nn.LSTM, GRU or RNN, or their cells"
 
 _ADVICE = {
-    "softmax": "relevance starts from logits: return what goes into the softmax",
-    "log_softmax": "relevance starts from logits: return what goes into the log-softmax",
+    "softmax": (
+        "is in the middle of a network and weighs no other signal, so relevance reaches it: composite='attnlrp' has a "
+        "rule for that; at the end of a network it needs none"
+    ),
+    "log_softmax": "may stand at the end of a network only, where what goes into it is explained",
     "lstm": RECURRENT,
     "gru": RECURRENT,
     "detach": DETACHED,

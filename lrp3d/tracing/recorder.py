@@ -195,7 +195,7 @@ class Recorder:
 
 
 def map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:
-    """Changes every floating-point tensor of a tree, and nothing else."""
+    """Changes every floating-point or complex tensor of a tree, and nothing else."""
     leaves, spec = tree_flatten(out)
-    changed = [change(t) if isinstance(t, Tensor) and t.is_floating_point() else t for t in leaves]
+    changed = [change(t) if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex()) else t for t in leaves]
     return cast(Output, tree_unflatten(changed, spec))

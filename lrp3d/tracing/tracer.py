@@ -22,7 +22,7 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
 from lrp3d.steps.step import GRADIENT, ConstantOutput, Outlet, Token, Unsupported
 from lrp3d.steps.writes import Shared
-from lrp3d.tracing.advice import NO_GRAD, STALE, TRANSFORMED, advice_for
+from lrp3d.tracing.advice import COMPLEX, NO_GRAD, STALE, TRANSFORMED, advice_for
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.inplace import Memory, Write
 from lrp3d.tracing.recorder import Recorder, map_floats
@@ -306,9 +306,12 @@ class Tracer(Recorder, TorchFunctionMode):
                     return func(*args, **kwargs)
         with torch.enable_grad():  # only signals keep their history: a parameter is a constant
             out = func(*tree_map(self._without_history, args), **tree_map(self._without_history, kwargs))
-        results = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor) and t.is_floating_point()]
+        tensors = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
+        results = [t for t in tensors if t.is_floating_point() or t.is_complex()]
         if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:
             return out
+        if any(t.is_complex() for t in (*results, *signals)):
+            return self.refuse(COMPLEX, out, signals)
         limits = {signal.grad_fn for signal in signals}
         if not all(only_moves(t, limits) for t in results):
             return self.refuse(advice_for(func), out, signals)

@@ -14,7 +14,7 @@ from lrp3d.composites import Composite
 from lrp3d.rules import contrasted
 from lrp3d.steps.graph import Node, downwards, parents, step_of
 from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, Step, Unsupported
-from lrp3d.tracing.advice import FOREIGN, LOST
+from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Tracer
 
@@ -37,7 +37,8 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
     below = {parent for node in foreign for parent in parents(node)}
     for node in foreign:
         if node not in below:  # of several foreign nodes in a row, the first is named
-            problems[f"{run.adopted.get(node) or 'the forward'} ({node.name()}): {FOREIGN}"] = None
+            advice = CHECKPOINT if node.name() == "CheckpointFunctionBackward" else FOREIGN
+            problems[f"{run.adopted.get(node) or 'the forward'} ({node.name()}): {advice}"] = None
     if not reaches_clip and not problems:
         problems[f"output: {LOST}"] = None
     return list(problems)
