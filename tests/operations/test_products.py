@@ -100,7 +100,7 @@ def test_what_has_no_rule_is_refused_by_name(name):
 def test_a_scripted_module_is_refused():
     scripted = torch.jit.script(nn.Sequential(nn.Conv3d(4, 2, 1), nn.ReLU()).to(D).eval())
     model = nn.Sequential(scripted, nn.Flatten(), nn.Linear(128, 2, dtype=D)).eval()
-    with pytest.raises(lrp3d.UnsupportedOperation, match="is a TorchScript program"):
+    with pytest.raises(lrp3d.UnsupportedOperation, match="not visible to lrp3d, a TorchScript program"):
         lrp3d.explain(model, X, 0, temporal=False)
 
 
