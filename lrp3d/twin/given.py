@@ -100,9 +100,8 @@ def programs_in(model: nn.Module) -> list[str]:
         if any(name.startswith(outer) for outer in above):
             continue
         if isinstance(module, torch.jit.ScriptModule):
-            lines.append(
-                f"{name or 'the model'}: is a TorchScript program, whose scripted code is not visible to lrp3d; {_ITS_MODULE}"
-            )
+            hidden = "scripted code that is not visible to lrp3d, a TorchScript program"
+            lines.append(f"{name or 'the model'}: is {hidden}; {_ITS_MODULE}")
         elif isinstance(module, torch.fx.GraphModule) and _is_exported(module):
             lines.append(f"{name or 'the model'}: is an exported program; {_ITS_MODULE}")
         else:
