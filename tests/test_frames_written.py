@@ -84,7 +84,48 @@ class Offset(LogitsTimeFirst):
         return self.fc(x.mean((2, 3, 4))) + 0.75
 
 
+class Causal(Written):
+    """Convolutions over time that pad both ends and cut off the last steps (TCN, Bai et al. 2018, arXiv:1803.01271)."""
+
+    def build(self, width, classes):
+        self.first = nn.Conv1d(width, width, 2, padding=1)
+        self.second = nn.Conv1d(width, width, 2, padding=2, dilation=2)
+
+    def rows(self, x):
+        x = self.first(x.mean((3, 4)))[:, :, :-1].relu()
+        return self.fc(self.second(x)[:, :, :-2].relu().transpose(1, 2))
+
+
+class ClassTokens(Written):
+    """An image transformer with a class token on every frame (CLIP4Clip with mean pooling, arXiv:2104.08860)."""
+
+    def build(self, width, classes):
+        self.token = nn.Parameter(torch.rand(1, 1, width))
+        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(width, 2, 8, batch_first=True) for _ in range(2))
+        self.over_time = nn.TransformerEncoderLayer(width, 2, 8, batch_first=True, norm_first=True)
+
+    def tokens(self, x):
+        patches = x.permute(0, 2, 3, 4, 1).flatten(2, 3).flatten(0, 1)  # (b t, h w, c)
+        y = torch.cat([self.token.expand(len(patches), -1, -1), patches], 1)
+        for block in self.blocks:
+            y = block(y)
+        return y[:, 0].unflatten(0, (len(x), -1))
+
+    def rows(self, x):
+        return self.fc(self.tokens(x))
+
+
+class ClassTokensOverTime(ClassTokens):
+    """A second transformer over the class tokens of all frames (ViViT's factorised encoder, arXiv:2103.15691)."""
+
+    def rows(self, x):
+        return self.fc(self.over_time(self.tokens(x)))
+
+
 NETS = [
+    ClassTokens,
+    ClassTokensOverTime,
+    Causal,
     LogitsTimeFirst,
     FeaturesTimeFirst,
     SumTimeFirst,
@@ -119,6 +160,32 @@ def test_time_first_is_time_second_in_another_order():
     found, wanted = lrp3d.explain(first, clip, 2), lrp3d.explain(second, clip, 2)
     torch.testing.assert_close(found.matrix, wanted.matrix)
     torch.testing.assert_close(found.relevance, wanted.relevance)
+
+
+def test_a_matrix_of_causal_convolutions_has_the_clips_frames_as_columns_and_no_later_frame_counts():
+    explanation = lrp3d.explain(make(Causal), clips(1, 6, 4), contrastive=False)
+    assert explanation.positions is None
+    assert explanation.unit == "frames"
+    later = explanation.matrix[0].triu(3)  # the trunk sees two frames ahead
+    assert later.abs().max() == 0
+    assert lrp3d.intervention_matrix(make(Causal), clips(1, 6, 4)).shape == (1, 6, 6)
+    strided = lrp3d.explain(make(Causal, stride=2), clips(1, 12, 4), contrastive=False)
+    assert strided.matrix.shape == (1, 6, 6)
+
+
+def test_a_model_that_answers_from_some_of_the_steps_that_its_padding_made_is_refused():
+    """Which frame each of them stands for is not known."""
+
+    class SomeSteps(Written):
+        def build(self, width, classes):
+            self.conv = nn.Conv1d(width, width, 3)
+
+        def head(self, x):
+            x = nn.functional.pad(x.mean((3, 4)), (2, 2))
+            return self.fc(self.conv(x).relu()[:, :, ::2].mean(2))
+
+    with pytest.raises(lrp3d.NoFrameLogits, match="more steps of time than the clip has frames"):
+        lrp3d.explain(make(SomeSteps), clips(1, 6, 4))
 
 
 class AttentionPool(Written):

@@ -96,6 +96,12 @@ def addcdiv(input: Any, tensor1: Any, tensor2: Any, *, value: Any = 1) -> Tensor
     return add(input, tensor1 / tensor2 if constants else div(tensor1, tensor2), alpha=value)
 
 
+@register_operation([torch.lerp, Tensor.lerp])
+def lerp(input: Any, end: Any, weight: Any) -> Tensor:
+    """`(1 - weight) * input + weight * end`."""
+    return _add(_product(input, 1 - weight if is_constant(weight) else rsub(weight, 1)), _product(end, weight))
+
+
 def _product(a: Any, b: Any) -> Any:
     return a * b if is_constant(a) and is_constant(b) else mul(a, b)
 

@@ -136,8 +136,8 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
         name = layer.__dict__.get("_lrp3d_name", "the forward")
         raise UnsupportedOperation(
             [
-                f"{name} (packed sequence): recurrent layers are explained on tensors (b, t, f), which for clips of one "
-                "length are the same: write the forward without pack_padded_sequence"
+                f"{name} (packed sequence): recurrent layers are explained on tensors (b, t, f), the same for clips of "
+                "one length: write the forward without pack_padded_sequence"
             ]
         )
     if x.dim() == 2:

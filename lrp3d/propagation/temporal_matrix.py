@@ -78,6 +78,11 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str 
         total = rows.sum(-1, keepdim=True)  # (b, n, 1)
         rows = torch.where(total != 0, rows * (logits.unsqueeze(-1) / total), 0.0)
     if seeds.positions is not None:
+        if seeds.classified > rows.shape[2]:
+            raise NoFrameLogits(
+                f"padding makes more steps of time than the clip has frames ({seeds.classified} of {rows.shape[2]}), "
+                "and the model answers from some of them, of which nothing says which frames they are"
+            )
         return TemporalRelevance(logits, block_sum(rows, 2, seeds.classified), seeds.positions)
     n = logits.shape[1] if seeds.blocks is None else seeds.blocks
     return TemporalRelevance(logits_in_blocks(logits, seeds), block_sum(block_sum(rows, 2, n), 1, n) * seeds.share)

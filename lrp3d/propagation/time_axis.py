@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.einsum import Einsum
-from lrp3d.compute.maps import Bilinear, Convolution, MatrixProduct
+from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, MatrixProduct
 from lrp3d.steps.graph import Edge, Node, parents, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ConstantOutput, Halves, OverAxes, PassThrough, RecurrentOutput, Step, Unsupported
@@ -103,14 +103,17 @@ def by_frame(source_steps: list[list[bool]]) -> list[list[int]] | None:
 def _order(source_steps: list[list[bool]]) -> list[int] | None:
     """The averaged entries in the order of the time steps they come from; None if there is no such order.
 
-    They are ordered by their first and last time steps. Where these wrap around (a shift that puts the last frame
-    before the first), each entry may belong to the time step of its own number.
+    They are ordered by their first and last time steps, of which one may stay where the clip ends. Where these wrap
+    around (a shift that puts the last frame before the first), each entry may belong to the step of its own number.
     """
     if not source_steps or not all(any(steps) for steps in source_steps):
         return None
     spans = [_span(steps) for steps in source_steps]
     order = sorted(range(len(spans)), key=spans.__getitem__)
-    if all(a < b for ends in zip(*spans, strict=True) for a, b in pairwise(ends[i] for i in order)):
+    firsts, lasts = ([ends[i] for i in order] for ends in zip(*spans, strict=True))
+    if all(a <= b for ends in (firsts, lasts) for a, b in pairwise(ends)) and (
+        len(set(firsts)) == len(firsts) or len(set(lasts)) == len(lasts)
+    ):
         return order
     by_number = len(source_steps) == len(source_steps[0]) and all(
         steps[i] and not all(steps) for i, steps in enumerate(source_steps)
@@ -314,6 +317,8 @@ def spread_down(
                 parts = [step.spread(r)]
             elif isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
                 parts = [None if part is None else part[0] for part in step.relevance(r[None])]
+            elif isinstance(step, LinearStep) and mixing is not None and _is_sum(step):
+                parts = _least_mixing(step, r, [mixing[parent] for parent, _ in node.next_functions])
             elif isinstance(step, LinearStep) and not is_end(step):
                 parts = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
             else:
@@ -324,24 +329,49 @@ def spread_down(
                 for parent, part in zip(node.next_functions, parts, strict=True)
                 if part is not None and parent[0] is not None
             ]
-            if mixing is not None and step is not None and len(below) > 1 and not isinstance(step, Written):
+            halved = type(step) is Halves or (isinstance(step, LinearStep) and not _is_sum(step))
+            if mixing is not None and halved and len(below) > 1:
                 below = [min(below, key=lambda branch: mixing[branch[0][0]])]
             pending += below
     # A constant branch says nothing about time if there is another path down.
     return [end for end in ends if not isinstance(end[1], ConstantOutput)] or ends
 
 
+def _is_sum(step: Step) -> bool:
+    """Whether the step adds several signals, position by position."""
+    operands = step.operands if isinstance(step, LinearStep) else []
+    return len(operands) > 1 and all(isinstance(operand.map, Broadcast) for operand in operands)
+
+
+def _least_mixing(step: LinearStep, r: Tensor, costs: list[Cost]) -> list[Tensor | None]:
+    """Hands every value of `r` to the summand that mixes least, of those that are no constants at its position.
+
+    A class token is a constant in the residual stream until attention has added to it what the frame holds.
+    """
+    parts: list[Tensor | None] = [None] * len(costs)
+    for i in sorted(range(len(costs)), key=costs.__getitem__):
+        operand = step.operands[i]
+        mask = operand.x.is_input
+        here = r if mask is None else r * mask.expand(step.shape)
+        parts[i] = operand.map.spread(here[None], operand.w.value, operand.shape)[0]
+        if mask is None:
+            break
+        r = r - here
+    return parts
+
+
 def _time_axis_test(batch: int) -> Callable[[Step], bool]:
     """Makes a function that says whether a step is a convolution, whose axes have a fixed order.
 
     A convolution that sees a single picture of each clip does not count: it is a cell of a recurrence that the model
-    writes out, or sees the mean of a clip, and its input is followed further down.
+    writes out, or sees the mean of a clip, and its input is followed further down. Nor does one whose padding makes
+    more time steps than it was given: what it says is cut off later, and the frames are those of its input.
     """
 
     def has_time_axis(step: Step) -> bool:
         if not (isinstance(step, LinearStep) and step.operands and isinstance(step.operands[0].map, Convolution)):
             return False
         shape = step.operands[0].shape
-        return shape[0] != batch if len(shape) == 4 else shape[2] > 1
+        return shape[0] != batch if len(shape) == 4 else 1 < shape[2] >= step.shape[2]
 
     return has_time_axis

@@ -19,12 +19,12 @@ FOREIGN = (
     "use the plain module, or register the layer with lrp3d.register_layer"
 )
 CHECKPOINT = (
-    "is torch.utils.checkpoint, which hides what runs inside of it; pass use_reentrant=False, or turn checkpointing off: "
-    "the output is the same"
+    "is torch.utils.checkpoint, which hides what runs inside of it; pass use_reentrant=False, or turn checkpointing "
+    "off: the output is the same"
 )
 COMPLEX = (
-    "computes with complex numbers, for which there is no rule; a filter in frequency is a convolution in space or time, "
-    "which has one"
+    "computes with complex numbers, for which there is no rule; a filter in frequency is a convolution in space or "
+    "time, which has one"
 )
 LOST = (
     "does not descend from the clip in any way lrp3d can see (detached, compiled, cast to integers, or computed "

@@ -67,13 +67,16 @@ def overwritten(value: Tensor, new: Tensor, shared: Any) -> Tensor:
     raise NotImplementedError
 
 
+_WRITTEN_IN_PYTHON = {F.multi_head_attention_forward, F.lp_pool1d, F.lp_pool2d, F.lp_pool3d}
+
+
 @functools.cache
 def written_in_python(func: Any) -> Any:
     """A copy of a torch function that is Python code, whose functions can be followed one by one; None for others.
 
     The first lines of the function ask whether someone overrides it, which would never end; the copy does not ask.
     """
-    if func is not F.multi_head_attention_forward:
+    if func not in _WRITTEN_IN_PYTHON:
         return None
     asks_no_one = {name: lambda *args: False for name in func.__globals__ if name.startswith("has_torch_function")}
     copy = types.FunctionType(func.__code__, {**func.__globals__, **asks_no_one}, func.__name__, func.__defaults__)

@@ -173,3 +173,27 @@ def test_what_lies_outside_of_the_picture_is_a_mask():
     _, r, found = twin_relevance(Net(warped), x)
     close(found, relevance(lambda x: F.grid_sample(x, grid, align_corners=True), x, r))
     assert bool((mask == 0).any())
+
+
+def test_an_interpolation_is_a_sum_of_two_weighed_signals():
+    """A moving average over frames, with a constant weight or a gate."""
+    for weight in (0.25, torch.tensor(0.75, dtype=D), None):
+
+        def mixed(x, weight=weight):
+            w = x[:, :1].sigmoid() if weight is None else weight
+            return torch.lerp(x[:, :3], x[:, 3:], w)
+
+        def written(x, weight=weight):
+            w = x[:, :1].sigmoid() if weight is None else weight
+            return (1 - w) * x[:, :3] + w * x[:, 3:]
+
+        _, r, found = twin_relevance(Net(mixed), A)
+        close(found, relevance(written, A, r))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_power_average_pool_is_a_power_an_average_and_a_root(axes):
+    x = clip(1, 2, *[4] * axes)
+    pool, average = getattr(F, f"lp_pool{axes}d"), getattr(F, f"avg_pool{axes}d")
+    _, r, found = twin_relevance(Net(lambda x: pool(x, 2.0, 2)), x)
+    close(found, relevance(lambda x: (average(x.pow(2), 2) * 2**axes).pow(0.5), x, r))

@@ -194,7 +194,7 @@ def test_packed_sequences_are_refused_with_a_sentence():
             packed = nn.utils.rnn.pack_padded_sequence(x, [4, 4], batch_first=True)
             return self.fc(self.rnn(packed)[1][0][-1])
 
-    with pytest.raises(lrp3d.UnsupportedOperation, match="packed sequence.*without pack_padded_sequence"):
+    with pytest.raises(lrp3d.UnsupportedOperation, match=r"packed sequence.*without pack_padded_sequence"):
         lrp3d.explain(ready(Packed(nn.LSTM(4, 3, batch_first=True))), CLIP)
 
 
