@@ -5,7 +5,10 @@ from __future__ import annotations
 import multiprocessing
 import sys
 
-__all__ = ["check_start", "leave_if_starting", "not_started"]
+__all__ = ["START_FAILED", "check_start", "leave_if_starting", "not_started"]
+
+START_FAILED = (ConnectionError, EOFError)
+"""What starting a process raises if the server that forks it ended first, as it does where it imports a script."""
 
 
 def not_started(what: str, workers: int, alone: str) -> RuntimeError:
@@ -49,7 +52,10 @@ def check_start(what: str, workers: int, alone: str) -> None:
     if multiprocessing.get_start_method() == "fork" or not hasattr(sys.modules["__main__"], "__file__"):
         return  # no script is imported
     process = multiprocessing.Process(target=_nothing)
-    process.start()
+    try:
+        process.start()
+    except START_FAILED:
+        raise not_started(what, workers, alone) from None
     process.join()
     if process.exitcode:
         raise not_started(what, workers, alone)

@@ -24,7 +24,7 @@ from typing import Any, Generic, TypeVar
 
 from lrp3d.defaults import TIMEOUT
 from lrp3d.printed import opening
-from lrp3d.starting import leave_if_starting, not_started
+from lrp3d.starting import START_FAILED, leave_if_starting, not_started
 
 __all__ = ["Failure", "ahead"]
 
@@ -103,7 +103,7 @@ class _Pool(Generic[Task, Result]):
         self.executor = self._executor(workers)
         try:  # before any clip is blamed for the death of a process that never looked at it
             self.executor.submit(_start).result()
-        except BrokenProcessPool:
+        except (BrokenProcessPool, *START_FAILED):
             self.close()
             raise not_started("clips were to be read ahead", workers, "read") from None
 
