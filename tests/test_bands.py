@@ -153,6 +153,20 @@ def test_outputs_without_relevance_are_skipped_only_where_all_rows_lack_it(size,
     torch.testing.assert_close(found, r @ layer, **CLOSE)
 
 
+def test_between_rearrangements_relevance_is_not_cut_and_filled_up_again(monkeypatch):
+    class Attention(nn.MultiheadAttention):
+        def forward(self, x):  # queries, keys and values are one tensor, of which the values alone have relevance
+            return super().forward(x, x, x, need_weights=False)[0].mean(1)
+
+    widened = []
+    monkeypatch.setattr(
+        Band, "widened", lambda self, r, outer, own=Band.widened: widened.append(self) or own(self, r, outer)
+    )
+    model = nn.Sequential(Attention(8, 2, batch_first=True), nn.Linear(8, 2)).eval()
+    lrp3d.explain(model, torch.randn(1, 6, 8), 0, temporal=False)
+    assert not widened
+
+
 def test_the_band_of_a_chunk_holds_all_its_seeds():
     r = torch.zeros(2, 1, 3, 9, 2, 2)
     r[0, :, :, 2] = 1

@@ -175,5 +175,8 @@ def _through_node(node: Any, arrivals: _Arrivals) -> Sequence[LazyRelevance | No
         results = torch.func.vmap(call)(*relevances)
     outs: list[LazyRelevance | None] = [None] * len(node.next_functions)
     for i, result in zip(positions, results, strict=True):
-        outs[i] = LazyRelevance(result).narrowed()
+        below, _ = node.next_functions[i]
+        relevance = LazyRelevance(result)
+        # Another of torch's nodes would take the whole tensor again.
+        outs[i] = relevance if step_of(below) is None else relevance.narrowed()
     return outs
