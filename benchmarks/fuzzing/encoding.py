@@ -38,7 +38,10 @@ IMAGES = (
     *(("webp", "libwebp", "yuv420p"), ("tif", "tiff", "rgb24"), ("ppm", "ppm", "rgb24")),
 )
 # No HEVC: what x265 writes differs from run to run, and a case has to come again from its seed.
-_QUICK = {"libvpx": {"deadline": "good", "cpu-used": "5"}}
+_OPTIONS = {
+    "libvpx": {"deadline": "good", "cpu-used": "5"},  # quick
+    "libx264": {"x264-params": "lookahead-threads=1:sync-lookahead=0"},  # no thread that may come first or second
+}
 
 
 def videos(frames: int = 12, size: int = 32) -> Iterator[tuple[str, bytes]]:
@@ -54,7 +57,7 @@ def videos(frames: int = 12, size: int = 32) -> Iterator[tuple[str, bytes]]:
 def _encoded(images: np.ndarray, container: str, codec: str, pixels: str) -> bytes:
     memory = io.BytesIO()
     with av.open(memory, "w", format=container, options={"fflags": "bitexact"}) as output:
-        stream = output.add_stream(codec, rate=25, options=_QUICK.get(codec, {}))
+        stream = output.add_stream(codec, rate=25, options=_OPTIONS.get(codec, {}))
         stream.height, stream.width = images.shape[1:3]
         stream.pix_fmt = pixels
         stream.codec_context.gop_size = 4
