@@ -118,8 +118,8 @@ NAMED = (
     Named(
         "the mean of frame logits may differ from the logit",
         "lrp3d/propagation/frame_logits.py",
-        "    if apart:\n        means, wanted",
-        "    if False and apart:\n        means, wanted",
+        "    if differs:\n        means, wanted",
+        "    if False and differs:\n        means, wanted",
         ("tests/test_frames.py",),
     ),
     Named(
