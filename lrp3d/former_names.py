@@ -62,7 +62,9 @@ FORMER_NAMES = {
         "study.tables": "study.reporting.table_format",
         "study.listing.classes": "study.listing.class_lists",
         "temporal": "propagation.temporal_matrix",
+        "video.at_hand": "video.in_memory",
         "video.places": "video.paths",
+        "video.whole": "video.completeness",
     }.items()
 }
 

@@ -81,13 +81,13 @@ def _chosen(function: Callable[..., Tensor], a: Any, b: Any, sign: int) -> Tenso
     return attach(step, output, [a, b], Signal(is_input=is_input, nonnegative=is_positive, weighs=least(signals)))
 
 
-@register_operation([torch.maximum, Tensor.maximum, torch.fmax, Tensor.fmax])
+@register_operation([torch.maximum, Tensor.maximum])
 def larger(input: Tensor, other: Tensor) -> Tensor:
     """The larger of two tensors, value by value: the winner takes all, and ties share equally."""
     return _chosen(torch.maximum, input, other, 1)
 
 
-@register_operation([torch.minimum, Tensor.minimum, torch.fmin, Tensor.fmin])
+@register_operation([torch.minimum, Tensor.minimum])
 def smaller(input: Tensor, other: Tensor) -> Tensor:
     """The smaller of two tensors, value by value."""
     return _chosen(torch.minimum, input, other, -1)

@@ -16,7 +16,7 @@ A = clip(2, 6, 5)  # signed, with zeros and ties
     [
         (lambda x: torch.max(x[:, :3], x[:, 3:]), 1),
         (lambda x: torch.maximum(x[:, :3], x[:, 3:]), 1),
-        (lambda x: x[:, :3].fmax(x[:, 3:]), 1),
+        (lambda x: x[:, :3].maximum(x[:, 3:]), 1),
         (lambda x: torch.min(x[:, :3], x[:, 3:]), -1),
         (lambda x: torch.minimum(x[:, :3], x[:, 3:]), -1),
     ],
