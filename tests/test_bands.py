@@ -15,7 +15,7 @@ from torch import nn
 import lrp3d
 from lrp3d.compute import bands, buffers, kernels
 from lrp3d.compute.bands import Band
-from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution
 from lrp3d.compute.matrix_products import FullyConnected
 

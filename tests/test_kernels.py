@@ -7,16 +7,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrp3d.compute import kernels
-from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution
 
 
 @st.composite
 def convolutions(draw):
     axes = draw(st.integers(1, 3))
-    kind = draw(st.sampled_from(["pointwise", "depthwise", "dense", "stem", "grouped", "transposed"]))
-    groups = {"pointwise": 1, "dense": 1, "stem": 1}.get(kind, draw(st.integers(1, 3)))
+    kind = draw(
+        st.sampled_from(["pointwise", "depthwise", "dense", "wide", "in time", "stem", "grouped", "transposed"])
+    )
+    groups = draw(st.integers(1, 3)) if kind in ("depthwise", "grouped", "transposed") else 1
     inputs, outputs = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
+    if kind == "wide":
+        inputs = draw(st.integers(8, 9))
     kernel = [draw(st.integers(1, 3)) for _ in range(axes)]
     stride = [draw(st.sampled_from([1, 1, 2, 3])) for _ in range(axes)]
     padding = [draw(st.integers(0, 2)) for _ in range(axes)]
@@ -26,11 +30,15 @@ def convolutions(draw):
         padding, dilation = [draw(st.integers(0, k)) for k in kernel], [1] * axes
     if kind == "pointwise":
         kernel, padding = [1] * axes, [0] * axes
+    if kind == "in time":
+        kernel = [draw(st.integers(2, 4)), *[1] * (axes - 1)]
+        padding = [draw(st.integers(0, 4)), *[0] * (axes - 1)]
+        stride = [draw(st.sampled_from([1, 1, 2])), *[1] * (axes - 1)]
     if kind == "depthwise":
         inputs = outputs = groups = draw(st.integers(1, 4))
         axis = draw(st.integers(0, axes - 1))
-        long = draw(st.integers(2, 7))
-        kernel = [long if i == axis else 1 for i in range(axes)]
+        long, others = draw(st.integers(2, 7)), draw(st.sampled_from([1, 3]))
+        kernel = [long if i == axis else others for i in range(axes)]
         padding = [d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True)]
         stride = [1] * axes
     transposed = kind == "transposed"
@@ -41,6 +49,14 @@ def convolutions(draw):
     x = torch.randn(draw(st.integers(0, 2)), inputs, *size, generator=generator, dtype=torch.float64)
     w = torch.randn(*shape, *kernel, generator=generator, dtype=torch.float64)
     return x, w, geometry
+
+
+@pytest.fixture(autouse=True)
+def small_products_count():
+    """Products of any size take the place of torch's own kernel."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "WORTHWHILE", 0)
+        yield
 
 
 @given(convolutions())
@@ -91,16 +107,25 @@ def test_the_adjoint_is_the_transpose(drawn):
     [
         (nn.Conv3d(4, 6, 1), "_pointwise"),
         (nn.Conv3d(4, 6, 1, stride=2), "_pointwise"),
-        (nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4), "_shifted"),
-        (nn.Conv3d(4, 8, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3)), "_by_phases"),
+        (nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4), "depthwise_sum"),
+        (nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0)), "dense_sum"),
+        (nn.Conv3d(4, 4, 3, padding=1, groups=4), "_by_flipped"),
+        (nn.Conv3d(8, 4, (1, 3, 3), padding=(0, 1, 1)), "_by_flipped"),
+        (nn.Conv3d(8, 4, (3, 3, 3), padding=1), "_by_frames"),
+        (nn.Conv3d(16, 4, 3, stride=(1, 2, 2), padding=1), "phases.one_by_one"),
+        (nn.Conv3d(8, 8, 3, stride=2, padding=1, groups=8), "phases.one_by_one"),
+        (nn.Conv3d(4, 8, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3)), "phases.at_once"),
     ],
 )
 def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name, monkeypatch):
     called = []
-    monkeypatch.setattr(kernels, name, lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3))
+    monkeypatch.setattr(
+        f"lrp3d.compute.kernels.{name}", lambda *args, **kwargs: called.append(name) or torch.zeros(1, 4, *[1] * 3)
+    )
     numbers = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     geometry = Geometry(*numbers, layer.groups, False, layer.output_padding)
-    x = torch.randn(1, 4, *[7] * len(layer.stride))
+    frames = 7 if name != "_by_frames" else 5
+    x = torch.randn(1, layer.in_channels, frames, 7, 7)
     r = layer(x).detach()
     w = layer.weight.detach()
     with kernels.plain():

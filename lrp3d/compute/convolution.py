@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrp3d.compute import buffers, kernels
 from lrp3d.compute.bands import Band
-from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.linear_map import LinearMap, channelwise
 from lrp3d.compute.terms import Term, Weight
 

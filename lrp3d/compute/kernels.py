@@ -3,7 +3,10 @@
 The plain path is torch's own convolution and input gradient. These are faster, and equal up to rounding:
 
 - a kernel of one (1x1x1) is a matrix product;
-- a depthwise convolution along one axis is a sum of shifted, scaled copies;
+- a convolution along time only is a sum of shifted products, one for each tap; a depthwise one along one axis is a sum
+  of shifted, scaled copies;
+- the adjoint of a convolution without stride is a convolution with the flipped kernel, and that of a strided one is
+  such a convolution for each phase of the stride;
 - the adjoint of a strided convolution of few channels (a stem) is one dense convolution with one output channel for
   each input channel and phase of the stride;
 - the adjoint of a convolution of few frames is a convolution over space, of every frame with all taps over time;
@@ -14,19 +17,19 @@ The plain path is torch's own convolution and input gradient. These are faster, 
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers
+from lrp3d.compute import buffers, phases
+from lrp3d.compute.along_axis import WORTHWHILE, dense_sum, depthwise_sum
+from lrp3d.compute.geometry import Geometry
 
 _plain: ContextVar[bool] = ContextVar("lrp3d_plain_kernels", default=False)
 
@@ -46,19 +49,6 @@ def is_plain() -> bool:
     return _plain.get()
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """How a convolution moves over its input; arguments as in torch, one number per axis."""
-
-    kernel: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    transposed: bool
-    output_padding: tuple[int, ...]
-
-
 def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
     """The convolution of x (b, c, ...) with w in torch's layout, without bias."""
     if not _plain.get() and x.numel():
@@ -69,7 +59,13 @@ def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
             k, d, p = w.shape[2 + axis], g.dilation[axis], g.padding[axis]
             length = x.shape[2 + axis] + 2 * p - d * (k - 1)
             if length > 0:
-                return _shifted(x, w, axis, [d * tap - p for tap in range(k)], length)
+                return depthwise_sum(x, w, axis, [d * tap - p for tap in range(k)], length)
+        if _is_dense_in_time(x, w, g):
+            taps = buffers.derived("taps", [w], lambda: w.flatten(2).permute(2, 0, 1).contiguous())  # (k, c', c)
+            d, p = g.dilation[0], g.padding[0]
+            length = x.shape[2] + 2 * p - d * (len(taps) - 1)
+            if length > 0:
+                return dense_sum(x, taps, [d * tap - p for tap in range(len(taps))], length)
     return torch.convolution(x, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups)
 
 
@@ -77,31 +73,35 @@ def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
     """The transposed convolution: carries r, shaped like an output, back to a new tensor of `shape` (b, c, ...)."""
     if r.numel() == 0:
         return r.new_zeros(shape)
-    if not _plain.get():
-        if _is_pointwise(w, g):
-            return _placed(_pointwise(r, w.flatten(1).T), g.stride, shape)
-        axis = _depthwise_axis(shape[1], w, g)
-        if axis is not None:
-            k, d, p = w.shape[2 + axis], g.dilation[axis], g.padding[axis]
-            return _shifted(r, w, axis, [p - d * tap for tap in range(k)], shape[2 + axis])
-        if _has_phases(w, g):
-            return _by_phases(r, w, g, shape)
-        if _few_frames(r, g):
-            return _by_frames(r, w, g, shape, -g.padding[0])
+    return _input_gradient(r, w, g, shape) if _plain.get() else _fast_adjoint(r, w, g, shape)
+
+
+def _fast_adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
+    if _is_pointwise(w, g):
+        return _placed(_pointwise(r, w.flatten(1).T), g.stride, shape)
+    axis = _depthwise_axis(shape[1], w, g)
+    if axis is not None:
+        k, d, p = w.shape[2 + axis], g.dilation[axis], g.padding[axis]
+        return depthwise_sum(r, w, axis, [p - d * tap for tap in range(k)], shape[2 + axis])
+    if _is_dense_in_time(r, w, g):
+        taps = buffers.derived("transposed taps", [w], lambda: w.flatten(2).permute(2, 1, 0).contiguous())
+        return dense_sum(r, taps, [g.padding[0] - g.dilation[0] * tap for tap in range(len(taps))], shape[2])
+    if _phases_fit_at_once(w, g):
+        return phases.at_once(r, w, g, shape)
+    if _few_frames(r, g):
+        return _by_frames(r, w, g, shape, -g.padding[0])
+    if _has_enough_channels(r, w, g) and max(g.stride) > 1 and max(g.dilation) == 1:
+        return phases.one_by_one(r, w, g, shape, convolve)
+    if _has_enough_channels(r, w, g) and max(g.stride) == 1 and min(_padding_of_flipped(g)) >= 0:
+        return _by_flipped(r, w, g)
+    return _input_gradient(r, w, g, shape)
+
+
+def _input_gradient(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
+    """Torch's own input gradient."""
     like = r.new_empty(1).expand(shape)
-    gradients: Sequence[Tensor] = torch.ops.aten.convolution_backward(
-        r,
-        like,
-        w,
-        None,
-        g.stride,
-        g.padding,
-        g.dilation,
-        g.transposed,
-        g.output_padding,
-        g.groups,
-        [True, False, False],
-    )
+    numbers = g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups
+    gradients: Sequence[Tensor] = torch.ops.aten.convolution_backward(r, like, w, None, *numbers, [True, False, False])
     return gradients[0]
 
 
@@ -120,7 +120,8 @@ def adjoint_in_window(
     stop = start + r.shape[2 + axis]
     first, last = window(size, start, stop, g, axis)
     begin = start * s - p  # the first position these outputs see, negative in the padding
-    if _depthwise_axis(shape[1], w, g) == axis and not _plain.get():
+    along_axis = _depthwise_axis(shape[1], w, g) == axis or (axis == 0 and _is_dense_in_time(r, w, g))
+    if along_axis and not _plain.get():
         return adjoint(r, w, replace(g, padding=_with(g.padding, axis, first - begin)), shape)
     if axis == 0 and k > 1 and _few_frames(r, g):
         return _by_frames(r, w, g, shape, begin - first)
@@ -195,24 +196,39 @@ def _depthwise_axis(channels: int, w: Tensor, g: Geometry) -> int | None:
     return long[0] if w.shape[2 + long[0]] <= 9 else None
 
 
-def _shifted(x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length: int) -> Tensor:
-    """Computes out[i] = sum over taps k of w[k] x[i + shifts[k]] along an axis; out has `length` positions there."""
-    taps = w.flatten(1)  # (c, k)
-    factor = taps.view(*taps.shape, *[1] * (x.dim() - 2))  # (c, k, 1, ...)
-    axis, size, shape = 2 + axis, x.shape[2 + axis], list(x.shape)
-    shape[axis] = length
-    out = buffers.empty(shape, x)
-    whole = [k for k, shift in enumerate(shifts) if shift == 0 and length <= size]
-    if whole:
-        torch.mul(x.narrow(axis, 0, length), factor[:, whole[0]], out=out)
-    else:
-        out.zero_()
-    for k, shift in enumerate(shifts):
-        start, stop = max(0, -shift), min(length, size - shift)
-        if start < stop and k not in whole:
-            target = out.narrow(axis, start, stop - start)
-            target.addcmul_(x.narrow(axis, start + shift, stop - start), factor[:, k])
-    return out
+# ------------------------------------------------------------------------------ dense convolutions along time
+
+
+def _is_dense_in_time(x: Tensor, w: Tensor, g: Geometry) -> bool:
+    """Whether a dense kernel without stride is longer than one along the first axis only, and `x` is worth products."""
+    if x.device.type != "cpu" or g.transposed or g.groups > 1 or max(g.stride) > 1 or any(g.padding[1:]):
+        return False
+    along_time = w.shape[2] > 1 and w[0, 0, 0].numel() == 1
+    return along_time and w[:, :, 0].numel() * x.shape[2:].numel() >= WORTHWHILE
+
+
+# ------------------------------------------------------------------------------------------ flipped kernels
+
+
+def _has_enough_channels(r: Tensor, w: Tensor, g: Geometry) -> bool:
+    """Whether convolutions are faster than torch's input gradient: far slower ones compute few channels of many."""
+    if r.device.type != "cpu" or g.transposed:
+        return False
+    return w.shape[1] >= 8 if g.groups == 1 else w.shape[:2] == (g.groups, 1)
+
+
+def _padding_of_flipped(g: Geometry) -> list[int]:
+    return [d * (k - 1) - p for d, k, p in zip(g.dilation, g.kernel, g.padding, strict=True)]
+
+
+def _by_flipped(r: Tensor, w: Tensor, g: Geometry) -> Tensor:
+    """Computes in[i] = sum over taps k of out[i + p - d k] w[k], for a stride of one."""
+    axes = list(range(2, w.dim()))
+    flipped = buffers.derived(
+        "flipped", [w], lambda: (w.transpose(0, 1) if g.groups == 1 else w).flip(axes).contiguous()
+    )  # (c, c', ...)
+    ones, zeros = [1] * len(axes), [0] * len(axes)
+    return torch.convolution(r, flipped, None, ones, _padding_of_flipped(g), g.dilation, False, zeros, g.groups)
 
 
 # ------------------------------------------------------------------------------------------ few frames
@@ -220,8 +236,9 @@ def _shifted(x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length: int
 
 def _few_frames(r: Tensor, g: Geometry) -> bool:
     """Whether torch's own kernel would leave cores idle, because it divides the frames of one clip among them."""
-    few = r.dim() == 5 and r.shape[2] <= 5 and len(r) == 1 and r.device.type == "cpu"
-    return few and not g.transposed and g.groups == 1 and not _plain.get()
+    if r.dim() != 5 or len(r) > 1 or r.device.type != "cpu" or g.transposed or g.groups > 1 or _plain.get():
+        return False
+    return r.shape[2] <= 5
 
 
 def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: int) -> Tensor:
@@ -229,67 +246,26 @@ def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: i
     batch, inputs, frames, taps = len(r), w.shape[1], r.shape[2], w.shape[2]
     spatial = shape[3:]
     folded = r.transpose(1, 2).flatten(0, 1)  # (b t, c', h, w)
-    every_tap = buffers.derived("taps", [w], lambda: w.transpose(1, 2).flatten(1, 2))  # (c', k c, h, w)
-    like = r.new_empty(1).expand(batch * frames, taps * inputs, *spatial)
-    numbers = g.stride[1:], g.padding[1:], g.dilation[1:]
-    every = torch.ops.aten.convolution_backward(
-        folded, like, every_tap, None, *numbers, False, [0, 0], 1, [True, False, False]
-    )[0]
+    every_tap = buffers.derived("every tap", [w], lambda: w.transpose(1, 2).flatten(1, 2))  # (c', k c, h, w)
+    in_space = Geometry(g.kernel[1:], g.stride[1:], g.padding[1:], g.dilation[1:], 1, False, g.output_padding[1:])
+    every = _fast_adjoint(folded, every_tap, in_space, (batch * frames, taps * inputs, *spatial))
     contributions = every.view(batch, frames, taps, inputs, *spatial)  # (b, t, k, c, h, w)
     out = buffers.empty(shape, r).zero_()
     in_frames = out.transpose(1, 2)  # (b, t, c, h, w)
-    for o, k in itertools.product(range(frames), range(taps)):
-        frame = begin + g.stride[0] * o + g.dilation[0] * k
-        if 0 <= frame < shape[2]:
-            in_frames[:, frame] += contributions[:, o, k]
+    stride = g.stride[0]
+    for k in range(taps):
+        position = begin + g.dilation[0] * k  # the input frame that the first output frame sees through this tap
+        first, last = max(0, -(position // stride)), min(frames, -((position - shape[2]) // stride))
+        if first < last:
+            from_first = position + stride * first
+            in_frames[:, from_first : position + stride * last : stride] += contributions[:, first:last, k]
     return out
 
 
 # ------------------------------------------------------------------------- stems: few channels and a stride
 
 
-def _has_phases(w: Tensor, g: Geometry) -> bool:
+def _phases_fit_at_once(w: Tensor, g: Geometry) -> bool:
     """Whether all phases of the stride together have few enough channels to be computed at once."""
-    phases = math.prod(g.stride)
-    return not g.transposed and g.groups == 1 and max(g.dilation) == 1 and phases > 1 and w.shape[1] * phases <= 32
-
-
-def _by_phases(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
-    """Computes in[s y + i] = sum over d of out[y + d] w[i + p - s d] for all phases i of the stride s at once."""
-    channels, axes = w.shape[1], len(g.stride)
-    # The shifts d for which some tap i + p - s d lies inside the kernel.
-    first = [-((k - 1 - p) // s) for k, p, s in zip(g.kernel, g.padding, g.stride, strict=True)]
-    last = [(s - 1 + p) // s for p, s in zip(g.padding, g.stride, strict=True)]
-    dense = buffers.derived(("phases", g), [w], lambda: _phases(w, g, first, last))
-    cells = [-(-n // s) for n, s in zip(shape[2:], g.stride, strict=True)]  # positions of one phase
-    # Every cell y needs all shifts d, so r is padded where they reach beyond it, by the same amount at both ends.
-    overhang = [max(-a, n + b - size, 0) for a, b, n, size in zip(first, last, cells, r.shape[2:], strict=True)]
-    ones, zeros = [1] * axes, [0] * axes
-    convolved = torch.convolution(
-        r, dense, None, ones, overhang, ones, False, zeros, 1
-    )  # (b, phases c, cells and more)
-    wanted = tuple(slice(p + a, p + a + n) for p, a, n in zip(overhang, first, cells, strict=True))
-    out = buffers.empty((len(r), channels, *(n * s for n, s in zip(cells, g.stride, strict=True))), r)
-    for number, phase in enumerate(itertools.product(*map(range, g.stride))):
-        place: tuple[Any, ...] = (..., *(slice(i, None, s) for i, s in zip(phase, g.stride, strict=True)))
-        of_phase: tuple[Any, ...] = (slice(None), slice(number * channels, (number + 1) * channels), *wanted)
-        out[place] = convolved[of_phase]
-    real: tuple[Any, ...] = (..., *(slice(n) for n in shape[2:]))
-    return out[real]
-
-
-def _phases(w: Tensor, g: Geometry, first: Sequence[int], last: Sequence[int]) -> Tensor:
-    """The kernels of all phases (phases c, c', ...), their shifts in the order of a convolution."""
-    lengths = [b - a + 1 for a, b in zip(first, last, strict=True)]
-    phases = list(itertools.product(*map(range, g.stride)))
-    dense = w.new_zeros(len(phases), w.shape[1], len(w), *lengths)
-    for phase, kernel in zip(phases, dense, strict=True):
-        for shift in itertools.product(*map(range, lengths)):
-            tap = [i + p - s * (d + a) for i, p, s, d, a in zip(phase, g.padding, g.stride, shift, first, strict=True)]
-            if all(0 <= t < k for t, k in zip(tap, g.kernel, strict=True)):
-                kernel.flatten(2)[:, :, _flat(shift, lengths)] = w.flatten(2)[:, :, _flat(tap, g.kernel)].T
-    return dense.flatten(0, 1)
-
-
-def _flat(index: Sequence[int], sizes: Sequence[int]) -> int:
-    return functools.reduce(lambda sum, pair: sum * pair[1] + pair[0], zip(index, sizes, strict=True), 0)
+    count = math.prod(g.stride)
+    return not g.transposed and g.groups == 1 and max(g.dilation) == 1 and count > 1 and w.shape[1] * count <= 32

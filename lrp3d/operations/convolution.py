@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.compute.kernels import Geometry
+from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution, FullyConnected
 from lrp3d.operations.arithmetic import add
 from lrp3d.operations.blocks import Summand, rearranged, shares

@@ -92,6 +92,8 @@ class LazyRelevance:
             flat, factor = self.value.flatten(1), self.of_factor()
             if factor is None:
                 self._total = flat.sum(1)
+            elif not factor.is_contiguous():  # a band of it, which a product of vectors would copy
+                self._total = self.part().flatten(1).sum(1)
             else:
                 self._total = _products(flat, factor.expand(self.value.shape[1:]).flatten())
         return self._total
