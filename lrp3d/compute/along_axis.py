@@ -1,0 +1,76 @@
+"""Convolutions along one axis, as a sum over the taps of the kernel of shifted copies of the input.
+
+Where every channel is convolved by itself (depthwise), a tap scales the copy; where the kernel is dense, a tap is one
+matrix product over all positions, which runs near the machine's best while convolutions along time do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute import buffers
+
+WORTHWHILE = 2**17  # multiplications per tap; with fewer, torch's own kernel is called sooner than the products
+
+
+def depthwise_sum(x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length: int) -> Tensor:
+    """Computes out[i] = sum over taps k of w[k] x[i + shifts[k]] along an axis; out has `length` positions there.
+
+    Args:
+        x: (b, c, ...).
+        w: (c, 1, ...), longer than one along the axis only.
+        axis: 0 is the first axis after the channels.
+        shifts: one number for each tap.
+        length: number of output positions along the axis.
+    """
+    taps = w.flatten(1)  # (c, k)
+    factor = taps.view(*taps.shape, *[1] * (x.dim() - 2))  # (c, k, 1, ...)
+    axis, size, shape = 2 + axis, x.shape[2 + axis], list(x.shape)
+    shape[axis] = length
+    out = buffers.empty(shape, x)
+    whole = _tap_for_all(shifts, length, size)
+    if whole is None:
+        out.zero_()
+    else:
+        torch.mul(x.narrow(axis, shifts[whole], length), factor[:, whole], out=out)
+    for k, shift in enumerate(shifts):
+        start, stop = max(0, -shift), min(length, size - shift)
+        if start < stop and k != whole:
+            target = out.narrow(axis, start, stop - start)
+            target.addcmul_(x.narrow(axis, start + shift, stop - start), factor[:, k])
+    return out
+
+
+def dense_sum(x: Tensor, taps: Tensor, shifts: Sequence[int], length: int) -> Tensor:
+    """Computes out[i] = sum over taps k of taps[k] @ x[i + shifts[k]] along the first axis after the channels.
+
+    Args:
+        x: (b, i, t, ...).
+        taps: (k, o, i), one matrix for each tap.
+        shifts: one number for each tap.
+        length: number of output positions along the axis.
+    """
+    size, rest = x.shape[2], x.shape[3:]
+    out = buffers.empty((len(x), taps.shape[1], length, *rest), x)
+    per_position = rest.numel()
+    whole = _tap_for_all(shifts, length, size)
+    for sample, result in zip(x.flatten(2), out.flatten(2), strict=True):  # (i, t h w), (o, length h w)
+        if whole is None:
+            result.zero_()
+        else:
+            first = shifts[whole] * per_position
+            torch.mm(taps[whole], sample[:, first : first + length * per_position], out=result)
+        for k, shift in enumerate(shifts):
+            start, stop = max(0, -shift), min(length, size - shift)
+            if start < stop and k != whole:
+                target = result[:, start * per_position : stop * per_position]
+                target.addmm_(taps[k], sample[:, (start + shift) * per_position : (stop + shift) * per_position])
+    return out
+
+
+def _tap_for_all(shifts: Sequence[int], length: int, size: int) -> int | None:
+    """A tap that reaches every output position, so that it can write the output instead of adding to it."""
+    return next((k for k, shift in enumerate(shifts) if 0 <= shift <= size - length), None)
