@@ -29,12 +29,11 @@ from lrp3d.pathways import slow_frames
 from lrp3d.propagation.frame_columns import frames_in_columns
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
-from lrp3d.rules import opposed
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
 from lrp3d.transfer import answers
-from lrp3d.twin.audit import assign_rules, find_classifier
+from lrp3d.twin.audit import assign_rules
 from lrp3d.twin.twin import Trace
 
 
@@ -226,9 +225,7 @@ def _frame_by_frame(
     before = len(run.steps)
     pools = [(average, _pool_over_space(record, average)) for average in averages]
     outputs = [_replay(record, pools, i, n, scaled=merge == "average") for i in range(n)]
-    for output in outputs:
-        find_classifier(output)
-    assign_rules(run.steps[before:], composite, contrastive)
+    assign_rules(run.steps[before:], outputs, composite, contrastive)
     for output in outputs:
         oppose(output, chosen.sign)
     logits = torch.stack([chosen.of(output) for output in outputs], 1)  # (b, n)
@@ -259,9 +256,8 @@ def oppose(output: Tensor, sign: Tensor | None) -> None:
     all_negative = len(sign) == 1 or (sign.device.type == "cpu" and bool((sign < 0).all()))
     clips = sign[:, None].to(output).expand(output.shape)
     for spread, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
-        assert step.rule is not None
         # The logits of every frame descend from the classifier: it is met several times, but negated once.
-        step.rule = opposed(step.rule, None if all_negative else spread.sign())
+        step.oppose(None if all_negative else spread.sign())
 
 
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
@@ -289,7 +285,7 @@ def _replay(record: Trace, pools: list[tuple[TimeAverage, Tensor]], i: int, n: i
     inputs = {}
     for average, features in pools:
         with record.run:
-            inputs[average.step.token] = _frame(features, average, i, n, scaled)
+            inputs[average.step.site.token] = _frame(features, average, i, n, scaled)
     output = record.run.replay(inputs, record.output)
     if output is None:
         raise NoFrameLogits("what follows the pool over time also uses features that were not pooled")

@@ -28,7 +28,7 @@ from lrp3d.steps.step import Step
 from lrp3d.tracing.advice import FOREIGN
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.transfer import answers, finite
-from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
+from lrp3d.twin.audit import assign_rules, unsupported
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.given import module_of, programs_in
 from lrp3d.twin.probabilities import before_probabilities
@@ -223,9 +223,7 @@ class Twin(nn.Module):
             problems = programs + [problem for problem in problems if FOREIGN not in problem and not whole]
         if differs:
             problems.insert(0, f"the forward: {DIFFERS}")
-        for x in outputs:
-            find_classifier(x)
-        assign_rules(run.steps, self.composite, contrastive)
+        assign_rules(run.steps, outputs, self.composite, contrastive)
         return Trace(run, entries, output, problems, left_out, drew, differs, *replies[:2])
 
     def _draws_do_not_matter(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
