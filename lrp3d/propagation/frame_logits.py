@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -86,31 +87,52 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
         if isinstance(step, ClipInput):
             raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
         if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
-            shape = step.operands[0].shape
-            axes = step.operands[0].map.time_axes(shape, step.shape)
-            for axis in [axis for axis in axes if shape[axis] > 1]:
-                average = TimeAverage(node, step, axis)
-                source_steps = time_steps(average.entries, len(output))
-                if average.in_order(source_steps):
-                    averages[node] = average
-                    break
-                if not source_steps or not all(map(all, source_steps)):
-                    problem = problem or f"'{step.name}' {disorder(source_steps)}"
-                else:  # of frames that were mixed before, or of the places of a picture
-                    mixed.append(average)
-            if node in averages:
+            sought = _average_of(node, step, len(output))
+            problem = problem or sought.problem
+            mixed += sought.mixed
+            if sought.average is not None:
+                averages[node] = sought.average
                 continue
-            if axes and all(shape[axis] == 1 for axis in axes):
-                problem = problem or (
-                    f"only one time step is left where '{step.name}' averages over time (the model's strides "
-                    "use up this clip); take more frames"
-                )
         if step is not None and not _is_linear(step):
             names = [average.step.name for average in mixed if not average.keeps_time(len(output))]
             raise NoFrameLogits(problem or _not_linear(step, names[0] if names else ""))
     if not averages:
         raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
     return list(averages.values())
+
+
+class _Sought(NamedTuple):
+    """An average over time that was sought at a step."""
+
+    average: TimeAverage | None
+    """The average, if the step averages over time steps that are in order."""
+    mixed: list[TimeAverage]
+    """Averages of frames that were mixed before, or of the places of a picture."""
+    problem: str | None
+    """Why the step is no such average, although it averages over an axis of time."""
+
+
+def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
+    """The average over time that a step is, or why it is none."""
+    shape = step.operands[0].shape
+    axes = step.operands[0].map.time_axes(shape, step.shape)
+    mixed: list[TimeAverage] = []
+    problem: str | None = None
+    for axis in [axis for axis in axes if shape[axis] > 1]:
+        average = TimeAverage(node, step, axis)
+        source_steps = time_steps(average.entries, batch)
+        if average.in_order(source_steps):
+            return _Sought(average, mixed, problem)
+        if source_steps and all(map(all, source_steps)):
+            mixed.append(average)
+        else:
+            problem = problem or f"'{step.name}' {disorder(source_steps)}"
+    if axes and all(shape[axis] == 1 for axis in axes):
+        problem = (
+            f"only one time step is left where '{step.name}' averages over time (the model's strides "
+            "use up this clip); take more frames"
+        )
+    return _Sought(None, mixed, problem)
 
 
 def _not_linear(step: Step, mixed: str) -> str:
