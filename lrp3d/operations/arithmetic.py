@@ -123,8 +123,8 @@ def axes_from_the_end(x: Tensor, dim: Any) -> tuple[int, ...]:
     """The axes counted from the end; all axes if none are given."""
     if dim is None or (isinstance(dim, Sequence) and not dim):
         return tuple(range(-x.dim(), 0))
-    given = [dim] if isinstance(dim, int) else list(dim)
-    return tuple(axis if axis < 0 else axis - x.dim() for axis in given)
+    axes = [dim] if isinstance(dim, int) else list(dim)
+    return tuple(axis if axis < 0 else axis - x.dim() for axis in axes)
 
 
 def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:

@@ -96,8 +96,8 @@ def passes(
         return output
     if weighs is None:
         weighs = Weighs.GATE if gate else incoming.weighs if gate is None else min(incoming.weighs, Weighs.SIMILARITY)
-    known = incoming.elementwise(output.shape, (lambda end: function(end, *args)) if keeps_range else None)
-    signal = replace(known, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
+    outgoing = incoming.elementwise(output.shape, (lambda end: function(end, *args)) if keeps_range else None)
+    signal = replace(outgoing, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
     result = attach(PassThrough(x.shape, linear=keeps_range, shifts=shifted), output, [x], signal, kind, note)
     if inplace:
         run.replace(x, result)

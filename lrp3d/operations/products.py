@@ -70,8 +70,7 @@ def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False
     """The `output` of weighting `signal` by another signal, position by position; `signal` gets all relevance."""
     incoming = active_tracer().signals[signal]
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
-    known = incoming.elementwise(output.shape)
-    outgoing = replace(known, nonnegative=nonnegative, weighs=weighs)
+    outgoing = replace(incoming.elementwise(output.shape), nonnegative=nonnegative, weighs=weighs)
     return attach(PassThrough(signal.shape), output, [signal], outgoing, note=note)
 
 
