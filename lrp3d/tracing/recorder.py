@@ -124,36 +124,31 @@ class Recorder:
             self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
         with torch.enable_grad():
             out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]  # torch does not annotate it
-        self._record(step, out, signal, kind, note, name)
+        step.site = self._site(out, name)._replace(kind=kind, note=note)
+        self._keep(step, out, signal)
         return out
 
     def rearrange(self, out: Tensor, signal: Signal) -> Tensor:
         """Record a rearrangement, whose relevance torch's own node carries."""
-        self._record(Rearrangement(), out, signal)
+        step = Rearrangement()
+        step.site = self._site(out)
+        self._keep(step, out, signal)
         return out
 
-    def _record(
-        self,
-        step: Step,
-        out: Tensor,
-        signal: Signal,
-        kind: type[nn.Module] | None = None,
-        note: str = "",
-        name: str | None = None,
-    ) -> None:
-        """Tells the step which operation it is, and keeps it."""
+    def _site(self, out: Tensor, name: str | None = None) -> Site:
+        """Which operation is running, with its output."""
         scope = self._innermost()
-        step.site = Site(
+        return Site(
             name=self._take_name() if name is None else name,
             operation=self._operation,
-            handler=self._handler,
-            layer=scope.module if scope is not None and scope.is_layer else None,
-            kind=kind,
             shape=out.shape,
             dtype=out.dtype,
             token=self.token(out),
-            note=note,
+            handler=self._handler,
+            layer=scope.module if scope is not None and scope.is_layer else None,
         )
+
+    def _keep(self, step: Step, out: Tensor, signal: Signal) -> None:
         self.steps.append(step)
         self.signals[out] = signal
 
