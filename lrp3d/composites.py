@@ -140,7 +140,7 @@ class Composite:
     def _entry(self, step: Step) -> Rule | None:
         if step.name in self.names:
             return self.names[step.name]
-        if not default_rule(step).unchanged and (step.weighted or step.site.layer is not None):
+        if not default_rule(step).unchanged and (step.weighted or step.layer is not None):
             for pattern, rule in self.names.items():
                 if fnmatch.fnmatchcase(step.name, pattern) and step.accepts(rule):
                     return rule
@@ -154,7 +154,7 @@ class Composite:
         return self._by_type(step)
 
     def _by_type(self, step: Step) -> Rule | None:
-        for kind in (type(step.site.layer) if step.site.layer is not None else None, step.site.kind):
+        for kind in (type(step.layer) if step.layer is not None else None, step.site.kind):
             for ancestor in kind.__mro__ if kind is not None else ():
                 rule = self.layers.get(ancestor)
                 if rule is not None and (ancestor is not nn.Module or step.accepts(rule)):

@@ -91,6 +91,11 @@ class Step:
         return self.site.operation
 
     @property
+    def layer(self) -> nn.Module | None:
+        """The layer whose forward this operation is, if there is one."""
+        return self.site.layer
+
+    @property
     def shape(self) -> torch.Size:
         """Shape of the output."""
         return self.site.shape

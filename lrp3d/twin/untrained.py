@@ -70,7 +70,7 @@ def untrained(twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = No
 def layers_in_order(twin: Twin, clip: Any, layout: str = "bcthw") -> list[str]:
     """Names of the modules that have a weight, in the order in which the clip passes them."""
     run = twin.record((clip,), None, layout).run
-    names = dict.fromkeys(step.name for step in run.steps if step.weighted and step.site.layer is not None)
+    names = dict.fromkeys(step.name for step in run.steps if step.weighted and step.layer is not None)
     return list(names)
 
 

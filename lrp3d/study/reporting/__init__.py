@@ -1,7 +1,6 @@
 """The last part of a study: from records to summaries, tables, charts and a page.
 
-`summary` merges records, `statistics` has the paper's statistics, `study_view` is a summary as a report sees it, and
-`networks` says which network of the paper each study is of.
+`summary` merges records, `statistics` has the paper's statistics, and `study_view` is a summary as a report sees it.
 `paper_tables` has one function for each table (a new one is a function there and its name in `TABLES`); `table_format`
 writes them as Markdown, HTML and csv. `paper_figures` has one function for each figure that compares networks (a new
 one is a function there and its name in `FIGURES`); `charts` and `factors` draw figures from plain numbers, and
