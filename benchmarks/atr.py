@@ -21,8 +21,8 @@ CLASSES = 400
 def metrics(clips: int, frames: int, device: torch.device) -> dict[str, Callable[[], object]]:
     """Every metric on matrices of a shape that networks have: strongest near the diagonal, some rows empty."""
     generator = torch.Generator().manual_seed(3)
-    at = torch.arange(frames)
-    near = torch.exp(-(at[:, None] - at).abs() / 3.0)
+    frame = torch.arange(frames)
+    near = torch.exp(-(frame[:, None] - frame).abs() / 3.0)
     matrix = (torch.rand(clips, frames, frames, generator=generator) * near).to(device)
     matrix[::100, 0] = 0
     frame_logits = torch.randn(clips, frames, generator=generator).to(device)

@@ -49,12 +49,12 @@ COLUMNS = ("network", "accuracy", *LOST, "motion", "motion, untrained", *MEASURE
 
 def accuracy(network: nn.Module, clips: Tensor, labels: Tensor, variant: str = "") -> float:
     """Share of the clips that are classified rightly, with their time changed."""
-    said = []
+    predictions = []
     with torch.inference_mode():
         for part in clips.split(BATCH):
             logits = network(in_time(part, variant) if variant else part)
-            said.append(logits.reshape(len(part), -1, logits.shape[1]).mean(1).argmax(1))
-    return float((torch.cat(said) == labels).double().mean())
+            predictions.append(logits.reshape(len(part), -1, logits.shape[1]).mean(1).argmax(1))
+    return float((torch.cat(predictions) == labels).double().mean())
 
 
 def motion_of(network: nn.Module, clips: Tensor, labels: Tensor) -> dict[str, float]:

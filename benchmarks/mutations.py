@@ -245,8 +245,8 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         results.add({"file": file, "line": mutant.line, "change": mutant.change, "outcome": outcome, "why": why})
     counts = {kind: sum(row["outcome"] == kind for row in results.rows) for kind in ("caught", "no end", "survived")}
     harmless = sum(bool(row["why"]) for row in results.rows)
-    said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    results.header["notes"] = results.notes = [f"{said}, {harmless} of those harmless"]
+    outcomes = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    results.header["notes"] = results.notes = [f"{outcomes}, {harmless} of those harmless"]
     print(results.notes[0])
     return results.write()
 

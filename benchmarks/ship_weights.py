@@ -51,9 +51,9 @@ def ship(start: str, gap: int, trained: Path, out: Path) -> None:
     """The best seed of one lineage at one gap."""
     best: tuple[float, Lineage, dict] | None = None
     for lineage in every():
-        known = lineage.folder(trained, gap) / "result.json"
-        if lineage.name.startswith(f"{start}-s") and known.exists():
-            result = json.loads(known.read_text())
+        result_file = lineage.folder(trained, gap) / "result.json"
+        if lineage.name.startswith(f"{start}-s") and result_file.exists():
+            result = json.loads(result_file.read_text())
             if best is None or result["accuracy"] > best[0]:
                 best = result["accuracy"], lineage, result
     name = f"{start}-d{gap}" if "match" in start else start

@@ -128,9 +128,9 @@ def running(folder: str, clips: study.VideoList, name: str, options: argparse.Na
     explainer, reader = _parts(folder, name, options.device)
     with tempfile.TemporaryDirectory() as out, Memory() as memory:
         made = study.create(out, study.configuration(explainer, reader, model=name), clips)
-        how = {"workers": options.workers, "batch_size": options.batch}
+        settings = {"workers": options.workers, "batch_size": options.batch}
         busy = time.process_time()
-        study.run(made, explainer, reader, **how)
+        study.run(made, explainer, reader, **settings)
         busy = time.process_time() - busy
         first = {number for number in made.done() if number < options.batch}
         times = sorted(made.record_path(number).stat().st_mtime for number in made.done() - first)
@@ -141,7 +141,7 @@ def running(folder: str, clips: study.VideoList, name: str, options: argparse.Na
             "model": name,
             "processes": 1,
             "frames": reader.frames,
-            **how,
+            **settings,
             "clips_per_second": round(len(times) / (times[-1] - begun), 4),
             "cpu_seconds_per_clip": round(busy / len(clips.items), 2),
             "explaining_share": round(sum(seconds[options.batch :]) / (times[-1] - begun), 3),

@@ -146,8 +146,8 @@ def main() -> None:
     else:
         with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
             list(pool.map(work, chains(chosen)))
-    known = [one.folder(options.out, gap) / "result.json" for one in chosen for gap in one.gaps]
-    results = [json.loads(path.read_text()) for path in known]
+    result_files = [one.folder(options.out, gap) / "result.json" for one in chosen for gap in one.gaps]
+    results = [json.loads(path.read_text()) for path in result_files]
     print(
         f"{len(results)} networks in {options.out}: {sum(one['seconds'] for one in results) / 60:.1f} minutes of one "
         f"core, {(time.perf_counter() - began) / 60:.1f} minutes just now"

@@ -47,10 +47,10 @@ def main() -> None:
     trained: list[tuple[Lineage, int, dict]] = []
     for lineage in chosen:
         for gap in lineage.gaps:
-            known = lineage.folder(options.trained, gap) / "result.json"
-            if not known.exists() or not lineage.name.startswith(options.only):
+            result_file = lineage.folder(options.trained, gap) / "result.json"
+            if not result_file.exists() or not lineage.name.startswith(options.only):
                 continue
-            result = json.loads(known.read_text())
+            result = json.loads(result_file.read_text())
             trained.append((lineage, gap, result))
             if lineage.family not in ("match", *CONTROLS) or (result["accuracy"] < LEARNED and not options.quick):
                 continue  # no span to measure, or nothing learned

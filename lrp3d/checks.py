@@ -189,6 +189,22 @@ Against = int | str | Sequence[int] | Tensor
 """The classes with which a class is contrasted: "next", one, several, or several for each clip."""
 
 
+def is_contrastive(contrastive: bool | None, against: Any) -> bool:
+    """Whether relevance is contrasted with that of the negated class; raises ValueError for two contrasts at once."""
+    if against is not None and contrastive:
+        raise ValueError(
+            "a class is contrasted with other classes (against=) or with its own negated row (contrastive=True): "
+            "leave one of them out"
+        )
+    return against is None if contrastive is None else contrastive
+
+
+def check_floor(temporal: bool, against: Any) -> None:
+    """Raises ValueError if there is no matrix whose floor could be measured."""
+    if not temporal or against is not None:
+        raise ValueError("the floor is that of a matrix of one class: floor=True needs temporal=True and no against=")
+
+
 def targets_of(target: Any, logits: Tensor, against: Any = None) -> Chosen:
     """The class to explain for every clip; raises TypeError or ValueError with the values that are allowed.
 
@@ -208,11 +224,8 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
             raise ValueError(f'against is "next" (the best other class), a class, or several, got {against!r}')
         others = logits.detach().scatter(1, target[:, None], -torch.inf)
         return others.argmax(1, keepdim=True)
-    try:
-        foils = torch.as_tensor(against)
-    except (TypeError, ValueError, RuntimeError):
-        foils = torch.empty(0)
-    if foils.dtype.is_floating_point or foils.dtype.is_complex or foils.dtype == torch.bool:
+    foils = _whole_numbers(against)
+    if foils is None:
         raise TypeError(f'against is a class, several, or "next", got {against!r}')
     if foils.dim() > 2 or foils.numel() == 0 or (foils.dim() == 2 and len(foils) != clips):
         raise ValueError(
@@ -230,6 +243,16 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
         if len(set(row)) < len(row):
             raise ValueError(f"against names a class twice: {row}")
     return placed(rows.contiguous(), logits.device)
+
+
+def _whole_numbers(values: Any) -> Tensor | None:
+    """The tensor of what should be whole numbers; None if it is anything else."""
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    is_other = tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype == torch.bool
+    return None if is_other else tensor
 
 
 def _targets_of(target: Any, logits: Tensor) -> Chosen:

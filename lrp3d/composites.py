@@ -146,15 +146,15 @@ class Composite:
                     return rule
         if step.is_classifier and self.classifier is not None:
             return self.classifier
-        if step.first and step.weighted and self.first is not None:
+        if step.sees_clip and step.weighted and self.first is not None:
             return self.first
         for function, rule in self.operations.items():
-            if OPERATIONS[function] is step.handler and (step.accepts(rule) or not _only_shifts(step)):
+            if OPERATIONS[function] is step.site.handler and (step.accepts(rule) or not _only_shifts(step)):
                 return rule
         return self._by_type(step)
 
     def _by_type(self, step: Step) -> Rule | None:
-        for kind in (type(step.layer) if step.layer is not None else None, step.kind):
+        for kind in (type(step.layer) if step.layer is not None else None, step.site.kind):
             for ancestor in kind.__mro__ if kind is not None else ():
                 rule = self.layers.get(ancestor)
                 if rule is not None and (ancestor is not nn.Module or step.accepts(rule)):
@@ -164,7 +164,8 @@ class Composite:
 
 def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
-    return isinstance(step, PassThrough) and step.handler in [OPERATIONS[f] for f in (torch.add, torch.sub, torch.rsub)]
+    sums = [OPERATIONS[function] for function in (torch.add, torch.sub, torch.rsub)]
+    return isinstance(step, PassThrough) and step.site.handler in sums
 
 
 def default_rule(step: Step) -> Rule:
@@ -186,7 +187,7 @@ def default_rule(step: Step) -> Rule:
     shifted = len(step.operands) == 1 and isinstance(step.operands[0].map, Broadcast)
     if step.after_classifier and not shifted:
         return Epsilon(0.0)
-    if step.first:
+    if step.sees_clip:
         return ZBeta()
     return SameSign() if step.weighed_by_signal else ZPlus()
 

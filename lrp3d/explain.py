@@ -13,6 +13,7 @@ from lrp3d.checks import (
     Against,
     check_axes,
     check_clip,
+    check_floor,
     check_frames,
     check_logits,
     check_merge,
@@ -20,6 +21,7 @@ from lrp3d.checks import (
     check_numbers,
     check_options,
     check_seed,
+    is_contrastive,
     targets_of,
 )
 from lrp3d.composites import Composite
@@ -150,12 +152,7 @@ def explain(
     """
     check_options(chunk_size, memory_budget, tolerance, precision)
     check_merge(merge)
-    if against is not None and contrastive:
-        raise ValueError(
-            "a class is contrasted with other classes (against=) or with its own negated row (contrastive=True): "
-            "leave one of them out"
-        )
-    contrastive = against is None if contrastive is None else contrastive
+    contrastive = is_contrastive(contrastive, against)
     layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, floor or motion)
     check_seed(seed)
     pathways = check_clip(clip, layout)
@@ -165,10 +162,7 @@ def explain(
     check_mode(twin, clip, seed)
     shares = None
     if floor:
-        if not temporal or against is not None:
-            raise ValueError(
-                "the floor is that of a matrix of one class: floor=True needs temporal=True and no against="
-            )
+        check_floor(temporal, against)
 
         def noise_matrix(network: nn.Module, noise: Clip) -> Tensor:
             explanation = explain(

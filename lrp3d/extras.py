@@ -30,8 +30,8 @@ def install_command(*packages: str) -> str:
     stated = {package: f'"{version}"' for package, version in REQUIREMENTS.items()} | ON_THE_INDEX
     wanted = " ".join(stated.get(package, package) for package in packages)
     folder, _ = os.path.split(shutil.which("python") or "")
-    here = folder and folder == os.path.dirname(sys.executable)
-    python = "python" if here else f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    is_default = folder and folder == os.path.dirname(sys.executable)
+    python = "python" if is_default else f'"{sys.executable}"' if " " in sys.executable else sys.executable
     if not is_installed("pip") and shutil.which("uv"):
         return f"uv pip install --python {python} {wanted}"
     return f"{python} -m pip install {wanted}"

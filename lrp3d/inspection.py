@@ -12,6 +12,7 @@ from lrp3d.checks import check_axes, check_clip, check_logits, check_mode, check
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
 from lrp3d.steps.step import ClipInput, Rearrangement, Unsupported
+from lrp3d.twin.probabilities import LEFT_OUT
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
 
@@ -110,12 +111,13 @@ def inspect(
         if isinstance(step, ClipInput):
             continue
         shape = tuple(step.shape)
+        note = LEFT_OUT if step in record.left_out else step.site.note
         if isinstance(step, Unsupported):
             blocked = step.problem in problems
-            rule = "-" if blocked else step.note or "gate or constant: no relevance reaches it"
+            rule = "-" if blocked else note or "gate or constant: no relevance reaches it"
             rows.append(Operation(step.name, step.operation, shape, rule, not blocked, step.advice))
         else:
             rule = "moves values" if isinstance(step, Rearrangement) else str(step.rule or "by position")
-            rule += f" ({step.note})" if step.note else ""
+            rule += f" ({note})" if note else ""
             rows.append(Operation(step.name, step.operation, shape, rule, True))
     return rows

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import einops
 import torch
 from torch import Tensor, nn
 
@@ -31,16 +30,13 @@ from lrp3d.compute.precision import matmul_precision, no_autocast
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.explain import Clip
 from lrp3d.layout import Layout, axes_hint, warn_of_layout
+from lrp3d.occlusion import OCCLUDERS, Colour, Occluded
 from lrp3d.outputs import FRAMES_LAST, Chosen, Output, Reader, chosen_of, logits_of
-from lrp3d.pathways import slow_frames
 from lrp3d.propagation.chunks import clips_at_once
 from lrp3d.propagation.frame_logits import FrameSeeds, FramesInColumns, NoFrameLogits, check_frame_axis, frame_seeds
 from lrp3d.propagation.temporal_matrix import check_rows, logits_in_blocks
-from lrp3d.transfer import answers, finite, placed
+from lrp3d.transfer import answers, finite
 from lrp3d.twin.twin import Trace, Twin, twin_of
-
-Colour = float | Sequence[float] | Tensor
-OCCLUDERS = ("neighbours", "nearest", "mean", "blank")
 
 
 def frame_logits(
@@ -166,7 +162,7 @@ def _measure(
     """Runs all replacements of all clips as one batch, in chunks."""
     batch, columns = len(reference.logits), reference.columns
     clips = [clip] if isinstance(clip, Tensor) else list(clip)
-    pathways = [_Pathway(x.detach(), Layout(reference.measurement.layout), batch) for x in clips]
+    pathways = [Occluded(x.detach(), Layout(reference.measurement.layout), batch) for x in clips]
     clock = max(pathway.length for pathway in pathways)
     for pathway in pathways:
         pathway.prepare(clock, columns, occluder, value)
@@ -356,58 +352,3 @@ def _own_logits(twin: Twin, clip: Clip, chosen: Chosen) -> Tensor | None:
     if not isinstance(logits, Tensor) or logits.dim() != 3 or len(logits) != len(chosen.target):
         return None
     return chosen.of_frames(logits)
-
-
-# ------------------------------------------------------------------------------------------ replacing frames
-
-
-class _Pathway:
-    """A pathway of the clips, and the substitute for each of its frames."""
-
-    def __init__(self, x: Tensor, layout: Layout, batch: int):
-        sizes = layout.sizes(x, batch)
-        self.frames = einops.rearrange(x, f"{layout.pattern} -> b c t h w", **sizes)
-        self.pattern, self.length = layout.pattern, sizes["t"]
-
-    def prepare(self, clock: int, columns: int, occluder: str, value: Colour) -> None:
-        """Finds each frame's column and its substitute, which is the same whenever the frame is replaced."""
-        x = self.frames
-        column = [frame * columns // clock for frame in slow_frames(self.length, clock)]
-        self.column = placed(column, x.device)  # (t,)
-        if occluder == "blank":
-            self.substitute = _colour(value, x).expand_as(x)
-        elif occluder == "mean":
-            self.substitute = x.mean(2, keepdim=True).expand_as(x)
-        else:
-            earlier, later = _neighbours(column, occluder == "nearest")
-            # halves are added, not a sum halved, so that the mean of equal frames is that frame to the last bit
-            halves = [x.index_select(2, placed(frames, x.device)) * 0.5 for frames in (earlier, later)]
-            self.substitute = halves[0] + halves[1]
-
-    def without(self, clip_numbers: Tensor, columns: Tensor) -> Tensor:
-        """Clips `clip_numbers` (p,), each without the frames of column `columns` (p,), in the layout of the input."""
-        mask = (self.column == columns[:, None])[:, None, :, None, None]  # (p, 1, t, 1, 1)
-        replaced = torch.where(mask, self.substitute[clip_numbers], self.frames[clip_numbers])
-        return einops.rearrange(replaced, f"b c t h w -> {self.pattern}")
-
-
-def _neighbours(columns: list[int], nearest: bool) -> tuple[list[int], list[int]]:
-    """The two frames whose mean replaces each frame: those around its block, or twice the nearest remaining one."""
-    before, after = [], []
-    for i, own in enumerate(columns):
-        remaining = [j for j, column in enumerate(columns) if column != own] or [i]
-        first = max((j for j in remaining if j < i), default=None)
-        last = min((j for j in remaining if j > i), default=None)
-        if nearest or first is None or last is None:
-            first = last = min(remaining, key=lambda j: abs(j - i))  # the earlier of two
-        before.append(first)
-        after.append(last)
-    return before, after
-
-
-def _colour(value: Colour, x: Tensor) -> Tensor:
-    """The value of each channel, shaped (c, 1, 1, 1), from one number or one per channel."""
-    colour = placed(value, x.device, x.dtype).flatten()
-    if len(colour) not in (1, x.shape[1]):
-        raise ValueError(f"value is one number or one per channel ({x.shape[1]}), got {len(colour)} values")
-    return colour[:, None, None, None]

@@ -54,23 +54,23 @@ def opening(text: object) -> str:
     return " ".join(lines)
 
 
-def about(file: object, said: object) -> str:
-    """What is said of a file, with its path in it once: `said` may hold the path already, or the file's name.
+def about(file: object, sentence: object) -> str:
+    """A sentence about a file, with its path in it once: `sentence` may hold the path already, or the file's name.
 
     >>> about("in/a.mp4", "a.mp4 is empty"), about("in/a.mp4", "there is no file in/a.mp4")
     ('in/a.mp4 is empty', 'there is no file in/a.mp4')
     >>> about("in/a.mp4", "it has 3 frames"), about("it", "it has 3 frames")
     ('in/a.mp4: it has 3 frames', 'it has 3 frames')
     """
-    path, said = str(file), str(said)
+    path, sentence = str(file), str(sentence)
     for name in filter(None, (path, str(PurePath(path)), PurePath(path).name)):
         # A word such as "clip" may be a file's name, but only at either end of a sentence it surely is.
         where = rf"(?<!\S){re.escape(name)}(?=[\s,:;]|$)"
         where = where if "." in name or "/" in name else rf"^{where}|{where}$"
-        told, times = re.subn(where, lambda _: path, said, count=1)
+        with_path, times = re.subn(where, lambda _: path, sentence, count=1)
         if times:
-            return told
-    return f"{path}: {said}"
+            return with_path
+    return f"{path}: {sentence}"
 
 
 def say(*lines: object, stream: TextIO | None = None) -> None:

@@ -131,8 +131,8 @@ def _pickle_of(entries: Iterable[zipfile.ZipInfo]) -> zipfile.ZipInfo:
     if pickled is None:
         examples = ", ".join(repr(name) for name in list(names)[:3]) or "nothing"
         arrays = names and all(name.endswith(".npy") for name in names)
-        what = "an archive of numpy arrays (npz)" if arrays else "a zip archive"
-        raise Damaged(f"is {what}, no checkpoint: it holds {examples}; unpack it if a checkpoint is among them")
+        archive = "an archive of numpy arrays (npz)" if arrays else "a zip archive"
+        raise Damaged(f"is {archive}, no checkpoint: it holds {examples}; unpack it if a checkpoint is among them")
     if pickled.filename.replace("data.pkl", "constants.pkl") in names:
         raise Damaged("is a TorchScript archive, which is a program: save the state dict of the model it came from")
     return pickled

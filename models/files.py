@@ -95,8 +95,8 @@ def _read_pickled(path: Path, trust_pickle: bool) -> Any:
     try:
         claims = check_zip(path) if is_zip else check_pickles(path)
     except Damaged as error:
-        what = "is not a complete checkpoint: it is a text" if not is_zip and is_text(path) else str(error)
-        raise CheckpointError(f"{_name(path)} {what}") from error
+        problem = "is not a complete checkpoint: it is a text" if not is_zip and is_text(path) else str(error)
+        raise CheckpointError(f"{_name(path)} {problem}") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns of pickles, and then refuses or reads them

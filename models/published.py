@@ -41,8 +41,8 @@ def _imagenet(name: str, file: str, mib: float, model: str) -> Published:
 
 
 PUBLISHED = {
-    one.name: one
-    for one in (
+    published.name: published
+    for published in (
         Published(
             "pytorchvideo-slowfast-r50-8x8",
             "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth",

@@ -118,10 +118,10 @@ class SlowFast(VideoModel):
         self._check_pathway(fast, self.frames, "the fast pathway")
         return slow, fast
 
-    def _check_pathway(self, clip: Tensor, frames: int, what: str) -> None:
-        check_clip(clip, self.in_channels, what)
+    def _check_pathway(self, clip: Tensor, frames: int, pathway: str) -> None:
+        check_clip(clip, self.in_channels, pathway)
         if clip.shape[2] != frames:
-            raise ValueError(f"{self.name} was built for {frames} frames in {what}, got {clip.shape[2]}")
+            raise ValueError(f"{self.name} was built for {frames} frames in {pathway}, got {clip.shape[2]}")
 
     def pathway_features(self, clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Features of both pathways, (b, c, t, h, w) each, at their own frame rates."""

@@ -78,10 +78,10 @@ def _parse(name: str) -> tuple[Make, dict[str, int], int | None]:
         family, depth, inception, length = match.groups()
         table, key = (_RESNETS, family) if depth else (_OTHERS, "-".join(filter(None, (family, inception))))
         if key in table and (length or not table[key][1]):
-            make, told = table[key]
+            make, needs_frames = table[key]
             frames = int(length) if length else None
             arguments = {"depth": int(depth)} if depth else {}
-            if told and frames:
+            if needs_frames and frames:
                 arguments["frames"] = frames
             return make, arguments, frames
     raise ValueError(f"unknown model {name!r}; known are {', '.join(KNOWN)}, with Z frames")

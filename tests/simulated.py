@@ -75,25 +75,25 @@ def _wait(operation: str) -> None:
 class Tensor(torch.Tensor):
     """A tensor of the CPU that says it is elsewhere."""
 
-    hold_constant: torch.Tensor
+    inner: torch.Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @staticmethod
-    def __new__(cls, hold_constant: torch.Tensor) -> Tensor:
+    def __new__(cls, inner: torch.Tensor) -> Tensor:
         made = torch.Tensor._make_wrapper_subclass(
             cls,
-            hold_constant.shape,
-            strides=hold_constant.stride(),
-            storage_offset=hold_constant.storage_offset(),
-            dtype=hold_constant.dtype,
+            inner.shape,
+            strides=inner.stride(),
+            storage_offset=inner.storage_offset(),
+            dtype=inner.dtype,
             device=torch.device(NAME, 0),
         )
-        made.hold_constant = hold_constant
+        made.inner = inner
         return made
 
     def _read(self, how: str) -> torch.Tensor:
         _wait(how)
-        return self.hold_constant
+        return self.inner
 
     def item(self) -> Any:
         return self._read("item").item()
@@ -117,10 +117,10 @@ class Tensor(torch.Tensor):
         return int(self._read("index"))
 
     def data_ptr(self) -> int:
-        return self.hold_constant.data_ptr()
+        return self.inner.data_ptr()
 
     def untyped_storage(self) -> Any:
-        return self.hold_constant.untyped_storage()
+        return self.inner.untyped_storage()
 
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -128,7 +128,7 @@ class Tensor(torch.Tensor):
 
 
 def _bare(x: Any) -> Any:
-    return x.hold_constant if isinstance(x, Tensor) else x
+    return x.inner if isinstance(x, Tensor) else x
 
 
 def _each(function: Callable[[Any], Any], x: Any) -> Any:
@@ -142,6 +142,14 @@ def _tensors(x: Any) -> list[torch.Tensor]:
     if isinstance(x, (list, tuple)):
         return [tensor for part in x for tensor in _tensors(part)]
     return [x] if isinstance(x, torch.Tensor) else []
+
+
+def _reads_numbers(name: str, args: Any) -> bool:
+    """Whether an operation needs numbers of the device, so that the host waits."""
+    bools = [x for x in _tensors(args[1:2]) if x.dtype == torch.bool]
+    filled = "index_put" in name and args[2].numel() == 1  # torch fills it, and needs no shape
+    chosen = name.startswith(("aten.index.Tensor", "aten.index_put")) and bools and not filled
+    return bool(chosen) or any(part in name for part in SHAPE_OF_NUMBERS + ONE_NUMBER)
 
 
 def _run(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -158,13 +166,8 @@ def _run(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
             raise RuntimeError(f"{name}: expected all tensors to be on one device, found {NAME}:0 and cpu")
     if (here and to == "cpu") or (tensors and not here and to == NAME and not kwargs.get("non_blocking")):
         _wait(f"copy to {to}")
-    if here:
-        bools = [x for x in _tensors(args[1:2]) if x.dtype == torch.bool]
-        filled = "index_put" in name and args[2].numel() == 1  # torch fills it, and needs no shape
-        if (name.startswith(("aten.index.Tensor", "aten.index_put")) and bools and not filled) or any(
-            part in name for part in SHAPE_OF_NUMBERS + ONE_NUMBER
-        ):
-            _wait(name)
+    if here and _reads_numbers(name, args):
+        _wait(name)
     plain = dict(kwargs)
     if to is not None:
         plain["device"] = "cpu"

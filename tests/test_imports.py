@@ -16,6 +16,7 @@ ORDER = """
 errors defaults former_names printed extras suggestions transfer
 files filenames progress starting layout sampling
 pathways
+occlusion
 metrics
 compute
 rules

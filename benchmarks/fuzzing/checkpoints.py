@@ -27,10 +27,10 @@ ran: list[str] = []
 """What code of a checkpoint has done here: nothing, or it is a finding."""
 
 
-def alarm(said: str = "") -> str:
+def alarm(text: str = "") -> str:
     """What the pickle of a hostile checkpoint calls."""
-    ran.append(said)
-    return said
+    ran.append(text)
+    return text
 
 
 class Hostile:

@@ -130,8 +130,8 @@ class Child:
             self._process = None
 
 
-def _finding(case: int, what: str, seconds: float = 0.0) -> Outcome:
-    return Outcome(kind_of(case).name, case, (what,), seconds=seconds)
+def _finding(case: int, description: str, seconds: float = 0.0) -> Outcome:
+    return Outcome(kind_of(case).name, case, (description,), seconds=seconds)
 
 
 def _name(code: int | None) -> str:

@@ -45,7 +45,7 @@ def run_case(kind: Kind, seed: int, case: int, folder: Path) -> Outcome:
     start = time.perf_counter()
     for number, step in enumerate(steps):
         failed = None
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
             warnings.simplefilter("ignore", DeprecationWarning)  # Python shows users none
             try:
@@ -55,22 +55,22 @@ def run_case(kind: Kind, seed: int, case: int, folder: Path) -> Outcome:
             except Exception as error:
                 failed = error
         if failed is not None:
-            found = list(_wrong_with(failed, kind))
-            findings += found
-            details += traceback.format_exception(failed) if found else []
-        findings += _unexpected([one.message for one in said if isinstance(one.message, Warning)], kind)
+            faults = list(_wrong_with(failed, kind))
+            findings += faults
+            details += traceback.format_exception(failed) if faults else []
+        findings += _unexpected([entry.message for entry in warned if isinstance(entry.message, Warning)], kind)
     seconds = time.perf_counter() - start
-    told = tuple(finding.replace(str(folder), "...") for finding in dict.fromkeys(findings))
-    return Outcome(kind.name, case, told, read, seconds, details="".join(details))
+    sentences = tuple(finding.replace(str(folder), "...") for finding in dict.fromkeys(findings))
+    return Outcome(kind.name, case, sentences, read, seconds, details="".join(details))
 
 
 def _wrong_with(error: Exception, kind: Kind) -> Iterator[str]:
     """What makes an error none of those that are documented."""
-    what = f"{type(error).__name__}: {shown(error)}"
+    description = f"{type(error).__name__}: {shown(error)}"
     if type(error) not in kind.errors:
-        yield f"{what} ({_place(error)})"
+        yield f"{description} ({_place(error)})"
     elif not is_one_line(str(error)):
-        yield f"an error of several lines, {what}"
+        yield f"an error of several lines, {description}"
 
 
 def is_one_line(text: str) -> bool:
@@ -87,13 +87,13 @@ def _is_below(line: str) -> bool:
     return line.startswith(_BELOW)
 
 
-def _unexpected(said: list[Warning], kind: Kind) -> Iterator[str]:
+def _unexpected(warned: list[Warning], kind: Kind) -> Iterator[str]:
     """Warnings of others, and warnings of several lines."""
-    for one in said:
-        if not isinstance(one, kind.warnings):
-            yield f"a warning of others, {type(one).__name__}: {shown(one)}"
-        elif not is_one_line(str(one)):
-            yield f"a warning of several lines: {shown(one)}"
+    for warning in warned:
+        if not isinstance(warning, kind.warnings):
+            yield f"a warning of others, {type(warning).__name__}: {shown(warning)}"
+        elif not is_one_line(str(warning)):
+            yield f"a warning of several lines: {shown(warning)}"
 
 
 def shown(text: object, most: int = 200) -> str:

@@ -54,12 +54,12 @@ def _lines(text: str, rng: Random) -> str:
     """Lines change places, repeat, go missing, or a foreign one comes in."""
     lines = text.split("\n")
     first, second = rng.randrange(len(lines)), rng.randrange(len(lines))
-    how = rng.randrange(4)
-    if how == 0:
+    change = rng.randrange(4)
+    if change == 0:
         lines[first], lines[second] = lines[second], lines[first]
-    elif how == 1:
+    elif change == 1:
         lines.insert(first, lines[second])
-    elif how == 2:
+    elif change == 2:
         del lines[first]
     else:
         lines.insert(first, hostile(rng))
@@ -92,12 +92,12 @@ def _changed(value: Any, rng: Random) -> Any:
     if isinstance(value, (dict, list)) and value and rng.random() < 0.85:
         value = value.copy()
         key = rng.choice(list(value)) if isinstance(value, dict) else rng.randrange(len(value))
-        how = rng.random()
-        if how < 0.1:
+        chance = rng.random()
+        if chance < 0.1:
             del value[key]
-        elif how < 0.25 and isinstance(value, dict):
+        elif chance < 0.25 and isinstance(value, dict):
             value[hostile(rng)] = value.pop(key)
-        elif how < 0.3 and isinstance(value, list):
+        elif chance < 0.3 and isinstance(value, list):
             value.append(value[key])
         else:
             value[key] = _changed(value[key], rng)

@@ -84,57 +84,55 @@ def mutants(source: str) -> Iterator[Mutant]:
 
 def _left_alone(tree: ast.AST) -> set[int]:
     """What is no behaviour: annotations, decorators, imports, what an error says, and strings that stand alone."""
-    found: set[int] = set()
+    parts = [part for node in ast.walk(tree) for part in ([node] if _is_declaration(node) else _wordings(node))]
+    return {id(inside) for part in parts for inside in ast.walk(part)}
 
-    def leave(node: ast.AST | None) -> None:
-        if node is not None:
-            found.update(id(inside) for inside in ast.walk(node))
 
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            leave(node.returns)
-            for argument in [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]:
-                leave(argument.annotation)
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            for decorator in node.decorator_list:
-                leave(decorator)
-        if isinstance(node, ast.AnnAssign):
-            leave(node.annotation)
-        if isinstance(node, (ast.Import, ast.ImportFrom, ast.Assert, ast.JoinedStr)) or _is_docstring(node):
-            leave(node)
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            for said in node.exc.args:
-                leave(said)
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            leave(node)
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            leave(node)
-    return found
+def _is_declaration(node: ast.AST) -> bool:
+    """Whether a node as a whole is no behaviour."""
+    if isinstance(node, ast.Assign):
+        return ast.unparse(node.targets[0]) == "__all__"
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.unparse(node.test)
+    return isinstance(node, (ast.Import, ast.ImportFrom, ast.Assert, ast.JoinedStr)) or _is_docstring(node)
+
+
+def _wordings(node: ast.AST) -> list[ast.AST]:
+    """The parts of a node that are no behaviour: its annotations and decorators, and the words of an error."""
+    parts = [getattr(node, "returns", None), getattr(node, "annotation", None), *getattr(node, "decorator_list", [])]
+    if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        parts += node.exc.args
+    return [part for part in parts if part is not None]
 
 
 def _changes(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
     """What can be done to a node."""
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
-        yield _operator_of(COMPARISONS[type(node.ops[0])])
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        yield _set("op", OPERATORS[type(node.op)]())
+    yield from _other_operators(node)
     if isinstance(node, ast.Constant) and not isinstance(node.value, (str, bytes, type(None), type(...))):
         value = node.value
         yield _set("value", not value if isinstance(value, bool) else value + 1)
-    if isinstance(node, ast.BoolOp):
-        yield _set("op", ast.Or() if isinstance(node.op, ast.And) else ast.And())
     if isinstance(node, (ast.If, ast.IfExp)):
         yield _negated
     if isinstance(node, ast.Attribute) and node.attr in NAMES:
         yield _set("attr", NAMES[node.attr])
     if isinstance(node, ast.Name) and node.id in NAMES:
         yield _set("id", NAMES[node.id])
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        yield _set("op", ast.UAdd())
     if isinstance(node, ast.Call) and node.keywords:
         yield _without_keyword
     if isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
         yield _set("value", ast.Constant(None))
+
+
+def _other_operators(node: ast.AST) -> Iterator[Callable[[ast.AST], None]]:
+    """What can be done to the operator of a node."""
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
+        yield _operator_of(COMPARISONS[type(node.ops[0])])
+    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
+        yield _set("op", OPERATORS[type(node.op)]())
+    if isinstance(node, ast.BoolOp):
+        yield _set("op", ast.Or() if isinstance(node.op, ast.And) else ast.And())
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield _set("op", ast.UAdd())
 
 
 def _is_docstring(node: ast.AST) -> bool:

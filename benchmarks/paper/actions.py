@@ -84,15 +84,15 @@ class Actions:
 def _scene(dice: Dice, action: Tensor, times: Tensor) -> Rectangles:
     """The rectangle of each sampled frame (b, t) of an action (b,)."""
     shape = times.shape
-    here = dice.integer("corner", SIZE - SIDE + 1, SOURCE, 2)
+    corner = dice.integer("corner", SIZE - SIDE + 1, SOURCE, 2)
     scene = Rectangles(
         (dice.uniform("distractor", SOURCE) < 0.5).gather(1, times),
-        here.gather(1, times[..., None].expand(*shape, 2)),
+        corner.gather(1, times[..., None].expand(*shape, 2)),
         torch.full((*shape, 2), SIDE),
         torch.tensor(BLUE).expand(*shape, 3).clone(),
     )
-    _stand(scene, action, here[:, 0])
-    _move(scene, dice, action, times, here[:, 0, 0])
+    _stand(scene, action, corner[:, 0])
+    _move(scene, dice, action, times, corner[:, 0, 0])
     _pair(scene, dice, action, times)
     return scene
 

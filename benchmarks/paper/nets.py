@@ -46,8 +46,8 @@ class Net:
     @property
     def key(self) -> str:
         """A name that all its seeds share."""
-        told = [f"k{self.kernel}" if self.kernel else "", f"of{self.answers}" if self.answers else ""]
-        return "-".join([self.model, *filter(None, told), *["dense"] * self.dense, self.dataset])
+        differences = [f"k{self.kernel}" if self.kernel else "", f"of{self.answers}" if self.answers else ""]
+        return "-".join([self.model, *filter(None, differences), *["dense"] * self.dense, self.dataset])
 
     @property
     def name(self) -> str:
@@ -57,8 +57,8 @@ class Net:
     @property
     def options(self) -> dict[str, int]:
         """What its builder is told beside the classes."""
-        given = {"kernel_size": self.kernel, "output_frames": self.answers}
-        return {key: value for key, value in given.items() if value is not None}
+        settings = {"kernel_size": self.kernel, "output_frames": self.answers}
+        return {key: value for key, value in settings.items() if value is not None}
 
     @property
     def actions(self) -> Actions:

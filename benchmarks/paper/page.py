@@ -139,9 +139,9 @@ def moments(bench: Bench, measure: Callable[[int], float | None]) -> Value:
 
 
 def trained(bench: Bench) -> list[Net]:
-    """The networks that there are, of any seed."""
-    there = {key for key, _ in bench.records}
-    return [net for net in every((0,)) if net.key in there]
+    """The networks of which there are records, of any seed."""
+    recorded = {key for key, _ in bench.records}
+    return [net for net in every((0,)) if net.key in recorded]
 
 
 def network_table(bench: Bench) -> Table:

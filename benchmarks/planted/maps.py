@@ -55,17 +55,8 @@ def compute(
     """
     planted = lineage.task(gap).clips(clips, seed=SEED + lineage.seed)
     x, target = normalise(planted.clips, model), planted.labels
-    parts: list[Maps] = []
-    for clip, label in zip(x.split(BATCH), target.split(BATCH), strict=True):
-        part = {f"matrix/{name}": METHODS[name](model, clip, label) for name in methods}
-        for name in SANITY:
-            if name in methods:
-                part[f"untrained/{name}"] = METHODS[name](untrained, clip, label)
-                if tests:
-                    part[f"other logit/{name}"] = METHODS[name](model, clip, (label + 1) % model.num_classes)
-        part["frame_logits"] = lrp3d.frame_logits(model, clip, label).detach()
-        part["value"] = margin(model, clip, label)
-        parts.append(part)
+    batches = zip(x.split(BATCH), target.split(BATCH), strict=True)
+    parts = [_maps_of_batch(model, untrained, clip, label, methods, tests) for clip, label in batches]
     found = {name: torch.cat([part[name] for part in parts]).detach() for name in parts[0]}
     rows, frames = found["frame_logits"].shape[1], x.shape[2]
     for name in found:
@@ -88,3 +79,17 @@ def compute(
     if frames <= MOST_PLAYERS:
         found["shapley"] = shapley(value, len(x), rows)
     return found
+
+
+def _maps_of_batch(
+    model: VideoModel, untrained: VideoModel, clip: Tensor, label: Tensor, methods: list[str], tests: bool
+) -> Maps:
+    """The matrices of some clips, also those of the untrained network and of another logit, and the logits."""
+    part = {f"matrix/{name}": METHODS[name](model, clip, label) for name in methods}
+    for name in [name for name in SANITY if name in methods]:
+        part[f"untrained/{name}"] = METHODS[name](untrained, clip, label)
+        if tests:
+            part[f"other logit/{name}"] = METHODS[name](model, clip, (label + 1) % model.num_classes)
+    part["frame_logits"] = lrp3d.frame_logits(model, clip, label).detach()
+    part["value"] = margin(model, clip, label)
+    return part

@@ -84,8 +84,8 @@ COMPARED = [
 def estimates(maps: Maps, source: str, measure: str) -> tuple[Tensor, Tensor]:
     """Spans in frames and weights of the clips that were classified correctly."""
     span, weight = MEASURES[measure](maps, source)
-    known = ~span.isnan()
-    return span[known] * maps["block"], weight[known]
+    has_span = ~span.isnan()
+    return span[has_span] * maps["block"], weight[has_span]
 
 
 def mean_span(maps: Maps, source: str, measure: str) -> float:

@@ -195,8 +195,8 @@ class Stream(nn.Module):
         kept = [clip.new_zeros(len(clip), *shape) for shape in self.kept]
         logits = []
         for frame in clip.unbind(2):
-            said, *kept = self.net(frame, *kept)
-            logits.append(said)
+            answer, *kept = self.net(frame, *kept)
+            logits.append(answer)
         return torch.stack(logits, 1).mean(1)
 
 

@@ -186,14 +186,14 @@ def high_water(device: torch.device) -> int:
     """Bytes: the peak of this process so far, or of what it has on a GPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    known = _status("VmHWM:")
+    peak = _status("VmHWM:")
     unit = 1 if sys.platform == "darwin" else 1024
-    return known if known is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return peak if peak is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _resident() -> int:
-    known = _status("VmRSS:")
-    return known if known is not None else high_water(torch.device("cpu"))
+    resident = _status("VmRSS:")
+    return resident if resident is not None else high_water(torch.device("cpu"))
 
 
 # ---------------------------------------------------------------------------------------------------- results

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -79,51 +79,17 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         UsageError: there is no such model, or it does not take what was asked.
         ValueError, OSError: weights or labels cannot be read or do not fit.
     """
-    own = options.model is not None and ":" in options.model
-    if not own:  # reject an unknown composite before reading large files
+    if not _is_own(options.model):  # reject an unknown composite before reading large files
         _check_composite(options)
     device = device_of(options.device)
     weights = weights_of(options)
     file: Path | None = getattr(options, "labels", None)
     labels: tuple[str, ...] = read_labels(file) if file else ()
     torch.manual_seed(SEED)
-    model: nn.Module
-    notes: tuple[str, ...] = ()
-    stored: tuple[str, ...] = ()
-    if options.model is None:
-        if weights is None:
-            raise UsageError(
-                "say which model: give --model NAME, or --weights with a file that convert-checkpoint wrote"
-            )
-        if options.option:
-            raise UsageError("--option goes with --model: a file that names its model also says how to build it")
-        model = models.load_model(weights)
-    elif own:
-        model = own_model(options.model, dict(options.option))
-        _check_composite(options)  # the imported module may have registered it
-        if weights is not None:
-            checkpoint = models.read_checkpoint(weights)
-            inner = model.network if isinstance(model, PublicNetwork) else model
-            notes = models.load_checkpoint(inner, checkpoint).notes
-            stored = stored_classes(checkpoint)
-            notes = (*stored_notes(checkpoint), *notes)
-    else:
-        model = _build_with_weights(options.model, dict(options.option), weights, len(labels) or CLASSES)
-    trained = weights is not None
-    if weights is not None:
-        description = f"weights of {weights.name}"
-    elif isinstance(model, PublicNetwork):
-        description, trained = model.weights or RANDOM, bool(model.weights)
-    elif own:
-        description = f"weights as {options.model} makes them with seed {SEED}: random, unless it loads some"
-    else:
-        description = RANDOM
-    if isinstance(model, models.VideoModel):
-        notes, stored = notes or model.notes, stored or model.classes
-    if isinstance(model, PublicNetwork):
-        notes = (*notes, *model.notes)
-        stored = stored or (model.class_names if trained else ())
-    labels = labels or stored or _names(getattr(model, "classes", ()))
+    loaded = _load(options, weights, len(labels) or CLASSES)
+    model, notes = loaded.model, loaded.notes
+    description, trained = _origin(model, options.model, weights)
+    labels = labels or loaded.classes or _names(getattr(model, "classes", ()))
     classes = getattr(model, "num_classes", None)
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
@@ -143,6 +109,63 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         notes=(*notes, *statistics_notes),
         sha256=_hash(weights) if weights is not None else "",
     )
+
+
+class _Loaded(NamedTuple):
+    """A model with its weights, and what its checkpoint or its library says of it."""
+
+    model: nn.Module
+    notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+
+def _is_own(name: str | None) -> bool:
+    """Whether a model is not one of the paper's, but of a library or of the user."""
+    return name is not None and ":" in name
+
+
+def _load(options: argparse.Namespace, weights: Path | None, classes: int) -> _Loaded:
+    """The model that the options name, or that a file of weights names."""
+    if options.model is None:
+        if weights is None:
+            raise UsageError(
+                "say which model: give --model NAME, or --weights with a file that convert-checkpoint wrote"
+            )
+        if options.option:
+            raise UsageError("--option goes with --model: a file that names its model also says how to build it")
+        return _with_its_own(_Loaded(models.load_model(weights)), trained=True)
+    if not _is_own(options.model):
+        model = _build_with_weights(options.model, dict(options.option), weights, classes)
+        return _with_its_own(_Loaded(model), trained=weights is not None)
+    model = own_model(options.model, dict(options.option))
+    _check_composite(options)  # the imported module may have registered it
+    if weights is None:
+        return _with_its_own(_Loaded(model), trained=isinstance(model, PublicNetwork) and bool(model.weights))
+    checkpoint = models.read_checkpoint(weights)
+    result = models.load_checkpoint(model.network if isinstance(model, PublicNetwork) else model, checkpoint)
+    notes = (*stored_notes(checkpoint), *result.notes)
+    return _with_its_own(_Loaded(model, notes, stored_classes(checkpoint)), trained=True)
+
+
+def _with_its_own(loaded: _Loaded, trained: bool) -> _Loaded:
+    """Adds the notes and class names that the model itself has."""
+    model, notes, classes = loaded
+    if isinstance(model, PublicNetwork):
+        return _Loaded(model, (*notes, *model.notes), classes or (model.class_names if trained else ()))
+    if isinstance(model, models.VideoModel):
+        return _Loaded(model, notes or model.notes, classes or model.classes)
+    return loaded
+
+
+def _origin(model: nn.Module, name: str | None, weights: Path | None) -> tuple[str, bool]:
+    """Where the weights come from, as a sentence, and whether they were trained."""
+    if weights is not None:
+        return f"weights of {weights.name}", True
+    if isinstance(model, PublicNetwork):
+        return model.weights or RANDOM, bool(model.weights)
+    if _is_own(name):
+        return f"weights as {name} makes them with seed {SEED}: random, unless it loads some", False
+    return RANDOM, False
 
 
 def _hash(path: Path) -> str:

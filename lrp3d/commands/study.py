@@ -171,7 +171,7 @@ def report(options: argparse.Namespace) -> int:
         else:
             clips.append(None)
             notes[f"{path} is a summary: the gallery of clips needs the study's folder with its records"] = None
-    if options.pages is not None and all(one is None for one in clips):
+    if options.pages is not None and all(source is None for source in clips):
         raise UsageError("--pages links clips from a gallery, which needs the study's folder with its records")
     say(*(f"note: {note}" for note in notes))
     made = study.report(

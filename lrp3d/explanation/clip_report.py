@@ -147,8 +147,10 @@ def _method(explanation: Explanation, composite: str) -> str:
 
 def _facts(explanation: Explanation, clip: int) -> str:
     """The numbers at the head of the page."""
-    number, what = amount(explanation, clip)
-    facts = [("Logit", f"{number:.4g}", "of the explained class" if what == "logit" else what.removeprefix("logit "))]
+    number, quantity = amount(explanation, clip)
+    facts = [
+        ("Logit", f"{number:.4g}", "of the explained class" if quantity == "logit" else quantity.removeprefix("logit "))
+    ]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
         span_text = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"

@@ -33,8 +33,8 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
     clips = len(explanation.logits)
     if not -clips <= clip < clips:
         raise IndexError(f"there is no clip {clip} in an explanation of {clips}")
-    number, what = amount(explanation, clip)
-    title = title or f"{subject(explanation, clip)}, {what} {number:.4g}"
+    number, quantity = amount(explanation, clip)
+    title = title or f"{subject(explanation, clip)}, {quantity} {number:.4g}"
     if explanation.matrix is not None:
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)

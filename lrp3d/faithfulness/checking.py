@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -192,12 +192,7 @@ def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) 
     """By measure and method, the numbers of one clip."""
     target, t = int(chosen.target), clip.shape[2]
     measured = subject.interventions(clip, target)
-    matrices = {}
-    for method in subject.methods:
-        matrix = _random(measured, seed) if method == "random" else subject.matrix(method, clip, target)
-        if matrix is not None:
-            matrices[method] = matrix
-    matrices[YARDSTICK] = measured
+    matrices = _matrices(subject, clip, target, measured, seed)
 
     def value(fill: str, kept: Tensor) -> Tensor:
         return subject.lead(filled(clip.expand(len(kept), -1, -1, -1, -1), _frames_of(kept, t), fill), chosen)
@@ -222,13 +217,30 @@ def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) 
             result["intervention"][method] = float(cosine(matrix, measured))
         if worth is not None:
             result["shapley"][method] = float(spearman(frame_scores(matrix).cpu(), worth))
-        if method in ("random", "gradient x input"):
-            continue
-        if other_class is not None:
-            result["other logit"][method] = _similarity(matrix, subject.matrix(method, clip, other_class))
-        for stage, twin in subject.random_networks.items():
-            result[stage][method] = _similarity(matrix, subject.matrix(method, clip, target, twin))
+        if method not in ("random", "gradient x input"):
+            for measure, other in _exchanged(subject, method, clip, target, other_class):
+                result[measure][method] = _similarity(matrix, other)
     return result
+
+
+def _matrices(subject: _Subject, clip: Tensor, target: int, measured: Tensor, seed: int) -> dict[str, Tensor]:
+    """The matrix of every method that has one for this network; the yardstick's is `measured`."""
+    matrices = {}
+    for method in subject.methods:
+        matrix = _random(measured, seed) if method == "random" else subject.matrix(method, clip, target)
+        if matrix is not None:
+            matrices[method] = matrix
+    return matrices | {YARDSTICK: measured}
+
+
+def _exchanged(
+    subject: _Subject, method: str, clip: Tensor, target: int, other_class: int | None
+) -> Iterator[tuple[str, Tensor | None]]:
+    """By measure, the matrices of a method for another logit, if there is one, and for networks with random layers."""
+    if other_class is not None:
+        yield "other logit", subject.matrix(method, clip, other_class)
+    for stage, twin in subject.random_networks.items():
+        yield stage, subject.matrix(method, clip, target, twin)
 
 
 def _random(measured: Tensor, seed: int) -> Tensor:

@@ -83,8 +83,10 @@ def explain_folded(
     """
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     clips = model.clips(torch.as_tensor(inputs, device=device))
-    given = {name: value for name, value in options.items() if name not in IGNORED}
-    explanation = explain(model.twin[0], clips, torch.as_tensor(targets).long().to(device), temporal=False, **given)
+    own_options = {name: value for name, value in options.items() if name not in IGNORED}
+    explanation = explain(
+        model.twin[0], clips, torch.as_tensor(targets).long().to(device), temporal=False, **own_options
+    )
     assert isinstance(explanation.relevance, Tensor)
     return folded(explanation.relevance).numpy(force=True)
 

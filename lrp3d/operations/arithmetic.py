@@ -27,9 +27,7 @@ def _centred(x: Any, mean: Any) -> Tensor | None:
     output = x - mean
     if output.shape != x.shape:
         return None
-    result = passes(lambda x: output, x, gate=False)
-    run.steps[-1].note = "the mean is constant"
-    return result
+    return passes(lambda x: output, x, gate=False, note="the mean is constant")
 
 
 def _add(a: Any, b: Any) -> Tensor:
@@ -125,8 +123,8 @@ def axes_from_the_end(x: Tensor, dim: Any) -> tuple[int, ...]:
     """The axes counted from the end; all axes if none are given."""
     if dim is None or (isinstance(dim, Sequence) and not dim):
         return tuple(range(-x.dim(), 0))
-    given = [dim] if isinstance(dim, int) else list(dim)
-    return tuple(axis if axis < 0 else axis - x.dim() for axis in given)
+    axes = [dim] if isinstance(dim, int) else list(dim)
+    return tuple(axis if axis < 0 else axis - x.dim() for axis in axes)
 
 
 def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:

@@ -46,6 +46,7 @@ def attach(
     inputs: Sequence[Tensor],
     signal: Signal | None = None,
     kind: type[nn.Module] | None = None,
+    note: str = "",
 ) -> Tensor:
     """Record your own step: `output` descends from `inputs`, which must all be signals.
 
@@ -55,9 +56,9 @@ def attach(
         inputs: the tensors for which `step.relevance` returns relevance, in that order.
         signal: what is known about the output; nothing by default.
         kind: the layer type whose rules apply.
+        note: what the inspection prints beside the rule.
     """
-    step.kind = kind
-    return active_tracer().attach(step, output, inputs, signal or Signal())
+    return active_tracer().attach(step, output, inputs, signal or Signal(), kind=kind, note=note)
 
 
 def passes(
@@ -71,6 +72,7 @@ def passes(
     keeps_range: bool = False,
     inplace: bool = False,
     kind: type[nn.Module] | None = None,
+    note: str = "",
 ) -> Tensor:
     """An operation through which relevance passes unchanged (activations, normalisation, scaling).
 
@@ -85,6 +87,7 @@ def passes(
         keeps_range: whether the output is still the clip if `x` is (a normalisation, not a non-linearity).
         inplace: whether `x` itself stands for the result from now on.
         kind: the layer type whose rules apply.
+        note: what the inspection prints beside the rule.
     """
     run = active_tracer()
     output = function(x, *args)
@@ -93,9 +96,9 @@ def passes(
         return output
     if weighs is None:
         weighs = Weighs.GATE if gate else incoming.weighs if gate is None else min(incoming.weighs, Weighs.SIMILARITY)
-    known = incoming.elementwise(output.shape, (lambda end: function(end, *args)) if keeps_range else None)
-    signal = replace(known, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
-    result = attach(PassThrough(x.shape, linear=keeps_range, shifts=shifted), output, [x], signal, kind)
+    outgoing = incoming.elementwise(output.shape, (lambda end: function(end, *args)) if keeps_range else None)
+    signal = replace(outgoing, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
+    result = attach(PassThrough(x.shape, linear=keeps_range, shifts=shifted), output, [x], signal, kind, note)
     if inplace:
         run.replace(x, result)
     return result
@@ -139,10 +142,8 @@ def shares(
     bias = sum(parts[1:], parts[0]) if parts else None
     has_weight = any(isinstance(s.w, Tensor) for s in signals)
     operands = [Operand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(incoming, signals, strict=True)]
-    step = LinearStep(operands, bias, has_weight and is_layer)
-    step.note = note
     in_range = all(k.low is not None and k.high is not None for k in incoming)
-    step.first = in_range and (is_layer or len(signals) == 1)
+    step = LinearStep(operands, bias, has_weight and is_layer, in_range and (is_layer or len(signals) == 1))
     weighs = least(incoming)
     if has_weight and is_layer:  # a layer makes features, but mixed gates (of heads) are still like weights
         weighs = min(weighs, Weighs.SIMILARITY)
@@ -154,7 +155,7 @@ def shares(
     if any(k.is_input is not None for k in incoming):
         counts = [s.map.count(run.input_mask(s.x), s.w) for s in signals]
         signal.is_input = run.signals.constants_among(sum(counts[1:], counts[0]), output.dtype)
-    return attach(step, output, [s.x for s in signals], signal, kind)
+    return attach(step, output, [s.x for s in signals], signal, kind, note)
 
 
 def rearranged(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -61,14 +61,14 @@ def minimum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 def _chosen(function: Callable[..., Tensor], a: Any, b: Any, sign: int) -> Tensor:
     """The larger of two tensors, or the smaller if `sign` is -1; a constant is a bound, as that of `clamp`."""
     run = active_tracer()
-    known = [x if is_constant(x) else None for x in (a, b)]
+    constants = [x if is_constant(x) else None for x in (a, b)]
     nonnegative = [
         run.signals[x].nonnegative if constant is None else bool(run.answers((constant >= 0).all()))
-        for x, constant in zip((a, b), known, strict=True)
+        for x, constant in zip((a, b), constants, strict=True)
     ]
     is_positive = any(nonnegative) if sign > 0 else all(nonnegative)
-    if known[0] is not None or known[1] is not None:
-        signal, bound = (b, a) if known[1] is None else (a, b)
+    if constants[0] is not None or constants[1] is not None:
+        signal, bound = (b, a) if constants[1] is None else (a, b)
         return passes(lambda x: function(x, bound), signal, nonnegative=is_positive)
     signals, masks = [run.signals[x] for x in (a, b)], None
     if any(signal.is_input is not None for signal in signals):
@@ -102,6 +102,6 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     values, indices = torch.topk(input, k, dim, largest, sorted)
     signal = active_tracer().signals[input]
     step = Largest(input.detach(), values, dim % input.dim(), signal.is_input)
-    known = signal.through(lambda x: x.gather(dim, indices))
-    outgoing = Signal(is_input=known.is_input, nonnegative=signal.nonnegative, weighs=signal.weighs)
+    signal_of_values = signal.through(lambda x: x.gather(dim, indices))
+    outgoing = Signal(is_input=signal_of_values.is_input, nonnegative=signal.nonnegative, weighs=signal.weighs)
     return torch.return_types.topk((attach(step, values, [input], outgoing), indices))

@@ -69,11 +69,9 @@ def _note(factor: int | None, reason: str) -> str:
 def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False) -> Tensor:
     """The `output` of weighting `signal` by another signal, position by position; `signal` gets all relevance."""
     incoming = active_tracer().signals[signal]
-    step = PassThrough(signal.shape)
-    step.note = note
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
-    known = incoming.elementwise(output.shape)
-    return attach(step, output, [signal], replace(known, nonnegative=nonnegative, weighs=weighs))
+    outgoing = replace(incoming.elementwise(output.shape), nonnegative=nonnegative, weighs=weighs)
+    return attach(PassThrough(signal.shape), output, [signal], outgoing, note=note)
 
 
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
@@ -93,10 +91,9 @@ def mul(input: Any, other: Any) -> Tensor:
         inputs = [run.input_mask(x).expand(output.shape) for x in (input, other)]
         is_input = run.signals.constants_among(inputs[0] + inputs[1], output.dtype)
     step = Halves([input.shape, other.shape], inputs)
-    step.note = note
     nonnegative = nonnegative or input is other
     signal = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
-    return attach(step, output, [input, other], signal)
+    return attach(step, output, [input, other], signal, note=note)
 
 
 @register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])

@@ -47,7 +47,7 @@ def _values(x: Tensor) -> Tensor:
 def _gates(x: Tensor, h: Tensor | None, w: Weights, parts: int) -> Sequence[Tensor]:
     """The values of all gates before their sigmoid, as constants; the candidate's are not used."""
     with torch._C.DisableTorchFunction(), torch.no_grad():
-        z = F.linear(_values(x), w.input, w.input_bias)
+        z = F.linear(_values(x), w.input, w.input_bias)  # (b, parts * hidden)
         h = x.new_zeros(len(x), w.hidden.shape[1]) if h is None else _values(h)
         return (z + F.linear(h, w.hidden, w.hidden_bias)).chunk(parts, 1)
 
@@ -64,7 +64,7 @@ def _plus(a: Tensor, b: Tensor | None) -> Tensor:
 def lstm_cell(x: Tensor, state: State, w: Weights) -> State:
     """`c' = f c + i tanh(candidate)`, `h' = o tanh(c')`, with constant i, f, o."""
     h, c = state
-    i, f, _, o = (gate.sigmoid() for gate in _gates(x, h, w, 4))
+    i, f, _, o = (gate.sigmoid() for gate in _gates(x, h, w, 4))  # (b, hidden) each
     candidate = w.rows(2, 4)
     new = i * _plus(F.linear(x, candidate.input, candidate.input_bias), _hidden(h, candidate)).tanh()
     c = new if c is None else new + f * c
@@ -75,7 +75,7 @@ def lstm_cell(x: Tensor, state: State, w: Weights) -> State:
 def gru_cell(x: Tensor, state: State, w: Weights) -> State:
     """`h' = z h + (1 - z) tanh(candidate)`, where r weights the previous state in the candidate; constant r and z."""
     (h,) = state
-    r, z, _ = (gate.sigmoid() for gate in _gates(x, h, w, 3))
+    r, z, _ = (gate.sigmoid() for gate in _gates(x, h, w, 3))  # (b, hidden) each
     candidate = w.rows(2, 3)
     before = _hidden(h, candidate)
     weighed = None if before is None else r * before
@@ -160,9 +160,9 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
             for t in reversed(range(len(steps))) if direction else range(len(steps)):
                 current = cell(x.select(time, t), current, weights)
                 steps[t] = current[0]
-            directions.append(torch.stack(steps, time))
+            directions.append(torch.stack(steps, time))  # (b, t, hidden) or (t, b, hidden)
             lasts.append(current)
-        x = directions[0] if len(directions) == 1 else torch.cat(directions, 2)
+        x = directions[0] if len(directions) == 1 else torch.cat(directions, 2)  # (..., directions * hidden)
         if depth < layer.num_layers - 1 and layer.dropout:
             x = F.dropout(x, layer.dropout, layer.training)
     last = tuple(torch.stack([each[i] for each in lasts]) for i in range(1 + is_lstm))

@@ -67,7 +67,7 @@ def grid_sample(
     """`F.grid_sample`, in all its modes: linear in `input`, with `grid` constant."""
     run = active_tracer()
     corners = bool(align_corners)
-    places = grid.detach()
+    places = grid.detach()  # (b, h', w', 2), or (b, t', h', w', 3)
 
     def function(x: Tensor) -> Tensor:
         return F.grid_sample(x, places.to(x.dtype), mode, padding_mode, corners)
@@ -96,13 +96,13 @@ def grid_sample(
 def _cubic_taps(grid: Tensor, sizes: Sequence[int], corners: bool) -> list[tuple[Tensor, Tensor]]:
     """The grids and the weights of the 16 pixels of a cubic convolution (Keys 1981, with torch's a = -0.75)."""
     size = grid.new_tensor([sizes[1], sizes[0]])  # x before y, as in grids
-    centre = (grid + 1) / 2 * (size - 1) if corners else ((grid + 1) * size - 1) / 2
+    centre = (grid + 1) / 2 * (size - 1) if corners else ((grid + 1) * size - 1) / 2  # (b, h', w', 2)
     first = centre.floor()
-    weights = torch.stack([_cubic(centre - first - k) for k in (-1, 0, 1, 2)])
+    weights = torch.stack([_cubic(centre - first - k) for k in (-1, 0, 1, 2)])  # (4, b, h', w', 2)
     taps = []
     for i in range(4):
         for j in range(4):
-            pixel = first + first.new_tensor([j - 1, i - 1])
+            pixel = first + first.new_tensor([j - 1, i - 1])  # (b, h', w', 2)
             points = 2 * pixel / (size - 1).clamp(min=1) - 1 if corners else (2 * pixel + 1) / size - 1
             taps.append((points, (weights[j][..., 0] * weights[i][..., 1]).unsqueeze(1)))
     return taps
@@ -140,14 +140,14 @@ def resample(input: Tensor, output: Tensor, function: Read, axis_maps: Sequence[
     """
     rows, columns = (torch.eye(size).to(input) for size in input.shape[-2:])
     # two copies side by side, because torch 2.13 antialiases a picture that is one pixel wide incorrectly
-    down = axis_maps[0](rows[:, None, :, None].repeat(1, 1, 1, 2))[:, 0, :, 0]
-    across = axis_maps[1](columns[:, None, None].repeat(1, 1, 2, 1))[:, 0, 0]
+    down = axis_maps[0](rows[:, None, :, None].repeat(1, 1, 1, 2))[:, 0, :, 0]  # (h, h')
+    across = axis_maps[1](columns[:, None, None].repeat(1, 1, 2, 1))[:, 0, 0]  # (w, w')
     matrices = (down, across)
     rows_matrix, columns_matrix = ((m.clamp(min=0), (-m).clamp(min=0)) for m in matrices)
 
     def part(pairs: Sequence[tuple[Tensor, Tensor]]) -> Read:
         def weighted(x: Tensor) -> Tensor:
-            parts = [(x @ w.to(x)).mT.matmul(h.to(x)).mT for h, w in pairs]
+            parts = [(x @ w.to(x)).mT.matmul(h.to(x)).mT for h, w in pairs]  # (b, c, h', w')
             return parts[0] + parts[1]
 
         return weighted
@@ -219,15 +219,15 @@ def deformable(
     columns = _places(width, stride[1], padding[1], dilation[1] * torch.arange(kernel_w).repeat(kernel_h), shifts)
     size = shifts.new_tensor([w, h])
     grid = (2 * torch.stack([shifts[:, :, 1] + columns, shifts[:, :, 0] + rows.mT], -1) + 1) / size - 1
-    grid = grid.reshape(b * offset_groups, taps * height, width, 2)
+    grid = grid.reshape(b * offset_groups, taps * height, width, 2)  # (b g, p q h', w', 2)
     x = rearranged(lambda x: x.reshape(b * offset_groups, c // offset_groups, h, w), input)
-    x = grid_sample(x, grid, "bilinear", "zeros", False)
+    x = grid_sample(x, grid, "bilinear", "zeros", False)  # (b g, c / g, p q h', w')
     x = rearranged(lambda x: x.reshape(b, offset_groups, c // offset_groups, taps, height, width), x)
     if mask is not None:
         weighs = rearranged(lambda m: m.reshape(b, offset_groups, 1, taps, height, width), mask)
         x = mul(x, weighs) if active_tracer().is_signal(x) or active_tracer().is_signal(weighs) else x * weighs
-    x = rearranged(lambda x: x.reshape(b, c * taps, height, width), x)
-    kernel = rearranged(lambda w: w.reshape(len(w), -1, 1, 1), weight)
+    x = rearranged(lambda x: x.reshape(b, c * taps, height, width), x)  # (b, c p q, h', w')
+    kernel = rearranged(lambda w: w.reshape(len(w), -1, 1, 1), weight)  # (c', c p q / groups, 1, 1)
     return convolution(x, kernel, bias, groups=groups)
 
 

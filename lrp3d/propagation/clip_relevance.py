@@ -240,7 +240,7 @@ class ClipRelevance:
             seed = self.chosen.alone.seed(self.logits, contrastive).to(self.settings.dtype)
             one_sided = self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
             sides = [(one_sided, own), (one_sided - sums, other)]
-        error = torch.stack([(nonzero_band - expected).abs() for nonzero_band, expected in sides]).amax(0)
+        error = torch.stack([(total - expected).abs() for total, expected in sides]).amax(0)
         scale = torch.stack([expected.abs() for _, expected in sides]).amax(0)
         return error / scale.clamp(min=torch.finfo(scale.dtype).tiny)
 

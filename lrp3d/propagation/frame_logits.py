@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,12 +30,11 @@ from lrp3d.pathways import slow_frames
 from lrp3d.propagation.frame_columns import frames_in_columns
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
-from lrp3d.rules import opposed
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
 from lrp3d.transfer import answers
-from lrp3d.twin.audit import assign_rules, find_classifier
+from lrp3d.twin.audit import assign_rules
 from lrp3d.twin.twin import Trace
 
 
@@ -87,31 +87,52 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
         if isinstance(step, ClipInput):
             raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
         if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
-            shape = step.operands[0].shape
-            axes = step.operands[0].map.time_axes(shape, step.shape)
-            for axis in [axis for axis in axes if shape[axis] > 1]:
-                average = TimeAverage(node, step, axis)
-                source_steps = time_steps(average.entries, len(output))
-                if average.in_order(source_steps):
-                    averages[node] = average
-                    break
-                if not source_steps or not all(map(all, source_steps)):
-                    problem = problem or f"'{step.name}' {disorder(source_steps)}"
-                else:  # of frames that were mixed before, or of the places of a picture
-                    mixed.append(average)
-            if node in averages:
+            sought = _average_of(node, step, len(output))
+            problem = problem or sought.problem
+            mixed += sought.mixed
+            if sought.average is not None:
+                averages[node] = sought.average
                 continue
-            if axes and all(shape[axis] == 1 for axis in axes):
-                problem = problem or (
-                    f"only one time step is left where '{step.name}' averages over time (the model's strides "
-                    "use up this clip); take more frames"
-                )
         if step is not None and not _is_linear(step):
             names = [average.step.name for average in mixed if not average.keeps_time(len(output))]
             raise NoFrameLogits(problem or _not_linear(step, names[0] if names else ""))
     if not averages:
         raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
     return list(averages.values())
+
+
+class _Sought(NamedTuple):
+    """An average over time that was sought at a step."""
+
+    average: TimeAverage | None
+    """The average, if the step averages over time steps that are in order."""
+    mixed: list[TimeAverage]
+    """Averages of frames that were mixed before, or of the places of a picture."""
+    problem: str | None
+    """Why the step is no such average, although it averages over an axis of time."""
+
+
+def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
+    """The average over time that a step is, or why it is none."""
+    shape = step.operands[0].shape
+    axes = step.operands[0].map.time_axes(shape, step.shape)
+    mixed: list[TimeAverage] = []
+    problem: str | None = None
+    for axis in [axis for axis in axes if shape[axis] > 1]:
+        average = TimeAverage(node, step, axis)
+        source_steps = time_steps(average.entries, batch)
+        if average.in_order(source_steps):
+            return _Sought(average, mixed, problem)
+        if source_steps and all(map(all, source_steps)):
+            mixed.append(average)
+        else:
+            problem = problem or f"'{step.name}' {disorder(source_steps)}"
+    if axes and all(shape[axis] == 1 for axis in axes):
+        problem = (
+            f"only one time step is left where '{step.name}' averages over time (the model's strides "
+            "use up this clip); take more frames"
+        )
+    return _Sought(None, mixed, problem)
 
 
 def _not_linear(step: Step, mixed: str) -> str:
@@ -226,9 +247,7 @@ def _frame_by_frame(
     before = len(run.steps)
     pools = [(average, _pool_over_space(record, average)) for average in averages]
     outputs = [_replay(record, pools, i, n, scaled=merge == "average") for i in range(n)]
-    for output in outputs:
-        find_classifier(output)
-    assign_rules(run.steps[before:], composite, contrastive)
+    assign_rules(run.steps[before:], outputs, composite, contrastive)
     for output in outputs:
         oppose(output, chosen.sign)
     logits = torch.stack([chosen.of(output) for output in outputs], 1)  # (b, n)
@@ -259,9 +278,8 @@ def oppose(output: Tensor, sign: Tensor | None) -> None:
     all_negative = len(sign) == 1 or (sign.device.type == "cpu" and bool((sign < 0).all()))
     clips = sign[:, None].to(output).expand(output.shape)
     for spread, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
-        assert step.rule is not None
         # The logits of every frame descend from the classifier: it is met several times, but negated once.
-        step.rule = opposed(step.rule, None if all_negative else spread.sign())
+        step.oppose(None if all_negative else spread.sign())
 
 
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
@@ -289,7 +307,7 @@ def _replay(record: Trace, pools: list[tuple[TimeAverage, Tensor]], i: int, n: i
     inputs = {}
     for average, features in pools:
         with record.run:
-            inputs[average.step.token] = _frame(features, average, i, n, scaled)
+            inputs[average.step.site.token] = _frame(features, average, i, n, scaled)
     output = record.run.replay(inputs, record.output)
     if output is None:
         raise NoFrameLogits("what follows the pool over time also uses features that were not pooled")

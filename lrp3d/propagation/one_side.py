@@ -43,9 +43,4 @@ def _is_classifier(node: Node) -> bool:
 
 def _without_contrast(step: Step) -> Step:
     """The same step with its rule without the contrast."""
-    if not isinstance(step, LinearStep) or step.rule is None:
-        return step
-    copy = LinearStep(step.operands, step.bias, step.weighted)
-    copy.shape, copy.dtype = step.shape, step.dtype
-    copy.assign_rule(one_sided(step.rule))
-    return copy
+    return step.under(one_sided(step.rule)) if isinstance(step, LinearStep) and step.rule is not None else step

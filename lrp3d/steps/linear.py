@@ -22,12 +22,21 @@ class LinearStep(Step):
     """An operation that is linear in its inputs: a convolution, a fully connected layer, an average, a sum.
 
     `z = sum of map(x, w) over the operands + bias`. The denominators are computed at the first seed and kept.
+
+    Args:
+        operands: its inputs, each with its map and weight.
+        bias: the bias, to which constant inputs count as well.
+        weighted: whether it is a layer with a weight.
+        in_range: whether the valid range of all inputs is known, so that they are still the clip.
     """
 
-    def __init__(self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False):
+    def __init__(
+        self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False, in_range: bool = False
+    ):
         self.operands: list[Operand] = operands
         self.bias = bias
         self.weighted = weighted
+        self.in_range = in_range
         self.prepared: PreparedShares = PreparedShares()
         """The shares of the rule, prepared when the first relevance arrives."""
         self._shares_without_factor: Sequence[ElementwiseShare] | None = None
@@ -51,6 +60,13 @@ class LinearStep(Step):
         self._unchanged = rule.unchanged or (alone and self.operands[0].shape == self.shape and not rule.absorbs)
         if self._unchanged:
             self.operands, self.bias = [], None
+
+    def under(self, rule: Rule) -> LinearStep:
+        """The same operation under another rule."""
+        step = LinearStep(self.operands, self.bias, self.weighted, self.in_range)
+        step.site, step.position = self.site, self.position
+        step.assign_rule(rule)
+        return step
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Applies Eq. 1 for every share of the rule."""

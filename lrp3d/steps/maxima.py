@@ -74,7 +74,7 @@ class WindowMaximum(Step):
             constant_won = winner_count == 0
             winners = [torch.where(constant_won, c, w) for w, c in zip(winners, candidates, strict=True)]
             winner_count = torch.where(constant_won, sum(candidate.int() for candidate in candidates), winner_count)
-        part = 1 / winner_count.clamp(min=1).to(self.x.dtype)
+        part = 1 / winner_count.clamp(min=1).to(self.x.dtype)  # (*output)
         return [winner * part for winner in winners]
 
     def _places(self, factor: Tensor | None) -> _Places | None:
@@ -162,9 +162,9 @@ class AxisMaximum(OverAxes):
         self.output_shape: torch.Size = output.shape
         winner = (x == output).to(x.dtype)  # (*input)
         if is_input is not None:  # where only a constant won, the real inputs share
-            won = winner * is_input
+            won = winner * is_input  # (*input)
             winner = torch.where(won.sum(axes, keepdim=True) > 0, won, is_input)
-        self.part: Tensor = winner / winner.sum(axes, keepdim=True).clamp(min=1)
+        self.part: Tensor = winner / winner.sum(axes, keepdim=True).clamp(min=1)  # (*input)
 
     def accepts(self, rule: Rule) -> bool:
         """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""

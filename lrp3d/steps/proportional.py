@@ -34,9 +34,9 @@ class Proportional(OverAxes):
         """Shares in proportion to the contributions, and equally where all of them are zero."""
         if self._part is None:
             inputs = torch.ones_like(self.x) if self.is_input is None else self.is_input
-            contributed = self.contributions(self.x) * inputs
+            contributed = self.contributions(self.x) * inputs  # (*input)
             total = contributed.sum(self.axes, keepdim=True)  # (*input), with size one at the axes
-            equal = inputs / inputs.sum(self.axes, keepdim=True).clamp(min=1)
+            equal = inputs / inputs.sum(self.axes, keepdim=True).clamp(min=1)  # (*input)
             empty = total <= torch.finfo(total.dtype).tiny
             self._part = torch.where(empty, equal, contributed / torch.where(empty, 1.0, total))
         return [r.reshape(len(r), *self._kept) * self._part]

@@ -110,7 +110,7 @@ def _total(operands: Sequence[Operand], shares: tuple[Share, ...], shape: torch.
     """The denominators of a share."""
     totals = [o.map.total(share.terms) for o, share in zip(operands, shares, strict=True) if share.terms]
     # it can be that nothing contributes, as in an average over inputs that are all negative
-    z = _sum(totals) if totals else operands[0].source.new_zeros(shape)
+    z = _sum(totals) if totals else operands[0].source.new_zeros(shape)  # (*output)
     return z if shares[0].bias is None else z + shares[0].bias
 
 
@@ -221,7 +221,7 @@ class MappedShare:
         if band is not None:
             map, below = cast(tuple[LinearMap, Band], map.restrict(band, shape))
             shape = below.shape(shape)
-        raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
+        raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []  # (s, *input) each
         contributions = [LazyRelevance(value, term.a, band=below) for value, term in zip(raw, terms, strict=True)]
         if equal is not None:
             w = operand.w.value.to(equal.dtype) if isinstance(operand.w.value, Tensor) else operand.w.value

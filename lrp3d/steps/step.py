@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import sum_to_shape
 from lrp3d.compute.precision import widened
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.rules import Identity, Rule
+from lrp3d.rules import Identity, Rule, opposed
 from lrp3d.steps.lazy_relevance import LazyRelevance
 
 GRADIENT = "takes gradients inside the forward, where gradients are relevance; explain the model without that step"
@@ -30,38 +30,95 @@ class Token:
     number: int
 
 
-class Step:
-    """One operation of a run; subclasses say what it does with relevance."""
+class Site(NamedTuple):
+    """Which operation of the run a step belongs to, and what is known of its output."""
 
-    weighted = False
-    """Whether it has a weight: it may then be the first layer or the classifier, and the clip's range ends there."""
-
-    name = ""
+    name: str
     """Qualified name of the module, or of the module and the operation in its forward."""
-    operation = ""
+    operation: str
     """Name of the operation in tables and messages."""
-    layer: nn.Module | None = None
-    """The layer whose forward this operation is, if there is one."""
-    kind: type[nn.Module] | None = None
-    """The layer type whose rules apply; for a function, the layer type that does the same."""
-    handler: Callable[..., Any] | None = None
-    """The registered handler that made the step; all functions with this handler count as this operation."""
-    first = False
-    """Whether the operation sees the clip itself."""
-    after_classifier = False
-    """Whether the operation lies between the classifier and the logits."""
-    is_classifier = False
-    note = ""
-    """What the inspection prints beside the rule, such as which factor of a product is the weight."""
-    rule: Rule | None = None
-    ruled = False
-    """Whether the run is over and rules have been assigned."""
     shape: torch.Size
     """Shape of the output."""
     dtype: torch.dtype
     """Type of the output."""
     token: Token
     """Token of the output in the run's tape."""
+    handler: Callable[..., Any] | None = None
+    """The registered handler that made the step; all functions with this handler count as this operation."""
+    layer: nn.Module | None = None
+    """The layer whose forward this operation is, if there is one."""
+    kind: type[nn.Module] | None = None
+    """The layer type whose rules apply; for a function, the layer type that does the same."""
+    note: str = ""
+    """What the inspection prints beside the rule, such as which factor of a product is the weight."""
+
+
+class Position(NamedTuple):
+    """Where a step stands between the clip and the logits, which is known when the run is over."""
+
+    sees_clip: bool = False
+    """Whether the operation sees the clip itself."""
+    is_classifier: bool = False
+    after_classifier: bool = False
+    """Whether the operation lies between the classifier and the logits."""
+
+
+class Step:
+    """One operation of a run; subclasses say what it does with relevance.
+
+    The tracer tells it which operation it is, and the audit tells it where it stands and which rule it has.
+    """
+
+    weighted = False
+    """Whether it has a weight: it may then be the first layer or the classifier, and the clip's range ends there."""
+    in_range = False
+    """Whether the valid range of its inputs is known, which is so until a layer has seen the clip."""
+
+    site: Site
+    """Set once by the tracer, when the operation is recorded."""
+    position: Position | None = None
+    """Set once by the audit, when the run is over."""
+    rule: Rule | None = None
+
+    @property
+    def name(self) -> str:
+        """Qualified name of the module, or of the module and the operation in its forward."""
+        return self.site.name
+
+    @property
+    def operation(self) -> str:
+        """Name of the operation in tables and messages."""
+        return self.site.operation
+
+    @property
+    def layer(self) -> nn.Module | None:
+        """The layer whose forward this operation is, if there is one."""
+        return self.site.layer
+
+    @property
+    def shape(self) -> torch.Size:
+        """Shape of the output."""
+        return self.site.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the output."""
+        return self.site.dtype
+
+    @property
+    def sees_clip(self) -> bool:
+        """Whether the operation sees the clip itself."""
+        return self.position is not None and self.position.sees_clip
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether the operation is the classifier, or one of several."""
+        return self.position is not None and self.position.is_classifier
+
+    @property
+    def after_classifier(self) -> bool:
+        """Whether the operation lies between the classifier and the logits."""
+        return self.position is not None and self.position.after_classifier
 
     def accepts(self, rule: Rule) -> bool:
         """Whether the rule can be used for this operation."""
@@ -70,6 +127,11 @@ class Step:
     def assign_rule(self, rule: Rule) -> None:
         """Takes the rule, once the whole run is known."""
         self.rule = rule
+
+    def oppose(self, sign: Tensor | None) -> None:
+        """Negates the rule for outputs with a negative `sign` (None: for all), unless it is negated already."""
+        assert self.rule is not None
+        self.rule = opposed(self.rule, sign)
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Turns relevance (s, *output) into one tensor (s, *input) for each input."""
@@ -94,7 +156,7 @@ class Relevance(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> Any:
         """Carries the relevance of one seed."""
-        if ctx.step.rule is None and not ctx.step.ruled:
+        if ctx.step.rule is None and ctx.step.position is None:
             raise UnsupportedOperation([f"{ctx.step.name} ({ctx.step.operation}): {GRADIENT}"])
         r = grad_outputs[0].unsqueeze(0)
         # Shares overflow in float16, so they are computed in float32; autograd casts to the type of each input.
@@ -104,8 +166,6 @@ class Relevance(torch.autograd.Function):
 
 class ClipInput(Step):
     """Where the clip (or a pathway of it) enters the twin."""
-
-    operation = "input"
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """The relevance of the input itself."""
@@ -209,9 +269,8 @@ class Outlet(PassThrough):
 
     rule: Rule | None = Identity()
 
-    def __init__(self, name: str, shape: torch.Size):
+    def __init__(self, shape: torch.Size):
         super().__init__(shape, linear=True)
-        self.name = name
 
 
 class ConstantOutput(Step):

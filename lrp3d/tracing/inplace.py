@@ -141,28 +141,35 @@ class Memory:
         """
         if not self._blocks:
             return
-        by_number: dict[int, tuple[Place, Tensor]] = {}
-        views: dict[int, Tensor | None] = {}
-        for x, value in zip(tree_flatten(arguments)[0], tree_flatten(values)[0], strict=True):
-            if isinstance(x, Tensor) and (x is not value or x in self._places) and (place := self._place(x)):
-                by_number[_address(value)] = place, value
-                views[id(x)] = place.view
+        by_address, views = self._places_of(arguments, values)
         results = [x for x in tree_flatten(out)[0] if isinstance(x, Tensor) and x.layout == torch.strided]
-        if not by_number or not (moves or any(_address(x) in by_number for x in results)):
+        if not by_address or not (moves or any(_address(x) in by_address for x in results)):
             return
         stand = _without_values(function, arguments, views, len(results))
         for result, view in zip(results, stand, strict=True):
             if result in self._places:
                 continue
-            place, value = by_number.get(_address(result), (None, None))
+            place, value = by_address.get(_address(result), (None, None))
             if view is not None:
-                blocks = [each.block for each, _ in by_number.values() if _address(each.block.map) == _address(view)]
+                blocks = [each.block for each, _ in by_address.values() if _address(each.block.map) == _address(view)]
                 if blocks:
                     self._stand(result, Place(blocks[0], view))
                 elif place is not None:  # a copy in the model
                     self._stand(result, Block(result).place(result))
             elif place is not None and value is not None:
                 self._stand(result, place if _lies_like(result, value) else Place(place.block, None))
+
+    def _places_of(
+        self, arguments: Any, values: Any
+    ) -> tuple[dict[int, tuple[Place, Tensor]], dict[int, Tensor | None]]:
+        """The places of arguments that have one: by the address of their current value, with that value; and by id."""
+        by_address: dict[int, tuple[Place, Tensor]] = {}
+        views: dict[int, Tensor | None] = {}
+        for x, value in zip(tree_flatten(arguments)[0], tree_flatten(values)[0], strict=True):
+            if isinstance(x, Tensor) and (x is not value or x in self._places) and (place := self._place(x)):
+                by_address[_address(value)] = place, value
+                views[id(x)] = place.view
+        return by_address, views
 
     def _stand(self, x: Tensor, place: Place) -> None:
         self._places[x] = place

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lrp3d.registry import Handler, TorchFunction, handler_of
 from lrp3d.rules import Rule
-from lrp3d.steps.step import ClipInput, Rearrangement, Relevance, Step, Token, Unsupported
+from lrp3d.steps.step import ClipInput, Rearrangement, Relevance, Site, Step, Token, Unsupported
 from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.scope import Scope
@@ -98,29 +98,59 @@ class Recorder:
 
     # ------------------------------------------------------------------ steps
 
-    def attach(self, step: Step, output: Tensor, inputs: Sequence[Tensor], signal: Signal) -> Tensor:
-        """Record `step` and make `output` descend from `inputs` (all of them signals)."""
-        scope = self._innermost()
-        step.name, step.operation, step.handler = self._take_name(), self._operation, self._handler
-        if scope is not None and scope.is_layer:
-            step.layer = scope.module
-        step.shape, step.dtype = output.shape, output.dtype
+    def attach(
+        self,
+        step: Step,
+        output: Tensor,
+        inputs: Sequence[Tensor],
+        signal: Signal,
+        *,
+        kind: type[nn.Module] | None = None,
+        note: str = "",
+        name: str | None = None,
+    ) -> Tensor:
+        """Record `step` and make `output` descend from `inputs` (all of them signals).
+
+        Args:
+            step: says what happens to relevance.
+            output: the result of the operation.
+            inputs: the tensors for which `step.relevance` returns relevance, in that order.
+            signal: what is known about the output.
+            kind: the layer type whose rules apply.
+            note: what the inspection prints beside the rule.
+            name: the name of the step, if it is that of a module and not the next one of the operation.
+        """
         if output.is_floating_point():
             self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
         with torch.enable_grad():
             out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]  # torch does not annotate it
-        self.steps.append(step)
-        self.signals[out] = signal
-        step.token = self.token(out)
+        step.site = self._site(out, name)._replace(kind=kind, note=note)
+        self._keep(step, out, signal)
         return out
 
     def rearrange(self, out: Tensor, signal: Signal) -> Tensor:
         """Record a rearrangement, whose relevance torch's own node carries."""
-        self.signals[out] = signal
         step = Rearrangement()
-        step.name, step.operation, step.shape = self._take_name(), self._operation, out.shape
-        self.steps.append(step)
+        step.site = self._site(out)
+        self._keep(step, out, signal)
         return out
+
+    def _site(self, out: Tensor, name: str | None = None) -> Site:
+        """Which operation is running, with its output."""
+        scope = self._innermost()
+        return Site(
+            name=self._take_name() if name is None else name,
+            operation=self._operation,
+            shape=out.shape,
+            dtype=out.dtype,
+            token=self.token(out),
+            handler=self._handler,
+            layer=scope.module if scope is not None and scope.is_layer else None,
+        )
+
+    def _keep(self, step: Step, out: Tensor, signal: Signal) -> None:
+        self.steps.append(step)
+        self.signals[out] = signal
 
     def refuse(self, advice: str, output: Output, signals: Sequence[Tensor], signal: Signal | None = None) -> Output:
         """Let the forward go on, but mark the result: relevance that would reach it is refused by name."""
@@ -129,7 +159,7 @@ class Recorder:
 
     def squash(self, output: Tensor, x: Tensor) -> Tensor:
         """Remember that the last step made probabilities `output` of the signal `x`."""
-        if self.is_signal(x) and self.steps and self.steps[-1].token == self.token(output):
+        if self.is_signal(x) and self.steps and self.steps[-1].site.token == self.token(output):
             self.squashed.append(Squashed(self.steps[-1], self.token(output), x))
         return output
 

@@ -140,9 +140,8 @@ class Tracer(Recorder, TorchFunctionMode):
             return map_floats(lambda t: self._hold_tensor(t, name) if self.is_signal(t) else t, output)
 
     def _hold_tensor(self, x: Tensor, name: str) -> Tensor:
-        out = self.attach(ConstantOutput(), x.detach(), [x], replace(self.signals[x], low=None, high=None))
-        self.steps[-1].name = name
-        return out
+        signal = replace(self.signals[x], low=None, high=None)
+        return self.attach(ConstantOutput(), x.detach(), [x], signal, name=name)
 
     def add_outlet(self, output: Any, name: str) -> Any:
         """A module's output; a step of its own if it matches `layers`."""
@@ -353,6 +352,4 @@ def _outlet(x: Tensor, name: str) -> Tensor:
     autograd's graph.
     """
     tracer = active_tracer()
-    out = tracer.attach(Outlet(name, x.shape), x.detach(), [x], replace(tracer.signals[x]))
-    tracer.steps[-1].name = name
-    return out
+    return tracer.attach(Outlet(x.shape), x.detach(), [x], replace(tracer.signals[x]), name=name)

@@ -13,7 +13,7 @@ from torch import Tensor
 from lrp3d.composites import Composite
 from lrp3d.rules import contrasted
 from lrp3d.steps.graph import Node, downwards, parents, step_of
-from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, Step, Unsupported
+from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, Position, Step, Unsupported
 from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Tracer
@@ -44,24 +44,31 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
     return list(problems)
 
 
-def find_classifier(output: Tensor) -> None:
-    """Mark the first steps with a weight below the output as classifier, and the steps between them and the output.
+def _from_classifier(output: Tensor) -> dict[Step, Position]:
+    """The positions of the first steps with a weight below the output, and of the steps between them and the output.
 
     Without any step that has a weight, there is no classifier, and no step comes after one.
     """
     nodes = downwards([output.grad_fn], lambda node: getattr(step_of(node), "weighted", False))
     steps = [step for node in nodes if (step := step_of(node)) is not None]
-    for step in steps:
-        step.is_classifier = step.weighted
-    has_classifier = any(step.is_classifier for step in steps)
-    for step in steps:
-        step.after_classifier = has_classifier and not step.is_classifier
+    has_classifier = any(step.weighted for step in steps)
+    return {step: Position(step.in_range, step.weighted, has_classifier and not step.weighted) for step in steps}
 
 
-def assign_rules(steps: Sequence[Step], composite: Composite, contrastive: bool) -> None:
-    """Give every step its rule, the classifier's with its contrast if wanted; raises ValueError for unusable rules."""
+def assign_rules(steps: Sequence[Step], outputs: Sequence[Tensor], composite: Composite, contrastive: bool) -> None:
+    """Tell every step of a run where it stands, and give it its rule; raises ValueError for unusable rules.
+
+    Args:
+        steps: the steps.
+        outputs: the logits, below which the classifiers are.
+        composite: says which step gets which rule.
+        contrastive: whether the rule of a classifier gets its contrast.
+    """
+    positions: dict[Step, Position] = {}
+    for output in outputs:
+        positions |= _from_classifier(output)
     for step in steps:
-        step.ruled = True
+        step.position = positions.get(step, Position(step.in_range))
         if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, ConstantOutput, Outlet, Unsupported)):
             continue  # these have no choice of rules
         rule = composite.rule_for(step)

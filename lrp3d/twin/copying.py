@@ -97,6 +97,8 @@ def _uncompiled(function: Any) -> Any:
 _DRAWN_FROM = (random.Random, np.random.Generator, np.random.RandomState)
 _CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_DRAWN_FROM)
 _GENERATORS = (torch.Generator, *_DRAWN_FROM)
+# Exactly these types: what a subclass needs to be made is not known.
+_CONTAINERS = (list, deque, set, dict, OrderedDict, defaultdict)
 
 
 class Copier:
@@ -147,19 +149,14 @@ class Copier:
             return copying.deepcopy(x)
         if isinstance(x, torch.Generator):
             return x.clone_state()
-        if type(x) is defaultdict:
-            copy = self._remember(x, defaultdict(self(x.default_factory, name)))
-            copy.update({key: self(value, f"{name}.{key}") for key, value in x.items()})
-            return copy
-        if isinstance(x, (list, deque)) and type(x) in (list, deque, nn.ParameterList):
-            copy = self._remember(x, type(x)())
-            copy.extend(self(item, f"{name}.{i}") for i, item in enumerate(x))
-            return copy
-        if type(x) in (dict, OrderedDict):
-            copy = self._remember(x, type(x)())
-            for key, value in x.items():
-                copy[key] = self(value, f"{name}.{key}")
-            return copy
+        if isinstance(x, tuple) or type(x) in _CONTAINERS:
+            return self._container(x, name)
+        if isinstance(x, (types.MethodType, functools.partial, types.FunctionType)):
+            return self._callable(x, name)
+        return self._object(x, name) if _is_plain_object(x) else x
+
+    def _container(self, x: Any, name: str) -> Any:
+        """Copies a container and what it holds; a tuple of which nothing had to be copied stays itself."""
         if isinstance(x, tuple):
             items = [self(item, f"{name}.{i}") for i, item in enumerate(x)]
             if all(a is b for a, b in zip(items, x, strict=True)):
@@ -167,16 +164,24 @@ class Copier:
             return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
         if type(x) is set:
             return {self(item, name) for item in x}
+        if type(x) in (list, deque):
+            copy = self._remember(x, type(x)())
+            copy.extend(self(item, f"{name}.{i}") for i, item in enumerate(x))
+            return copy
+        factory = [self(x.default_factory, name)] if type(x) is defaultdict else []
+        copy = self._remember(x, type(x)(*factory))
+        for key, value in x.items():
+            copy[key] = self(value, f"{name}.{key}")
+        return copy
+
+    def _callable(self, x: Any, name: str) -> Any:
+        """Copies a bound method, a partial function or a closure, if what it holds has to be copied."""
         if isinstance(x, types.MethodType):
             owner = self(x.__self__, name)
             return x if owner is x.__self__ else types.MethodType(x.__func__, owner)
         if isinstance(x, functools.partial):
             return functools.partial(self(x.func, name), *self(x.args, name), **self(x.keywords, name))
-        if isinstance(x, types.FunctionType) and x.__closure__:
-            return self._closure(x, name)
-        if _is_plain_object(x):
-            return self._object(x, name)
-        return x
+        return self._closure(x, name) if x.__closure__ else x
 
     def _module(self, x: nn.Module, name: str) -> nn.Module:
         if isinstance(x, torch.jit.ScriptModule):

@@ -7,18 +7,18 @@ positions. The softmax is left out, and what follows it is computed again from t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor
 
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import PassThrough, Step
+from lrp3d.steps.step import PassThrough, Step, Token
 from lrp3d.tracing.recorder import Squashed
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Tracer
 
 LEFT_OUT = "the last of the network: what goes into it is explained"
+"""What the inspection prints beside a softmax or sigmoid that was left out."""
 
 
 def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step]]:
@@ -44,15 +44,12 @@ def before_probabilities(run: Tracer, output: Tensor) -> tuple[Tensor, list[Step
         return output, []
     replaced = {step for node in after if (step := step_of(node)) is not None}
     run.steps = [step for step in run.steps if step not in replaced]
-    steps = [squash.step for squash in skipped]
-    for step in steps:
-        step.note = LEFT_OUT
-    return logits, steps
+    return logits, [squash.step for squash in skipped]
 
 
-def _squash(node: Node, squashed: dict[Any, Squashed]) -> Squashed | None:
+def _squash(node: Node, squashed: dict[Token, Squashed]) -> Squashed | None:
     step = step_of(node)
-    return None if step is None else squashed.get(getattr(step, "token", None))
+    return None if step is None else squashed.get(step.site.token)
 
 
 def _moves_or_averages(node: Node) -> bool:

@@ -28,7 +28,7 @@ from lrp3d.steps.step import Step
 from lrp3d.tracing.advice import FOREIGN
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.transfer import answers, finite
-from lrp3d.twin.audit import assign_rules, find_classifier, unsupported
+from lrp3d.twin.audit import assign_rules, unsupported
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.given import module_of, programs_in
 from lrp3d.twin.probabilities import before_probabilities
@@ -206,6 +206,15 @@ class Twin(nn.Module):
             left_out: list[Step] = []
             if read is not None and run.is_signal(output):
                 output, left_out = before_probabilities(run, output)
+        self._check_patterns(run)
+        outputs = [output] if read is not None else [x for x in tensors_of(output) if run.is_signal(x)]
+        outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
+        problems = ([f"the forward: {DIFFERS}"] if differs else []) + self._problems(run, outputs)
+        assign_rules(run.steps, outputs, self.composite, contrastive)
+        return Trace(run, entries, output, problems, left_out, drew, differs, *replies[:2])
+
+    def _check_patterns(self, run: Tracer) -> None:
+        """Raises ValueError if a pattern in `constants` or `layers` fits no module that ran."""
         for argument, patterns in (("constants", run.constants), ("layers", run.layers)):
             if unmatched := [pattern for pattern, met in patterns.items() if not met]:
                 names = [name for name, _ in self.model.named_modules()]
@@ -214,19 +223,15 @@ class Twin(nn.Module):
                     f"did you mean {candidates[0]!r}?" if candidates else "lrp3d.inspect(model, clip) shows their names"
                 )
                 raise ValueError(f"{argument}={unmatched} fits no module that ran; {hint}")
-        outputs = [output] if read is not None else [x for x in tensors_of(output) if run.is_signal(x)]
-        outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
+
+    def _problems(self, run: Tracer, outputs: Sequence[Tensor]) -> list[str]:
+        """One line for everything between the outputs and the clip that has no rule."""
         problems = list(dict.fromkeys(problem for x in outputs for problem in unsupported(run, x)))
         programs = programs_in(self.model) if problems else []
         if programs:  # what they do shows as operations that nobody knows
             whole = any(program.startswith("the model:") for program in programs)
             problems = programs + [problem for problem in problems if FOREIGN not in problem and not whole]
-        if differs:
-            problems.insert(0, f"the forward: {DIFFERS}")
-        for x in outputs:
-            find_classifier(x)
-        assign_rules(run.steps, self.composite, contrastive)
-        return Trace(run, entries, output, problems, left_out, drew, differs, *replies[:2])
+        return problems
 
     def _draws_do_not_matter(self, inputs: Sequence[Any], read: Callable[[Any], Any], output: Any) -> bool:
         """Whether the model returns the same output with other random numbers."""

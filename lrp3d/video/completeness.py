@@ -174,10 +174,10 @@ def _size_in_header(file: BinaryIO) -> int | None:
     """ASF: among the properties in its header; a broadcast does not know its size."""
     file.seek(0)
     header = file.read(_MOST_OF_A_HEADER)
-    at = header.find(_ASF_PROPERTIES)
-    if not header.startswith(_ASF) or at < 0 or len(header) < at + 92:
+    start = header.find(_ASF_PROPERTIES)
+    if not header.startswith(_ASF) or start < 0 or len(header) < start + 92:
         return None
-    size, flags = int.from_bytes(header[at + 40 : at + 48], "little"), header[at + 88]
+    size, flags = int.from_bytes(header[start + 40 : start + 48], "little"), header[start + 88]
     return None if flags & 1 else size or None
 
 

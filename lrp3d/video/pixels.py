@@ -84,8 +84,8 @@ def _resize_and_cut(image: Tensor, axis: int, length: int, kept_length: int, pla
 
 def require_clip_memory(frames: int, height: int, width: int) -> None:
     """Refuse a clip that does not fit into memory: its pixels, and its floats while they are normalised."""
-    what = f"{frames} frames of {width} x {height} pixels"
-    require_memory(frames * height * width * 3 * (1 + 3 * 4), what, "ask for fewer frames, or smaller ones")
+    pixels = f"{frames} frames of {width} x {height} pixels"
+    require_memory(frames * height * width * 3 * (1 + 3 * 4), pixels, "ask for fewer frames, or smaller ones")
 
 
 def stack_frames(frames: list[Tensor], name: str) -> Tensor:

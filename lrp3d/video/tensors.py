@@ -74,8 +74,8 @@ def _load_numpy(path: Path) -> np.ndarray:
     """The array of a numpy file, mapped into memory."""
     with path.open("rb") as file:
         if file.read(6) != b"\x93NUMPY":  # numpy takes the file for a pickle, and advises to allow pickles
-            told = "it is no array that numpy.save has written, or it is damaged"
-            raise VideoError(f"{path.name} cannot be read as a tensor: {told}")
+            reason = "it is no array that numpy.save has written, or it is damaged"
+            raise VideoError(f"{path.name} cannot be read as a tensor: {reason}")
     array: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
     return array
 
@@ -92,8 +92,8 @@ def _load_torch(path: Path) -> Tensor:
             warnings.simplefilter("ignore")  # torch warns of pickles, and then refuses or reads them
             stored: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError:  # torch's own message advises unpickling, which can run any code
-        told = "it is damaged, or holds more than that; save the tensor alone"
-        raise VideoError(f"{path.name} cannot be read as a tensor: {told}") from None
+        reason = "it is damaged, or holds more than that; save the tensor alone"
+        raise VideoError(f"{path.name} cannot be read as a tensor: {reason}") from None
     if isinstance(stored, dict):
         tensors = {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
         stored = tensors[_single_name(list(tensors), path.name)]

@@ -14,6 +14,7 @@ from twins import D, close, draw_input, generators, per_axis, twin_relevance
 import lrp3d
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.maxima import WindowMaximum
+from lrp3d.steps.step import Site, Token
 
 MAX = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
 ADAPTIVE_MAX = {1: nn.AdaptiveMaxPool1d, 2: nn.AdaptiveMaxPool2d, 3: nn.AdaptiveMaxPool3d}
@@ -51,7 +52,7 @@ def test_maxima_by_positions_are_maxima_by_slices(data, axes, generator, tied):
     ]
     arriving = LazyRelevance(torch.randn(3, *output.shape, generator=generator, dtype=D), output)
     maximum = WindowMaximum(x, output, offsets)
-    maximum.shape = output.shape
+    maximum.site = Site("", "max_pool", output.shape, output.dtype, Token(0))
     (found,) = maximum.propagate(arriving)
     with lrp3d.kernels.plain():
         (by_slices,) = maximum.propagate(arriving)

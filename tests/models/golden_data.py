@@ -83,6 +83,11 @@ def build(facts):
         return models.i3d_inception(classes, stride, pooling)
     if file.endswith("s3d.py"):
         return models.s3d(classes, stride, pooling)
+    return build_tam(file, args, classes, stride, pooling)
+
+
+def build_tam(file, args, classes, stride, pooling):
+    """Our TAM, or TSN where the source has no temporal module."""
     temporal = {} if args["temporal_module_name"] is None else {"kernel_size": args["blending_frames"]}
     if temporal:
         temporal |= {"frames": args["groups"], "depthwise": args["dw_conv"]}

@@ -1,5 +1,7 @@
 """Reads at computed places: outputs are torch's, relevance is z+ over the dense matrix of the read, nothing leaks."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -135,21 +137,17 @@ def slow_deformable(x, offset, weight, bias, stride, padding, dilation, mask):
                     total = total + (1 - abs(y - row)) * (1 - abs(x_ - column)) * x[n, channel, row, column]
         return total
 
-    for n in range(b):
-        for k in range(outputs):
-            for i in range(offset.shape[2]):
-                for j in range(offset.shape[3]):
-                    for channel in range(of_group):
-                        source = channel + k // (outputs // (c // of_group)) * of_group
-                        group = source // (c // several)
-                        for tap in range(p * q):
-                            place = 2 * (group * p * q + tap)
-                            y = i * stride[0] - padding[0] + tap // q * dilation[0] + offset[n, place, i, j]
-                            x_ = j * stride[1] - padding[1] + tap % q * dilation[1] + offset[n, place + 1, i, j]
-                            value = at(n, source, float(y), float(x_)) * weight[k, channel, tap // q, tap % q]
-                            if mask is not None:
-                                value = value * mask[n, group * p * q + tap, i, j]
-                            out[n, k, i, j] = out[n, k, i, j] + value
+    for n, k, i, j in itertools.product(*map(range, out.shape)):
+        for channel, tap in itertools.product(range(of_group), range(p * q)):
+            source = channel + k // (outputs // (c // of_group)) * of_group
+            group = source // (c // several)
+            place = 2 * (group * p * q + tap)
+            y = i * stride[0] - padding[0] + tap // q * dilation[0] + offset[n, place, i, j]
+            x_ = j * stride[1] - padding[1] + tap % q * dilation[1] + offset[n, place + 1, i, j]
+            value = at(n, source, float(y), float(x_)) * weight[k, channel, tap // q, tap % q]
+            if mask is not None:
+                value = value * mask[n, group * p * q + tap, i, j]
+            out[n, k, i, j] = out[n, k, i, j] + value
     return out
 
 

@@ -162,8 +162,8 @@ def _listed(stored: Any, file: Path, key: str) -> tuple[str, ...]:
             lists = {"": tuple(stored)}
         key = key or (next(iter(lists)) if len(lists) == 1 else "")
         if key not in lists:
-            told = ", ".join(f"{file.name}:{name}" for name in lists)
-            raise ValueError(f"{file.name} holds {len(lists)} lists: say which, {told}")
+            choices = ", ".join(f"{file.name}:{name}" for name in lists)
+            raise ValueError(f"{file.name} holds {len(lists)} lists: say which, {choices}")
         return lists[key]
     names = _names(stored)
     if names is None:

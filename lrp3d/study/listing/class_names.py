@@ -117,28 +117,13 @@ def names_of_lines(text: str) -> tuple[str, ...]:
 
 def _by_line(text: str) -> tuple[Pairs, list[str]]:
     """Reads one name from each line, with or without an id beside it."""
-    every = lines_of(text.strip("\ufeff"))
-    while every and not every[-1][1]:
-        every.pop()
-    comments = [number for number, line in every if line in ("#", "//") or line.startswith(("# ", "// "))]
-    blank = [number for number, line in every if not line]
-    lines = [(number, line) for number, line in every if line and number not in comments]
-    notes = [f"has comments, which are skipped (lines {few(comments)})"] if comments else []
-    notes += [f"has blank lines, which are skipped (lines {few(blank)})"] if blank else []
+    lines, notes = _lines_with_names(text)
     if not lines:
         return [], notes
-    for number, line in lines:
-        if not line.strip("{}[]()<>,;:=-\"' "):
-            raise ValueError(f"holds {line!r} in line {number}, which is no name: write one per line, or json")
     number, title = lines[0]
-    note = f"names its columns in line {number} ({title})"
-    for separator in ("\t", ";", ","):
-        header = fields_of(title, separator)
-        if len(header) > 1 and is_header(header):
-            return _by_column(header, lines[1:], separator), [*notes, note]
-    if is_header(title.split()):
-        pairs = _numbers_beside_names(lines[1:]) if len(lines) > 1 else None
-        return pairs or list(enumerate(line for _, line in lines[1:])), [*notes, note]
+    below = _below_titles(lines)
+    if below is not None:
+        return below, [*notes, f"names its columns in line {number} ({title})"]
     pairs = _numbers_beside_names(lines)
     if pairs is not None and not _separated(lines):
         notes.append(f"is read as ids and names ({title!r} is class {pairs[0][0]}, {unquoted(pairs[0][1])!r})")
@@ -155,6 +140,35 @@ def _by_line(text: str) -> tuple[Pairs, list[str]]:
         _refuse_other_ids(lines)
         pairs = [(index, line) for index, (_, line) in enumerate(lines)]
     return pairs, notes
+
+
+def _lines_with_names(text: str) -> tuple[list[tuple[int, str]], list[str]]:
+    """The numbered lines without blank ones and comments, and notes on these."""
+    every = lines_of(text.strip("\ufeff"))
+    while every and not every[-1][1]:
+        every.pop()
+    comments = [number for number, line in every if line in ("#", "//") or line.startswith(("# ", "// "))]
+    blank = [number for number, line in every if not line]
+    lines = [(number, line) for number, line in every if line and number not in comments]
+    notes = [f"has comments, which are skipped (lines {few(comments)})"] if comments else []
+    notes += [f"has blank lines, which are skipped (lines {few(blank)})"] if blank else []
+    for number, line in lines:
+        if not line.strip("{}[]()<>,;:=-\"' "):
+            raise ValueError(f"holds {line!r} in line {number}, which is no name: write one per line, or json")
+    return lines, notes
+
+
+def _below_titles(lines: Sequence[tuple[int, str]]) -> Pairs | None:
+    """Reads ids and names if the first line names the columns, else None."""
+    title = lines[0][1]
+    for separator in ("\t", ";", ","):
+        header = fields_of(title, separator)
+        if len(header) > 1 and is_header(header):
+            return _by_column(header, lines[1:], separator)
+    if not is_header(title.split()):
+        return None
+    pairs = _numbers_beside_names(lines[1:]) if len(lines) > 1 else None
+    return pairs or list(enumerate(line for _, line in lines[1:]))
 
 
 def _by_column(header: Sequence[str], lines: Sequence[tuple[int, str]], separator: str) -> Pairs:

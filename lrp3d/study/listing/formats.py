@@ -66,8 +66,8 @@ def rows_of_file(path: Path) -> Listed:
             raise ValueError("has comments only")
         listed = _rows_of_lines(lines)
     except ValueError as error:
-        told = str(error).removeprefix("which ")
-        raise ValueError(f"{path.name}{', ' if told.startswith(('line ', 'object ')) else ' '}{told}") from None
+        problem = str(error).removeprefix("which ")
+        raise ValueError(f"{path.name}{', ' if problem.startswith(('line ', 'object ')) else ' '}{problem}") from None
     return Listed(listed.rows, (*notes, *listed.notes))
 
 

@@ -43,8 +43,8 @@ def read_text(path: Path, expected: str) -> str:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         codec = encoding.removesuffix("-sig").upper()
-        told = f"{path.name} is no text in {codec} (byte {error.start} is none of it)"
-        raise ValueError(f"{told}: {expected}, saved as UTF-8") from None
+        reason = f"{path.name} is no text in {codec} (byte {error.start} is none of it)"
+        raise ValueError(f"{reason}: {expected}, saved as UTF-8") from None
     if "\0" in text:
         raise ValueError(f"{path.name} is no text (it holds zero bytes): {expected}")
     return text

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -60,47 +61,52 @@ def clip_pages(folder: str | Path, names: Mapping[int, str], model: str = "") ->
     notes = []
     if len(own) < len(pages):
         notes.append(f"{len(pages) - len(own)} pages in {folder} are of other models than {model} and are not linked.")
-    by_place = {page.place: page for page in own}
+    pages_of, unclear = _pages_of(names, own)
+    if unclear:
+        notes.append(
+            f"{unclear} clips are not linked, because their names are not unique, among the clips or the pages in "
+            f"{folder}. Folders as in the list (class/clip) tell them apart."
+        )
+    return pages_of, notes
+
+
+def _pages_of(names: Mapping[int, str], pages: Sequence[Page]) -> tuple[dict[int, Path], int]:
+    """The page of each clip that has one, and the number of clips of which it is not clear which page is theirs."""
+    by_place = {page.place: page for page in pages}
     by_video: dict[str, list[Page]] = {}
-    for page in own:
+    for page in pages:
         by_video.setdefault(page.video, []).append(page)
-    clips_of_name: dict[str, int] = {}
-    for name in names.values():
-        for end in {_end(spelled) for spelled in _spelled(name)}:
-            clips_of_name[end] = clips_of_name.get(end, 0) + 1
-    found: dict[int, Path] = {}
+    clips_of_name = Counter(end for name in names.values() for end in {_end(spelled) for spelled in _spelled(name)})
+    pages_of: dict[int, Path] = {}
     unclear = 0
     for number, name in names.items():
         for spelled in _spelled(name):
             end = _end(spelled)
             at_place, of_video = by_place.get(spelled), by_video.get(end, [])
             if "/" in spelled and at_place is not None and at_place.video == end:
-                found[number] = at_place.path
+                pages_of[number] = at_place.path
             elif len(of_video) == 1 and clips_of_name[end] == 1:
-                found[number] = of_video[0].path
-        unclear += number not in found and any(by_video.get(_end(spelled)) for spelled in _spelled(name))
-    if unclear:
-        notes.append(
-            f"{unclear} clips are not linked, because their names are not unique, among the clips or the pages in "
-            f"{folder}. Folders as in the list (class/clip) tell them apart."
-        )
-    return found, notes
+                pages_of[number] = of_video[0].path
+        unclear += number not in pages_of and any(by_video.get(_end(spelled)) for spelled in _spelled(name))
+    return pages_of, unclear
 
 
 def _read(path: Path, folder: Path) -> Page:
     place = path.parent.relative_to(folder).as_posix()
-    said = _said(path)
-    video = safe_name(PurePosixPath(said["video"]).stem) if "video" in said else path.resolve().parent.name
-    return Page(path, place, video, said.get("model", ""))
+    texts = _texts_beside(path)
+    video = safe_name(PurePosixPath(texts["video"]).stem) if "video" in texts else path.resolve().parent.name
+    return Page(path, place, video, texts.get("model", ""))
 
 
-def _said(page: Path) -> dict[str, str]:
-    """The texts that the numbers beside a page say of it."""
+def _texts_beside(page: Path) -> dict[str, str]:
+    """The texts of the summary beside a page."""
     try:
-        said = json.loads((page.parent / "explanation.json").read_text(encoding="utf-8"))
+        summary = json.loads((page.parent / "explanation.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return {name: value for name, value in said.items() if isinstance(value, str)} if isinstance(said, dict) else {}
+    if not isinstance(summary, dict):
+        return {}
+    return {name: value for name, value in summary.items() if isinstance(value, str)}
 
 
 def _spelled(name: str) -> list[str]:

@@ -60,17 +60,17 @@ class Gallery:
         """Says which clips are shown, and what their colours mean."""
         shown = len(self.clips)
         if shown == self.of:
-            which = f"All {shown} clips of the study are on this page."
+            selection = f"All {shown} clips of the study are on this page."
         else:
-            which = (
+            selection = (
                 f"{shown} of the study's {self.of} clips are on this page: up to {ENDS} from both ends of each order, "
                 "up to two of each class, and others evenly spread between. The csv has the numbers of all."
             )
         rows, columns = self.shape
         blocks = f" Each cell is the mean of a block of the {rows} x {columns} matrix." * (max(self.shape) > LARGEST)
         return (
-            f"{which} Rows of a matrix are explained frames, columns the frames that contribute; a clip is divided by "
-            f"the sum of its positive frame logits. All clips have the same colours.{blocks}"
+            f"{selection} Rows of a matrix are explained frames, columns the frames that contribute; a clip is divided "
+            f"by the sum of its positive frame logits. All clips have the same colours.{blocks}"
         )
 
     def link(self, clip: StudyClip) -> str:
@@ -114,7 +114,7 @@ class Gallery:
         data = "".join(f' data-{name}="{value:.5g}"' for name, value in numbers.items() if value is not None)
         anchors = "".join(f'<span id="{self.place}-{mark}"></span>' for mark in marks)
         picture = base64.b64encode(self.pictures[clip.number]).decode()
-        said = "".join(
+        cells = "".join(
             f"<i>{'–' if value is None else f'{value:{form}}'}</i>"
             for value, form in ((clip.logit, ".3g"), (clip.avg_atr, ".2f"), (clip.max_atr, ".0f"))
         )
@@ -133,7 +133,7 @@ class Gallery:
             f'<img alt="Relevance matrix" src="data:image/png;base64,{picture}">'
             f"<b>{in_html(clip.class_name if clip.known else 'class unknown')}</b>"
             f"<span{wrong}>{in_html(verdict[clip.right])}</span>"
-            f'<span class="numbers">{said}</span>{uncounted}<span class="name">{name}</span></li>'
+            f'<span class="numbers">{cells}</span>{uncounted}<span class="name">{name}</span></li>'
         )
 
     def _legend(self) -> str:

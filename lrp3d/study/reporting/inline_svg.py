@@ -41,7 +41,7 @@ def inlined(drawing: bytes, prefix: str) -> str:
     root = ElementTree.fromstring(drawing)  # the parser keeps no comments
     wanted = set(re.findall(r'(?:href="|url\()#([^")]+)', drawing.decode()))
     for element in root.iter():
-        for child in [one for one in element if _bare(one.tag) in LEFT_OUT]:
+        for child in [child for child in element if _bare(child.tag) in LEFT_OUT]:
             element.remove(child)
         for name, value in list(element.attrib.items()):
             del element.attrib[name]

@@ -112,9 +112,9 @@ def outstanding(study: Studied) -> Table | None:
     rows: list[list[Cell]] = []
     links = {}
     for row, (why, clip) in enumerate(study.gallery.outstanding):
-        known = clip.class_name if clip.known else "–"
+        class_name = clip.class_name if clip.known else "–"
         numbers = [Value(number, digits=2) for number in (clip.logit, clip.score, clip.avg_atr)]
-        rows.append([why, clip.name, known, clip.predicted, *numbers, Value(clip.max_atr, digits=0)])
+        rows.append([why, clip.name, class_name, clip.predicted, *numbers, Value(clip.max_atr, digits=0)])
         links[row, 1] = study.gallery.link(clip)
     headers = ["what stands out", "clip", "class", "predicted", "logit", "score", "avg-ATR", "max-ATR"]
     title = f"Clips that stand out: {study.label()}, {study.dataset}"

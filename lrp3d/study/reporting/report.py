@@ -215,11 +215,13 @@ def _with_galleries(
             continue
         read, names = _records_and_names(source)
         own = clips_of(study.summary, names)
-        found: dict[int, Path] = {}
+        page_of: dict[int, Path] = {}
         if pages is not None:
-            found, said = clip_pages(pages, {clip.number: clip.name for clip in own}, study.config.get("model", ""))
-            notes += said
-            if not found:
+            page_of, page_notes = clip_pages(
+                pages, {clip.number: clip.name for clip in own}, study.config.get("model", "")
+            )
+            notes += page_notes
+            if not page_of:
                 notes.append(f"None of the pages in {pages} is of a clip of {study.name}.")
         shown = gallery(
             own,
@@ -229,7 +231,7 @@ def _with_galleries(
             name=f"clips-{study.name}",
             title=f"Clips: {study.label()}, {study.dataset}",
             place=f"clips-{number}",
-            pages=found,
+            pages=page_of,
         )
         made.append(replace(study, gallery=shown))
     return made, list(dict.fromkeys(notes))
@@ -343,11 +345,11 @@ def _missing(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], l
 def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:
     """Returns the mean matrix of the data set and those of some classes."""
     values = study.by_class("avg_atr")
-    known = [index for index in study.class_names if index < len(values) and not values[index].isnan()]
+    measured = [index for index in study.class_names if index < len(values) and not values[index].isnan()]
     if show:
-        chosen = [index for index in study.indices(show) if index in known]
+        chosen = [index for index in study.indices(show) if index in measured]
     else:
-        ranked = sorted(known, key=lambda index: (float(values[index]), index))
+        ranked = sorted(measured, key=lambda index: (float(values[index]), index))
         chosen = ranked if len(ranked) < MOST_NAMED else [*ranked[:2], *ranked[-2:]]
     matrices = {study.dataset: study.summary["dataset"]["matrix"]}
     for index in chosen:

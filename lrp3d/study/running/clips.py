@@ -151,9 +151,9 @@ class Clips:
             except video.VideoError as problem:
                 nothing = np.empty((0, 0, 0, 3), np.uint8)
                 pixels, error = Pixels(nothing, np.empty(0, np.int64)), str(problem)
-            said = json.dumps({"lost": pixels.lost, "notes": pixels.notes, "error": error})
+            facts = json.dumps({"lost": pixels.lost, "notes": pixels.notes, "error": error})
             with replacing(self._kept / f"{number:08d}.npz") as temporary, temporary.open("wb") as file:
-                np.savez(file, frames=pixels.frames, indices=pixels.indices, said=np.array(said))
+                np.savez(file, frames=pixels.frames, indices=pixels.indices, said=np.array(facts))
             yield Row(
                 name or _name(number, clip if isinstance(clip, (str, Path)) else pixels.frames), _label(label, number)
             )
@@ -184,14 +184,14 @@ def _gone_through(clips: Any) -> Iterator[Any]:
 def _kept_pixels(path: Path) -> Pixels:
     try:
         with np.load(path, allow_pickle=False) as kept:
-            said = json.loads(str(kept["said"]))
+            facts = json.loads(str(kept["said"]))
             frames, indices = kept["frames"], kept["indices"]
     except Exception as error:
-        told = getattr(error, "strerror", None) or opening(error)
-        raise video.VideoError(f"{path.name}, which holds the clip's pixels, cannot be read: {told}") from None
-    if said["error"]:
-        raise video.VideoError(said["error"])
-    return Pixels(frames, indices, tuple(said["lost"]), tuple(said["notes"]))
+        reason = getattr(error, "strerror", None) or opening(error)
+        raise video.VideoError(f"{path.name}, which holds the clip's pixels, cannot be read: {reason}") from None
+    if facts["error"]:
+        raise video.VideoError(facts["error"])
+    return Pixels(frames, indices, tuple(facts["lost"]), tuple(facts["notes"]))
 
 
 def _label(label: Any, number: int) -> int | str | None:

@@ -224,10 +224,10 @@ def create(
     # Only here is the folder made: one that is removed during a run is reported, not made again.
     (folder / "records").mkdir(parents=True, exist_ok=True)
     _write(folder / "clips.json", [[item.name, item.label] for item in clips.items])
-    told = {**(about or {}), "notes": [*(about or {}).get("notes", ()), *clips.notes]}
+    details = {**(about or {}), "notes": [*(about or {}).get("notes", ()), *clips.notes]}
     # This file is written last, because a folder that holds it is a study.
-    _write(folder / "study.json", {"config": full, "labels": clips.labels, "about": told})
-    return Study(folder, full, clips.items, clips.labels, tuple(told["notes"]))
+    _write(folder / "study.json", {"config": full, "labels": clips.labels, "about": details})
+    return Study(folder, full, clips.items, clips.labels, tuple(details["notes"]))
 
 
 def load_study(folder: str | Path) -> Study:

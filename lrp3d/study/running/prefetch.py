@@ -147,9 +147,9 @@ def _attempt(read: Callable[[Task], Result], task: Task) -> Result | Failure:
     except ImportError:
         raise
     except Exception as error:
-        said = opening(error)
+        reason = opening(error)
         kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-        return Failure(f"{kind}{said}" if said else type(error).__name__)
+        return Failure(f"{kind}{reason}" if reason else type(error).__name__)
 
 
 def _attempt_in_time(read: Callable[[Task], Result], task: Task, timeout: float) -> Result | Failure:
