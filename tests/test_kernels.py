@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lrp3d.compute import kernels
+from lrp3d.compute.bands import Band
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution
 
@@ -134,3 +135,34 @@ def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name,
     monkeypatch.setattr(kernels, "_placed", lambda r, *args: r)
     kernels.adjoint(r, w, geometry, x.shape)
     assert called == [name]
+
+
+@given(convolutions(), st.integers(1, 3), st.sampled_from([1, 2**17]))
+def test_scaling_and_carrying_back_in_one_go_equals_one_after_the_other(drawn, seeds, block):
+    x, w, geometry = drawn
+    if not len(x):
+        return
+    try:
+        output = kernels.convolve(x, w, geometry)
+    except RuntimeError:
+        return
+    generator = torch.Generator().manual_seed(4)
+    r = torch.randn(seeds, *output.shape, dtype=torch.float64, generator=generator)
+    scale = torch.randn(output.shape, dtype=torch.float64, generator=generator)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lrp3d.compute.along_axis.BLOCK", block)
+        found = Convolution(geometry).scaled_adjoint(r, scale, w, x.shape)
+    if found is not None:
+        torch.testing.assert_close(found, Convolution(geometry).adjoint(r * scale, w, x.shape), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("taps", [3, 5])
+def test_depthwise_convolutions_along_time_scale_in_one_go_in_a_band_as_well(taps):
+    geometry = Geometry.dense((taps, 1, 1), (taps // 2, 0, 0), groups=4)
+    w = torch.randn(4, 1, taps, 1, 1, dtype=torch.float64)
+    r, scale = torch.randn(2, 1, 4, 3, 5, 5, dtype=torch.float64), torch.randn(1, 4, 3, 5, 5, dtype=torch.float64)
+    map, below = Convolution(geometry).restrict(Band(2, 4, 7), torch.Size([1, 4, 9, 5, 5]))
+    shape = below.shape(torch.Size([1, 4, 9, 5, 5]))
+    found = map.scaled_adjoint(r, scale, w, shape)
+    assert found is not None
+    torch.testing.assert_close(found, map.adjoint(r * scale, w, shape), rtol=1e-9, atol=1e-9)

@@ -13,24 +13,48 @@ from torch import Tensor
 
 from lrp3d.compute import buffers
 
+BLOCK = 2**17  # values that are taken through all passes at once
 WORTHWHILE = 2**17  # multiplications per tap; with fewer, torch's own kernel is called sooner than the products
 
 
-def depthwise_sum(x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length: int) -> Tensor:
+def depthwise_sum(
+    x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length: int, scale: Tensor | None = None
+) -> Tensor:
     """Computes out[i] = sum over taps k of w[k] x[i + shifts[k]] along an axis; out has `length` positions there.
 
     Args:
-        x: (b, c, ...).
+        x: (s b, c, ...), for s seeds.
         w: (c, 1, ...), longer than one along the axis only.
         axis: 0 is the first axis after the channels.
         shifts: one number for each tap.
         length: number of output positions along the axis.
+        scale: (b, c, ...) by which x is multiplied first; None for none.
     """
     taps = w.flatten(1)  # (c, k)
     factor = taps.view(*taps.shape, *[1] * (x.dim() - 2))  # (c, k, 1, ...)
-    axis, size, shape = 2 + axis, x.shape[2 + axis], list(x.shape)
-    shape[axis] = length
+    shape = list(x.shape)
+    shape[2 + axis] = length
     out = buffers.empty(shape, x)
+    if x.device.type != "cpu" or x.numel() <= BLOCK:
+        scaled = x if scale is None else (x.unflatten(0, (-1, len(scale))) * scale).flatten(0, 1)
+        _add_taps(scaled, factor, 2 + axis, shifts, out)
+        return out
+    # In blocks of channels, so that what is computed in several passes stays in a core's cache.
+    channels = max(1, BLOCK * x.shape[1] // max(x[0].numel(), 1))
+    block = x.new_empty(x[0, :channels].shape)
+    for i, (sample, result) in enumerate(zip(x, out, strict=True)):
+        for first in range(0, x.shape[1], channels):
+            part = slice(first, first + channels)
+            taken = sample[part]
+            if scale is not None:
+                taken = torch.mul(taken, scale[i % len(scale), part], out=block[: len(taken)])
+            _add_taps(taken, factor[part], 1 + axis, shifts, result[part])
+    return out
+
+
+def _add_taps(x: Tensor, factor: Tensor, axis: int, shifts: Sequence[int], out: Tensor) -> None:
+    """Writes the sum over the taps k of factor[:, k] x, shifted along an axis, to `out`."""
+    length, size = out.shape[axis], x.shape[axis]
     whole = _tap_for_all(shifts, length, size)
     if whole is None:
         out.zero_()
@@ -41,7 +65,6 @@ def depthwise_sum(x: Tensor, w: Tensor, axis: int, shifts: Sequence[int], length
         if start < stop and k != whole:
             target = out.narrow(axis, start, stop - start)
             target.addcmul_(x.narrow(axis, start + shift, stop - start), factor[:, k])
-    return out
 
 
 def dense_sum(x: Tensor, taps: Tensor, shifts: Sequence[int], length: int) -> Tensor:

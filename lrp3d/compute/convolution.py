@@ -35,8 +35,18 @@ class Convolution(LinearMap):
         folded = self._carry(r.flatten(0, 1), v, (seeds * batch, *shape[1:]))  # (s b, c, ...)
         return torch.unflatten(folded, 0, (seeds, batch))
 
+    def scaled_adjoint(self, r: Tensor, scale: Tensor, v: Weight, shape: torch.Size) -> Tensor | None:
+        """Multiplies where the kernel takes the relevance through the caches block by block."""
+        assert isinstance(v, Tensor)
+        seeds, batch = r.shape[:2]
+        folded = self._carry_scaled(r.flatten(0, 1), scale, v, (seeds * batch, *shape[1:]))  # (s b, c, ...)
+        return None if folded is None else torch.unflatten(folded, 0, (seeds, batch))
+
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
         return kernels.adjoint(r, w, self.geometry, shape)
+
+    def _carry_scaled(self, r: Tensor, scale: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor | None:
+        return kernels.scaled_adjoint(r, scale, w, self.geometry, shape)
 
     def restrict(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
         """A band along the batch axis (clips or frames) stays as it is; the kernel widens a band along time."""
@@ -109,3 +119,6 @@ class Window(Convolution):
 
     def _carry(self, r: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor:
         return kernels.adjoint_in_window(r, w, self.geometry, shape, self.axis, self.start, self.size)
+
+    def _carry_scaled(self, r: Tensor, scale: Tensor, w: Tensor, shape: Sequence[int]) -> Tensor | None:
+        return kernels.scaled_adjoint_in_window(r, scale, w, self.geometry, shape, self.axis, self.start, self.size)

@@ -81,8 +81,7 @@ def _fast_adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Te
         return _placed(_pointwise(r, w.flatten(1).T), g.stride, shape)
     axis = _depthwise_axis(shape[1], w, g)
     if axis is not None:
-        k, d, p = w.shape[2 + axis], g.dilation[axis], g.padding[axis]
-        return depthwise_sum(r, w, axis, [p - d * tap for tap in range(k)], shape[2 + axis])
+        return _depthwise_adjoint(r, w, g, shape, axis)
     if _is_dense_in_time(r, w, g):
         taps = buffers.derived("transposed taps", [w], lambda: w.flatten(2).permute(2, 1, 0).contiguous())
         return dense_sum(r, taps, [g.padding[0] - g.dilation[0] * tap for tap in range(len(taps))], shape[2])
@@ -105,6 +104,19 @@ def _input_gradient(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> 
     return gradients[0]
 
 
+def scaled_adjoint(r: Tensor, scale: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor | None:
+    """The adjoint of r (s b, c, ...) * scale (b, c, ...) in one go; None where to multiply first is as fast."""
+    axis = None if _plain.get() or r.numel() == 0 else _depthwise_axis(shape[1], w, g)
+    return None if axis is None else _depthwise_adjoint(r, w, g, shape, axis, scale)
+
+
+def _depthwise_adjoint(
+    r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], axis: int, scale: Tensor | None = None
+) -> Tensor:
+    k, d, p = w.shape[2 + axis], g.dilation[axis], g.padding[axis]
+    return depthwise_sum(r, w, axis, [p - d * tap for tap in range(k)], shape[2 + axis], scale)
+
+
 def window(size: int, start: int, stop: int, g: Geometry, axis: int) -> tuple[int, int]:
     """The range of inputs, of `size` along an axis, in the receptive field of outputs `start` to `stop`."""
     d, k, s, p = g.dilation[axis], g.kernel[axis], g.stride[axis], g.padding[axis]
@@ -122,7 +134,7 @@ def adjoint_in_window(
     begin = start * s - p  # the first position these outputs see, negative in the padding
     along_axis = _depthwise_axis(shape[1], w, g) == axis or (axis == 0 and _is_dense_in_time(r, w, g))
     if along_axis and not _plain.get():
-        return adjoint(r, w, replace(g, padding=_with(g.padding, axis, first - begin)), shape)
+        return adjoint(r, w, _on_window(g, axis, start, stop, size), shape)
     if axis == 0 and k > 1 and _few_frames(r, g):
         return _by_frames(r, w, g, shape, begin - first)
     # Computed without padding, whose part of the result is cut off at the end.
@@ -131,6 +143,22 @@ def adjoint_in_window(
         return r.new_zeros(shape)
     carried = adjoint(r, w, replace(g, padding=_with(g.padding, axis, 0)), _with(shape, 2 + axis, length))
     return carried.narrow(2 + axis, first - begin, last - first)
+
+
+def scaled_adjoint_in_window(
+    r: Tensor, scale: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], axis: int, start: int, size: int
+) -> Tensor | None:
+    """The same for r (s b, c, ...) * scale (b, c, ...) in one go; None where to multiply first is as fast."""
+    if r.numel() == 0 or _plain.get() or _depthwise_axis(shape[1], w, g) != axis:
+        return None
+    return _depthwise_adjoint(r, w, _on_window(g, axis, start, start + r.shape[2 + axis], size), shape, axis, scale)
+
+
+def _on_window(g: Geometry, axis: int, start: int, stop: int, size: int) -> Geometry:
+    """The geometry of outputs `start` to `stop` over their window of the inputs, which may cut the padding off."""
+    first, _ = window(size, start, stop, g, axis)
+    begin = start * g.stride[axis] - g.padding[axis]
+    return replace(g, padding=_with(g.padding, axis, first - begin))
 
 
 def _with(values: Sequence[int], index: int, value: int) -> tuple[int, ...]:

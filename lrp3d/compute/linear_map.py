@@ -47,6 +47,10 @@ class LinearMap:
         """Applies the transposed operation with each of several weights."""
         return [self.adjoint(r, v, shape) for v in weights]
 
+    def scaled_adjoint(self, r: Tensor, scale: Tensor, v: Weight, shape: torch.Size) -> Tensor | None:
+        """The adjoint of r (s, *output) * scale (*output) in one go; None where to multiply first is as fast."""
+        return None
+
     def restrict(self, band: Band, shape: torch.Size) -> tuple[LinearMap, Band] | None:
         """The map that carries a band of the output back, and the band of the input in which the result lies.
 

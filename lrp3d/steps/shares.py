@@ -19,7 +19,7 @@ from lrp3d.compute import buffers
 from lrp3d.compute.bands import Band, whole_axis
 from lrp3d.compute.maps import Broadcast, LinearMap
 from lrp3d.compute.precision import widened
-from lrp3d.compute.terms import Share, Signed, Term
+from lrp3d.compute.terms import Share, Signed, Term, Weight
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance, times
 
@@ -184,6 +184,27 @@ def _reciprocal(z: Tensor, epsilon: float, overwrite: bool = False) -> tuple[Ten
 
 
 @dataclass
+class _Scaled:
+    """Relevance (s, *output) times a factor (*output): multiplied once for all operands, if at all."""
+
+    value: Tensor
+    factor: Tensor
+
+    @functools.cached_property
+    def product(self) -> Tensor:
+        """The product, (s, *output)."""
+        return times(self.value, self.factor)
+
+    def carried_by(self, map: LinearMap, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
+        """The product, carried back by a map with each of several weights to (s, *shape)."""
+        if len(weights) == 1:
+            carried = map.scaled_adjoint(self.value, self.factor, weights[0], shape)
+            if carried is not None:
+                return [carried]
+        return map.adjoints(self.product, weights, shape) if weights else []
+
+
+@dataclass
 class MappedShare:
     """A share of a linear step, with what is the same for all seeds."""
 
@@ -207,28 +228,28 @@ class MappedShare:
         value, band = lazy.value, lazy.band
         if band is not None and any(o.map.restrict(band, o.shape) is None for o in operands):
             value, band = band.widened(value, whole_axis(band.axis, shape[band.axis])), None
-        ratio = times(value, self.reciprocal if band is None else band.of(self.reciprocal))
+        scaled = _Scaled(value, self.reciprocal if band is None else band.of(self.reciprocal))
         equal = None if self.equal is None else times(value, self.equal if band is None else band.of(self.equal))
         return [
-            self._to_operand(operand, terms, ratio, equal, band)
+            self._to_operand(operand, terms, scaled, equal, band)
             for operand, terms in zip(operands, self.terms, strict=True)
         ]
 
     def _to_operand(
-        self, operand: Operand, terms: list[Term], ratio: Tensor, equal: Tensor | None, band: Band | None
+        self, operand: Operand, terms: list[Term], scaled: _Scaled, equal: Tensor | None, band: Band | None
     ) -> LazyRelevance:
         map, shape, below = operand.map, operand.shape, None
         if band is not None:
             map, below = cast(tuple[LinearMap, Band], map.restrict(band, shape))
             shape = below.shape(shape)
-        raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []  # (s, *input) each
+        raw = scaled.carried_by(map, [term.v for term in terms], shape)  # (s, *input) each
         contributions = [LazyRelevance(value, term.a, band=below) for value, term in zip(raw, terms, strict=True)]
         if equal is not None:
             w = operand.w.value.to(equal.dtype) if isinstance(operand.w.value, Tensor) else operand.w.value
             is_input = None if operand.x.is_input is None else operand.x.is_input.to(equal.dtype)
             contributions.append(LazyRelevance(map.spread(equal, w, shape), is_input, band=below))
         if not contributions:
-            return LazyRelevance(ratio.new_zeros(len(ratio), *shape), band=below)
+            return LazyRelevance(scaled.value.new_zeros(len(scaled.value), *shape), band=below)
         return functools.reduce(lambda a, b: a.plus(b, operand.shape), contributions)
 
 
