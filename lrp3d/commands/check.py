@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
 from lrp3d.commands.listed_videos import add_videos, listed_videos, targets, write_numbers
+from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -50,5 +51,7 @@ def run(options: argparse.Namespace) -> int:
     )
     say(f"{choice.name}: {choice.weights}", *str(result).split("\n"))
     facts = {"model": choice.name, "weights": choice.weights, "videos": [str(path) for path in videos.paths]}
-    write_numbers(options.out, {**facts, **result.to_dict()})
+    facts |= result.to_dict()
+    write_numbers(options.out, facts)
+    write_results(options, facts)
     return DONE

@@ -29,6 +29,7 @@ from lrp3d.commands import (
     study,
     train,
 )
+from lrp3d.commands.results import add_json
 from lrp3d.commands.streams import standard_streams
 from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.extras import missing
@@ -62,6 +63,7 @@ def _run(arguments: list[str] | None) -> int:
         say(*parser.format_help().rstrip().split("\n"))
         return DONE
     options = parser.parse_args(arguments_given)
+    options.results = sys.stdout
     options.command_line = shlex.join(["lrp3d", *arguments_given])
     try:
         with warnings.catch_warnings(), _quiet(options):
@@ -79,8 +81,8 @@ def _run(arguments: list[str] | None) -> int:
 
 @contextlib.contextmanager
 def _quiet(options: argparse.Namespace) -> Iterator[None]:
-    """Suppresses output for people if --quiet asks for it; json that was asked for is still printed."""
-    if not options.quiet or getattr(options, "json", False):
+    """Suppresses output for people if --quiet or --json asks for it; json goes to `options.results`."""
+    if not (options.quiet or options.json):
         yield
         return
     with contextlib.redirect_stdout(io.StringIO()):
@@ -146,12 +148,14 @@ def _add_loudness(parser: argparse.ArgumentParser, default: Any) -> None:
     loudness.add_argument("-v", "--verbose", action="store_true", default=default, help=about)
 
 
-def _pass_on_loudness(commands: argparse._SubParsersAction[Any]) -> None:
+def _add_to_each(commands: argparse._SubParsersAction[Any]) -> None:
     for parser in commands.choices.values():
         _add_loudness(parser, argparse.SUPPRESS)
-        for action in parser._actions:
-            if isinstance(action, argparse._SubParsersAction):
-                _pass_on_loudness(action)
+        steps = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+        for action in steps:
+            _add_to_each(action)
+        if not steps:
+            add_json(parser)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -169,7 +173,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add_to(commands)
-    _pass_on_loudness(commands)
+    _add_to_each(commands)
     return parser
 
 

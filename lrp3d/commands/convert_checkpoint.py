@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, UsageError, arguments
+from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -67,15 +68,19 @@ def run(options: argparse.Namespace) -> int:
     )
     with safe_open(options.destination, framework="pt") as file:
         metadata = file.metadata()
-    for note in json.loads(metadata.get("notes", "[]")):
+    notes = json.loads(metadata.get("notes", "[]"))
+    for note in notes:
         say(f"  note: {note}")
     classes = getattr(converted, "num_classes", None)
-    class_count = f"{classes} classes, " if isinstance(classes, int) else ""
+    classes = classes if isinstance(classes, int) else None
+    class_count = "" if classes is None else f"{classes} classes, "
     count = models.count_parameters(converted)
     say(f"wrote {options.destination}: {metadata['model']}, {class_count}{count:,} parameters")
     if not isinstance(converted, models.VideoModel):
         repeated = "".join(f" --option {key}={json.dumps(value)}" for key, value in arguments.items())
         say(f"  use it with --model {options.model}{repeated} --weights {options.destination}")
+    facts = {"file": str(options.destination), "model": metadata["model"], "classes": classes, "parameters": count}
+    write_results(options, {**facts, "option": arguments, "notes": notes})
     return DONE
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
 from lrp3d.commands.explain import check_folder
+from lrp3d.commands.results import write_results
 from lrp3d.extras import is_installed, missing
 from lrp3d.printed import say
 
@@ -51,7 +52,7 @@ def add_to(commands: arguments.Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Explain one clip and write everything about it."""
-    from lrp3d import video
+    from lrp3d import planted, video
     from lrp3d.commands import model_options, one_clip, output_folder, summaries
     from lrp3d.twin.twin import convert
 
@@ -86,6 +87,14 @@ def run(options: argparse.Namespace) -> int:
     if undrawn := output_folder.missing_pictures(explained):
         names = ", ".join([*[COMPARED] * bool(deciding), *undrawn])
         say(f"  not drawn: {names}. {missing('matplotlib', 'drawing')}; then run this again")
+    record = {**summaries.record(explained), "folder": str(options.out)}
+    if deciding:
+        record["deciding"] = {
+            "frames": deciding,  # from 0 on, like columns of the matrix
+            "shares": {name: planted.finding(matrix, deciding).share for name, matrix in methods.items()},
+            "verdict": " ".join(sentences),
+        }
+    write_results(options, {**about, "clips": [record]})
     return DONE
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lrp3d.commands import DONE, FAILED
+from lrp3d.commands.results import write_results
 from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.printed import about, printable, say
 
@@ -23,7 +23,7 @@ def each_video(
     """Do the work for every video, print the results for people or as json, and return the exit code.
 
     Args:
-        options: the videos, whether to print json, and whether to print tracebacks of errors.
+        options: the videos, and whether to print tracebacks of errors.
         folders: where the files of each video belong; None where none are wanted.
         work: explains one video, shows lines for people by its third argument, and returns the record.
         facts: makes what is printed as json from all records.
@@ -31,16 +31,11 @@ def each_video(
     records: list[dict[str, Any]] = []
     for video, folder in zip(options.videos, folders, strict=True):
         try:
-            records.append(work(video, folder, _nothing if options.json else say))
+            records.append(work(video, folder, say))
         except Exception as error:
             if os.environ.get(TRACEBACK) or options.verbose:
                 raise
             complain(about(printable(video), one_line(error)))
             records.append({"video": video, "error": one_line(error)})
-    if options.json:
-        say(*json.dumps(facts(records), indent=1, allow_nan=False).split("\n"))
+    write_results(options, facts(records))
     return FAILED if any("error" in record for record in records) else DONE
-
-
-def _nothing(*lines: str) -> None:
-    """Prints nothing, because only json is printed."""

@@ -62,7 +62,6 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument("--compare", action="store_true", help=about)
     about = "colours of the pictures (default: light); the page follows the setting of its reader"
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help=about)
-    parser.add_argument("--json", action="store_true", help="print results as json, and nothing else, on stdout")
     parser.set_defaults(run=run)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from lrp3d.commands import DONE, FAILED, arguments
+from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
 
@@ -43,4 +44,6 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
     )
     say(*str(inspection).split("\n"))
+    rows = [operation._asdict() for operation in inspection]
+    write_results(options, {"model": choice.name, "operations": rows, "problems": inspection.problems})
     return FAILED if inspection.problems else DONE

@@ -90,11 +90,11 @@ def targets(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoi
 
 def write_numbers(file: Path | None, facts: dict[str, Any]) -> None:
     """Write the results of a command as json if a file is named; the file is complete or not there."""
-    from lrp3d.files import replacing
+    from lrp3d.files import as_json, replacing
 
     if file is not None:
         with replacing(file) as temporary:
-            temporary.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            temporary.write_text(json.dumps(as_json(facts), indent=1, allow_nan=False), encoding="utf-8")
         say(f"wrote {file}")
 
 

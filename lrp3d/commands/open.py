@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, UsageError, arguments
+from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> int:
     with server(options.folder, options.port) as serving:
         address = f"http://127.0.0.1:{serving.server_address[1]}/"
         say(f"{address}  (Ctrl-C ends)")
+        write_results(options, {"address": address, "pages": [path.as_posix() for path in pages(options.folder)]})
         if not options.no_browser:
             webbrowser.open(address)
         try:

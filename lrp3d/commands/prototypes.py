@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
 from lrp3d.commands.listed_videos import add_videos, listed_videos, targets, write_numbers
+from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -73,4 +74,5 @@ def run(options: argparse.Namespace) -> int:
             say(f"  {head:13} {100 * float(str(entry['share'])):5.1f} %  {entry['video']}")
     facts = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": table}
     write_numbers(options.out, facts)
+    write_results(options, facts)
     return DONE

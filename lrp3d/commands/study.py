@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lrp3d.commands import DONE, UsageError, arguments, study_run
+from lrp3d.commands.results import write_results
 from lrp3d.defaults import MIN_SCORE
 from lrp3d.printed import say
 
@@ -71,6 +73,7 @@ def merge(options: argparse.Namespace) -> int:
     if options.parquet is not None:
         study.write_parquet(study_folder.records(), options.parquet)
         say(f"wrote {options.parquet}")
+    write_results(options, {**summary, "notes": study_folder.notes, "wrote": _names(path, options.parquet)})
     return DONE
 
 
@@ -182,6 +185,13 @@ def report(options: argparse.Namespace) -> int:
         clips=clips,
         pages=options.pages,
     )
-    for path in made.write(out):
-        say(f"wrote {path}")
+    written = list(made.write(out))
+    say(*(f"wrote {path}" for path in written))
+    write_results(
+        options, {"studies": [name for name, _ in summaries], "notes": list(notes), "wrote": _names(*written)}
+    )
     return DONE
+
+
+def _names(*paths: Path | None) -> list[str]:
+    return [str(path) for path in paths if path is not None]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.commands.results import write_results
 from lrp3d.defaults import CENTRED, SEGMENT, TIME_VARIANTS, TIMEOUT
 from lrp3d.printed import say
 
@@ -216,6 +217,9 @@ def run(options: argparse.Namespace) -> int:
     if outcome.noted:
         of = "this clip" if outcome.noted == 1 else f"{outcome.noted} clips"
         say(f"  note: {outcome.first_note} (the records of {of} have notes)")
+    counts = {name: getattr(outcome, name) for name in ("explained", "before", "failed", "broken", "noted")}
+    facts = {"study": str(options.out), "hash": study_folder.hash, "model": choice.name, "weights": choice.weights}
+    write_results(options, {**facts, "shard": [shard.rank, shard.world], **counts})
     if outcome.failed and not (outcome.explained or outcome.before):
         return FAILED
     # Broken videos are part of a data set and no failure; a clip on which the model fails is one. Under torchrun, a

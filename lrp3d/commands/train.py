@@ -6,10 +6,12 @@ import argparse
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, UsageError, arguments
+from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
@@ -158,6 +160,8 @@ def run(options: argparse.Namespace) -> int:
             scored = "" if last.validation is None else f", in validation {100 * last.validation:.1f} %"
             say(f"epoch {last.epoch + 1}: loss {last.loss:.4g}, accuracy {100 * last.accuracy:.1f} %{scored}")
             say(f"wrote {options.out / 'model.safetensors'}")
+            facts = {"model": options.model, "weights": str(options.out / "model.safetensors"), "clips": len(clips)}
+            write_results(options, {**facts, "epochs": [asdict(epoch) for epoch in history]})
     return DONE
 
 

@@ -103,7 +103,8 @@ class Convolution(LinearMap):
         """Hands `r` equally to every input of the window and the group."""
         assert isinstance(w, Tensor)
         small = torch.Size([shape[0], self.geometry.groups, *shape[2:]])
-        parts = self.adjoint(self._in_groups(r, 2), self._one_channel(w), small)  # (s, b, groups, ...)
+        ones = self._one_channel(w).to(r.dtype)
+        parts = self.adjoint(self._in_groups(r, 2), ones, small)  # (s, b, groups, ...)
         in_group = shape[1] // self.geometry.groups
         return parts.unsqueeze(3).expand(-1, -1, -1, in_group, *parts.shape[3:]).flatten(2, 3)
 

@@ -84,7 +84,10 @@ def atr_windows(
         _window_bar(axes, i, first[i], last[i], hollow=not weighs, thin=is_thin)
         if not is_thin:
             axes.text(last[i] + 1.65, i + 1, f"{lengths[i]:g}", va="center", fontsize=SMALL, color=theme().window)
-    axes.plot(np.arange(rows) + 1, np.arange(rows) + 1, "s", color=theme().ink, markersize=1.5 if is_thin else 3)
+    full = is_thin & ~np.isnan(lengths) & (np.ones(rows, bool) if logits is None else logits > 0)
+    for marked, colour in ((full, theme().paper), (~full, theme().ink)):  # full bars are too dark for ink
+        own = np.flatnonzero(marked) + 1
+        axes.plot(own, own, "s", color=colour, markersize=1.5 if is_thin else 3)
     axes.set_xlim(0.4, rows + (0.6 if is_thin else 1 + 0.04 * rows))
     axes.set_ylim(rows + 0.6, 0.4)
     named_columns = ticks(rows)

@@ -7,6 +7,9 @@ import pytest
 import torch
 from shown_report import (
     DESKTOP,
+    DOWN,
+    END,
+    HOME,
     LUMINANCE,
     PHONE,
     RECTANGLES,
@@ -135,6 +138,25 @@ def test_rows_can_be_read_and_numbers_below_do_not_meet(shown, width, frames):
     assert all(height < 16 for _, _, height in numbers)
     assert window.text(".xticks span") == "1"
     assert window.run("return document.querySelectorAll('.row .number').length") == frames
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_a_long_strip_is_no_longer_than_the_matrix_and_shows_the_frame_of_the_row(shown, width):
+    window = shown(explained(band(128)), width)
+    assert window.run("return document.querySelector('#strip').clientHeight") <= 700
+    own_is_seen = """
+      const strip = document.querySelector("#strip").getBoundingClientRect();
+      const own = document.querySelector("#strip .own").getBoundingClientRect();
+      return strip.top <= own.top && own.bottom <= strip.bottom;"""
+    window.run("document.querySelector('.row[tabindex=\\'0\\']').focus()")
+    for key in (END, HOME, DOWN):
+        window.press(key)
+        assert window.run(own_is_seen)
+    window.emulate(media="print")
+    try:
+        assert window.run("const s = document.querySelector('#strip'); return s.scrollHeight - s.clientHeight") == 0
+    finally:
+        window.emulate()
 
 
 def test_the_page_is_printed_with_its_colours(shown):

@@ -131,6 +131,54 @@ def test_numbers_are_offered_where_they_fit_and_zoom_where_they_do_not(shown):
         assert window.run(visible.format(".zooming")) is of_zoom
 
 
+# A matrix of many frames
+
+
+@pytest.mark.parametrize("frames", [17, 64, 128])
+def test_a_matrix_of_many_frames_is_a_page_of_few_elements(shown, frames):
+    """An element for every cell took axe-core half a minute at 128 frames."""
+    window = shown(explained(band(frames)))
+    assert window.run("return document.querySelectorAll('*').length") < 15 * frames + 200
+
+
+COLOURS = """
+const shot = document.querySelector("#matrix canvas");
+const seen = shot.getContext("2d").getImageData(0, 0, shot.width, shot.height).data;
+const told = data.views.find((one) => one.method === document.querySelector("#of-method").value).rows
+  .flatMap((row) => row.colours.flatMap((colour) => [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))));
+return told.length === seen.length * 3 / 4 && told.every((value, i) => value === seen[4 * Math.floor(i / 3) + i % 3]);
+"""
+
+
+def test_the_picture_of_many_frames_has_the_colour_of_every_cell(shown):
+    explanation = explained(band(40))
+    explanation.floor = explanation.matrix.flip(2)
+    window = shown(explanation)
+    box = "document.querySelector('{}').getBoundingClientRect()"
+    for side in ("left", "right", "top", "bottom"):
+        assert window.run(f"return {box.format('#matrix')}.{side} - {box.format('#matrix canvas')}.{side}") == 0
+    assert window.run(COLOURS)
+    switch(window, "#of-method", "CLRP, untrained")
+    assert window.run(COLOURS)
+
+
+@pytest.mark.parametrize("frames", [17, 128])
+def test_pointing_at_a_matrix_of_many_frames_shows_the_row_and_the_column_under_the_pointer(shown, frames):
+    window = shown(explained(band(frames)))
+    for row, column in ((2, 0), (2, 5), (3, frames - 1)):
+        window.run(f"document.querySelector('#row-{row}').scrollIntoView({{block: 'center'}})")
+        window.click_at(f"#row-{row}", (column + 0.5) / frames)
+        assert window.text("#readout").startswith(f"Frame {row + 1} ·")
+        assert f"frame {column + 1} adds" in window.text("#readout")
+        assert window.run("return document.querySelector('.cell.pointed').dataset.column") == str(column)
+        middle = "(box) => box.left + box.width / 2"
+        at = window.run(f"return ({middle})(document.querySelector('.cell.pointed').getBoundingClientRect())")
+        row_box = window.run(
+            f"const b = document.querySelector('#row-{row}').getBoundingClientRect(); return [b.left, b.width]"
+        )
+        assert at == pytest.approx(row_box[0] + row_box[1] * (column + 0.5) / frames, abs=1)
+
+
 # Zoom
 
 
@@ -164,7 +212,7 @@ def test_keys_zoom_while_the_focus_or_the_pointer_is_at_the_matrix_and_nowhere_e
         window.press(key)
         assert zoom(window) == f"{times} ×"
     window.click("h1")
-    window.point_at(cell(3, 3))
+    window.point_at("#row-3")
     window.press("+")
     assert zoom(window) == "2 ×"
 
@@ -200,9 +248,10 @@ def test_a_click_on_a_zoomed_cell_does_not_scroll_it_away(shown):
         window.press(key)
     place = "const plot = document.querySelector('.plot'); return [plot.scrollLeft, plot.scrollTop]"
     before = window.run(place)
-    window.click(cell(6, 1))
+    window.click_at("#row-6", 1.5 / 64)
     assert window.run(place) == before
     assert window.text("#readout").startswith("Frame 7")
+    assert "frame 2 adds" in window.text("#readout")
 
 
 def test_the_buttons_keep_the_focus_where_zoom_ends(shown):
@@ -235,7 +284,7 @@ def test_a_zoomed_matrix_is_printed_whole(shown):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 def test_axe_finds_nothing_in_numbers_and_zoom(shown, width, scheme):
-    for frames, what in ((16, "#numbers"), (32, "#zoom-in")):
+    for frames, what in ((16, "#numbers"), (32, "#zoom-in"), (64, "#all-windows"), (128, "#zoom-in")):
         window = shown(explained(band(frames)), width)
         window.emulate(scheme=scheme)
         try:
