@@ -169,6 +169,19 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "if abs(self.alpha - self.beta - 1) > 1e-9:",
         "abs(self.alpha - self.beta - 1) > 1e-09 -> abs(self.alpha - self.beta - 1) >= 1e-09",
     ): "a difference of exactly 1e-9 is rounding either way",
+    ("lrp3d/rules.py", "absorbs = False", "False -> True"): (
+        "a shortcut is not taken; shares hand on the same (test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would)"
+    ),
+    (
+        "lrp3d/propagation/frame_columns.py",
+        "frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))",
+        "-1 -> +1",
+    ): "the last of two axes is the second",
+    (
+        "lrp3d/propagation/frame_columns.py",
+        "count, each = len(frames), len(frames[0])",
+        "0 -> 1",
+    ): "every frame has as many entries, and there are at least two frames",
 }
 """By file, line of the source and change: why nobody could notice."""
 
