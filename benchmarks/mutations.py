@@ -170,7 +170,7 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "abs(self.alpha - self.beta - 1) > 1e-09 -> abs(self.alpha - self.beta - 1) >= 1e-09",
     ): "a difference of exactly 1e-9 is rounding either way",
     ("lrp3d/rules.py", "absorbs = False", "False -> True"): (
-        "a shortcut is not taken; shares hand on the same (test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would)"
+        "a shortcut is not taken; test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would proves it is one"
     ),
     (
         "lrp3d/propagation/frame_columns.py",
