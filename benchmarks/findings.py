@@ -29,9 +29,7 @@ def main() -> None:
     parser.add_argument("--nets", default=Path("build/planted"), **folder)
     parser.add_argument("--out", default=Path("benchmarks/results"), **folder)
     parser.add_argument("--from-records", action="store_true", help="compute from the records in DIR/findings/records")
-    parser.add_argument(
-        "--add", action="store_true", help="keep all records there are, add those of other networks"
-    )
+    parser.add_argument("--add", action="store_true", help="keep all records there are, add those of other networks")
     options = parser.parse_args()
     kept = options.out / "findings" / "records"
     if not options.from_records:

@@ -416,9 +416,28 @@ def test_every_figure_has_its_numbers_beside_it(tmp_path, everything, made):
 
 
 def test_heat_maps_of_a_page_share_their_colours(made):
-    of_studies = [part for part in made.parts if part.name.startswith("heatmaps-")]
-    ends = {axes.images[0].get_clim() for part in of_studies for axes in part.figure.axes if axes.images}
-    assert len(ends) == 1
+    with_maps = [p for p in made.parts if p.name.startswith("heatmaps-") or p.name in ("pathways", "samplings")]
+    assert len(with_maps) > 3
+    shown = [axes.images[0] for part in with_maps for axes in part.figure.axes if axes.images]
+    assert len({(image.get_clim(), image.get_cmap().name) for image in shown}) == 1
+
+
+def test_negative_relevance_gives_all_heat_maps_of_a_page_the_same_two_sided_colours():
+    negative = network("I3D-R50-f16")
+    mean = negative["dataset"]["matrix"]
+    mean[0] = [-2 * value for value in mean[0]]
+    studies = [("i3d", negative), ("slowfast", network("SlowFast-R50-8x8")), ("other", network("I3D-R18-f8"))]
+    parts = [part for part in study.report(studies).parts if part.name in ("pathways", "heatmaps-other")]
+    shown = [axes.images[0] for part in parts for axes in part.figure.axes if axes.images]
+    (ends,) = {image.get_clim() for image in shown}
+    assert ends[0] == -ends[1]
+
+
+def test_slowfast_is_shown_beside_the_i3d_of_its_backbone():
+    studies = {name: network(name) for name in ("I3D-R18-f8", "I3D-R50-f8", "SlowFast-R50-8x8")}
+    (pathways,) = (part for part in study.report(list(studies.items())).parts if part.name == "pathways")
+    titles = [axes.get_title() for axes in pathways.figure.axes if axes.images]
+    assert titles == ["I3D-R50-f8, Kinetics", "SlowFast-R50-8x8, Kinetics"]
 
 
 def test_one_clip_has_no_deviation_and_two_models_have_no_correlation():

@@ -1,14 +1,15 @@
 """The paper's figures that compare networks, from any number of studies: what ATR depends on, and maps side by side.
 
 Each function takes the studies of a report and yields charts, with the numbers of each as a table, or an object that
-says what is missing. A new figure is a function here and its name in `FIGURES`.
+says what is missing. A new figure is a function here and its name in `FIGURES`, or in `MAPS` if it shows heat maps. All
+heat maps of a page have the same colours.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from lrp3d.study.reporting.table_format import Cell, Table, Value
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "Chart", "Missing", "Network", "kernels"]
+__all__ = ["FIGURES", "MAPS", "Chart", "Ends", "Missing", "Network", "kernels"]
 
 KERNEL = 3  # the length of TAM's kernel, where the options name no other
 
@@ -69,6 +70,24 @@ class Missing:
 
     def __str__(self) -> str:
         return f"{self.what}: needs {self.needed}."
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The least and the greatest relevance of all heat maps of a page, at which its colours end."""
+
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, maps: Iterable[Sequence[Sequence[float]]]) -> Ends:
+        """Returns the ends of these maps; 0 is always between them.
+
+        >>> Ends.of([[[0.5, 2.0]], [[-1.0, 0.0]]])
+        Ends(least=-1.0, greatest=2.0)
+        """
+        values = [value for matrix in maps for row in matrix for value in row]
+        return cls(min(values, default=0.0), max(values, default=0.0))
 
 
 @dataclass(frozen=True)
@@ -174,9 +193,7 @@ def kernels(studies: Sequence[Studied]) -> Made:
 
 def modules(studies: Sequence[Studied]) -> Made:
     """Yields the ATR of I3D minus that of TAM2D, by number of frames (Fig. 3)."""
-    by_setup = {
-        (n.module, n.named(n.backbone), n.study.dataset, n.frames): n for n in networks(studies) if n.common
-    }
+    by_setup = {(n.module, n.named(n.backbone), n.study.dataset, n.frames): n for n in networks(studies) if n.common}
     values: dict[str, float] = {}
     groups: dict[str, str] = {}
     rows: list[list[Cell]] = []
@@ -343,8 +360,8 @@ def ensembles(studies: Sequence[Studied]) -> Made:
     return trend.charts(studies)
 
 
-def slowfast(studies: Sequence[Studied]) -> Made:
-    """Yields the mean maps of SlowFast beside those of I3D (Fig. 11)."""
+def slowfast(studies: Sequence[Studied], ends: Ends) -> Made:
+    """Yields the mean maps of SlowFast beside those of I3D, of the same backbone if there is one (Fig. 11)."""
     candidates = networks(studies)
     slow = [network for network in candidates if network.module == "SlowFast" and network.plain]
     matrices: dict[str, Studied] = {}
@@ -353,7 +370,10 @@ def slowfast(studies: Sequence[Studied]) -> Made:
         others = [n for n in candidates if n.module == "I3D" and n.common and (n.study.dataset, n.variant) == alike]
         if others:
             columns = network.study.summary["dataset"]["columns"]
-            i3d = min(others, key=lambda n: abs(n.study.summary["dataset"]["columns"] - columns))
+            i3d = min(
+                others,
+                key=lambda n: (n.backbone != network.backbone, abs(n.study.summary["dataset"]["columns"] - columns)),
+            )
             for each in (i3d, network):
                 matrices[f"{each.study.model}, {each.study.dataset}"] = each.study
     yield from _side_by_side(
@@ -362,10 +382,11 @@ def slowfast(studies: Sequence[Studied]) -> Made:
         matrices,
         "Fig. 11 (SlowFast)",
         "I3D and SlowFast on one data set",
+        ends,
     )
 
 
-def samplings(studies: Sequence[Studied]) -> Made:
+def samplings(studies: Sequence[Studied], ends: Ends) -> Made:
     """Yields the mean maps of uniform beside those of dense sampling (Fig. 13)."""
     groups: dict[tuple[str, str], dict[str, Studied]] = {}
     for study in studies:
@@ -383,18 +404,18 @@ def samplings(studies: Sequence[Studied]) -> Made:
         matrices,
         "Fig. 13 and Table 7 (sampling)",
         "studies that differ in nothing but --sampling",
+        ends,
     )
 
 
-def _side_by_side(name: str, title: str, matrices: Mapping[str, Studied], what: str, needed: str) -> Made:
+def _side_by_side(name: str, title: str, matrices: Mapping[str, Studied], what: str, needed: str, ends: Ends) -> Made:
     if not matrices:
         yield Missing(what, needed)
         return
     maps = {label: study.summary["dataset"]["matrix"] for label, study in matrices.items()}
-    figure = charts.heatmaps(
-        maps, columns=4, unit="step" if any(s.unit == "step" for s in matrices.values()) else "frame"
-    )
-    yield Chart(name, title, figure, "In the same colours.", matrices_of(name, title, maps))
+    unit = "step" if any(s.unit == "step" for s in matrices.values()) else "frame"
+    figure = charts.heatmaps(maps, columns=4, unit=unit, greatest=ends.greatest, least=ends.least)
+    yield Chart(name, title, figure, "All maps of this page have the same colours.", matrices_of(name, title, maps))
 
 
 def matrices_of(name: str, title: str, maps: Mapping[str, Any]) -> Table:
@@ -425,7 +446,7 @@ FIGURES: tuple[Callable[[Sequence[Studied]], Made], ...] = (
     depths,
     frames,
     ensembles,
-    slowfast,
-    samplings,
 )
-"""The figures that a report makes of several studies, in this order."""
+"""The figures of numbers that a report makes of several studies, in this order."""
+MAPS: tuple[Callable[[Sequence[Studied], Ends], Made], ...] = (slowfast, samplings)
+"""The figures of heat maps that follow them."""
