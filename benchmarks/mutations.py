@@ -173,6 +173,16 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "a shortcut is not taken; test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would proves it is one"
     ),
     (
+        "lrp3d/metrics/atr.py",
+        "ends = torch.searchsorted(cumulative, targets, out_int32=True)",
+        "True -> False",
+    ): "the same numbers in more memory",
+    (
+        "lrp3d/sampling.py",
+        "owner = torch.arange(len(clip), device=clip.device).repeat_interleave(left.shape[-1])",
+        "torch.arange(len(clip), device=clip.device) -> torch.arange(len(clip))",
+    ): "torch takes indices from the host as well",
+    (
         "lrp3d/propagation/frame_columns.py",
         "frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))",
         "-1 -> +1",
