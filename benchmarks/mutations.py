@@ -183,6 +183,11 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "torch.arange(len(clip), device=clip.device) -> torch.arange(len(clip))",
     ): "torch takes indices from the host as well",
     (
+        "lrp3d/sampling.py",
+        'budget = 2**26 if clip.device.type == "cpu" else 2**29',
+        "clip.device.type == 'cpu' -> clip.device.type != 'cpu'",
+    ): "how much runs at once, not what comes out",
+    (
         "lrp3d/propagation/frame_columns.py",
         "frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))",
         "-1 -> +1",

@@ -30,7 +30,7 @@ class Bench:
     Args:
         records: of every network that was trained.
         counted: whether only clips that are predicted correctly with a score above 0.5 count, as in the paper.
-        longer: whether networks that were also trained longer stand for their shorter selves.
+        longer: whether networks that were also trained longer, with any seed, stand for their shorter selves.
     """
 
     records: dict[tuple[str, int], Record]
@@ -48,13 +48,12 @@ class Bench:
         Raises:
             Missing: it was not trained.
         """
-        again = (replace(net, longer=LONGER).key, seed)
-        if self.longer and again in self.records:
-            return self.records[again]
+        again = replace(net, longer=LONGER).key
+        key = again if self.longer and any(again == name for name, _ in self.records) else net.key
         try:
-            return self.records[net.key, seed]
+            return self.records[key, seed]
         except KeyError:
-            raise Missing(f"{net.key} of seed {seed} was not trained") from None
+            raise Missing(f"{key} of seed {seed} was not trained") from None
 
     def accuracy(self, net: Net, seed: int) -> float:
         """In percent of fresh clips."""
