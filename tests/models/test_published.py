@@ -126,7 +126,7 @@ def test_a_name_that_is_not_public_is_told_from_a_file_that_is_not_there(name, s
     assert main([*words, name]) == 1
     assert said in capsys.readouterr().err
     assert main([*words, str(tmp_path / "w.pt")]) == 1
-    assert "public" not in capsys.readouterr().err
+    assert "no public one" not in capsys.readouterr().err
 
 
 def test_every_published_name_has_a_model_that_can_be_built():
