@@ -8,7 +8,7 @@ the sources on the disk are not touched. What survives is an error that no test 
 could see: those are listed in `HARMLESS`.
 
 Results add up, so that a long run can be made in pieces: while its file stays the same, a mutant that was caught is not
-run again; one that survived is, as a test may be new.
+run again; one that survived or did not end is.
 """
 
 from __future__ import annotations

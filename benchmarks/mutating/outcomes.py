@@ -33,13 +33,14 @@ class Outcomes(common.Results):
     def decided(self, mutant: str, why: str) -> bool:
         """Whether a mutant need not be tried again: it was noticed, or it survived and that is explained.
 
-        One that survived unexplained is tried again, as a test may be new.
+        One that survived unexplained is tried again, as a test may be new; one that did not end, as the machine may
+        have been busy.
         """
         for row in self.rows:
             if row["mutant"] == mutant and row["outcome"] == "survived":
                 row["why"] = why
             if row["mutant"] == mutant:
-                return row["outcome"] != "survived" or bool(why)
+                return row["outcome"] == "caught" or bool(why)
         return False
 
     def replace(self, row: common.Row) -> None:
