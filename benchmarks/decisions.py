@@ -1,34 +1,42 @@
-"""What the decisions that the paper leaves open change in ATR, one table.
+"""What the decisions that the paper leaves open change, in ATR and in Fig. 6's accuracy, one table.
 
+    python -m benchmarks.findings_nets --only I3D-R18-f16-mixed     # the networks of the lines on SlowFast and on empty
+    python -m benchmarks.findings_nets --only I3D-R18-f16-temporal  # images; seven CPU minutes for all of these. Lines
+    python -m benchmarks.findings_nets --only TAM2D-R18-f16-mixed   # whose networks were not trained are left out.
+    python -m benchmarks.findings_nets --only TAM2D-R18-f16-temporal
+    python -m benchmarks.findings_nets --only SlowFast --seeds 0
     python -m benchmarks.decisions [--clips 24] [--nets build/planted]
 
-Every line compares one other decision with the one taken, on the same clips of a trained network: the mean avg-ATR, its
-change clip by clip, how many rows of the matrix get another ATR, and how much of a row's relevance moves to other
-frames. The networks with residual sums are those in the package; SlowFast is trained by
-`python -m benchmarks.findings_nets --only SlowFast --seeds 0`, and left out where it was not.
+Every line compares one other decision with the one taken, on the same clips of a trained network. Lines on ATR have the
+mean avg-ATR, its change clip by clip, how many rows of the matrix get another ATR, and how much of a row's relevance
+moves to other frames; their networks with residual sums are those in the package. Lines on empty images have the
+accuracy when frames outside of a window are empty, the mean over windows of 1 to 12 frames, and its change by seed.
 """
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import torch
-from benchmarks.paper.nets import Net
+from benchmarks.paper.measures import WINDOW_SIZES, of_16_frames
+from benchmarks.paper.nets import SEEDS, Net, quick_aggregation
 from benchmarks.timing import common
 from lrp3d.models import VideoModel
 from torch import Tensor
 
 import lrp3d
-from lrp3d import models, planted
+from lrp3d import models, planted, sampling
 from lrp3d.compute.terms import Share, Signed, Term
 from lrp3d.pathways import SharedPixels
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.rules import Epsilon, Rule
+from lrp3d.steps import shares
 
 SHIPPED = ("I3D-R18-f16-match-d4", "TAM5-R18-f16-match-d4")
 SLOWFAST = "SlowFast-R50-8x8"
@@ -62,7 +70,7 @@ class Decision:
     point: str
     other: str
     how: dict[str, Any] = field(default_factory=dict)
-    patched: tuple[type, str, Any] | None = None
+    patched: tuple[object, str, Any] | None = None
     only: str = ""
 
     def meanwhile(self) -> AbstractContextManager[Any]:
@@ -85,6 +93,14 @@ def by_place(relevance: ClipRelevance, maps: Sequence[Tensor]) -> Sequence[Tenso
     return [m * (m.sum(2, keepdim=True) > 0) for m in maps]
 
 
+RECIPROCAL = shares._reciprocal
+
+
+def leaking(z: Tensor, epsilon: float, overwrite: bool = False) -> tuple[Tensor, None]:
+    """One over a denominator, and no mask of those that are zero: what arrives there is lost."""
+    return RECIPROCAL(z, epsilon, overwrite)[0], None
+
+
 NARROW = "the clip's own extremes"
 DECISIONS = (
     Decision("residual sums", "by the summands, with signs (epsilon)", {"composite": sums(Epsilon())}, only="I3D TAM"),
@@ -99,6 +115,7 @@ DECISIONS = (
         "positive part of CLRP", "of a frame's sum", patched=(ClipRelevance, "positive", by_frame), only="I3D TAM"
     ),
     Decision("range of valid pixels", NARROW, only="I3D TAM"),
+    Decision("a zero denominator", "relevance is lost", patched=(shares, "_reciprocal", leaking), only="I3D TAM Slow"),
     Decision(
         "SlowFast: uses of a pixel",
         "positive part of each pathway",
@@ -134,7 +151,7 @@ def explained(name: str, model: VideoModel, clips: Tensor, decision: Decision | 
         given: Any = [*model.pathways(clip)] if name.startswith("Slow") else clip
         with nullcontext() if decision is None else decision.meanwhile():
             parts.append(lrp3d.explain(model, given, **how))
-    names = ("atr", "avg_atr", "matrix")
+    names = ("atr", "avg_atr", "matrix", "conservation")
     return {what: torch.cat([getattr(part, what) for part in parts]).double() for what in names}
 
 
@@ -145,17 +162,51 @@ def compared(one: dict[str, Tensor], other: dict[str, Tensor]) -> dict[str, floa
     shares = [found["matrix"] / found["matrix"].sum(2, keepdim=True) for found in (one, other)]
     moved = (shares[0] - shares[1]).abs().sum(2)[known] / 2
     return {
-        "avg-ATR": float(one["avg_atr"].nanmean()),
+        "as decided": float(one["avg_atr"].nanmean()),
         "otherwise": float(other["avg_atr"].nanmean()),
         "change": float(change.mean()),
         "deviation": float(change.std()),
         "rows with another ATR %": 100 * float((one["atr"] != other["atr"])[known].double().mean()),
         "relevance moved %": 100 * float(moved.nanmean()),
+        "not conserved %": 100 * float(other["conservation"].mean()),
     }
 
 
-MEASURED = ("avg-ATR", "otherwise", "change", "deviation", "rows with another ATR %", "relevance moved %")
-COLUMNS = ("decision", "compared with", "network", *MEASURED)
+OTHERWISE = ("the data's mean colour", "frozen frames, Fig. 6's other curve")
+
+
+def with_empty_frames(folder: Path, net: Net, clips: int) -> Iterator[tuple[str, dict[str, float]]]:
+    """What black frames around a window are compared with, and accuracies over training seeds."""
+    seeds = [replace(net, seed=seed) for seed in SEEDS]
+    found = [_accuracies(one, one.trained(folder), clips) for one in seeds if (folder / one.name).exists()]
+    for place, other in enumerate(OTHERWISE, 1):
+        if len(found) > 1:
+            changes = [100 * (each[place] - each[0]) for each in found]
+            black, instead = (100 * statistics.fmean(each[i] for each in found) for i in (0, place))
+            spread = {"change": statistics.fmean(changes), "deviation": statistics.stdev(changes)}
+            yield other, {"as decided": black, "otherwise": instead, **spread}
+
+
+def _accuracies(net: Net, model: VideoModel, clips: int) -> list[float]:
+    pixels, labels = net.actions.clips(clips, seed=SEED)
+    x = planted.normalise(pixels, model)
+    outside = [
+        {"fill": "blank", "value": torch.as_tensor(model.input_range[0])},
+        {"fill": "blank", "value": x.mean((0, 2, 3, 4))},
+        {"fill": "edge"},
+    ]
+    return [statistics.fmean(_accuracy(model, x, labels, int(size), how) for size in WINDOW_SIZES) for how in outside]
+
+
+def _accuracy(model: VideoModel, x: Tensor, labels: Tensor, size: int, outside: dict[str, Any]) -> float:
+    with quick_aggregation(model), torch.no_grad():
+        answer = sampling.partial_uniform_logits(model.eval(), x, size, **outside)
+    return float((answer.logits.argmax(1) == labels).double().mean())
+
+
+MEASURED = ("as decided", "otherwise", "change", "deviation")
+OF_ROWS = ("rows with another ATR %", "relevance moved %", "not conserved %")
+COLUMNS = ("decision", "compared with", "network", "number", *MEASURED, *OF_ROWS)
 
 
 def main(argv: Sequence[str] | None = None) -> common.Results:
@@ -166,18 +217,22 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     options = common.parse(parser, argv)
     device = common.start(options)
     notes = (
-        "avg-ATR as decided, and otherwise; change and its deviation are over clips",
+        "change and its deviation are over clips where the number is avg-ATR, over training seeds where it is accuracy",
         "relevance moved: half the sum of what a row's shares differ by, mean over rows",
+        "not conserved: the relative error of the map's sum under the other decision, mean over clips",
     )
-    results = common.Results(
-        "decisions", "Decisions that the paper leaves open, and ATR", options, device, COLUMNS, notes
-    )
+    results = common.Results("decisions", "Decisions that the paper leaves open", options, device, COLUMNS, notes)
     for name, model, clips in networks(options.nets, 2 if options.quick else options.clips):
         decided = explained(name, model, clips, None)
         for decision in DECISIONS:
             if any(name.startswith(start) for start in decision.only.split()):
                 row = compared(decided, explained(name, model, clips, decision))
-                results.add({"decision": decision.point, "compared with": decision.other, "network": name, **row})
+                what = {"decision": decision.point, "compared with": decision.other, "network": name}
+                results.add({**what, "number": "avg-ATR", **row})
+    for net in () if options.quick else [*of_16_frames(), *of_16_frames("temporal")]:
+        for other, accuracies in with_empty_frames(options.nets, net, 60):
+            what = {"decision": "empty images", "compared with": other, "network": net.key}
+            results.add({**what, "number": "accuracy (%)", **accuracies})
     return results.write()
 
 

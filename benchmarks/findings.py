@@ -2,6 +2,7 @@
 
     python -m benchmarks.findings_nets            # first: trains the networks, and goes on where it stopped
     python -m benchmarks.findings                 # collects their records, then writes page, tables and figures
+    python -m benchmarks.findings --add           # adds networks that have no record yet
     python -m benchmarks.findings --from-records  # page, tables and figures of the records that are in the repository
 
 findings.md, findings.json and the folder findings/ are in benchmarks/results; records are in findings/records.
@@ -28,14 +29,21 @@ def main() -> None:
     parser.add_argument("--nets", default=Path("build/planted"), **folder)
     parser.add_argument("--out", default=Path("benchmarks/results"), **folder)
     parser.add_argument("--from-records", action="store_true", help="compute from the records in DIR/findings/records")
+    parser.add_argument("--add", action="store_true", help="keep all records there are, add those of other networks")
     options = parser.parse_args()
     kept = options.out / "findings" / "records"
     if not options.from_records:
         found = records.collect(options.nets)
         if not found:
             parser.error(f"no trained network in {options.nets}: run benchmarks.findings_nets first")
+        about = facts()
+        if options.add and (kept / "about.json").exists():
+            before = records.read(kept).records
+            new = {(one["net"], one["seed"]): one for one in found}
+            found = [*(before | {key: one for key, one in new.items() if key not in before}).values()]
+            about = json.loads((kept / "about.json").read_text()) | {"added": about}
         records.write(found, kept)
-        (kept / "about.json").write_text(json.dumps(facts(), indent=1) + "\n")
+        (kept / "about.json").write_text(json.dumps(about, indent=1) + "\n")
     elif not (kept / "about.json").exists():
         parser.error(f"no records in {kept}")
     about = json.loads((kept / "about.json").read_text())

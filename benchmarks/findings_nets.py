@@ -5,8 +5,8 @@
     python -m benchmarks.findings_nets --only I3D-R18  # those whose name begins like this
     python -m benchmarks.findings_nets --quick               # two steps of one network: does it run
 
-Every network has the same 150 steps of 24 clips. Its weights are kept in --out, and beside them record.json: what
-`benchmarks.findings` collects.
+Every network has the same 150 steps of 24 clips; those with x3 in their name have three times as many. Weights are kept
+in --out, and beside them record.json: what `benchmarks.findings` collects.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import torch
 
 from benchmarks.paper import recording
 from benchmarks.paper.actions import ActionClips
-from benchmarks.paper.nets import SEEDS, Net, every, quick_aggregation
+from benchmarks.paper.nets import SEEDS, STEPS, Net, every, quick_aggregation
 from benchmarks.planted.training_rounds import TEST_SEED, train_round
 from lrp3d import models
 from lrp3d.files import replacing
 
-STEPS, BATCH, RATE, RISE = 150, 24, 6e-3, 0.2
+BATCH, RATE, RISE = 24, 6e-3, 0.2
 TEST = 400  # clips
 
 
@@ -41,7 +41,7 @@ def train(net: Net, root: Path, steps: int = STEPS, clips: int = recording.CLIPS
     if model.builder:
         models.save_checkpoint(model, folder / "model.safetensors", net.actions.classes)
     trained = time.process_time()
-    accuracy = recording.accuracy(model, net, TEST if steps == STEPS else BATCH, TEST_SEED)
+    accuracy = recording.accuracy(model, net, TEST if steps >= STEPS else BATCH, TEST_SEED)
     made = recording.record(net, model, accuracy, clips)
     made |= {"steps": steps, "seconds": [round(trained - began, 1), round(time.process_time() - trained, 1)]}
     with replacing(folder / "record.json") as temporary:
@@ -65,7 +65,7 @@ def main() -> None:
         parser.error(f"no network begins with {options.only!r}; there are {', '.join(net.name for net in every())}")
     for net in chosen[:1] if options.quick else chosen:
         if not (options.out / net.name / "record.json").exists():
-            train(net, options.out, *((2, 10) if options.quick else (STEPS, recording.CLIPS)))
+            train(net, options.out, *((2, 10) if options.quick else (STEPS * net.longer, recording.CLIPS)))
 
 
 if __name__ == "__main__":

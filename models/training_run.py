@@ -74,12 +74,19 @@ class TrainingRun:
             devices = [self.device.index] if self.device.type == "cuda" else None
             self.network = DistributedDataParallel(self.model, device_ids=devices)
 
+    def _differences(self, identity: str) -> str:
+        """What another run's facts have different from those of this run."""
+        there, here = (_named(json.loads(text)) for text in (identity, self.identity))
+        names = [name for name in {**there, **here} if there.get(name) != here.get(name)]
+        return ", ".join(f"{name} {there.get(name)} there and {here.get(name)} here" for name in names)
+
     def _read(self) -> None:
         saved = torch.load(self.path, map_location=self.device, weights_only=True)
         if saved["identity"] != self.identity:
+            differences = self._differences(saved["identity"])
             raise ValueError(
-                f"{self.path.parent} holds a run with another recipe or model; use another folder\n"
-                f"  there: {saved['identity']}\n  here:  {self.identity}"
+                f"{self.path.parent} holds a run with another recipe or model ({differences}): start the "
+                "same command as before to go on with it, or use another folder"
             )
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
@@ -155,3 +162,9 @@ def autocast_type(device: torch.device, wanted: bool | None) -> torch.dtype | No
     if wanted is False:
         return None
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
+def _named(identity: tuple[dict[str, Any], tuple[str, dict[str, Any]], str]) -> dict[str, Any]:
+    """The facts of a run by name, as an error names them."""
+    recipe, (builder, arguments), autocast = identity
+    return {**recipe, "model": builder, **arguments, "mixed precision": autocast}

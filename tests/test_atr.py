@@ -4,13 +4,14 @@ import doctest
 from fractions import Fraction
 
 import pytest
+import simulated
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrp3d.metrics import atr
-from lrp3d.metrics.atr import aggregate, avg_atr, frame_atr, frame_windows, max_atr, mean_matrix, select
+from lrp3d.metrics.atr import aggregate, avg_atr, frame_atr, frame_windows, max_atr, mean_matrix, row_shares, select
 
 NAN = torch.nan
 EXAMPLES = settings(deadline=None, max_examples=150)
@@ -311,3 +312,21 @@ def test_no_loop_runs_over_clips_or_frames(metric):
 
 def test_examples_in_the_documentation_are_true():
     assert doctest.testmod(atr).failed == 0
+
+
+def test_shares_of_rows_are_those_of_each_clip_alone():
+    matrices = torch.randn(4, 3, 3, generator=torch.Generator().manual_seed(0))
+    together = row_shares(matrices)
+    assert torch.equal(together, torch.stack([row_shares(matrix) for matrix in matrices]))
+    assert torch.allclose(together.sum(-1), torch.ones(4, 3, dtype=torch.float64))
+
+
+@pytest.mark.skipif(not simulated.KNOWN, reason="this torch has no device in Python")
+def test_segments_and_means_of_a_matrix_mix_no_devices():
+    matrix = torch.rand(2, 6, 6, generator=torch.Generator().manual_seed(0))
+    with simulated.device():
+        moved = simulated.moved(matrix)
+        found = [*frame_windows(moved), *frame_windows(moved, positions=[0, 1, 2, 3, 4, 5])]
+        assert {part.device.type for part in found} == {simulated.NAME}
+    for one, other in zip(found, [*frame_windows(matrix)] * 2, strict=True):
+        assert torch.equal(simulated.at_home(one), other)

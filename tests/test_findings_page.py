@@ -1,12 +1,13 @@
 """The tests and marks of the paper's findings, and their page computed again from the records that it rests on."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.paper import page, records
-from benchmarks.paper.nets import Net
+from benchmarks.paper.nets import LONGER, Net
 from benchmarks.paper.statistics import (
     CONTRADICTED,
     NOT_ASKED,
@@ -86,3 +87,32 @@ def test_a_mean_of_the_page_is_that_of_the_clips():
     kept = [value for label, predicted, score, value in rows if label == predicted and score > 0.5]
     assert 0 < len(kept) < len(clips["label"])
     assert bench.atr(net, 0) == pytest.approx(sum(kept) / len(kept))
+
+
+def made_up(key: str, seed: int, accuracy: float, atr: float):
+    """A record of one clip that counts."""
+    clips = {"label": [0], "predicted": [0], "score": [0.9], "logit": [1.0], "avg_atr": [atr], "max_atr": [atr]}
+    return {"net": key, "seed": seed, "accuracy": accuracy, "clips": clips, "matrix": None}
+
+
+def test_networks_that_were_trained_longer_are_not_mixed_with_their_shorter_selves():
+    short, long = Net("I3D-R50-f16"), Net("I3D-R50-f16", longer=LONGER)
+    made = [made_up(short.key, seed, 0.5, 4.0) for seed in range(2)] + [made_up(long.key, 1, 0.8, 3.0)]
+    bench = records.Bench({(one["net"], one["seed"]): one for one in made})
+    again = replace(bench, longer=True)
+    assert [bench.atr(short, seed) for seed in range(2)] == [4.0, 4.0]
+    assert again.atr(short, 1) == 3.0
+    with pytest.raises(records.Missing, match="x3-mixed of seed 0 was not trained"):
+        again.atr(short, 0)
+
+
+def test_findings_on_accuracy_say_where_a_network_leaves_no_room():
+    """Of all findings, and of nothing that has no accuracy in it."""
+    bench = records.read(RESULTS / "findings" / "records")
+    found = {one.claim.name: one for one in page.answers(bench)}
+    r = found["Fig. 7: accuracy does not go with avg-ATR"]
+    assert r.room == "no"
+    assert set(r.without_room) == {"I3D-R50-f16-mixed", "TAM2D-R50-f16-mixed"}
+    assert found["Table 2: larger temporal kernels are not more accurate"].room == "yes"
+    assert found["Table 2: larger temporal kernels have a greater avg-ATR"].room == "–"
+    assert found["Fig. 6, 14: empty frames are worse than frozen ones"].room == "yes"

@@ -102,3 +102,42 @@ def test_as_many_logits_as_frames_are_told_where_the_graph_says_nothing():
     with pytest.warns(UserWarning, match="6 logits for a clip of 6 frames.*one for each class"):
         assert lrp3d.intervention_matrix(model, CLIP).shape == (2, 1, 6)
     assert lrp3d.intervention_matrix(model, CLIP, output=lambda logits: logits.unsqueeze(-1)).shape == (2, 6, 6)
+
+
+class Judges(Detector):
+    """Logits of classes that are no average over frames."""
+
+    def forward(self, x):
+        frames = self.conv(x).relu().mean((3, 4)).transpose(1, 2)
+        return {
+            "greatest frame": lambda: self.fc(frames).amax(1),
+            "last state": lambda: self.fc(self.lstm(frames)[0][:, -1]),
+            "frames and their reverse": lambda: torch.cat([self.fc(frames), self.fc(frames.flip(1))], 1).squeeze(-1),
+            "unknown": lambda: self.fc(Unknown.apply(frames)).amax(1),
+        }[self.head]()
+
+
+class Unknown(torch.autograd.Function):
+    """An operation that no rule knows."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 2
+
+    @staticmethod
+    def backward(ctx, r):
+        return r * 2
+
+
+@pytest.mark.parametrize("classes", [5, 1])
+@pytest.mark.parametrize("head", ["greatest frame", "last state", "frames and their reverse", "unknown"])
+def test_logits_of_classes_are_classes_whatever_mixes_the_frames(head, classes, recwarn):
+    model = Judges(head).eval()
+    model.fc = nn.Linear(4, 1 if "reverse" in head else classes)
+    assert lrp3d.intervention_matrix(model, CLIP).shape == (2, 1, 6)
+    assert not recwarn.list
+
+
+def test_one_logit_for_each_of_two_frames_is_told_too():
+    with pytest.raises(ValueError, match=r"\(2, 2\) is one logit for each of 2 time steps"):
+        lrp3d.explain(Detector("linear").eval(), CLIP[:, :, :2])

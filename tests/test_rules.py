@@ -23,11 +23,11 @@ RULES = {
     "zplus": (rules.ZPlus(), reference.zplus),
     "same sign": (rules.SameSign(), reference.same_sign),
     "zbeta": (rules.ZBeta(-2.0, 1.5), reference.zbeta(-2.0, 1.5)),
-    "epsilon": (rules.Epsilon(1e-9), reference.epsilon(1e-9)),
+    "epsilon": (rules.Epsilon(), reference.epsilon(1e-9)),
     "epsilon 0.5": (rules.Epsilon(0.5), reference.epsilon(0.5)),
-    "alpha 2 beta 1": (rules.AlphaBeta(2.0, 1.0), reference.alpha_beta(2.0, 1.0)),
+    "alpha 2 beta 1": (rules.AlphaBeta(), reference.alpha_beta(2.0, 1.0)),
     "alpha 1 beta 0": (rules.AlphaBeta(1.0, 0.0), reference.alpha_beta(1.0, 0.0)),
-    "gamma": (rules.Gamma(0.25), reference.gamma(0.25)),
+    "gamma": (rules.Gamma(), reference.gamma(0.25)),
     "wsquare": (rules.WSquare(), reference.wsquare),
     "flat": (rules.Flat(), reference.flat),
     "contrastive zplus": (rules.Contrastive(), reference.contrastive(reference.zplus)),
@@ -348,10 +348,31 @@ def test_zbeta_takes_a_range_per_channel():
     same(grad(conv, x, r, "paper"), reference.layer_relevance(conv, x, r, reference.zbeta(low, high)))
 
 
-def test_zbeta_without_a_range_says_what_to_do():
+class Beside(nn.Module):
+    """A convolution that sees the clip and, beside it, channels that the model writes."""
+
+    input_range = (-1.0, 2.0)
+
+    def __init__(self, conv):
+        super().__init__()
+        self.conv = conv
+
+    def forward(self, x):
+        return self.conv(torch.cat([x, torch.full_like(x, 0.7)], 1))
+
+
+def test_zbeta_gives_nothing_to_what_the_model_writes_beside_the_clip():
+    conv, alone = nn.Conv3d(4, 3, 2, dtype=D), nn.Conv3d(2, 3, 2, dtype=D)
+    alone.weight.data, alone.bias.data, alone.input_range = conv.weight.data[:, :2], conv.bias.data, Beside.input_range
+    x, r = torch.rand(1, 2, 3, 3, 3, dtype=D), torch.rand(1, 3, 2, 2, 2, dtype=D)
+    same(grad(Beside(conv), x, r, "paper"), grad(alone, x, r, "paper"))
+
+
+@pytest.mark.parametrize("given", [{}, {"low": 0.0}, {"high": 1.0}])
+def test_zbeta_without_a_range_says_what_to_do(given):
     model = nn.Sequential(nn.Conv1d(1, 2, 1), nn.ReLU(), nn.Conv1d(2, 1, 1))
     with pytest.raises(ValueError, match=r"ZBeta\(low, high\)"):
-        grad(model, torch.rand(1, 1, 3), torch.ones(1, 1, 3), lrp3d.Composite(names={"2": rules.ZBeta()}))
+        grad(model, torch.rand(1, 1, 3), torch.ones(1, 1, 3), lrp3d.Composite(names={"2": rules.ZBeta(**given)}))
 
 
 def test_every_rule_has_an_example_or_a_source_in_its_docstring():

@@ -3,6 +3,7 @@
 import doctest
 
 import pytest
+import simulated
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -342,3 +343,27 @@ def test_chunks_hold_at_least_one_clip(net, clip):
 
 def test_examples_in_the_documentation_are_true():
     assert doctest.testmod(sampling).failed == 0
+
+
+@pytest.mark.skipif(not simulated.KNOWN, reason="this torch has no device in Python")
+@pytest.mark.parametrize("outside", [{}, {"fill": "blank", "value": (0.1, 0.2, 0.3)}])
+@pytest.mark.parametrize("window", [3, [1, 2, 3, 4.5], ([0, 0, 1, 2], [1, 2, 3, 3])])
+def test_windows_of_a_clip_mix_no_devices(window, outside):
+    clip = torch.rand(2, 3, 4, 5, 5, generator=seeded())
+    expected = partial_uniform(clip, window, **outside)
+    with simulated.device():
+        found = partial_uniform(simulated.moved(clip), window, **outside)
+        assert found.device.type == simulated.NAME
+    assert torch.equal(simulated.at_home(found), expected)
+
+
+@pytest.mark.parametrize("kind", [torch.int32, torch.int64, torch.float16, torch.float64])
+def test_sizes_of_any_type_are_the_same_windows(kind):
+    sizes = torch.tensor([1, 2, 3, 4], dtype=kind)
+    for found, expected in zip(window_bounds(4, sizes), window_bounds(4, [1, 2, 3, 4]), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_a_size_that_exceeds_a_whole_number_by_however_little_is_rounded_up():
+    left, right = window_bounds(6, [3 + 1e-12] * 6)
+    assert (right - left + 1).tolist() == [4] * 6

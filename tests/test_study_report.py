@@ -348,6 +348,27 @@ def test_every_comparison_of_the_paper_is_made_where_its_studies_are_there(made)
     ]
 
 
+def test_networks_with_other_options_are_compared_with_those_that_have_the_same():
+    narrow = {"options": {"width": 8}}
+    studies = {
+        "i3d-8": network("I3D-R50-f8", **narrow),
+        "i3d-16": network("I3D-R50-f16", reach=1.3, **narrow),
+        "r18": network("I3D-R18-f8", reach=1.2, **narrow),
+        "tam-8": network("TAM2D-R50-f8", reach=0.7, **narrow),
+        "kernel 5": network("TAM2D-R50-f8", reach=0.9, options={"kernel_size": 5, "width": 8}),
+        "of 2": network("TAM2D-R50-f8", reach=1.1, options={"width": 8, "output_frames": 2}),
+        "slowfast": network("SlowFast-R50-8x8", reach=0.5, **narrow),
+    }
+    made = study.report(list(studies.items()))
+    parts = {part.name: part for part in made.parts}
+    comparisons = ["kernels", "modules", "backbones-Kinetics-f8-width=8", "depth-Kinetics", "frames-Kinetics"]
+    assert set(parts) >= {*comparisons, "ensembles-Kinetics", "pathways"}
+    assert [row["model"] for row in rows(parts["kernels"])] == ["TAM2D-R50 (width=8)"] * 2
+    wide = [(name, summary) for name, summary in studies.items() if name != "r18"]
+    mixed = {part.name: part for part in study.report([*wide, ("r18", network("I3D-R18-f8"))]).parts}
+    assert not {"backbones-Kinetics-f8-width=8", "backbones-Kinetics-f8", "depth-Kinetics"} & set(mixed)
+
+
 def test_what_cannot_be_made_is_said_with_what_is_needed(summaries):
     said = "\n".join(study.report(summaries[:1]).missing)
     for what in ("Table 2", "Fig. 3", "Fig. 4a", "Fig. 4b", "Fig. 5a", "Fig. 10", "Fig. 11", "Fig. 13", "Table 6"):
@@ -395,9 +416,28 @@ def test_every_figure_has_its_numbers_beside_it(tmp_path, everything, made):
 
 
 def test_heat_maps_of_a_page_share_their_colours(made):
-    of_studies = [part for part in made.parts if part.name.startswith("heatmaps-")]
-    ends = {axes.images[0].get_clim() for part in of_studies for axes in part.figure.axes if axes.images}
-    assert len(ends) == 1
+    with_maps = [p for p in made.parts if p.name.startswith("heatmaps-") or p.name in ("pathways", "samplings")]
+    assert len(with_maps) > 3
+    shown = [axes.images[0] for part in with_maps for axes in part.figure.axes if axes.images]
+    assert len({(image.get_clim(), image.get_cmap().name) for image in shown}) == 1
+
+
+def test_negative_relevance_gives_all_heat_maps_of_a_page_the_same_two_sided_colours():
+    negative = network("I3D-R50-f16")
+    mean = negative["dataset"]["matrix"]
+    mean[0] = [-2 * value for value in mean[0]]
+    studies = [("i3d", negative), ("slowfast", network("SlowFast-R50-8x8")), ("other", network("I3D-R18-f8"))]
+    parts = [part for part in study.report(studies).parts if part.name in ("pathways", "heatmaps-other")]
+    shown = [axes.images[0] for part in parts for axes in part.figure.axes if axes.images]
+    (ends,) = {image.get_clim() for image in shown}
+    assert ends[0] == -ends[1]
+
+
+def test_slowfast_is_shown_beside_the_i3d_of_its_backbone():
+    studies = {name: network(name) for name in ("I3D-R18-f8", "I3D-R50-f8", "SlowFast-R50-8x8")}
+    (pathways,) = (part for part in study.report(list(studies.items())).parts if part.name == "pathways")
+    titles = [axes.get_title() for axes in pathways.figure.axes if axes.images]
+    assert titles == ["I3D-R50-f8, Kinetics", "SlowFast-R50-8x8, Kinetics"]
 
 
 def test_one_clip_has_no_deviation_and_two_models_have_no_correlation():

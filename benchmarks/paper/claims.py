@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from benchmarks.paper import measures
 from benchmarks.paper.nets import MODULES, SLOWFAST, Net
-from benchmarks.paper.records import Bench, Missing, fixed
+from benchmarks.paper.records import Bench, Listening, Missing, fixed
 from benchmarks.paper.statistics import Question, Sample, slope
 
 FRAMES, POINTS, CORRELATION, AREA = 0.5, 5.0, 0.3, 0.1
 """Margins, below which two things are the same: frames of ATR (what depth adds in the paper), points of accuracy, r,
 and AUROC to either side of chance."""
+ROOM = (60.0, 95.0)
+"""Percent of accuracy between which a network leaves room for another to be better or worse."""
 SPREAD = (FRAMES / (2 * 0.674)) ** 2
 """The variance between classes at which half of them lie within FRAMES, as the paper has it of its classes."""
 
@@ -59,6 +61,16 @@ class Claim:
             if not math.isnan(value):
                 values.append(value)
         return Sample(values)
+
+    def accuracies(self, bench: Bench) -> dict[str, float]:
+        """The mean accuracy of every network whose accuracy is part of the number, in percent."""
+        listening = Listening(bench.records, bench.counted, bench.longer)
+        self.sample(listening)
+        keys = sorted({key for key, _ in listening.accuracies})
+        return {
+            key: 100 * statistics.fmean(r["accuracy"] for (k, _), r in bench.records.items() if k == key)
+            for key in keys
+        }
 
     def question(self, bench: Bench) -> Question:
         """What is tested."""

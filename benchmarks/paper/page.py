@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.paper.actions import CLASSES
-from benchmarks.paper.claims import AREA, CLAIMS, CORRELATION, FRAMES, POINTS, SPREAD, Claim
+from benchmarks.paper.claims import AREA, CLAIMS, CORRELATION, FRAMES, POINTS, ROOM, SPREAD, Claim
 from benchmarks.paper.measures import ANSWER_NETS, SCATTER_NETS, WINDOW_SIZES, shares
-from benchmarks.paper.nets import MODULES, Net, every
+from benchmarks.paper.nets import LONGER, MODULES, STEPS, Net, every
 from benchmarks.paper.recording import SIZES, WINDOWED
 from benchmarks.paper.records import Bench, Missing, fixed
 from benchmarks.paper.statistics import CONFIDENCE, LEAST, LEVEL, MARKS, NOT_ASKED, Question, Sample, holm
@@ -44,9 +44,21 @@ steps were chosen by the accuracy of a few networks alone.
 - **Marks.** *Reproduced*: corrected p below {LEVEL:g}, with the paper's sign, or within the margin where the paper
   has no difference. *Contradicted*: corrected p below {LEVEL:g} with the other sign, or beyond the margin.
   *Undecided*: anything else; the interval says what is left possible. *Not asked*: fewer than {LEAST} seeds.
+- **Room.** A number that is made of accuracies says something of accuracy only if each of its networks leaves room for
+  another to be better or worse: a mean accuracy of {ROOM[0]:g} to {ROOM[1]:g} %. Where room is *no*, the finding says
+  nothing about accuracy, whatever the mark; the networks that leave none are named below. "–" stands where the number
+  has no accuracy in it.
 - ± is the deviation over seeds; intervals are {SURE:g} % ones of the mean, not corrected; d is the mean in
   deviations over seeds. Counted are clips predicted correctly with a score above 0.5, as in the paper; *all clips*
   is the mean of the same number without that filter, which is not tested."""
+
+
+AGAIN_RULES = f"""\
+Some networks were below {ROOM[0]:g} % after the {STEPS} steps that all have. This was seen together with the findings
+above, so what follows was not planned with them: the same questions, asked of the same networks trained {LONGER} times
+as long (x{LONGER} in their names) where there are such, beside all others as they were. The number of steps was fixed
+before any of these was trained. p is corrected among these findings alone. Where a mark differs from that above, the
+latter was one of half-trained networks."""
 
 
 @dataclass(frozen=True)
@@ -59,28 +71,48 @@ class Answer:
     mark: str
     everything: Sample
     """The same of all clips."""
+    accuracies: dict[str, float]
+    """Of the networks whose accuracy is part of the number, in percent."""
+
+    @property
+    def without_room(self) -> dict[str, float]:
+        """Those of the networks that leave none."""
+        return {key: value for key, value in self.accuracies.items() if not ROOM[0] <= value <= ROOM[1]}
+
+    @property
+    def room(self) -> str:
+        """Whether the number says something of accuracy, if it is made of accuracies."""
+        return "–" if not self.accuracies else "no" if self.without_room else "yes"
 
 
-def answers(bench: Bench) -> list[Answer]:
-    """Of all findings; only those that are asked are corrected for."""
-    asked = {claim: claim.question(bench) for claim in CLAIMS}
+def answers(bench: Bench, claims: Sequence[Claim] = CLAIMS) -> list[Answer]:
+    """Of these findings; only those that are asked are corrected for."""
+    asked = {claim: claim.question(bench) for claim in claims}
     p = {claim.name: one.p for claim, one in asked.items() if one.sample.n >= LEAST}
     corrected = holm(p)
     found = []
     for claim, one in asked.items():
         own = corrected.get(claim.name, math.nan)
-        found.append(Answer(claim, one, own, one.mark(own), claim.sample(replace(bench, counted=False))))
+        everything = claim.sample(replace(bench, counted=False))
+        found.append(Answer(claim, one, own, one.mark(own), everything, claim.accuracies(bench)))
     return found
 
 
-def summary_table(found: Sequence[Answer]) -> Table:
+def asked_again(bench: Bench) -> list[Answer]:
+    """Of the findings whose number changes with the networks that were also trained longer."""
+    longer = replace(bench, longer=True)
+    return answers(longer, [claim for claim in CLAIMS if claim.sample(longer) != claim.sample(bench)])
+
+
+def summary_table(found: Sequence[Answer], name: str = "findings", title: str = "The paper's findings") -> Table:
     """All findings at a glance."""
-    headers = ["paper", "finding", "mark", "mean", "95 % interval", "unit", "d", "seeds", "p", "corrected p"]
+    headers = ["paper", "finding", "mark", "room", "mean", "95 % interval", "unit", "d", "seeds", "p", "corrected p"]
     rows = [
         [
             one.claim.paper,
             one.claim.finding,
             one.mark,
+            one.room,
             *_numbers(one.question.sample),
             one.claim.unit,
             _d(one.question.sample),
@@ -89,7 +121,17 @@ def summary_table(found: Sequence[Answer]) -> Table:
         ]
         for one in found
     ]
-    return Table("findings", "The paper's findings", headers, rows)
+    return Table(name, title, headers, rows)
+
+
+def room(found: Sequence[Answer]) -> list[str]:
+    """A line for each finding that says nothing about accuracy, with the networks that leave no room."""
+    lines = []
+    for one in found:
+        if one.without_room:
+            named = ", ".join(f"{key} ({value:.1f} %)" for key, value in sorted(one.without_room.items()))
+            lines.append(f"- {one.claim.paper}, {one.claim.finding}: {named}")
+    return lines
 
 
 def question_table(found: Sequence[Answer]) -> Table:
@@ -157,7 +199,7 @@ def network_table(bench: Bench) -> Table:
         rows.append(row)
     headers = ["network and data", "seeds", "accuracy (%)", "counted clips", "avg-ATR", "max-ATR"]
     headers += ["avg-ATR, LRP", "max-ATR, LRP"]
-    note = "k5: temporal kernels of 5; of4: 4 ensembled frames; dense: consecutive frames."
+    note = f"k5: temporal kernels of 5; of4: 4 ensembled frames; dense: consecutive frames; x{LONGER}: trained longer."
     return Table("networks", "All networks (Tables 1, 2, 4 to 7)", headers, rows, note)
 
 
@@ -294,9 +336,16 @@ def page(bench: Bench, about: dict[str, Any], folder: str = "findings") -> tuple
     total = f"{len(found)} findings: " + ", ".join(f"{counted[mark]} {mark}" for mark in MARKS) + "."
     summary, questions = summary_table(found), question_table(found)
     tables = [network_table(bench), share_table(bench), window_table(bench), class_table(bench)]
-    files = {f"{table.name}.csv": table.csv().encode() for table in (summary, questions, *tables)}
+    again = asked_again(bench)
+    longer = summary_table(again, "longer", "Asked again")
+    files = {f"{table.name}.csv": table.csv().encode() for table in (summary, questions, longer, *tables) if table.rows}
     lines = ["# The paper's findings, on networks trained here", *said(bench, about), "## Rules", RULES]
     lines += ["## Findings", total, summary.markdown(), f"[csv]({folder}/findings.csv)"]
+    lines += ["These say nothing about accuracy, for want of room:", "\n".join(room(found))] * bool(room(found))
+    if again:
+        lines += ["## Asked again of networks that were trained longer", AGAIN_RULES, longer.markdown()]
+        lines += ["No room:", "\n".join(room(again))] * bool(room(again))
+        lines.append(f"[csv]({folder}/longer.csv)")
     lines += ["## What was asked", questions.markdown(), f"[csv]({folder}/questions.csv)", "## Numbers"]
     for table in tables:
         lines += [f"**{table.title}**", table.markdown(), f"{table.note} [csv]({folder}/{table.name}.csv)".strip()]
@@ -319,10 +368,13 @@ def said(bench: Bench, about: dict[str, Any]) -> list[str]:
     seeds = Counter(Counter(key for key, _ in bench.records).values())
     per = ", ".join(f"{number} with {count} seed{'s' * (count > 1)}" for count, number in sorted(seeds.items())[::-1])
     missing = [net.key for net in every((0,)) if net.key not in {key for key, _ in bench.records}]
+    more = sum(net.longer > 1 for net in trained(bench))
+    longer = f" ({more} of the networks {LONGER} times as many)" if more else ""
+    added = f"; those trained longer on {about['added']['date']}" if "added" in about else ""
     made = f"{about['machine']}; Python {about['python']}, torch {about['torch']}, lrp3d {about['lrp3d']}"
     return [
-        f"`python -m benchmarks.findings_nets`, then `python -m benchmarks.findings`, {about['date']}; {made}. "
-        f"{len(records)} networks ({per}), {next(iter(records))['steps']} steps of 24 clips each: {training:.0f} CPU "
+        f"`python -m benchmarks.findings_nets`, then `python -m benchmarks.findings`, {about['date']}{added}; {made}. "
+        f"{len(records)} networks ({per}), {STEPS} steps of 24 clips each{longer}: {training:.0f} CPU "
         f"minutes of training, {explaining:.0f} of explaining {clips} clips of each and showing windows of 30. Records "
         "of every network and clip are in [findings/records](findings/records); `python -m benchmarks.findings "
         "--from-records` makes this page, its tables and figures of them, without training.",

@@ -7,11 +7,11 @@ import json
 import math
 import statistics
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.paper.nets import Net
+from benchmarks.paper.nets import LONGER, Net
 from benchmarks.paper.recording import Record
 from lrp3d.files import replacing
 from lrp3d.study.reporting.summary import MIN_SCORE
@@ -30,10 +30,12 @@ class Bench:
     Args:
         records: of every network that was trained.
         counted: whether only clips that are predicted correctly with a score above 0.5 count, as in the paper.
+        longer: whether networks that were also trained longer, with any seed, stand for their shorter selves.
     """
 
     records: dict[tuple[str, int], Record]
     counted: bool = True
+    longer: bool = False
 
     @property
     def seeds(self) -> list[int]:
@@ -46,10 +48,12 @@ class Bench:
         Raises:
             Missing: it was not trained.
         """
+        again = replace(net, longer=LONGER).key
+        key = again if self.longer and any(again == name for name, _ in self.records) else net.key
         try:
-            return self.records[net.key, seed]
+            return self.records[key, seed]
         except KeyError:
-            raise Missing(f"{net.key} of seed {seed} was not trained") from None
+            raise Missing(f"{key} of seed {seed} was not trained") from None
 
     def accuracy(self, net: Net, seed: int) -> float:
         """In percent of fresh clips."""
@@ -96,6 +100,24 @@ class Bench:
         found = {name: _share(predicted, labels) for name, predicted in record["windows"].items()}
         lengths = [length for length in record["window_atr"] if length is not None]
         return found | {"size": statistics.fmean(lengths)}
+
+
+@dataclass(frozen=True)
+class Listening(Bench):
+    """A bench that notes of which networks it was asked for accuracies."""
+
+    accuracies: set[tuple[str, int]] = field(default_factory=set)
+
+    def accuracy(self, net: Net, seed: int) -> float:
+        """In percent of fresh clips."""
+        record = self.record(net, seed)
+        self.accuracies.add((record["net"], seed))
+        return super().accuracy(net, seed)
+
+    def windows(self, net: Net, seed: int) -> dict[str, float]:
+        """Accuracies under partial uniform sampling."""
+        self.accuracies.add((self.record(net, seed)["net"], seed))
+        return super().windows(net, seed)
 
 
 def _share(predicted: Sequence[int], labels: Sequence[int]) -> float:

@@ -184,6 +184,9 @@ def weights_of(options: argparse.Namespace) -> Path | None:
         return None if name is None else Path(name)
     public = PUBLISHED.get(name)
     if public is None and not is_address(name):
+        if not Path(name).suffix and Path(name).name == name:  # more likely a name than a file
+            known = did_you_mean(name, PUBLISHED) or f"; there are {', '.join(PUBLISHED)}"
+            raise FileNotFoundError(f"no checkpoint at {name}, and no public one has that name{known}")
         return Path(name)
     if public is not None:
         options.model = options.model or public.model

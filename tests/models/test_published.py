@@ -4,6 +4,7 @@ import hashlib
 import threading
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import pytest
 import torch
@@ -114,8 +115,33 @@ def test_the_command_line_takes_a_name_with_its_model_and_its_classes(served, mo
     assert served.asked == ["/net.pt"]
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("torchvision-resnet5", "did you mean torchvision-resnet"), ("elsewhere", "there are pytorchvideo-slowfast")],
+)
+def test_a_name_that_is_not_public_is_told_from_a_file_that_is_not_there(name, said, tmp_path, capsys):
+    video = tmp_path / "clip.pt"
+    torch.save(torch.randint(0, 256, (8, 40, 40, 3), dtype=torch.uint8), video)
+    words = ["explain", str(video), "--model", "TSN-R18-f4", "--weights"]
+    assert main([*words, name]) == 1
+    assert said in capsys.readouterr().err
+    assert main([*words, str(tmp_path / "w.pt")]) == 1
+    assert "no public one" not in capsys.readouterr().err
+
+
 def test_every_published_name_has_a_model_that_can_be_built():
     for one in PUBLISHED.values():
         assert one.url.startswith("https://")
         assert one.licence
         without_memory(partial(models.build, one.model, one.classes))
+
+
+def test_the_documentation_has_the_address_licence_and_classes_of_every_published_name():
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("| `") and "<http" in line]
+    assert len(lines) == len(PUBLISHED)
+    for line, one in zip(lines, PUBLISHED.values(), strict=True):
+        name, _, dataset, classes, licence, stated, address = (cell.strip() for cell in line.strip("|").split("|"))
+        assert (name, dataset, classes) == (f"`{one.name}`", one.dataset, str(one.classes))
+        assert (licence, address) == (one.licence.split(" (")[0], f"<{one.url}>")
+        assert stated == (f"{one.mib:.1f} MiB, sha256 `{one.sha256}`" if one.mib else stated)

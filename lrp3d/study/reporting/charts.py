@@ -37,7 +37,12 @@ BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}  #
 
 
 def heatmaps(
-    matrices: Mapping[str, ArrayLike], *, columns: int = 5, unit: str = "frame", greatest: float | None = None
+    matrices: Mapping[str, ArrayLike],
+    *,
+    columns: int = 5,
+    unit: str = "frame",
+    greatest: float | None = None,
+    least: float | None = None,
 ) -> Figure:
     """Draws mean relevance matrices side by side, in the same colours.
 
@@ -45,7 +50,8 @@ def heatmaps(
         matrices: (n, t) by title; the first is that of the data set.
         columns: how many stand in a row.
         unit: what a row and a column of a matrix stand for: frames, or steps of several frames.
-        greatest: the value at which the colours end, if other pictures have greater values than these.
+        greatest: the greatest value of other pictures that are to have the same colours.
+        least: the least value of these other pictures.
 
     Raises:
         ValueError: there are no matrices.
@@ -61,7 +67,7 @@ def heatmaps(
     panel = max(2.6, 0.7 + 0.04 * max(max(array(matrix).shape) for matrix in matrices.values()))  # inches
     columns = min(columns, len(matrices), max(1, int(WIDEST / panel)))
     lines = math.ceil(len(matrices) / columns)
-    values = np.concatenate([array(matrix).ravel() for matrix in matrices.values()] + [[greatest or 0.0]])
+    values = np.concatenate([array(matrix).ravel() for matrix in matrices.values()] + [[greatest or 0.0, least or 0.0]])
     figure = blank(panel * columns + 0.2, (panel - 0.1) * lines + 0.1)
     grid = figure.subplots(lines, columns, squeeze=False)
     for position, (title, matrix) in enumerate(matrices.items()):

@@ -1,14 +1,15 @@
 """The paper's figures that compare networks, from any number of studies: what ATR depends on, and maps side by side.
 
 Each function takes the studies of a report and yields charts, with the numbers of each as a table, or an object that
-says what is missing. A new figure is a function here and its name in `FIGURES`.
+says what is missing. A new figure is a function here and its name in `FIGURES`, or in `MAPS` if it shows heat maps. All
+heat maps of a page have the same colours.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from lrp3d.study.reporting.table_format import Cell, Table, Value
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURES", "Chart", "Missing", "Network", "kernels"]
+__all__ = ["FIGURES", "MAPS", "Chart", "Ends", "Missing", "Network", "kernels"]
 
 KERNEL = 3  # the length of TAM's kernel, where the options name no other
 
@@ -72,6 +73,24 @@ class Missing:
 
 
 @dataclass(frozen=True)
+class Ends:
+    """The least and the greatest relevance of all heat maps of a page, at which its colours end."""
+
+    least: float
+    greatest: float
+
+    @classmethod
+    def of(cls, maps: Iterable[Sequence[Sequence[float]]]) -> Ends:
+        """Returns the ends of these maps; 0 is always between them.
+
+        >>> Ends.of([[[0.5, 2.0]], [[-1.0, 0.0]]])
+        Ends(least=-1.0, greatest=2.0)
+        """
+        values = [value for matrix in maps for row in matrix for value in row]
+        return cls(min(values, default=0.0), max(values, default=0.0))
+
+
+@dataclass(frozen=True)
 class Network:
     """What the name of a study's model says about it, in the paper's convention.
 
@@ -88,8 +107,10 @@ class Network:
     kernel: int | None
     answers: int | None
     """How many frames are ensembled; None for all."""
+    variant: str
+    """The other options it was built with: networks are compared with those that have the same."""
     plain: bool
-    """Whether it was built without options and explained as in the paper's main tables."""
+    """Whether it was explained as in the paper's main tables."""
 
     @classmethod
     def of(cls, study: Studied) -> Network | None:
@@ -101,9 +122,14 @@ class Network:
         options = dict(config.get("options", {}))
         kernel = options.pop("kernel_size", KERNEL if name[1].startswith("TAM") else None)
         answers = options.pop("output_frames", None)
-        plain = not options and not study.conditions() and not study.mark
+        variant = ", ".join(f"{key}={value}" for key, value in sorted(options.items()))
+        plain = not study.conditions() and not study.mark
         frames = config.get("frames", study.summary.get("dataset", {}).get("columns", 0))
-        return cls(study, name[1], name[2], frames, kernel, None if answers == "all" else answers, plain)
+        return cls(study, name[1], name[2], frames, kernel, None if answers == "all" else answers, variant, plain)
+
+    def named(self, *parts: str | int) -> str:
+        """Joins parts of a model's name by hyphens, and adds the options by which it differs from the paper's."""
+        return "-".join(map(str, parts)) + (f" ({self.variant})" if self.variant else "")
 
     @property
     def depth(self) -> int | None:
@@ -148,17 +174,16 @@ def networks(studies: Sequence[Studied]) -> list[Network]:
 
 def kernels(studies: Sequence[Studied]) -> Made:
     """Yields ATR and accuracy by the length of TAM's kernel (Table 2)."""
-    groups: dict[tuple[str, str, str], list[Network]] = {}
+    groups: dict[tuple[str, str], list[Network]] = {}
     for network in networks(studies):
         if network.plain and network.answers is None and network.kernel is not None:
-            groups.setdefault((network.study.dataset, network.module, network.backbone), []).append(network)
+            model = network.named(network.module, network.backbone)
+            groups.setdefault((network.study.dataset, model), []).append(network)
     rows: list[list[Cell]] = []
-    for (dataset, module, backbone), group in groups.items():
+    for (dataset, model), group in groups.items():
         if len({network.kernel for network in group}) > 1:
             for network in sorted(group, key=lambda network: (network.frames, network.kernel or 0)):
-                rows.append(
-                    [dataset, f"{module}-{backbone}", network.frames, network.kernel or 0, *_numbers(network.study)]
-                )
+                rows.append([dataset, model, network.frames, network.kernel or 0, *_numbers(network.study)])
     if rows:
         headers = ["data set", "model", "frames", "kernel", "accuracy (%)", "avg-ATR", "max-ATR"]
         yield Table("kernels", "ATR by the length of temporal kernels (Table 2)", headers, rows)
@@ -168,14 +193,14 @@ def kernels(studies: Sequence[Studied]) -> Made:
 
 def modules(studies: Sequence[Studied]) -> Made:
     """Yields the ATR of I3D minus that of TAM2D, by number of frames (Fig. 3)."""
-    by_setup = {(n.module, n.backbone, n.study.dataset, n.frames): n for n in networks(studies) if n.common}
+    by_setup = {(n.module, n.named(n.backbone), n.study.dataset, n.frames): n for n in networks(studies) if n.common}
     values: dict[str, float] = {}
     groups: dict[str, str] = {}
     rows: list[list[Cell]] = []
     for (module, backbone, dataset, frames), i3d in sorted(by_setup.items(), key=lambda pair: pair[0][1:]):
         tam = by_setup.get(("TAM2D", backbone, dataset, frames))
         if module == "I3D" and tam is not None:
-            name = f"{backbone}-f{frames} {dataset}"
+            name = f"{i3d.named(i3d.backbone, f'f{frames}')} {dataset}"
             values[name], groups[name] = i3d.atr - tam.atr, dataset
             rows.append([dataset, backbone, frames, *map(_exact, (i3d.atr, tam.atr, i3d.atr - tam.atr))])
     if not rows:
@@ -189,12 +214,12 @@ def modules(studies: Sequence[Studied]) -> Made:
 
 def backbones(studies: Sequence[Studied]) -> Made:
     """Yields backbones by ATR, with accuracy and number of temporal convolutions (Fig. 4a, 12)."""
-    groups: dict[tuple[str, int], list[Network]] = {}
+    groups: dict[tuple[str, int, str], list[Network]] = {}
     for network in networks(studies):
         if network.common:
-            groups.setdefault((network.study.dataset, network.frames), []).append(network)
+            groups.setdefault((network.study.dataset, network.frames, network.variant), []).append(network)
     has_chart = False
-    for (dataset, frames), group in groups.items():
+    for (dataset, frames, variant), group in groups.items():
         if (
             len({(network.module, network.backbone) for network in group}) < 2
             or len({network.backbone for network in group}) < 2
@@ -220,13 +245,14 @@ def backbones(studies: Sequence[Studied]) -> Made:
             groups={network.study.model: network.module for network in ranked},
             above=above,
         )
-        title = f"Backbones by avg-ATR: {dataset}, {frames} frames (Fig. 4a, 12)"
+        named = ", ".join(filter(None, [dataset, f"{frames} frames", variant]))
+        title = f"Backbones by avg-ATR: {named} (Fig. 4a, 12)"
         rows: list[list[Cell]] = [
             [network.study.model, Value(convolutions[network.study.model], digits=0), *_numbers(network.study)]
             for network in ranked
         ]
         headers = ["model", "temporal convolutions", "accuracy (%)", "avg-ATR", "max-ATR"]
-        name = f"backbones-{dataset}-f{frames}"
+        name = "-".join(filter(None, ["backbones", dataset, f"f{frames}", variant]))
         note = "Above the bars: number of temporal convolutions, accuracy."
         yield Chart(name, title, figure, note, Table(name, title, headers, rows))
     if not has_chart:
@@ -294,7 +320,7 @@ def depths(studies: Sequence[Studied]) -> Made:
         "avg-ATR by depth",
         "depth of the ResNet",
         value=lambda network: network.depth if network.common else None,
-        curve=lambda network: f"{network.module}-f{network.frames}",
+        curve=lambda network: network.named(network.module, f"f{network.frames}"),
         needed="ResNets of two depths or more, else alike",
     )
     return trend.charts(studies)
@@ -308,7 +334,7 @@ def frames(studies: Sequence[Studied]) -> Made:
         "avg-ATR by frames",
         "frames of a clip",
         value=lambda network: network.frames if network.common else None,
-        curve=lambda network: f"{network.module}-{network.backbone}",
+        curve=lambda network: network.named(network.module, network.backbone),
         needed="models that differ in nothing but their frames",
         mark=lambda network: f"{100 * network.atr / network.study.summary['dataset']['columns']:.0f} %",
         note="At the points: avg-ATR as a share of the clip.",
@@ -326,7 +352,7 @@ def ensembles(studies: Sequence[Studied]) -> Made:
         value=lambda network: (
             (network.answers or network.frames) if network.plain and network.kernel in (None, KERNEL) else None
         ),
-        curve=lambda network: f"{network.module}-{network.backbone}-f{network.frames}",
+        curve=lambda network: network.named(network.module, network.backbone, f"f{network.frames}"),
         needed="models that differ in nothing but --option output_frames=N",
         mark=lambda network: "" if network.accuracy is None else f"{network.accuracy:.1f} %",
         note="At the points: accuracy.",
@@ -334,16 +360,20 @@ def ensembles(studies: Sequence[Studied]) -> Made:
     return trend.charts(studies)
 
 
-def slowfast(studies: Sequence[Studied]) -> Made:
-    """Yields the mean maps of SlowFast beside those of I3D (Fig. 11)."""
+def slowfast(studies: Sequence[Studied], ends: Ends) -> Made:
+    """Yields the mean maps of SlowFast beside those of I3D, of the same backbone if there is one (Fig. 11)."""
     candidates = networks(studies)
     slow = [network for network in candidates if network.module == "SlowFast" and network.plain]
     matrices: dict[str, Studied] = {}
     for network in slow:
-        others = [n for n in candidates if n.module == "I3D" and n.common and n.study.dataset == network.study.dataset]
+        alike = (network.study.dataset, network.variant)
+        others = [n for n in candidates if n.module == "I3D" and n.common and (n.study.dataset, n.variant) == alike]
         if others:
             columns = network.study.summary["dataset"]["columns"]
-            i3d = min(others, key=lambda n: abs(n.study.summary["dataset"]["columns"] - columns))
+            i3d = min(
+                others,
+                key=lambda n: (n.backbone != network.backbone, abs(n.study.summary["dataset"]["columns"] - columns)),
+            )
             for each in (i3d, network):
                 matrices[f"{each.study.model}, {each.study.dataset}"] = each.study
     yield from _side_by_side(
@@ -352,10 +382,11 @@ def slowfast(studies: Sequence[Studied]) -> Made:
         matrices,
         "Fig. 11 (SlowFast)",
         "I3D and SlowFast on one data set",
+        ends,
     )
 
 
-def samplings(studies: Sequence[Studied]) -> Made:
+def samplings(studies: Sequence[Studied], ends: Ends) -> Made:
     """Yields the mean maps of uniform beside those of dense sampling (Fig. 13)."""
     groups: dict[tuple[str, str], dict[str, Studied]] = {}
     for study in studies:
@@ -373,18 +404,18 @@ def samplings(studies: Sequence[Studied]) -> Made:
         matrices,
         "Fig. 13 and Table 7 (sampling)",
         "studies that differ in nothing but --sampling",
+        ends,
     )
 
 
-def _side_by_side(name: str, title: str, matrices: Mapping[str, Studied], what: str, needed: str) -> Made:
+def _side_by_side(name: str, title: str, matrices: Mapping[str, Studied], what: str, needed: str, ends: Ends) -> Made:
     if not matrices:
         yield Missing(what, needed)
         return
     maps = {label: study.summary["dataset"]["matrix"] for label, study in matrices.items()}
-    figure = charts.heatmaps(
-        maps, columns=4, unit="step" if any(s.unit == "step" for s in matrices.values()) else "frame"
-    )
-    yield Chart(name, title, figure, "In the same colours.", matrices_of(name, title, maps))
+    unit = "step" if any(s.unit == "step" for s in matrices.values()) else "frame"
+    figure = charts.heatmaps(maps, columns=4, unit=unit, greatest=ends.greatest, least=ends.least)
+    yield Chart(name, title, figure, "All maps of this page have the same colours.", matrices_of(name, title, maps))
 
 
 def matrices_of(name: str, title: str, maps: Mapping[str, Any]) -> Table:
@@ -415,7 +446,7 @@ FIGURES: tuple[Callable[[Sequence[Studied]], Made], ...] = (
     depths,
     frames,
     ensembles,
-    slowfast,
-    samplings,
 )
-"""The figures that a report makes of several studies, in this order."""
+"""The figures of numbers that a report makes of several studies, in this order."""
+MAPS: tuple[Callable[[Sequence[Studied], Ends], Made], ...] = (slowfast, samplings)
+"""The figures of heat maps that follow them."""

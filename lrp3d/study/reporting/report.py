@@ -188,14 +188,14 @@ def report(
     tables = [make(studies) for make in paper_tables.TABLES]
     tables.append(paper_tables.agreement(studies, agreed))
     parts: list[Table | Chart | Gallery] = [table for table in tables if table is not None]
+    maps = {study.name: _matrices(study, show) for study in studies if study.moments("avg_atr")["count"]}
+    ends = paper_figures.Ends.of(matrix for each in maps.values() for matrix in each.values())
     compared = [made for make in paper_figures.FIGURES for made in make(studies)]
+    compared += [made for make_maps in paper_figures.MAPS for made in make_maps(studies, ends)]
     parts += [part for part in compared if not isinstance(part, Missing)]
     parts += _figures_across_studies(studies)
-    # All heat maps of the page have one scale of colours.
-    maps = {study.name: _matrices(study, show) for study in studies if study.moments("avg_atr")["count"]}
-    greatest = max((max(map(max, matrix)) for each in maps.values() for matrix in each.values()), default=0.0)
     for study in studies:
-        parts += _parts_of_study(study, agreed.get(study.name, ([], [])), maps.get(study.name, {}), greatest)
+        parts += _parts_of_study(study, agreed.get(study.name, ([], [])), maps.get(study.name, {}), ends)
     lacking = [*map(str, (part for part in compared if isinstance(part, Missing))), *_missing(studies, agreed)]
     missing = [name for name in show if not any(study.indices([name]) for study in studies)]
     if missing:
@@ -288,7 +288,7 @@ def _figures_across_studies(studies: Sequence[Studied]) -> Iterator[Chart]:
 
 
 def _parts_of_study(
-    study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], greatest: float
+    study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], ends: paper_figures.Ends
 ) -> Iterator[Table | Chart | Gallery]:
     """Yields the tables and figures of one study."""
     subject = f"{study.label()}, {study.dataset}"
@@ -297,7 +297,7 @@ def _parts_of_study(
             "Mean over clips; each clip is divided by the sum of its positive frame logits. All maps of this page have "
             "the same colours."
         )
-        figure = charts.heatmaps(maps, unit=study.unit, greatest=greatest)
+        figure = charts.heatmaps(maps, unit=study.unit, greatest=ends.greatest, least=ends.least)
         name, title = f"heatmaps-{study.name}", f"Mean relevance: {subject} (Fig. 2)"
         yield Chart(name, title, figure, note, paper_figures.matrices_of(name, title, maps))
     table = paper_tables.classes(study)
