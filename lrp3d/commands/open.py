@@ -98,7 +98,10 @@ def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
 
     class Pages(SimpleHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path != "/":
+            if self.path == "/favicon.ico":  # every browser asks for it, and would note an error
+                self.send_response(204)
+                self.end_headers()
+            elif self.path != "/":
                 super().do_GET()
             elif len(paths) == 1:
                 self.send_response(302)

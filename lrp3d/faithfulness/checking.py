@@ -101,7 +101,7 @@ def check(
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
     subject.random_networks = subject.draw_networks(singles[0])
-    for number, clip in enumerate(bar(singles, "clip", progress)):
+    for number, clip in enumerate(bar(singles, "clip", progress, "checking")):
         target = subject.chosen(clip, classes[number])
         lead.append(float(subject.lead(clip, target)))
         explained.append(int(target.target))

@@ -171,6 +171,8 @@ def test_a_folders_pages_are_served_on_this_machine_alone(folder):
             assert links == ["a/report.html", "b%20%26%20c/report.html"]
             with ask(f"http://127.0.0.1:{port}/{links[1]}", timeout=10) as answer:
                 assert answer.read() == b"page b & c"
+            with ask(f"http://127.0.0.1:{port}/favicon.ico", timeout=10) as answer:
+                assert (answer.status, answer.read()) == (204, b"")  # no error in the browser's console
         finally:
             serving.shutdown()
             thread.join()

@@ -37,7 +37,7 @@ class Pace:
         if shown and sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None:
             from tqdm import tqdm
 
-            self.bar = tqdm(total=total, initial=before, unit="clip", desc=name or None, smoothing=0.05)
+            self.bar = tqdm(total=total, initial=before, unit="clip", desc=name or "explaining", smoothing=0.05)
 
     def step(self, done: int = 0, failed: int = 0) -> None:
         """Counts clips that were done, or that failed."""

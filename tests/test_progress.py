@@ -1,0 +1,32 @@
+"""Progress bars say what is being done."""
+
+import pytest
+
+from lrp3d.progress import bar
+from lrp3d.study.running.progress import Pace
+
+
+@pytest.mark.parametrize("label", ["explaining", "checking"])
+def test_a_bar_says_what_is_done_and_with_what(capsys, label):
+    pytest.importorskip("tqdm", reason="tqdm is not installed: pip install tqdm")
+    assert list(bar([1, 2], "clip", True, label)) == [1, 2]
+    said = capsys.readouterr().err
+    assert said.lstrip("\r").startswith(f"{label}:")
+    assert "clip" in said
+
+
+def test_a_bar_that_is_not_wanted_is_not_shown(capsys):
+    assert list(bar([1, 2], "clip", False)) == [1, 2]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("name", "label"), [("", "explaining:"), ("shard 1 of 4", "shard 1 of 4:")])
+def test_the_bar_of_a_study_is_labelled_on_a_terminal(monkeypatch, capsys, name, label):
+    import sys
+
+    pytest.importorskip("tqdm", reason="tqdm is not installed: pip install tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    pace = Pace(2, name=name)
+    pace.step(done=1)
+    pace.close()
+    assert label in capsys.readouterr().err
