@@ -348,6 +348,15 @@ def test_every_comparison_of_the_paper_is_made_where_its_studies_are_there(made)
     ]
 
 
+def test_what_is_true_of_several_studies_is_said_once():
+    studies = [(name, network(name, trained=False)) for name in ("I3D-R18-f8", "I3D-R50-f8")]
+    page = study.report(studies, people=(["juggling"], ["archery"])).markdown()
+    (random,) = (line for line in page.splitlines() if "random" in line)
+    assert all(name in random for name, _ in studies)
+    (people,) = (line for line in page.splitlines() if "People call no class" in line)
+    assert all(name in people for name, _ in studies)
+
+
 def test_networks_with_other_options_are_compared_with_those_that_have_the_same():
     narrow = {"options": {"width": 8}}
     studies = {

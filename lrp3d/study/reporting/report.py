@@ -371,22 +371,24 @@ def _facts(studies: Sequence[Studied]) -> list[str]:
 
 
 def _warnings(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> list[str]:
-    warnings = [
-        f"The weights of {study.model} are random: {study.name} shows how the architecture spreads relevance, not what "
-        "a model learned."
-        for study in studies
-        if not study.config.get("trained", True)
-    ]
+    warnings = []
+    random = [study for study in studies if not study.config.get("trained", True)]
+    if random:
+        models = ", ".join(dict.fromkeys(study.model for study in random))
+        names = ", ".join(study.name for study in random)
+        shows = "shows" if len(random) == 1 else "show"
+        warnings.append(
+            f"The weights of {models} are random: {names} {shows} how the architecture spreads relevance, not what a "
+            "model learned."
+        )
     warnings += [
         f"{study.name} is not finished: {study.summary['counts']['missing']} clips have no record yet."
         for study in studies
         if study.summary["counts"]["missing"]
     ]
-    warnings += [
-        f"None of {name}'s classes is among those that people call temporal or static."
-        for name, classes in people.items()
-        if not any(classes)
-    ]
+    unknown = [name for name, classes in people.items() if not any(classes)]
+    if unknown:
+        warnings.append(f"People call no class of {', '.join(unknown)} temporal or static.")
     return warnings
 
 
