@@ -1,0 +1,87 @@
+"""Numbers of frames, one for each value of a tensor: which frame it belongs to, and which place in the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+NONE = -1  # the number of constants, and of values that belong to no single frame
+
+
+class Frames(NamedTuple):
+    """Where the values of a tensor belong: integers that broadcast to its shape."""
+
+    frame: Tensor
+    place: Tensor
+    """The clip and the place in a frame: what differs between frames is compared at one place."""
+    clip: Tensor
+    slot: Tensor
+    """The frame to which this part of the tensor belongs, whichever frame's values a shift has put there."""
+    count: int
+    """How many frames there are; 0 where no value belongs to a single frame."""
+    origin: Any = None
+    """The node that made all of these values, or those from which they were only moved; None if there are several."""
+
+    @classmethod
+    def none(cls, axes: int) -> Frames:
+        """Of a tensor whose values belong to no single frame."""
+        label = torch.full([1] * axes, NONE)
+        return cls(label, label, label, label, 0)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Frames:
+        """The same with all numbers changed alike."""
+        return Frames(change(self.frame), change(self.place), change(self.clip), change(self.slot), self.count)
+
+    def with_axes(self, axes: int) -> Frames:
+        """The same for a tensor that broadcasts to more axes."""
+        return self.each(lambda x: x.reshape(*[1] * (axes - x.dim()), *x.shape))
+
+    def varies(self, *axes: int) -> bool:
+        """Whether frames differ along any of the axes."""
+        return any(self.frame.shape[axis] > 1 for axis in axes)
+
+    def hot(self) -> Tensor:
+        """A mask (*frame, frames): the frame of every value."""
+        return self.frame.unsqueeze(-1) == torch.arange(self.count, device=self.frame.device)
+
+    def axes_of_time(self) -> list[int]:
+        """The axes along which frames differ."""
+        return [axis for axis, size in enumerate(self.frame.shape) if size > 1]
+
+    def equals(self, other: Frames) -> bool:
+        """Whether all numbers are the same."""
+        return self.count == other.count and all(a.equal(b) for a, b in zip(self[:4], other[:4], strict=True))
+
+
+def compressed(x: Tensor) -> Tensor:
+    """The same numbers with size one at every axis along which they are the same; `NONE` agrees with all."""
+    for axis in range(x.dim()):
+        greatest = x.amax(axis, keepdim=True)
+        if bool(((x == greatest) | (x == NONE)).all()):
+            x = greatest
+    return x
+
+
+def agreed(numbers: Sequence[Tensor]) -> Tensor | None:
+    """The numbers on which all agree; None if any differ. `NONE` agrees with all."""
+    first, *others = numbers
+    for other in others:
+        if bool(((first != other) & (first != NONE) & (other != NONE)).any()):
+            return None
+        first = torch.maximum(first, other)
+    return first
+
+
+def greatest(x: Tensor, axis: int, groups: int = 1) -> Tensor:
+    """The greatest number along an axis, of every group of it."""
+    if x.shape[axis] == 1 or groups == 1:
+        return x.amax(axis, keepdim=True)
+    return x.unflatten(axis, (groups, -1)).amax(axis + 1)
+
+
+def differ(x: Tensor, axis: int) -> bool:
+    """Whether numbers differ along an axis; `NONE` agrees with all."""
+    return not bool(((x == x.amax(axis, keepdim=True)) | (x == NONE)).all())

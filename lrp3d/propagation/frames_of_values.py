@@ -1,0 +1,331 @@
+"""Which frame each value of a network belongs to, followed from the clip up through views, shifts and tokens.
+
+Convolutions and pools have time on an axis that is known. Between them, values may become tokens, frames folded into
+the batch, or time steps of a sequence, and channels may be moved along time. So numbers of frames go with the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import einops
+import torch
+from torch import Tensor, nn
+
+from lrp3d.compute.maps import (
+    Average,
+    AxisMatrices,
+    Broadcast,
+    Convolution,
+    FullyConnected,
+    MatrixProduct,
+    Scale,
+    SumOver,
+)
+from lrp3d.compute.precision import widened
+from lrp3d.layout import Layout
+from lrp3d.propagation.frame_mixing import TIME, NoMotion, mixes
+from lrp3d.propagation.frame_numbers import NONE, Frames, agreed, compressed, differ, greatest
+from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.steps.graph import Edge, Node, downwards, step_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, RecurrentOutput, Step
+from lrp3d.steps.writes import Written
+from lrp3d.twin.twin import Trace
+
+KEEPS_FRAMES = ("Permute", "Transpose", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
+DIGIT = 4096  # positions travel as two digits, each of which a float32 holds exactly
+
+
+class Reading(NamedTuple):
+    """An operand of which single outputs see values of several frames."""
+
+    frames: Frames
+    seen: Tensor
+    """(*operand, frames), broadcasting: the frames seen by the outputs that see a value."""
+
+
+class Sequenced(NamedTuple):
+    """What a recurrent layer reads in one time step."""
+
+    frame: int
+    clip: Tensor
+    """The clip of every value, broadcasting."""
+
+
+class FramesOfValues:
+    """The frames of all tensors of one recorded run, and which operations mix them.
+
+    Args:
+        record: the run on clips.
+        layout: the layout of the clips.
+
+    Raises:
+        NoMotion: frames cannot be followed through an operation.
+    """
+
+    def __init__(self, record: Trace, layout: str):
+        self.windowed: list[Step] = []
+        """Operations over (b, c, t, h, w) whose windows have several frames."""
+        self.readings: dict[Step, dict[int, Reading]] = {}
+        """Operations that find values of several frames side by side, by the number of the operand."""
+        self.sequences: dict[Step, Sequenced] = {}
+        """The operations by which recurrent layers read their sequences frame by frame."""
+        self._frames: dict[Node, Frames] = {}
+        self._batch = len(record.output)
+        self._layout = Layout(layout)
+        ends = (ClipInput, ConstantOutput)
+        reached = downwards([record.output.grad_fn], lambda node: isinstance(step_of(node), ends))
+        nodes = {step: node for node in reached if (step := step_of(node)) is not None}
+        for step in record.run.steps:
+            if step in nodes and not isinstance(step, Written):
+                node = nodes[step]
+                self._frames[node] = self._after(step, node)._replace(origin=node)
+
+    # ------------------------------------------------------------- between steps, where values are only moved
+
+    def _incoming(self, edge: Edge) -> Frames:
+        node = edge[0]
+        if node in self._frames:
+            return self._frames[node]
+        if node.name().startswith("Cat"):
+            parts = [self._incoming(below) for below in node.next_functions if below[0] is not None]
+            axis = _cat_axis(node)
+            if len(parts) == len(node.next_functions) and all(part.equals(parts[0]) for part in parts):
+                if all(x.shape[axis] == 1 for x in parts[0][:4]):
+                    return parts[0]._replace(origin=None)
+        return self._moved(edge)
+
+    def _moved(self, edge: Edge) -> Frames:
+        """The frames of values that were moved, found by carrying every value's position down to where it came from."""
+        (shape, dtype, device), sources = _kind(edge), self._sources(edge[0])
+        positions = torch.arange(shape.numel(), device=device).reshape(shape)
+        digits = torch.stack([torch.ones_like(positions), positions // DIGIT, positions % DIGIT]).to(dtype)
+        arrived = propagate([Start(edge, digits)], [(node, 0) for node in sources])
+        counts = {self._frames[node].count for node in sources} - {0}
+        if len(counts) > 1 or any(bool((uses > 1).any()) for uses, _, _ in arrived):
+            raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} moves")
+        labels = [torch.full((shape.numel(),), NONE, device=device) for _ in range(4)]
+        for node, (uses, high, low) in zip(sources, arrived, strict=True):
+            used = uses.flatten() > 0
+            to = (high.long() * DIGIT + low.long()).flatten()[used]
+            for label, below in zip(labels, self._frames[node][:4], strict=True):
+                label[to] = below.to(device).expand(uses.shape).flatten()[used]
+        origin = sources[0] if len(sources) == 1 else None
+        moved = Frames(*(compressed(label.reshape(shape)) for label in labels), max(counts, default=0), origin)
+        # Where the shape has not changed, a value may have moved to the slot of another frame.
+        same_shape = len(sources) == 1 and _kind((sources[0], 0))[0] == shape
+        return moved._replace(slot=self._frames[sources[0]].slot.to(device) if same_shape else moved.frame)
+
+    def _sources(self, node: Node) -> list[Node]:
+        """The nearest nodes below whose frames are known."""
+        return [below for below in downwards([node], self._frames.__contains__) if below in self._frames]
+
+    def _mover(self, node: Node) -> str:
+        """What moves values, for a message."""
+        names = [below.name() for below in downwards([node], self._frames.__contains__) if below not in self._frames]
+        return next((name for name in names if not name.startswith(KEEPS_FRAMES)), names[0]).removesuffix("0")
+
+    # ------------------------------------------------------------------------------------------------- steps
+
+    def _after(self, step: Step, node: Any) -> Frames:
+        if isinstance(step, ClipInput):
+            return self._of_clip(step)
+        if isinstance(step, ConstantOutput):
+            return Frames.none(len(step.shape))
+        edges = [edge for edge in node.next_functions if edge[0] is not None]
+        if isinstance(step.layer, nn.RNNBase) or isinstance(step, RecurrentOutput):
+            return self._in_sequence(step, edges)
+        incoming = [self._incoming(edge) for edge in edges]
+        if isinstance(step, PassThrough):
+            return self._together(step, incoming)
+        if isinstance(step, WindowMaximum):
+            return self._by_position(step, incoming[0], mixes(step))
+        if isinstance(step, AxisMaximum):
+            return self._of_maximum(step, incoming[0])
+        if isinstance(step, LinearStep):
+            # The operands are gone where relevance passes unchanged.
+            maps = [operand.map for operand in step.operands]
+            if all(isinstance(map, (Broadcast, Scale)) for map in maps):
+                return self._together(step, incoming)
+            if len(maps) == 1:
+                return self._of_layer(step, incoming[0])
+        raise _unknown(step)
+
+    def _of_clip(self, step: Step) -> Frames:
+        sizes = self._layout.sizes(torch.empty(step.shape, device="meta"), self._batch)
+        b, t, h, w = (sizes[letter] for letter in "bthw")
+        places = torch.arange(b * h * w).reshape(b, 1, 1, h, w)
+        numbers = torch.arange(t).reshape(t, 1, 1), places, torch.arange(b).reshape(b, 1, 1, 1, 1)
+        frame, place, clip = (
+            compressed(
+                einops.rearrange(x.expand(b, sizes["c"], t, h, w), f"b c t h w -> {self._layout.pattern}", **sizes)
+            )
+            for x in numbers
+        )
+        return Frames(frame, place, clip, frame, t)
+
+    def _together(self, step: Step, operands: Sequence[Frames]) -> Frames:
+        """Of a sum, and of whatever else takes values one by one."""
+        operands = [frames.with_axes(len(step.shape)) for frames in operands]
+        known = [frames for frames in operands if frames.count]
+        if len(known) < 2:
+            return known[0] if known else operands[0]
+        if len({frames.count for frames in known}) > 1:
+            raise _unknown(step)
+        frame, place, clip, slot = (agreed([frames[i] for frames in known]) for i in range(4))  # type: ignore[arg-type]
+        count = known[0].count
+        if frame is None:
+            axes = {axis for frames in known for axis in frames.axes_of_time()}
+            if not isinstance(step, LinearStep) or (slot is None and len(axes) > 1):
+                raise NoMotion(
+                    f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: nothing says "
+                    "to which of them its result belongs"
+                )
+            seen = known[0].hot()
+            for frames in known[1:]:
+                seen = seen | frames.hot()
+            self.readings[step] = {i: Reading(x, seen) for i, x in enumerate(operands) if x.count}
+            if slot is None:  # such as differences of frames: time begins anew
+                (axis,) = axes
+                count = step.shape[axis]
+                slot = torch.arange(count).reshape([-1 if i == axis else 1 for i in range(len(step.shape))])
+            frame = slot
+        first = max(known, key=lambda frames: frames.place.numel())
+        return Frames(
+            frame,
+            first.place if place is None else place,
+            first.clip if clip is None else clip,
+            frame if slot is None else slot,
+            count,
+        )
+
+    def _of_layer(self, step: LinearStep, x: Frames) -> Frames:
+        map, shape = step.operands[0].map, step.operands[0].shape
+        x = x.with_axes(len(shape))
+        if isinstance(map, FullyConnected):
+            return self._along(step, x, len(shape) - 1)
+        if isinstance(map, Convolution) and len(shape) in (4, 5):
+            g = map.geometry
+            if len(shape) == 5 and (g.kernel[0] > 1 or g.transposed or g.stride[0] > 1):
+                return self._by_position(step, x, mixes(step))
+            if x.varies(*range(len(shape) - 2, len(shape))):
+                raise _became_channels(step, shape)
+            return self._by_position(step, self._along(step, x, 1, g.groups), False, shifted=True)
+        if isinstance(map, MatrixProduct):
+            axis = len(shape) - (1 if map.left else 2)
+            one = step.shape[axis] == 1
+            if not one and step.shape[axis] != shape[axis]:
+                raise _unknown(step)
+            self._along(step, x, axis, keeps=True)
+            return Frames.none(len(shape)) if one and x.varies(axis) else x
+        if isinstance(map, (SumOver, Average, AxisMatrices)):
+            return self._of_average(step, x, lambda values: map(values.expand(shape), step.operands[0].w.value))
+        raise _unknown(step)
+
+    def _along(self, step: LinearStep, x: Frames, axis: int, groups: int = 1, keeps: bool = False) -> Frames:
+        """Of a layer whose outputs see all values along an axis, or along a group of it."""
+        if x.varies(axis):
+            by_group = x.hot().unflatten(axis, (groups, -1))
+            seen = by_group.any(axis + 1, keepdim=True)
+            if bool((seen.sum(-1) > 1).any()):
+                self.readings[step] = {0: Reading(x, seen.expand_as(by_group).flatten(axis, axis + 1))}
+                if not keeps and differ(x.slot, axis):
+                    raise _became_channels(step, step.operands[0].shape)
+                x = x._replace(frame=x.slot)
+        if keeps:
+            return x
+
+        def outputs(label: Tensor) -> Tensor:
+            found = greatest(label, axis, groups)
+            repeats = step.shape[axis] // found.shape[axis] if found.shape[axis] > 1 else 1
+            return found.repeat_interleave(repeats, axis)
+
+        return x.each(outputs)
+
+    def _by_position(self, step: Step, x: Frames, windows: bool, shifted: bool = False) -> Frames:
+        """Of an operation over (b, c, t, h, w), or over frames folded into the batch: its shape says what is where."""
+        shape, device = step.shape, x.frame.device
+        x = x.with_axes(len(shape))
+        if x.varies(*range(len(shape) - 2, len(shape))) or (x.varies(1) and (windows or not shifted)):
+            raise _became_channels(step, shape)
+        if windows:
+            self.windowed.append(step)
+        at = torch.arange(shape[-2:].numel(), device=device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
+        if len(shape) == 4:
+            return x._replace(place=x.clip * at.numel() + at)
+        if len(shape) != 5 or x.varies(0):
+            raise _became_channels(step, shape)
+        clip = torch.arange(shape[0], device=device).reshape(-1, 1, 1, 1, 1)
+        slot = torch.arange(shape[TIME], device=device).reshape(1, 1, -1, 1, 1)
+        # Each channel keeps its own frame behind a kernel of one frame and one channel; else time begins anew.
+        frame = x.frame if x.varies(1) and x.count == shape[TIME] else slot
+        return Frames(frame, clip * at.numel() + at, clip, slot, shape[TIME])
+
+    def _of_maximum(self, step: AxisMaximum, x: Frames) -> Frames:
+        axes = [i for i, size in enumerate(step.output_shape) if size != step.input_shape[i]]
+        x = x.with_axes(len(step.input_shape))
+        if x.varies(*axes):
+            raise _unknown(step)
+        return x.each(lambda label: label.amax(axes, keepdim=True) if axes else label).each(
+            lambda label: label if len(step.shape) == label.dim() else label.squeeze(axes)
+        )
+
+    def _of_average(self, step: LinearStep, x: Frames, over: Callable[[Tensor], Tensor]) -> Frames:
+        """Of a sum or an average over axes; over all frames alike, it tells none from another."""
+        known = (x.frame != NONE).double()
+        number = x.frame.double() * known
+        weight, total, squares = (over(values) for values in (known, number, number**2))
+        some = weight.abs() > 1e-12
+        if torch.allclose(weight * squares, total**2):  # one frame for each output
+            frame, place, clip, slot = (
+                torch.where(some, over(label.double() * known) / weight.where(some, 1.0), NONE) for label in x[:4]
+            )  # type: ignore[misc]
+            places = torch.unique((place * DIGIT).round(), return_inverse=True)[1]
+            found = [compressed(label.round().long()) for label in (frame, places, clip, slot)]
+            return Frames(*found, x.count)
+        if len(step.shape) == 5 and step.shape[TIME] > 1:
+            return self._by_position(step, x, mixes(step))
+        if not torch.allclose(total, total.flatten()[:1].expand_as(total)):
+            raise _unknown(step)
+        return Frames.none(len(step.shape))
+
+    def _in_sequence(self, step: Step, edges: Sequence[Edge]) -> Frames:
+        """Of the steps into which a recurrent layer is unrolled, which as a whole mix the frames of its sequence."""
+        if isinstance(step, RecurrentOutput):
+            sequence = self._incoming(edges[1])
+            if sequence.varies(-1):
+                raise _unknown(step)
+            return sequence
+        if isinstance(step, LinearStep) and len(step.operands) == 1 and isinstance(step.operands[0].map, FullyConnected):
+            below = [step_of(node) for node in self._sources(edges[0][0])]
+            if not any(source.layer is step.layer and not isinstance(source, RecurrentOutput) for source in below):
+                x = self._incoming(edges[0])
+                if x.frame.numel() > 1:
+                    raise _unknown(step)
+                self.sequences[step] = Sequenced(int(x.frame), x.clip)
+        return Frames.none(len(step.shape))
+
+
+def _kind(edge: Edge) -> tuple[torch.Size, torch.dtype, torch.device]:
+    """Shape, type for relevance, and device of the tensor that an edge stands for."""
+    metadata = edge[0]._input_metadata[edge[1]]
+    return torch.Size(metadata.shape), widened(metadata.dtype), metadata.device
+
+
+def _cat_axis(node: Any) -> int:
+    axes = len(node._input_metadata[0].shape)
+    return int(node._saved_dim - 2**64 + axes if node._saved_dim >= 2**63 else node._saved_dim)
+
+
+def _unknown(step: Step) -> NoMotion:
+    return NoMotion(f"motion= does not know what '{step.name}' ({step.operation}) does to frames")
+
+
+def _became_channels(step: Step, shape: torch.Size) -> NoMotion:
+    return NoMotion(
+        f"motion= does not know which frames '{step.name}' ({step.operation}) sees: at {tuple(shape)}, frames became "
+        "channels, or channels frames"
+    )
