@@ -26,9 +26,9 @@ class Frames(NamedTuple):
     """The node that made all of these values, or those from which they were only moved; None if there are several."""
 
     @classmethod
-    def none(cls, axes: int) -> Frames:
+    def none(cls, axes: int, device: torch.device) -> Frames:
         """Of a tensor whose values belong to no single frame."""
-        label = torch.full([1] * axes, NONE)
+        label = torch.full([1] * axes, NONE, device=device)
         return cls(label, label, label, label, 0)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Frames:

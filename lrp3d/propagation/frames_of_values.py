@@ -6,6 +6,7 @@ the batch, or time steps of a sequence, and channels may be moved along time. So
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ import einops
 import torch
 from torch import Tensor, nn
 
+from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import (
     Average,
     AxisMatrices,
@@ -50,7 +52,8 @@ class Reading(NamedTuple):
 class Sequenced(NamedTuple):
     """What a recurrent layer reads in one time step."""
 
-    frame: int
+    frame: Tensor
+    """The frame of every value, broadcasting."""
     clip: Tensor
     """The clip of every value, broadcasting."""
 
@@ -75,6 +78,7 @@ class FramesOfValues:
         """The operations by which recurrent layers read their sequences frame by frame."""
         self._frames: dict[Node, Frames] = {}
         self._batch = len(record.output)
+        self._device = record.output.device
         self._layout = Layout(layout)
         ends = (ClipInput, ConstantOutput)
         reached = downwards([record.output.grad_fn], lambda node: isinstance(step_of(node), ends))
@@ -107,17 +111,17 @@ class FramesOfValues:
         counts = {self._frames[node].count for node in sources} - {0}
         if len(counts) > 1 or any(bool((uses > 1).any()) for uses, _, _ in arrived):
             raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} moves")
-        labels = [torch.full((shape.numel(),), NONE, device=device) for _ in range(4)]
+        labels = [torch.full((shape.numel(),), NONE, device=self._device) for _ in range(4)]
         for node, (uses, high, low) in zip(sources, arrived, strict=True):
-            used = uses.flatten() > 0
-            to = (high.long() * DIGIT + low.long()).flatten()[used]
+            used = (uses > 0).flatten().to(self._device)
+            to = (high.long() * DIGIT + low.long()).flatten().to(self._device)[used]
             for label, below in zip(labels, self._frames[node][:4], strict=True):
-                label[to] = below.to(device).expand(uses.shape).flatten()[used]
+                label[to] = below.expand(uses.shape).flatten()[used]
         origin = sources[0] if len(sources) == 1 else None
         moved = Frames(*(compressed(label.reshape(shape)) for label in labels), max(counts, default=0), origin)
         # Where the shape has not changed, a value may have moved to the slot of another frame.
         same_shape = len(sources) == 1 and _kind((sources[0], 0))[0] == shape
-        return moved._replace(slot=self._frames[sources[0]].slot.to(device) if same_shape else moved.frame)
+        return moved._replace(slot=self._frames[sources[0]].slot if same_shape else moved.frame)
 
     def _sources(self, node: Node) -> list[Node]:
         """The nearest nodes below whose frames are known."""
@@ -134,7 +138,7 @@ class FramesOfValues:
         if isinstance(step, ClipInput):
             return self._of_clip(step)
         if isinstance(step, ConstantOutput):
-            return Frames.none(len(step.shape))
+            return Frames.none(len(step.shape), self._device)
         edges = [edge for edge in node.next_functions if edge[0] is not None]
         if isinstance(step.layer, nn.RNNBase) or isinstance(step, RecurrentOutput):
             return self._in_sequence(step, edges)
@@ -157,8 +161,11 @@ class FramesOfValues:
     def _of_clip(self, step: Step) -> Frames:
         sizes = self._layout.sizes(torch.empty(step.shape, device="meta"), self._batch)
         b, t, h, w = (sizes[letter] for letter in "bthw")
-        places = torch.arange(b * h * w).reshape(b, 1, 1, h, w)
-        numbers = torch.arange(t).reshape(t, 1, 1), places, torch.arange(b).reshape(b, 1, 1, 1, 1)
+        numbers = (
+            torch.arange(t, device=self._device).reshape(t, 1, 1),
+            torch.arange(b * h * w, device=self._device).reshape(b, 1, 1, h, w),
+            torch.arange(b, device=self._device).reshape(b, 1, 1, 1, 1),
+        )
         frame, place, clip = (
             compressed(
                 einops.rearrange(x.expand(b, sizes["c"], t, h, w), f"b c t h w -> {self._layout.pattern}", **sizes)
@@ -179,7 +186,7 @@ class FramesOfValues:
         count = known[0].count
         if frame is None:
             axes = {axis for frames in known for axis in frames.axes_of_time()}
-            if not isinstance(step, LinearStep) or (slot is None and len(axes) > 1):
+            if not isinstance(step, LinearStep) or (slot is None and len(axes) != 1):
                 raise NoMotion(
                     f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: nothing says "
                     "to which of them its result belongs"
@@ -191,7 +198,7 @@ class FramesOfValues:
             if slot is None:  # such as differences of frames: time begins anew
                 (axis,) = axes
                 count = step.shape[axis]
-                slot = torch.arange(count).reshape([-1 if i == axis else 1 for i in range(len(step.shape))])
+                slot = torch.arange(count, device=self._device).reshape([-1 if i == axis else 1 for i in range(len(step.shape))])
             frame = slot
         first = max(known, key=lambda frames: frames.place.numel())
         return Frames(
@@ -215,15 +222,41 @@ class FramesOfValues:
                 raise _became_channels(step, shape)
             return self._by_position(step, self._along(step, x, 1, g.groups), False, shifted=True)
         if isinstance(map, MatrixProduct):
-            axis = len(shape) - (1 if map.left else 2)
-            one = step.shape[axis] == 1
-            if not one and step.shape[axis] != shape[axis]:
-                raise _unknown(step)
-            self._along(step, x, axis, keeps=True)
-            return Frames.none(len(shape)) if one and x.varies(axis) else x
+            batch = string.ascii_uppercase[: len(step.shape) - 2]
+            pair = ("dk", "dq") if map.left else ("kd", "qd")
+            return self._of_tokens(step, x.with_axes(len(step.shape)), *(batch + letters for letters in pair))
+        if isinstance(map, Einsum):
+            of_input, _, of_output = map.letters
+            return self._of_tokens(step, x, of_input, of_output)
         if isinstance(map, (SumOver, Average, AxisMatrices)):
             return self._of_average(step, x, lambda values: map(values.expand(shape), step.operands[0].w.value))
         raise _unknown(step)
+
+    def _of_tokens(self, step: LinearStep, x: Frames, of_input: str, of_output: str) -> Frames:
+        """Of a product of matrices, such as attention; of tokens that are summed, each stands for a token of the output.
+
+        Args:
+            step: the product.
+            x: the frames of its input.
+            of_input: a letter for each axis of the input.
+            of_output: a letter for each axis of the output; letters that are not in it are summed.
+        """
+        new = [letter for letter in of_output if letter not in of_input]
+        summed = [letter for letter in of_input if letter not in of_output]
+        for letter in summed:
+            axis = of_input.index(letter)
+            tokens, queries = step.operands[0].shape[axis - len(of_input)], [step.shape[of_output.index(i)] for i in new]
+            if all(label.shape[axis] == 1 for label in x[:4]):
+                continue
+            mixed = x.varies(axis)
+            self._along(step, x, axis, keeps=True)
+            if queries == [tokens]:
+                of_input = of_input.replace(letter, new[0])
+            elif mixed and any(size > 1 for size in queries):
+                raise _unknown(step)
+            elif mixed:
+                return Frames.none(len(step.shape), self._device)
+        return x.each(lambda label: _laid_out(label, of_input, of_output))
 
     def _along(self, step: LinearStep, x: Frames, axis: int, groups: int = 1, keeps: bool = False) -> Frames:
         """Of a layer whose outputs see all values along an axis, or along a group of it."""
@@ -247,7 +280,7 @@ class FramesOfValues:
 
     def _by_position(self, step: Step, x: Frames, windows: bool, shifted: bool = False) -> Frames:
         """Of an operation over (b, c, t, h, w), or over frames folded into the batch: its shape says what is where."""
-        shape, device = step.shape, x.frame.device
+        shape, device = step.shape, self._device
         x = x.with_axes(len(shape))
         if x.varies(*range(len(shape) - 2, len(shape))) or (x.varies(1) and (windows or not shifted)):
             raise _became_channels(step, shape)
@@ -290,7 +323,7 @@ class FramesOfValues:
             return self._by_position(step, x, mixes(step))
         if not torch.allclose(total, total.flatten()[:1].expand_as(total)):
             raise _unknown(step)
-        return Frames.none(len(step.shape))
+        return Frames.none(len(step.shape), self._device)
 
     def _in_sequence(self, step: Step, edges: Sequence[Edge]) -> Frames:
         """Of the steps into which a recurrent layer is unrolled, which as a whole mix the frames of its sequence."""
@@ -303,10 +336,19 @@ class FramesOfValues:
             below = [step_of(node) for node in self._sources(edges[0][0])]
             if not any(source.layer is step.layer and not isinstance(source, RecurrentOutput) for source in below):
                 x = self._incoming(edges[0])
-                if x.frame.numel() > 1:
-                    raise _unknown(step)
-                self.sequences[step] = Sequenced(int(x.frame), x.clip)
-        return Frames.none(len(step.shape))
+                self.sequences[step] = Sequenced(x.frame, x.clip)
+        return Frames.none(len(step.shape), self._device)
+
+
+def _laid_out(label: Tensor, letters: str, output: str) -> Tensor:
+    """Numbers with an axis for each letter, laid out as the output: without letters that it has not, 1 for new ones."""
+    gone = [axis for axis, letter in enumerate(letters) if letter not in output]
+    kept = [letter for letter in letters if letter in output]
+    label = label.amax(gone) if gone else label
+    label = label.permute([kept.index(letter) for letter in output if letter in kept])
+    for axis, letter in enumerate(output):
+        label = label if letter in kept else label.unsqueeze(axis)
+    return label
 
 
 def _kind(edge: Edge) -> tuple[torch.Size, torch.dtype, torch.device]:

@@ -60,7 +60,9 @@ class Motion:
         }
         for steps in _sequences(values):
             read = [values.sequences[step] for step in steps]
-            if len({x.frame for x in read}) > 1:
+            if any(not x.frame.equal(read[0].frame) for x in read):
+                if any(x.frame.numel() > 1 for x in read):
+                    raise NoMotion(f"motion= does not know which frames '{steps[0].name}' reads one after another")
                 operations = one_sequence([*map(_linear, steps)], [_linear(still[step]) for step in steps], read, batch)
                 self.side_by_side |= zip(steps, operations, strict=True)
         self.converted: dict[str, Tensor] = {}
