@@ -17,11 +17,12 @@ class Frames(NamedTuple):
     frame: Tensor
     place: Tensor
     """The clip and the place in a frame: what differs between frames is compared at one place."""
-    clip: Tensor
     slot: Tensor
     """The frame to which this part of the tensor belongs, whichever frame's values a shift has put there."""
     count: int
     """How many frames there are; 0 where no value belongs to a single frame."""
+    places: int
+    """How many places of a frame are numbered, clip by clip."""
     origin: Any = None
     """The node that made all of these values, or those from which they were only moved; None if there are several."""
 
@@ -29,11 +30,16 @@ class Frames(NamedTuple):
     def none(cls, axes: int, device: torch.device) -> Frames:
         """Of a tensor whose values belong to no single frame."""
         label = torch.full([1] * axes, NONE, device=device)
-        return cls(label, label, label, label, 0)
+        return cls(label, label, label, 0, 1)
+
+    @property
+    def clip(self) -> Tensor:
+        """The number of the clip of every value."""
+        return self.place.clamp(min=0) // self.places
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Frames:
         """The same with all numbers changed alike."""
-        return Frames(change(self.frame), change(self.place), change(self.clip), change(self.slot), self.count)
+        return self._replace(frame=change(self.frame), place=change(self.place), slot=change(self.slot))
 
     def with_axes(self, axes: int) -> Frames:
         """The same for a tensor that broadcasts to more axes."""
@@ -53,15 +59,20 @@ class Frames(NamedTuple):
 
     def equals(self, other: Frames) -> bool:
         """Whether all numbers are the same."""
-        return self.count == other.count and all(a.equal(b) for a, b in zip(self[:4], other[:4], strict=True))
+        numbers = zip(self.numbers, other.numbers, strict=True)
+        return (self.count, self.places) == (other.count, other.places) and all(a.equal(b) for a, b in numbers)
+
+    @property
+    def numbers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames, places and slots."""
+        return self.frame, self.place, self.slot
 
 
 def compressed(x: Tensor) -> Tensor:
     """The same numbers with size one at every axis along which they are the same; `NONE` agrees with all."""
     for axis in range(x.dim()):
-        greatest = x.amax(axis, keepdim=True)
-        if bool(((x == greatest) | (x == NONE)).all()):
-            x = greatest
+        if x.shape[axis] > 1 and not (differ(x.narrow(axis, 0, 2), axis) or differ(x, axis)):
+            x = x.amax(axis, keepdim=True)
     return x
 
 

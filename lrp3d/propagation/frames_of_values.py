@@ -25,11 +25,10 @@ from lrp3d.compute.maps import (
     Scale,
     SumOver,
 )
-from lrp3d.compute.precision import widened
 from lrp3d.layout import Layout
 from lrp3d.propagation.frame_mixing import TIME, NoMotion, mixes
 from lrp3d.propagation.frame_numbers import NONE, Frames, agreed, compressed, differ, greatest
-from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.propagation.moved import kind, moved
 from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
@@ -38,7 +37,7 @@ from lrp3d.steps.writes import Written
 from lrp3d.twin.twin import Trace
 
 KEEPS_FRAMES = ("Permute", "Transpose", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
-DIGIT = 4096  # positions travel as two digits, each of which a float32 holds exactly
+DIGITS = 4096  # means of places that differ by less are the same
 
 
 class Reading(NamedTuple):
@@ -94,34 +93,30 @@ class FramesOfValues:
         node = edge[0]
         if node in self._frames:
             return self._frames[node]
-        if node.name().startswith("Cat"):
-            parts = [self._incoming(below) for below in node.next_functions if below[0] is not None]
-            axis = _cat_axis(node)
-            if len(parts) == len(node.next_functions) and all(part.equals(parts[0]) for part in parts):
-                if all(x.shape[axis] == 1 for x in parts[0][:4]):
-                    return parts[0]._replace(origin=None)
+        if node.name().startswith("Cat") and all(below in self._frames for below, _ in node.next_functions):
+            parts, axis = [self._frames[below] for below, _ in node.next_functions], _cat_axis(node)
+            alike = all(part.equals(parts[0]) for part in parts)
+            if alike and all(numbers.shape[axis] == 1 for numbers in parts[0].numbers):
+                return parts[0]._replace(origin=None)
         return self._moved(edge)
 
     def _moved(self, edge: Edge) -> Frames:
-        """The frames of values that were moved, found by carrying every value's position down to where it came from."""
-        (shape, dtype, device), sources = _kind(edge), self._sources(edge[0])
-        positions = torch.arange(shape.numel(), device=device).reshape(shape)
-        digits = torch.stack([torch.ones_like(positions), positions // DIGIT, positions % DIGIT]).to(dtype)
-        arrived = propagate([Start(edge, digits)], [(node, 0) for node in sources])
-        counts = {self._frames[node].count for node in sources} - {0}
-        if len(counts) > 1 or any(bool((uses > 1).any()) for uses, _, _ in arrived):
-            raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} moves")
-        labels = [torch.full((shape.numel(),), NONE, device=self._device) for _ in range(4)]
-        for node, (uses, high, low) in zip(sources, arrived, strict=True):
-            used = (uses > 0).flatten().to(self._device)
-            to = (high.long() * DIGIT + low.long()).flatten().to(self._device)[used]
-            for label, below in zip(labels, self._frames[node][:4], strict=True):
-                label[to] = below.expand(uses.shape).flatten()[used]
-        origin = sources[0] if len(sources) == 1 else None
-        moved = Frames(*(compressed(label.reshape(shape)) for label in labels), max(counts, default=0), origin)
+        """The frames of values that were only moved since their frames were known."""
+        shape, sources = kind(edge)[0], self._sources(edge[0])
+        known = {node: frames for node in sources if (frames := self._frames[node]).count}
+        if not known:
+            return Frames.none(len(shape), self._device)
+        first, *others = known.values()
+        if any((first.count, first.places) != (other.count, other.places) for other in others):
+            raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} brings together")
+        numbers = {node: frames.place * first.count + frames.frame + 1 for node, frames in known.items()}
+        number = moved(edge, numbers).to(self._device).long() - 1
+        frame = compressed(torch.where(number < 0, NONE, number % first.count))
+        place = compressed(torch.where(number < 0, NONE, number // first.count))
         # Where the shape has not changed, a value may have moved to the slot of another frame.
-        same_shape = len(sources) == 1 and _kind((sources[0], 0))[0] == shape
-        return moved._replace(slot=self._frames[sources[0]].slot if same_shape else moved.frame)
+        alone = sources[0] if len(sources) == 1 else None
+        slot = first.slot if alone is not None and kind((alone, 0))[0] == shape else frame
+        return Frames(frame, place, slot, first.count, first.places, alone)
 
     def _sources(self, node: Node) -> list[Node]:
         """The nearest nodes below whose frames are known."""
@@ -164,15 +159,14 @@ class FramesOfValues:
         numbers = (
             torch.arange(t, device=self._device).reshape(t, 1, 1),
             torch.arange(b * h * w, device=self._device).reshape(b, 1, 1, h, w),
-            torch.arange(b, device=self._device).reshape(b, 1, 1, 1, 1),
         )
-        frame, place, clip = (
+        frame, place = (
             compressed(
                 einops.rearrange(x.expand(b, sizes["c"], t, h, w), f"b c t h w -> {self._layout.pattern}", **sizes)
             )
             for x in numbers
         )
-        return Frames(frame, place, clip, frame, t)
+        return Frames(frame, place, frame, t, h * w)
 
     def _together(self, step: Step, operands: Sequence[Frames]) -> Frames:
         """Of a sum, and of whatever else takes values one by one."""
@@ -182,7 +176,7 @@ class FramesOfValues:
             return known[0] if known else operands[0]
         if len({frames.count for frames in known}) > 1:
             raise _unknown(step)
-        frame, place, clip, slot = (agreed([frames[i] for frames in known]) for i in range(4))  # type: ignore[arg-type]
+        frame, place, slot = (agreed(numbers) for numbers in zip(*(frames.numbers for frames in known), strict=True))
         count = known[0].count
         if frame is None:
             axes = {axis for frames in known for axis in frames.axes_of_time()}
@@ -200,14 +194,9 @@ class FramesOfValues:
                 count = step.shape[axis]
                 slot = torch.arange(count, device=self._device).reshape([-1 if i == axis else 1 for i in range(len(step.shape))])
             frame = slot
-        first = max(known, key=lambda frames: frames.place.numel())
-        return Frames(
-            frame,
-            first.place if place is None else place,
-            first.clip if clip is None else clip,
-            frame if slot is None else slot,
-            count,
-        )
+        largest = max(known, key=lambda frames: frames.place.numel())
+        place = largest.place if place is None or any(x.places != largest.places for x in known) else place
+        return Frames(frame, place, frame if slot is None else slot, count, largest.places)
 
     def _of_layer(self, step: LinearStep, x: Frames) -> Frames:
         map, shape = step.operands[0].map, step.operands[0].shape
@@ -246,7 +235,7 @@ class FramesOfValues:
         for letter in summed:
             axis = of_input.index(letter)
             tokens, queries = step.operands[0].shape[axis - len(of_input)], [step.shape[of_output.index(i)] for i in new]
-            if all(label.shape[axis] == 1 for label in x[:4]):
+            if all(label.shape[axis] == 1 for label in x.numbers):
                 continue
             mixed = x.varies(axis)
             self._along(step, x, axis, keeps=True)
@@ -288,14 +277,14 @@ class FramesOfValues:
             self.windowed.append(step)
         at = torch.arange(shape[-2:].numel(), device=device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
         if len(shape) == 4:
-            return x._replace(place=x.clip * at.numel() + at)
+            return x._replace(place=x.clip * at.numel() + at, places=at.numel())
         if len(shape) != 5 or x.varies(0):
             raise _became_channels(step, shape)
         clip = torch.arange(shape[0], device=device).reshape(-1, 1, 1, 1, 1)
         slot = torch.arange(shape[TIME], device=device).reshape(1, 1, -1, 1, 1)
         # Each channel keeps its own frame behind a kernel of one frame and one channel; else time begins anew.
         frame = x.frame if x.varies(1) and x.count == shape[TIME] else slot
-        return Frames(frame, clip * at.numel() + at, clip, slot, shape[TIME])
+        return Frames(frame, clip * at.numel() + at, slot, shape[TIME], at.numel())
 
     def _of_maximum(self, step: AxisMaximum, x: Frames) -> Frames:
         axes = [i for i, size in enumerate(step.output_shape) if size != step.input_shape[i]]
@@ -314,11 +303,13 @@ class FramesOfValues:
         some = weight.abs() > 1e-12
         if torch.allclose(weight * squares, total**2):  # one frame for each output
             frame, place, clip, slot = (
-                torch.where(some, over(label.double() * known) / weight.where(some, 1.0), NONE) for label in x[:4]
-            )  # type: ignore[misc]
-            places = torch.unique((place * DIGIT).round(), return_inverse=True)[1]
-            found = [compressed(label.round().long()) for label in (frame, places, clip, slot)]
-            return Frames(*found, x.count)
+                torch.where(some, over(numbers.double() * known) / weight.where(some, 1.0), NONE)
+                for numbers in (x.frame, x.place % x.places, x.clip, x.slot)
+            )
+            means, place = torch.unique((place * DIGITS).round(), return_inverse=True)
+            place = torch.where(some, clip.round() * len(means) + place, NONE)
+            frame, place, slot = (compressed(numbers.round().long()) for numbers in (frame, place, slot))
+            return Frames(frame, place, slot, x.count, len(means))
         if len(step.shape) == 5 and step.shape[TIME] > 1:
             return self._by_position(step, x, mixes(step))
         if not torch.allclose(total, total.flatten()[:1].expand_as(total)):
@@ -349,12 +340,6 @@ def _laid_out(label: Tensor, letters: str, output: str) -> Tensor:
     for axis, letter in enumerate(output):
         label = label if letter in kept else label.unsqueeze(axis)
     return label
-
-
-def _kind(edge: Edge) -> tuple[torch.Size, torch.dtype, torch.device]:
-    """Shape, type for relevance, and device of the tensor that an edge stands for."""
-    metadata = edge[0]._input_metadata[edge[1]]
-    return torch.Size(metadata.shape), widened(metadata.dtype), metadata.device
 
 
 def _cat_axis(node: Any) -> int:
