@@ -13,6 +13,8 @@ from lrp3d.steps.shares import Operand
 from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, Step
 
 TIME = 2  # of (b, c, t, h, w)
+
+
 class NoMotion(ModelError):
     """Relevance cannot be split into motion and appearance here; the message says where."""
 

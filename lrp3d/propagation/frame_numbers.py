@@ -19,7 +19,7 @@ class Frames(NamedTuple):
     """The clip and the place in a frame: what differs between frames is compared at one place."""
     slot: Tensor
     """The frame to which this part of the tensor belongs, whichever frame's values a shift has put there."""
-    count: int
+    length: int
     """How many frames there are; 0 where no value belongs to a single frame."""
     places: int
     """How many places of a frame are numbered, clip by clip."""
@@ -51,16 +51,25 @@ class Frames(NamedTuple):
 
     def hot(self) -> Tensor:
         """A mask (*frame, frames): the frame of every value."""
-        return self.frame.unsqueeze(-1) == torch.arange(self.count, device=self.frame.device)
+        hot: Tensor = self.frame.unsqueeze(-1) == torch.arange(self.length, device=self.frame.device)
+        return hot
 
     def axes_of_time(self) -> list[int]:
         """The axes along which frames differ."""
         return [axis for axis, size in enumerate(self.frame.shape) if size > 1]
 
+    @property
+    def in_order(self) -> bool:
+        """Whether the frames of every clip follow one another along one axis and differ along no other."""
+        flat = self.frame.flatten()
+        if len(self.axes_of_time()) != 1 or len(flat) % self.length:
+            return len(flat) == self.length == 1
+        return flat.equal(torch.arange(self.length, device=flat.device).repeat(len(flat) // self.length))
+
     def equals(self, other: Frames) -> bool:
         """Whether all numbers are the same."""
         numbers = zip(self.numbers, other.numbers, strict=True)
-        return (self.count, self.places) == (other.count, other.places) and all(a.equal(b) for a, b in numbers)
+        return (self.length, self.places) == (other.length, other.places) and all(a.equal(b) for a, b in numbers)
 
     @property
     def numbers(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -74,6 +83,11 @@ def compressed(x: Tensor) -> Tensor:
         if x.shape[axis] > 1 and not (differ(x.narrow(axis, 0, 2), axis) or differ(x, axis)):
             x = x.amax(axis, keepdim=True)
     return x
+
+
+def along(axis: int, shape: torch.Size, device: torch.device) -> Tensor:
+    """The numbers of the positions along an axis; of size one at all others."""
+    return torch.arange(shape[axis], device=device).reshape([-1 if i == axis else 1 for i in range(len(shape))])
 
 
 def agreed(numbers: Sequence[Tensor]) -> Tensor | None:
@@ -90,7 +104,8 @@ def greatest(x: Tensor, axis: int, groups: int = 1) -> Tensor:
     """The greatest number along an axis, of every group of it."""
     if x.shape[axis] == 1 or groups == 1:
         return x.amax(axis, keepdim=True)
-    return x.unflatten(axis, (groups, -1)).amax(axis + 1)
+    grouped: Tensor = x.unflatten(axis, (groups, -1))
+    return grouped.amax(axis + 1)
 
 
 def differ(x: Tensor, axis: int) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import string
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import reduce
+from typing import Any, NamedTuple, cast
 
 import einops
 import torch
@@ -27,7 +28,7 @@ from lrp3d.compute.maps import (
 )
 from lrp3d.layout import Layout
 from lrp3d.propagation.frame_mixing import TIME, NoMotion, mixes
-from lrp3d.propagation.frame_numbers import NONE, Frames, agreed, compressed, differ, greatest
+from lrp3d.propagation.frame_numbers import NONE, Frames, agreed, along, compressed, differ, greatest
 from lrp3d.propagation.moved import kind, moved
 from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.linear import LinearStep
@@ -103,20 +104,33 @@ class FramesOfValues:
     def _moved(self, edge: Edge) -> Frames:
         """The frames of values that were only moved since their frames were known."""
         shape, sources = kind(edge)[0], self._sources(edge[0])
-        known = {node: frames for node in sources if (frames := self._frames[node]).count}
+        known = {node: frames for node in sources if (frames := self._frames[node]).length}
         if not known:
             return Frames.none(len(shape), self._device)
         first, *others = known.values()
-        if any((first.count, first.places) != (other.count, other.places) for other in others):
+        if any((first.length, first.places) != (other.length, other.places) for other in others):
             raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} brings together")
-        numbers = {node: frames.place * first.count + frames.frame + 1 for node, frames in known.items()}
-        number = moved(edge, numbers).to(self._device).long() - 1
-        frame = compressed(torch.where(number < 0, NONE, number % first.count))
-        place = compressed(torch.where(number < 0, NONE, number // first.count))
-        # Where the shape has not changed, a value may have moved to the slot of another frame.
-        alone = sources[0] if len(sources) == 1 else None
-        slot = first.slot if alone is not None and kind((alone, 0))[0] == shape else frame
-        return Frames(frame, place, slot, first.count, first.places, alone)
+        numbers = {node: frames.place * first.length + frames.frame + 1 for node, frames in known.items()}
+        number = moved(edge, numbers).to(self._device) - 1
+        frame = compressed(torch.where(number < 0, NONE, number % first.length))
+        place = compressed(torch.where(number < 0, NONE, number // first.length))
+        origin = sources[0] if len(sources) == 1 else None
+        found = Frames(frame, place, frame, first.length, first.places, origin)
+        return found if bool((number >= 0).all()) and found.in_order else found._replace(slot=self._slot(edge, frame))
+
+    def _slot(self, edge: Edge, frame: Tensor) -> Tensor:
+        """The frames of the nearest tensor below that has the same shape, and its frames in order.
+
+        They are not in order, or not complete, in a tensor whose channels are moved along time or were written into
+        zeros. Behind that, an operation makes of each slot the values of its frame.
+        """
+        shape = kind(edge)[0]
+        for node in downwards([edge[0]], self._frames.__contains__):
+            if kind((node, 0))[0] == shape and (node, 0) != edge:
+                below = self._frames[node] if node in self._frames else self._moved((node, 0))
+                if below.length and below._replace(frame=below.slot).in_order:
+                    return below.slot
+        return frame
 
     def _sources(self, node: Node) -> list[Node]:
         """The nearest nodes below whose frames are known."""
@@ -124,7 +138,9 @@ class FramesOfValues:
 
     def _mover(self, node: Node) -> str:
         """What moves values, for a message."""
-        names = [below.name() for below in downwards([node], self._frames.__contains__) if below not in self._frames]
+        names: list[str] = [
+            below.name() for below in downwards([node], self._frames.__contains__) if below not in self._frames
+        ]
         return next((name for name in names if not name.startswith(KEEPS_FRAMES)), names[0]).removesuffix("0")
 
     # ------------------------------------------------------------------------------------------------- steps
@@ -171,32 +187,36 @@ class FramesOfValues:
     def _together(self, step: Step, operands: Sequence[Frames]) -> Frames:
         """Of a sum, and of whatever else takes values one by one."""
         operands = [frames.with_axes(len(step.shape)) for frames in operands]
-        known = [frames for frames in operands if frames.count]
+        known = [frames for frames in operands if frames.length]
         if len(known) < 2:
             return known[0] if known else operands[0]
-        if len({frames.count for frames in known}) > 1:
+        if len({frames.length for frames in known}) > 1:
             raise _unknown(step)
         frame, place, slot = (agreed(numbers) for numbers in zip(*(frames.numbers for frames in known), strict=True))
-        count = known[0].count
+        length = known[0].length
         if frame is None:
-            axes = {axis for frames in known for axis in frames.axes_of_time()}
-            if not isinstance(step, LinearStep) or (slot is None and len(axes) != 1):
-                raise NoMotion(
-                    f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: nothing says "
-                    "to which of them its result belongs"
-                )
-            seen = known[0].hot()
-            for frames in known[1:]:
-                seen = seen | frames.hot()
-            self.readings[step] = {i: Reading(x, seen) for i, x in enumerate(operands) if x.count}
+            self._meet(step, operands)
             if slot is None:  # such as differences of frames: time begins anew
+                axes = {axis for frames in known for axis in frames.axes_of_time()}
+                if len(axes) > 1 or not axes:
+                    raise NoMotion(
+                        f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: nothing "
+                        "says to which of them its result belongs"
+                    )
                 (axis,) = axes
-                count = step.shape[axis]
-                slot = torch.arange(count, device=self._device).reshape([-1 if i == axis else 1 for i in range(len(step.shape))])
+                length = step.shape[axis]
+                slot = along(axis, step.shape, self._device)
             frame = slot
         largest = max(known, key=lambda frames: frames.place.numel())
         place = largest.place if place is None or any(x.places != largest.places for x in known) else place
-        return Frames(frame, place, frame if slot is None else slot, count, largest.places)
+        return Frames(frame, place, frame if slot is None else slot, length, largest.places)
+
+    def _meet(self, step: Step, operands: Sequence[Frames]) -> None:
+        """Notes a sum of values of different frames."""
+        if not isinstance(step, LinearStep) or any(operand.shape != step.shape for operand in step.operands):
+            raise _unknown(step)
+        seen = reduce(torch.logical_or, [frames.hot() for frames in operands if frames.length])
+        self.readings[step] = {i: Reading(x, seen) for i, x in enumerate(operands) if x.length}
 
     def _of_layer(self, step: LinearStep, x: Frames) -> Frames:
         map, shape = step.operands[0].map, step.operands[0].shape
@@ -206,10 +226,10 @@ class FramesOfValues:
         if isinstance(map, Convolution) and len(shape) in (4, 5):
             g = map.geometry
             if len(shape) == 5 and (g.kernel[0] > 1 or g.transposed or g.stride[0] > 1):
+                if x.varies(1):
+                    raise _became_channels(step, shape)
                 return self._by_position(step, x, mixes(step))
-            if x.varies(*range(len(shape) - 2, len(shape))):
-                raise _became_channels(step, shape)
-            return self._by_position(step, self._along(step, x, 1, g.groups), False, shifted=True)
+            return self._by_position(step, self._along(step, x, 1, g.groups), windows=False)
         if isinstance(map, MatrixProduct):
             batch = string.ascii_uppercase[: len(step.shape) - 2]
             pair = ("dk", "dq") if map.left else ("kd", "qd")
@@ -219,10 +239,12 @@ class FramesOfValues:
             return self._of_tokens(step, x, of_input, of_output)
         if isinstance(map, (SumOver, Average, AxisMatrices)):
             return self._of_average(step, x, lambda values: map(values.expand(shape), step.operands[0].w.value))
+        if len(shape) == len(step.shape) == 5 and not x.varies(1):
+            return self._by_position(step, x, mixes(step))
         raise _unknown(step)
 
     def _of_tokens(self, step: LinearStep, x: Frames, of_input: str, of_output: str) -> Frames:
-        """Of a product of matrices, such as attention; of tokens that are summed, each stands for a token of the output.
+        """Of a product of matrices, such as attention; each token that is summed stands for a token of the output.
 
         Args:
             step: the product.
@@ -234,7 +256,8 @@ class FramesOfValues:
         summed = [letter for letter in of_input if letter not in of_output]
         for letter in summed:
             axis = of_input.index(letter)
-            tokens, queries = step.operands[0].shape[axis - len(of_input)], [step.shape[of_output.index(i)] for i in new]
+            tokens = step.operands[0].shape[axis - len(of_input)]
+            queries = [step.shape[of_output.index(i)] for i in new]
             if all(label.shape[axis] == 1 for label in x.numbers):
                 continue
             mixed = x.varies(axis)
@@ -267,24 +290,25 @@ class FramesOfValues:
 
         return x.each(outputs)
 
-    def _by_position(self, step: Step, x: Frames, windows: bool, shifted: bool = False) -> Frames:
+    def _by_position(self, step: Step, x: Frames, windows: bool) -> Frames:
         """Of an operation over (b, c, t, h, w), or over frames folded into the batch: its shape says what is where."""
-        shape, device = step.shape, self._device
-        x = x.with_axes(len(shape))
-        if x.varies(*range(len(shape) - 2, len(shape))) or (x.varies(1) and (windows or not shifted)):
+        shape, x = step.shape, x.with_axes(len(step.shape))
+        if not x.length:
+            return x
+        if x.varies(-1, -2) or len(shape) not in (4, 5) or (windows and x.varies(1)):
             raise _became_channels(step, shape)
         if windows:
             self.windowed.append(step)
-        at = torch.arange(shape[-2:].numel(), device=device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
+        places = shape[-2:].numel()
+        at = torch.arange(places, device=self._device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
         if len(shape) == 4:
-            return x._replace(place=x.clip * at.numel() + at, places=at.numel())
-        if len(shape) != 5 or x.varies(0):
+            return x._replace(place=x.clip * places + at, places=places)
+        if x.varies(0) or (x.varies(1) and x.length != shape[TIME]):
             raise _became_channels(step, shape)
-        clip = torch.arange(shape[0], device=device).reshape(-1, 1, 1, 1, 1)
-        slot = torch.arange(shape[TIME], device=device).reshape(1, 1, -1, 1, 1)
-        # Each channel keeps its own frame behind a kernel of one frame and one channel; else time begins anew.
-        frame = x.frame if x.varies(1) and x.count == shape[TIME] else slot
-        return Frames(frame, clip * at.numel() + at, slot, shape[TIME], at.numel())
+        slot = along(TIME, shape, self._device)
+        # Channels of several frames, which this operation does not mix, keep theirs; else time begins anew.
+        frame = x.frame if x.varies(1) else slot
+        return Frames(frame, along(0, shape, self._device) * places + at, slot, shape[TIME], places)
 
     def _of_maximum(self, step: AxisMaximum, x: Frames) -> Frames:
         axes = [i for i, size in enumerate(step.output_shape) if size != step.input_shape[i]]
@@ -301,7 +325,7 @@ class FramesOfValues:
         number = x.frame.double() * known
         weight, total, squares = (over(values) for values in (known, number, number**2))
         some = weight.abs() > 1e-12
-        if torch.allclose(weight * squares, total**2):  # one frame for each output
+        if _equal(weight * squares, total**2):  # one frame for each output
             frame, place, clip, slot = (
                 torch.where(some, over(numbers.double() * known) / weight.where(some, 1.0), NONE)
                 for numbers in (x.frame, x.place % x.places, x.clip, x.slot)
@@ -309,10 +333,10 @@ class FramesOfValues:
             means, place = torch.unique((place * DIGITS).round(), return_inverse=True)
             place = torch.where(some, clip.round() * len(means) + place, NONE)
             frame, place, slot = (compressed(numbers.round().long()) for numbers in (frame, place, slot))
-            return Frames(frame, place, slot, x.count, len(means))
+            return Frames(frame, place, slot, x.length, len(means))
         if len(step.shape) == 5 and step.shape[TIME] > 1:
             return self._by_position(step, x, mixes(step))
-        if not torch.allclose(total, total.flatten()[:1].expand_as(total)):
+        if not all(_equal(values, values.flatten()[:1].expand_as(values)) for values in (total, squares)):
             raise _unknown(step)
         return Frames.none(len(step.shape), self._device)
 
@@ -323,12 +347,16 @@ class FramesOfValues:
             if sequence.varies(-1):
                 raise _unknown(step)
             return sequence
-        if isinstance(step, LinearStep) and len(step.operands) == 1 and isinstance(step.operands[0].map, FullyConnected):
-            below = [step_of(node) for node in self._sources(edges[0][0])]
+        if isinstance(step, LinearStep) and [type(operand.map) for operand in step.operands] == [FullyConnected]:
+            below = [cast(Step, step_of(node)) for node in self._sources(edges[0][0])]
             if not any(source.layer is step.layer and not isinstance(source, RecurrentOutput) for source in below):
                 x = self._incoming(edges[0])
                 self.sequences[step] = Sequenced(x.frame, x.clip)
         return Frames.none(len(step.shape), self._device)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-10, atol=1e-9)
 
 
 def _laid_out(label: Tensor, letters: str, output: str) -> Tensor:

@@ -78,9 +78,9 @@ class Motion:
     def through(self, step: Step, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """What `step.propagate` returns, for seeds of which the first half is static and the second dynamic."""
         if step in self.side_by_side:
-            parts, converted = self.side_by_side[step].split(*lazy.tensor(step.shape).chunk(2))
+            parts, converted = self.side_by_side[step].split(lazy)
             self.converted[step.name] = self.converted.get(step.name, 0.0) + converted
-            return [LazyRelevance(torch.cat(part)) for part in parts]
+            return parts
         if step not in self.windowed:
             return step.propagate(lazy)
         mixing, band = self.windowed[step], lazy.band

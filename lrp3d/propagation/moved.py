@@ -15,6 +15,9 @@ from torch import Tensor
 from lrp3d.compute.precision import widened
 from lrp3d.steps.graph import Edge, Node, parents, step_of
 
+EXACT = 2**24  # up to here a float32 holds every integer
+DIGIT = 2**12
+
 
 def kind(edge: Edge) -> tuple[torch.Size, torch.dtype, torch.device]:
     """Shape, type for relevance, and device of the tensor that an edge stands for."""
@@ -23,13 +26,17 @@ def kind(edge: Edge) -> tuple[torch.Size, torch.dtype, torch.device]:
 
 
 def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
-    """What the tensor of an edge would be if the outputs of nodes below had other values; zero for all constants.
+    """What the tensor of an edge would be if nodes below had other outputs; zero for all constants.
 
     Args:
         edge: a tensor.
-        numbers: for nodes below, between which and the tensor values are only moved, integers that broadcast to their
+        numbers: for nodes below, from which values are only moved to the tensor, integers that broadcast to their
             output. The outputs of all other nodes count as zero.
     """
+    if max(int(x.max()) for x in numbers.values()) >= EXACT:
+        high = {node: x // DIGIT for node, x in numbers.items()}
+        low = {node: x % DIGIT for node, x in numbers.items()}
+        return moved(edge, high) * DIGIT + moved(edge, low)
     shape, dtype, device = kind(edge)
     with torch.inference_mode(False), torch.enable_grad():
         start = torch.zeros(shape, dtype=dtype, device=device, requires_grad=True)
@@ -40,15 +47,16 @@ def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
                 if relevance is not None and below[0] is not None:
                     arrived[below] = arrived[below] + relevance if below in arrived else relevance
         ends = [(arrived[node, 0], x) for node, x in numbers.items() if (node, 0) in arrived]
-        if not any(end.requires_grad for end, _ in ends):
-            return torch.zeros_like(start)
         values = [x.to(end).expand(end.shape) for end, x in ends]
         (found,) = torch.autograd.grad([end for end, _ in ends], start, values)
-    return found.detach()
+    return found.detach().long()
 
 
 def _adjoint(node: Any, outputs: list[Tensor | None]) -> list[Tensor | None]:
     step = step_of(node)
+    if node.name().startswith("ToCopy"):  # numbers keep their type
+        assert outputs[0] is not None
+        return [outputs[0].to(kind(node.next_functions[0])[2])]
     if step is None:
         found = node(*outputs)
         return list(found) if isinstance(found, tuple) else [found]

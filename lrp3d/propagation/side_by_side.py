@@ -8,13 +8,17 @@ the rest. Which frames meet depends on the operation and not on the relevance, s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from lrp3d.propagation.frame_numbers import NONE, Frames
+from lrp3d.compute.bands import Band
+from lrp3d.compute.maps import LinearMap
+from lrp3d.propagation.frame_numbers import NONE, Frames, along
 from lrp3d.propagation.frames_of_values import Reading, Sequenced
 from lrp3d.rules import Rule
+from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.shares import MappedShare, Operand, mapped
 
@@ -63,53 +67,75 @@ class SideBySide:
         self._clips = clips
         self._batch = batch
         self._shares: list[MappedShare] = []
-        self._at_rest: dict[tuple[int, int, int], Tensor] = {}
+        self._changes: dict[tuple[int, int, int], Tensor] = {}
 
     def difference(self, operand: int, share: int, term: int, by: int | None = None) -> Tensor:
         """The input of a term minus what it is while the whole clip stands still, by the weight of operand `by`."""
-        a, still = (terms.of(operand, operand if by is None else by)[share][term] for terms in (self.moving, self.still))
+        by = operand if by is None else by
+        a, still = (terms.of(operand, by)[share][term] for terms in (self.moving, self.still))
         return a - still.to(a)
 
-    def split(self, static: Tensor, dynamic: Tensor) -> tuple[list[tuple[Tensor, Tensor]], Tensor]:
-        """For each operand, static and dynamic relevance; and (s, b), how much of it became dynamic here."""
-        step, seeds = self.step, len(static)
-        if not self._shares or self._shares[0].reciprocal.dtype != static.dtype:
+    def split(self, lazy: LazyRelevance) -> tuple[list[LazyRelevance], Tensor]:
+        """Splits the static half of seeds (2 s, *output), the dynamic half stays; and what became dynamic, (s, b)."""
+        step, operands = self.step, self.moving.operands
+        if not self._shares or self._shares[0].reciprocal.dtype != lazy.value.dtype:
             assert step.rule is not None
-            shares = mapped(step.rule, self.moving.operands, step.bias, step.shape, None)
-            self._shares = [share.to(static.dtype) for share in shares]
-        both = torch.cat([static, dynamic])
-        parts: list[tuple[Tensor, Tensor]] = []
-        converted = static.new_zeros(seeds, self._batch)
-        for number, operand in enumerate(self.moving.operands):
-            out = both.new_zeros(2 * seeds, *operand.shape)
+            shares = mapped(step.rule, operands, step.bias, step.shape, None)
+            self._shares = [share.to(lazy.value.dtype) for share in shares]
+        band, value = lazy.band, lazy.part()
+        if band is not None and any(operand.map.restrict(band, operand.shape) is None for operand in operands):
+            band, value = None, lazy.tensor(step.shape)
+        seeds = len(value) // 2
+        converted = value.new_zeros(seeds, self._batch)
+        parts: list[LazyRelevance] = []
+        for number, operand in enumerate(operands):
+            map, shape, below = operand.map, operand.shape, None
+            if band is not None:
+                map, below = cast(tuple[LinearMap, Band], map.restrict(band, shape))
+                shape = below.shape(shape)
+            out = value.new_zeros(2 * seeds, *shape)
             for index, share in enumerate(self._shares):
                 terms = share.terms[number]
-                raw = operand.map.adjoints(both * share.reciprocal, [term.v for term in terms], operand.shape)
-                for i, (value, term) in enumerate(zip(raw, terms, strict=True)):
+                ratio = value * (share.reciprocal if band is None else band.of(share.reciprocal))
+                raw = map.adjoints(ratio, [term.v for term in terms], shape) if terms else []
+                for i, (contribution, term) in enumerate(zip(raw, terms, strict=True)):
                     a = term.a.expand(operand.shape)
-                    moved = value[:seeds] * (a - self._rest(number, index, i, a))
-                    out += value * a
-                    out[:seeds] -= moved
-                    out[seeds:] += moved
+                    out.addcmul_(contribution, a if below is None else below.of(a))
                     if number in self._clips:
-                        clip = self._clips[number].clamp(min=0).expand(operand.shape).flatten()
-                        converted.index_add_(1, clip, moved.flatten(1))
+                        change = self._dynamic(number, index, i, a)
+                        moved = contribution[:seeds] * (change if below is None else below.of(change))
+                        out[:seeds] -= moved
+                        out[seeds:] += moved
+                        clips = self._clips[number].expand(operand.shape)
+                        clips = clips if below is None else below.of(clips)
+                        _add_by_clip(converted, moved, clips)
                 if share.equal is not None:
-                    spread = operand.map.spread(both * share.equal, operand.w.value, operand.shape)
-                    out += spread if operand.x.is_input is None else spread * operand.x.is_input.to(spread)
-            parts.append((out[:seeds], out[seeds:]))
+                    equal = value * (share.equal if band is None else band.of(share.equal))
+                    spread = map.spread(equal, operand.w.value, shape)
+                    if (is_input := operand.x.is_input) is not None:
+                        spread = spread * (is_input if below is None else below.of(is_input)).to(spread)
+                    out += spread
+            parts.append(LazyRelevance(out, band=below).narrowed())
         return parts, converted
 
-    def _rest(self, operand: int, share: int, term: int, a: Tensor) -> Tensor:
-        """The input of a term if the frames that meet there stood still."""
+    def _dynamic(self, operand: int, share: int, term: int, a: Tensor) -> Tensor:
+        """The input of a term minus what it would be if the frames that meet there stood still."""
         key = operand, share, term
-        if operand not in self._clips:
-            return a
-        if key not in self._at_rest:
+        if key not in self._changes:
             assert self.mean_difference is not None
             still = self.still.of(operand, operand)[share][term].to(a)
-            self._at_rest[key] = still + self.mean_difference(*key).to(a)
-        return self._at_rest[key]
+            self._changes[key] = (a - still) - self.mean_difference(*key).to(a)
+        return self._changes[key]
+
+
+def _add_by_clip(sums: Tensor, values: Tensor, clips: Tensor) -> None:
+    """Adds values (s, *shape) to the sums (s, b) of the clips (*shape) to which they belong."""
+    if sums.shape[1] == 1:
+        sums += values.flatten(1).sum(1, keepdim=True)
+        return
+    while values.dim() > 2 and clips.stride(-1) == 0:  # all values along the axis belong to one clip
+        values, clips = values.sum(-1), clips[..., 0]
+    sums.index_add_(1, clips.flatten(), values.flatten(1))
 
 
 def side_by_side(step: LinearStep, still_step: LinearStep, readings: Mapping[int, Reading], batch: int) -> SideBySide:
@@ -153,7 +179,7 @@ def mean_over_seen(values: Mapping[int, Tensor], readings: Mapping[int, Reading]
         readings: the frames of each operand.
         operand: the operand of which the mean is wanted.
     """
-    x, seen, frames = values[operand], readings[operand].seen, readings[operand].frames.count
+    x, seen, frames = values[operand], readings[operand].seen, readings[operand].frames.length
     lines = {i: _lines(readings[i].frames, value.shape) for i, value in values.items()}
     ids = torch.cat(list(lines.values())).unique()
     sums, number = x.new_zeros(2, len(ids) * frames)
@@ -165,7 +191,9 @@ def mean_over_seen(values: Mapping[int, Tensor], readings: Mapping[int, Reading]
         number.index_add_(0, at, torch.ones_like(at, dtype=x.dtype))
     windows, window_of = torch.unique(seen.flatten(0, -2), dim=0, return_inverse=True)
     weights = windows.T.to(x)  # (frames, windows)
-    means = (sums.view(-1, frames) @ weights) / (number.view(-1, frames) @ weights).clamp(min=1)  # (lines, windows)
+    by_frame = (sums / number.clamp(min=1)).view(-1, frames)  # (lines, frames)
+    there = (number > 0).to(x).view(-1, frames)
+    means = (by_frame @ weights) / (there @ weights).clamp(min=1)  # (lines, windows)
     window = window_of.reshape(seen.shape[:-1]).expand(x.shape).flatten()
     belongs = readings[operand].frames.frame.expand(x.shape).flatten() != NONE
     mean = means[torch.searchsorted(ids, lines[operand]), window]
@@ -177,6 +205,5 @@ def _lines(frames: Frames, shape: torch.Size) -> Tensor:
     line = frames.place
     for axis, size in enumerate(shape):
         if frames.place.shape[axis] == frames.slot.shape[axis] == 1:  # such as that of channels
-            along = torch.arange(size, device=line.device).reshape([-1 if i == axis else 1 for i in range(len(shape))])
-            line = line * size + along
+            line = line * size + along(axis, shape, line.device)
     return line.expand(shape).flatten()
