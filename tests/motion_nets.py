@@ -50,7 +50,7 @@ class ShiftedImages(nn.Module):
         return out.flatten(0, 1)
 
     def forward(self, clip):
-        x = torch.relu(self.first(clip.transpose(1, 2).flatten(0, 1)))
+        x = nn.functional.max_pool2d(torch.relu(self.first(clip.transpose(1, 2).flatten(0, 1))), 2)
         x = x + torch.relu(self.second(self.shift(x)))
         return self.fc(x.mean((2, 3))).view(len(clip), FRAMES, -1).mean(1)
 

@@ -35,7 +35,7 @@ class Frames(NamedTuple):
     @property
     def clip(self) -> Tensor:
         """The number of the clip of every value."""
-        return self.place.clamp(min=0) // self.places
+        return compressed(self.place.clamp(min=0) // self.places)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Frames:
         """The same with all numbers changed alike."""
