@@ -84,6 +84,10 @@ class VideoTransformer(nn.Module):
         self.blocks = nn.Sequential(Block(width, heads), Block(width, heads))
         self.norm, self.fc = nn.LayerNorm(width), nn.Linear(width, classes)
 
+    def reset_parameters(self) -> None:
+        """Draws the positions anew, as the parts do with theirs."""
+        nn.init.normal_(self.position, std=0.2)
+
     def forward(self, clip: Tensor) -> Tensor:
         """(b, 3, t, h, w) to logits (b, k)."""
         tokens = self.embed(clip).flatten(2).transpose(1, 2) + self.position
@@ -122,20 +126,21 @@ def accuracy(model: nn.Module, task: Task, clips: int = 256) -> float:
         return float((model(inputs(planted)).argmax(1) == planted.labels).double().mean())
 
 
-def train(net: str, family: str, seed: int, steps: int) -> tuple[nn.Module, dict[str, float]]:
+def train(make: Callable[[int], nn.Module], task: Task, seed: int, steps: int) -> tuple[nn.Module, dict[str, float]]:
     """A network and what came of it; "match" starts from naming both events."""
     torch.manual_seed(seed)
-    began, task = time.process_time(), TASKS[family]
-    model = NETS[net](4 if family == "match" else CLASSES)
-    if family == "match":
+    began = time.process_time()
+    model = make(4 if task.family == "match" else CLASSES)
+    if task.family == "match":
         _rounds(model, task, seed, min(NAMING, steps), lambda planted: 2 * planted.bits[:, 0] + planted.bits[:, 1])
         named = model
-        model = NETS[net](CLASSES)
+        model = make(CLASSES)
         kept = {name: value for name, value in named.state_dict().items() if not name.startswith("fc.")}
         model.load_state_dict(model.state_dict() | kept)
     done = _rounds(model, task, seed + 500, steps, lambda planted: planted.labels)
+    model.eval()
     result = {"accuracy": accuracy(model, task), "steps": done, "seconds": round(time.process_time() - began, 1)}
-    return model.eval(), result
+    return model, result
 
 
 def _rounds(model: nn.Module, task: Task, seed: int, steps: int, label: Callable[[Planted], Tensor]) -> int:
@@ -356,7 +361,7 @@ def _one(net: str, family: str, seed: int, kept: Path, quick: bool) -> dict:
         model.load_state_dict(torch.load(weights, weights_only=True))
         model.eval()
     else:
-        model, about = train(net, family, seed, 3 if quick else STEPS[family])
+        model, about = train(NETS[net], TASKS[family], seed, 3 if quick else STEPS[family])
         torch.save(model.state_dict(), weights)
     if "shares" not in about or set(about["shares"]) - {"rollout"} != set(METHODS) - {"rollout"}:
         about["shares"] = measure(model, family, 4 if quick else CLIPS)

@@ -39,7 +39,7 @@ from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion import Motion
-from lrp3d.propagation.motion_parts import MotionParts, check_motion, frames_together, motion_parts, still_clip
+from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 from lrp3d.transfer import numbers
 from lrp3d.twin.probabilities import logits_note
@@ -200,8 +200,7 @@ def explain(
         if motion:
             check_motion(pathways, temporal)
             still_pathways = (still_clip(pathways[0], layout, len(record.output)),)
-            frames = frames_together(pathways[0], layout, len(record.output))
-            split = Motion(record, twin.record(still_pathways, *options), frames)
+            split = Motion(record, twin.record(still_pathways, *options), layout)
         settings = Settings(contrastive, float(tolerance), widened(record.output.dtype), layout, seed)
         inside = Inside(record, layer_patterns, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)

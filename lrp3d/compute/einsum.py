@@ -72,7 +72,7 @@ class Einsum(LinearMap):
         return len(sizes) < 52
 
     @property
-    def _letters(self) -> tuple[str, str, str]:
+    def letters(self) -> tuple[str, str, str]:
         """The letters of the input, of the weight and of the output."""
         inputs, output = self.equation.split("->")
         left, right = inputs.split(",")
@@ -86,7 +86,7 @@ class Einsum(LinearMap):
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """Contracts `r` with the weight; the seeds are one more letter of `r`, so that the weight is not copied."""
         assert isinstance(v, Tensor)
-        of_input, of_weight, of_output = self._letters
+        of_input, of_weight, of_output = self.letters
         seeds = next(letter for letter in string.ascii_letters if letter not in self.equation)
         letters = "".join(letter for letter in of_input if letter in of_output + of_weight)
         relevance = torch.einsum(f"{seeds}{of_output},{of_weight}->{seeds}{letters}", r, v)

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from lrp3d.compute.bands import whole_axis
 from lrp3d.compute.maps import Convolution, LinearMap
-from lrp3d.propagation.frame_mixing import TIME, NoMotion, check_frames_kept, check_node, mixes
+from lrp3d.propagation.frame_mixing import TIME, NoMotion
+from lrp3d.propagation.frames_of_values import FramesOfValues
+from lrp3d.propagation.side_by_side import SideBySide, one_sequence, side_by_side
 from lrp3d.propagation.static_relevance import (
     Mixing,
     cropped,
@@ -26,11 +28,10 @@ from lrp3d.propagation.static_relevance import (
     static_through_frames,
     static_through_maximum,
 )
-from lrp3d.steps.graph import downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
-from lrp3d.steps.step import ClipInput, ConstantOutput, Step
+from lrp3d.steps.step import Step
 from lrp3d.twin.twin import Trace
 
 
@@ -39,34 +40,35 @@ class Motion:
 
     Args:
         record: the run on the clips.
-        still: the run on their mean frames.
-        frames: how many frames the clips have together.
+        still_record: the run on their mean frames.
+        layout: the layout of the clips.
 
     Raises:
         NoMotion: an operation moves or mixes frames in a way that is not known.
     """
 
-    def __init__(self, record: Trace, still_record: Trace, frames: int):
+    def __init__(self, record: Trace, still_record: Trace, layout: str):
         if [type(step) for step in record.run.steps] != [type(step) for step in still_record.run.steps]:
             raise NoMotion("motion= needs a model that does to a still clip what it does to any, and this one does not")
-        still_steps = dict(zip(record.run.steps, still_record.run.steps, strict=True))
-        self.mixing: dict[Step, Mixing] = {}
+        still = dict(zip(record.run.steps, still_record.run.steps, strict=True))
+        batch = len(record.output)
+        values = FramesOfValues(record, layout)
+        self.windowed: dict[Step, Mixing] = {step: Mixing(step, still[step]) for step in values.windowed}
+        self.side_by_side: dict[Step, SideBySide] = {
+            step: side_by_side(_linear(step), _linear(still[step]), readings, batch)
+            for step, readings in values.readings.items()
+        }
+        for steps in _sequences(values):
+            read = [values.sequences[step] for step in steps]
+            if any(not x.frame.equal(read[0].frame) for x in read):
+                if any(x.frame.numel() > 1 for x in read):
+                    raise NoMotion(f"motion= does not know which frames '{steps[0].name}' reads one after another")
+                operations = one_sequence([*map(_linear, steps)], [_linear(still[step]) for step in steps], read, batch)
+                self.side_by_side |= zip(steps, operations, strict=True)
         self.converted: dict[str, Tensor] = {}
         """Of the last walk, by operation, the relevance (s, b) that was static above it and is dynamic below."""
         self.by_layer: dict[str, Tensor] = {}
         """The same (b,) for the clips' logits."""
-        clips = [entry.shape for entry in record.entries if entry.dim() == 5]
-        selected = {clip[TIME]: [float(i + 1) for i in range(clip[TIME])] for clip in clips}
-        for node in downwards(
-            [record.output.grad_fn], lambda node: isinstance(step_of(node), (ClipInput, ConstantOutput))
-        ):
-            step = step_of(node)
-            if step is None:
-                check_node(node, selected)
-                continue
-            check_frames_kept(node, step, frames)
-            if step in still_steps and mixes(step):
-                self.mixing[step] = Mixing(step, still_steps[step])
 
     def count(self, share: float) -> None:
         """Count what became dynamic in the last walk as `share` of the clips' relevance."""
@@ -75,9 +77,13 @@ class Motion:
 
     def through(self, step: Step, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """What `step.propagate` returns, for seeds of which the first half is static and the second dynamic."""
-        if step not in self.mixing:
+        if step in self.side_by_side:
+            parts, converted = self.side_by_side[step].split(lazy)
+            self.converted[step.name] = self.converted.get(step.name, 0.0) + converted
+            return parts
+        if step not in self.windowed:
             return step.propagate(lazy)
-        mixing, band = self.mixing[step], lazy.band
+        mixing, band = self.windowed[step], lazy.band
         if band is not None and (band.axis != TIME or not isinstance(_map(step), Convolution)):
             lazy, band = LazyRelevance(lazy.tensor(step.shape)), None
         static, dynamic = lazy.part().chunk(2)
@@ -99,6 +105,21 @@ class Motion:
         before, after = (x.flatten(2).sum(2) if x.dim() > 2 else x for x in (static, static_part))
         self.converted[step.name] = self.converted.get(step.name, 0.0) + before - after
         return [LazyRelevance(torch.cat([static_part, whole.part() - static_part]), band=band)]
+
+
+def _linear(step: Step) -> LinearStep:
+    assert isinstance(step, LinearStep)
+    return step
+
+
+def _sequences(values: FramesOfValues) -> list[list[Step]]:
+    """The operations that read one sequence: those of one recurrent layer with the same weight."""
+    found: dict[tuple[str, int], list[Step]] = {}
+    for step in values.sequences:
+        weight = _linear(step).operands[0].w.value
+        assert isinstance(weight, Tensor)
+        found.setdefault((step.name, weight.data_ptr()), []).append(step)
+    return list(found.values())
 
 
 def _map(step: Step) -> LinearMap | None:

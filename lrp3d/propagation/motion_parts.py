@@ -37,12 +37,6 @@ def check_motion(pathways: Sequence[Tensor], temporal: bool) -> None:
         raise ValueError(f"motion=True takes clips of one pathway, got {len(pathways)}")
 
 
-def frames_together(x: Tensor, layout: str, batch: int) -> int:
-    """How many frames the clips of a batch have together."""
-    sizes = Layout(layout).sizes(x, batch)
-    return sizes["b"] * sizes["t"]
-
-
 def still_clip(x: Tensor, layout: str, batch: int) -> Tensor:
     """The clip's mean frame, repeated; a clip that stands still is itself, to the last bit."""
     axes = Layout(layout)

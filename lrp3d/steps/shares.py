@@ -93,6 +93,13 @@ def prepared(
     """
     if all(isinstance(operand.map, Broadcast) and operand.shape == shape for operand in operands):
         return _elementwise(rule, operands, bias, factor)
+    return mapped(rule, operands, bias, shape, factor)
+
+
+def mapped(
+    rule: Rule, operands: Sequence[Operand], bias: Tensor | None, shape: torch.Size, factor: Tensor | None
+) -> Sequence[MappedShare]:
+    """The same without joining contributions and denominators of sums, so that single inputs stay known."""
     per_operand = [rule.shares(o.x, o.w, bias if i == 0 else None) for i, o in enumerate(operands)]
     shares = list(zip(*per_operand, strict=True))
     if rule.by_sign and not any(share.terms for share in shares[1]):

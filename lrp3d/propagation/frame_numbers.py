@@ -1,0 +1,113 @@
+"""Numbers of frames, one for each value of a tensor: which frame it belongs to, and which place in the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+NONE = -1  # the number of constants, and of values that belong to no single frame
+
+
+class Frames(NamedTuple):
+    """Where the values of a tensor belong: integers that broadcast to its shape."""
+
+    frame: Tensor
+    place: Tensor
+    """The clip and the place in a frame: what differs between frames is compared at one place."""
+    slot: Tensor
+    """The frame to which this part of the tensor belongs, whichever frame's values a shift has put there."""
+    length: int
+    """How many frames there are; 0 where no value belongs to a single frame."""
+    places: int
+    """How many places of a frame are numbered, clip by clip."""
+    origin: Any = None
+    """The node that made all of these values, or those from which they were only moved; None if there are several."""
+
+    @classmethod
+    def none(cls, axes: int, device: torch.device) -> Frames:
+        """Of a tensor whose values belong to no single frame."""
+        label = torch.full([1] * axes, NONE, device=device)
+        return cls(label, label, label, 0, 1)
+
+    @property
+    def clip(self) -> Tensor:
+        """The number of the clip of every value."""
+        return compressed(self.place.clamp(min=0) // self.places)
+
+    def each(self, change: Callable[[Tensor], Tensor]) -> Frames:
+        """The same with all numbers changed alike."""
+        return self._replace(frame=change(self.frame), place=change(self.place), slot=change(self.slot))
+
+    def with_axes(self, axes: int) -> Frames:
+        """The same for a tensor that broadcasts to more axes."""
+        return self.each(lambda x: x.reshape(*[1] * (axes - x.dim()), *x.shape))
+
+    def varies(self, *axes: int) -> bool:
+        """Whether frames differ along any of the axes."""
+        return any(self.frame.shape[axis] > 1 for axis in axes)
+
+    def hot(self) -> Tensor:
+        """A mask (*frame, frames): the frame of every value."""
+        hot: Tensor = self.frame.unsqueeze(-1) == torch.arange(self.length, device=self.frame.device)
+        return hot
+
+    def axes_of_time(self) -> list[int]:
+        """The axes along which frames differ."""
+        return [axis for axis, size in enumerate(self.frame.shape) if size > 1]
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the frames of every clip follow one another along one axis and differ along no other."""
+        flat = self.frame.flatten()
+        if len(self.axes_of_time()) != 1 or len(flat) % self.length:
+            return len(flat) == self.length == 1
+        return flat.equal(torch.arange(self.length, device=flat.device).repeat(len(flat) // self.length))
+
+    def equals(self, other: Frames) -> bool:
+        """Whether all numbers are the same."""
+        numbers = zip(self.numbers, other.numbers, strict=True)
+        return (self.length, self.places) == (other.length, other.places) and all(a.equal(b) for a, b in numbers)
+
+    @property
+    def numbers(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Frames, places and slots."""
+        return self.frame, self.place, self.slot
+
+
+def compressed(x: Tensor) -> Tensor:
+    """The same numbers with size one at every axis along which they are the same; `NONE` agrees with all."""
+    for axis in range(x.dim()):
+        if x.shape[axis] > 1 and not (differ(x.narrow(axis, 0, 2), axis) or differ(x, axis)):
+            x = x.amax(axis, keepdim=True)
+    return x
+
+
+def along(axis: int, shape: torch.Size, device: torch.device) -> Tensor:
+    """The numbers of the positions along an axis; of size one at all others."""
+    return torch.arange(shape[axis], device=device).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+
+
+def agreed(numbers: Sequence[Tensor]) -> Tensor | None:
+    """The numbers on which all agree; None if any differ. `NONE` agrees with all."""
+    first, *others = numbers
+    for other in others:
+        if bool(((first != other) & (first != NONE) & (other != NONE)).any()):
+            return None
+        first = torch.maximum(first, other)
+    return first
+
+
+def greatest(x: Tensor, axis: int, groups: int = 1) -> Tensor:
+    """The greatest number along an axis, of every group of it."""
+    if x.shape[axis] == 1 or groups == 1:
+        return x.amax(axis, keepdim=True)
+    grouped: Tensor = x.unflatten(axis, (groups, -1))
+    return grouped.amax(axis + 1)
+
+
+def differ(x: Tensor, axis: int) -> bool:
+    """Whether numbers differ along an axis; `NONE` agrees with all."""
+    return not bool(((x == x.amax(axis, keepdim=True)) | (x == NONE)).all())

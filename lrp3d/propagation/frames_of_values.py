@@ -1,0 +1,386 @@
+"""Which frame each value of a network belongs to, followed from the clip up through views, shifts and tokens.
+
+Convolutions and pools have time on an axis that is known. Between them, values may become tokens, frames folded into
+the batch, or time steps of a sequence, and channels may be moved along time. So numbers of frames go with the values.
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Sequence
+from functools import reduce
+from typing import Any, NamedTuple, cast
+
+import einops
+import torch
+from torch import Tensor, nn
+
+from lrp3d.compute.einsum import Einsum
+from lrp3d.compute.maps import (
+    Average,
+    AxisMatrices,
+    Broadcast,
+    Convolution,
+    FullyConnected,
+    MatrixProduct,
+    Scale,
+    SumOver,
+)
+from lrp3d.layout import Layout
+from lrp3d.propagation.frame_mixing import TIME, NoMotion, mixes
+from lrp3d.propagation.frame_numbers import NONE, Frames, agreed, along, compressed, differ, greatest
+from lrp3d.propagation.moved import kind, moved
+from lrp3d.steps.graph import Edge, Node, downwards, step_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
+from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, RecurrentOutput, Step
+from lrp3d.steps.writes import Written
+from lrp3d.twin.twin import Trace
+
+KEEPS_FRAMES = ("Permute", "Transpose", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
+DIGITS = 4096  # means of places that differ by less are the same
+
+
+class Reading(NamedTuple):
+    """An operand of which single outputs see values of several frames."""
+
+    frames: Frames
+    seen: Tensor
+    """(*operand, frames), broadcasting: the frames seen by the outputs that see a value."""
+
+
+class Sequenced(NamedTuple):
+    """What a recurrent layer reads in one time step."""
+
+    frame: Tensor
+    """The frame of every value, broadcasting."""
+    clip: Tensor
+    """The clip of every value, broadcasting."""
+
+
+class FramesOfValues:
+    """The frames of all tensors of one recorded run, and which operations mix them.
+
+    Args:
+        record: the run on clips.
+        layout: the layout of the clips.
+
+    Raises:
+        NoMotion: frames cannot be followed through an operation.
+    """
+
+    def __init__(self, record: Trace, layout: str):
+        self.windowed: list[Step] = []
+        """Operations over (b, c, t, h, w) whose windows have several frames."""
+        self.readings: dict[Step, dict[int, Reading]] = {}
+        """Operations that find values of several frames side by side, by the number of the operand."""
+        self.sequences: dict[Step, Sequenced] = {}
+        """The operations by which recurrent layers read their sequences frame by frame."""
+        self._frames: dict[Node, Frames] = {}
+        self._batch = len(record.output)
+        self._device = record.output.device
+        self._layout = Layout(layout)
+        ends = (ClipInput, ConstantOutput)
+        reached = downwards([record.output.grad_fn], lambda node: isinstance(step_of(node), ends))
+        nodes = {step: node for node in reached if (step := step_of(node)) is not None}
+        for step in record.run.steps:
+            if step in nodes and not isinstance(step, Written):
+                node = nodes[step]
+                self._frames[node] = self._after(step, node)._replace(origin=node)
+
+    # ------------------------------------------------------------- between steps, where values are only moved
+
+    def _incoming(self, edge: Edge) -> Frames:
+        node = edge[0]
+        if node in self._frames:
+            return self._frames[node]
+        if node.name().startswith("Cat") and all(below in self._frames for below, _ in node.next_functions):
+            parts, axis = [self._frames[below] for below, _ in node.next_functions], _cat_axis(node)
+            alike = all(part.equals(parts[0]) for part in parts)
+            if alike and all(numbers.shape[axis] == 1 for numbers in parts[0].numbers):
+                return parts[0]._replace(origin=None)
+        return self._moved(edge)
+
+    def _moved(self, edge: Edge) -> Frames:
+        """The frames of values that were only moved since their frames were known."""
+        shape, sources = kind(edge)[0], self._sources(edge[0])
+        known = {node: frames for node in sources if (frames := self._frames[node]).length}
+        if not known:
+            return Frames.none(len(shape), self._device)
+        first, *others = known.values()
+        if any((first.length, first.places) != (other.length, other.places) for other in others):
+            raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} brings together")
+        numbers = {node: frames.place * first.length + frames.frame + 1 for node, frames in known.items()}
+        number = moved(edge, numbers).to(self._device) - 1
+        frame = compressed(torch.where(number < 0, NONE, number % first.length))
+        place = compressed(torch.where(number < 0, NONE, number // first.length))
+        origin = sources[0] if len(sources) == 1 else None
+        found = Frames(frame, place, frame, first.length, first.places, origin)
+        return found if bool((number >= 0).all()) and found.in_order else found._replace(slot=self._slot(edge, frame))
+
+    def _slot(self, edge: Edge, frame: Tensor) -> Tensor:
+        """The frames of the nearest tensor below that has the same shape, and its frames in order.
+
+        They are not in order, or not complete, in a tensor whose channels are moved along time or were written into
+        zeros. Behind that, an operation makes of each slot the values of its frame.
+        """
+        shape = kind(edge)[0]
+        for node in downwards([edge[0]], self._frames.__contains__):
+            if kind((node, 0))[0] == shape and (node, 0) != edge:
+                below = self._frames[node] if node in self._frames else self._moved((node, 0))
+                if below.length and below._replace(frame=below.slot).in_order:
+                    return below.slot
+        return frame
+
+    def _sources(self, node: Node) -> list[Node]:
+        """The nearest nodes below whose frames are known."""
+        return [below for below in downwards([node], self._frames.__contains__) if below in self._frames]
+
+    def _mover(self, node: Node) -> str:
+        """What moves values, for a message."""
+        names: list[str] = [
+            below.name() for below in downwards([node], self._frames.__contains__) if below not in self._frames
+        ]
+        return next((name for name in names if not name.startswith(KEEPS_FRAMES)), names[0]).removesuffix("0")
+
+    # ------------------------------------------------------------------------------------------------- steps
+
+    def _after(self, step: Step, node: Any) -> Frames:
+        if isinstance(step, ClipInput):
+            return self._of_clip(step)
+        if isinstance(step, ConstantOutput):
+            return Frames.none(len(step.shape), self._device)
+        edges = [edge for edge in node.next_functions if edge[0] is not None]
+        if isinstance(step.layer, nn.RNNBase) or isinstance(step, RecurrentOutput):
+            return self._in_sequence(step, edges)
+        incoming = [self._incoming(edge) for edge in edges]
+        if isinstance(step, PassThrough):
+            return self._together(step, incoming)
+        if isinstance(step, WindowMaximum):
+            return self._by_position(step, incoming[0], mixes(step))
+        if isinstance(step, AxisMaximum):
+            return self._of_maximum(step, incoming[0])
+        if isinstance(step, LinearStep):
+            # The operands are gone where relevance passes unchanged.
+            maps = [operand.map for operand in step.operands]
+            if all(isinstance(map, (Broadcast, Scale)) for map in maps):
+                return self._together(step, incoming)
+            if len(maps) == 1:
+                return self._of_layer(step, incoming[0])
+        raise _unknown(step)
+
+    def _of_clip(self, step: Step) -> Frames:
+        sizes = self._layout.sizes(torch.empty(step.shape, device="meta"), self._batch)
+        b, t, h, w = (sizes[letter] for letter in "bthw")
+        numbers = (
+            torch.arange(t, device=self._device).reshape(t, 1, 1),
+            torch.arange(b * h * w, device=self._device).reshape(b, 1, 1, h, w),
+        )
+        frame, place = (
+            compressed(
+                einops.rearrange(x.expand(b, sizes["c"], t, h, w), f"b c t h w -> {self._layout.pattern}", **sizes)
+            )
+            for x in numbers
+        )
+        return Frames(frame, place, frame, t, h * w)
+
+    def _together(self, step: Step, operands: Sequence[Frames]) -> Frames:
+        """Of a sum, and of whatever else takes values one by one."""
+        operands = [frames.with_axes(len(step.shape)) for frames in operands]
+        known = [frames for frames in operands if frames.length]
+        if len(known) < 2:
+            return known[0] if known else operands[0]
+        if len({frames.length for frames in known}) > 1:
+            raise _unknown(step)
+        frame, place, slot = (agreed(numbers) for numbers in zip(*(frames.numbers for frames in known), strict=True))
+        length = known[0].length
+        if frame is None:
+            self._meet(step, operands)
+            if slot is None:  # such as differences of frames: time begins anew
+                axes = {axis for frames in known for axis in frames.axes_of_time()}
+                if len(axes) > 1 or not axes:
+                    raise NoMotion(
+                        f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: nothing "
+                        "says to which of them its result belongs"
+                    )
+                (axis,) = axes
+                length = step.shape[axis]
+                slot = along(axis, step.shape, self._device)
+            frame = slot
+        largest = max(known, key=lambda frames: frames.place.numel())
+        place = largest.place if place is None or any(x.places != largest.places for x in known) else place
+        return Frames(frame, place, frame if slot is None else slot, length, largest.places)
+
+    def _meet(self, step: Step, operands: Sequence[Frames]) -> None:
+        """Notes a sum of values of different frames."""
+        if not isinstance(step, LinearStep) or any(operand.shape != step.shape for operand in step.operands):
+            raise _unknown(step)
+        seen = reduce(torch.logical_or, [frames.hot() for frames in operands if frames.length])
+        self.readings[step] = {i: Reading(x, seen) for i, x in enumerate(operands) if x.length}
+
+    def _of_layer(self, step: LinearStep, x: Frames) -> Frames:
+        map, shape = step.operands[0].map, step.operands[0].shape
+        x = x.with_axes(len(shape))
+        if isinstance(map, FullyConnected):
+            return self._along(step, x, len(shape) - 1)
+        if isinstance(map, Convolution) and len(shape) in (4, 5):
+            g = map.geometry
+            if len(shape) == 5 and (g.kernel[0] > 1 or g.transposed or g.stride[0] > 1):
+                if x.varies(1):
+                    raise _became_channels(step, shape)
+                return self._by_position(step, x, mixes(step))
+            return self._by_position(step, self._along(step, x, 1, g.groups), windows=False)
+        if isinstance(map, MatrixProduct):
+            batch = string.ascii_uppercase[: len(step.shape) - 2]
+            pair = ("dk", "dq") if map.left else ("kd", "qd")
+            return self._of_tokens(step, x.with_axes(len(step.shape)), *(batch + letters for letters in pair))
+        if isinstance(map, Einsum):
+            of_input, _, of_output = map.letters
+            return self._of_tokens(step, x, of_input, of_output)
+        if isinstance(map, (SumOver, Average, AxisMatrices)):
+            return self._of_average(step, x, lambda values: map(values.expand(shape), step.operands[0].w.value))
+        if len(shape) == len(step.shape) == 5 and not x.varies(1):
+            return self._by_position(step, x, mixes(step))
+        raise _unknown(step)
+
+    def _of_tokens(self, step: LinearStep, x: Frames, of_input: str, of_output: str) -> Frames:
+        """Of a product of matrices, such as attention; each token that is summed stands for a token of the output.
+
+        Args:
+            step: the product.
+            x: the frames of its input.
+            of_input: a letter for each axis of the input.
+            of_output: a letter for each axis of the output; letters that are not in it are summed.
+        """
+        new = [letter for letter in of_output if letter not in of_input]
+        summed = [letter for letter in of_input if letter not in of_output]
+        for letter in summed:
+            axis = of_input.index(letter)
+            tokens = step.operands[0].shape[axis - len(of_input)]
+            queries = [step.shape[of_output.index(i)] for i in new]
+            if all(label.shape[axis] == 1 for label in x.numbers):
+                continue
+            mixed = x.varies(axis)
+            self._along(step, x, axis, keeps=True)
+            if queries == [tokens]:
+                of_input = of_input.replace(letter, new[0])
+            elif mixed and any(size > 1 for size in queries):
+                raise _unknown(step)
+            elif mixed:
+                return Frames.none(len(step.shape), self._device)
+        return x.each(lambda label: _laid_out(label, of_input, of_output))
+
+    def _along(self, step: LinearStep, x: Frames, axis: int, groups: int = 1, keeps: bool = False) -> Frames:
+        """Of a layer whose outputs see all values along an axis, or along a group of it."""
+        if x.varies(axis):
+            by_group = x.hot().unflatten(axis, (groups, -1))
+            seen = by_group.any(axis + 1, keepdim=True)
+            if bool((seen.sum(-1) > 1).any()):
+                self.readings[step] = {0: Reading(x, seen.expand_as(by_group).flatten(axis, axis + 1))}
+                if not keeps and differ(x.slot, axis):
+                    raise _became_channels(step, step.operands[0].shape)
+                x = x._replace(frame=x.slot)
+        if keeps:
+            return x
+
+        def outputs(label: Tensor) -> Tensor:
+            found = greatest(label, axis, groups)
+            repeats = step.shape[axis] // found.shape[axis] if found.shape[axis] > 1 else 1
+            return found.repeat_interleave(repeats, axis)
+
+        return x.each(outputs)
+
+    def _by_position(self, step: Step, x: Frames, windows: bool) -> Frames:
+        """Of an operation over (b, c, t, h, w), or over frames folded into the batch: its shape says what is where."""
+        shape, x = step.shape, x.with_axes(len(step.shape))
+        if not x.length:
+            return x
+        if x.varies(-1, -2) or len(shape) not in (4, 5) or (windows and x.varies(1)):
+            raise _became_channels(step, shape)
+        if windows:
+            self.windowed.append(step)
+        places = shape[-2:].numel()
+        at = torch.arange(places, device=self._device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
+        if len(shape) == 4:
+            return x._replace(place=x.clip * places + at, places=places)
+        if x.varies(0) or (x.varies(1) and x.length != shape[TIME]):
+            raise _became_channels(step, shape)
+        slot = along(TIME, shape, self._device)
+        # Channels of several frames, which this operation does not mix, keep theirs; else time begins anew.
+        frame = x.frame if x.varies(1) else slot
+        return Frames(frame, along(0, shape, self._device) * places + at, slot, shape[TIME], places)
+
+    def _of_maximum(self, step: AxisMaximum, x: Frames) -> Frames:
+        axes = [i for i, size in enumerate(step.output_shape) if size != step.input_shape[i]]
+        x = x.with_axes(len(step.input_shape))
+        if x.varies(*axes):
+            raise _unknown(step)
+        return x.each(lambda label: label.amax(axes, keepdim=True) if axes else label).each(
+            lambda label: label if len(step.shape) == label.dim() else label.squeeze(axes)
+        )
+
+    def _of_average(self, step: LinearStep, x: Frames, over: Callable[[Tensor], Tensor]) -> Frames:
+        """Of a sum or an average over axes; over all frames alike, it tells none from another."""
+        known = (x.frame != NONE).double()
+        number = x.frame.double() * known
+        weight, total, squares = (over(values) for values in (known, number, number**2))
+        some = weight.abs() > 1e-12
+        if _equal(weight * squares, total**2):  # one frame for each output
+            frame, place, clip, slot = (
+                torch.where(some, over(numbers.double() * known) / weight.where(some, 1.0), NONE)
+                for numbers in (x.frame, x.place % x.places, x.clip, x.slot)
+            )
+            means, place = torch.unique((place * DIGITS).round(), return_inverse=True)
+            place = torch.where(some, clip.round() * len(means) + place, NONE)
+            frame, place, slot = (compressed(numbers.round().long()) for numbers in (frame, place, slot))
+            return Frames(frame, place, slot, x.length, len(means))
+        if len(step.shape) == 5 and step.shape[TIME] > 1:
+            return self._by_position(step, x, mixes(step))
+        if not all(_equal(values, values.flatten()[:1].expand_as(values)) for values in (total, squares)):
+            raise _unknown(step)
+        return Frames.none(len(step.shape), self._device)
+
+    def _in_sequence(self, step: Step, edges: Sequence[Edge]) -> Frames:
+        """Of the steps into which a recurrent layer is unrolled, which as a whole mix the frames of its sequence."""
+        if isinstance(step, RecurrentOutput):
+            sequence = self._incoming(edges[1])
+            if sequence.varies(-1):
+                raise _unknown(step)
+            return sequence
+        if isinstance(step, LinearStep) and [type(operand.map) for operand in step.operands] == [FullyConnected]:
+            below = [cast(Step, step_of(node)) for node in self._sources(edges[0][0])]
+            if not any(source.layer is step.layer and not isinstance(source, RecurrentOutput) for source in below):
+                x = self._incoming(edges[0])
+                self.sequences[step] = Sequenced(x.frame, x.clip)
+        return Frames.none(len(step.shape), self._device)
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    return torch.allclose(a, b, rtol=1e-10, atol=1e-9)
+
+
+def _laid_out(label: Tensor, letters: str, output: str) -> Tensor:
+    """Numbers with an axis for each letter, laid out as the output: without letters that it has not, 1 for new ones."""
+    gone = [axis for axis, letter in enumerate(letters) if letter not in output]
+    kept = [letter for letter in letters if letter in output]
+    label = label.amax(gone) if gone else label
+    label = label.permute([kept.index(letter) for letter in output if letter in kept])
+    for axis, letter in enumerate(output):
+        label = label if letter in kept else label.unsqueeze(axis)
+    return label
+
+
+def _cat_axis(node: Any) -> int:
+    axes = len(node._input_metadata[0].shape)
+    return int(node._saved_dim - 2**64 + axes if node._saved_dim >= 2**63 else node._saved_dim)
+
+
+def _unknown(step: Step) -> NoMotion:
+    return NoMotion(f"motion= does not know what '{step.name}' ({step.operation}) does to frames")
+
+
+def _became_channels(step: Step, shape: torch.Size) -> NoMotion:
+    return NoMotion(
+        f"motion= does not know which frames '{step.name}' ({step.operation}) sees: at {tuple(shape)}, frames became "
+        "channels, or channels frames"
+    )

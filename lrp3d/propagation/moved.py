@@ -1,0 +1,80 @@
+"""Carries numbers along where values are only moved: through views, selections, concatenations and writes.
+
+A node of autograd's graph knows the adjoint of its operation. The adjoint of that is the operation itself, so that it
+can be run on other values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrp3d.compute.precision import widened
+from lrp3d.steps.graph import Edge, Node, parents, step_of
+
+EXACT = 2**24  # up to here a float32 holds every integer
+DIGIT = 2**12
+
+
+def kind(edge: Edge) -> tuple[torch.Size, torch.dtype, torch.device]:
+    """Shape, type for relevance, and device of the tensor that an edge stands for."""
+    metadata = edge[0]._input_metadata[edge[1]]
+    return torch.Size(metadata.shape), widened(metadata.dtype), metadata.device
+
+
+def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
+    """What the tensor of an edge would be if nodes below had other outputs; zero for all constants.
+
+    Args:
+        edge: a tensor.
+        numbers: for nodes below, from which values are only moved to the tensor, integers that broadcast to their
+            output. The outputs of all other nodes count as zero.
+    """
+    if max(int(x.max()) for x in numbers.values()) >= EXACT:
+        high = {node: x // DIGIT for node, x in numbers.items()}
+        low = {node: x % DIGIT for node, x in numbers.items()}
+        return moved(edge, high) * DIGIT + moved(edge, low)
+    shape, dtype, device = kind(edge)
+    with torch.inference_mode(False), torch.enable_grad():
+        start = torch.zeros(shape, dtype=dtype, device=device, requires_grad=True)
+        arrived: dict[Edge, Tensor] = {edge: start}
+        for node in _from_top(edge[0], numbers):
+            outputs = [arrived.get((node, i)) for i in range(len(node._input_metadata))]
+            for below, relevance in zip(node.next_functions, _adjoint(node, outputs), strict=True):
+                if relevance is not None and below[0] is not None:
+                    arrived[below] = arrived[below] + relevance if below in arrived else relevance
+        ends = [(arrived[node, 0], x) for node, x in numbers.items() if (node, 0) in arrived]
+        values = [x.to(end).expand(end.shape) for end, x in ends]
+        (found,) = torch.autograd.grad([end for end, _ in ends], start, values)
+    return found.detach().long()
+
+
+def _adjoint(node: Any, outputs: list[Tensor | None]) -> list[Tensor | None]:
+    step = step_of(node)
+    if node.name().startswith("ToCopy"):  # numbers keep their type
+        assert outputs[0] is not None
+        return [outputs[0].to(kind(node.next_functions[0])[2])]
+    if step is None:
+        found = node(*outputs)
+        return list(found) if isinstance(found, tuple) else [found]
+    assert outputs[0] is not None
+    return [None if r is None else r.squeeze(0) for r in step.relevance(outputs[0].unsqueeze(0))]
+
+
+def _from_top(top: Node, ends: Mapping[Node, Tensor]) -> list[Node]:
+    """The nodes above the ends, each before those below it."""
+    order: list[Node] = []
+    visited = set()
+    pending = [(top, False)]
+    while pending:
+        node, done = pending.pop()
+        if done:
+            order.append(node)
+        elif node not in visited and node not in ends:
+            visited.add(node)
+            pending.append((node, True))
+            pending += [(below, False) for below in parents(node)]
+    return order[::-1]
