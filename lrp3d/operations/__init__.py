@@ -22,9 +22,12 @@ from lrp3d.operations import (
     sampling,
     statistics,
 )
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, passes, refuse, shares
+from lrp3d.operations.blocks import Operand, attach, both_nonnegative, passes, refuse, shares
+
+Summand = Operand  # the former name
 
 __all__ = [
+    "Operand",
     "Summand",
     "activation",
     "arithmetic",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, is_constant, passes, rearranged, shares
+from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, shares
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.writes import IndexedWrite, Shared, StridedWrite, Written
@@ -39,12 +39,12 @@ def _add(a: Any, b: Any) -> Tensor:
         nonnegative = both_nonnegative(a, b)
         if incoming.low is None and not isinstance(constant, Tensor):
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
-        summands = [Summand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
+        summands = [Operand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
         result = shares(output, summands, nonnegative=nonnegative)
         outgoing = run.signals[result]
         outgoing.weighs, outgoing.shifted = incoming.weighs, True
         return result
-    summands = [Summand(x, Broadcast(output.shape)) for x in (a, b)]
+    summands = [Operand(x, Broadcast(output.shape)) for x in (a, b)]
     return shares(output, summands, nonnegative=both_nonnegative(a, b))
 
 
@@ -141,7 +141,7 @@ def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tenso
         count *= x.shape[axis]
     output = x.mean(axes, keepdim) if mean else x.sum(axes, keepdim)
     map = SumOver(axes, keepdim, 1 / count if mean and count else 1.0)
-    result = shares(output, [Summand(x, map)], nonnegative=both_nonnegative(x))
+    result = shares(output, [Operand(x, map)], nonnegative=both_nonnegative(x))
     if mean:
         run.signals[result].mean_of = of
     return result
@@ -164,7 +164,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """`torch.cumsum`: every output is the sum of all inputs up to it (streams average what they have seen)."""
     x = input if dtype is None else input.to(dtype)
     map = Bilinear(lambda a, v: torch.cumsum(a, dim) * v)
-    return shares(torch.cumsum(x, dim), [Summand(x, map)], nonnegative=both_nonnegative(x))
+    return shares(torch.cumsum(x, dim), [Operand(x, map)], nonnegative=both_nonnegative(x))
 
 
 @register_operation([torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative])

@@ -13,7 +13,7 @@ from lrp3d.compute.maps import LinearMap
 from lrp3d.compute.terms import Signed
 from lrp3d.registry import active_tracer
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.shares import Operand
+from lrp3d.steps.shares import PreparedOperand
 from lrp3d.steps.step import PassThrough, Step
 from lrp3d.tracing.advice import GENERAL
 from lrp3d.tracing.signals import Signal, Weighs, least
@@ -21,7 +21,7 @@ from lrp3d.tracing.signals import Signal, Weighs, least
 Output = TypeVar("Output")
 
 
-class Summand(NamedTuple):
+class Operand(NamedTuple):
     """One input of a linear operation, its linear map, and the weight of the map (1 without parameters)."""
 
     x: Tensor
@@ -106,7 +106,7 @@ def passes(
 
 def shares(
     output: Tensor,
-    summands: Sequence[Summand],
+    summands: Sequence[Operand],
     bias: Tensor | None = None,
     kind: type[nn.Module] | None = None,
     nonnegative: bool = False,
@@ -141,7 +141,9 @@ def shares(
         parts.append(signals[0].map.bias(bias, output))
     bias = sum(parts[1:], parts[0]) if parts else None
     has_weight = any(isinstance(s.w, Tensor) for s in signals)
-    operands = [Operand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(incoming, signals, strict=True)]
+    operands = [
+        PreparedOperand(s.x, k.signed(s.x), s.map, s.signed_weight) for k, s in zip(incoming, signals, strict=True)
+    ]
     in_range = all(k.low is not None and k.high is not None for k in incoming)
     step = LinearStep(operands, bias, has_weight and is_layer, in_range and (is_layer or len(signals) == 1))
     weighs = least(incoming)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution, FullyConnected
 from lrp3d.operations.arithmetic import add
-from lrp3d.operations.blocks import Summand, rearranged, shares
+from lrp3d.operations.blocks import Operand, rearranged, shares
 from lrp3d.operations.padding import pad
 from lrp3d.operations.products import matmul, weighed_by_kernel
 from lrp3d.registry import active_tracer, register_operation
@@ -60,7 +60,7 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) 
     bias = None if bias is None else bias.detach()
     if run.is_signal(weight):
         return weighed_by_kernel(output, x, weight, map, bias, kind)
-    return shares(output, [Summand(x, map, weight.detach())], bias, kind)
+    return shares(output, [Operand(x, map, weight.detach())], bias, kind)
 
 
 @register_operation([torch.conv1d, torch.conv2d, torch.conv3d])
@@ -129,4 +129,4 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return output if bias is None else add(output, bias.detach())
     output = F.linear(input, weight, bias)
     bias = None if bias is None else bias.detach()
-    return shares(output, [Summand(input, FullyConnected(), weight.detach())], bias, nn.Linear)
+    return shares(output, [Operand(input, FullyConnected(), weight.detach())], bias, nn.Linear)

@@ -20,7 +20,7 @@ from lrp3d.compute.terms import Signed
 from lrp3d.operations.blocks import attach, passes, refuse
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.shares import Operand
+from lrp3d.steps.shares import PreparedOperand
 from lrp3d.steps.step import PassThrough
 from lrp3d.tracing.advice import advice_for
 
@@ -63,7 +63,7 @@ def batch_norm(
     offset = -running_mean * scale
     offset = offset if bias is None else offset + bias
     step = LinearStep(
-        [Operand(input, incoming.signed(input.detach()), Scale(), Signed(scale.detach()))],
+        [PreparedOperand(input, incoming.signed(input.detach()), Scale(), Signed(scale.detach()))],
         channelwise(offset.detach(), input),
     )
     return attach(step, output, [input], signal, kind)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.maps import Average, AxisMatrices, averaging_matrix
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, refuse, shares
+from lrp3d.operations.blocks import Operand, attach, both_nonnegative, refuse, shares
 from lrp3d.operations.convolution import per_axis
 from lrp3d.operations.sampling import resample
 from lrp3d.registry import active_tracer, register_operation
@@ -184,7 +184,7 @@ def _register_avg_pool(axes: int) -> None:
             over_space = partial(_call, plain, (*alone, *options))
         return shares(
             function(input),
-            [Summand(input, Average(function, over_space))],
+            [Operand(input, Average(function, over_space))],
             None,
             _AVG[axes],
             both_nonnegative(input),
@@ -210,7 +210,7 @@ def _register_adaptive_avg_pool(axes: int) -> None:
         output = plain(input, sizes)
         return shares(
             output,
-            [Summand(input, AxisMatrices(matrices))],
+            [Operand(input, AxisMatrices(matrices))],
             None,
             _ADAPTIVE_AVG[axes],
             both_nonnegative(input),
@@ -266,7 +266,7 @@ def interpolate(
             return axis_matrix
 
         return resample(input, output, function, (axis_matrices(0), axis_matrices(1)))
-    return shares(function(input), [Summand(input, Average(function))], None, nn.Upsample, both_nonnegative(input))
+    return shares(function(input), [Operand(input, Average(function))], None, nn.Upsample, both_nonnegative(input))
 
 
 def _upsample_nearest(input: Tensor, size: Sequence[int] | int | None = None, scale_factor: Any = None) -> Tensor:
@@ -293,4 +293,4 @@ def fold(
     def function(x: Tensor) -> Tensor:
         return F.fold(x, output_size, kernel_size, dilation, padding, stride)
 
-    return shares(function(input), [Summand(input, Average(function))], nonnegative=both_nonnegative(input))
+    return shares(function(input), [Operand(input, Average(function))], nonnegative=both_nonnegative(input))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
 from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct
-from lrp3d.operations.blocks import Summand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
+from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Signal, Weighs, least
@@ -154,10 +154,10 @@ def contraction(
         return output
     if len(signals) == 1:
         i = signals[0]
-        return shares(output, [Summand(factors[i], maps[i], factors[1 - i].detach())], None, kind, nonnegative)
+        return shares(output, [Operand(factors[i], maps[i], factors[1 - i].detach())], None, kind, nonnegative)
     weight_index, reason = weigher(factors[0], factors[1], summed=True)
     summands = [
-        Summand(factors[i], maps[i], factors[1 - i].detach(), run.signals[factors[1 - i]].nonnegative)
+        Operand(factors[i], maps[i], factors[1 - i].detach(), run.signals[factors[1 - i]].nonnegative)
         for i in (0, 1)
         if i != weight_index
     ]
@@ -191,7 +191,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     output = torch.einsum(equation, *tensors)
     signals = [x for x in tensors if not is_constant(x)]
     if len(tensors) == 1:
-        return shares(output, [Summand(tensors[0], Bilinear(lambda a, v: torch.einsum(equation, a) * v))])
+        return shares(output, [Operand(tensors[0], Bilinear(lambda a, v: torch.einsum(equation, a) * v))])
     if len(tensors) > 2:
         first, second = contracted_in_pairs(explicit(equation, [x.dim() for x in tensors]))
         pair = tensors[:2]
@@ -222,11 +222,11 @@ def weighed_by_kernel(
     run = active_tracer()
     of_weight = Bilinear(lambda a, v: map(v, a))
     if not run.is_signal(x):
-        return shares(output, [Summand(weight, of_weight, x)], bias, kind)
+        return shares(output, [Operand(weight, of_weight, x)], bias, kind)
     choice = run.product()
     summands = [
-        Summand(x, map, weight.detach(), run.signals[weight].nonnegative),
-        Summand(weight, of_weight, x.detach(), run.signals[x].nonnegative),
+        Operand(x, map, weight.detach(), run.signals[weight].nonnegative),
+        Operand(weight, of_weight, x.detach(), run.signals[x].nonnegative),
     ]
     weight_index = {"first": 0, "second": 1, "halves": None}[choice or "second"]
     shared_summands = [summand for i, summand in enumerate(summands) if i != weight_index]

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lrp3d.compute.maps import Average, Broadcast
 from lrp3d.operations.arithmetic import write
-from lrp3d.operations.blocks import Summand, both_nonnegative, rearranged, refuse, shares
+from lrp3d.operations.blocks import Operand, both_nonnegative, rearranged, refuse, shares
 from lrp3d.operations.convolution import convolution
 from lrp3d.operations.products import div, mul
 from lrp3d.registry import active_tracer, register_operation
@@ -40,9 +40,9 @@ def read(x: Tensor, output: Tensor, added_values: Read, subtracted_values: Read 
         added_values: the part of the operation with the positive weights.
         subtracted_values: the part with the negative weights, with reversed sign; None if there are none.
     """
-    summands = [Summand(x, Average(added_values))]
+    summands = [Operand(x, Average(added_values))]
     if subtracted_values is not None:
-        summands.append(Summand(x, Average(subtracted_values), x.new_tensor(-1.0)))
+        summands.append(Operand(x, Average(subtracted_values), x.new_tensor(-1.0)))
     nonnegative = subtracted_values is None and both_nonnegative(x)
     result = shares(output, summands, None, nn.Upsample, nonnegative, is_layer=False, note=NOTE)
     run = active_tracer()
@@ -247,7 +247,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
         return torch.zeros(output.shape, dtype=x.dtype, device=x.device).scatter_add(dim, index, x)
 
     output = torch.scatter_add(input, dim, index, src)
-    summands = [Summand(input, Broadcast(output.shape)), Summand(src, Average(laid_out))]
+    summands = [Operand(input, Broadcast(output.shape)), Operand(src, Average(laid_out))]
     return shares(output, summands, nonnegative=both_nonnegative(input, src))
 
 
@@ -260,7 +260,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
     output = torch.index_add(input, dim, index, source, alpha=alpha)
     scale = 1.0 if alpha == 1 else source.new_tensor(alpha)
-    summands = [Summand(input, Broadcast(output.shape)), Summand(source, Average(laid_out), scale)]
+    summands = [Operand(input, Broadcast(output.shape)), Operand(source, Average(laid_out), scale)]
     return shares(output, summands, nonnegative=alpha > 0 and both_nonnegative(input, source), is_layer=False)
 
 

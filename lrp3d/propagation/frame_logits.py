@@ -24,7 +24,7 @@ from torch import Tensor
 from lrp3d.composites import Composite
 from lrp3d.compute.maps import Average, LinearMap
 from lrp3d.errors import MEASURED
-from lrp3d.operations import Summand, shares
+from lrp3d.operations import Operand, shares
 from lrp3d.outputs import FRAMES_LAST, Chosen
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.frame_columns import frames_in_columns
@@ -290,7 +290,7 @@ def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:
     if average.matrix is not None:
         map = Average(_of_frames(map, average.axis, average.matrix))
     with record.run, torch._C.DisableTorchFunction(), torch.no_grad():
-        return shares(map(average.features.to(average.step.dtype), 1.0), [Summand(average.features, map)])
+        return shares(map(average.features.to(average.step.dtype), 1.0), [Operand(average.features, map)])
 
 
 def _of_frames(map: LinearMap, axis: int, matrix: Tensor) -> Callable[[Tensor], Tensor]:

@@ -9,7 +9,7 @@ from lrp3d.compute.maps import Average, AxisMatrices, Broadcast, Convolution, Fu
 from lrp3d.errors import ModelError
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
-from lrp3d.steps.shares import Operand
+from lrp3d.steps.shares import PreparedOperand
 from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, Step
 
 TIME = 2  # of (b, c, t, h, w)
@@ -36,7 +36,7 @@ def mixes(step: Step) -> bool:
     return any(_mixes_operand(step, operand) for operand in step.operands)
 
 
-def _mixes_operand(step: LinearStep, operand: Operand) -> bool:
+def _mixes_operand(step: LinearStep, operand: PreparedOperand) -> bool:
     map, shape = operand.map, operand.shape
     if isinstance(map, (Broadcast, Scale, FullyConnected)):
         return False
@@ -49,7 +49,7 @@ def _mixes_operand(step: LinearStep, operand: Operand) -> bool:
     return bool((windows_of(step, operand).sum(1) > 1).any())
 
 
-def windows_of(step: LinearStep, operand: Operand) -> Tensor:
+def windows_of(step: LinearStep, operand: PreparedOperand) -> Tensor:
     """Mask (outputs, t): which frames of the input each frame of the output sees."""
     map, frames = operand.map, operand.shape[TIME]
     if isinstance(map, Convolution) and not map.geometry.transposed:

@@ -20,7 +20,7 @@ from lrp3d.propagation.frames_of_values import Reading, Sequenced
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.shares import MappedShare, Operand, mapped
+from lrp3d.steps.shares import MappedShare, PreparedOperand, mapped
 
 MeanDifference = Callable[[int, int, int], Tensor]
 """For the numbers of an operand, a share and a term: how far the input's mean over frames is from that at rest."""
@@ -35,7 +35,7 @@ class Terms:
     """
 
     def __init__(self, step: LinearStep, rule_of: LinearStep):
-        self.operands: list[Operand] = [operand.widened() for operand in step.operands]
+        self.operands: list[PreparedOperand] = [operand.widened() for operand in step.operands]
         assert rule_of.rule is not None
         self._rule: Rule = rule_of.rule
         self._inputs: dict[tuple[int, int], list[list[Tensor]]] = {}

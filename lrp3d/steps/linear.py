@@ -14,7 +14,7 @@ from torch import Tensor
 from lrp3d.compute.maps import Broadcast
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.shares import ElementwiseShare, Operand, PreparedShares, prepared
+from lrp3d.steps.shares import ElementwiseShare, PreparedOperand, PreparedShares, prepared
 from lrp3d.steps.step import Step
 
 
@@ -31,9 +31,13 @@ class LinearStep(Step):
     """
 
     def __init__(
-        self, operands: list[Operand], bias: Tensor | None = None, weighted: bool = False, in_range: bool = False
+        self,
+        operands: list[PreparedOperand],
+        bias: Tensor | None = None,
+        weighted: bool = False,
+        in_range: bool = False,
     ):
-        self.operands: list[Operand] = operands
+        self.operands: list[PreparedOperand] = operands
         self.bias = bias
         self.weighted = weighted
         self.in_range = in_range

@@ -25,7 +25,7 @@ from lrp3d.steps.lazy_relevance import LazyRelevance, times
 
 
 @dataclass
-class Operand:
+class PreparedOperand:
     """One input of a linear step: the tensor, the same as rules see it, its linear map, and the weight of the map."""
 
     source: Tensor
@@ -38,17 +38,17 @@ class Operand:
         """Shape of the input."""
         return self.source.shape
 
-    def widened(self) -> Operand:
+    def widened(self) -> PreparedOperand:
         """The same operand in a type in which shares can be computed; autocast may give input and weight two types."""
         types = [t.dtype for t in (self.source, self.w.value) if isinstance(t, Tensor)]
         if all(widened(dtype) == dtype for dtype in types):
             return self
-        return Operand(self.source.to(widened(self.source.dtype)), self.x.widened(), self.map, self.w.widened())
+        return PreparedOperand(self.source.to(widened(self.source.dtype)), self.x.widened(), self.map, self.w.widened())
 
-    def emptied(self) -> Operand:
+    def emptied(self) -> PreparedOperand:
         """The same operand without its values: it keeps the shape, the map and the weight."""
         nothing = self.source.new_empty(()).expand(self.shape)
-        return Operand(nothing, Signed(nothing), self.map, self.w)
+        return PreparedOperand(nothing, Signed(nothing), self.map, self.w)
 
 
 class PreparedShares:
@@ -80,7 +80,7 @@ class PreparedShares:
 
 
 def prepared(
-    rule: Rule, operands: Sequence[Operand], bias: Tensor | None, shape: torch.Size, factor: Tensor | None
+    rule: Rule, operands: Sequence[PreparedOperand], bias: Tensor | None, shape: torch.Size, factor: Tensor | None
 ) -> Sequence[MappedShare | ElementwiseShare]:
     """The shares of a rule.
 
@@ -97,7 +97,7 @@ def prepared(
 
 
 def mapped(
-    rule: Rule, operands: Sequence[Operand], bias: Tensor | None, shape: torch.Size, factor: Tensor | None
+    rule: Rule, operands: Sequence[PreparedOperand], bias: Tensor | None, shape: torch.Size, factor: Tensor | None
 ) -> Sequence[MappedShare]:
     """The same without joining contributions and denominators of sums, so that single inputs stay known."""
     per_operand = [rule.shares(o.x, o.w, bias if i == 0 else None) for i, o in enumerate(operands)]
@@ -113,7 +113,7 @@ def mapped(
     return [_mapped(rule, operands, share, factor, z) for share, z in zip(shares, totals, strict=True)]
 
 
-def _total(operands: Sequence[Operand], shares: tuple[Share, ...], shape: torch.Size) -> Tensor:
+def _total(operands: Sequence[PreparedOperand], shares: tuple[Share, ...], shape: torch.Size) -> Tensor:
     """The denominators of a share."""
     totals = [o.map.total(share.terms) for o, share in zip(operands, shares, strict=True) if share.terms]
     # it can be that nothing contributes, as in an average over inputs that are all negative
@@ -122,7 +122,7 @@ def _total(operands: Sequence[Operand], shares: tuple[Share, ...], shape: torch.
 
 
 def _mapped(
-    rule: Rule, operands: Sequence[Operand], shares: tuple[Share, ...], factor: Tensor | None, z: Tensor
+    rule: Rule, operands: Sequence[PreparedOperand], shares: tuple[Share, ...], factor: Tensor | None, z: Tensor
 ) -> MappedShare:
     own = all(z.untyped_storage().data_ptr() != t.a.untyped_storage().data_ptr() for s in shares for t in s.terms)
 
@@ -262,7 +262,9 @@ class MappedShare:
         terms = [[Term(a.to(dtype), v.to(dtype) if isinstance(v, Tensor) else v) for a, v in ts] for ts in self.terms]
         return MappedShare(self.reciprocal.to(dtype), equal, terms)
 
-    def distribute(self, operands: Sequence[Operand], shape: torch.Size, lazy: LazyRelevance) -> list[LazyRelevance]:
+    def distribute(
+        self, operands: Sequence[PreparedOperand], shape: torch.Size, lazy: LazyRelevance
+    ) -> list[LazyRelevance]:
         """The relevance that this share hands to each operand."""
         value, band = lazy.value, lazy.band
         if band is not None and any(o.map.restrict(band, o.shape) is None for o in operands):
@@ -275,7 +277,7 @@ class MappedShare:
         ]
 
     def _to_operand(
-        self, operand: Operand, terms: list[Term], scaled: _Scaled, equal: Tensor | None, band: Band | None
+        self, operand: PreparedOperand, terms: list[Term], scaled: _Scaled, equal: Tensor | None, band: Band | None
     ) -> LazyRelevance:
         map, shape, below = operand.map, operand.shape, None
         if band is not None:
@@ -307,7 +309,9 @@ class ElementwiseShare:
         """The same share for relevance that comes with a factor."""
         return self if factor is None else ElementwiseShare([times(own, factor) for own in self.factors])
 
-    def distribute(self, operands: Sequence[Operand], shape: torch.Size, lazy: LazyRelevance) -> list[LazyRelevance]:
+    def distribute(
+        self, operands: Sequence[PreparedOperand], shape: torch.Size, lazy: LazyRelevance
+    ) -> list[LazyRelevance]:
         """Computes nothing yet: the relevance gets a factor that waits."""
         return [LazyRelevance(lazy.value, factor, band=lazy.band) for factor in self.factors]
 
@@ -317,7 +321,7 @@ BLOCK = 2**17
 
 
 def _elementwise(
-    rule: Rule, operands: Sequence[Operand], bias: Tensor | None, factor: Tensor | None
+    rule: Rule, operands: Sequence[PreparedOperand], bias: Tensor | None, factor: Tensor | None
 ) -> list[ElementwiseShare]:
     """The shares of a sum, computed block by block; rules see tensors and do not know which part they get."""
     tensors = [t for o in operands for t in (o.source, o.x.is_input)] + [bias, factor]
