@@ -54,9 +54,10 @@ def _shifts(phase: int, kernel: int, padding: int, stride: int) -> range:
 def _kernel(w: Tensor, g: Geometry, phase: Sequence[int], shifts: Sequence[range]) -> Tensor:
     """The kernel of a phase, (c, c', ...) or depthwise (c, 1, ...): its taps in the order of their shifts."""
     kernel = w.transpose(0, 1) if g.groups == 1 else w
-    for axis, (i, p, s, ds) in enumerate(zip(phase, g.padding, g.stride, shifts, strict=True), start=2):
-        kernel = kernel.index_select(axis, torch.tensor([i + p - s * d for d in ds], device=w.device))
-    return kernel.contiguous()
+    # The tap of shift d is i + p - s d: every s-th one from the last shift on, in the opposite order.
+    firsts = [i + p - s * d[-1] for i, p, s, d in zip(phase, g.padding, g.stride, shifts, strict=True)]
+    every: tuple[Any, ...] = (..., *(slice(a, None, s) for a, s in zip(firsts, g.stride, strict=True)))
+    return kernel[every].flip(*range(2, w.dim())).contiguous()
 
 
 def at_once(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
