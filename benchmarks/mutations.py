@@ -188,6 +188,11 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "clip.device.type == 'cpu' -> clip.device.type != 'cpu'",
     ): "how much runs at once, not what comes out",
     (
+        "lrp3d/metrics/atr.py",
+        "score, predicted = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).max(-1)",
+        "-1 -> +1",
+    ): "logits have two axes, of which the last is the second",
+    (
         "lrp3d/propagation/frame_columns.py",
         "frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))",
         "-1 -> +1",
