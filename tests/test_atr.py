@@ -330,3 +330,8 @@ def test_segments_and_means_of_a_matrix_mix_no_devices():
         assert {part.device.type for part in found} == {simulated.NAME}
     for one, other in zip(found, [*frame_windows(matrix)] * 2, strict=True):
         assert torch.equal(simulated.at_home(one), other)
+
+
+def test_the_maximum_is_over_frames_whatever_axes_stand_before_them():
+    atr = torch.tensor([[[1.0, 2.0, 3.0], [4.0, torch.nan, 2.0]]])
+    assert max_atr(atr).tolist() == [[3.0, 4.0]]

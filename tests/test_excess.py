@@ -59,3 +59,11 @@ def test_shapes_that_do_not_fit_are_refused():
         excess_span(torch.rand(2, 4, 4), torch.rand(3, 3))
     with pytest.raises(ValueError, match="sigma"):
         excess_span(torch.rand(2, 4, 4), torch.rand(4, 4), sigma=0)
+
+
+def test_the_share_is_what_stands_out_of_all_positive_relevance():
+    """Three of four units stand above the reference; scale matters in no way, and without relevance it is nothing."""
+    reference = torch.full((2, 2), 0.25)
+    clip = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
+    found = excess_span(torch.stack([clip, 8 * clip, 0 * clip]), torch.stack([reference, 8 * reference, reference]))
+    assert found.share.tolist() == [0.75, 0.75, 0.0]
