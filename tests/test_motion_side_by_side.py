@@ -268,6 +268,17 @@ def test_channels_behind_a_shift_keep_their_frames_in_a_pool():
     assert split(model, still(CLIP), contrastive=False).dynamic.abs().max() < 1e-15
 
 
+def test_what_is_overwritten_as_a_whole_meets_no_frame():
+    class Overwritten(OfFrames):
+        def over_frames(self, x):
+            y = x.flip(1).clone()
+            y[:] = x
+            return y
+
+    torch.manual_seed(0)
+    assert (split(Overwritten().double().eval(), CLIP, contrastive=False).dynamic == 0).all()
+
+
 def test_a_frame_that_every_frame_sees_is_refused():
     class Anchored(OfFrames):
         def over_frames(self, x):

@@ -43,10 +43,14 @@ def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
         arrived: dict[Edge, Tensor] = {edge: start}
         for node in _from_top(edge[0], numbers):
             outputs = [arrived.get((node, i)) for i in range(len(node._input_metadata))]
+            if all(output is None for output in outputs):
+                continue  # what it made was overwritten
             for below, relevance in zip(node.next_functions, _adjoint(node, outputs), strict=True):
                 if relevance is not None and below[0] is not None:
                     arrived[below] = arrived[below] + relevance if below in arrived else relevance
         ends = [(arrived[node, 0], x) for node, x in numbers.items() if (node, 0) in arrived]
+        if not any(end.requires_grad for end, _ in ends):
+            return torch.zeros(shape, dtype=torch.long, device=device)
         values = [x.to(end).expand(end.shape) for end, x in ends]
         (found,) = torch.autograd.grad([end for end, _ in ends], start, values)
     return found.detach().long()

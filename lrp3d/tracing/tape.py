@@ -33,6 +33,14 @@ class Call(NamedTuple):
     """The type to which the model's own `torch.autocast` block casts, None outside of one."""
 
 
+class _Entry(NamedTuple):
+    """A call on the tape, with the tokens among its arguments and among its results, which every replay asks for."""
+
+    call: Call
+    reads: set[Token]
+    writes: set[Token]
+
+
 class Tape:
     """The operations of one forward pass, in order.
 
@@ -40,7 +48,7 @@ class Tape:
     """
 
     def __init__(self) -> None:
-        self._calls: list[Call] = []
+        self._entries: list[_Entry] = []
         self._tokens: MutableMapping[Tensor, Token] = WeakTensorKeyDictionary()
         self._numbers = itertools.count()
 
@@ -52,7 +60,7 @@ class Tape:
 
     def append(self, call: Call) -> None:
         """Appends an operation that was called."""
-        self._calls.append(call)
+        self._entries.append(_Entry(call, _tokens(call.args, call.kwargs), _tokens(call.out)))
 
     def replay(
         self, inputs: dict[Token, Tensor], output: Token, perform: Callable[[Call, Any, Any], Any], keep: bool
@@ -65,21 +73,20 @@ class Tape:
             perform: runs a call with other arguments and keyword arguments; what it appends belongs to the replay.
             keep: whether the replayed operations join the tape, so that they can be replayed themselves.
         """
-        calls, self._calls = self._calls, []
+        entries, self._entries = self._entries, []
         tensors: dict[Token, Any] = dict(inputs)
-        for call in calls:
-            tokens = _tokens(call.args, call.kwargs)
-            if tensors.keys().isdisjoint(tokens) or not inputs.keys().isdisjoint(_tokens(call.out)):
+        for call, reads, writes in entries:
+            if tensors.keys().isdisjoint(reads) or not inputs.keys().isdisjoint(writes):
                 continue
-            if not tensors.keys() >= tokens:
-                self._calls = calls
+            if not tensors.keys() >= reads:
+                self._entries = entries
                 return None
             args, kwargs = tree_map(lambda x: tensors[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
             out = perform(call, args, kwargs)
             for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
                 if isinstance(token, Token):
                     tensors[token] = x
-        self._calls = calls + self._calls if keep else calls
+        self._entries = entries + self._entries if keep else entries
         return tensors.get(output)
 
 

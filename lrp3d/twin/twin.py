@@ -57,11 +57,14 @@ class Trace:
 @contextmanager
 def _same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
     """After this block, every tensor has the memory, the gradient and the `requires_grad` that it had before."""
-    had = [(x, x.data, x.grad, x.requires_grad) for x in tensors if x.is_leaf and not is_lazy(x)]
+    # A tracer would follow every look at a tensor, which takes longer than a small forward, and would return what the
+    # tensors became in the forward.
+    with torch._C.DisableTorchFunction():
+        had = [(x, x.data, x.grad, x.requires_grad) for x in tensors if x.is_leaf and not is_lazy(x)]
     try:
         yield
     finally:
-        with torch._C.DisableTorchFunction():  # a tracer would return what the tensors became in the forward
+        with torch._C.DisableTorchFunction():
             for x, data, gradient, requires in had:
                 if (x.data_ptr(), x.shape, x.stride()) != (data.data_ptr(), data.shape, data.stride()):
                     x.data = data
