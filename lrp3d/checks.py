@@ -25,6 +25,13 @@ def check_seed(seed: Any) -> None:
         raise ValueError(f"seed must be a whole number, at least 0 and below 2**63, got {seed!r}")
 
 
+def check_floor(floor: Any) -> int:
+    """The number of untrained networks of which the floor is the mean; raises ValueError if it is none."""
+    if not isinstance(floor, int) or floor < 0:
+        raise ValueError(f"floor= takes True, False, or how many untrained networks are averaged, got {floor!r}")
+    return int(floor)
+
+
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
     """Raises ValueError if a keyword argument is out of its range."""
     for name, value in (("chunk_size", chunk_size), ("memory_budget", memory_budget)):
