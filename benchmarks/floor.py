@@ -3,7 +3,8 @@
     python -m benchmarks.floor [--clips 12]
 
 Of every network that was trained to compare two frames: how much of the relevance lies on the two frames that decide,
-with and without the floor, and in how many frames the excess lies. One network per line, so a first look.
+with and without the floor (the mean of three draws), and in how many frames the excess lies. One network per line, so a
+first look.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         clips, made = of.clips(2 if options.quick else options.clips)
         decisive = made.decisive.to(device)
         for contrastive in (False, True):
-            found = lrp3d.explain(network, clips, made.labels.to(device), contrastive=contrastive, floor=True)
+            found = lrp3d.explain(network, clips, made.labels.to(device), contrastive=contrastive, floor=3)
             excess = found.excess
             assert excess is not None
             assert found.matrix is not None

@@ -25,6 +25,18 @@ def check_seed(seed: Any) -> None:
         raise ValueError(f"seed must be a whole number, at least 0 and below 2**63, got {seed!r}")
 
 
+def check_floor(floor: Any, temporal: bool, against: Any) -> int:
+    """The number of untrained networks of which the floor is the mean.
+
+    Raises ValueError if it is none, or if there is no matrix whose floor could be measured.
+    """
+    if not isinstance(floor, int) or floor < 0:
+        raise ValueError(f"floor= takes True, False, or how many untrained networks are averaged, got {floor!r}")
+    if floor and (not temporal or against is not None):
+        raise ValueError("the floor is that of a matrix of one class: floor=True needs temporal=True and no against=")
+    return int(floor)
+
+
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
     """Raises ValueError if a keyword argument is out of its range."""
     for name, value in (("chunk_size", chunk_size), ("memory_budget", memory_budget)):
@@ -197,12 +209,6 @@ def is_contrastive(contrastive: bool | None, against: Any) -> bool:
             "leave one of them out"
         )
     return against is None if contrastive is None else contrastive
-
-
-def check_floor(temporal: bool, against: Any) -> None:
-    """Raises ValueError if there is no matrix whose floor could be measured."""
-    if not temporal or against is not None:
-        raise ValueError("the floor is that of a matrix of one class: floor=True needs temporal=True and no against=")
 
 
 def targets_of(target: Any, logits: Tensor, against: Any = None) -> Chosen:

@@ -66,7 +66,7 @@ def explain(
     layers: Sequence[str] = (),
     layer_rows: bool = False,
     where: Where | None = None,
-    floor: bool = False,
+    floor: bool | int = False,
     motion: bool = False,
     seed: int | None = None,
     chunk_size: int | None = None,
@@ -117,7 +117,8 @@ def explain(
             of an output, or the last one of tokens (b, n, c). It costs twice as much. Concept relevance: Achtibat et
             al. 2023, arXiv:2206.03208.
         floor: also compute the matrix of the same network untrained (`.floor`), and what is above it (`.excess`). It is
-            measured on noise, once for all clips of one shape; a twin keeps it for further clips.
+            measured on noise, once for all clips of one shape; a twin keeps it for further clips. True draws one
+            untrained network; a number is that of networks whose mean is taken.
         motion: also split relevance, exactly, into what it would be if frames stood still where they are mixed
             (`.static`) and the rest (`.dynamic`); docs/method.md defines both. It costs twice as much.
         seed: seed of the random numbers that the model draws in its forward (active dropout, frames chosen at random).
@@ -153,7 +154,8 @@ def explain(
     check_options(chunk_size, memory_budget, tolerance, precision)
     check_merge(merge)
     contrastive = is_contrastive(contrastive, against)
-    layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, floor or motion)
+    draws = check_floor(floor, temporal, against)
+    layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, bool(draws) or motion)
     check_seed(seed)
     pathways = check_clip(clip, layout)
     rounding = matmul_precision(precision, pathways[0].device)
@@ -161,8 +163,7 @@ def explain(
     check_axes(twin, pathways, layout)
     check_mode(twin, clip, seed)
     shares = None
-    if floor:
-        check_floor(temporal, against)
+    if draws:
 
         def noise_matrix(network: nn.Module, noise: Clip) -> Tensor:
             explanation = explain(
@@ -184,7 +185,7 @@ def explain(
             return explanation.matrix
 
         key = (contrastive, tuple(constants), output, merge, seed, precision)
-        shares = floor_shares(twin, pathways, layout, input_range, noise_matrix, key)
+        shares = floor_shares(twin, pathways, layout, input_range, noise_matrix, key, draws)
     own_types = no_autocast(pathways[0].device)
     # The twin is recorded by autograd and in the model's own types, whatever modes the caller has set.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:

@@ -22,7 +22,6 @@ from lrp3d.twin.ranges import ends_of, range_per_pathway
 from lrp3d.twin.twin import Twin
 from lrp3d.twin.untrained import untrained
 
-SEEDS = (0, 1, 2)
 LARGE = 64  # pixels; of larger frames every second pixel suffices, because relevance in time hardly depends on the size
 UNKNOWN = (-1.0, 1.0)  # the range of inputs if none is given
 
@@ -31,9 +30,9 @@ Rows = Callable[[Twin, Any], Tensor]
 
 
 def floor_shares(
-    twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: Any, rows: Rows, key: Hashable
+    twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: Any, rows: Rows, key: Hashable, draws: int = 1
 ) -> Tensor:
-    """The share (n, t) of every row's relevance that each frame has in the untrained network, averaged over seeds.
+    """The share (n, t) of every row's relevance that each frame has in the untrained network, averaged over draws.
 
     Args:
         twin: the twin of the trained network; it keeps the result.
@@ -42,22 +41,24 @@ def floor_shares(
         input_range: the range of valid inputs, as in `lrp3d.explain`.
         rows: returns the matrix of an untrained twin for some noise.
         key: further settings on which the floor depends.
+        draws: how many untrained networks are averaged.
 
     Raises:
         CannotBeReset: the parameters of some modules cannot be drawn again.
     """
     key = (
         key,
+        draws,
         layout,
         str(input_range),
         *((x.shape[int(_has_clip_axis(layout)) :], x.dtype, x.device) for x in pathways),
     )
     if key not in twin.floors:
-        twin.floors[key] = _measure(twin, pathways, layout, input_range, rows)
+        twin.floors[key] = _measure(twin, pathways, layout, input_range, rows, draws)
     return twin.floors[key]
 
 
-def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: Any, rows: Rows) -> Tensor:
+def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: Any, rows: Rows, draws: int) -> Tensor:
     ranges = range_per_pathway(twin.input_range if input_range is None else input_range, pathways, layout)
 
     def shares(seed: int, every: int = 1) -> Tensor:
@@ -74,10 +75,10 @@ def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: A
     large = _has_clip_axis(layout) and min(min(_sizes(x, layout)[axis] for axis in "hw") for x in pathways) >= LARGE
     if large:
         try:
-            return _mean([shares(seed, every=2) for seed in SEEDS])
+            return _mean([shares(seed, every=2) for seed in range(draws)])
         except (ValueError, RuntimeError):  # the network takes frames of one size only
-            return shares(SEEDS[0])
-    return _mean([shares(seed) for seed in SEEDS])
+            return shares(0)
+    return _mean([shares(seed) for seed in range(draws)])
 
 
 def _mean(shares: Sequence[Tensor]) -> Tensor:

@@ -57,7 +57,7 @@ def test_the_floor_is_that_of_the_architecture_whatever_the_weights_and_the_clip
 def test_it_is_the_mean_of_the_shares_of_untrained_networks_row_by_row():
     """By hand: the noise, the network reset, its statistics, its matrix."""
     model = Normed().double().eval()
-    found = lrp3d.explain(model, CLIP, floor=True, input_range=(0.0, 1.0))
+    found = lrp3d.explain(model, CLIP, floor=3, input_range=(0.0, 1.0))
     shares = []
     for seed in range(3):
         generator = torch.Generator().manual_seed(seed)
@@ -167,3 +167,19 @@ def test_it_is_saved_and_said(tmp_path):
     page = report(again, torch.zeros(4, 5, 5, 3, dtype=torch.uint8))
     assert "What comes from the architecture alone" in page
     assert one_clip.ClipOptions().floor is None  # on where it can be had
+
+
+def test_the_floor_of_several_draws_is_their_mean_and_one_draw_is_the_first_of_them():
+    shares = {
+        draws: lrp3d.explain(net(), CLIP, floor=draws, contrastive=False, input_range=(0.0, 1.0)).floor
+        for draws in (True, 1, 2)
+    }
+    assert shares[True].equal(shares[1])
+    assert not shares[2].allclose(shares[1])
+    torch.testing.assert_close(shares[2].sum(-1), shares[1].sum(-1))
+
+
+def test_a_floor_that_is_no_number_of_draws_is_refused():
+    for wrong in (-1, 1.5, "yes"):
+        with pytest.raises(ValueError, match="floor= takes True, False, or how many untrained networks"):
+            lrp3d.explain(net(), CLIP, floor=wrong)

@@ -159,7 +159,7 @@ def _methods(explained: ExplainedClip, clip: Clip, twin: Twin) -> dict[str, Tens
     assert contrastive.floor is not None
     device = next(explained.choice.model.parameters()).device
     tensor = clip.tensor.to(device)
-    plain = explain(twin, tensor, explained.target, contrastive=False, floor=True).to("cpu")
+    plain = explain(twin, tensor, explained.target, contrastive=False, floor=3).to("cpu")
     assert plain.matrix is not None
     assert plain.floor is not None
     # Frames are replaced by the mean frame, because a neighbouring frame could show its square a second time.
