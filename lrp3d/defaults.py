@@ -2,6 +2,7 @@
 
 SIGMA = 0.975  # "We empirically set sigma to a high value, i.e., 97.5 %" (Sec. 3.2)
 MIN_SCORE = 0.5  # only clips with a higher score count
+LAYOUT = "bcthw"  # the axes of the clips that a model takes
 TIMEOUT = 600.0  # seconds to read a clip
 SEGMENT = "segment"  # partial uniform sampling: every frame sees the segment [l, r] of its ATR
 CENTRED = "centred"  # every frame sees a window as long as its ATR, laid around it

@@ -197,12 +197,13 @@ def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
 
 
 def laid_out(clip: Tensor, layout: str) -> Tensor:
-    """A clip (b, c, t, h, w) with the axes of `layout`.
+    """A clip (b, c, t, h, w) with the axes of `layout`, in memory as well, so that the model's own views fit.
 
     >>> laid_out(torch.zeros(2, 3, 8, 4, 4), "(b t) c h w").shape
     torch.Size([16, 3, 4, 4])
     """
-    return einops.rearrange(clip, f"b c t h w -> {Layout(layout).pattern}")
+    pattern = Layout(layout).pattern
+    return clip if pattern == "b c t h w" else einops.rearrange(clip, f"b c t h w -> {pattern}").contiguous()
 
 
 def as_clip(x: Tensor, layout: str, batch: int) -> Tensor:

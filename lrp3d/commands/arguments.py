@@ -8,7 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrp3d.defaults import COMPOSITES, MERGES, SIGMA
+from lrp3d.defaults import COMPOSITES, LAYOUT, MERGES, SIGMA
 
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -84,8 +84,9 @@ def add_merge(parser: argparse.ArgumentParser) -> None:
 
 def add_layout(parser: argparse.ArgumentParser) -> None:
     """Adds the option for the axes of the model's clips."""
-    about = "the axes of the clips that the model takes: bcthw, btchw, 'b (t c) h w', '(b t) c h w' (default: bcthw)"
-    parser.add_argument("--layout", default="bcthw", metavar="AXES", help=about)
+    about = "the axes of the clips that the model takes: bcthw, btchw, 'b (t c) h w', '(b t) c h w' "
+    about += f"(default: {LAYOUT})"
+    parser.add_argument("--layout", default=LAYOUT, metavar="AXES", help=about)
 
 
 def add_inside(parser: argparse.ArgumentParser) -> None:

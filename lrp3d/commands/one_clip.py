@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +19,11 @@ from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import RANDOM, ModelChoice
 from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
+from lrp3d.explanation.clip_axes import with_clip_axes
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.explanation.wording import subject
 from lrp3d.interventions import intervention_matrix
-from lrp3d.layout import as_clip, laid_out
+from lrp3d.layout import laid_out
 from lrp3d.propagation.frame_logits import NoFrameLogits
 from lrp3d.twin.twin import Twin
 from lrp3d.twin.untrained import CannotBeReset
@@ -143,7 +143,7 @@ def explain_clip(
         if options.motion:
             raise
         explanation = explain_tensor(target, temporal=False)
-    explanation = _with_clip_axes(explanation, options.layout)
+    explanation = with_clip_axes(explanation)
     if explanation.sign is not None:
         notes.append("the model's single logit is negative: the explanation shows what speaks against it")
     classes, labels = explanation.logits.shape[1], len(choice.labels)
@@ -210,15 +210,6 @@ def _others(
             comparison = comparison.at_sigma(options.sigma)
             others.append((label_of(index, choice.labels), method, comparison.to("cpu")))
     return tuple(others)
-
-
-def _with_clip_axes(explanation: Explanation, layout: str) -> Explanation:
-    """The explanation with its maps in the axes of the clip that was read, whatever the model's axes are."""
-    if layout == "bcthw" or isinstance(explanation.relevance, list):
-        return explanation
-    parts = {name: getattr(explanation, name) for name in ("relevance", "static", "dynamic")}
-    clips: dict[str, Any] = {name: as_clip(value, layout, 1) for name, value in parts.items() if value is not None}
-    return replace(explanation, **clips, layout="bcthw")
 
 
 def shows_progress() -> bool:

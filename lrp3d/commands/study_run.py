@@ -68,6 +68,7 @@ def add_to(steps: arguments.Commands) -> None:
     arguments.add_options(parser)
     arguments.add_rules(parser)
     arguments.add_merge(parser)
+    arguments.add_layout(parser)
     parser.add_argument(
         "--target", choices=("prediction", "label"), default="prediction", help="the class that is explained"
     )
@@ -171,6 +172,7 @@ def run(options: argparse.Namespace) -> int:
         empty=options.empty,
         time=options.time,
         merge=options.merge,
+        layout=options.layout,
     )
     reader = study.Reader(
         str((options.root or _list_folder(options.list)).resolve()),

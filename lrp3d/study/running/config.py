@@ -10,6 +10,8 @@ import torch
 from torch import nn
 
 from lrp3d.composites import PRESETS
+from lrp3d.defaults import LAYOUT
+from lrp3d.layout import Layout
 from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.explainer import Explainer
 from lrp3d.study.running.reader import Reader
@@ -54,6 +56,7 @@ def configuration(
     from lrp3d import __version__
 
     composite = explainer.composite
+    layout = Layout(explainer.layout).pattern.replace(" ", "")  # one spelling of each
     own = isinstance(composite, str) and composite not in PRESETS  # elsewhere such a name may stand for other rules
     return {
         "lrp3d": __version__,
@@ -74,6 +77,7 @@ def configuration(
         "empty": explainer.empty,
         **({} if explainer.time is None else {"time": list(explainer.time.names)}),
         "merge": explainer.merge,
+        **({} if layout == LAYOUT else {"layout": layout}),  # studies of before say none
         "keep_relevance": keep_relevance,
         **({} if temporal_convolutions is None else {"temporal_convolutions": temporal_convolutions}),
     }

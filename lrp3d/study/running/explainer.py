@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from lrp3d import video
 from lrp3d.composites import Composite
-from lrp3d.defaults import CENTRED, SEGMENT, SIGMA
+from lrp3d.defaults import CENTRED, LAYOUT, SEGMENT, SIGMA
 from lrp3d.explain import explain
+from lrp3d.explanation.clip_axes import with_clip_axes
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.layout import Layout, laid_out
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.study.running.time_variants import TimeVariants
@@ -61,9 +63,12 @@ class Explainer:
         empty: also predict with empty (black) images outside of each window, the paper's control.
         merge: as in `lrp3d.explain`.
         time: also explain and classify each clip "reversed", "shuffled", "frozen", and by its "single" frames.
+        layout: the axes of the clips that the model takes, as in `lrp3d.explain`; maps have those of the clip that is
+            read all the same.
 
     Raises:
-        ValueError: there are windows and the model has no ``frame_logits``, or a window is of no known form.
+        ValueError: the layout is none, there are windows and the model has no ``frame_logits``, or a window is of no
+            known form.
 
     >>> import lrp3d
     >>> model = lrp3d.models.i3d_resnet(18, num_classes=5, width=8).eval()
@@ -86,7 +91,9 @@ class Explainer:
         empty: bool = False,
         merge: str = "paper",
         time: Sequence[str] = (),
+        layout: str = LAYOUT,
     ):
+        axes = Layout(layout)
         if empty and not windows:
             raise ValueError("empty images stand outside of windows: say which windows")
         if windows and not callable(getattr(model, "frame_logits", None)):
@@ -107,11 +114,16 @@ class Explainer:
         self.windows: tuple[int | str, ...] = tuple(windows)
         self.empty = empty
         self.merge = merge
+        self.layout = layout
         more = {"input_range": input_range, "merge": merge}
-        self.time: TimeVariants | None = TimeVariants(self.twin, time, contrastive, sigma, **more) if time else None
+        self.time: TimeVariants | None = (
+            TimeVariants(self.twin, time, contrastive, sigma, layout=layout, **more) if time else None
+        )
         self.device: torch.device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-        self.at_once: int | None = None
-        """How many clips have been found to fit; None until memory runs out."""
+        # Without a given range it is that of all clips together where they share an axis with frames.
+        alone = "b" not in axes.groups and input_range is None and self.twin.input_range is None
+        self.at_once: int | None = 1 if alone else None
+        """How many clips are explained at once: None for all of them, until memory runs out."""
         self.seeds_at_once: int | None = None
 
     def parts(self, frames: Sequence[np.ndarray], targets: Sequence[int] | None = None) -> Iterator[Part]:
@@ -163,13 +175,15 @@ class Explainer:
         clips = normalised(frames.to(self.device), self.mean, self.std)
         explanation = explain(
             self.twin,
-            clips,
+            laid_out(clips, self.layout),
             targets,
             contrastive=self.contrastive,
             input_range=self.input_range,
+            layout=self.layout,
             merge=self.merge,
             chunk_size=self.seeds_at_once,
-        ).at_sigma(self.sigma)
+        )
+        explanation = with_clip_axes(explanation.at_sigma(self.sigma))
         time = None if self.time is None else self.time.of(clips, explanation, self.seeds_at_once)
         if not self.windows:
             return explanation, None, None, time
@@ -191,7 +205,7 @@ class Explainer:
             first = torch.tensor(explanation.positions) * (frames // columns)
             own = first, first + frames // columns - 1
         black = [(0.0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True)]
-        options: dict[str, Any] = {"fill": fill, "value": black, "own": own}
+        options: dict[str, Any] = {"fill": fill, "value": black, "own": own, "frame_logits": self._frame_logits}
         options["chunk_size"] = 1 if self.seeds_at_once == 1 else None
         rows = self._rows(clips)
         windows = [self._window(window, explanation, frames, rows) for window in self.windows]
@@ -215,8 +229,12 @@ class Explainer:
     @torch.no_grad()
     def _rows(self, clips: Tensor) -> int:
         """Returns how many frames of a clip the model itself classifies."""
+        return int(self._frame_logits(clips[:1]).shape[1])
+
+    def _frame_logits(self, clips: Tensor) -> Tensor:
         model: Any = self.model
-        return int(model.frame_logits(clips[:1]).shape[1])
+        logits: Tensor = model.frame_logits(laid_out(clips, self.layout))
+        return logits
 
 
 def is_out_of_memory(error: BaseException) -> bool:

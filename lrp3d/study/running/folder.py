@@ -24,12 +24,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lrp3d.defaults import LAYOUT
 from lrp3d.files import replacing
 from lrp3d.study.listing.lists import Item, VideoList
 from lrp3d.study.running.records import Record
 
 __all__ = ["Study", "StudyError", "config_hash", "create", "load_study"]
 
+UNSAID = {"layout": LAYOUT}  # what a configuration means that does not say it
 STALE = 3600  # seconds after which an unfinished file belongs to no living process
 
 
@@ -270,10 +272,14 @@ def differences(existing: Mapping[str, Any], other: Mapping[str, Any]) -> list[s
     """
     names = [*existing, *(name for name in other if name not in existing)]
     return [
-        f"its {name.replace('_', ' ')} is {_told(existing.get(name))}, not {_told(other.get(name))}"
+        f"its {name.replace('_', ' ')} is {_told(_said(existing, name))}, not {_told(_said(other, name))}"
         for name in names
         if existing.get(name) != other.get(name)
     ]
+
+
+def _said(config: Mapping[str, Any], name: str) -> Any:
+    return config.get(name, UNSAID.get(name))
 
 
 def _told(value: Any) -> str:

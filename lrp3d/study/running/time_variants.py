@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.defaults import TIME_VARIANTS
+from lrp3d.defaults import LAYOUT, TIME_VARIANTS
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.layout import laid_out
 from lrp3d.metrics.atr import avg_atr
 from lrp3d.propagation.frame_mixing import NoMotion
 from lrp3d.twin.twin import Twin
@@ -69,14 +70,25 @@ class TimeVariants:
         names: the variants.
         contrastive: CLRP for ATR; motion is always of plain LRP, because a share of contrast has no meaning.
         sigma: the share of a row's relevance that an ATR window holds.
+        layout: the axes of the clips that the model takes.
         more: further arguments of `lrp3d.explain`.
     """
 
-    def __init__(self, twin: Twin, names: Sequence[str], contrastive: bool, sigma: float, **more: Any):
+    def __init__(
+        self,
+        twin: Twin,
+        names: Sequence[str],
+        contrastive: bool,
+        sigma: float,
+        *,
+        layout: str = LAYOUT,
+        **more: Any,
+    ):
         self.twin = twin
         self.names: tuple[str, ...] = check_variants(names)
         self.contrastive = contrastive
         self.sigma = sigma
+        self.layout = layout
         self.more = more
         self.no_motion: str = ""
         """Why there is no motion; empty as long as there is."""
@@ -85,7 +97,7 @@ class TimeVariants:
         """Returns (b, 1 + v, 4): predicted class, logit of the explained class, avg-ATR and motion; NaN where missing.
 
         Args:
-            clips: (b, c, t, h, w).
+            clips: (b, c, t, h, w), whatever axes the model takes.
             explanation: the explanation of the unchanged clips.
             chunk_size: as in `lrp3d.explain`.
         """
@@ -96,7 +108,7 @@ class TimeVariants:
                 rows.append(self._alone(changed, explanation))
                 continue
             options = {**self.more, "contrastive": self.contrastive, "chunk_size": chunk_size}
-            variant = explain(self.twin, changed, explanation.target, **options).at_sigma(self.sigma)
+            variant = self._explanation(changed, explanation, **options).at_sigma(self.sigma)
             rows.append(self._row(variant, changed, chunk_size))
         return torch.stack(rows, 1).cpu()
 
@@ -119,17 +131,20 @@ class TimeVariants:
             return nothing
         options = {**self.more, "contrastive": False, "motion": True, "chunk_size": chunk_size}
         try:
-            motion = explain(self.twin, clips, explanation.target, **options).motion
+            motion = self._explanation(clips, explanation, **options).motion
         except NoMotion as error:
             self.no_motion = str(error)
             return nothing
         assert motion is not None
         return motion.to(nothing)
 
+    def _explanation(self, clips: Tensor, of_unchanged: Explanation, **options: Any) -> Explanation:
+        return explain(self.twin, laid_out(clips, self.layout), of_unchanged.target, layout=self.layout, **options)
+
     def _alone(self, changed: Tensor, explanation: Explanation) -> Tensor:
         """Returns the result for the mean logits of single frames, which have no time that relevance could lie in."""
         batch = len(explanation.logits)
-        parts = [self.twin.run(part) for part in changed.split(max(1, batch))]
+        parts = [self.twin.run(laid_out(part, self.layout)) for part in changed.split(max(1, batch))]
         logits = torch.cat(parts).reshape(batch, -1, explanation.logits.shape[1]).mean(1)
         logit = logits.gather(1, explanation.target[:, None])[:, 0]
         nothing = torch.full_like(logit, torch.nan)
