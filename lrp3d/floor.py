@@ -4,7 +4,7 @@ Kernels spread relevance around every frame, clips have ends, and rows far from 
 untrained network shows all of that as well. Only what is above the floor can come from training.
 
 The floor belongs to the network and to the shape of its clips, not to a single clip: it is measured on noise from the
-range of valid inputs, and a twin keeps it.
+range of valid inputs, and a twin keeps it. Here it is only measured: `lrp3d.explanation.clip_report` draws it.
 """
 
 from __future__ import annotations

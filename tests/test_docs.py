@@ -90,6 +90,7 @@ def test_files_that_a_page_names_exist(page):
 
 def test_files_that_the_architecture_names_by_their_last_name_exist():
     names = {path.name for folder in ("lrp3d", "models") for path in (ROOT / folder).rglob("*.*")}
+    names |= {path.name for path in ROOT.glob("*.py")}
     named = re.findall(r"`(\w+\.(?:py|html))`", (ROOT / "docs/architecture.md").read_text())
     assert named
     assert sorted(set(named) - names) == []

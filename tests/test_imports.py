@@ -123,6 +123,11 @@ def test_no_files_import_each_other_in_a_circle():
     assert set(order) >= set(paths)
 
 
+def test_one_file_alone_reads_the_edges_of_autograds_graph():
+    reading = [path for path in PACKAGE.rglob("*.py") if "next_functions" in path.read_text(encoding="utf-8")]
+    assert reading == [PACKAGE / "steps" / "graph.py"]
+
+
 def test_every_part_has_its_place_in_the_order():
     parts = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert parts - ENTRANCES == set(RANK)

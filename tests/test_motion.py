@@ -8,6 +8,8 @@ from test_conservation import Frames
 from torch import nn
 
 import lrp3d
+from lrp3d.compute.maps import Bilinear
+from lrp3d.operations import Operand, shares
 from lrp3d.propagation.frame_mixing import NoMotion
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
@@ -194,6 +196,32 @@ def test_frames_may_be_moved_as_a_whole(move):
     check_whole(split(model), lrp3d.explain(model, CLIP))
     still = split(model, CLIP[:, :, :1].expand(-1, -1, 6, -1, -1))
     assert still.dynamic.abs().max() <= 1e-13 * still.static.abs().max()
+
+
+def test_an_operation_of_ones_own_along_time_is_split_as_the_convolution_that_it_is():
+    class Pairs(nn.Module):
+        """The next frame minus half of this one."""
+
+        def forward(self, x):
+            return x[:, :, 1:] - 0.5 * x[:, :, :-1]
+
+    @lrp3d.register_layer(Pairs)
+    def pairs(layer, x):
+        def along(a, w):
+            return w[0] * a[:, :, :-1] + w[1] * a[:, :, 1:]
+
+        weights = torch.tensor([-0.5, 1.0], dtype=x.dtype)
+        return shares(along(x, weights), [Operand(x, Bilinear(along), weights)])
+
+    own, convolution = deep(), deep()
+    own.second = Pairs()
+    convolution.second = nn.Conv3d(4, 4, (2, 1, 1), groups=4, bias=False).double()
+    convolution.second.weight.data[:] = torch.tensor([-0.5, 1.0]).reshape(2, 1, 1)
+    own.residual = convolution.residual = False
+    found, same = split(own), split(convolution)
+    torch.testing.assert_close(found.static, same.static, **EXACT)
+    torch.testing.assert_close(found.dynamic, same.dynamic, **EXACT)
+    assert found.dynamic.abs().max() > 1e-3 * found.static.abs().max()
 
 
 def test_motion_needs_temporal_relevance():

@@ -1,14 +1,21 @@
 """From a recorded forward pass to relevance: of the clip, and of every frame for every frame's logit.
 
-`propagate` carries many seeds through the graph of steps at once. `frame_logits` finds the logit of every frame,
-exactly or not at all, and from it the seeds of the matrix's rows; `time_axis` finds which axis is time, and
-`frame_columns` tells logits of frames from those of classes. `clip_relevance` combines both for one batch of clips,
-`temporal_matrix` makes the matrix from the rows, and `chunks` decides how many seeds fit into memory. `one_side` judges
-the conservation of a contrast.
+Down the graph: `propagate` carries many seeds through the graph of steps at once, and `chunks` decides how many of them
+fit into memory. `one_side` judges the conservation of a contrast.
 
-`inside` is relevance at the outputs of modules, `channels` the part of it that flows through chosen channels. `motion`
-splits relevance into static and dynamic (`motion_parts` for one batch of clips): `frame_mixing` says where frames are
-mixed, and `static_relevance` computes how much static relevance stays static there.
+Frames: `frame_logits` finds the logit of every frame, exactly or not at all, and from it the seeds of the matrix's
+rows. `time_axis` finds which axis is time for it, and `frame_columns` tells logits of frames from those of classes.
+`clip_relevance` propagates the seeds of one batch of clips, and `temporal_matrix` makes the matrix from the rows.
+
+Inside the network: `inside` keeps relevance at the outputs of modules, and `channels` finds the part of it that flows
+through chosen channels.
+
+Motion against appearance: `motion_parts` splits the relevance of one batch of clips into a static and a dynamic part,
+and `motion` does so at one operation after another. Where frames meet is found once for each run: `frames_of_values`
+follows the frame of every value from the clip up; `frame_numbers` is what it knows of one tensor, and `moved` carries
+that on where values are only moved. `frame_mixing` says which frames each output of an operation along time sees. What
+stays static is computed by `static_relevance` at operations along time, and by `side_by_side` wherever else frames
+meet: behind shifts, in sums of frames, in attention and in recurrent layers.
 
 This folder may import the twin and everything below it. `lrp3d.explain` and its neighbours import it.
 """

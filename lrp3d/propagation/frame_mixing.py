@@ -1,4 +1,7 @@
-"""Which operations mix frames, and which input frames each frame of an output sees."""
+"""Which operations along the time axis mix frames, and which input frames each frame of an output sees.
+
+Time is an axis of their tensors here: (b, c, t, h, w). Where it is not, `frames_of_values` has followed the frames.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Numbers of frames, one for each value of a tensor: which frame it belongs to, and which place in the frame."""
+"""To which frame each value of one tensor belongs, and to which place in the frame: numbers that go with the values.
+
+`frames_of_values` follows them through a network; nothing here knows a step.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,9 @@
 
 Convolutions and pools have time on an axis that is known. Between them, values may become tokens, frames folded into
 the batch, or time steps of a sequence, and channels may be moved along time. So numbers of frames go with the values.
+
+`FramesOfValues._after` has one case for each kind of step, and refuses a step of which it does not know what it does to
+frames. A new kind of step that `motion=True` should take gets its case there.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from lrp3d.layout import Layout
 from lrp3d.propagation.frame_mixing import TIME, NoMotion, mixes
 from lrp3d.propagation.frame_numbers import NONE, Frames, agreed, along, compressed, differ, greatest
 from lrp3d.propagation.moved import kind, moved
-from lrp3d.steps.graph import Edge, Node, downwards, step_of
+from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, RecurrentOutput, Step
@@ -94,8 +97,8 @@ class FramesOfValues:
         node = edge[0]
         if node in self._frames:
             return self._frames[node]
-        if node.name().startswith("Cat") and all(below in self._frames for below, _ in node.next_functions):
-            parts, axis = [self._frames[below] for below, _ in node.next_functions], _cat_axis(node)
+        if node.name().startswith("Cat") and all(below in self._frames for below, _ in edges_below(node)):
+            parts, axis = [self._frames[below] for below, _ in edges_below(node)], _cat_axis(node)
             alike = all(part.equals(parts[0]) for part in parts)
             if alike and all(numbers.shape[axis] == 1 for numbers in parts[0].numbers):
                 return parts[0]._replace(origin=None)
@@ -150,7 +153,7 @@ class FramesOfValues:
             return self._of_clip(step)
         if isinstance(step, ConstantOutput):
             return Frames.none(len(step.shape), self._device)
-        edges = [edge for edge in node.next_functions if edge[0] is not None]
+        edges = [edge for edge in edges_below(node) if edge[0] is not None]
         if isinstance(step.layer, nn.RNNBase) or isinstance(step, RecurrentOutput):
             return self._in_sequence(step, edges)
         incoming = [self._incoming(edge) for edge in edges]

@@ -1,4 +1,7 @@
-"""Static and dynamic relevance of one batch of clips: maps, matrices, and how much of the whole is motion."""
+"""Static and dynamic relevance of one batch of clips: maps, matrices, and how much of the whole is motion.
+
+This is what `explain(..., motion=True)` calls; how one operation splits relevance is in `motion`.
+"""
 
 from __future__ import annotations
 

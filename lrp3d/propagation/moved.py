@@ -1,7 +1,7 @@
 """Carries numbers along where values are only moved: through views, selections, concatenations and writes.
 
-A node of autograd's graph knows the adjoint of its operation. The adjoint of that is the operation itself, so that it
-can be run on other values.
+A node of autograd's graph knows the adjoint of its operation only. The adjoint of that adjoint is the operation itself,
+which can thus be run on other values: on the numbers of frames that `frames_of_values` follows.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.precision import widened
-from lrp3d.steps.graph import Edge, Node, parents, step_of
+from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of
 
 EXACT = 2**24  # up to here a float32 holds every integer
 DIGIT = 2**12
@@ -45,7 +45,7 @@ def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
             outputs = [arrived.get((node, i)) for i in range(len(node._input_metadata))]
             if all(output is None for output in outputs):
                 continue  # what it made was overwritten
-            for below, relevance in zip(node.next_functions, _adjoint(node, outputs), strict=True):
+            for below, relevance in zip(edges_below(node), _adjoint(node, outputs), strict=True):
                 if relevance is not None and below[0] is not None:
                     arrived[below] = arrived[below] + relevance if below in arrived else relevance
         ends = [(arrived[node, 0], x) for node, x in numbers.items() if (node, 0) in arrived]
@@ -60,7 +60,7 @@ def _adjoint(node: Any, outputs: list[Tensor | None]) -> list[Tensor | None]:
     step = step_of(node)
     if node.name().startswith("ToCopy"):  # numbers keep their type
         assert outputs[0] is not None
-        return [outputs[0].to(kind(node.next_functions[0])[2])]
+        return [outputs[0].to(kind(edges_below(node)[0])[2])]
     if step is None:
         found = node(*outputs)
         return list(found) if isinstance(found, tuple) else [found]

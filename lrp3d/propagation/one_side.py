@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.rules import one_sided
-from lrp3d.steps.graph import Node, downwards, edge_of, step_of
+from lrp3d.steps.graph import Node, downwards, edge_of, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import Step
 
@@ -32,7 +32,7 @@ def one_side(output: Tensor, seed: Tensor) -> list[Start]:
     for (node, step), r in zip(classifiers.items(), arrivals, strict=True):
         with torch.inference_mode(False), torch.no_grad():
             shares = _without_contrast(step).relevance(r)
-        below = zip(node.next_functions, shares, strict=True)
+        below = zip(edges_below(node), shares, strict=True)
         starts += [Start(edge, relevance) for edge, relevance in below if edge[0] is not None and relevance is not None]
     return starts
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.steps.graph import Edge, Node, downwards, parents, step_of
+from lrp3d.steps.graph import Edge, Node, downwards, edges_below, parents, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Step
 
@@ -87,7 +87,7 @@ def propagate(
                     for number, relevance in arrivals.relevance.items()
                 }
                 continue
-            outs: Sequence[LazyRelevance | None] = [None] * len(node.next_functions)
+            outs: Sequence[LazyRelevance | None] = [None] * len(edges_below(node))
             if arrivals.relevance:
                 step = step_of(node)
                 outs = (
@@ -95,7 +95,7 @@ def propagate(
                     if step is None
                     else _through_step(step, arrivals, flows, tolerance, through)
                 )
-            for out, (parent, number) in zip(outs, node.next_functions, strict=True):
+            for out, (parent, number) in zip(outs, edges_below(node), strict=True):
                 if parent is None:
                     continue
                 above = waiting[parent]
@@ -147,7 +147,7 @@ def _through_step(
 
 
 def _moves_device(node: Any, arrivals: _Arrivals) -> bool:
-    below, number = node.next_functions[0]
+    below, number = edges_below(node)[0]
     return bool(below._input_metadata[number].device != arrivals.relevance[0].value.device)
 
 
@@ -173,9 +173,9 @@ def _through_node(node: Any, arrivals: _Arrivals) -> Sequence[LazyRelevance | No
         results = tuple(result.unsqueeze(0) for result in call(*(relevance[0] for relevance in relevances)))
     else:
         results = torch.func.vmap(call)(*relevances)
-    outs: list[LazyRelevance | None] = [None] * len(node.next_functions)
+    outs: list[LazyRelevance | None] = [None] * len(edges_below(node))
     for i, result in zip(positions, results, strict=True):
-        below, _ = node.next_functions[i]
+        below, _ = edges_below(node)[i]
         relevance = LazyRelevance(result)
         # Another of torch's nodes would take the whole tensor again.
         outs[i] = relevance if step_of(below) is None else relevance.narrowed()

@@ -1,7 +1,7 @@
-"""How much static relevance stays static at one operation that mixes frames.
+"""How much static relevance stays static at an operation along time: a convolution, an average, a max pool.
 
-If the window of an output stood still, each of its inputs would be the mean of the window, plus what differs between
-frames even while the whole clip stands still.
+Its outputs see windows of several frames. If the window of an output stood still, each of its inputs would be the
+mean of the window, plus what differs between frames even while the whole clip stands still.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, MatrixProduct
-from lrp3d.steps.graph import Edge, Node, parents, step_of
+from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ConstantOutput, Halves, OverAxes, PassThrough, RecurrentOutput, Step, Unsupported
 from lrp3d.steps.writes import Written
@@ -55,7 +55,7 @@ class TimeAverage:
     @property
     def entries(self) -> Entries:
         """The values that are averaged."""
-        return Entries(self.node.next_functions[0], self.features, self.axis)
+        return Entries(edges_below(self.node)[0], self.features, self.axis)
 
     @property
     def features(self) -> Tensor:
@@ -318,7 +318,7 @@ def spread_down(
             elif isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
                 parts = [None if part is None else part[0] for part in step.relevance(r[None])]
             elif isinstance(step, LinearStep) and mixing is not None and _is_sum(step):
-                parts = _least_mixing(step, r, [mixing[parent] for parent, _ in node.next_functions])
+                parts = _least_mixing(step, r, [mixing[parent] for parent, _ in edges_below(node)])
             elif isinstance(step, LinearStep) and not is_end(step):
                 parts = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
             else:
@@ -326,7 +326,7 @@ def spread_down(
                 continue
             below = [
                 (parent, part)
-                for parent, part in zip(node.next_functions, parts, strict=True)
+                for parent, part in zip(edges_below(node), parts, strict=True)
                 if part is not None and parent[0] is not None
             ]
             halved = type(step) is Halves or (isinstance(step, LinearStep) and not _is_sum(step))

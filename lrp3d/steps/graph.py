@@ -27,9 +27,15 @@ def step_of(node: Node) -> Step | None:
     return getattr(node, "step", None)
 
 
+def edges_below(node: Node) -> tuple[Edge, ...]:
+    """The edges to the inputs of a node, in their order; the edge of a constant has None in place of a node."""
+    edges: tuple[Edge, ...] = node.next_functions
+    return edges
+
+
 def parents(node: Node) -> list[Node]:
     """The nodes that made the inputs of this one; constants have none."""
-    return [parent for parent, _ in node.next_functions if parent is not None]
+    return [parent for parent, _ in edges_below(node) if parent is not None]
 
 
 def downwards(roots: Iterable[Node], stop: Callable[[Node], bool]) -> Iterator[Node]:
