@@ -2,12 +2,14 @@
 
     python -m benchmarks.measures [--clips 12]
 
-Costs are ratios to `explain` of the same clips by a new twin, medians of rounds in turn: the floor's is that of the
-first clips of a twin, for it is kept. Motion is the share of the logit that is dynamic, its median over clips.
+Costs are ratios to `explain` of the same clips by a new twin, medians of rounds in turn; on a CPU, of the processor's
+time. The floor's is that of the first clips of a twin, for it is kept. Motion is the share of the logit that is
+dynamic, its median over clips.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -43,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     parser.add_argument("--clips", type=int, default=12, metavar="N", help="of each network (default: %(default)s)")
     options = common.parse(parser, argv)
     device = common.start(options)
-    notes = ("costs are ratios of wall time; clips of 16 frames and 16 pixels, all in one batch",)
+    spent = "processor" if device.type == "cpu" else "wall"
+    notes = (f"costs are ratios of {spent} time; clips of 16 frames and 16 pixels, all in one batch",)
     results = common.Results("measures", "What other measures cost, and motion", options, device, COLUMNS, notes)
     for name in SHIPPED[:1] if options.quick else SHIPPED:
         of = shipped(name, device)
@@ -51,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         network, labels = of.network, made.labels.to(device)
         ways = {"explain": {}} | COSTS
         contestants = {way: partial(lrp3d.explain, network, clips, labels, **how) for way, how in ways.items()}
-        timed = common.compare(contestants, options.repeats, device)
+        for contestant in contestants.values():
+            contestant()  # the first call of each kind costs more than later ones
+        clock = time.process_time if device.type == "cpu" else time.perf_counter
+        timed = common.compare(contestants, options.repeats, device, clock)
         row: common.Row = {"network": name}
         for contrastive in (False, True):
             row["motion, CLRP" if contrastive else "motion, LRP"] = median_motion(network, clips, labels, contrastive)

@@ -92,10 +92,16 @@ class Timed:
         return statistics.median(a / b for a, b in pairs)
 
 
-def compare(contestants: Mapping[str, Callable[[], Any]], repeats: int, device: torch.device) -> Timed:
+def compare(
+    contestants: Mapping[str, Callable[[], Any]],
+    repeats: int,
+    device: torch.device,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timed:
     """Time contestants in turn, `repeats` rounds of all of them, each in an order of its own.
 
-    What one leaves behind, in caches and free memory, is then not always met by the same one.
+    What one leaves behind, in caches and free memory, is then not always met by the same one. Other programs on the
+    machine count less with `time.process_time` as the clock, which is the time of the processor.
     """
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     names = list(contestants)
@@ -103,17 +109,17 @@ def compare(contestants: Mapping[str, Callable[[], Any]], repeats: int, device: 
     for _ in range(repeats):
         for name in order.sample(names, len(names)):
             gc.collect()
-            seconds[name].append(timed(contestants[name], device))
+            seconds[name].append(timed(contestants[name], device, clock))
     return Timed(seconds)
 
 
-def timed(run: Callable[[], Any], device: torch.device) -> float:
+def timed(run: Callable[[], Any], device: torch.device, clock: Callable[[], float] = time.perf_counter) -> float:
     """Seconds until `run` has come to its end, on the device too."""
     synchronise(device)
-    begin = time.perf_counter()
+    begin = clock()
     run()
     synchronise(device)
-    return time.perf_counter() - begin
+    return clock() - begin
 
 
 def synchronise(device: torch.device) -> None:
