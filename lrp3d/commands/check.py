@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
-from lrp3d.commands.listed_videos import add_videos, listed_videos, targets, write_numbers
+from lrp3d.commands.listed_videos import add_out, add_videos, listed_videos, targets, write_file
 from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
@@ -28,7 +28,7 @@ def add_to(commands: Commands) -> None:
     arguments.add_options(parser)
     arguments.add_layout(parser)
     parser.add_argument("--no-shapley", action="store_true", help="leave out Shapley values, which take longest")
-    parser.add_argument("--out", type=arguments.place, metavar="F", help="write all numbers to this file, as json")
+    add_out(parser)
     parser.set_defaults(run=run)
 
 
@@ -36,7 +36,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the table and the verdict."""
     from lrp3d.commands import model_options
     from lrp3d.commands.one_clip import shows_progress
+    from lrp3d.commands.result_pages import Section, page_of
     from lrp3d.faithfulness.checking import check
+    from lrp3d.faithfulness.scores import MEASURES
+    from lrp3d.study.reporting.table_format import Table
 
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
@@ -51,7 +54,15 @@ def run(options: argparse.Namespace) -> int:
     )
     say(f"{choice.name}: {choice.weights}", *str(result).split("\n"))
     facts = {"model": choice.name, "weights": choice.weights, "videos": [str(path) for path in videos.paths]}
+
+    def page() -> str:
+        measures = [name for name in MEASURES if name in result.values]
+        rows = [[method, *(str(result.score(name, method)) for name in measures)] for method in result.methods]
+        note = f"{len(videos.paths)} clips; means with 95 % intervals over clips"
+        table = Table("faithfulness", result.verdict, ["method", *measures], rows, note)
+        return page_of("Is relevance faithful here?", [f"{choice.name}: {choice.weights}"], [Section(table)])
+
     facts |= result.to_dict()
-    write_numbers(options.out, facts)
+    write_file(options.out, facts, page)
     write_results(options, facts)
     return DONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +35,12 @@ class ListedVideos:
         device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
         for path in self.paths:
             yield one_clip.read(path, choice).tensor.to(device)
+
+    def pixels(self, number: int, choice: ModelChoice) -> Tensor:
+        """The frames of one clip as they are shown, uint8 RGB (t, h, w, 3)."""
+        from lrp3d.commands import one_clip
+
+        return one_clip.read(self.paths[number], choice).pixels
 
 
 def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
@@ -88,13 +94,21 @@ def targets(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoi
     return target
 
 
-def write_numbers(file: Path | None, facts: dict[str, Any]) -> None:
-    """Write the results of a command as json if a file is named; the file is complete or not there."""
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Adds the option that names the file of the results."""
+    about = "write all numbers to this file, as json; a name that ends in .html gives a page instead"
+    parser.add_argument("--out", type=arguments.place, metavar="F", help=about)
+
+
+def write_file(file: Path | None, facts: dict[str, Any], page: Callable[[], str]) -> None:
+    """Write the results of a command as json or as a page, if a file is named; the file is complete or not there."""
     from lrp3d.files import as_json, replacing
 
     if file is not None:
+        is_page = file.suffix.lower() in (".html", ".htm")
+        text = page() if is_page else json.dumps(as_json(facts), indent=1, allow_nan=False)
         with replacing(file) as temporary:
-            temporary.write_text(json.dumps(as_json(facts), indent=1, allow_nan=False), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
         say(f"wrote {file}")
 
 

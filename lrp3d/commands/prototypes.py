@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import DONE, arguments
-from lrp3d.commands.listed_videos import add_videos, listed_videos, targets, write_numbers
+from lrp3d.commands.listed_videos import add_out, add_videos, listed_videos, targets, write_file
 from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
@@ -34,14 +34,16 @@ def add_to(commands: Commands) -> None:
     about = "videos to show for each channel (default: 5)"
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="N", help=about)
     parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
-    parser.add_argument("--out", type=arguments.place, metavar="F", help="write all numbers to this file, as json")
+    add_out(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the videos of each channel."""
     from lrp3d.commands import model_options, one_clip
+    from lrp3d.commands.result_pages import Section, page_of
     from lrp3d.prototypes import prototypes
+    from lrp3d.study.reporting.table_format import Cell, Table, Value
 
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
@@ -73,6 +75,22 @@ def run(options: argparse.Namespace) -> int:
             head = "" if rank else f"channel {channel}"
             say(f"  {head:13} {100 * float(str(entry['share'])):5.1f} %  {entry['video']}")
     facts = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": table}
-    write_numbers(options.out, facts)
+
+    def page() -> str:
+        sections = []
+        for row in rows:
+            best = result.clips[row].tolist()
+            shares = [Value(100 * share) for share in result.relevance[row].tolist()]
+            cells: list[list[Cell]] = [[str(videos.paths[i]), share] for i, share in zip(best, shares, strict=True)]
+            title = f"Channel {result.channels[row]}"
+            table = Table(f"channel{result.channels[row]}", title, ["video", "share of its relevance, %"], cells)
+            sections.append(Section(table, [videos.pixels(i, choice) for i in best]))
+        method = "plain LRP" if options.plain else "CLRP"
+        about = (
+            f"{options.layer}, {len(videos.paths)} videos, {method}: the clips on which each channel had most relevance"
+        )
+        return page_of(f"Prototypes of {options.layer}", [f"{choice.name}: {choice.weights}", about], sections)
+
+    write_file(options.out, facts, page)
     write_results(options, facts)
     return DONE

@@ -135,6 +135,10 @@ def test_check_prints_a_table_with_a_verdict_and_writes_all_numbers(run, clip):
     assert "gain (freeze)" in out
     assert "2 clips; means with 95 % intervals over clips" in out
     assert json.loads(Path("check.json").read_text())["clips"] == 2
+    assert run("check", clip, clip, *SMALL, "--no-shapley", "--out", "check.html")[0] == 0
+    page = Path("check.html").read_text()
+    assert "gain (freeze)" in page
+    assert "orders the frames best" in page
     assert run("check", *SMALL)[0] == 2
     assert run("check", clip, *SMALL, "--target", "label")[0] == 2
 

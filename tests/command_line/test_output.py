@@ -191,6 +191,17 @@ def test_prototypes_are_found_among_videos(run, clip):
     assert "has 32 channels" in run("prototypes", clip, *SMALL, "--layer", "features.layer4", "--channel", "99")[2]
 
 
+def test_prototypes_are_shown_on_a_page_with_their_frames(run, clip):
+    asked = ["prototypes", clip, clip, *SMALL, "--layer", "features.layer4", "--channel", "1", "--channel", "2"]
+    assert run(*asked, "--out", "p.html")[0] == 0
+    page = Path("p.html").read_text()
+    assert "<h2>Channel 1</h2>" in page
+    assert "<h2>Channel 2</h2>" in page
+    assert page.count("data:image/jpeg;base64,") == 4
+    assert str(clip) in page
+    assert "random weights" in page
+
+
 def test_a_whole_video_is_explained_window_by_window(run, clip):
     asked = ("explain", clip, *SMALL, "--whole", "--stride", "1")
     code, said, err = run(*asked, "--out", "out")
