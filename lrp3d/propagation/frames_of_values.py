@@ -81,7 +81,8 @@ class FramesOfValues:
         """The operations by which recurrent layers read their sequences frame by frame."""
         self._frames: dict[Node, Frames] = {}
         self._batch = len(record.output)
-        self._device = record.output.device
+        # Numbers are small, and asking for them on a GPU would make it wait.
+        self._device = torch.device("cpu")
         self._layout = Layout(layout)
         ends = (ClipInput, ConstantOutput)
         reached = downwards([record.output.grad_fn], lambda node: isinstance(step_of(node), ends))

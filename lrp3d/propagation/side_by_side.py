@@ -161,10 +161,10 @@ def one_sequence(
     ]
 
     def mean_difference(operand: int, share: int, term: int) -> Tensor:
-        return torch.stack([step.difference(operand, share, term) for step in found]).mean(0)
+        return torch.stack([one_frame.difference(operand, share, term) for one_frame in found]).mean(0)
 
-    for step in found:
-        step.mean_difference = mean_difference
+    for one_frame in found:
+        one_frame.mean_difference = mean_difference
     return found
 
 
