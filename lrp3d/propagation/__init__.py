@@ -7,10 +7,10 @@ exactly or not at all, and from it the seeds of the matrix's rows; `time_axis` f
 the conservation of a contrast.
 
 `inside` is relevance at the outputs of modules, `channels` the part of it that flows through chosen channels. `motion`
-splits relevance into static and dynamic (`motion_parts` for one batch of clips). `frames_of_values` follows the frames of
-all values (`frame_numbers`) through the network, also where they are only `moved`, and finds where they meet; there,
-`static_relevance` computes how much static relevance stays static in windows over time (`frame_mixing` says which frames
-they have), and `side_by_side` behind shifts, in attention and in recurrence.
+splits relevance into static and dynamic (`motion_parts` for one batch of clips). `frames_of_values` follows the frames
+of all values (`frame_numbers`) through the network, also where they are only `moved`, and finds where they meet. There,
+`static_relevance` computes how much static relevance stays static in windows over time (`frame_mixing` says which
+frames they have), and `side_by_side` does so behind shifts, in attention and in recurrence.
 
 This folder may import the twin and everything below it. `lrp3d.explain` and its neighbours import it.
 """
