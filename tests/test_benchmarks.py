@@ -19,6 +19,7 @@ from benchmarks import (
     memory,
     matrix,
     motion,
+    motion_kinds,
     networks,
     precision,
 )
@@ -63,6 +64,14 @@ def test_motion_is_held_against_what_is_lost_without_time(tmp_path):
     assert [row["network"] for row in rows] == [*motion.SHIPPED[:2], "rank correlation"]
     assert all(0 <= row["motion"] <= 1 for row in rows[:2])
     assert all(row["accuracy"] >= row["accuracy"] - row["lost, frozen"] >= 0 for row in rows[:2])
+
+
+@pytest.mark.slow
+def test_motion_is_held_against_the_same_where_frames_meet_by_shifts_attention_and_recurrence(tmp_path):
+    rows = written(quick(motion_kinds, tmp_path, "--kept", str(tmp_path / "weights")))
+    networks = [f"{kind}, {family}, seed 0" for kind in motion_kinds.KINDS for family in motion_kinds.TASKS]
+    assert [row["network"] for row in rows[: len(networks)]] == networks
+    assert all(0 <= row["motion"] <= 1 for row in rows[: len(networks)])
 
 
 def test_layers_measures_every_layer_of_the_models_and_those_they_lack(tmp_path):
