@@ -3,6 +3,7 @@
 import json
 import os
 import re
+from collections import defaultdict
 import subprocess
 import sys
 from pathlib import Path
@@ -162,8 +163,28 @@ def test_the_page_on_meaning_has_the_numbers_of_the_results_and_no_others():
     page, result = PAGE.read_text(), json.loads(RESULTS.read_text())
     assert meaning.fill(page, result) == page, "run benchmarks/meaning.py"
     assert page.count("<!-- table:") == len(meaning.MARKED.findall(page)) > 5
-    others = FINDINGS_SECTIONS.sub("", meaning.outside(page))
+    others = MOTION_PASSAGE.sub("", FINDINGS_SECTIONS.sub("", meaning.outside(page)))
     assert set(re.findall(r"\d*\.\d+", others)) <= {"97.5"}  # the share of a row that ATR holds
+
+
+MOTION_PASSAGE = re.compile(r"^Networks whose frames meet by .*?weighs all frames alike\.$", re.DOTALL | re.MULTILINE)
+MOTION_KINDS = RESULTS.parent / "motion_kinds-cpu.json"
+
+
+def test_the_passage_on_motion_has_numbers_of_its_results_and_no_others():
+    rows = json.loads(MOTION_KINDS.read_text())["rows"]
+    of_tasks = defaultdict(list)
+    for row in rows:
+        kind, seed, number = row["network"].rpartition(", seed ")
+        of_tasks[kind if seed else number].append([value for name, value in row.items() if name != "network"])
+    found = [abs(value) for seeds in of_tasks.values() for values in seeds for value in values]
+    found += [abs(sum(values) / len(values)) for seeds in of_tasks.values() for values in zip(*seeds, strict=True)]
+    (passage,) = MOTION_PASSAGE.findall(PAGE.read_text())
+    numbers = set(re.findall(r"\d*\.\d+", passage))
+    assert len(numbers) > 5
+    for number in numbers:
+        digits = len(number.partition(".")[2])
+        assert any(round(value, digits) == float(number) for value in found), number
 
 
 def test_the_sections_on_the_findings_have_numbers_of_the_findings_and_no_others():
