@@ -36,14 +36,24 @@ ROOT = Path(__file__).parent.parent
 NUMBERS = ("tests/test_study_numbers.py",)
 LISTS = ("tests/test_study_lists.py", "tests/test_class_names.py")
 TESTS: dict[str, tuple[str, ...]] = {
-    "lrp3d/rules.py": ("tests/test_rules.py",),
+    "lrp3d/rules.py": (
+        "tests/test_outputs.py",
+        "tests/test_composites.py",
+        "tests/operations/test_attention.py",
+        "tests/test_rules.py",
+    ),
     "lrp3d/metrics/atr.py": ("tests/test_atr.py",),
     "lrp3d/metrics/excess_span.py": ("tests/test_excess.py",),
     "lrp3d/sampling.py": ("tests/test_sampling.py", "tests/test_study_numbers.py"),
     "lrp3d/pathways.py": ("tests/test_temporal.py",),
     "lrp3d/propagation/temporal_matrix.py": ("tests/test_temporal.py", "tests/test_frames.py"),
     "lrp3d/propagation/clip_relevance.py": ("tests/test_temporal.py", "tests/test_explain.py"),
-    "lrp3d/propagation/frame_logits.py": ("tests/test_frames.py", "tests/test_temporal.py"),
+    "lrp3d/propagation/frame_logits.py": (
+        "tests/test_frame_columns.py",
+        "tests/test_frames.py",
+        "tests/test_outputs.py",
+        "tests/test_temporal.py",
+    ),
     "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_outputs.py"),
     "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),

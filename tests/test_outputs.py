@@ -359,6 +359,12 @@ def test_frame_logits_with_the_frames_last_are_refused_or_turned_round(classes, 
     assert turned.matrix.shape == (2, 6, 6)
 
 
+@pytest.mark.parametrize(("classes", "frames"), [(2, 6), (4, 2)])
+def test_two_classes_or_two_frames_are_told_apart_too(classes, frames):
+    with pytest.raises(ValueError, match="has its frames last"):
+        lrp3d.explain(FramesLast(classes).eval(), CLIP[:, :, :frames])
+
+
 def test_frames_last_are_refused_where_only_the_shape_says_so():
     class Unseen(FramesLast):
         def forward(self, x):
