@@ -176,7 +176,7 @@ NAMED = (
 HARMLESS: dict[tuple[str, str, str], str] = {
     (
         "lrp3d/rules.py",
-        "if abs(self.alpha - self.beta - 1) > 1e-9:",
+        "if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:",
         "abs(self.alpha - self.beta - 1) > 1e-09 -> abs(self.alpha - self.beta - 1) >= 1e-09",
     ): "a difference of exactly 1e-9 is rounding either way",
     ("lrp3d/rules.py", "absorbs = False", "False -> True"): (
@@ -202,6 +202,21 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "score, predicted = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).max(-1)",
         "-1 -> +1",
     ): "logits have two axes, of which the last is the second",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "if frames is None or not isinstance(record.output, Tensor) or min(frames[1:]) < 2:",
+        "1 -> 2",
+    ): "one class with its frames last is refused either way, as one logit for each frame",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]",
+        "True -> False",
+    ): "there are as many columns as ends: strict only says so",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "sign = torch.where((seeds.logits < 0) == (logit < 0)[:, None], 1.0, -1.0).to(seeds.logits)  # (b, n)",
+        "seeds.logits < 0 -> seeds.logits <= 0",
+    ): "the seed of a logit of zero is zero, whatever its sign",
     (
         "lrp3d/propagation/frame_columns.py",
         "frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))",
