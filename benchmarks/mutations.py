@@ -36,14 +36,24 @@ ROOT = Path(__file__).parent.parent
 NUMBERS = ("tests/test_study_numbers.py",)
 LISTS = ("tests/test_study_lists.py", "tests/test_class_names.py")
 TESTS: dict[str, tuple[str, ...]] = {
-    "lrp3d/rules.py": ("tests/test_rules.py",),
+    "lrp3d/rules.py": (
+        "tests/test_outputs.py",
+        "tests/test_composites.py",
+        "tests/operations/test_attention.py",
+        "tests/test_rules.py",
+    ),
     "lrp3d/metrics/atr.py": ("tests/test_atr.py",),
     "lrp3d/metrics/excess_span.py": ("tests/test_excess.py",),
     "lrp3d/sampling.py": ("tests/test_sampling.py", "tests/test_study_numbers.py"),
     "lrp3d/pathways.py": ("tests/test_temporal.py",),
     "lrp3d/propagation/temporal_matrix.py": ("tests/test_temporal.py", "tests/test_frames.py"),
     "lrp3d/propagation/clip_relevance.py": ("tests/test_temporal.py", "tests/test_explain.py"),
-    "lrp3d/propagation/frame_logits.py": ("tests/test_frames.py", "tests/test_temporal.py"),
+    "lrp3d/propagation/frame_logits.py": (
+        "tests/test_frame_columns.py",
+        "tests/test_frames.py",
+        "tests/test_outputs.py",
+        "tests/test_temporal.py",
+    ),
     "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_outputs.py"),
     "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),
@@ -166,7 +176,7 @@ NAMED = (
 HARMLESS: dict[tuple[str, str, str], str] = {
     (
         "lrp3d/rules.py",
-        "if abs(self.alpha - self.beta - 1) > 1e-9:",
+        "if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:",
         "abs(self.alpha - self.beta - 1) > 1e-09 -> abs(self.alpha - self.beta - 1) >= 1e-09",
     ): "a difference of exactly 1e-9 is rounding either way",
     ("lrp3d/rules.py", "absorbs = False", "False -> True"): (
@@ -192,6 +202,21 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "score, predicted = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).max(-1)",
         "-1 -> +1",
     ): "logits have two axes, of which the last is the second",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "if frames is None or not isinstance(record.output, Tensor) or min(frames[1:]) < 2:",
+        "1 -> 2",
+    ): "one class with its frames last is refused either way, as one logit for each frame",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "starts = [Start(end, torch.cat(column)) for end, column in zip(ends, zip(*rows, strict=True), strict=True)]",
+        "True -> False",
+    ): "there are as many columns as ends: strict only says so",
+    (
+        "lrp3d/propagation/frame_logits.py",
+        "sign = torch.where((seeds.logits < 0) == (logit < 0)[:, None], 1.0, -1.0).to(seeds.logits)  # (b, n)",
+        "seeds.logits < 0 -> seeds.logits <= 0",
+    ): "the seed of a logit of zero is zero, whatever its sign",
     (
         "lrp3d/propagation/frame_columns.py",
         "frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))",

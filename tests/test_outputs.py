@@ -359,6 +359,27 @@ def test_frame_logits_with_the_frames_last_are_refused_or_turned_round(classes, 
     assert turned.matrix.shape == (2, 6, 6)
 
 
+@pytest.mark.parametrize(("classes", "frames"), [(2, 6), (4, 2)])
+def test_few_classes_and_frames_are_told_apart_too(classes, frames):
+    with pytest.raises(ValueError, match="has its frames last"):
+        lrp3d.explain(FramesLast(classes).eval(), CLIP[:, :, :frames])
+
+
+class FrameLogits(Net):
+    """Returns frame logits (b, n, k) as they should be."""
+
+    def forward(self, x):
+        return self.frames(x)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 5])
+@pytest.mark.parametrize("frames", [2, 6])
+def test_frame_logits_of_few_frames_and_classes_are_read_as_they_are(classes, frames):
+    found = lrp3d.explain(FrameLogits(classes).eval(), CLIP[:, :, :frames])
+    assert found.matrix.shape == (2, frames, frames)
+    assert found.logits.shape == (2, classes)
+
+
 def test_frames_last_are_refused_where_only_the_shape_says_so():
     class Unseen(FramesLast):
         def forward(self, x):

@@ -101,7 +101,10 @@ def test_pearson_covers_the_truth_as_often_as_it_says():
 def test_pearson_of_a_line_is_one_and_of_a_constant_is_undefined():
     assert pearson([1.0, 2.0, 3.0, 4.0], [2.0, 4.0, 6.0, 8.0]).r == pytest.approx(1)
     assert math.isnan(pearson([1.0, 2.0, 3.0], [0.1, 0.1, 0.1]).r)
-    assert math.isnan(pearson([1.0, 2.0, 3.0], [1.0, 2.0, 2.0]).low)
+    three, four = pearson([1.0, 2.0, 3.0], [1.0, 2.0, 2.0]), pearson([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 2.0, 3.0])
+    assert three.r == pytest.approx(math.sqrt(3) / 2)
+    assert math.isnan(three.low)
+    assert -1 < four.low < four.r < four.high < 1
 
 
 def test_two_models_have_no_correlation_and_few_classes_no_top_5():

@@ -368,7 +368,8 @@ def said(bench: Bench, about: dict[str, Any]) -> list[str]:
     seeds = Counter(Counter(key for key, _ in bench.records).values())
     per = ", ".join(f"{number} with {count} seed{'s' * (count > 1)}" for count, number in sorted(seeds.items())[::-1])
     missing = [net.key for net in every((0,)) if net.key not in {key for key, _ in bench.records}]
-    more = sum(net.longer > 1 for net in trained(bench))
+    keys = [net.key for net in trained(bench) if net.longer > 1]
+    more = sum(key in keys for key, _ in bench.records)
     longer = f" ({more} of the networks {LONGER} times as many)" if more else ""
     added = f"; those trained longer on {about['added']['date']}" if "added" in about else ""
     made = f"{about['machine']}; Python {about['python']}, torch {about['torch']}, lrp3d {about['lrp3d']}"
