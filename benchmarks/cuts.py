@@ -297,8 +297,9 @@ def row_of(d: int, method: str, found: Sequence[dict[str, float]]) -> common.Row
     for name in ("inside", "motion"):
         values = [x for one in found if math.isfinite(x := one.get(name, math.nan))]
         if values:
-            row[f"{name}, low"], row[f"{name}, high"] = interval(torch.tensor(values))
             row[name] = sum(values) / len(values)
+        if len(values) > 1:
+            row[f"{name}, low"], row[f"{name}, high"] = interval(torch.tensor(values))
     row["lift"] = row.get("inside", math.nan) / chance
     for name in ("ATR", "excess span"):
         row[name] = float(torch.tensor([one.get(name, math.nan) for one in found]).nanmean())

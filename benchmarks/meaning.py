@@ -19,6 +19,7 @@ from benchmarks.planted.pages import cell, networks_table, targets_table
 from benchmarks.planted.spans import MEASURES
 
 ROOT = Path(__file__).parent.parent
+LOST = ("lost, shuffled", "lost, frozen", "lost, single")
 MARKED = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 METHODS = (
     "CLRP",
@@ -245,14 +246,31 @@ def motion(result: dict) -> list[str]:
     return grid("network", rows, ["accuracy lost with single frames", "motion", "motion, untrained"])
 
 
+def motion_kinds(result: dict) -> list[str]:
+    """The same of networks whose frames meet by shift, attention or recurrence, mean of their seeds."""
+    columns = (*LOST, "motion", "motion, untrained")
+    found: dict[str, list[dict]] = {}
+    for row in rows_of("motion_kinds-cpu"):
+        name, is_network, _ = row["network"].partition(", seed ")
+        if is_network:
+            found.setdefault(name, []).append(row)
+    rows = {
+        name: [cell(sum(row[column] for row in of_seeds) / len(of_seeds), None) for column in columns]
+        for name, of_seeds in found.items()
+    }
+    return grid("frames meet by, task", rows, list(columns))
+
+
 def cuts(result: dict) -> list[str]:
     """How much lies where two shots dissolve; of a result of its own."""
-    columns = ("inside", "by chance", "ATR")
-    rows = {
-        f"{row['method']}, {row['d']} frames": [cell(row[column], None) for column in columns]
-        for row in rows_of("cuts-cpu")
-    }
-    return grid("method, frames that dissolve", rows, ["share inside", "by chance", "ATR of 32"])
+    columns = ("inside", "by chance", "ATR", "excess span", "motion")
+    rows = {}
+    for row in rows_of("cuts-cpu"):
+        cells = ["" if row.get(column) is None else cell(row[column], None) for column in columns]
+        cells[0] += f" ({row['inside, low']:.2f} to {row['inside, high']:.2f})"
+        rows[f"{row['d']}, {row['method']}"] = cells
+    headers = ["share inside (95 %)", "by chance", "ATR of 32", "excess span", "motion"]
+    return grid("frames that dissolve, method", rows, headers)
 
 
 def rows_of(name: str) -> list[dict]:
@@ -262,6 +280,7 @@ def rows_of(name: str) -> list[dict]:
 
 TABLES: dict[str, Callable[[dict], list[str]]] = {
     "motion": motion,
+    "motion kinds": motion_kinds,
     "cuts": cuts,
     "networks": lambda result: networks_table(result["networks"]),
     "shares": shares,
