@@ -36,7 +36,7 @@ from lrp3d.compute.terms import Share, Signed, Term
 from lrp3d.pathways import SharedPixels
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.rules import Epsilon, Rule
-from lrp3d.steps import shares
+from lrp3d.steps import coefficients
 
 SHIPPED = ("I3D-R18-f16-match-d4", "TAM5-R18-f16-match-d4")
 SLOWFAST = "SlowFast-R50-8x8"
@@ -93,7 +93,7 @@ def by_place(relevance: ClipRelevance, maps: Sequence[Tensor]) -> Sequence[Tenso
     return [m * (m.sum(2, keepdim=True) > 0) for m in maps]
 
 
-RECIPROCAL = shares._reciprocal
+RECIPROCAL = coefficients._reciprocal
 
 
 def leaking(z: Tensor, epsilon: float, overwrite: bool = False) -> tuple[Tensor, None]:
@@ -115,7 +115,9 @@ DECISIONS = (
         "positive part of CLRP", "of a frame's sum", patched=(ClipRelevance, "positive", by_frame), only="I3D TAM"
     ),
     Decision("range of valid pixels", NARROW, only="I3D TAM"),
-    Decision("a zero denominator", "relevance is lost", patched=(shares, "_reciprocal", leaking), only="I3D TAM Slow"),
+    Decision(
+        "a zero denominator", "relevance is lost", patched=(coefficients, "_reciprocal", leaking), only="I3D TAM Slow"
+    ),
     Decision(
         "SlowFast: uses of a pixel",
         "positive part of each pathway",

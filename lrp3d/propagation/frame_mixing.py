@@ -12,7 +12,7 @@ from lrp3d.compute.maps import Average, AxisMatrices, Broadcast, Convolution, Fu
 from lrp3d.errors import ModelError
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
-from lrp3d.steps.shares import PreparedOperand
+from lrp3d.steps.operands import PreparedOperand
 from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, Step
 
 TIME = 2  # of (b, c, t, h, w)

@@ -20,7 +20,8 @@ from lrp3d.propagation.frames_of_values import Reading, Sequenced
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.shares import MappedShare, PreparedOperand, mapped
+from lrp3d.steps.operands import PreparedOperand
+from lrp3d.steps.shares import MappedShare, mapped
 
 MeanDifference = Callable[[int, int, int], Tensor]
 """For the numbers of an operand, a share and a term: how far the input's mean over frames is from that at rest."""

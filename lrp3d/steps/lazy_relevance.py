@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import torch
@@ -9,28 +10,8 @@ from torch import Tensor
 
 from lrp3d.compute import buffers
 from lrp3d.compute.bands import Band, nonzero_band, outermost_dropped, outermost_zeroed, whole_axis
-
-
-def times(a: Tensor, b: Tensor) -> Tensor:
-    """Computes a * b, shaped like `a`."""
-    return torch.mul(a, b, out=buffers.empty(a.shape, a))
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    """Whether two factors are the same values in memory, perhaps seen through two views."""
-    if a is None or b is None or a is b:
-        return a is b
-    return (a.data_ptr(), a.shape, a.stride(), a.dtype) == (b.data_ptr(), b.shape, b.stride(), b.dtype)
-
-
-LONG = 2**19  # values of a row; from this length on a CPU is faster row by row than with a matrix of few rows
-
-
-def _products(rows: Tensor, x: Tensor) -> Tensor:
-    """Computes rows @ x."""
-    if rows.device.type != "cpu" or x.numel() < LONG:
-        return rows @ x
-    return torch.stack([torch.dot(row, x) for row in rows])
+from lrp3d.compute.totals import sums_of_products
+from lrp3d.steps.factor import Factor, times
 
 
 class LazyRelevance:
@@ -38,20 +19,21 @@ class LazyRelevance:
 
     Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
     multiplication per seed. With a `band`, `value` is only the part in the band, and the rest is zero; the factor is
-    always whole. `value` may be shared and is never written to.
+    always whole. `value` may be shared and is never written to. `total` is the sum of every seed's relevance, or a
+    function that returns it, if that is known or cheaper than adding up.
     """
 
     def __init__(
-        self, value: Tensor, factor: Tensor | None = None, total: Tensor | None = None, band: Band | None = None
+        self,
+        value: Tensor,
+        factor: Factor | None = None,
+        total: Tensor | Callable[[], Tensor] | None = None,
+        band: Band | None = None,
     ):
         self.value = value
         self.factor = factor
         self._total = total
         self.band = band
-
-    def of_factor(self) -> Tensor | None:
-        """The part of the factor that belongs to `value`: all of it, or what lies in the band."""
-        return self.factor if self.factor is None or self.band is None else self.band.of(self.factor)
 
     def narrowed(self, before: LazyRelevance | None = None) -> LazyRelevance:
         """The same relevance, stored without the frames at both ends that are zero.
@@ -78,8 +60,18 @@ class LazyRelevance:
 
     def part(self) -> Tensor:
         """The relevance inside the band, (s, ...)."""
-        factor = self.of_factor()
-        return self.value if factor is None else times(self.value, factor)
+        return self._times([] if self.factor is None else self.factor.parts(self.band))
+
+    def _unscaled(self) -> Tensor:
+        """The value times the scale of the factor, (s, ...); the factor's activation still waits."""
+        scale = None if self.factor is None else self.factor.scale
+        return self._times([] if scale is None else [scale if self.band is None else self.band.of(scale)])
+
+    def _times(self, factors: Sequence[Tensor]) -> Tensor:
+        product = self.value
+        for i, factor in enumerate(factors):
+            product = product.mul_(factor) if i else times(product, factor)
+        return product
 
     def tensor(self, shape: torch.Size) -> Tensor:
         """The whole relevance, (s, *shape)."""
@@ -89,30 +81,51 @@ class LazyRelevance:
     def total(self) -> Tensor:
         """The sum of every seed's relevance, (s,)."""
         if self._total is None:
-            flat, factor = self.value.flatten(1), self.of_factor()
-            if factor is None:
-                self._total = flat.sum(1)
-            elif not factor.is_contiguous():  # a band of it, which a product of vectors would copy
-                self._total = self.part().flatten(1).sum(1)
-            else:
-                self._total = _products(flat, factor.expand(self.value.shape[1:]).flatten())
+            self._total = sums_of_products(self.value, [] if self.factor is None else self.factor.parts(self.band))
+        elif not isinstance(self._total, Tensor):
+            self._total = self._total()
         return self._total
 
     def plus(self, other: LazyRelevance, shape: torch.Size) -> LazyRelevance:
         """The sum of two relevances that are (s, *shape) as a whole."""
-        total = None if self._total is None or other._total is None else self._total + other._total
+        known = isinstance(self._total, Tensor) and isinstance(other._total, Tensor)
+        total = self.total() + other.total() if known else None
         if self.band != other.band:
             return self._within_another(other, total, shape)
+        if self._one_activation(other):
+            return self._plus_branch(other, total)
         lazy, summand = (self, other) if self.factor is not None else (other, self)
-        if _same(lazy.factor, summand.factor):  # branches from one activation: the factor waits on
-            result = torch.add(lazy.value, summand.value, out=buffers.empty(lazy.value.shape, lazy.value))
-            return LazyRelevance(result, lazy.factor, total, self.band)
-        if summand.factor is None:
-            out = buffers.empty(lazy.value.shape, lazy.value)
-            result = torch.addcmul(summand.value, lazy.value, cast(Tensor, lazy.of_factor()), out=out)
+        result = summand.part() if summand.factor is not None else None
+        *scales, activation = cast(Factor, lazy.factor).parts(self.band)
+        value = lazy._times(scales)
+        if result is None:
+            result = torch.addcmul(summand.value, value, activation, out=buffers.empty(value.shape, value))
         else:
-            result = summand.part().addcmul_(lazy.value, cast(Tensor, lazy.of_factor()))
+            result.addcmul_(value, activation)
         return LazyRelevance(result, total=total, band=self.band)
+
+    def _one_activation(self, other: LazyRelevance) -> bool:
+        """Whether both come from branches of one activation, so that it can wait on."""
+        if self.factor is None or other.factor is None:
+            return self.factor is other.factor
+        return self.factor.of_one_activation(other.factor)
+
+    def _plus_branch(self, other: LazyRelevance, total: Tensor | None) -> LazyRelevance:
+        """The sum with the relevance of another branch of the same activation, in the same band."""
+        out = buffers.empty(self.value.shape, self.value)
+        if self.factor is None or other.factor is None or self.factor.same_scale(other.factor):
+            return LazyRelevance(torch.add(self.value, other.value, out=out), self.factor, total, self.band)
+        plain, scaled = (self, other) if self.factor.scale is None else (other, self)
+        scale = cast(Tensor, cast(Factor, scaled.factor).scale)
+        scale = scale if self.band is None else self.band.of(scale)
+        result = torch.addcmul(plain._unscaled(), scaled.value, scale, out=out)
+        return LazyRelevance(result, self._activation(other), total, self.band)
+
+    def _activation(self, other: LazyRelevance) -> Factor | None:
+        """The activation of two branches that have the same one, always as the same object where one has no scale."""
+        if self.factor is None or other.factor is None:
+            return None
+        return (self.factor if self.factor.scale is None else other.factor).unscaled
 
     def _within_another(self, other: LazyRelevance, total: Tensor | None, shape: torch.Size) -> LazyRelevance:
         axis = cast(Band, self.band or other.band).axis
@@ -120,9 +133,9 @@ class LazyRelevance:
         if bands[0].axis != bands[1].axis:
             return LazyRelevance(self.tensor(shape), total=self._total).plus(LazyRelevance(other.tensor(shape)), shape)
         union = bands[0] | bands[1]
-        one_factor = _same(self.factor, other.factor)  # then the factor waits on, as where bands are equal
-        values = (self.value, other.value) if one_factor else (self.part(), other.part())
+        one = self._one_activation(other)  # then it waits on, as where bands are equal
+        values = (self._unscaled(), other._unscaled()) if one else (self.part(), other.part())
         out = bands[0].widened(values[0], union)
         bands[1].inside(out, union).add_(values[1])
         band = None if union == whole_axis(axis, shape[axis]) else union
-        return LazyRelevance(out, self.factor if one_factor else None, total, band)
+        return LazyRelevance(out, self._activation(other) if one else None, total, band)

@@ -14,8 +14,10 @@ from torch import Tensor
 from lrp3d.compute.maps import Broadcast
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.shares import ElementwiseShare, PreparedOperand, PreparedShares, prepared
+from lrp3d.steps.operands import PreparedOperand
+from lrp3d.steps.shares import PreparedShares, prepared
 from lrp3d.steps.step import Step
+from lrp3d.steps.summands import ElementwiseShare
 
 
 class LinearStep(Step):
@@ -97,7 +99,7 @@ class LinearStep(Step):
     def _prepare(self, lazy: LazyRelevance) -> None:
         """Computes everything about the shares that is the same for all seeds."""
         assert self.rule is not None
-        factor = lazy.factor
+        factor = None if lazy.factor is None else lazy.factor.whole()
         if self._shares_without_factor is not None:
             self.prepared.keep([share.times(factor) for share in self._shares_without_factor], lazy)
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from lrp3d.compute import buffers, kernels
 from lrp3d.rules import Rule
-from lrp3d.steps.lazy_relevance import LazyRelevance, times
+from lrp3d.steps.factor import Factor, times
+from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Halves, OverAxes, Step
 
 
@@ -52,7 +53,7 @@ class WindowMaximum(Step):
         self.output: Tensor = output.detach()  # a node that holds its output is never freed
         self.inside: Sequence[Tensor | None] = [None] * len(offsets) if inside is None else inside
         self._parts: list[Tensor] | None = None
-        self._factor_places: tuple[Callable[[], Tensor | None], _Places | None] | None = None
+        self._factor_places: tuple[weakref.ref[Factor], _Places | None] | None = None
 
     def accepts(self, rule: Rule) -> bool:
         """Accepts winner-takes-all, and the epsilon rule, which is the same on a maximum."""
@@ -77,7 +78,7 @@ class WindowMaximum(Step):
         part = 1 / winner_count.clamp(min=1).to(self.x.dtype)  # (*output)
         return [winner * part for winner in winners]
 
-    def _places(self, factor: Tensor | None) -> _Places | None:
+    def _places(self, factor: Factor | None) -> _Places | None:
         """Positions of the winners, given the factor of the relevance; None where there are too many ties to list.
 
         Most ties are among zeros, and no relevance arrives where the factor is zero.
@@ -85,7 +86,7 @@ class WindowMaximum(Step):
         if factor is None:
             return self._places_anywhere
         if self._factor_places is None or self._factor_places[0]() is not factor:
-            self._factor_places = weakref.ref(factor), self._find_places(factor)
+            self._factor_places = weakref.ref(factor), self._find_places(factor.whole())
         return self._factor_places[1]
 
     @cached_property
@@ -119,7 +120,7 @@ class WindowMaximum(Step):
         input_relevance = self._input_relevance(lazy.tensor(self.shape), lazy.factor)
         return [LazyRelevance(input_relevance.to(lazy.value.dtype)).narrowed(lazy)]
 
-    def _input_relevance(self, r: Tensor, factor: Tensor | None) -> Tensor:
+    def _input_relevance(self, r: Tensor, factor: Factor | None) -> Tensor:
         out = buffers.empty((len(r), *self.x.shape), r).zero_()
         cropped: tuple[Any, ...] = (..., *self.crop)
         # Positions are faster on a CPU; a GPU would add to them in no fixed order, and is fast with slices.

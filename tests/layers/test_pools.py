@@ -12,6 +12,7 @@ from torch import nn
 from twins import D, close, draw_input, generators, per_axis, twin_relevance
 
 import lrp3d
+from lrp3d.steps.factor import Factor
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import Site, Token
@@ -50,7 +51,7 @@ def test_maxima_by_positions_are_maxima_by_slices(data, axes, generator, tied):
         tuple(slice(at, at + (outputs - 1) * step + 1, step) for at, (outputs, step) in zip(place, moves, strict=True))
         for place in itertools.product(*map(range, kernel))
     ]
-    arriving = LazyRelevance(torch.randn(3, *output.shape, generator=generator, dtype=D), output)
+    arriving = LazyRelevance(torch.randn(3, *output.shape, generator=generator, dtype=D), Factor(output))
     maximum = WindowMaximum(x, output, offsets)
     maximum.site = Site("", "max_pool", output.shape, output.dtype, Token(0))
     (found,) = maximum.propagate(arriving)

@@ -198,6 +198,6 @@ def test_constants_get_nothing_in_large_sums_either(monkeypatch):
 
     r = torch.rand(2, 3, 4, dtype=D)
     at_once = relevance(function, A, r)
-    monkeypatch.setattr("lrp3d.steps.shares.BLOCK", 5)
+    monkeypatch.setattr("lrp3d.steps.summands.BLOCK", 5)
     close(relevance(function, A, r), at_once)
     close(at_once.sum(), r.sum())

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lrp3d.steps import shares
+from lrp3d.steps import coefficients
 
 DENOMINATORS = [0.0, -0.0, 1.0, -2.5, 1e-30, 1e-40, 3e38, math.inf, -math.inf]
 FACTORS = [0.0, 0.5, -1.5, 1e-30, 1e-40]
@@ -17,8 +17,8 @@ FACTORS = [0.0, 0.5, -1.5, 1e-30, 1e-40]
 def test_a_factor_is_divided_by_its_denominator_and_shared_equally_where_that_is_zero(pairs):
     z, factor = torch.tensor(pairs).T.contiguous()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shares, "BLOCK", 4)
-        found, equal = shares._coefficients(
+        patch.setattr(coefficients, "BLOCK", 4)
+        found, equal = coefficients.coefficients(
             z.clone(), 0.0, 1.0, factor, lambda: torch.full_like(z, 2.0), overwrite=True
         )
     for i, (denominator, numerator) in enumerate(zip(z.tolist(), factor.tolist(), strict=True)):
@@ -32,7 +32,7 @@ def test_a_factor_is_divided_by_its_denominator_and_shared_equally_where_that_is
 
 def test_without_a_factor_over_a_zero_there_is_no_equal_share():
     z, factor = torch.tensor([0.0, 2.0]), torch.tensor([0.0, 3.0])
-    found, equal = shares._coefficients(z, 0.0, 1.0, factor, lambda: torch.ones(2))
+    found, equal = coefficients.coefficients(z, 0.0, 1.0, factor, lambda: torch.ones(2))
     assert equal is None
     assert found.tolist() == [0.0, 1.5]
 
@@ -43,6 +43,6 @@ def test_the_coefficient_of_the_share_counts_in_any_layout(contiguous, coefficie
     z, factor = torch.tensor([[2.0, 4.0, 0.0], [1.0, 8.0, 5.0]]), torch.tensor([[1.0, 1.0, 3.0], [2.0, 2.0, 2.0]])
     if not contiguous:
         z = z.T.contiguous().T
-    found, equal = shares._coefficients(z.clone(), 0.0, coefficient, factor, lambda: torch.full((2, 3), 4.0))
+    found, equal = coefficients.coefficients(z.clone(), 0.0, coefficient, factor, lambda: torch.full((2, 3), 4.0))
     torch.testing.assert_close(found, torch.where(z == 0, 0.0, factor / z) * coefficient)
     torch.testing.assert_close(equal, torch.where(z == 0, factor / 4, 0.0) * coefficient)
