@@ -1,5 +1,6 @@
 """Conservation is a number that no loss of relevance can pass, contrast or not."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
@@ -89,3 +90,46 @@ def test_a_person_is_told_whether_relevance_was_conserved():
     assert "conserved     [no (off by 75 %), no (off by 75 %)]" in said
     expected = ["yes (3e-8)", "yes (9e-4)", "no (off by 20 %)", "no (off by 4100 %)"]
     assert [conservation_words(error) for error in (3e-8, 9e-4, 0.2, 41.0)] == expected
+
+
+class Residual(Frames):
+    """The second convolution beside a shortcut."""
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))
+        return self.fc(torch.relu(x + self.second(x)).mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+COMPOSITES = ["paper", "epsilon", "epsilon_plus", "alpha_beta", losing(0.5)]
+
+
+@pytest.mark.parametrize("composite", COMPOSITES, ids=[*COMPOSITES[:-1], "losing"])
+@pytest.mark.parametrize("contrastive", [True, False])
+def test_what_a_rule_cannot_absorb_needs_not_be_added_up(contrastive, composite):
+    """The ledger says the same where every layer is added up."""
+    torch.manual_seed(1)
+    model = Residual().double().eval()
+
+    def ledger():
+        return lrp3d.explain(model, CLIP, composite=composite, contrastive=contrastive, chunk_size=2).ledger
+
+    found = ledger()
+    with lrp3d.kernels.plain():
+        added_up = ledger()
+    assert [entry[:2] for entry in found] == [entry[:2] for entry in added_up]
+    for one, other in zip(found, added_up, strict=True):
+        torch.testing.assert_close(torch.tensor(one[2:]), torch.tensor(other[2:]), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_kernel_that_loses_relevance_is_noticed_and_plain_kernels_say_where(monkeypatch, plain):
+    def adjoint(r, w, *arguments):
+        return original(r, w, *arguments) * (0.9 if w.shape[2:] == (3, 1, 1) else 1.0)
+
+    original = lrp3d.kernels.adjoint
+    monkeypatch.setattr("lrp3d.compute.kernels.adjoint", adjoint)
+    with lrp3d.kernels.plain() if plain else nullcontext():
+        found = lrp3d.explain(net(), CLIP, contrastive=False)
+    torch.testing.assert_close(found.conservation, torch.full((2,), 0.1, dtype=torch.float64))
+    absorbed = {entry.layer: entry.absorbed / entry.relevance_in for entry in found.ledger}
+    assert absorbed == pytest.approx({name: 0.1 * (plain and name == "second") for name in absorbed}, abs=1e-9)

@@ -101,7 +101,7 @@ def propagate(
                 above = waiting[parent]
                 above.missing -= 1
                 if out is not None:
-                    _arrive(above, (parent, number), out)
+                    _arrive(above, (parent, number), out, booked=flows is not None)
                 if not above.missing:
                     ready.append(parent)
         seeds = starts[0].relevance
@@ -118,11 +118,15 @@ def _nothing(end: Edge, seeds: Tensor) -> Tensor:
     return seeds.new_zeros(len(seeds), *_shape(*end))
 
 
-def _arrive(arrivals: _Arrivals, edge: Edge, relevance: LazyRelevance) -> None:
-    """Adds relevance to that which arrived at an edge before."""
+def _arrive(arrivals: _Arrivals, edge: Edge, relevance: LazyRelevance, booked: bool = False) -> None:
+    """Adds relevance to that which arrived at an edge before; `booked` says that totals are wanted."""
     node, number = edge
     before = arrivals.relevance.get(number)
-    arrivals.relevance[number] = relevance if before is None else before.plus(relevance, _shape(node, number))
+    if before is not None:
+        relevance = before.plus(relevance, _shape(node, number))
+        if booked:
+            relevance.settle_total()  # so that it does not keep what it was added up from
+    arrivals.relevance[number] = relevance
 
 
 def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arrivals]:
@@ -139,10 +143,19 @@ def _through_step(
 ) -> Sequence[LazyRelevance | None]:
     relevance = arrivals.relevance[0]
     outs = through(step, relevance.trimmed(tolerance) if tolerance and step.weighted else relevance)
-    if flows is not None and not (step.rule is not None and step.rule.unchanged):
-        totals = [out.total() for out in outs if out is not None]
-        nothing = relevance.value.new_zeros(len(relevance.value))  # a module that is held constant hands nothing on
-        flows.append(Flow(step, relevance.total(), sum(totals[1:], totals[0]) if totals else nothing))
+    handed_on = [out for out in outs if out is not None]
+    if flows is None:
+        for out in handed_on:
+            out.forget_total()
+    elif not (step.rule is not None and step.rule.unchanged):
+        total = relevance.total()
+        if step.hands_on_all and not tolerance:
+            flows.append(Flow(step, total, total))
+            if len(handed_on) == 1:
+                handed_on[0].settle_total()
+        else:
+            nothing = torch.zeros_like(total)  # a module that is held constant hands nothing on
+            flows.append(Flow(step, total, sum((out.total() for out in handed_on), nothing)))
     return outs
 
 

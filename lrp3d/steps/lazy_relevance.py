@@ -20,7 +20,7 @@ class LazyRelevance:
     Between two linear steps the factor waits: the activation of one and the denominator of the next become a single
     multiplication per seed. With a `band`, `value` is only the part in the band, and the rest is zero; the factor is
     always whole. `value` may be shared and is never written to. `total` is the sum of every seed's relevance, or a
-    function that returns it, if that is known or cheaper than adding up.
+    function that returns it, where that is known without adding up.
     """
 
     def __init__(
@@ -45,7 +45,8 @@ class LazyRelevance:
         if band is None:
             return self
         inside = band.inside(self.value, whole_axis(band.axis, self.value.shape[1 + band.axis]))
-        return LazyRelevance(inside, self.factor, self._total, band)
+        total = self.total if self._total is None else self._total
+        return LazyRelevance(inside, self.factor, total, band)
 
     def trimmed(self, tolerance: float) -> LazyRelevance:
         """The same without the outermost frames, which together hold less than `tolerance` of every seed's |R|."""
@@ -86,10 +87,25 @@ class LazyRelevance:
             self._total = self._total()
         return self._total
 
+    def share_total(self, handed_on: LazyRelevance) -> None:
+        """Takes note that all of this is handed on as `handed_on`, so that only the smaller tensor is added up."""
+        if self._total is None and handed_on.value.numel() < self.value.numel():
+            self._total = handed_on.total
+        else:
+            handed_on._total = self.total if self._total is None else self._total
+
+    def settle_total(self) -> None:
+        """Computes the total if it follows from others, so that it does not keep them."""
+        if self._total is not None:
+            self.total()
+
+    def forget_total(self) -> None:
+        """Leaves the total to be added up if it is asked for, and frees what it would have been computed from."""
+        self._total = None
+
     def plus(self, other: LazyRelevance, shape: torch.Size) -> LazyRelevance:
         """The sum of two relevances that are (s, *shape) as a whole."""
-        known = isinstance(self._total, Tensor) and isinstance(other._total, Tensor)
-        total = self.total() + other.total() if known else None
+        total = None if self._total is None or other._total is None else lambda: self.total() + other.total()
         if self.band != other.band:
             return self._within_another(other, total, shape)
         if self._one_activation(other):
@@ -110,7 +126,7 @@ class LazyRelevance:
             return self.factor is other.factor
         return self.factor.of_one_activation(other.factor)
 
-    def _plus_branch(self, other: LazyRelevance, total: Tensor | None) -> LazyRelevance:
+    def _plus_branch(self, other: LazyRelevance, total: Callable[[], Tensor] | None) -> LazyRelevance:
         """The sum with the relevance of another branch of the same activation, in the same band."""
         out = buffers.empty(self.value.shape, self.value)
         if self.factor is None or other.factor is None or self.factor.same_scale(other.factor):
@@ -127,7 +143,9 @@ class LazyRelevance:
             return None
         return (self.factor if self.factor.scale is None else other.factor).unscaled
 
-    def _within_another(self, other: LazyRelevance, total: Tensor | None, shape: torch.Size) -> LazyRelevance:
+    def _within_another(
+        self, other: LazyRelevance, total: Callable[[], Tensor] | None, shape: torch.Size
+    ) -> LazyRelevance:
         axis = cast(Band, self.band or other.band).axis
         bands = [whole_axis(axis, shape[axis]) if c.band is None else c.band for c in (self, other)]
         if bands[0].axis != bands[1].axis:

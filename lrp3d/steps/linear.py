@@ -11,6 +11,7 @@ from typing import cast
 
 from torch import Tensor
 
+from lrp3d.compute.kernels import is_plain
 from lrp3d.compute.maps import Broadcast
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -53,6 +54,14 @@ class LinearStep(Step):
         """Whether the weight is another signal, such as attention probabilities or a kernel computed from the clip."""
         return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
 
+    @property
+    def hands_on_all(self) -> bool:  # type: ignore[override]  # of most steps it is a constant
+        """Whether nothing that came last could stay in it: no bias, no epsilon, and inputs for every output.
+
+        Of plain kernels it is not taken for granted.
+        """
+        return self.prepared.hand_on_all and not is_plain()
+
     def accepts(self, rule: Rule) -> bool:
         """Accepts rules that share, and rules that change nothing where the only input has the shape of the output."""
         if rule.unchanged:
@@ -94,6 +103,8 @@ class LinearStep(Step):
                 for old, new, operand in zip(sums, contributions, self.operands, strict=True)
             ]
         whole = cast(list[LazyRelevance], sums)
+        if len(whole) == 1 and self.hands_on_all:
+            lazy.share_total(whole[0])
         return [c if o.map.keeps_bands else c.narrowed(lazy) for c, o in zip(whole, self.operands, strict=True)]
 
     def _prepare(self, lazy: LazyRelevance) -> None:

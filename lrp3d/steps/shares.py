@@ -23,7 +23,7 @@ from lrp3d.steps.coefficients import coefficients, sum_of
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.operands import PreparedOperand
-from lrp3d.steps.summands import ElementwiseShare, elementwise
+from lrp3d.steps.summands import ElementwiseShare, elementwise, hands_on
 
 
 class PreparedShares:
@@ -46,6 +46,11 @@ class PreparedShares:
         self.shares = [share.to(relevance.value.dtype) for share in shares]
         self._factor = None if relevance.factor is None else weakref.ref(relevance.factor)
         self._type = relevance.value.dtype
+
+    @property
+    def hand_on_all(self) -> bool:
+        """Whether nothing can stay in the step."""
+        return all(share.hands_on_all for share in self.shares)
 
     @property
     def elementwise(self) -> list[ElementwiseShare] | None:
@@ -85,7 +90,10 @@ def mapped(
         is_positive = positive + negative >= 0
         # An infinite denominator hands out nothing, so that this output belongs to the other share.
         totals = [positive.where(is_positive, torch.inf), negative.where(~is_positive, torch.inf)]
-    return [_mapped(rule, operands, share, factor, z) for share, z in zip(shares, totals, strict=True)]
+    all_of_rule = [hands_on(rule, of_operand) for of_operand in per_operand]
+    return [
+        _mapped(rule, operands, share, factor, z, all(all_of_rule)) for share, z in zip(shares, totals, strict=True)
+    ]
 
 
 def _total(operands: Sequence[PreparedOperand], shares: tuple[Share, ...], shape: torch.Size) -> Tensor:
@@ -97,7 +105,12 @@ def _total(operands: Sequence[PreparedOperand], shares: tuple[Share, ...], shape
 
 
 def _mapped(
-    rule: Rule, operands: Sequence[PreparedOperand], shares: tuple[Share, ...], factor: Tensor | None, z: Tensor
+    rule: Rule,
+    operands: Sequence[PreparedOperand],
+    shares: tuple[Share, ...],
+    factor: Tensor | None,
+    z: Tensor,
+    handed_on: bool,
 ) -> MappedShare:
     own = all(z.untyped_storage().data_ptr() != t.a.untyped_storage().data_ptr() for s in shares for t in s.terms)
 
@@ -105,7 +118,8 @@ def _mapped(
         return sum_of([o.map.count(cast(Tensor, o.x.ones), o.w.value) for o in operands])
 
     reciprocal, equal = coefficients(z, rule.epsilon, shares[0].coefficient, factor, count, own)
-    return MappedShare(reciprocal, equal, [share.terms for share in shares])
+    hands_on_all = handed_on and (equal is None or all(o.x.is_input is None for o in operands))
+    return MappedShare(reciprocal, equal, [share.terms for share in shares], hands_on_all)
 
 
 @dataclass
@@ -139,6 +153,8 @@ class MappedShare:
     """(*output): coefficient * factor / number of inputs where z is zero, else zero; None if z is zero nowhere."""
     terms: list[list[Term]]
     """The terms of each operand."""
+    hands_on_all: bool = False
+    """Whether all relevance goes to the operands."""
 
     def __post_init__(self) -> None:
         self.factors: list[list[Factor]] = [[Factor(term.a) for term in terms] for terms in self.terms]
@@ -150,7 +166,7 @@ class MappedShare:
             return self
         equal = None if self.equal is None else self.equal.to(dtype)
         terms = [[Term(a.to(dtype), v.to(dtype) if isinstance(v, Tensor) else v) for a, v in ts] for ts in self.terms]
-        return MappedShare(self.reciprocal.to(dtype), equal, terms)
+        return MappedShare(self.reciprocal.to(dtype), equal, terms, self.hands_on_all)
 
     def distribute(
         self, operands: Sequence[PreparedOperand], shape: torch.Size, lazy: LazyRelevance

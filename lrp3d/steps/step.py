@@ -74,6 +74,9 @@ class Step:
     in_range = False
     """Whether the valid range of its inputs is known, which is so until a layer has seen the clip."""
 
+    hands_on_all = False
+    """Whether nothing that came last could stay in it, so that what went out needs not be added up for the ledger."""
+
     site: Site
     """Set once by the tracer, when the operation is recorded."""
     position: Position | None = None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
+from lrp3d.compute.kernels import is_plain
 from lrp3d.compute.terms import Share, Signed, Term
 from lrp3d.rules import Rule
 from lrp3d.steps.coefficients import BLOCK, coefficients, sum_of
@@ -25,35 +26,49 @@ class ElementwiseShare:
 
     factors: list[Factor]
     """For each summand, the factor (*output) by which relevance is multiplied."""
-    in_proportion: bool = False
-    """Whether the factors are the summands with scales, and add up to the factor with which relevance came."""
+    hands_on_all: bool = False
+    """Whether all relevance goes to the summands: their factors add up to the factor with which relevance came."""
 
     def to(self, dtype: torch.dtype) -> ElementwiseShare:
         """The same share in the type of the relevance."""
-        return ElementwiseShare([factor.to(dtype) for factor in self.factors], self.in_proportion)
+        return ElementwiseShare([factor.to(dtype) for factor in self.factors], self.hands_on_all)
+
+    def of_shape(self, shape: torch.Size) -> ElementwiseShare:
+        """The same share with factors of another shape, that are still to be written."""
+        factors = [Factor(buffers.empty(shape, factor.activation)) for factor in self.factors]
+        return ElementwiseShare(factors, self.hands_on_all)
 
     def times(self, factor: Tensor | None) -> ElementwiseShare:
         """The same share for relevance that comes with a factor."""
         if factor is None:
             return self
-        return ElementwiseShare([Factor(times(own.whole(), factor)) for own in self.factors])
+        return ElementwiseShare([Factor(times(own.whole(), factor)) for own in self.factors], self.hands_on_all)
 
     def distribute(
         self, operands: Sequence[PreparedOperand], shape: torch.Size, lazy: LazyRelevance
     ) -> list[LazyRelevance]:
         """Computes nothing yet: the relevance gets a factor that waits."""
         parts = [LazyRelevance(lazy.value, factor, band=lazy.band) for factor in self.factors]
-        if self.in_proportion:
-            # All is handed on, position by position, so that one total needs not be added up: that of a summand whose
-            # contributions would have to be computed again.
-            rest = next((i for i, factor in enumerate(self.factors) if factor.positive), 0)
-            others = [part for i, part in enumerate(parts) if i != rest]
+        if not self.hands_on_all or len(parts) < 2 or is_plain():
+            return parts
+        # One total follows from the others: that of a shortcut, as what goes into a block is added up below, where
+        # tensors are smaller.
+        shortcuts = [i for i, factor in enumerate(self.factors) if factor.scale is not None and not factor.positive]
+        last = shortcuts[-1] if shortcuts else len(parts) - 1
+        others = [part for i, part in enumerate(parts) if i != last]
 
-            def total_of_rest() -> Tensor:
-                return lazy.total() - sum_of([part.total() for part in others])
+        def rest() -> Tensor:
+            return lazy.total() - sum_of([part.total() for part in others])
 
-            parts[rest] = LazyRelevance(lazy.value, self.factors[rest], total_of_rest, lazy.band)
+        parts[last] = LazyRelevance(lazy.value, self.factors[last], rest, lazy.band)
         return parts
+
+
+def hands_on(rule: Rule, shares: Sequence[Share]) -> bool:
+    """Whether a rule promises, and its shares keep, that outputs to which something contributes hand on everything."""
+    whole = all(isinstance(share.coefficient, float) and share.coefficient == 1.0 for share in shares)
+    once = len(shares) == 1 or rule.by_sign
+    return once and whole and not rule.absorbs and not rule.epsilon and all(share.bias is None for share in shares)
 
 
 def elementwise(
@@ -72,27 +87,26 @@ def elementwise(
         scale = _common_scale(rule, operands, factor)
         if scale is not None:
             factors = [Factor(o.source, scale, positive=not o.x.nonnegative) for o in operands]
-            return [ElementwiseShare(factors, in_proportion=True)]
+            return [ElementwiseShare(factors, hands_on_all=True)]
     if not blockwise or shape.numel() <= BLOCK:
-        of_shares = _factors(rule, [o.x for o in operands], [o.w for o in operands], bias, factor)
-        return [ElementwiseShare([Factor(f) for f in of_share]) for of_share in of_shares]
+        return _shares(rule, [o.x for o in operands], [o.w for o in operands], bias, factor)
 
     def pieces(t: Tensor | None) -> Sequence[Tensor | None]:
         return [None] * -(-shape.numel() // BLOCK) if t is None else t.flatten().split(BLOCK)
 
-    of_shares = []
+    whole: list[ElementwiseShare] = []
     inputs = zip(*(zip(pieces(o.source), pieces(o.x.is_input), strict=True) for o in operands), strict=True)
     for i, (xs, b, f) in enumerate(zip(inputs, pieces(bias), pieces(factor), strict=True)):
         signed = [
             Signed(cast(Tensor, x) if is_input is None else x * is_input, o.x.nonnegative, is_input=is_input)
             for o, (x, is_input) in zip(operands, xs, strict=True)
         ]
-        block = _factors(rule, signed, [o.w for o in operands], b, f)
-        of_shares = of_shares or [[buffers.empty(shape, part) for part in of_share] for of_share in block]
-        for out, of_share in zip(of_shares, block, strict=True):
-            for full_factor, part in zip(out, of_share, strict=True):
-                full_factor.view(-1)[i * BLOCK : i * BLOCK + part.numel()] = part
-    return [ElementwiseShare([Factor(f) for f in of_share]) for of_share in of_shares]
+        blocks = _shares(rule, signed, [o.w for o in operands], b, f)
+        whole = whole or [block.of_shape(shape) for block in blocks]
+        for share, block in zip(whole, blocks, strict=True):
+            for factor_of_all, part in zip(share.factors, block.factors, strict=True):
+                factor_of_all.activation.view(-1)[i * BLOCK :][: part.activation.numel()] = part.activation
+    return whole
 
 
 def _common_scale(rule: Rule, operands: Sequence[PreparedOperand], factor: Tensor) -> Tensor | None:
@@ -129,17 +143,19 @@ def _is_positive_part(x: Signed, shares: Sequence[Share], by_sign: bool) -> bool
     return a is x.positive and isinstance(v, float) and isinstance(coefficient, float) and v == coefficient == 1.0
 
 
-def _factors(
+def _shares(
     rule: Rule, xs: Sequence[Signed], ws: Sequence[Signed], bias: Tensor | None, factor: Tensor | None
-) -> list[list[Tensor]]:
+) -> list[ElementwiseShare]:
     """For each share and summand: its contribution over the sum of all, times coefficient and `factor`."""
     per_operand = [rule.shares(x, w, bias if i == 0 else None) for i, (x, w) in enumerate(zip(xs, ws, strict=True))]
     nothing = torch.zeros_like(cast(Tensor, xs[0].value))
+    # Where nothing contributes to an output and its summands are constants, its relevance stays.
+    hands_on_all = all(hands_on(rule, s) for s in per_operand) and all(x.is_input is None for x in xs)
 
     def masks() -> list[Tensor]:
         return [nothing + 1 if x.is_input is None else x.is_input for x in xs]
 
-    shares = []
+    shares: list[ElementwiseShare] = []
     for of_operands in _of_one_sign(per_operand) if rule.by_sign else zip(*per_operand, strict=True):
         contributions = [_contribution(share.terms, nothing) for share in of_operands]
         z = sum_of(contributions)
@@ -149,7 +165,7 @@ def _factors(
         factors = [contribution * reciprocal for contribution in contributions]
         if equal is not None:
             factors = [f.addcmul_(equal, mask) for f, mask in zip(factors, masks(), strict=True)]
-        shares.append(factors)
+        shares.append(ElementwiseShare([Factor(f) for f in factors], hands_on_all))
     return shares
 
 
