@@ -47,7 +47,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/sampling.py": ("tests/test_sampling.py", "tests/test_study_numbers.py"),
     "lrp3d/pathways.py": ("tests/test_temporal.py",),
     "lrp3d/propagation/temporal_matrix.py": ("tests/test_temporal.py", "tests/test_frames.py"),
-    "lrp3d/propagation/clip_relevance.py": ("tests/test_temporal.py", "tests/test_explain.py"),
+    "lrp3d/propagation/clip_relevance.py": ("tests/test_against.py", "tests/test_temporal.py", "tests/test_explain.py"),
     "lrp3d/propagation/frame_logits.py": (
         "tests/test_frame_columns.py",
         "tests/test_frames.py",

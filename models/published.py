@@ -105,6 +105,8 @@ def fetch_weights(source: str, *, progress: bool = True) -> Path:
     file = Path(unquote(urlsplit(wanted.url).path)).name
     if not file or file in (".", ".."):
         raise ValueError(f"{wanted.url} names no file")
+    if source not in PUBLISHED and not wanted.sha256:  # nothing else tells files of one name at two addresses apart
+        file = f"{Path(file).stem}-{hashlib.sha256(wanted.url.encode()).hexdigest()[:8]}{Path(file).suffix}"
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

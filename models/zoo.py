@@ -68,6 +68,25 @@ def build(name: str, num_classes: int, **options: Any) -> VideoModel:
     return model
 
 
+def built_otherwise(model: VideoModel) -> dict[str, Any]:
+    """The options with which a model was built, beside its name: `build(name, num_classes, **options)` makes it again.
+
+    Empty for a name of another kind. Dropout is left out, which changes no number of a trained model.
+
+    >>> built_otherwise(build("TAM2D-R18-f8", num_classes=2, kernel_size=5, width=8))
+    {'kernel_size': 5, 'width': 8}
+    """
+    try:
+        make, arguments, _ = _parse(model.name)
+    except ValueError:
+        return {}
+    if make.__name__ != model.builder:
+        return {}
+    usual = {name: parameter.default for name, parameter in signature(make).parameters.items()} | arguments
+    left_out = ("num_classes", "dropout")
+    return {name: value for name, value in model.arguments.items() if name not in left_out and value != usual[name]}
+
+
 def _parse(name: str) -> tuple[Make, dict[str, int], int | None]:
     """Builder, its arguments, and the number of frames, which only 2D + time networks must be told."""
     slowfast = re.fullmatch(r"SlowFast-R50-([1-9]\d*)x8", name)

@@ -142,6 +142,16 @@ class SomeFeatures(SomeFrames):
         return self.fc(x.mean((3, 4))[:, :, 2::4].transpose(1, 2)).mean(1)
 
 
+class PairsOfFrames(VideoNet):
+    """Classifies the mean of every two frames."""
+
+    def head(self, x):
+        return self.fc(x.mean((3, 4)).unflatten(2, (-1, 2)).mean(3).transpose(1, 2)).mean(1)
+
+    def frame(self, clip, i):
+        return self.fc(self.trunk(clip)[:, :, 2 * i : 2 * i + 2].mean((2, 3, 4)))
+
+
 # -------------------------------------------------------------------------- models that pool over time first
 
 

@@ -50,6 +50,16 @@ def test_frame_logits_need_no_relevance(net):
     assert torch.equal(lrp3d.frame_logits(model, clip, 2), lrp3d.explain(model, clip, 2).frame_logits)
 
 
+def test_frame_logits_may_cancel_to_a_logit_of_nearly_nothing():
+    model, clip = make(reference.AdaptivePool).float(), clips(1).float()
+    with torch.no_grad():
+        model.fc.weight *= 100
+        model.fc.bias -= model(clip)[0]
+    found = lrp3d.frame_logits(model, clip, 0)
+    rounding = (found.mean() - model(clip)[0, 0]).abs()
+    assert rounding > 1e-4 * model(clip)[0, 0].abs(), "more than is forgiven where nothing cancels"
+
+
 @EVERY
 def test_temporal_stride_leaves_one_logit_for_a_block_of_frames(net):
     if issubclass(net, reference.Folded):

@@ -21,11 +21,12 @@ class Net(nn.Module):
 
     mean, std = (0.45, 0.5, 0.4), (0.2, 0.25, 0.3)
 
-    def __init__(self, answers=None):
+    def __init__(self, answers=None, stride=1):
         super().__init__()
         with torch.random.fork_rng():
             torch.manual_seed(3)
-            self.stem, self.body = nn.Conv3d(3, 6, 3, padding=1), nn.Conv3d(6, 6, 3, padding=1)
+            self.stem = nn.Conv3d(3, 6, 3, padding=1, stride=(stride, 1, 1))
+            self.body = nn.Conv3d(6, 6, 3, padding=1)
             self.head = nn.Linear(6, CLASSES)
         self.answers = answers or slice(None)
         self.num_classes = CLASSES
@@ -98,6 +99,51 @@ def test_frames_that_answer_see_windows_around_themselves():
     assert ((left <= own[0]) & (right >= own[0])).all()
     expected = [predictions(model, clips, window, own=own) for window in ((left, right), 1)]
     assert torch.equal(part.windows, torch.stack(expected, 1))
+
+
+def test_windows_of_a_model_with_temporal_stride_are_counted_in_frames():
+    model, clips = balanced(Net(stride=2))
+    explainer = study.Explainer(model, mean=model.mean, std=model.std, sigma=0.5, windows=["segment", "centred"])
+    (part,) = explainer.parts(pixels())
+    found = lrp3d.explain(model, clips).at_sigma(0.5)
+    left, right = lrp3d.atr.frame_windows(found.matrix, 0.5)  # in steps of two frames
+    expected = [predictions(model, clips, window) for window in ((2 * left, 2 * right + 1), 2 * found.atr)]
+    assert torch.equal(part.windows, torch.stack(expected, 1))
+    assert (predictions(model, clips, found.atr) != expected[1]).any(), "the clips tell frames from steps"
+
+
+def test_steps_that_answer_see_windows_around_all_of_their_frames():
+    model, clips = balanced(Net(slice(1, None, 2), stride=2))
+    explainer = study.Explainer(model, mean=model.mean, std=model.std, sigma=0.5, windows=[3])
+    (part,) = explainer.parts(pixels())
+    assert lrp3d.explain(model, clips).positions == [1, 3]
+    own = torch.tensor([2, 6]), torch.tensor([3, 7])
+    expected = predictions(model, clips, 3, own=own)
+    assert torch.equal(part.windows[:, 0], expected)
+    elsewhere = torch.tensor([1, 3]), torch.tensor([2, 4])
+    assert (predictions(model, clips, 3, own=elsewhere) != expected).any(), "the clips tell steps from frames"
+
+
+def test_a_study_of_slowfast_merges_its_pathways_as_asked():
+    torch.manual_seed(0)
+    model = lrp3d.models.slowfast_resnet50(CLASSES, frames=16, alpha=4, width=8).eval()
+    frames = list(np.random.default_rng(0).integers(0, 256, (4, 16, 32, 32, 3), dtype=np.uint8))
+    clips = normalised(torch.from_numpy(np.stack(frames)), model.mean, model.std)
+    with torch.no_grad():
+        model.fc.bias -= model(clips).mean(0)
+    how = {"mean": model.mean, "std": model.std, "input_range": model.input_range, "merge": "average", "sigma": 0.5}
+    (part,) = study.Explainer(model, **how, windows=["segment"], time=["reversed"]).parts(frames)
+    found, backwards, papers = (
+        lrp3d.explain(model, changed, part.explanation.target, merge=merge).at_sigma(0.5)
+        for changed, merge in ((clips, "average"), (clips.flip(2), "average"), (clips.flip(2), "paper"))
+    )
+    torch.testing.assert_close(part.explanation.matrix, found.matrix)
+    torch.testing.assert_close(part.time[:, 1, 2], backwards.avg_atr.float())
+    assert not torch.allclose(papers.avg_atr, backwards.avg_atr), "the clips tell both ways apart"
+    ends = [end.repeat_interleave(4, 1) for end in found.segments]  # a row stands for four frames with logits
+    assert torch.equal(part.windows[:, 0], predictions(model, clips, tuple(ends)))
+    sizes = (ends[1] - ends[0] + 1).flip(1)
+    assert (predictions(model, clips, sizes) != part.windows[:, 0]).any(), "the clips tell windows apart"
 
 
 @pytest.mark.parametrize(
@@ -180,6 +226,14 @@ def test_time_is_changed_as_said_and_nothing_else():
     alone = in_time(clips, "single")
     assert alone.shape == (10, 3, 5, 4, 4)
     assert alone[7].equal(clips[1, :, 2:3].expand(3, 5, 4, 4))
+
+
+def test_atr_of_clips_with_their_time_changed_holds_the_same_share_of_a_row():
+    model, clips = balanced(Net())
+    (part,) = study.Explainer(model, mean=model.mean, std=model.std, sigma=0.6, time=["reversed"]).parts(pixels(4))
+    target = part.explanation.target
+    both = (lrp3d.explain(model, changed, target).at_sigma(0.6) for changed in (clips[:4], clips[:4].flip(2)))
+    torch.testing.assert_close(part.time[:, :, 2], torch.stack([found.avg_atr.float() for found in both], 1))
 
 
 @pytest.mark.parametrize("contrastive", [True, False])

@@ -75,6 +75,20 @@ def test_a_window_as_long_as_the_clip_stands_at_its_length_and_atr_at_its_mean()
     assert [window["accuracy"] for window in windows] == [100, 100]
 
 
+def test_windows_of_frames_own_atr_have_the_size_that_they_have_in_the_clips_that_are_judged():
+    judged, unlabelled = (record(i, label, windows=1, reach=reach) for i, label, reach in ((0, 0, 0.2), (1, None, 9.0)))
+    of_both = study.summarise([judged, unlabelled], config={"windows": ["segment"]})["windows"]
+    assert of_both == study.summarise([judged], config={"windows": ["segment"]})["windows"]
+
+
+def test_a_clip_without_a_class_counts_for_the_class_that_is_explained():
+    unlabelled = replace(record(0, 2), label=None)
+    summary = study.summarise([record(1, 0), unlabelled], correct=False)
+    assert {key: entry["clips"] for key, entry in summary["classes"].items()} == {"0000": 1, "0002": 1}
+    assert summary["classes"]["0002"]["avg_atr"]["count"] == 1
+    assert summary["classes"]["0002"]["accuracy"] is None
+
+
 def test_a_record_comes_back_as_it_was_written(tmp_path):
     one = record(7, windows=3)
     one.save(tmp_path / "one")
@@ -175,7 +189,8 @@ def test_a_report_has_the_papers_tables_with_its_differences(summaries):
 def test_every_figure_of_the_paper_that_there_is_data_for_is_drawn(summaries):
     names = {part.name for part in study.report(summaries, people=PEOPLE).parts if not isinstance(part, Table)}
     own = {f"{kind}-{name}" for kind in ("heatmaps", "class-atr", "people") for name, _ in summaries}
-    assert names == own | {"accuracy-kinetics", "windows-kinetics", "modules", "samplings"}
+    across = {"accuracy-kinetics", "windows-kinetics", "modules", "samplings", "heatmaps-of-data-sets-i3d-r50-f8"}
+    assert names == own | across
 
 
 def test_a_written_report_is_complete_in_itself_and_its_links_lead_somewhere(tmp_path, summaries):
@@ -443,6 +458,58 @@ def test_negative_relevance_gives_all_heat_maps_of_a_page_the_same_two_sided_col
     shown = [axes.images[0] for part in parts for axes in part.figure.axes if axes.images]
     (ends,) = {image.get_clim() for image in shown}
     assert ends[0] == -ends[1]
+
+
+def titles_of(report, name):
+    (part,) = (part for part in report.parts if part.name == name)
+    return [axes.get_title() for axes in part.figure.axes if axes.get_title()]
+
+
+def test_data_sets_stand_side_by_side_in_the_figures_where_the_paper_has_them_so():
+    windows = [1, 4, "segment"]
+    studies = [
+        (f"{model}, {dataset}", network(model, dataset=dataset, windows=windows))
+        for model in ("I3D-R50-f8", "TAM2D-R50-f8", "TSN-R50-f8")
+        for dataset in ("Kinetics", "SSV2")
+    ]
+    made = study.report(studies)
+    assert titles_of(made, "windows-of-data-sets") == ["Kinetics", "SSV2"]
+    assert [title.split(":")[0] for title in titles_of(made, "accuracy-of-data-sets")] == ["Kinetics", "SSV2"]
+    maps = titles_of(made, "heatmaps-of-data-sets-i3d-r50-f8")
+    assert maps[0::5] == ["Kinetics", "SSV2"]
+    assert maps[1].startswith("Kinetics: ")
+    assert maps[6].startswith("SSV2: ")
+    (scatter,) = (part for part in made.parts if part.name == "accuracy-of-data-sets")
+    assert [row["data set"] for row in rows(scatter.data)] == ["Kinetics"] * 3 + ["SSV2"] * 3
+
+
+def test_every_table_of_the_paper_says_which_it_is(everything):
+    titles = " ".join(part.title for part in study.report(everything, people=(["doing 1"], ["doing 2"])).parts)
+    for number in ("Tables 1, 4, 5", "Table 2", "Table 3", "Table 6", "Table 7"):
+        assert f"({number})" in titles
+
+
+def test_a_study_in_which_no_clip_counts_is_named_among_what_is_missing():
+    wrong = study.summarise([record(i, right=False) for i in range(3)], config={"model": "I3D-R50-f8", "dataset": "d"})
+    said = "\n".join(study.report([("mistaken", wrong)]).missing)
+    assert "Fig. 2, 8 and 15 of mistaken: need clips that count" in said
+
+
+@pytest.mark.parametrize(
+    ("windows", "said"), [([1, 4], "stars"), ([1, "segment"], "empty images"), ([1, "centred"], "stars")]
+)
+def test_the_curves_that_windows_lack_are_named(windows, said):
+    missing = study.report([("a", network("I3D-R50-f8", windows=windows))]).missing
+    assert any(sentence.startswith("Fig. 6 and 14") and said in sentence for sentence in missing)
+
+
+@pytest.mark.parametrize("other", [{"sigma": 0.9}, {"merge": "average"}])
+def test_networks_explained_in_other_ways_are_not_compared(other):
+    comparisons = {"accuracy-kinetics", "depth-Kinetics"}
+    alike = study.report([("a", network("I3D-R50-f8")), ("b", network("I3D-R18-f8"))])
+    assert comparisons <= {part.name for part in alike.parts}
+    mixed = study.report([("a", network("I3D-R50-f8")), ("b", network("I3D-R18-f8", **other))])
+    assert not comparisons & {part.name for part in mixed.parts}
 
 
 def test_slowfast_is_shown_beside_the_i3d_of_its_backbone():

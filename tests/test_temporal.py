@@ -3,7 +3,7 @@
 import pytest
 import temporal_reference as reference
 import torch
-from temporal_reference import CLASSIFIED, POOLED, SomeFeatures, SomeFrames, TwoPathways, clips, make
+from temporal_reference import CLASSIFIED, POOLED, PairsOfFrames, SomeFeatures, SomeFrames, TwoPathways, clips, make
 
 import lrp3d
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
@@ -44,6 +44,24 @@ def test_a_model_that_answers_from_some_frames_has_their_rows_only(net, contrast
     found = lrp3d.explain(model, clip, TARGET, contrastive=contrastive)
     same(found.matrix, reference.matrix(model, clip, TARGET, 2, contrastive))
     same(found.atr, frame_atr(found.matrix, positions=[2, 6]))
+
+
+@KIND
+@pytest.mark.parametrize("net", [SomeFrames, SomeFeatures])
+def test_a_strided_model_that_answers_from_some_steps_has_a_column_for_each_step(net, contrastive):
+    model, clip = make(net, stride=2), clips(t=16)
+    found = lrp3d.explain(model, clip, TARGET, contrastive=contrastive)
+    assert found.positions == [2, 6]
+    expected = reference.matrix(model, clip, TARGET, 2, contrastive)  # (b, 2, 16)
+    same(found.matrix, expected.unflatten(2, (8, 2)).sum(3))
+
+
+@KIND
+def test_a_row_of_two_frames_is_a_step_and_none_of_its_frames(contrastive):
+    model, clip = make(PairsOfFrames), clips(t=8)
+    found = lrp3d.explain(model, clip, TARGET, contrastive=contrastive)
+    assert found.positions is None
+    same(found.matrix, reference.matrix(model, clip, TARGET, 4, contrastive).unflatten(2, (4, 2)).sum(3))
 
 
 @KIND

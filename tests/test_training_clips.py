@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from studies import encode
 
-from lrp3d import study, video
+from lrp3d import models, study, video
 from lrp3d.commands.command_line import main
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
@@ -150,6 +150,15 @@ def test_a_list_is_trained_on_and_the_weights_explain(tmp_path, videos, capsys):
     assert "epoch 2: loss" in said
     trained = str(tmp_path / "run/model.safetensors")
     assert main(["explain", str(videos / "0.mp4"), "--weights", trained, "--size", "24", "--device", "cpu"]) == 0
+
+
+def test_a_study_of_trained_weights_knows_how_their_model_was_built(tmp_path, videos):
+    model = models.build("TAM2D-R18-f8", num_classes=3, width=8, kernel_size=5, output_frames=2)
+    models.save_checkpoint(model, tmp_path / "model.safetensors")
+    words = ["study", "run", "--list", str(videos / "train.txt"), "--weights", str(tmp_path / "model.safetensors")]
+    assert main([*words, "--size", "32", "--limit", "1", "--workers", "0", "--out", str(tmp_path / "out")]) == 0
+    options = study.load_study(tmp_path / "out").config["options"]
+    assert options == {"width": 8, "kernel_size": 5, "output_frames": 2}
 
 
 def test_weights_of_images_are_inflated_and_the_classifier_is_new(tmp_path, videos, capsys):

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
 from lrp3d.commands.results import write_results
@@ -143,6 +143,15 @@ def _shard(text: str) -> study.Shard:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
+def _options(choice: ModelChoice, given: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the options of the model's builder: those given, and those that a file of weights says."""
+    from lrp3d.models.base import VideoModel
+    from lrp3d.models.zoo import built_otherwise
+
+    stored = built_otherwise(choice.model) if isinstance(choice.model, VideoModel) else {}
+    return {**stored, **dict(given)}
+
+
 def run(options: argparse.Namespace) -> int:
     """Make the records of a shard; returns 1 if it has no record at all."""
     import torch
@@ -188,7 +197,7 @@ def run(options: argparse.Namespace) -> int:
         reader,
         dataset=options.dataset or options.list.resolve().stem,
         model=choice.name,
-        options=dict(options.option),
+        options=_options(choice, options.option),
         trained=choice.trained or ":" in choice.name,
         explain_labels=by_label,
         keep_relevance=options.keep_relevance,

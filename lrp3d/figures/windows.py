@@ -40,7 +40,8 @@ def atr_windows(
         atr: frame ATR (n,) in frames; NaN draws no window.
         matrix: relevance (n, n), which says where the window lies: among the segments of length ATR around frame i,
             the one that holds the most relevance.
-        windows: first and last frame (n,), (n,) of each window, if they are already known.
+        windows: first and last frame (n,), (n,) of each window, such as `lrp3d.atr.frame_windows` returns for the
+            sigma of these ATR values; of several equally short segments it may take another one.
         frame_logits: logits (n,); windows of frames that weigh nothing in avg-ATR are drawn hollow, and
             avg-ATR is written below.
         pixels: uint8 RGB (t, h, w, 3), drawn as small frames along the top.

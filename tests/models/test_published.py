@@ -29,7 +29,7 @@ def served(tmp_path, monkeypatch):
 
         def do_GET(self):
             self.asked.append(self.path)
-            if self.path != "/net.pt":
+            if not self.path.endswith("/net.pt"):
                 return self.send_error(404)
             self.send_response(200)
             self.send_header("Content-Length", str(len(content)))
@@ -77,6 +77,14 @@ def test_a_file_in_the_cache_is_verified_too(served, monkeypatch):
     path.write_bytes(bytes(content))
     with pytest.raises(models.CheckpointError, match="another sha256"):
         fetch_weights("ours", progress=False)
+
+
+def test_files_of_one_name_at_two_addresses_are_two_files(served):
+    addresses = [served.address, served.address.replace("net.pt", "elsewhere/net.pt")]
+    first, second = (fetch_weights(address, progress=False) for address in addresses)
+    assert first != second
+    assert fetch_weights(addresses[0], progress=False) == first
+    assert served.asked == ["/net.pt", "/elsewhere/net.pt"]
 
 
 def test_an_address_may_bring_its_digest(served):

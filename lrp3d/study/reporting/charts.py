@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["accuracy_scatter", "class_curve", "heatmaps", "human_scatter", "window_curves"]
+__all__ = ["abreast", "accuracy_scatter", "class_curve", "heatmaps", "human_scatter", "window_curves"]
 
 # These can be told apart in grey, and by people who do not see red or green.
 COLOURS = (WINDOW, "#c76a10", "#4f9d8f", "#8a4a86", "#7a7a7a", "#b8a038")
 GRID = "#e3e7ec"
 MARKERS = "osD^vPX"
 WIDEST = 14  # inches: the width of a row of heat maps
+PANEL = 6.2  # inches: the width of a chart with its legend
 FEW = 40  # up to so many classes are drawn one by one
 ABREAST = 32  # names have room beside each other
 AT_ENDS = 8  # of more classes, so many are named towards each end
@@ -218,7 +219,7 @@ def accuracy_scatter(
         raise ValueError(
             f"{len(atr)} ATR values, {len(accuracy)} accuracies and {len(names)} names do not belong together"
         )
-    figure, axes = canvas(ax, 6.2, _height(3.2, names))
+    figure, axes = canvas(ax, PANEL, _height(3.2, names))
     points = []
     for place, (x, y) in enumerate(zip(atr, accuracy, strict=True)):
         colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place // len(COLOURS) % len(MARKERS)]
@@ -233,7 +234,9 @@ def accuracy_scatter(
     return figure
 
 
-def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str | None = None) -> Figure:
+def window_curves(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: str | None = None, ax: Axes | None = None
+) -> Figure:
     """Draws accuracy under partial uniform sampling over the size of the window; dashed with empty images outside.
 
     A star stands for the segments of the frames' own ATR, a cross for windows of that length around the frames.
@@ -243,6 +246,7 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
             "centred"),
             "size" in frames, "accuracy" in percent and, if known, "empty" in percent.
         title: the text above the figure.
+        ax: the axes to draw into; by default those of a new figure.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -253,7 +257,7 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
     >>> figure.axes[0].get_xlabel()
     'window (frames)'
     """
-    figure, axes = canvas(None, 6.2, _height(3.0, [*curves, *OWN_WINDOWS, EMPTY]))
+    figure, axes = canvas(ax, PANEL, _height(3.0, [*curves, *OWN_WINDOWS, EMPTY]))
     artists: dict[str, Artist] = {}
     for place, (name, windows) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
@@ -285,6 +289,29 @@ def window_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], *, title: s
     axes.set_xlim(left=0)
     _plain(axes)
     write(axes, title, None)
+    return figure
+
+
+def abreast(draw: Sequence[Callable[..., Figure]], names: Sequence[str]) -> Figure:
+    """Draws charts of several data sets into one figure, two in a row, as the paper's Fig. 6 and 7 have them.
+
+    Args:
+        draw: functions that draw one chart each, into the axes that they are given as `ax`.
+        names: the names in the longest legend.
+
+    >>> from functools import partial
+    >>> scatter = partial(accuracy_scatter, [5.0, 6.0], [60.0, 62.0], ["a", "b"])
+    >>> len(abreast([scatter, scatter], ["a", "b"]).axes)
+    2
+    """
+    columns = min(2, len(draw))
+    lines = math.ceil(len(draw) / columns)
+    figure = blank(PANEL * columns, _height(3.2, names) * lines)
+    grid = figure.subplots(lines, columns, squeeze=False)
+    for axes, chart in zip(grid.flat, draw, strict=False):
+        chart(ax=axes)
+    for empty in grid.flat[len(draw) :]:
+        empty.set_visible(False)
     return figure
 
 

@@ -381,7 +381,7 @@ def slowfast(studies: Sequence[Studied], ends: Ends) -> Made:
         "Mean relevance, I3D and SlowFast (Fig. 11)",
         matrices,
         "Fig. 11 (SlowFast)",
-        "I3D and SlowFast on one data set",
+        "I3D and SlowFast on one data set, explained as in the paper",
         ends,
     )
 

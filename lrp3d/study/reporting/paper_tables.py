@@ -61,7 +61,7 @@ def datasets(studies: Sequence[Studied]) -> Table:
             row += [_atr(by_pair.get((model, name)), kind, first if name != names[0] else None) for name in names]
         rows.append(row)
     note = f"In brackets: difference from {names[0]}." if len(names) > 1 else ""
-    return Table("atr", "Action temporal relevance by data set and model", headers, rows, note)
+    return Table("atr", "Action temporal relevance by data set and model (Tables 1, 4, 5)", headers, rows, note)
 
 
 def samplings(studies: Sequence[Studied]) -> Table | None:
@@ -73,7 +73,7 @@ def samplings(studies: Sequence[Studied]) -> Table | None:
     for uniform, dense in pairs:
         atr = [cell for kind, _ in ATR for cell in (_atr(uniform, kind), _atr(dense, kind, uniform))]
         rows.append([uniform.label("sampling"), uniform.dataset, _accuracy(uniform), _accuracy(dense), *atr])
-    title = "Dense against uniform sampling"
+    title = "Dense against uniform sampling (Table 7)"
     return Table("sampling", title, headers, rows, "In brackets: difference from uniform.") if rows else None
 
 
@@ -85,7 +85,11 @@ def contrast(studies: Sequence[Studied]) -> Table | None:
     for clrp, lrp in pairs:
         atr = [cell for kind, _ in ATR for cell in (_atr(clrp, kind), _atr(lrp, kind, clrp))]
         rows.append([clrp.label("contrastive"), clrp.dataset, *atr])
-    return Table("contrast", "LRP against CLRP", headers, rows, "In brackets: difference from CLRP.") if rows else None
+    return (
+        Table("contrast", "LRP against CLRP (Table 6)", headers, rows, "In brackets: difference from CLRP.")
+        if rows
+        else None
+    )
 
 
 def classes(study: Studied) -> Table:
@@ -141,7 +145,7 @@ def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
         "Share of people's temporal (static) classes among as many classes of greatest (least) ATR; AUROC is the "
         "probability that a temporal class has a greater ATR than a static one."
     )
-    title = "Temporal and static classes, as people and as models see them"
+    title = "Temporal and static classes, as people and as models see them (Table 3)"
     return Table("overlap", title, headers, rows, note) if rows else None
 
 
@@ -155,7 +159,11 @@ def correlations(studies: Sequence[Studied]) -> Table | None:
             numbers = [None if x != x else x for x in (correlation.r, correlation.low, correlation.high)]
             rows.append([name, title, *(Value(x, digits=2) for x in numbers), correlation.n])
     headers = ["data set", "accuracy against", "Pearson's r", "95 % from", "to", "models"]
-    return Table("correlation", "Accuracy against ATR", headers, rows, "Interval by Fisher's z.") if rows else None
+    return (
+        Table("correlation", "Accuracy against ATR (Fig. 7)", headers, rows, "Interval by Fisher's z.")
+        if rows
+        else None
+    )
 
 
 def comparable(studies: Sequence[Studied]) -> dict[str, list[Studied]]:
@@ -180,7 +188,7 @@ def windows(studies: Sequence[Studied]) -> Table | None:
         'The window "segment" shows every frame the segment of its own ATR, "centred" as many frames around it; their '
         "size is the mean ATR."
     )
-    return Table("windows", "Partial uniform sampling", headers, rows, note) if rows else None
+    return Table("windows", "Partial uniform sampling (Fig. 6, 14)", headers, rows, note) if rows else None
 
 
 def time(studies: Sequence[Studied]) -> Table | None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.defaults import MIN_SCORE
+from lrp3d.defaults import MIN_SCORE, SIGMA
 from lrp3d.study.listing.class_lists import UnknownClasses, bare, human_classes
 from lrp3d.study.reporting.gallery import Gallery
 from lrp3d.study.reporting.summary import merge
@@ -139,11 +139,14 @@ class Studied:
         >>> Studied("s", {"config": {"sampling": "dense", "contrastive": False}}).conditions("sampling")
         'LRP'
         """
+        sigma = self.config.get("sigma", SIGMA)
         parts = {
             "sampling": "" if self.sampling == "uniform" else self.sampling,
             "contrastive": "" if self.contrastive else "LRP",
             "composite": self.config.get("composite", "paper").replace("paper", ""),
             "explained_class": "" if self.config.get("explained_class") != "label" else "true classes",
+            "sigma": "" if sigma == SIGMA else f"{100 * sigma:g} % of a row",
+            "merge": "" if self.config.get("merge", "paper") == "paper" else "slow logits scaled",
         }
         return ", ".join(part for key, part in parts.items() if part and key not in without)
 
