@@ -225,6 +225,13 @@ def test_prototypes_that_cannot_be_had_are_refused_in_a_sentence(options, said):
         lrp3d.prototypes(deep(), CLIP, **options)
     with pytest.raises(ValueError, match="there are no clips"):
         lrp3d.prototypes(deep(), [], "pool")
+    with pytest.raises(ValueError, match=r"more targets \(5\) than clips \(3\): give one for each clip"):
+        lrp3d.prototypes(deep(), CLIP[:1].expand(3, -1, -1, -1, -1), "pool", targets=[0, 1, 2, 0, 1])
+
+
+def test_one_target_of_prototypes_may_be_a_tensor():
+    by_tensor, by_number = (lrp3d.prototypes(deep(), CLIP, "pool", targets=k) for k in (torch.tensor(2), 2))
+    assert by_tensor.of_clips.equal(by_number.of_clips)
 
 
 @pytest.mark.parametrize(

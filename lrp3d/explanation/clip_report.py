@@ -118,6 +118,7 @@ def report(
         "differ": _differ(explanation, clip),
         "floor": _floor(explanation, clip) + _motion(explanation, clip) + _inside(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
+        "sum": "that logit" if explanation.where is None else "the part of it that flows through these channels",
         # A text must not be able to end the script that contains it.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
@@ -202,7 +203,8 @@ def _motion(explanation: Explanation, clip: int) -> str:
     return (
         '<section class="card" id="motion"><h2>Motion and appearance</h2>'
         f'<p class="hint">{share:.0f} % of the relevance is dynamic: it goes through the differences '
-        "of frames from the mean of the frames they are mixed with. The rest is static.</p>"
+        "of frames from the mean of the frames they are mixed with. The rest is static. This does not say how much the "
+        "network needs motion: <code>lrp3d study run --time</code> measures that.</p>"
         f'<div class="three">{figures}</div></section>'
     )
 
