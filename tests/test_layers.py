@@ -164,7 +164,8 @@ class Pair(nn.Module):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"layers": ["nowhere"]}, r"layers=\['nowhere'\] fits no module that ran"),
+        ({"layers": ["nowhere"]}, r"'nowhere' fits no module that ran"),
+        ({"where": {"nowhere": [0]}}, r"^'nowhere' fits no module that ran"),
         ({"layers": ["conv"]}, "'conv' runs several times in one forward"),
         ({"layers": ["pair"]}, "'pair' returns a tuple, not one tensor: name modules inside of it"),
         ({"layers": 3}, "layers= takes the names of modules"),

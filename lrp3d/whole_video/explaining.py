@@ -93,7 +93,7 @@ def explain_video(
     """
     twin = twin_of(model, composite)
     inner = twin.model
-    length = frames or _number(getattr(inner, "frames", None)) or 8
+    length = (_number(getattr(inner, "frames", None)) or 8) if frames is None else frames
     hop = max(1, length // 2) if stride is None else stride
     for name, value in (("frames", length), ("stride", hop), ("every", every)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
