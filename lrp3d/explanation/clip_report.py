@@ -22,6 +22,7 @@ from lrp3d.explanation.wording import (
     amount,
     channel_words,
     conservation_words,
+    motion_words,
     shares_of_channels,
     subject,
 )
@@ -199,11 +200,10 @@ def _motion(explanation: Explanation, clip: int) -> str:
         f"<figcaption>{name}</figcaption></figure>"
         for name, values in parts.items()
     )
-    share = 100 * float(explanation.motion[clip])
     return (
         '<section class="card" id="motion"><h2>Motion and appearance</h2>'
-        f'<p class="hint">{share:.0f} % of the relevance is dynamic: it goes through the differences '
-        "of frames from the mean of the frames they are mixed with. The rest is static. This does not say how much the "
+        f'<p class="hint">{_sentence(motion_words(float(explanation.motion[clip])))} Dynamic is what goes through the '
+        "differences of frames from the mean of the frames they are mixed with. This does not say how much the "
         "network needs motion: <code>lrp3d study run --time</code> measures that.</p>"
         f'<div class="three">{figures}</div></section>'
     )
