@@ -3,8 +3,8 @@
     python -m benchmarks.measures [--clips 12]
 
 Costs are ratios to `explain` of the same clips by a new twin, medians of rounds in turn; on a CPU, of the processor's
-time. "Floor, first clips" draws and explains an untrained network; "floor, further clips" has it kept by the twin, and is
-compared with the same twin without a floor. Motion is the share of the logit that is dynamic, its median over clips.
+time. "Floor, first clips" draws and explains an untrained network; for "floor, further clips" a twin has kept it and is
+the one to compare with as well. Motion is the dynamic share of the logit, its median over clips.
 """
 
 from __future__ import annotations
