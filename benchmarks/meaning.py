@@ -1,8 +1,8 @@
-"""Write the tables of docs/meaning.md from the results of the bench.
+"""Write the tables of docs/meaning.md and docs/shot_boundaries.md from the results of the bench.
 
 python -m benchmarks.truth      # first
 python -m benchmarks.meaning    # replaces what stands between <!-- table: NAME --> and <!-- end -->
-python -m benchmarks.meaning --check    # only says whether the page has the numbers of the results
+python -m benchmarks.meaning --check    # only says whether the pages have the numbers of the results
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.planted.pages import cell, networks_table, targets_table
 from benchmarks.planted.spans import MEASURES
 
 ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "docs/meaning.md", ROOT / "docs/shot_boundaries.md")
 LOST = ("lost, shuffled", "lost, frozen", "lost, single")
 MARKED = re.compile(r"(<!-- table: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 METHODS = (
@@ -37,20 +38,22 @@ SHORT = ("I3D-R18, 8 frames", "TAM5-R18, 8 frames")
 
 
 def main() -> None:
-    """Read the options, fill the page or compare it."""
+    """Read the options, fill the pages or compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     file = {"type": Path, "metavar": "FILE", "help": "default: %(default)s"}
     parser.add_argument("--results", default=ROOT / "benchmarks/results/truth.json", **file)
-    parser.add_argument("--page", default=ROOT / "docs/meaning.md", **file)
+    parser.add_argument("--pages", nargs="+", default=PAGES, **file)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if the page has other numbers")
     options = parser.parse_args()
-    before = options.page.read_text()
-    after = fill(before, json.loads(options.results.read_text()))
-    if options.check and after != before:
-        raise SystemExit(f"{options.page} has other numbers than {options.results}: run benchmarks/meaning.py")
-    if not options.check:
-        with replacing(options.page) as temporary:
-            temporary.write_text(after)
+    result = json.loads(options.results.read_text())
+    for page in options.pages:
+        before = page.read_text()
+        after = fill(before, result)
+        if options.check and after != before:
+            raise SystemExit(f"{page} has other numbers than the results: run benchmarks/meaning.py")
+        if not options.check:
+            with replacing(page) as temporary:
+                temporary.write_text(after)
 
 
 def fill(page: str, result: dict) -> str:
@@ -264,12 +267,15 @@ def motion_kinds(result: dict) -> list[str]:
 def cuts(result: dict) -> list[str]:
     """How much lies where two shots dissolve; of a result of its own."""
     columns = ("inside", "by chance", "ATR", "excess span", "motion")
-    rows = {}
-    for row in rows_of("cuts-cpu"):
-        cells = ["" if row.get(column) is None else cell(row[column], None) for column in columns]
-        cells[0] += f" ({row['inside, low']:.2f} to {row['inside, high']:.2f})"
-        rows[f"{row['d']}, {row['method']}"] = cells
-    headers = ["share inside (95 %)", "by chance", "ATR of 32", "excess span", "motion"]
+
+    def shown(row: dict, column: str) -> str:
+        if row.get(column) is None:
+            return ""
+        low, high = row.get(f"{column}, low"), row.get(f"{column}, high")
+        return cell(row[column], None) + ("" if low is None else f" ({low:.2f} to {high:.2f})")
+
+    rows = {f"{row['d']}, {row['method']}": [shown(row, column) for column in columns] for row in rows_of("cuts-cpu")}
+    headers = ["share inside", "by chance", "ATR of 32", "excess span", "motion"]
     return grid("frames that dissolve, method", rows, headers)
 
 

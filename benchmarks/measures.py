@@ -3,8 +3,8 @@
     python -m benchmarks.measures [--clips 12]
 
 Costs are ratios to `explain` of the same clips by a new twin, medians of rounds in turn; on a CPU, of the processor's
-time. The floor's is that of the first clips of a twin, for it is kept. Motion is the share of the logit that is
-dynamic, its median over clips.
+time. "Floor, first clips" draws and explains an untrained network; for "floor, further clips" a twin has kept it and is
+the one to compare with as well. Motion is the dynamic share of the logit, its median over clips.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ COSTS: dict[str, dict[str, Any]] = {
     "layers": {"layers": ["features.layer1", "features.layer4"]},
     "where": {"where": {"features.layer3": [0, 1]}},
 }
-COLUMNS = ("network", "motion, LRP", "motion, CLRP", *(f"{name} / explain" for name in COSTS))
+FURTHER = "floor, further clips"
+COLUMNS = ("network", "motion, LRP", "motion, CLRP", *(f"{name} / explain" for name in (*COSTS, FURTHER)))
 
 
 def median_motion(network: models.VideoModel, clips: Tensor, labels: Tensor, contrastive: bool) -> float:
@@ -54,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         network, labels = of.network, made.labels.to(device)
         ways = {"explain": {}} | COSTS
         contestants = {way: partial(lrp3d.explain, network, clips, labels, **how) for way, how in ways.items()}
+        twin = lrp3d.convert(network)
+        contestants["by a twin"] = partial(lrp3d.explain, twin, clips, labels)
+        contestants[FURTHER] = partial(lrp3d.explain, twin, clips, labels, floor=True)
         for contestant in contestants.values():
             contestant()  # the first call of each kind costs more than later ones
         clock = time.process_time if device.type == "cpu" else time.perf_counter
@@ -62,6 +66,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         for contrastive in (False, True):
             row["motion, CLRP" if contrastive else "motion, LRP"] = median_motion(network, clips, labels, contrastive)
         row |= {f"{way} / explain": timed.ratio(way, "explain") for way in COSTS}
+        row[f"{FURTHER} / explain"] = timed.ratio(FURTHER, "by a twin")
         results.add(row)
     return results.write()
 

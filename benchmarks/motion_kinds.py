@@ -1,9 +1,9 @@
-"""Does `motion` say how much a network needs motion, where frames meet by shifts, attention or recurrence?
+"""Does `motion` say how much a network needs motion, where frames meet by convolution, shift, attention or recurrence?
 
     python -m benchmarks.motion_kinds                 # trains (minutes of one core), then writes the table
     python -m benchmarks.motion_kinds --only shift    # trains one kind, writes no table
 
-The same question as `benchmarks.motion` has for convolutions, and the same columns: three kinds of networks learn
+The same question as `benchmarks.motion` has for single networks, and the same columns: four kinds of networks learn
 "match", which needs two frames, and "flash" and "static", which can be told from one, with three seeds each. Weights
 are kept in build/motion_kinds, so that a second call goes on where the first one stopped.
 """
@@ -28,11 +28,12 @@ import lrp3d
 from lrp3d import models
 
 KINDS: dict[str, Callable[[int], nn.Module]] = {
+    "convolution": lambda classes: models.i3d_resnet(18, classes, width=8, dropout=0.0),
     "shift": lambda classes: models.tsm_resnet(18, classes, FRAMES, width=8, dropout=0.0),
     "attention": NETS["transformer"],
     "recurrence": NETS["CNN + LSTM"],
 }
-"""A TSM, a transformer over patches, and a CNN whose frames an LSTM reads."""
+"""An I3D, a TSM, a transformer over patches, and a CNN whose frames an LSTM reads."""
 TASKS = {
     "match": Task("match", gap=2, frames=FRAMES, size=SIZE),
     "flash": Task("flash", frames=FRAMES, size=SIZE),
@@ -101,7 +102,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results | None:
         f"last lines: rank correlation with what is lost with single frames, of networks of accuracy {LEARNED} or more",
     )
     results = common.Results(
-        "motion_kinds", "Motion of shifts, attention and recurrence", options, device, COLUMNS, notes
+        "motion_kinds", "Motion of convolutions, shifts, attention and recurrence", options, device, COLUMNS, notes
     )
     rows: dict[str, list[common.Row]] = {kind: [] for kind in kinds}
     for (kind, family, seed), model in trained.items():

@@ -74,7 +74,7 @@ def prototypes(
         progress: show a progress bar on stderr.
 
     Raises:
-        ValueError: there are no clips, fewer targets than clips, or no such module or channel; and as in
+        ValueError: there are no clips, fewer or more targets than clips, or no such module or channel; and as in
             `lrp3d.explain`.
 
     Source: Achtibat et al. 2023, "From attribution maps to human-understandable explanations through Concept
@@ -89,7 +89,8 @@ def prototypes(
     if top < 1 or batch_size < 1:
         raise ValueError(f"top= and batch_size= are whole numbers from 1 on, got {top} and {batch_size}")
     twin = twin_of(model)
-    classes = None if targets is None or isinstance(targets, int) else torch.as_tensor(targets).tolist()
+    of_all = targets is None or torch.as_tensor(targets).dim() == 0
+    classes = None if of_all else torch.as_tensor(targets).tolist()
     shares, first = [], 0
     for batch in bar(_batches(clips, batch_size), "clip", progress):
         if classes is not None and first + len(batch) > len(classes):
@@ -110,6 +111,8 @@ def prototypes(
         first += len(batch)
     if not shares:
         raise ValueError("there are no clips to find prototypes among")
+    if classes is not None and first < len(classes):
+        raise ValueError(f"there are more targets ({len(classes)}) than clips ({first}): give one for each clip")
     every = torch.cat(shares)
     channels = _channels(channel, every.shape[1], layer)
     best = every[:, channels].T.topk(min(top, len(every)), dim=1)

@@ -25,7 +25,7 @@ from lrp3d.planted import Task
 pytestmark = pytest.mark.slow
 
 BENCHES = Path(__file__).parent.parent / "benchmarks"
-PAGE = BENCHES.parent / "docs" / "meaning.md"
+PAGE, SHOTS = meaning.PAGES
 RESULTS = BENCHES / "results" / "truth.json"
 
 
@@ -165,6 +165,15 @@ def test_the_page_on_meaning_has_the_numbers_of_the_results_and_no_others():
     assert page.count("<!-- table:") == len(meaning.MARKED.findall(page)) > 5
     others = MOTION_PASSAGE.sub("", FINDINGS_SECTIONS.sub("", meaning.outside(page)))
     assert set(re.findall(r"\d*\.\d+", others)) <= {"97.5"}  # the share of a row that ATR holds
+
+
+def test_the_page_on_shot_boundaries_has_the_numbers_of_its_results_and_no_others():
+    page = SHOTS.read_text()
+    assert meaning.fill(page, {}) == page, "run benchmarks/meaning.py"
+    assert page.count("<!-- table:") == 1
+    assert re.findall(r"\d*\.\d+", meaning.outside(page).replace("arXiv:2008.04838", "")) == ["97.5"]
+    rows = json.loads(RESULTS.with_name("cuts-cpu.json").read_text())["rows"]
+    assert {row["boundary found"] for row in rows if row["method"] != "untrained LRP"} == {1.0}
 
 
 MOTION_PASSAGE = re.compile(r"^Networks whose frames meet by .*?weighs all frames alike\.$", re.DOTALL | re.MULTILINE)

@@ -18,10 +18,12 @@ from benchmarks import (
     layers,
     memory,
     matrix,
+    measures,
     motion,
     motion_kinds,
     networks,
     precision,
+    whole_video,
 )
 from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
@@ -121,6 +123,18 @@ def test_networks_of_others_are_explained_or_refused_and_those_that_are_not_ther
     assert rows["whole"]["explained"] == "as a whole"
     assert rows["normed"]["explained"].startswith("refused: 1 operation")
     assert all(rows[name]["conservation"] < 1e-5 and rows[name]["from plain"] < 1e-4 for name in ("frames", "whole"))
+
+
+def test_a_whole_video_is_measured_at_every_length(tmp_path):
+    rows = written(quick(whole_video, tmp_path))
+    assert [row["frames"] for row in rows] == [8, 16]
+    assert [row["windows"] for row in rows] == [3, 7]
+    assert all(row["seconds"] > 0 and row["peak MiB"] > 0 for row in rows)
+
+
+def test_the_floor_costs_something_once_and_then_nothing(tmp_path):
+    (row,) = written(quick(measures, tmp_path, "--clips", "1", "--repeats", "1"))
+    assert row["floor, first clips / explain"] > row["floor, further clips / explain"]
 
 
 def test_growth_has_an_exponent_for_each_series_and_dense_beside_banded(tmp_path):

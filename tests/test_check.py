@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from benchmarks.planted.maps import SEED, compute
+from benchmarks.planted.training_plans import Lineage
 from test_conservation import Frames, net
 from torch import nn
 
@@ -13,6 +15,8 @@ import lrp3d
 from lrp3d.faithfulness.for_quantus import FoldedClips, explain_folded, folded
 from lrp3d.faithfulness.games import filled, relevance_gain, shapley, shapley_estimate
 from lrp3d.faithfulness.scores import Faithfulness
+from lrp3d.metrics.agreement import cosine, frame_scores, spearman
+from lrp3d.metrics.atr import row_shares
 
 CLIPS = torch.rand(3, 3, 4, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
 
@@ -111,6 +115,39 @@ def test_intervals_hold_the_mean_and_gains_are_shares_of_the_lead():
     score = found.score("gain (freeze)", "LRP")
     assert (score.mean, score.low, score.high) == pytest.approx((0.5, 0.5, 0.5))
     assert str(found.score("gain (freeze)", "CLRP")) == "-"
+
+
+def test_an_order_that_is_good_gains_as_much_for_a_class_that_does_not_lead():
+    model = Additive().double().eval()
+    with torch.no_grad():
+        model.fc.weight[1] = -1.0
+    for_the_leader, for_the_other = (lrp3d.check(model, frame_clips(), k, shapley_values=False) for k in (0, 1))
+    torch.testing.assert_close(for_the_other.lead, -for_the_leader.lead)
+    gains = [found.score("gain (freeze)", "intervention").mean for found in (for_the_leader, for_the_other)]
+    assert gains[0] > 0
+    assert gains[1] == pytest.approx(gains[0])
+
+
+def test_the_numbers_of_the_planted_benchmark_come_out_of_it():
+    network, clips = lrp3d.models.load_pretrained("TAM5-R18-f8-match-d4"), 2
+    lineage = Lineage("TAM5-R18", "match", 0, gaps=(4,), frames=8)
+    kinds = {name: name for name in ("CLRP", "LRP", "gradient x input")} | {"intervention": "intervention (freeze)"}
+    maps = compute(network, lineage.untrained().eval(), lineage, 4, clips, list(kinds.values()), tests=True)
+    planted = lineage.task(4).clips(clips, seed=SEED)
+    found = lrp3d.check(network, lrp3d.planted.normalise(planted.clips, network), planted.labels)
+    torch.testing.assert_close(found.lead, maps["value"].double(), rtol=1e-4, atol=1e-4)
+    for here, there in kinds.items():
+        matrix = maps[f"matrix/{there}"]
+        expected = {
+            "gain (freeze)": maps[f"gain/{there}"],
+            "shapley": spearman(frame_scores(matrix), maps["shapley"]),
+            "intervention": cosine(matrix, maps["matrix/intervention (freeze)"]),
+        }
+        if here in ("CLRP", "LRP"):
+            other = maps[f"other logit/{here}"]
+            expected["other logit"] = spearman(row_shares(matrix).flatten(1), row_shares(other).flatten(1))
+        for measure, values in expected.items():
+            torch.testing.assert_close(found.values[measure][here], values.double(), rtol=1e-4, atol=1e-4)
 
 
 def test_what_cannot_be_checked_is_said():

@@ -164,7 +164,8 @@ class Pair(nn.Module):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"layers": ["nowhere"]}, r"layers=\['nowhere'\] fits no module that ran"),
+        ({"layers": ["nowhere"]}, r"'nowhere' fits no module that ran"),
+        ({"where": {"nowhere": [0]}}, r"^'nowhere' fits no module that ran"),
         ({"layers": ["conv"]}, "'conv' runs several times in one forward"),
         ({"layers": ["pair"]}, "'pair' returns a tuple, not one tensor: name modules inside of it"),
         ({"layers": 3}, "layers= takes the names of modules"),
@@ -225,6 +226,13 @@ def test_prototypes_that_cannot_be_had_are_refused_in_a_sentence(options, said):
         lrp3d.prototypes(deep(), CLIP, **options)
     with pytest.raises(ValueError, match="there are no clips"):
         lrp3d.prototypes(deep(), [], "pool")
+    with pytest.raises(ValueError, match=r"more targets \(5\) than clips \(3\): give one for each clip"):
+        lrp3d.prototypes(deep(), CLIP[:1].expand(3, -1, -1, -1, -1), "pool", targets=[0, 1, 2, 0, 1])
+
+
+def test_one_target_of_prototypes_may_be_a_tensor():
+    by_tensor, by_number = (lrp3d.prototypes(deep(), CLIP, "pool", targets=k) for k in (torch.tensor(2), 2))
+    assert by_tensor.of_clips.equal(by_number.of_clips)
 
 
 @pytest.mark.parametrize(

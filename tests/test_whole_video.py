@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from videos import encode, numbered_frames
 
 import lrp3d
-from lrp3d.video import VideoError, draw_clip, read_clip
+from lrp3d.video import VideoError, draw_clip, files, read_clip
 from lrp3d.whole_video import explaining
 from lrp3d.whole_video.windows import windows
 
@@ -148,6 +149,18 @@ def test_frames_that_are_held_at_once_do_not_grow_with_the_video(model, video, m
     assert max(most) <= 6
 
 
+def test_the_packets_of_a_video_are_read_through_once(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(explaining, "FRAMES_AT_ONCE", 6)
+    path = encode(tmp_path / "long.mp4", numbered_frames(24))
+    whole, reads = lrp3d.explain_video(model, path, **HOW), []
+    timeline_of = files.timeline_of
+    monkeypatch.setattr(files, "timeline_of", lambda *given: reads.append(1) or timeline_of(*given))
+    again = lrp3d.explain_video(model, path, **HOW)
+    assert len(reads) == 1
+    assert again.indices.tolist() == list(range(24))
+    assert again.band.equal(whole.band)
+
+
 def test_time_grows_with_the_number_of_windows(model, video, monkeypatch):
     calls = []
     explain = explaining.explain
@@ -162,6 +175,7 @@ def test_time_grows_with_the_number_of_windows(model, video, monkeypatch):
     [
         ({"frames": 30}, "long.npy has 12 frames, fewer than one window of 30"),
         ({"stride": 9}, "stride=9 leaves frames out between windows of 4"),
+        ({"frames": 0}, "frames is a whole number from 1 on, got 0"),
         ({"every": 0}, "every is a whole number from 1 on"),
     ],
 )

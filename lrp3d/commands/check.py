@@ -52,15 +52,20 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
         progress=shows_progress(),
     )
-    say(f"{choice.name}: {choice.weights}", *str(result).split("\n"))
-    facts = {"model": choice.name, "weights": choice.weights, "videos": [str(path) for path in videos.paths]}
+    of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in choice.notes)]
+    say(*of_model, *str(result).split("\n"))
+    facts = {
+        "model": choice.name,
+        "weights": choice.weights,
+        "notes": choice.notes,
+        "videos": [str(path) for path in videos.paths],
+    }
 
     def page() -> str:
-        measures = [name for name in MEASURES if name in result.values]
-        rows = [[method, *(str(result.score(name, method)) for name in measures)] for method in result.methods]
-        note = f"{len(videos.paths)} clips; means with 95 % intervals over clips"
-        table = Table("faithfulness", result.verdict, ["method", *measures], rows, note)
-        return page_of("Is relevance faithful here?", [f"{choice.name}: {choice.weights}"], [Section(table)])
+        rows = result.rows()
+        table = Table("faithfulness", result.verdict, ["measure", *result.methods], rows, result.about)
+        words = {measure: MEASURES[measure] for measure, *_ in rows}
+        return page_of("Is relevance faithful here?", of_model, [Section(table, words=words)])
 
     facts |= result.to_dict()
     write_file(options.out, facts, page)

@@ -74,6 +74,7 @@ def run(options: argparse.Namespace) -> int:
     check_folder(options.out)
     if options.animate and options.out is None:
         raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")
+    _check_combinations(options)
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
@@ -110,6 +111,15 @@ def run(options: argparse.Namespace) -> int:
     return each_video(
         options, _folders(options.videos, options.out), explain_one, lambda records: {**facts, "clips": records}
     )
+
+
+def _check_combinations(options: argparse.Namespace) -> None:
+    """Refuse measures that exclude each other before a model is made."""
+    if options.floor and options.against:
+        raise UsageError("--floor is that of a matrix of one class: leave it out, or leave out --against")
+    for name, given in (("--floor", options.floor), ("--motion", options.motion)):
+        if given and options.where:
+            raise UsageError(f"{name} needs all channels: leave it out, or leave out --where")
 
 
 def _foils(classes_given: Sequence[str], choice: ModelChoice) -> str | tuple[int, ...] | None:

@@ -69,12 +69,19 @@ def run(options: argparse.Namespace) -> int:
         ]
         for row in rows
     }
-    say(f"{choice.name}: {choice.weights}", f"{options.layer}, {len(videos.paths)} videos; share of its relevance")
+    of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in choice.notes)]
+    say(*of_model, f"{options.layer}, {len(videos.paths)} videos; share of its relevance")
     for channel, best in table.items():
         for rank, entry in enumerate(best):
             head = "" if rank else f"channel {channel}"
             say(f"  {head:13} {100 * float(str(entry['share'])):5.1f} %  {entry['video']}")
-    facts = {"model": choice.name, "weights": choice.weights, "layer": options.layer, "channels": table}
+    facts = {
+        "model": choice.name,
+        "weights": choice.weights,
+        "notes": choice.notes,
+        "layer": options.layer,
+        "channels": table,
+    }
 
     def page() -> str:
         sections = []
@@ -89,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         about = (
             f"{options.layer}, {len(videos.paths)} videos, {method}: the clips on which each channel had most relevance"
         )
-        return page_of(f"Prototypes of {options.layer}", [f"{choice.name}: {choice.weights}", about], sections)
+        return page_of(f"Prototypes of {options.layer}", [*of_model, about], sections)
 
     write_file(options.out, facts, page)
     write_results(options, facts)

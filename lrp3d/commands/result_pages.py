@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from lrp3d.printed import printable
@@ -25,6 +25,8 @@ class Section(NamedTuple):
     table: Table
     strips: Sequence[Tensor] = ()
     """Frames, uint8 RGB (t, h, w, 3)."""
+    words: Mapping[str, str] = {}
+    """What words of the table mean."""
 
 
 def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> str:
@@ -38,13 +40,16 @@ def page_of(title: str, facts: Sequence[str], sections: Sequence[Section]) -> st
     from lrp3d.figures.pages import filled
 
     body = "".join(f'<p class="quiet">{html.escape(printable(fact))}</p>' for fact in facts)
-    for table, strips in sections:
+    for table, strips, words in sections:
         heading = f"<h2>{html.escape(printable(table.title))}</h2>"
         note = f'<p class="note">{html.escape(printable(table.note))}</p>' if table.note else ""
         pictures = "".join(
             f'<img style="--wide: {strip.shape[2] * min(SHOWN, len(strip))}px" src="{picture(strip)}" '
             f'alt="frames of row {i + 1}">'
             for i, strip in enumerate(strips)
+        )
+        note += "".join(
+            f'<p class="note"><b>{html.escape(word)}</b>: {html.escape(meaning)}</p>' for word, meaning in words.items()
         )
         body += f'<section>{heading}<div class="scroll">{table.html()}</div>{pictures}{note}</section>'
     return filled("lrp3d.study.reporting", "page.html", {"title": html.escape(printable(title)), "body": body})

@@ -18,6 +18,7 @@ from lrp3d.explanation.wording import (
     best_channels,
     channel_words,
     conservation_words,
+    motion_words,
     span_words,
     subject,
 )
@@ -47,8 +48,7 @@ def summary(explained: ExplainedClip) -> list[str]:
         average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
         lines.append(f"  {'ATR':13} {span_words(explanation.sigma, average, longest, columns, explanation.unit)}")
     if explanation.motion is not None:
-        share = 100 * float(explanation.motion[0])
-        lines.append(f"  {'motion':13} {share:.0f} % of the relevance is dynamic, the rest static")
+        lines.append(f"  {'motion':13} {motion_words(float(explanation.motion[0]))}")
     if explanation.where is not None:
         lines.append(f"  {'only through':13} {channel_words(explanation.where)}")
     lines += [f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in explanation.layers]

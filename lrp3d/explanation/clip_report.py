@@ -22,6 +22,7 @@ from lrp3d.explanation.wording import (
     amount,
     channel_words,
     conservation_words,
+    motion_words,
     shares_of_channels,
     subject,
 )
@@ -118,6 +119,7 @@ def report(
         "differ": _differ(explanation, clip),
         "floor": _floor(explanation, clip) + _motion(explanation, clip) + _inside(explanation, clip),
         "sigma": f"{100 * explanation.sigma:g}",
+        "sum": "that logit" if explanation.where is None else "the part of it that flows through these channels",
         # A text must not be able to end the script that contains it.
         "data": json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
     }
@@ -198,11 +200,11 @@ def _motion(explanation: Explanation, clip: int) -> str:
         f"<figcaption>{name}</figcaption></figure>"
         for name, values in parts.items()
     )
-    share = 100 * float(explanation.motion[clip])
     return (
         '<section class="card" id="motion"><h2>Motion and appearance</h2>'
-        f'<p class="hint">{share:.0f} % of the relevance is dynamic: it goes through the differences '
-        "of frames from the mean of the frames they are mixed with. The rest is static.</p>"
+        f'<p class="hint">{_sentence(motion_words(float(explanation.motion[clip])))} Dynamic is what goes through the '
+        "differences of frames from the mean of the frames they are mixed with. This does not say how much the "
+        "network needs motion: <code>lrp3d study run --time</code> measures that.</p>"
         f'<div class="three">{figures}</div></section>'
     )
 

@@ -45,6 +45,27 @@ def span_words(share: float, average: float, longest: float, columns: int, unit:
     return f"{start} {average:.1f} of {columns} {unit} on average, {longest:.0f} at most"
 
 
+def motion_words(share: float) -> str:
+    """How much of the relevance is dynamic, from its share, which is none if the parts have different signs.
+
+    >>> motion_words(0.123)
+    '12 % of the relevance is dynamic, the rest static'
+    >>> motion_words(-0.5)
+    'dynamic relevance is -50 % of the whole and static 150 %: their signs differ, most often with CLRP; try plain LRP'
+    >>> motion_words(-0.004), motion_words(float("nan"))
+    ('0 % of the relevance is dynamic, the rest static', 'there is no relevance to split')
+    """
+    if not math.isfinite(share):
+        return "there is no relevance to split"
+    percent = round(100 * share)
+    if 0 <= percent <= 100:
+        return f"{percent} % of the relevance is dynamic, the rest static"
+    return (
+        f"dynamic relevance is {percent} % of the whole and static {100 - percent} %: their signs differ, "
+        "most often with CLRP; try plain LRP"
+    )
+
+
 def above_floor(explanation: Explanation, clip: int) -> str:
     """How much relevance of a clip's matrix is above the floor, and where; empty without a floor."""
     excess = explanation.excess
@@ -101,4 +122,4 @@ def best_channels(explanation: Explanation, layer: str, clip: int, most: int = 5
     best = shares_of_channels(explanation, layer, clip, most)
     count = explanation.channels(layer).shape[1]
     listed = ", ".join(f"channel {channel} ({100 * share:.0f} %)" for channel, share in best)
-    return f"of {count} channels most relevance have {listed}" if listed else f"no relevance in its {count} channels"
+    return f"most relevance of its {count} channels: {listed}" if listed else f"no relevance in its {count} channels"

@@ -18,7 +18,7 @@ YARDSTICK = "intervention"
 
 MEASURES = {
     "gain (freeze)": "relevance gain, frames frozen: how much more is left of the logit's lead when the frames with "
-    "the least relevance go first than when those with the most do, as a share of the lead",
+    "the least relevance go first than when those with the most do, as a share of the lead's size",
     "gain (neighbours)": "the same, frames replaced by the mean of those around them",
     "intervention": "cosine with the intervention matrix",
     "shapley": "rank correlation with the Shapley values of the frames",
@@ -50,7 +50,7 @@ class Faithfulness:
     values: dict[str, dict[str, Tensor]]
     """By measure and method, a number for each clip (m,)."""
     lead: Tensor
-    """(m,) by how much the explained class's logit is above the mean of the others: the unit of the gains."""
+    """(m,) by how much the explained class's logit is above the others' mean; its size is the unit of gains."""
     targets: Tensor
     """(m,) the explained classes."""
     exact_shapley: bool = True
@@ -71,7 +71,8 @@ class Faithfulness:
         values = self.values.get(measure, {}).get(method)
         if values is None or not len(values):
             return Score(math.nan, math.nan, math.nan)
-        weights = self.lead if measure.startswith("gain") else torch.ones_like(values)
+        # A class that does not lead has a negative lead, and a good order is good for it all the same.
+        weights = self.lead.abs() if measure.startswith("gain") else torch.ones_like(values)
         finite = values.isfinite()
         values, weights = values[finite].double().cpu(), weights[finite].double().cpu()
         if not len(values):
@@ -111,15 +112,23 @@ class Faithfulness:
         return " ".join(sentences)
 
     def __str__(self) -> str:
-        measures = [name for name in MEASURES if name in self.values]
-        rows = [["method", *measures]]
-        rows += [[method, *(str(self.score(measure, method)) for measure in measures)] for method in self.methods]
+        rows = [["measure", *self.methods], *self.rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        about = f"{len(self.targets)} clips; means with 95 % intervals over clips"
+        return "\n".join([*lines, self.about, self.verdict])
+
+    def rows(self) -> list[list[str]]:
+        """The table's rows: each measure's name, and its score for every method."""
+        measures = [name for name in MEASURES if name in self.values]
+        return [[measure, *(str(self.score(measure, method)) for method in self.methods)] for measure in measures]
+
+    @property
+    def about(self) -> str:
+        """What the numbers of the table are."""
+        said = f"{len(self.targets)} clips; means with 95 % intervals over clips"
         if "shapley" in self.values:
-            about += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
-        return "\n".join([*lines, about, self.verdict])
+            said += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
+        return said
 
     def __repr__(self) -> str:
         return str(self)

@@ -218,14 +218,15 @@ class Twin(nn.Module):
 
     def _check_patterns(self, run: Tracer) -> None:
         """Raises ValueError if a pattern in `constants` or `layers` fits no module that ran."""
-        for argument, patterns in (("constants", run.constants), ("layers", run.layers)):
+        for patterns in (run.constants, run.layers):  # layers are those of layers= and of where=
             if unmatched := [pattern for pattern, met in patterns.items() if not met]:
                 names = [name for name, _ in self.model.named_modules()]
                 candidates = [name for name in names for pattern in unmatched if name.endswith(f".{pattern}")]
                 hint = (
                     f"did you mean {candidates[0]!r}?" if candidates else "lrp3d.inspect(model, clip) shows their names"
                 )
-                raise ValueError(f"{argument}={unmatched} fits no module that ran; {hint}")
+                listed = ", ".join(map(repr, unmatched))
+                raise ValueError(f"{listed} {'fits' if len(unmatched) == 1 else 'fit'} no module that ran; {hint}")
 
     def _problems(self, run: Tracer, outputs: Sequence[Tensor]) -> list[str]:
         """One line for everything between the outputs and the clip that has no rule."""

@@ -15,6 +15,7 @@ Letters: ``t h w`` frames, height and width of a clip; pixels are uint8 RGB (t, 
 
 from lrp3d.video.clip import IMAGENET_MEAN, IMAGENET_STD, Clip, prepare_clip, read_clip, read_frames, sample_clip
 from lrp3d.video.drawing import draw_clip
+from lrp3d.video.files import Survey
 from lrp3d.video.source import ClipWarning, LostFramesWarning, VideoError
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Clip",
     "ClipWarning",
     "LostFramesWarning",
+    "Survey",
     "VideoError",
     "draw_clip",
     "prepare_clip",

@@ -15,7 +15,7 @@ from torch import Tensor
 from lrp3d.filenames import extension
 from lrp3d.printed import printable
 from lrp3d.sampling import dense_indices, uniform_indices
-from lrp3d.video.files import read_video
+from lrp3d.video.files import Survey, read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.in_memory import read_in_memory
 from lrp3d.video.paths import require_place
@@ -192,6 +192,7 @@ def read_frames(
     short_side: int | None = 256,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    survey: Survey | None = None,
 ) -> Clip:
     """Read any frames of a video, as `read_clip` reads those of a clip, but without warnings: see `Clip.lost`.
 
@@ -202,18 +203,21 @@ def read_frames(
         short_side: as in `read_clip`.
         mean: as in `read_clip`.
         std: as in `read_clip`.
+        survey: what former reads of the same video file have found of its packets; give the same one to each.
 
     Raises:
         VideoError: as in `read_clip`.
     """
     _check_options(1, "uniform", 1, size, short_side)
     path, template = _locate(path, None)
-    source = _read_source(path, template, choose, Framing(1, size, short_side, path.name))
+    source = _read_source(path, template, choose, Framing(1, size, short_side, path.name), survey)
     require_clip_memory(len(source.images), *source.images[0].shape[:2])
     return _clip(source, path.name, mean, std)
 
 
-def _read_source(path: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
+def _read_source(
+    path: Path, template: str | None, choose: Choose, framing: Framing, survey: Survey | None = None
+) -> Source:
     """Reads the chosen frames from any kind of source."""
     try:
         if path.is_dir():
@@ -221,7 +225,7 @@ def _read_source(path: Path, template: str | None, choose: Choose, framing: Fram
         elif extension(path) in TENSOR_SUFFIXES:
             source = read_tensor(path, choose, framing)
         else:
-            source = read_video(path, choose, framing)
+            source = read_video(path, choose, framing, survey)
     except OSError as error:  # the disk fails, or the folder may not be read
         raise VideoError(f"{path.name} cannot be read: {error.strerror or error}") from None
     source.notes += framing.note()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,33 @@ from lrp3d.video.pixels import SQUARE, Framing
 from lrp3d.video.pyav import import_av, is_turned, limit_pixels, open_container, to_array
 from lrp3d.video.room import most_pixels
 from lrp3d.video.source import Choose, Source, VideoError, first_line, stand_ins
-from lrp3d.video.timeline import is_still, timeline_of
+from lrp3d.video.timeline import Timeline, is_still, timeline_of
 
 _ODDEST = 16  # the largest ratio of the sides of a pixel, either way: no pixel of a screen or a camera comes near it
 
 
-def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
+@dataclass
+class Survey:
+    """What the packets of a video file say, empty before it is first read: to read on, they are not read again."""
+
+    timeline: Timeline | None = None
+    missing: list[str] = field(default_factory=list)
+    """Sentences about frames that the file should have and has not."""
+
+
+def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | None = None) -> Source:
     """The chosen frames of a video file, with sentences about losses; raises VideoError if no frame decodes."""
-    av = import_av()
+    av, survey = import_av(), survey or Survey()
     with _opened(path) as stream:
         fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may state any rate
         aspect, notes = _pixel_aspect(stream, path.name)
-        timeline = timeline_of(av, stream)
-        if not len(timeline):
-            raise VideoError(f"{path.name} has a video stream without a single frame")
-        missing = missing_frames(path, stream.container, stream, timeline)
+        if survey.timeline is None:
+            timeline = timeline_of(av, stream)
+            if not len(timeline):
+                raise VideoError(f"{path.name} has a video stream without a single frame")
+            survey.missing = missing_frames(path, stream.container, stream, timeline)
+            survey.timeline = timeline
+        timeline = survey.timeline
         chosen_indices = choose(len(timeline))
 
         def keep(frame: Any) -> Tensor:
@@ -47,7 +60,7 @@ def read_video(path: Path, choose: Choose, framing: Framing) -> Source:
         raise VideoError(f"no frame of {path.name} decodes")
     picked = [frames[index] for index in chosen_indices]
     shown = [decoded.index for decoded in picked]
-    lost = stand_ins(chosen_indices, shown, path.name) + missing
+    lost = stand_ins(chosen_indices, shown, path.name) + survey.missing
     frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, float(fps or 25))]
     if frozen:
         numbers = ", ".join(map(str, frozen))

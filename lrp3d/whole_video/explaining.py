@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from lrp3d.progress import bar
 from lrp3d.study.running.config import weights_digest
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
-from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, VideoError, read_frames
+from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, Survey, VideoError, read_frames
 from lrp3d.whole_video.parts import Parts
 from lrp3d.whole_video.timeline import VideoExplanation, joined
 from lrp3d.whole_video.windows import Window, windows
@@ -93,7 +93,7 @@ def explain_video(
     """
     twin = twin_of(model, composite)
     inner = twin.model
-    length = frames or _number(getattr(inner, "frames", None)) or 8
+    length = (_number(getattr(inner, "frames", None)) or 8) if frames is None else frames
     hop = max(1, length // 2) if stride is None else stride
     for name, value in (("frames", length), ("stride", hop), ("every", every)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -162,20 +162,29 @@ def explain_video(
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads frames of one video, of which only every `every`-th is used."""
+    """Reads frames of one video, of which only every `every`-th is used.
+
+    Without one survey for all reads, every part would read the whole file once more.
+    """
 
     path: Path
     every: int
     options: dict[str, Any]
+    survey: Survey = field(default_factory=Survey)
 
     def count(self) -> int:
         """The number of frames that are used."""
-        return -(-read_frames(self.path, lambda count: [0], **self.options).num_video_frames // self.every)
+        first = read_frames(self.path, lambda count: [0], survey=self.survey, **self.options)
+        return -(-first.num_video_frames // self.every)
 
     def read(self, start: int, stop: int) -> Clip:
         """Frames from `start` to before `stop`."""
         numbers = [i * self.every for i in range(start, stop)]
-        return read_frames(self.path, lambda count: [min(i, count - 1) for i in numbers], **self.options)
+
+        def choose(count: int) -> list[int]:
+            return [min(i, count - 1) for i in numbers]
+
+        return read_frames(self.path, choose, survey=self.survey, **self.options)
 
 
 @dataclass

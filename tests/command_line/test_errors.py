@@ -51,6 +51,9 @@ from lrp3d.commands.terminal import one_line
         (["convert-checkpoint", "in.pth", "out.pth", "--model", "I3D-R18-f4"], "OUT is a .safetensors file"),
         (["convert-checkpoint", "in.pth", "out.safetensors"], "required: --model"),
         (["explain", "clip.npy", "--out", ""], "argument --out: the path is empty"),
+        (["explain", "clip.npy", *SMALL, "--floor", "--against", "1"], "leave it out, or leave out --against"),
+        (["explain", "clip.npy", *SMALL, "--floor", "--where", "a=1"], "--floor needs all channels: leave it out"),
+        (["explain", "clip.npy", *SMALL, "--motion", "--where", "a=1"], "--motion needs all channels: leave it out"),
         (["study", "merge", ""], "argument OUT: the path is empty"),
     ],
 )

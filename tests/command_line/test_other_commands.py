@@ -1,5 +1,6 @@
 """The demo, checks, inspection, conversion and help; what is not installed."""
 
+import html
 import importlib.util
 import json
 import re
@@ -12,6 +13,7 @@ from terminal import FILES, RANDOM, SMALL, error, in_a_process
 
 import lrp3d
 from lrp3d.extras import install_command
+from lrp3d.faithfulness.scores import MEASURES
 
 
 def test_the_demo_needs_nothing_at_all_and_shows_the_truth(run, folder):
@@ -139,8 +141,22 @@ def test_check_prints_a_table_with_a_verdict_and_writes_all_numbers(run, clip):
     page = Path("check.html").read_text()
     assert "gain (freeze)" in page
     assert "orders the frames best" in page
+    assert f"<b>gain (freeze)</b>: {html.escape(MEASURES['gain (freeze)'])}" in page
     assert run("check", *SMALL)[0] == 2
     assert run("check", clip, *SMALL, "--target", "label")[0] == 2
+
+
+def test_what_was_decided_about_the_model_is_said_by_every_command(run, clip, folder):
+    Path("own.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    frames = 4\n\n    def __init__(self):\n"
+        "        super().__init__()\n        self.conv, self.fc = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 3)\n\n"
+        "    def forward(self, x):\n        return self.fc(self.conv(x).relu().mean((2, 3, 4)))\n"
+    )
+    said = "the model states no mean and std: ImageNet's are used"
+    for command in (["explain"], ["check", "--no-shapley"], ["prototypes", "--layer", "conv"]):
+        code, out, _ = run(*command, clip, "--model", "own.py:Net", "--size", "24")
+        assert code == 0
+        assert said in out
 
 
 def test_alone_it_says_its_help(run):

@@ -166,12 +166,13 @@ def test_layers_are_shown_and_channels_followed_where_asked_for(run, clip):
     code, said, err = run(*asked)
     assert (code, err) == (0, "")
     assert "only through  channels 1, 2 of features.layer4" in said
-    assert "layer         features.layer4: of" in said
+    assert "layer         features.layer4: most relevance of its" in said
     facts = json.loads(Path("out/explanation.json").read_text())
     assert facts["where"] == {"features.layer4": [1, 2]}
     assert [value != 0 for value in facts["layers"]["features.layer4"]["channels"][:4]] == [False, True, True, False]
     page = Path("out/report.html").read_text()
     assert "Only what flows through channels 1, 2 of features.layer4 is shown." in page
+    assert "the row sums to the part of it that flows through these channels" in page
     assert 'id="inside"' in page
     assert run("explain", clip, *SMALL, "--where", "layer4")[0] == 2
     assert (
@@ -220,7 +221,8 @@ def test_a_whole_video_is_explained_window_by_window(run, clip):
 
 def test_motion_is_shown_where_asked_for(run, clip, networks):
     asked = ["explain", clip, "--model", "networks:Net", "--size", 16, "--frames", 4, "--plain", "--no-floor"]
-    assert "of the relevance is dynamic" in run(*asked, "--motion")[1]
+    assert "of the relevance is dynamic" in run(*asked, "--motion", "--out", "out")[1]
+    assert "This does not say how much the network needs motion" in Path("out/report.html").read_text()
     assert "dynamic" not in run(*asked)[1]
 
 
