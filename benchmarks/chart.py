@@ -16,6 +16,7 @@ from lrp3d.files import replacing
 
 from benchmarks.timing import common
 
+PUBLISHED = [common.RESULTS / f"matrix-cpu{label}.json" for label in ("", "-f16", "-f32")]
 CONTESTANTS = {
     "lrp3d": "#c0392b",
     "gradient, looped": "#95a5a6",
@@ -83,7 +84,7 @@ def draw(results: Sequence[dict[str, Any]]) -> Any:
 def main(argv: list[str] | None = None) -> Path:
     """Draw and write the image."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--results", nargs="+", type=Path, default=[common.RESULTS / "matrix-cpu.json"])
+    parser.add_argument("--results", nargs="+", type=Path, default=PUBLISHED)
     parser.add_argument("--image", type=Path, default=common.ROOT / "docs" / "images" / "speed.svg")
     options = parser.parse_args(argv)
     results = read(options.results)

@@ -161,6 +161,14 @@ def test_the_packets_of_a_video_are_read_through_once(model, tmp_path, monkeypat
     assert again.band.equal(whole.band)
 
 
+def test_what_was_found_of_one_video_is_not_believed_of_another(tmp_path):
+    one, other = (encode(tmp_path / name, numbered_frames(6)) for name in ("one.mp4", "other.mp4"))
+    survey = lrp3d.video.Survey()
+    lrp3d.video.read_frames(one, lambda count: [0], survey=survey)
+    with pytest.raises(ValueError, match=r"this survey is of .*one\.mp4: give a new .* for .*other\.mp4"):
+        lrp3d.video.read_frames(other, lambda count: [0], survey=survey)
+
+
 def test_time_grows_with_the_number_of_windows(model, video, monkeypatch):
     calls = []
     explain = explaining.explain

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
+from lrp3d.compute.buffers import BLOCK
 
-BLOCK = 2**17  # values that are taken through all passes at once
 WORTHWHILE = 2**17  # multiplications per tap; with fewer, torch's own kernel is called sooner than the products
 
 

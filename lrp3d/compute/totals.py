@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from lrp3d.compute.buffers import BLOCK
+
 LONG = 2**19  # values of a row; from this length on a CPU is faster row by row than with a matrix of few rows
-BLOCK = 2**17  # values that are taken through all passes at once, so that products stay in a core's cache
 
 
 def sums_of_products(value: Tensor, factors: Sequence[Tensor]) -> Tensor:
@@ -22,17 +24,10 @@ def sums_of_products(value: Tensor, factors: Sequence[Tensor]) -> Tensor:
         return value.flatten(1).sum(1)
     factors = [factor.expand(shape) for factor in factors]
     if value.device.type != "cpu" or shape.numel() < LONG or value.dim() < 3:
-        return value.flatten(1) @ _product(factors).flatten()
+        return value.flatten(1) @ functools.reduce(torch.mul, factors).flatten()
     if len(factors) == 1 and factors[0].is_contiguous():
         return torch.stack([torch.dot(row.flatten(), factors[0].flatten()) for row in value])
     return torch.stack([_sum_of_blocks([row, *factors]) for row in value])
-
-
-def _product(factors: Sequence[Tensor]) -> Tensor:
-    product = factors[0]
-    for factor in factors[1:]:
-        product = product * factor
-    return product
 
 
 def _sum_of_blocks(tensors: Sequence[Tensor]) -> Tensor:

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
-
-# Number of elements per block of an elementwise computation; intermediate results then stay in a core's cache.
-BLOCK = 2**17
+from lrp3d.compute.buffers import BLOCK
 
 
 def coefficients(
@@ -35,7 +33,7 @@ def coefficients(
         `coefficient * factor / z`, zero where z is zero; and `coefficient * factor / count` where z is zero, else
         zero, because all inputs get the same there (None if z is zero nowhere).
     """
-    if factor is not None and not epsilon and side_by_side_on_a_cpu(factor, z):
+    if factor is not None and not epsilon and _side_by_side_on_a_cpu(factor, z):
         quotient, empty = over_denominators(factor, z, overwrite)
     else:
         quotient, empty = _reciprocal(z, epsilon, overwrite)
@@ -52,7 +50,7 @@ def coefficients(
     return quotient, equal if factor is None else equal.mul_(factor)
 
 
-def side_by_side_on_a_cpu(factor: Tensor, z: Tensor) -> bool:
+def _side_by_side_on_a_cpu(factor: Tensor, z: Tensor) -> bool:
     """Whether both can be looked at without waiting, and go through memory side by side."""
     alike = factor.shape == z.shape and factor.is_contiguous() and z.is_contiguous()
     return alike and z.numel() > 0 and z.device.type == "cpu"

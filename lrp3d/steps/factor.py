@@ -30,13 +30,11 @@ class Factor:
 
     def whole(self) -> Tensor:
         """The product, (...); it is computed in every call."""
-        if self.scale is None and not self.positive:
-            return self.activation
         like = self.activation
-        if self.positive:
-            product = torch.clamp(like, min=0, out=buffers.empty(like.shape, like))
-            return product if self.scale is None else product.mul_(self.scale)
-        return times(like, self.scale) if self.scale is not None else like
+        if not self.positive:
+            return like if self.scale is None else times(like, self.scale)
+        product = torch.clamp(like, min=0, out=buffers.empty(like.shape, like))
+        return product if self.scale is None else product.mul_(self.scale)
 
     def parts(self, band: Band | None) -> list[Tensor]:
         """Tensors whose product is the factor, of all of it or of what lies in a band."""

@@ -55,7 +55,7 @@ class LinearStep(Step):
         return not self.weighted and any(isinstance(operand.w.value, Tensor) for operand in self.operands)
 
     @property
-    def hands_on_all(self) -> bool:  # type: ignore[override]  # of most steps it is a constant
+    def hands_on_all(self) -> bool:
         """Whether nothing that came last could stay in it: no bias, no epsilon, and inputs for every output.
 
         Of plain kernels it is not taken for granted.

@@ -74,9 +74,6 @@ class Step:
     in_range = False
     """Whether the valid range of its inputs is known, which is so until a layer has seen the clip."""
 
-    hands_on_all = False
-    """Whether nothing that came last could stay in it, so that what went out needs not be added up for the ledger."""
-
     site: Site
     """Set once by the tracer, when the operation is recorded."""
     position: Position | None = None
@@ -122,6 +119,11 @@ class Step:
     def after_classifier(self) -> bool:
         """Whether the operation lies between the classifier and the logits."""
         return self.position is not None and self.position.after_classifier
+
+    @property
+    def hands_on_all(self) -> bool:
+        """Whether nothing that came last could stay in it, so that the ledger needs not add up what went out."""
+        return False
 
     def accepts(self, rule: Rule) -> bool:
         """Whether the rule can be used for this operation."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
@@ -11,10 +10,11 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
+from lrp3d.compute.buffers import BLOCK
 from lrp3d.compute.kernels import is_plain
 from lrp3d.compute.terms import Share, Signed, Term
 from lrp3d.rules import Rule
-from lrp3d.steps.coefficients import BLOCK, coefficients, sum_of
+from lrp3d.steps.coefficients import coefficients, over_denominators, sum_of
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.operands import PreparedOperand
@@ -114,7 +114,8 @@ def _common_scale(rule: Rule, operands: Sequence[PreparedOperand], factor: Tenso
 
     This is so after a ReLU, where a sum that is negative or zero gets nothing. Every summand then has the same scale.
     """
-    if rule.epsilon or any(o.x.is_input is not None or o.source.dtype != factor.dtype for o in operands):
+    known = all(o.x.is_input is None and o.source.dtype == factor.dtype for o in operands)
+    if not known or rule.epsilon or not factor.numel():
         return None
     scale = buffers.empty(factor.shape, factor)
     blocks = zip(*(t.flatten().split(BLOCK) for t in (factor, scale, *(o.source for o in operands))), strict=True)
@@ -127,8 +128,8 @@ def _common_scale(rule: Rule, operands: Sequence[PreparedOperand], factor: Tenso
         negative = [term.a for of_operand in shares for share in of_operand[1:] for term in share.terms]
         if negative and bool(((sum_of([z, *negative]) < 0) & (f != 0)).any()):
             return None
-        quotient, equal = coefficients(z, 0.0, 1.0, f, functools.partial(torch.ones_like, f), overwrite=True)
-        if equal is not None:
+        quotient, empty = over_denominators(f, z, overwrite=True)
+        if empty is not None:  # relevance at a zero is shared equally
             return None
         out.copy_(quotient)
     return scale

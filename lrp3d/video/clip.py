@@ -203,10 +203,12 @@ def read_frames(
         short_side: as in `read_clip`.
         mean: as in `read_clip`.
         std: as in `read_clip`.
-        survey: what former reads of the same video file have found of its packets; give the same one to each.
+        survey: what former reads of the same video file have found of its packets; give the same one to each. Folders
+            and saved tensors have no packets, and leave it empty.
 
     Raises:
         VideoError: as in `read_clip`.
+        ValueError: the survey is of another file.
     """
     _check_options(1, "uniform", 1, size, short_side)
     path, template = _locate(path, None)

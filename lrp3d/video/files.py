@@ -24,8 +24,9 @@ _ODDEST = 16  # the largest ratio of the sides of a pixel, either way: no pixel 
 
 @dataclass
 class Survey:
-    """What the packets of a video file say, empty before it is first read: to read on, they are not read again."""
+    """What the packets of one video file say, empty before it is first read: to read on, they are not read again."""
 
+    path: Path | None = None
     timeline: Timeline | None = None
     missing: list[str] = field(default_factory=list)
     """Sentences about frames that the file should have and has not."""
@@ -37,12 +38,14 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
     with _opened(path) as stream:
         fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may state any rate
         aspect, notes = _pixel_aspect(stream, path.name)
+        if survey.path not in (None, path):
+            raise ValueError(f"this survey is of {survey.path}: give a new lrp3d.video.Survey() for {path}")
         if survey.timeline is None:
             timeline = timeline_of(av, stream)
             if not len(timeline):
                 raise VideoError(f"{path.name} has a video stream without a single frame")
             survey.missing = missing_frames(path, stream.container, stream, timeline)
-            survey.timeline = timeline
+            survey.path, survey.timeline = path, timeline
         timeline = survey.timeline
         chosen_indices = choose(len(timeline))
 
