@@ -78,8 +78,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/listing/formats.py": LISTS,
     "lrp3d/study/listing/lists.py": LISTS,
     "lrp3d/study/listing/numbering.py": LISTS,
-    "lrp3d/study/reporting/summary.py": (*NUMBERS, "tests/test_study_report.py"),
-    "lrp3d/study/reporting/statistics.py": ("tests/test_study_report.py",),
+    "lrp3d/study/reporting/summary.py": ("tests/test_study_summary.py", *NUMBERS, "tests/test_study_report.py"),
+    "lrp3d/study/reporting/statistics.py": ("tests/test_study_summary.py",),
     "lrp3d/study/reporting/study_view.py": ("tests/test_study_report.py", "tests/test_study_gallery.py"),
     "lrp3d/study/reporting/paper_tables.py": ("tests/test_study_report.py",),
     "lrp3d/study/reporting/paper_figures.py": ("tests/test_study_report.py",),
@@ -179,6 +179,12 @@ HARMLESS: dict[tuple[str, str, str], str] = {
         "if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:",
         "abs(self.alpha - self.beta - 1) > 1e-09 -> abs(self.alpha - self.beta - 1) >= 1e-09",
     ): "a difference of exactly 1e-9 is rounding either way",
+    (
+        "lrp3d/rules.py",
+        "own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)",
+        "0 -> 1",
+    ): "signs are 1 and -1; of the two zeros, tests/test_outputs.py notices the first",
+    ("lrp3d/study/reporting/summary.py", '"columns": matrix.shape[-1],', "1 -> 2"): "matrices are square",
     ("lrp3d/rules.py", "absorbs = False", "False -> True"): (
         "a shortcut is not taken; test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would proves it is one"
     ),

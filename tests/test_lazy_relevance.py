@@ -1,6 +1,7 @@
 """What waits to be multiplied changes nothing: sums of waiting relevance are sums of relevance, and so are totals."""
 
 import gc
+import itertools
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from lrp3d.compute import totals
 from lrp3d.compute.bands import Band
 from lrp3d.compute.maps import Broadcast
 from lrp3d.compute.terms import Signed
-from lrp3d.rules import Epsilon, SameSign, ZPlus
+from lrp3d.rules import SameSign, ZPlus
 from lrp3d.steps.factor import Factor
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
@@ -53,9 +54,10 @@ def test_a_sum_of_products_is_the_sum_of_the_products(small_blocks, factors, lay
     torch.testing.assert_close(found, expected.flatten(1).sum(1))
 
 
-@given(generators, st.lists(st.integers(0, 5), min_size=2, max_size=4), st.lists(st.sampled_from(BANDS), min_size=4))
-def test_relevance_that_waits_adds_up_to_the_sum_of_what_it_stands_for(generator, kinds, bands):
+@pytest.mark.parametrize("bands", list(itertools.product(BANDS, repeat=3)), ids=str)
+def test_relevance_that_waits_adds_up_to_the_sum_of_what_it_stands_for(bands):
     """Whether it comes from branches of one activation, from others, or without a factor, and in whatever bands."""
+    generator = torch.Generator().manual_seed(0)
     x, other, one, two = (signed(generator, *SHAPE).abs() for _ in range(4))
     factors = [
         None,
@@ -65,20 +67,15 @@ def test_relevance_that_waits_adds_up_to_the_sum_of_what_it_stands_for(generator
         Factor(signed(generator, *SHAPE), one, positive=True),
         Factor(other),
     ]
-
-    def waiting(kind, band):
-        value = signed(generator, 3, *(SHAPE if band is None else band.shape(SHAPE)))
-        return LazyRelevance(value, factors[kind], band=band)
-
-    parts = [waiting(kind, band) for kind, band in zip(kinds, bands, strict=False)]
-    dense = [part.tensor(SHAPE) for part in parts]
-    whole, values = parts[0], [part.value.clone() for part in parts]
-    for part in parts[1:]:
-        whole = whole.plus(part, SHAPE)
-    torch.testing.assert_close(whole.tensor(SHAPE), sum(dense))
-    torch.testing.assert_close(whole.total(), sum(dense).flatten(1).sum(1))
-    for part, value in zip(parts, values, strict=True):
-        torch.testing.assert_close(part.value, value, rtol=0, atol=0)  # others may use the same value
+    values = [signed(generator, 3, *(SHAPE if band is None else band.shape(SHAPE))) for band in bands]
+    for chosen in itertools.product(factors, repeat=3):
+        parts = [LazyRelevance(v.clone(), f, band=b) for v, f, b in zip(values, chosen, bands, strict=True)]
+        dense = sum(part.tensor(SHAPE) for part in parts)
+        whole = parts[0].plus(parts[1], SHAPE).plus(parts[2], SHAPE)
+        torch.testing.assert_close(whole.tensor(SHAPE), dense)
+        torch.testing.assert_close(whole.total(), dense.flatten(1).sum(1))
+        for part, value in zip(parts, values, strict=True):
+            assert torch.equal(part.value, value)  # others may use the same value
 
 
 @given(st.permutations([None, 1.0, 2.0]), st.sampled_from(BANDS), st.sampled_from(BANDS))
@@ -133,19 +130,29 @@ def test_a_shortcut_hands_on_its_activation_and_a_scale(generator, rule, band, b
     torch.testing.assert_close(found[0].total() + found[1].total(), arriving.total())
 
 
-@pytest.mark.parametrize("rule", [SameSign(), ZPlus(), Epsilon(0.1)])
-def test_relevance_of_sums_that_are_not_positive_takes_the_general_way(rule):
+class Damped(ZPlus):
+    """Shares by positive parts, with an epsilon in the denominator."""
+
+    epsilon = 0.1
+    absorbs = True
+
+
+@pytest.mark.parametrize(
+    ("rule", "summands", "expected"),
+    [
+        (SameSign(), (1.0, -4.0), (0.0, 6.0)),
+        (SameSign(), (0.0, 0.0), (3.0, 3.0)),
+        (ZPlus(), (0.0, -4.0), (3.0, 3.0)),
+        (Damped(), (1.0, 1.0), (6 / 2.1, 6 / 2.1)),
+    ],
+)
+def test_relevance_that_is_not_shared_by_positive_parts_takes_the_general_way(rule, summands, expected):
     """Relevance at a negative sum is that of its negative summands, and one at zero is shared equally."""
-    x, branch = torch.tensor([[2.0, 1.0, 0.0]], dtype=D), torch.tensor([[3.0, -4.0, 0.0]], dtype=D)
-    arriving = LazyRelevance(torch.ones(1, 1, 3, dtype=D), Factor(torch.tensor([[5.0, 6.0, 8.0]], dtype=D)))
+    x, branch = (torch.tensor([[beside, value]], dtype=D) for beside, value in zip((2.0, 3.0), summands, strict=True))
+    arriving = LazyRelevance(torch.ones(1, 1, 2, dtype=D), Factor(torch.tensor([[5.0, 6.0]], dtype=D)))
     found = sum_of(x, branch, rule).propagate(arriving)
-    expected = sum_of(x, branch, rule).relevance(arriving.tensor(x.shape))
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one.tensor(x.shape), other)
     assert all(part.factor.scale is None for part in found)
-    if isinstance(rule, SameSign):
-        assert found[0].tensor(x.shape).tolist() == [[[2.0, 0.0, 4.0]]]
-        assert found[1].tensor(x.shape).tolist() == [[[3.0, 6.0, 4.0]]]
+    torch.testing.assert_close(tuple(float(part.tensor(x.shape)[0, 0, 1]) for part in found), expected)
 
 
 class Residual(nn.Module):

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from lrp3d.defaults import SEGMENT
 from lrp3d.figures.pages import filled
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
 from lrp3d.study.reporting import charts, paper_figures, paper_tables
 from lrp3d.study.reporting.clip_pages import clip_pages
+from lrp3d.study.reporting.data_set_figures import figures_across_studies, maps_of_data_sets
 from lrp3d.study.reporting.gallery import Gallery, ReadRecord, gallery
 from lrp3d.study.reporting.inline_svg import inlined
+from lrp3d.study.reporting.not_made import not_made
 from lrp3d.study.reporting.paper_figures import Chart, Missing
 from lrp3d.study.reporting.study_clips import clips_of, standing_out
 from lrp3d.study.reporting.study_view import Studied, filter_rule
@@ -28,7 +28,7 @@ from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 __all__ = ["Chart", "Report", "report"]
 
@@ -198,11 +198,11 @@ def report(
     compared = [made for make in paper_figures.FIGURES for made in make(studies)]
     compared += [made for make_maps in paper_figures.MAPS for made in make_maps(studies, ends)]
     parts += [part for part in compared if not isinstance(part, Missing)]
-    parts += _maps_of_data_sets(studies, maps, ends)
-    parts += _figures_across_studies(studies)
+    parts += maps_of_data_sets(studies, maps, ends)
+    parts += figures_across_studies(studies)
     for study in studies:
         parts += _parts_of_study(study, agreed.get(study.name, ([], [])), maps.get(study.name, {}), ends)
-    lacking = [*map(str, (part for part in compared if isinstance(part, Missing))), *_missing(studies, agreed)]
+    lacking = [*map(str, (part for part in compared if isinstance(part, Missing))), *not_made(studies, agreed)]
     missing = [name for name in show if not any(study.indices([name]) for study in studies)]
     if missing:
         raise ValueError(f"no study has a class {missing[0]!r}")
@@ -271,81 +271,6 @@ def _unique(studies: Sequence[Studied]) -> list[Studied]:
     return distinct
 
 
-def _figures_across_studies(studies: Sequence[Studied]) -> Iterator[Chart]:
-    """Yields the figures of several studies together, those of several data sets side by side."""
-    groups = paper_tables.comparable(studies)
-    if groups:
-        rows: list[list[Cell]] = []
-        scatters = []
-        for name, group in groups.items():
-            atr = [study.moments("avg_atr")["mean"] for study in group]
-            accuracy = [study.summary["accuracy"]["top1"] for study in group]
-            rows += [[name, s.model, Value(x), Value(y)] for s, x, y in zip(group, atr, accuracy, strict=True)]
-            said = name if len(groups) > 1 else ""
-            models = [study.model for study in group]
-            scatters.append(partial(charts.accuracy_scatter, atr, accuracy, models, title=said))
-        note = "" if min(map(len, groups.values())) > 2 else "Two models are no correlation."
-        most = max(([study.model for study in group] for group in groups.values()), key=len)
-        title, file = _of_data_sets("Accuracy against avg-ATR", "accuracy", list(groups), "Fig. 7")
-        figure = _side_by_side(scatters, most)
-        table = Table(file, title, ["data set", "model", "avg-ATR", "accuracy (%)"], rows)
-        yield Chart(file, title, figure, note, table)
-    windowed = [study for study in studies if study.summary["windows"]]
-    curves: dict[str, dict[str, Any]] = {}
-    for study in windowed:
-        curves.setdefault(study.dataset, {})[study.label()] = study.summary["windows"]
-    if curves:
-        note = (
-            "Every frame's prediction sees its own window only. A star shows every frame the segment of its own "
-            "ATR, a cross as many frames around it. Dashed: empty images outside of the windows."
-        )
-        title, file = _of_data_sets("Partial uniform sampling", "windows", list(curves), "Fig. 6, 14")
-        draw = [
-            partial(charts.window_curves, each, title=name if len(curves) > 1 else None)
-            for name, each in curves.items()
-        ]
-        names = [*max(curves.values(), key=len), *charts.OWN_WINDOWS, charts.EMPTY]
-        yield Chart(file, title, _side_by_side(draw, names), note, paper_tables.windows(windowed))
-
-
-def _of_data_sets(title: str, file: str, names: Sequence[str], figure: str) -> tuple[str, str]:
-    """Returns title and name of a figure, with the data set if there is only one."""
-    if len(names) > 1:
-        return f"{title} by data set ({figure})", f"{file}-of-data-sets"
-    return f"{title}: {names[0]} ({figure})", f"{file}-{_slug(names[0])}"
-
-
-def _side_by_side(draw: Sequence[Callable[..., Figure]], names: Sequence[str]) -> Figure:
-    """Draws one chart alone, and several into one figure."""
-    return draw[0]() if len(draw) == 1 else charts.abreast(draw, names)
-
-
-def _maps_of_data_sets(
-    studies: Sequence[Studied], maps: Mapping[str, Mapping[str, Any]], ends: paper_figures.Ends
-) -> Iterator[Chart]:
-    """Yields the heat maps of one model, a row for each of its data sets (Fig. 2)."""
-    groups: dict[str, list[Studied]] = {}
-    for study in studies:
-        if study.name in maps:
-            groups.setdefault(study.label(), []).append(study)
-    for label, group in groups.items():
-        if len(group) < 2:
-            continue
-        columns = min(len(maps[study.name]) for study in group)
-        shown = {
-            (name if name == study.dataset else f"{study.dataset}: {name}"): matrix
-            for study in group
-            for name, matrix in list(maps[study.name].items())[:columns]
-        }
-        title, file = f"Mean relevance by data set: {label} (Fig. 2)", f"heatmaps-of-data-sets-{_slug(label)}"
-        unit = "step" if any(study.unit == "step" for study in group) else "frame"
-        figure = charts.heatmaps(shown, columns=columns, unit=unit, greatest=ends.greatest, least=ends.least)
-        note = (
-            "A row for each data set: the mean of all clips, then classes. All maps of this page have the same colours."
-        )
-        yield Chart(file, title, figure, note, paper_figures.matrices_of(file, title, shown))
-
-
 def _parts_of_study(
     study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], ends: paper_figures.Ends
 ) -> Iterator[Table | Chart | Gallery]:
@@ -384,30 +309,6 @@ def _parts_of_study(
         yield outstanding
     if study.gallery is not None:
         yield study.gallery
-
-
-def _missing(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Iterator[str]:
-    """Says what is missing in the studies themselves, and in pairs of them."""
-    uncounted = ", ".join(study.name for study in studies if not study.moments("avg_atr")["count"])
-    if uncounted:
-        yield f"Fig. 2, 8 and 15 of {uncounted}: need clips that count, and none does (--wrong-too, --min-score)."
-    if len({study.dataset for study in studies}) < 2:
-        yield "Differences between data sets (Tables 1, 4, 5): need studies of one model on two data sets."
-    if not any(map(any, people.values())):
-        yield "Table 3 and Fig. 9 (people): need --humans with classes of these data sets."
-    if paper_tables.contrast(studies) is None:
-        yield "Table 6 (LRP): needs studies that differ in nothing but --plain."
-    if not any(study.summary["windows"] for study in studies):
-        yield "Fig. 6 and 14 (windows): need --windows 1,2,4,8,segment --empty."
-    else:
-        windows = [window for study in studies for window in study.summary["windows"]]
-        if not any(window["window"] == SEGMENT for window in windows):
-            yield "Fig. 6 and 14 (stars, the segments of each frame's ATR): need --windows with segment."
-        if all(window.get("empty") is None for window in windows):
-            yield "Fig. 6 and 14 (empty images): need --empty."
-    if not any(len(group) > 2 for group in paper_tables.comparable(studies).values()):
-        yield "Pearson's r (Fig. 7): needs three models or more on a data set."
-    yield "Fig. 1 and 5b are drawings; Fig. 16 is of single videos: lrp3d explain VIDEO --out DIR."
 
 
 def _matrices(study: Studied, show: Sequence[str]) -> dict[str, Any]:
@@ -458,7 +359,3 @@ def _warnings(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
     if unknown:
         warnings.append(f"People call no class of {', '.join(unknown)} temporal or static.")
     return warnings
-
-
-def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name).strip("-").lower()
