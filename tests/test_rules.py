@@ -239,13 +239,27 @@ def test_seeds_together_are_seeds_one_at_a_time(drawn, name):
 # -------------------------------------------------------------------------------- the ledger
 
 
-@settings(max_examples=30)
-@given(st.one_of(convolutions(), linears()), st.sampled_from(["epsilon", "epsilon 0.5", "gamma", "zplus"]))
+@settings(max_examples=60)
+@given(
+    st.one_of(convolutions(), transposed_convolutions(), linears()),
+    st.sampled_from(["epsilon", "epsilon 0.5", "gamma", "zplus"]),
+)
 def test_the_ledger_books_what_a_rule_absorbs(drawn, name):
-    layer, x, generator = drawn
-    output = forward(layer, x)
-    assume(output.numel() > 0)
-    head = fill(nn.Linear(output[0].numel(), 3, dtype=D), generator)
+    assume(forward(*drawn[:2]).numel() > 0)
+    books_balance(*drawn, name)
+
+
+@pytest.mark.parametrize("name", ["epsilon", "zplus"])
+@pytest.mark.parametrize(
+    "layer", [nn.Conv2d(1, 2, 1, padding=(0, 1)), nn.ConvTranspose2d(1, 2, 1, stride=2), nn.Conv2d(1, 2, 2, padding=2)]
+)
+def test_the_ledger_books_what_arrives_at_outputs_that_see_padding_only(layer, name):
+    generator = torch.Generator().manual_seed(0)
+    books_balance(fill(layer.to(D), generator), inputs(generator, 2, (1, 3, 3)), generator, name)
+
+
+def books_balance(layer, x, generator, name):
+    head = fill(nn.Linear(forward(layer, x)[0].numel(), 3, dtype=D), generator)
     model = nn.Sequential(layer, nn.Flatten(), head).eval()
     composite = lrp3d.Composite(names={"0": RULES[name][0], "2": rules.Epsilon()})
     found = lrp3d.explain(model, x, 1, composite=composite, temporal=False, contrastive=False)

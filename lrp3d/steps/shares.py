@@ -118,8 +118,8 @@ def _mapped(
         return sum_of([o.map.count(cast(Tensor, o.x.ones), o.w.value) for o in operands])
 
     reciprocal, equal = coefficients(z, rule.epsilon, shares[0].coefficient, factor, count, own)
-    hands_on_all = handed_on and (equal is None or all(o.x.is_input is None for o in operands))
-    return MappedShare(reciprocal, equal, [share.terms for share in shares], hands_on_all)
+    # Where the denominator is zero, the window may lie in the padding, so that nothing gets what arrives.
+    return MappedShare(reciprocal, equal, [share.terms for share in shares], handed_on and equal is None)
 
 
 @dataclass
