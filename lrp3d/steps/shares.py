@@ -114,12 +114,23 @@ def _mapped(
 ) -> MappedShare:
     own = all(z.untyped_storage().data_ptr() != t.a.untyped_storage().data_ptr() for s in shares for t in s.terms)
 
+    counts: list[Tensor] = []
+
     def count() -> Tensor:
-        return sum_of([o.map.count(cast(Tensor, o.x.ones), o.w.value) for o in operands])
+        counts.append(sum_of([o.map.count(cast(Tensor, o.x.ones), o.w.value) for o in operands]))
+        return counts[0]
 
     reciprocal, equal = coefficients(z, rule.epsilon, shares[0].coefficient, factor, count, own)
-    # Where the denominator is zero, the window may lie in the padding, so that nothing gets what arrives.
-    return MappedShare(reciprocal, equal, [share.terms for share in shares], handed_on and equal is None)
+    hands_on_all = handed_on and (equal is None or _has_inputs(counts[0]))
+    return MappedShare(reciprocal, equal, [share.terms for share in shares], hands_on_all)
+
+
+def _has_inputs(counts: Tensor) -> bool:
+    """Whether no output sees padding and constants only, so that nobody gets what arrives there.
+
+    A GPU would have to wait for the answer, so there it is no.
+    """
+    return counts.device.type == "cpu" and (counts.numel() == 0 or bool(counts.min() > 0))
 
 
 @dataclass
