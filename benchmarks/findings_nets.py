@@ -2,11 +2,11 @@
 
     python -m benchmarks.findings_nets             # all; goes on where it stopped
     python -m benchmarks.findings_nets --part 1/2  # every second one: two processes share the work
-    python -m benchmarks.findings_nets --only I3D-R18  # those whose name begins like this
+    python -m benchmarks.findings_nets --only I3D-R18  # those with this in their names
     python -m benchmarks.findings_nets --quick               # two steps of one network: does it run
 
-Every network has the same 150 steps of 24 clips; those with x3 in their name have three times as many. Weights are kept
-in --out, and beside them record.json: what `benchmarks.findings` collects.
+Every network has the same 150 steps of 24 clips; those with x3 in their name have three times as many (`--only x3`).
+Weights are kept in --out, and beside them record.json: what `benchmarks.findings` collects.
 """
 
 from __future__ import annotations
@@ -53,16 +53,16 @@ def main() -> None:
     """Read the options and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", default=Path("build/planted"), type=Path, metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--only", default="", metavar="NAME", help="networks whose name begins like this")
+    parser.add_argument("--only", default="", metavar="NAME", help="networks with this in their names")
     parser.add_argument("--seeds", default=SEEDS, type=int, nargs="+", metavar="N", help="default: %(default)s")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th network, from the I-th on")
     parser.add_argument("--quick", action="store_true", help="two steps of one network")
     options = parser.parse_args()
     torch.set_num_threads(1)  # many small tensors gain nothing from more
     part, parts = map(int, options.part.split("/"))
-    chosen = [net for net in every(options.seeds) if net.name.startswith(options.only)][part - 1 :: parts]
+    chosen = [net for net in every(options.seeds) if options.only in net.name][part - 1 :: parts]
     if not chosen:
-        parser.error(f"no network begins with {options.only!r}; there are {', '.join(net.name for net in every())}")
+        parser.error(f"no network has {options.only!r} in its name; there are {', '.join(net.name for net in every())}")
     for net in chosen[:1] if options.quick else chosen:
         if not (options.out / net.name / "record.json").exists():
             train(net, options.out, *((2, 10) if options.quick else (STEPS * net.longer, recording.CLIPS)))
