@@ -1,6 +1,7 @@
 """Convolutions along one axis, as a sum over the taps of the kernel of shifted copies of the input.
 
-Where every channel is convolved by itself (depthwise), a tap scales the copy; where the kernel is dense, a tap is one
+Where every channel is convolved by itself (depthwise), a tap scales the copy; of few frames, all taps of a channel are
+one product with a banded matrix, which reads and writes every value once. Where the kernel is dense, a tap is one
 matrix product over all positions, which runs near the machine's best while convolutions along time do not.
 """
 
@@ -15,6 +16,8 @@ from lrp3d.compute import buffers
 from lrp3d.compute.buffers import BLOCK
 
 WORTHWHILE = 2**17  # multiplications per tap; with fewer, torch's own kernel is called sooner than the products
+FRAMES = 48  # inputs along time; with more, zeros of a banded matrix cost more than passes over memory
+POSITIONS = 16  # of each frame; with fewer, a product with a banded matrix is hardly one
 
 
 def depthwise_sum(
@@ -39,6 +42,9 @@ def depthwise_sum(
         scaled = x if scale is None else (x.unflatten(0, (-1, len(scale))) * scale).flatten(0, 1)
         _add_taps(scaled, factor, 2 + axis, shifts, out)
         return out
+    if axis == 0 and x.shape[2] <= FRAMES and x.shape[3:].numel() >= POSITIONS:
+        _multiply_by_bands(x, w, shifts, scale, out)
+        return out
     # In blocks of channels, so that what is computed in several passes stays in a core's cache.
     channels = max(1, BLOCK * x.shape[1] // max(x[0].numel(), 1))
     block = x.new_empty(x[0, :channels].shape)
@@ -50,6 +56,22 @@ def depthwise_sum(
                 taken = torch.mul(taken, scale[i % len(scale), part], out=block[: len(taken)])
             _add_taps(taken, factor[part], 1 + axis, shifts, result[part])
     return out
+
+
+def _multiply_by_bands(x: Tensor, w: Tensor, shifts: Sequence[int], scale: Tensor | None, out: Tensor) -> None:
+    """Writes to `out` (s b, c, length, ...) what `depthwise_sum` computes along the first axis after the channels."""
+
+    def bands() -> Tensor:
+        matrices = w.new_zeros(len(w), out.shape[2], x.shape[2])  # (c, length, t)
+        for shift, tap in zip(shifts, w.flatten(1).T, strict=True):
+            matrices.diagonal(shift, 1, 2).add_(tap.unsqueeze(1))
+        return matrices
+
+    matrices = buffers.derived(("bands", tuple(shifts), *out.shape[2:3], *x.shape[2:3]), [w], bands)
+    scaled = None if scale is None else buffers.empty(x.shape[1:], x)
+    for i, (sample, result) in enumerate(zip(x, out, strict=True)):  # each product uses all cores
+        taken = sample if scale is None or scaled is None else torch.mul(sample, scale[i % len(scale)], out=scaled)
+        torch.bmm(matrices, taken.flatten(2), out=result.flatten(2))
 
 
 def _add_taps(x: Tensor, factor: Tensor, axis: int, shifts: Sequence[int], out: Tensor) -> None:

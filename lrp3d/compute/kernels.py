@@ -31,6 +31,7 @@ from lrp3d.compute import buffers, phases
 from lrp3d.compute.along_axis import WORTHWHILE, dense_sum, depthwise_sum
 from lrp3d.compute.geometry import Geometry
 
+WORTHWHILE_FORWARD = 2**24  # multiplications
 _plain: ContextVar[bool] = ContextVar("lrp3d_plain_kernels", default=False)
 
 
@@ -67,6 +68,17 @@ def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
             if length > 0:
                 return dense_sum(x, taps, [d * tap - p for tap in range(len(taps))], length)
     return torch.convolution(x, w, None, g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups)
+
+
+def outruns_torch(x: Tensor, w: Tensor, g: Geometry) -> bool:
+    """Whether `convolve` is worth it for a convolution of the model itself, of which it differs by rounding.
+
+    Small ones are left to torch, so that they stay what they are bit by bit.
+    """
+    ours = x.device.type == "cpu" and x.dtype == w.dtype and not _plain.get() and not torch.is_autocast_enabled("cpu")
+    if not ours or torch.get_float32_matmul_precision() != "highest" or x.numel() * w.shape[0] < WORTHWHILE_FORWARD:
+        return False
+    return _is_pointwise(w, g) or _depthwise_axis(x.shape[1], w, g) is not None
 
 
 def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:

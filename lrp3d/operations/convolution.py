@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp3d.compute import kernels
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution, FullyConnected
 from lrp3d.operations.arithmetic import add
@@ -51,7 +52,11 @@ def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, map: Convolution) 
         return add(_convolve(x, weight, None, map), shaped)
     g = map.geometry
     # By the function of that many axes: a model's own `torch.autocast` casts for these alone.
-    if g.transposed:
+    if kernels.outruns_torch(x, weight, g):
+        output = kernels.convolve(x, weight, g)
+        if bias is not None:
+            output.add_(bias.view(-1, *[1] * len(g.kernel)))
+    elif g.transposed:
         transposed = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)[len(g.kernel) - 1]
         output = transposed(x, weight, bias, g.stride, g.padding, g.output_padding, g.groups, g.dilation)
     else:

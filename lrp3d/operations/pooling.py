@@ -139,7 +139,7 @@ def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
         shaped = [[1] * i + [-1] + [1] * (axes - 1 - i) for i in range(axes)]
         offsets.append(tuple(windows[i][0][tap[i]].to(x.device).view(shaped[i]) for i in range(axes)))
         flags = [windows[i][1][tap[i]].to(x.device).view(shaped[i]) for i in range(axes)]
-        inside.append(torch.stack(torch.broadcast_tensors(*flags)).all(0).expand(output.shape))
+        inside.append(torch.stack(torch.broadcast_tensors(*flags)).all(0))
     step = WindowMaximum(x.detach(), output, offsets, inside, incoming.is_input)
     return attach(step, output, [x], _of_maxima(incoming, pooled), _ADAPTIVE_MAX[axes])
 

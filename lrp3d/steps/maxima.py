@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers, kernels
+from lrp3d.compute.buffers import BLOCK
 from lrp3d.rules import Rule
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -32,9 +33,9 @@ class WindowMaximum(Step):
     """The maximum of every window: max pools of all kinds, described by the positions that each window looks at.
 
     `offsets` are index tuples into the trailing axes of `x`: offset `o` picks, for every output, one position of its
-    window (a slice per axis, or index tensors that broadcast to the output), and `inside` says where that position is
-    part of the window. Ties share equally; constants get nothing while the window has a real input. `x` may be padded;
-    `crop` removes the padding again.
+    window (a slice per axis, or index tensors that broadcast to the output), and `inside`, of the same axes, says where
+    that position is part of the window. Ties share equally; constants get nothing while the window has a real input.
+    `x` may be padded; `crop` removes the padding again.
     """
 
     def __init__(
@@ -94,22 +95,52 @@ class WindowMaximum(Step):
         return self._find_places(None)
 
     def _find_places(self, factor: Tensor | None) -> _Places | None:
-        shape, axes = self.output.shape, len(self.offsets[0])
-        arrives = torch.ones((), dtype=torch.bool) if factor is None else factor != 0  # () or (*output)
-        plane = torch.arange(self.x.shape[-axes:].numel()).view(self.x.shape[-axes:])  # (t, h, w) of the input
-        planes = torch.arange(shape[:-axes].numel()).view(*shape[:-axes], *[1] * axes) * plane.numel()
-        first, part = torch.zeros(shape, dtype=torch.long), self.x.new_zeros(shape)  # (*output)
-        outputs, inputs = [], []
-        for offset, won in zip(self.offsets, self._winners(), strict=True):
-            wins, position = won != 0, plane[offset]
-            tied = wins & (part != 0) & arrives
-            first = torch.where(wins & (part == 0), position, first)
-            part = torch.maximum(part, won)
-            outputs.append(tied.flatten().nonzero().squeeze(1))
-            inputs.append((planes + position).expand(shape)[tied])
-        if 4 * sum(map(len, outputs)) > part.numel():
+        axes = len(self.offsets[0])
+        x, output = (tensor.flatten(0, -axes - 1) for tensor in (self.x, self.output))  # (planes, t, h, w)
+        is_input = None if self.is_input is None else self.is_input.expand_as(self.x).flatten(0, -axes - 1)
+        positions = torch.arange(x[0].numel()).view(x.shape[1:])
+        first = torch.zeros(output.shape, dtype=torch.long)
+        ties = torch.zeros(output.shape, dtype=torch.int32)
+        planes = max(1, BLOCK // output[0].numel())  # at once, so that what lies between stays in a core's cache
+        for start in range(0, len(x), planes):
+            block = slice(start, start + planes)
+            for offset, inside in zip(reversed(self.offsets), reversed(self.inside), strict=True):
+                index = (block, *offset)
+                wins = x[index] == output[block]
+                wins = wins if inside is None else wins & inside
+                wins = wins if is_input is None else wins & (is_input[index] > 0)
+                ties[block] += wins
+                torch.where(wins, positions[offset], first[block], out=first[block])  # the first one is written last
+        if is_input is not None and not bool(ties.all()):  # only a constant won
             return None
-        return _Places(first.flatten(-axes).flatten(0, -2), part, (torch.cat(outputs), torch.cat(inputs)))
+        several = ties > 1 if factor is None else (ties > 1) & (factor != 0).view(ties.shape)
+        outputs = several.flatten().nonzero().squeeze(1)
+        if 4 * int((ties.flatten()[outputs] - 1).sum()) > ties.numel():
+            return None
+        part = torch.where(ties > 0, 1 / ties, 0.0).to(x.dtype).view(self.output.shape)
+        return _Places(first.flatten(1), part, self._further(outputs, first))
+
+    def _further(self, outputs: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
+        """Flat positions of outputs, and of their winners beside the `first` (planes, t, h, w) one, among `outputs`."""
+        shape, axes = first.shape[1:], len(self.offsets[0])
+        plane = torch.arange(self.x.shape[-axes:].numel()).view(self.x.shape[-axes:])  # (t, h, w) of the input
+        within = outputs % shape.numel()
+        start = outputs // shape.numel() * plane.numel()
+        x, largest = self.x.flatten(), self.output.flatten()[outputs]
+        further: list[Tensor] = []
+        inputs: list[Tensor] = []
+        for offset, inside in zip(self.offsets, self.inside, strict=True):
+            position = plane[offset].expand(shape).flatten()[within]
+            wins = (x[start + position] == largest) & (position != first.flatten()[outputs])
+            wins = wins if inside is None else wins & inside.expand(shape).flatten()[within]
+            wins = (
+                wins
+                if self.is_input is None
+                else wins & (self.is_input.expand_as(self.x).flatten()[start + position] > 0)
+            )
+            further.append(outputs[wins])
+            inputs.append((start + position)[wins])
+        return torch.cat(further), torch.cat(inputs)
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """Hands relevance to the winners of every window; overlapping windows add up."""
