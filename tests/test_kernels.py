@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lrp3d.compute import kernels
+import lrp3d
+from lrp3d.compute import along_axis, kernels
 from lrp3d.compute.bands import Band
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution
@@ -166,3 +167,59 @@ def test_depthwise_convolutions_along_time_scale_in_one_go_in_a_band_as_well(tap
     found = map.scaled_adjoint(r, scale, w, shape)
     assert found is not None
     torch.testing.assert_close(found, map.adjoint(r * scale, w, shape), rtol=1e-9, atol=1e-9)
+
+
+@given(
+    taps=st.integers(2, 5),
+    dilation=st.integers(1, 3),
+    padding=st.integers(0, 6),
+    frames=st.integers(1, 9),
+    seeds=st.integers(1, 2),
+    scaled=st.booleans(),
+)
+def test_a_product_with_a_banded_matrix_equals_one_tap_after_the_other(taps, dilation, padding, frames, seeds, scaled):
+    length = frames + 2 * padding - dilation * (taps - 1)
+    if length < 1:
+        return
+    generator = torch.Generator().manual_seed(5)
+    x = torch.randn(seeds * 2, 3, frames, 4, 4, dtype=torch.float64, generator=generator)
+    w = torch.randn(3, 1, taps, 1, 1, dtype=torch.float64, generator=generator)
+    scale = torch.randn(2, 3, frames, 4, 4, dtype=torch.float64, generator=generator) if scaled else None
+    shifts = [dilation * tap - padding for tap in range(taps)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(along_axis, "BLOCK", 1)
+        found = along_axis.depthwise_sum(x, w, 0, shifts, length, scale)
+        patch.setattr(along_axis, "FRAMES", 0)
+        expected = along_axis.depthwise_sum(x, w, 0, shifts, length, scale)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    whole = x if scale is None else (x.unflatten(0, (-1, 2)) * scale).flatten(0, 1)
+    plain = torch.conv3d(whole, w, None, 1, (padding, 0, 0), (dilation, 1, 1), 3)
+    torch.testing.assert_close(found, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_large_convolutions_of_a_model_are_faster_and_small_ones_the_same_bit_by_bit(monkeypatch):
+    """Only the order of the additions differs, so the logits are the model's up to rounding."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv3d(3, 8, 1), nn.ReLU(), nn.Conv3d(8, 8, (3, 1, 1), padding=(1, 0, 0), groups=8))
+    model = nn.Sequential(model, nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
+    clip = torch.rand(2, 3, 8, 9, 9)
+    assert lrp3d.explain(model, clip).logits.equal(model(clip).detach())
+    monkeypatch.setattr(kernels, "WORTHWHILE_FORWARD", 0)
+    ran = []
+    convolve = kernels.convolve
+    monkeypatch.setattr(kernels, "convolve", lambda *given: ran.append(given[1].shape) or convolve(*given))
+    record = lrp3d.convert(model).record((clip,))
+    torch.testing.assert_close(record.output.detach(), model(clip).detach(), rtol=1e-5, atol=1e-6)
+    assert len(ran) == 2, "both convolutions of the model, before any relevance was asked for"
+
+
+def test_a_model_that_casts_for_itself_keeps_its_own_convolutions(monkeypatch):
+    class Casting(nn.Sequential):
+        def forward(self, x):
+            with torch.autocast("cpu", torch.bfloat16):
+                return super().forward(x).float()
+
+    torch.manual_seed(0)
+    model, clip = Casting(nn.Conv3d(3, 8, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval(), torch.rand(1, 3, 8, 9, 9)
+    monkeypatch.setattr(kernels, "WORTHWHILE_FORWARD", 0)
+    assert lrp3d.explain(model, clip).logits.equal(model(clip).detach())

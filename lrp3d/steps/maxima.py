@@ -117,7 +117,7 @@ class WindowMaximum(Step):
         outputs = several.flatten().nonzero().squeeze(1)
         if 4 * int((ties.flatten()[outputs] - 1).sum()) > ties.numel():
             return None
-        part = torch.where(ties > 0, 1 / ties, 0.0).to(x.dtype).view(self.output.shape)
+        part = torch.where(ties > 0, 1 / ties.to(x.dtype), 0.0).view(self.output.shape)
         return _Places(first.flatten(1), part, self._further(outputs, first))
 
     def _further(self, outputs: Tensor, first: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,17 +127,14 @@ class WindowMaximum(Step):
         within = outputs % shape.numel()
         start = outputs // shape.numel() * plane.numel()
         x, largest = self.x.flatten(), self.output.flatten()[outputs]
+        is_input = None if self.is_input is None else self.is_input.expand_as(self.x).flatten()
         further: list[Tensor] = []
         inputs: list[Tensor] = []
         for offset, inside in zip(self.offsets, self.inside, strict=True):
             position = plane[offset].expand(shape).flatten()[within]
             wins = (x[start + position] == largest) & (position != first.flatten()[outputs])
             wins = wins if inside is None else wins & inside.expand(shape).flatten()[within]
-            wins = (
-                wins
-                if self.is_input is None
-                else wins & (self.is_input.expand_as(self.x).flatten()[start + position] > 0)
-            )
+            wins = wins if is_input is None else wins & (is_input[start + position] > 0)
             further.append(outputs[wins])
             inputs.append((start + position)[wins])
         return torch.cat(further), torch.cat(inputs)
