@@ -56,9 +56,9 @@ steps were chosen by the accuracy of a few networks alone.
 AGAIN_RULES = f"""\
 Some networks were below {ROOM[0]:g} % after the {STEPS} steps that all have. This was seen together with the findings
 above, so what follows was not planned with them: the same questions, asked of the same networks trained {LONGER} times
-as long (x{LONGER} in their names) where there are such, beside all others as they were. The number of steps was fixed
-before any of these was trained. p is corrected among these findings alone. Where a mark differs from that above, the
-latter was one of half-trained networks."""
+as long (x{LONGER} in their names). The number of steps was fixed before any of these was trained. p is corrected
+among these findings alone. A number of accuracies that has room here and none above, or the other way round, counts
+where it has room; where two marks with room differ, the finding is one of how long networks are trained."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def record(net: Net, model: VideoModel, accuracy: float, clips: int = CLIPS) -> 
     model.eval().requires_grad_(False)
     pixels, labels = net.actions.clips(clips, seed=SEED)
     x = normalise(pixels, model)
-    both = net.model in METHODS and net == Net(net.model, net.dataset, seed=net.seed)
+    both = net.model in METHODS and net == Net(net.model, net.dataset, seed=net.seed, longer=net.longer)
     with quick_aggregation(model), torch.no_grad():
         logits = torch.cat([model(part) for part in x.split(BATCH)])
     parts = [_explained(model, part, both) for part in x.split(BATCH)]
