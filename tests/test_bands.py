@@ -314,7 +314,7 @@ import torch
 from lrp3d.compute.precision import _settings, matmul_precision
 {before}
 def state():
-    return [getattr(holder, name) for holder, name, *_ in _settings()]
+    return [getattr(holder, name) for holder, name, *_ in _settings(torch.device("cuda"))]
 outside = state()
 for precision in ("highest", "high"):
     with matmul_precision(precision, torch.device("cuda")):
@@ -344,6 +344,44 @@ def test_a_gpu_rounds_as_asked_inside_and_as_before_outside(before):
     command = [sys.executable, "-c", GPU_PRECISION.format(before=before)]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert found in (["highest", "ieee", "high", "tf32"], ["highest", "False", "high", "True"])
+
+
+CPU_PRECISION = """
+import torch
+import lrp3d
+from lrp3d.compute.precision import _settings
+torch.manual_seed(0)
+model = lrp3d.models.tam_resnet(18, num_classes=6, frames=8, width=32).eval()
+clip = torch.rand(1, 3, 8, 64, 64)
+def found():
+    explanation = lrp3d.explain(model, clip, 0, input_range=(0.0, 1.0))
+    interventions = lrp3d.intervention_matrix(model, clip, 0)
+    return explanation.logits, explanation.matrix, lrp3d.frame_logits(model, clip), interventions
+def state():
+    return [getattr(holder, name) for holder, name, *_ in _settings(torch.device("cpu"))]
+exact = found()
+{before}
+outside = state()
+for one, other in zip(found(), exact, strict=True):
+    assert one.equal(other)
+assert state() == outside
+"""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "torch.set_float32_matmul_precision('medium')",
+        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
+        "torch.backends.mkldnn.conv.fp32_precision = 'bf16'",
+    ],
+)
+def test_a_cpu_never_rounds_to_bfloat16_whatever_is_set(before):
+    """Processors that multiply bfloat16 would; on others this cannot fail."""
+    if "fp32_precision" in before and not hasattr(torch.backends.mkldnn, "matmul"):
+        pytest.skip("this torch has one switch for products and convolutions")
+    ran = subprocess.run([sys.executable, "-c", CPU_PRECISION.format(before=before)], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
 
 
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-2])

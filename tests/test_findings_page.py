@@ -99,7 +99,7 @@ def test_networks_that_were_trained_longer_are_not_mixed_with_their_shorter_selv
     short, long = Net("I3D-R50-f16"), Net("I3D-R50-f16", longer=LONGER)
     made = [made_up(short.key, seed, 0.5, 4.0) for seed in range(2)] + [made_up(long.key, 1, 0.8, 3.0)]
     bench = records.Bench({(one["net"], one["seed"]): one for one in made})
-    again = replace(bench, longer=True)
+    again = replace(bench, longer=LONGER)
     assert [bench.atr(short, seed) for seed in range(2)] == [4.0, 4.0]
     assert again.atr(short, 1) == 3.0
     with pytest.raises(records.Missing, match="x3-mixed of seed 0 was not trained"):

@@ -10,7 +10,7 @@ from functools import cache
 import torch
 
 from benchmarks.paper.actions import CLASSES, STATIC
-from benchmarks.paper.nets import DENSE, MODULES, Net
+from benchmarks.paper.nets import DENSE, MODULES, SCATTER, Net
 from benchmarks.paper.records import Bench, Missing, auroc, between_variance, pearson, spearman
 from benchmarks.paper.statistics import slope
 from lrp3d.models import count_temporal_convolutions
@@ -77,7 +77,6 @@ def difference(one: Net, other: Net, kind: str = "avg_atr") -> Callable[[Bench, 
 
 
 BACKBONE_NETS = [*of_16_frames(), *(Net(name) for name in ("I3D-R50-f16", "TAM2D-R50-f16", "I3D-Inception-f16"))]
-SCATTER_NETS = [*BACKBONE_NETS, *(Net("TAM2D-R18-f16", kernel=kernel) for kernel in (5, 7))]
 KERNEL_NETS = [Net("TAM2D-R18-f16"), *(Net("TAM2D-R18-f16", kernel=kernel) for kernel in (5, 7))]
 ANSWER_NETS = {1: Net("TAM2D-R18-f16", answers=1), 4: Net("TAM2D-R18-f16", answers=4), 16: Net("TAM2D-R18-f16")}
 
@@ -97,7 +96,7 @@ def convolutions_over_accuracy(bench: Bench, seed: int) -> float:
 
 def atr_with_accuracy(bench: Bench, seed: int) -> float:
     """Pearson's correlation of avg-ATR with accuracy, over seven networks."""
-    return pearson([bench.atr(net, seed) for net in SCATTER_NETS], [bench.accuracy(net, seed) for net in SCATTER_NETS])
+    return pearson([bench.atr(net, seed) for net in SCATTER], [bench.accuracy(net, seed) for net in SCATTER])
 
 
 def deeper_minus_shallower(bench: Bench, seed: int) -> float:

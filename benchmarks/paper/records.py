@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.paper.nets import LONGER, Net
+from benchmarks.paper.nets import Net
 from benchmarks.paper.recording import Record
 from lrp3d.files import replacing
 from lrp3d.study.reporting.summary import MIN_SCORE
@@ -30,12 +30,12 @@ class Bench:
     Args:
         records: of every network that was trained.
         counted: whether only clips that are predicted correctly with a score above 0.5 count, as in the paper.
-        longer: whether networks that were also trained longer, with any seed, stand for their shorter selves.
+        longer: networks that were also trained so many times as long, with any seed, stand for their shorter selves.
     """
 
     records: dict[tuple[str, int], Record]
     counted: bool = True
-    longer: bool = False
+    longer: int = 1
 
     @property
     def seeds(self) -> list[int]:
@@ -48,8 +48,8 @@ class Bench:
         Raises:
             Missing: it was not trained.
         """
-        again = replace(net, longer=LONGER).key
-        key = again if self.longer and any(again == name for name, _ in self.records) else net.key
+        again = replace(net, longer=max(self.longer, net.longer)).key
+        key = again if any(again == name for name, _ in self.records) else net.key
         try:
             return self.records[key, seed]
         except KeyError:

@@ -76,7 +76,7 @@ def outruns_torch(x: Tensor, w: Tensor, g: Geometry) -> bool:
     Small ones are left to torch, so that they stay what they are bit by bit.
     """
     ours = x.device.type == "cpu" and x.dtype == w.dtype and not _plain.get() and not torch.is_autocast_enabled("cpu")
-    if not ours or torch.get_float32_matmul_precision() != "highest" or x.numel() * w.shape[0] < WORTHWHILE_FORWARD:
+    if not ours or x.numel() * w.shape[0] < WORTHWHILE_FORWARD:
         return False
     return _is_pointwise(w, g) or _depthwise_axis(x.shape[1], w, g) is not None
 

@@ -1,8 +1,8 @@
 """The precision in which relevance is computed: at least float32, rounded on a GPU only as `precision` allows.
 
-"highest" is full float32, whatever the caller has set in torch. "high" lets a GPU round the factors of products and
-convolutions to TF32, forward and back. There is no "medium", because a contrastive row is a small difference of large
-terms, which factors in bfloat16 cannot represent.
+"highest" is full float32, whatever the caller has set in torch, by which a GPU rounds to TF32 and a CPU to bfloat16.
+"high" lets a GPU round the factors of products and convolutions to TF32, forward and back. There is no "medium",
+because a contrastive row is a small difference of large terms, which factors in bfloat16 cannot represent.
 """
 
 from __future__ import annotations
@@ -35,11 +35,8 @@ def no_autocast(device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Makes products and convolutions on a GPU round as `precision` says inside this block, whatever is set outside."""
-    if device.type != "cuda":
-        yield
-        return
-    settings = _settings()
+    """Makes products and convolutions round as `precision` says inside this block, whatever is set outside."""
+    settings = _settings(device)
     before = [getattr(holder, name) for holder, name, *_ in settings]
     try:
         for holder, name, exact, rounded in settings:
@@ -50,17 +47,39 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
             setattr(holder, name, value)
 
 
-def _settings() -> list[tuple[Any, str, Any, Any]]:
-    """Torch's settings for rounding on a GPU: object, attribute, value for "highest", value for "high".
+def _settings(device: torch.device) -> list[tuple[Any, str, Any, Any]]:
+    """Torch's settings for rounding on a device: object, attribute, value for "highest", value for "high".
 
     Since torch 2.9 there is one setting for each kind of operation; once one of these is set, torch refuses to read the
     older settings.
     """
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    each: list[Any] = [matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None)]
-    try:
-        if all(isinstance(kind.fp32_precision, str) for kind in each):
+    cudnn, matmul, mkldnn = torch.backends.cudnn, torch.backends.cuda.matmul, torch.backends.mkldnn
+    if device.type == "cuda":
+        each = _kinds(matmul, getattr(cudnn, "conv", None), getattr(cudnn, "rnn", None))
+        if each:
             return [(kind, "fp32_precision", "ieee", "tf32") for kind in each]
-    except AttributeError:
-        pass
-    return [(holder, "allow_tf32", False, True) for holder in (matmul, cudnn)]
+        return [(holder, "allow_tf32", False, True) for holder in (matmul, cudnn)]
+    if device.type == "cpu":
+        each = _kinds(*(getattr(mkldnn, name, None) for name in ("matmul", "conv", "rnn")))
+        if each:
+            return [(kind, "fp32_precision", "ieee", "ieee") for kind in each]
+        return [(_Former(), "precision", "highest", "highest")]
+    return []
+
+
+def _kinds(*kinds: Any) -> list[Any]:
+    """The kinds of operations, if each has a setting of its own; else none."""
+    return [*kinds] if all(isinstance(getattr(kind, "fp32_precision", None), str) for kind in kinds) else []
+
+
+class _Former:
+    """The only setting for a CPU before torch 2.9."""
+
+    @property
+    def precision(self) -> str:
+        """The precision of products."""
+        return torch.get_float32_matmul_precision()
+
+    @precision.setter
+    def precision(self, value: str) -> None:
+        torch.set_float32_matmul_precision(value)
