@@ -353,7 +353,7 @@ def page(bench: Bench, about: dict[str, Any], folder: str = "findings") -> tuple
     tables = [network_table(bench), share_table(bench), window_table(bench), class_table(bench)]
     again = {
         "longer": ("## Asked again of networks that were trained longer", AGAIN_RULES, asked_again(bench)),
-        "twice": ("## Once more, where all leave room", TWICE_RULES, asked_again(bench, TWICE)),
+        "twice": ("## Once more, of networks trained twice as long", TWICE_RULES, asked_again(bench, TWICE)),
     }
     summaries = {name: summary_table(answers, name, "Asked again") for name, (_, _, answers) in again.items()}
     written = (summary, questions, *summaries.values(), *tables)
