@@ -7,7 +7,7 @@ from studies import encode
 from videos import frames_in
 
 from lrp3d.study import Item, Reader
-from lrp3d.study.running.reader import normalised
+from lrp3d.study.running.reader import Pixels, normalised
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, ClipWarning, VideoError, draw_clip, read_clip
 
 
@@ -59,3 +59,13 @@ def test_a_study_reads_the_usual_series_as_explain_does_and_that_is_no_damage(tm
         clip = read_clip(folder, 2, size=32, short_side=32)
     pixels = Reader(tmp_path, frames=2, size=32, short_side=32)(Item(0, "x"))
     assert (pixels.lost, pixels.notes) == ((), clip.notes)
+
+
+def test_dense_clips_have_consecutive_frames_unless_a_stride_is_given(tmp_path):
+    encode(tmp_path / "a.mp4", 20)
+    read = Reader(tmp_path, frames=4, sampling="dense", size=32, short_side=32)(Item(0, "a.mp4"))
+    assert read.indices[1:].tolist() == (read.indices[:-1] + 1).tolist()
+
+
+def test_pixels_that_nobody_timed_took_no_time():
+    assert Pixels(draw_clip(2, 8).numpy(), torch.arange(2).numpy()).seconds == 0
