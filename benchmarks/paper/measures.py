@@ -10,7 +10,7 @@ from functools import cache
 import torch
 
 from benchmarks.paper.actions import CLASSES, STATIC
-from benchmarks.paper.nets import DENSE, MODULES, SCATTER, Net
+from benchmarks.paper.nets import DENSE, KERNELS, MODULES, SCATTER, Net
 from benchmarks.paper.records import Bench, Missing, auroc, between_variance, pearson, spearman
 from benchmarks.paper.statistics import slope
 from lrp3d.models import count_temporal_convolutions
@@ -76,8 +76,8 @@ def difference(one: Net, other: Net, kind: str = "avg_atr") -> Callable[[Bench, 
     return lambda bench, seed: bench.atr(one, seed, kind) - bench.atr(other, seed, kind)
 
 
-BACKBONE_NETS = [*of_16_frames(), *(Net(name) for name in ("I3D-R50-f16", "TAM2D-R50-f16", "I3D-Inception-f16"))]
-KERNEL_NETS = [Net("TAM2D-R18-f16"), *(Net("TAM2D-R18-f16", kernel=kernel) for kernel in (5, 7))]
+BACKBONE_NETS = [net for net in SCATTER if net.kernel is None]
+KERNEL_NETS = [Net("TAM2D-R18-f16"), *KERNELS]
 ANSWER_NETS = {1: Net("TAM2D-R18-f16", answers=1), 4: Net("TAM2D-R18-f16", answers=4), 16: Net("TAM2D-R18-f16")}
 
 

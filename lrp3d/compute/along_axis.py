@@ -67,10 +67,10 @@ def _multiply_by_bands(x: Tensor, w: Tensor, shifts: Sequence[int], scale: Tenso
             matrices.diagonal(shift, 1, 2).add_(tap.unsqueeze(1))
         return matrices
 
-    matrices = buffers.derived(("bands", tuple(shifts), *out.shape[2:3], *x.shape[2:3]), [w], bands)
+    matrices = buffers.derived(("bands", tuple(shifts), out.shape[2], x.shape[2]), [w], bands)
     scaled = None if scale is None else buffers.empty(x.shape[1:], x)
     for i, (sample, result) in enumerate(zip(x, out, strict=True)):  # each product uses all cores
-        taken = sample if scale is None or scaled is None else torch.mul(sample, scale[i % len(scale)], out=scaled)
+        taken = sample if scale is None else torch.mul(sample, scale[i % len(scale)], out=scaled)
         torch.bmm(matrices, taken.flatten(2), out=result.flatten(2))
 
 

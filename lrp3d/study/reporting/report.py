@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from lrp3d.figures.pages import filled
@@ -26,9 +26,6 @@ from lrp3d.study.reporting.study_view import Studied, filter_rule
 from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_markdown
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Chart", "Report", "report"]
 
