@@ -202,7 +202,9 @@ def explain(
             check_motion(pathways, temporal)
             still_pathways = (still_clip(pathways[0], layout, len(record.output)),)
             split = Motion(record, twin.record(still_pathways, *options), layout)
-        settings = Settings(contrastive, float(tolerance), widened(record.output.dtype), layout, seed)
+        # Channels and motion read activations again.
+        release = not (channels or motion or tolerance)
+        settings = Settings(contrastive, float(tolerance), widened(record.output.dtype), layout, seed, release)
         inside = Inside(record, layer_patterns, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
         if not (temporal and clips.has_time):
@@ -218,7 +220,7 @@ def explain(
         at_once = seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget)
         parts: MotionParts | None = None
         part: ChannelRelevance | None = None
-        signed: Sequence[Tensor] | None
+        signed: Sequence[Tensor]
         if channels:
             doors = gates(record, channels, [start.edge[0] for start in seeds.starts])
             part = through_channels(clips, doors, seeds, at_once, progress)
@@ -233,7 +235,7 @@ def explain(
         temporal_matrix = temporal_relevance(rows, seeds, scaled=contrastive and part is None, hint=hint)
         atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
         result = replace(
-            _explanation(clips, clips.maps() if signed is None else signed, part, channels),
+            _explanation(clips, signed, part, channels),
             frame_logits=temporal_matrix.frame_logits,
             matrix=temporal_matrix.matrix,
             positions=temporal_matrix.positions,

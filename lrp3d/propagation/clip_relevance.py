@@ -16,7 +16,7 @@ from lrp3d.progress import bar
 from lrp3d.propagation.frame_logits import FrameSeeds, oppose
 from lrp3d.propagation.inside import Gate, Inside, with_outlets_recorded
 from lrp3d.propagation.motion import Motion
-from lrp3d.propagation.one_side import one_side
+from lrp3d.propagation.one_side import below_classifiers, one_side
 from lrp3d.propagation.propagate import Flow, Start, propagate, step_propagation
 from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
@@ -38,6 +38,8 @@ class Settings:
     layout: str
     seed: int | None = None
     """Seed of the random numbers that the model drew."""
+    release: bool = False
+    """Whether activations are released that no later seed reads."""
 
 
 class ClipRelevance:
@@ -73,6 +75,8 @@ class ClipRelevance:
             SharedPixels.among(pathways, self.layouts, len(self.logits)) if settings.contrastive else None
         )
         self.ends: list[Edge] = [edge_of(entry) for entry in record.entries]
+        self.doors: set[Edge] = set(below_classifiers(record.output))
+        """Where seeds start, or enter what all of them flow through."""
         self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
         """The relevance that came into and went out of every step, for the clips' logits."""
 
@@ -104,7 +108,8 @@ class ClipRelevance:
         through = (
             step_propagation if outlet_relevance is None else with_outlets_recorded(outlet_relevance, step_propagation)
         )
-        maps = propagate(starts, self.ends, flows, self.settings.tolerance, through)
+        release = self.settings.release and flows is not None
+        maps = propagate(starts, self.ends, flows, self.settings.tolerance, through, self.doors, release)
         return [m.to(self.logit.dtype) for m in maps]
 
     def through_gates(
@@ -117,11 +122,13 @@ class ClipRelevance:
             starts = [gate.start(relevance)]
         return self._propagate(starts, None, outlet_relevance)
 
-    def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor] | None]:
-        """Relevance (b, n, t) of frames for frame logits; and the clip's signed maps if rows add up to them."""
+    def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor]]:
+        """Relevance (b, n, t) of frames for frame logits; and the clip's signed maps."""
         n = seeds.logits.shape[1]
+        self.doors |= seeds.doors
+        # Whatever fills the ledger comes first, as it says what later seeds read.
+        total: list[Tensor] | None = None if seeds.additive else self.maps()
         rows: list[Tensor] = []
-        total: list[Tensor] | None = None
         for first in bar(range(0, n, at_once), "chunk", progress):
             chunk = slice(first, first + at_once)
             flows: list[Flow] = []
@@ -135,7 +142,7 @@ class ClipRelevance:
                 self._book(flows, n)
                 self.inside.add(outlet_relevance, 1 / n)
             rows.append(self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))))  # (s, b, t)
-        return torch.cat(rows).transpose(0, 1), total
+        return torch.cat(rows).transpose(0, 1), cast(list[Tensor], total)
 
     def split_rows(self, seeds: FrameSeeds, at_once: int, motion: Motion) -> tuple[Split, Split]:
         """Static and dynamic rows (b, n, t), and signed static and dynamic maps for the clip's logit."""

@@ -30,7 +30,7 @@ from lrp3d.pathways import slow_frames
 from lrp3d.propagation.frame_columns import frames_in_columns
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
-from lrp3d.steps.graph import Node, downwards, edge_of, step_of
+from lrp3d.steps.graph import Edge, Node, downwards, edge_of, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
 from lrp3d.transfer import answers
@@ -74,6 +74,12 @@ class FrameSeeds:
     """The number by which the sum of a block's rows is multiplied."""
     averaged: Tensor | None = None
     """(b, n) frame logits whose mean is the clip's logit, where the mean of `logits` is not."""
+
+    @property
+    def doors(self) -> set[Edge]:
+        """Where relevance of the rows enters what that of the clip's logit flows through as well."""
+        nodes = [start.edge[0] for start in self.starts]
+        return {start.edge for start in self.starts} | {edge for node in nodes for edge in edges_below(node)}
 
 
 def _last_averages(record: Trace) -> list[TimeAverage]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.rules import one_sided
-from lrp3d.steps.graph import Node, downwards, edge_of, edges_below, step_of
+from lrp3d.steps.graph import Edge, Node, downwards, edge_of, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import Step
 
@@ -35,6 +35,12 @@ def one_side(output: Tensor, seed: Tensor) -> list[Start]:
         below = zip(edges_below(node), shares, strict=True)
         starts += [Start(edge, relevance) for edge, relevance in below if edge[0] is not None and relevance is not None]
     return starts
+
+
+def below_classifiers(output: Tensor) -> list[Edge]:
+    """The inputs of the classifier, where R alone starts."""
+    nodes = downwards([output.grad_fn], _is_classifier)
+    return [edge for node in nodes if _is_classifier(node) for edge in edges_below(node) if edge[0] is not None]
 
 
 def _is_classifier(node: Node) -> bool:

@@ -6,7 +6,7 @@ all of its relevance has arrived. What a step does with relevance is defined by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +60,8 @@ def propagate(
     flows: list[Flow] | None = None,
     tolerance: float = 0.0,
     through: Through = step_propagation,
+    doors: Collection[Edge] = (),
+    release: bool = False,
 ) -> list[Tensor]:
     """The relevance (s, *tensor.shape) at every end, summed over `starts`; it does not go below the ends.
 
@@ -70,6 +72,9 @@ def propagate(
         tolerance: at every step with a weight, the outermost frames are dropped that hold less than this share of
             every seed's absolute relevance there; `flows` shows the loss as absorbed.
         through: how a step is applied to relevance.
+        doors: where other seeds start or enter the network below: relevance gets there without a factor that waits, so
+            that steps need to be prepared only once.
+        release: whether steps release what no later seed reads; all of these come through the same doors.
     """
     with torch.inference_mode(False), torch.no_grad():
         stops = {node for node, _ in ends}
@@ -87,6 +92,7 @@ def propagate(
                     for number, relevance in arrivals.relevance.items()
                 }
                 continue
+            _multiply_at_doors(node, arrivals, doors)
             outs: Sequence[LazyRelevance | None] = [None] * len(edges_below(node))
             if arrivals.relevance:
                 step = step_of(node)
@@ -95,6 +101,8 @@ def propagate(
                     if step is None
                     else _through_step(step, arrivals, flows, tolerance, through)
                 )
+                if release and step is not None:
+                    step.release(arrivals.relevance[0])
             for out, (parent, number) in zip(outs, edges_below(node), strict=True):
                 if parent is None:
                     continue
@@ -106,6 +114,12 @@ def propagate(
                     ready.append(parent)
         seeds = starts[0].relevance
         return [relevances[end] if end in relevances else _nothing(end, seeds) for end in ends]
+
+
+def _multiply_at_doors(node: Node, arrivals: _Arrivals, doors: Collection[Edge]) -> None:
+    for number, relevance in arrivals.relevance.items():
+        if (node, number) in doors:
+            arrivals.relevance[number] = relevance.multiplied()
 
 
 def _shape(node: Any, number: int) -> torch.Size:

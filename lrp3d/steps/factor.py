@@ -3,12 +3,45 @@
 from __future__ import annotations
 
 import functools
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
 from lrp3d.compute.bands import Band
+
+
+class Held:
+    """An activation, held until what is made of it is all that later seeds need.
+
+    Most activations are needed once: a step multiplies them into its denominators. Others are read for every seed,
+    where branches meet or totals are added up; whoever reads one says so, and it is not released.
+    """
+
+    def __init__(self, activation: Tensor):
+        self._activation: Tensor | None = activation
+        self.is_read: bool = False
+        """Whether seeds read it."""
+
+    @property
+    def activation(self) -> Tensor:
+        """The activation; an error of this package if it was released."""
+        if self._activation is None:
+            raise AssertionError("an activation was released that another seed reads")
+        return self._activation
+
+    def release(self) -> None:
+        """Releases the activation, unless seeds read it."""
+        if not self.is_read:
+            self._activation = None
+
+    def is_same(self, other: Held) -> bool:
+        """Whether both hold the same values in memory."""
+        if self is other:
+            return True
+        both = self._activation, other._activation
+        return None not in both and same_memory(*cast(tuple[Tensor, Tensor], both))
 
 
 class Factor:
@@ -23,10 +56,15 @@ class Factor:
         positive: whether only the positive part of the activation counts.
     """
 
-    def __init__(self, activation: Tensor, scale: Tensor | None = None, positive: bool = False):
-        self.activation = activation
+    def __init__(self, activation: Tensor | Held, scale: Tensor | None = None, positive: bool = False):
+        self.held: Held = activation if isinstance(activation, Held) else Held(activation)
         self.scale = scale
         self.positive = positive
+
+    @property
+    def activation(self) -> Tensor:
+        """The activation, (...)."""
+        return self.held.activation
 
     def whole(self) -> Tensor:
         """The product, (...); it is computed in every call."""
@@ -37,7 +75,8 @@ class Factor:
         return product if self.scale is None else product.mul_(self.scale)
 
     def parts(self, band: Band | None) -> list[Tensor]:
-        """Tensors whose product is the factor, of all of it or of what lies in a band."""
+        """Tensors whose product is the factor, of all of it or of what lies in a band; read for every seed."""
+        self.held.is_read = True
         parts = [self.whole()] if self.positive else [t for t in (self.scale, self.activation) if t is not None]
         return parts if band is None else [band.of(part) for part in parts]
 
@@ -48,11 +87,22 @@ class Factor:
 
     @functools.cached_property
     def _alone(self) -> Factor:
-        return Factor(self.activation, None, self.positive)
+        return Factor(self.held, None, self.positive)
 
     def of_one_activation(self, other: Factor) -> bool:
-        """Whether both are the same activation, perhaps seen through two views, however scaled."""
-        return self is other or (self.positive == other.positive and same_memory(self.activation, other.activation))
+        """Whether both are the same activation, perhaps seen through two views, however scaled.
+
+        If so they hold it together from now on, so that it is released for both.
+        """
+        if self.positive != other.positive or not self.held.is_same(other.held):
+            return False
+        self.held.is_read = self.held.is_read or other.held.is_read
+        other.held = self.held
+        return True
+
+    def equals(self, other: Factor) -> bool:
+        """Whether both are the same values; which of several branches meets the others first may vary."""
+        return self.of_one_activation(other) and self.same_scale(other)
 
     def same_scale(self, other: Factor) -> bool:
         """Whether both have the same scale."""

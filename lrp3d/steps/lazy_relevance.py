@@ -45,8 +45,7 @@ class LazyRelevance:
         if band is None:
             return self
         inside = band.inside(self.value, whole_axis(band.axis, self.value.shape[1 + band.axis]))
-        total = self.total if self._total is None else self._total
-        return LazyRelevance(inside, self.factor, total, band)
+        return LazyRelevance(inside, self.factor, self._total, band)
 
     def trimmed(self, tolerance: float) -> LazyRelevance:
         """The same without the outermost frames, which together hold less than `tolerance` of every seed's |R|."""
@@ -62,6 +61,10 @@ class LazyRelevance:
     def part(self) -> Tensor:
         """The relevance inside the band, (s, ...)."""
         return self._times([] if self.factor is None else self.factor.parts(self.band))
+
+    def multiplied(self) -> LazyRelevance:
+        """The same relevance without a factor that waits."""
+        return self if self.factor is None else LazyRelevance(self.part(), None, self._total, self.band)
 
     def _unscaled(self) -> Tensor:
         """The value times the scale of the factor, (s, ...); the factor's activation still waits."""
@@ -87,9 +90,12 @@ class LazyRelevance:
             self._total = self._total()
         return self._total
 
-    def share_total(self, handed_on: LazyRelevance) -> None:
-        """Takes note that all of this is handed on as `handed_on`, so that only the smaller tensor is added up."""
-        if self._total is None and handed_on.value.numel() < self.value.numel():
+    def share_total(self, handed_on: LazyRelevance, is_smaller: bool) -> None:
+        """Takes note that all of this is handed on as `handed_on`, so that only the smaller tensor is added up.
+
+        Which one is smaller depends on the step alone: whatever the bands of seeds are, all read the same factors.
+        """
+        if self._total is None and is_smaller:
             self._total = handed_on.total
         else:
             handed_on._total = self.total if self._total is None else self._total

@@ -48,6 +48,7 @@ class LinearStep(Step):
         """The shares of the rule, prepared when the first relevance arrives."""
         self._shares_without_factor: Sequence[ElementwiseShare] | None = None
         self._unchanged = False
+        self._released = False
 
     @property
     def weighed_by_signal(self) -> bool:
@@ -104,12 +105,13 @@ class LinearStep(Step):
             ]
         whole = cast(list[LazyRelevance], sums)
         if len(whole) == 1 and self.hands_on_all:
-            lazy.share_total(whole[0])
+            lazy.share_total(whole[0], self.operands[0].shape.numel() < self.shape.numel())
         return [c if o.map.keeps_bands else c.narrowed(lazy) for c, o in zip(whole, self.operands, strict=True)]
 
     def _prepare(self, lazy: LazyRelevance) -> None:
         """Computes everything about the shares that is the same for all seeds."""
         assert self.rule is not None
+        assert not self._released, f"{self.name} was released and gets relevance with another factor"
         factor = None if lazy.factor is None else lazy.factor.whole()
         if self._shares_without_factor is not None:
             self.prepared.keep([share.times(factor) for share in self._shares_without_factor], lazy)
@@ -118,6 +120,22 @@ class LinearStep(Step):
         self.prepared.keep(prepared(self.rule, self.operands, self.bias, self.shape, factor), lazy)
         if factor is None and len(self.operands) > 1 and lazy.value.dtype == self.operands[0].source.dtype:
             self._release_inputs()
+
+    def release(self, lazy: LazyRelevance) -> None:
+        """Releases the inputs, and what the factor of the relevance holds: both are in the prepared shares.
+
+        The classifier keeps its own, as it hands on one side of a contrast as well.
+        """
+        if self.is_classifier or self.after_classifier:
+            super().release(lazy)
+        elif not self._unchanged:
+            if lazy.factor is not None:
+                lazy.factor.held.release()
+            if not self._released:
+                self._released = True
+                self.operands = [operand.emptied() for operand in self.operands]
+                self.bias = None
+                self.prepared.release()
 
     def _release_inputs(self) -> None:
         """Releases the summands as soon as their contributions are known, because nothing else needs them."""

@@ -34,6 +34,11 @@ class PreparedOperand:
         return PreparedOperand(self.source.to(widened(self.source.dtype)), self.x.widened(), self.map, self.w.widened())
 
     def emptied(self) -> PreparedOperand:
-        """The same operand without its values: it keeps the shape, the map and the weight."""
-        nothing = self.source.new_empty(()).expand(self.shape)
-        return PreparedOperand(nothing, Signed(nothing), self.map, self.w)
+        """The same operand without its values: it keeps the shape, the map, the weight, and which values are inputs."""
+        nothing = without_values(self.source)
+        return PreparedOperand(nothing, Signed(nothing, is_input=self.x.is_input), self.map, self.w)
+
+
+def without_values(x: Tensor) -> Tensor:
+    """A tensor with the shape and the type of `x` that takes no memory."""
+    return x.new_empty(()).expand(x.shape)

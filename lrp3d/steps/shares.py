@@ -22,7 +22,7 @@ from lrp3d.rules import Rule
 from lrp3d.steps.coefficients import coefficients, sum_of
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
-from lrp3d.steps.operands import PreparedOperand
+from lrp3d.steps.operands import PreparedOperand, without_values
 from lrp3d.steps.summands import ElementwiseShare, elementwise, hands_on
 
 
@@ -38,14 +38,24 @@ class PreparedShares:
     def fit(self, relevance: LazyRelevance) -> bool:
         """Whether the shares were prepared for the type and the factor of this relevance."""
         # A factor that was freed is not the same as no factor.
-        same = relevance.factor is None if self._factor is None else self._factor() is relevance.factor is not None
-        return same and self._type == relevance.value.dtype
+        if self._type != relevance.value.dtype:
+            return False
+        if self._factor is None or relevance.factor is None:
+            return self._factor is None and relevance.factor is None
+        factor = self._factor()
+        return factor is not None and factor.equals(relevance.factor)
 
     def keep(self, shares: Sequence[MappedShare | ElementwiseShare], relevance: LazyRelevance) -> None:
         """Keeps shares that were prepared for the type and the factor of this relevance."""
         self.shares = [share.to(relevance.value.dtype) for share in shares]
         self._factor = None if relevance.factor is None else weakref.ref(relevance.factor)
         self._type = relevance.value.dtype
+
+    def release(self) -> None:
+        """Releases the inputs of the step; what waits as a factor stays until it is released as well."""
+        for share in self.shares:
+            if isinstance(share, MappedShare):
+                share.release()
 
     @property
     def hand_on_all(self) -> bool:
@@ -170,6 +180,10 @@ class MappedShare:
     def __post_init__(self) -> None:
         self.factors: list[list[Factor]] = [[Factor(term.a) for term in terms] for terms in self.terms]
         """What the relevance of each term is to be multiplied with."""
+
+    def release(self) -> None:
+        """Releases the inputs, of which the weights and shapes remain."""
+        self.terms = [[Term(without_values(a), v) for a, v in terms] for terms in self.terms]
 
     def to(self, dtype: torch.dtype) -> MappedShare:
         """The same share in the type of the relevance."""

@@ -147,6 +147,14 @@ class Step:
         relevances = self.relevance(lazy.tensor(self.shape))
         return [None if r is None else LazyRelevance(r.to(lazy.value.dtype)).narrowed(lazy) for r in relevances]
 
+    def release(self, lazy: LazyRelevance) -> None:
+        """Releases what no later seed reads, once the first one went through with this relevance.
+
+        Most steps read the factor of the relevance for every seed, or hand it on in several parts.
+        """
+        if lazy.factor is not None:
+            lazy.factor.held.is_read = True
+
 
 class Relevance(torch.autograd.Function):
     """The custom autograd function of every operation in a twin: computes the output, carries relevance back."""
@@ -198,6 +206,9 @@ class PassThrough(Step):
     def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Returns the relevance unchanged, its factor still waiting, when input and output have one shape."""
         return [lazy] if self.input_shape == self.shape else super().propagate(lazy)
+
+    def release(self, lazy: LazyRelevance) -> None:
+        """Releases nothing: relevance that passes unchanged keeps its factor for the step below."""
 
 
 class Rearrangement(Step):
@@ -252,6 +263,10 @@ class Halves(PassThrough):
             return Step.propagate(self, lazy)
         half = LazyRelevance(lazy.value / len(self.shapes), lazy.factor, band=lazy.band)
         return [half] * len(self.shapes)
+
+    def release(self, lazy: LazyRelevance) -> None:
+        """Releases nothing: both halves have the factor."""
+        Step.release(self, lazy)
 
 
 class OverAxes(Step):

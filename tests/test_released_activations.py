@@ -1,0 +1,128 @@
+"""Memory: an activation is freed as soon as it is part of a denominator, unless seeds read it; nothing else changes."""
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import nn
+
+import lrp3d
+from lrp3d.propagation.clip_relevance import ClipRelevance
+from lrp3d.steps.factor import Factor, Held
+from lrp3d.steps.linear import LinearStep
+
+D = torch.float64
+NETS = {
+    "I3D": lambda: lrp3d.models.build("I3D-R18-f4", num_classes=5, width=8),
+    "TAM2D": lambda: lrp3d.models.build("TAM2D-R50-f4", num_classes=5, width=8),
+    "Inception": lambda: lrp3d.models.build("TAM2D-Inception-f4", num_classes=5),
+    "TSM": lambda: lrp3d.models.build("TSM-R18-f4", num_classes=5, width=8),
+    "SlowFast": lambda: lrp3d.models.slowfast_resnet50(num_classes=5, frames=8, alpha=4, width=8),
+    "plain": lambda: nn.Sequential(
+        *(layer for c in (3, 6, 6, 6) for layer in (nn.Conv3d(c, 6, 3, padding=1), nn.ReLU())),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(6, 5),
+    ),
+    "classifier of every frame": lambda: nn.Sequential(
+        *(layer for c in (3, 6, 6, 6) for layer in (nn.Conv3d(c, 6, 3, padding=1), nn.ReLU())),
+        nn.AdaptiveAvgPool3d((None, 1, 1)),
+        nn.Conv3d(6, 5, 1),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+    ),
+}
+
+
+def made(name):
+    torch.manual_seed(0)
+    return NETS[name]().eval().double()
+
+
+def clip(name="plain"):
+    frames = 8 if name == "SlowFast" else 4
+    return torch.randn(1, 3, frames, 32, 32, generator=torch.Generator().manual_seed(1), dtype=D).clamp(-2, 2)
+
+
+def test_activations_are_freed_while_the_first_seed_is_propagated(monkeypatch):
+    model = made("plain")
+    outputs, alive = [], []
+    for module in model:
+        if isinstance(module, nn.ReLU):
+            module.register_forward_hook(lambda module, inputs, output: outputs.append(weakref.ref(output)))
+    propagate = ClipRelevance._propagate
+
+    def counted(self, *args, **kwargs):
+        gc.collect()
+        alive.append(sum(output() is not None for output in outputs))
+        return propagate(self, *args, **kwargs)
+
+    monkeypatch.setattr(ClipRelevance, "_propagate", counted)
+    lrp3d.explain(model, clip(), 0, chunk_size=1)
+    assert len(outputs) == 4
+    # The map, four rows, and one side of the contrast; at the pooled features the map and the rows meet.
+    assert alive == [4, 1, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("options", [{}, {"temporal": False}, {"contrastive": False}, {"layers": ["*"]}], ids=str)
+def test_an_explanation_is_the_same_if_nothing_is_released(monkeypatch, name, options):
+    model = made(name)
+    released = lrp3d.explain(model, clip(name), 1, chunk_size=1, **options)
+    monkeypatch.setattr(Held, "release", lambda self: None)
+    monkeypatch.setattr(LinearStep, "release", lambda self, lazy: None)
+    kept = lrp3d.explain(model, clip(name), 1, chunk_size=1, **options)
+    torch.testing.assert_close(released.relevance, kept.relevance, rtol=0, atol=0)
+    torch.testing.assert_close(released.matrix, kept.matrix, rtol=0, atol=0)
+    torch.testing.assert_close(released.layers, kept.layers, rtol=0, atol=0)
+    assert released.ledger == kept.ledger
+    assert released.conservation.max() < 1e-10
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_step_is_prepared_once_wherever_seeds_start(monkeypatch, name):
+    """Rows start at frame logits, maps at the clip's logit, one side of a contrast below the classifier."""
+    prepared = []
+    prepare = LinearStep._prepare
+
+    def counted(self, lazy):
+        if not (self.is_classifier or self.after_classifier):
+            prepared.append(self.site)
+        prepare(self, lazy)
+
+    monkeypatch.setattr(LinearStep, "_prepare", counted)
+    lrp3d.explain(made(name), clip(name), 0, chunk_size=1)
+    assert prepared
+    assert len(set(map(id, prepared))) == len(prepared)
+
+
+def test_what_seeds_read_is_not_released():
+    read, unread = Factor(torch.ones(2)), Factor(torch.ones(2))
+    read.parts(None)
+    for factor in (read, unread):
+        factor.held.release()
+    assert read.activation.sum() == 2
+    with pytest.raises(AssertionError, match="released"):
+        unread.whole()
+
+
+def test_branches_of_one_activation_release_it_together():
+    x = torch.ones(2)
+    branch, shortcut = Factor(x), Factor(x, torch.full((2,), 3.0))
+    values = weakref.ref(x)
+    del x
+    assert branch.of_one_activation(shortcut)
+    branch.held.release()
+    assert branch.of_one_activation(shortcut)
+    assert values() is None
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_branch_that_is_read_keeps_the_activation_of_all_branches(first):
+    x = torch.ones(2)
+    branches = [Factor(x), Factor(x)]
+    branches[first].parts(None)
+    assert branches[0].of_one_activation(branches[1])
+    branches[1].held.release()
+    assert branches[0].activation is branches[1].activation
