@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import lrp3d
-from lrp3d.compute import along_axis, kernels
+from lrp3d.compute import along_axis, kernels, time_tiles
 from lrp3d.compute.bands import Band
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution
@@ -17,11 +17,13 @@ from lrp3d.compute.maps import Convolution
 def convolutions(draw):
     axes = draw(st.integers(1, 3))
     kind = draw(
-        st.sampled_from(["pointwise", "depthwise", "dense", "wide", "in time", "stem", "grouped", "transposed"])
+        st.sampled_from(
+            ["pointwise", "depthwise", "dense", "wide", "in tiles", "in time", "stem", "grouped", "transposed"]
+        )
     )
     groups = draw(st.integers(1, 3)) if kind in ("depthwise", "grouped", "transposed") else 1
     inputs, outputs = groups * draw(st.integers(1, 3)), groups * draw(st.integers(1, 3))
-    if kind == "wide":
+    if kind in ("wide", "in tiles"):
         inputs = draw(st.integers(8, 9))
     kernel = [draw(st.integers(1, 3)) for _ in range(axes)]
     stride = [draw(st.sampled_from([1, 1, 2, 3])) for _ in range(axes)]
@@ -36,6 +38,10 @@ def convolutions(draw):
         kernel = [draw(st.integers(2, 4)), *[1] * (axes - 1)]
         padding = [draw(st.integers(0, 4)), *[0] * (axes - 1)]
         stride = [draw(st.sampled_from([1, 1, 2])), *[1] * (axes - 1)]
+    if kind == "in tiles":
+        axes, kernel, stride = 3, [3, *(draw(st.integers(1, 3)) for _ in range(2))], [1, 1, 1]
+        padding = [draw(st.integers(0, 2)), *(draw(st.integers(0, k)) for k in kernel[1:])]
+        dilation = [1, *(draw(st.integers(1, 2)) for _ in range(2))]
     if kind == "depthwise":
         inputs = outputs = groups = draw(st.integers(1, 4))
         axis = draw(st.integers(0, axes - 1))
@@ -58,6 +64,7 @@ def small_products_count():
     """Products of any size take the place of torch's own kernel."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(kernels, "WORTHWHILE", 0)
+        patch.setattr(kernels, "WORTHWHILE_TILES", 0)
         yield
 
 
@@ -113,7 +120,8 @@ def test_the_adjoint_is_the_transpose(drawn):
         (nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0)), "dense_sum"),
         (nn.Conv3d(4, 4, 3, padding=1, groups=4), "_by_flipped"),
         (nn.Conv3d(8, 4, (1, 3, 3), padding=(0, 1, 1)), "_by_flipped"),
-        (nn.Conv3d(8, 4, (3, 3, 3), padding=1), "_by_frames"),
+        (nn.Conv3d(8, 4, (3, 3, 3), padding=1), "time_tiles.adjoint"),
+        (nn.Conv3d(8, 4, (3, 3, 3), padding=1, dilation=(2, 1, 1)), "_by_frames"),
         (nn.Conv3d(16, 4, 3, stride=(1, 2, 2), padding=1), "phases.one_by_one"),
         (nn.Conv3d(8, 8, 3, stride=2, padding=1, groups=8), "phases.one_by_one"),
         (nn.Conv3d(4, 8, (3, 7, 7), stride=(1, 2, 2), padding=(1, 3, 3)), "phases.at_once"),
@@ -126,7 +134,7 @@ def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name,
     )
     numbers = (layer.kernel_size, layer.stride, layer.padding, layer.dilation)
     geometry = Geometry(*numbers, layer.groups, False, layer.output_padding)
-    frames = 7 if name != "_by_frames" else 5
+    frames = 5 if name == "_by_frames" else 7
     x = torch.randn(1, layer.in_channels, frames, 7, 7)
     r = layer(x).detach()
     w = layer.weight.detach()
@@ -136,6 +144,63 @@ def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name,
     monkeypatch.setattr(kernels, "_placed", lambda r, *args: r)
     kernels.adjoint(r, w, geometry, x.shape)
     assert called == [name]
+
+
+@pytest.mark.parametrize("length", range(1, 14))
+@pytest.mark.parametrize("batch", [1, 2])
+def test_tiles_of_any_number_of_frames_equal_one_tap_after_the_other(length, batch):
+    generator = torch.Generator().manual_seed(length)
+    w = torch.randn(3, 4, 3, 3, 2, generator=generator, dtype=torch.float64)
+    for frames in (1, 4, length):
+        r = torch.randn(batch, 3, frames, 5, 6, generator=generator, dtype=torch.float64)
+        whole = torch.nn.functional.conv_transpose3d(r, w)  # all frames that see any
+        for start in range(3):
+            found = time_tiles.adjoint(r, w, start, length, (2, 1), (1, 1))
+            beyond = torch.cat(
+                [whole[:, :, start:], torch.zeros_like(whole[:, :, :1]).expand(-1, -1, length, -1, -1)], 2
+            )
+            torch.testing.assert_close(found, beyond[:, :, :length], rtol=1e-12, atol=1e-12)
+
+
+def test_tiles_take_half_of_the_products_of_long_clips():
+    assert [time_tiles.fewest(length)[1] for length in (1, 2, 3, 4, 6, 8, 12, 16)] == [4, 4, 5, 6, 10, 12, 18, 24]
+
+
+@pytest.mark.parametrize(("sign", "times"), [("positive", 2), ("mixed", 16)])
+def test_tiles_round_a_little_more_than_torch_does_in_float32(sign, times):
+    generator = torch.Generator().manual_seed(0)
+    r = torch.randn(1, 64, 8, 9, 9, generator=generator)
+    r = r.abs() if sign == "positive" else r
+    w = torch.rand(64, 64, 3, 3, 3, generator=generator)
+    expected = torch.nn.functional.conv_transpose3d(r.double(), w.double(), None, 1, 1)
+    by_torch = torch.nn.functional.conv_transpose3d(r, w, None, 1, 1)
+    found = time_tiles.adjoint(r, w, 1, 8, (1, 1), (1, 1))
+    assert (found - expected).abs().max() < times * (by_torch - expected).abs().max()
+
+
+@given(convolutions(), st.data())
+def test_a_window_of_the_outputs_is_carried_back_like_all_of_them(drawn, data):
+    x, w, geometry = drawn
+    if geometry.transposed or not x.numel() or x.dim() < 5:
+        return
+    with kernels.plain():
+        try:
+            output = kernels.convolve(x, w, geometry)
+        except RuntimeError:
+            return
+    frames = output.shape[2]
+    start = data.draw(st.integers(0, frames - 1))
+    stop = data.draw(st.integers(start + 1, frames))
+    r = torch.randn(output.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    r[:, :, :start] = r[:, :, stop:] = 0
+    with kernels.plain():
+        expected = kernels.adjoint(r, w, geometry, x.shape)
+    first, last = kernels.window(x.shape[2], start, stop, geometry, 0)
+    shape = (*x.shape[:2], last - first, *x.shape[3:])
+    found = kernels.adjoint_in_window(r[:, :, start:stop], w, geometry, shape, 0, start, x.shape[2])
+    torch.testing.assert_close(found, expected[:, :, first:last], rtol=1e-9, atol=1e-9)
+    assert not expected[:, :, :first].any()
+    assert not expected[:, :, last:].any()
 
 
 @given(convolutions(), st.integers(1, 3), st.sampled_from([1, 2**17]))

@@ -9,6 +9,8 @@ The plain path is torch's own convolution and input gradient. These are faster, 
   such a convolution for each phase of the stride;
 - the adjoint of a strided convolution of few channels (a stem) is one dense convolution with one output channel for
   each input channel and phase of the stride;
+- the adjoint of a dense convolution of three frames and without stride takes several frames at once, with half of the
+  products;
 - the adjoint of a convolution of few frames is a convolution over space, of every frame with all taps over time;
 - several weights applied to the same relevance are one convolution with as many times the channels (`joins`).
 
@@ -27,11 +29,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers, phases
+from lrp3d.compute import buffers, phases, time_tiles
 from lrp3d.compute.along_axis import WORTHWHILE, dense_sum, depthwise_sum
 from lrp3d.compute.geometry import Geometry
 
 WORTHWHILE_FORWARD = 2**24  # multiplications
+WORTHWHILE_TILES = 2**20  # multiplications of one frame and one tap
 _plain: ContextVar[bool] = ContextVar("lrp3d_plain_kernels", default=False)
 
 
@@ -99,6 +102,8 @@ def _fast_adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Te
         return dense_sum(r, taps, [g.padding[0] - g.dilation[0] * tap for tap in range(len(taps))], shape[2])
     if _phases_fit_at_once(w, g):
         return phases.at_once(r, w, g, shape)
+    if _saves_products(r, w, g, -g.padding[0], shape[2]):
+        return _by_tiles(r, w, g, -g.padding[0], shape[2])
     if _few_frames(r, g):
         return _by_frames(r, w, g, shape, -g.padding[0])
     if _has_enough_channels(r, w, g) and max(g.stride) > 1 and max(g.dilation) == 1:
@@ -147,6 +152,8 @@ def adjoint_in_window(
     along_axis = _depthwise_axis(shape[1], w, g) == axis or (axis == 0 and _is_dense_in_time(r, w, g))
     if along_axis and not _plain.get():
         return adjoint(r, w, _on_window(g, axis, start, stop, size), shape)
+    if axis == 0 and _saves_products(r, w, g, begin - first, last - first):
+        return _by_tiles(r, w, g, begin - first, last - first)
     if axis == 0 and k > 1 and _few_frames(r, g):
         return _by_frames(r, w, g, shape, begin - first)
     # Computed without padding, whose part of the result is cut off at the end.
@@ -269,6 +276,34 @@ def _by_flipped(r: Tensor, w: Tensor, g: Geometry) -> Tensor:
     )  # (c, c', ...)
     ones, zeros = [1] * len(axes), [0] * len(axes)
     return torch.convolution(r, flipped, None, ones, _padding_of_flipped(g), g.dilation, False, zeros, g.groups)
+
+
+# ------------------------------------------------------------------------------------------ several frames at once
+
+
+def _saves_products(r: Tensor, w: Tensor, g: Geometry, begin: int, length: int) -> bool:
+    """Whether tiles of frames take far fewer convolutions over space than there are pairs of a frame and a tap.
+
+    Args:
+        r: the outputs.
+        w: the kernel.
+        g: its geometry.
+        begin: the input frame, of `length`, that the first output frame sees through the first tap.
+        length: the number of input frames.
+    """
+    if r.dim() != 5 or w.shape[2] != time_tiles.TAPS or g.groups > 1 or max(g.stride) > 1 or g.dilation[0] > 1:
+        return False
+    if _plain.get() or w[0, 0, 0].numel() == 1 or not _has_enough_channels(r, w, g):
+        return False
+    of_a_tap = w[:, :, 0].numel() * r[0, 0, 0].numel()
+    if of_a_tap < WORTHWHILE_TILES or w.numel() > 8 * r.numel() or min(_padding_of_flipped(g)[1:]) < 0:
+        return False  # the kernels at all points are twice as large as the kernel itself
+    pairs = sum(0 <= begin + frame + tap < length for frame in range(r.shape[2]) for tap in range(time_tiles.TAPS))
+    return 1.25 * time_tiles.fewest(length)[1] <= pairs
+
+
+def _by_tiles(r: Tensor, w: Tensor, g: Geometry, begin: int, length: int) -> Tensor:
+    return time_tiles.adjoint(r, w, -begin, length, _padding_of_flipped(g)[1:], g.dilation[1:])
 
 
 # ------------------------------------------------------------------------------------------ few frames
