@@ -118,9 +118,9 @@ def test_the_adjoint_is_the_transpose(drawn):
         (nn.Conv3d(4, 6, 1, stride=2), "_pointwise"),
         (nn.Conv3d(4, 4, (3, 1, 1), padding=(1, 0, 0), groups=4), "depthwise_sum"),
         (nn.Conv3d(4, 6, (3, 1, 1), padding=(1, 0, 0)), "dense_sum"),
-        (nn.Conv3d(4, 4, 3, padding=1, groups=4), "_by_flipped"),
-        (nn.Conv3d(8, 4, (1, 3, 3), padding=(0, 1, 1)), "_by_flipped"),
-        (nn.Conv3d(8, 4, (3, 3, 3), padding=1), "time_tiles.adjoint"),
+        (nn.Conv3d(4, 4, 3, padding=1, groups=4), "_convolve_relevance"),
+        (nn.Conv3d(8, 4, (1, 3, 3), padding=(0, 1, 1)), "_convolve_relevance"),
+        (nn.Conv3d(8, 4, (3, 3, 3), padding=1), "time_tiles.convolve"),
         (nn.Conv3d(8, 4, (3, 3, 3), padding=1, dilation=(2, 1, 1)), "_by_frames"),
         (nn.Conv3d(16, 4, 3, stride=(1, 2, 2), padding=1), "phases.one_by_one"),
         (nn.Conv3d(8, 8, 3, stride=2, padding=1, groups=8), "phases.one_by_one"),
@@ -146,20 +146,18 @@ def test_each_shape_takes_its_kernel_unless_the_plain_one_is_forced(layer, name,
     assert called == [name]
 
 
-@pytest.mark.parametrize("length", range(1, 14))
+@pytest.mark.parametrize("frames", range(1, 14))
+@pytest.mark.parametrize("padding", [0, 1, 2, 3])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_tiles_of_any_number_of_frames_equal_one_tap_after_the_other(length, batch):
-    generator = torch.Generator().manual_seed(length)
-    w = torch.randn(3, 4, 3, 3, 2, generator=generator, dtype=torch.float64)
-    for frames in (1, 4, length):
-        r = torch.randn(batch, 3, frames, 5, 6, generator=generator, dtype=torch.float64)
-        whole = torch.nn.functional.conv_transpose3d(r, w)  # all frames that see any
-        for start in range(3):
-            found = time_tiles.adjoint(r, w, start, length, (2, 1), (1, 1))
-            beyond = torch.cat(
-                [whole[:, :, start:], torch.zeros_like(whole[:, :, :1]).expand(-1, -1, length, -1, -1)], 2
-            )
-            torch.testing.assert_close(found, beyond[:, :, :length], rtol=1e-12, atol=1e-12)
+def test_tiles_of_any_number_of_frames_equal_one_tap_after_the_other(frames, padding, batch):
+    if frames + 2 * padding < 3:
+        return
+    generator = torch.Generator().manual_seed(frames)
+    w = torch.randn(4, 3, 3, 3, 2, generator=generator, dtype=torch.float64)
+    x = torch.randn(batch, 3, frames, 7, 8, generator=generator, dtype=torch.float64)
+    geometry = Geometry((3, 3, 2), (1, 2, 1), (padding, 2, 1), (1, 1, 2), 1, False, (0, 0, 0))
+    expected = torch.nn.functional.conv3d(x, w, None, geometry.stride, geometry.padding, geometry.dilation)
+    torch.testing.assert_close(time_tiles.convolve(x, w, geometry), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_tiles_take_half_of_the_products_of_long_clips():
@@ -172,9 +170,9 @@ def test_tiles_round_a_little_more_than_torch_does_in_float32(sign, times):
     r = torch.randn(1, 64, 8, 9, 9, generator=generator)
     r = r.abs() if sign == "positive" else r
     w = torch.rand(64, 64, 3, 3, 3, generator=generator)
-    expected = torch.nn.functional.conv_transpose3d(r.double(), w.double(), None, 1, 1)
-    by_torch = torch.nn.functional.conv_transpose3d(r, w, None, 1, 1)
-    found = time_tiles.adjoint(r, w, 1, 8, (1, 1), (1, 1))
+    expected = torch.nn.functional.conv3d(r.double(), w.double(), None, 1, 1)
+    by_torch = torch.nn.functional.conv3d(r, w, None, 1, 1)
+    found = time_tiles.convolve(r, w, Geometry.dense((3, 3, 3), (1, 1, 1)))
     assert (found - expected).abs().max() < times * (by_torch - expected).abs().max()
 
 

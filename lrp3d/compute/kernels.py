@@ -101,15 +101,14 @@ def _fast_adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Te
         taps = buffers.derived("transposed taps", [w], lambda: w.flatten(2).permute(2, 1, 0).contiguous())
         return dense_sum(r, taps, [g.padding[0] - g.dilation[0] * tap for tap in range(len(taps))], shape[2])
     if _phases_fit_at_once(w, g):
-        return phases.at_once(r, w, g, shape)
-    if _saves_products(r, w, g, -g.padding[0], shape[2]):
-        return _by_tiles(r, w, g, -g.padding[0], shape[2])
-    if _few_frames(r, g):
+        return phases.at_once(r, w, g, shape, _convolve_relevance)
+    if _few_frames(r, w, g):
         return _by_frames(r, w, g, shape, -g.padding[0])
     if _has_enough_channels(r, w, g) and max(g.stride) > 1 and max(g.dilation) == 1:
-        return phases.one_by_one(r, w, g, shape, convolve)
-    if _has_enough_channels(r, w, g) and max(g.stride) == 1 and min(_padding_of_flipped(g)) >= 0:
-        return _by_flipped(r, w, g)
+        return phases.one_by_one(r, w, g, shape, _convolve_relevance)
+    of_flipped = _geometry_of_flipped(r, w, g)
+    if of_flipped is not None:
+        return _convolve_relevance(r, _flipped(w, g), of_flipped)
     return _input_gradient(r, w, g, shape)
 
 
@@ -152,9 +151,7 @@ def adjoint_in_window(
     along_axis = _depthwise_axis(shape[1], w, g) == axis or (axis == 0 and _is_dense_in_time(r, w, g))
     if along_axis and not _plain.get():
         return adjoint(r, w, _on_window(g, axis, start, stop, size), shape)
-    if axis == 0 and _saves_products(r, w, g, begin - first, last - first):
-        return _by_tiles(r, w, g, begin - first, last - first)
-    if axis == 0 and k > 1 and _few_frames(r, g):
+    if axis == 0 and k > 1 and _few_frames(r, w, replace(g, padding=_with(g.padding, axis, 0))):
         return _by_frames(r, w, g, shape, begin - first)
     # Computed without padding, whose part of the result is cut off at the end.
     length = (r.shape[2 + axis] - 1) * s + d * (k - 1) + 1
@@ -264,56 +261,54 @@ def _has_enough_channels(r: Tensor, w: Tensor, g: Geometry) -> bool:
     return w.shape[1] >= 8 if g.groups == 1 else w.shape[:2] == (g.groups, 1)
 
 
-def _padding_of_flipped(g: Geometry) -> list[int]:
-    return [d * (k - 1) - p for d, k, p in zip(g.dilation, g.kernel, g.padding, strict=True)]
+def _geometry_of_flipped(r: Tensor, w: Tensor, g: Geometry) -> Geometry | None:
+    """How the flipped kernel moves over r; None where that is not the adjoint, or not worth it."""
+    padding = tuple(d * (k - 1) - p for d, k, p in zip(g.dilation, g.kernel, g.padding, strict=True))
+    fits = _has_enough_channels(r, w, g) and max(g.stride) == 1 and min(padding) >= 0
+    return replace(g, padding=padding) if fits else None
 
 
-def _by_flipped(r: Tensor, w: Tensor, g: Geometry) -> Tensor:
-    """Computes in[i] = sum over taps k of out[i + p - d k] w[k], for a stride of one."""
+def _flipped(w: Tensor, g: Geometry) -> Tensor:
+    """The kernel (c, c', ...) with which in[i] = sum over taps k of out[i + p - d k] w[k] is a convolution."""
     axes = list(range(2, w.dim()))
-    flipped = buffers.derived(
-        "flipped", [w], lambda: (w.transpose(0, 1) if g.groups == 1 else w).flip(axes).contiguous()
-    )  # (c, c', ...)
-    ones, zeros = [1] * len(axes), [0] * len(axes)
-    return torch.convolution(r, flipped, None, ones, _padding_of_flipped(g), g.dilation, False, zeros, g.groups)
+    return buffers.derived("flipped", [w], lambda: (w.transpose(0, 1) if g.groups == 1 else w).flip(axes).contiguous())
 
 
 # ------------------------------------------------------------------------------------------ several frames at once
 
 
-def _saves_products(r: Tensor, w: Tensor, g: Geometry, begin: int, length: int) -> bool:
-    """Whether tiles of frames take far fewer convolutions over space than there are pairs of a frame and a tap.
+def _convolve_relevance(r: Tensor, w: Tensor, g: Geometry) -> Tensor:
+    """The same as `convolve`, for relevance: denominators are not to be computed in tiles."""
+    return time_tiles.convolve(r, w, g) if _fits_tiles(r, w, g) else convolve(r, w, g)
 
-    Args:
-        r: the outputs.
-        w: the kernel.
-        g: its geometry.
-        begin: the input frame, of `length`, that the first output frame sees through the first tap.
-        length: the number of input frames.
-    """
-    if r.dim() != 5 or w.shape[2] != time_tiles.TAPS or g.groups > 1 or max(g.stride) > 1 or g.dilation[0] > 1:
+
+def _fits_tiles(r: Tensor, w: Tensor, g: Geometry) -> bool:
+    """Whether tiles of frames take far fewer convolutions over space than there are pairs of a frame and a tap."""
+    if r.dim() != 5 or r.device.type != "cpu" or w.shape[2] != time_tiles.TAPS or w[0, 0, 0].numel() == 1:
         return False
-    if _plain.get() or w[0, 0, 0].numel() == 1 or not _has_enough_channels(r, w, g):
+    if g.transposed or g.groups > 1 or g.stride[0] > 1 or g.dilation[0] > 1:
         return False
-    of_a_tap = w[:, :, 0].numel() * r[0, 0, 0].numel()
-    if of_a_tap < WORTHWHILE_TILES or w.numel() > 8 * r.numel() or min(_padding_of_flipped(g)[1:]) < 0:
-        return False  # the kernels at all points are twice as large as the kernel itself
-    pairs = sum(0 <= begin + frame + tap < length for frame in range(r.shape[2]) for tap in range(time_tiles.TAPS))
+    # The kernels of all points are twice as large as the kernel.
+    if w[:, :, 0].numel() * r[0, 0, 0].numel() < WORTHWHILE_TILES or w.numel() > 8 * r.numel():
+        return False
+    frames, p = r.shape[2], g.padding[0]
+    length = frames + 2 * p - time_tiles.TAPS + 1
+    if length < 1:
+        return False
+    pairs = sum(0 <= i + tap - p < frames for i in range(length) for tap in range(time_tiles.TAPS))
     return 1.25 * time_tiles.fewest(length)[1] <= pairs
-
-
-def _by_tiles(r: Tensor, w: Tensor, g: Geometry, begin: int, length: int) -> Tensor:
-    return time_tiles.adjoint(r, w, -begin, length, _padding_of_flipped(g)[1:], g.dilation[1:])
 
 
 # ------------------------------------------------------------------------------------------ few frames
 
 
-def _few_frames(r: Tensor, g: Geometry) -> bool:
+def _few_frames(r: Tensor, w: Tensor, g: Geometry) -> bool:
     """Whether torch's own kernel would leave cores idle, because it divides the frames of one clip among them."""
     if r.dim() != 5 or len(r) > 1 or r.device.type != "cpu" or g.transposed or g.groups > 1 or _plain.get():
         return False
-    return r.shape[2] <= 5
+    of_flipped = _geometry_of_flipped(r, w, g)
+    in_tiles = of_flipped is not None and _fits_tiles(r, w.transpose(0, 1), of_flipped)
+    return r.shape[2] <= 5 and not in_tiles
 
 
 def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: int) -> Tensor:

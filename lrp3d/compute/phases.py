@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
 from lrp3d.compute.geometry import Geometry
 
+LANES = 16  # values that a processor multiplies at once; output channels are padded to a multiple of it
 Convolve = Callable[[Tensor, Tensor, Geometry], Tensor]
 
 
@@ -60,40 +62,67 @@ def _kernel(w: Tensor, g: Geometry, phase: Sequence[int], shifts: Sequence[range
     return kernel[every].flip(*range(2, w.dim())).contiguous()
 
 
-def at_once(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
+def at_once(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], convolve: Convolve) -> Tensor:
     """The same in one dense convolution, whose output channels are the input channels of all phases."""
-    channels, axes = w.shape[1], len(g.stride)
-    # The shifts d for which some tap i + p - s d lies inside the kernel.
-    first = [-((k - 1 - p) // s) for k, p, s in zip(g.kernel, g.padding, g.stride, strict=True)]
-    last = [(s - 1 + p) // s for p, s in zip(g.padding, g.stride, strict=True)]
-    dense = buffers.derived(("phases", g), [w], lambda: _joint_kernel(w, g, first, last))
-    cells = [-(-n // s) for n, s in zip(shape[2:], g.stride, strict=True)]  # positions of one phase
-    # Every cell y needs all shifts d, so r is padded where they reach beyond it, by the same amount at both ends.
-    overhang = [max(-a, n + b - size, 0) for a, b, n, size in zip(first, last, cells, r.shape[2:], strict=True)]
-    ones, zeros = [1] * axes, [0] * axes
-    convolved = torch.convolution(
-        r, dense, None, ones, overhang, ones, False, zeros, 1
-    )  # (b, phases c, cells and more)
-    wanted = tuple(slice(p + a, p + a + n) for p, a, n in zip(overhang, first, cells, strict=True))
-    out = buffers.empty((len(r), channels, *(n * s for n, s in zip(cells, g.stride, strict=True))), r)
-    for number, phase in enumerate(itertools.product(*map(range, g.stride))):
-        place: tuple[Any, ...] = (..., *(slice(i, None, s) for i, s in zip(phase, g.stride, strict=True)))
+    channels = w.shape[1]
+    steps = _outputs_of_a_cell(channels, g)
+    sides = [m * s for m, s in zip(steps, g.stride, strict=True)]  # inputs of a cell
+    shifts = [_shifts_of_a_cell(*numbers) for numbers in zip(sides, g.kernel, g.padding, g.stride, strict=True)]
+    dense = buffers.derived(("phases", g), [w], lambda: _joint_kernel(w, g, sides, shifts))
+    cells = [-(-n // side) for n, side in zip(shape[2:], sides, strict=True)]
+    # Cell y needs outputs m y + d for all shifts d, so r is padded where these lie beyond it, by the same at both ends.
+    overhang = [_overhang(d, m, n, size) for d, m, n, size in zip(shifts, steps, cells, r.shape[2:], strict=True)]
+    geometry = replace(Geometry.dense(tuple(map(len, shifts)), tuple(overhang)), stride=tuple(steps))
+    convolved = convolve(r, dense, geometry)  # (b, phases c, cells and more)
+    starts = [(p + d[0]) // m for p, d, m in zip(overhang, shifts, steps, strict=True)]
+    wanted = tuple(slice(a, a + n) for a, n in zip(starts, cells, strict=True))
+    out = buffers.empty((len(r), channels, *(n * side for n, side in zip(cells, sides, strict=True))), r)
+    for number, phase in enumerate(itertools.product(*map(range, sides))):
+        place: tuple[Any, ...] = (..., *(slice(i, None, side) for i, side in zip(phase, sides, strict=True)))
         of_phase: tuple[Any, ...] = (slice(None), slice(number * channels, (number + 1) * channels), *wanted)
         out[place] = convolved[of_phase]
     real: tuple[Any, ...] = (..., *(slice(n) for n in shape[2:]))
     return out[real]
 
 
-def _joint_kernel(w: Tensor, g: Geometry, first: Sequence[int], last: Sequence[int]) -> Tensor:
+def _outputs_of_a_cell(channels: int, g: Geometry) -> list[int]:
+    """How many outputs along each axis share a cell of inputs, so that few lanes of the processor run empty."""
+
+    def cost(steps: Sequence[int]) -> float:
+        phases = math.prod(m * s for m, s in zip(steps, g.stride, strict=True))
+        shifts = math.prod(
+            len(_shifts_of_a_cell(m * s, k, p, s))
+            for m, k, p, s in zip(steps, g.kernel, g.padding, g.stride, strict=True)
+        )
+        return -(-channels * phases // LANES) * shifts / math.prod(steps)
+
+    alone = [1] * len(g.stride)
+    pairs = [[2 if i == axis else 1 for i in range(len(alone))] for axis, s in enumerate(g.stride) if s > 1]
+    return min([alone, *pairs], key=cost)
+
+
+def _shifts_of_a_cell(side: int, kernel: int, padding: int, stride: int) -> range:
+    """The shifts d for which some tap i + p - s d of an input i of the first cell lies inside the kernel."""
+    return range(-((kernel - 1 - padding) // stride), (side - 1 + padding) // stride + 1)
+
+
+def _overhang(shifts: range, step: int, cells: int, size: int) -> int:
+    """By how much r is padded at both ends, so that all cells find what they need, and a convolution stops at each."""
+    least = max(-shifts[0], step * (cells - 1) + shifts[-1] + 1 - size, 0)
+    return least + -(least + shifts[0]) % step
+
+
+def _joint_kernel(w: Tensor, g: Geometry, sides: Sequence[int], shifts: Sequence[range]) -> Tensor:
     """The kernels of all phases (phases c, c', ...), their shifts in the order of a convolution."""
-    lengths = [b - a + 1 for a, b in zip(first, last, strict=True)]
-    phases = list(itertools.product(*map(range, g.stride)))
+    lengths = list(map(len, shifts))
+    phases = list(itertools.product(*map(range, sides)))
     dense = w.new_zeros(len(phases), w.shape[1], len(w), *lengths)
     for phase, kernel in zip(phases, dense, strict=True):
-        for shift in itertools.product(*map(range, lengths)):
-            tap = [i + p - s * (d + a) for i, p, s, d, a in zip(phase, g.padding, g.stride, shift, first, strict=True)]
+        for place in itertools.product(*map(range, lengths)):
+            numbers = zip(phase, g.padding, g.stride, place, shifts, strict=True)
+            tap = [i + p - s * d[at] for i, p, s, at, d in numbers]
             if all(0 <= t < k for t, k in zip(tap, g.kernel, strict=True)):
-                kernel.flatten(2)[:, :, _flat(shift, lengths)] = w.flatten(2)[:, :, _flat(tap, g.kernel)].T
+                kernel.flatten(2)[:, :, _flat(place, lengths)] = w.flatten(2)[:, :, _flat(tap, g.kernel)].T
     return dense.flatten(0, 1)
 
 

@@ -1,9 +1,9 @@
-"""Adjoints of convolutions of three frames with fewer multiplications, several frames at once (Toom, Cook, Winograd).
+"""Convolutions of three frames with fewer multiplications, several frames at once (Toom, Cook, Winograd).
 
-Four frames of the result depend on six frames of relevance. In time this is a product of polynomials, which its values
+Four frames of the output depend on six frames of the input. In time this is a product of polynomials, which its values
 at six points determine: six convolutions over space take the place of twelve, one at each point, of sums of frames and
-of taps. The result is the same up to rounding, which is up to ten times coarser where relevance has both signs; rows of a
-matrix do not show it, as the activations by which they are multiplied are rounded more.
+of taps. The result is the same up to rounding, which is up to ten times coarser where values have both signs. Rows of a
+matrix do not show it: they are rounded more by the forward pass.
 
 A frame's rounding errors are as large as those of the largest frame of its tile, also where the frame itself is zero.
 So this is no way to compute denominators, which may be small beside those of other frames.
@@ -12,12 +12,13 @@ So this is no way to compute denominators, which may be small beside those of ot
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
 
 import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers
+from lrp3d.compute.geometry import Geometry
 
 TAPS = 3
 POINTS = {2: (0, 1, -1), 3: (0, 1, -1, 2), 4: (0, 1, -1, 2, -2)}
@@ -33,49 +34,41 @@ def fewest(length: int) -> tuple[int, int]:
     return min(((size, -(-length // size) * (size + TAPS - 1)) for size in POINTS), key=lambda choice: choice[1])
 
 
-def adjoint(r: Tensor, w: Tensor, start: int, length: int, padding: Sequence[int], dilation: Sequence[int]) -> Tensor:
-    """Computes in[i] = sum over the taps k of the adjoint in space of r[i + start - k] and w[:, :, k].
-
-    Args:
-        r: (b, c', t, h, w); frames outside of it are zero.
-        w: (c', c, 3, kh, kw), with a stride of one.
-        start: the frame of `r` that the first frame of the result sees through the first tap.
-        length: the number of frames of the result.
-        padding: padding of the adjoint in space.
-        dilation: dilation in space.
-    """
+def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
+    """The convolution of x (b, c, t, h, w) with w (c', c, 3, kh, kw); along time without stride and dilation."""
+    batch, channels, frames, *space = x.shape
+    length = frames + 2 * g.padding[0] - TAPS + 1
     size, _ = fewest(length)
     tiles, points = -(-length // size), size + TAPS - 1
-    batch, channels, frames, *space = r.shape
-    before, after = _matrices(size, tiles, start - TAPS + 1, frames, length)
+    before, after = _matrices(size, tiles, -g.padding[0], frames, length)
     kernels = buffers.derived(("tiles", size), [w], lambda: _kernels(w, size))
-    sums = buffers.empty((points, batch, tiles, channels, *space), r)
-    matrices = before.to(r).expand(channels, *before.shape)
-    for sample, summed in zip(r, sums.transpose(0, 1), strict=True):
-        at_points = torch.bmm(matrices, sample.flatten(2))  # (c', points tiles, h w)
+    sums = buffers.empty((points, batch, tiles, channels, *space), x)
+    matrices = before.to(x).expand(channels, *before.shape)
+    at_points = buffers.empty((channels, points * tiles, math.prod(space)), x)
+    for sample, summed in zip(x, sums.transpose(0, 1), strict=True):
+        torch.bmm(matrices, sample.flatten(2), out=at_points)
         summed.copy_(at_points.transpose(0, 1).view(summed.shape))
-    ones, zeros = [1, 1], [0, 0]
-    products = torch.stack(
-        [
-            torch.convolution(x.flatten(0, 1), kernel, None, ones, padding, dilation, False, zeros, 1)
-            for x, kernel in zip(sums, kernels, strict=True)
-        ]
-    )  # (points, b tiles, c, h, w)
+    numbers = g.stride[1:], g.padding[1:], g.dilation[1:], False, [0, 0], 1
+    products: Tensor | None = None  # (points, b tiles, c', h, w)
+    for i, (summed, kernel) in enumerate(zip(sums, kernels, strict=True)):
+        product = torch.convolution(summed.flatten(0, 1), kernel, None, *numbers)
+        products = buffers.empty((points, *product.shape), x) if products is None else products
+        products[i] = product
+    assert products is not None
     channels, *space = products.shape[2:]
-    out = buffers.empty((batch, channels, length, *space), r)
-    matrices = after.to(r).expand(channels, *after.shape)
+    out = buffers.empty((batch, channels, length, *space), x)
+    matrices = after.to(x).expand(channels, *after.shape)
     for sample, result in zip(products.unflatten(1, (batch, tiles)).transpose(0, 1), out, strict=True):
-        at_points = sample.flatten(0, 1).flatten(2).transpose(0, 1)  # (c, points tiles, h w)
+        at_points = sample.flatten(0, 1).flatten(2).transpose(0, 1)  # (c', points tiles, h w)
         torch.bmm(matrices, at_points, out=result.flatten(2))
     return out
 
 
 def _kernels(w: Tensor, size: int) -> Tensor:
-    """The kernels (points, c, c', kh, kw) of the adjoint in space at every point."""
+    """The kernels (points, c', c, kh, kw) over space at every point."""
     _, of_taps, _ = _coefficients(size)
-    # The first tap is the one that sees the last frame.
-    taps = w.permute(2, 1, 0, 3, 4).flip(0, 3, 4).flatten(1)  # (3, c c' kh kw)
-    return (of_taps.to(w) @ taps).view(-1, w.shape[1], w.shape[0], *w.shape[3:])
+    taps = w.transpose(1, 2).transpose(0, 1).flatten(1)  # (3, c' c kh kw)
+    return (of_taps.to(w) @ taps).view(-1, *w.shape[:2], *w.shape[3:])
 
 
 @functools.lru_cache(maxsize=256)
