@@ -22,7 +22,7 @@ from torch import Tensor
 BLOCK = 2**17  # values that are taken through all passes at once, so that what lies between stays in a core's cache
 SMALLEST = 2**20  # bytes; smaller tensors come from the heap, which keeps their memory
 HUGE_PAGE = 2**21
-GROWTH = 2**29  # bytes that a pool may grow by before the C library is asked to give freed memory back
+GROWTH = 2**26  # bytes that a pool may grow by before the C library is asked to give freed memory back
 
 
 class _Block:

@@ -35,6 +35,7 @@ from lrp3d.compute.geometry import Geometry
 
 WORTHWHILE_FORWARD = 2**24  # multiplications
 WORTHWHILE_TILES = 2**20  # multiplications of one frame and one tap
+LARGE = 8  # values of a kernel for each value that it is applied to; copies of such kernels take most of the memory
 _plain: ContextVar[bool] = ContextVar("lrp3d_plain_kernels", default=False)
 
 
@@ -108,7 +109,7 @@ def _fast_adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Te
         return phases.one_by_one(r, w, g, shape, _convolve_relevance)
     of_flipped = _geometry_of_flipped(r, w, g)
     if of_flipped is not None:
-        return _convolve_relevance(r, _flipped(w, g), of_flipped)
+        return _by_flipped(r, w, of_flipped)
     return _input_gradient(r, w, g, shape)
 
 
@@ -268,10 +269,17 @@ def _geometry_of_flipped(r: Tensor, w: Tensor, g: Geometry) -> Geometry | None:
     return replace(g, padding=padding) if fits else None
 
 
-def _flipped(w: Tensor, g: Geometry) -> Tensor:
-    """The kernel (c, c', ...) with which in[i] = sum over taps k of out[i + p - d k] w[k] is a convolution."""
-    axes = list(range(2, w.dim()))
-    return buffers.derived("flipped", [w], lambda: (w.transpose(0, 1) if g.groups == 1 else w).flip(axes).contiguous())
+def _by_flipped(r: Tensor, w: Tensor, g: Geometry) -> Tensor:
+    """Computes in[i] = sum over taps k of out[i + p - d k] w[k]; `g` is how the flipped kernel moves over out."""
+
+    def flipped() -> Tensor:
+        return (w.transpose(0, 1) if g.groups == 1 else w).flip(*range(2, w.dim()))  # (c, c', ...)
+
+    if _fits_tiles(r, w, g):
+        kernels = buffers.derived("tiles, flipped", [w], lambda: time_tiles.kernels_at_points(flipped()))
+        return time_tiles.convolve(r, kernels, g)
+    kernel = buffers.derived("flipped", [w], lambda: flipped().contiguous())
+    return torch.convolution(r, kernel, None, g.stride, g.padding, g.dilation, False, g.output_padding, g.groups)
 
 
 # ------------------------------------------------------------------------------------------ several frames at once
@@ -279,7 +287,9 @@ def _flipped(w: Tensor, g: Geometry) -> Tensor:
 
 def _convolve_relevance(r: Tensor, w: Tensor, g: Geometry) -> Tensor:
     """The same as `convolve`, for relevance: denominators are not to be computed in tiles."""
-    return time_tiles.convolve(r, w, g) if _fits_tiles(r, w, g) else convolve(r, w, g)
+    if not _fits_tiles(r, w, g):
+        return convolve(r, w, g)
+    return time_tiles.convolve(r, buffers.derived("tiles", [w], lambda: time_tiles.kernels_at_points(w)), g)
 
 
 def _fits_tiles(r: Tensor, w: Tensor, g: Geometry) -> bool:
@@ -289,26 +299,29 @@ def _fits_tiles(r: Tensor, w: Tensor, g: Geometry) -> bool:
     if g.transposed or g.groups > 1 or g.stride[0] > 1 or g.dilation[0] > 1:
         return False
     # The kernels of all points are twice as large as the kernel.
-    if w[:, :, 0].numel() * r[0, 0, 0].numel() < WORTHWHILE_TILES or w.numel() > 8 * r.numel():
+    if w[:, :, 0].numel() * r[0, 0, 0].numel() < WORTHWHILE_TILES or w.numel() > LARGE * r.numel():
         return False
     frames, p = r.shape[2], g.padding[0]
     length = frames + 2 * p - time_tiles.TAPS + 1
     if length < 1:
         return False
     pairs = sum(0 <= i + tap - p < frames for i in range(length) for tap in range(time_tiles.TAPS))
-    return 1.25 * time_tiles.fewest(length)[1] <= pairs
+    return 1.25 * time_tiles.products(length) <= pairs
 
 
 # ------------------------------------------------------------------------------------------ few frames
 
 
 def _few_frames(r: Tensor, w: Tensor, g: Geometry) -> bool:
-    """Whether torch's own kernel would leave cores idle, because it divides the frames of one clip among them."""
+    """Whether torch's own kernel would leave cores idle, because it divides the frames of one clip among them.
+
+    Nor does it pay to lay out a kernel a second time, for more frames, that is far larger than what it is applied to.
+    """
     if r.dim() != 5 or len(r) > 1 or r.device.type != "cpu" or g.transposed or g.groups > 1 or _plain.get():
         return False
     of_flipped = _geometry_of_flipped(r, w, g)
-    in_tiles = of_flipped is not None and _fits_tiles(r, w.transpose(0, 1), of_flipped)
-    return r.shape[2] <= 5 and not in_tiles
+    in_tiles = of_flipped is not None and _fits_tiles(r, w, of_flipped)
+    return (r.shape[2] <= 5 or (w.shape[2] > 1 and w.numel() > LARGE * r.numel())) and not in_tiles
 
 
 def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: int) -> Tensor:
@@ -316,9 +329,21 @@ def _by_frames(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], begin: i
     batch, inputs, frames, taps = len(r), w.shape[1], r.shape[2], w.shape[2]
     spatial = shape[3:]
     folded = r.transpose(1, 2).flatten(0, 1)  # (b t, c', h, w)
-    every_tap = buffers.derived("every tap", [w], lambda: w.transpose(1, 2).flatten(1, 2))  # (c', k c, h, w)
     in_space = Geometry(g.kernel[1:], g.stride[1:], g.padding[1:], g.dilation[1:], 1, False, g.output_padding[1:])
-    every = _fast_adjoint(folded, every_tap, in_space, (batch * frames, taps * inputs, *spatial))
+
+    def every_tap() -> Tensor:
+        return w.transpose(1, 2).flatten(1, 2)  # (c', k c, h, w)
+
+    of_flipped = _geometry_of_flipped(folded, w[:, :, 0], in_space)
+    if of_flipped is None:
+        kernel = buffers.derived("every tap", [w], every_tap)
+        every = _fast_adjoint(folded, kernel, in_space, (batch * frames, taps * inputs, *spatial))
+    else:
+        kernel = buffers.derived(
+            "every tap, flipped", [w], lambda: every_tap().transpose(0, 1).flip(2, 3).contiguous()
+        )  # (k c, c', h, w)
+        numbers = of_flipped.stride, of_flipped.padding, of_flipped.dilation
+        every = torch.convolution(folded, kernel, None, *numbers, False, of_flipped.output_padding, 1)
     contributions = every.view(batch, frames, taps, inputs, *spatial)  # (b, t, k, c, h, w)
     out = buffers.empty(shape, r).zero_()
     in_frames = out.transpose(1, 2)  # (b, t, c, h, w)
