@@ -13,12 +13,33 @@ from lrp3d.steps.factor import Factor, Held
 from lrp3d.steps.linear import LinearStep
 
 D = torch.float64
+
+
+class BranchOfASumUsedAgain(nn.Module):
+    """A branch with few channels inside is a summand, and goes on by itself as well; its own total is never needed."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.first, self.second = (
+            nn.Conv3d(channels, 8, 3, padding=1, bias=False) for channels in (3, 8, 8)
+        )
+        self.reduce, self.expand = nn.Conv3d(8, 2, 1, bias=False), nn.Conv3d(2, 8, 1, bias=False)
+        self.classifier = nn.Linear(8, 5)
+
+    def forward(self, x):
+        x = self.stem(x).relu()
+        branch = self.expand(self.reduce(x).relu()).relu()
+        features = self.first(branch + x).relu() + self.second(branch).relu()
+        return self.classifier(features.mean((2, 3, 4)))
+
+
 NETS = {
     "I3D": lambda: lrp3d.models.build("I3D-R18-f4", num_classes=5, width=8),
     "TAM2D": lambda: lrp3d.models.build("TAM2D-R50-f4", num_classes=5, width=8),
     "Inception": lambda: lrp3d.models.build("TAM2D-Inception-f4", num_classes=5),
     "TSM": lambda: lrp3d.models.build("TSM-R18-f4", num_classes=5, width=8),
     "SlowFast": lambda: lrp3d.models.slowfast_resnet50(num_classes=5, frames=8, alpha=4, width=8),
+    "branch of a sum that is used again": BranchOfASumUsedAgain,
     "plain": lambda: nn.Sequential(
         *(layer for c in (3, 6, 6, 6) for layer in (nn.Conv3d(c, 6, 3, padding=1), nn.ReLU())),
         nn.AdaptiveAvgPool3d(1),

@@ -34,6 +34,8 @@ class LazyRelevance:
         self.factor = factor
         self._total = total
         self.band = band
+        self.is_awaited: bool = False
+        """Whether the total of another follows from the total of this."""
 
     def narrowed(self, before: LazyRelevance | None = None) -> LazyRelevance:
         """The same relevance, stored without the frames at both ends that are zero.
@@ -108,9 +110,13 @@ class LazyRelevance:
     def forget_total(self) -> None:
         """Leaves the total to be added up if it is asked for, and frees what it would have been computed from."""
         self._total = None
+        self.is_awaited = False
 
     def plus(self, other: LazyRelevance, shape: torch.Size) -> LazyRelevance:
         """The sum of two relevances that are (s, *shape) as a whole."""
+        for summand in (self, other):
+            if summand.is_awaited:
+                summand.total()  # while its factor is there, which the sum may release
         total = None if self._total is None or other._total is None else lambda: self.total() + other.total()
         if self.band != other.band:
             return self._within_another(other, total, shape)

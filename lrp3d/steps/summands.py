@@ -56,6 +56,8 @@ class ElementwiseShare:
         shortcuts = [i for i, factor in enumerate(self.factors) if factor.scale is not None and not factor.positive]
         last = shortcuts[-1] if shortcuts else len(parts) - 1
         others = [part for i, part in enumerate(parts) if i != last]
+        for part in others:
+            part.is_awaited = True
 
         def rest() -> Tensor:
             return lazy.total() - sum_of([part.total() for part in others])
