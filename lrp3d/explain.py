@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +43,7 @@ from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
+from lrp3d.steps.factor import Released, kept
 from lrp3d.transfer import numbers
 from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
@@ -49,6 +52,28 @@ from lrp3d.twin.twin import Trace, twin_of
 Clip = Tensor | Sequence[Tensor]
 
 
+P = ParamSpec("P")
+
+
+def _again_if_released(function: Callable[P, Explanation]) -> Callable[P, Explanation]:
+    """Calls the function again, and releases no activation, if a seed reads one that was released.
+
+    No network is known that needs this; it would otherwise be refused.
+    """
+
+    @functools.wraps(function)
+    def explain(*args: P.args, **kwargs: P.kwargs) -> Explanation:
+        try:
+            return function(*args, **kwargs)
+        except Released:
+            pass  # the error holds the whole graph, so it has to be gone first
+        with kept():
+            return function(*args, **kwargs)
+
+    return explain
+
+
+@_again_if_released
 def explain(
     model: nn.Module,
     clip: Clip,
@@ -208,9 +233,9 @@ def explain(
         inside = Inside(record, layer_patterns, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
         if not (temporal and clips.has_time):
-            warn_of_layout(pathways, layout)
+            warn_of_layout(pathways, layout, stacklevel=4)
             if record.output.shape[1] <= clips.frame_count and (what := columns_of_frames(record)):
-                warnings.warn(what, stacklevel=2)
+                warnings.warn(what, stacklevel=3)
             if not channels:
                 return _explanation(clips, clips.maps())
             flowing = through_channels(clips, gates(record, channels, [record.output.grad_fn]), None)
@@ -290,7 +315,7 @@ def _warn_of_nothing(empty: Tensor) -> None:
         warnings.warn(
             f"no relevance reaches {subject}: everything between the logits and it is zero or held constant "
             "(the ledger says where relevance stays)",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

@@ -183,17 +183,17 @@ def layout_hint(clips: Sequence[Tensor], layout: str) -> str:
     )
 
 
-def warn_of_layout(clips: Sequence[Tensor], layout: str) -> None:
+def warn_of_layout(clips: Sequence[Tensor], layout: str, stacklevel: int = 3) -> None:
     """Warns if `layout` is probably wrong about frames and channels."""
     for x in clips:
         if x.dim() == 4 and Layout(layout).axes == 5 and x.shape[1] > COLOURS and x.shape[1] % COLOURS == 0:
             warnings.warn(
                 f"a clip of shape {tuple(x.shape)} was read as images of {x.shape[1]} channels, so nothing is said of "
                 "time; if its channels are those of frames, pass layout='b (t c) h w'",
-                stacklevel=3,
+                stacklevel=stacklevel,
             )
         if x.dim() == Layout(layout).axes and (hint := Layout(layout).hint(x)):
-            warnings.warn(f"relevance is summed over what may be no frames{hint}", stacklevel=3)
+            warnings.warn(f"relevance is summed over what may be no frames{hint}", stacklevel=stacklevel)
 
 
 def laid_out(clip: Tensor, layout: str) -> Tensor:

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 import lrp3d.layers
 import lrp3d.operations  # noqa: F401  what the library registers itself comes before what a test does
 from lrp3d.registry import LAYERS, OPERATIONS
+from lrp3d.steps.factor import Released
 
 # The command line in a process of its own is that of these files, too, whatever is installed.
 ROOT = str(Path(__file__).parent.parent)
@@ -32,6 +33,17 @@ settings.register_profile(
     ],
 )
 settings.load_profile("ci")
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_explained_twice():
+    """Every explanation of the tests releases only what no seed reads."""
+
+    def refuse(self, *args):
+        pytest.fail(f"a seed read what was released: {args[0]}")
+
+    with mock.patch.object(Released, "__init__", refuse):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 import torch
@@ -10,6 +13,28 @@ from torch import Tensor
 
 from lrp3d.compute import buffers
 from lrp3d.compute.bands import Band
+
+
+class Released(RuntimeError):
+    """A seed reads an activation that no later seed was expected to read."""
+
+
+_kept: ContextVar[bool] = ContextVar("lrp3d_kept_activations", default=False)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Releases no activation inside this block."""
+    token = _kept.set(True)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
+def all_are_kept() -> bool:
+    """Whether no activation is to be released."""
+    return _kept.get()
 
 
 class Held:
@@ -26,14 +51,14 @@ class Held:
 
     @property
     def activation(self) -> Tensor:
-        """The activation; an error of this package if it was released."""
+        """The activation; raises Released if it was released."""
         if self._activation is None:
-            raise AssertionError("an activation was released that another seed reads")
+            raise Released("an activation was released that another seed reads")
         return self._activation
 
     def release(self) -> None:
         """Releases the activation, unless seeds read it."""
-        if not self.is_read:
+        if not self.is_read and not all_are_kept():
             self._activation = None
 
     def is_same(self, other: Held) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 from lrp3d.compute.kernels import is_plain
 from lrp3d.compute.maps import Broadcast
 from lrp3d.rules import Rule
+from lrp3d.steps.factor import Released, all_are_kept
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.operands import PreparedOperand
 from lrp3d.steps.shares import PreparedShares, prepared
@@ -111,7 +112,8 @@ class LinearStep(Step):
     def _prepare(self, lazy: LazyRelevance) -> None:
         """Computes everything about the shares that is the same for all seeds."""
         assert self.rule is not None
-        assert not self._released, f"{self.name} was released and gets relevance with another factor"
+        if self._released:
+            raise Released(f"{self.name} was released and gets relevance with another factor")
         factor = None if lazy.factor is None else lazy.factor.whole()
         if self._shares_without_factor is not None:
             self.prepared.keep([share.times(factor) for share in self._shares_without_factor], lazy)
@@ -131,7 +133,7 @@ class LinearStep(Step):
         elif not self._unchanged:
             if lazy.factor is not None:
                 lazy.factor.held.release()
-            if not self._released:
+            if not self._released and not all_are_kept():
                 self._released = True
                 self.operands = [operand.emptied() for operand in self.operands]
                 self.bias = None
