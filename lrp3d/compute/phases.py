@@ -103,7 +103,8 @@ def _outputs_of_a_cell(channels: int, g: Geometry) -> list[int]:
 
 def _shifts_of_a_cell(side: int, kernel: int, padding: int, stride: int) -> range:
     """The shifts d for which some tap i + p - s d of an input i of the first cell lies inside the kernel."""
-    return range(-((kernel - 1 - padding) // stride), (side - 1 + padding) // stride + 1)
+    first, last = (_shifts(i, kernel, padding, stride) for i in (0, side - 1))
+    return range(first.start, last.stop)
 
 
 def _overhang(shifts: range, step: int, cells: int, size: int) -> int:
