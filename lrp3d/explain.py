@@ -36,7 +36,7 @@ from lrp3d.layout import axes_hint, warn_of_layout
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
 from lrp3d.outputs import Output, Reader
 from lrp3d.propagation.channels import ChannelRelevance, through_channels
-from lrp3d.propagation.chunks import seeds_at_once
+from lrp3d.propagation.chunks import Chunks
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
@@ -242,19 +242,19 @@ def explain(
             return _explanation(clips, flowing.signed, flowing, channels)
         check_frames(pathways, layout, len(record.output))
         seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge)
-        at_once = seeds_at_once(record, seeds.logits.shape[1], chunk_size, memory_budget)
+        chunks = Chunks.of(record, seeds.logits.shape[1], chunk_size, memory_budget)
         parts: MotionParts | None = None
         part: ChannelRelevance | None = None
         signed: Sequence[Tensor]
         if channels:
             doors = gates(record, channels, [start.edge[0] for start in seeds.starts])
-            part = through_channels(clips, doors, seeds, at_once, progress)
+            part = through_channels(clips, doors, seeds, chunks.size, progress)
             assert part.rows is not None
             rows, signed = part.rows, part.signed
         elif split is None:
-            rows, signed = clips.rows(seeds, at_once, progress)
+            rows, signed = clips.rows(seeds, chunks, progress)
         else:
-            parts = motion_parts(clips, seeds, at_once, split, contrastive)
+            parts = motion_parts(clips, seeds, chunks.size, split, contrastive)
             rows, signed = parts.rows, [parts.signed]
         hint = axes_hint(pathways, layout)
         temporal_matrix = temporal_relevance(rows, seeds, scaled=contrastive and part is None, hint=hint)

@@ -89,7 +89,7 @@ class _Pool:
         for size, blocks in self.blocks.items():
             self.blocks[size] = [block for block in blocks if id(block) in self.needed]
         self.needed.clear()
-        self.derived.clear()
+        self.derived = {}
 
 
 def _c_library_trim() -> Callable[[int], object]:
@@ -139,6 +139,7 @@ class Memory:
 
 
 _current: ContextVar[_Pool | None] = ContextVar("lrp3d_buffers", default=None)
+_memory: ContextVar[Memory | None] = ContextVar("lrp3d_memory", default=None)
 
 
 @contextmanager
@@ -148,13 +149,35 @@ def reused(memory: Memory | None = None) -> Iterator[None]:
         yield
         return
     memory = Memory() if memory is None else memory
+    outside = _memory.set(memory)
     pool = memory.take()
     token = _current.set(pool)
     try:
         yield
     finally:
         _current.reset(token)
+        _memory.reset(outside)
         memory.give_back(pool)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Lets `empty` take its memory, inside this block, apart from what runs at the same time.
+
+    Derived tensors are shared. Two that are made at the same time are equal, and one of them stays.
+    """
+    pool, memory = _current.get(), _memory.get()
+    if pool is None or memory is None:
+        yield
+        return
+    own = memory.take()
+    own.derived = pool.derived
+    token = _current.set(own)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        memory.give_back(own)
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lrp3d.compute import kernels
+from lrp3d.compute import buffers, kernels
 from lrp3d.compute.linear_map import LinearMap, sum_to_shape
 from lrp3d.compute.terms import Weight
 
@@ -23,10 +24,20 @@ class FullyConnected(LinearMap):
         return F.linear(a, v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
-        """Carries (s, ..., o) to (s, ..., i); skips outputs without relevance (queries and keys beside values)."""
-        assert isinstance(v, Tensor)
+        """Carries (s, ..., o) to (s, ..., i)."""
+        return self.adjoints(r, [v], shape)[0]
+
+    def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
+        """Does so with each of several weights; skips outputs without relevance (queries and keys beside values)."""
         first, last = _outputs_with_relevance(r)
-        return r @ v if last - first == len(v) else r[..., first:last] @ v[first:last]
+        rows = r[..., first:last].flatten(0, -2)  # (s ..., o)
+        parts = []
+        for v in weights:
+            assert isinstance(v, Tensor)
+            part = buffers.empty((*r.shape[:-1], v.shape[1]), r)
+            torch.mm(rows, v[first:last], out=part.view(-1, v.shape[1]))
+            parts.append(part)
+        return parts
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Counts all inputs, because every output sees every input."""
@@ -63,6 +74,8 @@ def _ends(mask: Tensor) -> tuple[int, int]:
 class MatrixProduct(LinearMap):
     """A product of batched matrices, in which the input stands left or right of the weight."""
 
+    gains_from_seeds = True
+
     left: bool
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
@@ -80,8 +93,8 @@ class MatrixProduct(LinearMap):
             folded = r.movedim(0, -3).flatten(-3, -2) @ v.mT  # (..., s n, k)
             relevance = folded.unflatten(-2, (seeds, rows)).movedim(-3, 0)
         else:
-            folded = v.mT @ r.movedim(0, -2).flatten(-2)  # (..., k, s m)
-            relevance = folded.unflatten(-1, (seeds, columns)).movedim(-2, 0)
+            folded = r.movedim(0, -3).mT.flatten(-3, -2) @ v  # (..., s m, k)
+            relevance = folded.unflatten(-2, (seeds, columns)).movedim(-3, 0).mT
         return sum_to_shape(relevance, shape)
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
+from lrp3d.compute import cores
 from lrp3d.twin.twin import Trace
 
 # A CPU gains nothing from larger chunks once a layer fills its caches, and the C library maps tensors above 32 MiB
 # anew every time, page by page. A GPU does gain.
 CPU_BUDGET = 128 * 2**20
+FEW = 2
+"""Seeds of a chunk, up to which layers are so large that chunks gain from running at the same time."""
 # Tensors per seed: relevance that arrives, its ratio to the denominator, what leaves, and one waiting at a branch.
 TENSORS_IN_FLIGHT = 4
 
@@ -29,6 +34,22 @@ def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budg
     if memory_budget is None:
         memory_budget = _free_memory(record.output.device)
     return max(1, min(seeds, memory_budget // max(1, per_seed)))
+
+
+class Chunks(NamedTuple):
+    """How the seeds of all rows go through the network."""
+
+    size: int
+    """The number of seeds that go together."""
+    at_once: int
+    """The number of chunks that run at the same time, each on its share of the cores."""
+
+    @classmethod
+    def of(cls, record: Trace, seeds: int, chunk_size: int | None, memory_budget: int | None) -> Chunks:
+        """The same by the arguments of `seeds_at_once`; whoever limits memory gets one chunk after the other."""
+        size = seeds_at_once(record, seeds, chunk_size, memory_budget)
+        limited = chunk_size is not None or memory_budget is not None
+        return cls(size, 1 if limited or size > FEW else cores.at_once(record.output.device))
 
 
 def clips_at_once(record: Trace, graph: bool, chunk_size: int | None) -> int:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from typing import cast
+from functools import cached_property, partial
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from lrp3d.compute.cores import results_of
 from lrp3d.layout import Layout
 from lrp3d.outputs import Chosen
 from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
+from lrp3d.propagation.chunks import Chunks
 from lrp3d.propagation.frame_logits import FrameSeeds, oppose
 from lrp3d.propagation.inside import Gate, Inside, with_outlets_recorded
 from lrp3d.propagation.motion import Motion
@@ -40,6 +44,18 @@ class Settings:
     """Seed of the random numbers that the model drew."""
     release: bool = False
     """Whether activations are released that no later seed reads."""
+
+
+class _Chunk(NamedTuple):
+    """What came of some of the frame logits' seeds."""
+
+    rows: Tensor
+    """(s, b, t)."""
+    maps: list[Tensor]
+    """Their part of the clip's signed maps, where that is the mean over all rows."""
+    flows: list[Flow]
+    outlet_relevance: dict[str, Tensor]
+    orientation: Tensor | None
 
 
 class ClipRelevance:
@@ -79,6 +95,7 @@ class ClipRelevance:
         """Where seeds start, or enter what all of them flow through."""
         self.flows: dict[Step, tuple[Tensor | float, Tensor | float]] = {}
         """The relevance that came into and went out of every step, for the clips' logits."""
+        self._released = False
 
     @property
     def frame_count(self) -> int:
@@ -108,8 +125,9 @@ class ClipRelevance:
         through = (
             step_propagation if outlet_relevance is None else with_outlets_recorded(outlet_relevance, step_propagation)
         )
-        release = self.settings.release and flows is not None
+        release = self.settings.release and flows is not None and not self._released
         maps = propagate(starts, self.ends, flows, self.settings.tolerance, through, self.doors, release)
+        self._released = self._released or release
         return [m.to(self.logit.dtype) for m in maps]
 
     def through_gates(
@@ -122,27 +140,46 @@ class ClipRelevance:
             starts = [gate.start(relevance)]
         return self._propagate(starts, None, outlet_relevance)
 
-    def rows(self, seeds: FrameSeeds, at_once: int, progress: bool) -> tuple[Tensor, list[Tensor]]:
+    def rows(self, seeds: FrameSeeds, chunks: Chunks, progress: bool) -> tuple[Tensor, list[Tensor]]:
         """Relevance (b, n, t) of frames for frame logits; and the clip's signed maps."""
         n = seeds.logits.shape[1]
         self.doors |= seeds.doors
         # Whatever fills the ledger comes first, as it says what later seeds read.
         total: list[Tensor] | None = None if seeds.additive else self.maps()
+        of_chunks = [
+            partial(self._chunk, seeds, slice(start, start + chunks.size)) for start in range(0, n, chunks.size)
+        ]
+        first = [of_chunks.pop(0)()] if seeds.additive else []
+        tasks: list[Callable[[], _Chunk | Tensor]] = [*of_chunks]
+        if self._judges_one_side:
+            tasks.append(lambda: self._one_side)
         rows: list[Tensor] = []
-        for first in bar(range(0, n, at_once), "chunk", progress):
-            chunk = slice(first, first + at_once)
-            flows: list[Flow] = []
-            outlet_relevance: dict[str, Tensor] = {}
-            starts = [start.chunk(chunk) for start in seeds.starts]
-            maps = self._propagate(starts, flows if seeds.additive else None, outlet_relevance)  # each (s, *pathway)
-            self.inside.add_rows(outlet_relevance, self.row_orientation(seeds, chunk))
-            if seeds.additive:
-                parts = [m.sum(0) / n for m in maps]
-                total = parts if total is None else [t + part for t, part in zip(total, parts, strict=True)]
-                self._book(flows, n)
-                self.inside.add(outlet_relevance, 1 / n)
-            rows.append(self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))))  # (s, b, t)
+        with closing(results_of(tasks, chunks.at_once)) as results:
+            for _ in bar(range(len(first) + len(of_chunks)), "chunk", progress):
+                chunk = cast(_Chunk, first.pop() if first else next(results))
+                if seeds.additive:
+                    total = chunk.maps if total is None else [t + m for t, m in zip(total, chunk.maps, strict=True)]
+                    self._book(chunk.flows, n)
+                    self.inside.add(chunk.outlet_relevance, 1 / n)
+                self.inside.add_rows(chunk.outlet_relevance, chunk.orientation)
+                rows.append(chunk.rows)
+            list(results)  # the check
         return torch.cat(rows).transpose(0, 1), cast(list[Tensor], total)
+
+    def _chunk(self, seeds: FrameSeeds, chunk: slice) -> _Chunk:
+        """Some of the rows. The ledger is filled by them only if the clip's logit is the mean of all."""
+        n = seeds.logits.shape[1]
+        flows: list[Flow] = []
+        outlet_relevance: dict[str, Tensor] = {}
+        starts = [start.chunk(chunk) for start in seeds.starts]
+        maps = self._propagate(starts, flows if seeds.additive else None, outlet_relevance)  # each (s, *pathway)
+        return _Chunk(
+            self.frames(self.positive(self.oriented(maps, seeds.orientation, chunk))),
+            [m.sum(0) / n for m in maps] if seeds.additive else [],
+            flows,
+            outlet_relevance,
+            self.row_orientation(seeds, chunk),
+        )
 
     def split_rows(self, seeds: FrameSeeds, at_once: int, motion: Motion) -> tuple[Split, Split]:
         """Static and dynamic rows (b, n, t), and signed static and dynamic maps for the clip's logit."""
@@ -236,20 +273,25 @@ class ClipRelevance:
         difference of two maps as well. In both cases the larger of the two errors is returned.
         """
         sums = self._sums(signed)
-        contrastive = self.settings.contrastive
         own = self.chosen.alone.of(self.logits)
-        own = own.abs() if contrastive else own
-        other = own if contrastive else own - self.logit
-        # Without a classifier, no layer is contrasted.
-        if self.chosen.against is None and not (contrastive and any(s.is_classifier for s in self.record.run.steps)):
-            sides = [(sums, own)]
-        else:
-            seed = self.chosen.alone.seed(self.logits, contrastive).to(self.settings.dtype)
-            one_sided = self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
-            sides = [(one_sided, own), (one_sided - sums, other)]
-        error = torch.stack([(total - expected).abs() for total, expected in sides]).amax(0)
-        scale = torch.stack([expected.abs() for _, expected in sides]).amax(0)
+        own = own.abs() if self.settings.contrastive else own
+        other = own if self.settings.contrastive else own - self.logit
+        judged = [(self._one_side, own), (self._one_side - sums, other)] if self._judges_one_side else [(sums, own)]
+        error = torch.stack([(total - expected).abs() for total, expected in judged]).amax(0)
+        scale = torch.stack([expected.abs() for _, expected in judged]).amax(0)
         return error / scale.clamp(min=torch.finfo(scale.dtype).tiny)
+
+    @property
+    def _judges_one_side(self) -> bool:
+        """Whether maps are a contrast: with other classes, or at a classifier."""
+        contrasted = self.settings.contrastive and any(step.is_classifier for step in self.record.run.steps)
+        return contrasted or self.chosen.against is not None
+
+    @cached_property
+    def _one_side(self) -> Tensor:
+        """The sum (b,) of each clip's relevance for its own class alone."""
+        seed = self.chosen.alone.seed(self.logits, self.settings.contrastive).to(self.settings.dtype)
+        return self._sums([m[0] for m in self._propagate(one_side(self.record.output, seed), None)])
 
     def _sums(self, maps: Sequence[Tensor]) -> Tensor:
         """The sum (b,) of each clip's maps."""

@@ -6,7 +6,7 @@ that are averaged may be frames, tokens of several places in each frame, or eith
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, MatrixProduct
-from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of
+from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ConstantOutput, Halves, OverAxes, PassThrough, RecurrentOutput, Step, Unsupported
 from lrp3d.steps.writes import Written
@@ -239,27 +239,24 @@ class Cost(NamedTuple):
 
 
 def _mixing(root: Node, has_time_axis: Callable[[Step], bool]) -> dict[Node, Cost]:
-    """For every node, the cost of its best path.
+    """For every node, the cost of its best path; nodes come after those below them.
 
     A residual sum has the same positions as each of its summands, and the path through the summand that mixes least
     says most precisely where they come from.
     """
     costs: dict[Node, Cost] = {}
-    pending = [root]
-    while pending:
-        node = pending[-1]
+
+    def below(node: Node) -> list[Node]:
         step = step_of(node)
-        below = [] if step is not None and (has_time_axis(step) or not _spreads(step)) else parents(node)
-        below = below[1:] if isinstance(step, RecurrentOutput) else below
-        blind = (
-            step is not None and not has_time_axis(step) and not _spreads(step)
-        )  # a maximum over all frames, a constant
-        missing = [parent for parent in below if parent not in costs]
-        if missing:
-            pending += missing
-            continue
-        pending.pop()
-        paths = [costs[parent] for parent in below] or [Cost(0, 0)]
+        if step is not None and (has_time_axis(step) or not _spreads(step)):
+            return []
+        return parents(node)[1:] if isinstance(step, RecurrentOutput) else parents(node)
+
+    for node in upwards(root, below):
+        step = step_of(node)
+        # a maximum over all frames, a constant
+        blind = step is not None and not has_time_axis(step) and not _spreads(step)
+        paths = [costs[parent] for parent in below(node)] or [Cost(0, 0)]
         best = min if isinstance(step, LinearStep | Halves) else max
         costs[node] = Cost(
             best(cost.mixes for cost in paths) + (_mixes(step) or blind),
@@ -299,29 +296,25 @@ def spread_down(
     """Hands `r` at an edge down in equal parts, and returns what arrives at the first steps where `is_end` is true.
 
     Steps through which nothing can be handed in equal parts are ends as well. With `mixing`, only the summand of a sum
-    that mixes positions least gets it.
+    that mixes positions least gets it. Every edge is visited once, when all that comes to it has arrived: where signals
+    part and meet again, as in every merging of patches, the number of paths grows exponentially.
     """
-    pending, ends = [(edge, r)], []
+
+    def below_steps(node: Node) -> list[Node]:
+        step = step_of(node)
+        return [] if step is not None and is_end(step) else parents(node)
+
+    height = {node: i for i, node in enumerate(mixing)} if mixing else upwards(edge[0], below_steps)
+    arrived = {edge: r}
+    ends: list[tuple[Tensor, Step]] = []
     with torch.inference_mode(False), torch.no_grad():
-        while pending:
-            (node, number), r = pending.pop()
+        while arrived:
+            node, number = here = max(arrived, key=lambda waiting: height[waiting[0]])
+            r = arrived.pop(here)
             step = step_of(node)
-            if step is None:
-                grads: list[Tensor | None] = [None] * len(node._input_metadata)
-                grads[number] = r
-                parts = node(*grads)
-                parts = parts if isinstance(parts, tuple) else (parts,)
-            elif isinstance(step, RecurrentOutput):
-                parts = [None, step.input_steps(r)]
-            elif isinstance(step, OverAxes):
-                parts = [step.spread(r)]
-            elif isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
-                parts = [None if part is None else part[0] for part in step.relevance(r[None])]
-            elif isinstance(step, LinearStep) and mixing is not None and _is_sum(step):
-                parts = _least_mixing(step, r, [mixing[parent] for parent, _ in edges_below(node)])
-            elif isinstance(step, LinearStep) and not is_end(step):
-                parts = [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
-            else:
+            parts = _in_equal_parts(node, number, r, is_end, mixing)
+            if parts is None:
+                assert step is not None
                 ends.append((r, step))
                 continue
             below = [
@@ -332,9 +325,33 @@ def spread_down(
             halved = type(step) is Halves or (isinstance(step, LinearStep) and not _is_sum(step))
             if mixing is not None and halved and len(below) > 1:
                 below = [min(below, key=lambda branch: mixing[branch[0][0]])]
-            pending += below
+            for parent, part in below:
+                arrived[parent] = arrived[parent] + part if parent in arrived else part
     # A constant branch says nothing about time if there is another path down.
     return [end for end in ends if not isinstance(end[1], ConstantOutput)] or ends
+
+
+def _in_equal_parts(
+    node: Node, number: int, r: Tensor, is_end: Callable[[Step], bool], mixing: dict[Node, Cost] | None
+) -> Sequence[Tensor | None] | None:
+    """What each input of a node gets of `r`, at its output of that number; None where nothing is handed on."""
+    step = step_of(node)
+    if step is None:
+        grads: list[Tensor | None] = [None] * len(node._input_metadata)
+        grads[number] = r
+        parts = node(*grads)
+        return parts if isinstance(parts, tuple) else (parts,)
+    if isinstance(step, RecurrentOutput):
+        return [None, step.input_steps(r)]
+    if isinstance(step, OverAxes):
+        return [step.spread(r)]
+    if isinstance(step, PassThrough | Written) or (isinstance(step, LinearStep) and not step.operands):
+        return [None if part is None else part[0] for part in step.relevance(r[None])]
+    if isinstance(step, LinearStep) and mixing is not None and _is_sum(step):
+        return _least_mixing(step, r, [mixing[parent] for parent, _ in edges_below(node)])
+    if isinstance(step, LinearStep) and not is_end(step):
+        return [o.map.spread(r[None], o.w.value, o.shape)[0] for o in step.operands]
+    return None
 
 
 def _is_sum(step: Step) -> bool:

@@ -57,27 +57,35 @@ def _side_by_side_on_a_cpu(factor: Tensor, z: Tensor) -> bool:
 
 
 def over_denominators(factor: Tensor, z: Tensor, overwrite: bool) -> tuple[Tensor, Tensor | None]:
-    """Returns factor / z, zero where z counts as zero, and the mask of zeros with a factor (None if there are none).
+    """Returns factor / z, zero where that could overflow, and the mask of such places (None if there are none).
 
-    Where an output is zero its factor mostly is as well, so that no relevance arrives there and no mask is needed.
+    A z so small counts as zero. Where an output is zero its factor mostly is as well, so that no relevance arrives
+    there and no mask is needed.
     Values stay in a core's cache, as all is computed block by block.
     """
     quotient, empty = z if overwrite else buffers.empty(z.shape, z), None
     blocks = zip(*(t.view(-1).split(BLOCK) for t in (factor, z, quotient)), strict=True)
     for i, (f, denominators, out) in enumerate(blocks):
-        reciprocal = torch.reciprocal(denominators)
-        torch.mul(reciprocal, f, out=out).nan_to_num_(nan=0.0, posinf=torch.inf, neginf=-torch.inf)  # 0 / 0
-        if all(abs(float(extreme)) < _limit(z) for extreme in torch.aminmax(out)):
+        torch.div(f, denominators, out=out)
+        if _are_below(_limit(z), out):
             continue
-        zeros = ~(reciprocal.abs() < _limit(z))
+        out.nan_to_num_(nan=0.0, posinf=torch.inf, neginf=-torch.inf)  # 0 / 0
+        if _are_below(_limit(z), out):
+            continue
+        zeros = ~(out.abs() < _limit(z))
         out.masked_fill_(zeros, 0.0)
         empty = torch.zeros(z.shape, dtype=torch.bool) if empty is None else empty
-        torch.logical_and(zeros, f != 0, out=empty.view(-1)[i * BLOCK : i * BLOCK + len(f)])
+        empty.view(-1)[i * BLOCK : i * BLOCK + len(f)] = zeros
     return quotient, empty
 
 
+def _are_below(limit: float, values: Tensor) -> bool:
+    """Whether the magnitudes of all values, of which there must be some, are below the limit; not if one is NaN."""
+    return all(abs(float(extreme)) < limit for extreme in torch.aminmax(values))
+
+
 def _limit(z: Tensor) -> float:
-    """The 1 / z from which on R / z could overflow, so that z counts as zero."""
+    """The size of 1 / z, with its factor, from which on R / z could overflow, so that z counts as zero."""
     return torch.finfo(z.dtype).eps / torch.finfo(z.dtype).tiny
 
 
@@ -94,7 +102,7 @@ def _reciprocal(z: Tensor, epsilon: float, overwrite: bool = False) -> tuple[Ten
             return reciprocal, None
         return reciprocal.masked_fill_(empty, 0.0), empty
     reciprocal = torch.reciprocal(z, out=z if overwrite else buffers.empty(z.shape, z))
-    if z.device.type == "cpu" and (not z.numel() or all(abs(float(r)) < _limit(z) for r in torch.aminmax(reciprocal))):
+    if z.device.type == "cpu" and (not z.numel() or _are_below(_limit(z), reciprocal)):
         return reciprocal, None
     empty = ~(reciprocal.abs() < _limit(z))
     return reciprocal.masked_fill_(empty, 0.0), empty

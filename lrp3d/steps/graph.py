@@ -52,3 +52,21 @@ def downwards(roots: Iterable[Node], stop: Callable[[Node], bool]) -> Iterator[N
         yield node
         if not stop(node):
             pending += parents(node)
+
+
+def upwards(root: Node, below: Callable[[Node], Iterable[Node]]) -> dict[Node, int]:
+    """Numbers the root and every node that `below` leads to from it, so that each has a larger number than those below.
+
+    `below` is asked several times about a node.
+    """
+    numbers: dict[Node, int] = {}
+    pending = [root]
+    while pending:
+        node = pending[-1]
+        missing = [parent for parent in below(node) if parent not in numbers]
+        if missing:
+            pending += missing
+            continue
+        pending.pop()
+        numbers.setdefault(node, len(numbers))
+    return numbers

@@ -6,6 +6,7 @@ What is the same for all seeds, above all the denominators, is computed at the f
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import cast
 
@@ -17,7 +18,7 @@ from lrp3d.rules import Rule
 from lrp3d.steps.factor import Released, all_are_kept
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.operands import PreparedOperand
-from lrp3d.steps.shares import PreparedShares, prepared
+from lrp3d.steps.shares import PreparedShares, distribute, prepared
 from lrp3d.steps.step import Step
 from lrp3d.steps.summands import ElementwiseShare
 
@@ -47,6 +48,7 @@ class LinearStep(Step):
         self.in_range = in_range
         self.prepared: PreparedShares = PreparedShares()
         """The shares of the rule, prepared when the first relevance arrives."""
+        self._preparing = threading.Lock()
         self._shares_without_factor: Sequence[ElementwiseShare] | None = None
         self._unchanged = False
         self._released = False
@@ -62,7 +64,7 @@ class LinearStep(Step):
 
         Of plain kernels it is not taken for granted.
         """
-        return self.prepared.hand_on_all and not is_plain()
+        return self.prepared.always_handed_on_all and not is_plain()
 
     def accepts(self, rule: Rule) -> bool:
         """Accepts rules that share, and rules that change nothing where the only input has the shape of the output."""
@@ -95,11 +97,12 @@ class LinearStep(Step):
         """Applies Eq. 1, and leaves the last multiplication to the next step."""
         if self._unchanged:
             return [lazy]
-        if not self.prepared.fit(lazy):
-            self._prepare(lazy)
+        with self._preparing:  # seeds that come at the same time, with several factors
+            if not self.prepared.fit(lazy):
+                self._prepare(lazy)
+            shares = self.prepared.shares
         sums: list[LazyRelevance | None] = [None] * len(self.operands)
-        for share in self.prepared.shares:
-            contributions = share.distribute(self.operands, self.shape, lazy)
+        for contributions in distribute(shares, self.operands, self.shape, lazy):
             sums = [
                 new if old is None else old.plus(new, operand.shape)
                 for old, new, operand in zip(sums, contributions, self.operands, strict=True)

@@ -86,9 +86,10 @@ class WindowMaximum(Step):
         """
         if factor is None:
             return self._places_anywhere
-        if self._factor_places is None or self._factor_places[0]() is not factor:
-            self._factor_places = weakref.ref(factor), self._find_places(factor.whole())
-        return self._factor_places[1]
+        known = self._factor_places  # other seeds may come at the same time, with another factor
+        if known is None or known[0]() is not factor:
+            known = self._factor_places = weakref.ref(factor), self._find_places(factor.whole())
+        return known[1]
 
     @cached_property
     def _places_anywhere(self) -> _Places | None:

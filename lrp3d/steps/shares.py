@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.bands import Band, whole_axis
+from lrp3d.compute.kernels import is_plain
 from lrp3d.compute.maps import Broadcast, LinearMap
 from lrp3d.compute.terms import Share, Term, Weight
 from lrp3d.rules import Rule
@@ -31,6 +32,8 @@ class PreparedShares:
 
     def __init__(self) -> None:
         self.shares: Sequence[MappedShare | ElementwiseShare] = ()
+        self.always_handed_on_all: bool = True
+        """Whether nothing could stay in the step by any of the shares that were prepared so far."""
         # Not held: it may be the output of this very node, and a node that holds its output is never freed.
         self._factor: weakref.ref[Factor] | None = None
         self._type: torch.dtype | None = None
@@ -48,6 +51,7 @@ class PreparedShares:
     def keep(self, shares: Sequence[MappedShare | ElementwiseShare], relevance: LazyRelevance) -> None:
         """Keeps shares that were prepared for the type and the factor of this relevance."""
         self.shares = [share.to(relevance.value.dtype) for share in shares]
+        self.always_handed_on_all &= all(share.hands_on_all for share in shares)
         self._factor = None if relevance.factor is None else weakref.ref(relevance.factor)
         self._type = relevance.value.dtype
 
@@ -56,11 +60,6 @@ class PreparedShares:
         for share in self.shares:
             if isinstance(share, MappedShare):
                 share.release()
-
-    @property
-    def hand_on_all(self) -> bool:
-        """Whether nothing can stay in the step."""
-        return all(share.hands_on_all for share in self.shares)
 
     @property
     def elementwise(self) -> list[ElementwiseShare] | None:
@@ -197,36 +196,88 @@ class MappedShare:
         self, operands: Sequence[PreparedOperand], shape: torch.Size, lazy: LazyRelevance
     ) -> list[LazyRelevance]:
         """The relevance that this share hands to each operand."""
-        value, band = lazy.value, lazy.band
-        if band is not None and any(o.map.restrict(band, o.shape) is None for o in operands):
-            value, band = band.widened(value, whole_axis(band.axis, shape[band.axis])), None
-        scaled = _Scaled(value, self.reciprocal if band is None else band.of(self.reciprocal))
-        equal = None if self.equal is None else times(value, self.equal if band is None else band.of(self.equal))
-        return [
-            self._to_operand(operand, [term.v for term in terms], factors, scaled, equal, band)
-            for operand, terms, factors in zip(operands, self.terms, self.factors, strict=True)
+        value, band = _in_a_band(operands, shape, lazy)
+        scaled = self.scaled(value, band)
+        raw = [
+            scaled.carried_by(map, self.weights(i), below)
+            for i, (map, below, _) in enumerate(_below(operand, band) for operand in operands)
         ]
+        return self.handed_on(operands, raw, value, band)
 
-    def _to_operand(
-        self,
-        operand: PreparedOperand,
-        weights: list[Weight],
-        factors: list[Factor],
-        scaled: _Scaled,
-        equal: Tensor | None,
-        band: Band | None,
-    ) -> LazyRelevance:
-        map, shape, below = operand.map, operand.shape, None
-        if band is not None:
-            map, below = cast(tuple[LinearMap, Band], map.restrict(band, shape))
-            shape = below.shape(shape)
-        raw = scaled.carried_by(map, weights, shape)  # (s, *input) each
-        contributions = [LazyRelevance(value, factor, band=below) for value, factor in zip(raw, factors, strict=True)]
-        if equal is not None:
-            contributions.append(_shared_equally(operand, map, equal, shape, below))
-        if not contributions:
-            return LazyRelevance(scaled.value.new_zeros(len(scaled.value), *shape), band=below)
-        return functools.reduce(lambda a, b: a.plus(b, operand.shape), contributions)
+    def weights(self, operand: int) -> list[Weight]:
+        """The weights of the terms of an operand."""
+        return [term.v for term in self.terms[operand]]
+
+    def scaled(self, value: Tensor, band: Band | None) -> _Scaled:
+        """Relevance (s, *output) in a band, to be multiplied with the coefficient over the denominators."""
+        return _Scaled(value, self.reciprocal if band is None else band.of(self.reciprocal))
+
+    def handed_on(
+        self, operands: Sequence[PreparedOperand], raw: Sequence[Sequence[Tensor]], value: Tensor, band: Band | None
+    ) -> list[LazyRelevance]:
+        """What each operand gets: `raw` (s, *input) of each of its terms, and its part of what is shared equally."""
+        equal = None if self.equal is None else times(value, self.equal if band is None else band.of(self.equal))
+        parts = []
+        for operand, of_terms, factors in zip(operands, raw, self.factors, strict=True):
+            map, shape, below = _below(operand, band)
+            contributions = [LazyRelevance(r, factor, band=below) for r, factor in zip(of_terms, factors, strict=True)]
+            if equal is not None:
+                contributions.append(_shared_equally(operand, map, equal, shape, below))
+            if not contributions:
+                contributions = [LazyRelevance(value.new_zeros(len(value), *shape), band=below)]
+            parts.append(functools.reduce(lambda a, b: a.plus(b, operand.shape), contributions))
+        return parts
+
+
+def distribute(
+    shares: Sequence[MappedShare | ElementwiseShare],
+    operands: Sequence[PreparedOperand],
+    shape: torch.Size,
+    lazy: LazyRelevance,
+) -> list[list[LazyRelevance]]:
+    """The relevance that each share hands to each operand."""
+    mapped = [share for share in shares if isinstance(share, MappedShare)]
+    if len(mapped) < len(shares) or len(mapped) < 2 or not _gain_together(mapped, operands):
+        return [share.distribute(operands, shape, lazy) for share in shares]
+    value, band = _in_a_band(operands, shape, lazy)
+    # As if the shares were further seeds: attention maps, far larger than what they are applied to, are read once.
+    scaled = torch.cat([share.scaled(value, band).product for share in mapped])
+    raw = []
+    for i, (map, below, _) in enumerate(_below(operand, band) for operand in operands):
+        of_terms = map.adjoints(scaled, mapped[0].weights(i), below)
+        raw.append(list(zip(*(r.split(len(value)) for r in of_terms), strict=True)))
+    of_shares = zip(*raw, strict=True)
+    return [share.handed_on(operands, r, value, band) for share, r in zip(mapped, of_shares, strict=True)]
+
+
+def _gain_together(shares: Sequence[MappedShare], operands: Sequence[PreparedOperand]) -> bool:
+    """Whether all shares have the same weights, and maps that carry several seeds in far less time."""
+    if is_plain() or not all(operand.map.gains_from_seeds for operand in operands):
+        return False
+    first = [shares[0].weights(i) for i in range(len(operands))]
+    return all(first) and all(
+        len(weights) == len(others) and all(v is other for v, other in zip(weights, others, strict=True))
+        for share in shares[1:]
+        for weights, others in ((of_first, share.weights(i)) for i, of_first in enumerate(first))
+    )
+
+
+def _in_a_band(
+    operands: Sequence[PreparedOperand], shape: torch.Size, lazy: LazyRelevance
+) -> tuple[Tensor, Band | None]:
+    """The relevance and its band, or all of it and None where a band cannot pass a map."""
+    value, band = lazy.value, lazy.band
+    if band is not None and any(o.map.restrict(band, o.shape) is None for o in operands):
+        return band.widened(value, whole_axis(band.axis, shape[band.axis])), None
+    return value, band
+
+
+def _below(operand: PreparedOperand, band: Band | None) -> tuple[LinearMap, torch.Size, Band | None]:
+    """The map that carries relevance in a band, the shape of its result, and the band in which it lies."""
+    if band is None:
+        return operand.map, operand.shape, None
+    map, below = cast(tuple[LinearMap, Band], operand.map.restrict(band, operand.shape))
+    return map, below.shape(operand.shape), below
 
 
 def _shared_equally(
