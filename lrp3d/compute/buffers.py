@@ -11,6 +11,7 @@ import ctypes
 import math
 import mmap
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,15 +49,21 @@ class _Block:
 
 
 class _Pool:
-    """Memory blocks; a block is free again as soon as no tensor uses it."""
+    """Memory blocks; a block is free again as soon as no tensor uses it. Several threads may take some."""
 
     def __init__(self) -> None:
+        self._taking = threading.Lock()
         self.blocks: dict[int, list[_Block]] = {}
         self.needed: set[int] = set()
         self.grown: int = 0
         self.derived: dict[tuple[Hashable, tuple[int, ...]], tuple[Sequence[Tensor], Tensor]] = {}
 
-    def take(self, size: int) -> _Block:
+    def tensor(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+        """An uninitialised tensor in a free block."""
+        with self._taking:
+            return self._take(math.prod(shape) * dtype.itemsize).tensor(shape, dtype)
+
+    def _take(self, size: int) -> _Block:
         """A free block that is large enough, or a new one.
 
         The sizes are powers of two, so that an explanation can reuse the blocks of a similar one; pages that were never
@@ -89,7 +96,7 @@ class _Pool:
         for size, blocks in self.blocks.items():
             self.blocks[size] = [block for block in blocks if id(block) in self.needed]
         self.needed.clear()
-        self.derived = {}
+        self.derived.clear()
 
 
 def _c_library_trim() -> Callable[[int], object]:
@@ -139,7 +146,6 @@ class Memory:
 
 
 _current: ContextVar[_Pool | None] = ContextVar("lrp3d_buffers", default=None)
-_memory: ContextVar[Memory | None] = ContextVar("lrp3d_memory", default=None)
 
 
 @contextmanager
@@ -149,35 +155,13 @@ def reused(memory: Memory | None = None) -> Iterator[None]:
         yield
         return
     memory = Memory() if memory is None else memory
-    outside = _memory.set(memory)
     pool = memory.take()
     token = _current.set(pool)
     try:
         yield
     finally:
         _current.reset(token)
-        _memory.reset(outside)
         memory.give_back(pool)
-
-
-@contextmanager
-def apart() -> Iterator[None]:
-    """Lets `empty` take its memory, inside this block, apart from what runs at the same time.
-
-    Derived tensors are shared. Two that are made at the same time are equal, and one of them stays.
-    """
-    pool, memory = _current.get(), _memory.get()
-    if pool is None or memory is None:
-        yield
-        return
-    own = memory.take()
-    own.derived = pool.derived
-    token = _current.set(own)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-        memory.give_back(own)
 
 
 def empty(shape: Sequence[int], like: Tensor) -> Tensor:
@@ -191,11 +175,14 @@ def empty(shape: Sequence[int], like: Tensor) -> Tensor:
     size = math.prod(shape) * like.element_size()
     if pool is None or size < SMALLEST or like.device.type != "cpu":
         return like.new_empty(shape)
-    return pool.take(size).tensor(shape, like.dtype)
+    return pool.tensor(shape, like.dtype)
 
 
 def derived(name: Hashable, sources: Sequence[Tensor], make: Callable[[], Tensor]) -> Tensor:
-    """The result of `make` (such as a weight in another layout); inside `reused()`, once per `name` and `sources`."""
+    """The result of `make` (such as a weight in another layout); inside `reused()`, once per `name` and `sources`.
+
+    Of two that threads make at the same time, which are equal, one stays.
+    """
     pool = _current.get()
     if pool is None:
         return make()

@@ -16,8 +16,6 @@ from typing import TypeVar
 import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from lrp3d.compute import buffers
-
 T = TypeVar("T")
 MOST = 4  # each takes memory for what it computes
 
@@ -46,7 +44,7 @@ def results_of(tasks: Sequence[Callable[[], T]], at_once: int) -> Generator[T, N
     executor = ThreadPoolExecutor(at_once, "lrp3d", initializer=torch.set_num_threads, initargs=(threads // at_once,))
 
     def submit(task: Callable[[], T]) -> Future[T]:
-        return executor.submit(contextvars.copy_context().run, _in_own_memory, task)
+        return executor.submit(contextvars.copy_context().run, task)
 
     try:
         waiting = iter(tasks[alone:])
@@ -58,8 +56,3 @@ def results_of(tasks: Sequence[Callable[[], T]], at_once: int) -> Generator[T, N
     finally:
         executor.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
-
-
-def _in_own_memory(task: Callable[[], T]) -> T:
-    with buffers.apart():
-        return task()
