@@ -2,6 +2,7 @@
 
     python -m benchmarks.matrix [--models I3D-R50 TAM2D-R50] [--frames 8 16 32] [--size 224] [--repeats 3]
                                 [--peers captum zennit] [--peer-passes P] [--device cuda]
+    python -m benchmarks.matrix --models Swin-T --frames 16 --peers --no-vmap    # needs torchvision
 
 All contestants take turns in one process, after a round that does not count (of which peers do two passes, and which
 `--repeats 1` leaves out); `over gradient` and `lrp3d is x faster` are medians of the ratios of single rounds. T(grad)

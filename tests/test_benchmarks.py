@@ -1,6 +1,7 @@
 """Benchmarks run and write what they say; what is measured side by side computes the same thing. No test of speed."""
 
 import json
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -230,6 +231,19 @@ def test_a_peer_that_is_not_installed_is_named_and_left_out(capsys, monkeypatch)
 def test_an_unknown_model_is_refused():
     with pytest.raises(ValueError, match="I3D-R50"):
         nets.network("ResNet", 8, CPU)
+
+
+def test_swin_needs_torchvision(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchvision.models.video", None)
+    with pytest.raises(ImportError, match="pip install"):
+        nets.network("Swin-T", 8, CPU)
+
+
+def test_frame_logits_of_swin_average_to_its_logits():
+    pytest.importorskip("torchvision")
+    model, clip = nets.network("Swin-T", 4, CPU), nets.clip_of(4, 32, CPU)
+    with torch.no_grad():
+        torch.testing.assert_close(model.frame_logits(clip).mean(1), model(clip), rtol=1e-4, atol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------ what is measured

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import Any
 
 import torch
 from lrp3d.models import VideoModel
-from torch import Tensor
+from torch import Tensor, nn
 
 import lrp3d
+from lrp3d.extras import missing
 
 FAMILIES = ("I3D-R50", "TAM2D-R50")
+SWIN = "Swin-T"
 CLASSES = 400
 
 
@@ -34,12 +37,17 @@ def width_of(options: argparse.Namespace) -> int:
 def network(family: str, frames: int, device: torch.device, width: int = 64) -> VideoModel:
     """A model by family and number of frames, with weights that are the same in every process.
 
+    "Swin-T" is torchvision's Video Swin Transformer, which has a frame logit for every two frames.
+
     Weights are random, so that nothing has to be fetched; what a pass costs does not depend on them. Statistics of
     the batch norms are set from a clip, as training would: without them activations vanish or explode with depth.
 
     Raises:
-        ValueError: a family that is no ResNet of `lrp3d.models`.
+        ValueError: a family that is neither that nor a ResNet of `lrp3d.models`.
+        ImportError: torchvision is not installed.
     """
+    if family == SWIN:
+        return _swin().to(device)
     if not re.fullmatch(r"(I3D|TAM2D|TSN|TSM|S3D)-R\d+", family):
         raise ValueError(f"models are named like {' or '.join(FAMILIES)}, got {family!r}")
     with torch.random.fork_rng(devices=[]):
@@ -47,6 +55,35 @@ def network(family: str, frames: int, device: torch.device, width: int = 64) -> 
         model = lrp3d.models.build(f"{family}-f{frames}", num_classes=CLASSES, width=width)
         settle(model, torch.randn(2, 3, frames, 64, 64))
     return model.eval().requires_grad_(False).to(device)
+
+
+class _FrameLogits(nn.Module):
+    """Torchvision's Video Swin Transformer, which averages over time and space before it classifies."""
+
+    def __init__(self, swin: nn.Module):
+        super().__init__()
+        self.swin = swin
+
+    def frame_logits(self, x: Tensor) -> Tensor:
+        """(b, n, k)."""
+        features = self.swin.features(self.swin.pos_drop(self.swin.patch_embed(x)))  # (b, n, h, w, c)
+        logits: Tensor = self.swin.head(self.swin.norm(features).mean((2, 3)))
+        return logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(b, k)."""
+        logits: Tensor = self.swin(x)
+        return logits
+
+
+def _swin() -> Any:
+    try:
+        from torchvision.models.video import swin3d_t
+    except ImportError:
+        raise missing("torchvision", SWIN) from None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return _FrameLogits(swin3d_t(num_classes=CLASSES)).eval().requires_grad_(False)
 
 
 @torch.no_grad()
