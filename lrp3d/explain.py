@@ -149,8 +149,8 @@ def explain(
         seed: seed of the random numbers that the model draws in its forward (active dropout, frames chosen at random).
             Without one, a model whose output differs from run to run is refused.
         chunk_size: how many frame logits are explained at once; by default `memory_budget` decides.
-        memory_budget: bytes that relevance may take on its way through the network; the default is what fits (small on
-            a CPU, where larger chunks are no faster).
+        memory_budget: bytes that relevance may take on its way through the network; the default is what fits. On a CPU
+            that is little for each chunk, as larger ones are no faster, and up to four chunks run at the same time.
         tolerance: 0 is exact; above 0, outer frames whose share of a seed's absolute relevance at a layer is below it
             may be dropped there, and what was dropped is booked.
         precision: "highest" is full float32; "high" lets a GPU compute products and convolutions in TF32 (a CPU has no
