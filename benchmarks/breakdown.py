@@ -31,7 +31,7 @@ GRADIENTS = "forward and N plain gradients"
 
 # By file and function, the part of an explanation that it works for; of the functions that run, the outermost decides.
 PARTS = {
-    ("clip_relevance.py", "conservation"): "one side alone, to check conservation",
+    ("clip_relevance.py", "_one_side"): "one side alone, to check conservation",
     ("lazy_relevance.py", "total"): "totals for the ledger",
     ("linear.py", "_prepare"): "denominators and factors, once for all frames",
     ("maxima.py", "_input_relevance"): "max pools",
@@ -170,7 +170,7 @@ def main(argv: list[str] | None = None) -> common.Results:
         columns=["model", "part", "seconds", "% of operations", "GFLOP", "GB", "least"],
         notes=[
             f"{options.frames} frames at {options.size} px; wholes are medians; parts, and their shares, are of one "
-            "more run, in which every operation is timed by itself",
+            "more run, in which every operation is timed by itself, and chunks go one after the other",
             f"least: seconds at {peaks.gflops:.0f} GFLOP/s (the best matrix product) or "
             f"{peaks.gigabytes_per_second:.0f} GB/s (a copy) for each operation, whichever is longer",
         ],

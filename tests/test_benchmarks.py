@@ -163,6 +163,8 @@ def test_every_product_of_an_explanation_is_counted_for_one_of_its_parts(tmp_pat
     # A forward pass, and an input gradient as dear as it, for each of two frames.
     assert gradients["GFLOP"] == pytest.approx(3 * forward, rel=0.05)
     assert explained["GFLOP"] > gradients["GFLOP"]
+    check = parts["one side alone, to check conservation"]["GFLOP"]
+    assert check == pytest.approx(parts["products and convolutions of relevance"]["GFLOP"] / 2, rel=0.2), "of two rows"
     assert all(row["least"] <= row["seconds"] or row is explained for row in rows)
 
 
