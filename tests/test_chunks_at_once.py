@@ -148,10 +148,9 @@ def test_a_mode_of_the_caller_sees_every_operation(large_layers):
 
 
 def test_an_error_in_a_chunk_arrives_and_ends_the_others(large_layers, monkeypatch):
-    chunk, started = ClipRelevance._chunk, []
+    chunk = ClipRelevance._chunk
 
     def failing(self, seeds, rows):
-        started.append(rows.start)
         if rows.start == 1:
             raise MemoryError("planted")
         return chunk(self, seeds, rows)
