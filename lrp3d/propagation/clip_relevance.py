@@ -152,9 +152,12 @@ class ClipRelevance:
         first = [of_chunks.pop(0)()] if seeds.additive else []
         tasks: list[Callable[[], _Chunk | Tensor]] = [*of_chunks]
         if self._judges_one_side:
-            tasks.append(lambda: self._one_side)
+            # First of all, as it takes longest: its relevance is in all frames at every layer.
+            tasks.insert(0, lambda: self._one_side)
         rows: list[Tensor] = []
         with closing(results_of(tasks, chunks.at_once)) as results:
+            if self._judges_one_side:
+                next(results)
             for _ in bar(range(len(first) + len(of_chunks)), "chunk", progress):
                 chunk = cast(_Chunk, first.pop() if first else next(results))
                 if seeds.additive:
@@ -163,7 +166,6 @@ class ClipRelevance:
                     self.inside.add(chunk.outlet_relevance, 1 / n)
                 self.inside.add_rows(chunk.outlet_relevance, chunk.orientation)
                 rows.append(chunk.rows)
-            list(results)  # the check
         return torch.cat(rows).transpose(0, 1), cast(list[Tensor], total)
 
     def _chunk(self, seeds: FrameSeeds, chunk: slice) -> _Chunk:
