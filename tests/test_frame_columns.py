@@ -6,6 +6,8 @@ from test_outputs import CLIP, Net, same
 from torch import nn
 
 import lrp3d
+from lrp3d.propagation import time_axis
+from lrp3d.propagation.time_axis import spread_down
 
 
 class Detector(Net):
@@ -141,3 +143,17 @@ def test_logits_of_classes_are_classes_whatever_mixes_the_frames(head, classes, 
 def test_one_logit_for_each_of_two_frames_is_told_too():
     with pytest.raises(ValueError, match=r"\(2, 2\) is one logit for each of 2 time steps"):
         lrp3d.explain(Detector("linear").eval(), CLIP[:, :, :2])
+
+
+def test_logits_of_many_classes_are_known_as_such_by_the_first_and_the_last(monkeypatch):
+    class FirstToken(Detector):
+        def forward(self, x):
+            return self.fc(self.attention(self.conv(x).relu().mean((3, 4)).transpose(1, 2))[:, 0])
+
+    model = FirstToken("attention").eval()
+    model.fc = nn.Linear(4, 400)
+    followed = []
+    monkeypatch.setattr(time_axis, "spread_down", lambda *args: followed.append(1) or spread_down(*args))
+    with pytest.raises(lrp3d.NoFrameLogits):
+        lrp3d.explain(model, CLIP)
+    assert 0 < len(followed) < 40  # not one for each class

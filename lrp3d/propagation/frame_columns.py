@@ -22,7 +22,12 @@ def frames_in_columns(record: Trace) -> str:
         return ""
     if record.problems:  # nothing can be followed down through what is not known
         return ""
-    frames = by_frame(time_steps(Entries(edge_of(output), output, -1), len(output)))
+    columns = Entries(edge_of(output), output, -1)
+    # Logits of frames begin with the first and end with the last. Not all of hundreds of classes have to be followed.
+    ends = time_steps(columns, len(output), of=(0, columns.number - 1))
+    if not ends or ends[0] == ends[1]:
+        return ""
+    frames = by_frame(time_steps(columns, len(output)))
     if frames is None:
         return ""
     count, each = len(frames), len(frames[0])

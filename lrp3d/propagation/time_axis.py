@@ -164,20 +164,23 @@ def disorder(source_steps: list[list[bool]]) -> str:
     )
 
 
-def time_steps(entries: Entries, batch: int) -> list[list[bool]]:
-    """For each entry, which time steps it comes from, as the last layers with a known time axis say.
+def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) -> list[list[bool]]:
+    """For each entry, or for those `of` these numbers, which time steps it comes from.
+
+    The last layers with a known time axis say it; empty where they have different numbers of time steps.
 
     The shapes of these layers (convolutions) say where time is: the third axis of (b, c, t, h, w), the last of
     (b, c, t), in the batch of (b t, c, h, w). The average over the rows of an image comes from all time steps.
     """
+    numbers_of = range(entries.number) if of is None else of
     if not batch:  # an empty batch shows nothing
-        return torch.eye(entries.number, dtype=torch.bool).tolist()
+        return [torch.eye(entries.number, dtype=torch.bool)[i].tolist() for i in numbers_of]
     has_time_axis = _time_axis_test(batch)
     mixing = _mixing(entries.edge[0], has_time_axis)
-    if entries.number > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing)):
-        return source_steps
+    if len(numbers_of) > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing)):
+        return [source_steps[i] for i in numbers_of]
     masks = []
-    for i in range(entries.number):
+    for i in numbers_of:
         seed = torch.zeros_like(entries.values)
         seed.narrow(entries.axis, i, 1).fill_(1)
         masks.append(
