@@ -34,13 +34,13 @@ from lrp3d.explanation import Explanation, Ledger, LedgerEntry
 from lrp3d.floor import floor_shares
 from lrp3d.layout import axes_hint, warn_of_layout
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
+from lrp3d.motion.splitting import Motion
 from lrp3d.outputs import Output, Reader
 from lrp3d.propagation.channels import ChannelRelevance, through_channels
 from lrp3d.propagation.chunks import Chunks
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
-from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 from lrp3d.steps.factor import Released, kept

@@ -10,12 +10,7 @@ rows. `time_axis` finds which axis is time for it, and `frame_columns` tells log
 Inside the network: `inside` keeps relevance at the outputs of modules, and `channels` finds the part of it that flows
 through chosen channels.
 
-Motion against appearance: `motion_parts` splits the relevance of one batch of clips into a static and a dynamic part,
-and `motion` does so at one operation after another. Where frames meet is found once for each run: `frames_of_values`
-follows the frame of every value from the clip up; `frame_numbers` is what it knows of one tensor, and `moved` carries
-that on where values are only moved. `frame_mixing` says which frames each output of an operation along time sees. What
-stays static is computed by `static_relevance` at operations along time, and by `side_by_side` wherever else frames
-meet: behind shifts, in sums of frames, in attention and in recurrent layers.
+Motion against appearance: `motion_parts` splits the relevance of one batch of clips into a static and a dynamic part.
 
-This folder may import the twin and everything below it. `lrp3d.explain` and its neighbours import it.
+This folder may import `lrp3d.motion`, the twin and everything below it. `lrp3d.explain` and its neighbours import it.
 """

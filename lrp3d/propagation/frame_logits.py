@@ -135,8 +135,8 @@ def _average_of(node: Node, step: LinearStep, batch: int) -> _Sought:
             problem = problem or f"'{step.name}' {disorder(source_steps)}"
     if axes and all(shape[axis] == 1 for axis in axes):
         problem = (
-            f"only one time step is left where '{step.name}' averages over time (the model's strides "
-            "use up this clip); take more frames"
+            f"only one time step is left where '{step.name}' averages over time (pools or strides "
+            "before it use up this clip); take more frames"
         )
     return _Sought(None, mixed, problem)
 

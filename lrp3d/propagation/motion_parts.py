@@ -1,6 +1,6 @@
 """Static and dynamic relevance of one batch of clips: maps, matrices, and how much of the whole is motion.
 
-This is what `explain(..., motion=True)` calls; how one operation splits relevance is in `motion`.
+This is what `explain(..., motion=True)` calls; how one operation splits relevance is in `lrp3d.motion`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from lrp3d.layout import Layout
+from lrp3d.motion.splitting import Motion
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.propagation.frame_logits import FrameSeeds
-from lrp3d.propagation.motion import Motion
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 
 

@@ -17,7 +17,7 @@ from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import laid_out
 from lrp3d.metrics.atr import avg_atr
-from lrp3d.propagation.frame_mixing import NoMotion
+from lrp3d.motion.frame_mixing import NoMotion
 from lrp3d.twin.twin import Twin
 
 COLUMNS = ("prediction", "logit", "avg_atr", "motion")

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from lrp3d.compute.bands import Band
 from lrp3d.compute.maps import LinearMap
-from lrp3d.propagation.frame_numbers import NONE, Frames, along
-from lrp3d.propagation.frames_of_values import Reading, Sequenced
+from lrp3d.motion.frame_numbers import NONE, Frames, along
+from lrp3d.motion.frames_of_values import Reading, Sequenced
 from lrp3d.rules import Rule
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep

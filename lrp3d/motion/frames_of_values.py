@@ -30,9 +30,9 @@ from lrp3d.compute.maps import (
     SumOver,
 )
 from lrp3d.layout import Layout
-from lrp3d.propagation.frame_mixing import TIME, NoMotion, mixes
-from lrp3d.propagation.frame_numbers import NONE, Frames, agreed, along, compressed, differ, greatest
-from lrp3d.propagation.moved import kind, moved
+from lrp3d.motion.frame_mixing import TIME, NoMotion, mixes
+from lrp3d.motion.frame_numbers import NONE, Frames, agreed, along, compressed, differ, greatest
+from lrp3d.motion.moved import kind, moved
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum

@@ -18,7 +18,7 @@ from lrp3d.compute import kernels
 from lrp3d.compute.bands import Band, whole_axis
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution, LinearMap
-from lrp3d.propagation.frame_mixing import TIME, frame_of, windows_of
+from lrp3d.motion.frame_mixing import TIME, frame_of, windows_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import Step
