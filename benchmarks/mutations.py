@@ -83,6 +83,8 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/reporting/study_view.py": ("tests/test_study_report.py", "tests/test_study_gallery.py"),
     "lrp3d/study/reporting/paper_tables.py": ("tests/test_study_report.py",),
     "lrp3d/study/reporting/paper_figures.py": ("tests/test_study_report.py",),
+    "lrp3d/study/reporting/paper_maps.py": ("tests/test_study_report.py",),
+    "lrp3d/study/reporting/named_networks.py": ("tests/test_study_report.py",),
     "lrp3d/study/reporting/study_clips.py": ("tests/test_study_gallery.py", "tests/test_study_report.py"),
     "lrp3d/study/reporting/table_format.py": ("tests/test_study_report.py", "tests/test_study_gallery.py"),
 }

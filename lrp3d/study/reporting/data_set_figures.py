@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lrp3d.study.reporting import charts, paper_figures, paper_tables
-from lrp3d.study.reporting.paper_figures import Chart
+from lrp3d.study.reporting import charts, paper_maps, paper_tables
+from lrp3d.study.reporting.report_charts import Chart, Ends
 from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.table_format import Cell, Table, Value
 
@@ -64,9 +64,7 @@ def _side_by_side(draw: Sequence[Callable[..., Figure]], names: Sequence[str]) -
     return draw[0]() if len(draw) == 1 else charts.abreast(draw, names)
 
 
-def maps_of_data_sets(
-    studies: Sequence[Studied], maps: Mapping[str, Mapping[str, Any]], ends: paper_figures.Ends
-) -> Iterator[Chart]:
+def maps_of_data_sets(studies: Sequence[Studied], maps: Mapping[str, Mapping[str, Any]], ends: Ends) -> Iterator[Chart]:
     """Yields the heat maps of one model, a row for each of its data sets (Fig. 2)."""
     groups: dict[str, list[Studied]] = {}
     for study in studies:
@@ -87,7 +85,7 @@ def maps_of_data_sets(
         note = (
             "A row for each data set: the mean of all clips, then classes. All maps of this page have the same colours."
         )
-        yield Chart(file, title, figure, note, paper_figures.matrices_of(file, title, shown))
+        yield Chart(file, title, figure, note, paper_maps.matrices_of(file, title, shown))
 
 
 def _slug(name: str) -> str:

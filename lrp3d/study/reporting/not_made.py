@@ -12,7 +12,7 @@ from lrp3d.study.reporting.study_view import Studied
 def not_made(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Iterator[str]:
     """One sentence for each, of what is missing in the studies themselves and in pairs of them.
 
-    Comparisons of networks say by themselves what they lack (`paper_figures.Missing`).
+    Comparisons of networks say by themselves what they lack (`report_charts.Missing`).
     """
     uncounted = ", ".join(study.name for study in studies if not study.moments("avg_atr")["count"])
     if uncounted:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from lrp3d.study.reporting.paper_figures import standard_deviation
+from lrp3d.study.reporting.named_networks import standard_deviation
 from lrp3d.study.reporting.statistics import overlap, pearson
 from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.table_format import Cell, Table, Value

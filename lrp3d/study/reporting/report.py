@@ -14,13 +14,13 @@ from urllib.parse import quote
 from lrp3d.figures.pages import filled
 from lrp3d.filenames import unique_names
 from lrp3d.files import replacing
-from lrp3d.study.reporting import charts, paper_figures, paper_tables
+from lrp3d.study.reporting import charts, paper_figures, paper_maps, paper_tables
 from lrp3d.study.reporting.clip_pages import clip_pages
 from lrp3d.study.reporting.data_set_figures import figures_across_studies, maps_of_data_sets
 from lrp3d.study.reporting.gallery import Gallery, ReadRecord, gallery
 from lrp3d.study.reporting.inline_svg import inlined
 from lrp3d.study.reporting.not_made import not_made
-from lrp3d.study.reporting.paper_figures import Chart, Missing
+from lrp3d.study.reporting.report_charts import Chart, Ends, Missing
 from lrp3d.study.reporting.study_clips import clips_of, standing_out
 from lrp3d.study.reporting.study_view import Studied, filter_rule
 from lrp3d.study.reporting.table_format import Cell, Table, Value, in_html, in_markdown
@@ -191,9 +191,9 @@ def report(
     tables.append(paper_tables.agreement(studies, agreed))
     parts: list[Table | Chart | Gallery] = [table for table in tables if table is not None]
     maps = {study.name: _matrices(study, show) for study in studies if study.moments("avg_atr")["count"]}
-    ends = paper_figures.Ends.of(matrix for each in maps.values() for matrix in each.values())
+    ends = Ends.of(matrix for each in maps.values() for matrix in each.values())
     compared = [made for make in paper_figures.FIGURES for made in make(studies)]
-    compared += [made for make_maps in paper_figures.MAPS for made in make_maps(studies, ends)]
+    compared += [made for make_maps in paper_maps.MAPS for made in make_maps(studies, ends)]
     parts += [part for part in compared if not isinstance(part, Missing)]
     parts += maps_of_data_sets(studies, maps, ends)
     parts += figures_across_studies(studies)
@@ -269,7 +269,7 @@ def _unique(studies: Sequence[Studied]) -> list[Studied]:
 
 
 def _parts_of_study(
-    study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], ends: paper_figures.Ends
+    study: Studied, people: tuple[list[int], list[int]], maps: Mapping[str, Any], ends: Ends
 ) -> Iterator[Table | Chart | Gallery]:
     """Yields the tables and figures of one study."""
     subject = f"{study.label()}, {study.dataset}"
@@ -280,7 +280,7 @@ def _parts_of_study(
         )
         figure = charts.heatmaps(maps, unit=study.unit, greatest=ends.greatest, least=ends.least)
         name, title = f"heatmaps-{study.name}", f"Mean relevance: {subject} (Fig. 2)"
-        yield Chart(name, title, figure, note, paper_figures.matrices_of(name, title, maps))
+        yield Chart(name, title, figure, note, paper_maps.matrices_of(name, title, maps))
     table = paper_tables.classes(study)
     yield table
     values = study.by_class("avg_atr")
