@@ -13,7 +13,19 @@ from torch import nn
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.compute.maps import Broadcast, Scale
 from lrp3d.registry import OPERATIONS
-from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, SameSign, SoftmaxTaylor, WinnerTakesAll, ZBeta, ZPlus
+from lrp3d.rules import (
+    AlphaBeta,
+    Contrastive,
+    Epsilon,
+    Gamma,
+    Identity,
+    Rule,
+    SameSign,
+    SoftmaxTaylor,
+    WinnerTakesAll,
+    ZBeta,
+    ZPlus,
+)
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, Largest, WindowMaximum
 from lrp3d.steps.softmax import SoftmaxStep
@@ -40,7 +52,9 @@ class Composite:
         names: rules by qualified name (`"layer4.0.conv1"`) or pattern (`"layer4.*"`). A pattern matches the layers that
             share relevance (convolutions, linear layers, pools), an exact name everything that has it.
         first: the rule of the weighted layers that see the clip.
-        classifier: the rule of the last weighted layers before the logits.
+        classifier: the rule of the last weighted layers before the logits. Contrastive relevance needs one that gives
+            relevance to what speaks for a class (`ZPlus`, `AlphaBeta`, `ZBeta`). If `layers` have another one for these
+            layers, as in all presets but `paper`, z+ takes its place there, and `Explanation.about` says so.
         products: which factor of a product of two signals is the weight, and so constant to relevance: "first",
             "second", or "halves" if neither should be; for all products, or by name, pattern or torch function. For
             other products the signals decide (see docs/networks.md). The statistics of a norm are always constant.
@@ -137,13 +151,29 @@ class Composite:
             )
         return rule
 
+    def contrastive_rule_for(self, step: Step) -> Contrastive:
+        """The rule of a classifier with its contrast (paper, Eq. 2).
+
+        Where the composite has a rule for the layer's type that gives no contrast (`Rule.contrasts`), z+ stands for it.
+
+        Raises:
+            ValueError: if the composite gives such a rule to the classifier itself, by position or by name.
+        """
+        rule = self.rule_for(step)
+        if isinstance(rule, Contrastive):
+            return rule
+        if rule.contrasts:
+            return Contrastive(rule)
+        if self._by_name(step) is not None or self.classifier is not None:
+            raise ValueError(
+                f"{rule} makes no contrast between what speaks for a class and what speaks against it: give the "
+                f"classifier '{step.name}' another rule, such as ZPlus(), or pass contrastive=False"
+            )
+        return Contrastive(ZPlus(), instead_of=rule)
+
     def _entry(self, step: Step) -> Rule | None:
-        if step.name in self.names:
-            return self.names[step.name]
-        if not default_rule(step).unchanged and (step.weighted or step.layer is not None):
-            for pattern, rule in self.names.items():
-                if fnmatch.fnmatchcase(step.name, pattern) and step.accepts(rule):
-                    return rule
+        if (named := self._by_name(step)) is not None:
+            return named
         if step.is_classifier and self.classifier is not None:
             return self.classifier
         if step.sees_clip and step.weighted and self.first is not None:
@@ -152,6 +182,15 @@ class Composite:
             if OPERATIONS[function] is step.site.handler and (step.accepts(rule) or not _only_shifts(step)):
                 return rule
         return self._by_type(step)
+
+    def _by_name(self, step: Step) -> Rule | None:
+        if step.name in self.names:
+            return self.names[step.name]
+        if not default_rule(step).unchanged and (step.weighted or step.layer is not None):
+            for pattern, rule in self.names.items():
+                if fnmatch.fnmatchcase(step.name, pattern) and step.accepts(rule):
+                    return rule
+        return None
 
     def _by_type(self, step: Step) -> Rule | None:
         for kind in (type(step.layer) if step.layer is not None else None, step.site.kind):

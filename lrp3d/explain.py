@@ -6,7 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ParamSpec
+from typing import ParamSpec, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,10 +43,11 @@ from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, 
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.temporal_matrix import temporal_relevance
+from lrp3d.rules import Contrastive
 from lrp3d.steps.factor import Released, kept
 from lrp3d.transfer import numbers
 from lrp3d.twin.probabilities import logits_note
-from lrp3d.twin.ranges import Range
+from lrp3d.twin.ranges import Range, levels_up
 from lrp3d.twin.twin import Trace, twin_of
 
 Clip = Tensor | Sequence[Tensor]
@@ -222,6 +223,7 @@ def explain(
         if record.problems:
             raise UnsupportedOperation(record.problems)
         check_frame_axis(record, read.frames)
+        _warn_of_reading(record)
         split = None
         if motion:
             check_motion(pathways, temporal)
@@ -319,9 +321,37 @@ def _warn_of_nothing(empty: Tensor) -> None:
         )
 
 
+def _read_out_note(record: Trace) -> dict[str, str]:
+    """Says where the forward takes values out of torch, after which no graph knows where they came from."""
+    if not record.run.read_out:
+        return {}
+    places = ", ".join(record.run.read_out[:3]) + (", ..." if len(record.run.read_out) > 3 else "")
+    return {
+        "read out": f"the forward reads values of features as numbers or arrays, at {places}: what it computes from "
+        "them counts as a constant, and relevance that would go through it is missing; compute it with tensors instead"
+    }
+
+
+def _classifier_note(record: Trace) -> dict[str, str]:
+    """Says where z+ took the place of a classifier's rule that gives no contrast."""
+    replaced = [step for step in record.run.steps if getattr(step.rule, "instead_of", None) is not None]
+    if not replaced:
+        return {}
+    rule = cast(Contrastive, replaced[0].rule)
+    return {
+        "classifier": f"{rule.rule} instead of {rule.instead_of}, which makes no contrast between what speaks for a "
+        "class and what speaks against it"
+    }
+
+
+def _warn_of_reading(record: Trace) -> None:
+    for note in _read_out_note(record).values():
+        warnings.warn(note, stacklevel=levels_up())
+
+
 def _about(record: Trace, seed: int | None) -> dict[str, str]:
     """Notes on what was explained, by topic, for `Explanation.about`."""
-    about = logits_note(record.left_out)
+    about = logits_note(record.left_out) | _read_out_note(record) | _classifier_note(record)
     if seed is not None and record.drew:
         about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"
     return about

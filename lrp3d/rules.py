@@ -76,6 +76,11 @@ class Rule:
     relevances."""
     unchanged: bool = False
     """Whether relevance is handed on as it is, without shares, as activations and norms need it."""
+    contrasts: bool = True
+    """Whether what speaks for an output gets the relevance, so that the rule under -w gives it to what speaks against.
+
+    Proportions of signed contributions are the same under w and -w, but for the bias: their difference says nothing.
+    """
     on_maxima: bool = False
     """Whether the rule can be used for a maximum, where it is winner-takes-all."""
     on_softmax: bool = False
@@ -134,6 +139,7 @@ class SameSign(Rule):
 
     by_sign = True
     absorbs = False
+    contrasts = False
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """A share of the terms that are never negative, and one of those that are never positive."""
@@ -175,6 +181,7 @@ class Epsilon(Rule):
     It is usually used for linear layers and, as the paper does, for pools.
     """
 
+    contrasts = False
     on_maxima = True
     epsilon: float = 1e-9
 
@@ -195,6 +202,7 @@ class Gamma(Rule):
     It is usually used for convolutions.
     """
 
+    contrasts = False
     gamma: float = 0.25
     epsilon: float = 0.0
 
@@ -239,6 +247,7 @@ class WSquare(Rule):
     """
 
     absorbs = False
+    contrasts = False
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share that does not see the input's values."""
@@ -253,6 +262,7 @@ class Flat(Rule):
     """
 
     absorbs = False
+    contrasts = False
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share that sees neither inputs nor weights."""
@@ -296,6 +306,8 @@ class Contrastive(Rule):
     """
 
     rule: Rule = field(default_factory=ZPlus)
+    instead_of: Rule | None = field(default=None, repr=False, compare=False)
+    """The rule that the composite has for the layer, where `rule` stands for it because it has no contrast."""
 
     def __post_init__(self) -> None:
         if self.rule.by_sign:
@@ -341,11 +353,6 @@ class Opposed(Rule):
         own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)
         shares = [(share, own) for share in self.rule.shares(x, w, bias)] + [(share, turned) for share in against]
         return [share._replace(coefficient=share.coefficient * where) for share, where in shares]
-
-
-def contrasted(rule: Rule) -> Rule:
-    """The rule with its contrast (Eq. 2), or the rule itself if it has one already."""
-    return rule if isinstance(rule, Contrastive) else Contrastive(rule)
 
 
 def opposed(rule: Rule, sign: Tensor | None) -> Rule:

@@ -251,3 +251,36 @@ def test_a_twin_refuses_another_composite_by_name():
     twin = lrp3d.convert(nn.Sequential(nn.Conv3d(3, 2, 1)), "epsilon")
     with pytest.raises(ValueError, match="with the composite 'epsilon', not 'alpha_beta': leave composite out"):
         lrp3d.explain(twin, torch.rand(1, 3, 2, 4, 4), composite="alpha_beta")
+
+
+SIGNED = {"epsilon": Epsilon(), "gamma": Gamma(), "flat": Flat(), "w-square": WSquare()}
+
+
+def a_head(bias):
+    """Class 0 for 3 a - b, class 1 for the opposite."""
+    head = nn.Sequential(nn.Linear(2, 2)).double().eval()
+    head[0].weight.data = torch.tensor([[3.0, -1.0], [-3.0, 1.0]]).double()
+    head[0].bias.data = torch.tensor([bias, -bias]).double()
+    return head
+
+
+@pytest.mark.parametrize("bias", [0.5, 0.0, -0.5])
+@pytest.mark.parametrize("preset", [name for name in lrp3d.composites.PRESETS if name != "paper"])
+def test_a_preset_contrasts_what_speaks_for_a_class_with_what_speaks_against_it(preset, bias):
+    features = torch.tensor([[1.0, 2.0]]).double()
+    found = lrp3d.explain(a_head(bias), features, 0, composite=preset, temporal=False)
+    assert found.relevance.tolist() == [[1 + bias, 0]]  # and not the input that speaks against the class
+    assert found.conservation < 1e-12
+    assert found.about["classifier"].startswith("ZPlus() instead of Epsilon(")
+    plain = lrp3d.explain(a_head(bias), features, 0, composite=preset, temporal=False, contrastive=False)
+    assert "classifier" not in plain.about  # epsilon itself
+    torch.testing.assert_close(plain.relevance, torch.tensor([[3.0, -2.0]]).double(), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rule", SIGNED.values(), ids=SIGNED)
+@pytest.mark.parametrize("given", [lambda rule: {"classifier": rule}, lambda rule: {"names": {"0": rule}}])
+def test_a_classifiers_own_rule_without_a_contrast_is_refused(rule, given):
+    composite = lrp3d.Composite(**given(rule))
+    with pytest.raises(ValueError, match=r"makes no contrast .* classifier '0' another rule, such as ZPlus"):
+        lrp3d.explain(a_head(0.5), torch.ones(1, 2).double(), 0, composite=composite, temporal=False)
+    lrp3d.explain(a_head(0.5), torch.ones(1, 2).double(), 0, composite=composite, temporal=False, contrastive=False)

@@ -90,6 +90,8 @@ _OUT_OF_PLACE = {Tensor.__setitem__: setitem, Tensor.copy_: write_, Tensor.fill_
 LEAVES_TORCH = {"numpy", "tolist", "item"} | {
     f"__{name}__" for name in ("array", "float", "int", "bool", "index", "complex", "format", "repr", "str")
 }
+# Of these, by their plain names, the ones with which a forward can compute; the others choose, count or print.
+READS_VALUES = {"numpy", "tolist", "item", "array", "float", "complex"}
 _INPLACE_OPERATORS = {f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")}
 _CHANGES_NO_VALUE = {"requires_grad_", "share_memory_", "rename_"}
 # Only the shape or the type of the second tensor matters.

@@ -32,6 +32,7 @@ from lrp3d.tracing.torch_functions import (
     DROPOUTS,
     LEAVES_TORCH,
     LIKE_ANOTHER,
+    READS_VALUES,
     TAKES_ONLY_THE_SHAPE,
     only_moves,
     overwritten,
@@ -62,6 +63,8 @@ class Tracer(Recorder, TorchFunctionMode):
         """Patterns of modules whose outputs are held constant, and whether such a module was met."""
         self.layers: dict[str, list[str]] = {pattern: [] for pattern in layers}
         """Patterns of modules whose outputs become steps of their own, and the modules that were met."""
+        self.read_out: list[str] = []
+        """Where the forward takes values of signals out of torch, as numbers or arrays."""
         self._memory = Memory(own)
         self._current_values: list[tuple[Tensor, Tensor]] = []
         """The tensors that the model gave to the running operations, and their current values."""
@@ -175,6 +178,7 @@ class Tracer(Recorder, TorchFunctionMode):
         if any(self._is_transformed(x) for x in tree_flatten((args, kwargs))[0]):
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {TRANSFORMED}"])
         if getattr(func, "__name__", "") in LEAVES_TORCH:
+            self._note_reading(func, args, kwargs)
             with torch._C.DisableTorchFunction(), torch.no_grad():
                 return func(*tree_map(lambda x: self._value(x), args), **kwargs)
         if (written_out := written_in_python(func)) is not None and self._touches_signal(args, kwargs):
@@ -193,6 +197,12 @@ class Tracer(Recorder, TorchFunctionMode):
         # nothing is overwritten: an activation may still be needed, a parameter is the user's
         out = self._write(args[0], out)
         return None if func is Tensor.__setitem__ else out
+
+    def _note_reading(self, func: Any, args: Any, kwargs: Any) -> None:
+        """Notes that values of a signal leave torch; whatever comes back of them is a constant to the graph."""
+        place = f"{self._module() or 'the forward'} ({plain_name(func)})"
+        if plain_name(func) in READS_VALUES and place not in self.read_out and self._touches_signal(args, kwargs):
+            self.read_out.append(place)
 
     def _dropout(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Active dropout as a constant factor, so that frames can be replayed with the same factor."""

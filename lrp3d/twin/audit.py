@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from lrp3d.composites import Composite
-from lrp3d.rules import contrasted
 from lrp3d.steps.graph import Node, downwards, parents, step_of
 from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, Position, Step, Unsupported
 from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, LOST
@@ -71,5 +70,5 @@ def assign_rules(steps: Sequence[Step], outputs: Sequence[Tensor], composite: Co
         step.position = positions.get(step, Position(step.in_range))
         if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, ConstantOutput, Outlet, Unsupported)):
             continue  # these have no choice of rules
-        rule = composite.rule_for(step)
-        step.assign_rule(contrasted(rule) if contrastive and step.is_classifier else rule)
+        contrasts = contrastive and step.is_classifier
+        step.assign_rule(composite.contrastive_rule_for(step) if contrasts else composite.rule_for(step))

@@ -110,11 +110,11 @@ def warn_of_range(x: Tensor, ends: Ends) -> None:
         f"the clip holds values from {lowest:.4g} to {highest:.4g}, but input_range says that valid ones lie between "
         f"{low:.4g} and {high:.4g}: normalise the clip as the model expects it, or give the input_range that belongs "
         "to it; relevance of the pixels is wrong otherwise",
-        stacklevel=_frames_up(),
+        stacklevel=levels_up(),
     )
 
 
-def _frames_up() -> int:
+def levels_up() -> int:
     """The number of stack levels up to the first caller outside of this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lrp3d."):

@@ -7,6 +7,7 @@ without a rule, and whether random numbers were drawn. The user's model is never
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ from lrp3d.twin.given import module_of, programs_in
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, far_outside, ranges_of, warn_of_range
+from lrp3d.twin.separate_clips import depends_on_others, warn_of_mixing
 
 
 @dataclass
@@ -94,6 +96,11 @@ def _differs(x: Tensor, before: Tensor) -> Tensor:
     if x.shape != before.shape or x.layout != torch.strided or x.is_quantized:
         return torch.tensor(not torch.equal(x, before))
     return (x != before).any()
+
+
+def _equal(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors have the same values, where NaN is the same as NaN."""
+    return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 _NO_GRADIENTS = "does not require grad"
@@ -197,14 +204,20 @@ class Twin(nn.Module):
             run.forget_writes()
             run.answers.over = True
             is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
-            replies = answers([*is_finite, *outside, *run.answers.assumed])
-            if not run.answers.confirmed(replies[2 + len(outside) :]):
+            mixed = []
+            if (kind, layout) not in self._answers and len(inputs) == 1:
+                mixed = [depends_on_others(self.run, inputs[0], read, output, drew)]
+            replies = answers([*is_finite, *outside, *mixed, *run.answers.assumed])
+            asked = 2 + len(outside) + len(mixed)
+            if not run.answers.confirmed(replies[asked:]):
                 self._answers.pop((kind, layout), None)
                 return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
             self._answers[kind, layout] = run.answers.values
             for x, ends, far in zip(clips.values(), ranges, replies[2:], strict=False):
                 if far:
                     warn_of_range(x.detach(), ends)
+            if any(replies[2 + len(outside) : asked]):
+                warn_of_mixing()
             differs = drew and seed is None and read is not None and not self._draws_do_not_matter(inputs, read, output)
             left_out: list[Step] = []
             if read is not None and run.is_signal(output):
@@ -252,13 +265,13 @@ class Twin(nn.Module):
         leaves = [x for x in tree_flatten(clip)[0] if isinstance(x, Tensor)]
         device = leaves[0].device if leaves else torch.device("cpu")
         run = getattr(self.model, method) if method else self.model
-        detached = tree_map(lambda x: x.detach() if isinstance(x, Tensor) else x, clip)
 
         def run_once(gradients: bool) -> Any:
             own_types = torch.autocast(device.type, enabled=False)
             mode = torch.enable_grad() if gradients else torch.no_grad()
             with self.unchanged(device, seed), own_types, torch.inference_mode(False), mode:
-                return run(detached)
+                # A copy, as a forward may change its input in place.
+                return run(tree_map(lambda x: x.detach().clone() if isinstance(x, Tensor) else x, clip))
 
         try:
             return run_once(gradients=False)
@@ -278,13 +291,16 @@ class Twin(nn.Module):
         finally:
             for module in modules:
                 module.training = True
-        return len(as_it_is) == len(evaluated) and all(map(torch.equal, as_it_is, evaluated))
+        return len(as_it_is) == len(evaluated) and all(map(_equal, as_it_is, evaluated))
 
     def _outputs(self, inputs: Sequence[Any], layout: str) -> Any:
         self._check_call(inputs)
         try:
             return self.model(*inputs)
-        except (RuntimeError, ValueError, IndexError) as error:
+        except (RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
+            if isinstance(error, (AttributeError, TypeError)):
+                self._check_pathways(inputs, error)
+                raise
             clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
             hint = axes_hint(clips, layout)
             # A RuntimeError is torch's message for a shape that does not fit; other errors explain themselves.
@@ -294,6 +310,17 @@ class Twin(nn.Module):
             raise ModelError(
                 f"the model could not run on an input of shape {shapes}: {opening(error)}"
                 f"{self._other_type(clips) or hint or layout_hint(clips, layout)}"
+            ) from error
+
+    def _check_pathways(self, inputs: Sequence[Any], error: Exception) -> None:
+        """Raises ModelError if pathways were given and the forward met a list where it needs a tensor."""
+        lists = [x for x in inputs if isinstance(x, (list, tuple))]
+        if lists and re.search(r"\b(list|tuple)\b", str(error)):
+            count, kind = len(lists[0]), type(lists[0]).__name__
+            given = "one clip" if count == 1 else f"{count} pathways"
+            raise ModelError(
+                f"the clip came as a {kind} of {given}, and the model's forward takes no {kind} ({error}): pass the "
+                "clip itself; only models with several pathways take a list of them"
             ) from error
 
     def _other_type(self, clips: Sequence[Tensor]) -> str:

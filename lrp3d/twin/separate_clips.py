@@ -1,0 +1,58 @@
+"""Whether the clips of a batch are explained apart from one another, as maps and matrices take for granted."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from lrp3d.twin.ranges import levels_up
+
+TOLERANCE = 1e-3  # of the greatest logit; sums of one clip may be rounded otherwise than those of several
+
+
+def depends_on_others(
+    run: Callable[[Any], Any], clips: Any, read: Callable[[Any], Any] | None, output: Any, drew: bool
+) -> Tensor:
+    """Whether the first clip has other logits when it comes alone, as a tensor of one value.
+
+    Args:
+        run: runs the model on clips, without relevance.
+        clips: the model's argument.
+        read: makes logits of what the model returns; without one, nothing is known of its output.
+        output: the logits of all clips.
+        drew: whether the forward drew random numbers, which differ between runs.
+    """
+    nothing_known = torch.tensor(False)
+    if read is None or drew or not isinstance(output, Tensor) or output.dim() < 2 or len(output) < 2:
+        return nothing_known
+    if not output.is_floating_point() or not output.numel():
+        return nothing_known
+    count = len(output)
+    if any(len(x) % count for x in tree_flatten(clips)[0] if isinstance(x, Tensor)):
+        return nothing_known
+    first = tree_map(lambda x: x[: len(x) // count] if isinstance(x, Tensor) else x, clips)
+    try:
+        with torch.no_grad():
+            alone = copy.copy(read)(run(first))
+    except (RuntimeError, ValueError, IndexError):  # a model for a fixed number of clips
+        return nothing_known
+    together = output.detach()
+    if not isinstance(alone, Tensor) or alone.shape != together[:1].shape:
+        return nothing_known
+    allowed = max(TOLERANCE, 1e3 * torch.finfo(together.dtype).eps) * together.abs().max()
+    return ((alone.detach() - together[:1]).abs() > allowed).any()
+
+
+def warn_of_mixing() -> None:
+    """Warns of a model whose logits of one clip depend on the others of its batch."""
+    warnings.warn(
+        "the logits of a clip depend on the other clips of its batch (the first clip alone has others), so that maps "
+        "and matrices hold relevance for the logits of other clips as well: explain one clip at a time",
+        stacklevel=levels_up(),
+    )
