@@ -1,4 +1,4 @@
-"""Values that leave torch come back as constants, and what a forward computes from them has no relevance: it is said."""
+"""What a forward computes from values that left torch is a constant and has no relevance: this is said."""
 
 import warnings
 

@@ -1,6 +1,7 @@
 """A whole video is its windows, stitched together: each row where it stands most central."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -132,6 +133,17 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(model, video
         assert lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW).band.equal(whole.band)
     with pytest.raises(ValueError, match="another run, with another target: take another folder"):
         lrp3d.explain_video(model, path, 2, folder=tmp_path / "parts", **HOW)
+
+
+def test_finished_parts_belong_to_the_pictures_of_a_video_and_not_to_its_file_name(model, video, tmp_path):
+    path, other = video(16), tmp_path / "elsewhere" / "long.npy"
+    whole = lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)
+    other.parent.mkdir()
+    shutil.copy(path, other)
+    assert lrp3d.explain_video(model, other, folder=tmp_path / "parts", **HOW).band.equal(whole.band)
+    np.save(other, draw_clip(16, 24, seed=2).numpy())
+    with pytest.raises(ValueError, match="another run, with another content of the video"):
+        lrp3d.explain_video(model, other, folder=tmp_path / "parts", **HOW)
 
 
 def test_frames_that_are_held_at_once_do_not_grow_with_the_video(model, video, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -117,6 +118,7 @@ def explain_video(
     explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout)
     identity = {
         "video": Path(path).name,
+        "content of the video": None if folder is None else _digest(Path(path)),
         "frames of the video": count,
         "weights": weights_digest(inner),
         "composite": name_of(twin.composite),
@@ -158,6 +160,15 @@ def explain_video(
         about={"video": Path(path).name, "model": str(getattr(inner, "name", "") or type(model).__name__)},
         notes=list(notes),
     )
+
+
+def _digest(video: Path) -> str:
+    """A name for the bytes of a video: other videos may have its file name and its number of frames."""
+    digest = hashlib.sha256()
+    with video.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
