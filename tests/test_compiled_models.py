@@ -57,3 +57,36 @@ def test_a_class_with_a_compiled_forward_is_explained_too():
 
     expected = lrp3d.explain(Parts().eval(), CLIP)
     assert torch.equal(lrp3d.explain(Decorated().eval(), CLIP).relevance, expected.relevance)
+
+
+def test_a_compiled_function_that_a_forward_calls_is_not_compiled_for_an_explanation():
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    twice = torch.compile(lambda x: x.relu() * 2, backend=backend)  # no attribute of the model, but a global name
+
+    class Calls(nn.Module):
+        def __init__(self, function):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.fc = nn.Conv3d(3, 4, 3), nn.Linear(4, 3)
+            self.call = [function]
+
+        def forward(self, x):
+            return self.fc(self.call[0](self.conv(x)).mean((2, 3, 4)))
+
+    expected = lrp3d.explain(Calls(lambda x: x.relu() * 2).eval(), CLIP)
+
+    class CallsGlobal(Calls):
+        def forward(self, x):
+            return self.fc(twice(self.conv(x)).mean((2, 3, 4)))
+
+    model = CallsGlobal(None).eval()
+    found = lrp3d.explain(model, CLIP)
+    assert not compiled
+    assert torch.equal(found.matrix, expected.matrix)
+    model(CLIP)
+    assert compiled  # as soon as the caller runs the model

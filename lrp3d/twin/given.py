@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any, cast
@@ -115,3 +117,16 @@ _ITS_MODULE = "pass the module that it was made from"
 
 def _is_exported(module: torch.fx.GraphModule) -> bool:
     return any(isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
+
+
+@contextmanager
+def original_code() -> Iterator[None]:
+    """Inside this block, functions that `torch.compile` wrapped run their original code, which a tracer can follow.
+
+    Where nothing loaded the compiler, nothing is compiled, and loading it would take seconds.
+    """
+    if "torch._dynamo" not in sys.modules:
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield

@@ -31,7 +31,7 @@ from lrp3d.tracing.tracer import Tracer
 from lrp3d.transfer import answers, finite
 from lrp3d.twin.audit import assign_rules, unsupported
 from lrp3d.twin.copying import Copier
-from lrp3d.twin.given import module_of, programs_in
+from lrp3d.twin.given import module_of, original_code, programs_in
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, far_outside, ranges_of, warn_of_range
@@ -196,7 +196,7 @@ class Twin(nn.Module):
             device = entries[0].device if entries else torch.device("cpu")
             with kept_random_state(device, seed):
                 draws = Draws(device, self._generators)
-                with run, torch.autocast(device.type, enabled=False), _same_tensors(self._own):
+                with run, torch.autocast(device.type, enabled=False), _same_tensors(self._own), original_code():
                     output = self._outputs(tree_unflatten(leaves, spec), layout)
                     output = output if read is None else read(output)
                 drew = bool(draws)
@@ -269,7 +269,7 @@ class Twin(nn.Module):
         def run_once(gradients: bool) -> Any:
             own_types = torch.autocast(device.type, enabled=False)
             mode = torch.enable_grad() if gradients else torch.no_grad()
-            with self.unchanged(device, seed), own_types, torch.inference_mode(False), mode:
+            with self.unchanged(device, seed), own_types, torch.inference_mode(False), mode, original_code():
                 # A copy, as a forward may change its input in place.
                 return run(tree_map(lambda x: x.detach().clone() if isinstance(x, Tensor) else x, clip))
 
