@@ -56,7 +56,8 @@ class Attention(nn.Module):
         weights = (q @ k.mT / (c // self.heads) ** 0.5).softmax(-1)
         if not torch.is_grad_enabled():
             self.probabilities = weights
-        return self.out((weights @ v).transpose(1, 2).reshape(b, n, c))
+        out: Tensor = self.out((weights @ v).transpose(1, 2).reshape(b, n, c))
+        return out
 
 
 class Block(nn.Module):
@@ -71,7 +72,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, c) to (b, n, c)."""
         x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
 
 class VideoTransformer(nn.Module):
@@ -91,7 +93,8 @@ class VideoTransformer(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """(b, 3, t, h, w) to logits (b, k)."""
         tokens = self.embed(clip).flatten(2).transpose(1, 2) + self.position
-        return self.fc(self.norm(self.blocks(tokens)).mean(1))
+        logits: Tensor = self.fc(self.norm(self.blocks(tokens)).mean(1))
+        return logits
 
 
 class Recurrent(nn.Module):
@@ -106,7 +109,8 @@ class Recurrent(nn.Module):
         """(b, 3, t, h, w) to logits (b, k)."""
         x = F.max_pool2d(F.relu(self.conv1(clip.transpose(1, 2).flatten(0, 1))), 2)
         x = F.relu(self.conv2(x)).amax((2, 3)).unflatten(0, (len(clip), -1))
-        return self.fc(self.lstm(x)[0]).mean(1)
+        logits: Tensor = self.fc(self.lstm(x)[0]).mean(1)
+        return logits
 
 
 NETS: dict[str, Callable[[int], nn.Module]] = {"transformer": VideoTransformer, "CNN + LSTM": Recurrent}

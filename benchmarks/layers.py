@@ -83,7 +83,8 @@ class _AfterReLU(nn.Module):
         self.layer = layer
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.layer(*(torch.relu(x) for x in inputs))
+        out: Tensor = self.layer(*(torch.relu(x) for x in inputs))
+        return out
 
 
 def occurring(family: str, frames: int, size: int, device: torch.device, width: int) -> list[Case]:
@@ -166,7 +167,8 @@ def measure(case: Case, seeds: list[int], repeats: int, device: torch.device, at
 
     def forward() -> Tensor:
         with torch.no_grad():
-            return layer(*inputs)
+            out: Tensor = layer(*inputs)
+            return out
 
     def gradient() -> tuple[Tensor, ...]:
         return torch.autograd.grad(output, inputs, seed, retain_graph=True)

@@ -37,7 +37,8 @@ class _Block(nn.Module):
         shortcut = mixed if block.temporal_shortcut else x
         if not isinstance(block.downsample, nn.Identity):
             shortcut = block.downsample(shortcut)
-        return block.relu(self.total(block.branch(mixed), shortcut))
+        out: Tensor = block.relu(self.total(block.branch(mixed), shortcut))
+        return out
 
 
 class Readable(nn.Module):
@@ -66,7 +67,8 @@ class Readable(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """(b, n)."""
         pooled = self.pool(self.features(clip)).flatten(2).transpose(1, 2)
-        return self.classifier(pooled).squeeze(2)
+        out: Tensor = self.classifier(pooled).squeeze(2)
+        return out
 
 
 def _without_identities(block: Any) -> Any:
@@ -115,7 +117,8 @@ def captum(model: VideoModel, clip: Tensor, target: int, passes: int | None = No
         return LRP(readable)
 
     def explained(frame: int, readable: Readable) -> Tensor:
-        return with_rules(readable).attribute(clip.clone(), target=frame).detach()[0]
+        relevance: Tensor = with_rules(readable).attribute(clip.clone(), target=frame).detach()[0]
+        return relevance
 
     return _matrix(explained, both, clip, passes)
 
@@ -133,7 +136,8 @@ class _Total(nn.Module):
         self.along = Sum(dim=-1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.along(torch.stack([x, y], -1))
+        out: Tensor = self.along(torch.stack([x, y], -1))
+        return out
 
 
 def zennit(model: VideoModel, clip: Tensor, target: int, passes: int | None = None) -> Matrix:
@@ -159,7 +163,8 @@ def zennit(model: VideoModel, clip: Tensor, target: int, passes: int | None = No
             return chosen
 
         with Gradient(readable, composite) as attributor:
-            return attributor(clip.clone(), seed)[1].detach()[0]
+            relevance: Tensor = attributor(clip.clone(), seed)[1].detach()[0]
+            return relevance
 
     return _matrix(explained, both, clip, passes)
 
