@@ -34,12 +34,17 @@ class FusedAttention(nn.Module):
         return out
 
 
-class TorchAttention(nn.MultiheadAttention):
+class TorchAttention(nn.Module):
     """torch's own module."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, c)."""
-        return super().forward(x, x, x, need_weights=False)[0]
+        out: Tensor = self.attention(x, x, x, need_weights=False)[0]
+        return out
 
 
 class LinearAttention(nn.Module):
@@ -76,7 +81,7 @@ def cases(tokens: list[int], width: int, heads: int) -> list[Case]:
     layers = [
         FusedAttention(width, heads),
         FusedAttention(width, heads, by_hand=True),
-        TorchAttention(width, heads, batch_first=True),
+        TorchAttention(width, heads),
         LinearAttention(width),
         GatedUnit(width),
         nn.Linear(width, width),

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from benchmarks.timing.nets import Network
 from lrp3d.models import VideoModel
 from torch import Tensor, nn
 
@@ -191,7 +192,7 @@ def _matrix(
 # ------------------------------------------------------------------------------------------------ gradients
 
 
-def looped_gradient(model: VideoModel, clip: Tensor, target: int) -> Matrix:
+def looped_gradient(model: Network, clip: Tensor, target: int) -> Matrix:
     """T(grad): one forward pass and N plain input gradients, one after the other; input x gradient by frame."""
 
     def run() -> Tensor:
@@ -203,7 +204,7 @@ def looped_gradient(model: VideoModel, clip: Tensor, target: int) -> Matrix:
     return run
 
 
-def vmapped_gradient(model: VideoModel, clip: Tensor, target: int, chunk: int | None = None) -> Matrix:
+def vmapped_gradient(model: Network, clip: Tensor, target: int, chunk: int | None = None) -> Matrix:
     """One forward pass and N input gradients as a batch of `torch.func.vmap`, `chunk` at once."""
 
     def run() -> Tensor:
@@ -223,7 +224,7 @@ def vmapped_gradient(model: VideoModel, clip: Tensor, target: int, chunk: int | 
 # ----------------------------------------------------------------------------------------------------- ours
 
 
-def ours(model: VideoModel, clip: Tensor, target: int) -> Matrix:
+def ours(model: Network, clip: Tensor, target: int) -> Matrix:
     """`lrp3d.explain` of a twin that is kept, as over the clips of a data set; the clip's own map included."""
     twin = lrp3d.convert(model)
 
