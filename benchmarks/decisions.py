@@ -219,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     """Measure and write the table."""
     parser = common.arguments(__doc__)
     parser.add_argument("--clips", type=int, default=24, metavar="N", help="of each network (default: %(default)s)")
-    parser.add_argument("--nets", default=Path("build/planted"), type=Path, metavar="DIR", help="default: %(default)s")
+    common.add_folder(parser, "--nets", "build/planted")
     options = common.parse(parser, argv)
     device = common.start(options)
     notes = (
