@@ -29,7 +29,7 @@ test-slow: $(VENV)/installed
 lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy --cache-dir build/types -p lrp3d -p models
+	$(BIN)/mypy --cache-dir build/types -p lrp3d -p models -p benchmarks
 	$(BIN)/python tests/snippets.py build/snippets
 	$(BIN)/mypy --config-file= --cache-dir build/types/snippets --follow-imports silent --python-version 3.10 \
 		--check-untyped-defs --allow-redefinition build/snippets

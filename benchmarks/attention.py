@@ -30,15 +30,21 @@ class FusedAttention(nn.Module):
             y = (q @ k.mT * (c // self.heads) ** -0.5).softmax(-1) @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(y.transpose(1, 2).reshape(b, n, c))
+        out: Tensor = self.proj(y.transpose(1, 2).reshape(b, n, c))
+        return out
 
 
-class TorchAttention(nn.MultiheadAttention):
+class TorchAttention(nn.Module):
     """torch's own module."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, c)."""
-        return super().forward(x, x, x, need_weights=False)[0]
+        out: Tensor = self.attention(x, x, x, need_weights=False)[0]
+        return out
 
 
 class LinearAttention(nn.Module):
@@ -52,7 +58,8 @@ class LinearAttention(nn.Module):
         """(b, n, c)."""
         q, k, v = self.qkv(x).chunk(3, -1)
         q, k = F.relu(q), F.relu(k)
-        return self.proj(q @ (k.mT @ v) / (q @ k.sum(1).unsqueeze(-1) + 1e-6))
+        out: Tensor = self.proj(q @ (k.mT @ v) / (q @ k.sum(1).unsqueeze(-1) + 1e-6))
+        return out
 
 
 class GatedUnit(nn.Module):
@@ -65,7 +72,8 @@ class GatedUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, c)."""
         gate, value = self.up(x).chunk(2, -1)
-        return self.down(F.silu(gate) * value)
+        out: Tensor = self.down(F.silu(gate) * value)
+        return out
 
 
 def cases(tokens: list[int], width: int, heads: int) -> list[Case]:
@@ -73,7 +81,7 @@ def cases(tokens: list[int], width: int, heads: int) -> list[Case]:
     layers = [
         FusedAttention(width, heads),
         FusedAttention(width, heads, by_hand=True),
-        TorchAttention(width, heads, batch_first=True),
+        TorchAttention(width, heads),
         LinearAttention(width),
         GatedUnit(width),
         nn.Linear(width, width),

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -56,7 +57,8 @@ class Attention(nn.Module):
         weights = (q @ k.mT / (c // self.heads) ** 0.5).softmax(-1)
         if not torch.is_grad_enabled():
             self.probabilities = weights
-        return self.out((weights @ v).transpose(1, 2).reshape(b, n, c))
+        out: Tensor = self.out((weights @ v).transpose(1, 2).reshape(b, n, c))
+        return out
 
 
 class Block(nn.Module):
@@ -71,7 +73,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, n, c) to (b, n, c)."""
         x = x + self.attention(self.norm1(x))
-        return x + self.mlp(self.norm2(x))
+        out: Tensor = x + self.mlp(self.norm2(x))
+        return out
 
 
 class VideoTransformer(nn.Module):
@@ -91,7 +94,8 @@ class VideoTransformer(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """(b, 3, t, h, w) to logits (b, k)."""
         tokens = self.embed(clip).flatten(2).transpose(1, 2) + self.position
-        return self.fc(self.norm(self.blocks(tokens)).mean(1))
+        logits: Tensor = self.fc(self.norm(self.blocks(tokens)).mean(1))
+        return logits
 
 
 class Recurrent(nn.Module):
@@ -106,12 +110,29 @@ class Recurrent(nn.Module):
         """(b, 3, t, h, w) to logits (b, k)."""
         x = F.max_pool2d(F.relu(self.conv1(clip.transpose(1, 2).flatten(0, 1))), 2)
         x = F.relu(self.conv2(x)).amax((2, 3)).unflatten(0, (len(clip), -1))
-        return self.fc(self.lstm(x)[0]).mean(1)
+        logits: Tensor = self.fc(self.lstm(x)[0]).mean(1)
+        return logits
 
 
+Shares = dict[str, dict[str, list[float]]]
+"""By map, on pixels and in frames: of every clip."""
 NETS: dict[str, Callable[[int], nn.Module]] = {"transformer": VideoTransformer, "CNN + LSTM": Recurrent}
 
 # ---------------------------------------------------------------------------------------------------- training
+
+
+class Trained(TypedDict):
+    """What training came to: accuracy on fresh clips, steps, seconds of one core."""
+
+    accuracy: float
+    steps: int
+    seconds: float
+
+
+class Network(Trained, total=False):
+    """The same, with the shares of `measure` once they were measured."""
+
+    shares: Shares
 
 
 def inputs(planted: Planted) -> Tensor:
@@ -126,7 +147,7 @@ def accuracy(model: nn.Module, task: Task, clips: int = 256) -> float:
         return float((model(inputs(planted)).argmax(1) == planted.labels).double().mean())
 
 
-def train(make: Callable[[int], nn.Module], task: Task, seed: int, steps: int) -> tuple[nn.Module, dict[str, float]]:
+def train(make: Callable[[int], nn.Module], task: Task, seed: int, steps: int) -> tuple[nn.Module, Network]:
     """A network and what came of it; "match" starts from naming both events."""
     torch.manual_seed(seed)
     began = time.process_time()
@@ -139,8 +160,8 @@ def train(make: Callable[[int], nn.Module], task: Task, seed: int, steps: int) -
         model.load_state_dict(model.state_dict() | kept)
     done = _rounds(model, task, seed + 500, steps, lambda planted: planted.labels)
     model.eval()
-    result = {"accuracy": accuracy(model, task), "steps": done, "seconds": round(time.process_time() - began, 1)}
-    return model, result
+    seconds = round(time.process_time() - began, 1)
+    return model, {"accuracy": accuracy(model, task), "steps": done, "seconds": seconds}
 
 
 def _rounds(model: nn.Module, task: Task, seed: int, steps: int, label: Callable[[Planted], Tensor]) -> int:
@@ -173,8 +194,9 @@ def by_lrp(composite: str | lrp3d.Composite, contrastive: bool) -> Callable[[nn.
     """Relevance per pixel (b, t, h, w) by a composite, positive part of the sum over channels."""
 
     def method(model: nn.Module, clip: Tensor, target: Tensor) -> Tensor:
-        options = {"composite": composite, "contrastive": contrastive, "temporal": False}
-        return lrp3d.explain(model, clip, target, **options).relevance.sum(1).clamp(min=0)
+        found = lrp3d.explain(model, clip, target, contrastive=contrastive, composite=composite, temporal=False)
+        assert isinstance(found.relevance, Tensor)
+        return found.relevance.sum(1).clamp(min=0)
 
     return method
 
@@ -243,7 +265,7 @@ METHODS: dict[str, Callable[[nn.Module, Tensor, Tensor], Tensor]] = {
 }
 
 
-def measure(model: nn.Module, family: str, clips: int) -> dict[str, dict[str, list[float]]]:
+def measure(model: nn.Module, family: str, clips: int) -> Shares:
     """Per method and clip that was classified right: the map's share on decisive pixels, and in decisive frames."""
     planted = TASKS[family].clips(clips, seed=CLIP_SEED)
     clip, target = inputs(planted), planted.labels
@@ -252,7 +274,7 @@ def measure(model: nn.Module, family: str, clips: int) -> dict[str, dict[str, li
     if not bool(right.any()):
         right[:] = True
     clip, target, mask, decisive = clip[right], target[right], planted.mask[right], planted.decisive[right]
-    found = {}
+    found: Shares = {}
     for name, method in METHODS.items():
         if name == "rollout" and not isinstance(model, VideoTransformer):
             continue
@@ -283,7 +305,7 @@ def interval(of_seeds: list[list[float]]) -> tuple[float, float, float]:
     return float(torch.stack([v.mean() for v in values]).mean()), ends[0], ends[1]
 
 
-def shares_of(networks: dict[str, dict]) -> dict[str, dict[str, tuple[float, float, float]]]:
+def shares_of(networks: dict[str, Network]) -> dict[str, dict[str, tuple[float, float, float]]]:
     """Mean and interval per method, on pixels and in frames, of the networks that learned their task."""
     learned = [one["shares"] for one in networks.values() if one["accuracy"] >= LEARNED]
     return {
@@ -292,7 +314,7 @@ def shares_of(networks: dict[str, dict]) -> dict[str, dict[str, tuple[float, flo
     }
 
 
-def lines_of(found: dict[str, dict]) -> list[str]:
+def lines_of(found: dict[str, dict[str, Network]]) -> list[str]:
     """The page."""
     lines = [
         "# Where relevance lies, in networks with attention and recurrence",
@@ -331,7 +353,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="three steps of training, few clips: does it run")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    found: dict[str, dict] = {}
+    found: dict[str, dict[str, Network]] = {}
     for family in options.tasks.split(","):
         for net in NETS:
             if not net.startswith(options.only):
@@ -342,21 +364,23 @@ def main() -> None:
     if not options.only:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / "attention_truth.md").write_text("\n".join(lines_of(found)) + "\n")
-        about = ("accuracy", "steps", "seconds")
         summary = {
-            name: {seed: {key: one[key] for key in about} for seed, one in networks.items()}
-            | {"shares": shares_of(networks)}
+            name: {seed: _as_trained(one) for seed, one in networks.items()} | {"shares": shares_of(networks)}
             for name, networks in found.items()
         }
         (options.out / "attention_truth.json").write_text(json.dumps(summary, indent=1) + "\n")
 
 
-def _one(net: str, family: str, seed: int, kept: Path, quick: bool) -> dict:
+def _as_trained(one: Network) -> Trained:
+    return {"accuracy": one["accuracy"], "steps": one["steps"], "seconds": one["seconds"]}
+
+
+def _one(net: str, family: str, seed: int, kept: Path, quick: bool) -> Network:
     folder = kept / f"{net.replace(' + ', '-')}-{family}-{seed}{'-quick' if quick else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     result, weights = folder / "result.json", folder / "model.pt"
     if result.exists() and weights.exists():
-        about = json.loads(result.read_text())
+        about: Network = json.loads(result.read_text())
         model = NETS[net](CLASSES)
         model.load_state_dict(torch.load(weights, weights_only=True))
         model.eval()

@@ -81,7 +81,7 @@ class Watch(TorchDispatchMode):
     """Times every operation, and counts it for the part of the explanation that asked for it."""
 
     def __init__(self, device: torch.device, peaks: Peaks):
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self.device, self.peaks = device, peaks
         self.parts: dict[str, Work] = defaultdict(Work)
 

@@ -63,8 +63,9 @@ def draw(results: Sequence[dict[str, Any]]) -> Any:
             group = {row["contestant"]: row["seconds"] for row in of_model if row["frames"] == n}
             shown = [name for name in names if name in group]
             at = [place + (number - (len(shown) - 1) / 2) * width for number in range(len(shown))]
-            bars = panel.bar(at, [group[name] for name in shown], width, color=[CONTESTANTS[name] for name in shown])
-            panel.bar_label(bars, [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in map(group.get, shown)], fontsize=7)
+            seconds = [group[name] for name in shown]
+            bars = panel.bar(at, seconds, width, color=[CONTESTANTS[name] for name in shown])
+            panel.bar_label(bars, [f"{s:.2g}" if s < 10 else f"{s:.0f}" for s in seconds], fontsize=7)
         panel.set_yscale("log")
         panel.set_xticks(range(len(frames)), [f"{n} frames" for n in frames])
         panel.set_title(model)
@@ -92,13 +93,14 @@ def main(argv: list[str] | None = None) -> Path:
         from matplotlib import rc_context
     except ImportError:
         raise SystemExit(str(missing("matplotlib", "a chart"))) from None
-    options.image.parent.mkdir(parents=True, exist_ok=True)
-    kind = options.image.suffix.removeprefix(".") or "svg"
+    image: Path = options.image
+    image.parent.mkdir(parents=True, exist_ok=True)
+    kind = image.suffix.removeprefix(".") or "svg"
     steady: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}  # same results, same file
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lrp3d"}), replacing(options.image) as temporary:
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "lrp3d"}), replacing(image) as temporary:
         draw(results).savefig(temporary, format=kind, dpi=120, **steady)
-    print(options.image)
-    return options.image
+    print(image)
+    return image
 
 
 if __name__ == "__main__":

@@ -167,8 +167,15 @@ def row_and_range(model: Cuts, method: str, clip: Tensor, peak: int) -> tuple[Te
         row, held = changes(model, clip, peak), 0.0
     else:
         # One frame's logit alone: a row of the matrix at a 32nd of its cost.
-        options = {"contrastive": method == "CLRP", "constants": HELD, "output": lambda out: out[:, peak]}
-        found = lrp3d.explain(model, clip, 0, temporal=False, **options)
+        found = lrp3d.explain(
+            model,
+            clip,
+            0,
+            contrastive=method == "CLRP",
+            temporal=False,
+            output=lambda out: out[:, peak],
+            constants=HELD,
+        )
         assert found.frame_relevance is not None
         row = found.frame_relevance[0]
         held = sum(entry.absorbed for entry in found.ledger if entry.rule == "held constant") / float(logits[peak])
@@ -187,8 +194,15 @@ def answer_of(model: Cuts, splice: Splice, d: int) -> dict[str, float]:
 def motion_of(model: Cuts, clip: Tensor, peak: int) -> float:
     """The share of the dynamic part in the row of the frame `peak`; two rows of the matrix are computed for it."""
     first = min(peak, FRAMES - 2)
-    options: dict[str, Any] = {"constants": HELD, "output": lambda out: out[:, first : first + 2]}
-    found = lrp3d.explain(model, clip, 0, contrastive=False, motion=True, **options)
+    found = lrp3d.explain(
+        model,
+        clip,
+        0,
+        contrastive=False,
+        output=lambda out: out[:, first : first + 2],
+        constants=HELD,
+        motion=True,
+    )
     assert found.dynamic_matrix is not None
     assert found.matrix is not None
     return float(found.dynamic_matrix[0, peak - first].sum() / found.matrix[0, peak - first].sum())
@@ -334,10 +348,12 @@ def untrained_cuts(model: Cuts, noise: Tensor) -> Cuts:
     from lrp3d.twin.copying import copy_of
 
     drawn = copy_of(model)
+    assert isinstance(drawn, Cuts)
     torch.manual_seed(SEED)
     for module in drawn.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        draw_anew = getattr(module, "reset_parameters", None)
+        if callable(draw_anew):
+            draw_anew()
     drawn.train()
     with torch.no_grad():
         for module in drawn.modules():

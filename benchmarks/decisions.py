@@ -16,9 +16,10 @@ accuracy when frames outside of a window are empty, the mean over windows of 1 t
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,6 +29,7 @@ from benchmarks.paper.measures import WINDOW_SIZES, of_16_frames
 from benchmarks.paper.nets import SEEDS, Net, quick_aggregation
 from benchmarks.timing import common
 from lrp3d.models import VideoModel
+from lrp3d.models.slowfast import SlowFast
 from torch import Tensor
 
 import lrp3d
@@ -143,14 +145,14 @@ def networks(folder: Path, count: int) -> Iterator[tuple[str, VideoModel, Tensor
     yield net.name, model, planted.normalise(net.actions.clips(count, seed=SEED)[0], model)
 
 
-def explained(name: str, model: VideoModel, clips: Tensor, decision: Decision | None) -> dict[str, Tensor]:
+def explained(model: VideoModel, clips: Tensor, decision: Decision | None) -> dict[str, Tensor]:
     """ATR and matrices of all clips."""
     parts: list[lrp3d.Explanation] = []
     for clip in clips.split(BATCH):
         how: dict[str, Any] = {"input_range": model.input_range} | ({} if decision is None else decision.how)
         if decision is not None and decision.other == NARROW:
             how["input_range"] = (clip.amin((0, 2, 3, 4)), clip.amax((0, 2, 3, 4)))
-        given: Any = [*model.pathways(clip)] if name.startswith("Slow") else clip
+        given = [*model.pathways(clip)] if isinstance(model, SlowFast) else clip
         with nullcontext() if decision is None else decision.meanwhile():
             parts.append(lrp3d.explain(model, given, **how))
     names = ("atr", "avg_atr", "matrix", "conservation")
@@ -193,16 +195,18 @@ def _accuracies(net: Net, model: VideoModel, clips: int) -> list[float]:
     pixels, labels = net.actions.clips(clips, seed=SEED)
     x = planted.normalise(pixels, model)
     outside = [
-        {"fill": "blank", "value": torch.as_tensor(model.input_range[0])},
-        {"fill": "blank", "value": x.mean((0, 2, 3, 4))},
-        {"fill": "edge"},
+        partial(sampling.partial_uniform_logits, fill="blank", value=torch.as_tensor(model.input_range[0])),
+        partial(sampling.partial_uniform_logits, fill="blank", value=x.mean((0, 2, 3, 4))),
+        partial(sampling.partial_uniform_logits, fill="edge"),
     ]
     return [statistics.fmean(_accuracy(model, x, labels, int(size), how) for size in WINDOW_SIZES) for how in outside]
 
 
-def _accuracy(model: VideoModel, x: Tensor, labels: Tensor, size: int, outside: dict[str, Any]) -> float:
+def _accuracy(
+    model: VideoModel, x: Tensor, labels: Tensor, size: int, sampled: Callable[..., sampling.PartialLogits]
+) -> float:
     with quick_aggregation(model), torch.no_grad():
-        answer = sampling.partial_uniform_logits(model.eval(), x, size, **outside)
+        answer = sampled(model.eval(), x, size)
     return float((answer.logits.argmax(1) == labels).double().mean())
 
 
@@ -215,7 +219,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     """Measure and write the table."""
     parser = common.arguments(__doc__)
     parser.add_argument("--clips", type=int, default=24, metavar="N", help="of each network (default: %(default)s)")
-    parser.add_argument("--nets", default=Path("build/planted"), type=Path, metavar="DIR", help="default: %(default)s")
+    common.add_folder(parser, "--nets", "build/planted")
     options = common.parse(parser, argv)
     device = common.start(options)
     notes = (
@@ -225,10 +229,10 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     )
     results = common.Results("decisions", "Decisions that the paper leaves open", options, device, COLUMNS, notes)
     for name, model, clips in networks(options.nets, 2 if options.quick else options.clips):
-        decided = explained(name, model, clips, None)
+        decided = explained(model, clips, None)
         for decision in DECISIONS:
             if any(name.startswith(start) for start in decision.only.split()):
-                row = compared(decided, explained(name, model, clips, decision))
+                row = compared(decided, explained(model, clips, decision))
                 what = {"decision": decision.point, "compared with": decision.other, "network": name}
                 results.add({**what, "number": "avg-ATR", **row})
     for net in () if options.quick else [*of_16_frames(), *of_16_frames("temporal")]:

@@ -14,20 +14,19 @@ import argparse
 import json
 import platform
 from datetime import date
-from pathlib import Path
 
 import torch
 
 import lrp3d
 from benchmarks.paper import page, records
+from benchmarks.timing.common import add_folder
 
 
 def main() -> None:
     """Read the options, collect what is new, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    folder = {"type": Path, "metavar": "DIR", "help": "default: %(default)s"}
-    parser.add_argument("--nets", default=Path("build/planted"), **folder)
-    parser.add_argument("--out", default=Path("benchmarks/results"), **folder)
+    add_folder(parser, "--nets", "build/planted")
+    add_folder(parser, "--out", "benchmarks/results")
     parser.add_argument("--from-records", action="store_true", help="compute from the records in DIR/findings/records")
     parser.add_argument("--add", action="store_true", help="keep all records there are, add those of other networks")
     options = parser.parse_args()

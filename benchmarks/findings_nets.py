@@ -22,6 +22,7 @@ from benchmarks.paper import recording
 from benchmarks.paper.actions import ActionClips
 from benchmarks.paper.nets import SEEDS, STEPS, Net, every, quick_aggregation
 from benchmarks.planted.training_rounds import TEST_SEED, train_round
+from benchmarks.timing.common import add_folder
 from lrp3d import models
 from lrp3d.files import replacing
 
@@ -52,7 +53,7 @@ def train(net: Net, root: Path, steps: int = STEPS, clips: int = recording.CLIPS
 def main() -> None:
     """Read the options and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", default=Path("build/planted"), type=Path, metavar="DIR", help="default: %(default)s")
+    add_folder(parser, "--out", "build/planted")
     parser.add_argument("--only", default="", metavar="NAME", help="networks with this in their names")
     parser.add_argument("--seeds", default=SEEDS, type=int, nargs="+", metavar="N", help="default: %(default)s")
     parser.add_argument("--part", default="1/1", metavar="I/N", help="every N-th network, from the I-th on")

@@ -15,6 +15,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -77,9 +78,13 @@ def equality(family: str, size: int, device: torch.device, width: int) -> Iterat
     cpu = torch.device("cpu")
     models = {place: nets.network(family, 8, place, width) for place in {cpu, device}}
     clips = {place: nets.clip_of(8, size, place) for place in models}
-    kinds: dict[str, dict[str, object]] = {"CLRP": {}, "LRP": {"contrastive": False}, "motion": {"motion": True}}
-    for kind, options in kinds.items():
-        on = {place: lrp3d.explain(models[place], clips[place], 0, **options) for place in models}
+    kinds: dict[str, Callable[[nets.Network, torch.Tensor, int], lrp3d.Explanation]] = {
+        "CLRP": lrp3d.explain,
+        "LRP": partial(lrp3d.explain, contrastive=False),
+        "motion": partial(lrp3d.explain, motion=True),
+    }
+    for kind, explain in kinds.items():
+        on = {place: explain(models[place], clips[place], 0) for place in models}
         yield from deviations("equality", kind, on[device], on[cpu])
 
 
@@ -138,16 +143,16 @@ def first_and_next(family: str, frames: int, size: int, device: torch.device, wi
 
 def clips_per_second(
     family: str, frames: int, options: argparse.Namespace, device: torch.device, width: int, batch: int
-) -> common.Row:
+) -> Iterator[common.Row]:
     """Batches that lie on the device."""
     twin = lrp3d.convert(nets.network(family, frames, device, width))
     clip = nets.clip_of(frames, options.size, device, batch)
     lrp3d.explain(twin, clip)
     seconds = min(common.timed(lambda: lrp3d.explain(twin, clip), device) for _ in range(options.repeats)) / batch
-    return {"contestant": f"resident, batches of {batch}", "seconds": seconds, "note": f"{1 / seconds:.3g} clips/s"}
+    yield {"contestant": f"resident, batches of {batch}", "seconds": seconds, "note": f"{1 / seconds:.3g} clips/s"}
 
 
-def studies(family: str, frames: int, clips: int, batch: int, device: torch.device) -> common.Row:
+def studies(family: str, frames: int, clips: int, batch: int, device: torch.device) -> Iterator[common.Row]:
     """A study of made videos, decoder included; its network as the study builds it."""
     from benchmarks import study as of_videos
 
@@ -156,7 +161,7 @@ def studies(family: str, frames: int, clips: int, batch: int, device: torch.devi
         options = argparse.Namespace(device=str(device), batch=batch, workers=batch)
         found = of_videos.running(folder, videos, f"{family}-f{frames}", options)
     per_second = float(found["clips_per_second"])
-    return {"contestant": "with the decoder", "seconds": 1 / per_second, "note": f"{per_second:.3g} clips/s"}
+    yield {"contestant": "with the decoder", "seconds": 1 / per_second, "note": f"{per_second:.3g} clips/s"}
 
 
 def parts(
@@ -165,26 +170,21 @@ def parts(
     """What is measured, the most needed first: name, model, frames, rows."""
     small = min(64, options.size)
     for family in options.models:
-        yield "equality", family, 8, lambda family=family: equality(family, small, device, width)
+        yield "equality", family, 8, partial(equality, family, small, device, width)
     for family in options.models:
-        yield "precision", family, 8, lambda family=family: precisions(family, 8, options.size, device, width)
+        yield "precision", family, 8, partial(precisions, family, 8, options.size, device, width)
     for family in options.models:
-        yield "first", family, 8, lambda family=family: first_and_next(family, 8, options.size, device, width)
+        yield "first", family, 8, partial(first_and_next, family, 8, options.size, device, width)
     for frames in options.frames:
         for family in options.models:
-            run = lambda family=family, frames=frames: speed(family, frames, options, device, width, clock)  # noqa: E731
-            yield "matrix", family, frames, run
+            yield "matrix", family, frames, partial(speed, family, frames, options, device, width, clock)
     for family in options.models:
         for batch in (1, 4):
-            run_batch = lambda family=family, batch=batch: iter(  # noqa: E731
-                [clips_per_second(family, 8, options, device, width, batch)]
-            )
-            yield "study", family, 8, run_batch
+            yield "study", family, 8, partial(clips_per_second, family, 8, options, device, width, batch)
     if common.installed("av"):
         frames, batch = (2, 1) if options.quick else (8, 4)
         for family in options.models:
-            with_decoder = lambda family=family: iter([studies(family, frames, options.clips, batch, device)])  # noqa: E731
-            yield "study", family, frames, with_decoder
+            yield "study", family, frames, partial(studies, family, frames, options.clips, batch, device)
 
 
 def main(argv: list[str] | None = None) -> common.Results:

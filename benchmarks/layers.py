@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import lrp3d
 from benchmarks.timing import common, nets
 from lrp3d.compute import buffers, kernels
+from lrp3d.models import VideoModel
 from lrp3d.propagation.chunks import seeds_at_once
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.steps.graph import edge_of
@@ -83,19 +84,23 @@ class _AfterReLU(nn.Module):
         self.layer = layer
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        return self.layer(*(torch.relu(x) for x in inputs))
+        out: Tensor = self.layer(*(torch.relu(x) for x in inputs))
+        return out
 
 
 def occurring(family: str, frames: int, size: int, device: torch.device, width: int) -> list[Case]:
     """Every layer of a model at every shape, once each, in order; a residual sum for every block."""
     model = nets.network(family, frames, device, width)
+    if not isinstance(model, VideoModel):
+        raise SystemExit(f"--models: layers are those of networks of lrp3d.models, got {family}; leave it out")
+    stems = model.stems
     cases: dict[str, Case] = {}
 
     def met(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         is_sum = hasattr(layer, "downsample")
         shown = Sum() if is_sum else layer
         shapes = [tuple(output.shape)] * 2 if is_sum else [tuple(x.shape) for x in inputs]
-        case = Case(shown, shapes, family, first=layer in model.stems)
+        case = Case(shown, shapes, family, first=layer in stems)
         case = cases.setdefault(f"{shown} {shapes}", case)
         case.count += case.layer is not shown
 
@@ -166,7 +171,8 @@ def measure(case: Case, seeds: list[int], repeats: int, device: torch.device, at
 
     def forward() -> Tensor:
         with torch.no_grad():
-            return layer(*inputs)
+            out: Tensor = layer(*inputs)
+            return out
 
     def gradient() -> tuple[Tensor, ...]:
         return torch.autograd.grad(output, inputs, seed, retain_graph=True)

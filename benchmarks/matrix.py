@@ -18,7 +18,6 @@ import statistics
 from collections.abc import Callable, Iterator
 
 import torch
-from lrp3d.models import VideoModel
 from torch import Tensor
 
 import lrp3d
@@ -42,7 +41,7 @@ NOTES = (
 
 
 def contestant(
-    name: str, model: VideoModel, clip: Tensor, target: int, passes: int | None
+    name: str, model: nets.Network, clip: Tensor, target: int, passes: int | None
 ) -> tuple[Callable[[], Tensor], float]:
     """What to run, and by how much its seconds are to be multiplied (not 1 where a peer does only some passes)."""
     n = clip.shape[2]
@@ -62,13 +61,13 @@ def contestant(
     return makers[name], 1.0
 
 
-def _one_gradient(model: VideoModel, clip: Tensor, target: int) -> Tensor:
+def _one_gradient(model: nets.Network, clip: Tensor, target: int) -> Tensor:
     """One forward and one backward pass, for the clip's logit."""
     x = clip.clone().requires_grad_()
     return torch.autograd.grad(model(x)[0, target], x)[0]
 
 
-def _gradient_of_weights(model: VideoModel, clip: Tensor, target: int) -> Tensor:
+def _gradient_of_weights(model: nets.Network, clip: Tensor, target: int) -> Tensor:
     """One forward and one backward pass as training has it: the gradient of every weight, the clip's not."""
     model.requires_grad_()
     return torch.autograd.grad(model(clip)[0, target], list(model.parameters()))[0]
@@ -80,7 +79,7 @@ def _untemporal(twin: torch.nn.Module, clip: Tensor, target: int) -> Tensor:
     return relevance
 
 
-def _converted(model: VideoModel, clip: Tensor) -> Tensor:
+def _converted(model: nets.Network, clip: Tensor) -> Tensor:
     lrp3d.convert(model)
     return clip
 
@@ -108,7 +107,7 @@ def peak(name: str, family: str, frames: int, size: int, device_name: str, width
     return {"beyond": common.peak_memory(run, device), "whole": common.high_water(device)}
 
 
-def _setup(family: str, frames: int, size: int, device: torch.device, width: int) -> tuple[VideoModel, Tensor, int]:
+def _setup(family: str, frames: int, size: int, device: torch.device, width: int) -> tuple[nets.Network, Tensor, int]:
     """Model, clip and the class that is explained: the predicted one."""
     model, clip = nets.network(family, frames, device, width), nets.clip_of(frames, size, device)
     with torch.no_grad():

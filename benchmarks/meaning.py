@@ -17,6 +17,8 @@ from lrp3d.files import replacing
 from benchmarks.planted.training_plans import HELD_OUT
 from benchmarks.planted.pages import cell, networks_table, targets_table
 from benchmarks.planted.spans import MEASURES
+from benchmarks.planted.tables import Report
+from benchmarks.timing.common import Row
 
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "docs/meaning.md", ROOT / "docs/shot_boundaries.md")
@@ -40,12 +42,12 @@ SHORT = ("I3D-R18, 8 frames", "TAM5-R18, 8 frames")
 def main() -> None:
     """Read the options, fill the pages or compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    file = {"type": Path, "metavar": "FILE", "help": "default: %(default)s"}
-    parser.add_argument("--results", default=ROOT / "benchmarks/results/truth.json", **file)
-    parser.add_argument("--pages", nargs="+", default=PAGES, **file)
+    about, results = "default: %(default)s", ROOT / "benchmarks/results/truth.json"
+    parser.add_argument("--results", type=Path, default=results, metavar="FILE", help=about)
+    parser.add_argument("--pages", type=Path, nargs="+", default=PAGES, metavar="FILE", help=about)
     parser.add_argument("--check", action="store_true", help="write nothing, fail if the page has other numbers")
     options = parser.parse_args()
-    result = json.loads(options.results.read_text())
+    result: Report = json.loads(options.results.read_text())
     for page in options.pages:
         before = page.read_text()
         after = fill(before, result)
@@ -56,7 +58,7 @@ def main() -> None:
                 temporary.write_text(after)
 
 
-def fill(page: str, result: dict) -> str:
+def fill(page: str, result: Report) -> str:
     """The page with every marked table made anew.
 
     Raises:
@@ -92,7 +94,7 @@ def short(network: str) -> str:
     return network.split("-")[0]
 
 
-def mean(result: dict, network: str, table: str, row: str, column: str, deviation: bool = False) -> str:
+def mean(result: Report, network: str, table: str, row: str, column: str, deviation: bool = False) -> str:
     """A number as the page has it, nothing where it was not measured."""
     found = result["tables"].get(network, {}).get(table, {}).get(row, {}).get(column)
     if found is None:
@@ -100,10 +102,10 @@ def mean(result: dict, network: str, table: str, row: str, column: str, deviatio
     return cell(found[0], found[1] if deviation else None)
 
 
-def of_methods(table: str, column: str) -> Callable[[dict], list[str]]:
+def of_methods(table: str, column: str) -> Callable[[Report], list[str]]:
     """One column of a table for every method and network."""
 
-    def made(result: dict) -> list[str]:
+    def made(result: Report) -> list[str]:
         names = [name for name in result["tables"] if any(mean(result, name, table, row, column) for row in METHODS)]
         rows = {row: [mean(result, name, table, row, column, True) for name in names] for row in METHODS}
         return grid("", rows, names)
@@ -111,7 +113,7 @@ def of_methods(table: str, column: str) -> Callable[[dict], list[str]]:
     return made
 
 
-def shares(result: dict) -> list[str]:
+def shares(result: Report) -> list[str]:
     """Share of relevance on the decisive frames."""
     columns = [(network, gap) for network in MAIN for gap in (1, 2, 4, 8)]
     rows = {
@@ -121,7 +123,7 @@ def shares(result: dict) -> list[str]:
     return grid("", rows, [f"{short(network)} d={gap}" for network, gap in columns])
 
 
-def classes(result: dict) -> list[str]:
+def classes(result: Report) -> list[str]:
     """The same for both classes apart."""
     columns = [(network, which) for network in MAIN for which in ("weaker", "stronger")]
     rows = {
@@ -134,7 +136,7 @@ def classes(result: dict) -> list[str]:
     return grid("", rows, [f"{short(network)} {which} class" for network, which in columns])
 
 
-def agreement(result: dict) -> list[str]:
+def agreement(result: Report) -> list[str]:
     """What the maps agree with."""
     table = "What it agrees with"
     columns = [(network, column) for column in ("cosine with intervention", "relevance gain") for network in MAIN]
@@ -148,7 +150,7 @@ def agreement(result: dict) -> list[str]:
     return grid("", rows, [f"{short(network)} {names[column]}" for network, column in columns])
 
 
-def sanity(result: dict) -> list[str]:
+def sanity(result: Report) -> list[str]:
     """What must change a map."""
     columns = [(network, test) for network in MAIN for test in ("the other logit", "random parameters")]
     rows = {
@@ -158,7 +160,7 @@ def sanity(result: dict) -> list[str]:
     return grid("", rows, [f"{short(network)}, {test}" for network, test in columns])
 
 
-def atr(result: dict) -> list[str]:
+def atr(result: Report) -> list[str]:
     """Mean ATR at each gap and on the controls."""
     pairs, controls, rows = "ATR against the true span", "ATR where one frame is enough", {}
     for network in MAIN:
@@ -174,13 +176,13 @@ def atr(result: dict) -> list[str]:
 COMPARED = ("ATR 97.5%, CLRP", "ATR 97.5%, LRP", "excess span, CLRP", "excess span, LRP", "excess span, intervention")
 
 
-def slope_and_error(result: dict, network: str, table: str, name: str) -> str:
+def slope_and_error(result: Report, network: str, table: str, name: str) -> str:
     """Of one measure; empty where it was not measured."""
     cells = (mean(result, network, table, name, column) for column in ("slope", "error of means"))
     return " / ".join(filter(None, cells))
 
 
-def spans(result: dict) -> list[str]:
+def spans(result: Report) -> list[str]:
     """Measures of the span on seeds that nothing was chosen on."""
     table, rows = "Spans, other seeds", {}
     for network in MAIN:
@@ -194,7 +196,7 @@ def spans(result: dict) -> list[str]:
     return grid("", {"truth": truth, **rows}, [*(f"d={gap}" for gap in range(1, 9)), "slope", "error", "ρ over clips"])
 
 
-def every_network(result: dict) -> list[str]:
+def every_network(result: Report) -> list[str]:
     """Slope and mean error of ATR and of the excess span for all networks, on seeds that nothing was chosen on."""
     table = "Spans, other seeds"
     rows = {
@@ -203,7 +205,7 @@ def every_network(result: dict) -> list[str]:
     return grid("slope / error", rows, list(COMPARED))
 
 
-def alternatives(result: dict) -> list[str]:
+def alternatives(result: Report) -> list[str]:
     """All measures that were compared, by slope and error: chosen on the first column of each, judged by the others."""
     parts = [(network, part) for network in MAIN for part in ("seed 0", "other seeds")]
     rows = {
@@ -216,7 +218,7 @@ def alternatives(result: dict) -> list[str]:
     return grid("slope / error", rows, [f"{short(network)}, {part}" for network, part in parts])
 
 
-def held_out(result: dict) -> list[str]:
+def held_out(result: Report) -> list[str]:
     """The gaps that were trained after the choice."""
     table, rows = f"Spans, gaps {HELD_OUT[0]} and {HELD_OUT[1]}", {}
     for network in MAIN:
@@ -225,7 +227,7 @@ def held_out(result: dict) -> list[str]:
     return grid("", {"truth": [str(gap + 1) for gap in HELD_OUT], **rows}, [f"d={gap}" for gap in HELD_OUT])
 
 
-def one_frame(result: dict) -> list[str]:
+def one_frame(result: Report) -> list[str]:
     """Measures of the span where one frame is enough."""
     table = "Spans where one frame is enough"
     columns = [(network, family) for network in MAIN for family in ("static", "flash")]
@@ -239,7 +241,7 @@ def one_frame(result: dict) -> list[str]:
     return grid("", rows, [f"{short(network)} {family}" for network, family in columns])
 
 
-def motion(result: dict) -> list[str]:
+def motion(result: Report) -> list[str]:
     """Motion of each network beside what it loses with single frames; of a result of its own."""
     rows = {
         row["network"]: [cell(row[column], None) for column in ("lost, single", "motion", "motion, untrained")]
@@ -249,10 +251,10 @@ def motion(result: dict) -> list[str]:
     return grid("network", rows, ["accuracy lost with single frames", "motion", "motion, untrained"])
 
 
-def motion_kinds(result: dict) -> list[str]:
+def motion_kinds(result: Report) -> list[str]:
     """The same of networks whose frames meet by shift, attention or recurrence, mean of their seeds."""
     columns = (*LOST, "motion", "motion, untrained")
-    found: dict[str, list[dict]] = {}
+    found: dict[str, list[Row]] = {}
     for row in rows_of("motion_kinds-cpu"):
         name, is_network, _ = row["network"].partition(", seed ")
         if is_network:
@@ -264,11 +266,11 @@ def motion_kinds(result: dict) -> list[str]:
     return grid("frames meet by, task", rows, list(columns))
 
 
-def cuts(result: dict) -> list[str]:
+def cuts(result: Report) -> list[str]:
     """How much lies where two shots dissolve; of a result of its own."""
     columns = ("inside", "by chance", "ATR", "excess span", "motion")
 
-    def shown(row: dict, column: str) -> str:
+    def shown(row: Row, column: str) -> str:
         if row.get(column) is None:
             return ""
         low, high = row.get(f"{column}, low"), row.get(f"{column}, high")
@@ -279,12 +281,13 @@ def cuts(result: dict) -> list[str]:
     return grid("frames that dissolve, method", rows, headers)
 
 
-def rows_of(name: str) -> list[dict]:
+def rows_of(name: str) -> list[Row]:
     """The rows of another result."""
-    return json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["rows"]
+    rows: list[Row] = json.loads((ROOT / f"benchmarks/results/{name}.json").read_text())["rows"]
+    return rows
 
 
-TABLES: dict[str, Callable[[dict], list[str]]] = {
+TABLES: dict[str, Callable[[Report], list[str]]] = {
     "motion": motion,
     "motion kinds": motion_kinds,
     "cuts": cuts,

@@ -85,7 +85,8 @@ def main(argv: Sequence[str] | None = None) -> common.Results | None:
     parser.add_argument("--only", choices=KINDS, help="train networks of one kind and stop")
     options = common.parse(parser, argv)
     device = common.start(options)
-    kinds, seeds = ([options.only] if options.only else list(KINDS)), SEEDS
+    kinds = [options.only] if options.only else list(KINDS)
+    seeds: Sequence[int] = SEEDS
     if options.quick:
         options.clips, options.accuracy_clips, seeds = 2, 8, SEEDS[:1]
         options.kept = options.kept / "quick"

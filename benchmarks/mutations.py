@@ -239,16 +239,27 @@ HARMLESS: dict[tuple[str, str, str], str] = {
 """By file, line of the source and change: why nobody could notice."""
 
 
-class Changed(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
-    """Imports one module from a text instead of its file."""
+class Changed(importlib.abc.MetaPathFinder):
+    """Finds one module in a text instead of its file."""
 
     def __init__(self, file: str, source: str):
-        self.file, self.source = str(ROOT / file), source
+        self.loader = Text(str(ROOT / file), source)
         self.module = file.removesuffix(".py").replace("/", ".")
 
-    def find_spec(self, name: str, path: object = None, target: ModuleType | None = None) -> object:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
         """The module that is changed."""
-        return importlib.machinery.ModuleSpec(name, self, origin=self.file) if name == self.module else None
+        if name != self.module:
+            return None
+        return importlib.machinery.ModuleSpec(name, self.loader, origin=self.loader.file)
+
+
+class Text(importlib.abc.SourceLoader):
+    """Loads a module from a text in the place of its file."""
+
+    def __init__(self, file: str, source: str):
+        self.file, self.source = file, source
 
     def get_filename(self, fullname: str) -> str:
         """Where it would have been."""

@@ -19,7 +19,8 @@ import lrp3d
 from benchmarks.timing import common
 from lrp3d.compute import kernels
 
-IMAGE = [(1, 3, 224, 224)]
+Shapes = Sequence[tuple[int, ...]]
+IMAGE: Shapes = [(1, 3, 224, 224)]
 IMAGES = (
     "cspresnet50 darknet53 densenet121 dla34 dpn68 efficientnet_b0 efficientnet_lite0 fbnetc_100 gernet_s ghostnet_100 "
     "hardcorenas_a hrnet_w18_small inception_resnet_v2 inception_v4 lcnet_100 mixnet_s mobilenetv2_100 "
@@ -28,7 +29,7 @@ IMAGES = (
     "xception41 convnext_tiny"
 ).split()
 """The last one has layer norm, and is refused."""
-CLIPS = {
+CLIPS: dict[str, dict[str, Shapes]] = {
     "torchvision.models.video": {
         "mc3_18": [(1, 3, 16, 112, 112)],
         "r3d_18": [(1, 3, 16, 112, 112)],
@@ -44,35 +45,35 @@ CLIPS = {
         "slowfast_r50": [(1, 3, 8, 224, 224), (1, 3, 32, 224, 224)],
     },
 }
-SHAPES: dict[str, dict[str, list[tuple[int, ...]]]] = {"timm.models": dict.fromkeys(IMAGES, IMAGE), **CLIPS}
+SHAPES: dict[str, dict[str, Shapes]] = {"timm.models": dict.fromkeys(IMAGES, IMAGE), **CLIPS}
 
 
 def network(library: str, name: str) -> nn.Module:
     """In evaluation mode, up to its logits."""
     torch.manual_seed(0)
-    model = getattr(importlib.import_module(library), name)().eval()
+    model: nn.Module = getattr(importlib.import_module(library), name)().eval()
     for module in model.modules():
         if isinstance(getattr(module, "activation", None), nn.Softmax):  # pytorchvideo's heads end in one
-            module.activation = None
+            module.register_module("activation", None)
     return model
 
 
-def measure(library: str, name: str, shapes: Sequence[tuple[int, ...]], device: torch.device) -> common.Row:
+def measure(library: str, name: str, shapes: Shapes, device: torch.device) -> common.Row:
     """One row: how it was explained, or why it was not."""
     clip = " + ".join("x".join(map(str, shape[1:])) for shape in shapes)
     row: common.Row = {"from": library.split(".")[0], "network": name, "clip": clip}
     model = network(library, name).to(device)
-    inputs: list[Tensor] | Tensor = [torch.randn(shape, device=device) for shape in shapes]
-    clip = inputs if len(inputs) > 1 else inputs[0]
+    inputs = [torch.randn(shape, device=device) for shape in shapes]
+    given: list[Tensor] | Tensor = inputs if len(inputs) > 1 else inputs[0]
     frames = len(shapes[0]) == 5
     try:
-        found = lrp3d.explain(model, clip, temporal=frames)
+        found = lrp3d.explain(model, given, temporal=frames)
     except lrp3d.NoFrameLogits:
-        frames, found = False, lrp3d.explain(model, clip, temporal=False)
+        frames, found = False, lrp3d.explain(model, given, temporal=False)
     except lrp3d.UnsupportedOperation as refused:
         return row | {"explained": f"refused: {str(refused).splitlines()[0]}"}
     with kernels.plain():
-        plain = lrp3d.explain(model, clip, temporal=frames)
+        plain = lrp3d.explain(model, given, temporal=frames)
     return row | {
         "explained": "with its frames" if frames else "as a whole",
         "conservation": float(found.conservation.abs().max()),
@@ -89,7 +90,7 @@ def _deviation(one: Tensor, other: Tensor) -> float:
     return float((one - other).abs().max() / other.abs().max())
 
 
-def chosen(only: str) -> Iterator[tuple[str, str, list[tuple[int, ...]]]]:
+def chosen(only: str) -> Iterator[tuple[str, str, Shapes]]:
     """Of the libraries that are here; says which are not."""
     for library, networks in SHAPES.items():
         if not common.installed(library.split(".")[0]):

@@ -12,7 +12,8 @@ import argparse
 import json
 from pathlib import Path
 
-from benchmarks.planted.training_plans import Lineage, every
+from benchmarks.planted.training_plans import Lineage, Outcome, every
+from benchmarks.timing.common import add_folder
 
 from lrp3d import models
 
@@ -30,11 +31,8 @@ LARGEST, IN_ALL = 2_000_000, 8_000_000  # bytes
 def main() -> None:
     """Read the options, choose and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--trained", type=Path, default=Path("build/planted"), metavar="DIR", help="default: %(default)s"
-    )
-    folder = {"type": Path, "metavar": "DIR", "help": "default: %(default)s"}
-    parser.add_argument("--out", default=Path("models/weights"), **folder)
+    add_folder(parser, "--trained", "build/planted")
+    add_folder(parser, "--out", "models/weights")
     parser.add_argument("--only", default="", metavar="NAME", help="networks whose name begins like this; others stay")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -49,11 +47,11 @@ def main() -> None:
 
 def ship(start: str, gap: int, trained: Path, out: Path) -> None:
     """The best seed of one lineage at one gap."""
-    best: tuple[float, Lineage, dict] | None = None
+    best: tuple[float, Lineage, Outcome] | None = None
     for lineage in every():
         result_file = lineage.folder(trained, gap) / "result.json"
         if lineage.name.startswith(f"{start}-s") and result_file.exists():
-            result = json.loads(result_file.read_text())
+            result: Outcome = json.loads(result_file.read_text())
             if best is None or result["accuracy"] > best[0]:
                 best = result["accuracy"], lineage, result
     name = f"{start}-d{gap}" if "match" in start else start

@@ -279,6 +279,7 @@ def machine(device: str) -> dict[str, Any]:
     """What it ran on."""
     names = [line.partition(": ")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found: dict[str, str | int | float | None]
     found = {"cpu": names[0] if names else platform.processor(), "cores": cores, "threads": THREADS}
     if hasattr(os, "getloadavg"):  # above 0 others were at work too, and rates are too low
         found["load_before"] = round(os.getloadavg()[0], 1)

@@ -27,8 +27,9 @@ from pathlib import Path
 import torch
 from lrp3d.models import VideoModel
 from lrp3d.files import replacing
-from benchmarks.planted.training_plans import Lineage, chains, every
+from benchmarks.planted.training_plans import Lineage, Outcome, chains, every
 from benchmarks.planted.training_rounds import BATCH, ENOUGH, TEST_SEED, VALIDATION, VALIDATION_SEED, train_round
+from benchmarks.timing.common import add_folder
 from torch import Tensor
 
 from lrp3d import models
@@ -66,9 +67,7 @@ def train_gap(lineage: Lineage, gap: int, start: VideoModel | None, root: Path, 
             break
     model.eval()
     test = PlantedClips(task, TEST if steps >= STEPS else BATCH, model.mean, model.std, TEST_SEED)
-    result = {
-        "lineage": lineage.name,
-        "gap": gap,
+    result: Outcome = {
         "accuracy": models.evaluate(model, test, BATCH),
         "clips": len(test),
         "steps": before + steps * (turn + 1),
@@ -76,8 +75,11 @@ def train_gap(lineage: Lineage, gap: int, start: VideoModel | None, root: Path, 
     }
     models.save_checkpoint(model, folder / "model.safetensors", task.classes)
     with replacing(folder / "result.json") as temporary:
-        temporary.write_text(json.dumps(result))
-    print("{lineage} gap {gap}: accuracy {accuracy:.3f}, {steps} steps, {seconds} s".format(**result), flush=True)
+        temporary.write_text(json.dumps({"lineage": lineage.name, "gap": gap, **result}))
+    print(
+        f"{lineage.name} gap {gap}: accuracy {result['accuracy']:.3f}, {result['steps']} steps, {result['seconds']} s",
+        flush=True,
+    )
     return model
 
 
@@ -125,8 +127,7 @@ def train_lineage(lineage: Lineage, root: Path, steps: int, quick: bool) -> None
 def main() -> None:
     """Read the options and train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    folder = {"type": Path, "metavar": "DIR", "help": "default: %(default)s"}
-    parser.add_argument("--out", default=Path("build/planted"), **folder)
+    add_folder(parser, "--out", "build/planted")
     parser.add_argument("--only", default="", metavar="NAME", help="lineages whose name begins like this")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes side by side, default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="two steps of one short lineage for each job")
@@ -147,7 +148,7 @@ def main() -> None:
         with ProcessPoolExecutor(options.jobs, multiprocessing.get_context("spawn")) as pool:
             list(pool.map(work, chains(chosen)))
     result_files = [one.folder(options.out, gap) / "result.json" for one in chosen for gap in one.gaps]
-    results = [json.loads(path.read_text()) for path in result_files]
+    results: list[Outcome] = [json.loads(path.read_text()) for path in result_files]
     print(
         f"{len(results)} networks in {options.out}: {sum(one['seconds'] for one in results) / 60:.1f} minutes of one "
         f"core, {(time.perf_counter() - began) / 60:.1f} minutes just now"

@@ -16,11 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from benchmarks.planted.training_plans import SEEDS, Lineage, every
+from benchmarks.planted.training_plans import SEEDS, Lineage, Outcome, every
 from benchmarks.planted.maps import Maps, maps_of
 from benchmarks.planted.matrices import METHODS
 from benchmarks.planted.pages import write
 from benchmarks.planted.tables import LEARNED, TABLE_GAPS, Network, report
+from benchmarks.timing.common import add_folder
 
 from lrp3d import models
 
@@ -34,23 +35,22 @@ LONG = 16  # frames; above that there are only maps and interventions, no tests 
 def main() -> None:
     """Read the options, compute what is missing, write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    folder = {"type": Path, "metavar": "DIR", "help": "default: %(default)s"}
-    parser.add_argument("--trained", default=Path("build/planted"), **folder)
-    parser.add_argument("--maps", default=Path("build/truth"), **folder)
-    parser.add_argument("--out", default=Path("benchmarks/results"), **folder)
+    add_folder(parser, "--trained", "build/planted")
+    add_folder(parser, "--maps", "build/truth")
+    add_folder(parser, "--out", "benchmarks/results")
     parser.add_argument("--only", default="", metavar="NAME", help="networks whose name begins like this, no tables")
     parser.add_argument("--quick", action="store_true", help="tiny untrained networks: does it run")
     options = parser.parse_args()
     torch.set_num_threads(1)
     chosen = quick_lineages(options.trained) if options.quick else every()
     found: dict[Network, dict[int, Maps]] = {}
-    trained: list[tuple[Lineage, int, dict]] = []
+    trained: list[tuple[Lineage, int, Outcome]] = []
     for lineage in chosen:
         for gap in lineage.gaps:
             result_file = lineage.folder(options.trained, gap) / "result.json"
             if not result_file.exists() or not lineage.name.startswith(options.only):
                 continue
-            result = json.loads(result_file.read_text())
+            result: Outcome = json.loads(result_file.read_text())
             trained.append((lineage, gap, result))
             if lineage.family not in ("match", *CONTROLS) or (result["accuracy"] < LEARNED and not options.quick):
                 continue  # no span to measure, or nothing learned
@@ -94,7 +94,7 @@ def quick_lineages(trained: Path) -> list[Lineage]:
             folder = lineage.folder(trained, gap)
             folder.mkdir(parents=True, exist_ok=True)
             models.save_checkpoint(lineage.untrained(), folder / "model.safetensors")
-            result = {"accuracy": 0.5, "clips": 4, "steps": 0, "seconds": 0.0}
+            result: Outcome = {"accuracy": 0.5, "clips": 4, "steps": 0, "seconds": 0.0}
             (folder / "result.json").write_text(json.dumps(result))
     return chosen
 

@@ -53,11 +53,16 @@ def measured(model_name: str, width: int, video: str, size: int, device_name: st
     """Seconds, bytes and windows of one video; run in a process of its own.
 
     Seconds are of the processor on a CPU, so that other programs count less.
+
+    Raises:
+        ValueError: the model's name does not say how many frames its clips have.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     device = torch.device(device_name)
     model = models.build(model_name, num_classes=10, width=width).eval().to(device)
+    if model.frames is None:
+        raise ValueError(f"windows have as many frames as a clip: name them, as in {model_name}-f16, got {model_name}")
     length, twin = model.frames, lrp3d.convert(model)
     clip = torch.rand(1, 3, length, size, size, device=device)
     clock = time.process_time if device.type == "cpu" else time.perf_counter

@@ -101,7 +101,8 @@ def _in_a_process(name: str, seconds: int, gigabytes: int) -> dict[str, str]:
     try:
         if not ours.poll(seconds):
             return row | {"verdict": "error", "because": f"more than {seconds} s"}
-        return row | ours.recv()
+        answer: dict[str, str] = ours.recv()
+        return row | answer
     except EOFError:
         process.join()
         return row | {"verdict": "error", "because": f"ended with exit code {process.exitcode}"}

@@ -2,10 +2,12 @@
 
 import json
 import sys
+import types
 from dataclasses import dataclass
 
 import pytest
 import torch
+import torch.utils.model_zoo
 
 import lrp3d
 from benchmarks import (
@@ -26,6 +28,7 @@ from benchmarks import (
     precision,
     whole_video,
 )
+from benchmarks.public import clones
 from benchmarks.timing import common, nets, peers
 from lrp3d.compute import bands
 from lrp3d.rules import Epsilon, Rule, Share, Term, ZPlus
@@ -88,6 +91,12 @@ def test_layers_measures_every_layer_of_the_models_and_those_they_lack(tmp_path)
     assert all(row[f"{kind} {seeds}"] > 0 for row in rows for kind in ("relevance", "plain") for seeds in (1, 2))
 
 
+def test_layers_of_a_network_without_known_first_layers_are_refused(monkeypatch):
+    monkeypatch.setattr(nets, "network", lambda *_: nets._FrameLogits(torch.nn.Identity()))
+    with pytest.raises(SystemExit, match="got Swin-T"):
+        layers.occurring("Swin-T", 4, 32, CPU, 8)
+
+
 def test_the_matrix_is_measured_for_every_contestant_with_its_memory(tmp_path):
     results = quick(matrix, tmp_path, "--models", "I3D-R50", "--peers", "--no-memory")
     rows = {row["contestant"]: row for row in written(results)}
@@ -131,6 +140,11 @@ def test_a_whole_video_is_measured_at_every_length(tmp_path):
     assert [row["frames"] for row in rows] == [8, 16]
     assert [row["windows"] for row in rows] == [3, 7]
     assert all(row["seconds"] > 0 and row["peak MiB"] > 0 for row in rows)
+
+
+def test_windows_of_a_network_whose_frames_are_not_named_are_refused():
+    with pytest.raises(ValueError, match="name them, as in I3D-R18-f16, got I3D-R18"):
+        whole_video.measured("I3D-R18", 8, "none.mp4", 32, "cpu", torch.get_num_threads())
 
 
 def test_the_floor_costs_something_once_and_then_nothing(tmp_path):
@@ -249,6 +263,21 @@ def test_frame_logits_of_swin_average_to_its_logits():
 
 
 # ------------------------------------------------------------------------------------------ what is measured
+
+
+def test_downloads_are_replaced_only_while_networks_are_built(monkeypatch):
+    fake = types.ModuleType("torchvision.models._api")
+    fake.WeightsEnum = type("WeightsEnum", (), {"get_state_dict": lambda self: None})
+    for name in ("torchvision", "torchvision.models", fake.__name__):
+        monkeypatch.setitem(sys.modules, name, fake)
+    before = torch.hub.load_state_dict_from_url, torch.utils.model_zoo.load_url, torch.nn.Module.load_state_dict
+    with clones.without_weights():
+        assert torch.utils.model_zoo.load_url("https://nowhere.invalid/weights.pt") == {}
+    assert before == (
+        torch.hub.load_state_dict_from_url,
+        torch.utils.model_zoo.load_url,
+        torch.nn.Module.load_state_dict,
+    )
 
 
 def test_memory_of_a_child_is_its_own():

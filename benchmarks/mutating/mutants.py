@@ -75,11 +75,12 @@ def mutants(source: str) -> Iterator[Mutant]:
         for change in _changes(node):
             other = copy.deepcopy(tree)
             place = next(n for i, n in enumerate(ast.walk(other)) if i == number)
+            assert isinstance(place, (ast.expr, ast.stmt))  # nothing else is changed
             before = ast.unparse(place)
             change(place)
             after = ast.unparse(place)
             if before != after:
-                yield Mutant(node.lineno, f"{_short(before)} -> {_short(after)}", ast.unparse(other))
+                yield Mutant(place.lineno, f"{_short(before)} -> {_short(after)}", ast.unparse(other))
 
 
 def _left_alone(tree: ast.AST) -> set[int]:
@@ -151,16 +152,19 @@ def _set(name: str, value: object) -> Callable[[ast.AST], None]:
 
 def _operator_of(kind: type[ast.cmpop]) -> Callable[[ast.AST], None]:
     def change(node: ast.AST) -> None:
+        assert isinstance(node, ast.Compare)
         node.ops[0] = kind()
 
     return change
 
 
 def _negated(node: ast.AST) -> None:
+    assert isinstance(node, (ast.If, ast.IfExp))
     node.test = ast.UnaryOp(ast.Not(), node.test)
 
 
 def _without_keyword(node: ast.AST) -> None:
+    assert isinstance(node, ast.Call)
     node.keywords.pop()
 
 

@@ -8,6 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from lrp3d.files import replacing
 from lrp3d.study.reporting import charts
 from lrp3d.study.reporting.factors import trends
 from lrp3d.study.reporting.report import Chart
-from lrp3d.study.reporting.table_format import Table, Value
+from lrp3d.study.reporting.table_format import Cell, Table, Value
 
 HALF, SURE = POINTS / 2, 100 * CONFIDENCE
 RULES = f"""\
@@ -121,7 +122,7 @@ def asked_again(bench: Bench, times: int = LONGER) -> list[Answer]:
 def summary_table(found: Sequence[Answer], name: str = "findings", title: str = "The paper's findings") -> Table:
     """All findings at a glance."""
     headers = ["paper", "finding", "mark", "room", "mean", "95 % interval", "unit", "d", "seeds", "p", "corrected p"]
-    rows = [
+    rows: list[list[Cell]] = [
         [
             one.claim.paper,
             one.claim.finding,
@@ -202,14 +203,14 @@ def trained(bench: Bench) -> list[Net]:
 
 def network_table(bench: Bench) -> Table:
     """Accuracy and ATR of every network."""
-    rows: list[list[Any]] = []
+    rows: list[list[Cell]] = []
     for net in trained(bench):
         seeds = sum(key == net.key for key, _ in bench.records)
-        row: list[Any] = [net.key, seeds, replace(moments(bench, lambda s, n=net: bench.accuracy(n, s)), digits=1)]
-        row.append(replace(moments(bench, lambda s, n=net: len(bench.clips(n, s))), digits=0))
+        row: list[Cell] = [net.key, seeds, replace(moments(bench, partial(bench.accuracy, net)), digits=1)]
+        row.append(replace(moments(bench, partial(_counted, bench, net)), digits=0))
         for kind in ("avg_atr", "max_atr", "lrp_avg_atr", "lrp_max_atr"):
             has = any(key == net.key and kind in record["clips"] for (key, _), record in bench.records.items())
-            row.append(moments(bench, lambda s, n=net, k=kind: bench.atr(n, s, k)) if has else Value(None))
+            row.append(moments(bench, partial(bench.atr, net, kind=kind)) if has else Value(None))
         rows.append(row)
     headers = ["network and data", "seeds", "accuracy (%)", "counted clips", "avg-ATR", "max-ATR"]
     headers += ["avg-ATR, LRP", "max-ATR, LRP"]
@@ -218,14 +219,22 @@ def network_table(bench: Bench) -> Table:
     return Table("networks", "All networks (Tables 1, 2, 4 to 7)", headers, rows, note)
 
 
+def _counted(bench: Bench, net: Net, seed: int) -> int:
+    return len(bench.clips(net, seed))
+
+
 def share_table(bench: Bench) -> Table:
     """Where relevance lies."""
-    rows: list[list[Any]] = []
+    rows: list[list[Cell]] = []
     for net in (Net(f"{m}-f16", g, dense=d) for m in MODULES for g, d in _MAPS):
-        each = [moments(bench, lambda s, n=net, i=i: shares(bench.matrix(n, s))[i]) for i in range(3)]
+        each = [moments(bench, partial(_share, bench, net, which)) for which in range(3)]
         rows.append([net.key, *(replace(value, digits=1) for value in each)])
     headers = ["network and data", "within two frames (%)", "on the diagonal (%)", "in the first and last quarter (%)"]
     return Table("shares", "Where relevance lies (Fig. 2, 13)", headers, rows, "An even share of the quarters is 50 %.")
+
+
+def _share(bench: Bench, net: Net, which: int, seed: int) -> float:
+    return shares(bench.matrix(net, seed))[which]
 
 
 _MAPS = (("static", False), ("mixed", False), ("temporal", False), ("mixed", True))
@@ -243,9 +252,9 @@ def window_table(bench: Bench) -> Table:
         "frozen, mean over windows (%)": lambda w: statistics.fmean(w[size] for size in WINDOW_SIZES),
         "empty (%)": lambda w: statistics.fmean(w[f"empty {size}"] for size in WINDOW_SIZES),
     }
-    rows = []
+    rows: list[list[Cell]] = []
     for net in _window_nets():
-        each = [moments(bench, lambda s, n=net, f=f: f(bench.windows(n, s))) for f in measures.values()]
+        each = [moments(bench, partial(_in_windows, bench, net, measure)) for measure in measures.values()]
         rows.append([net.key, *(replace(value, digits=1) for value in each)])
     note = (
         "A segment [l, r] is what the ATR of a frame is the length of; a centred window is as long and lies around the "
@@ -254,16 +263,20 @@ def window_table(bench: Bench) -> Table:
     return Table("windows", "Windows (Fig. 6, 14)", ["network and data", *measures], rows, note)
 
 
+def _in_windows(bench: Bench, net: Net, measure: Callable[[dict[str, float]], float], seed: int) -> float:
+    return measure(bench.windows(net, seed))
+
+
 def _window_nets() -> list[Net]:
     return [Net(f"{module}-f16", group) for module in MODULES for group in WINDOWED]
 
 
 def class_table(bench: Bench) -> Table:
     """ATR by class."""
-    rows = []
+    rows: list[list[Cell]] = []
     for index, name in enumerate(CLASSES):
         each = [
-            moments(bench, lambda s, m=m, k=kind, i=index: bench.atr(Net(f"{m}-f16"), s, k, (i,)))
+            moments(bench, partial(bench.atr, Net(f"{m}-f16"), kind=kind, classes=(index,)))
             for m in MODULES
             for kind in ("avg_atr", "max_atr")
         ]
@@ -289,7 +302,7 @@ def figures(bench: Bench) -> list[Chart]:
         drawn.append(Chart("fig5a", "Fig. 5a: avg-ATR by number of frames", figure, "Beside: share of the clip."))
     ensembled = [(n, *two) for n, net in ANSWER_NETS.items() if (two := mean(net))]
     if len(ensembled) > 1:
-        accuracy = [moments(bench, lambda s, n=ANSWER_NETS[n]: bench.accuracy(n, s)).mean for n, *_ in ensembled]
+        accuracy = [moments(bench, partial(bench.accuracy, ANSWER_NETS[n])).mean for n, *_ in ensembled]
         name = "TAM2D-R18-f16"
         marks = {name: [f"{value:.0f} %" for value in accuracy if value is not None]}
         figure = trends({name: ensembled}, marks=marks, xlabel="frames that are ensembled (mixed data)")
@@ -300,7 +313,7 @@ def figures(bench: Bench) -> list[Chart]:
         drawn.append(Chart("fig6", "Fig. 6 and 14: accuracy by window", charts.window_curves(curves), note))
     points = {net.key.removesuffix("-mixed"): net for net in SCATTER if mean(net)}
     if len(points) > 3:
-        accuracies = [moments(bench, lambda s, n=net: bench.accuracy(n, s)).mean or 0.0 for net in points.values()]
+        accuracies = [moments(bench, partial(bench.accuracy, net)).mean or 0.0 for net in points.values()]
         figure = charts.accuracy_scatter(
             [(mean(net) or (0.0,))[0] for net in points.values()], accuracies, list(points)
         )

@@ -11,10 +11,10 @@ import lrp3d
 from benchmarks.paper.actions import ActionClips
 from benchmarks.paper.nets import Net, quick_aggregation
 from lrp3d import models, sampling
+from lrp3d.defaults import MIN_SCORE
 from lrp3d.metrics import atr
 from lrp3d.models import VideoModel
 from lrp3d.planted import normalise
-from lrp3d.study.reporting.summary import MIN_SCORE
 
 SEED = 940_000  # of the clips that are explained: nothing was trained on them
 CLIPS = 60  # of each network: as many of every class

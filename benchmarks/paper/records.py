@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.paper.nets import Net
 from benchmarks.paper.recording import Record
+from lrp3d.defaults import MIN_SCORE
 from lrp3d.files import replacing
-from lrp3d.study.reporting.summary import MIN_SCORE
 
 KINDS = ("avg_atr", "max_atr")
 

@@ -63,7 +63,7 @@ def frozen(clips: Tensor, kept: Tensor) -> Tensor:
 def margin(model: VideoModel, clips: Tensor, target: Tensor) -> Tensor:
     """Logit of the target minus the mean of the others, (b,)."""
     with torch.inference_mode():
-        logits = model(clips)
+        logits: Tensor = model(clips)
     own = logits.gather(1, target[:, None]).squeeze(1)
     return own - (logits.sum(1) - own) / (logits.shape[1] - 1)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lrp3d.files import replacing
 from benchmarks.planted.columns import SIGMAS, percent
 from benchmarks.planted.picture import draw
-from benchmarks.planted.tables import LEARNED, Table
+from benchmarks.planted.tables import LEARNED, Report, Table, Target
 
 INTRODUCTION = """\
 `python -m benchmarks.truth`, {date}; {machine}; Python {python}, torch {torch}, lrp3d {lrp3d}. Clips that the network
@@ -21,7 +21,7 @@ classifies correctly: {clips}. Mean ± standard deviation over training seeds. d
 """
 
 
-def write(result: dict, out: Path) -> None:
+def write(result: Report, out: Path) -> None:
     """JSON, Markdown and a picture."""
     out.mkdir(parents=True, exist_ok=True)
     for name, text in (("truth.json", json.dumps(result, indent=1) + "\n"), ("truth.md", page(result))):
@@ -33,7 +33,7 @@ def write(result: dict, out: Path) -> None:
     print(f"wrote {out / 'truth-atr.png'}")
 
 
-def page(result: dict) -> str:
+def page(result: Report) -> str:
     """Everything, as Markdown."""
     clips = "; ".join(f"{name} {count['pairs']} and {count['controls']}" for name, count in result["clips"].items())
     facts = {**result, "clips": f"of pairs and of controls: {clips}"}
@@ -89,7 +89,7 @@ def cell(mean: float, deviation: float | None) -> str:
     return f"{mean:.2f}" if deviation is None else f"{mean:.2f} ± {deviation:.2f}"
 
 
-def networks_text(result: dict) -> str:
+def networks_text(result: Report) -> str:
     """What training cost."""
     minutes = result["core minutes of training"]
     return (
@@ -112,7 +112,7 @@ def networks_table(networks: dict[str, dict[str, list[float]]]) -> list[str]:
     return lines
 
 
-def targets_table(targets: dict[str, dict[str, dict]]) -> list[str]:
+def targets_table(targets: dict[str, dict[str, Target]]) -> list[str]:
     """Which are met, where."""
     lines = ["| mean of the seeds | " + " | ".join(targets) + " |", "|---" * (len(targets) + 1) + "|"]
     for name in next(iter(targets.values()), {}):

@@ -18,7 +18,7 @@ class Shipped(NamedTuple):
     network: models.VideoModel
     task: planted.Task
 
-    def clips(self, count: int, seed: int = SEED) -> tuple[Tensor, planted.PlantedClips]:
+    def clips(self, count: int, seed: int = SEED) -> tuple[Tensor, planted.Planted]:
         """Clips (b, 3, t, h, w) as the network takes them, where it is, and what was planted in them."""
         made = self.task.clips(count, seed=seed)
         device = next(self.network.parameters()).device

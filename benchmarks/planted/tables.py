@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from datetime import date
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import torch
 from benchmarks.planted.columns import (
@@ -18,7 +18,7 @@ from benchmarks.planted.columns import (
     place_columns,
     sanity_columns,
 )
-from benchmarks.planted.training_plans import HELD_OUT, Lineage, radius
+from benchmarks.planted.training_plans import HELD_OUT, Lineage, Outcome, radius
 from benchmarks.planted.maps import Maps
 from benchmarks.planted.matrices import METHODS
 from benchmarks.planted.spans import COMPARED, agreement, mean_span
@@ -32,6 +32,31 @@ LEARNED = 0.98  # accuracy; less is listed among the networks, and its maps coun
 Table = dict[str, Row]
 
 
+class Target(TypedDict):
+    """What was found where something was hoped for, and whether that is met."""
+
+    found: dict[str, float]
+    met: bool
+
+
+Report = TypedDict(
+    "Report",
+    {
+        "date": str,
+        "machine": str,
+        "python": str,
+        "torch": str,
+        "lrp3d": str,
+        "clips": dict[str, dict[str, int]],
+        "networks": dict[str, dict[str, list[float]]],
+        "core minutes of training": float,
+        "targets": dict[str, dict[str, Target]],
+        "tables": dict[str, dict[str, Table]],
+    },
+)
+"""What truth.json holds: by name of the network, and, in the tables, by title, row and column."""
+
+
 class Network(NamedTuple):
     """What a row of networks has in common, whatever gap it was trained for."""
 
@@ -41,7 +66,7 @@ class Network(NamedTuple):
     frames: int
 
 
-def report(found: dict[Network, dict[int, Maps]], trained: list[tuple[Lineage, int, dict]]) -> dict:
+def report(found: dict[Network, dict[int, Maps]], trained: list[tuple[Lineage, int, Outcome]]) -> Report:
     """Everything that is written down."""
     pairs = {(one.architecture, one.frames) for one, _, _ in trained if one.family == "match"}
     seeds = {one.seed for one, _, _ in trained}
@@ -133,7 +158,7 @@ def clips_of(found: dict[Network, dict[int, Maps]], architecture: str, frames: i
     return counts
 
 
-def networks_of(trained: list[tuple[Lineage, int, dict]]) -> dict[str, dict[str, list[float]]]:
+def networks_of(trained: list[tuple[Lineage, int, Outcome]]) -> dict[str, dict[str, list[float]]]:
     """Accuracy on fresh clips of every seed, by network and gap; steps and seconds of one core; frames in reach."""
     found: dict[str, dict[str, list[float]]] = {}
     for lineage, gap, result in trained:
@@ -147,7 +172,7 @@ def networks_of(trained: list[tuple[Lineage, int, dict]]) -> dict[str, dict[str,
     return found
 
 
-def targets(tables: dict[str, Table]) -> dict[str, dict]:
+def targets(tables: dict[str, Table]) -> dict[str, Target]:
     """What was hoped for, what was found (means over seeds), and whether it is met; None: not measured here.
 
     Source: the first trial with planted pairs, whose targets these are.

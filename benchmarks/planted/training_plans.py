@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypedDict
 
 import torch
 from lrp3d.models import VideoModel
@@ -46,6 +47,15 @@ def radius(architecture: str, frames: int = 96) -> int:
     with torch.inference_mode():
         touched = model.frame_logits(clip).isnan().any(-1)[0].nonzero()
     return int((touched - frames // 2).abs().max())
+
+
+class Outcome(TypedDict):
+    """What result.json says of a trained network: accuracy on fresh clips, how many, steps, seconds of one core."""
+
+    accuracy: float
+    clips: int
+    steps: int
+    seconds: float
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def interlaced() -> Built:
             return data.gather(1, places.clamp(0, t - 1).long()[..., None].expand(data.shape)) * inside
 
     module = types.ModuleType("cuda_shift.rtc_wrap")
-    module.ShiftFeatureFunc = Shift
+    vars(module)["ShiftFeatureFunc"] = Shift
     sys.modules["cuda_shift"], sys.modules["cuda_shift.rtc_wrap"] = types.ModuleType("cuda_shift"), module
     return tsn("ops.models", tin=True, shift_div=4, pretrain="")
 

@@ -14,9 +14,10 @@ import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest import mock
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Built(NamedTuple):
@@ -34,14 +35,19 @@ def without_weights() -> Iterator[None]:
     import torch.utils.model_zoo
     from torchvision.models._api import WeightsEnum
 
-    kept = nn.Module.load_state_dict, torch.hub.load_state_dict_from_url, WeightsEnum.get_state_dict
-    nn.Module.load_state_dict = lambda *args, **kwargs: None
-    torch.hub.load_state_dict_from_url = torch.utils.model_zoo.load_url = lambda *args, **kwargs: {}
-    WeightsEnum.get_state_dict = lambda *args, **kwargs: {}
-    try:
+    def nothing(*args: object, **kwargs: object) -> None:
+        return None
+
+    def empty(*args: object, **kwargs: object) -> dict[str, Tensor]:
+        return {}
+
+    with (
+        mock.patch.object(nn.Module, "load_state_dict", nothing),
+        mock.patch.object(torch.hub, "load_state_dict_from_url", empty),
+        mock.patch.object(torch.utils.model_zoo, "load_url", empty),
+        mock.patch.object(WeightsEnum, "get_state_dict", empty),
+    ):
         yield
-    finally:
-        nn.Module.load_state_dict, torch.hub.load_state_dict_from_url, WeightsEnum.get_state_dict = kept
 
 
 def imported(path: str) -> Any:
@@ -74,14 +80,14 @@ def prepare(repository: str) -> None:
         losses = sys.modules["pytorchvideo.losses"] = types.ModuleType("pytorchvideo.losses")
         losses.__path__ = []
         sys.modules["pytorchvideo.losses.soft_target_cross_entropy"] = losses
-        losses.SoftTargetCrossEntropyLoss = nn.CrossEntropyLoss
+        vars(losses)["SoftTargetCrossEntropyLoss"] = nn.CrossEntropyLoss
         for name in ("detectron2", "detectron2.layers"):  # for detection only
-            sys.modules.setdefault(name, types.ModuleType(name)).ROIAlign = None
+            vars(sys.modules.setdefault(name, types.ModuleType(name)))["ROIAlign"] = None
     if repository == "GSM":  # which reads files beside its code
         yaml = imported("yaml")
         load = yaml.load
         yaml.load = lambda file, loader=yaml.SafeLoader: load(file, loader)
-        torch.cuda.FloatTensor = torch.FloatTensor
+        vars(torch.cuda)["FloatTensor"] = torch.FloatTensor
         os.chdir(sys.path[0])
     if repository == "PAN-PyTorch":  # the axis of distances moved in torch 1.10
-        nn.PairwiseDistance = lambda p: lambda a, b: torch.norm(a - b + 1e-6, p, 1)
+        vars(nn)["PairwiseDistance"] = lambda p: lambda a, b: torch.norm(a - b + 1e-6, p, 1)

@@ -26,7 +26,8 @@ class Backbone(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """Clip to logits."""
         x = self.block(F.relu(self.stem(clip)))
-        return self.fc(F.relu(x).mean((3, 4)).transpose(1, 2)).mean(1)
+        logits: Tensor = self.fc(F.relu(x).mean((3, 4)).transpose(1, 2)).mean(1)
+        return logits
 
 
 class StreamBuffer(nn.Module):
@@ -42,7 +43,8 @@ class StreamBuffer(nn.Module):
         before = torch.zeros_like(x[:, :, :2]) if self.kept is None else self.kept
         x = torch.cat([before, x], 2)
         self.kept = x[:, :, -2:].detach().clone()
-        return self.conv(x)
+        out: Tensor = self.conv(x)
+        return out
 
 
 class CumulativePool(nn.Module):
@@ -118,7 +120,8 @@ class SpatialTransformer(nn.Module):
         theta = self.where(frames.mean((2, 3))).view(-1, 2, 3) / 4 + torch.eye(2, 3)
         grid = F.affine_grid(theta, list(frames.shape), align_corners=False)
         seen = F.grid_sample(frames, grid, self.mode, "border", False)
-        return seen.unflatten(0, (len(x), -1)).transpose(1, 2)
+        out: Tensor = seen.unflatten(0, (len(x), -1)).transpose(1, 2)
+        return out
 
 
 class FlowAligned(nn.Module):
@@ -151,7 +154,8 @@ class Appearance(nn.Module):
         along = x.permute(0, 2, 3, 4, 1)
         distance = F.pairwise_distance(along[:, 1:], along[:, :-1])
         distance = F.pad(distance, (0, 0, 0, 0, 1, 0))[:, None]
-        return self.mix(torch.cat([F.normalize(x), distance / (distance.pow(2).mean().sqrt() + 1e-6)], 1))
+        out: Tensor = self.mix(torch.cat([F.normalize(x), distance / (distance.pow(2).mean().sqrt() + 1e-6)], 1))
+        return out
 
 
 class Recurrent(nn.Module):
@@ -165,7 +169,8 @@ class Recurrent(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """Clip to logits."""
         states = self.recurrent(F.relu(self.stem(clip)).mean((3, 4)).transpose(1, 2))[0]
-        return self.fc(states[:, -1]) if self.last else self.fc(states).mean(1)
+        logits: Tensor = self.fc(states[:, -1]) if self.last else self.fc(states).mean(1)
+        return logits
 
 
 class Cubic(nn.Module):
@@ -178,7 +183,8 @@ class Cubic(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(b, c, t, h, w) to twice the height and width."""
         frames = F.interpolate(x.transpose(1, 2).flatten(0, 1), scale_factor=2, mode="bicubic", align_corners=False)
-        return self.conv(frames).unflatten(0, (len(x), -1)).transpose(1, 2)
+        out: Tensor = self.conv(frames).unflatten(0, (len(x), -1)).transpose(1, 2)
+        return out
 
 
 class DrawsFrames(nn.Module):

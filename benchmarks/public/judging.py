@@ -106,8 +106,8 @@ def _outcome(peer: Any, model: nn.Module, clip: Tensor) -> str:
         error = peer(model, clip.clone().requires_grad_())
     except ImportError:
         return ""
-    except Exception as error:  # whatever it says is the result
-        return f"no: {type(error).__name__}"
+    except Exception as failure:  # whatever it says is the result
+        return f"no: {type(failure).__name__}"
     return f"error {error:.1e}"
 
 

@@ -229,9 +229,11 @@ class Segments(nn.Module):
         """Clip (1, 3, t, h, w) to logits (1, k)."""
         features = self.backbone(clip.transpose(1, 2).flatten(0, 1))
         if self.neck is None:
-            return self.head(features, num_segs=self.frames)
+            logits: Tensor = self.head(features, num_segs=self.frames)
+            return logits
         levels = [level.unflatten(0, (-1, self.frames)).transpose(1, 2).contiguous() for level in features]
-        return self.head(self.neck(levels)[0].squeeze(2), num_segs=1)
+        logits = self.head(self.neck(levels)[0].squeeze(2), num_segs=1)
+        return logits
 
 
 class Volume(nn.Module):
@@ -244,7 +246,8 @@ class Volume(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (1, 3, t, h, w) to logits (1, k)."""
         features = self.backbone(clip)
-        return self.head(features if self.neck is None else self.neck(features)[0])
+        logits: Tensor = self.head(features if self.neck is None else self.neck(features)[0])
+        return logits
 
 
 def build(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:

@@ -122,9 +122,11 @@ def build(name: str) -> tuple[nn.Module, Tensor]:
 def _unsettle(model: nn.Module) -> None:
     """Statistics that are not those of a new network."""
     for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_mean is not None:
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(0.8, 1.2)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if module.running_mean is not None:
+                module.running_mean.normal_(0, 0.1)
+            if module.running_var is not None:
+                module.running_var.uniform_(0.8, 1.2)
 
 
 def _timm(name: str) -> tuple[nn.Module, int, tuple[int, ...]]:

@@ -20,7 +20,8 @@ class FramesAsChannels(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net(clip.transpose(1, 2).flatten(1, 2))
+        logits: Tensor = self.net(clip.transpose(1, 2).flatten(1, 2))
+        return logits
 
 
 class FramesFirst(nn.Module):
@@ -32,7 +33,8 @@ class FramesFirst(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.then(self.net(clip.transpose(1, 2)))
+        logits: Tensor = self.then(self.net(clip.transpose(1, 2)))
+        return logits
 
 
 class Averaged(nn.Module):
@@ -44,9 +46,8 @@ class Averaged(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        out = self.net(clip)
-        if isinstance(out, tuple):
-            out = out[0]
+        found = self.net(clip)
+        out: Tensor = found[0] if isinstance(found, tuple) else found
         if out.dim() == 2:
             return out
         return out.mean(tuple(range(1, out.dim() - 1))) if self.classes_last else out.flatten(2).mean(2)
@@ -69,7 +70,8 @@ class Grey(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net(clip.mean(1, keepdim=True))
+        logits: Tensor = self.net(clip.mean(1, keepdim=True))
+        return logits
 
 
 class RowsOfAClip(nn.Module):
@@ -81,7 +83,8 @@ class RowsOfAClip(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net(clip).unflatten(0, (len(clip), -1)).mean(1)
+        logits: Tensor = self.net(clip).unflatten(0, (len(clip), -1)).mean(1)
+        return logits
 
 
 class LastState(nn.Module):
@@ -94,7 +97,8 @@ class LastState(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
         outputs, _ = self.net(clip.transpose(1, 2))
-        return self.fc(outputs[-1].mean((3, 4))).mean(1)
+        logits: Tensor = self.fc(outputs[-1].mean((3, 4))).mean(1)
+        return logits
 
 
 class OnePathway(nn.Module):
@@ -106,7 +110,8 @@ class OnePathway(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net([clip])
+        logits: Tensor = self.net([clip])
+        return logits
 
 
 class Pathways(OnePathway):
@@ -118,7 +123,8 @@ class Pathways(OnePathway):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net([clip[:, :, :: self.alpha], clip])
+        logits: Tensor = self.net([clip[:, :, :: self.alpha], clip])
+        return logits
 
 
 class Reset(nn.Module):
@@ -131,7 +137,8 @@ class Reset(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
         self.net.clean_activation_buffers()
-        return self.net(clip)
+        logits: Tensor = self.net(clip)
+        return logits
 
 
 class Sense(nn.Module):
@@ -146,8 +153,9 @@ class Sense(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (1, 3, t, h, w) to logits (1, k)."""
-        features = self.net.cnn(clip.transpose(1, 2).flatten(0, 1))
-        return self.fc(features.mean((2, 3))).mean(0, keepdim=True)
+        features = self.net.get_submodule("cnn")(clip.transpose(1, 2).flatten(0, 1))
+        logits: Tensor = self.fc(features.mean((2, 3))).mean(0, keepdim=True)
+        return logits
 
 
 class Batched(OnePathway):
@@ -156,7 +164,8 @@ class Batched(OnePathway):
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
         out = self.net({"frames": clip})
-        return out[0] if isinstance(out, tuple) else out
+        logits: Tensor = out[0] if isinstance(out, tuple) else out
+        return logits
 
 
 class TwoChannels(nn.Module):
@@ -168,7 +177,8 @@ class TwoChannels(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net(clip[:, :2])
+        logits: Tensor = self.net(clip[:, :2])
+        return logits
 
 
 class Shots(nn.Module):
@@ -180,7 +190,8 @@ class Shots(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, 48, 48) to logits (b, 1)."""
-        return self.net(clip[:, :, :, :27].permute(0, 2, 3, 4, 1) * 255)[0].mean(1)
+        logits: Tensor = self.net(clip[:, :, :, :27].permute(0, 2, 3, 4, 1) * 255)[0].mean(1)
+        return logits
 
 
 class Stream(nn.Module):
@@ -203,6 +214,8 @@ class Stream(nn.Module):
 class WithSound(nn.Module):
     """A network of every alpha-th frame, all frames and a spectrogram, which is the same for every clip."""
 
+    sound: Tensor
+
     def __init__(self, net: nn.Module, alpha: int, shape: tuple[int, ...]):
         super().__init__()
         self.net, self.alpha = net, alpha
@@ -210,4 +223,6 @@ class WithSound(nn.Module):
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return self.net([clip[:, :, :: self.alpha], clip, self.sound.expand(len(clip), *self.sound.shape[1:])])
+        sound = self.sound.expand(len(clip), *self.sound.shape[1:])
+        logits: Tensor = self.net([clip[:, :, :: self.alpha], clip, sound])
+        return logits

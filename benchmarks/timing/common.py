@@ -52,6 +52,11 @@ def arguments(doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_folder(parser: argparse.ArgumentParser, flag: str, default: str) -> None:
+    """An option that takes a folder."""
+    parser.add_argument(flag, type=Path, default=Path(default), metavar="DIR", help="default: %(default)s")
+
+
 def parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
     """The options, and in `argv` the words they were read from."""
     words = sys.argv[1:] if argv is None else list(argv)

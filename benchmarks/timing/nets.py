@@ -34,7 +34,7 @@ def width_of(options: argparse.Namespace) -> int:
     return 8
 
 
-def network(family: str, frames: int, device: torch.device, width: int = 64) -> VideoModel:
+def network(family: str, frames: int, device: torch.device, width: int = 64) -> Network:
     """A model by family and number of frames, with weights that are the same in every process.
 
     "Swin-T" is torchvision's Video Swin Transformer, which has a frame logit for every two frames.
@@ -60,7 +60,7 @@ def network(family: str, frames: int, device: torch.device, width: int = 64) -> 
 class _FrameLogits(nn.Module):
     """Torchvision's Video Swin Transformer, which averages over time and space before it classifies."""
 
-    def __init__(self, swin: nn.Module):
+    def __init__(self, swin: Any):
         super().__init__()
         self.swin = swin
 
@@ -76,7 +76,11 @@ class _FrameLogits(nn.Module):
         return logits
 
 
-def _swin() -> Any:
+Network = VideoModel | _FrameLogits
+"""All of them have `frame_logits`; only those of `lrp3d.models` have features and a classifier that peers can read."""
+
+
+def _swin() -> _FrameLogits:
     try:
         from torchvision.models.video import swin3d_t
     except ImportError:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from benchmarks.timing.nets import Network
 from lrp3d.models import VideoModel
 from torch import Tensor, nn
 
@@ -37,7 +38,8 @@ class _Block(nn.Module):
         shortcut = mixed if block.temporal_shortcut else x
         if not isinstance(block.downsample, nn.Identity):
             shortcut = block.downsample(shortcut)
-        return block.relu(self.total(block.branch(mixed), shortcut))
+        out: Tensor = block.relu(self.total(block.branch(mixed), shortcut))
+        return out
 
 
 class Readable(nn.Module):
@@ -66,7 +68,8 @@ class Readable(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         """(b, n)."""
         pooled = self.pool(self.features(clip)).flatten(2).transpose(1, 2)
-        return self.classifier(pooled).squeeze(2)
+        out: Tensor = self.classifier(pooled).squeeze(2)
+        return out
 
 
 def _without_identities(block: Any) -> Any:
@@ -115,7 +118,8 @@ def captum(model: VideoModel, clip: Tensor, target: int, passes: int | None = No
         return LRP(readable)
 
     def explained(frame: int, readable: Readable) -> Tensor:
-        return with_rules(readable).attribute(clip.clone(), target=frame).detach()[0]
+        relevance: Tensor = with_rules(readable).attribute(clip.clone(), target=frame).detach()[0]
+        return relevance
 
     return _matrix(explained, both, clip, passes)
 
@@ -133,7 +137,8 @@ class _Total(nn.Module):
         self.along = Sum(dim=-1)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.along(torch.stack([x, y], -1))
+        out: Tensor = self.along(torch.stack([x, y], -1))
+        return out
 
 
 def zennit(model: VideoModel, clip: Tensor, target: int, passes: int | None = None) -> Matrix:
@@ -159,7 +164,8 @@ def zennit(model: VideoModel, clip: Tensor, target: int, passes: int | None = No
             return chosen
 
         with Gradient(readable, composite) as attributor:
-            return attributor(clip.clone(), seed)[1].detach()[0]
+            relevance: Tensor = attributor(clip.clone(), seed)[1].detach()[0]
+            return relevance
 
     return _matrix(explained, both, clip, passes)
 
@@ -186,7 +192,7 @@ def _matrix(
 # ------------------------------------------------------------------------------------------------ gradients
 
 
-def looped_gradient(model: VideoModel, clip: Tensor, target: int) -> Matrix:
+def looped_gradient(model: Network, clip: Tensor, target: int) -> Matrix:
     """T(grad): one forward pass and N plain input gradients, one after the other; input x gradient by frame."""
 
     def run() -> Tensor:
@@ -198,7 +204,7 @@ def looped_gradient(model: VideoModel, clip: Tensor, target: int) -> Matrix:
     return run
 
 
-def vmapped_gradient(model: VideoModel, clip: Tensor, target: int, chunk: int | None = None) -> Matrix:
+def vmapped_gradient(model: Network, clip: Tensor, target: int, chunk: int | None = None) -> Matrix:
     """One forward pass and N input gradients as a batch of `torch.func.vmap`, `chunk` at once."""
 
     def run() -> Tensor:
@@ -218,7 +224,7 @@ def vmapped_gradient(model: VideoModel, clip: Tensor, target: int, chunk: int | 
 # ----------------------------------------------------------------------------------------------------- ours
 
 
-def ours(model: VideoModel, clip: Tensor, target: int) -> Matrix:
+def ours(model: Network, clip: Tensor, target: int) -> Matrix:
     """`lrp3d.explain` of a twin that is kept, as over the clips of a data set; the clip's own map included."""
     twin = lrp3d.convert(model)
 
