@@ -21,6 +21,8 @@ def depends_on_others(
 ) -> Tensor:
     """Whether the first clip has other logits when it comes alone, as a tensor of one value.
 
+    Only a CPU is asked: to run the model once more would make the host wait for a GPU.
+
     Args:
         run: runs the model on clips, without relevance.
         clips: the model's argument.
@@ -31,7 +33,7 @@ def depends_on_others(
     nothing_known = torch.tensor(False)
     if read is None or drew or not isinstance(output, Tensor) or output.dim() < 2 or len(output) < 2:
         return nothing_known
-    if not output.is_floating_point() or not output.numel():
+    if not output.is_floating_point() or not output.numel() or output.device.type != "cpu":
         return nothing_known
     count = len(output)
     if any(len(x) % count for x in tree_flatten(clips)[0] if isinstance(x, Tensor)):

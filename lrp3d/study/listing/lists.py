@@ -149,8 +149,8 @@ def make_list(
     if names and not labels:
         numbers = few([f"{number} {name}" for number, name in enumerate(names)], 3)
         notes.append(
-            f"no labels say which numbers the model's classes have: the {len(names)} classes that the list names count in "
-            f"alphabetical order ({numbers})"
+            f"no labels say which numbers the model's classes have: the {len(names)} classes that the list names count "
+            f"in alphabetical order ({numbers})"
         )
     labels = tuple(labels) or tuple(names)
     indices = index_of(labels) if names else {}
