@@ -47,7 +47,7 @@ from lrp3d.steps.factor import Released, kept
 from lrp3d.transfer import numbers
 from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import Trace, twin_of
+from lrp3d.twin.twin import twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -133,8 +133,9 @@ def explain(
         merge: how pathways of several rates (slow, fast) become frame logits: "paper" adds slow logits, as they are, to
             the fast ones at the slow frames (App. A); "average" adds them n / m times, for n fast and m slow frames, so
             that the mean of the frame logits is the clip's logit.
-        layers: also keep the relevance at the outputs of these modules (`.layers`), by name or name pattern ("layer*");
-            with a contrast it has both signs: what speaks for the class and what speaks against it.
+        layers: also keep the relevance at the outputs of these modules (`.layers`), by name or name pattern
+            ("*layer?"); with a contrast it has both signs: what speaks for the class and what speaks against it. A
+            pattern leaves out modules without a single output (a ReLU that runs twice), and `about` names them.
         layer_rows: also keep it for every row of the matrix (`.layer_rows`), which takes n times the memory.
         where: explain only what flows through some channels of a module, as in {"layer3": [12, 40]}: maps, matrix and
             layers below are that part of the whole, and the parts of all channels add up to what flows through the
@@ -302,7 +303,7 @@ def _explanation(
         ),
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
-        about=_about(clips.record, clips.settings.seed),
+        about=_about(clips),
         where=channels or None,
         **clips.inside.of_explanation,
     )
@@ -319,9 +320,13 @@ def _warn_of_nothing(empty: Tensor) -> None:
         )
 
 
-def _about(record: Trace, seed: int | None) -> dict[str, str]:
+def _about(clips: ClipRelevance) -> dict[str, str]:
     """Notes on what was explained, by topic, for `Explanation.about`."""
-    about = logits_note(record.left_out)
-    if seed is not None and record.drew:
-        about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"
+    about = logits_note(clips.record.left_out)
+    if clips.settings.seed is not None and clips.record.drew:
+        about["seed"] = (
+            f"{clips.settings.seed}, of the random numbers that the model draws: other seeds, other relevance"
+        )
+    if clips.inside.note:
+        about["layers"] = clips.inside.note
     return about

@@ -155,6 +155,7 @@ def explain_clip(
         explanation = explanation.at_sigma(options.sigma)
     seconds = time.perf_counter() - started
     about = {
+        **explanation.about,
         "video": name,
         "model": choice.name,
         "weights": choice.weights,

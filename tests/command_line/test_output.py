@@ -181,6 +181,34 @@ def test_layers_are_shown_and_channels_followed_where_asked_for(run, clip):
     )
 
 
+RELU_TWICE = """
+from torch import nn
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv3d(4, 4, 1), nn.ReLU()
+    def forward(self, x):
+        return self.relu(x + self.conv(self.relu(x)))
+def network():
+    pool = nn.AdaptiveAvgPool3d(1)
+    return nn.Sequential(nn.Conv3d(3, 4, 3), Block(), pool, nn.Flatten(), nn.Linear(4, 3)).eval()
+"""
+
+
+def test_the_pattern_of_the_help_fits_and_a_misfit_is_answered_with_a_command(run, clip):
+    assert "'*layer?'" in run("explain", "--help")[1]
+    code, said, err = run("explain", clip, *SMALL, "--layers", "*layer?")
+    assert (code, err) == (0, "")
+    assert all(f"features.layer{i}: most" in said for i in (1, 2, 3, 4))
+    Path("twice.py").write_text(RELU_TWICE)
+    code, said, err = run("explain", clip, "--model", "twice.py:network", "--size", 64, "--layers", "*")
+    assert code == 0
+    assert "warning: relevance at layers is kept without 1.relu, which the patterns of layers= fit as well: they" in err
+    assert "1.conv: most" in said
+    err = run("explain", clip, *SMALL, "--layers", "stage?")[2]
+    assert "'stage?' fits no module that ran; lrp3d inspect shows their names" in err
+
+
 def test_prototypes_are_found_among_videos(run, clip):
     code, said, err = run(
         "prototypes", clip, clip, *SMALL, "--layer", "features.layer4", "--channel", "1", "--out", "p.json"
