@@ -288,7 +288,7 @@ def _explanation(
     maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
     totals = [torch.as_tensor(x, device=clips.logits.device) for flow in clips.flows.values() for x in flow]
     reached, *flows = numbers([torch.stack([m.flatten(1).any(1) for m in signed]).any(0), *totals])
-    _warn_of_nothing(~reached.bool())
+    _warn_of_nothing(~reached.bool(), clips)
     return Explanation(
         logits=clips.logits,
         target=clips.chosen.target,
@@ -309,15 +309,20 @@ def _explanation(
     )
 
 
-def _warn_of_nothing(empty: Tensor) -> None:
+def _warn_of_nothing(empty: Tensor, clips: ClipRelevance) -> None:
     """Warns of clips that no relevance reached (`empty`, (b,)): their ATR is NaN, and their maps are zero."""
-    if empty.any():
-        subject = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
-        warnings.warn(
-            f"no relevance reaches {subject}: everything between the logits and it is zero or held constant "
-            "(the ledger says where relevance stays)",
-            stacklevel=5,
-        )
+    if not empty.any():
+        return
+    subject = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
+    why = "everything between the logits and it is zero or held constant"
+    # In both kinds of contrast only the difference of two relevances travels, which says nothing of either.
+    if clips.settings.contrastive:
+        why += ", or what speaks for the class equals what speaks against it everywhere (contrastive=False tells which)"
+    elif clips.chosen.against is not None:
+        why += ", or the classes have the same relevance everywhere (an explanation without against= tells which)"
+    else:
+        why += " (the ledger says where relevance stays)"
+    warnings.warn(f"no relevance reaches {subject}: {why}", stacklevel=5)
 
 
 def _about(clips: ClipRelevance) -> dict[str, str]:

@@ -49,12 +49,17 @@ class Reader:
 def chosen_of(returned: Any, output: Output | None) -> Tensor:
     """The one tensor among what a model returned that `output` says; raises ValueError as `logits_of`."""
     chosen = returned if output is None else picked(returned, output)
+    of = "what the model returns" if output is None else "what output= picks"
     if not isinstance(chosen, Tensor):
-        of = "what output= picks" if output is not None else "what the model returns"
         raise ValueError(
             f"{of} is {_described(chosen)}, not one tensor of logits (b, k); say with output= where they are: "
             "a key, an index, or a function of what the model returns (on the command line, name a factory of a model "
             "that returns the logits alone)"
+        )
+    if not chosen.is_floating_point():
+        raise ValueError(
+            f"{of} is {chosen.dtype}, and logits are floating-point numbers, one for each class: return those, not the "
+            "classes or answers that were made of them"
         )
     return chosen
 
