@@ -132,7 +132,7 @@ class Explanation:
         return replace(self, atr=atr, avg_atr=avg_atr(atr, self.frame_logits), max_atr=max_atr(atr), sigma=sigma)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a safetensors file, whole or not at all."""
+        """Write everything to a safetensors file, whole or not at all; makes the file's folder if it is missing."""
         rest: dict[str, Any] = {
             "ledger": self.ledger,
             "positions": self.positions,
@@ -143,6 +143,7 @@ class Explanation:
             "about": self.about,
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as partial:
             safetensors.torch.save_file(tensors, partial, {"lrp3d": json.dumps(rest)})
 
