@@ -127,7 +127,7 @@ def explain(
             A clip far outside of it causes a warning.
         layout: the axes of the clip as the model takes it, e.g. "bcthw", "btchw", "b (t c) h w".
         output: where the logits are in what the model returns: a key ("logits"), an index, or a function of it; needed
-            if the model does not return a single tensor.
+            if the model returns several tensors.
         constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that arrives there
             stays there, and is booked in the ledger.
         merge: how pathways of several rates (slow, fast) become frame logits: "paper" adds slow logits, as they are, to
@@ -230,7 +230,8 @@ def explain(
             split = Motion(record, twin.record(still_pathways, *options), layout)
         # Channels and motion read activations again.
         release = not (channels or motion or tolerance)
-        settings = Settings(contrastive, float(tolerance), widened(record.output.dtype), layout, seed, release)
+        dtype = widened(record.output.dtype)
+        settings = Settings(contrastive, float(tolerance), dtype, layout, seed, release, read.note)
         inside = Inside(record, layer_patterns, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
         if not (temporal and clips.has_time):
@@ -332,6 +333,8 @@ def _about(clips: ClipRelevance) -> dict[str, str]:
         about["seed"] = (
             f"{clips.settings.seed}, of the random numbers that the model draws: other seeds, other relevance"
         )
+    if clips.settings.output:
+        about["output"] = clips.settings.output
     if clips.inside.note:
         about["layers"] = clips.inside.note
     return about

@@ -105,6 +105,31 @@ def test_several_outputs_are_refused_with_their_names_until_one_is_picked(use, m
     assert "\n" not in str(caught.value)
 
 
+@dataclasses.dataclass
+class Alone:
+    scores: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda y: (y,), r"0, the only part of a tuple with 0 (2x5) that the model returns"),
+        (lambda y: [y], r"0, the only part of a list with 0 (2x5) that the model returns"),
+        (lambda y: {"out": y}, r"'out', the only part of a dict with 'out' (2x5) that the model returns"),
+        (Alone, r"'scores', the only part of a Alone with 'scores' (2x5) that the model returns"),
+    ],
+)
+def test_a_lone_tensor_in_a_container_is_taken_as_the_logits_and_about_says_so(make, said):
+    model, plain = giving(make), giving(lambda y: y)
+    found = lrp3d.explain(model, CLIP)
+    same(found, lrp3d.explain(plain, CLIP))
+    assert found.about["output"] == said
+    assert "output" not in lrp3d.explain(plain, CLIP).about
+    assert not lrp3d.inspect(model, CLIP).problems
+    for measure in (lrp3d.frame_logits, lrp3d.intervention_matrix):
+        torch.testing.assert_close(measure(model, CLIP), measure(plain, CLIP))
+
+
 @pytest.mark.parametrize(
     ("make", "output", "word"),
     [
