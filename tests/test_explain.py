@@ -200,7 +200,7 @@ def test_an_explanation_is_saved_and_loaded_bit_for_bit(model, tmp_path, pathway
         assert tensor.dtype == other.dtype
     assert loaded.ledger == explanation.ledger
     assert (loaded.contrastive, loaded.layout) == (explanation.contrastive, explanation.layout)
-    assert list(tmp_path.iterdir()) == [tmp_path / "clip.safetensors"]
+    assert list(place.parent.iterdir()) == [place]
     assert explanation.to(torch.float64).relevance[0].dtype == torch.float64
     assert explanation.to(torch.float64).target.dtype == torch.int64
     assert "matrix" in repr(loaded)
