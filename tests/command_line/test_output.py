@@ -125,10 +125,12 @@ def test_one_frame_has_no_matrix_and_that_is_said(run, folder):
 
 def test_the_floor_is_shown_where_weights_are_not_drawn_and_as_asked_for(run, clip, networks):
     own = ["--model", "networks:Net", "--size", 16, "--frames", 4]
-    assert "is above what the network says untrained" in run("explain", clip, *own)[1]
+    said = run("explain", clip, *own)[1]
+    assert re.search(r"floor +\d+ % of the relevance is more than the same network gives to the same frames when", said)
+    assert re.search(r" it is untrained\. Of this excess, 80 % lies in frames? \d.* of 4\.\n", said)
     assert "untrained" not in run("explain", clip, *own, "--no-floor")[1]
-    assert "is above what" not in run("explain", clip, *SMALL)[1]
-    assert "is above what" in run("explain", clip, *SMALL, "--floor")[1]
+    assert "untrained" not in run("explain", clip, *SMALL)[1]
+    assert "untrained" in run("explain", clip, *SMALL, "--floor")[1]
 
 
 def test_a_network_that_cannot_be_reset_has_no_floor_and_that_is_said(run, clip, networks, folder):
