@@ -6,7 +6,7 @@ import functools
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import ParamSpec, cast
+from typing import ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -42,13 +42,12 @@ from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
+from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_reading
 from lrp3d.propagation.temporal_matrix import temporal_relevance
-from lrp3d.rules import Contrastive
 from lrp3d.steps.factor import Released, kept
 from lrp3d.transfer import numbers
-from lrp3d.twin.probabilities import logits_note
-from lrp3d.twin.ranges import Range, levels_up
-from lrp3d.twin.twin import Trace, twin_of
+from lrp3d.twin.ranges import Range
+from lrp3d.twin.twin import twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
@@ -128,14 +127,15 @@ def explain(
             A clip far outside of it causes a warning.
         layout: the axes of the clip as the model takes it, e.g. "bcthw", "btchw", "b (t c) h w".
         output: where the logits are in what the model returns: a key ("logits"), an index, or a function of it; needed
-            if the model does not return a single tensor.
+            if the model returns several tensors.
         constants: name patterns of modules ("branch.*") whose outputs are held constant: relevance that arrives there
             stays there, and is booked in the ledger.
         merge: how pathways of several rates (slow, fast) become frame logits: "paper" adds slow logits, as they are, to
             the fast ones at the slow frames (App. A); "average" adds them n / m times, for n fast and m slow frames, so
             that the mean of the frame logits is the clip's logit.
-        layers: also keep the relevance at the outputs of these modules (`.layers`), by name or name pattern ("layer*");
-            with a contrast it has both signs: what speaks for the class and what speaks against it.
+        layers: also keep the relevance at the outputs of these modules (`.layers`), by name or name pattern
+            ("*layer?"); with a contrast it has both signs: what speaks for the class and what speaks against it. A
+            pattern leaves out modules without a single output (a ReLU that runs twice), and `about` names them.
         layer_rows: also keep it for every row of the matrix (`.layer_rows`), which takes n times the memory.
         where: explain only what flows through some channels of a module, as in {"layer3": [12, 40]}: maps, matrix and
             layers below are that part of the whole, and the parts of all channels add up to what flows through the
@@ -223,7 +223,7 @@ def explain(
         if record.problems:
             raise UnsupportedOperation(record.problems)
         check_frame_axis(record, read.frames)
-        _warn_of_reading(record)
+        warn_of_reading(record)
         split = None
         if motion:
             check_motion(pathways, temporal)
@@ -231,7 +231,8 @@ def explain(
             split = Motion(record, twin.record(still_pathways, *options), layout)
         # Channels and motion read activations again.
         release = not (channels or motion or tolerance)
-        settings = Settings(contrastive, float(tolerance), widened(record.output.dtype), layout, seed, release)
+        dtype = widened(record.output.dtype)
+        settings = Settings(contrastive, float(tolerance), dtype, layout, seed, release, read.note)
         inside = Inside(record, layer_patterns, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
         if not (temporal and clips.has_time):
@@ -289,7 +290,7 @@ def _explanation(
     maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
     totals = [torch.as_tensor(x, device=clips.logits.device) for flow in clips.flows.values() for x in flow]
     reached, *flows = numbers([torch.stack([m.flatten(1).any(1) for m in signed]).any(0), *totals])
-    _warn_of_nothing(~reached.bool())
+    warn_of_nothing(~reached.bool(), clips)
     return Explanation(
         logits=clips.logits,
         target=clips.chosen.target,
@@ -304,54 +305,7 @@ def _explanation(
         ),
         contrastive=clips.settings.contrastive,
         layout=clips.settings.layout,
-        about=_about(clips.record, clips.settings.seed),
+        about=about(clips),
         where=channels or None,
         **clips.inside.of_explanation,
     )
-
-
-def _warn_of_nothing(empty: Tensor) -> None:
-    """Warns of clips that no relevance reached (`empty`, (b,)): their ATR is NaN, and their maps are zero."""
-    if empty.any():
-        subject = "the clip" if len(empty) == 1 else f"{int(empty.sum())} of {len(empty)} clips"
-        warnings.warn(
-            f"no relevance reaches {subject}: everything between the logits and it is zero or held constant "
-            "(the ledger says where relevance stays)",
-            stacklevel=5,
-        )
-
-
-def _read_out_note(record: Trace) -> dict[str, str]:
-    """Says where the forward takes values out of torch, after which no graph knows where they came from."""
-    if not record.run.read_out:
-        return {}
-    places = ", ".join(record.run.read_out[:3]) + (", ..." if len(record.run.read_out) > 3 else "")
-    return {
-        "read out": f"the forward reads values of features as numbers or arrays, at {places}: what it computes from "
-        "them counts as a constant, and relevance that would go through it is missing; compute it with tensors instead"
-    }
-
-
-def _classifier_note(record: Trace) -> dict[str, str]:
-    """Says where z+ took the place of a classifier's rule that gives no contrast."""
-    replaced = [step for step in record.run.steps if getattr(step.rule, "instead_of", None) is not None]
-    if not replaced:
-        return {}
-    rule = cast(Contrastive, replaced[0].rule)
-    return {
-        "classifier": f"{rule.rule} instead of {rule.instead_of}, which makes no contrast between what speaks for a "
-        "class and what speaks against it"
-    }
-
-
-def _warn_of_reading(record: Trace) -> None:
-    for note in _read_out_note(record).values():
-        warnings.warn(note, stacklevel=levels_up())
-
-
-def _about(record: Trace, seed: int | None) -> dict[str, str]:
-    """Notes on what was explained, by topic, for `Explanation.about`."""
-    about = logits_note(record.left_out) | _read_out_note(record) | _classifier_note(record)
-    if seed is not None and record.drew:
-        about["seed"] = f"{seed}, of the random numbers that the model draws: other seeds, other relevance"
-    return about

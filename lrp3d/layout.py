@@ -175,11 +175,13 @@ def axes_hint(clips: Sequence[Tensor], layout: str) -> str:
 
 def layout_hint(clips: Sequence[Tensor], layout: str) -> str:
     """The end of an error message if a model could not run: it may take clips in another layout."""
-    if not any(x.dim() == Layout(layout).axes for x in clips):
+    given = Layout(layout)
+    if not any(x.dim() == given.axes for x in clips):
         return ""
+    other = "btchw" if given.groups == list("bcthw") else "bcthw"
     return (
         f"; if the model takes clips with other axes than {layout}, lay them out so and say it with layout=, as in "
-        "layout='btchw' (on the command line: --layout btchw)"
+        f"layout={other!r} (on the command line: --layout {other})"
     )
 
 

@@ -35,10 +35,14 @@ class Reader:
         self.output = output
         self.frames: torch.Size | None = None
         """The axes (b, n, k) of frame logits, None where logits (b, k) were read."""
+        self.note: str = ""
+        """Which part of what the model returned was taken, where nobody said it; else empty."""
 
     def __call__(self, returned: Any) -> Tensor:
         """Logits (b, k), as `logits_of`."""
         chosen = chosen_of(returned, self.output)
+        only = None if self.output is not None else _only_part(returned)
+        self.note = "" if only is None else f"{only!r}, the only part of {_described(returned)} that the model returns"
         frames = chosen.dim() == 3 and 0 not in chosen.shape[1:]
         self.frames = chosen.shape if frames else None
         if not frames:
@@ -47,16 +51,32 @@ class Reader:
 
 
 def chosen_of(returned: Any, output: Output | None) -> Tensor:
-    """The one tensor among what a model returned that `output` says; raises ValueError as `logits_of`."""
-    chosen = returned if output is None else picked(returned, output)
+    """The tensor among what a model returned that `output` says, or the only one; raises ValueError as `logits_of`."""
+    if output is None:
+        only = _only_part(returned)
+        chosen = returned if only is None else parts_of(returned)[only]
+    else:
+        chosen = picked(returned, output)
+    of = "what the model returns" if output is None else "what output= picks"
     if not isinstance(chosen, Tensor):
-        of = "what output= picks" if output is not None else "what the model returns"
         raise ValueError(
             f"{of} is {_described(chosen)}, not one tensor of logits (b, k); say with output= where they are: "
             "a key, an index, or a function of what the model returns (on the command line, name a factory of a model "
             "that returns the logits alone)"
         )
+    if not chosen.is_floating_point():
+        raise ValueError(
+            f"{of} is {chosen.dtype}, and logits are floating-point numbers, one for each class: return those, not the "
+            "classes or answers that were made of them"
+        )
     return chosen
+
+
+def _only_part(returned: Any) -> str | int | None:
+    """The key or index of the tensor that is all that a model returned, such as a tuple of one; None otherwise."""
+    parts = {} if isinstance(returned, Tensor) else parts_of(returned)
+    keys = [key for key, part in parts.items() if isinstance(part, Tensor)]
+    return keys[0] if len(keys) == len(parts) == 1 else None
 
 
 FRAMES_LAST = (

@@ -195,6 +195,14 @@ def test_a_model_that_cannot_run_on_another_layout_says_which_it_may_be(model):
         lrp3d.explain(Folding().eval(), torch.rand(2, 8, 3, 6, 6), input_range=((0.0,) * 3, (1.0,) * 3))
 
 
+@pytest.mark.parametrize(
+    ("layout", "other"), [("bcthw", "btchw"), ("btchw", "bcthw"), ("b t c h w", "bcthw"), ("tbchw", "bcthw")]
+)
+def test_a_layout_that_the_model_cannot_run_on_is_not_the_one_advised(model, layout, other):
+    with pytest.raises(ValueError, match=rf"could not run.*layout='{other}' \(on the command line: --layout {other}\)"):
+        lrp3d.explain(model, torch.rand(2, 4, 4, 6, 6), layout=layout)
+
+
 def test_relevance_of_frames_in_a_layout_that_is_hardly_meant_gets_a_warning():
     with pytest.warns(UserWarning, match="8 channels and 3 frames"):
         lrp3d.explain(Folding().eval(), torch.rand(2, 8, 3, 6, 6), temporal=False)

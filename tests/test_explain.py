@@ -163,7 +163,7 @@ def test_a_clip_of_the_wrong_shape_says_what_the_model_was_given(model):
 
 @pytest.mark.parametrize(
     "output",
-    [lambda y: (y,), lambda y: {"logits": y}, lambda y: y[:, :0], lambda y: y[:, 0], lambda y: y / 0],
+    [lambda y: (y, y), lambda y: {"logits": y, "loss": None}, lambda y: y[:, :0], lambda y: y[:, 0], lambda y: y / 0],
 )
 def test_what_is_no_logits_is_refused(output):
     class Wrong(Net):
@@ -191,15 +191,16 @@ def test_an_explanation_is_saved_and_loaded_bit_for_bit(model, tmp_path, pathway
             return self.fc(torch.cat(pooled, 1))
 
     explanation = lrp3d.explain(Two().eval(), [CLIP[:, :, ::2], CLIP]) if pathways else lrp3d.explain(model, CLIP)
-    explanation.save(tmp_path / "clip.safetensors")
-    loaded = lrp3d.Explanation.load(tmp_path / "clip.safetensors")
+    place = tmp_path / "a folder" / "that is missing" / "clip.safetensors"
+    explanation.save(place)
+    loaded = lrp3d.Explanation.load(place)
     for name, tensor in explanation._tensors():
         other = dict(loaded._tensors())[name]
         assert torch.equal(torch.nan_to_num(tensor), torch.nan_to_num(other)), name
         assert tensor.dtype == other.dtype
     assert loaded.ledger == explanation.ledger
     assert (loaded.contrastive, loaded.layout) == (explanation.contrastive, explanation.layout)
-    assert list(tmp_path.iterdir()) == [tmp_path / "clip.safetensors"]
+    assert list(place.parent.iterdir()) == [place]
     assert explanation.to(torch.float64).relevance[0].dtype == torch.float64
     assert explanation.to(torch.float64).target.dtype == torch.int64
     assert "matrix" in repr(loaded)

@@ -24,7 +24,7 @@ from lrp3d.figures import (
     style,
 )
 from lrp3d.figures.canvas import ticks
-from lrp3d.figures.colours import colormap
+from lrp3d.figures.colours import LIGHT, colormap
 from lrp3d.figures.painting import smoothed
 
 NOTE = "weights are random"
@@ -401,6 +401,22 @@ def test_each_method_says_what_it_gives_to_the_marked_frames(pixels, matrix):
     heights = [bar.get_height() for bar in figure.axes[1].patches]
     np.testing.assert_allclose(heights, 100 * matrix.sum(0) / matrix.sum())
     assert len({bar.get_facecolor() for bar in figure.axes[1].patches}) == 2
+
+
+def test_frames_that_decide_are_marked_above_the_matrix_in_it_and_under_relevance(pixels, matrix):
+    def borders(ax):
+        return [box for box in ax.patches if box.get_edgecolor() == to_rgba(LIGHT.mark) and not box.get_fill()]
+
+    plain, marked = (clip_summary(pixels, torch.ones(8), matrix, deciding=frames) for frames in ((), (1, 6)))
+    assert [len(borders(figure.axes[0])) for figure in (plain, marked)] == [0, 2]
+    assert [box.get_x() for box in borders(marked.axes[0])] == pytest.approx([1.02, 6.02])
+    lines = [line.get_xdata()[0] for line in marked.axes[1].lines if line.get_color() == LIGHT.mark]
+    assert lines == [0.5, 1.5, 5.5, 6.5]
+    strip = overlay_strip(pixels, noise(8, 24, 32), deciding=(1, 6))
+    assert len(borders(strip.axes[0])) == 2
+    assert [text.get_text()[0] for text in strip.axes[0].texts if text.get_color() == LIGHT.mark] == ["2", "7"]
+    strided = clip_summary(pixels, torch.ones(4), matrix[:4, :4], deciding=(3,))
+    assert [line.get_xdata()[0] for line in strided.axes[1].lines if line.get_color() == LIGHT.mark] == [0.5, 1.5]
 
 
 def test_a_moving_picture_marks_the_frame_on_its_curve(pixels, tmp_path):

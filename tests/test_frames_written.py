@@ -84,6 +84,37 @@ class Offset(LogitsTimeFirst):
         return self.fc(x.mean((2, 3, 4))) + 0.75
 
 
+class EinsteinSum(Written):
+    rows = LogitsTimeFirst.rows
+
+    def head(self, x):
+        return self.fc(torch.einsum("bcthw->bc", x) / x[0, 0].numel())
+
+
+class EinsteinSumOfLogits(EinsteinSum):
+    def head(self, x):
+        return torch.einsum("tbk->bk", self.fc(x.mean((3, 4)).permute(2, 0, 1))) / x.shape[2]
+
+
+class ProductWithAColumn(EinsteinSum):
+    """Every value of a channel is multiplied by the same weight, and all are added up."""
+
+    def head(self, x):
+        n = x[0, 0].numel()
+        return self.fc((x.flatten(2) @ x.new_full((n, 1), 1 / n)).squeeze(2))
+
+
+class ProductWithAVector(EinsteinSum):
+    def head(self, x):
+        return self.fc(x.mean((3, 4)) @ x.new_full((x.shape[2],), 1 / x.shape[2]))
+
+
+class ProductOfARow(EinsteinSum):
+    def head(self, x):
+        row = x.new_full((1, x.shape[2]), 1 / x.shape[2])
+        return (row @ self.fc(x.mean((3, 4)).transpose(1, 2))).squeeze(1)
+
+
 class Causal(Written):
     """Convolutions over time that pad both ends and cut off the last steps (TCN, Bai et al. 2018, arXiv:1803.01271)."""
 
@@ -126,6 +157,11 @@ NETS = [
     ClassTokens,
     ClassTokensOverTime,
     Causal,
+    EinsteinSum,
+    EinsteinSumOfLogits,
+    ProductWithAColumn,
+    ProductWithAVector,
+    ProductOfARow,
     LogitsTimeFirst,
     FeaturesTimeFirst,
     SumTimeFirst,
@@ -210,6 +246,76 @@ class LastState(Written):
     ("net", "operation"), [(AttentionPool, "relu"), (SmoothMaximum, "logsumexp"), (LastState, "norm.*layer_norm")]
 )
 def test_the_reason_of_a_refusal_names_what_is_not_linear_and_claims_no_average_over_time(net, operation):
-    with pytest.raises(lrp3d.NoFrameLogits, match=f"nothing averages over time between .*{operation}") as refused:
+    said = f"finds no average over time between .*{operation}.*, which is not linear, and the logits"
+    with pytest.raises(lrp3d.NoFrameLogits, match=said) as refused:
         lrp3d.explain(make(net), clips())
     assert "comes from all time steps" not in str(refused.value)
+
+
+class SumOfFrames(Written):
+    """Frames are added one by one, and places are averaged afterwards."""
+
+    def head(self, x):
+        return self.fc(sum(x.unbind(2)).mean((2, 3)) / x.shape[2])
+
+
+class LastOfASum(Written):
+    """The last of a cumulative sum is the sum over time."""
+
+    def head(self, x):
+        return self.fc(x.mean((3, 4)).cumsum(2)[..., -1] / x.shape[2])
+
+
+class OtherClips(Written):
+    """The mean logits of all clips of the batch are taken off."""
+
+    def head(self, x):
+        logits = self.fc(x.mean((2, 3, 4)))
+        return logits - logits.mean(0, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("net", "reason"),
+    [
+        (
+            SumOfFrames,
+            "'mean' averages 4 entries that all come from the same time steps, so that none of them is a frame",
+        ),
+        (LastOfASum, "or the average is written in a way that lrp3d does not know; it knows mean, sum and pools"),
+        (OtherClips, r"between 'sub' \(sub\), which takes off a mean, and the logits"),
+    ],
+)
+def test_a_mean_over_time_that_is_not_known_is_refused_for_a_reason_that_is_true(net, reason):
+    with pytest.raises(lrp3d.NoFrameLogits, match=reason):
+        lrp3d.explain(make(net), clips(2, 6, 4))
+
+
+@pytest.mark.parametrize("equation", ["bcthw->bc", "bcthw->cb", "bcthw->htb", "bcthw->wthcb", "bcthw->", "...w"])
+def test_an_einstein_sum_of_one_tensor_shares_as_a_sum_over_axes_does(equation):
+    class OfOne(nn.Module):
+        def __init__(self, written):
+            super().__init__()
+            self.conv, self.written = nn.Conv3d(3, 2, 1), written
+
+        def forward(self, x):
+            return self.written(self.conv(x).relu()).flatten().unsqueeze(0)[:, :3]
+
+    x = torch.rand(1, 3, 2, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found, wanted = (
+        torch.manual_seed(1) and OfOne(sums).double().eval()
+        for sums in (lambda y: torch.einsum(equation, y), lambda y: _summed_over(y, equation))
+    )
+    torch.testing.assert_close(found(x), wanted(x))
+    for contrastive in (False, True):
+        found_relevance, wanted_relevance = (
+            lrp3d.explain(net, x, 0, temporal=False, contrastive=contrastive).relevance for net in (found, wanted)
+        )
+        torch.testing.assert_close(found_relevance, wanted_relevance)
+
+
+def _summed_over(y, equation):
+    """The same with `sum` and `permute`."""
+    kept = {"...w": "bcthw"}.get(equation, equation.partition("->")[2])
+    axes = [i for i, letter in enumerate("bcthw") if letter not in kept]
+    left = [letter for letter in "bcthw" if letter in kept]
+    return (y.sum(axes) if axes else y).permute([left.index(letter) for letter in kept])

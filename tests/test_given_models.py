@@ -100,3 +100,11 @@ def test_the_mode_of_a_scripted_child_stays_the_users():
     child = torch.jit.script(nn.ReLU()).train()
     lrp3d.intervention_matrix(nn.Sequential(child, *small()), CLIP)
     assert child.training
+
+
+def test_a_model_whose_parameters_have_no_values_is_told_so():
+    with torch.device("meta"):
+        model = nn.Sequential(nn.Conv3d(3, 2, 1), nn.Flatten(), nn.Linear(16, 2)).eval()
+    for use in (lrp3d.explain, lrp3d.inspect, lrp3d.intervention_matrix):
+        with pytest.raises(ValueError, match=r"the model's parameters \(0\.weight, \.\.\.\) are on the device meta"):
+            use(model, torch.rand(1, 3, 2, 2, 2))

@@ -168,6 +168,9 @@ class Pair(nn.Module):
         ({"where": {"nowhere": [0]}}, r"^'nowhere' fits no module that ran"),
         ({"layers": ["conv"]}, "'conv' runs several times in one forward"),
         ({"layers": ["pair"]}, "'pair' returns a tuple, not one tensor: name modules inside of it"),
+        ({"layers": ["con*"]}, "'con\\*' fits no module whose relevance can be kept: 'conv' runs several times"),
+        ({"layers": ["[cp]*"]}, r"'\[cp\]\*' fits no module whose relevance can be kept: 'conv' runs several times"),
+        ({"layers": ["*", "conv"]}, "'conv' runs several times in one forward"),
         ({"layers": 3}, "layers= takes the names of modules"),
         ({"where": {"left": [3]}}, r"the output of 'left', \(2, 3, 6, 5, 5\), has channels from 0 to 2 on axis 1"),
         ({"where": {"left": []}}, "takes numbers of channels from 0 on"),
@@ -182,6 +185,21 @@ class Pair(nn.Module):
 def test_what_cannot_be_had_is_said_in_a_sentence(options, said):
     with pytest.raises((ValueError, TypeError), match=said):
         lrp3d.explain(Twice().double().eval(), CLIP, **options)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_pattern_leaves_out_modules_without_a_single_output_and_says_which():
+    model = Twice().double().eval()
+    with pytest.warns(UserWarning, match="is kept without conv, pair, which the patterns of layers= fit") as said:
+        found = lrp3d.explain(model, CLIP, layers=["*"])
+    assert [warning.filename for warning in said] == [__file__]
+    assert list(found.layers) == ["left", "right", "fc"]
+    assert found.about["layers"].startswith("without conv, pair, which")
+    named = lrp3d.explain(model, CLIP, layers=["left", "right"])
+    assert "layers" not in named.about
+    for name, relevance in named.layers.items():
+        torch.testing.assert_close(found.layers[name], relevance, **EXACT)
+    torch.testing.assert_close(found.relevance, named.relevance, **EXACT)
 
 
 def test_it_is_saved_moved_and_said(tmp_path):

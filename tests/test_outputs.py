@@ -105,6 +105,31 @@ def test_several_outputs_are_refused_with_their_names_until_one_is_picked(use, m
     assert "\n" not in str(caught.value)
 
 
+@dataclasses.dataclass
+class Alone:
+    scores: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda y: (y,), r"0, the only part of a tuple with 0 (2x5) that the model returns"),
+        (lambda y: [y], r"0, the only part of a list with 0 (2x5) that the model returns"),
+        (lambda y: {"out": y}, r"'out', the only part of a dict with 'out' (2x5) that the model returns"),
+        (Alone, r"'scores', the only part of a Alone with 'scores' (2x5) that the model returns"),
+    ],
+)
+def test_a_lone_tensor_in_a_container_is_taken_as_the_logits_and_about_says_so(make, said):
+    model, plain = giving(make), giving(lambda y: y)
+    found = lrp3d.explain(model, CLIP)
+    same(found, lrp3d.explain(plain, CLIP))
+    assert found.about["output"] == said
+    assert "output" not in lrp3d.explain(plain, CLIP).about
+    assert not lrp3d.inspect(model, CLIP).problems
+    for measure in (lrp3d.frame_logits, lrp3d.intervention_matrix):
+        torch.testing.assert_close(measure(model, CLIP), measure(plain, CLIP))
+
+
 @pytest.mark.parametrize(
     ("make", "output", "word"),
     [
@@ -390,3 +415,46 @@ def test_frames_last_are_refused_where_only_the_shape_says_so():
 
 
 # ------------------------------------------------------------------------- columns that are frames, and not classes
+
+
+# --------------------------------------------------------------------------------------------- advice that is true
+
+
+@pytest.mark.parametrize("output", [None, lambda logits: logits])
+@pytest.mark.parametrize("made", [lambda y: y.argmax(1), lambda y: y > 0, lambda y: y.argmax(1, keepdim=True)])
+def test_classes_in_place_of_logits_are_told_by_their_type(made, output):
+    of = "what the model returns" if output is None else "what output= picks"
+    for use in (lrp3d.explain, lrp3d.inspect, lrp3d.intervention_matrix):
+        with pytest.raises(ValueError, match=rf"{of} is torch\.\w+, and logits are floating-point numbers") as refused:
+            use(giving(made), CLIP, output=output)
+        assert "[:, None]" not in str(refused.value)
+
+
+class Mean(nn.Module):
+    """A classifier of the clip's mean colour."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(3, 2, bias=False)
+        self.fc.weight.data = torch.tensor([[1.0, 2, 3], [-1, 0, 1]])
+
+    def forward(self, x):
+        return self.fc(x.mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({}, r"what speaks for the class equals what speaks against it everywhere \(contrastive=False tells which\)"),
+        ({"against": 0}, "or the classes have the same relevance everywhere"),
+        ({"contrastive": False, "constants": ["fc"]}, r"held constant \(the ledger says where relevance stays\)"),
+    ],
+)
+def test_a_contrast_that_cancels_is_not_called_a_path_without_relevance(options, why):
+    model = Mean().eval()
+    if "against" in options:
+        model.fc.weight.data[1] = model.fc.weight.data[0]
+    clip = torch.arange(1.0, 7).view(1, 3, 2, 1, 1)
+    with pytest.warns(UserWarning, match=why):
+        nothing = lrp3d.explain(model, clip, 1, temporal=False, **options)
+    assert not nothing.relevance.any()

@@ -91,7 +91,8 @@ def add_layout(parser: argparse.ArgumentParser) -> None:
 
 def add_inside(parser: argparse.ArgumentParser) -> None:
     """Adds the options for relevance inside the network."""
-    about = "also show the relevance at the output of this module, or of those of a pattern (layer*); may be repeated"
+    about = "also show the relevance at the output of this module, or of those that a pattern fits ('*layer?'); "
+    about += "may be repeated"
     parser.add_argument("--layers", action="append", default=[], metavar="MODULE", help=about)
     about = "explain only what flows through these channels of a module, as in layer3=12,40; may be repeated"
     parser.add_argument("--where", action="append", default=[], metavar="MODULE=N,N", type=channels, help=about)

@@ -79,7 +79,10 @@ def run(options: argparse.Namespace) -> int:
     if deciding and is_installed("matplotlib"):
         say(f"  wrote {_draw(methods, explained, deciding, sentences, options.out / COMPARED)}")
     explained = replace(
-        explained, others=tuple((explained.label, name, matrix) for name, matrix in methods.items() if name in SWITCHED)
+        explained,
+        others=tuple((explained.label, name, matrix) for name, matrix in methods.items() if name in SWITCHED),
+        notes=(*explained.notes, *([" ".join(sentences)] if sentences else [])),
+        deciding=tuple(deciding),
     )
     about = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
     for path in output_folder.write(explained, options.out, about):
@@ -184,8 +187,8 @@ def _verdict(methods: dict[str, Tensor], explained: ExplainedClip, deciding: lis
     in_map = planted.finding(explained.explanation.frame_relevance, deciding)
     return [
         planted.verdict(trained),
-        f"Untrained, the same network puts {' and '.join(floors)} on them: what is not above that comes from its "
-        "architecture.",
+        f"The same network untrained puts {' and '.join(floors)} on them, because of its architecture alone. Only what "
+        "exceeds these shares was learned.",
         f"In CLRP's map of the clip's logit (relevance.png) they have {planted.percent(in_map.share)}.",
     ]
 

@@ -70,6 +70,8 @@ class ExplainedClip:
     notes: tuple[str, ...]
     others: tuple[tuple[str, str, Explanation | Tensor], ...] = ()
     """Further matrices of the clip for its page: class, method, and what came out."""
+    deciding: tuple[int, ...] = ()
+    """The frames that are known to decide, counted from 0, where they are known."""
 
     @property
     def target(self) -> int:
@@ -155,6 +157,7 @@ def explain_clip(
         explanation = explanation.at_sigma(options.sigma)
     seconds = time.perf_counter() - started
     about = {
+        **explanation.about,
         "video": name,
         "model": choice.name,
         "weights": choice.weights,

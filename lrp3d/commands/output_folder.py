@@ -128,7 +128,9 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
     title = printable(f"{explained.label} · {explained.choice.name} · {explained.name}")
     footnote = "\n".join(map(printable, [explained.choice.weights, *explained.notes]))
     assert isinstance(explanation.relevance, Tensor)
-    strip = figures.overlay_strip(explained.pixels, explanation.relevance[0], title=title, footnote=footnote)
+    strip = figures.overlay_strip(
+        explained.pixels, explanation.relevance[0], title=title, footnote=footnote, deciding=explained.deciding
+    )
     yield "relevance.png", strip
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         return
@@ -157,6 +159,7 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
             footnote=footnote,
             windows=windows,
             times=explained.times,
+            deciding=explained.deciding,
         ),
     )
     yield (

@@ -9,6 +9,8 @@ from lrp3d.printed import opening, say
 TRACEBACK = "LRP3D_TRACEBACK"
 """The environment variable that asks for the traceback of an error instead."""
 
+CALL, COMMAND = "lrp3d.inspect(model, clip)", "lrp3d inspect"
+
 
 def complain(sentence: str) -> None:
     """Print a sentence on stderr, where it never mixes with results."""
@@ -16,7 +18,14 @@ def complain(sentence: str) -> None:
 
 
 def one_line(error: BaseException, items: int = 3) -> str:
-    """The message of an error on one line; of a list, only the first items and how many follow."""
+    """The message of an error on one line; of a list, only the first items and how many follow.
+
+    Where the message names a call of Python, the command that does the same is named instead.
+    """
+    return _line(error, items).replace(CALL, COMMAND)
+
+
+def _line(error: BaseException, items: int) -> str:
     if _out_of_memory(error):
         return "out of memory: ask for fewer --frames or a smaller --size"
     if isinstance(error, OSError) and error.strerror and error.filename:

@@ -20,6 +20,8 @@ def sums_of_products(value: Tensor, factors: Sequence[Tensor]) -> Tensor:
     tensor([12., 12.])
     """
     shape = value.shape[1:]
+    if value.dim() == 1:  # a signal of one value
+        return functools.reduce(torch.mul, factors, value)
     if not factors:
         return value.flatten(1).sum(1)
     factors = [factor.expand(shape) for factor in factors]

@@ -39,7 +39,8 @@ class Explanation:
     target: Tensor
     """(b,) the explained class."""
     relevance: Tensor | list[Tensor]
-    """Relevance for the clip's logit, shaped like the clip (a list for pathways); never negative if contrastive."""
+    """Relevance for the clip's logit, shaped like the clip (a list for pathways). If contrastive, it is never negative,
+    even where the logit and with it `matrix` are: it is what speaks for the class."""
     frame_relevance: Tensor | None
     """(b, t) the relevance summed over each frame, on the clock of the fastest pathway."""
     conservation: Tensor
@@ -51,7 +52,8 @@ class Explanation:
     """(b, n) the logit of the explained class for every frame. Their mean is the clip's logit, except for several
     pathways merged as in the paper, where they are sums over the fast frames of a slow frame."""
     matrix: Tensor | None = None
-    """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it."""
+    """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it. So the row of a negative frame
+    logit is negative; if relevance is contrastive, it still shows what speaks for the class, as `relevance` does."""
     atr: Tensor | None = None
     """(b, n) action temporal relevance of every frame, in frames."""
     avg_atr: Tensor | None = None
@@ -132,7 +134,7 @@ class Explanation:
         return replace(self, atr=atr, avg_atr=avg_atr(atr, self.frame_logits), max_atr=max_atr(atr), sigma=sigma)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to a safetensors file, whole or not at all."""
+        """Write everything to a safetensors file, whole or not at all; makes the file's folder if it is missing."""
         rest: dict[str, Any] = {
             "ledger": self.ledger,
             "positions": self.positions,
@@ -143,6 +145,7 @@ class Explanation:
             "about": self.about,
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         with replacing(Path(path)) as partial:
             safetensors.torch.save_file(tensors, partial, {"lrp3d": json.dumps(rest)})
 

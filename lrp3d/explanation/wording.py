@@ -71,13 +71,14 @@ def above_floor(explanation: Explanation, clip: int) -> str:
     excess = explanation.excess
     if excess is None or explanation.matrix is None:
         return ""
-    percent = f"{100 * float(excess.share[clip]):.0f} % of the relevance is above what the network says untrained"
+    share = f"{100 * float(excess.share[clip]):.0f} %"
+    percent = f"{share} of the relevance is more than the same network gives to the same frames when it is untrained."
     if not math.isfinite(float(excess.span[clip])):
         return percent
     first, last, columns = int(excess.first[clip]) + 1, int(excess.last[clip]) + 1, explanation.matrix.shape[-1]
     unit = "frames" if explanation.unit == "frames" else "steps"
     lies = f"{unit} {first} to {last}" if last > first else f"{unit[:-1]} {first}"
-    return f"{percent}; {100 * SPAN_SHARE:g} % of that lies in {lies} of {columns}"
+    return f"{percent} Of this excess, {100 * SPAN_SHARE:g} % lies in {lies} of {columns}."
 
 
 def subject(explanation: Explanation, clip: int, name: Callable[[int], str] = "class {}".format) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrp3d.figures.canvas import SMALL
+from lrp3d.figures.colours import theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,8 +29,12 @@ def frame_grid(
     captions: Sequence[str],
     columns: int,
     bars: Sequence[Any] | None = None,
+    deciding: Sequence[int] = (),
 ) -> None:
-    """Draws frames in lines of ``columns``, each one unit wide and undistorted, with caption and bar below."""
+    """Draws frames in lines of ``columns``, each one unit wide and undistorted, with caption and bar below.
+
+    A border marks those that are `deciding`, by their numbers from 0 on.
+    """
     from matplotlib.patches import Rectangle
 
     height = images.shape[1] / images.shape[2]
@@ -39,7 +44,11 @@ def frame_grid(
         ax.imshow(image, extent=(x, x + 1, y + height, y), interpolation=sharpness(images), aspect="equal")
         if bars:
             ax.add_patch(Rectangle((x, y + height + 0.01), 1, below, facecolor=bars[number], linewidth=0))
-        ax.text(x + 0.5, y + height + below + 0.03, captions[number], fontsize=SMALL, ha="center", va="top")
+        style: dict[str, Any] = {}
+        if number in deciding:
+            mark_frame(ax, (x, y), 1, height)
+            style = {"color": theme().mark}
+        ax.text(x + 0.5, y + height + below + 0.03, captions[number], fontsize=SMALL, ha="center", va="top", **style)
     lines = math.ceil(len(images) / columns)
     ax.set_xlim(-0.02, columns * 1.05 - 0.03)
     ax.set_ylim(lines * gap, -0.02)
@@ -53,13 +62,32 @@ def sharpness(images: np.ndarray) -> str:
     return "nearest" if min(images.shape[1:3]) <= 64 else "antialiased"
 
 
-def film(ax: Axes, images: np.ndarray, frames: int) -> None:
-    """Draws a strip of frames above a matrix, each in the middle of the columns that it stands for."""
+def mark_frame(ax: Axes, corner: tuple[float, float], width: float, height: float) -> None:
+    """Draws a border around a frame that decides."""
+    from matplotlib.patches import Rectangle
+
+    ax.add_patch(Rectangle(corner, width, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
+
+
+def mark_columns(ax: Axes, columns: Sequence[int]) -> None:
+    """Draws a line on both sides of each of these columns of a matrix."""
+    for column in columns:
+        for edge in (column - 0.5, column + 0.5):
+            ax.axvline(edge, color=theme().mark, linewidth=0.9)
+
+
+def film(ax: Axes, images: np.ndarray, frames: int, deciding: Sequence[int] = ()) -> None:
+    """Draws a strip of frames above a matrix, each in the middle of the columns that it stands for.
+
+    A border marks those that are `deciding`, by their numbers from 0 on.
+    """
     height = images.shape[1] / images.shape[2]
     for place in range(frames):
         middle = int((place + 0.5) * len(images) / frames)
         extent = (place + 0.02, place + 0.98, height, 0.04 * height)
         ax.imshow(images[middle], extent=extent, interpolation=sharpness(images), aspect="auto")
+        if middle in deciding:
+            mark_frame(ax, (place + 0.02, 0.04 * height), 0.96, 0.96 * height)
     ax.set_xlim(0, frames)
     ax.set_ylim(height, 0)
     ax.set_xticks([])

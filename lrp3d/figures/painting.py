@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,7 @@ def overlay_strip(
     quantile: float = 0.995,
     label: str = "share of the strongest relevance",
     show_frames: bool = True,
+    deciding: Sequence[int] = (),
     ax: Axes | None = None,
 ) -> Figure:
     """Draw a clip's frames with their relevance on top, all to one scale.
@@ -44,6 +46,7 @@ def overlay_strip(
         quantile: the share of absolute relevance values at which the colours end.
         label: what the colours mean; they end at 1, the value at `quantile`.
         show_frames: also draw each frame without relevance above it.
+        deciding: the frames that are known to decide, counted from 0; they are marked.
         ax: axes to draw into; by default those of a new figure.
 
     Returns:
@@ -76,7 +79,7 @@ def overlay_strip(
     captions = [f"{number} · {100 * share:.{digits}f} %" for number, share in enumerate(shares, 1)]
     if show_frames:
         painted = np.concatenate([images, painted], axis=1)
-    frame_grid(axes, painted, captions, columns)
+    frame_grid(axes, painted, captions, columns, deciding=deciding)
     signed = bool(summed.min() < 0)
     below = "frame · share of the clip's " + ("absolute relevance" if signed else "relevance")
     axes.set_xlabel(below if columns > 2 else below.replace("of ", "of\n"), fontsize=NORMAL, labelpad=-4)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, heading, remark, ticks, write
 from lrp3d.figures.colours import colormap, import_matplotlib, theme
-from lrp3d.figures.grid import sharpness
+from lrp3d.figures.grid import mark_columns, mark_frame, sharpness
 from lrp3d.figures.values import ArrayLike, matrix_of, pixels_of
 
 if TYPE_CHECKING:
@@ -122,15 +122,13 @@ def _film(
     ax: Axes, images: np.ndarray, shown_frames: Sequence[int], deciding: Sequence[int], film_height: float
 ) -> None:
     """Draws numbered frames in one line, with a border around those that decide."""
-    from matplotlib.patches import Rectangle
-
     height = 0.94 * images.shape[1] / images.shape[2]
     for place, number in enumerate(shown_frames):
         image, x = images[number], place + 0.03
         ax.imshow(image, extent=(x, x + 0.94, height, 0), interpolation=sharpness(images), aspect="equal")
         chosen = number in deciding
         if chosen:
-            ax.add_patch(Rectangle((x, 0), 0.94, height, fill=False, edgecolor=theme().mark, linewidth=2.6))
+            mark_frame(ax, (x, 0), 0.94, height)
         caption = f"{number + 1} decides" if chosen and len(shown_frames) <= 20 else str(number + 1)
         style: dict[str, Any] = {"color": theme().mark, "fontweight": "bold"} if chosen else {"color": theme().quiet}
         ax.text(x + 0.47, height + 0.06, caption, fontsize=SMALL, ha="center", va="top", **style)
@@ -184,9 +182,7 @@ def _matrix(ax: Axes, matrix: np.ndarray, deciding: Sequence[int], signed: bool,
             label.set(color=theme().mark, fontweight="bold")
     ax.set_yticks(ticks(rows) - 1, [str(tick) for tick in ticks(rows)] if first else [])
     ax.tick_params(labelsize=SMALL)
-    for frame in deciding:
-        for edge in (frame - 0.5, frame + 0.5):
-            ax.axvline(edge, color=theme().mark, linewidth=0.9)
+    mark_columns(ax, deciding)
     ax.set_xlabel("frame that contributes", fontsize=NORMAL)
     if first:
         ax.set_ylabel("frame whose logit is explained", fontsize=NORMAL)

@@ -10,7 +10,7 @@ import numpy as np
 
 from lrp3d.figures.canvas import LARGE, NORMAL, SMALL, blank, colour_bar, heading, remark, write
 from lrp3d.figures.colours import import_matplotlib, scale, theme
-from lrp3d.figures.grid import film
+from lrp3d.figures.grid import film, mark_columns
 from lrp3d.figures.heatmap import draw_matrix
 from lrp3d.figures.values import ArrayLike, array, matrix_of, pixels_of, row_times
 
@@ -33,6 +33,7 @@ def clip_summary(
     columns: int | None = None,
     windows: tuple[ArrayLike, ArrayLike] | None = None,
     times: Sequence[float] = (),
+    deciding: Sequence[int] = (),
 ) -> Figure:
     """Draw a clip at a glance: the relevance matrix, the frames above its columns, and each row's logit beside it.
 
@@ -47,6 +48,7 @@ def clip_summary(
         columns: how many frames are shown; by default as many as there is room for.
         windows: first and last frame of each row's ATR window, to be framed in the matrix.
         times: when each frame is shown (t,), in seconds, to be written below the columns.
+        deciding: the frames that are known to decide, counted from 0; they and their columns are marked.
 
     Returns:
         The figure: the axes of the frames, of the matrix, of the logits and of the matrix's colours.
@@ -84,10 +86,11 @@ def clip_summary(
         return figure.add_axes((x / width, 1 - (top + h) / height, w / width, h / height))
 
     frames = place(LEFT, above, side, strip)
-    film(frames, images, frame_count)
+    film(frames, images, frame_count, deciding)
     body = place(LEFT, above + strip + 0.06, side, side)
     image = draw_matrix(body, values, windows=windows, unit=unit, times=row_times(times, rows), **scale(values))
     body.set_aspect("auto")
+    mark_columns(body, sorted({frame // block for frame in deciding}))
     captions = _captions(logits, atr, block)
     bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
     _logits(bars, logits, captions, side, unit, atr is not None)

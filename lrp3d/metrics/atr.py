@@ -37,8 +37,8 @@ def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | T
             some of its frames), else row i's own frame is column i.
 
     Returns:
-        ATR (..., n) in frames, from 1 to t: float64 for a float64 matrix, else float32. NaN for a row
-        without any relevance, and for one that contains a NaN or an infinity.
+        ATR (..., n) in frames, from 1 to t: float64 for a float64 matrix, else float32. NaN, without a
+        warning, for a row without any relevance, and for one that contains a NaN or an infinity.
 
     Of a row of mixed sign, the part that has the sign of the row's sum counts; a row that sums to zero has no
     relevance. Sums are taken in float64, and "at least" is meant up to their rounding error (relative 4 t

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
-from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct
+from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct, SumOver
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
@@ -171,11 +171,32 @@ _MATRIX_PRODUCTS += [Tensor.matmul, Tensor.__matmul__, Tensor.mm, Tensor.bmm, Te
 @register_operation(_MATRIX_PRODUCTS)
 def matmul(input: Tensor, other: Tensor) -> Tensor:
     """A product of matrices: of a signal and a constant, or of two signals, one of which may be the weight."""
+    for x, weights, axis in ((input, other, -1), (other, input, -2)):
+        if _is_one_value(weights, axis) and x.dim() > 1 and not is_constant(x):
+            with active_tracer().part("weighed"):
+                weighed_alike = mul(x, weights.flatten()[0])
+            return _summed(weighed_alike, (axis,), keepdim=weights.dim() > 1)
     if min(input.dim(), other.dim()) > 1:
         maps: list[LinearMap] = [MatrixProduct(left=True), MatrixProduct(left=False)]
     else:
         maps = [Bilinear(torch.matmul), Bilinear(lambda a, v: torch.matmul(v, a))]
     return contraction(torch.matmul(input, other), (input, other), maps, nn.Linear)
+
+
+def _is_one_value(weights: Tensor, axis: int) -> bool:
+    """Whether a constant weighs all that it is multiplied with alike, so that the product is a sum or a mean.
+
+    Args:
+        weights: (n,), (n, 1) on the right of what it weighs, or (1, n) on the left. A parameter is a layer's weight,
+            whatever its values are.
+        axis: the axis of the other factor that is summed: -1 if that stands on the left, -2 if on the right.
+    """
+    if not is_constant(weights) or isinstance(weights, nn.Parameter) or weights.numel() < 2:
+        return False
+    if weights.dim() > 2 or (weights.dim() == 2 and weights.shape[axis] != 1):
+        return False
+    values = weights.flatten()
+    return active_tracer().answers((values == values[0]).all())
 
 
 @register_operation(Tensor.__rmatmul__)
@@ -191,7 +212,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     output = torch.einsum(equation, *tensors)
     signals = [x for x in tensors if not is_constant(x)]
     if len(tensors) == 1:
-        return shares(output, [Operand(tensors[0], Bilinear(lambda a, v: torch.einsum(equation, a) * v))])
+        return _einsum_of_one(equation, tensors[0], output)
     if len(tensors) > 2:
         first, second = contracted_in_pairs(explicit(equation, [x.dim() for x in tensors]))
         pair = tensors[:2]
@@ -207,6 +228,24 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             Bilinear(lambda a, v: torch.einsum(equation, v, a)),
         ]
     return contraction(output, tensors, maps, nn.Linear)
+
+
+def _einsum_of_one(equation: str, x: Tensor, output: Tensor) -> Tensor:
+    """An Einstein sum of one tensor: its axes in another order, and the last of them summed; it may average time."""
+    letters, kept = explicit(equation, [x.dim()]).split("->")
+    if len(set(letters)) < len(letters):  # a diagonal
+        return shares(output, [Operand(x, Bilinear(lambda a, v: torch.einsum(equation, a) * v))])
+    ordered = [*kept, *(letter for letter in letters if letter not in kept)]
+    with active_tracer().part("ordered"):
+        x = rearranged(lambda x: x.permute([letters.index(letter) for letter in ordered]), x)
+    summed = len(letters) - len(kept)
+    return _summed(x, tuple(range(-summed, 0)), keepdim=False) if summed else x
+
+
+def _summed(x: Tensor, axes: tuple[int, ...], keepdim: bool) -> Tensor:
+    """The sum over axes, which are counted from the end."""
+    map = SumOver(axes, keepdim)
+    return shares(map(x, 1.0), [Operand(x, map)], nonnegative=both_nonnegative(x))
 
 
 # ----------------------------------------------------------------------------------------- kernels from the clip

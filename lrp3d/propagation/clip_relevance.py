@@ -44,6 +44,8 @@ class Settings:
     """Seed of the random numbers that the model drew."""
     release: bool = False
     """Whether activations are released that no later seed reads."""
+    output: str = ""
+    """Which part of what the model returned is explained, where nobody said it."""
 
 
 class _Chunk(NamedTuple):

@@ -153,10 +153,12 @@ def _not_linear(step: Step, mixed: str) -> str:
             f"the model never averages over time what belongs to single frames: each of the values that '{mixed}' "
             f"averages comes from all time steps at once, and '{step.name}' ({step.operation}) below it is not linear"
         )
+    # The one subtraction that gets here takes off a mean, which is linear, but mixes frames or clips.
+    why = "which takes off a mean" if step.operation == "sub" else "which is not linear"
     return (
-        f"no frame has a logit of its own, because nothing averages over time between '{step.name}' "
-        f"({step.operation}), which is not linear, and the logits (frames are pooled before it, or a class token, the "
-        "last state, a weighted sum or a maximum stands for the whole clip)"
+        f"lrp3d finds no average over time between '{step.name}' ({step.operation}), {why}, and the logits: frames are "
+        "pooled before it, or a class token, the last state, a weighted sum or a maximum stands for the whole clip, or "
+        "the average is written in a way that lrp3d does not know; it knows mean, sum and pools along the axis of time"
     )
 
 

@@ -7,6 +7,7 @@ starts again with some channels alone.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,6 +26,8 @@ from lrp3d.twin.twin import Trace
 
 Where = Mapping[str, int | Sequence[int] | Tensor]
 """Channels of modules, by the modules' names."""
+
+LISTED = 16  # modules that a note names; of more, it says how many follow
 
 
 def check_inside(
@@ -154,10 +157,24 @@ class Inside:
         patterns: patterns of the modules' names.
         batch: number of clips.
         rows: whether to keep the relevance of every row as well.
+
+    Raises:
+        ValueError: if a pattern fits only modules that have no single output of which relevance could be kept.
     """
 
     def __init__(self, record: Trace, patterns: Sequence[str], batch: int, rows: bool):
-        names = dict.fromkeys(name for pattern in patterns for name in record.run.layers[pattern])
+        for pattern in patterns:
+            if all(name in record.run.not_outlets for name in record.run.layers[pattern]):
+                raise ValueError(
+                    f"'{pattern}' fits no module whose relevance can be kept: "
+                    f"{record.run.not_outlets[record.run.layers[pattern][0]]}"
+                )
+        met = dict.fromkeys(name for pattern in patterns for name in record.run.layers[pattern])
+        self.skipped: list[str] = [name for name in met if name in record.run.not_outlets]
+        """Modules that a pattern fits and that are left out, because they have no single output that has relevance."""
+        names = [name for name in met if name not in record.run.not_outlets]
+        if self.note:
+            warnings.warn(f"relevance at layers is kept {self.note}", stacklevel=4)  # at the call of explain
         self.shapes: dict[str, torch.Size] = {
             step.name: step.shape for step in record.run.steps if isinstance(step, Outlet) and step.name in names
         }
@@ -192,6 +209,18 @@ class Inside:
                 per_item = orientation.repeat_interleave(r.shape[1] // self.batch, 1)
                 r = r * per_item.reshape(*per_item.shape, *[1] * (r.dim() - 2)).to(r)
             self.rows.setdefault(name, []).append(r)
+
+    @property
+    def note(self) -> str:
+        """Which modules that a pattern fits were left out, and why; empty if none were."""
+        if not self.skipped:
+            return ""
+        more = len(self.skipped) - LISTED
+        listed = ", ".join([*self.skipped[:LISTED], *([f"and {more} more"] if more > 0 else [])])
+        return (
+            f"without {listed}, which the patterns of layers= fit as well: they run several times in one forward, "
+            "return no single tensor, or do not depend on the clip"
+        )
 
     @property
     def of_explanation(self) -> dict[str, Any]:

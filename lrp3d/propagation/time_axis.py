@@ -157,6 +157,11 @@ def disorder(source_steps: list[list[bool]]) -> str:
         return "averages features of layers that have different numbers of time steps"
     if not all(any(steps) for steps in source_steps):
         return "averages constants beside the frames, which belong to no frame"
+    if all(steps == source_steps[0] for steps in source_steps):
+        return (
+            f"averages {len(source_steps)} entries that all come from the same time steps, so that none of them is a "
+            "frame (frames were added up or pooled before it)"
+        )
     first, last = _span(source_steps[0])
     return (
         f"averages {len(source_steps)} entries that do not come from one time step after another (the first of them "

@@ -65,6 +65,8 @@ class Tracer(Recorder, TorchFunctionMode):
         """Patterns of modules whose outputs become steps of their own, and the modules that were met."""
         self.read_out: list[str] = []
         """Where the forward takes values of signals out of torch, as numbers or arrays."""
+        self.not_outlets: dict[str, str] = {}
+        """Modules that a pattern met and whose output cannot be such a step, and the reason why."""
         self._memory = Memory(own)
         self._current_values: list[tuple[Tensor, Tensor]] = []
         """The tensors that the model gave to the running operations, and their current values."""
@@ -151,21 +153,28 @@ class Tracer(Recorder, TorchFunctionMode):
         patterns = [pattern for pattern in self.layers if name and fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
             return output
-        x = self.resolve(output)
-        if not self.is_signal(x):
-            if isinstance(x, Tensor):
-                raise ValueError(f"the output of '{name}' does not depend on the clip, so it has no relevance")
-            raise ValueError(
-                f"'{name}' returns a {type(x).__name__}, not one tensor: name modules inside of it instead"
-            )
+        reason = self._not_outlet(self.resolve(output), name, patterns)
+        if reason and name in patterns:
+            raise ValueError(reason)
+        for pattern in patterns:
+            self.layers[pattern].append(name)
+        if reason:
+            self.not_outlets[name] = reason
+            return output
+        return self.perform(_outlet, (output, name), {})
+
+    def _not_outlet(self, x: Any, name: str, patterns: Sequence[str]) -> str:
+        """Why `x`, an output of a module, cannot be a step of its own; empty if it can."""
         if any(name in self.layers[pattern] for pattern in patterns):
-            raise ValueError(
+            return (
                 f"'{name}' runs several times in one forward, so its output is not a single tensor: name a module "
                 "around it"
             )
-        for pattern in patterns:
-            self.layers[pattern].append(name)
-        return self.perform(_outlet, (output, name), {})
+        if self.is_signal(x):
+            return ""
+        if isinstance(x, Tensor):
+            return f"the output of '{name}' does not depend on the clip, so it has no relevance"
+        return f"'{name}' returns a {type(x).__name__}, not one tensor: name modules inside of it instead"
 
     # ------------------------------------------------------------------ operations
 

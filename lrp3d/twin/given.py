@@ -21,7 +21,20 @@ def module_of(model: Any) -> nn.Module:
 
     Raises:
         TypeError: it is none; the message says what it is and what to do.
+        ValueError: its parameters hold no values.
     """
+    module = _inside(model)
+    parameters = dict(module.named_parameters())
+    if parameters and all(parameter.is_meta for parameter in parameters.values()):
+        raise ValueError(
+            f"the model's parameters ({next(iter(parameters))}, ...) are on the device meta, without values: "
+            "make the model on a real device and load its weights, or use model.to_empty(device=...) and load them then"
+        )
+    return module
+
+
+def _inside(model: Any) -> nn.Module:
+    """The plain module inside of wrappers; raises TypeError as `module_of`."""
     while True:
         if isinstance(getattr(model, "_orig_mod", None), nn.Module):
             model = cast(nn.Module, model._orig_mod)

@@ -28,6 +28,10 @@ def test_the_demo_needs_nothing_at_all_and_shows_the_truth(run, folder):
     assert f"{100 * share:.0f} % by CLRP" in out  # the words are the numbers of the pictures
     assert "CLRP fails to find frames 10 and 14" in out
     assert "(chance: 12.5 %)" in out
+    assert "The same network untrained puts" in out
+    assert "Only what exceeds these shares was learned." in out
+    # The page says it too, as a note, which pictures have as their footnote.
+    assert "CLRP fails to find frames 10 and 14" in Path("out/demo/report.html").read_text()
 
 
 def test_the_demo_takes_a_model_of_the_paper(run, folder):

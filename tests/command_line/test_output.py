@@ -125,10 +125,12 @@ def test_one_frame_has_no_matrix_and_that_is_said(run, folder):
 
 def test_the_floor_is_shown_where_weights_are_not_drawn_and_as_asked_for(run, clip, networks):
     own = ["--model", "networks:Net", "--size", 16, "--frames", 4]
-    assert "is above what the network says untrained" in run("explain", clip, *own)[1]
+    said = run("explain", clip, *own)[1]
+    assert re.search(r"floor +\d+ % of the relevance is more than the same network gives to the same frames when", said)
+    assert re.search(r" it is untrained\. Of this excess, 80 % lies in frames? \d.* of 4\.\n", said)
     assert "untrained" not in run("explain", clip, *own, "--no-floor")[1]
-    assert "is above what" not in run("explain", clip, *SMALL)[1]
-    assert "is above what" in run("explain", clip, *SMALL, "--floor")[1]
+    assert "untrained" not in run("explain", clip, *SMALL)[1]
+    assert "untrained" in run("explain", clip, *SMALL, "--floor")[1]
 
 
 def test_a_network_that_cannot_be_reset_has_no_floor_and_that_is_said(run, clip, networks, folder):
@@ -179,6 +181,34 @@ def test_layers_are_shown_and_channels_followed_where_asked_for(run, clip):
         "fits no module that ran; did you mean 'features.layer3'?"
         in run("explain", clip, *SMALL, "--layers", "layer3")[2]
     )
+
+
+RELU_TWICE = """
+from torch import nn
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.relu = nn.Conv3d(4, 4, 1), nn.ReLU()
+    def forward(self, x):
+        return self.relu(x + self.conv(self.relu(x)))
+def network():
+    pool = nn.AdaptiveAvgPool3d(1)
+    return nn.Sequential(nn.Conv3d(3, 4, 3), Block(), pool, nn.Flatten(), nn.Linear(4, 3)).eval()
+"""
+
+
+def test_the_pattern_of_the_help_fits_and_a_misfit_is_answered_with_a_command(run, clip):
+    assert "'*layer?'" in run("explain", "--help")[1]
+    code, said, err = run("explain", clip, *SMALL, "--layers", "*layer?")
+    assert (code, err) == (0, "")
+    assert all(f"features.layer{i}: most" in said for i in (1, 2, 3, 4))
+    Path("twice.py").write_text(RELU_TWICE)
+    code, said, err = run("explain", clip, "--model", "twice.py:network", "--size", 64, "--layers", "*")
+    assert code == 0
+    assert "warning: relevance at layers is kept without 1.relu, which the patterns of layers= fit as well: they" in err
+    assert "1.conv: most" in said
+    err = run("explain", clip, *SMALL, "--layers", "stage?")[2]
+    assert "'stage?' fits no module that ran; lrp3d inspect shows their names" in err
 
 
 def test_prototypes_are_found_among_videos(run, clip):

@@ -68,7 +68,7 @@ def test_a_projected_state_is_one():
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_classifier_on_the_last_step_alone_has_no_frame_logits(kind):
     model = ready(Net(KINDS[kind](4, 3, batch_first=True), last=True))
-    with pytest.raises(lrp3d.NoFrameLogits, match="nothing averages over time"):
+    with pytest.raises(lrp3d.NoFrameLogits, match="finds no average over time"):
         lrp3d.explain(model, CLIP)
     explanation = lrp3d.explain(model, CLIP, temporal=False, contrastive=False)
     assert explanation.conservation.max() < 1e-9
