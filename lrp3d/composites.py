@@ -12,7 +12,7 @@ from torch import nn
 
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.compute.maps import Broadcast, Scale
-from lrp3d.registry import OPERATIONS
+from lrp3d.registry import OPERATIONS, handler_of
 from lrp3d.rules import AlphaBeta, Epsilon, Gamma, Identity, Rule, SameSign, SoftmaxTaylor, WinnerTakesAll, ZBeta, ZPlus
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, Largest, WindowMaximum
@@ -111,20 +111,20 @@ class Composite:
     def addresses_normalisation(self) -> bool:
         """Whether a batch norm may get another rule than Identity."""
         by_type = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in self.layers)
-        by_function = any(OPERATIONS[function] is OPERATIONS[F.batch_norm] for function in self.operations)
+        by_function = any(handler_of(function) is handler_of(F.batch_norm) for function in self.operations)
         return by_type or by_function or any(not set(name) & set("*?[") for name in self.names)
 
     def product(self, name: str, handler: Callable[..., Any] | None) -> str | None:
         """Which factor of a product of two signals is the weight; None if the composite does not say."""
         for key, factor in self.products.items():
-            fits = fnmatch.fnmatchcase(name, key) if isinstance(key, str) else OPERATIONS[key] is handler
+            fits = fnmatch.fnmatchcase(name, key) if isinstance(key, str) else handler_of(key) is handler
             if fits:
                 return factor
         return None
 
     def rule_of_operation(self, handler: Callable[..., Any] | None) -> Rule | None:
         """The rule that the composite gives to an operation; None if it gives none."""
-        return next((rule for function, rule in self.operations.items() if OPERATIONS[function] is handler), None)
+        return next((rule for function, rule in self.operations.items() if handler_of(function) is handler), None)
 
     def rule_for(self, step: Step) -> Rule:
         """The rule of a step whose position is known; raises ValueError if the matching rule cannot be used there."""
@@ -149,7 +149,7 @@ class Composite:
         if step.sees_clip and step.weighted and self.first is not None:
             return self.first
         for function, rule in self.operations.items():
-            if OPERATIONS[function] is step.site.handler and (step.accepts(rule) or not _only_shifts(step)):
+            if handler_of(function) is step.site.handler and (step.accepts(rule) or not _only_shifts(step)):
                 return rule
         return self._by_type(step)
 
@@ -164,7 +164,7 @@ class Composite:
 
 def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
-    sums = [OPERATIONS[function] for function in (torch.add, torch.sub, torch.rsub)]
+    sums = [handler_of(function) for function in (torch.add, torch.sub, torch.rsub)]
     return isinstance(step, PassThrough) and step.site.handler in sums
 
 
