@@ -100,6 +100,8 @@ def _renamed(names: set[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> 
     renamed = {}
     for name, value in kwargs.items():
         own = name if name in names else _OTHER_NAMES.get(name, name)
+        if name == "out" and value is None and "out" not in names:  # the same as nothing
+            continue
         if own == "input" and own not in names and not args:  # torch's first argument, whatever the handler calls it
             args = (value,)
         else:

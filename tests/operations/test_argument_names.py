@@ -50,6 +50,7 @@ FORMS = {
         lambda x: torch.baddbmm(MATRIX, batch1=x.flatten(0, 2), batch2=MATRIX.expand(32, 4, 4)),
         lambda x: torch.baddbmm(MATRIX, x.flatten(0, 2), MATRIX.expand(32, 4, 4)),
     ),
+    "torch.add(out=None)": (lambda x: torch.add(x, 1.0, out=None), lambda x: x + 1.0),
     "torch.relu(x=)": (lambda x: torch.relu(x=x), torch.relu),
     "F.relu(input=)": (lambda x: F.relu(input=x), F.relu),
     "F.gelu(input=)": (lambda x: F.gelu(input=x), F.gelu),
