@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 
 import lrp3d.operations  # noqa: F401  so that OPERATIONS is filled
 from lrp3d.compute.maps import Broadcast, Scale
-from lrp3d.registry import OPERATIONS
+from lrp3d.registry import OPERATIONS, handler_of
 from lrp3d.rules import (
     AlphaBeta,
     Contrastive,
@@ -50,7 +51,8 @@ class Composite:
             layer that does the same (`F.conv3d` as `nn.Conv3d`).
         operations: rules by torch function (`torch.add` means `+`, `+=` and `Tensor.add` as well).
         names: rules by qualified name (`"layer4.0.conv1"`) or pattern (`"layer4.*"`). A pattern matches the layers that
-            share relevance (convolutions, linear layers, pools), an exact name everything that has it.
+            share relevance (convolutions, linear layers, pools) and leaves out those for which its rule cannot be used;
+            an exact name matches everything that has it. A model to which one fits nowhere is refused.
         first: the rule of the weighted layers that see the clip.
         classifier: the rule of the last weighted layers before the logits. Contrastive relevance needs one that gives
             relevance to what speaks for a class (`ZPlus`, `AlphaBeta`, `ZBeta`). If `layers` have another one for these
@@ -125,20 +127,20 @@ class Composite:
     def addresses_normalisation(self) -> bool:
         """Whether a batch norm may get another rule than Identity."""
         by_type = any(issubclass(kind, nn.modules.batchnorm._BatchNorm) for kind in self.layers)
-        by_function = any(OPERATIONS[function] is OPERATIONS[F.batch_norm] for function in self.operations)
-        return by_type or by_function or any(not set(name) & set("*?[") for name in self.names)
+        by_function = any(handler_of(function) is handler_of(F.batch_norm) for function in self.operations)
+        return by_type or by_function or any(not _is_pattern(name) for name in self.names)
 
     def product(self, name: str, handler: Callable[..., Any] | None) -> str | None:
         """Which factor of a product of two signals is the weight; None if the composite does not say."""
         for key, factor in self.products.items():
-            fits = fnmatch.fnmatchcase(name, key) if isinstance(key, str) else OPERATIONS[key] is handler
+            fits = fnmatch.fnmatchcase(name, key) if isinstance(key, str) else handler_of(key) is handler
             if fits:
                 return factor
         return None
 
     def rule_of_operation(self, handler: Callable[..., Any] | None) -> Rule | None:
         """The rule that the composite gives to an operation; None if it gives none."""
-        return next((rule for function, rule in self.operations.items() if OPERATIONS[function] is handler), None)
+        return next((rule for function, rule in self.operations.items() if handler_of(function) is handler), None)
 
     def rule_for(self, step: Step) -> Rule:
         """The rule of a step whose position is known; raises ValueError if the matching rule cannot be used there."""
@@ -179,18 +181,39 @@ class Composite:
         if step.sees_clip and step.weighted and self.first is not None:
             return self.first
         for function, rule in self.operations.items():
-            if OPERATIONS[function] is step.site.handler and (step.accepts(rule) or not _only_shifts(step)):
+            if handler_of(function) is step.site.handler and (step.accepts(rule) or not _only_shifts(step)):
                 return rule
         return self._by_type(step)
 
     def _by_name(self, step: Step) -> Rule | None:
         if step.name in self.names:
             return self.names[step.name]
-        if not default_rule(step).unchanged and (step.weighted or step.layer is not None):
+        if _shares_as_layer(step):
             for pattern, rule in self.names.items():
                 if fnmatch.fnmatchcase(step.name, pattern) and step.accepts(rule):
                     return rule
         return None
+
+    def check_names(self, steps: Sequence[Step]) -> None:
+        """Checks that all names and patterns are used; the positions of the steps are known.
+
+        Raises:
+            ValueError: if a name fits none of the steps, or a pattern none that shares relevance; or if the rule of a
+                pattern can be used for none of the steps that it fits.
+        """
+        for pattern, rule in self.names.items():
+            if any(step.name == pattern for step in steps):
+                continue
+            layers = [step for step in steps if _shares_as_layer(step) and fnmatch.fnmatchcase(step.name, pattern)]
+            if not layers:
+                names = list(dict.fromkeys(step.name for step in steps))
+                raise ValueError(f"Composite(names=...): {pattern!r} fits {_nothing(pattern)}; {_hint(pattern, names)}")
+            if not any(step.accepts(rule) for step in layers):
+                first = layers[0]
+                raise ValueError(
+                    f"{rule} cannot be the rule of any layer that {pattern!r} fits; the first is '{first.name}' "
+                    f"({first.operation}), whose default is {default_rule(first)}"
+                )
 
     def _by_type(self, step: Step) -> Rule | None:
         for kind in (type(step.layer) if step.layer is not None else None, step.site.kind):
@@ -201,9 +224,30 @@ class Composite:
         return None
 
 
+def _shares_as_layer(step: Step) -> bool:
+    """Whether a step is one of those that a pattern may match: a layer that shares relevance."""
+    return not default_rule(step).unchanged and (step.weighted or step.layer is not None)
+
+
+def _is_pattern(name: str) -> bool:
+    return bool(set(name) & set("*?["))
+
+
+def _nothing(name: str) -> str:
+    return "no layer that ran and shares relevance" if _is_pattern(name) else "nothing that ran and has a rule"
+
+
+def _hint(pattern: str, names: Sequence[str]) -> str:
+    """What may be meant instead of a name that fits nothing."""
+    inside = [f"{pattern}.*" for name in names if name.startswith(f"{pattern}.")]
+    close = get_close_matches(pattern, [] if _is_pattern(pattern) else names, n=1, cutoff=0.7)
+    meant = [*inside, *(name for name in names if name.endswith(f".{pattern}")), *close]
+    return f"did you mean {meant[0]!r}?" if meant else "lrp3d.inspect(model, clip) shows the names"
+
+
 def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
-    sums = [OPERATIONS[function] for function in (torch.add, torch.sub, torch.rsub)]
+    sums = [handler_of(function) for function in (torch.add, torch.sub, torch.rsub)]
     return isinstance(step, PassThrough) and step.site.handler in sums
 
 

@@ -6,11 +6,14 @@ The library registers everything it supports through these same functions (`lrp3
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from torch import nn
+
+from lrp3d.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
     from lrp3d.tracing.tracer import Tracer
@@ -30,8 +33,29 @@ OPERATIONS: dict[TorchFunction | str, Handler] = {}
 current_tracer: ContextVar[Tracer | None] = ContextVar("lrp3d_run", default=None)
 
 
+_OTHER_NAMES = {
+    "axis": "dim",
+    "keepdims": "keepdim",
+    "x": "input",
+    "a": "input",
+    "x1": "input",
+    "x2": "other",
+    "mat2": "other",
+    "vec": "other",
+    "batch1": "mat1",
+    "batch2": "mat2",
+}
+"""Other names of the same argument: numpy's, all of which torch accepts for its own, and those of matrix products."""
+
+_CALLED: dict[int, Handler] = {}
+"""Handlers as they are called, by the identity of what was registered, which they keep alive."""
+
+
 def handler_of(function: Any) -> Handler | None:
     """The handler of a function as `TorchFunctionMode` sees it; None if it has none.
+
+    It takes the arguments of the function by every name that torch accepts. Arguments that what was registered does not
+    take are refused by name.
 
     >>> import torch
     >>> handler_of(torch.relu).__name__
@@ -40,7 +64,49 @@ def handler_of(function: Any) -> Handler | None:
     handler = OPERATIONS.get(function)
     if handler is None and (name := getattr(function, "_qualified_op_name", None)) is not None:
         handler = OPERATIONS.get(name)
-    return handler
+    return None if handler is None else _called(handler)
+
+
+def _called(handler: Handler) -> Handler:
+    """The handler as it is called: with torch's names for its arguments, and only with arguments that it takes."""
+    if id(handler) in _CALLED:
+        return _CALLED[id(handler)]
+    try:
+        signature = inspect.signature(handler)
+    except ValueError:  # compiled code may have none
+        signature = inspect.signature(lambda *args, **kwargs: None)
+    names = {
+        name
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+
+    @functools.wraps(handler)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs:
+            args, kwargs = _renamed(names, args, kwargs)
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            where = active_tracer().running
+            raise UnsupportedOperation([f"{where}: its rule does not take these arguments ({error})"]) from error
+        return handler(*args, **kwargs)
+
+    return _CALLED.setdefault(id(handler), call)
+
+
+def _renamed(names: set[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments by the names that a handler has for them."""
+    renamed = {}
+    for name, value in kwargs.items():
+        own = name if name in names else _OTHER_NAMES.get(name, name)
+        if name == "out" and value is None and "out" not in names:  # the same as nothing
+            continue
+        if own == "input" and own not in names and not args:  # torch's first argument, whatever the handler calls it
+            args = (value,)
+        else:
+            renamed[own if own in names else name] = value
+    return args, renamed
 
 
 def own_forward(layer: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -127,7 +193,7 @@ def register_operation(
 
     @functools.wraps(handler)
     def door(*args: Any, **kwargs: Any) -> Any:
-        return active_tracer().perform(handler, args, kwargs)
+        return active_tracer().perform(_called(handler), args, kwargs)
 
     for function in [functions] if callable(functions) or isinstance(functions, str) else list(functions):
         if not callable(function) and not (isinstance(function, str) and "::" in function):

@@ -29,6 +29,8 @@ Flat() tensor([[2.5000, 2.5000]])
 
 from __future__ import annotations
 
+import math
+import numbers
 from dataclasses import dataclass, field, replace
 
 from torch import Tensor
@@ -40,6 +42,28 @@ def _term(a: Weight | None, v: Weight | None) -> Term:
     assert isinstance(a, Tensor)
     assert v is not None
     return Term(a, v)
+
+
+def _check_numbers(rule: Rule, at_least_zero: bool, *names: str) -> None:
+    """Checks that parameters of a rule are finite numbers, or tensors of them.
+
+    Raises:
+        TypeError: if one is no number.
+        ValueError: if one is not finite, or is negative and must not be.
+    """
+    for name in names:
+        value = getattr(rule, name)
+        what = f"{name} of {type(rule).__name__} is a"
+        if isinstance(value, numbers.Real):
+            is_finite, is_negative = math.isfinite(value), value < 0
+        elif isinstance(value, Tensor):
+            is_finite, is_negative = bool(value.isfinite().all()), bool((value < 0).any())
+        else:
+            raise TypeError(f"{what} number, got {value!r}")
+        if not is_finite:
+            raise ValueError(f"{what} finite number, got {value}")
+        if at_least_zero and is_negative:
+            raise ValueError(f"{what} number from 0 on, got {value}")
 
 
 def _agreeing(x: Signed, w: Signed) -> list[Term]:
@@ -150,13 +174,22 @@ class SameSign(Rule):
 class ZBeta(Rule):
     """For the layer that sees the clip: `a w - low w+ - high w-` (z-beta; paper Sec. 3.1, Montavon et al. 2017).
 
-    `low` and `high` are the valid range of an input; by default it is the range tracked from the clip.
+    `low` and `high` are the valid range of an input; an end that is not given is that of the range tracked from the
+    clip.
     """
 
     absorbs = False
 
     low: float | None = None
     high: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, False, *(end for end in ("low", "high") if getattr(self, end) is not None))
+        if self.low is None or self.high is None:
+            return
+        above = self.low > self.high
+        if above.any() if isinstance(above, Tensor) else above:
+            raise ValueError(f"ZBeta(low, high): low is at most high, got low={self.low} and high={self.high}")
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share, written as `(a - low) w+ + (a - high) w-`: non-negative inside the range."""
@@ -185,6 +218,9 @@ class Epsilon(Rule):
     on_maxima = True
     epsilon: float = 1e-9
 
+    def __post_init__(self) -> None:
+        _check_numbers(self, True, "epsilon")
+
     @property
     def proportional(self) -> bool:  # type: ignore[override]  # follows from the rule, cannot be set
         """Whether shares are proportional to contributions; epsilon changes that."""
@@ -205,6 +241,9 @@ class Gamma(Rule):
     contrasts = False
     gamma: float = 0.25
     epsilon: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_numbers(self, True, "gamma", "epsilon")
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share of signed terms; the part of the bias is absorbed."""
@@ -227,6 +266,7 @@ class AlphaBeta(Rule):
     beta: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_numbers(self, False, "alpha", "beta")
         if abs(self.alpha - self.beta - 1) > 1e-9 or self.beta < 0:
             raise ValueError(
                 f"AlphaBeta conserves for alpha - beta = 1 and beta >= 0 only, got alpha={self.alpha}, beta={self.beta}"

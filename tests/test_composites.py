@@ -1,5 +1,7 @@
 """Which rule goes to which layer: a name, then a position, then an operation, then a type."""
 
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -184,6 +186,33 @@ def test_a_rule_that_makes_no_sense_somewhere_is_refused_there():
             lrp3d.explain(Net().eval(), CLIP, composite=composite)
     with pytest.raises(ValueError, match="range of valid inputs"):
         lrp3d.explain(Net().eval(), CLIP, composite=lrp3d.Composite(names={"block.0": ZBeta()}))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("blok.*", "'blok.*' fits no layer that ran and shares relevance; lrp3d.inspect"),
+        ("nonsense", "'nonsense' fits nothing that ran and has a rule; lrp3d.inspect"),
+        ("block", "'block' fits nothing that ran and has a rule; did you mean 'block.*'?"),
+        ("relu*", "'relu*' fits no layer"),
+        ("fcc", "'fcc' fits nothing that ran and has a rule; did you mean 'fc'?"),
+        ("net.fc", "'net.fc' fits nothing"),
+    ],
+)
+def test_a_name_that_fits_nothing_in_the_model_is_refused(name, message):
+    composite = lrp3d.Composite(names={"fc": Epsilon(), name: Flat()})
+    for call in (lrp3d.explain, lrp3d.inspect):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            call(Net().eval(), CLIP, composite=composite)
+
+
+def test_a_pattern_leaves_out_layers_without_use_for_its_rule_unless_that_is_all_of_them():
+    found = rules(lrp3d.Composite(names={"*": WinnerTakesAll()}))
+    assert (found["pool"], found["stem"]) == (str(WinnerTakesAll()), str(ZBeta()))
+    for pattern in ("f*", "block.*"):
+        composite = lrp3d.Composite(names={pattern: WinnerTakesAll()})
+        with pytest.raises(ValueError, match=re.escape(f"cannot be the rule of any layer that {pattern!r} fits")):
+            lrp3d.explain(Net().eval(), CLIP, composite=composite)
 
 
 def test_composites_say_what_they_take():

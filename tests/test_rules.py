@@ -3,6 +3,8 @@
 Inputs, weights and biases are multiples of a quarter: sums are exact, and zero denominators really zero.
 """
 
+import re
+import math
 import copy
 from dataclasses import dataclass
 
@@ -398,3 +400,35 @@ def test_every_rule_has_an_example_or_a_source_in_its_docstring():
 def test_a_rule_by_sign_cannot_be_contrasted():
     with pytest.raises(ValueError, match="nothing is left"):
         rules.Contrastive(rules.SameSign())
+
+
+WRONG = {
+    "Epsilon(-1e-3)": (ValueError, "epsilon of Epsilon is a number from 0 on, got -0.001"),
+    "Epsilon(nan)": (ValueError, "epsilon of Epsilon is a finite number, got nan"),
+    "Epsilon(None)": (TypeError, "epsilon of Epsilon is a number, got None"),
+    "Gamma('x')": (TypeError, "gamma of Gamma is a number, got 'x'"),
+    "Gamma(-1.0)": (ValueError, "gamma of Gamma is a number from 0 on, got -1.0"),
+    "Gamma(0.25, -1.0)": (ValueError, "epsilon of Gamma is a number from 0 on"),
+    "AlphaBeta(nan, 1.0)": (ValueError, "alpha of AlphaBeta is a finite number"),
+    "AlphaBeta('x', 1.0)": (TypeError, "alpha of AlphaBeta is a number"),
+    "AlphaBeta(0.5, -0.5)": (ValueError, "beta >= 0"),
+    "ZBeta(1, 0)": (ValueError, "low is at most high, got low=1 and high=0"),
+    "ZBeta(torch.tensor([0.0, 1.0]), 0.5)": (ValueError, "low is at most high"),
+    "ZBeta(nan, 1.0)": (ValueError, "low of ZBeta is a finite number"),
+    "ZBeta(0.0, inf)": (ValueError, "high of ZBeta is a finite number"),
+    "ZBeta((0, 0, 0), 1.0)": (TypeError, "low of ZBeta is a number"),
+}
+
+
+@pytest.mark.parametrize("written", WRONG)
+def test_a_rule_says_at_once_which_parameters_it_takes(written):
+    kind, message = WRONG[written]
+    with pytest.raises(kind, match=re.escape(message)):
+        eval(written, {**vars(rules), "torch": torch, "nan": math.nan, "inf": math.inf})
+
+
+def test_rules_take_whole_numbers_tensors_and_empty_ranges():
+    for rule in (rules.Epsilon(0), rules.Gamma(torch.tensor(0.25)), rules.ZBeta(0, 0), rules.ZBeta(high=1.0)):
+        assert isinstance(rule, rules.Rule)
+    low, high = (torch.full((1, 2, 1, 1, 1), end) for end in (0.0, 1.0))
+    assert rules.ZBeta(low, high).low is low

@@ -36,20 +36,20 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 
 @register_operation([torch.max, Tensor.max])
-def maximum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def maximum(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
     """`torch.max` over everything, over one axis, or of two tensors."""
-    if isinstance(dim, Tensor):
-        return larger(input, dim)
+    if isinstance(dim, Tensor) or other is not None:
+        return larger(input, dim if other is None else other)
     if dim is None:
         return amax(input)
     return torch.return_types.max((amax(input, dim, keepdim), torch.max(input, dim, keepdim)[1]))
 
 
 @register_operation([torch.min, Tensor.min])
-def minimum(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+def minimum(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
     """`torch.min` over everything, over one axis, or of two tensors."""
-    if isinstance(dim, Tensor):
-        return smaller(input, dim)
+    if isinstance(dim, Tensor) or other is not None:
+        return smaller(input, dim if other is None else other)
     if dim is None:
         return amin(input)
     return torch.return_types.min((amin(input, dim, keepdim), torch.min(input, dim, keepdim)[1]))

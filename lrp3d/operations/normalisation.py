@@ -74,15 +74,15 @@ def raw_batch_norm(
     input: Tensor,
     weight: Any,
     bias: Any,
-    mean: Any,
-    var: Any,
+    running_mean: Any,
+    running_var: Any,
     training: bool,
     momentum: float,
     eps: float,
-    cudnn: bool,
+    cudnn_enabled: bool,
 ) -> Tensor:
     """`torch.batch_norm`, which `F.batch_norm` calls."""
-    return batch_norm(input, mean, var, weight, bias, training, momentum, eps)
+    return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 def _by_its_own(function: Callable[[Tensor], Tensor], x: Tensor, kind: type[nn.Module] | None) -> Tensor:
@@ -92,7 +92,12 @@ def _by_its_own(function: Callable[[Tensor], Tensor], x: Tensor, kind: type[nn.M
 
 @register_operation([F.layer_norm, torch.layer_norm])
 def layer_norm(
-    input: Tensor, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5, *flags: Any
+    input: Tensor,
+    normalized_shape: Any,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
 ) -> Tensor:
     """`F.layer_norm`."""
     return _by_its_own(lambda x: F.layer_norm(x, list(normalized_shape), weight, bias, eps), input, nn.LayerNorm)
@@ -100,7 +105,12 @@ def layer_norm(
 
 @register_operation([F.group_norm, torch.group_norm])
 def group_norm(
-    input: Tensor, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5, *flags: Any
+    input: Tensor,
+    num_groups: int,
+    weight: Any = None,
+    bias: Any = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
 ) -> Tensor:
     """`F.group_norm`."""
     return _by_its_own(lambda x: F.group_norm(x, num_groups, weight, bias, eps), input, nn.GroupNorm)

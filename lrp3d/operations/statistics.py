@@ -15,10 +15,11 @@ from torch import Tensor
 
 from lrp3d.operations.activation import clamp_min
 from lrp3d.operations.arithmetic import add, axes_from_the_end, mean, sub, sum
-from lrp3d.operations.blocks import attach
+from lrp3d.operations.blocks import attach, refuse
 from lrp3d.operations.products import div, mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.proportional import Proportional
+from lrp3d.tracing.advice import MATRIX_NORM
 from lrp3d.tracing.signals import Signal, Weighs
 
 
@@ -65,18 +66,47 @@ for _name in ("var", "std"):
     _register_spread(f"{_name}_mean", True)
 
 
-@register_operation([torch.norm, Tensor.norm, torch.linalg.norm, torch.linalg.vector_norm])
-def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None, **names: Any) -> Tensor:
-    """Norms of vectors: share by what each value adds to the sum under the root, `|x|^p`."""
-    p = names.pop("ord", p)
-    p = 2 if p in (None, "fro") else p
-    output = torch.linalg.vector_norm(input, p, dim, keepdim, dtype=dtype)
-    largest = {float("inf"): "amax", -float("inf"): "amin"}.get(p if isinstance(p, (int, float)) else 0)
+@register_operation([torch.norm, Tensor.norm])
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """`torch.norm`: of all values along the axes, as that of a vector, unless `p` is the nuclear norm of matrices."""
+    if p == "nuc":
+        return _of_matrices(torch.norm(input, p, dim, keepdim, dtype=dtype), input)
+    return vector_norm(input, 2 if p in (None, "fro") else p, dim, keepdim, dtype=dtype)
+
+
+@register_operation(torch.linalg.norm)
+def linalg_norm(input: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """`torch.linalg.norm`: of matrices if it is given an order and two axes, else of vectors."""
+    axes = input.dim() if dim is None else len(axes_from_the_end(input, dim))
+    if ord is None or axes == 1:
+        return vector_norm(input, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
+    return matrix_norm(input, ord, (-2, -1) if dim is None else dim, keepdim, dtype=dtype)
+
+
+@register_operation(torch.linalg.matrix_norm)
+def matrix_norm(
+    input: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """`torch.linalg.matrix_norm`: Frobenius' norm is that of all values as a vector; others are refused."""
+    if ord == "fro":
+        return vector_norm(input, 2, dim, keepdim, dtype=dtype)
+    return _of_matrices(torch.linalg.matrix_norm(input, ord, dim, keepdim, dtype=dtype), input)
+
+
+def _of_matrices(output: Tensor, x: Tensor) -> Tensor:
+    return refuse(output, x, advice=MATRIX_NORM)
+
+
+@register_operation(torch.linalg.vector_norm)
+def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Norms of vectors: share by what each value adds to the sum under the root, `|x|^ord`."""
+    output = torch.linalg.vector_norm(input, ord, dim, keepdim, dtype=dtype)
+    largest = {float("inf"): "amax", -float("inf"): "amin"}.get(ord)
 
     def contributions(x: Tensor) -> Tensor:
         size = x.abs()
         if largest is None:
-            return size.pow(p)
+            return size.pow(ord)
         extreme: Tensor = getattr(size, largest)(axes_from_the_end(x, dim), keepdim=True)
         return (size == extreme).to(x)
 
@@ -85,7 +115,7 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False, dtyp
 
 def _unit(x: Tensor, p: float, dim: Any, eps: float) -> Tensor:
     """A signal divided by its norm."""
-    return div(x, clamp_min(norm(x, p, dim, keepdim=True), eps))
+    return div(x, clamp_min(vector_norm(x, p, dim, keepdim=True), eps))
 
 
 @register_operation(F.normalize)
@@ -99,7 +129,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     """The norm of a difference over the last axis (PAN, Zhang et al. 2020, arXiv:2008.03462, Eq. 3), written out."""
     run = active_tracer()
     difference = sub(x1, x2)
-    return norm(add(difference, eps) if run.is_signal(difference) else difference + eps, p, -1, keepdim)
+    return vector_norm(add(difference, eps) if run.is_signal(difference) else difference + eps, p, -1, keepdim)
 
 
 @register_operation([torch.logsumexp, Tensor.logsumexp])

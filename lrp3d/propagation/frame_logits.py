@@ -255,7 +255,7 @@ def _frame_by_frame(
     before = len(run.steps)
     pools = [(average, _pool_over_space(record, average)) for average in averages]
     outputs = [_replay(record, pools, i, n, scaled=merge == "average") for i in range(n)]
-    assign_rules(run.steps[before:], outputs, composite, contrastive)
+    assign_rules(run.steps[before:], outputs, composite, contrastive, is_part=True)
     for output in outputs:
         oppose(output, chosen.sign)
     logits = torch.stack([chosen.of(output) for output in outputs], 1)  # (b, n)

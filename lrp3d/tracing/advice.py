@@ -26,6 +26,10 @@ COMPLEX = (
     "computes with complex numbers, for which there is no rule; a filter in frequency is a convolution in space or "
     "time, which has one"
 )
+MATRIX_NORM = (
+    "is a norm of matrices other than Frobenius', for which there is no rule; norms of vectors "
+    "(torch.linalg.vector_norm) have one"
+)
 LOST = (
     "does not descend from the clip in any way lrp3d can see (detached, compiled, cast to integers, or computed "
     "outside of torch)"

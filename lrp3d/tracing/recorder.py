@@ -215,6 +215,11 @@ class Recorder:
         """The qualified name of the module that is running."""
         return self._scopes[-1].name if self._scopes else ""
 
+    @property
+    def running(self) -> str:
+        """The module whose forward is running, and the operation, as refusals name them."""
+        return f"{self._module() or 'the forward'} ({self._operation})"
+
     def product(self) -> str | None:
         """Which factor of the running product is the weight; None if the composite does not say."""
         return None if self.choices is None else self.choices.product(self.next_name(), self._handler)

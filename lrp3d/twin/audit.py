@@ -54,21 +54,34 @@ def _from_classifier(output: Tensor) -> dict[Step, Position]:
     return {step: Position(step.in_range, step.weighted, has_classifier and not step.weighted) for step in steps}
 
 
-def assign_rules(steps: Sequence[Step], outputs: Sequence[Tensor], composite: Composite, contrastive: bool) -> None:
-    """Tell every step of a run where it stands, and give it its rule; raises ValueError for unusable rules.
+def assign_rules(
+    steps: Sequence[Step], outputs: Sequence[Tensor], composite: Composite, contrastive: bool, is_part: bool = False
+) -> None:
+    """Tell every step of a run where it stands, and give it its rule.
 
     Args:
         steps: the steps.
         outputs: the logits, below which the classifiers are.
         composite: says which step gets which rule.
         contrastive: whether the rule of a classifier gets its contrast.
+        is_part: whether these are the steps of a part of the model, to which not all names of the composite belong.
+
+    Raises:
+        ValueError: if a rule cannot be used where the composite wants it, or a name in the composite fits nothing.
     """
     positions: dict[Step, Position] = {}
     for output in outputs:
         positions |= _from_classifier(output)
     for step in steps:
         step.position = positions.get(step, Position(step.in_range))
-        if type(step).relevance is Step.relevance or isinstance(step, (ClipInput, ConstantOutput, Outlet, Unsupported)):
-            continue  # these have no choice of rules
+    if not is_part:
+        composite.check_names([step for step in steps if _has_rule(step) or isinstance(step, Unsupported)])
+    for step in filter(_has_rule, steps):
         contrasts = contrastive and step.is_classifier
         step.assign_rule(composite.contrastive_rule_for(step) if contrasts else composite.rule_for(step))
+
+
+def _has_rule(step: Step) -> bool:
+    """Whether there is a choice of rules for a step."""
+    without = (ClipInput, ConstantOutput, Outlet, Unsupported)
+    return type(step).relevance is not Step.relevance and not isinstance(step, without)
