@@ -29,8 +29,9 @@ class Occluded:
         x = self.frames
         column = [frame * columns // clock for frame in slow_frames(self.length, clock)]
         self.column = placed(column, x.device)  # (t,)
+        colour = _colour(value, x)  # checked whether it is used or not
         if occluder == "blank":
-            self.substitute = _colour(value, x).expand_as(x)
+            self.substitute = colour.expand_as(x)
         elif occluder == "mean":
             self.substitute = x.mean(2, keepdim=True).expand_as(x)
         else:

@@ -5,6 +5,7 @@ Letters: ``b`` clips, ``n`` rows (frames that have a logit), ``c t h w`` a clip,
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ def uniform_indices(
         Frame indices (frames,), int64, never decreasing, from 0 to num_video_frames - 1.
 
     Raises:
+        TypeError: a number is not whole.
         ValueError: a number is not positive.
 
     Source: paper, Sec. 4.1 and App. E.
@@ -52,7 +54,7 @@ def uniform_indices(
     >>> uniform_indices(3, 5)
     tensor([0, 0, 1, 2, 2])
     """
-    _require_positive(num_video_frames=num_video_frames, frames=frames)
+    require_positive(num_video_frames=num_video_frames, frames=frames)
     segment = torch.arange(frames)
     if not train:
         return (2 * segment + 1) * num_video_frames // (2 * frames)
@@ -82,6 +84,7 @@ def dense_indices(
         Frame indices (frames,), int64, never decreasing, from 0 to num_video_frames - 1.
 
     Raises:
+        TypeError: a number is not whole.
         ValueError: a number is not positive.
 
     Source: paper, App. B.
@@ -91,14 +94,26 @@ def dense_indices(
     >>> dense_indices(3, 5)
     tensor([0, 1, 2, 2, 2])
     """
-    _require_positive(num_video_frames=num_video_frames, frames=frames, stride=stride)
+    require_positive(num_video_frames=num_video_frames, frames=frames, stride=stride)
     room = max(num_video_frames - 1 - (frames - 1) * stride, 0)
     start = int(torch.randint(room + 1, (), generator=generator)) if train else room // 2
     return (start + stride * torch.arange(frames)).clamp(max=num_video_frames - 1)
 
 
-def _require_positive(**numbers: int) -> None:
+def require_positive(**numbers: int | None) -> None:
+    """Checks that numbers that are given are whole and at least 1.
+
+    Raises:
+        TypeError: one is not a whole number.
+        ValueError: one is less than 1.
+    """
     for name, number in numbers.items():
+        if number is None:
+            continue
+        try:
+            operator.index(number)
+        except TypeError:
+            raise TypeError(f"{name} is a whole number, not {number!r}") from None
         if number < 1:
             raise ValueError(f"{name} is at least 1, not {number}")
 
@@ -136,7 +151,7 @@ def window_bounds(
     ([0, 0, 1, 2, 2, 2], [3, 3, 4, 5, 5, 5])
     """
     rows = frames if rows is None else rows
-    _require_positive(frames=frames, rows=rows)
+    require_positive(frames=frames, rows=rows)
     if own is None:
         if frames % rows:
             raise ValueError(f"{frames} frames do not divide into {rows} rows of equal length")
@@ -337,7 +352,7 @@ def partial_uniform_logits(
     if chunk_size is None:
         budget = 2**26 if clip.device.type == "cpu" else 2**29
         chunk_size = max(1, budget // (clip[0].numel() * clip.element_size()))
-    _require_positive(chunk_size=chunk_size)
+    require_positive(chunk_size=chunk_size)
     chunks = []
     windows = torch.stack([owner, row, left.flatten(), right.flatten()])
     for clip_numbers, row_numbers, first, last in zip(*(part.split(chunk_size) for part in windows), strict=True):

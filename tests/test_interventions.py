@@ -224,7 +224,10 @@ def test_it_does_not_matter_in_which_mode_it_is_called():
             {"occluder": "noise"},
             "occluder must be one of 'neighbours', 'nearest', 'mean', 'blank', got 'noise'",
         ),
-        ({"occluder": "blank", "value": [1.0, 2.0]}, r"one per channel \(3\), got 2"),
+        *(
+            ({"occluder": occluder, "value": [1.0, 2.0]}, r"one per channel \(3\), got 2")
+            for occluder in ("neighbours", "nearest", "mean", "blank")
+        ),
         ({"chunk_size": 0}, "chunk_size must be a positive whole number, got 0"),
         ({"layout": "bcth"}, "layout names the axes"),
     ],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from torch import Tensor
 
 from lrp3d.filenames import extension
 from lrp3d.printed import printable
-from lrp3d.sampling import dense_indices, uniform_indices
+from lrp3d.sampling import dense_indices, require_positive, uniform_indices
 from lrp3d.video.files import Survey, read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.in_memory import read_in_memory
 from lrp3d.video.paths import require_place
-from lrp3d.video.pixels import Framing, normalize, require_clip_memory, stack_frames
+from lrp3d.video.pixels import Colour, Framing, check_normalisation, normalize, require_clip_memory, stack_frames
 from lrp3d.video.source import Choose, ClipWarning, LostFramesWarning, Source, VideoError, repeats
 from lrp3d.video.tensors import TENSOR_SUFFIXES, read_tensor
 
@@ -59,8 +59,8 @@ def read_clip(
     stride: int = 1,
     size: int | None = 224,
     short_side: int | None = 256,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: Colour = IMAGENET_MEAN,
+    std: Colour = IMAGENET_STD,
     template: str | None = None,
     train: bool = False,
     place: tuple[float, float] = (0.5, 0.5),
@@ -76,8 +76,8 @@ def read_clip(
         stride: distance between frames, for dense sampling.
         size: side of the square cut from the centre, in pixels; None keeps the whole frame.
         short_side: length in pixels to which the shorter side is resized first; None keeps it.
-        mean: subtracted from each channel, of pixels from 0 to 1.
-        std: the number by which each channel is then divided.
+        mean: subtracted from each channel, of pixels from 0 to 1; one number, or one per channel.
+        std: by which each channel is then divided; one number, or one per channel.
         template: name of the images in a folder, such as ``img_%05d.jpg`` or ``img_{:05}.jpg``. Without it, all images
             are read in the order of the numbers in their names; among several series, those named ``img_``.
         train: draw frames at random: one of each segment, or, in dense sampling, the first frame of the clip.
@@ -92,7 +92,9 @@ def read_clip(
     Raises:
         VideoError: there is no such file, it is not a video, no frame decodes, frames are smaller than ``size``, or
             the clip does not fit into memory.
-        ValueError: the sampling is unknown, a size is not positive, or the place is outside of the frame.
+        ValueError: the sampling is unknown, a size is not positive, the place is outside of the frame, mean or std have
+            another number of channels, or a template is given and the path is no folder.
+        TypeError: a number is not whole.
         ImportError: PyAV is needed but not installed.
 
     Source: paper, App. E (uniform sampling, shorter side, crop).
@@ -106,7 +108,8 @@ def read_clip(
     (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
     """
     _check_options(frames, sampling, stride, size, short_side)
-    if not all(0 <= coordinate <= 1 for coordinate in place):
+    check_normalisation(mean=mean, std=std)
+    if len(place) != 2 or not all(0 <= coordinate <= 1 for coordinate in place):
         raise ValueError(f"place is two numbers from 0 to 1, not {place}")
     side = size or short_side or 1
     require_clip_memory(frames, side, side)
@@ -126,8 +129,8 @@ def sample_clip(
     stride: int = 1,
     size: int | None = 224,
     short_side: int | None = 256,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: Colour = IMAGENET_MEAN,
+    std: Colour = IMAGENET_STD,
     name: str = "the video",
 ) -> Clip:
     """Take the frames that a model wants from a video that is in memory, as `read_clip` does from a file.
@@ -157,6 +160,7 @@ def sample_clip(
     (torch.Size([1, 3, 4, 32, 32]), [5, 15, 25, 35])
     """
     _check_options(frames, sampling, stride, size, short_side)
+    check_normalisation(mean=mean, std=std)
     framing = Framing(frames, size, short_side, name)
     source = read_in_memory(video, _frame_chooser(frames, sampling, stride), framing)
     source.notes += framing.note()
@@ -190,8 +194,8 @@ def read_frames(
     *,
     size: int | None = 224,
     short_side: int | None = 256,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: Colour = IMAGENET_MEAN,
+    std: Colour = IMAGENET_STD,
     survey: Survey | None = None,
 ) -> Clip:
     """Read any frames of a video, as `read_clip` reads those of a clip, but without warnings: see `Clip.lost`.
@@ -207,10 +211,11 @@ def read_frames(
             and saved tensors have no packets, and leave it empty.
 
     Raises:
-        VideoError: as in `read_clip`.
-        ValueError: the survey is of another file.
+        VideoError: as in `read_clip`, or the video does not have the chosen frames.
+        ValueError: as in `read_clip`, or the survey is of another file.
     """
     _check_options(1, "uniform", 1, size, short_side)
+    check_normalisation(mean=mean, std=std)
     path, template = _locate(path, None)
     source = _read_source(path, template, choose, Framing(1, size, short_side, path.name), survey)
     require_clip_memory(len(source.images), *source.images[0].shape[:2])
@@ -234,7 +239,7 @@ def _read_source(
     return source
 
 
-def _clip(source: Source, name: str, mean: Sequence[float], std: Sequence[float]) -> Clip:
+def _clip(source: Source, name: str, mean: Colour, std: Colour) -> Clip:
     """The clip of the frames that were read, normalised."""
     lost, notes = tuple(map(printable, source.lost)), tuple(map(printable, source.notes))
     pixels = stack_frames(source.images, name)
@@ -261,6 +266,8 @@ def _locate(path: str | Path, template: str | None) -> tuple[Path, str | None]:
     if not os.path.exists(place) and template_pattern(place.name) and place.parent.is_dir():
         return place.parent, place.name
     require_place(path)
+    if template is not None and not place.is_dir():
+        raise ValueError(f"template is for folders of images, and {printable(place.name)} is a file: leave it out")
     return place, template
 
 
@@ -269,8 +276,8 @@ def prepare_clip(
     *,
     size: int | None = None,
     short_side: int | None = None,
-    mean: Sequence[float] = IMAGENET_MEAN,
-    std: Sequence[float] = IMAGENET_STD,
+    mean: Colour = IMAGENET_MEAN,
+    std: Colour = IMAGENET_STD,
     fps: float | None = None,
 ) -> Clip:
     """Make a clip of frames that are already in memory.
@@ -279,8 +286,8 @@ def prepare_clip(
         pixels: uint8 RGB (t, h, w, 3).
         size: side of the square cut from the centre, in pixels; None keeps the whole frame.
         short_side: length in pixels to which the shorter side is resized first; None keeps it.
-        mean: subtracted from each channel, of pixels from 0 to 1.
-        std: the number by which each channel is then divided.
+        mean: subtracted from each channel, of pixels from 0 to 1; one number, or one per channel.
+        std: by which each channel is then divided; one number, or one per channel.
         fps: frames per second, if known.
 
     Returns:
@@ -288,6 +295,7 @@ def prepare_clip(
 
     Raises:
         VideoError: pixels have another shape or type, or are smaller than ``size``.
+        ValueError: as in `read_clip`, or ``fps`` is no positive number.
 
     >>> import lrp3d
     >>> lrp3d.video.prepare_clip(lrp3d.video.draw_clip(frames=4, size=32)).tensor.shape
@@ -296,6 +304,9 @@ def prepare_clip(
     if pixels.dtype != torch.uint8 or pixels.ndim != 4 or pixels.shape[-1] != 3 or 0 in pixels.shape:
         raise VideoError(f"pixels are uint8 (t, h, w, 3), not {pixels.dtype} {tuple(pixels.shape)}")
     _check_options(len(pixels), "uniform", 1, size, short_side)
+    check_normalisation(mean=mean, std=std)
+    if fps is not None and not 0 <= fps < math.inf:  # 0 is how some libraries say that they do not know
+        raise ValueError(f"fps is a positive number, not {fps}")
     framing = Framing(len(pixels), size, short_side, "the clip")
     cropped = stack_frames([framing(image) for image in pixels.numpy(force=True)], "the clip")
     number = torch.arange(len(pixels))
@@ -306,9 +317,6 @@ def prepare_clip(
 def _check_options(frames: int, sampling: str, stride: int, size: int | None, short_side: int | None) -> None:
     if sampling not in ("uniform", "dense"):
         raise ValueError(f'sampling is "uniform" or "dense", not {sampling!r}')
-    numbers = {"frames": frames, "stride": stride, "size": size, "short_side": short_side}
-    for name, number in numbers.items():
-        if number is not None and number < 1:
-            raise ValueError(f"{name} is at least 1, not {number}")
+    require_positive(frames=frames, stride=stride, size=size, short_side=short_side)
     if size is not None and short_side is not None and size > short_side:
         raise ValueError(f"a square of {size} pixels does not fit a shorter side of {short_side}")

@@ -16,7 +16,7 @@ from lrp3d.video.decoding import decode_by_seeking, decode_from_the_start
 from lrp3d.video.pixels import SQUARE, Framing
 from lrp3d.video.pyav import import_av, is_turned, limit_pixels, open_container, to_array
 from lrp3d.video.room import most_pixels
-from lrp3d.video.source import Choose, Source, VideoError, first_line, stand_ins
+from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line, stand_ins
 from lrp3d.video.timeline import Timeline, is_still, timeline_of
 
 _ODDEST = 16  # the largest ratio of the sides of a pixel, either way: no pixel of a screen or a camera comes near it
@@ -47,7 +47,7 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
             survey.missing = missing_frames(path, stream.container, stream, timeline)
             survey.path, survey.timeline = path, timeline
         timeline = survey.timeline
-        chosen_indices = choose(len(timeline))
+        chosen_indices = chosen_frames(choose, len(timeline), path.name)
 
         def keep(frame: Any) -> Tensor:
             try:

@@ -13,7 +13,7 @@ from torch import Tensor
 from lrp3d.filenames import extension
 from lrp3d.video.pixels import Framing
 from lrp3d.video.pyav import import_av, limit_pixels, open_container, to_array
-from lrp3d.video.source import Choose, Source, VideoError, stand_ins
+from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, stand_ins
 
 _NOT_OURS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 # Images of other kinds that data sets keep in the same folder as their frames.
@@ -36,7 +36,7 @@ def read_folder(folder: Path, template: str | None, choose: Choose, framing: Fra
     """The chosen images of a folder; raises VideoError if there are none."""
     av = import_av()
     files, notes, lost = _list_images(folder, template)
-    chosen_indices = choose(len(files))
+    chosen_indices = chosen_frames(choose, len(files), folder.name)
     read: dict[int, Tensor | None] = {}
 
     def image(index: int) -> Tensor | None:

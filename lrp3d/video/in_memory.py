@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from lrp3d.video.pixels import Framing
-from lrp3d.video.source import Choose, Source, VideoError, first_line
+from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line
 from lrp3d.video.tensors import as_array, as_pixels
 
 
@@ -37,7 +37,7 @@ def read_in_memory(video: Any, choose: Choose, framing: Framing) -> Source:
         ) from None
     if not count:
         raise VideoError(f"{framing.name} has no frame")
-    indices = choose(count)
+    indices = chosen_frames(choose, count, framing.name)
     frames = {index: framing(_frame(video, index, framing.name)) for index in sorted(set(indices))}
     return Source([frames[index] for index in indices], indices, count, [math.nan] * len(indices))
 

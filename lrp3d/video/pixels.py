@@ -15,6 +15,8 @@ from lrp3d.video.room import require_memory
 from lrp3d.video.source import VideoError
 
 SQUARE = Fraction(1)
+Colour = float | Sequence[float] | Tensor
+"""One number, or one per channel."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,20 @@ def stack_frames(frames: list[Tensor], name: str) -> Tensor:
     return torch.stack(frames)
 
 
-def normalize(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+def check_normalisation(**given: Colour) -> None:
+    """Checks ``mean=`` and ``std=``; raises ValueError unless each is one number or one per channel, and std not 0."""
+    for name, colour in given.items():
+        try:
+            values = torch.as_tensor(colour, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            values = torch.empty(0)
+        if values.ndim > 1 or values.numel() not in (1, 3):
+            raise ValueError(f"{name} is one number or one per channel (3), not {colour!r}")
+        if name == "std" and not values.all():
+            raise ValueError(f"std is not 0, which pixels are divided by, but it is {colour!r}")
+
+
+def normalize(pixels: Tensor, mean: Colour, std: Colour) -> Tensor:
     """Pixels uint8 (t, h, w, 3) as a batch of one clip, float32 (1, 3, t, h, w)."""
-    scaled = pixels.float() / 255
-    return ((scaled - torch.tensor(mean)) / torch.tensor(std)).permute(3, 0, 1, 2).unsqueeze(0).contiguous()
+    offset, scale = (torch.as_tensor(colour, dtype=torch.float32) for colour in (mean, std))
+    return ((pixels.float() / 255 - offset) / scale).permute(3, 0, 1, 2).unsqueeze(0).contiguous()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -26,6 +27,21 @@ class LostFramesWarning(ClipWarning):
 
 
 Choose = Callable[[int], list[int]]
+
+
+def chosen_frames(choose: Choose, count: int, name: str) -> list[int]:
+    """The frames chosen of a video of ``count`` frames; raises VideoError if it does not have them, or for none."""
+    indices = []
+    for index in choose(count):
+        try:
+            indices.append(operator.index(index))
+        except TypeError:
+            raise VideoError(f"frames have whole numbers, and frame {index} is asked for in {name}") from None
+    missing = [f"frame {index}" for index in indices if not 0 <= index < count]
+    if missing or not indices:
+        frames = f"frames 0 to {count - 1}" if count > 1 else "frame 0 alone"
+        raise VideoError(f"{name} has {frames}, and {missing[0] if missing else 'none'} is asked for")
+    return indices
 
 
 @dataclass

@@ -20,7 +20,7 @@ from torch import Tensor
 from lrp3d.filenames import extension
 from lrp3d.video.pixels import Framing
 from lrp3d.video.room import BYTES_PER_PIXEL, require_memory
-from lrp3d.video.source import Choose, Source, VideoError, first_line
+from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line
 
 TENSOR_SUFFIXES = {".pt", ".pth", ".npy", ".safetensors"}
 
@@ -35,7 +35,7 @@ def read_tensor(path: Path, choose: Choose, framing: Framing) -> Source:
             height, width = shape[1:3]
             what = f"frames of {width} x {height} pixels"
             require_memory(height * width * BYTES_PER_PIXEL, what, "give smaller ones")
-            indices = choose(shape[0])
+            indices = chosen_frames(choose, shape[0], path.name)
             frames = {index: framing(as_pixels(stored[index], path.name)) for index in sorted(set(indices))}
     except VideoError:
         raise
