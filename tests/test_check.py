@@ -207,3 +207,33 @@ def test_networks_that_make_pathways_of_their_clip_are_checked_as_others_are():
     for measure in ("gain (freeze)", "intervention"):
         for method in ("LRP", "random"):
             assert math.isfinite(found.score(measure, method).mean)
+
+
+class Lone(nn.Module):
+    """One logit of two classes: the sum over frames of what is bright in them, or its negative."""
+
+    def __init__(self, sign):
+        super().__init__()
+        self.conv = nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1))
+        self.fc = nn.Linear(4, 1, bias=False)
+        with torch.no_grad():
+            for part in (self.conv.weight, self.conv.bias, self.fc.weight):
+                part.copy_(torch.rand(part.shape, generator=torch.Generator().manual_seed(part.numel())))
+            self.fc.weight.mul_(sign)
+
+    def frame_logits(self, x):
+        return self.fc(torch.relu(self.conv(x)).mean((3, 4)).transpose(1, 2))
+
+    def forward(self, x):
+        return self.frame_logits(x).mean(1)
+
+
+def test_a_lone_logit_is_checked_for_the_class_that_it_speaks_for_whatever_its_sign():
+    clips = torch.rand(3, 3, 5, 6, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    clips = clips * torch.rand(3, 1, 5, 1, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    positive, negative = (lrp3d.check(Lone(sign).double().eval(), clips) for sign in (1.0, -1.0))
+    assert positive.score("gain (freeze)", "LRP").mean > 0
+    torch.testing.assert_close(negative.lead, positive.lead)
+    for measure in ("gain (freeze)", "gain (neighbours)", "intervention", "shapley", "random classifier"):
+        for method, values in positive.values[measure].items():
+            torch.testing.assert_close(negative.values[measure][method], values, equal_nan=True)

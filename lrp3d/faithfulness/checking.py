@@ -105,7 +105,9 @@ def check(
         target = subject.chosen(clip, classes[number])
         lead.append(float(subject.lead(clip, target)))
         explained.append(int(target.target))
-        for measure, by_method in _scores_of_clip(subject, clip, target, number).items():
+        # What a lone logit speaks for depends on its sign, which may be another in a network with random parameters.
+        asked = classes[number] if target.against is None else int(target.target)
+        for measure, by_method in _scores_of_clip(subject, clip, target, asked, number).items():
             for method, value in by_method.items():
                 parts[measure][method].append(value)
     values = {
@@ -157,18 +159,18 @@ class _Subject:
         """By how much the class's logit is above the mean of the others, (b,)."""
         return chosen.at(torch.zeros(len(clips), dtype=torch.long, device=chosen.target.device)).of(self.logits(clips))
 
-    def interventions(self, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor:
+    def interventions(self, clip: Tensor, target: int | None, twin: Twin | None = None) -> Tensor:
         """What each output frame's logit loses without each input frame, (1, n, t)."""
         x = laid_out(clip, self.layout)
         return intervention_matrix(twin or self.twin, x, target, occluder="nearest", **self.options)
 
-    def matrix(self, method: str, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor | None:
+    def matrix(self, method: str, clip: Tensor, target: int | None, twin: Twin | None = None) -> Tensor | None:
         """The matrix (1, n, t) of a method; None where the model has none for it."""
         x, twin = laid_out(clip, self.layout), twin or self.twin
         if method == YARDSTICK:
             return self.interventions(clip, target, twin)
         if method == "gradient x input":
-            return _gradient_input(twin, clip, target) if self.layout == "bcthw" else None
+            return _gradient_input(twin, clip, self.chosen(clip, target)) if self.layout == "bcthw" else None
         options = {**self.options, "input_range": self.input_range}
         return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix
 
@@ -188,9 +190,11 @@ class _Subject:
         return networks
 
 
-def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) -> dict[str, dict[str, float]]:
-    """By measure and method, the numbers of one clip."""
-    target, t = int(chosen.target), clip.shape[2]
+def _scores_of_clip(
+    subject: _Subject, clip: Tensor, chosen: Chosen, target: int | None, seed: int
+) -> dict[str, dict[str, float]]:
+    """By measure and method, the numbers of one clip; `target` is the chosen class, None for that of a lone logit."""
+    t = clip.shape[2]
     measured = subject.interventions(clip, target)
     matrices = _matrices(subject, clip, target, measured, seed)
 
@@ -223,7 +227,7 @@ def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) 
     return result
 
 
-def _matrices(subject: _Subject, clip: Tensor, target: int, measured: Tensor, seed: int) -> dict[str, Tensor]:
+def _matrices(subject: _Subject, clip: Tensor, target: int | None, measured: Tensor, seed: int) -> dict[str, Tensor]:
     """The matrix of every method that has one for this network; the yardstick's is `measured`."""
     matrices = {}
     for method in subject.methods:
@@ -234,7 +238,7 @@ def _matrices(subject: _Subject, clip: Tensor, target: int, measured: Tensor, se
 
 
 def _exchanged(
-    subject: _Subject, method: str, clip: Tensor, target: int, other_class: int | None
+    subject: _Subject, method: str, clip: Tensor, target: int | None, other_class: int | None
 ) -> Iterator[tuple[str, Tensor | None]]:
     """By measure, the matrices of a method for another logit, if there is one, and for networks with random layers."""
     if other_class is not None:
@@ -266,7 +270,7 @@ def _similarity(matrix: Tensor, other: Tensor | None) -> float:
     return float(spearman(row_shares(matrix).flatten(1), row_shares(other).flatten(1)))
 
 
-def _gradient_input(twin: Twin, clip: Tensor, target: int) -> Tensor | None:
+def _gradient_input(twin: Twin, clip: Tensor, chosen: Chosen) -> Tensor | None:
     """Positive part of gradient times input per value, summed over a frame: as CLRP sums (Eq. 2).
 
     By the model's own forward; a row for each frame where the model has `frame_logits`, else one row.
@@ -277,6 +281,8 @@ def _gradient_input(twin: Twin, clip: Tensor, target: int) -> Tensor | None:
         logits = own(x) if callable(own) else twin.model(x)
         if not isinstance(logits, Tensor) or logits.dim() not in (2, 3):
             return None
+        target = int(chosen.target)
         rows = logits[0, :, target] if logits.dim() == 3 else logits[:, target]
+        rows = rows if chosen.sign is None else rows * chosen.sign.to(rows)
         gradients = [torch.autograd.grad(row, x, retain_graph=True)[0] for row in rows]
     return torch.stack([(gradient * x).detach().clamp(min=0).sum((1, 3, 4)) for gradient in gradients], 1)
