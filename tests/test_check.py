@@ -237,3 +237,30 @@ def test_a_lone_logit_is_checked_for_the_class_that_it_speaks_for_whatever_its_s
     for measure in ("gain (freeze)", "gain (neighbours)", "intervention", "shapley", "random classifier"):
         for method, values in positive.values[measure].items():
             torch.testing.assert_close(negative.values[measure][method], values, equal_nan=True)
+
+
+class FramesLast(Additive):
+    """Returns its frame logits with the frames last, (b, k, n), and has no method that returns them otherwise."""
+
+    frame_logits = None
+
+    def forward(self, x):
+        return Additive.frame_logits(self, x).transpose(1, 2)
+
+
+class Named(FramesLast):
+    """Returns frame logits among other things."""
+
+    def forward(self, x):
+        return {"logits": super().forward(x).transpose(1, 2), "features": x}
+
+
+@pytest.mark.parametrize(("kind", "output"), [(FramesLast, lambda x: x.transpose(1, 2)), (Named, "logits")])
+def test_gradient_times_input_is_that_of_the_logits_which_output_names(kind, output):
+    options = {"methods": ["gradient x input"], "shapley_values": False}
+    expected = lrp3d.check(Additive().double().eval(), frame_clips(), **options)
+    found = lrp3d.check(kind().double().eval(), frame_clips(), output=output, **options)
+    assert found.methods == expected.methods
+    for measure in ("gain (freeze)", "intervention"):
+        values = expected.values[measure]["gradient x input"]
+        torch.testing.assert_close(found.values[measure]["gradient x input"], values)

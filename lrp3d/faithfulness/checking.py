@@ -20,7 +20,7 @@ from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
 from lrp3d.metrics.agreement import cosine, frame_scores, spearman
 from lrp3d.metrics.atr import row_shares
-from lrp3d.outputs import Chosen, Output, logits_of
+from lrp3d.outputs import Chosen, Output, chosen_of, logits_of
 from lrp3d.progress import bar
 from lrp3d.transfer import placed
 from lrp3d.twin.ranges import Range
@@ -170,7 +170,9 @@ class _Subject:
         if method == YARDSTICK:
             return self.interventions(clip, target, twin)
         if method == "gradient x input":
-            return _gradient_input(twin, clip, self.chosen(clip, target)) if self.layout == "bcthw" else None
+            if self.layout != "bcthw":
+                return None
+            return _gradient_input(twin, clip, self.chosen(clip, target), self.output)
         options = {**self.options, "input_range": self.input_range}
         return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix
 
@@ -270,17 +272,16 @@ def _similarity(matrix: Tensor, other: Tensor | None) -> float:
     return float(spearman(row_shares(matrix).flatten(1), row_shares(other).flatten(1)))
 
 
-def _gradient_input(twin: Twin, clip: Tensor, chosen: Chosen) -> Tensor | None:
+def _gradient_input(twin: Twin, clip: Tensor, chosen: Chosen, output: Output | None) -> Tensor:
     """Positive part of gradient times input per value, summed over a frame: as CLRP sums (Eq. 2).
 
-    By the model's own forward; a row for each frame where the model has `frame_logits`, else one row.
+    By the model's own forward; a row for each frame where the model has `frame_logits`, or returns frame logits, else
+    one row.
     """
     with torch.inference_mode(False), torch.enable_grad(), twin.unchanged(clip.device):
         x = clip.detach().clone().requires_grad_()
         own = getattr(twin.model, "frame_logits", None)
-        logits = own(x) if callable(own) else twin.model(x)
-        if not isinstance(logits, Tensor) or logits.dim() not in (2, 3):
-            return None
+        logits = own(x) if callable(own) else chosen_of(twin.model(x), output)
         target = int(chosen.target)
         rows = logits[0, :, target] if logits.dim() == 3 else logits[:, target]
         rows = rows if chosen.sign is None else rows * chosen.sign.to(rows)
