@@ -264,3 +264,34 @@ def test_gradient_times_input_is_that_of_the_logits_which_output_names(kind, out
     for measure in ("gain (freeze)", "intervention"):
         values = expected.values[measure]["gradient x input"]
         torch.testing.assert_close(found.values[measure]["gradient x input"], values)
+
+
+class Probabilities(Additive):
+    """The same network with three classes, which returns their probabilities, not their logits."""
+
+    frame_logits = None
+
+    def __init__(self, squash=True):
+        super().__init__()
+        self.fc = nn.Linear(3, 3, bias=False)
+        with torch.no_grad():
+            self.fc.weight.copy_(torch.tensor([[3.0, 1.0, 2.0], [0.0, 2.0, 0.0], [1.0, 0.0, 1.0]]))
+        self.squash = nn.Softmax(-1) if squash else nn.Identity()
+
+    def forward(self, x):
+        return self.squash(self.fc(x.mean((3, 4)).mean(2)))
+
+
+def test_of_a_network_that_ends_in_a_softmax_the_logits_are_checked_as_explain_explains_them():
+    options = {"methods": ["LRP"], "shapley_values": True}
+    expected = lrp3d.check(Probabilities(squash=False).double().eval(), frame_clips(2, 3), **options)
+    found = lrp3d.check(Probabilities().double().eval(), frame_clips(2, 3), **options)
+    torch.testing.assert_close(found.lead, expected.lead)
+    for measure in ("gain (freeze)", "intervention", "shapley"):
+        torch.testing.assert_close(found.values[measure]["LRP"], expected.values[measure]["LRP"])
+
+
+def test_gradient_times_input_of_probabilities_is_left_out_and_said():
+    with pytest.warns(UserWarning, match=r"gradient x input is left out: .* 'squash.softmax' \(softmax\)"):
+        found = lrp3d.check(Probabilities().double().eval(), frame_clips(1, 3), shapley_values=False)
+    assert found.methods == ["CLRP", "LRP", "random", "intervention"]

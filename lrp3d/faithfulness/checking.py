@@ -20,11 +20,12 @@ from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
 from lrp3d.metrics.agreement import cosine, frame_scores, spearman
 from lrp3d.metrics.atr import row_shares
-from lrp3d.outputs import Chosen, Output, chosen_of, logits_of
+from lrp3d.outputs import Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.progress import bar
 from lrp3d.transfer import placed
+from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import Twin, twin_of
+from lrp3d.twin.twin import Trace, Twin, twin_of
 from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
 
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
@@ -50,7 +51,8 @@ def check(
     """Measure how faithful relevance is on a network and clips of your own, held against interventions.
 
     Args:
-        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin.
+        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin. Of one that returns
+            probabilities the logits behind them are checked, and gradient x input is left out.
         clips: (m, c, t, h, w), or a list of such, of one number of frames; twenty or more clips give useful intervals.
         targets: the class to explain: None for the predictions, one class, or one for each clip.
         methods: some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always there.
@@ -92,11 +94,10 @@ def check(
     twin = twin_of(model)
     options: dict[str, Any] = {"layout": layout, "output": output, "chunk_size": chunk_size}
     subject = _Subject(twin, input_range, layout, output, options, methods, shapley_values)
-    if layout != "bcthw" and "gradient x input" in methods:
-        warnings.warn(
-            f"gradient x input is left out: it is known for clips bcthw, and the model takes {layout}", stacklevel=2
-        )
     singles = [clip[None] for x in batches for clip in x]
+    subject.squashed = logits_note(subject.record(singles[0]).left_out).get("logits", "")
+    if subject.left_out and "gradient x input" in methods:
+        warnings.warn(f"gradient x input is left out: {subject.left_out}", stacklevel=2)
     classes = _classes_of(targets, len(singles))
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
@@ -143,8 +144,28 @@ class _Subject:
     random_networks: dict[str, Twin] = field(default_factory=dict)
     """The network with random parameters, for every stage of `STAGES`."""
 
+    squashed: str = ""
+    """The softmax or sigmoid with which the model ends; empty if it returns logits."""
+
+    @property
+    def left_out(self) -> str:
+        """Why there is no gradient x input of this model; empty where there is."""
+        if self.layout != "bcthw":
+            return f"it is known for clips bcthw, and the model takes {self.layout}"
+        if self.squashed and not callable(getattr(self.twin.model, "frame_logits", None)):
+            return f"other methods explain {self.squashed}, and the model's own gradient is that of its probabilities"
+        return ""
+
+    def record(self, clip: Tensor) -> Trace:
+        """The run of a clip that `explain` reads."""
+        x = laid_out(clip, self.layout)
+        return self.twin.record((x,), self.input_range, self.layout, read=Reader(self.output))
+
     def logits(self, clip: Tensor) -> Tensor:
-        """(b, k) by the model's own forward."""
+        """(b, k), those that `explain` explains: of a model that returns probabilities, what they are made from."""
+        if self.squashed:
+            logits: Tensor = self.record(clip).output
+            return logits.detach()
         return logits_of(self.twin.run(laid_out(clip, self.layout)), self.output).detach()
 
     def chosen(self, clip: Tensor, target: int | None) -> Chosen:
@@ -170,7 +191,7 @@ class _Subject:
         if method == YARDSTICK:
             return self.interventions(clip, target, twin)
         if method == "gradient x input":
-            if self.layout != "bcthw":
+            if self.left_out:
                 return None
             return _gradient_input(twin, clip, self.chosen(clip, target), self.output)
         options = {**self.options, "input_range": self.input_range}
