@@ -295,3 +295,17 @@ def test_gradient_times_input_of_probabilities_is_left_out_and_said():
     with pytest.warns(UserWarning, match=r"gradient x input is left out: .* 'squash.softmax' \(softmax\)"):
         found = lrp3d.check(Probabilities().double().eval(), frame_clips(1, 3), shapley_values=False)
     assert found.methods == ["CLRP", "LRP", "random", "intervention"]
+
+
+class Halved(Additive):
+    """Answers from pairs of frames."""
+
+    def frame_logits(self, x):
+        return super().frame_logits(nn.functional.avg_pool3d(x, (2, 1, 1)))
+
+
+def test_shapley_values_of_blocks_of_frames_are_called_exact_where_there_are_few_blocks():
+    for t, exact in ((10, True), (18, False)):
+        found = lrp3d.check(Halved().double().eval(), frame_clips(1, t), 0, methods=["LRP"])
+        assert found.exact_shapley is exact
+        assert ("exact Shapley values" in str(found)) is exact

@@ -57,7 +57,7 @@ def check(
         targets: the class to explain: None for the predictions, one class, or one for each clip.
         methods: some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always there.
         shapley_values: also hold the frames' order against Shapley values: exact ones, from 2^t forward passes of each
-            clip, up to 8 frames, else estimates from 16 t.
+            clip, up to 8 frames, else estimates from 16 t. Of a model with temporal stride, blocks of frames count.
         input_range: as in `lrp3d.explain`.
         layout: how the model takes its clips, as in `lrp3d.explain`; `clips` are (m, c, t, h, w) all the same.
         output: as in `lrp3d.explain`.
@@ -115,8 +115,7 @@ def check(
         measure: {method: torch.tensor(x, dtype=torch.double) for method, x in by_method.items()}
         for measure, by_method in parts.items()
     }
-    exact = singles[0].shape[2] <= MOST_EXACT
-    return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), exact)
+    return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), subject.exact_shapley)
 
 
 def _classes_of(targets: int | Sequence[int] | Tensor | None, clips: int) -> list[int | None]:
@@ -141,6 +140,8 @@ class _Subject:
     """Arguments that `explain` and `intervention_matrix` share."""
     methods: Sequence[str]
     shapley_values: bool
+    exact_shapley: bool = True
+    """Whether there are few enough columns of frames that Shapley values are exact."""
     random_networks: dict[str, Twin] = field(default_factory=dict)
     """The network with random parameters, for every stage of `STAGES`."""
 
@@ -226,6 +227,7 @@ def _scores_of_clip(
 
     result: dict[str, dict[str, float]] = defaultdict(dict)
     blocks = measured.shape[2]
+    subject.exact_shapley = blocks <= MOST_EXACT
     worth, at_once = None, subject.options["chunk_size"] or BATCH
     if subject.shapley_values:
 
@@ -233,7 +235,7 @@ def _scores_of_clip(
             worths = [value("freeze", placed(part, clip.device, part.dtype)) for part in kept.split(at_once)]
             return torch.cat(worths).unsqueeze(1)
 
-        worth = (shapley if blocks <= MOST_EXACT else shapley_estimate)(worth_of_sets, blocks)
+        worth = (shapley if subject.exact_shapley else shapley_estimate)(worth_of_sets, blocks)
     logits = subject.logits(clip)
     other_class = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
     for method, matrix in matrices.items():
