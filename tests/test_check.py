@@ -309,3 +309,8 @@ def test_shapley_values_of_blocks_of_frames_are_called_exact_where_there_are_few
         found = lrp3d.check(Halved().double().eval(), frame_clips(1, t), 0, methods=["LRP"])
         assert found.exact_shapley is exact
         assert ("exact Shapley values" in str(found)) is exact
+
+
+def test_clips_of_several_lengths_are_refused():
+    with pytest.raises(ValueError, match="clips of one number of frames, got clips of 4 and 6 frames"):
+        lrp3d.check(Additive().double().eval(), [frame_clips(2, 4), frame_clips(1, 6)])

@@ -68,7 +68,7 @@ def check(
         `Faithfulness`: for every clip, method and measure a number; means with bootstrapped intervals; a verdict.
 
     Raises:
-        ValueError: an unknown method, no clips, or clips that are none.
+        ValueError: an unknown method, no clips, clips that are none, or clips of several lengths.
         NoFrameLogits, UnsupportedOperation: as `lrp3d.explain`.
 
     Source: symmetric relevance gain: Bluecher et al. 2024; random logit: Sixt et al. 2020; parameter randomisation:
@@ -90,6 +90,11 @@ def check(
         raise ValueError(
             f"check needs clips (m, c, t, h, w), at least one, in a tensor or a list of tensors, got {shapes}; "
             "of a single clip add the batch axis with clip.unsqueeze(0)"
+        )
+    if len(lengths := sorted({x.shape[2] for x in batches if len(x)})) > 1:
+        raise ValueError(
+            f"check needs clips of one number of frames, got clips of {' and '.join(map(str, lengths))} frames; "
+            "check those of each length by themselves"
         )
     twin = twin_of(model)
     options: dict[str, Any] = {"layout": layout, "output": output, "chunk_size": chunk_size}
