@@ -314,3 +314,10 @@ def test_shapley_values_of_blocks_of_frames_are_called_exact_where_there_are_few
 def test_clips_of_several_lengths_are_refused():
     with pytest.raises(ValueError, match="clips of one number of frames, got clips of 4 and 6 frames"):
         lrp3d.check(Additive().double().eval(), [frame_clips(2, 4), frame_clips(1, 6)])
+
+
+def test_a_single_method_may_be_named_without_a_list():
+    found = lrp3d.check(Additive().double().eval(), frame_clips(1), methods="LRP", shapley_values=False)
+    assert found.methods == ["LRP", "intervention"]
+    with pytest.raises(ValueError, match="got 'magic'"):
+        lrp3d.check(Additive().double().eval(), frame_clips(1), methods="magic")

@@ -40,7 +40,7 @@ def check(
     clips: Tensor | Sequence[Tensor],
     targets: int | Sequence[int] | Tensor | None = None,
     *,
-    methods: Sequence[str] = METHODS,
+    methods: str | Sequence[str] = METHODS,
     shapley_values: bool = True,
     input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
@@ -55,7 +55,7 @@ def check(
             probabilities the logits behind them are checked, and gradient x input is left out.
         clips: (m, c, t, h, w), or a list of such, of one number of frames; twenty or more clips give useful intervals.
         targets: the class to explain: None for the predictions, one class, or one for each clip.
-        methods: some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always there.
+        methods: one or some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always there.
         shapley_values: also hold the frames' order against Shapley values: exact ones, from 2^t forward passes of each
             clip, up to 8 frames, else estimates from 16 t. Of a model with temporal stride, blocks of frames count.
         input_range: as in `lrp3d.explain`.
@@ -82,6 +82,7 @@ def check(
     True
     """
     check_options(chunk_size, None, 0.0, "highest")
+    methods = [methods] if isinstance(methods, str) else methods
     if unknown := [method for method in methods if method not in METHODS]:
         raise ValueError(f"methods are some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}")
     batches = [clips] if isinstance(clips, Tensor) else list(clips)
