@@ -20,11 +20,12 @@ from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
 from lrp3d.metrics.agreement import cosine, frame_scores, spearman
 from lrp3d.metrics.atr import row_shares
-from lrp3d.outputs import Chosen, Output, logits_of
+from lrp3d.outputs import Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.progress import bar
 from lrp3d.transfer import placed
+from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import Twin, twin_of
+from lrp3d.twin.twin import Trace, Twin, twin_of
 from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
 
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
@@ -39,7 +40,7 @@ def check(
     clips: Tensor | Sequence[Tensor],
     targets: int | Sequence[int] | Tensor | None = None,
     *,
-    methods: Sequence[str] = METHODS,
+    methods: str | Sequence[str] = METHODS,
     shapley_values: bool = True,
     input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
@@ -50,12 +51,13 @@ def check(
     """Measure how faithful relevance is on a network and clips of your own, held against interventions.
 
     Args:
-        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin.
+        model: any model that `lrp3d.explain` takes and that has frame logits, or its twin. Of one that returns
+            probabilities the logits behind them are checked, and gradient x input is left out.
         clips: (m, c, t, h, w), or a list of such, of one number of frames; twenty or more clips give useful intervals.
         targets: the class to explain: None for the predictions, one class, or one for each clip.
-        methods: some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always there.
+        methods: one or some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always there.
         shapley_values: also hold the frames' order against Shapley values: exact ones, from 2^t forward passes of each
-            clip, up to 8 frames, else estimates from 16 t.
+            clip, up to 8 frames, else estimates from 16 t. Of a model with temporal stride, blocks of frames count.
         input_range: as in `lrp3d.explain`.
         layout: how the model takes its clips, as in `lrp3d.explain`; `clips` are (m, c, t, h, w) all the same.
         output: as in `lrp3d.explain`.
@@ -66,7 +68,7 @@ def check(
         `Faithfulness`: for every clip, method and measure a number; means with bootstrapped intervals; a verdict.
 
     Raises:
-        ValueError: an unknown method, no clips, or clips that are none.
+        ValueError: an unknown method, no clips, clips that are none, or clips of several lengths.
         NoFrameLogits, UnsupportedOperation: as `lrp3d.explain`.
 
     Source: symmetric relevance gain: Bluecher et al. 2024; random logit: Sixt et al. 2020; parameter randomisation:
@@ -80,6 +82,7 @@ def check(
     True
     """
     check_options(chunk_size, None, 0.0, "highest")
+    methods = [methods] if isinstance(methods, str) else methods
     if unknown := [method for method in methods if method not in METHODS]:
         raise ValueError(f"methods are some of {', '.join(METHODS)}, got {', '.join(map(repr, unknown))}")
     batches = [clips] if isinstance(clips, Tensor) else list(clips)
@@ -89,14 +92,18 @@ def check(
             f"check needs clips (m, c, t, h, w), at least one, in a tensor or a list of tensors, got {shapes}; "
             "of a single clip add the batch axis with clip.unsqueeze(0)"
         )
+    if len(lengths := sorted({x.shape[2] for x in batches if len(x)})) > 1:
+        raise ValueError(
+            f"check needs clips of one number of frames, got clips of {' and '.join(map(str, lengths))} frames; "
+            "check those of each length by themselves"
+        )
     twin = twin_of(model)
     options: dict[str, Any] = {"layout": layout, "output": output, "chunk_size": chunk_size}
     subject = _Subject(twin, input_range, layout, output, options, methods, shapley_values)
-    if layout != "bcthw" and "gradient x input" in methods:
-        warnings.warn(
-            f"gradient x input is left out: it is known for clips bcthw, and the model takes {layout}", stacklevel=2
-        )
     singles = [clip[None] for x in batches for clip in x]
+    subject.squashed = logits_note(subject.record(singles[0]).left_out).get("logits", "")
+    if subject.left_out and "gradient x input" in methods:
+        warnings.warn(f"gradient x input is left out: {subject.left_out}", stacklevel=2)
     classes = _classes_of(targets, len(singles))
     parts: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     lead, explained = [], []
@@ -105,15 +112,16 @@ def check(
         target = subject.chosen(clip, classes[number])
         lead.append(float(subject.lead(clip, target)))
         explained.append(int(target.target))
-        for measure, by_method in _scores_of_clip(subject, clip, target, number).items():
+        # What a lone logit speaks for depends on its sign, which may be another in a network with random parameters.
+        asked = classes[number] if target.against is None else int(target.target)
+        for measure, by_method in _scores_of_clip(subject, clip, target, asked, number).items():
             for method, value in by_method.items():
                 parts[measure][method].append(value)
     values = {
         measure: {method: torch.tensor(x, dtype=torch.double) for method, x in by_method.items()}
         for measure, by_method in parts.items()
     }
-    exact = singles[0].shape[2] <= MOST_EXACT
-    return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), exact)
+    return Faithfulness(values, torch.tensor(lead, dtype=torch.double), torch.tensor(explained), subject.exact_shapley)
 
 
 def _classes_of(targets: int | Sequence[int] | Tensor | None, clips: int) -> list[int | None]:
@@ -138,11 +146,33 @@ class _Subject:
     """Arguments that `explain` and `intervention_matrix` share."""
     methods: Sequence[str]
     shapley_values: bool
+    exact_shapley: bool = True
+    """Whether there are few enough columns of frames that Shapley values are exact."""
     random_networks: dict[str, Twin] = field(default_factory=dict)
     """The network with random parameters, for every stage of `STAGES`."""
 
+    squashed: str = ""
+    """The softmax or sigmoid with which the model ends; empty if it returns logits."""
+
+    @property
+    def left_out(self) -> str:
+        """Why there is no gradient x input of this model; empty where there is."""
+        if self.layout != "bcthw":
+            return f"it is known for clips bcthw, and the model takes {self.layout}"
+        if self.squashed and not callable(getattr(self.twin.model, "frame_logits", None)):
+            return f"other methods explain {self.squashed}, and the model's own gradient is that of its probabilities"
+        return ""
+
+    def record(self, clip: Tensor) -> Trace:
+        """The run of a clip that `explain` reads."""
+        x = laid_out(clip, self.layout)
+        return self.twin.record((x,), self.input_range, self.layout, read=Reader(self.output))
+
     def logits(self, clip: Tensor) -> Tensor:
-        """(b, k) by the model's own forward."""
+        """(b, k), those that `explain` explains: of a model that returns probabilities, what they are made from."""
+        if self.squashed:
+            logits: Tensor = self.record(clip).output
+            return logits.detach()
         return logits_of(self.twin.run(laid_out(clip, self.layout)), self.output).detach()
 
     def chosen(self, clip: Tensor, target: int | None) -> Chosen:
@@ -157,18 +187,20 @@ class _Subject:
         """By how much the class's logit is above the mean of the others, (b,)."""
         return chosen.at(torch.zeros(len(clips), dtype=torch.long, device=chosen.target.device)).of(self.logits(clips))
 
-    def interventions(self, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor:
+    def interventions(self, clip: Tensor, target: int | None, twin: Twin | None = None) -> Tensor:
         """What each output frame's logit loses without each input frame, (1, n, t)."""
         x = laid_out(clip, self.layout)
         return intervention_matrix(twin or self.twin, x, target, occluder="nearest", **self.options)
 
-    def matrix(self, method: str, clip: Tensor, target: int, twin: Twin | None = None) -> Tensor | None:
+    def matrix(self, method: str, clip: Tensor, target: int | None, twin: Twin | None = None) -> Tensor | None:
         """The matrix (1, n, t) of a method; None where the model has none for it."""
         x, twin = laid_out(clip, self.layout), twin or self.twin
         if method == YARDSTICK:
             return self.interventions(clip, target, twin)
         if method == "gradient x input":
-            return _gradient_input(twin, clip, target) if self.layout == "bcthw" else None
+            if self.left_out:
+                return None
+            return _gradient_input(twin, clip, self.chosen(clip, target), self.output)
         options = {**self.options, "input_range": self.input_range}
         return explain(twin, x, target, contrastive=method == "CLRP", **options).matrix
 
@@ -188,9 +220,11 @@ class _Subject:
         return networks
 
 
-def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) -> dict[str, dict[str, float]]:
-    """By measure and method, the numbers of one clip."""
-    target, t = int(chosen.target), clip.shape[2]
+def _scores_of_clip(
+    subject: _Subject, clip: Tensor, chosen: Chosen, target: int | None, seed: int
+) -> dict[str, dict[str, float]]:
+    """By measure and method, the numbers of one clip; `target` is the chosen class, None for that of a lone logit."""
+    t = clip.shape[2]
     measured = subject.interventions(clip, target)
     matrices = _matrices(subject, clip, target, measured, seed)
 
@@ -199,6 +233,7 @@ def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) 
 
     result: dict[str, dict[str, float]] = defaultdict(dict)
     blocks = measured.shape[2]
+    subject.exact_shapley = blocks <= MOST_EXACT
     worth, at_once = None, subject.options["chunk_size"] or BATCH
     if subject.shapley_values:
 
@@ -206,7 +241,7 @@ def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) 
             worths = [value("freeze", placed(part, clip.device, part.dtype)) for part in kept.split(at_once)]
             return torch.cat(worths).unsqueeze(1)
 
-        worth = (shapley if blocks <= MOST_EXACT else shapley_estimate)(worth_of_sets, blocks)
+        worth = (shapley if subject.exact_shapley else shapley_estimate)(worth_of_sets, blocks)
     logits = subject.logits(clip)
     other_class = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
     for method, matrix in matrices.items():
@@ -223,7 +258,7 @@ def _scores_of_clip(subject: _Subject, clip: Tensor, chosen: Chosen, seed: int) 
     return result
 
 
-def _matrices(subject: _Subject, clip: Tensor, target: int, measured: Tensor, seed: int) -> dict[str, Tensor]:
+def _matrices(subject: _Subject, clip: Tensor, target: int | None, measured: Tensor, seed: int) -> dict[str, Tensor]:
     """The matrix of every method that has one for this network; the yardstick's is `measured`."""
     matrices = {}
     for method in subject.methods:
@@ -234,7 +269,7 @@ def _matrices(subject: _Subject, clip: Tensor, target: int, measured: Tensor, se
 
 
 def _exchanged(
-    subject: _Subject, method: str, clip: Tensor, target: int, other_class: int | None
+    subject: _Subject, method: str, clip: Tensor, target: int | None, other_class: int | None
 ) -> Iterator[tuple[str, Tensor | None]]:
     """By measure, the matrices of a method for another logit, if there is one, and for networks with random layers."""
     if other_class is not None:
@@ -266,17 +301,18 @@ def _similarity(matrix: Tensor, other: Tensor | None) -> float:
     return float(spearman(row_shares(matrix).flatten(1), row_shares(other).flatten(1)))
 
 
-def _gradient_input(twin: Twin, clip: Tensor, target: int) -> Tensor | None:
+def _gradient_input(twin: Twin, clip: Tensor, chosen: Chosen, output: Output | None) -> Tensor:
     """Positive part of gradient times input per value, summed over a frame: as CLRP sums (Eq. 2).
 
-    By the model's own forward; a row for each frame where the model has `frame_logits`, else one row.
+    By the model's own forward; a row for each frame where the model has `frame_logits`, or returns frame logits, else
+    one row.
     """
     with torch.inference_mode(False), torch.enable_grad(), twin.unchanged(clip.device):
         x = clip.detach().clone().requires_grad_()
         own = getattr(twin.model, "frame_logits", None)
-        logits = own(x) if callable(own) else twin.model(x)
-        if not isinstance(logits, Tensor) or logits.dim() not in (2, 3):
-            return None
+        logits = own(x) if callable(own) else chosen_of(twin.model(x), output)
+        target = int(chosen.target)
         rows = logits[0, :, target] if logits.dim() == 3 else logits[:, target]
+        rows = rows if chosen.sign is None else rows * chosen.sign.to(rows)
         gradients = [torch.autograd.grad(row, x, retain_graph=True)[0] for row in rows]
     return torch.stack([(gradient * x).detach().clamp(min=0).sum((1, 3, 4)) for gradient in gradients], 1)
