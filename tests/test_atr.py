@@ -356,3 +356,10 @@ def test_groups_of_clips_that_count_lie_within_their_number():
 def test_the_maximum_needs_frames():
     with pytest.raises(ValueError, match=r"atr \(2, 0\) has no frames"):
         max_atr(torch.ones(2, 0))
+
+
+def test_rows_that_hold_no_numbers_have_no_shares():
+    matrix = torch.tensor([[NAN, 1.0], [torch.inf, 1.0], [0.0, 0.0], [1.0, -1.0], [3.0, 1.0]])
+    shares_found = row_shares(matrix)
+    assert shares_found[:2].isnan().all()
+    assert shares_found[2:].tolist() == [[0.0, 0.0], [0.0, 0.0], [0.75, 0.25]]

@@ -158,18 +158,21 @@ def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
 
 
 def row_shares(matrix: Tensor) -> Tensor:
-    """The share (..., n, t) of every row's relevance that each frame has, as ATR counts it; zeros in a row without any.
+    """The share of every row's relevance that each frame has, as ATR counts it.
 
     Args:
         matrix: relevance (..., n, t); of a row of mixed sign, the part with the sign of its sum counts.
 
+    Returns:
+        Shares (..., n, t) that sum to 1 in every row; zeros in a row without any relevance, NaN in a row that contains
+        a NaN or an infinity.
+
     >>> row_shares(torch.tensor([[3.0, 1.0, 0.0], [-2.0, -2.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
     [[0.75, 0.25, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
     """
-    values = matrix.double()
-    positive = (values * values.sum(-1, keepdim=True).sign()).clamp(min=0)
-    total = positive.sum(-1, keepdim=True)
-    return torch.where(total > 0, positive / total, 0.0)
+    mass, _ = _row_mass(matrix, support_only=False)
+    total = mass.sum(-1, keepdim=True)
+    return (mass / total).masked_fill(total == 0, 0.0).masked_fill(~total.isfinite(), torch.nan)
 
 
 def _widen(values: Tensor) -> Tensor:
