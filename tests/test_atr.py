@@ -335,3 +335,31 @@ def test_segments_and_means_of_a_matrix_mix_no_devices():
 def test_the_maximum_is_over_frames_whatever_axes_stand_before_them():
     atr = torch.tensor([[[1.0, 2.0, 3.0], [4.0, torch.nan, 2.0]]])
     assert max_atr(atr).tolist() == [[3.0, 4.0]]
+
+
+def test_columns_and_groups_are_whole_numbers_never_cut_to_them():
+    with pytest.raises(ValueError, match=r"positions names one column .* not \[0.9, 3.2\]"):
+        frame_atr(torch.ones(2, 4), positions=[0.9, 3.2])
+    assert frame_atr(torch.ones(2, 4), positions=torch.tensor([0, 3], dtype=torch.int32)).tolist() == [4, 4]
+    with pytest.raises(ValueError, match=r"groups are whole numbers, got torch\.float32"):
+        aggregate(torch.ones(2), torch.tensor([0.0, 1.7]))
+    with pytest.raises(ValueError, match=r"groups are whole numbers, got torch\.bool"):
+        aggregate(torch.ones(2), torch.tensor([True, False]))
+
+
+def test_groups_of_clips_that_count_lie_within_their_number():
+    for groups, number in ((torch.tensor([0, 5]), 3), (torch.tensor([-1, 0]), 3), (torch.tensor([-1, 0]), None)):
+        with pytest.raises(ValueError, match=r"groups of clips that count are from 0 to \d"):
+            aggregate(torch.ones(2), groups, number)
+
+
+def test_the_maximum_needs_frames():
+    with pytest.raises(ValueError, match=r"atr \(2, 0\) has no frames"):
+        max_atr(torch.ones(2, 0))
+
+
+def test_rows_that_hold_no_numbers_have_no_shares():
+    matrix = torch.tensor([[NAN, 1.0], [torch.inf, 1.0], [0.0, 0.0], [1.0, -1.0], [3.0, 1.0]])
+    shares_found = row_shares(matrix)
+    assert shares_found[:2].isnan().all()
+    assert shares_found[2:].tolist() == [[0.0, 0.0], [0.0, 0.0], [0.75, 0.25]]

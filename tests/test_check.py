@@ -321,3 +321,9 @@ def test_a_single_method_may_be_named_without_a_list():
     assert found.methods == ["LRP", "intervention"]
     with pytest.raises(ValueError, match="got 'magic'"):
         lrp3d.check(Additive().double().eval(), frame_clips(1), methods="magic")
+
+
+def test_what_is_no_number_correlates_with_nothing():
+    values = torch.tensor([1.0, torch.nan, 3.0])
+    assert spearman(values, torch.tensor([1.0, 2.0, 3.0])).isnan()
+    assert not spearman(torch.tensor([1.0, torch.inf, 3.0]), torch.tensor([1.0, 2.0, 3.0])).isnan()

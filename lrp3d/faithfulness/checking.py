@@ -22,6 +22,7 @@ from lrp3d.metrics.agreement import cosine, frame_scores, spearman
 from lrp3d.metrics.atr import row_shares
 from lrp3d.outputs import Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.progress import bar
+from lrp3d.propagation.temporal_matrix import block_sum
 from lrp3d.transfer import placed
 from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
@@ -245,7 +246,7 @@ def _scores_of_clip(
     logits = subject.logits(clip)
     other_class = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
     for method, matrix in matrices.items():
-        matrix = matrix if matrix.shape[2] == blocks else _block_sums(matrix, blocks)
+        matrix = block_sum(matrix, 2, blocks)
         for fill in FILLS:
             result[f"gain ({fill})"][method] = float(relevance_gain(frame_scores(matrix), partial(value, fill)))
         if matrix.shape == measured.shape:
@@ -286,12 +287,6 @@ def _random(measured: Tensor, seed: int) -> Tensor:
 def _frames_of(kept: Tensor, t: int) -> Tensor:
     """Which frames (b, t) are kept, where blocks of them (b, n) are."""
     return kept if kept.shape[1] == t else kept[:, torch.arange(t, device=kept.device) * kept.shape[1] // t]
-
-
-def _block_sums(matrix: Tensor, blocks: int) -> Tensor:
-    """The columns summed in blocks."""
-    block = torch.arange(matrix.shape[2], device=matrix.device) * blocks // matrix.shape[2]
-    return matrix.new_zeros(*matrix.shape[:2], blocks).index_add(2, block, matrix)
 
 
 def _similarity(matrix: Tensor, other: Tensor | None) -> float:

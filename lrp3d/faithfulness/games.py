@@ -38,10 +38,11 @@ def filled(clips: Tensor, kept: Tensor, how: str = "freeze") -> Tensor:
 
 
 def relevance_gain(scores: Tensor, value: Value, cuts: int = 8) -> Tensor:
-    """Symmetric relevance gain (b,) of scores (b, t): mean over cuts of what is left when the frames with the least
-    scores went first, minus when those with the most did, in the unit of `value`.
+    """Symmetric relevance gain (b,) of scores (b, t): how good an order of frames they are, in the unit of `value`.
 
-    At most `cuts` of the t - 1 cuts are made, evenly spaced. A ranking that knows nothing gains nothing on average.
+    It is the mean over cuts of what is left when the frames with the least scores went first, minus when those with the
+    most did. At most `cuts` of the t - 1 cuts are made, evenly spaced. A ranking that knows nothing gains nothing on
+    average.
 
     Source: Bluecher et al. 2024 (arXiv 2401.06654), with frames for pixels.
     """

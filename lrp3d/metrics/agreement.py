@@ -7,14 +7,14 @@ from torch import Tensor
 
 
 def ranks(values: Tensor) -> Tensor:
-    """Ranks along the last axis, from 0, in float64; ties get their mean rank.
+    """Ranks along the last axis, from 0, in float64; ties get their mean rank, NaN stays NaN.
 
     >>> ranks(torch.tensor([5.0, 1.0, 5.0]))
     tensor([1.5000, 0.0000, 1.5000], dtype=torch.float64)
     """
     below = (values.unsqueeze(-1) > values.unsqueeze(-2)).sum(-1)  # like values
     equal = (values.unsqueeze(-1) == values.unsqueeze(-2)).sum(-1)
-    return below.double() + (equal - 1).double() / 2
+    return (below.double() + (equal - 1).double() / 2).masked_fill(values.isnan(), torch.nan)
 
 
 def pearson(x: Tensor, y: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def pearson(x: Tensor, y: Tensor) -> Tensor:
 
 
 def spearman(x: Tensor, y: Tensor) -> Tensor:
-    """Rank correlation along the last axis, in [-1, 1]; NaN where one of the tensors is constant.
+    """Rank correlation along the last axis, in [-1, 1]; NaN where one of the tensors is constant or has a NaN.
 
     >>> spearman(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([0.0, 5.0, 6.0]))
     tensor(1., dtype=torch.float64)

@@ -1,8 +1,8 @@
 """Action temporal relevance (ATR): how many frames a frame's logit really rests on (paper, Sec. 3.2).
 
 Everything here is batched tensor arithmetic on the device of the tensors, and reads nothing back to the
-host. Letters: ``b`` clips, ``n`` frames that have a logit (rows), ``t`` frames that receive relevance
-(columns), ``k`` classes, ``g`` groups.
+host, except to check positions and groups. Letters: ``b`` clips, ``n`` frames that have a logit (rows), ``t``
+frames that receive relevance (columns), ``k`` classes, ``g`` groups.
 """
 
 from __future__ import annotations
@@ -137,10 +137,15 @@ def _own_frames(matrix: Tensor, positions: Sequence[int] | Tensor | None) -> Ten
                 "row's own frame, or sum the columns in blocks"
             )
         return torch.arange(rows, device=matrix.device).unsqueeze(-1)
-    own = torch.as_tensor(positions, dtype=torch.long)
-    if own.shape != (rows,) or not bool(((own >= 0) & (own < frames)).all()):
+    own = torch.as_tensor(positions)
+    if not _whole(own) or own.shape != (rows,) or not bool(((own >= 0) & (own < frames)).all()):
         raise ValueError(f"positions names one column in 0..{frames - 1} for each of {rows} rows, not {positions}")
-    return own.to(matrix.device).unsqueeze(-1)
+    return own.long().to(matrix.device).unsqueeze(-1)
+
+
+def _whole(values: Tensor) -> bool:
+    """Whether these are whole numbers, as columns and groups are; truth values are none."""
+    return not (values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool)
 
 
 def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
@@ -153,18 +158,21 @@ def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
 
 
 def row_shares(matrix: Tensor) -> Tensor:
-    """The share (..., n, t) of every row's relevance that each frame has, as ATR counts it; zeros in a row without any.
+    """The share of every row's relevance that each frame has, as ATR counts it.
 
     Args:
         matrix: relevance (..., n, t); of a row of mixed sign, the part with the sign of its sum counts.
 
+    Returns:
+        Shares (..., n, t) that sum to 1 in every row; zeros in a row without any relevance, NaN in a row that contains
+        a NaN or an infinity.
+
     >>> row_shares(torch.tensor([[3.0, 1.0, 0.0], [-2.0, -2.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
     [[0.75, 0.25, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
     """
-    values = matrix.double()
-    positive = (values * values.sum(-1, keepdim=True).sign()).clamp(min=0)
-    total = positive.sum(-1, keepdim=True)
-    return torch.where(total > 0, positive / total, 0.0)
+    mass, _ = _row_mass(matrix, support_only=False)
+    total = mass.sum(-1, keepdim=True)
+    return (mass / total).masked_fill(total == 0, 0.0).masked_fill(~total.isfinite(), torch.nan)
 
 
 def _widen(values: Tensor) -> Tensor:
@@ -206,11 +214,16 @@ def max_atr(atr: Tensor) -> Tensor:
     Returns:
         max-ATR (...) in frames; NaN where every frame's ATR is NaN.
 
+    Raises:
+        ValueError: if there are no frames.
+
     Source: paper, Sec. 3.2, max-ATR.
 
     >>> max_atr(torch.tensor([[2.0, 4.0, torch.nan], [torch.nan, torch.nan, torch.nan]]))
     tensor([4., nan])
     """
+    if not atr.ndim or not atr.shape[-1]:
+        raise ValueError(f"atr {tuple(atr.shape)} has no frames: the greatest of (..., n) needs n >= 1")
     # An ATR is at least 1, so 0 stands for "unknown".
     greatest = atr.nan_to_num(nan=0.0).amax(-1)
     return greatest.masked_fill(greatest == 0, torch.nan)
@@ -266,15 +279,15 @@ def aggregate(
     Args:
         values: one value per clip (b,), or one tensor per clip (b, ...); NaN is ignored, element by element.
         groups: each clip's group (b,), such as its class; None is one group.
-        num_groups: how many groups there are; by default the greatest group present, plus one (which reads
-            one number back from the device).
+        num_groups: how many groups there are; by default the greatest group present, plus one.
         keep: boolean mask (b,) of the clips that count, such as `select` returns; others may have any group.
 
     Returns:
         `Aggregate` of shape (g, ...), or (...) without groups.
 
     Raises:
-        ValueError: if groups or keep do not have one value per clip, or num_groups is given without groups.
+        ValueError: if groups or keep do not have one value per clip, groups are no whole numbers from 0 to
+            num_groups - 1 (which is read back from the device), or num_groups is given without groups.
 
     Source: paper, Sec. 3.2, "averages the video-level ATR accordingly", Tables 1 and 4, Fig. 8.
 
@@ -290,10 +303,18 @@ def aggregate(
             raise ValueError("num_groups without groups")
         whole = aggregate(values, values.new_zeros(values.shape[:1], dtype=torch.long), 1, keep)
         return Aggregate(whole.mean[0], whole.std[0], whole.count[0])
+    if not _whole(groups):
+        raise ValueError(f"groups are whole numbers, got {groups.dtype}; pass groups.long() if they are classes")
     if keep is not None:
         groups = torch.where(keep, groups, 0)
+    least, greatest = (int(groups.min()), int(groups.max())) if len(groups) else (0, -1)
     if num_groups is None:
-        num_groups = int(groups.max()) + 1 if len(groups) else 0
+        num_groups = max(greatest, 0) + 1 if len(groups) else 0
+    if least < 0 or greatest >= num_groups:
+        raise ValueError(
+            f"groups of clips that count are from 0 to {num_groups - 1}, got some from {least} to {greatest}; "
+            "leave other clips out with keep"
+        )
     return _moments(values, groups.long(), num_groups, keep)
 
 
