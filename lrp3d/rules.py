@@ -176,6 +176,14 @@ class ZBeta(Rule):
 
     `low` and `high` are the valid range of an input; an end that is not given is that of the range tracked from the
     clip.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.ZBeta(0., 4.)}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[1.6667, 3.3333]])
     """
 
     absorbs = False
@@ -212,6 +220,14 @@ class Epsilon(Rule):
     """All contributions `a w`, with the bias and `epsilon` in the denominator (epsilon rule; Bach et al. 2015).
 
     It is usually used for linear layers and, as the paper does, for pools.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.Epsilon()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[-1., 6.]])
     """
 
     contrasts = False
@@ -236,6 +252,14 @@ class Gamma(Rule):
     """Contributions `a (w + gamma w+)`: positive weights count more, as does a positive bias (Montavon et al. 2019).
 
     It is usually used for convolutions.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.Gamma(1.)}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[-2.5000, 7.5000]])
     """
 
     contrasts = False
@@ -258,6 +282,14 @@ class AlphaBeta(Rule):
     """Shares `alpha` R by positive and `-beta` R by negative contributions, `alpha - beta = 1` (Bach et al. 2015).
 
     It is usually used for convolutions.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.AlphaBeta(2., 1.)}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[10., -5.]])
     """
 
     absorbs = False
@@ -284,6 +316,14 @@ class WSquare(Rule):
     """Shares by the squared weights, whatever the input is (w-square rule; Montavon et al. 2017).
 
     It is usually used for the first layer.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.WSquare()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[1., 4.]])
     """
 
     absorbs = False
@@ -299,6 +339,14 @@ class Flat(Rule):
     """Shares equally among all inputs of a neuron (flat rule; Lapuschkin et al. 2019).
 
     It is usually used for the first layer.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: lrp3d.rules.Flat()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[2.5000, 2.5000]])
     """
 
     absorbs = False
@@ -311,7 +359,14 @@ class Flat(Rule):
 
 @dataclass(frozen=True)
 class Identity(Rule):
-    """Relevance passes unchanged: batch norm and activations (paper App. F)."""
+    """Relevance passes unchanged: batch norm and activations (paper App. F).
+
+    >>> import torch, lrp3d
+    >>> x = torch.tensor([[-1., 3.]], requires_grad=True)
+    >>> twin = lrp3d.convert(torch.nn.ReLU().eval(), lrp3d.Composite(layers={torch.nn.ReLU: lrp3d.rules.Identity()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[2., 5.]]))[0]
+    tensor([[2., 5.]])
+    """
 
     absorbs = False
     unchanged = True
@@ -319,7 +374,15 @@ class Identity(Rule):
 
 @dataclass(frozen=True)
 class WinnerTakesAll(Rule):
-    """A window's maximum gets all relevance, ties get equal parts: the epsilon rule on a max pool (paper App. F)."""
+    """A window's maximum gets all relevance, ties get equal parts: the epsilon rule on a max pool (paper App. F).
+
+    >>> import torch, lrp3d
+    >>> pool = torch.nn.MaxPool1d(4).eval()
+    >>> x = torch.tensor([[[1., 3., 3., 2.]]], requires_grad=True)
+    >>> twin = lrp3d.convert(pool, lrp3d.Composite(layers={torch.nn.MaxPool1d: lrp3d.rules.WinnerTakesAll()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[[4.]]]))[0]
+    tensor([[[0., 2., 2., 0.]]])
+    """
 
     absorbs = False
     on_maxima = True
@@ -331,6 +394,16 @@ class SoftmaxTaylor(Rule):
 
     Without this rule no relevance flows into a softmax, whose outputs are then constant weights. What the rule absorbs
     is booked.
+
+    >>> import torch, lrp3d
+    >>> class Half(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return x.softmax(1) * 0.5
+    >>> x = torch.tensor([[1., 2.]], requires_grad=True)
+    >>> composite = lrp3d.Composite(operations={torch.softmax: lrp3d.rules.SoftmaxTaylor()})
+    >>> twin = lrp3d.convert(Half().eval(), composite)
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[0., 1.]]))[0]
+    tensor([[-0.2689, 0.5379]])
     """
 
     on_softmax = True
@@ -372,6 +445,15 @@ class Opposed(Rule):
     """`rule` under `-w`, for a class whose row is the negative of the only row: that of a negative lone logit.
 
     Source: Eq. 2 of the paper, whose second class has the negated row.
+
+    >>> import torch, lrp3d
+    >>> head = torch.nn.Linear(2, 1, bias=False).eval()
+    >>> head.weight.data = torch.tensor([[1., -2.]])
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> rule = lrp3d.rules.Opposed(lrp3d.rules.ZPlus())
+    >>> twin = lrp3d.convert(head, lrp3d.Composite(layers={torch.nn.Linear: rule}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[0., 5.]])
     """
 
     rule: Rule = field(default_factory=ZPlus)

@@ -391,10 +391,11 @@ def test_zbeta_without_a_range_says_what_to_do(given):
         grad(model, torch.rand(1, 1, 3), torch.ones(1, 1, 3), lrp3d.Composite(names={"2": rules.ZBeta(**given)}))
 
 
-def test_every_rule_has_an_example_or_a_source_in_its_docstring():
+def test_every_rule_has_a_source_and_an_example_in_its_docstring():
     for rule in vars(rules).values():
         if isinstance(rule, type) and issubclass(rule, rules.Rule) and rule is not rules.Rule:
             assert any(word in rule.__doc__ for word in ("paper", "al. 20")), rule
+            assert ">>>" in rule.__doc__ or rule is rules.Contrastive, rule
 
 
 def test_a_rule_by_sign_cannot_be_contrasted():

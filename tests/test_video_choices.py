@@ -52,6 +52,15 @@ def test_a_template_is_refused_where_there_is_no_folder(source):
             read_clip(source, 2, template="img_%05d.jpg", **SMALL)
 
 
+def test_a_second_template_beside_the_one_in_the_path_is_refused(tmp_path):
+    for number, frame in enumerate(PIXELS):
+        write_image(tmp_path / f"img_{number:05}.png", frame.numpy())
+    path = tmp_path / "img_%05d.png"
+    assert torch.equal(read_clip(path, 2, template="img_%05d.png", **SMALL).pixels, read_clip(path, 2, **SMALL).pixels)
+    with pytest.raises(ValueError, match=r"the path ends in the template img_%05d\.png, and template='x_%d\.png'"):
+        read_clip(path, 2, template="x_%d.png", **SMALL)
+
+
 @pytest.mark.parametrize("fps", [-5, float("nan"), float("inf")])
 def test_frames_per_second_are_a_positive_number(fps):
     with pytest.raises(ValueError, match=f"fps is a positive number, not {fps}"):

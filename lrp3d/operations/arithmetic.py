@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -123,13 +124,17 @@ def axes_from_the_end(x: Tensor, dim: Any) -> tuple[int, ...]:
     """The axes counted from the end; all axes if none are given."""
     if dim is None or (isinstance(dim, Sequence) and not dim):
         return tuple(range(-x.dim(), 0))
-    axes = [dim] if isinstance(dim, int) else list(dim)
-    return tuple(axis if axis < 0 else axis - x.dim() for axis in axes)
+    axes = [dim] if hasattr(dim, "__index__") and not (isinstance(dim, Tensor) and dim.dim()) else list(dim)
+    return tuple(axis if axis < 0 else axis - x.dim() for axis in map(operator.index, axes))
+
+
+def _in_type(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return x if dtype in (None, x.dtype) else rearranged(lambda x: x.to(dtype), x)
 
 
 def _reduce(x: Tensor, dim: Any, keepdim: bool, mean: bool, dtype: Any) -> Tensor:
     run = active_tracer()
-    x = x if dtype is None else x.to(dtype)
+    x = _in_type(x, dtype)
     axes, of = axes_from_the_end(x, dim), run.token(x)
     if -x.dim() in axes and 1 - x.dim() not in axes and x.dim() > 2 and not keepdim:
         # Time first and clips second, as torch's recurrent layers have them; elsewhere clips are always first.
@@ -162,7 +167,7 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 @register_operation([torch.cumsum, Tensor.cumsum])
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """`torch.cumsum`: every output is the sum of all inputs up to it (streams average what they have seen)."""
-    x = input if dtype is None else input.to(dtype)
+    x = _in_type(input, dtype)
     map = Bilinear(lambda a, v: torch.cumsum(a, dim) * v)
     return shares(torch.cumsum(x, dim), [Operand(x, map)], nonnegative=both_nonnegative(x))
 

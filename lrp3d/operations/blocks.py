@@ -57,6 +57,21 @@ def attach(
         signal: what is known about the output; nothing by default.
         kind: the layer type whose rules apply.
         note: what the inspection prints beside the rule.
+
+    >>> import torch, lrp3d
+    >>> from lrp3d.steps.step import Step
+    >>> class Halved(Step):
+    ...     def relevance(self, r):  # (s, *output), one tensor (s, *input) for each input
+    ...         return [r * 0.5]
+    >>> @lrp3d.register_operation(torch.special.erf)
+    ... def erf(x):
+    ...     return lrp3d.operations.attach(Halved(), torch.special.erf(x), [x])
+    >>> class Erf(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return torch.special.erf(x)
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> torch.autograd.grad(lrp3d.convert(Erf().eval())(x), x, torch.tensor([[2., 5.]]))[0]
+    tensor([[1.0000, 2.5000]])
     """
     return active_tracer().attach(step, output, inputs, signal or Signal(), kind=kind, note=note)
 
@@ -88,6 +103,17 @@ def passes(
         inplace: whether `x` itself stands for the result from now on.
         kind: the layer type whose rules apply.
         note: what the inspection prints beside the rule.
+
+    >>> import torch, lrp3d
+    >>> @lrp3d.register_operation(torch.special.erf)
+    ... def erf(x):
+    ...     return lrp3d.operations.passes(torch.special.erf, x)
+    >>> class Erf(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return torch.special.erf(x)
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> torch.autograd.grad(lrp3d.convert(Erf().eval())(x), x, torch.tensor([[2., 5.]]))[0]
+    tensor([[2., 5.]])
     """
     run = active_tracer()
     output = function(x, *args)
@@ -126,6 +152,19 @@ def shares(
         is_layer: whether an operation with weights counts as a layer, which may be the first or the classifier; False
             where the weights are another signal.
         note: what the inspection prints beside the rule.
+
+    >>> import torch, lrp3d
+    >>> from lrp3d.compute.maps import Bilinear
+    >>> @lrp3d.register_operation(torch.inner)
+    ... def inner(x, w):
+    ...     return lrp3d.operations.shares(torch.inner(x, w), [lrp3d.operations.Operand(x, Bilinear(torch.inner), w)])
+    >>> class Inner(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return torch.inner(x, torch.tensor([[1., -2.]]))
+    >>> x = torch.tensor([[3., 1.]], requires_grad=True)
+    >>> twin = lrp3d.convert(Inner().eval(), lrp3d.Composite(operations={torch.inner: lrp3d.rules.Epsilon()}))
+    >>> torch.autograd.grad(twin(x), x, torch.tensor([[5.]]))[0]
+    tensor([[ 15., -10.]])
     """
     run = active_tracer()
     signals = [s for s in summands if run.is_signal(s.x)]
@@ -179,6 +218,17 @@ def refuse(output: Output, *inputs: Any, advice: str = GENERAL, signal: Signal |
         inputs: its arguments.
         advice: one sentence that says why, or what to do.
         signal: what is known about the output, for example that it is the weight in a product with another signal.
+
+    >>> import torch, lrp3d
+    >>> @lrp3d.register_operation(torch.special.erf)
+    ... def erf(x):
+    ...     return lrp3d.operations.refuse(torch.special.erf(x), x, advice="saturates; use tanh")
+    >>> class Erf(torch.nn.Module):
+    ...     def forward(self, x):
+    ...         return torch.special.erf(x)
+    >>> x = torch.tensor([[1., 3.]], requires_grad=True)
+    >>> lrp3d.inspect(Erf().eval(), x).problems
+    ['special_erf (special_erf): saturates; use tanh']
     """
     run = active_tracer()
     signals = [x for x in inputs if run.is_signal(x)]

@@ -264,6 +264,8 @@ def _locate(path: str | Path, template: str | None) -> tuple[Path, str | None]:
         place = path = place.resolve()
     # An existing file is meant itself, even if its name looks like a template.
     if not os.path.exists(place) and template_pattern(place.name) and place.parent.is_dir():
+        if template not in (None, place.name):
+            raise ValueError(f"the path ends in the template {place.name}, and {template=} is another: give one")
         return place.parent, place.name
     require_place(path)
     if template is not None and not place.is_dir():

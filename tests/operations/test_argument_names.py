@@ -1,5 +1,6 @@
 """Arguments mean the same by whichever of torch's names a forward gives them."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -51,6 +52,16 @@ FORMS = {
         lambda x: torch.baddbmm(MATRIX, x.flatten(0, 2), MATRIX.expand(32, 4, 4)),
     ),
     "torch.add(out=None)": (lambda x: torch.add(x, 1.0, out=None), lambda x: x + 1.0),
+    "x.mean(numpy's number)": (lambda x: x.mean(np.int64(3)), lambda x: x.mean(3)),
+    "x.sum(a tensor's number)": (lambda x: x.sum(torch.tensor(3)), lambda x: x.sum(3)),
+    "x.amax(numpy's numbers)": (lambda x: x.amax((np.int64(3), 4)), lambda x: x.amax((3, 4))),
+    "x.max(numpy's number)": (lambda x: x.max(np.int64(3))[0], lambda x: x.max(3)[0]),
+    "linalg.norm(numpy's number)": (
+        lambda x: torch.linalg.norm(x, dim=np.int64(3)),
+        lambda x: torch.linalg.norm(x, dim=3),
+    ),
+    "x.mean(dtype=)": (lambda x: x.float().mean(3, dtype=D), lambda x: x.float().to(D).mean(3)),
+    "x.cumsum(dtype=)": (lambda x: x.float().cumsum(3, dtype=D), lambda x: x.float().to(D).cumsum(3)),
     "torch.relu(x=)": (lambda x: torch.relu(x=x), torch.relu),
     "F.relu(input=)": (lambda x: F.relu(input=x), F.relu),
     "F.gelu(input=)": (lambda x: F.gelu(input=x), F.gelu),
