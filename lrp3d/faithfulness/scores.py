@@ -45,16 +45,25 @@ class Score(NamedTuple):
 
 @dataclass(eq=False)
 class Faithfulness:
-    """How faithful relevance is on some clips; printed as a table with a verdict."""
+    """How faithful relevance is on some clips; printed as a table with a verdict.
+
+    >>> gains = {"gain (freeze)": {"CLRP": torch.tensor([1.0, 3.0]), "random": torch.tensor([0.2, -0.2])}}
+    >>> found = Faithfulness(gains, lead=torch.tensor([2.0, 6.0]), targets=torch.tensor([0, 4]))
+    >>> print(found.score("gain (freeze)", "CLRP"))
+    0.50 [0.50, 0.50]
+    """
 
     values: dict[str, dict[str, Tensor]]
     """By measure and method, a number for each clip (m,)."""
     lead: Tensor
-    """(m,) by how much the explained class's logit is above the others' mean; its size is the unit of gains."""
+    """(m,) by how much the explained class's logit is above the others' mean; its size is the unit of gains.
+
+    Of a lone logit (b, 1), its size, or the logit as it is where class 0 was asked for.
+    """
     targets: Tensor
     """(m,) the explained classes."""
     exact_shapley: bool = True
-    """Whether Shapley values are exact, not estimated."""
+    """Whether Shapley values are exact, not estimated; without them, whether they would have been."""
 
     @property
     def methods(self) -> list[str]:
@@ -67,6 +76,9 @@ class Faithfulness:
         Args:
             measure: one of `lrp3d.faithfulness.scores.MEASURES`.
             method: such as "CLRP".
+
+        Returns:
+            `Score`; of gains, as a share of the size of the lead; NaN where nothing was measured.
         """
         values = self.values.get(measure, {}).get(method)
         if values is None or not len(values):

@@ -34,7 +34,7 @@ class ExcessSpan:
     """(b,) excess as a share of the relevance it is part of, in [0, 1]; near 0, no frame stands out."""
 
     def mean(self) -> Tensor:
-        """The data set's span: the mean over clips, weighted by their excess."""
+        """The data set's span: the mean over clips, weighted by their excess; NaN where no clip has any."""
         weight = self.frames.sum(-1).masked_fill(self.span.isnan(), 0)
         return (self.span.nan_to_num() * weight).sum() / weight.sum()
 
@@ -56,6 +56,9 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SPAN_SHARE) ->
         reference: (n, t), or one for each clip (b, n, t), such as `mean_matrix(others, labels,
             normalize="none")[label]`.
         sigma: share of the excess that the segment must hold, in (0, 1].
+
+    Returns:
+        `ExcessSpan`: each clip's span with its ends, the excess of every frame, and how much of the relevance it is.
 
     Raises:
         ValueError: if shapes do not fit or sigma is out of its range.
