@@ -287,7 +287,7 @@ def aggregate(
 
     Raises:
         ValueError: if groups or keep do not have one value per clip, groups are no whole numbers from 0 to
-            num_groups - 1 (which is read back from the device), or num_groups is given without groups.
+            num_groups - 1 (a GPU is asked only where num_groups is not given), or num_groups comes without groups.
 
     Source: paper, Sec. 3.2, "averages the video-level ATR accordingly", Tables 1 and 4, Fig. 8.
 
@@ -301,12 +301,14 @@ def aggregate(
     if groups is None:
         if num_groups is not None:
             raise ValueError("num_groups without groups")
-        whole = aggregate(values, values.new_zeros(values.shape[:1], dtype=torch.long), 1, keep)
+        whole = _moments(values, values.new_zeros(values.shape[:1], dtype=torch.long), 1, keep)
         return Aggregate(whole.mean[0], whole.std[0], whole.count[0])
     if not _whole(groups):
         raise ValueError(f"groups are whole numbers, got {groups.dtype}; pass groups.long() if they are classes")
     if keep is not None:
         groups = torch.where(keep, groups, 0)
+    if num_groups is not None and groups.device.type != "cpu":
+        return _moments(values, groups.long(), num_groups, keep)  # to look at the groups would make the host wait
     least, greatest = (int(groups.min()), int(groups.max())) if len(groups) else (0, -1)
     if num_groups is None:
         num_groups = max(greatest, 0) + 1 if len(groups) else 0
