@@ -239,8 +239,16 @@ def test_folders_that_contradict_the_labels_are_said():
 
 
 def test_classes_to_keep_that_no_clip_has_are_said():
-    clips = make_list([Row("a.mp4", "yoga")], classes=["yoga", "yogaa"])
+    clips = make_list([Row("a.mp4", "yoga")], classes=["yoga", "yogaa"], labels=["yoga", "zumba"])
     assert clips.notes == ("1 of 2 classes to keep have no clip in the list (yogaa)",)
+
+
+def test_names_of_classes_that_nobody_gave_numbers_are_said_to_count_in_alphabetical_order():
+    rows = [Row("a.mp4", "zebra"), Row("b.mp4", "ape"), Row("c.mp4", "cat"), Row("d.mp4", "dog")]
+    said = "no labels give the numbers of classes, so their names count in alphabetical order: 0 ape, 1 cat, 2 dog, ..."
+    assert make_list(rows).notes == (said,)
+    assert make_list(rows, labels=["ape", "zebra", "dog", "cat"]).notes == ()
+    assert make_list([Row("a.mp4", 1), Row("b.mp4", 0)]).notes == ()
 
 
 def test_folders_that_are_numbers_count_as_numbers(tmp_path):

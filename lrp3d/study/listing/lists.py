@@ -148,10 +148,7 @@ def make_list(
     names = sorted({row.label for row in rows if isinstance(row.label, str)})
     if names and not labels:
         numbers = few([f"{number} {name}" for number, name in enumerate(names)], 3)
-        notes.append(
-            f"no labels say which numbers the model's classes have: the {len(names)} classes that the list names count "
-            f"in alphabetical order ({numbers})"
-        )
+        notes.append(f"no labels give the numbers of classes, so their names count in alphabetical order: {numbers}")
     labels = tuple(labels) or tuple(names)
     indices = index_of(labels) if names else {}
     numbered = {(row.name, label): row for row in reversed(rows) for label in [_number(row, indices, labels)]}
