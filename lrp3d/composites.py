@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import torch
@@ -31,7 +30,7 @@ from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, Largest, WindowMaximum
 from lrp3d.steps.softmax import SoftmaxStep
 from lrp3d.steps.step import PassThrough, Step
-from lrp3d.suggestions import did_you_mean
+from lrp3d.suggestions import did_you_mean, names_hint
 
 LayerTypes = tuple[type[nn.Module], ...]
 CONVOLUTIONS: LayerTypes = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -207,7 +206,9 @@ class Composite:
             layers = [step for step in steps if _shares_as_layer(step) and fnmatch.fnmatchcase(step.name, pattern)]
             if not layers:
                 names = list(dict.fromkeys(step.name for step in steps))
-                raise ValueError(f"Composite(names=...): {pattern!r} fits {_nothing(pattern)}; {_hint(pattern, names)}")
+                raise ValueError(
+                    f"Composite(names=...): {pattern!r} fits {_nothing(pattern)}; {names_hint([pattern], names)}"
+                )
             if not any(step.accepts(rule) for step in layers):
                 first = layers[0]
                 raise ValueError(
@@ -235,14 +236,6 @@ def _is_pattern(name: str) -> bool:
 
 def _nothing(name: str) -> str:
     return "no layer that ran and shares relevance" if _is_pattern(name) else "nothing that ran and has a rule"
-
-
-def _hint(pattern: str, names: Sequence[str]) -> str:
-    """What may be meant instead of a name that fits nothing."""
-    inside = [f"{pattern}.*" for name in names if name.startswith(f"{pattern}.")]
-    close = get_close_matches(pattern, [] if _is_pattern(pattern) else names, n=1, cutoff=0.7)
-    meant = [*inside, *(name for name in names if name.endswith(f".{pattern}")), *close]
-    return f"did you mean {meant[0]!r}?" if meant else "lrp3d.inspect(model, clip) shows the names"
 
 
 def _only_shifts(step: Step) -> bool:

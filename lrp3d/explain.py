@@ -42,7 +42,7 @@ from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
-from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_reading
+from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_what_is_missing
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 from lrp3d.steps.factor import Released, kept
 from lrp3d.transfer import numbers
@@ -223,7 +223,6 @@ def explain(
         if record.problems:
             raise UnsupportedOperation(record.problems)
         check_frame_axis(record, read.frames)
-        warn_of_reading(record)
         split = None
         if motion:
             check_motion(pathways, temporal)
@@ -235,6 +234,7 @@ def explain(
         settings = Settings(contrastive, float(tolerance), dtype, layout, seed, release, read.note)
         inside = Inside(record, layer_patterns, len(record.output), layer_rows)
         clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
+        warn_of_what_is_missing(clips)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout, stacklevel=4)
             if record.output.shape[1] <= clips.frame_count and (what := columns_of_frames(record)):

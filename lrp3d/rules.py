@@ -103,7 +103,8 @@ class Rule:
     contrasts: bool = True
     """Whether what speaks for an output gets the relevance, so that the rule under -w gives it to what speaks against.
 
-    Proportions of signed contributions are the same under w and -w, but for the bias: their difference says nothing.
+    Proportions of signed contributions are the same under w and -w, but for the bias, and where positive weights count
+    a little more (gamma), the sum by which they are divided changes its sign: such differences say nothing.
     """
     on_maxima: bool = False
     """Whether the rule can be used for a maximum, where it is winner-takes-all."""

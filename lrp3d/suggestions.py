@@ -1,11 +1,11 @@
-"""Suggests a known name for a misspelt one."""
+"""Suggests a known name for one that is misspelt or fits nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-__all__ = ["did_you_mean"]
+__all__ = ["did_you_mean", "names_hint"]
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
@@ -17,3 +17,22 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     names = {name.lower(): name for name in choices}
     close = get_close_matches(word.lower(), names, n=1, cutoff=0.7)
     return f"; did you mean {names[close[0]]}?" if close and names[close[0]] != word else ""
+
+
+def names_hint(unmatched: Sequence[str], names: Sequence[str]) -> str:
+    """What may be meant instead of names or patterns of modules that fit nothing, or where to look.
+
+    Args:
+        unmatched: the names and patterns.
+        names: the names that there are.
+
+    >>> names_hint(["layer3"], ["features.layer3", "fc"]), names_hint(["x*"], ["fc"])
+    ("did you mean 'features.layer3'?", 'lrp3d.inspect(model, clip) shows their names')
+    """
+    for wanted in unmatched:
+        if any(name.startswith(f"{wanted}.") for name in names):
+            return f"did you mean {wanted + '.*'!r}?"
+        spelt = [] if set(wanted) & set("*?[") else get_close_matches(wanted, set(names) - {wanted}, n=1, cutoff=0.7)
+        if meant := [*(name for name in names if name.endswith(f".{wanted}")), *spelt]:
+            return f"did you mean {meant[0]!r}?"
+    return "lrp3d.inspect(model, clip) shows their names"

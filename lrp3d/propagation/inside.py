@@ -7,7 +7,6 @@ starts again with some channels alone.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -173,8 +172,6 @@ class Inside:
         self.skipped: list[str] = [name for name in met if name in record.run.not_outlets]
         """Modules that a pattern fits and that are left out, because they have no single output that has relevance."""
         names = [name for name in met if name not in record.run.not_outlets]
-        if self.note:
-            warnings.warn(f"relevance at layers is kept {self.note}", stacklevel=4)  # at the call of explain
         self.shapes: dict[str, torch.Size] = {
             step.name: step.shape for step in record.run.steps if isinstance(step, Outlet) and step.name in names
         }

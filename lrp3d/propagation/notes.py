@@ -7,10 +7,10 @@ from typing import cast
 
 from torch import Tensor
 
+from lrp3d.callers import levels_up
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.rules import Contrastive
 from lrp3d.twin.probabilities import logits_note
-from lrp3d.twin.ranges import levels_up
 from lrp3d.twin.twin import Trace
 
 
@@ -53,9 +53,12 @@ def _classifier_note(record: Trace) -> dict[str, str]:
     }
 
 
-def warn_of_reading(record: Trace) -> None:
-    """Warns of a forward that takes values of features out of torch."""
-    for note in _read_out_note(record).values():
+def warn_of_what_is_missing(clips: ClipRelevance) -> None:
+    """Warns of relevance that could not be followed, and of layers whose relevance could not be kept."""
+    missing = [*_read_out_note(clips.record).values()]
+    if clips.inside.note:
+        missing.append(f"relevance at layers is kept {clips.inside.note}")
+    for note in missing:
         warnings.warn(note, stacklevel=levels_up())
 
 

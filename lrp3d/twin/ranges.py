@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lrp3d.callers import levels_up
 from lrp3d.compute.precision import widened
 from lrp3d.layout import Layout
 from lrp3d.pathways import SharedPixels
@@ -112,14 +112,6 @@ def warn_of_range(x: Tensor, ends: Ends) -> None:
         "to it; relevance of the pixels is wrong otherwise",
         stacklevel=levels_up(),
     )
-
-
-def levels_up() -> int:
-    """The number of stack levels up to the first caller outside of this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("lrp3d."):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def ends_of(given: Any) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from lrp3d.twin.ranges import levels_up
+from lrp3d.callers import levels_up
 
 TOLERANCE = 1e-3  # of the greatest logit; sums of one clip may be rounded otherwise than those of several
 

@@ -26,6 +26,7 @@ from lrp3d.layout import axes_hint, layout_hint
 from lrp3d.outputs import tensors_of
 from lrp3d.printed import opening
 from lrp3d.steps.step import Step
+from lrp3d.suggestions import names_hint
 from lrp3d.tracing.advice import FOREIGN
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.transfer import answers, finite
@@ -234,12 +235,8 @@ class Twin(nn.Module):
         for patterns in (run.constants, run.layers):  # layers are those of layers= and of where=
             if unmatched := [pattern for pattern, met in patterns.items() if not met]:
                 names = [name for name, _ in self.model.named_modules()]
-                candidates = [name for name in names for pattern in unmatched if name.endswith(f".{pattern}")]
-                hint = (
-                    f"did you mean {candidates[0]!r}?" if candidates else "lrp3d.inspect(model, clip) shows their names"
-                )
-                listed = ", ".join(map(repr, unmatched))
-                raise ValueError(f"{listed} {'fits' if len(unmatched) == 1 else 'fit'} no module that ran; {hint}")
+                listed, fit = ", ".join(map(repr, unmatched)), "fits" if len(unmatched) == 1 else "fit"
+                raise ValueError(f"{listed} {fit} no module that ran; {names_hint(unmatched, names)}")
 
     def _problems(self, run: Tracer, outputs: Sequence[Tensor]) -> list[str]:
         """One line for everything between the outputs and the clip that has no rule."""
