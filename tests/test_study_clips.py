@@ -159,6 +159,17 @@ def test_what_is_no_clip_with_a_label_is_refused_with_what_is_expected(clips, er
         study.Clips(clips, READER)
 
 
+def test_names_that_only_the_alphabet_numbers_are_refused_where_they_are_not_all_classes(explainer, tmp_path):
+    pairs = [(VIDEOS[number], name) for number, name in enumerate(("zebra", "bear", "ape"))]
+    clips = study.Clips(pairs, READER)
+    study.create(tmp_path, study.configuration(explainer, clips), clips.list)
+    with pytest.raises(ValueError, match=r"names 3 classes \(ape, bear, zebra\), and the model has 2,"):
+        study.run(study.load_study(tmp_path), explainer, clips)
+    assert not list(tmp_path.rglob("*.safetensors"))
+    with pytest.raises(ValueError, match="names 3 classes"):
+        study.Clips(pairs, READER, num_classes=2)
+
+
 def test_a_video_in_memory_is_sampled_as_its_file_is(tmp_path):
     np.save(tmp_path / "v.npy", VIDEOS[0].numpy())
     options = {"frames": 4, "sampling": "dense", "stride": 7, "size": 32, "short_side": 36}

@@ -233,6 +233,34 @@ def test_lists_that_count_classes_from_one_are_counted_from_zero(tmp_path, text,
     assert len(clips.notes) == 1
 
 
+@pytest.mark.parametrize("form", ["lines", "json", "folder"])
+def test_names_that_only_the_alphabet_numbers_are_said_or_refused(tmp_path, form):
+    place = tmp_path / {"lines": "val.csv", "json": "val.json", "folder": "val"}[form]
+    if form == "folder":
+        for name in ("zebra/a.mp4", "ape/b.mp4"):
+            (place / name).parent.mkdir(parents=True)
+            (place / name).touch()
+    elif form == "json":
+        place.write_text('[{"id": "a", "template": "zebra"}, {"id": "b", "template": "ape"}]')
+    else:
+        place.write_text("a.mp4,zebra\nb.mp4,ape\n")
+    clips = read_list(place, num_classes=2)
+    assert clips.alphabetical
+    assert clips.notes[-1].endswith("numbered in alphabetical order, as no labels were given: 0 ape, 1 zebra")
+    assert not read_list(place, num_classes=2, labels=("zebra", "ape")).alphabetical
+    with pytest.raises(ValueError, match=r"names 2 classes \(ape, zebra\), and the model has 400, .* --labels"):
+        read_list(place, num_classes=400)
+
+
+def test_a_few_classes_of_a_list_are_not_taken_for_all_of_the_models():
+    rows = [Row("a.mp4", "zebra"), Row("b.mp4", "ape"), Row("c.mp4", "bear")]
+    with pytest.raises(ValueError, match="names 2 classes"):
+        make_list(rows, classes=["zebra", "bear"], num_classes=3)
+    with pytest.raises(ValueError, match="names 2 classes"):
+        make_list([Row("a.mp4", 1), Row("b.mp4", 2)], list_labels=["ape", "bear", "zebra"], num_classes=3)
+    assert make_list(rows, limit=1, num_classes=3).items[0].label == 2
+
+
 def test_folders_that_contradict_the_labels_are_said():
     rows = [Row("abseiling/a.mp4", 2), Row("tai chi/b.mp4", 0)]
     assert "are the labels those of the list?" in make_list(rows, labels=LABELS).notes[0]
@@ -240,7 +268,7 @@ def test_folders_that_contradict_the_labels_are_said():
 
 def test_classes_to_keep_that_no_clip_has_are_said():
     clips = make_list([Row("a.mp4", "yoga")], classes=["yoga", "yogaa"])
-    assert clips.notes == ("1 of 2 classes to keep have no clip in the list (yogaa)",)
+    assert clips.notes[0] == "1 of 2 classes to keep have no clip in the list (yogaa)"
 
 
 def test_folders_that_are_numbers_count_as_numbers(tmp_path):

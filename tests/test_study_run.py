@@ -300,6 +300,16 @@ def test_what_was_decided_to_read_a_list_is_said_and_kept(tmp_path, videos, caps
     assert "note: headed.csv: line 1 names the columns" in capsys.readouterr().out
 
 
+def test_the_models_own_classes_tell_what_a_list_without_labels_means(tmp_path, videos, capsys):
+    (videos / "named.txt").write_text("v/clip 0.mp4 zebra\nv/clip 1.mp4 ape\n")
+    assert main(arguments(videos, tmp_path / "out", name="named.txt")) == 1
+    assert "names 2 classes (ape, zebra), and the model has 3" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (videos / "from one.txt").write_text("v/clip 0.mp4 1\nv/clip 1.mp4 3\n")
+    assert main(arguments(videos, tmp_path / "out", name="from one.txt")) == 0
+    assert [record.label for record in study.load_study(tmp_path / "out").records()] == [0, 2]
+
+
 def test_frames_that_repeat_are_said_by_the_run_too(tmp_path, videos, capsys):
     dense = ("--sampling", "dense", "--stride", "100", "--limit", "4")
     assert main(arguments(videos, tmp_path / "out", *dense)) == 0

@@ -246,28 +246,24 @@ def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
     from lrp3d import study
     from lrp3d.commands.labels import read_labels
+    from lrp3d.commands.number_of_classes import number_of_classes
     from lrp3d.study.listing.class_names import Labels
 
     list_labels = read_labels(options.list_labels) if options.list_labels else Labels()
     classes = study.class_list(options.classes) if options.classes else None
-    num_classes = getattr(choice.model, "num_classes", None)
+    num_classes = number_of_classes(choice, options.layout)
     clips = study.read_list(
         options.list,
         labels=choice.labels,
         list_labels=list_labels,
         classes=classes,
         limit=options.limit,
-        num_classes=num_classes if isinstance(num_classes, int) else None,
+        num_classes=num_classes,
     )
     clips = replace(clips, notes=(*list_labels.notes, *clips.notes))
     greatest = max((item.label for item in clips.items if item.label is not None), default=-1)
-    if isinstance(num_classes, int) and greatest >= num_classes:
+    if num_classes is not None and greatest >= num_classes:
         raise UsageError(f"the list has classes up to {greatest}, and the model {num_classes} classes")
-    if not choice.labels and isinstance(num_classes, int) and 0 < len(clips.labels) < num_classes and choice.trained:
-        raise UsageError(
-            f"the list names {len(clips.labels)} classes, and the model has {num_classes}: "
-            "give --labels to say which is which"
-        )
     return clips
 
 

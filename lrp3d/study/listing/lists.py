@@ -39,6 +39,8 @@ class VideoList:
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     """One sentence for each decision made while reading: a header was skipped, classes count from 1."""
+    alphabetical: bool = field(default=False, compare=False)
+    """Whether nothing but the alphabet numbers the classes: the list names them, and no labels were given."""
 
     @property
     def digest(self) -> str:
@@ -70,12 +72,13 @@ def read_list(
             - a folder with a folder of videos, or of frame folders, for every class.
             A header is skipped; where it names the columns, they are found by their names.
         labels: names of the model's classes 0, 1, ...; needed where the list has names, but not those of all classes.
-            Without them, the names in the list count in alphabetical order.
+            Without them, the names in the list count in alphabetical order, and a note says so.
         list_labels: names of the list's own numbers, where these are not the model's (a model of a mini data set and
             the list of the full one).
         classes: keep only clips of these classes, given by name, such as those of a mini subset.
         limit: keep at most so many clips, spread evenly over the list.
-        num_classes: how many classes the model has, where no names tell.
+        num_classes: how many classes the model has, where no names tell. A list that names another number of classes
+            is then refused.
 
     Returns:
         `VideoList`, sorted by name, with each clip once, whatever the order of the file. Its notes say what was
@@ -84,7 +87,8 @@ def read_list(
     Raises:
         FileNotFoundError: there is no such list.
         ValueError: the list is of no known form, a line breaks its form, an entry is an address on the network,
-            numbers and names of classes are mixed, or a class is unknown.
+            numbers and names of classes are mixed, a class is unknown, or the list names other than ``num_classes``
+            classes and there are no labels.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +136,8 @@ def make_list(
         num_classes: as in `read_list`.
 
     Raises:
-        ValueError: there are no rows, classes are unknown, or numbers and names of classes are mixed.
+        ValueError: there are no rows, classes are unknown, numbers and names of classes are mixed, or the rows name
+            other than ``num_classes`` classes and there are no labels.
 
     >>> make_list([Row("b.mp4", "yoga"), Row("a.mp4", "archery")]).labels
     ('archery', 'yoga')
@@ -146,6 +151,9 @@ def make_list(
         rows, absent = _rows_of_classes(rows, classes, labels)
         notes += absent
     names = sorted({row.label for row in rows if isinstance(row.label, str)})
+    alphabetical = bool(names) and not labels
+    if alphabetical:
+        notes.append(_numbered_by_alphabet(names, num_classes))
     labels = tuple(labels) or tuple(names)
     indices = index_of(labels) if names else {}
     numbered = {(row.name, label): row for row in reversed(rows) for label in [_number(row, indices, labels)]}
@@ -158,6 +166,28 @@ def make_list(
         tuple(Item(number, *key, numbered[key].places) for number, key in enumerate(ordered)),
         labels,
         tuple(notes),
+        alphabetical,
+    )
+
+
+def _numbered_by_alphabet(names: Sequence[str], num_classes: int | None) -> str:
+    """Says which numbers the names of a list get without labels; refuses names that cannot be all of the model's."""
+    if num_classes is not None and len(names) != num_classes:
+        raise ValueError(alphabet_refused(names, num_classes))
+    numbered = few(f"{number} {name}" for number, name in enumerate(names))
+    return f"class names are numbered in alphabetical order, as no labels were given: {numbered}"
+
+
+def alphabet_refused(names: Sequence[str], num_classes: int) -> str:
+    """Says why names in alphabetical order are not the classes of a model, and what to give.
+
+    >>> alphabet_refused(["ape", "zebra"], 400)[:79]
+    'the list names 2 classes (ape, zebra), and the model has 400, so that the alpha'
+    """
+    return (
+        f"the list names {len(names)} class{'es' if len(names) > 1 else ''} ({few(names)}), and the model has "
+        f"{num_classes}, so that the alphabet does not tell which is which: give the names of the model's classes with "
+        "--labels (in Python labels=)"
     )
 
 

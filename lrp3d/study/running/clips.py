@@ -36,6 +36,7 @@ class Clips:
         reader: how clips are read; paths are relative to its root.
         labels: names of the model's classes. Default: the names that a Hugging Face dataset has for its labels, or the
             names among the labels in alphabetical order.
+        num_classes: how many classes the model has, as in `read_list`.
         video: the key of the clip, where each entry is a mapping.
         label: the key of the label; -1 means no label, as in Hugging Face's datasets.
         name: the key of the name; clips without a name are named by their path or number.
@@ -67,6 +68,7 @@ class Clips:
         reader: Reader,
         *,
         labels: Sequence[str] = (),
+        num_classes: int | None = None,
         video: str = "video",
         label: str = "label",
         name: str | None = None,
@@ -96,7 +98,7 @@ class Clips:
         if len(self._numbers) < len(rows):
             twice = next(name for number, name in enumerate(names) if self._numbers[name] != number)
             raise ValueError(f"two clips have the name {printable(twice)}: give each a name of its own")
-        self.list: VideoList = make_list(rows, labels=labels)
+        self.list: VideoList = make_list(rows, labels=labels, num_classes=num_classes)
 
     @property
     def options(self) -> dict[str, Any]:

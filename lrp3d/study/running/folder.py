@@ -59,6 +59,8 @@ class Study:
     labels: tuple[str, ...]
     notes: tuple[str, ...] = ()
     """One sentence for each decision made while reading the list, labels and weights."""
+    alphabetical: bool = False
+    """Whether nothing but the alphabet numbers the classes, as in `VideoList.alphabetical`."""
 
     @property
     def hash(self) -> str:
@@ -222,14 +224,18 @@ def create(
             )
         if existing.labels or not clips.labels:
             (folder / "records").mkdir(exist_ok=True)
-            return Study(folder, full, clips.items, existing.labels, existing.notes)
+            return Study(folder, full, clips.items, existing.labels, existing.notes, clips.alphabetical)
     # Only here is the folder made: one that is removed during a run is reported, not made again.
     (folder / "records").mkdir(parents=True, exist_ok=True)
     _write(folder / "clips.json", [[item.name, item.label] for item in clips.items])
-    details = {**(about or {}), "notes": [*(about or {}).get("notes", ()), *clips.notes]}
+    details = {
+        **(about or {}),
+        "notes": [*(about or {}).get("notes", ()), *clips.notes],
+        **({"alphabetical": True} if clips.alphabetical else {}),
+    }
     # This file is written last, because a folder that holds it is a study.
     _write(folder / "study.json", {"config": full, "labels": clips.labels, "about": details})
-    return Study(folder, full, clips.items, clips.labels, tuple(details["notes"]))
+    return Study(folder, full, clips.items, clips.labels, tuple(details["notes"]), clips.alphabetical)
 
 
 def load_study(folder: str | Path) -> Study:
@@ -249,7 +255,8 @@ def load_study(folder: str | Path) -> Study:
         config, labels, about = dict(stored["config"]), tuple(map(_text, stored["labels"])), stored.get("about") or {}
         if "clips" in config and not config["clips"].endswith(VideoList(items).digest):
             raise ValueError(f"the list is not that of {config['clips']}")
-        return Study(folder, config, items, labels, tuple(map(str, about.get("notes", ()))))
+        notes = tuple(map(str, about.get("notes", ())))
+        return Study(folder, config, items, labels, notes, about.get("alphabetical") is True)
     except FileNotFoundError:
         if (folder / "study.json").exists():
             raise StudyError(f"{folder} holds a study.json without its clips.json: give another --out") from None

@@ -18,7 +18,7 @@ from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
 from lrp3d.printed import about, opening
 from lrp3d.propagation.frame_logits import NoFrameLogits
-from lrp3d.study.listing.lists import Item
+from lrp3d.study.listing.lists import Item, alphabet_refused
 from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.explainer import Explainer, Part, is_out_of_memory
 from lrp3d.study.running.folder import Study
@@ -89,7 +89,8 @@ def run(
     Raises:
         ValueError: true classes are to be explained, and the list does not name them.
         UnsupportedOperation, NoFrameLogits: the model cannot be explained, whatever the clip.
-        ValueError: the list has a class that the model does not have.
+        ValueError: the list has a class that the model does not have, or names other classes than all of the model's
+            and no labels say which they are.
         OSError, StudyError: the folder cannot be written, or was removed during the run.
         Exception: the model's own error, if it fails on every clip, or on the first 100.
     """
@@ -166,6 +167,8 @@ def _count_noted(explained: _Explained, outcome: Outcome) -> None:
 def _check_classes(study: Study, part: Part) -> None:
     """Refuses a list of classes that the model does not have, before anything is written."""
     num_classes = part.explanation.logits.shape[1]
+    if study.alphabetical and len(study.labels) != num_classes:
+        raise ValueError(alphabet_refused(study.labels, num_classes))
     beyond = next((item for item in study.items if item.label is not None and item.label >= num_classes), None)
     if beyond is not None:
         raise ValueError(f"the list has class {beyond.label} ({beyond.name}), and the model {num_classes} classes")

@@ -1,0 +1,30 @@
+"""How many classes the model of a command has: as it states, or as its logits of a clip show."""
+
+from __future__ import annotations
+
+import torch
+
+from lrp3d.commands.model_options import ModelChoice
+from lrp3d.defaults import LAYOUT
+from lrp3d.layout import laid_out
+from lrp3d.outputs import logits_of
+from lrp3d.study.running.reader import normalised
+from lrp3d.twin.twin import convert
+from lrp3d.video import draw_clip
+
+
+def number_of_classes(choice: ModelChoice, layout: str = LAYOUT) -> int | None:
+    """The number of the model's classes; None for a model that cannot be run, whose error comes when it explains.
+
+    A model that does not state its number is run once, on a drawn clip.
+    """
+    stated = getattr(choice.model, "num_classes", None)
+    if isinstance(stated, int):
+        return stated
+    device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
+    frames = draw_clip(choice.frames, choice.size)[None].to(device)
+    try:
+        clip = laid_out(normalised(frames, choice.mean, choice.std), layout)
+        return int(logits_of(convert(choice.model).run(clip), None).shape[1])
+    except Exception:  # an error of the user's own code, of any type
+        return None
