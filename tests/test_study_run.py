@@ -310,6 +310,23 @@ def test_the_models_own_classes_tell_what_a_list_without_labels_means(tmp_path, 
     assert [record.label for record in study.load_study(tmp_path / "out").records()] == [0, 2]
 
 
+def test_nobody_knows_whether_ones_own_model_without_a_file_of_weights_is_trained(single, tmp_path, videos):
+    assert study.load_study(single).config["trained"] is None
+    summary = study.merge(study.load_study(single), correct=False, min_score=0)
+    page = study.report([("mine", summary)]).markdown()
+    assert "Nobody said whether the weights of networks:Network are trained" in page
+    assert "are random" not in page
+    # A study of before, which called them trained, is continued.
+    shutil.copytree(single, tmp_path / "before")
+    stored = json.loads((single / "study.json").read_text())
+    config = {**stored["config"], "trained": True}
+    (tmp_path / "before" / "study.json").write_text(json.dumps({**stored, "config": config}))
+    (tmp_path / "before" / "clips.json").write_text((single / "clips.json").read_text())
+    clips = study.read_list(videos / "val.txt", num_classes=3)
+    given = {name: value for name, value in stored["config"].items() if name != "clips"}
+    assert study.create(tmp_path / "before", given, clips).config == config
+
+
 def test_frames_that_repeat_are_said_by_the_run_too(tmp_path, videos, capsys):
     dense = ("--sampling", "dense", "--stride", "100", "--limit", "4")
     assert main(arguments(videos, tmp_path / "out", *dense)) == 0

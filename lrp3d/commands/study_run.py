@@ -198,7 +198,7 @@ def run(options: argparse.Namespace) -> int:
         dataset=options.dataset or options.list.resolve().stem,
         model=choice.name,
         options=_options(choice, options.option),
-        trained=choice.trained or ":" in choice.name,
+        trained=_trained(choice),
         explain_labels=by_label,
         keep_relevance=options.keep_relevance,
         temporal_convolutions=models.count_temporal_convolutions(choice.model),
@@ -236,6 +236,14 @@ def run(options: argparse.Namespace) -> int:
     # Broken videos are part of a data set and no failure; a clip on which the model fails is one. Under torchrun, a
     # process that fails would end all others.
     return FAILED if outcome.broken and shard.said_by != "torchrun" else DONE
+
+
+def _trained(choice: ModelChoice) -> bool | None:
+    """Whether the weights were trained; None for a model of one's own, which may load some by itself."""
+    from lrp3d.integrations import PublicNetwork
+
+    own = ":" in choice.name and not isinstance(choice.model, PublicNetwork)
+    return None if own and not choice.trained else choice.trained
 
 
 def _list_folder(path: Path) -> Path:
