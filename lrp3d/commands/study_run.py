@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.commands.explain import check_folder
 from lrp3d.commands.results import write_results
 from lrp3d.defaults import CENTRED, SEGMENT, TIME_VARIANTS, TIMEOUT
 from lrp3d.printed import say
@@ -159,6 +160,11 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d import models, study
     from lrp3d.commands import model_options
 
+    if not options.out.is_dir():  # a study that is there is asked by `check_writable`
+        check_folder(options.out, pictures=False)
+    root = options.root or _list_folder(options.list)
+    if options.root is not None and not root.is_dir():
+        raise UsageError(f"--root {root}: {'this is no folder' if root.exists() else 'there is no such folder'}")
     if options.empty and not options.windows:
         raise UsageError("--empty goes with --windows: empty images replace the frames outside of the windows")
     shard = options.shard or study.Shard.from_environment()
@@ -184,7 +190,7 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
     )
     reader = study.Reader(
-        str((options.root or _list_folder(options.list)).resolve()),
+        str(root.resolve()),
         frames=choice.frames,
         sampling=options.sampling,
         stride=options.stride,
@@ -253,12 +259,12 @@ def _list_folder(path: Path) -> Path:
 def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
     from lrp3d import study
-    from lrp3d.commands.labels import read_labels
+    from lrp3d.commands.labels import classes_to_keep, read_labels
     from lrp3d.commands.number_of_classes import number_of_classes
     from lrp3d.study.listing.class_names import Labels
 
     list_labels = read_labels(options.list_labels) if options.list_labels else Labels()
-    classes = study.class_list(options.classes) if options.classes else None
+    classes = classes_to_keep(options.classes)
     num_classes = number_of_classes(choice, options.layout)
     clips = study.read_list(
         options.list,
