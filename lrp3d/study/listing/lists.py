@@ -64,8 +64,8 @@ def read_list(
     Args:
         path: a file or a folder, one of
             - Kinetics' csv: ``label,youtube_id,time_start,time_end,split``;
-            - ``path label`` lines, separated by spaces, tabs, commas or semicolons and split from the right, so that
-              paths may hold spaces; a path may be a folder of frames;
+            - ``path label`` lines, separated by spaces, tabs, commas, semicolons or bars and split from the right, so
+              that paths may hold spaces; a path may be a folder of frames;
             - ``folder total_frames label`` and ``folder start end label`` lines of frame folders;
             - Something-Something's json (``id``, ``template``), and the csv of its first version (``id;label``);
             - Moments in Time's csv: ``path,label,...``;
