@@ -35,6 +35,7 @@ STUDY = ["study", "run", "--list", ".", *SMALL]
         (["explain", "clip.npy", "--model", "ViT-B"], "unknown model 'ViT-B'; known are"),
         (["explain", "clip.npy", "--model", "TAM2D-R18-f4", "--frames", "8"], "was built for 4 frames"),
         (["explain", "clip.npy", *SMALL, "--out", "clip.npy"], "clip.npy is not a folder"),
+        (["inspect", "--model", "networks.py"], r"is a file: say which function, .* --model networks\.py:NAME"),
         ([*STUDY, "--out", "clip.npy"], "--out clip.npy cannot be made: clip.npy is not a folder"),
         ([*STUDY, "--out", "o", "--root", "nowhere"], "--root nowhere: there is no such folder"),
         ([*STUDY, "--out", "o", "--root", "clip.npy"], "--root clip.npy: this is no folder"),
