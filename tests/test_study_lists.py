@@ -68,7 +68,9 @@ def test_neither_order_nor_repetition_changes_a_list():
 
 
 def test_a_clip_with_two_labels_in_two_lines_is_two_clips():
-    assert [item.label for item in make_list([Row("a.mp4", 1), Row("a.mp4", 0)]).items] == [0, 1]
+    clips = make_list([Row("a.mp4", 1), Row("a.mp4", 0)])
+    assert [item.label for item in clips.items] == [0, 1]
+    assert clips.notes == ("1 clip has several classes and is explained for each (a.mp4)",)
 
 
 def test_a_limit_spreads_over_the_list():
@@ -163,10 +165,10 @@ def test_a_list_without_end_is_refused_before_memory_is_gone():
         ("# mine\na.mp4 1\n\nb.mp4 0", [("a.mp4", 1), ("b.mp4", 0)], "lines that begin with # are skipped"),
         ("sep=;\npath;label\na.mp4;0", [("a.mp4", 0)], "line 2 names the columns"),
         ("a.mp4,yoga,3,0\nb.mp4,run,1,2", [("a.mp4", 1), ("b.mp4", 0)], "behind the class is not read"),
-        ("a.mp4,1\na.mp4,1\nb.mp4,0", [("a.mp4", 1), ("b.mp4", 0)], "1 lines repeat others"),
-        ("a.mp4 0\nb.mp4", [("a.mp4", 0), ("b.mp4", None)], "1 of 2 clips have no class"),
+        ("a.mp4,1\na.mp4,1\nb.mp4,0", [("a.mp4", 1), ("b.mp4", 0)], "1 line repeats another"),
+        ("a.mp4 0\nb.mp4", [("a.mp4", 0), ("b.mp4", None)], "1 of 2 clips has no class"),
         ("a.mp4 1\nb.mp4 3", [("a.mp4", 1), ("b.mp4", 3)], "no clip has class 0"),
-        ("a.mp4,\nb.mp4,yoga", [("a.mp4", None), ("b.mp4", 0)], "1 of 2 clips have no class"),
+        ("a.mp4,\nb.mp4,yoga", [("a.mp4", None), ("b.mp4", 0)], "1 of 2 clips has no class"),
         ("./a.mp4,1\na.mp4,1\nx//b.mp4,0\nx/b.mp4,0", [("a.mp4", 1), ("x/b.mp4", 0)], "2 lines repeat others"),
         ("yoga,-3B32lodo2M,59,69,val", [("yoga/-3B32lodo2M_000059_000069", 0)], "taken for Kinetics'"),
     ],

@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from lrp3d.errors import UnsupportedOperation
+from lrp3d.printed import with_article
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
 from lrp3d.steps.step import GRADIENT, ConstantOutput, Outlet, Token, Unsupported
 from lrp3d.steps.writes import Shared
@@ -153,7 +154,7 @@ class Tracer(Recorder, TorchFunctionMode):
             if isinstance(x, Tensor):
                 raise ValueError(f"the output of '{name}' does not depend on the clip, so it has no relevance")
             raise ValueError(
-                f"'{name}' returns a {type(x).__name__}, not one tensor: name modules inside of it instead"
+                f"'{name}' returns {with_article(type(x).__name__)}, not one tensor: name modules inside of it instead"
             )
         if any(name in self.layers[pattern] for pattern in patterns):
             raise ValueError(
