@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
 from lrp3d.commands.explain import check_folder
 from lrp3d.commands.results import write_results
+from lrp3d.commands.termination import ends_in_order
 from lrp3d.defaults import CENTRED, SEGMENT, TIME_VARIANTS, TIMEOUT
 from lrp3d.printed import say
 
@@ -217,18 +218,19 @@ def run(options: argparse.Namespace) -> int:
     }
     study_folder = study.create(options.out, config, clips, about)
     _say(choice, study_folder, shard, clips.notes)
-    outcome = study.run(
-        study_folder,
-        explainer,
-        reader,
-        shard,
-        workers=_workers(shard, explainer.device) if options.workers is None else options.workers,
-        timeout=options.timeout,
-        batch_size=options.batch or (GPU_BATCH if explainer.device.type == "cuda" else 1),
-        explain_labels=by_label,
-        keep_relevance=options.keep_relevance,
-        show_progress=shard.rank == 0,
-    )
+    with ends_in_order("run it again to continue"):
+        outcome = study.run(
+            study_folder,
+            explainer,
+            reader,
+            shard,
+            workers=_workers(shard, explainer.device) if options.workers is None else options.workers,
+            timeout=options.timeout,
+            batch_size=options.batch or (GPU_BATCH if explainer.device.type == "cuda" else 1),
+            explain_labels=by_label,
+            keep_relevance=options.keep_relevance,
+            show_progress=shard.rank == 0,
+        )
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
     say(f"{outcome}{where}")
     if outcome.noted:
