@@ -130,7 +130,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(model, video
     part.write_bytes(part.read_bytes()[:-100])
     with pytest.warns(UserWarning, match=r"part-000000\.safetensors is no part .* it is made again"):
         assert lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW).band.equal(whole.band)
-    with pytest.raises(ValueError, match="another run, with another target: take another folder"):
+    with pytest.raises(ValueError, match="another run, which differs in target: take another folder"):
         lrp3d.explain_video(model, path, 2, folder=tmp_path / "parts", **HOW)
 
 

@@ -354,9 +354,9 @@ def _warnings(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
             "given, and they are what its own code makes."
         )
     warnings += [
-        f"{study.name} is not finished: {study.summary['counts']['missing']} clips have no record yet."
+        f"{study.name} is not finished: {missing} clip{'s have' if missing > 1 else ' has'} no record yet."
         for study in studies
-        if study.summary["counts"]["missing"]
+        if (missing := study.summary["counts"]["missing"])
     ]
     unknown = [name for name, classes in people.items() if not any(classes)]
     if unknown:
