@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.precision import widened
+from lrp3d.printed import with_article
 
 Output = str | int | Callable[[Any], Any]
 """Which of a model's outputs are its logits: a key, an index, or a function of what it returns."""
@@ -125,7 +126,7 @@ def _described(returned: Any) -> str:
     if isinstance(returned, Tensor):
         return f"a tensor {tuple(returned.shape)}"
     parts = parts_of(returned)
-    kind = f"a {type(returned).__name__}"
+    kind = with_article(type(returned).__name__)
     if not parts:
         return kind
     shown = [

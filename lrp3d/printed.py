@@ -8,7 +8,7 @@ import unicodedata
 from pathlib import PurePath
 from typing import TextIO
 
-__all__ = ["about", "opening", "printable", "say"]
+__all__ = ["about", "opening", "printable", "say", "with_article"]
 
 # Control characters, surrogates, line and paragraph separators, and characters that change the direction of text.
 UNSEEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -86,3 +86,13 @@ def say(*lines: object, stream: TextIO | None = None) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
     stream.flush()
+
+
+def with_article(noun: str) -> str:
+    """A noun, such as the name of a type, behind its indefinite article.
+
+    >>> with_article("int"), with_article("Tensor"), with_article("UserDict")
+    ('an int', 'a Tensor', 'a UserDict')
+    """
+    vowel = noun[:1].lower() in "aeio" or noun[:2].lower() in ("un", "um", "ul")
+    return f"{'an' if vowel and noun else 'a'} {noun}"

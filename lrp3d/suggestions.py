@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
-__all__ = ["did_you_mean", "names_hint"]
+__all__ = ["did_you_mean", "names_hint", "names_near"]
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
@@ -36,3 +36,17 @@ def names_hint(unmatched: Sequence[str], names: Sequence[str]) -> str:
         if meant := [*(name for name in names if name.endswith(f".{wanted}")), *spelt]:
             return f"did you mean {meant[0]!r}?"
     return "lrp3d.inspect(model, clip) shows their names"
+
+
+def names_near(word: str, choices: Iterable[str], most: int = 5) -> str:
+    """The name that is close, as `did_you_mean`, or else those that go on where the word ends.
+
+    >>> names_near("r3d", ["r3d_18", "mc3_18"]), names_near("r3d_81", ["r3d_18", "mc3_18"])
+    ('; there is r3d_18', '; did you mean r3d_18?')
+    >>> names_near("", ["r3d_18"])
+    ''
+    """
+    names = list(choices)
+    longer = [name for name in names if word and name.lower().startswith(word.lower())]
+    listed = f"{', '.join(longer[:most])}{', ...' if len(longer) > most else ''}"
+    return did_you_mean(word, names) or (f"; there {'is' if len(longer) == 1 else 'are'} {listed}" if longer else "")

@@ -27,6 +27,9 @@ def read(folder: Path, name: str, text: str, **more):
         ("val.csv", "a b.mp4,2\ne.mp4,0\n", [("a b.mp4", 2), ("e.mp4", 0)]),
         ("val.csv", '"a, b.mp4", 2\n', [("a, b.mp4", 2)]),
         ("val.txt", "take 12 3.mp4\t1", [("take 12 3.mp4", 1)]),
+        ("val.csv", "three.mp4|0\none.mp4|1\n", [("one.mp4", 1), ("three.mp4", 0)]),
+        ("val.csv", "path|label\na, b.mp4|tai chi\n", [("a, b.mp4", 2)]),
+        ("val.txt", "a|b.mp4 0\nc.mp4 1\n", [("a|b.mp4", 0), ("c.mp4", 1)]),
         ("val.txt", "a.mp4 tai chi", [("a.mp4", 2)]),
         ("val.txt", "x/take 7 120 1\nx/take two 80 2\n", [("x/take 7", 1), ("x/take two", 2)]),
         ("val.txt", "x/a 1 120 1\nx/b 1 80 2\n", [("x/a", 1), ("x/b", 2)]),
@@ -65,7 +68,9 @@ def test_neither_order_nor_repetition_changes_a_list():
 
 
 def test_a_clip_with_two_labels_in_two_lines_is_two_clips():
-    assert [item.label for item in make_list([Row("a.mp4", 1), Row("a.mp4", 0)]).items] == [0, 1]
+    clips = make_list([Row("a.mp4", 1), Row("a.mp4", 0)])
+    assert [item.label for item in clips.items] == [0, 1]
+    assert clips.notes == ("1 clip has several classes and is explained for each (a.mp4)",)
 
 
 def test_a_limit_spreads_over_the_list():
@@ -160,10 +165,10 @@ def test_a_list_without_end_is_refused_before_memory_is_gone():
         ("# mine\na.mp4 1\n\nb.mp4 0", [("a.mp4", 1), ("b.mp4", 0)], "lines that begin with # are skipped"),
         ("sep=;\npath;label\na.mp4;0", [("a.mp4", 0)], "line 2 names the columns"),
         ("a.mp4,yoga,3,0\nb.mp4,run,1,2", [("a.mp4", 1), ("b.mp4", 0)], "behind the class is not read"),
-        ("a.mp4,1\na.mp4,1\nb.mp4,0", [("a.mp4", 1), ("b.mp4", 0)], "1 lines repeat others"),
-        ("a.mp4 0\nb.mp4", [("a.mp4", 0), ("b.mp4", None)], "1 of 2 clips have no class"),
+        ("a.mp4,1\na.mp4,1\nb.mp4,0", [("a.mp4", 1), ("b.mp4", 0)], "1 line repeats another"),
+        ("a.mp4 0\nb.mp4", [("a.mp4", 0), ("b.mp4", None)], "1 of 2 clips has no class"),
         ("a.mp4 1\nb.mp4 3", [("a.mp4", 1), ("b.mp4", 3)], "no clip has class 0"),
-        ("a.mp4,\nb.mp4,yoga", [("a.mp4", None), ("b.mp4", 0)], "1 of 2 clips have no class"),
+        ("a.mp4,\nb.mp4,yoga", [("a.mp4", None), ("b.mp4", 0)], "1 of 2 clips has no class"),
         ("./a.mp4,1\na.mp4,1\nx//b.mp4,0\nx/b.mp4,0", [("a.mp4", 1), ("x/b.mp4", 0)], "2 lines repeat others"),
         ("yoga,-3B32lodo2M,59,69,val", [("yoga/-3B32lodo2M_000059_000069", 0)], "taken for Kinetics'"),
     ],
@@ -201,6 +206,7 @@ def test_spreadsheets_write_numbers_empty_columns_and_utf_16(tmp_path):
         ("a.mp4 3 train\nb.mp4 4 val", "line 1: train stands behind class 3: name the columns in a header"),
         ("yoga,a.mp4\nrun,b.mp4", "videos in its second column"),
         ("0,a.mp4\n1,b.mp4", "videos in its second column"),
+        ("0|a.mp4\n1|b.mp4", "videos in its second column"),
         ('{"a.mp4": 0, "b.mp4": 1}', "is json, but no list of objects"),
         ('{"path": "a.mp4", "label": 0}\n{"path": "b.mp4", "label": 1}', "no complete json"),
         ("[" * 100_000, "nests too deeply"),
@@ -233,22 +239,33 @@ def test_lists_that_count_classes_from_one_are_counted_from_zero(tmp_path, text,
     assert len(clips.notes) == 1
 
 
+@pytest.mark.parametrize("form", ["lines", "json", "folder"])
+def test_names_that_only_the_alphabet_numbers_are_said(tmp_path, form):
+    place = tmp_path / {"lines": "val.csv", "json": "val.json", "folder": "val"}[form]
+    if form == "folder":
+        for name in ("zebra/a.mp4", "ape/b.mp4"):
+            (place / name).parent.mkdir(parents=True)
+            (place / name).touch()
+    elif form == "json":
+        place.write_text('[{"id": "a", "template": "zebra"}, {"id": "b", "template": "ape"}]')
+    else:
+        place.write_text("a.mp4,zebra\nb.mp4,ape\n")
+    clips = read_list(place, num_classes=2)
+    assert clips.alphabetical
+    assert clips.notes[-1].endswith("numbered in alphabetical order, as no labels were given: 0 ape, 1 zebra")
+    assert not read_list(place, num_classes=2, labels=("zebra", "ape")).alphabetical
+    (said,) = read_list(place, num_classes=400).notes[-1:]
+    assert said.endswith("0 ape, 1 zebra; the model has 400 classes and the list 2, so that its own numbers are others")
+
+
 def test_folders_that_contradict_the_labels_are_said():
     rows = [Row("abseiling/a.mp4", 2), Row("tai chi/b.mp4", 0)]
     assert "are the labels those of the list?" in make_list(rows, labels=LABELS).notes[0]
 
 
 def test_classes_to_keep_that_no_clip_has_are_said():
-    clips = make_list([Row("a.mp4", "yoga")], classes=["yoga", "yogaa"], labels=["yoga", "zumba"])
-    assert clips.notes == ("1 of 2 classes to keep have no clip in the list (yogaa)",)
-
-
-def test_names_of_classes_that_nobody_gave_numbers_are_said_to_count_in_alphabetical_order():
-    rows = [Row("a.mp4", "zebra"), Row("b.mp4", "ape"), Row("c.mp4", "cat"), Row("d.mp4", "dog")]
-    said = "no labels give the numbers of classes, so their names count in alphabetical order: 0 ape, 1 cat, 2 dog, ..."
-    assert make_list(rows).notes == (said,)
-    assert make_list(rows, labels=["ape", "zebra", "dog", "cat"]).notes == ()
-    assert make_list([Row("a.mp4", 1), Row("b.mp4", 0)]).notes == ()
+    clips = make_list([Row("a.mp4", "yoga")], classes=["yoga", "yogaa"])
+    assert clips.notes[0] == "1 of 2 classes to keep have no clip in the list (yogaa)"
 
 
 def test_folders_that_are_numbers_count_as_numbers(tmp_path):

@@ -258,3 +258,8 @@ def test_what_is_said_of_clips_with_their_time_changed_is_what_explain_says(cont
     assert part.time[:, 4, 2:].isnan().all()
     with pytest.raises(ValueError, match="not 'backwards'"):
         study.Explainer(model, time=["backwards"])
+
+
+def test_windows_with_a_model_that_lacks_frame_logits_name_the_method_that_it_needs():
+    with pytest.raises(ValueError, match=r"give it a method frame_logits\(clip\) -> \(b, n, k\)"):
+        study.Explainer(torch.nn.Conv3d(3, 2, 1).eval(), windows=[1])

@@ -92,7 +92,7 @@ def test_random_weights_and_unfinished_runs_are_warned_of(summaries):
     unfinished = study.summarise([record(i) for i in range(3)], listed=5, failed=1)
     made = study.report([*summaries[-1:], ("half", unfinished)])
     assert any("weights of I3D-R50-f8 are random" in warning for warning in made.warnings)
-    assert any("half is not finished: 1 clips" in warning for warning in made.warnings)
+    assert any("half is not finished: 1 clip has" in warning for warning in made.warnings)
     assert made.warnings[0] in made.markdown()
 
 

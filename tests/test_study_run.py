@@ -300,6 +300,48 @@ def test_what_was_decided_to_read_a_list_is_said_and_kept(tmp_path, videos, caps
     assert "note: headed.csv: line 1 names the columns" in capsys.readouterr().out
 
 
+def test_the_models_own_classes_tell_what_a_list_without_labels_means(tmp_path, videos, capsys):
+    (videos / "named.txt").write_text("v/clip 0.mp4 zebra\nv/clip 1.mp4 ape\n")
+    assert main(arguments(videos, tmp_path / "named", name="named.txt")) == 0
+    said = "0 ape, 1 zebra; the model has 3 classes and the list 2, so that its own numbers are others"
+    assert said in capsys.readouterr().err
+    assert said in study.load_study(tmp_path / "named").notes[-1]
+    (videos / "from one.txt").write_text("v/clip 0.mp4 1\nv/clip 1.mp4 3\n")
+    assert main(arguments(videos, tmp_path / "out", name="from one.txt")) == 0
+    assert [record.label for record in study.load_study(tmp_path / "out").records()] == [0, 2]
+
+
+def test_nobody_knows_whether_ones_own_model_without_a_file_of_weights_is_trained(single, tmp_path, videos):
+    assert study.load_study(single).config["trained"] is None
+    summary = study.merge(study.load_study(single), correct=False, min_score=0)
+    page = study.report([("mine", summary)]).markdown()
+    assert "Nobody said whether the weights of networks:Network are trained" in page
+    assert "are random" not in page
+    # A study of before, which called them trained, is continued.
+    shutil.copytree(single, tmp_path / "before")
+    stored = json.loads((single / "study.json").read_text())
+    config = {**stored["config"], "trained": True}
+    (tmp_path / "before" / "study.json").write_text(json.dumps({**stored, "config": config}))
+    (tmp_path / "before" / "clips.json").write_text((single / "clips.json").read_text())
+    clips = study.read_list(videos / "val.txt", num_classes=3)
+    given = {name: value for name, value in stored["config"].items() if name != "clips"}
+    assert study.create(tmp_path / "before", given, clips).config == config
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal here")
+def test_a_run_that_is_told_to_end_leaves_nothing_behind_and_is_continued(tmp_path, videos):
+    running = start(videos, tmp_path / "out", "--workers", "1", SLOW="0.3")
+    while running.poll() is None and not list(tmp_path.rglob("*.safetensors")):
+        time.sleep(0.05)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert "told to end (SIGTERM): run it again to continue" in said
+    assert "leaked" not in said
+    assert main(arguments(videos, tmp_path / "out")) == 0
+    assert len(study.load_study(tmp_path / "out").done()) == 9
+
+
 def test_frames_that_repeat_are_said_by_the_run_too(tmp_path, videos, capsys):
     dense = ("--sampling", "dense", "--stride", "100", "--limit", "4")
     assert main(arguments(videos, tmp_path / "out", *dense)) == 0

@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(model, video
     part.write_bytes(part.read_bytes()[:-100])
     with pytest.warns(UserWarning, match=r"part-000000\.safetensors is no part .* it is made again"):
         assert lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW).band.equal(whole.band)
-    with pytest.raises(ValueError, match="another run, with another target: take another folder"):
+    with pytest.raises(ValueError, match="another run, which differs in target: take another folder"):
         lrp3d.explain_video(model, path, 2, folder=tmp_path / "parts", **HOW)
 
 
@@ -142,7 +142,7 @@ def test_finished_parts_belong_to_the_pictures_of_a_video_and_not_to_its_file_na
     shutil.copy(path, other)
     assert lrp3d.explain_video(model, other, folder=tmp_path / "parts", **HOW).band.equal(whole.band)
     np.save(other, draw_clip(16, 24, seed=2).numpy())
-    with pytest.raises(ValueError, match="another run, with another content of the video"):
+    with pytest.raises(ValueError, match="another run, which differs in content of the video"):
         lrp3d.explain_video(model, other, folder=tmp_path / "parts", **HOW)
 
 

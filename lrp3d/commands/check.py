@@ -52,12 +52,13 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
         progress=shows_progress(),
     )
-    of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in choice.notes)]
+    notes = (*choice.notes, *videos.notes)
+    of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in notes)]
     say(*of_model, *str(result).split("\n"))
     facts = {
         "model": choice.name,
         "weights": choice.weights,
-        "notes": choice.notes,
+        "notes": notes,
         "videos": [str(path) for path in videos.paths],
     }
 

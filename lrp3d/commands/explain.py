@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,6 +148,10 @@ def check_folder(folder: Path | None, pictures: bool = True) -> None:
         raise UsageError(f"--out {folder} cannot be made: {place} is not a folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise UsageError(f"--out {folder} cannot be made: you may not write to {place}")
+    try:  # some folders, such as /proc, allow what they then refuse
+        os.rmdir(tempfile.mkdtemp(prefix=".", dir=place))
+    except OSError as error:
+        raise UsageError(f"--out {folder} cannot be made: {place}: {error.strerror}") from None
 
 
 def _folders(videos: Sequence[str], out: Path | None) -> list[Path | None]:

@@ -8,14 +8,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import UsageError
-from lrp3d.study.listing.class_lists import bare
+from lrp3d.study.listing.class_lists import bare, class_list
 from lrp3d.study.listing.class_names import read_labels
+from lrp3d.study.listing.packaged import SUBSETS
 from lrp3d.study.listing.texts import whole_number
 
 if TYPE_CHECKING:
     from lrp3d.commands.model_options import ModelChoice
 
-__all__ = ["check_target", "find_class", "label_of", "read_labels"]
+__all__ = ["check_target", "classes_to_keep", "find_class", "label_of", "read_labels"]
+
+
+def classes_to_keep(given: str | None) -> tuple[str, ...] | None:
+    """The names of --classes; None for all classes. Raises UsageError where there is no such file or list."""
+    if given is None:
+        return None
+    try:
+        return class_list(given)
+    except FileNotFoundError:
+        raise UsageError(
+            f"--classes {given}: there is no such file, and the lists that come with lrp3d are {', '.join(SUBSETS)}"
+        ) from None
 
 
 def find_class(wanted: str, labels: Sequence[str]) -> int:

@@ -25,6 +25,8 @@ class ListedVideos:
     paths: list[str | Path]
     labels: list[int | None]
     """The class of each video of a list; empty without a list."""
+    notes: tuple[str, ...] = ()
+    """One sentence for each decision made while reading the list."""
 
     def clips(self, choice: ModelChoice) -> Iterator[Tensor]:
         """The clips one after the other, (1, 3, t, h, w), on the model's device."""
@@ -61,21 +63,19 @@ def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
 def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVideos:
     """The videos that the options name; raises UsageError unless there are either videos or a list."""
     from lrp3d import study
+    from lrp3d.commands.number_of_classes import check_names, number_of_classes
 
     if bool(options.videos) == (options.list is not None):
         raise UsageError("give either videos or --list")
     if options.list is None:
         return ListedVideos(list(options.videos[: options.clips]), [])
-    num_classes = getattr(choice.model, "num_classes", None)
-    listed = study.read_list(
-        options.list,
-        labels=choice.labels,
-        limit=options.clips,
-        num_classes=num_classes if isinstance(num_classes, int) else None,
-    )
+    by_label = options.target == "label"  # else the list's classes are not used, whatever they are
+    num_classes = number_of_classes(choice, options.layout) if by_label else None
+    listed = study.read_list(options.list, labels=choice.labels, limit=options.clips, num_classes=num_classes)
+    check_names(listed, choice, num_classes)
     root = options.root or (options.list if options.list.is_dir() else options.list.parent)
     paths: list[str | Path] = [_video_file(root, item.name, item.places) for item in listed.items]
-    return ListedVideos(paths, [item.label for item in listed.items])
+    return ListedVideos(paths, [item.label for item in listed.items], listed.notes)
 
 
 def targets(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoice) -> int | list[int] | None:

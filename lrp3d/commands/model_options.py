@@ -134,6 +134,11 @@ def _load(options: argparse.Namespace, weights: Path | None, classes: int) -> _L
         if options.option:
             raise UsageError("--option goes with --model: a file that names its model also says how to build it")
         return _with_its_own(_Loaded(models.load_model(weights)), trained=True)
+    if options.model.endswith(".py") and not _is_own(options.model):
+        raise UsageError(
+            f"--model {options.model} is a file: say which function, class or module of it is the model, --model "
+            f"{options.model}:NAME"
+        )
     if not _is_own(options.model):
         model = _build_with_weights(options.model, dict(options.option), weights, classes)
         return _with_its_own(_Loaded(model), trained=weights is not None)

@@ -69,7 +69,8 @@ def run(options: argparse.Namespace) -> int:
         ]
         for row in rows
     }
-    of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in choice.notes)]
+    notes = (*choice.notes, *videos.notes)
+    of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in notes)]
     say(*of_model, f"{options.layer}, {len(videos.paths)} videos; share of its relevance")
     for channel, best in table.items():
         for rank, entry in enumerate(best):
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     facts = {
         "model": choice.name,
         "weights": choice.weights,
-        "notes": choice.notes,
+        "notes": notes,
         "layer": options.layer,
         "channels": table,
     }

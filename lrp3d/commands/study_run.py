@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.commands.explain import check_folder
 from lrp3d.commands.results import write_results
+from lrp3d.commands.termination import ends_in_order
 from lrp3d.defaults import CENTRED, SEGMENT, TIME_VARIANTS, TIMEOUT
 from lrp3d.printed import say
 
@@ -159,6 +161,11 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d import models, study
     from lrp3d.commands import model_options
 
+    if not options.out.is_dir():  # a study that is there is asked by `check_writable`
+        check_folder(options.out, pictures=False)
+    root = options.root or _list_folder(options.list)
+    if options.root is not None and not root.is_dir():
+        raise UsageError(f"--root {root}: {'this is no folder' if root.exists() else 'there is no such folder'}")
     if options.empty and not options.windows:
         raise UsageError("--empty goes with --windows: empty images replace the frames outside of the windows")
     shard = options.shard or study.Shard.from_environment()
@@ -184,7 +191,7 @@ def run(options: argparse.Namespace) -> int:
         layout=options.layout,
     )
     reader = study.Reader(
-        str((options.root or _list_folder(options.list)).resolve()),
+        str(root.resolve()),
         frames=choice.frames,
         sampling=options.sampling,
         stride=options.stride,
@@ -198,7 +205,7 @@ def run(options: argparse.Namespace) -> int:
         dataset=options.dataset or options.list.resolve().stem,
         model=choice.name,
         options=_options(choice, options.option),
-        trained=choice.trained or ":" in choice.name,
+        trained=_trained(choice),
         explain_labels=by_label,
         keep_relevance=options.keep_relevance,
         temporal_convolutions=models.count_temporal_convolutions(choice.model),
@@ -211,18 +218,19 @@ def run(options: argparse.Namespace) -> int:
     }
     study_folder = study.create(options.out, config, clips, about)
     _say(choice, study_folder, shard, clips.notes)
-    outcome = study.run(
-        study_folder,
-        explainer,
-        reader,
-        shard,
-        workers=_workers(shard, explainer.device) if options.workers is None else options.workers,
-        timeout=options.timeout,
-        batch_size=options.batch or (GPU_BATCH if explainer.device.type == "cuda" else 1),
-        explain_labels=by_label,
-        keep_relevance=options.keep_relevance,
-        show_progress=shard.rank == 0,
-    )
+    with ends_in_order("run it again to continue"):
+        outcome = study.run(
+            study_folder,
+            explainer,
+            reader,
+            shard,
+            workers=_workers(shard, explainer.device) if options.workers is None else options.workers,
+            timeout=options.timeout,
+            batch_size=options.batch or (GPU_BATCH if explainer.device.type == "cuda" else 1),
+            explain_labels=by_label,
+            keep_relevance=options.keep_relevance,
+            show_progress=shard.rank == 0,
+        )
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
     say(f"{outcome}{where}")
     if outcome.noted:
@@ -238,6 +246,14 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if outcome.broken and shard.said_by != "torchrun" else DONE
 
 
+def _trained(choice: ModelChoice) -> bool | None:
+    """Whether the weights were trained; None for a model of one's own, which may load some by itself."""
+    from lrp3d.integrations import PublicNetwork
+
+    own = ":" in choice.name and not isinstance(choice.model, PublicNetwork)
+    return None if own and not choice.trained else choice.trained
+
+
 def _list_folder(path: Path) -> Path:
     return path if path.is_dir() else path.parent
 
@@ -245,29 +261,26 @@ def _list_folder(path: Path) -> Path:
 def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
     from lrp3d import study
-    from lrp3d.commands.labels import read_labels
+    from lrp3d.commands.labels import classes_to_keep, read_labels
+    from lrp3d.commands.number_of_classes import check_names, number_of_classes
     from lrp3d.study.listing.class_names import Labels
 
     list_labels = read_labels(options.list_labels) if options.list_labels else Labels()
-    classes = study.class_list(options.classes) if options.classes else None
-    num_classes = getattr(choice.model, "num_classes", None)
+    classes = classes_to_keep(options.classes)
+    num_classes = number_of_classes(choice, options.layout)
     clips = study.read_list(
         options.list,
         labels=choice.labels,
         list_labels=list_labels,
         classes=classes,
         limit=options.limit,
-        num_classes=num_classes if isinstance(num_classes, int) else None,
+        num_classes=num_classes,
     )
     clips = replace(clips, notes=(*list_labels.notes, *clips.notes))
     greatest = max((item.label for item in clips.items if item.label is not None), default=-1)
-    if isinstance(num_classes, int) and greatest >= num_classes:
+    if num_classes is not None and greatest >= num_classes:
         raise UsageError(f"the list has classes up to {greatest}, and the model {num_classes} classes")
-    if not choice.labels and isinstance(num_classes, int) and 0 < len(clips.labels) < num_classes and choice.trained:
-        raise UsageError(
-            f"the list names {len(clips.labels)} classes, and the model has {num_classes}: "
-            "give --labels to say which is which"
-        )
+    check_names(clips, choice, num_classes)
     return clips
 
 

@@ -15,6 +15,7 @@ from lrp3d.commands.one_clip import ClipOptions, ExplainedClip
 from lrp3d.explanation.wording import (
     above_floor,
     amount,
+    amount_words,
     best_channels,
     channel_words,
     conservation_words,
@@ -38,9 +39,8 @@ def summary(explained: ExplainedClip) -> list[str]:
         name = _class_name(entry["class"], choice)
         head = "" if rank else "top classes"
         lines.append(f"  {head:13} {100 * entry['score']:5.1f} %  {name}, logit {entry['logit']:.4g}")
-    logit, subject_text = amount(explanation, 0)
     named = subject(explanation, 0, lambda index: _class_name(index, choice))
-    lines.append(f"  {'explained':13} {named}, {subject_text} {logit:.4g}; {_method(explained)}")
+    lines.append(f"  {'explained':13} {named}, {amount_words(explanation, 0)}; {_method(explained)}")
     if explanation.matrix is not None:
         columns = explanation.matrix.shape[-1]
         assert explanation.avg_atr is not None
@@ -48,13 +48,14 @@ def summary(explained: ExplainedClip) -> list[str]:
         average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
         lines.append(f"  {'ATR':13} {span_words(explanation.sigma, average, longest, columns, explanation.unit)}")
     if explanation.motion is not None:
-        lines.append(f"  {'motion':13} {motion_words(float(explanation.motion[0]))}")
+        lines.append(f"  {'motion':13} {motion_words(float(explanation.motion[0]), explanation.contrastive)}")
     if explanation.where is not None:
         lines.append(f"  {'only through':13} {channel_words(explanation.where)}")
     lines += [f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in explanation.layers]
     if floor := above_floor(explanation, 0):
         lines.append(f"  {'floor':13} {floor}")
     absorbed = explanation.ledger.absorbed
+    logit, _ = amount(explanation, 0)
     preserved = (
         "" if explanation.contrastive or abs(absorbed) < 1e-3 * abs(logit) else f"; rules absorbed {absorbed:.4g}"
     )

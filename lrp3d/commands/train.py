@@ -190,13 +190,13 @@ def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]
 
 def _read_list(options: argparse.Namespace, path: Path, labels: tuple[str, ...]) -> study.VideoList:
     from lrp3d import study
-    from lrp3d.commands.labels import read_labels
+    from lrp3d.commands.labels import classes_to_keep, read_labels
 
     return study.read_list(
         path,
         labels=labels,
         list_labels=read_labels(options.list_labels) if options.list_labels else (),
-        classes=study.class_list(options.classes) if options.classes else None,
+        classes=classes_to_keep(options.classes),
         limit=options.limit,
     )
 

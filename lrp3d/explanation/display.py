@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from lrp3d.explanation.wording import amount, conservation_words, subject
+from lrp3d.explanation.wording import amount, amount_words, conservation_words, subject
 from lrp3d.figures import matrix_heatmap
 from lrp3d.figures.canvas import NORMAL, SMALL, canvas, colour_bar, fit, room, ticks, write
 from lrp3d.figures.colours import DIVERGING, SEQUENTIAL_ANCHORS, scale, theme
@@ -33,8 +33,7 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
     clips = len(explanation.logits)
     if not -clips <= clip < clips:
         raise IndexError(f"there is no clip {clip} in an explanation of {clips}")
-    number, quantity = amount(explanation, clip)
-    title = title or f"{subject(explanation, clip)}, {quantity} {number:.4g}"
+    title = title or f"{subject(explanation, clip)}, {amount_words(explanation, clip)}"
     if explanation.matrix is not None:
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)

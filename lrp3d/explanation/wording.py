@@ -45,13 +45,17 @@ def span_words(share: float, average: float, longest: float, columns: int, unit:
     return f"{start} {average:.1f} of {columns} {unit} on average, {longest:.0f} at most"
 
 
-def motion_words(share: float) -> str:
+def motion_words(share: float, contrastive: bool = True) -> str:
     """How much of the relevance is dynamic, from its share, which is none if the parts have different signs.
+
+    Plain LRP is advised only where relevance is contrastive.
 
     >>> motion_words(0.123)
     '12 % of the relevance is dynamic, the rest static'
     >>> motion_words(-0.5)
     'dynamic relevance is -50 % of the whole and static 150 %: their signs differ, most often with CLRP; try plain LRP'
+    >>> motion_words(-0.5, contrastive=False)
+    'dynamic relevance is -50 % of the whole and static 150 %: their signs differ, so that neither is a share of it'
     >>> motion_words(-0.004), motion_words(float("nan"))
     ('0 % of the relevance is dynamic, the rest static', 'there is no relevance to split')
     """
@@ -60,10 +64,9 @@ def motion_words(share: float) -> str:
     percent = round(100 * share)
     if 0 <= percent <= 100:
         return f"{percent} % of the relevance is dynamic, the rest static"
-    return (
-        f"dynamic relevance is {percent} % of the whole and static {100 - percent} %: their signs differ, "
-        "most often with CLRP; try plain LRP"
-    )
+    what_follows = "most often with CLRP; try plain LRP" if contrastive else "so that neither is a share of it"
+    shares = f"dynamic relevance is {percent} % of the whole and static {100 - percent} %"
+    return f"{shares}: their signs differ, {what_follows}"
 
 
 def above_floor(explanation: Explanation, clip: int) -> str:
@@ -97,6 +100,12 @@ def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
         return logit, "logit"
     others = explanation.against[clip]
     return logit - float(logits[others].mean()), "logit above " + ("the other’s" if len(others) == 1 else "their mean")
+
+
+def amount_words(explanation: Explanation, clip: int) -> str:
+    """The explained number of a clip in words: "logit 3.2", or "logit above the other’s by 0.043"."""
+    number, quantity = amount(explanation, clip)
+    return f"{quantity} {'' if quantity == 'logit' else 'by '}{number:.4g}"
 
 
 def channel_words(where: dict[str, list[int]]) -> str:

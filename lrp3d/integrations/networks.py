@@ -11,7 +11,7 @@ import torch
 
 from lrp3d.extras import install_command, is_installed
 from lrp3d.integrations.wrappers import PublicNetwork
-from lrp3d.suggestions import did_you_mean
+from lrp3d.suggestions import did_you_mean, names_near
 
 __all__ = ["SOURCES", "network", "source_of"]
 
@@ -90,7 +90,7 @@ def check_name(name: str, available: Iterable[str], library: str) -> None:
     """Raise ValueError if the library has no network of that name."""
     names = list(available)
     if name not in names:
-        raise ValueError(f"{library} has no network {name!r}{did_you_mean(name, names)}")
+        raise ValueError(f"{library} has no network {name!r}{names_near(name, names)}")
 
 
 def built(builder: Callable[..., Any], name: str, options: dict[str, Any], **renamed: str) -> Any:

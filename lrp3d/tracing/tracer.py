@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from lrp3d.errors import UnsupportedOperation
+from lrp3d.printed import with_article
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
 from lrp3d.steps.step import GRADIENT, ConstantOutput, Outlet, Token, Unsupported
 from lrp3d.steps.writes import Shared
@@ -174,7 +175,7 @@ class Tracer(Recorder, TorchFunctionMode):
             return ""
         if isinstance(x, Tensor):
             return f"the output of '{name}' does not depend on the clip, so it has no relevance"
-        return f"'{name}' returns a {type(x).__name__}, not one tensor: name modules inside of it instead"
+        return f"'{name}' returns {with_article(type(x).__name__)}, not one tensor: name modules inside of it instead"
 
     # ------------------------------------------------------------------ operations
 

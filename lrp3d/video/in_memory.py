@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from lrp3d.printed import with_article
 from lrp3d.video.pixels import Framing
 from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line
 from lrp3d.video.tensors import as_array, as_pixels
@@ -31,9 +32,9 @@ def read_in_memory(video: Any, choose: Choose, framing: Framing) -> Source:
     try:
         count = len(video)
     except TypeError:
-        kind = type(video).__name__
+        kind = with_article(type(video).__name__)
         raise VideoError(
-            f"{framing.name} is a {kind}, and a video is a path, an array (t, h, w, 3), or a sequence of frames"
+            f"{framing.name} is {kind}, and a video is a path, an array (t, h, w, 3), or a sequence of frames"
         ) from None
     if not count:
         raise VideoError(f"{framing.name} has no frame")

@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from lrp3d.filenames import extension
+from lrp3d.printed import with_article
 from lrp3d.video.pixels import Framing
 from lrp3d.video.room import BYTES_PER_PIXEL, require_memory
 from lrp3d.video.source import Choose, Source, VideoError, chosen_frames, first_line
@@ -98,7 +99,7 @@ def _load_torch(path: Path) -> Tensor:
         tensors = {str(key): value for key, value in stored.items() if isinstance(value, Tensor)}
         stored = tensors[_single_name(list(tensors), path.name)]
     if not isinstance(stored, Tensor):
-        raise VideoError(f"{path.name} holds a {type(stored).__name__}, not a tensor")
+        raise VideoError(f"{path.name} holds {with_article(type(stored).__name__)}, not a tensor")
     return stored
 
 

@@ -39,8 +39,8 @@ class Parts:
             if before != facts:
                 names = [name for name in {**before, **facts} if before.get(name) != facts.get(name)]
                 raise ValueError(
-                    f"{self.folder} holds parts of another run, with another {', '.join(names)}: take another folder, "
-                    "or empty it"
+                    f"{self.folder} holds parts of another run, which differs in {', '.join(names)}: take another "
+                    "folder, or empty it"
                 )
             return
         with replacing(file) as partial:

@@ -16,6 +16,9 @@ from lrp3d.commands.command_line import main
 from lrp3d.commands.terminal import one_line
 
 
+STUDY = ["study", "run", "--list", ".", *SMALL]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -31,6 +34,12 @@ from lrp3d.commands.terminal import one_line
         (["explain", "clip.npy", "--model", "I3D-R51-f8"], "I3D has depths|unknown model|depths"),
         (["explain", "clip.npy", "--model", "ViT-B"], "unknown model 'ViT-B'; known are"),
         (["explain", "clip.npy", "--model", "TAM2D-R18-f4", "--frames", "8"], "was built for 4 frames"),
+        (["explain", "clip.npy", *SMALL, "--out", "clip.npy"], "clip.npy is not a folder"),
+        (["inspect", "--model", "networks.py"], r"is a file: say which function, .* --model networks\.py:NAME"),
+        ([*STUDY, "--out", "clip.npy"], "--out clip.npy cannot be made: clip.npy is not a folder"),
+        ([*STUDY, "--out", "o", "--root", "nowhere"], "--root nowhere: there is no such folder"),
+        ([*STUDY, "--out", "o", "--root", "clip.npy"], "--root clip.npy: this is no folder"),
+        ([*STUDY, "--out", "o", "--classes", "nope"], "--classes nope: there is no such file, .* are mini-kinetics"),
         (["explain", "clip.npy", *SMALL, "--frames", "0"], "'0' is not a whole number from 1 on"),
         (["explain", "clip.npy", *SMALL, "--sigma", "1.5"], "'1.5' is not a share above 0, up to 1"),
         (["explain", "clip.npy", *SMALL, "--sigma", "nan"], "'nan' is not a share"),
@@ -59,6 +68,12 @@ from lrp3d.commands.terminal import one_line
 )
 def test_wrong_usage_ends_with_2_and_one_line(run, clip, networks, arguments, said):
     assert re.search(said, error(run, *arguments, code=2))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="no folder here allows what it then refuses")
+def test_a_folder_that_cannot_be_made_is_refused_before_a_clip_is_explained(run, clip):
+    said = error(run, "explain", clip, *SMALL, "--out", "/proc/x", code=2)
+    assert said.startswith("lrp3d: --out /proc/x cannot be made: ")
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,9 @@ def test_the_numbers_are_those_of_the_library(run, clip):
 def test_a_class_is_explained_rather_than_others(run, clip):
     code, out, err = run("explain", clip, *SMALL, "--target", 7, "--against", 3, "--against", 5)
     assert (code, err) == (0, "")
-    assert re.search(r"explained +class 7 rather than class 3 or class 5, logit above their mean [-\d.]+; plain", out)
+    assert re.search(
+        r"explained +class 7 rather than class 3 or class 5, logit above their mean by [-\d.]+; plain", out
+    )
     found = json.loads(run("explain", clip, *SMALL, "--target", 7, "--against", "next", "--json")[1])["clips"][0]
     assert found["target"]["label"] == "class 7"
     assert len(found["against"]) == 1

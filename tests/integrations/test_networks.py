@@ -88,6 +88,7 @@ def test_checkpoints_of_the_library_fit_and_bring_the_names_of_its_classes(libra
     ("name", "said"),
     [
         ("torchvision:clip_18", "torchvision has no network 'clip_18'; did you mean clips_18?"),
+        ("torchvision:cli", "torchvision has no network 'cli'; there is clips_18"),
         ("timm:image", "timm has no network 'image'; did you mean images?"),
         ("pytorchvideo:slow_r5", "pytorchvideo has no network 'slow_r5'; did you mean slow_r50?"),
         ("hf:TinyForVideo", "transformers has no network 'TinyForVideo'"),

@@ -83,14 +83,19 @@ def fields_of(line: str, separator: str | None) -> list[str]:
 
 
 def separator_of(line: str) -> str | None:
-    """Finds what separates a list's columns: a tab, semicolon or comma outside of any path, else white space (None).
+    """Finds what separates a list's columns: a tab, semicolon, comma or bar outside of a path, else white space (None).
 
     >>> [separator_of(line) for line in ("a b.mp4,2", "a, b.mp4 2", '"a; b.mp4",2', "7;Holding, or not", "a.mp4 2")]
     [',', None, ',', ';', None]
+    >>> [separator_of(line) for line in ("a b.mp4|2", "a.mp4 | yoga", "path|label", "a|b.mp4 2", "take|2 30 5")]
+    ['|', '|', '|', None, None]
     """
     quoted = line.startswith('"')
-    for separator in "\t;,":
-        if separator not in line or len(fields_of(line, separator)) < 2:
+    for separator in "\t;,|":
+        fields = fields_of(line, separator)
+        if separator not in line or len(fields) < 2:
+            continue
+        if separator == "|" and not _ends_with_class(fields):
             continue
         before, _, last = line.rpartition(" ")
         ends = last.isdecimal() and not before.rstrip().endswith(separator) and not quoted
@@ -98,6 +103,12 @@ def separator_of(line: str) -> str | None:
             continue
         return separator
     return None
+
+
+def _ends_with_class(fields: Sequence[str]) -> bool:
+    """Says whether fields are a path and a class beyond doubt: bars are rare between columns, and may be in names."""
+    numbered = any(whole_number(field) is not None for field in (fields[0], fields[-1]))
+    return numbered or is_header(fields) or re.search(r"\.\w{2,4}$", fields[0]) is not None
 
 
 def unquoted(name: str) -> str:

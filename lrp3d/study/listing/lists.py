@@ -39,6 +39,8 @@ class VideoList:
     labels: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
     """One sentence for each decision made while reading: a header was skipped, classes count from 1."""
+    alphabetical: bool = field(default=False, compare=False)
+    """Whether nothing but the alphabet numbers the classes: the list names them, and no labels were given."""
 
     @property
     def digest(self) -> str:
@@ -62,15 +64,15 @@ def read_list(
     Args:
         path: a file or a folder, one of
             - Kinetics' csv: ``label,youtube_id,time_start,time_end,split``;
-            - ``path label`` lines, separated by spaces, tabs, commas or semicolons and split from the right, so that
-              paths may hold spaces; a path may be a folder of frames;
+            - ``path label`` lines, separated by spaces, tabs, commas, semicolons or bars and split from the right, so
+              that paths may hold spaces; a path may be a folder of frames;
             - ``folder total_frames label`` and ``folder start end label`` lines of frame folders;
             - Something-Something's json (``id``, ``template``), and the csv of its first version (``id;label``);
             - Moments in Time's csv: ``path,label,...``;
             - a folder with a folder of videos, or of frame folders, for every class.
             A header is skipped; where it names the columns, they are found by their names.
         labels: names of the model's classes 0, 1, ...; needed where the list has names, but not those of all classes.
-            Without them, the names in the list count in alphabetical order.
+            Without them, the names in the list count in alphabetical order, and a note says so.
         list_labels: names of the list's own numbers, where these are not the model's (a model of a mini data set and
             the list of the full one).
         classes: keep only clips of these classes, given by name, such as those of a mini subset.
@@ -146,9 +148,9 @@ def make_list(
         rows, absent = _rows_of_classes(rows, classes, labels)
         notes += absent
     names = sorted({row.label for row in rows if isinstance(row.label, str)})
-    if names and not labels:
-        numbers = few([f"{number} {name}" for number, name in enumerate(names)], 3)
-        notes.append(f"no labels give the numbers of classes, so their names count in alphabetical order: {numbers}")
+    alphabetical = bool(names) and not labels
+    if alphabetical:
+        notes.append(_numbered_by_alphabet(names, num_classes))
     labels = tuple(labels) or tuple(names)
     indices = index_of(labels) if names else {}
     numbered = {(row.name, label): row for row in reversed(rows) for label in [_number(row, indices, labels)]}
@@ -161,7 +163,17 @@ def make_list(
         tuple(Item(number, *key, numbered[key].places) for number, key in enumerate(ordered)),
         labels,
         tuple(notes),
+        alphabetical,
     )
+
+
+def _numbered_by_alphabet(names: Sequence[str], num_classes: int | None) -> str:
+    """Says which numbers the names of a list get without labels, and whether they can be those of the model."""
+    numbered = few(f"{number} {name}" for number, name in enumerate(names))
+    note = f"class names are numbered in alphabetical order, as no labels were given: {numbered}"
+    if num_classes is None or len(names) == num_classes:
+        return note
+    return f"{note}; the model has {num_classes} classes and the list {len(names)}, so that its own numbers are others"
 
 
 def _check(rows: Sequence[Row], mixed: bool) -> None:

@@ -75,21 +75,28 @@ def _folders_by_name(names: Sequence[str]) -> dict[str, int]:
     return indices
 
 
+def _clips_have(count: int) -> str:
+    return "1 clip has" if count == 1 else f"{count} clips have"
+
+
 def list_notes(rows: Sequence[Row]) -> list[str]:
     """Returns notes on clips that are listed several times, or that lack a class where others have one."""
     notes = []
     entries = {(row.name, row.label) for row in rows}
     if len(entries) < len(rows):
-        notes.append(f"{len(rows) - len(entries)} lines repeat others and count once")
+        repeated = len(rows) - len(entries)
+        several = f"{repeated} lines repeat others and count once"
+        notes.append("1 line repeats another and does not count" if repeated == 1 else several)
     names: dict[str, int] = {}
     for name, _ in entries:
         names[name] = names.get(name, 0) + 1
     ambiguous = [name for name, count in names.items() if count > 1]
     if ambiguous:
         notes.append(
-            f"{len(ambiguous)} clips have several classes and are explained for each ({few(sorted(ambiguous), 3)})"
+            f"{_clips_have(len(ambiguous))} several classes and {'is' if len(ambiguous) == 1 else 'are'} explained for "
+            f"each ({few(sorted(ambiguous), 3)})"
         )
     without = sum(row.label is None for row in rows)
     if 0 < without < len(rows):
-        notes.append(f"{without} of {len(rows)} clips have no class")
+        notes.append(f"{without} of {len(rows)} clips {'has' if without == 1 else 'have'} no class")
     return notes

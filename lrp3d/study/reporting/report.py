@@ -338,7 +338,7 @@ def _facts(studies: Sequence[Studied]) -> list[str]:
 
 def _warnings(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> list[str]:
     warnings = []
-    random = [study for study in studies if not study.config.get("trained", True)]
+    random = [study for study in studies if study.config.get("trained", True) is False]
     if random:
         models = ", ".join(dict.fromkeys(study.model for study in random))
         names = ", ".join(study.name for study in random)
@@ -347,10 +347,16 @@ def _warnings(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
             f"The weights of {models} are random: {names} {shows} how the architecture spreads relevance, not what a "
             "model learned."
         )
+    unknown_weights = dict.fromkeys(study.model for study in studies if study.config.get("trained", True) is None)
+    if unknown_weights:
+        warnings.append(
+            f"Nobody said whether the weights of {', '.join(unknown_weights)} are trained: no file of weights was "
+            "given, and they are what its own code makes."
+        )
     warnings += [
-        f"{study.name} is not finished: {study.summary['counts']['missing']} clips have no record yet."
+        f"{study.name} is not finished: {missing} clip{'s have' if missing > 1 else ' has'} no record yet."
         for study in studies
-        if study.summary["counts"]["missing"]
+        if (missing := study.summary["counts"]["missing"])
     ]
     unknown = [name for name, classes in people.items() if not any(classes)]
     if unknown:

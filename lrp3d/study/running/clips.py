@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lrp3d import video
 from lrp3d.files import replacing
-from lrp3d.printed import opening, printable
+from lrp3d.printed import opening, printable, with_article
 from lrp3d.study.listing.formats import Row
 from lrp3d.study.listing.lists import Item, VideoList, make_list
 from lrp3d.study.running.reader import Pixels, Reader
@@ -36,6 +36,7 @@ class Clips:
         reader: how clips are read; paths are relative to its root.
         labels: names of the model's classes. Default: the names that a Hugging Face dataset has for its labels, or the
             names among the labels in alphabetical order.
+        num_classes: how many classes the model has, as in `read_list`.
         video: the key of the clip, where each entry is a mapping.
         label: the key of the label; -1 means no label, as in Hugging Face's datasets.
         name: the key of the name; clips without a name are named by their path or number.
@@ -67,6 +68,7 @@ class Clips:
         reader: Reader,
         *,
         labels: Sequence[str] = (),
+        num_classes: int | None = None,
         video: str = "video",
         label: str = "label",
         name: str | None = None,
@@ -84,8 +86,8 @@ class Clips:
             rows = [self._row(number, entry) for number, entry in enumerate(_gone_through(clips))]
         elif keep is None:
             raise TypeError(
-                f"a {type(clips).__name__} can be gone through once and not be gone back to: give a sequence, or "
-                "keep= a folder in which its clips' pixels are kept"
+                f"{with_article(type(clips).__name__)} can be gone through once and not be gone back to: give a "
+                "sequence, or keep= a folder in which its clips' pixels are kept"
             )
         else:
             self._kept = Path(keep)
@@ -96,7 +98,7 @@ class Clips:
         if len(self._numbers) < len(rows):
             twice = next(name for number, name in enumerate(names) if self._numbers[name] != number)
             raise ValueError(f"two clips have the name {printable(twice)}: give each a name of its own")
-        self.list: VideoList = make_list(rows, labels=labels)
+        self.list: VideoList = make_list(rows, labels=labels, num_classes=num_classes)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -138,7 +140,9 @@ class Clips:
             return entry[clip], entry.get(label), None if name is None else str(entry[name])
         if isinstance(entry, Sequence) and not isinstance(entry, str) and len(entry) in (2, 3):
             return entry[0], entry[1], None if len(entry) == 2 else str(entry[2])
-        raise TypeError(f"clip {number} is a {type(entry).__name__}, and (clip, label), or with a name, is expected")
+        raise TypeError(
+            f"clip {number} is {with_article(type(entry).__name__)}, and (clip, label), or with a name, is expected"
+        )
 
     def _keep_all(self, clips: Iterable[Any]) -> Iterator[Row]:
         """Reads all clips and keeps what a model sees of each; for a clip that cannot be read, it keeps the reason."""
@@ -202,8 +206,8 @@ def _label(label: Any, number: int) -> int | str | None:
         number_of_class = operator.index(label)
         return None if number_of_class == -1 else number_of_class  # Hugging Face writes -1 for an unknown class
     except TypeError:
-        kind = f"{type(label).__name__} {label!r}"
-        raise TypeError(f"the label of clip {number} is a {kind}: a number, a name or None is expected") from None
+        kind = f"{with_article(type(label).__name__)} {label!r}"
+        raise TypeError(f"the label of clip {number} is {kind}: a number, a name or None is expected") from None
 
 
 def _name(number: int, clip: Any) -> str:

@@ -26,7 +26,7 @@ def configuration(
     dataset: str = "",
     model: str = "",
     options: Mapping[str, Any] | None = None,
-    trained: bool = True,
+    trained: bool | None = True,
     explain_labels: bool = False,
     keep_relevance: bool = False,
     temporal_convolutions: int | None = None,
@@ -39,7 +39,7 @@ def configuration(
         dataset: the name of the data set, by which reports group studies.
         model: the model's name.
         options: further arguments that the model was built with.
-        trained: False where weights are random, which every report then says.
+        trained: False where weights are random, which every report then says; None where nobody knows.
         explain_labels: whether the true classes are explained, not the predictions.
         keep_relevance: whether maps are kept.
         temporal_convolutions: how many the model has, for reports (`lrp3d.models.count_temporal_convolutions`).

@@ -97,7 +97,10 @@ class Explainer:
         if empty and not windows:
             raise ValueError("empty images stand outside of windows: say which windows")
         if windows and not callable(getattr(model, "frame_logits", None)):
-            raise ValueError(f"{type(model).__name__} has no frame_logits, which partial uniform sampling needs")
+            raise ValueError(
+                f"{type(model).__name__} has no frame_logits, which partial uniform sampling (windows) needs for all "
+                "classes: give it a method frame_logits(clip) -> (b, n, k), whose mean over n is the model's output"
+            )
         for window in windows:
             if window not in (SEGMENT, CENTRED) and (not isinstance(window, int) or window < 1):
                 raise ValueError(

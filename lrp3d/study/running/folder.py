@@ -215,6 +215,8 @@ def create(
     full = json.loads(json.dumps({**config, "clips": f"{len(clips.items)} clips, digest {clips.digest}"}))
     if (folder / "study.json").exists():
         existing = load_study(folder)
+        if full.get("trained", True) is None:  # the digest of the weights tells others; earlier studies said true here
+            full["trained"] = existing.config.get("trained")
         differ = differences(existing.config, full)
         if differ:
             raise StudyError(

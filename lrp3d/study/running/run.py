@@ -51,7 +51,7 @@ class Outcome:
 
     def __str__(self) -> str:
         before = f" ({self.before} were done before)" if self.before else ""
-        return f"{self.explained} clips explained{before}, {self.failed} failed"
+        return f"{self.explained} clip{'s' * (self.explained != 1)} explained{before}, {self.failed} failed"
 
 
 def run(
