@@ -116,7 +116,7 @@ class Alone:
         (lambda y: (y,), r"0, the only part of a tuple with 0 (2x5) that the model returns"),
         (lambda y: [y], r"0, the only part of a list with 0 (2x5) that the model returns"),
         (lambda y: {"out": y}, r"'out', the only part of a dict with 'out' (2x5) that the model returns"),
-        (Alone, r"'scores', the only part of a Alone with 'scores' (2x5) that the model returns"),
+        (Alone, r"'scores', the only part of an Alone with 'scores' (2x5) that the model returns"),
     ],
 )
 def test_a_lone_tensor_in_a_container_is_taken_as_the_logits_and_about_says_so(make, said):
