@@ -1,7 +1,7 @@
 """How the cost of the matrix grows: with frames, with the clip's size, with the batch; dense against banded.
 
     python -m benchmarks.growth [--models I3D-R50 TAM2D-R50] [--frames 8 16 32] [--sizes 112 160 224] [--batches 1 2 4]
-                                [--frame-size 224] [--device cuda]
+                                [--frame-size 224] [--series frames pixels batch] [--device cuda]
 
 `exponent` is the p of seconds ~ x ** p over a series, fitted to logarithms: 2 is what N seeds over N frames would cost
 without bands. A clip's size is counted in pixels, height times width.
@@ -22,6 +22,7 @@ from benchmarks.timing import common, nets
 from lrp3d.compute import bands
 
 Series = list[tuple[str, list[float], list[Callable[[], object]]]]
+FRAMES, DENSE, PIXELS, BATCH = "frames", "frames, dense", "pixels", "batch"
 
 
 @contextmanager
@@ -60,14 +61,14 @@ def series(family: str, options: argparse.Namespace, device: torch.device, width
 
     first = options.frames[0]
     found: Series = [
-        ("frames", list(options.frames), [banded(n, options.frame_size) for n in options.frames]),
-        ("pixels", [s * s for s in options.sizes], [banded(first, s) for s in options.sizes]),
-        ("batch", list(options.batches), [banded(first, options.sizes[0], b) for b in options.batches]),
+        (FRAMES, list(options.frames), [banded(n, options.frame_size) for n in options.frames]),
+        (PIXELS, [s * s for s in options.sizes], [banded(first, s) for s in options.sizes]),
+        (BATCH, list(options.batches), [banded(first, options.sizes[0], b) for b in options.batches]),
     ]
     if device.type == "cpu":  # a GPU does not look for bands: to look would make it wait
         dense = [explained(family, n, options.frame_size, 1, device, width, dense=True) for n in options.frames]
-        found.insert(1, ("frames, dense", list(options.frames), dense))
-    return found
+        found.insert(1, (DENSE, list(options.frames), dense))
+    return [one for one in found if one[0] in options.series]
 
 
 def measure(family: str, options: argparse.Namespace, device: torch.device, width: int) -> Iterator[common.Row]:
@@ -84,7 +85,7 @@ def measure(family: str, options: argparse.Namespace, device: torch.device, widt
         seconds = [times.median(f"{name} {x}") for x in xs]
         fitted = common.exponent(xs, seconds) if len(xs) > 1 else None
         for x, second in zip(xs, seconds, strict=True):
-            dense = f"frames, dense {x}"
+            dense = f"{DENSE} {x}"
             yield {
                 "model": family,
                 "series": name,
@@ -92,8 +93,8 @@ def measure(family: str, options: argparse.Namespace, device: torch.device, widt
                 "seconds": second,
                 "over the first": second / seconds[0],
                 "exponent": fitted,
-                "dense over banded": times.ratio(dense, f"frames {x}")
-                if name == "frames" and dense in times.seconds
+                "dense over banded": times.ratio(dense, f"{FRAMES} {x}")
+                if name == FRAMES and dense in times.seconds
                 else None,
                 "rounds": times.seconds[f"{name} {x}"],
             }
@@ -107,6 +108,8 @@ def main(argv: list[str] | None = None) -> common.Results:
     parser.add_argument("--frame-size", type=int, default=224, help="height and width while frames grow")
     parser.add_argument("--sizes", nargs="+", type=int, default=[112, 160, 224])
     parser.add_argument("--batches", nargs="+", type=int, default=[1, 2, 4], help="at the first of the sizes")
+    every = [FRAMES, DENSE, PIXELS, BATCH]
+    parser.add_argument("--series", nargs="+", default=every, choices=every, help="what is to be measured")
     options = common.parse(parser, argv)
     device = common.start(options)
     width = 64

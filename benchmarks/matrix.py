@@ -1,13 +1,13 @@
 """The temporal relevance matrix of one clip: lrp3d beside captum, zennit and plain gradients.
 
     python -m benchmarks.matrix [--models I3D-R50 TAM2D-R50] [--frames 8 16 32] [--size 224] [--repeats 3]
-                                [--peers captum zennit] [--peer-passes P] [--device cuda]
+                                [--peers captum zennit] [--peer-passes P] [--contestants NAME ...] [--device cuda]
     python -m benchmarks.matrix --models Swin-T --frames 16 --peers --no-vmap    # needs torchvision
 
 All contestants take turns in one process, after a round that does not count (of which peers do two passes, and which
-`--repeats 1` leaves out); `over gradient` and `lrp3d is x faster` are medians of the ratios of single rounds. T(grad)
-is the looped gradient: one forward pass and N plain input gradients. Peak memory is measured in a process of its own
-for each contestant: what it needed beyond the model, the clip and the imported packages.
+`--repeats 1` leaves out); `over gradient`, `over one gradient` and `lrp3d is x faster` are medians of the ratios of
+single rounds. T(grad) is the looped gradient: one forward pass and N plain input gradients. Peak memory is measured in
+a process of its own for each contestant: what it needed beyond the model, the clip and the imported packages.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ OWN = "lrp3d"
 ONE_GRADIENT = "one gradient"
 WEIGHTS = "gradients of the weights"
 UNTEMPORAL = "explain(temporal=False)"
+OURS = OWN, GRADIENT, VMAPPED, ONE_GRADIENT, UNTEMPORAL, "convert"
 CPU_VMAP_CHUNK = 8  # more at once would need tens of gigabytes for 32 frames
 
 NOTES = (
@@ -86,7 +87,7 @@ def _converted(model: nets.Network, clip: Tensor) -> Tensor:
 
 def names(wanted: list[str]) -> Iterator[str]:
     """Ours and gradients, then the peers that are installed; says which are not."""
-    yield from (OWN, GRADIENT, VMAPPED, ONE_GRADIENT, UNTEMPORAL, "convert")
+    yield from OURS
     for peer in wanted:
         if common.installed(peer):
             yield peer
@@ -119,7 +120,9 @@ def measure(
     family: str, frames: int, options: argparse.Namespace, device: torch.device, width: int
 ) -> Iterator[common.Row]:
     """A row per contestant."""
-    wanted = [name for name in names(options.peers) if not (options.no_vmap and name == VMAPPED)]
+    left_out = {VMAPPED} if options.no_vmap else set()
+    left_out |= set(OURS) - set(options.contestants)
+    wanted = [name for name in names(options.peers) if name not in left_out]
     for size in (32, options.size):  # the small clip first: what loads lazily is loaded
         setup = _setup(family, frames, size, device, width)
         made = {name: contestant(name, *setup, options.peer_passes) for name in wanted}
@@ -142,8 +145,9 @@ def measure(
             "size": options.size,
             "contestant": name,
             "seconds": statistics.median(seconds),
-            "over gradient": factor * times.ratio(name, GRADIENT),
-            "lrp3d is x faster": factor * times.ratio(name, OWN),
+            "over gradient": factor * times.ratio(name, GRADIENT) if GRADIENT in wanted else None,
+            "over one gradient": factor * times.ratio(name, ONE_GRADIENT) if ONE_GRADIENT in wanted else None,
+            "lrp3d is x faster": factor * times.ratio(name, OWN) if OWN in wanted else None,
             "peak MiB": common.mib(memory.get("beyond")),
             "peak MiB of the process": common.mib(memory.get("whole")),
             "passes scaled by": factor,
@@ -161,6 +165,7 @@ def main(argv: list[str] | None = None) -> common.Results:
     parser.add_argument("--peer-passes", type=int, help="of the peers' 2N equal passes, time so many and scale")
     parser.add_argument("--no-vmap", action="store_true", help="leave out the vmapped gradient, slow for many frames")
     parser.add_argument("--no-memory", action="store_true", help="do not measure peak memory")
+    parser.add_argument("--contestants", nargs="+", default=list(OURS), choices=OURS, help="all beside the peers")
     options = common.parse(parser, argv)
     device = common.start(options)
     width = 64
@@ -175,7 +180,10 @@ def main(argv: list[str] | None = None) -> common.Results:
         "The temporal relevance matrix of one clip",
         options,
         device,
-        columns=["model", "frames", "size", "contestant", "seconds", "over gradient", "lrp3d is x faster", "peak MiB"],
+        columns=[
+            *("model", "frames", "size", "contestant", "seconds"),
+            *("over gradient", "over one gradient", "lrp3d is x faster", "peak MiB"),
+        ],
         notes=notes,
     )
     for family in options.models:

@@ -424,7 +424,7 @@ class Contrastive(Rule):
     """The rule that the composite has for the layer, where `rule` stands for it because it has no contrast."""
 
     def __post_init__(self) -> None:
-        if self.rule.by_sign:
+        if self.rule.by_sign or self.rule.unchanged:
             raise ValueError(
                 f"{self.rule} shares in the same way under w and -w, so nothing is left of their difference: "
                 "give the classifier another rule (classifier=ZPlus()), or pass contrastive=False"

@@ -347,6 +347,7 @@ def test_a_gpu_rounds_as_asked_inside_and_as_before_outside(before):
 
 
 CPU_PRECISION = """
+import sys
 import torch
 import lrp3d
 from lrp3d.compute.precision import _settings
@@ -360,27 +361,20 @@ def found():
 def state():
     return [getattr(holder, name) for holder, name, *_ in _settings(torch.device("cpu"))]
 exact = found()
-{before}
-outside = state()
-for one, other in zip(found(), exact, strict=True):
-    assert one.equal(other)
-assert state() == outside
+for setting in sys.argv[1:]:
+    exec(setting)
+    outside = state()
+    assert all(one.equal(other) for one, other in zip(found(), exact, strict=True)), setting
+    assert state() == outside, setting
 """
 
 
-@pytest.mark.parametrize(
-    "before",
-    [
-        "torch.set_float32_matmul_precision('medium')",
-        "torch.backends.mkldnn.matmul.fp32_precision = 'bf16'",
-        "torch.backends.mkldnn.conv.fp32_precision = 'bf16'",
-    ],
-)
-def test_a_cpu_never_rounds_to_bfloat16_whatever_is_set(before):
+def test_a_cpu_never_rounds_to_bfloat16_whatever_is_set():
     """Processors that multiply bfloat16 would; on others this cannot fail."""
-    if "fp32_precision" in before and not hasattr(torch.backends.mkldnn, "matmul"):
-        pytest.skip("this torch has one switch for products and convolutions")
-    ran = subprocess.run([sys.executable, "-c", CPU_PRECISION.format(before=before)], capture_output=True, text=True)
+    settings = ["torch.set_float32_matmul_precision('medium')"]
+    if hasattr(torch.backends.mkldnn, "matmul"):  # else torch has one switch for products and convolutions
+        settings += [f"torch.backends.mkldnn.{what}.fp32_precision = 'bf16'" for what in ("matmul", "conv")]
+    ran = subprocess.run([sys.executable, "-c", CPU_PRECISION, *settings], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
 
 

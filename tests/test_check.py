@@ -53,6 +53,11 @@ def test_frames_that_go_are_replaced_by_those_that_stay(how):
     assert filled(clip, kept & False, how).flatten().tolist() == [2.5] * 6
 
 
+def test_frames_are_filled_in_one_of_two_ways():
+    with pytest.raises(ValueError, match="by 'freeze' or 'neighbours', not 'blur'"):
+        filled(CLIPS, torch.ones(len(CLIPS), CLIPS.shape[2], dtype=torch.bool), "blur")
+
+
 @pytest.mark.parametrize("estimate", [False, True])
 def test_shapley_values_of_a_sum_are_its_summands_and_all_sum_to_the_whole(estimate):
     worths = torch.tensor([1.0, -2.0, 0.5, 3.0], dtype=torch.double)

@@ -398,9 +398,10 @@ def test_every_rule_has_a_source_and_an_example_in_its_docstring():
             assert ">>>" in rule.__doc__ or rule is rules.Contrastive, rule
 
 
-def test_a_rule_by_sign_cannot_be_contrasted():
+@pytest.mark.parametrize("rule", [rules.SameSign(), rules.Identity()])
+def test_a_rule_that_shares_alike_under_w_and_its_negative_cannot_be_contrasted(rule):
     with pytest.raises(ValueError, match="nothing is left"):
-        rules.Contrastive(rules.SameSign())
+        rules.Contrastive(rule)
 
 
 WRONG = {

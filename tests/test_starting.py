@@ -25,6 +25,12 @@ CALLS = [
     "evaluate(model, clips, workers=2)",
 ]
 METHODS = [method for method in ("spawn", "forkserver") if method in multiprocessing.get_all_start_methods()]
+# Each call with one of the methods; the other pairs are slow tests.
+PAIRS = [
+    pytest.param(call, method, id=f"{name}-{method}", marks=[pytest.mark.slow] if (i + j) % 2 else [])
+    for i, (name, call) in enumerate(zip(("train", "evaluate"), CALLS, strict=True))
+    for j, method in enumerate(METHODS)
+]
 
 
 def ran(folder, code):
@@ -41,8 +47,7 @@ def ran(folder, code):
     )
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("call", CALLS, ids=["train", "evaluate"])
+@pytest.mark.parametrize(("call", "method"), PAIRS)
 def test_a_script_that_trains_when_it_is_imported_is_told_so(call, method, tmp_path):
     ended = ran(tmp_path, TRAINS.format(method=method, guard="", call=call))
     assert ended.returncode == 1

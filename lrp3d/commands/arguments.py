@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrp3d.commands import UsageError
 from lrp3d.defaults import COMPOSITES, LAYOUT, MERGES, SIGMA
 
 if TYPE_CHECKING:
@@ -123,6 +124,18 @@ def place(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
+
+
+def check_file_to_write(file: Path, option: str) -> None:
+    """Refuses a file that cannot be made, before anything is computed for it; `option` is how it was given.
+
+    Raises:
+        UsageError: it is a folder, or its folder does not exist.
+    """
+    if file.is_dir():
+        raise UsageError(f"{option} is a file to write, and {file} is a folder")
+    if not file.parent.is_dir():
+        raise UsageError(f"{option} cannot be made: there is no folder {file.parent}")
 
 
 def positive(text: str) -> int:

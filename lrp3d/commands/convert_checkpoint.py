@@ -88,9 +88,6 @@ def _check_destination(source: Path, destination: Path) -> None:
     """Refuse a destination that cannot be written, before a large file is read."""
     if destination.suffix != ".safetensors":
         raise UsageError(f"OUT is a .safetensors file, not {destination.name}")
-    if destination.is_dir():
-        raise UsageError(f"OUT is a .safetensors file, and {destination} is a folder")
-    if not destination.parent.is_dir():
-        raise UsageError(f"OUT cannot be made: there is no folder {destination.parent}")
+    arguments.check_file_to_write(destination, "OUT")
     if destination.exists() and source.exists() and destination.samefile(source):
         raise UsageError("OUT is IN, which is never changed")

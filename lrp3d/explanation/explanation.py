@@ -18,7 +18,7 @@ from lrp3d.explanation.ledger import Ledger, LedgerEntry
 from lrp3d.explanation.wording import channel_words, conservation_words
 from lrp3d.files import read_saved, replacing
 from lrp3d.layout import channel_axis
-from lrp3d.metrics.atr import avg_atr, frame_atr, frame_windows, max_atr
+from lrp3d.metrics.atr import avg_atr, check_sigma, frame_atr, frame_windows, max_atr
 from lrp3d.metrics.excess_span import ExcessSpan, excess_span
 from lrp3d.printed import printable
 
@@ -127,7 +127,11 @@ class Explanation:
         return replace(self, **{name: move(getattr(self, name)) for name in names})
 
     def at_sigma(self, sigma: float) -> Explanation:
-        """The same explanation with ATR for another share of relevance `sigma`, in (0, 1]."""
+        """The same explanation with ATR for another share of relevance `sigma`, in (0, 1]; ValueError outside of it.
+
+        An explanation without a matrix has no ATR, and comes back as it is.
+        """
+        check_sigma(sigma)
         if self.matrix is None or self.frame_logits is None:
             return self
         atr = frame_atr(self.matrix, sigma, self.positions)

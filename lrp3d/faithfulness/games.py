@@ -22,7 +22,12 @@ def filled(clips: Tensor, kept: Tensor, how: str = "freeze") -> Tensor:
         kept: bool; where no frame of a clip is kept, all become its mean frame.
         how: "freeze" puts the nearest kept frame there, of two the earlier one, as if the video stood still;
             "neighbours" the mean of the kept frames before and behind it.
+
+    Raises:
+        ValueError: `how` is something else.
     """
+    if how not in FILLS:
+        raise ValueError(f"frames are filled by {' or '.join(map(repr, FILLS))}, not {how!r}")
     frame = torch.arange(clips.shape[2], device=clips.device)
     is_replaced = ~kept[:, None, :]
     before = torch.where(is_replaced | (frame > frame[:, None]), -1, frame).amax(-1)  # (b, t), -1 where there is none

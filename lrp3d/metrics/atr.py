@@ -27,6 +27,12 @@ __all__ = [
 ]
 
 
+def check_sigma(sigma: float) -> None:
+    """Raises ValueError if `sigma` is no share of a row's relevance, in (0, 1]."""
+    if not 0 < sigma <= 1:
+        raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma}")
+
+
 def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | Tensor | None = None) -> Tensor:
     """Length of the shortest contiguous segment that contains frame i and holds at least ``sigma`` of row i.
 
@@ -109,8 +115,7 @@ def _segments(
 
     Returns own frames (n, 1), starts (t,), ends (..., n, t), and which rows are defined (..., n).
     """
-    if not 0 < sigma <= 1:
-        raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma}")
+    check_sigma(sigma)
     own = _own_frames(matrix, positions)
     mass, defined = _row_mass(matrix, support_only=sigma == 1)
     cumulative = mass.cumsum(-1).contiguous()  # (..., n, t)

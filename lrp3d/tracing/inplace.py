@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
+
+from lrp3d.tracing.trees import leaves, mapped
 
 
 class Write(NamedTuple):
@@ -142,7 +143,7 @@ class Memory:
         if not self._blocks:
             return
         by_address, views = self._places_of(arguments, values)
-        results = [x for x in tree_flatten(out)[0] if isinstance(x, Tensor) and x.layout == torch.strided]
+        results = [x for x in leaves(out) if isinstance(x, Tensor) and x.layout == torch.strided]
         if not by_address or not (moves or any(_address(x) in by_address for x in results)):
             return
         stand = _without_values(function, arguments, views, len(results))
@@ -165,7 +166,7 @@ class Memory:
         """The places of arguments that have one: by the address of their current value, with that value; and by id."""
         by_address: dict[int, tuple[Place, Tensor]] = {}
         views: dict[int, Tensor | None] = {}
-        for x, value in zip(tree_flatten(arguments)[0], tree_flatten(values)[0], strict=True):
+        for x, value in zip(leaves(arguments), leaves(values), strict=True):
             if isinstance(x, Tensor) and (x is not value or x in self._places) and (place := self._place(x)):
                 by_address[_address(value)] = place, value
                 views[id(x)] = place.view
@@ -225,9 +226,9 @@ def _without_values(
     if function is None or any(view is None for view in views.values()):
         return nothing
     try:
-        args, kwargs = tree_map(lambda x: views.get(id(x), x), arguments)
+        args, kwargs = mapped(lambda x: views.get(id(x), x), arguments)
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            tensors = [x for x in tree_flatten(function(*args, **kwargs))[0] if isinstance(x, Tensor)]
+            tensors = [x for x in leaves(function(*args, **kwargs)) if isinstance(x, Tensor)]
     except (RuntimeError, TypeError, ValueError, NotImplementedError):  # it does not run without values
         return nothing
     return list(tensors) if len(tensors) == results else nothing

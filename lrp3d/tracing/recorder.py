@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from lrp3d.registry import Handler, TorchFunction, handler_of
 from lrp3d.rules import Rule
@@ -21,6 +20,7 @@ from lrp3d.tracing.scope import Scope
 from lrp3d.tracing.signals import Signal, Signals
 from lrp3d.tracing.tape import Tape
 from lrp3d.tracing.torch_functions import plain_name
+from lrp3d.tracing.trees import leaves, mapped
 
 Output = TypeVar("Output")
 
@@ -166,7 +166,7 @@ class Recorder:
     def adopt(self, output: Any, name: str) -> None:
         """Note that nodes no mode can see (scripted code, a foreign Function) were made in `name`, for the audit."""
         with torch._C.DisableTorchFunction():
-            for x in (output,) if isinstance(output, Tensor) else tree_flatten(output)[0]:
+            for x in (output,) if isinstance(output, Tensor) else leaves(output):
                 if not isinstance(x, Tensor) or x.grad_fn is None:
                     continue
                 if x not in self.signals:
@@ -231,6 +231,8 @@ class Recorder:
 
 def map_floats(change: Callable[[Tensor], Tensor], out: Output) -> Output:
     """Changes every floating-point or complex tensor of a tree, and nothing else."""
-    leaves, spec = tree_flatten(out)
-    changed = [change(t) if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex()) else t for t in leaves]
-    return cast(Output, tree_unflatten(changed, spec))
+
+    def changed(t: Any) -> Any:
+        return change(t) if isinstance(t, Tensor) and (t.is_floating_point() or t.is_complex()) else t
+
+    return cast(Output, mapped(changed, out))

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.compute.terms import Signed
 from lrp3d.steps.step import Token
+from lrp3d.tracing.trees import leaves, mapped
 
 
 class Weighs(IntEnum):
@@ -153,15 +153,15 @@ class Signals:
             results: number of tensors that it returns.
         """
         signals = [self[x] for x in inputs]
-        tensors = [x for x in tree_flatten((args, kwargs))[0] if isinstance(x, Tensor) and x.is_floating_point()]
+        tensors = [x for x in leaves(args, kwargs) if isinstance(x, Tensor) and x.is_floating_point()]
 
         def of_inputs(choose: Callable[[Tensor], Tensor | None]) -> list[Tensor | None]:
-            chosen_args, chosen_kwargs = tree_map(
+            chosen_args, chosen_kwargs = mapped(
                 lambda x: choose(x) if isinstance(x, Tensor) and x.is_floating_point() else x, (args, kwargs)
             )
             with torch.no_grad():
                 out = function(*chosen_args, **chosen_kwargs)
-            return [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
+            return [t for t in leaves(out) if isinstance(t, Tensor)]
 
         nothing: list[Tensor | None] = [None] * results
         lows = highs = masks = nothing

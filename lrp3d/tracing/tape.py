@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.registry import Handler
 from lrp3d.steps.step import Token
 from lrp3d.tracing.scope import Scope
+from lrp3d.tracing.trees import leaves, mapped
 
 
 class Call(NamedTuple):
@@ -81,9 +81,9 @@ class Tape:
             if not tensors.keys() >= reads:
                 self._entries = entries
                 return None
-            args, kwargs = tree_map(lambda x: tensors[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
+            args, kwargs = mapped(lambda x: tensors[x] if isinstance(x, Token) else x, (call.args, call.kwargs))
             out = perform(call, args, kwargs)
-            for token, x in zip(tree_flatten(call.out)[0], tree_flatten(out)[0], strict=True):
+            for token, x in zip(leaves(call.out), leaves(out), strict=True):
                 if isinstance(token, Token):
                     tensors[token] = x
         self._entries = entries + self._entries if keep else entries
@@ -91,4 +91,4 @@ class Tape:
 
 
 def _tokens(*trees: Any) -> set[Token]:
-    return {leaf for leaf in tree_flatten(trees)[0] if isinstance(leaf, Token)}
+    return {leaf for leaf in leaves(*trees) if isinstance(leaf, Token)}

@@ -16,7 +16,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.printed import with_article
@@ -41,6 +40,7 @@ from lrp3d.tracing.torch_functions import (
     without_inplace,
     written_in_python,
 )
+from lrp3d.tracing.trees import leaves, mapped
 
 _DERIVATIVES = {torch.autograd.grad, torch.autograd.backward, Tensor.backward}
 
@@ -141,7 +141,7 @@ class Tracer(Recorder, TorchFunctionMode):
             return output
         self.constants |= dict.fromkeys(patterns, True)
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            output = tree_map(self.resolve, output)
+            output = mapped(self.resolve, output)
             self._operation, self._handler = "held constant", None
             return map_floats(lambda t: self._hold_tensor(t, name) if self.is_signal(t) else t, output)
 
@@ -183,14 +183,14 @@ class Tracer(Recorder, TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _DERIVATIVES:
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {GRADIENT}"])
-        if not any(isinstance(x, Tensor) for x in tree_flatten((args, kwargs))[0]):
+        if not any(isinstance(x, Tensor) for x in leaves(args, kwargs)):
             return func(*args, **kwargs)  # torch.no_grad() also arrives here
-        if any(self._is_transformed(x) for x in tree_flatten((args, kwargs))[0]):
+        if any(self._is_transformed(x) for x in leaves(args, kwargs)):
             raise UnsupportedOperation([f"{self._module() or 'the forward'} ({plain_name(func)}): {TRANSFORMED}"])
         if getattr(func, "__name__", "") in LEAVES_TORCH:
             self._note_reading(func, args, kwargs)
             with torch._C.DisableTorchFunction(), torch.no_grad():
-                return func(*tree_map(lambda x: self._value(x), args), **kwargs)
+                return func(*mapped(lambda x: self._value(x), args), **kwargs)
         if (written_out := written_in_python(func)) is not None and self._touches_signal(args, kwargs):
             with self._reactivated():
                 return written_out(*args, **kwargs)
@@ -231,7 +231,7 @@ class Tracer(Recorder, TorchFunctionMode):
             super().__exit__(None, None, None)  # type: ignore[no-untyped-call]  # torch does not annotate it
 
     def _touches_signal(self, args: Any, kwargs: Any) -> bool:
-        return any(self.is_signal(self.resolve(x)) for x in tree_flatten((args, kwargs))[0])
+        return any(self.is_signal(self.resolve(x)) for x in leaves(args, kwargs))
 
     def _is_transformed(self, x: Any) -> bool:
         """Whether a transform of torch.func has wrapped a signal, which would go through it as a constant."""
@@ -244,19 +244,19 @@ class Tracer(Recorder, TorchFunctionMode):
     def _constant_inplace(self, func: TorchFunction, args: Any, kwargs: Any) -> Any:
         """Writes to a constant in place, but never to the memory of the model."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
-            target, *others = tree_map(self.resolve, list(args))
+            target, *others = mapped(self.resolve, list(args))
             if self._memory.is_own(target) or self._memory.is_written(args[0]):
                 copy = target.clone()
-                out = func(copy, *others, **tree_map(self.resolve, kwargs))
+                out = func(copy, *others, **mapped(self.resolve, kwargs))
                 other = self._write(args[0], copy)
                 return other if out is not None else None
-            return func(target, *others, **tree_map(self.resolve, kwargs))
+            return func(target, *others, **mapped(self.resolve, kwargs))
 
     def perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
         """Run an operation: with its handler if an argument is a signal, else unchanged, as a constant."""
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
-            values = tree_map(self.resolve, (args, kwargs))
-        pairs = zip(tree_flatten((args, kwargs))[0], tree_flatten(values)[0], strict=True)
+            values = mapped(self.resolve, (args, kwargs))
+        pairs = zip(leaves(args, kwargs), leaves(values), strict=True)
         before = len(self._current_values)
         self._current_values += [(x, value) for x, value in pairs if x is not value]
         try:
@@ -274,7 +274,7 @@ class Tracer(Recorder, TorchFunctionMode):
         """The same, for arguments that have their current values."""
         tracking = self._inside or (torch.is_grad_enabled() and not torch.is_inference_mode_enabled())
         with torch._C.DisableTorchFunction(), torch.inference_mode(False):
-            signals = [x for x in tree_flatten((args, kwargs))[0] if self.is_signal(x)]
+            signals = [x for x in leaves(args, kwargs) if self.is_signal(x)]
             if not signals and func is not None:
                 with torch.no_grad():
                     return self._run_constants(func, args, kwargs)
@@ -292,7 +292,7 @@ class Tracer(Recorder, TorchFunctionMode):
                 if not tracking:
                     out = self._refuse_untracked(out)
             if not self._inside and signals:
-                args, kwargs, tokens = tree_map(self._tokenised, (args, kwargs, out))
+                args, kwargs, tokens = mapped(self._tokenised, (args, kwargs, out))
                 self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
 
@@ -324,8 +324,8 @@ class Tracer(Recorder, TorchFunctionMode):
                 with torch.no_grad():
                     return func(*args, **kwargs)
         with torch.enable_grad():  # only signals keep their history: a parameter is a constant
-            out = func(*tree_map(self._without_history, args), **tree_map(self._without_history, kwargs))
-        tensors = [t for t in tree_flatten(out)[0] if isinstance(t, Tensor)]
+            out = func(*mapped(self._without_history, args), **mapped(self._without_history, kwargs))
+        tensors = [t for t in leaves(out) if isinstance(t, Tensor)]
         results = [t for t in tensors if t.is_floating_point() or t.is_complex()]
         if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:
             return out

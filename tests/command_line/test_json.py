@@ -53,8 +53,8 @@ def test_every_command_offers_json(run, command):
         assert "--json" in run(*words, "--help")[1]
 
 
-def test_the_demo_says_what_lies_on_the_frames_that_decide(results):
-    found = results("demo")
+def test_the_demo_says_what_lies_on_the_frames_that_decide(run):
+    found = json.loads(run("demo", "--json")[1], parse_constant=no_constant)
     deciding = found["clips"][0]["deciding"]
     assert deciding["frames"] == [9, 13]
     assert f"{100 * deciding['shares']['CLRP']:.0f} % by CLRP" in deciding["verdict"]

@@ -281,8 +281,7 @@ def test_a_zoomed_matrix_is_printed_whole(shown):
         window.emulate()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "light"), (DESKTOP, "dark")])
 def test_axe_finds_nothing_in_numbers_and_zoom(shown, width, scheme):
     for frames, what in ((16, "#numbers"), (32, "#zoom-in"), (64, "#all-windows"), (128, "#zoom-in")):
         window = shown(explained(band(frames)), width)

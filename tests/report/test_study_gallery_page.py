@@ -115,9 +115,10 @@ def test_the_number_of_mistakes_leads_to_the_mistakes(opened, written):
 
 def test_a_clip_that_stands_out_is_shown_whatever_was_filtered_before(opened, written):
     window = opened(written)
-    for link in window.run("return [...document.querySelectorAll('table a')].map((one) => one.getAttribute('href'))"):
-        if not re.fullmatch(r"#clips-1-\d+", link):
-            continue
+    links = window.run("return [...document.querySelectorAll('table a')].map((one) => one.getAttribute('href'))")
+    to_clips = [link for link in dict.fromkeys(links) if re.fullmatch(r"#clips-1-\d+", link)]
+    assert len(to_clips) > 2
+    for link in [*to_clips[:2], to_clips[-1]]:
         choose(window, 1, "4")
         for _ in range(2):  # the same link leads there again
             follow(window, link)

@@ -32,6 +32,7 @@ __all__ = ["Chart", "Report", "report"]
 MOST_NAMED = 5  # heat maps of so many classes at most stand in a row
 GALLERIES = 1_000_000  # bytes of all galleries of a page
 FEW_SECTIONS = 16  # the contents are open where they have so many sections at most
+SMALL_DRAWING = 2**18  # bytes of SVG for which no PNG is drawn to compare it with
 NOT_MADE = "Not made from these studies"
 
 
@@ -128,10 +129,10 @@ def _contents(titles: Mapping[str, str]) -> str:
 
 
 def _embedded(chart: Chart, prefix: str) -> str:
-    """Embeds a figure as SVG, sharp and in the page's colours, unless it takes much more room than a PNG."""
+    """Embeds a figure as SVG, sharp and in the page's colours, unless it is large, and much larger than a PNG."""
     drawing, title = inlined(chart.svg(), prefix), in_html(chart.title)
     width = round(chart.figure.get_figwidth() * 130)  # in a browser's pixels; a narrow page shrinks it
-    if len(drawing) <= 4 * len(chart.png()):
+    if len(drawing) <= SMALL_DRAWING or len(drawing) <= 4 * len(chart.png()):
         return drawing.replace(
             "<svg ", f'<svg class="chart" role="img" aria-label="{title}" style="--wide:{width}px" ', 1
         )
