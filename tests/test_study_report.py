@@ -306,7 +306,7 @@ def test_the_numbers_of_the_comparisons_are_those_of_the_studies(everything, mad
 
 
 def test_every_figure_has_its_numbers_beside_it(tmp_path, everything, made):
-    assert all(part.data for part in made.parts if hasattr(part, "figure"))
+    assert all(part.data for part in made.parts if hasattr(part, "draw"))
     networks = [(name, summary) for name, summary in everything if name in ("i3d-8", "tam-8")]
     written = {path.relative_to(tmp_path).as_posix() for path in study.report(networks).write(tmp_path)}
     pictures = {name.removesuffix(".png") for name in written if name.endswith(".png")}

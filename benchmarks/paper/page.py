@@ -298,30 +298,33 @@ def figures(bench: Bench) -> list[Chart]:
     lengths = {module: points for module, points in lengths.items() if len(points) > 1}
     if lengths:
         marks = {m: [f"{100 * atr / n:.0f} %" for n, atr, _ in points] for m, points in lengths.items()}
-        figure = trends(lengths, marks=marks, xlabel="frames of the clip (mixed data)")
-        drawn.append(Chart("fig5a", "Fig. 5a: avg-ATR by number of frames", figure, "Beside: share of the clip."))
+        draw = partial(trends, lengths, marks=marks, xlabel="frames of the clip (mixed data)")
+        drawn.append(Chart("fig5a", "Fig. 5a: avg-ATR by number of frames", draw, "Beside: share of the clip."))
     ensembled = [(n, *two) for n, net in ANSWER_NETS.items() if (two := mean(net))]
     if len(ensembled) > 1:
         accuracy = [moments(bench, partial(bench.accuracy, ANSWER_NETS[n])).mean for n, *_ in ensembled]
         name = "TAM2D-R18-f16"
         marks = {name: [f"{value:.0f} %" for value in accuracy if value is not None]}
-        figure = trends({name: ensembled}, marks=marks, xlabel="frames that are ensembled (mixed data)")
-        drawn.append(Chart("fig10", "Fig. 10: avg-ATR by ensembled frames", figure, "Beside: accuracy."))
+        draw = partial(trends, {name: ensembled}, marks=marks, xlabel="frames that are ensembled (mixed data)")
+        drawn.append(Chart("fig10", "Fig. 10: avg-ATR by ensembled frames", draw, "Beside: accuracy."))
     curves = {net.key: curve for net in _window_nets() if (curve := _curve(bench, net))}
     if curves:
         note = "Dashed: empty frames outside. A star is the segments of each frame's ATR, a cross centred windows."
-        drawn.append(Chart("fig6", "Fig. 6 and 14: accuracy by window", charts.window_curves(curves), note))
+        drawn.append(Chart("fig6", "Fig. 6 and 14: accuracy by window", partial(charts.window_curves, curves), note))
     points = {net.key.removesuffix("-mixed"): net for net in SCATTER if mean(net)}
     if len(points) > 3:
         accuracies = [moments(bench, partial(bench.accuracy, net)).mean or 0.0 for net in points.values()]
-        figure = charts.accuracy_scatter(
-            [(mean(net) or (0.0,))[0] for net in points.values()], accuracies, list(points)
+        draw = partial(
+            charts.accuracy_scatter,
+            [(mean(net) or (0.0,))[0] for net in points.values()],
+            accuracies,
+            list(points),
         )
         note = "Means over seeds, and r of these; what is tested is r of each seed."
-        drawn.append(Chart("fig7", "Fig. 7: accuracy against avg-ATR", figure, note))
+        drawn.append(Chart("fig7", "Fig. 7: accuracy against avg-ATR", draw, note))
     maps = {net.key.replace("-R18-f16", ""): m for net in _map_nets() if (m := _mean_matrix(bench, net))}
     if maps:
-        drawn.append(Chart("fig2", "Fig. 2 and 13: mean relevance", charts.heatmaps(maps, columns=4)))
+        drawn.append(Chart("fig2", "Fig. 2 and 13: mean relevance", partial(charts.heatmaps, maps, columns=4)))
     return drawn
 
 

@@ -31,9 +31,8 @@ def figures_across_studies(studies: Sequence[Studied]) -> Iterator[Chart]:
         note = "" if min(map(len, groups.values())) > 2 else "Two models are no correlation."
         most = max(([study.model for study in group] for group in groups.values()), key=len)
         title, file = _of_data_sets("Accuracy against avg-ATR", "accuracy", list(groups), "Fig. 7")
-        figure = _side_by_side(scatters, most)
         table = Table(file, title, ["data set", "model", "avg-ATR", "accuracy (%)"], rows)
-        yield Chart(file, title, figure, note, table)
+        yield Chart(file, title, partial(_side_by_side, scatters, most), note, table)
     windowed = [study for study in studies if study.summary["windows"]]
     curves: dict[str, dict[str, Any]] = {}
     for study in windowed:
@@ -49,7 +48,7 @@ def figures_across_studies(studies: Sequence[Studied]) -> Iterator[Chart]:
             for name, each in curves.items()
         ]
         names = [*max(curves.values(), key=len), *charts.OWN_WINDOWS, charts.EMPTY]
-        yield Chart(file, title, _side_by_side(draw, names), note, paper_tables.windows(windowed))
+        yield Chart(file, title, partial(_side_by_side, draw, names), note, paper_tables.windows(windowed))
 
 
 def _of_data_sets(title: str, file: str, names: Sequence[str], figure: str) -> tuple[str, str]:
@@ -81,11 +80,11 @@ def maps_of_data_sets(studies: Sequence[Studied], maps: Mapping[str, Mapping[str
         }
         title, file = f"Mean relevance by data set: {label} (Fig. 2)", f"heatmaps-of-data-sets-{_slug(label)}"
         unit = "step" if any(study.unit == "step" for study in group) else "frame"
-        figure = charts.heatmaps(shown, columns=columns, unit=unit, greatest=ends.greatest, least=ends.least)
+        draw = partial(charts.heatmaps, shown, columns=columns, unit=unit, greatest=ends.greatest, least=ends.least)
         note = (
             "A row for each data set: the mean of all clips, then classes. All maps of this page have the same colours."
         )
-        yield Chart(file, title, figure, note, paper_maps.matrices_of(file, title, shown))
+        yield Chart(file, title, draw, note, paper_maps.matrices_of(file, title, shown))
 
 
 def _slug(name: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lrp3d.study.reporting import factors
 from lrp3d.study.reporting.named_networks import KERNEL, Network, networks, standard_deviation
@@ -54,8 +55,8 @@ def modules(studies: Sequence[Studied]) -> Made:
         return
     headers = ["data set", "backbone", "frames", "I3D", "TAM2D", "difference"]
     title = "avg-ATR of I3D minus that of TAM2D (Fig. 3)"
-    figure = factors.bars(values, groups=groups, label="avg-ATR, difference (frames)")
-    yield Chart("modules", title, figure, data=Table("modules", title, headers, rows))
+    draw = partial(factors.bars, values, groups=groups, label="avg-ATR, difference (frames)")
+    yield Chart("modules", title, draw, data=Table("modules", title, headers, rows))
 
 
 def backbones(studies: Sequence[Studied]) -> Made:
@@ -85,7 +86,8 @@ def backbones(studies: Sequence[Studied]) -> Made:
             )
             for network in ranked
         }
-        figure = factors.bars(
+        draw = partial(
+            factors.bars,
             {network.study.model: network.atr for network in ranked},
             deviations={network.study.model: network.deviation for network in ranked},
             groups={network.study.model: network.module for network in ranked},
@@ -100,7 +102,7 @@ def backbones(studies: Sequence[Studied]) -> Made:
         headers = ["model", "temporal convolutions", "accuracy (%)", "avg-ATR", "max-ATR"]
         name = "-".join(filter(None, ["backbones", dataset, f"f{frames}", variant]))
         note = "Above the bars: number of temporal convolutions, accuracy."
-        yield Chart(name, title, figure, note, Table(name, title, headers, rows))
+        yield Chart(name, title, draw, note, Table(name, title, headers, rows))
     if not has_chart:
         yield Missing(
             "Fig. 4a and 12 (backbones)", "two backbones or more on one data set with the same number of frames"
@@ -154,8 +156,8 @@ class Trend:
             [key, x, *_numbers(network.study)] for key, series in curves.items() for x, network in series.items()
         ]
         name = f"{self.name}-{dataset}"
-        figure = factors.trends(points, marks=marks, xlabel=self.xlabel)
-        return Chart(name, title, figure, self.note, Table(name, title, headers, rows))
+        draw = partial(factors.trends, points, marks=marks, xlabel=self.xlabel)
+        return Chart(name, title, draw, self.note, Table(name, title, headers, rows))
 
 
 def depths(studies: Sequence[Studied]) -> Made:

@@ -6,6 +6,7 @@ A new figure is a function here and its name in `MAPS`. It takes the studies of 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from lrp3d.study.reporting import charts
@@ -69,8 +70,8 @@ def _side_by_side(name: str, title: str, matrices: Mapping[str, Studied], what: 
         return
     maps = {label: study.summary["dataset"]["matrix"] for label, study in matrices.items()}
     unit = "step" if any(s.unit == "step" for s in matrices.values()) else "frame"
-    figure = charts.heatmaps(maps, columns=4, unit=unit, greatest=ends.greatest, least=ends.least)
-    yield Chart(name, title, figure, "All maps of this page have the same colours.", matrices_of(name, title, maps))
+    draw = partial(charts.heatmaps, maps, columns=4, unit=unit, greatest=ends.greatest, least=ends.least)
+    yield Chart(name, title, draw, "All maps of this page have the same colours.", matrices_of(name, title, maps))
 
 
 def matrices_of(name: str, title: str, maps: Mapping[str, Any]) -> Table:

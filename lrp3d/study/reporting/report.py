@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -279,20 +280,20 @@ def _parts_of_study(
             "Mean over clips; each clip is divided by the sum of its positive frame logits. All maps of this page have "
             "the same colours."
         )
-        figure = charts.heatmaps(maps, unit=study.unit, greatest=ends.greatest, least=ends.least)
+        draw = partial(charts.heatmaps, maps, unit=study.unit, greatest=ends.greatest, least=ends.least)
         name, title = f"heatmaps-{study.name}", f"Mean relevance: {subject} (Fig. 2)"
-        yield Chart(name, title, figure, note, paper_maps.matrices_of(name, title, maps))
+        yield Chart(name, title, draw, note, paper_maps.matrices_of(name, title, maps))
     table = paper_tables.classes(study)
     yield table
     values = study.by_class("avg_atr")
     if study.moments("avg_atr")["count"]:
         spread = study.by_class("avg_atr", "std")
         spread[study.by_class("avg_atr", "count") < 2] = float("nan")  # one clip does not deviate
-        figure = charts.class_curve(values, spread, study.by_class("max_atr"), names=study.class_names)
+        draw = partial(charts.class_curve, values, spread, study.by_class("max_atr"), names=study.class_names)
         title = f"Classes by ATR: {subject} (Fig. 8, 15)"
-        yield Chart(f"class-atr-{study.name}", title, figure, "Band: deviation over clips.", table)
+        yield Chart(f"class-atr-{study.name}", title, draw, "Band: deviation over clips.", table)
     if any(people):
-        figure = charts.human_scatter(values, *people, names=study.class_names)
+        draw = partial(charts.human_scatter, values, *people, names=study.class_names)
         title = f"Classes that people call temporal or static: {subject} (Fig. 9)"
         kinds = {index: kind for kind, classes in zip(("temporal", "static"), people, strict=True) for index in classes}
         rows: list[list[Cell]] = [
@@ -301,7 +302,7 @@ def _parts_of_study(
             if index < len(values) and not values[index].isnan()
         ]
         name = f"people-{study.name}"
-        yield Chart(name, title, figure, "", Table(name, title, ["class", "people say", "avg-ATR"], rows))
+        yield Chart(name, title, draw, "", Table(name, title, ["class", "people say", "avg-ATR"], rows))
     outstanding = paper_tables.outstanding(study)
     if outstanding is not None:
         yield outstanding

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from lrp3d.figures.colours import import_matplotlib
 from lrp3d.study.reporting.table_format import Table
 
 if TYPE_CHECKING:
@@ -16,13 +17,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with a name, a title and the numbers in it."""
+    """A figure with a name, a title and the numbers in it; it is drawn when it is first asked for."""
 
     name: str
     title: str
-    figure: Figure
+    draw: Callable[[], Figure]
     note: str = ""
     data: Table | None = None
+
+    def __post_init__(self) -> None:
+        import_matplotlib()  # raises ImportError before anything is drawn or written
+
+    @cached_property
+    def figure(self) -> Figure:
+        """The figure itself."""
+        return self.draw()
 
     def png(self) -> bytes:
         """Returns the figure as a PNG picture."""
