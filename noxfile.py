@@ -36,7 +36,7 @@ def tests(session: nox.Session, dependencies: str) -> None:
     torch, rest = torch_of(session.posargs)
     session.install(".[all,test]", *torch, f"--resolution={resolution}", *wheels, *find_links())
     session.run("uv", "pip", "list", external=True, env={"VIRTUAL_ENV": session.virtualenv.location})
-    processes = ("--numprocesses", "auto")
+    processes = ("--numprocesses", "auto", "--dist", "worksteal")
     session.run("python", "-m", "pytest", "-m", QUICK, *processes, *rest, env={"OMP_NUM_THREADS": "1"})
 
 

@@ -80,19 +80,31 @@ def _called(handler: Handler) -> Handler:
         for name, parameter in signature.parameters.items()
         if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     }
+    fit = _numbers_that_fit(signature)
 
     @functools.wraps(handler)
     def call(*args: Any, **kwargs: Any) -> Any:
         if kwargs:
             args, kwargs = _renamed(names, args, kwargs)
         try:
-            signature.bind(*args, **kwargs)
+            if kwargs or len(args) not in fit:
+                signature.bind(*args, **kwargs)
         except TypeError as error:
             where = active_tracer().running
             raise UnsupportedOperation([f"{where}: its rule does not take these arguments ({error})"]) from error
         return handler(*args, **kwargs)
 
     return _CALLED.setdefault(id(handler), call)
+
+
+def _numbers_that_fit(signature: inspect.Signature) -> range:
+    """How many arguments fit a signature if none is given by name."""
+    kinds = signature.parameters.values()
+    by_place = [one for one in kinds if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    needed = sum(one.default is one.empty for one in by_place)
+    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in kinds):
+        return range(0)
+    return range(needed, len(by_place) + 1)
 
 
 def _renamed(names: set[str], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

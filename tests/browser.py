@@ -30,7 +30,7 @@ def missing():
 
 
 class Browser:
-    """One window of a given size in CSS pixels; a phone where it is narrow."""
+    """One window of a given size in CSS pixels."""
 
     def __init__(self, width, height):
         self.folder = tempfile.TemporaryDirectory()
@@ -44,14 +44,27 @@ class Browser:
                 "binary": shutil.which("chromium"),
                 "args": [*QUIET, f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}"],
             }
-            if width < 500:  # no window is narrower than that, but a phone is
-                chrome["mobileEmulation"] = {"deviceMetrics": {"width": width, "height": height, "pixelRatio": 1}}
             wanted = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL"}}
             session = self._ask("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
             self.address += f"/{session}"
         except BaseException:
             self._stop()
             raise
+
+    def resize(self, width, height):
+        """Another size from the next page on; a phone with a finger where it is narrow."""
+        is_phone = width < 500
+        if is_phone:
+            metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True}
+            self._command("Emulation.setDeviceMetricsOverride", **metrics)
+        else:
+            self._command("Emulation.clearDeviceMetricsOverride")
+            self._ask("/window/rect", {"width": width, "height": height})
+        self._command("Emulation.setTouchEmulationEnabled", enabled=is_phone)
+
+    def _command(self, name, **parameters):
+        """A command of Chromium's own protocol."""
+        self._ask("/goog/cdp/execute", {"cmd": name, "params": parameters})
 
     def _ask(self, path, content=None, method=None):
         data = None if content is None else json.dumps(content).encode()
@@ -118,8 +131,7 @@ class Browser:
     def emulate(self, media="", scheme="light"):
         """As printed (media="print"), or for a reader who likes the dark."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
-        params = {"media": media, "features": features}
-        self._ask("/goog/cdp/execute", {"cmd": "Emulation.setEmulatedMedia", "params": params})
+        self._command("Emulation.setEmulatedMedia", media=media, features=features)
 
     def screenshot(self, path):
         Path(path).write_bytes(base64.b64decode(self._ask("/screenshot")))

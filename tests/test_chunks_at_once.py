@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from test_released_activations import NETS, clip, made
+from test_released_activations import clip, made, with_options
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -63,8 +63,7 @@ def assert_same(found, expected):
         assert entry[2:] == pytest.approx(other[2:], abs=1e-10)
 
 
-@pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("options", [{}, {"contrastive": False}, {"against": "next"}, {"layers": ["*"]}], ids=str)
+@with_options({}, {"contrastive": False}, {"against": "next"}, {"layers": ["*"]})
 def test_the_result_is_the_same(name, options, large_layers, monkeypatch):
     model = made(name)
     expected = lrp3d.explain(model, clip(name).clamp(-1, 1), 1, chunk_size=1, **options)

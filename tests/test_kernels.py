@@ -165,16 +165,17 @@ def test_tiles_take_half_of_the_products_of_long_clips():
     assert [time_tiles.products(length) for length in (1, 4, 5, 8, 12, 16)] == [6, 6, 12, 12, 18, 24]
 
 
-@pytest.mark.parametrize(("sign", "times"), [("positive", 2), ("mixed", 16)])
-def test_tiles_round_a_little_more_than_torch_does_in_float32(sign, times):
+@pytest.mark.parametrize("sign", ["positive", "mixed"])
+def test_tiles_round_little_in_float32(sign):
+    """In units of the last place of the sum of all magnitudes; a direct sum has a few of these as well."""
     generator = torch.Generator().manual_seed(0)
     r = torch.randn(1, 64, 8, 9, 9, generator=generator)
     r = r.abs() if sign == "positive" else r
     w = torch.rand(64, 64, 3, 3, 3, generator=generator)
     expected = torch.nn.functional.conv3d(r.double(), w.double(), None, 1, 1)
-    by_torch = torch.nn.functional.conv3d(r, w, None, 1, 1)
+    magnitude = torch.nn.functional.conv3d(r.abs().double(), w.double(), None, 1, 1)
     found = time_tiles.convolve(r, time_tiles.kernels_at_points(w), Geometry.dense((3, 3, 3), (1, 1, 1)))
-    assert (found - expected).abs().max() < times * (by_torch - expected).abs().max()
+    assert (found - expected).abs().max() < 16 * torch.finfo(torch.float32).eps * magnitude.max()
 
 
 @given(convolutions(), st.data())

@@ -57,6 +57,21 @@ NETS = {
 }
 
 
+DEEP = {"Inception", "SlowFast"}
+
+
+def with_options(*options):
+    """Every network with each of the options; of the deep ones, all but the first are slow tests."""
+    return pytest.mark.parametrize(
+        ("name", "options"),
+        [
+            pytest.param(name, one, id=f"{one}-{name}", marks=[pytest.mark.slow] if one and name in DEEP else [])
+            for one in options
+            for name in NETS
+        ],
+    )
+
+
 def made(name):
     torch.manual_seed(0)
     return NETS[name]().eval().double()
@@ -87,8 +102,7 @@ def test_activations_are_freed_while_the_first_seed_is_propagated(monkeypatch):
     assert alive == [4, 1, 1, 1, 1, 1]
 
 
-@pytest.mark.parametrize("name", NETS)
-@pytest.mark.parametrize("options", [{}, {"temporal": False}, {"contrastive": False}, {"layers": ["*"]}], ids=str)
+@with_options({}, {"temporal": False}, {"contrastive": False}, {"layers": ["*"]})
 def test_an_explanation_is_the_same_if_nothing_is_released(monkeypatch, name, options):
     model = made(name)
     released = lrp3d.explain(model, clip(name), 1, chunk_size=1, **options)

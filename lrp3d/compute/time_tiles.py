@@ -2,8 +2,8 @@
 
 Four frames of the output depend on six frames of the input. In time this is a product of polynomials, which its values
 at six points determine: six convolutions over space take the place of twelve, one at each point, of sums of frames and
-of taps. The result is the same up to rounding, which is up to ten times coarser where values have both signs. Rows of a
-matrix do not show it: they are rounded more by the forward pass.
+of taps. The result is the same up to rounding, which is up to ten times coarser. Rows of a matrix do not show it: they
+are rounded more by the forward pass.
 
 A frame's rounding errors are as large as those of the largest frame of its tile, also where the frame itself is zero.
 So this is no way to compute denominators, which may be small beside those of other frames.

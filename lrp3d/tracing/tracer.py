@@ -292,7 +292,9 @@ class Tracer(Recorder, TorchFunctionMode):
                 if not tracking:
                     out = self._refuse_untracked(out)
             if not self._inside and signals:
-                args, kwargs, tokens = mapped(self._tokenised, (args, kwargs, out))
+                known = {id(x): self.token(x) for x in signals}
+                args, kwargs = mapped(lambda x: known.get(id(x), x), (args, kwargs))
+                tokens = mapped(self._tokenised, out)
                 self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
 

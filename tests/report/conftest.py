@@ -6,22 +6,21 @@ from shown_report import DESKTOP, pixels
 
 from lrp3d.explanation.clip_report import report
 
+HEIGHT = 844
+
 
 @pytest.fixture(scope="session")
 def windows():
-    """One browser window per width, opened when a test first wants it."""
+    """The browser's window, of the width that a test wants."""
     if browser.missing():
         pytest.skip(f"the page needs a browser: {browser.missing()}")
-    opened = {}
+    with browser.Browser(DESKTOP, HEIGHT) as one:
 
-    def window(width):
-        if width not in opened:
-            opened[width] = browser.Browser(width, 844)
-        return opened[width]
+        def window(width):
+            one.resize(width, HEIGHT)
+            return one
 
-    yield window
-    for one in opened.values():
-        one.__exit__()
+        yield window
 
 
 @pytest.fixture

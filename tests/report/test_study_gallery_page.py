@@ -145,8 +145,7 @@ def test_a_clip_leads_to_its_page(opened, written):
     assert window.run("return new Promise((done) => setTimeout(() => done(document.title), 200))") == "its page"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [SMALL_PHONE, PHONE, DESKTOP])
+@pytest.mark.parametrize(("width", "scheme"), [(SMALL_PHONE, "light"), (PHONE, "dark"), (DESKTOP, "light")])
 def test_it_can_be_read_on_phones_and_desktops_in_both_schemes(opened, written, width, scheme):
     window = opened(written, width, scheme)
     window.click(".gallery .unfold")

