@@ -369,6 +369,7 @@ for setting in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_a_cpu_never_rounds_to_bfloat16_whatever_is_set():
     """Processors that multiply bfloat16 would; on others this cannot fail."""
     settings = ["torch.set_float32_matmul_precision('medium')"]

@@ -133,6 +133,7 @@ def test_an_order_that_is_good_gains_as_much_for_a_class_that_does_not_lead():
     assert gains[1] == pytest.approx(gains[0])
 
 
+@pytest.mark.slow
 def test_the_numbers_of_the_planted_benchmark_come_out_of_it():
     network, clips = lrp3d.models.load_pretrained("TAM5-R18-f8-match-d4"), 2
     lineage = Lineage("TAM5-R18", "match", 0, gaps=(4,), frames=8)

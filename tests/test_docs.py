@@ -23,8 +23,14 @@ MODULES = sorted(
     module.name for module in pkgutil.walk_packages(lrp3d.__path__, "lrp3d.") if not module.name.endswith("__main__")
 )
 
+LONG = {"meaning.md", "models.md", "lrp3d.faithfulness.checking"}
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+def quick_or_slow(value, name):
+    return pytest.param(value, id=name, marks=[pytest.mark.slow] if name in LONG else [])
+
+
+@pytest.mark.parametrize("page", [quick_or_slow(page, page.name) for page in PAGES])
 def test_the_snippets_of_a_page_run_one_after_the_other(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # what they write is gone afterwards
     torch.manual_seed(0)
@@ -66,7 +72,7 @@ def test_the_reference_shows_what_there_is_and_all_that_is_public():
     assert set(lrp3d.__all__) - shown == set()
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", [quick_or_slow(name, name) for name in MODULES])
 def test_the_examples_of_a_module_run_and_show_what_they_say(name):
     torch.manual_seed(0)
     module = importlib.import_module(name)

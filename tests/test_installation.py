@@ -35,6 +35,7 @@ def python(*arguments, folder, **variables):
 # Importing
 
 
+@pytest.mark.slow
 @in_a_checkout
 def test_a_checkout_on_the_import_path_finds_its_models(tmp_path):
     """In the checkout itself, and from elsewhere by PYTHONPATH; -S: nothing of what is installed tells the way."""

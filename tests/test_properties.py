@@ -376,7 +376,7 @@ def test_a_clip_is_explained_alike_in_any_batch_and_order(drawn, contrastive):
         close(explain(model, x[i : i + 1], contrastive=contrastive).relevance, whole.relevance[i : i + 1])
 
 
-@settings(max_examples=100)
+@settings(max_examples=60)
 @given(st.one_of(networks(bias=False), networks(heads=("pooled", "maximum"))))
 def test_contrast_in_one_pass_is_the_difference_of_two(drawn):
     """Eq. 2: R under W_k, minus Rbar under -W_k in a copied model, from the same logit; its positive part."""
@@ -414,7 +414,7 @@ LAYOUTS = {
 }
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(networks(), st.sampled_from(sorted(LAYOUTS)), st.booleans())
 def test_neither_memory_layout_nor_gradients_of_the_clip_nor_frozen_parameters_matter(drawn, layout, frozen):
     model, x = drawn

@@ -57,11 +57,13 @@ def test_a_script_that_trains_when_it_is_imported_is_told_so(call, method, tmp_p
     assert ended.stderr.strip().endswith("or load in this process with workers=0")
 
 
+@pytest.mark.slow
 def test_a_script_with_a_guard_trains_in_processes_that_are_not_forked(tmp_path):
     ended = ran(tmp_path, TRAINS.format(method=METHODS[-1], guard="if __name__ == '__main__': ", call=CALLS[0]))
     assert (ended.returncode, "done" in ended.stdout) == (0, True), ended.stderr
 
 
+@pytest.mark.slow
 def test_clips_that_cannot_be_sent_to_other_processes_are_said_to_be_so(tmp_path):
     clips = "clips = models.VideoClips([torch.zeros(3, 9, 8, 8)] * 2, [0, 1], model, lambda frames: [0, 1])\n    "
     guard = "if __name__ == '__main__':\n    " + clips

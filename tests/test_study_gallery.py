@@ -75,6 +75,7 @@ def test_a_large_matrix_is_shown_by_the_means_of_its_blocks():
     assert torch.equal(reduced(matrix[:20, :30]), matrix[:20, :30].double())
 
 
+@pytest.mark.slow
 def test_a_page_of_thousands_of_clips_stays_small_and_says_what_it_shows():
     classes = 200
     noise = torch.rand(32, 32, generator=torch.Generator().manual_seed(0))  # compresses worst

@@ -124,6 +124,7 @@ def test_steps_that_answer_see_windows_around_all_of_their_frames():
     assert (predictions(model, clips, 3, own=elsewhere) != expected).any(), "the clips tell steps from frames"
 
 
+@pytest.mark.slow
 def test_a_study_of_slowfast_merges_its_pathways_as_asked():
     torch.manual_seed(0)
     model = lrp3d.models.slowfast_resnet50(CLASSES, frames=16, alpha=4, width=8).eval()

@@ -59,7 +59,8 @@ def test_no_more_is_read_ahead_than_asked_for():
     results.close()
 
 
-@pytest.mark.parametrize("guarded", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("guarded", [False, True])
 def test_a_script_that_runs_when_it_is_imported_is_told_so_and_no_clip_is_blamed(guarded, tmp_path):
     """Processes that read import the script that was started: without a guard each would start others."""
     call = "print(*ahead(int, ['1', '2'], workers=2))"

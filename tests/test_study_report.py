@@ -305,6 +305,7 @@ def test_the_numbers_of_the_comparisons_are_those_of_the_studies(everything, mad
     assert convolutions["TAM2D-R50-f8"] == "16"
 
 
+@pytest.mark.slow
 def test_every_figure_has_its_numbers_beside_it(tmp_path, everything, made):
     assert all(part.data for part in made.parts if hasattr(part, "draw"))
     networks = [(name, summary) for name, summary in everything if name in ("i3d-8", "tam-8")]

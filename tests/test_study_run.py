@@ -144,6 +144,7 @@ def test_two_processes_under_torchrun_come_to_the_bytes_of_one(tmp_path, videos,
     assert merged(out) == merged(alone)
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_it_comes_to_the_same_bytes(tmp_path, videos, single):
     out = tmp_path / "out"
     process = start(videos, out, "--workers", "1", SLOW="0.2")

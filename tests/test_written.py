@@ -209,6 +209,7 @@ def test_a_cell_is_no_formula_and_comes_back_as_it_was(cell):
     assert written[:1] not in set("+-") or float(written)
 
 
+@pytest.mark.slow
 def test_reports_of_hostile_names_are_files_of_their_own(tmp_path):
     hostile = ["=1+1", "a|b", "x](y)", "<img src=x>", "$5", "_lead"]
     small = {"classes": 2, "clips": 4}

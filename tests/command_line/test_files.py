@@ -226,9 +226,8 @@ def explained(clip, folder):
 EVERYTHING = {f"{video}/{file}" for video in ("clip", "other") for file in FILES}
 
 
-@pytest.mark.parametrize(
-    "streams", [name if name == "stdout and stderr" else pytest.param(name, marks=pytest.mark.slow) for name in CLOSED]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("streams", CLOSED)
 def test_everything_is_written_where_streams_are_closed(explained, streams):
     done, found = explained(preexec_fn=closed(*CLOSED[streams]))
     assert (done.returncode, found) == (0, EVERYTHING)
@@ -241,6 +240,7 @@ def test_everything_is_written_where_the_reader_has_gone(explained):
     assert (done.returncode, done.stderr, found) == (0, b"", EVERYTHING)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_everything_is_written_where_nothing_can_be_printed_and_that_is_said(explained):
     with Path("/dev/full").open("wb") as full:

@@ -50,6 +50,7 @@ def test_every_command_offers_json(run, command):
         assert "--json" in run(*words, "--help")[1]
 
 
+@pytest.mark.slow
 def test_the_demo_says_what_lies_on_the_frames_that_decide(results):
     found = results("demo")
     deciding = found["clips"][0]["deciding"]

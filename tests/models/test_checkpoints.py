@@ -255,6 +255,7 @@ def test_a_pickle_is_converted_once_and_knowingly(tmp_path, ibm_tam):
     assert load_checkpoint(tam(), destination).dialect == "lrp3d"
 
 
+@pytest.mark.slow
 def test_a_caffe2_pickle_is_converted(tmp_path):
     facts = golden_data.golden("pyslowfast_r50_8x8_s64")
     state = golden_data.fill(facts["state_dict"])

@@ -7,11 +7,15 @@ from lrp3d.models import count_parameters, load_checkpoint
 
 # These run at 224 pixels, about 10 s each; all others at 64.
 LARGE = {"piergiaj_inception_i3d", "ptv_slowfast_r50_8x8_s224"}
+# Of networks that differ in a stride, a number or the kind of a pool, one is enough every time.
+ALIKE = {"ptv_slowfast_r50_16x8_s64", "ibm_i3d_inception_ts_avg", "ibm_i3d_inception_nots", "ibm_s3d_nots"}
 # Deeper than another one of the same construction.
 DEEP = {name for name in golden_data.NAMES if any(f"resnet{depth}" in name for depth in (50, 101, 152))} - {
     "tsm_resnet50"
 }
-FIXTURES = [pytest.param(name, marks=pytest.mark.slow) if name in LARGE | DEEP else name for name in golden_data.NAMES]
+FIXTURES = [
+    pytest.param(name, marks=pytest.mark.slow) if name in LARGE | ALIKE | DEEP else name for name in golden_data.NAMES
+]
 MEASURED = [name for name in golden_data.NAMES if "logits_f64" in golden_data.golden(name)]
 
 
