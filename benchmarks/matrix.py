@@ -120,9 +120,8 @@ def measure(
     family: str, frames: int, options: argparse.Namespace, device: torch.device, width: int
 ) -> Iterator[common.Row]:
     """A row per contestant."""
-    left_out = {VMAPPED} if options.no_vmap else set()
-    left_out |= set(OURS) - set(options.contestants)
-    wanted = [name for name in names(options.peers) if name not in left_out]
+    asked = {*options.contestants, *options.peers} - ({VMAPPED} if options.no_vmap else set())
+    wanted = [name for name in names(options.peers) if name in asked]
     for size in (32, options.size):  # the small clip first: what loads lazily is loaded
         setup = _setup(family, frames, size, device, width)
         made = {name: contestant(name, *setup, options.peer_passes) for name in wanted}

@@ -8,11 +8,14 @@ from itertools import pairwise
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from studies import record, summary_of
 
 from lrp3d import study
 from lrp3d.commands.command_line import main
 from lrp3d.study.reporting import charts
+from lrp3d.study.reporting.report import Report
+from lrp3d.study.reporting.report_charts import Chart
 from lrp3d.study.reporting.table_format import Table, Value
 
 PEOPLE = (["doing 4", "doing 5"], ["doing 0"])
@@ -86,6 +89,33 @@ def test_charts_of_the_page_have_its_colours_and_none_of_white_paper(summaries):
     assert "currentColor" in drawings
     assert not [colour for colour in (*charts.COLOURS, charts.GRID) if colour in drawings]
     assert all(name in rest for name in re.findall(r"var\((--[a-z-]+)\)", drawings))
+
+
+def test_a_chart_is_drawn_when_it_is_first_asked_for_and_then_no_more():
+    drawn = []
+
+    def draw():
+        drawn.append(Figure(layout="constrained"))
+        drawn[-1].subplots().plot([1, 2])
+        return drawn[-1]
+
+    chart = Chart("a", "A", draw)
+    page = Report("T", [chart])
+    assert not drawn
+    assert "<svg " in page.html()
+    assert chart.png().startswith(b"\x89PNG")
+    assert len(drawn) == 1
+
+
+def test_a_chart_of_very_many_points_is_a_picture_on_the_page():
+    def draw():
+        figure = Figure()
+        figure.subplots().scatter(range(8000), range(8000), s=1, c=range(8000))
+        return figure
+
+    page = Report("T", [Chart("a", "A", draw)]).html()
+    assert 'src="data:image/png;base64,' in page
+    assert '<svg class="chart"' not in page
 
 
 def test_random_weights_and_unfinished_runs_are_warned_of(summaries):

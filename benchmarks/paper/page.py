@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paper.actions import CLASSES
 from benchmarks.paper.claims import AREA, CLAIMS, CORRELATION, FRAMES, POINTS, ROOM, SPREAD, Claim
-from benchmarks.paper.measures import ANSWER_NETS, WINDOW_SIZES, shares
-from benchmarks.paper.nets import LONGER, MODULES, SCATTER, STEPS, TWICE, Net, every
-from benchmarks.paper.recording import SIZES, WINDOWED
-from benchmarks.paper.records import Bench, Missing, fixed
+from benchmarks.paper.figures import figures
+from benchmarks.paper.nets import LONGER, STEPS, TWICE, every
+from benchmarks.paper.records import Bench
 from benchmarks.paper.statistics import CONFIDENCE, LEAST, LEVEL, MARKS, NOT_ASKED, Question, Sample, holm
+from benchmarks.paper.tables import class_table, network_table, share_table, trained, window_table
 from lrp3d.files import replacing
-from lrp3d.study.reporting import charts
-from lrp3d.study.reporting.factors import trends
-from lrp3d.study.reporting.report import Chart
-from lrp3d.study.reporting.table_format import Cell, Table, Value
+from lrp3d.study.reporting.table_format import Cell, Table
 
 HALF, SURE = POINTS / 2, 100 * CONFIDENCE
 RULES = f"""\
@@ -178,186 +172,6 @@ def _d(sample: Sample) -> str:
 
 def _p(p: float) -> str:
     return f"{p:.2g}" if p >= 0.0001 else "< 0.0001"
-
-
-def moments(bench: Bench, measure: Callable[[int], float | None]) -> Value:
-    """Mean and deviation over the seeds that have a number."""
-    values = []
-    for seed in bench.seeds:
-        try:
-            value = measure(seed)
-        except Missing:
-            continue
-        if value is not None:
-            values.append(value)
-    if not values:
-        return Value(None)
-    return Value(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, digits=2)
-
-
-def trained(bench: Bench) -> list[Net]:
-    """The networks of which there are records, of any seed."""
-    recorded = {key for key, _ in bench.records}
-    return [net for net in every((0,)) if net.key in recorded]
-
-
-def network_table(bench: Bench) -> Table:
-    """Accuracy and ATR of every network."""
-    rows: list[list[Cell]] = []
-    for net in trained(bench):
-        seeds = sum(key == net.key for key, _ in bench.records)
-        row: list[Cell] = [net.key, seeds, replace(moments(bench, partial(bench.accuracy, net)), digits=1)]
-        row.append(replace(moments(bench, partial(_counted, bench, net)), digits=0))
-        for kind in ("avg_atr", "max_atr", "lrp_avg_atr", "lrp_max_atr"):
-            has = any(key == net.key and kind in record["clips"] for (key, _), record in bench.records.items())
-            row.append(moments(bench, partial(bench.atr, net, kind=kind)) if has else Value(None))
-        rows.append(row)
-    headers = ["network and data", "seeds", "accuracy (%)", "counted clips", "avg-ATR", "max-ATR"]
-    headers += ["avg-ATR, LRP", "max-ATR, LRP"]
-    note = "k5: temporal kernels of 5; of4: 4 ensembled frames; dense: consecutive frames; "
-    note += f"x{TWICE}, x{LONGER}: trained longer."
-    return Table("networks", "All networks (Tables 1, 2, 4 to 7)", headers, rows, note)
-
-
-def _counted(bench: Bench, net: Net, seed: int) -> int:
-    return len(bench.clips(net, seed))
-
-
-def share_table(bench: Bench) -> Table:
-    """Where relevance lies."""
-    rows: list[list[Cell]] = []
-    for net in (Net(f"{m}-f16", g, dense=d) for m in MODULES for g, d in _MAPS):
-        each = [moments(bench, partial(_share, bench, net, which)) for which in range(3)]
-        rows.append([net.key, *(replace(value, digits=1) for value in each)])
-    headers = ["network and data", "within two frames (%)", "on the diagonal (%)", "in the first and last quarter (%)"]
-    return Table("shares", "Where relevance lies (Fig. 2, 13)", headers, rows, "An even share of the quarters is 50 %.")
-
-
-def _share(bench: Bench, net: Net, which: int, seed: int) -> float:
-    return shares(bench.matrix(net, seed))[which]
-
-
-_MAPS = (("static", False), ("mixed", False), ("temporal", False), ("mixed", True))
-
-
-def window_table(bench: Bench) -> Table:
-    """Partial uniform sampling."""
-    measures: dict[str, Callable[[dict[str, float]], float]] = {
-        "whole clip (%)": lambda w: w["16"],
-        "8 of 16 (%)": lambda w: w["8"],
-        "mean ATR": lambda w: w["size"],
-        "segments (%)": lambda w: w["segment"],
-        "centred windows (%)": lambda w: w["centred"],
-        "fixed window of that size (%)": lambda w: fixed(w, w["size"]),
-        "frozen, mean over windows (%)": lambda w: statistics.fmean(w[size] for size in WINDOW_SIZES),
-        "empty (%)": lambda w: statistics.fmean(w[f"empty {size}"] for size in WINDOW_SIZES),
-    }
-    rows: list[list[Cell]] = []
-    for net in _window_nets():
-        each = [moments(bench, partial(_in_windows, bench, net, measure)) for measure in measures.values()]
-        rows.append([net.key, *(replace(value, digits=1) for value in each)])
-    note = (
-        "A segment [l, r] is what the ATR of a frame is the length of; a centred window is as long and lies around the "
-        "frame. Fixed windows of that size: on the line between two that were tried."
-    )
-    return Table("windows", "Windows (Fig. 6, 14)", ["network and data", *measures], rows, note)
-
-
-def _in_windows(bench: Bench, net: Net, measure: Callable[[dict[str, float]], float], seed: int) -> float:
-    return measure(bench.windows(net, seed))
-
-
-def _window_nets() -> list[Net]:
-    return [Net(f"{module}-f16", group) for module in MODULES for group in WINDOWED]
-
-
-def class_table(bench: Bench) -> Table:
-    """ATR by class."""
-    rows: list[list[Cell]] = []
-    for index, name in enumerate(CLASSES):
-        each = [
-            moments(bench, partial(bench.atr, Net(f"{m}-f16"), kind=kind, classes=(index,)))
-            for m in MODULES
-            for kind in ("avg_atr", "max_atr")
-        ]
-        rows.append([name, "static" if index < 4 else "temporal", *each])
-    headers = ["class", "any frame shows it, or none"]
-    headers += [f"{title}, {module}-f16" for module in MODULES for title in ("avg-ATR", "max-ATR")]
-    return Table("classes", "Classes of the mixed data (Table 3, Fig. 8, 9, 15)", headers, rows)
-
-
-def figures(bench: Bench) -> list[Chart]:
-    """Those that there is something for."""
-    drawn: list[Chart] = []
-
-    def mean(net: Net, kind: str = "avg_atr") -> tuple[float, float] | None:
-        value = moments(bench, lambda s: bench.atr(net, s, kind))
-        return None if value.mean is None else (value.mean, value.std or 0.0)
-
-    lengths = {m: [(n, *two) for n in (8, 16, 32) if (two := mean(Net(f"{m}-f{n}")))] for m in MODULES}
-    lengths = {module: points for module, points in lengths.items() if len(points) > 1}
-    if lengths:
-        marks = {m: [f"{100 * atr / n:.0f} %" for n, atr, _ in points] for m, points in lengths.items()}
-        draw = partial(trends, lengths, marks=marks, xlabel="frames of the clip (mixed data)")
-        drawn.append(Chart("fig5a", "Fig. 5a: avg-ATR by number of frames", draw, "Beside: share of the clip."))
-    ensembled = [(n, *two) for n, net in ANSWER_NETS.items() if (two := mean(net))]
-    if len(ensembled) > 1:
-        accuracy = [moments(bench, partial(bench.accuracy, ANSWER_NETS[n])).mean for n, *_ in ensembled]
-        name = "TAM2D-R18-f16"
-        marks = {name: [f"{value:.0f} %" for value in accuracy if value is not None]}
-        draw = partial(trends, {name: ensembled}, marks=marks, xlabel="frames that are ensembled (mixed data)")
-        drawn.append(Chart("fig10", "Fig. 10: avg-ATR by ensembled frames", draw, "Beside: accuracy."))
-    curves = {net.key: curve for net in _window_nets() if (curve := _curve(bench, net))}
-    if curves:
-        note = "Dashed: empty frames outside. A star is the segments of each frame's ATR, a cross centred windows."
-        drawn.append(Chart("fig6", "Fig. 6 and 14: accuracy by window", partial(charts.window_curves, curves), note))
-    points = {net.key.removesuffix("-mixed"): net for net in SCATTER if mean(net)}
-    if len(points) > 3:
-        accuracies = [moments(bench, partial(bench.accuracy, net)).mean or 0.0 for net in points.values()]
-        draw = partial(
-            charts.accuracy_scatter,
-            [(mean(net) or (0.0,))[0] for net in points.values()],
-            accuracies,
-            list(points),
-        )
-        note = "Means over seeds, and r of these; what is tested is r of each seed."
-        drawn.append(Chart("fig7", "Fig. 7: accuracy against avg-ATR", draw, note))
-    maps = {net.key.replace("-R18-f16", ""): m for net in _map_nets() if (m := _mean_matrix(bench, net))}
-    if maps:
-        drawn.append(Chart("fig2", "Fig. 2 and 13: mean relevance", partial(charts.heatmaps, maps, columns=4)))
-    return drawn
-
-
-def _map_nets() -> list[Net]:
-    return [Net(f"{m}-f16", g, dense=d) for m in MODULES for g, d in _MAPS]
-
-
-def _mean_matrix(bench: Bench, net: Net) -> list[list[float]] | None:
-    each = []
-    for seed in bench.seeds:
-        try:
-            each.append(bench.matrix(net, seed))
-        except Missing:
-            continue
-    if not each:
-        return None
-    return [[statistics.fmean(cells) for cells in zip(*rows, strict=True)] for rows in zip(*each, strict=True)]
-
-
-def _curve(bench: Bench, net: Net) -> list[dict[str, Any]]:
-    """Accuracy by window, mean over seeds, as `window_curves` takes it."""
-
-    def value(name: str) -> float | None:
-        return moments(bench, lambda s: bench.windows(net, s)[name]).mean
-
-    if value("16") is None:
-        return []
-    curve: list[dict[str, Any]] = []
-    for size in SIZES:
-        curve.append({"window": size, "size": size, "accuracy": value(str(size))})
-        if str(size) in WINDOW_SIZES:
-            curve[-1]["empty"] = value(f"empty {size}")
-    return curve + [{"window": w, "size": value("size"), "accuracy": value(w)} for w in ("segment", "centred")]
 
 
 def page(bench: Bench, about: dict[str, Any], folder: str = "findings") -> tuple[str, dict[str, bytes]]:

@@ -8,7 +8,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lrp3d.commands import UsageError
 from lrp3d.defaults import COMPOSITES, LAYOUT, MERGES, SIGMA
 
 if TYPE_CHECKING:
@@ -126,16 +125,14 @@ def place(text: str) -> Path:
     return Path(text)
 
 
-def check_file_to_write(file: Path, option: str) -> None:
-    """Refuses a file that cannot be made, before anything is computed for it; `option` is how it was given.
-
-    Raises:
-        UsageError: it is a folder, or its folder does not exist.
-    """
+def file_to_write(text: str) -> Path:
+    """Parses the path of a file that a command writes for argparse, before anything is computed for it."""
+    file = place(text)
     if file.is_dir():
-        raise UsageError(f"{option} is a file to write, and {file} is a folder")
+        raise argparse.ArgumentTypeError(f"a file is written here, and {file} is a folder")
     if not file.parent.is_dir():
-        raise UsageError(f"{option} cannot be made: there is no folder {file.parent}")
+        raise argparse.ArgumentTypeError(f"{file} cannot be made: there is no folder {file.parent}")
+    return file
 
 
 def positive(text: str) -> int:

@@ -41,8 +41,6 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.faithfulness.scores import MEASURES
     from lrp3d.study.reporting.table_format import Table
 
-    if options.out is not None:
-        arguments.check_file_to_write(options.out, "--out")
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
     result = check(

@@ -26,7 +26,9 @@ def add_to(commands: arguments.Commands) -> None:
         "--model I3D-R50-f32 --labels kinetics.json --trust-pickle",
     )
     parser.add_argument("source", type=arguments.place, metavar="IN", help="the checkpoint to read; never changed")
-    parser.add_argument("destination", type=arguments.place, metavar="OUT", help="the .safetensors file to write")
+    parser.add_argument(
+        "destination", type=arguments.file_to_write, metavar="OUT", help="the .safetensors file to write"
+    )
     about = "name as in the paper, such as I3D-R50-f8; or package.module:factory, your own model by import path"
     parser.add_argument("--model", required=True, metavar="NAME", help=about)
     arguments.add_option(parser)
@@ -88,6 +90,5 @@ def _check_destination(source: Path, destination: Path) -> None:
     """Refuse a destination that cannot be written, before a large file is read."""
     if destination.suffix != ".safetensors":
         raise UsageError(f"OUT is a .safetensors file, not {destination.name}")
-    arguments.check_file_to_write(destination, "OUT")
     if destination.exists() and source.exists() and destination.samefile(source):
         raise UsageError("OUT is IN, which is never changed")

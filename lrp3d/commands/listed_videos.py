@@ -97,7 +97,7 @@ def targets(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoi
 def add_out(parser: argparse.ArgumentParser) -> None:
     """Adds the option that names the file of the results."""
     about = "write all numbers to this file, as json; a name that ends in .html gives a page instead"
-    parser.add_argument("--out", type=arguments.place, metavar="F", help=about)
+    parser.add_argument("--out", type=arguments.file_to_write, metavar="F", help=about)
 
 
 def write_file(file: Path | None, facts: dict[str, Any], page: Callable[[], str]) -> None:

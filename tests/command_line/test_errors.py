@@ -59,10 +59,13 @@ STUDY = ["study", "run", "--list", ".", *SMALL]
         ),
         (["convert-checkpoint", "in.pth", "out.pth", "--model", "I3D-R18-f4"], "OUT is a .safetensors file"),
         (["convert-checkpoint", "in.pth", "out.safetensors"], "required: --model"),
-        (["check", "clip.npy", *SMALL, "--out", "no/numbers.json"], "--out cannot be made: there is no folder no"),
+        (
+            ["check", "clip.npy", *SMALL, "--out", "no/numbers.json"],
+            "no/numbers.json cannot be made: there is no folder no",
+        ),
         (
             ["prototypes", "clip.npy", *SMALL, "--layer", "fc", "--out", "."],
-            "--out is a file to write, and . is a folder",
+            "argument --out: a file is written here, and . is a folder",
         ),
         (["explain", "clip.npy", "--out", ""], "argument --out: the path is empty"),
         (["explain", "clip.npy", *SMALL, "--floor", "--against", "1"], "leave it out, or leave out --against"),
