@@ -8,8 +8,10 @@ import simulated
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import lrp3d
 from lrp3d.metrics import atr
 from lrp3d.metrics.atr import aggregate, avg_atr, frame_atr, frame_windows, max_atr, mean_matrix, row_shares, select
 
@@ -156,6 +158,14 @@ def test_fewer_rows_than_frames_need_their_own_frames_named():
 def test_sigma_is_a_share(sigma):
     with pytest.raises(ValueError, match="sigma"):
         frame_atr(torch.ones(2, 2), sigma)
+
+
+def test_an_explanation_without_a_matrix_takes_no_other_share_than_one():
+    model = nn.Sequential(nn.Conv3d(3, 2, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
+    explanation = lrp3d.explain(model, torch.rand(1, 3, 4, 3, 3), 0, temporal=False, contrastive=False)
+    assert explanation.at_sigma(0.5) is explanation
+    with pytest.raises(ValueError, match="sigma"):
+        explanation.at_sigma(1.5)
 
 
 @pytest.mark.parametrize("shape", [(3,), (0, 0), (2, 3, 0)])
