@@ -68,10 +68,17 @@ def _multiply_by_bands(x: Tensor, w: Tensor, shifts: Sequence[int], scale: Tenso
         return matrices
 
     matrices = buffers.derived(("bands", tuple(shifts), out.shape[2], x.shape[2]), [w], bands)
-    scaled = None if scale is None else buffers.empty(x.shape[1:], x)
-    for i, (sample, result) in enumerate(zip(x, out, strict=True)):  # each product uses all cores
-        taken = sample if scale is None else torch.mul(sample, scale[i % len(scale)], out=scaled)
-        torch.bmm(matrices, taken.flatten(2), out=result.flatten(2))
+    if scale is None:
+        for sample, result in zip(x, out, strict=True):  # each product uses all cores
+            torch.bmm(matrices, sample.flatten(2), out=result.flatten(2))
+        return
+    channels = max(1, 2 * BLOCK * x.shape[1] // x[0].numel())
+    block = x.new_empty(x[0, :channels].shape)
+    for i, (sample, result) in enumerate(zip(x, out, strict=True)):
+        for first in range(0, x.shape[1], channels):
+            part = slice(first, first + channels)
+            taken = torch.mul(sample[part], scale[i % len(scale), part], out=block[: len(sample[part])])
+            torch.bmm(matrices[part], taken.flatten(2), out=result[part].flatten(2))
 
 
 def _add_taps(x: Tensor, factor: Tensor, axis: int, shifts: Sequence[int], out: Tensor) -> None:

@@ -2,7 +2,7 @@
 
 The plain path is torch's own convolution and input gradient. These are faster, and equal up to rounding:
 
-- a kernel of one (1x1x1) is a matrix product;
+- a kernel of one (1x1x1) is a matrix product, of many positions in blocks (`wide_products`);
 - a convolution along time only is a sum of shifted products, one for each tap; a depthwise one along one axis is a sum
   of shifted, scaled copies;
 - the adjoint of a convolution without stride is a convolution with the flipped kernel, and that of a strided one is
@@ -29,7 +29,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers, phases, time_tiles
+from lrp3d.compute import buffers, phases, time_tiles, wide_products
 from lrp3d.compute.along_axis import WORTHWHILE, dense_sum, depthwise_sum
 from lrp3d.compute.geometry import Geometry
 
@@ -123,7 +123,11 @@ def _input_gradient(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> 
 
 def scaled_adjoint(r: Tensor, scale: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor | None:
     """The adjoint of r (s b, c, ...) * scale (b, c, ...) in one go; None where to multiply first is as fast."""
-    axis = None if _plain.get() or r.numel() == 0 else _depthwise_axis(shape[1], w, g)
+    if _plain.get() or r.numel() == 0:
+        return None
+    if _is_pointwise(w, g) and max(g.stride) == 1:
+        return _scaled_pointwise(r, scale, w.flatten(1).T)
+    axis = _depthwise_axis(shape[1], w, g)
     return None if axis is None else _depthwise_adjoint(r, w, g, shape, axis, scale)
 
 
@@ -205,9 +209,20 @@ def _pointwise(x: Tensor, w: Tensor) -> Tensor:
     if x.device.type == "cpu" and w.numel() * flat.shape[2] > 2**20:  # one by one, each product uses all cores
         out = buffers.empty((len(x), len(w), flat.shape[2]), x)
         for sample, product in zip(flat, out, strict=True):
-            torch.mm(w, sample, out=product)
+            wide_products.multiply(w, sample, product)
     else:
         out = torch.bmm(w.expand(len(x), *w.shape), flat)
+    return torch.unflatten(out, 2, x.shape[2:])
+
+
+def _scaled_pointwise(x: Tensor, scale: Tensor, w: Tensor) -> Tensor | None:
+    """Multiplies x (s b, i, ...) * scale (b, i, ...) by w (o, i); None where to multiply first is as fast."""
+    flat = x.flatten(2)  # (s b, i, t h w)
+    if not wide_products.is_wide(flat[0]) or not scale.is_contiguous():
+        return None
+    out = buffers.empty((len(x), len(w), flat.shape[2]), x)
+    for i, (sample, product) in enumerate(zip(flat, out, strict=True)):
+        wide_products.multiply(w, sample, product, scale[i % len(scale)].flatten(1))
     return torch.unflatten(out, 2, x.shape[2:])
 
 
