@@ -12,9 +12,10 @@ from lrp3d.compute.maps import Convolution
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of four columns, worth it from eight columns on."""
+    """Blocks of four columns, worth it from eight columns on and for every kernel."""
     monkeypatch.setattr(wide_products, "COLUMNS", 4)
     monkeypatch.setattr(wide_products, "WORTHWHILE", 8)
+    monkeypatch.setattr(kernels, "WORTHWHILE_ALONE", 0)
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(1, 19), st.booleans())

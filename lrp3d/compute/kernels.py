@@ -34,6 +34,7 @@ from lrp3d.compute.along_axis import WORTHWHILE, dense_sum, depthwise_sum
 from lrp3d.compute.geometry import Geometry
 
 WORTHWHILE_FORWARD = 2**24  # multiplications
+WORTHWHILE_ALONE = 2**20  # multiplications of one seed; with fewer, those of all seeds are one product
 WORTHWHILE_TILES = 2**20  # multiplications of one frame and one tap
 LARGE = 8  # values of a kernel for each value that it is applied to; copies of such kernels take most of the memory
 _plain: ContextVar[bool] = ContextVar("lrp3d_plain_kernels", default=False)
@@ -206,7 +207,7 @@ def _is_pointwise(w: Tensor, g: Geometry) -> bool:
 def _pointwise(x: Tensor, w: Tensor) -> Tensor:
     """Multiplies x (b, i, ...) by w (o, i)."""
     flat = x.flatten(2)  # (b, i, t h w)
-    if x.device.type == "cpu" and w.numel() * flat.shape[2] > 2**20:  # one by one, each product uses all cores
+    if _fills_cores(w, flat):
         out = buffers.empty((len(x), len(w), flat.shape[2]), x)
         for sample, product in zip(flat, out, strict=True):
             wide_products.multiply(w, sample, product)
@@ -215,10 +216,15 @@ def _pointwise(x: Tensor, w: Tensor) -> Tensor:
     return torch.unflatten(out, 2, x.shape[2:])
 
 
+def _fills_cores(w: Tensor, flat: Tensor) -> bool:
+    """Whether the product of w (o, i) with a single one of `flat` (b, i, n) is worth all cores of a CPU."""
+    return flat.device.type == "cpu" and w.numel() * flat.shape[2] > WORTHWHILE_ALONE
+
+
 def _scaled_pointwise(x: Tensor, scale: Tensor, w: Tensor) -> Tensor | None:
     """Multiplies x (s b, i, ...) * scale (b, i, ...) by w (o, i); None where to multiply first is as fast."""
     flat = x.flatten(2)  # (s b, i, t h w)
-    if not wide_products.is_wide(flat[0]) or not scale.is_contiguous():
+    if not _fills_cores(w, flat) or not wide_products.is_wide(flat[0]) or not scale.is_contiguous():
         return None
     out = buffers.empty((len(x), len(w), flat.shape[2]), x)
     for i, (sample, product) in enumerate(zip(flat, out, strict=True)):
