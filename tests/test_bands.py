@@ -398,3 +398,39 @@ def test_tolerance_drops_the_outermost_frames_of_what_is_there():
     assert bands.outermost_dropped(r, 1e-9) is None
     assert bands.outermost_dropped(torch.cat([r, r.flip(3)]), 1e-4) == Band(2, 1, 4)  # no seed loses its own
     assert bands.outermost_dropped(torch.zeros(1, 1, 1, 5, 1, 1), 0.5) is None
+
+
+def test_tolerance_counts_the_relevance_of_every_clip_by_itself():
+    r = torch.tensor([1e-6, 1e-6, 1.0, 2.0, 1e-6]).reshape(1, 1, 1, 5, 1, 1)
+    faint = 1e-6 * r.flip(3)
+    assert bands.outermost_dropped(torch.cat([r, faint], 1), 1e-4) == Band(2, 1, 4)
+    folded = torch.cat([r, faint], 1).transpose(2, 3).flatten(1, 2)  # (s, b t, c, h, w)
+    assert bands.outermost_dropped(folded, 1e-4, clips=2) is None
+    assert torch.equal(bands.outermost_zeroed(folded, 1e-4, clips=2), folded)
+    assert bands.outermost_dropped(r.transpose(2, 3).flatten(1, 2), 1e-4) == Band(0, 2, 4)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 8, 8), (3, 3, 8, 8)], ids=["clips", "images"])
+def test_no_clip_is_dropped_because_others_have_more_relevance(shape):
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(3, 4, 3, padding=1)
+    layers = [nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)]
+    image = nn.Sequential(convolution, nn.ReLU(), *layers)
+
+    class Frames(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.image = image
+
+        def forward(self, clip):
+            frames = clip.transpose(1, 2).flatten(0, 1)
+            return self.image(frames).unflatten(0, (len(clip), -1)).mean(1)
+
+    clips = torch.rand(shape) * torch.logspace(-5, 0, shape[0]).reshape(-1, *[1] * (len(shape) - 1))
+    model = (Frames() if len(shape) == 5 else image).eval()
+    options = {"target": 0, "contrastive": False, "input_range": (0.0, 1.0)}
+    for part in (convolution, *layers):
+        if isinstance(part, (nn.Conv2d, nn.Linear)):
+            nn.init.zeros_(part.bias)  # so that faint clips have faint features
+    exact, found = (lrp3d.explain(model, clips, tolerance=tolerance, **options) for tolerance in (0.0, 0.05))
+    torch.testing.assert_close(found.relevance, exact.relevance)

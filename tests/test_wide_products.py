@@ -12,9 +12,11 @@ from lrp3d.compute.maps import Convolution
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    """Blocks of four columns, worth it from eight columns on and for every kernel."""
+    """Blocks of four columns on one core, worth it from eight columns on and for every kernel."""
     monkeypatch.setattr(wide_products, "COLUMNS", 4)
-    monkeypatch.setattr(wide_products, "WORTHWHILE", 8)
+    monkeypatch.setattr(wide_products, "LEAST_COLUMNS", 8)
+    monkeypatch.setattr(wide_products, "LEAST_WEIGHTS", 0)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setattr(kernels, "WORTHWHILE_ALONE", 0)
 
 

@@ -79,33 +79,33 @@ def nonzero_band(r: Tensor) -> Band | None:
     return band if band.stop - band.start < r.shape[1 + axis] else None
 
 
-def outermost_dropped(r: Tensor, tolerance: float) -> Band | None:
-    """The band that is left without the outermost frames, which hold less than `tolerance` of each seed's |r|.
+def outermost_dropped(r: Tensor, tolerance: float, clips: int = 1) -> Band | None:
+    """The band left without the outermost frames, which hold less than `tolerance` of |r| for each seed and each clip.
 
     The share is of the relevance at this layer, not of what the seed started with, because the rows of a contrast are
-    small differences. Returns None if nothing is dropped.
+    small differences. Returns None if nothing is dropped, as where the frames of several clips share an axis.
 
     >>> r = torch.tensor([1e-6, 1e-6, 1.0, 2.0, 1e-6]).reshape(1, 1, 1, 5, 1, 1)
     >>> outermost_dropped(r, 1e-4)
     Band(axis=2, start=2, stop=4)
     """
-    axis = AXES.get(r.dim())
-    if axis is None or not r.numel():
+    axis = _frame_axis(r, clips)
+    if axis is None:
         return None
     frames = r.shape[1 + axis]
     first, last = map(int, _outermost(r, axis, tolerance))
     return Band(axis, first, last) if first < last and last - first < frames else None
 
 
-def outermost_zeroed(r: Tensor, tolerance: float) -> Tensor:
+def outermost_zeroed(r: Tensor, tolerance: float, clips: int = 1) -> Tensor:
     """`r` with zeros in the frames that `outermost_dropped` leaves out, without reading values back from a GPU.
 
     >>> r = torch.tensor([1e-6, 1e-6, 1.0, 2.0, 1e-6]).reshape(1, 1, 1, 5, 1, 1)
     >>> outermost_zeroed(r, 1e-4).flatten()
     tensor([0., 0., 1., 2., 0.])
     """
-    axis = AXES.get(r.dim())
-    if axis is None or not r.numel():
+    axis = _frame_axis(r, clips)
+    if axis is None:
         return r
     frames = r.shape[1 + axis]
     first, last = _outermost(r, axis, tolerance)
@@ -114,10 +114,18 @@ def outermost_zeroed(r: Tensor, tolerance: float) -> Tensor:
     return torch.where(kept.reshape([-1 if i == 1 + axis else 1 for i in range(r.dim())]), r, 0.0)
 
 
+def _frame_axis(r: Tensor, clips: int) -> int | None:
+    """The axis of frames, without the seed axis; None where there is none, or clips share it."""
+    axis = AXES.get(r.dim()) if r.numel() else None
+    return None if axis == 0 and clips > 1 else axis
+
+
 def _outermost(r: Tensor, axis: int, tolerance: float) -> tuple[Tensor, Tensor]:
     """The first frame that is kept, and the one after the last."""
-    mass = r.abs().sum([i for i in range(1, r.dim()) if i != 1 + axis], dtype=torch.float32)  # (s, t)
-    room = tolerance / 2 * mass.sum(1, keepdim=True)  # (s, 1): half of the tolerance at either end
+    alone = {0, axis and 1, 1 + axis}  # the seeds, the clips unless frames are folded into them, the frames
+    mass = r.abs().sum([i for i in range(r.dim()) if i not in alone], dtype=torch.float32)  # (s, b, t) or (s, t)
+    mass = mass.flatten(0, -2)  # (s b, t)
+    room = tolerance / 2 * mass.sum(1, keepdim=True)  # (s b, 1): half of the tolerance at either end
     before = ((mass.cumsum(1) < room).sum(1)).min()
     behind = ((mass.flip(1).cumsum(1) < room).sum(1)).min()
     return before, mass.shape[1] - behind

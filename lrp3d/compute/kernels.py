@@ -209,11 +209,16 @@ def _pointwise(x: Tensor, w: Tensor) -> Tensor:
     flat = x.flatten(2)  # (b, i, t h w)
     if _fills_cores(w, flat):
         out = buffers.empty((len(x), len(w), flat.shape[2]), x)
+        multiply = wide_products.multiply if wide_products.is_wide(w, flat[0]) else _multiply
         for sample, product in zip(flat, out, strict=True):
-            wide_products.multiply(w, sample, product)
+            multiply(w, sample, product)
     else:
         out = torch.bmm(w.expand(len(x), *w.shape), flat)
     return torch.unflatten(out, 2, x.shape[2:])
+
+
+def _multiply(w: Tensor, x: Tensor, out: Tensor) -> None:
+    torch.mm(w, x, out=out)
 
 
 def _fills_cores(w: Tensor, flat: Tensor) -> bool:
@@ -224,7 +229,7 @@ def _fills_cores(w: Tensor, flat: Tensor) -> bool:
 def _scaled_pointwise(x: Tensor, scale: Tensor, w: Tensor) -> Tensor | None:
     """Multiplies x (s b, i, ...) * scale (b, i, ...) by w (o, i); None where to multiply first is as fast."""
     flat = x.flatten(2)  # (s b, i, t h w)
-    if not _fills_cores(w, flat) or not wide_products.is_wide(flat[0]) or not scale.is_contiguous():
+    if not _fills_cores(w, flat) or not wide_products.is_wide(w, flat[0]) or not scale.is_contiguous():
         return None
     out = buffers.empty((len(x), len(w), flat.shape[2]), x)
     for i, (sample, product) in enumerate(zip(flat, out, strict=True)):

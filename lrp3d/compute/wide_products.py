@@ -1,7 +1,8 @@
-"""Products of a small matrix with a wide one, which has a column for every position of a layer, on a CPU.
+"""Products of a small matrix with a wide one, which has a column for every position of a layer, on one core of a CPU.
 
 Libraries for matrices lay the wide one out anew while they multiply, from rows that lie far apart in memory. Block by
 block of columns, that takes less time, and what the columns are to be multiplied with first needs no pass of its own.
+Several cores, which would have to meet after every block, gain nothing.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from torch import Tensor
 
 COLUMNS = 1024
 """Columns of a block: few enough for the caches, and enough to be worth a call."""
-WORTHWHILE = 4 * COLUMNS
-"""Columns; fewer are multiplied at once."""
+LEAST_COLUMNS = 4 * COLUMNS
+LEAST_WEIGHTS = 2**9
+"""Values of the small matrix; with fewer, the product is a pass over memory whatever is done."""
 
 
-def is_wide(x: Tensor) -> bool:
-    """Whether blocks are worth it for x (i, n)."""
-    return x.device.type == "cpu" and x.shape[1] >= WORTHWHILE
+def is_wide(w: Tensor, x: Tensor) -> bool:
+    """Whether blocks are worth it for the product of w (o, i) and x (i, n)."""
+    large = w.numel() >= LEAST_WEIGHTS and x.shape[1] >= LEAST_COLUMNS
+    return large and x.device.type == "cpu" and torch.get_num_threads() == 1
 
 
 def multiply(w: Tensor, x: Tensor, out: Tensor, scale: Tensor | None = None) -> None:
-    """Writes `w @ (x * scale)` to `out`.
+    """Writes `w @ (x * scale)` to `out`, block by block.
 
     Args:
         w: (o, i).
@@ -29,13 +32,10 @@ def multiply(w: Tensor, x: Tensor, out: Tensor, scale: Tensor | None = None) -> 
         out: (o, n).
         scale: (i, n); None for none.
     """
-    if not is_wide(x):
-        torch.mm(w, x if scale is None else x * scale, out=out)
-        return
-    block = None if scale is None else x.new_empty(len(x), COLUMNS)
+    scratch = None if scale is None else x.new_empty(len(x), COLUMNS)
     for first in range(0, x.shape[1], COLUMNS):
-        part = slice(first, min(first + COLUMNS, x.shape[1]))
-        columns = x[:, part]
-        if block is not None and scale is not None:
-            columns = torch.mul(columns, scale[:, part], out=block[:, : columns.shape[1]])
-        torch.mm(w, columns, out=out[:, part])
+        part = slice(first, first + COLUMNS)
+        block = x[:, part]
+        if scratch is not None and scale is not None:
+            block = torch.mul(block, scale[:, part], out=scratch[:, : block.shape[1]])
+        torch.mm(w, block, out=out[:, part])

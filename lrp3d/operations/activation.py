@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -101,32 +101,48 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
     return clamp(input, None, max)
 
 
-@register_operation([torch.where, Tensor.where])
+@register_operation(torch.where)
 def where(condition: Tensor, input: Any, other: Any) -> Tensor:
-    """A choice: of a signal and a constant, it is an activation; of two signals, each keeps its values' relevance."""
+    """A choice between two signals, or between a signal and a constant.
+
+    Each signal keeps its values' relevance. A constant is written where the model says so, and gets nothing; where the
+    clip decides (as in a bound, `where(x > 3, 3, x)`), the choice is an activation.
+    """
     run = active_tracer()
-    if not isinstance(condition, Tensor) or (run.is_signal(condition) and condition.is_floating_point()):
-        condition, input = input, condition  # Tensor.where(self, condition, other)
     sources = [x for x in (input, other) if run.is_signal(x)]
     output = torch.where(condition, input, other)
-    if len(sources) == 1 and sources[0].shape == output.shape:
+    if len(sources) == 1 and sources[0].shape == output.shape and run.depends_on_clip(condition):
         return passes(lambda _: output, sources[0], nonnegative=both_nonnegative(input, other))
-    if len(sources) == 2:
-        with torch.enable_grad():
-            values = torch.where(condition, input, other)
-        (signal,) = run.signals.through(torch.where, (condition, input, other), {}, sources, 1)
-        return run.rearrange(values, signal)
-    return refuse(output, input, other, advice="broadcasts a signal inside a choice; expand it before")
+    if len(sources) == 1 and sources[0].shape != output.shape:
+        return refuse(output, input, other, advice="broadcasts a signal inside a choice; expand it before")
+
+    def as_tensor(x: Any) -> Tensor:
+        if run.is_signal(x):
+            return cast(Tensor, x)
+        return x.detach() if isinstance(x, Tensor) else output.new_tensor(x)
+
+    branches = as_tensor(input), as_tensor(other)
+    with torch.enable_grad():
+        values = torch.where(condition, *branches)
+    (signal,) = run.signals.through(torch.where, (condition, *branches), {}, sources, 1)
+    if signal.is_input is not None:
+        signal.is_input = run.signals.constants_among(signal.is_input, output.dtype)
+    return run.rearrange(values, signal)
+
+
+@register_operation(Tensor.where)
+def where_method(input: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """`input.where(condition, other)`."""
+    return where(condition, input, other)
 
 
 @register_operation([torch.masked_fill, Tensor.masked_fill])
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """Like `where` with a constant."""
     run = active_tracer()
-    output = torch.masked_fill(input, mask, value)
     if not run.is_signal(input) or run.is_signal(value):
-        return refuse(output, input, value)
-    return passes(lambda _: output, input, nonnegative=both_nonnegative(input, value))
+        return refuse(torch.masked_fill(input, mask, value), input, value)
+    return where(mask, value, input)
 
 
 # -------------------------------------------------------------------------------------------- roots and powers

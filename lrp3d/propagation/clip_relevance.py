@@ -128,7 +128,9 @@ class ClipRelevance:
             step_propagation if outlet_relevance is None else with_outlets_recorded(outlet_relevance, step_propagation)
         )
         release = self.settings.release and flows is not None and not self._released
-        maps = propagate(starts, self.ends, flows, self.settings.tolerance, through, self.doors, release)
+        maps = propagate(
+            starts, self.ends, flows, self.settings.tolerance, through, self.doors, release, len(self.logits)
+        )
         self._released = self._released or release
         return [m.to(self.logit.dtype) for m in maps]
 
@@ -138,7 +140,8 @@ class ClipRelevance:
         """Signed maps (s, *pathway) of the relevance that flows through all gates, given from the top down."""
         for gate in gates:
             starts = [Start(start.edge, start.relevance.to(self.settings.dtype)) for start in starts]
-            relevance = propagate(starts, [gate.edge, *self.ends], None, self.settings.tolerance)[0]
+            ends = [gate.edge, *self.ends]
+            relevance = propagate(starts, ends, None, self.settings.tolerance, clips=len(self.logits))[0]
             starts = [gate.start(relevance)]
         return self._propagate(starts, None, outlet_relevance)
 
@@ -228,9 +231,8 @@ class ClipRelevance:
             for start in starts
         ]
         motion.converted.clear()
-        (relevance,) = propagate(
-            doubled, self.ends, flows, self.settings.tolerance, with_outlets_recorded(outlet_relevance, motion.through)
-        )
+        through = with_outlets_recorded(outlet_relevance, motion.through)
+        (relevance,) = propagate(doubled, self.ends, flows, self.settings.tolerance, through, clips=len(self.logits))
         for name, both in outlet_relevance.items():
             outlet_relevance[name] = both[: len(both) // 2] + both[len(both) // 2 :]
         static, dynamic = relevance.to(self.logit.dtype).chunk(2)

@@ -62,6 +62,7 @@ def propagate(
     through: Through = step_propagation,
     doors: Collection[Edge] = (),
     release: bool = False,
+    clips: int = 1,
 ) -> list[Tensor]:
     """The relevance (s, *tensor.shape) at every end, summed over `starts`; it does not go below the ends.
 
@@ -75,6 +76,7 @@ def propagate(
         doors: where other seeds start or enter the network below: relevance gets there without a factor that waits, so
             that steps need to be prepared only once.
         release: whether steps release what no later seed reads; all of these come through the same doors.
+        clips: number of clips, of which `tolerance` drops no frames that all the others need.
     """
     with torch.inference_mode(False), torch.no_grad():
         stops = {node for node, _ in ends}
@@ -99,7 +101,7 @@ def propagate(
                 outs = (
                     _through_node(node, arrivals)
                     if step is None
-                    else _through_step(step, arrivals, flows, tolerance, through)
+                    else _through_step(step, arrivals, flows, tolerance, through, clips)
                 )
                 if release and step is not None:
                     step.release(arrivals.relevance[0])
@@ -153,10 +155,10 @@ def _count_consumers(roots: Sequence[Any], stops: set[Any]) -> dict[Any, _Arriva
 
 
 def _through_step(
-    step: Step, arrivals: _Arrivals, flows: list[Flow] | None, tolerance: float, through: Through
+    step: Step, arrivals: _Arrivals, flows: list[Flow] | None, tolerance: float, through: Through, clips: int
 ) -> Sequence[LazyRelevance | None]:
     relevance = arrivals.relevance[0]
-    outs = through(step, relevance.trimmed(tolerance) if tolerance and step.weighted else relevance)
+    outs = through(step, relevance.trimmed(tolerance, clips) if tolerance and step.weighted else relevance)
     handed_on = [out for out in outs if out is not None]
     if flows is None:
         for out in handed_on:

@@ -49,11 +49,11 @@ class LazyRelevance:
         inside = band.inside(self.value, whole_axis(band.axis, self.value.shape[1 + band.axis]))
         return LazyRelevance(inside, self.factor, self._total, band)
 
-    def trimmed(self, tolerance: float) -> LazyRelevance:
-        """The same without the outermost frames, which together hold less than `tolerance` of every seed's |R|."""
+    def trimmed(self, tolerance: float, clips: int) -> LazyRelevance:
+        """The same without the outermost frames, which hold less than `tolerance` of |R| for every seed and clip."""
         if self.value.device.type != "cpu":  # cutting would make a GPU wait
-            return LazyRelevance(outermost_zeroed(self.part(), tolerance), band=self.band)
-        inner = outermost_dropped(self.part(), tolerance)
+            return LazyRelevance(outermost_zeroed(self.part(), tolerance, clips), band=self.band)
+        inner = outermost_dropped(self.part(), tolerance, clips)
         if inner is None:
             return self
         start = 0 if self.band is None else self.band.start

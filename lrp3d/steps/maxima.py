@@ -114,7 +114,7 @@ class WindowMaximum(Step):
                 torch.where(wins, positions[offset], first[block], out=first[block])  # the first one is written last
         if is_input is not None and not bool(ties.all()):  # only a constant won
             return None
-        several = ties > 1 if factor is None else (ties > 1) & (factor != 0).view(ties.shape)
+        several = ties > 1 if factor is None else (ties > 1) & (factor != 0).reshape(ties.shape)
         outputs = several.flatten().nonzero().squeeze(1)
         if 4 * int((ties.flatten()[outputs] - 1).sum()) > ties.numel():
             return None

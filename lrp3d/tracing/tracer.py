@@ -8,7 +8,7 @@ may be used twice, threads may run at once, and an exception needs no clean-up.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, cast
@@ -16,6 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.printed import with_article
@@ -66,6 +67,8 @@ class Tracer(Recorder, TorchFunctionMode):
         """Patterns of modules whose outputs become steps of their own, and the modules that were met."""
         self.read_out: list[str] = []
         """Where the forward takes values of signals out of torch, as numbers or arrays."""
+        self._decided: MutableMapping[Tensor, None] = WeakTensorKeyDictionary()
+        """Tensors without derivative (masks, indices) that were computed from signals."""
         self.not_outlets: dict[str, str] = {}
         """Modules that a pattern met and whose output cannot be such a step, and the reason why."""
         self._memory = Memory(own)
@@ -233,6 +236,17 @@ class Tracer(Recorder, TorchFunctionMode):
     def _touches_signal(self, args: Any, kwargs: Any) -> bool:
         return any(self.is_signal(self.resolve(x)) for x in leaves(args, kwargs))
 
+    def depends_on_clip(self, x: Any) -> bool:
+        """Whether `x` is a signal or a mask, an index, that was computed from one."""
+        return self.is_signal(x) or (isinstance(x, Tensor) and x in self._decided)
+
+    def _follow_decisions(self, out: Any, args: Any, kwargs: Any) -> None:
+        """Takes note of results that are no signals, but depend on signals."""
+        if any(self.depends_on_clip(x) for x in leaves(args, kwargs)):
+            for x in leaves(out):
+                if isinstance(x, Tensor) and not self.is_signal(x):
+                    self._decided[x] = None
+
     def _is_transformed(self, x: Any) -> bool:
         """Whether a transform of torch.func has wrapped a signal, which would go through it as a constant."""
         wrapped = False
@@ -250,7 +264,10 @@ class Tracer(Recorder, TorchFunctionMode):
                 out = func(copy, *others, **mapped(self.resolve, kwargs))
                 other = self._write(args[0], copy)
                 return other if out is not None else None
-            return func(target, *others, **mapped(self.resolve, kwargs))
+            out = func(target, *others, **mapped(self.resolve, kwargs))
+            if self._decided:
+                self._follow_decisions(target, others, kwargs)
+            return out
 
     def perform(self, handler: Handler | None, args: Any, kwargs: Any, func: Any = None) -> Any:
         """Run an operation: with its handler if an argument is a signal, else unchanged, as a constant."""
@@ -277,7 +294,10 @@ class Tracer(Recorder, TorchFunctionMode):
             signals = [x for x in leaves(args, kwargs) if self.is_signal(x)]
             if not signals and func is not None:
                 with torch.no_grad():
-                    return self._run_constants(func, args, kwargs)
+                    out = self._run_constants(func, args, kwargs)
+                    if self._decided:
+                        self._follow_decisions(out, args, kwargs)
+                    return out
             scope = self._innermost()
             if kwargs.get("out") is not None:  # torch would write into a tensor that the caller made
                 kwargs = dict(kwargs)
@@ -329,7 +349,10 @@ class Tracer(Recorder, TorchFunctionMode):
             out = func(*mapped(self._without_history, args), **mapped(self._without_history, kwargs))
         tensors = [t for t in leaves(out) if isinstance(t, Tensor)]
         results = [t for t in tensors if t.is_floating_point() or t.is_complex()]
-        if not results or plain_name(func) in TAKES_ONLY_THE_SHAPE:
+        if plain_name(func) in TAKES_ONLY_THE_SHAPE:
+            return out
+        if not results:
+            self._follow_decisions(out, args, kwargs)
             return out
         if any(t.is_complex() for t in (*results, *signals)):
             return self.refuse(COMPLEX, out, signals)

@@ -6,6 +6,9 @@ import reference
 import torch
 import torch.nn.functional as F
 from forwards import D, Net, X, close, relevance, twin_relevance
+from torch import nn
+
+import lrp3d
 
 MAXIMA = {
     "amax": (lambda x: x.amax((3, 4)), [4, 4]),
@@ -35,18 +38,72 @@ def test_the_maximum_of_everything():
     close(relevance(lambda x: x.max(), x, torch.tensor(4.0, dtype=D)), x.new_tensor([[0.0, 2, 2, 0]]))
 
 
-def test_a_choice_between_the_signal_and_a_constant_is_an_activation():
-    mask = X > 0
+def test_where_the_clip_decides_a_choice_of_the_signal_or_a_constant_is_an_activation():
+    def in_steps(x):
+        mask = torch.zeros_like(x, dtype=torch.bool)
+        mask |= ~(x > 0)
+        return x.masked_fill(mask.view(x.shape), 0.0)
+
     for function in (
         lambda x: torch.where(x > 0, x, 0.0),
         lambda x: torch.where(x > 0, x, torch.zeros_like(x)),
         lambda x: x.where(x > 0, torch.zeros((), dtype=D)),
         lambda x: x.masked_fill(x <= 0, 0.0),
-        lambda x: torch.masked_fill(x, ~mask, -1.0),
-        lambda x: x.clone().masked_fill_(~mask, 0.0),
+        lambda x: torch.masked_fill(x, ~(x > 0), -1.0),
+        lambda x: x.clone().masked_fill_(~(x > 0), 0.0),
+        in_steps,
     ):
         _, r, found = twin_relevance(Net(function), X)
         close(found, r)
+
+
+def test_constants_that_the_model_chooses_by_itself_get_nothing():
+    mask = torch.rand(X.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    token = nn.Parameter(torch.tensor(5.0, dtype=D))
+
+    def written(x):
+        x = x.clone()
+        x[mask] = 5.0
+        return x
+
+    for function in (
+        written,
+        lambda x: torch.where(mask, 5.0, x),
+        lambda x: torch.where(mask, token, x),
+        lambda x: x.where(~mask, token),
+        lambda x: x.where(condition=~mask, other=token),
+        lambda x: torch.full_like(x, 5.0).where(mask, x),
+        lambda x: x.masked_fill(mask, 5.0),
+        lambda x: x.clone().masked_fill_(mask, 5.0),
+    ):
+        _, r, found = twin_relevance(Net(function), X)
+        close(found, r * ~mask)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["of the clip", "of features"])
+def test_masks_of_every_spelling_have_the_relevance_of_a_write(first):
+    mask = torch.arange(4) >= 2
+    torch.manual_seed(0)
+    layers = {"low": nn.Conv3d(2, 3, 3, padding=1), "high": nn.Conv3d(3, 2, 3, padding=1), "classify": nn.Linear(2, 3)}
+    clip = torch.rand(1, 2, 3, 4, 4, dtype=D, generator=torch.Generator().manual_seed(1))
+
+    def relevance_of(masked):
+        def forward(net, x):
+            x = net.low(masked(x)).relu() if first else masked(net.low(x).relu())
+            return net.classify(net.high(x).relu().mean((2, 3, 4)))
+
+        return lrp3d.explain(Net(forward, **layers), clip, 0, contrastive=False).relevance
+
+    def written(x):
+        x = x.clone()
+        x[..., mask] = 5.0
+        return x
+
+    wanted = relevance_of(written)
+    assert wanted.abs().sum() > 0
+    assert not wanted[..., 3].any()
+    close(relevance_of(lambda x: torch.where(mask, 5.0, x)), wanted)
+    close(relevance_of(lambda x: x.masked_fill(mask, 5.0)), wanted)
 
 
 def test_a_choice_between_two_signals_gives_each_what_it_gave():
