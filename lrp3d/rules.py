@@ -32,7 +32,9 @@ from __future__ import annotations
 import math
 import numbers
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from lrp3d.compute.terms import Share, Signed, Term, Weight
@@ -189,15 +191,26 @@ class ZBeta(Rule):
 
     absorbs = False
 
-    low: float | None = None
-    high: float | None = None
+    low: float | Tensor | None = None
+    high: float | Tensor | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return self._ends == other._ends if isinstance(other, ZBeta) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._ends)
+
+    @property
+    def _ends(self) -> tuple[Any, ...]:
+        """The range as plain numbers, which can be compared."""
+        ends = (self.low, self.high)
+        return tuple((tuple(x.shape), *x.flatten().tolist()) if isinstance(x, Tensor) else x for x in ends)
 
     def __post_init__(self) -> None:
         _check_numbers(self, False, *(end for end in ("low", "high") if getattr(self, end) is not None))
         if self.low is None or self.high is None:
             return
-        above = self.low > self.high
-        if above.any() if isinstance(above, Tensor) else above:
+        if bool(torch.as_tensor(self.low > self.high).any()):
             raise ValueError(f"ZBeta(low, high): low is at most high, got low={self.low} and high={self.high}")
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:

@@ -131,7 +131,11 @@ def temporal_pool(kind: str = "max") -> nn.Module:
 
 @torch.no_grad()
 def initialise(model: nn.Module) -> None:
-    """Initialise weights so that variances are preserved (He et al. 2015), except depthwise convolutions of TAM."""
+    """Initialise weights so that variances are preserved (He et al. 2015).
+
+    Depthwise convolutions keep what they have, as do those along time alone that have as many outputs as inputs: the
+    blending of TAM, which has weights of its own, and temporal convolutions of S3D and of SlowFast's first fast stage.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv3d) and module.groups == 1 and not _is_blending(module):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -140,5 +144,5 @@ def initialise(model: nn.Module) -> None:
 
 
 def _is_blending(conv: nn.Conv3d) -> bool:
-    """Whether a convolution blends frames as a TAM that mixes channels does, which has weights of its own already."""
+    """Whether a convolution goes along time alone and keeps the number of channels, as a TAM that mixes channels."""
     return conv.kernel_size[1:] == (1, 1) and conv.kernel_size[0] > 1 and conv.in_channels == conv.out_channels

@@ -63,7 +63,7 @@ def convolutions(draw):
 def small_products_count():
     """Products of any size take the place of torch's own kernel."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernels, "WORTHWHILE", 0)
+        patch.setattr(kernels, "LEAST_PER_TAP", 0)
         patch.setattr(kernels, "WORTHWHILE_TILES", 0)
         yield
 

@@ -7,7 +7,7 @@ matrix product over all positions, which runs near the machine's best while conv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from lrp3d.compute import buffers
 from lrp3d.compute.buffers import BLOCK
 
-WORTHWHILE = 2**17  # multiplications per tap; with fewer, torch's own kernel is called sooner than the products
+LEAST_PER_TAP = 2**17  # multiplications; with fewer, torch's own kernel is called sooner than the products
 FRAMES = 48  # inputs along time; with more, zeros of a banded matrix cost more than passes over memory
 POSITIONS = 16  # of each frame; with fewer, a product with a banded matrix is hardly one
 
@@ -45,17 +45,25 @@ def depthwise_sum(
     if axis == 0 and x.shape[2] <= FRAMES and x.shape[3:].numel() >= POSITIONS:
         _multiply_by_bands(x, w, shifts, scale, out)
         return out
-    # In blocks of channels, so that what is computed in several passes stays in a core's cache.
-    channels = max(1, BLOCK * x.shape[1] // max(x[0].numel(), 1))
-    block = x.new_empty(x[0, :channels].shape)
-    for i, (sample, result) in enumerate(zip(x, out, strict=True)):
+    for i, part, taken in _blocks_of_channels(x, scale, BLOCK):
+        _add_taps(taken, factor[part], 1 + axis, shifts, out[i, part])
+    return out
+
+
+def _blocks_of_channels(x: Tensor, scale: Tensor | None, values: int) -> Iterator[tuple[int, slice, Tensor]]:
+    """The number of a sample, some of its channels, and what they hold, times the scale.
+
+    So many `values` stay in a core's cache while they are taken through several passes.
+    """
+    channels = max(1, values * x.shape[1] // x[0].numel())
+    scratch = None if scale is None else x.new_empty(x[0, :channels].shape)
+    for i, sample in enumerate(x):
         for first in range(0, x.shape[1], channels):
             part = slice(first, first + channels)
             taken = sample[part]
-            if scale is not None:
-                taken = torch.mul(taken, scale[i % len(scale), part], out=block[: len(taken)])
-            _add_taps(taken, factor[part], 1 + axis, shifts, result[part])
-    return out
+            if scratch is not None and scale is not None:
+                taken = torch.mul(taken, scale[i % len(scale), part], out=scratch[: len(taken)])
+            yield i, part, taken
 
 
 def _multiply_by_bands(x: Tensor, w: Tensor, shifts: Sequence[int], scale: Tensor | None, out: Tensor) -> None:
@@ -68,17 +76,10 @@ def _multiply_by_bands(x: Tensor, w: Tensor, shifts: Sequence[int], scale: Tenso
         return matrices
 
     matrices = buffers.derived(("bands", tuple(shifts), out.shape[2], x.shape[2]), [w], bands)
-    if scale is None:
-        for sample, result in zip(x, out, strict=True):  # each product uses all cores
-            torch.bmm(matrices, sample.flatten(2), out=result.flatten(2))
-        return
-    channels = max(1, 2 * BLOCK * x.shape[1] // x[0].numel())
-    block = x.new_empty(x[0, :channels].shape)
-    for i, (sample, result) in enumerate(zip(x, out, strict=True)):
-        for first in range(0, x.shape[1], channels):
-            part = slice(first, first + channels)
-            taken = torch.mul(sample[part], scale[i % len(scale), part], out=block[: len(sample[part])])
-            torch.bmm(matrices[part], taken.flatten(2), out=result[part].flatten(2))
+    # Without a scale nothing is done twice, and a product of all channels uses all cores.
+    values = x[0].numel() if scale is None else 2 * BLOCK
+    for i, part, taken in _blocks_of_channels(x, scale, values):
+        torch.bmm(matrices[part], taken.flatten(2), out=out[i, part].flatten(2))
 
 
 def _add_taps(x: Tensor, factor: Tensor, axis: int, shifts: Sequence[int], out: Tensor) -> None:

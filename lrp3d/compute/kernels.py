@@ -30,7 +30,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute import buffers, phases, time_tiles, wide_products
-from lrp3d.compute.along_axis import WORTHWHILE, dense_sum, depthwise_sum
+from lrp3d.compute.along_axis import LEAST_PER_TAP, dense_sum, depthwise_sum
 from lrp3d.compute.geometry import Geometry
 
 WORTHWHILE_FORWARD = 2**24  # multiplications
@@ -275,7 +275,7 @@ def _is_dense_in_time(x: Tensor, w: Tensor, g: Geometry) -> bool:
     if x.device.type != "cpu" or g.transposed or g.groups > 1 or max(g.stride) > 1 or any(g.padding[1:]):
         return False
     along_time = w.shape[2] > 1 and w[0, 0, 0].numel() == 1
-    return along_time and w[:, :, 0].numel() * x.shape[2:].numel() >= WORTHWHILE
+    return along_time and w[:, :, 0].numel() * x.shape[2:].numel() >= LEAST_PER_TAP
 
 
 # ------------------------------------------------------------------------------------------ flipped kernels

@@ -85,7 +85,7 @@ def scaled_dot_product_attention(
     signals = [x for x in (query, key) if run.is_signal(x)]
     if run.rule_for(F.softmax) is None or not signals:
         scores = _masked((query * scale) @ key.mT, attn_mask)
-        probabilities = torch.softmax(scores, -1)
+        probabilities = _attended(scores, attn_mask)
         if signals:
             signal = Signal(nonnegative=True, weighs=Weighs.GATE)
             with run.part("probabilities"):
@@ -95,8 +95,14 @@ def scaled_dot_product_attention(
             scores = mul(matmul(query, rearranged(lambda x: x.mT, key)), scale)
             scores = passes(lambda x: _masked(x, attn_mask), scores)
         with run.part("probabilities"):
-            probabilities = _probabilities(torch.softmax(scores, -1), scores, -1)
+            probabilities = _probabilities(_attended(scores, attn_mask), scores, -1)
     return matmul(probabilities, value)
+
+
+def _attended(scores: Tensor, mask: Tensor | None) -> Tensor:
+    """The softmax over keys; zero, as in torch, for a query whose mask leaves out all of them."""
+    probabilities = torch.softmax(scores, -1)
+    return probabilities if mask is None else probabilities.masked_fill((scores == -math.inf).all(-1, keepdim=True), 0)
 
 
 def _masked(scores: Tensor, mask: Tensor | None) -> Tensor:

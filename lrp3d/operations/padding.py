@@ -15,11 +15,12 @@ from lrp3d.registry import active_tracer, register_operation
 
 def _positions(size: int, before: int, after: int, mode: str, device: torch.device) -> Tensor:
     """The input position that each position of a padded axis copies."""
+    if mode == "circular":  # what a negative side cuts off is gone before the rest goes round
+        first, rest = max(0, -before), size - max(0, -before) - max(0, -after)
+        return first + torch.arange(-max(0, before), rest + max(0, after), device=device) % rest
     i = torch.arange(-before, size + after, device=device)
     if mode == "replicate":
         return i.clamp(0, size - 1)
-    if mode == "circular":
-        return i % size
     return (size - 1) - ((i % (2 * size - 2)) - (size - 1)).abs() if size > 1 else i * 0  # reflect
 
 

@@ -108,6 +108,7 @@ def explain_video(
             [(0 - m) / s for m, s in zip(mean, std, strict=True)],
             [(1 - m) / s for m, s in zip(mean, std, strict=True)],
         )
+    pixels: Any = inner.input_range if input_range is None else input_range
     reader = _Reader(Path(path), every, {"size": size, "short_side": short_side, "mean": mean, "std": std})
     count = reader.count()
     if count < length:
@@ -122,13 +123,14 @@ def explain_video(
         "frames of the video": count,
         "weights": weights_digest(inner),
         "composite": name_of(twin.composite),
+        "rules": repr(twin.composite),
         "target": target,
         "frames": length,
         "stride": hop,
         "every": every,
         "contrastive": contrastive,
         "sigma": sigma,
-        "input_range": None if input_range is None else [torch.as_tensor(end).tolist() for end in input_range],
+        "input_range": [torch.as_tensor(end).tolist() for end in pixels],
         "layout": layout,
         "size": [size, short_side],
         "mean and std": [list(mean), list(std)],
@@ -248,6 +250,8 @@ class _WindowExplainer:
             begin = place.start // step
             own = slice(place.rows.start - begin, place.rows.stop - begin)
             logits, target = explanation.logits[0], explanation.target[0]
+            if len(logits) == 1 and explanation.sign is not None:
+                logits = logits * explanation.sign  # of the class that a negative logit speaks for
             score = logits.softmax(0)[target] if len(logits) > 1 else logits[0].sigmoid()
             assert explanation.matrix is not None
             assert explanation.frame_logits is not None
