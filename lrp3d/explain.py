@@ -233,7 +233,9 @@ def explain(
         dtype = widened(record.output.dtype)
         settings = Settings(contrastive, float(tolerance), dtype, layout, seed, release, read.note)
         inside = Inside(record, layer_patterns, len(record.output), layer_rows)
-        clips = ClipRelevance(record, targets_of(target, record.output, against), settings, pathways, inside)
+        clips = ClipRelevance(
+            record, targets_of(record.prediction(target), record.output, against), settings, pathways, inside
+        )
         warn_of_what_is_missing(clips)
         if not (temporal and clips.has_time):
             warn_of_layout(pathways, layout, stacklevel=4)
@@ -244,7 +246,7 @@ def explain(
             flowing = through_channels(clips, gates(record, channels, [record.output.grad_fn]), None)
             return _explanation(clips, flowing.signed, flowing, channels)
         check_frames(pathways, layout, len(record.output))
-        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge)
+        seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge, layout, read.frames)
         chunks = Chunks.of(record, seeds.logits.shape[1], chunk_size, memory_budget)
         parts: MotionParts | None = None
         part: ChannelRelevance | None = None

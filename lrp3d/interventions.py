@@ -223,6 +223,10 @@ class _Measurement:
         check_rows(logits.shape[1], self.frames(pathways, len(logits)), hint)
         return logits
 
+    def frame_seeds(self, record: Trace, chosen: Chosen, frames: torch.Size | None) -> FrameSeeds:
+        """The frame logits of a recorded pass; `frames` is the shape of those that the model returns."""
+        return frame_seeds(record, chosen, self.twin.composite, False, self.merge, self.layout, frames)
+
     def check(self, logits: Tensor, pathways: list[Tensor], finite: Sequence[bool]) -> None:
         """Checks the logits and that there are at least two frames; `finite`: whether clip and logits are finite."""
         check_logits(logits, pathways, self.layout)
@@ -255,10 +259,10 @@ class _ExactLogits:
             UnsupportedOperation: an operation after the average over time has no rule.
         """
         pathways = measurement.checked_pathways(clip)
-        record = _record(measurement, clip)
+        record, frames = _record(measurement, clip)
         measurement.check(record.output, pathways, (record.clip_is_finite, record.output_is_finite))
-        chosen = targets_of(target, record.output, measurement.against)
-        seeds = frame_seeds(record, chosen, measurement.twin.composite, False, measurement.merge)
+        chosen = targets_of(record.prediction(target), record.output, measurement.against)
+        seeds = measurement.frame_seeds(record, chosen, frames)
         own = _own_logits(measurement.twin, clip, chosen)
         same = own is not None and own.shape == seeds.logits.shape
         if own is not None and same:
@@ -273,13 +277,16 @@ class _ExactLogits:
         chosen = self.chosen.at(clip_numbers)
         logits = _own_logits(self.measurement.twin, clip, chosen) if self.own else None
         if logits is None:
-            record = _record(self.measurement, clip)
-            logits = frame_seeds(record, chosen, self.measurement.twin.composite, False, self.measurement.merge).logits
+            record, frames = _record(self.measurement, clip)
+            logits = self.measurement.frame_seeds(record, chosen, frames).logits
         return logits_in_blocks(logits, self.seeds)
 
 
-def _record(measurement: _Measurement, clip: Clip) -> Trace:
-    """A recorded forward pass; operations before the frame logits need no rule, but random numbers are refused."""
+def _record(measurement: _Measurement, clip: Clip) -> tuple[Trace, torch.Size | None]:
+    """A recorded forward pass, and the shape of the frame logits if the model returns them.
+
+    Operations before the frame logits need no rule, but random numbers are refused.
+    """
     read = Reader(measurement.output)
     record = measurement.twin.record((clip,), None, measurement.layout, read=read)
     if record.differs:
@@ -288,7 +295,7 @@ def _record(measurement: _Measurement, clip: Clip) -> Trace:
             "measured; switch the draws off"
         )
     check_frame_axis(record, read.frames)
-    return record
+    return record, read.frames
 
 
 AS_MANY = (

@@ -80,3 +80,16 @@ def test_the_complement_of_a_probability_is_refused():
 def test_a_twin_returns_what_its_model_returns():
     model = net("pooled", nn.Sigmoid())
     assert lrp3d.convert(model)(CLIP.clone().requires_grad_()).equal(model(CLIP))
+
+
+@pytest.mark.parametrize("temporal", [True, False])
+def test_the_prediction_is_that_of_the_probabilities_where_several_softmaxes_are_averaged(temporal):
+    class Averaged(nn.Module):
+        def forward(self, clip):
+            return (8 * clip.mean((3, 4)).mT).softmax(-1).mean(1)
+
+    clip = torch.zeros(1, 3, 3, 4, 4)
+    clip[:, 0, 0], clip[:, 1, 1:] = 10, 1  # one frame is very sure of class 0, two are of class 1
+    assert int(Averaged()(clip).argmax()) == 1
+    assert int(lrp3d.explain(Averaged().eval(), clip, temporal=temporal).target) == 1
+    assert int(lrp3d.explain(Averaged().eval(), clip, 0, temporal=temporal).target) == 0

@@ -179,6 +179,8 @@ class _Subject:
     def chosen(self, clip: Tensor, target: int | None) -> Chosen:
         """The class, contrasted with all others."""
         logits = self.logits(clip)
+        if self.squashed and target is None:
+            target = self.record(clip).prediction(None)
         chosen = targets_of(target, logits)
         own = int(chosen.target)
         others = [k for k in range(logits.shape[1]) if k != own]

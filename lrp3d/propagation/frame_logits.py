@@ -24,11 +24,13 @@ from torch import Tensor
 from lrp3d.composites import Composite
 from lrp3d.compute.maps import Average, LinearMap
 from lrp3d.errors import MEASURED
+from lrp3d.layout import Layout
 from lrp3d.operations import Operand, shares
 from lrp3d.outputs import FRAMES_LAST, Chosen
 from lrp3d.pathways import slow_frames
 from lrp3d.propagation.frame_columns import frames_in_columns
 from lrp3d.propagation.propagate import Start, propagate
+from lrp3d.propagation.seen_frames import are_spread, listed, seen_frames
 from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
 from lrp3d.steps.graph import Edge, Node, downwards, edge_of, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
@@ -82,8 +84,11 @@ class FrameSeeds:
         return {start.edge for start in self.starts} | {edge for node in nodes for edge in edges_below(node)}
 
 
-def _last_averages(record: Trace) -> list[TimeAverage]:
-    """The last average over time on every path from the output down; raises NoFrameLogits for a path without one."""
+def _last_averages(record: Trace, frames: torch.Size | None = None) -> list[TimeAverage]:
+    """The last average over time on every path from the output down; raises NoFrameLogits for a path without one.
+
+    Frame logits that the model returns, of shape `frames`, are averaged over frames whatever they come from.
+    """
     output = record.output
     averages: dict[Node, TimeAverage] = {}
     problem: str | None = None
@@ -93,6 +98,8 @@ def _last_averages(record: Trace) -> list[TimeAverage]:
         if isinstance(step, ClipInput):
             raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
         if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
+            if frames is not None and step.operands[0].shape == frames:
+                return [TimeAverage.of_frame_logits(node, step, frames[1])]
             sought = _average_of(node, step, len(output))
             problem = problem or sought.problem
             mixed += sought.mixed
@@ -202,7 +209,13 @@ def columns_of_frames(record: Trace) -> str:
 
 
 def frame_seeds(
-    record: Trace, chosen: Chosen, composite: Composite, contrastive: bool, merge: str = "paper"
+    record: Trace,
+    chosen: Chosen,
+    composite: Composite,
+    contrastive: bool,
+    merge: str = "paper",
+    layout: str = "bcthw",
+    frames: torch.Size | None = None,
 ) -> FrameSeeds:
     """The seeds of the rows for the chosen class; raises NoFrameLogits where there are no exact frame logits.
 
@@ -213,9 +226,11 @@ def frame_seeds(
         contrastive: whether rows are seeded with |logit| (up to `orientation`); else with the logit itself.
         merge: how pathways of several rates are combined: "paper" leaves slow logits as they are (App. A), "average"
             scales them so that the mean of all frame logits is the clip's logit.
+        layout: the layout of the clip.
+        frames: the shape of the frame logits that the model returns; None if it returns logits.
     """
     try:
-        averages = _last_averages(record)
+        averages = _last_averages(record, frames)
     except NoFrameLogits:
         if what := frames_in_columns(record):
             raise FramesInColumns(what) from None
@@ -231,6 +246,8 @@ def frame_seeds(
         if contrastive:
             _orient(seeds, chosen.of(record.output))
     seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
+    if len(record.entries) == 1:
+        _take_picked_frames(seeds, seen_frames(record, averages, layout), record.entries[0], layout)
     averaged = seeds.logits if seeds.averaged is None else seeds.averaged
     _check(averaged, chosen.of(record.output), record.run.coarsest)
     return seeds
@@ -350,6 +367,46 @@ def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
     seeds.orientation = sign.T
     for start in seeds.starts:
         start.relevance = start.relevance * sign.T.reshape(*sign.T.shape, *[1] * (start.relevance.dim() - 2))
+
+
+def _take_picked_frames(seeds: FrameSeeds, seen: list[list[list[int]]], clip: Tensor, layout: str) -> None:
+    """Gives rows the places of the frames that a forward picks of its clip; those that are spread over it stay.
+
+    Args:
+        seeds: the seeds of the rows.
+        seen: for each average over time, the frames that each of its first layers sees.
+        clip: the clip.
+        layout: its layout.
+
+    Raises:
+        NoFrameLogits: if averages see other parts of the clip, or nothing says to which frame a row belongs.
+    """
+    rows, length = seeds.logits.shape[1], Layout(layout).sizes(clip, len(seeds.logits))["t"]
+    of_averages = [sorted({frame for frames in of_layers for frame in frames}) for of_layers in seen]
+    parts = sorted(frames for of_layers in seen for frames in of_layers if not are_spread(frames, length))
+    if not parts:
+        return
+    frames, *others = sorted(of_averages)
+    other = next((frames_of_other for frames_of_other in others if frames_of_other != frames), None)
+    if other is None and rows != len(frames):  # the rows may be those of each part
+        other = next((part for part in parts if part != parts[0]), None)
+        frames = frames if other is None else parts[0]
+    if other is not None:
+        raise NoFrameLogits(
+            f"some layers see frames {listed(frames)} of the clip and others frames {listed(other)}, so that what is "
+            "averaged over time is on no common clock; run the layers on all frames, or fold the parts into the batch"
+        )
+    if are_spread(frames, length):
+        return
+    if seeds.positions is None and rows == len(frames):
+        seeds.positions, seeds.classified = frames, length
+    elif seeds.positions is not None and seeds.classified == len(frames):
+        seeds.positions, seeds.classified = [frames[i] for i in seeds.positions], length
+    else:
+        raise NoFrameLogits(
+            f"the forward takes frames {listed(frames)} of the clip's {length} and has {rows} frame logits, of which "
+            "nothing says where in the clip they are; pass a clip of these frames alone"
+        )
 
 
 def _positions(averages: list[TimeAverage], rows: int) -> tuple[list[int] | None, int]:

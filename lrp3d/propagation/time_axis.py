@@ -52,6 +52,12 @@ class TimeAverage:
     matrix: Tensor | None = None
     """(frames, entries): the mean over the entries of each frame, where several (tokens) come from one time step."""
 
+    @classmethod
+    def of_frame_logits(cls, node: Node, step: LinearStep, frames: int) -> TimeAverage:
+        """The average of frame logits (b, n, k), which are in order because the model says so."""
+        own = torch.eye(frames, dtype=torch.bool).tolist()
+        return cls(node, step, -2, source_steps=own, order=list(range(frames)))
+
     @property
     def entries(self) -> Entries:
         """The values that are averaged."""

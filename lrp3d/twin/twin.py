@@ -10,7 +10,7 @@ import inspect
 import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any
 
@@ -55,6 +55,18 @@ class Trace:
     """Whether these change what the model returns, and no seed was given."""
     clip_is_finite: bool = True
     output_is_finite: bool = True
+    probabilities: Tensor | None = None
+    """What the model returned, if `output` is what went into its final softmax or sigmoid."""
+
+    def prediction(self, target: Any) -> Any:
+        """`target`, or for None the classes (b,) with the greatest probabilities, if the model returns these.
+
+        Where several softmaxes are averaged, their inputs may be greatest, on average, for another class.
+        """
+        returned = self.probabilities
+        if target is not None or returned is None or returned.shape != self.output.shape or self.output.shape[1] < 2:
+            return target
+        return returned.detach().argmax(1)
 
 
 @contextmanager
@@ -221,14 +233,18 @@ class Twin(nn.Module):
                 warn_of_mixing()
             differs = drew and seed is None and read is not None and not self._draws_do_not_matter(inputs, read, output)
             left_out: list[Step] = []
+            probabilities: Tensor | None = None
             if read is not None and run.is_signal(output):
+                probabilities = output
                 output, left_out = before_probabilities(run, output)
         self._check_patterns(run)
         outputs = [output] if read is not None else [x for x in tensors_of(output) if run.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = ([f"the forward: {DIFFERS}"] if differs else []) + self._problems(run, outputs)
         assign_rules(run.steps, outputs, self.composite, contrastive)
-        return Trace(run, entries, output, problems, left_out, drew, differs, *replies[:2])
+        clip_is_finite, output_is_finite = replies[:2]
+        trace = Trace(run, entries, output, problems, left_out, drew, differs, clip_is_finite, output_is_finite)
+        return replace(trace, probabilities=probabilities) if left_out else trace
 
     def _check_patterns(self, run: Tracer) -> None:
         """Raises ValueError if a pattern in `constants` or `layers` fits no module that ran."""

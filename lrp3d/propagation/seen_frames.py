@@ -1,0 +1,97 @@
+"""Which frames of the clip reach an average over time, where the forward picks some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import einops
+import torch
+from torch import Tensor
+
+from lrp3d.layout import Layout
+from lrp3d.propagation.time_axis import TimeAverage, spread_down
+from lrp3d.steps.graph import Edge, Node, downwards, edges_below, parents, step_of, upwards
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.step import ClipInput
+from lrp3d.transfer import numbers
+from lrp3d.twin.twin import Trace
+
+PICKS = ("Slice", "Select", "Index", "Split", "Unbind", "Gather", "Take", "Unfold", "AsStrided")
+"""Nodes of torch that may leave frames out."""
+
+
+def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> list[list[list[int]]]:
+    """For each average, the frames of the clip that each of the first layers below it sees.
+
+    Empty where nothing before the first layers picks frames.
+
+    Args:
+        record: the forward pass of a single pathway.
+        averages: the averages over time.
+        layout: the layout of the clip.
+    """
+    axes = Layout(layout)
+    sizes = axes.sizes(torch.empty(record.entries[0].shape, device="meta"), len(record.output))
+    starts = [_first_layers(average.node) for average in averages]
+    if not len(record.output) or not any(_picks(edge) for edges in starts for edge, _ in edges):
+        return []
+    seen = [_seen_at(edge, shape, record.entries[0], axes, sizes) for edges in starts for edge, shape in edges]
+    found = iter(numbers([torch.stack(seen)])[0].bool())
+    return [[next(found).nonzero().flatten().tolist() for _ in edges] for edges in starts]
+
+
+def _seen_at(edge: Edge, shape: torch.Size, clip: Tensor, axes: Layout, sizes: dict[str, int]) -> Tensor:
+    """A mask (t,) of the frames that are part of the tensor at an edge."""
+    seen = torch.zeros(sizes["t"], dtype=torch.bool, device=clip.device)
+    for r, end in spread_down(edge, torch.ones(shape, device=clip.device), lambda step: isinstance(step, ClipInput)):
+        if not isinstance(end, ClipInput):
+            return torch.ones_like(seen)  # what ends above the clip may see all of it
+        seen |= _by_frame(r, axes, sizes) != 0
+    return seen
+
+
+def are_spread(frames: Sequence[int], length: int) -> bool:
+    """Whether frames are all of a clip, or one of each of its equal parts.
+
+    >>> are_spread([0, 2, 4], 6), are_spread([0, 1, 2], 6)
+    (True, False)
+    """
+    return [i * len(frames) // length for i in frames] == list(range(len(frames)))
+
+
+def listed(frames: Sequence[int]) -> str:
+    """Frames for a message.
+
+    >>> listed([0, 1, 2]), listed([0, 2, 3])
+    ('0 to 2', '0, 2, 3')
+    """
+    first, last = frames[0], frames[-1]
+    return f"{first} to {last}" if len(frames) == last - first + 1 > 2 else ", ".join(map(str, frames))
+
+
+def _by_frame(r: Tensor, axes: Layout, sizes: dict[str, int]) -> Tensor:
+    sums: Tensor = einops.reduce(r.abs(), f"{axes.pattern} -> t", "sum", **sizes)
+    return sums
+
+
+def _first_layers(node: Node) -> list[tuple[Edge, torch.Size]]:
+    """What the first layers with weights below a node take in, with its shape."""
+    behind_layers: dict[Node, bool] = {}
+    found = []
+    for below in upwards(node, parents):
+        step = step_of(below)
+        behind_layers[below] = any(behind_layers[parent] or _is_layer(parent) for parent in parents(below))
+        if isinstance(step, LinearStep) and _is_layer(below) and not behind_layers[below] and len(step.operands) == 1:
+            found.append((edges_below(below)[0], step.operands[0].shape))
+    return found
+
+
+def _is_layer(node: Node) -> bool:
+    step = step_of(node)
+    return isinstance(step, LinearStep) and step.weighted
+
+
+def _picks(edge: Edge) -> bool:
+    """Whether values are picked between the clip and an edge."""
+    nodes = downwards([edge[0]], lambda node: isinstance(step_of(node), ClipInput))
+    return any(step_of(node) is None and node.name().startswith(PICKS) for node in nodes)
