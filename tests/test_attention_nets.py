@@ -180,3 +180,21 @@ def test_a_module_of_attention_written_with_its_options_is_what_torch_computes()
             explanation = lrp3d.explain(model, clip, 0, temporal=False, contrastive=False)
             torch.testing.assert_close(explanation.logits, model(clip).detach())
             assert explanation.conservation.max() < 1e-9
+
+
+@pytest.mark.parametrize("side", [16, 64])
+def test_tokens_in_another_order_are_found_by_an_index_however_many_there_are(side):
+    class Shuffled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.classify = nn.Conv3d(3, 8, (1, 8, 8), (1, 8, 8)), nn.Linear(8, 4)
+            self.order = torch.randperm(8 * (side // 8) ** 2, generator=torch.Generator().manual_seed(0))
+
+        def forward(self, x):
+            tokens = self.embed(x).relu().flatten(2).transpose(1, 2)
+            return self.classify(tokens[:, self.order].mean(1))
+
+    clip = torch.randn(1, 3, 8, side, side, generator=torch.Generator().manual_seed(1))
+    matrix = lrp3d.explain(Shuffled().eval(), clip, 0).matrix[0]
+    assert matrix.diagonal().ne(0).all()
+    assert torch.equal(matrix, matrix.diagonal().diag())

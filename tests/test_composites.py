@@ -313,3 +313,12 @@ def test_a_classifiers_own_rule_without_a_contrast_is_refused(rule, given):
     with pytest.raises(ValueError, match=r"makes no contrast .* classifier '0' another rule, such as ZPlus"):
         lrp3d.explain(a_head(0.5), torch.ones(1, 2).double(), 0, composite=composite, temporal=False)
     lrp3d.explain(a_head(0.5), torch.ones(1, 2).double(), 0, composite=composite, temporal=False, contrastive=False)
+
+
+def test_composites_with_a_range_for_each_channel_are_compared_by_its_values():
+    def composite(high):
+        return lrp3d.Composite(first=lrp3d.rules.ZBeta(torch.zeros(1, 3, 1, 1, 1), torch.full((1, 3, 1, 1, 1), high)))
+
+    assert composite(1.0) == composite(1.0) != composite(2.0)
+    assert hash(composite(1.0)) == hash(composite(1.0))
+    assert lrp3d.rules.ZBeta(0.0, 1.0) == lrp3d.rules.ZBeta(0.0, 1.0) != lrp3d.rules.ZBeta(0.0)

@@ -135,6 +135,29 @@ def test_a_run_that_was_killed_goes_on_and_ends_as_one_that_was_not(model, video
         lrp3d.explain_video(model, path, 2, folder=tmp_path / "parts", **HOW)
 
 
+def test_parts_of_a_run_with_other_rules_or_another_range_are_another_run(model, video, tmp_path):
+    path = video(16)
+    lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)
+    for other in ({"composite": lrp3d.Composite(layers={nn.Conv3d: lrp3d.rules.Flat()})}, {"input_range": (-9.0, 9.0)}):
+        with pytest.raises(ValueError, match="another run, which differs in"):
+            lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW, **other)
+    lrp3d.register_composite("mine", lrp3d.Composite(layers={nn.Conv3d: lrp3d.rules.Flat()}))
+    lrp3d.explain_video(model, path, folder=tmp_path / "mine", composite="mine", **HOW)
+    lrp3d.register_composite("mine", lrp3d.Composite(layers={nn.Conv3d: lrp3d.rules.ZPlus()}), replace=True)
+    with pytest.raises(ValueError, match="another run, which differs in rules"):
+        lrp3d.explain_video(model, path, folder=tmp_path / "mine", composite="mine", **HOW)
+
+
+def test_the_score_of_a_negative_lone_logit_is_that_of_the_class_it_speaks_for(video):
+    model = Strided().eval()
+    model.fc = nn.Linear(4, 1)
+    nn.init.constant_(model.fc.weight, -1.0)
+    nn.init.constant_(model.fc.bias, -1.0)
+    found = lrp3d.explain_video(model, video(16), **HOW)
+    assert (found.frame_logits > 0).all()
+    assert (found.scores > 0.5).all()
+
+
 def test_finished_parts_belong_to_the_pictures_of_a_video_and_not_to_its_file_name(model, video, tmp_path):
     path, other = video(16), tmp_path / "elsewhere" / "long.npy"
     whole = lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)

@@ -165,3 +165,20 @@ def test_old_upsampling_layers(layer):
     output, r, found = twin_relevance(layer, x)
     assert torch.equal(output, layer(x))
     close(found, reference.average_relevance(layer, x, r))
+
+
+@pytest.mark.parametrize("temporal", [True, False], ids=["clips", "images"])
+def test_max_pools_of_channels_last_batches_share_as_others_do(temporal):
+    """In float32, where torch's convolutions keep the memory format."""
+    axes = 3 if temporal else 2
+    conv, pool = (nn.Conv3d, nn.MaxPool3d) if temporal else (nn.Conv2d, nn.MaxPool2d)
+    average = nn.AdaptiveAvgPool3d(1) if temporal else nn.AdaptiveAvgPool2d(1)
+    torch.manual_seed(0)
+    layers = [conv(3, 8, 3, padding=1), nn.ReLU(), pool(2, ceil_mode=True), conv(8, 8, 3, padding=1), nn.ReLU()]
+    model = nn.Sequential(*layers, average, nn.Flatten(), nn.Linear(8, 4)).eval()
+    x = torch.rand(2, 3, *[8] * axes)
+    x[:, :, ..., :4] = 0.5  # ties
+    wanted = lrp3d.explain(model, x, 0, temporal=False).relevance
+    memory_format = torch.channels_last_3d if temporal else torch.channels_last
+    found = lrp3d.explain(model, x.to(memory_format=memory_format), 0, temporal=False).relevance
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)

@@ -67,6 +67,20 @@ def test_scaled_dot_product_attention(rule, sizes, mask, scaled, seed):
     close(found[2], values_relevance(scores.softmax(-1), v, r, plain))
 
 
+@pytest.mark.parametrize("kind", ["bool", "float"])
+@pytest.mark.parametrize("rule", ["default", "expanded"])
+def test_a_query_whose_mask_leaves_out_all_keys_attends_to_none(kind, rule):
+    mask = torch.tensor([[True, False, True], [False, False, False], [True, True, True]])
+    if kind == "float":
+        mask = torch.zeros(3, 3, dtype=D).masked_fill(~mask, -math.inf)
+    x = torch.randn(3, 1, 3, 2, dtype=D, generator=torch.Generator().manual_seed(0))
+    model = Net(lambda x: F.scaled_dot_product_attention(*F.leaky_relu(x, 1.0), attn_mask=mask))
+    output, _, found = twin_relevance(model, x, None, "paper" if rule == "default" else "attnlrp")
+    close(output, F.scaled_dot_product_attention(*x, attn_mask=mask))
+    assert output[0, 1].eq(0).all()
+    assert found.isfinite().all()
+
+
 def test_queries_in_groups_share_keys_and_values():
     q, x = clip(2, 4, 3, 2), clip(2, 2, 3, 2)
     model = Net(lambda x: F.scaled_dot_product_attention(q, x, x, enable_gqa=True))

@@ -143,3 +143,13 @@ def test_relevance_of_patches_and_of_products_stays_inside_the_picture(name):
     """Where all summands are negative or zero they share equally, but zeros of the border are no summands."""
     _, r, found = twin_relevance(Net(lambda x: BORDERS[name](x).sum(1)), X[:, :, 0])
     close(found.sum(), r.sum())
+
+
+@pytest.mark.parametrize("sides", [(-1, 1), (2, -1), (-1, -2), (2, 3), (0, -1, -1, 2)])
+@pytest.mark.parametrize("mode", ["circular", "replicate", "reflect"])
+def test_padding_that_cuts_off_is_torchs(mode, sides):
+    output, r, found = twin_relevance(Net(lambda x: F.pad(x.flatten(1, 2), (*sides, *[0] * (4 - len(sides))), mode)), X)
+    x = X.detach().clone().requires_grad_()
+    wanted = F.pad(x.flatten(1, 2), (*sides, *[0] * (4 - len(sides))), mode)
+    assert torch.equal(output, wanted)
+    close(found, torch.autograd.grad(wanted, x, r)[0])
