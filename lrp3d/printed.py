@@ -41,12 +41,14 @@ def _escaped(letter: str) -> str:
 def opening(text: object) -> str:
     r"""The beginning of a message of several lines on one line: up to the end of its first sentence or paragraph.
 
+    What torch says of its own source code is left out.
+
     >>> opening("A process was started before the\n  other one was ready.\n\nIn the main module:\n    ...")
     'A process was started before the other one was ready.'
     """
     lines: list[str] = []
     for line in str(text).strip().splitlines():
-        if not line.strip():
+        if not line.strip() or line.startswith("Exception raised from"):
             break
         lines.append(line.strip())
         if lines[-1].endswith((".", "!", "?")):

@@ -108,3 +108,12 @@ def test_a_model_whose_parameters_have_no_values_is_told_so():
     for use in (lrp3d.explain, lrp3d.inspect, lrp3d.intervention_matrix):
         with pytest.raises(ValueError, match=r"the model's parameters \(0\.weight, \.\.\.\) are on the device meta"):
             use(model, torch.rand(1, 3, 2, 2, 2))
+
+
+def test_a_model_that_takes_no_empty_batch_says_so_without_torchs_source_code():
+    class Unflattens(nn.Module):
+        def forward(self, x):
+            return x.transpose(1, 2).flatten(0, 1).mean((2, 3)).unflatten(0, (len(x), -1)).mean(1)
+
+    with pytest.raises(lrp3d.ModelError, match=r"is ambiguous$"):
+        lrp3d.explain(Unflattens().eval(), torch.rand(0, 3, 4, 4, 4))

@@ -293,3 +293,17 @@ def test_it_is_saved_and_said(tmp_path):
     assert again.dynamic.equal(found.dynamic)
     assert again.motion.equal(found.motion)
     assert "motion " in repr(again)
+
+
+def test_an_empty_batch_has_empty_parts():
+    class OneConvolution(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 2)
+
+        def forward(self, x):
+            return self.fc(self.conv(x).relu().mean((2, 3, 4)))
+
+    found = lrp3d.explain(OneConvolution().eval(), torch.rand(0, 3, 4, 4, 4), motion=True)
+    assert found.static.shape == found.dynamic.shape == (0, 3, 4, 4, 4)
+    assert (found.motion.shape, found.static_matrix.shape) == ((0,), (0, 4, 4))

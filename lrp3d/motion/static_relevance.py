@@ -181,7 +181,7 @@ def _contributions_by_tap(ratio: Tensor, v: Tensor, g: Geometry, shape: torch.Si
     )
     seeds, batch, n = len(ratio), shape[0], ratio.shape[3]
     contributions = kernels.adjoint(ratio.flatten(0, 1), weight, flat, (seeds * batch, shape[1] * taps, n, *shape[3:]))
-    by_group = contributions.reshape(seeds, batch, g.groups, taps, -1, n, *shape[3:])  # (s, b, g, taps, c / g, n, h, w)
+    by_group = contributions.reshape(seeds, batch, g.groups, taps, shape[1] // g.groups, n, *shape[3:])
     return [by_group[:, :, :, tap].flatten(2, 3) for tap in range(taps)]
 
 

@@ -322,7 +322,7 @@ class Twin(nn.Module):
             shapes = ", ".join(str(tuple(x.shape)) for x in clips)
             raise ModelError(
                 f"the model could not run on an input of shape {shapes}: {opening(error)}"
-                f"{self._other_type(clips) or hint or layout_hint(clips, layout)}"
+                f"{self._other_type(clips) or hint or (layout_hint(clips, layout) if all(map(len, clips)) else '')}"
             ) from error
 
     def _check_pathways(self, inputs: Sequence[Any], error: Exception) -> None:
