@@ -80,7 +80,8 @@ def mul(input: Any, other: Any) -> Tensor:
     output = input * other
     if is_constant(input) or is_constant(other):
         signal, factor = (other, input) if is_constant(input) else (input, other)
-        return passes(lambda x: x * factor, signal, nonnegative=both_nonnegative(input, other), keeps_range=True)
+        nonnegative = both_nonnegative(input, other)
+        return _masked(passes(lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True), factor)
     weight_index, reason = weigher(input, other, summed=False)
     note, nonnegative = _note(weight_index, reason), both_nonnegative(input, other)
     weighs = least([active_tracer().signals[x] for x in (input, other)])
@@ -94,6 +95,16 @@ def mul(input: Any, other: Any) -> Tensor:
     nonnegative = nonnegative or input is other
     signal = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
     return attach(step, output, [input, other], signal, note=note)
+
+
+def _masked(product: Tensor, factor: Any) -> Tensor:
+    """A product of a signal and a constant: where the model multiplies by zero, its value is a constant as well."""
+    run = active_tracer()
+    if not isinstance(factor, Tensor) or not factor.numel() or run.depends_on_clip(factor):
+        return product
+    if run.is_signal(product) and not run.answers((factor != 0).all()):
+        run.signals[product].is_input = (factor != 0).to(product.dtype) * run.input_mask(product)
+    return product
 
 
 @register_operation([torch.div, Tensor.div, Tensor.__truediv__, torch.divide, Tensor.divide, torch.true_divide])

@@ -396,7 +396,7 @@ def _take_picked_frames(seeds: FrameSeeds, seen: list[list[list[int]]], clip: Te
             f"some layers see frames {listed(frames)} of the clip and others frames {listed(other)}, so that what is "
             "averaged over time is on no common clock; run the layers on all frames, or fold the parts into the batch"
         )
-    if are_spread(frames, length):
+    if are_spread(frames, length) or rows == length:  # as many as the clip has, where some were taken twice
         return
     if seeds.positions is None and rows == len(frames):
         seeds.positions, seeds.classified = frames, length

@@ -106,6 +106,34 @@ def test_masks_of_every_spelling_have_the_relevance_of_a_write(first):
     close(relevance_of(lambda x: x.masked_fill(mask, 5.0)), wanted)
 
 
+def test_what_is_multiplied_by_zero_gets_nothing_as_what_is_replaced_by_zero():
+    """Where nothing contributes, relevance is shared among inputs, and constants are none."""
+    keep = torch.arange(6) < 4
+    clip = torch.randn(1, 3, 6, 8, 8, dtype=D, generator=torch.Generator().manual_seed(1))
+    torch.manual_seed(0)
+    layers = {"low": nn.Conv2d(3, 6, 3), "high": nn.Conv1d(6, 6, 3, padding=1, bias=False), "fc": nn.Linear(6, 4)}
+    nn.init.normal_(layers["high"].weight)
+
+    def relevance_of(masked):
+        def forward(net, x):
+            frames = net.low(x.transpose(1, 2).flatten(0, 1)).relu().mean((2, 3)).unflatten(0, (len(x), -1))
+            return net.fc(net.high(masked(frames).mT).relu().mT).mean(1)
+
+        return lrp3d.explain(Net(forward, **layers), clip, 0, contrastive=False).frame_relevance[0]
+
+    wanted = relevance_of(lambda x: torch.cat([x[:, :4], x.new_zeros(1, 2, 6)], 1))
+    assert not wanted[4:].any()
+    close(relevance_of(lambda x: x.masked_fill(~keep[:, None], 0.0)), wanted)
+    close(relevance_of(lambda x: torch.where(keep[:, None], x, 0.0)), wanted)
+    close(relevance_of(lambda x: x * keep[:, None]), wanted)
+    close(relevance_of(lambda x: keep[:, None].to(x) * x), wanted)
+
+
+def test_a_mask_that_the_clip_decides_is_a_gate():
+    _, r, found = twin_relevance(Net(lambda x: x * (x > 0)), X)
+    close(found, r)
+
+
 def test_a_choice_between_two_signals_gives_each_what_it_gave():
     mask = torch.arange(4) % 2 == 0
     _, r, found = twin_relevance(Net(lambda x: torch.where(mask, x[:, :2], x[:, 2:])), X)
