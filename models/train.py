@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -89,6 +89,7 @@ def train(
     mixed_precision: bool | None = None,
     workers: int = 0,
     progress: bool = True,
+    facts: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> list[Epoch]:
     """Train a model, or continue where an earlier call with the same folder and recipe was stopped.
@@ -114,13 +115,15 @@ def train(
         workers: processes that load clips. If they are not forked (Windows, macOS, Python 3.14), a script that sets
             more than 0 has to guard its code by ``if __name__ == "__main__"``.
         progress: show a progress bar if tqdm is installed.
+        facts: what else the run depends on, by name, such as its list of clips (numbers, texts and lists of them); a
+            run in the folder with other facts is refused.
 
     Returns:
         The history, one entry for each epoch, including those of earlier calls.
 
     Raises:
-        ValueError: the folder has a run with another recipe or model, there is no data, mixed precision is requested
-            without a GPU, or a batch does not divide among the processes.
+        ValueError: the folder has a run with another recipe, model or other facts, there is no data, mixed precision is
+            requested without a GPU, or a batch does not divide among the processes.
         RuntimeError: no process of `workers` could start, as in a script without a guard.
         TypeError: the data cannot be sent to processes that are not forked.
         FloatingPointError: the loss is not finite; the last complete epoch is kept.
@@ -142,7 +145,7 @@ def train(
     rank, world = process()
     if recipe.batch_size % world:
         raise ValueError(f"a batch of {recipe.batch_size} clips does not divide among {world} processes")
-    run = TrainingRun(model.to(place), recipe, Path(folder), autocast_type(place, mixed_precision))
+    run = TrainingRun(model.to(place), recipe, Path(folder), autocast_type(place, mixed_precision), facts)
     run.resume()
     for epoch in range(len(run.history), recipe.epochs):
         with _seeded(recipe.seed, epoch, place, rank):

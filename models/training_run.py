@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,11 +35,20 @@ class Epoch:
 class TrainingRun:
     """Everything that must survive if the process is killed: model, optimiser, loss scaling and history."""
 
-    def __init__(self, model: VideoModel, recipe: Recipe, folder: Path, autocast: torch.dtype | None):
+    def __init__(
+        self,
+        model: VideoModel,
+        recipe: Recipe,
+        folder: Path,
+        autocast: torch.dtype | None,
+        facts: Mapping[str, Any] | None = None,
+    ):
         self.model = model
         self.network: nn.Module = model
         """The module that is called; with several processes, it averages gradients."""
         self.recipe = recipe
+        self.facts: dict[str, Any] = dict(facts or {})
+        """What else the run depends on, by name: its clips, how they are drawn."""
         self.path: Path = folder / "training.pt"
         self.device: torch.device = next(model.parameters()).device
         self.autocast = autocast
@@ -58,7 +67,8 @@ class TrainingRun:
     def identity(self) -> str:
         """The facts that must not change when a run is continued."""
         made = [self.model.builder, self.model.arguments]
-        return json.dumps([asdict(self.recipe), made, str(self.autocast)], sort_keys=True)
+        facts = [self.facts] if self.facts else []
+        return json.dumps([asdict(self.recipe), made, str(self.autocast), *facts], sort_keys=True)
 
     def resume(self) -> None:
         """Continue from the file of an earlier call, or write the first one."""
@@ -85,7 +95,7 @@ class TrainingRun:
         if saved["identity"] != self.identity:
             differences = self._differences(saved["identity"])
             raise ValueError(
-                f"{self.path.parent} holds a run with another recipe or model ({differences}): start the "
+                f"{self.path.parent} holds a run with another recipe, model or data ({differences}): start the "
                 "same command as before to go on with it, or use another folder"
             )
         self.model.load_state_dict(saved["model"])
@@ -164,7 +174,7 @@ def autocast_type(device: torch.device, wanted: bool | None) -> torch.dtype | No
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _named(identity: tuple[dict[str, Any], tuple[str, dict[str, Any]], str]) -> dict[str, Any]:
+def _named(identity: Sequence[Any]) -> dict[str, Any]:
     """The facts of a run by name, as an error names them."""
-    recipe, (builder, arguments), autocast = identity
-    return {**recipe, "model": builder, **arguments, "mixed precision": autocast}
+    recipe, (builder, arguments), autocast, *facts = identity
+    return {**recipe, "model": builder, **arguments, "mixed precision": autocast, **(facts[0] if facts else {})}

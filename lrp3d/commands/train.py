@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,6 +133,7 @@ def run(options: argparse.Namespace) -> int:
         validation = None
         if options.validation is not None:
             validation = _clips(options, _read_list(options, options.validation, labels), model, labels, train=False)
+        facts = _facts(model, clips, validation)
         if rank == 0:
             flips = "mirrored at random" if clips.flip else "not mirrored"
             say(f"{len(clips)} clips of {count} classes, {flips}; {options.model}, {weights or 'random weights'}")
@@ -154,6 +157,7 @@ def run(options: argparse.Namespace) -> int:
             device=device,
             mixed_precision=mixed,
             workers=options.workers,
+            facts=facts,
         )
         if rank == 0:
             last = history[-1]
@@ -163,6 +167,25 @@ def run(options: argparse.Namespace) -> int:
             facts = {"model": options.model, "weights": str(options.out / "model.safetensors"), "clips": len(clips)}
             write_results(options, {**facts, "epochs": [asdict(epoch) for epoch in history]})
     return DONE
+
+
+def _facts(model: Any, clips: study.TrainingClips, validation: study.TrainingClips | None) -> dict[str, Any]:
+    """What a run depends on beside its recipe and its model; where the clips lie may change."""
+    from lrp3d import study
+
+    def of_list(clips: study.TrainingClips) -> str:
+        items = json.dumps([asdict(item) for item in clips.items], default=str)
+        return f"{len(clips)} clips ({hashlib.sha256(items.encode()).hexdigest()[:8]})"
+
+    return {
+        "list": of_list(clips),
+        "validation list": None if validation is None else of_list(validation),
+        "classes": list(model.classes),
+        "initial weights": study.weights_digest(model),
+        "shorter sides": list(clips.short_sides),
+        "mirrored": clips.flip,
+        **clips.reader.options,
+    }
 
 
 @contextmanager

@@ -87,9 +87,9 @@ def test_training_leaves_the_callers_random_numbers_alone(tmp_path):
 
 def test_a_folder_belongs_to_one_recipe_and_model(tmp_path):
     train(network(), brightening(4), tmp_path, epochs=1, batch_size=4, progress=False)
-    with pytest.raises(ValueError, match=r"another recipe or model \(epochs 1 there and 2 here\): start the"):
+    with pytest.raises(ValueError, match=r"another recipe, model or data \(epochs 1 there and 2 here\): start the"):
         train(network(), brightening(4), tmp_path, epochs=2, batch_size=4, progress=False)
-    with pytest.raises(ValueError, match=r"another recipe or model \(kernel_size 3 there and 5 here\)"):
+    with pytest.raises(ValueError, match=r"another recipe, model or data \(kernel_size 3 there and 5 here\)"):
         train(network(kernel_size=5), brightening(4), tmp_path, epochs=1, batch_size=4, progress=False)
 
 
