@@ -9,7 +9,7 @@ import importlib.util
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -72,6 +72,17 @@ class ModelChoice:
         return tuple((0 - m) / s for m, s in pairs), tuple((1 - m) / s for m, s in pairs)
 
 
+def _other_names(labels: Sequence[str], stored: Sequence[str]) -> tuple[str, ...]:
+    """What is said where --labels names a class otherwise than the weights do, which know what they were trained on."""
+    for i, (label, name) in enumerate(zip(labels, stored, strict=False)):
+        if label.replace("_", " ").casefold() != name.replace("_", " ").casefold():
+            return (
+                f"the weights call class {i} {name!r} and --labels {label!r}: the names of --labels are used, as "
+                "asked; leave it out to have those of the weights",
+            )
+    return ()
+
+
 def choose(options: argparse.Namespace) -> ModelChoice:
     """The model on its device, in evaluation mode.
 
@@ -94,8 +105,8 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
     mean, std = _statistics(model)
-    statistics_notes = () if hasattr(model, "mean") else ("the model states no mean and std: ImageNet's are used",)
-    statistics_notes += getattr(labels, "notes", ())
+    said = [] if hasattr(model, "mean") else ["the model states no mean and std: ImageNet's are used"]
+    said += [*getattr(labels, "notes", ()), *_other_names(labels, loaded.classes)]
     return ModelChoice(
         model=model.to(device).eval().requires_grad_(False),
         name=options.model or getattr(model, "name", "") or type(model).__name__,
@@ -106,7 +117,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
         size=options.size or (model.size if isinstance(model, PublicNetwork) else SIZE),
         mean=mean,
         std=std,
-        notes=(*notes, *statistics_notes),
+        notes=(*notes, *said),
         sha256=_hash(weights) if weights is not None else "",
     )
 

@@ -116,6 +116,19 @@ def test_labels_of_another_model_are_noticed(run, clip, networks, folder):
     assert "4 labels do not fit a model of 3 classes" in error(run, "explain", clip, *model, "--labels", "four.txt")
 
 
+def test_labels_that_contradict_the_weights_are_told(run, clip, folder):
+    model = lrp3d.models.build("I3D-R18-f4", num_classes=3, width=4)
+    model.classes = ("archery", "bowling", "yoga")
+    lrp3d.models.save_checkpoint(model, "w.safetensors")
+    (folder / "same.txt").write_text("archery\nbowling\nyoga\n")
+    (folder / "turned.txt").write_text("yoga\nbowling\narchery\n")
+    command = ["explain", clip, "--weights", "w.safetensors", "--size", 32]
+    assert "--labels" not in run(*command, "--labels", "same.txt")[1]
+    code, out, _ = run(*command, "--labels", "turned.txt")
+    assert code == 0
+    assert "the weights call class 0 'archery' and --labels 'yoga': the names of --labels are used" in out
+
+
 def test_which_weights_were_taken_is_on_the_terminal_and_in_json(run, clip, networks, folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     state = importlib.import_module("networks").Net().state_dict()
