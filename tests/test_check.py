@@ -333,3 +333,18 @@ def test_what_is_no_number_correlates_with_nothing():
     values = torch.tensor([1.0, torch.nan, 3.0])
     assert spearman(values, torch.tensor([1.0, 2.0, 3.0])).isnan()
     assert not spearman(torch.tensor([1.0, torch.inf, 3.0]), torch.tensor([1.0, 2.0, 3.0])).isnan()
+
+
+def test_one_clip_has_no_interval_and_no_order_above_chance():
+    gains = {"gain (freeze)": {"CLRP": torch.tensor([1.0]), "random": torch.tensor([-0.5])}}
+    found = Faithfulness(gains, lead=torch.tensor([2.0]), targets=torch.tensor([0]))
+    assert str(found.score("gain (freeze)", "CLRP")) == "0.50"
+    assert found.to_dict()["measures"]["gain (freeze)"]["CLRP"]["low"] is None
+    assert found.about.startswith("1 clip; no intervals")
+    assert "not above a random order" in found.verdict
+
+
+def test_intervals_of_few_clips_are_said_to_be_too_narrow():
+    gains = {"gain (freeze)": {"CLRP": torch.tensor([1.0, 2.0]), "random": torch.tensor([-0.5, 0.5])}}
+    found = Faithfulness(gains, lead=torch.ones(2), targets=torch.zeros(2))
+    assert "2 clips; means with 95 % intervals over clips, which are too narrow for so few" in found.about

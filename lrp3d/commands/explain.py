@@ -59,7 +59,9 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument("--out", type=arguments.place, metavar="DIR", help=about)
     about = "also write relevance.gif or relevance.mp4: the clip beside its relevance, with logits and a moving curve"
     parser.add_argument("--animate", choices=("gif", "mp4"), help=f"{about} (needs --out)")
-    about = "let the page switch to LRP, CLRP and interventions and to the five best classes (ten explanations)"
+    about = (
+        "let the page of --out switch to LRP, CLRP and interventions and to the five best classes (ten explanations)"
+    )
     parser.add_argument("--compare", action="store_true", help=about)
     about = "colours of the pictures (default: light); the page follows the setting of its reader"
     parser.add_argument("--theme", choices=("light", "dark"), default="light", help=about)
@@ -76,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
     if options.animate and options.out is None:
         raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")
     _check_combinations(options)
+    if options.compare and options.out is None and not options.whole:
+        raise UsageError("--compare is for the page: say where to write it with --out DIR")
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)

@@ -13,6 +13,7 @@ from lrp3d.files import as_json
 
 RESAMPLES = 2000
 LEVEL = 0.95
+FEW = 6  # clips; resamples of fewer vary less than clips do
 ALIKE = 0.8  # rank correlation from which on two maps are called the same
 YARDSTICK = "intervention"
 
@@ -31,7 +32,10 @@ MEASURES = {
 
 
 class Score(NamedTuple):
-    """A mean over clips and its 95 % interval by the bootstrap; NaN where nothing was measured."""
+    """A mean over clips and its 95 % interval by the bootstrap; NaN where nothing was measured.
+
+    One clip has no interval, as it does not say how clips differ.
+    """
 
     mean: float
     low: float
@@ -40,6 +44,8 @@ class Score(NamedTuple):
     def __str__(self) -> str:
         if math.isnan(self.mean):
             return "-"
+        if math.isnan(self.low):
+            return f"{self.mean:.2f}"
         return f"{self.mean:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
@@ -89,6 +95,8 @@ class Faithfulness:
         values, weights = values[finite].double().cpu(), weights[finite].double().cpu()
         if not len(values):
             return Score(math.nan, math.nan, math.nan)
+        if len(values) == 1:
+            return Score(float(values / weights), math.nan, math.nan)
         drawn = torch.randint(len(values), (RESAMPLES, len(values)), generator=torch.Generator().manual_seed(0))
         means = (values[drawn].sum(1) / weights[drawn].sum(1)).sort().values
         aside = (1 - LEVEL) / 2
@@ -137,7 +145,12 @@ class Faithfulness:
     @property
     def about(self) -> str:
         """What the numbers of the table are."""
-        said = f"{len(self.targets)} clips; means with 95 % intervals over clips"
+        count = len(self.targets)
+        said = f"{count} clips; means with 95 % intervals over clips"
+        if count == 1:
+            said = "1 clip; no intervals, as one clip does not say how clips differ"
+        elif count < FEW:
+            said += ", which are too narrow for so few"
         if "shapley" in self.values:
             said += ", exact Shapley values" if self.exact_shapley else ", estimated Shapley values"
         return said

@@ -248,6 +248,7 @@ def test_a_whole_video_is_explained_window_by_window(run, clip):
         assert f"{option[0]}" in (said := run(*asked, *option)[2])
         assert "cannot be combined with --whole: only single clips have them" in said
     assert "go with --whole" in run("explain", clip, *SMALL, "--every", "2")[2]
+    assert "--compare is for the page: say where" in run("explain", clip, *SMALL, "--compare")[2]
     assert "fewer than one window of 9" in run("explain", clip, *SMALL, "--whole", "--frames", "9")[2]
 
 
