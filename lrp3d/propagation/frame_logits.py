@@ -35,7 +35,7 @@ from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time
 from lrp3d.steps.graph import Edge, Node, downwards, edge_of, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
-from lrp3d.transfer import answers
+from lrp3d.transfer import numbers
 from lrp3d.twin.audit import assign_rules
 from lrp3d.twin.twin import Trace
 
@@ -246,21 +246,23 @@ def frame_seeds(
         if contrastive:
             _orient(seeds, chosen.of(record.output))
     seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
-    if len(record.entries) == 1:
-        _take_picked_frames(seeds, seen_frames(record, averages, layout), record.entries[0], layout)
-    averaged = seeds.logits if seeds.averaged is None else seeds.averaged
-    _check(averaged, chosen.of(record.output), record.run.coarsest)
+    averaged, logit = seeds.logits if seeds.averaged is None else seeds.averaged, chosen.of(record.output)
+    masks = seen_frames(record, averages, layout) if len(record.entries) == 1 else []
+    differ, *seen = numbers([_differ(averaged, logit, record.run.coarsest), *masks])  # a GPU waits only once
+    if differ:
+        means, wanted = averaged.mean(1).tolist(), logit.tolist()
+        raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
+    if seen:
+        of_layers = [[frames.nonzero().flatten().tolist() for frames in mask] for mask in seen]
+        _take_picked_frames(seeds, of_layers, record.entries[0], layout)
     return seeds
 
 
-def _check(logits: Tensor, logit: Tensor, eps: float) -> None:
-    """Raises NoFrameLogits unless the mean of the frame logits is the logit, up to rounding in the coarsest type."""
+def _differ(logits: Tensor, logit: Tensor, eps: float) -> Tensor:
+    """Whether the mean of the frame logits is not the logit, up to rounding in the coarsest type."""
     error = (logits.mean(1) - logit).abs()
     scale = torch.maximum(logit.abs(), logits.abs().mean(1))
-    (differs,) = answers([(error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()])
-    if differs:
-        means, wanted = logits.mean(1).tolist(), logit.tolist()
-        raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
+    return (error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()
 
 
 def _frame_by_frame(

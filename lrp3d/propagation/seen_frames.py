@@ -13,15 +13,14 @@ from lrp3d.propagation.time_axis import TimeAverage, spread_down
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput
-from lrp3d.transfer import numbers
 from lrp3d.twin.twin import Trace
 
 PICKS = ("Slice", "Select", "Index", "Split", "Unbind", "Gather", "Take", "Unfold", "AsStrided")
 """Nodes of torch that may leave frames out."""
 
 
-def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> list[list[list[int]]]:
-    """For each average, the frames of the clip that each of the first layers below it sees.
+def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> list[Tensor]:
+    """For each average, masks (layers, t) of the frames of the clip that each of the first layers below it sees.
 
     Empty where nothing before the first layers picks frames.
 
@@ -35,9 +34,10 @@ def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> 
     starts = [_first_layers(average.node) for average in averages]
     if not len(record.output) or not any(_picks(edge) for edges in starts for edge, _ in edges):
         return []
-    seen = [_seen_at(edge, shape, record.entries[0], axes, sizes) for edges in starts for edge, shape in edges]
-    found = iter(numbers([torch.stack(seen)])[0].bool())
-    return [[next(found).nonzero().flatten().tolist() for _ in edges] for edges in starts]
+    if not all(starts):
+        return []
+    clip = record.entries[0]
+    return [torch.stack([_seen_at(edge, shape, clip, axes, sizes) for edge, shape in edges]) for edges in starts]
 
 
 def _seen_at(edge: Edge, shape: torch.Size, clip: Tensor, axes: Layout, sizes: dict[str, int]) -> Tensor:
