@@ -263,6 +263,8 @@ class Tracer(Recorder, TorchFunctionMode):
                 copy = target.clone()
                 out = func(copy, *others, **mapped(self.resolve, kwargs))
                 other = self._write(args[0], copy)
+                if self._decided:
+                    self._follow_decisions((copy, other), others, kwargs)
                 return other if out is not None else None
             out = func(target, *others, **mapped(self.resolve, kwargs))
             if self._decided:

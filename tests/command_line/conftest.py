@@ -2,6 +2,7 @@
 
 import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,3 +62,13 @@ def converted(run, folder):
     assert code == 0
     assert out.startswith("wrote tam.safetensors: TAM2D-R18-f4, 3 classes, ")
     return model
+
+
+@pytest.fixture
+def listed(folder):
+    """A list of three drawn videos of three classes."""
+    (folder / "videos").mkdir()
+    for seed in range(3):
+        np.save(folder / "videos" / f"v{seed}.npy", draw_clip(4, 40, seed=seed).numpy())
+    Path("list.csv").write_text("".join(f"v{seed}.npy {seed}\n" for seed in range(3)))
+    return ["--list", "list.csv", "--root", "videos"]

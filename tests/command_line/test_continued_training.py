@@ -2,27 +2,20 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 from terminal import SMALL
 
 import lrp3d
-from lrp3d.video import draw_clip
 
 
 @pytest.fixture
-def command(folder):
+def command(listed):
     """A training on three drawn videos of three classes."""
-    (folder / "videos").mkdir()
-    for seed in range(3):
-        np.save(folder / "videos" / f"v{seed}.npy", draw_clip(4, 40, seed=seed).numpy())
-    Path("list.txt").write_text("".join(f"v{seed}.npy {seed}\n" for seed in range(3)))
     Path("other.txt").write_text("".join(f"v{seed}.npy {2 - seed}\n" for seed in range(3)))
     for name, names in (("names.txt", "archery\nbowling\nyoga\n"), ("turned.txt", "yoga\nbowling\narchery\n")):
         Path(name).write_text(names)
     return {
-        "--list": "list.txt",
-        "--root": "videos",
+        **dict(zip(listed[::2], listed[1::2], strict=True)),
         "--labels": "names.txt",
         "--epochs": 1,
         "--batch": 2,
@@ -41,7 +34,7 @@ def test_a_finished_run_is_not_taken_for_that_of_another_command(run, command):
     for changed, named in (
         ({"--list": "other.txt"}, "list 3 clips"),
         ({"--labels": "turned.txt"}, "classes"),
-        ({"--validation": "list.txt"}, "validation list None there"),
+        ({"--validation": "list.csv"}, "validation list None there"),
         ({"--limit": 2}, "list 3 clips"),
         ({"--flip": "no"}, "mirrored True there and False here"),
         ({"--short-side": "34-40"}, "shorter sides"),

@@ -5,14 +5,12 @@ import re
 import urllib.request
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from terminal import SMALL, error, in_a_process
 
 import lrp3d
 from lrp3d.commands.command_line import COMMANDS
-from lrp3d.video import draw_clip
 
 
 def no_constant(name):
@@ -29,16 +27,6 @@ def results(run):
         return json.loads(out, parse_constant=no_constant)
 
     return running
-
-
-@pytest.fixture
-def listed(folder):
-    """A list of three drawn videos of three classes."""
-    (folder / "videos").mkdir()
-    for seed in range(3):
-        np.save(folder / "videos" / f"v{seed}.npy", draw_clip(4, 40, seed=seed).numpy())
-    Path("list.csv").write_text("".join(f"v{seed}.npy {seed}\n" for seed in range(3)))
-    return ["--list", "list.csv", "--root", "videos"]
 
 
 @pytest.mark.parametrize("command", [name.__name__.rpartition(".")[2].replace("_", "-") for name in COMMANDS])

@@ -57,6 +57,20 @@ def test_where_the_clip_decides_a_choice_of_the_signal_or_a_constant_is_an_activ
         close(found, r)
 
 
+def test_a_mask_of_the_models_own_that_the_clip_changes_is_decided_by_the_clip():
+    class Remembers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("mask", torch.zeros(X.shape, dtype=torch.bool))
+
+        def forward(self, x):
+            self.mask |= x <= 0
+            return x.masked_fill(self.mask, 0.0)
+
+    _, r, found = twin_relevance(Remembers(), X)
+    close(found, r)
+
+
 def test_constants_that_the_model_chooses_by_itself_get_nothing():
     mask = torch.rand(X.shape, generator=torch.Generator().manual_seed(0)) < 0.5
     token = nn.Parameter(torch.tensor(5.0, dtype=D))
