@@ -92,7 +92,9 @@ LEAVES_TORCH = {"numpy", "tolist", "item"} | {
 }
 # Of these, by their plain names, the ones with which a forward can compute; the others choose, count or print.
 READS_VALUES = {"numpy", "tolist", "item", "array", "float", "complex"}
-_INPLACE_OPERATORS = {f"__i{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")}
+_INPLACE_OPERATORS = {
+    f"__i{name}__" for name in "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
+}
 _CHANGES_NO_VALUE = {"requires_grad_", "share_memory_", "rename_"}
 # Only the shape or the type of the second tensor matters.
 LIKE_ANOTHER = {"expand_as", "view_as", "reshape_as", "type_as", "to"}

@@ -67,7 +67,10 @@ def test_a_mask_of_the_models_own_that_the_clip_changes_is_decided_by_the_clip()
             self.mask |= x <= 0
             return x.masked_fill(self.mask, 0.0)
 
-    _, r, found = twin_relevance(Remembers(), X)
+    model = Remembers()
+    lrp3d.convert(model)(X)
+    assert not model.mask.any()
+    _, r, found = twin_relevance(model, X)
     close(found, r)
 
 
