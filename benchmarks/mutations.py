@@ -155,8 +155,8 @@ NAMED = (
     Named(
         "the mean of frame logits may differ from the logit",
         "lrp3d/propagation/frame_logits.py",
-        "    if differs:\n        means, wanted",
-        "    if False and differs:\n        means, wanted",
+        "    if differ:\n        means, wanted",
+        "    if False and differ:\n        means, wanted",
         ("tests/test_frames.py",),
     ),
     Named(
