@@ -161,7 +161,7 @@ def test_a_list_without_end_is_refused_before_memory_is_gone():
         ('"path";"label"\n"a;b.mp4";"0"', [("a;b.mp4", 0)], "line 1 names the columns"),
         ("filename\tlabel\na b.mp4\t0\n", [("a b.mp4", 0)], "line 1 names the columns"),
         ("path label\nmy a.mp4 1\nb.mp4 0", [("b.mp4", 0), ("my a.mp4", 1)], "line 1 names the columns"),
-        ("Datei,Klasse\na.mp4,yoga\nb.mp4,run", [("a.mp4", 1), ("b.mp4", 0)], "taken for a header and skipped"),
+        ("Datei,Klasse\na.mp4,1\nb.mp4,0", [("a.mp4", 1), ("b.mp4", 0)], "taken for a header and skipped"),
         ("# mine\na.mp4 1\n\nb.mp4 0", [("a.mp4", 1), ("b.mp4", 0)], "lines that begin with # are skipped"),
         ("sep=;\npath;label\na.mp4;0", [("a.mp4", 0)], "line 2 names the columns"),
         ("a.mp4,yoga,3,0\nb.mp4,run,1,2", [("a.mp4", 1), ("b.mp4", 0)], "behind the class is not read"),
@@ -213,6 +213,8 @@ def test_spreadsheets_write_numbers_empty_columns_and_utf_16(tmp_path):
         ("a.mp4," + "x" * 140_000, "a line of 140,006 letters, and no field has so many"),
         ("a.mp4,1\nb\x85\u202e.mp4,yoga", r"^val\.csv: b\\x85\\u202e\.mp4 has a class by name, [^\n]*$"),
         ('[{"id": null}]', "object 1: an id is text or a number"),
+        ('[{"id": 7, "label": 1' + "0" * 400 + "}]", r"7 has class 1e\+18, which is no number of a class"),
+        ('[{"id": 7, "label": -1' + "0" * 400 + "}]", r"7 has class -1e\+18, which is no number of a class"),
     ],
 )
 def test_what_could_be_read_in_two_ways_or_in_none_is_refused(tmp_path, text, problem):
@@ -293,7 +295,33 @@ def test_what_is_wrong_with_a_list_is_a_whole_sentence(tmp_path, name, text, sai
         read(tmp_path, name, text, labels=LABELS)
 
 
-def test_of_classes_by_name_none_is_said_to_be_missing(tmp_path):
+def test_numbers_among_names_of_classes_are_places_among_the_labels_and_that_is_said(tmp_path):
     (tmp_path / "l.txt").write_text("a.mp4 abseiling\nb.mp4 1\n")
-    notes = read_list(tmp_path / "l.txt", labels=LABELS).notes
-    assert notes == ("l.txt: of the classes by number none is 0: the list's classes are taken to count from 0",)
+    clips = read_list(tmp_path / "l.txt", labels=LABELS)
+    assert [item.label for item in clips.items] == [0, 1]
+    assert clips.notes == (
+        "l.txt: of the classes by number none is 0: the list's classes are taken to count from 0",
+        "l.txt: 1 clip has a class by number (b.mp4) and 1 by name (a.mp4): a number is taken for a place among the "
+        "labels, counted from 0, and not for a name",
+    )
+
+
+def test_a_number_that_is_the_name_of_another_class_is_refused():
+    sorted_as_text = ("0", "1", "10", "2")
+    for more in ([], [Row("b", "10")]):
+        with pytest.raises(
+            ValueError, match="a has class 2: a number counts the labels from 0, and label 3 has it for"
+        ):
+            make_list([Row("a", 2), *more], labels=sorted_as_text)
+    with pytest.raises(ValueError, match="class 10: a number counts the labels from 0, and label 2 has it for a name"):
+        make_list([Row("a", 10), Row("b", 1)], labels=sorted_as_text)
+
+
+def test_numbers_that_are_names_are_read_where_both_mean_one_class_or_the_lists_labels_say_it():
+    numbered = tuple(map(str, range(11)))
+    assert [item.label for item in make_list([Row("a", 2)], labels=numbered).items] == [2]
+    assert [item.label for item in make_list([Row("a", 1), Row("b", 2)], labels=("1", "2")).items] == [0, 1]
+    of_text = make_list([Row("a", 2)], labels=("0", "1", "10", "2"), list_labels=numbered)
+    assert [item.label for item in of_text.items] == [3]
+    some_named = ("x", "y", "0")
+    assert [item.label for item in make_list([Row("a", 0), Row("b", 1)], labels=some_named).items] == [0, 1]

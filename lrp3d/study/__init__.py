@@ -12,8 +12,8 @@ Lists, records and summaries are plain Python, tensors and dicts.
 
 from lrp3d.study.listing.class_lists import class_list, human_classes
 from lrp3d.study.listing.class_names import Labels, read_labels
-from lrp3d.study.listing.formats import Row
 from lrp3d.study.listing.lists import Item, VideoList, make_list, read_list
+from lrp3d.study.listing.rows import Row
 from lrp3d.study.reporting.parquet import clip_columns, write_parquet
 from lrp3d.study.reporting.report import Report, report
 from lrp3d.study.reporting.statistics import overlap, pearson

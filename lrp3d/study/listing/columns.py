@@ -24,12 +24,12 @@ NAMES = tuple(
     "name classname labelname displayname actionname categoryname key label class action category template text "
     "description names classes labels".split()
 )
+FRAMES = tuple("totalframes numframes nframes framecount frames".split())
 BESIDE = tuple(
-    "split subset timestart timeend start end starttime endtime startframe endframe frames numframes nframes "
-    "totalframes framecount duration fps iscc url verb noun instances parent supercategory count placeholders width "
-    "height".split()
+    "split subset timestart timeend start end starttime endtime startframe endframe duration fps iscc url verb noun "
+    "instances parent supercategory count placeholders width height".split()
 )
-_WORDS = {*PATHS, *CLASSES, *IDS, *NAMES, *BESIDE}
+_WORDS = {*PATHS, *CLASSES, *IDS, *NAMES, *FRAMES, *BESIDE}
 
 
 def key_of(field: str) -> str:

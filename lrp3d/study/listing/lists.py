@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from lrp3d.printed import printable
 from lrp3d.study.listing.class_lists import bare, index_of
-from lrp3d.study.listing.formats import Row, rows_of_file, rows_of_folder
-from lrp3d.study.listing.numbering import from_zero, list_notes
+from lrp3d.study.listing.formats import rows_of_file, rows_of_folder
+from lrp3d.study.listing.numbering import from_zero, list_notes, refuse_numbers_that_are_names
+from lrp3d.study.listing.rows import Row
 from lrp3d.study.listing.texts import MOST_CLASSES, few, is_address, on_one_line
 
 __all__ = ["Item", "VideoList", "make_list", "read_list"]
@@ -29,6 +30,8 @@ class Item:
     """The clip's class; None where the list names none."""
     places: tuple[str, ...] = ()
     """Where the clip may lie below the root, with or without a suffix; empty means at `name`."""
+    frames: int | None = None
+    """How many frames the list says that the clip's folder of frames has; None where it does not say."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,13 @@ def read_list(
             - Kinetics' csv: ``label,youtube_id,time_start,time_end,split``;
             - ``path label`` lines, separated by spaces, tabs, commas, semicolons or bars and split from the right, so
               that paths may hold spaces; a path may be a folder of frames;
-            - ``folder total_frames label`` and ``folder start end label`` lines of frame folders;
+            - ``folder total_frames label`` and ``folder start end label`` lines of frame folders; a `Reader` holds the
+              number of frames against the folder's images;
             - Something-Something's json (``id``, ``template``), and the csv of its first version (``id;label``);
             - Moments in Time's csv: ``path,label,...``;
             - a folder with a folder of videos, or of frame folders, for every class.
-            A header is skipped; where it names the columns, they are found by their names.
+            A header is skipped; where it names the columns, they are found by their names. Between spaces, a class in
+            words is found behind a suffix, or if it is one of the labels.
         labels: names of the model's classes 0, 1, ...; needed where the list has names, but not those of all classes.
             Without them, the names in the list count in alphabetical order, and a note says so.
         list_labels: names of the list's own numbers, where these are not the model's (a model of a mini data set and
@@ -86,7 +91,8 @@ def read_list(
     Raises:
         FileNotFoundError: there is no such list.
         ValueError: the list is of no known form, a line breaks its form, an entry is an address on the network,
-            numbers and names of classes are mixed, or a class is unknown.
+            numbers and names of classes are mixed and no labels are given, a number is the name of another class than
+            the one at its place, or a class is unknown.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +102,8 @@ def read_list(
     [(0, 'a/one.mp4', 0), (1, 'b/two words.mp4', 1)]
     """
     path = Path(path)
-    listed = rows_of_folder(path) if path.is_dir() else rows_of_file(path)
+    known = {bare(name) for name in (*labels, *list_labels, *(classes or ()))} - {""}
+    listed = rows_of_folder(path) if path.is_dir() else rows_of_file(path, known)
     try:
         video_list = make_list(
             listed.rows,
@@ -134,14 +141,17 @@ def make_list(
         num_classes: as in `read_list`.
 
     Raises:
-        ValueError: there are no rows, classes are unknown, or numbers and names of classes are mixed.
+        ValueError: there are no rows, classes are unknown, or numbers and names of classes are mixed as in `read_list`.
 
     >>> make_list([Row("b.mp4", "yoga"), Row("a.mp4", "archery")]).labels
     ('archery', 'yoga')
     """
     _check(rows, mixed=bool(labels or list_labels))
     rows = [replace(row, name=str(PurePosixPath(row.name))) for row in rows]  # ./a//b.mp4 is a/b.mp4, not another clip
-    rows, notes = from_zero(rows, list_labels or labels, None if list_labels else num_classes)
+    counted, notes = from_zero(rows, list_labels or labels, None if list_labels else num_classes)
+    if not list_labels:  # else numbers are places among these
+        refuse_numbers_that_are_names(rows, counted, labels)
+    rows = counted
     notes += list_notes(rows)
     rows = _by_class_names(rows, list_labels)
     if classes is not None:
@@ -160,7 +170,7 @@ def make_list(
     if not ordered:
         raise ValueError("no clip is left of the list" if classes is not None else "the list is empty")
     return VideoList(
-        tuple(Item(number, *key, numbered[key].places) for number, key in enumerate(ordered)),
+        tuple(Item(number, *key, numbered[key].places, numbered[key].frames) for number, key in enumerate(ordered)),
         labels,
         tuple(notes),
         alphabetical,
@@ -182,7 +192,8 @@ def _check(rows: Sequence[Row], mixed: bool) -> None:
         if is_address(row.name):
             raise ValueError(f"{row.name} is an address, and a list names files below the root: download them first")
         if isinstance(row.label, int) and not 0 <= row.label < MOST_CLASSES:
-            raise ValueError(f"{row.name} has class {row.label:.3g}, which is no number of a class")
+            shown = f"{max(-(10**18), min(row.label, 10**18)):.3g}"  # no float holds a number of any length
+            raise ValueError(f"{row.name} has class {shown}, which is no number of a class")
     by_name = next((row for row in rows if isinstance(row.label, str)), None)
     by_number = next((row for row in rows if isinstance(row.label, int)), None)
     if by_name and by_number and not mixed:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lrp3d.study.listing.class_lists import bare
-from lrp3d.study.listing.formats import Row
+from lrp3d.study.listing.rows import Row
 from lrp3d.study.listing.texts import few
 
-__all__ = ["from_zero"]
+__all__ = ["from_zero", "list_notes", "refuse_numbers_that_are_names"]
 
 
 def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None = None) -> tuple[list[Row], list[str]]:
@@ -20,8 +20,9 @@ def from_zero(rows: Sequence[Row], names: Sequence[str] = (), count: int | None 
         names: the names of the list's classes 0, 1, ...
         count: the number of classes, where no names tell.
 
-    >>> from_zero([Row("Archery/a.avi", 1), Row("Bowling/b.avi", 2)], ["Archery", "Bowling"])[0]
-    [Row(name='Archery/a.avi', label=0, places=()), Row(name='Bowling/b.avi', label=1, places=())]
+    >>> rows, notes = from_zero([Row("Archery/a.avi", 1), Row("Bowling/b.avi", 2)], ["Archery", "Bowling"])
+    >>> [(row.name, row.label) for row in rows]
+    [('Archery/a.avi', 0), ('Bowling/b.avi', 1)]
     """
     numbered = [row for row in rows if isinstance(row.label, int)]
     numbers = {row.label for row in numbered if isinstance(row.label, int)}
@@ -75,12 +76,37 @@ def _folders_by_name(names: Sequence[str]) -> dict[str, int]:
     return indices
 
 
+def refuse_numbers_that_are_names(rows: Sequence[Row], counted: Sequence[Row], labels: Sequence[str]) -> None:
+    """Raises where the numbers of a list are names of classes as well, and not those of the same classes.
+
+    Args:
+        rows: the clips as the list has them.
+        counted: the same clips with classes counted from 0.
+        labels: the names of classes 0, 1, ..., such as folders that are numbers and were sorted as text.
+
+    >>> refuse_numbers_that_are_names([Row("a", 2)], [Row("a", 2)], ["0", "1", "10", "2"])
+    Traceback (most recent call last):
+    ValueError: a has class 2: a number counts the labels from 0, and label 3 has it for a name: give --list-labels too
+    """
+    indices = _folders_by_name(labels)
+    pairs = [(row, after.label) for row, after in zip(rows, counted, strict=True) if isinstance(row.label, int)]
+    if not all(str(row.label) in indices for row, _ in pairs):
+        return  # some are no names, so that none is meant as a name
+    for row, place in pairs:
+        by_name = indices[str(row.label)]
+        if by_name != place:
+            raise ValueError(
+                f"{row.name} has class {row.label}: a number counts the labels from 0, and label {by_name} has it for "
+                "a name: give --list-labels too"
+            )
+
+
 def _clips_have(count: int) -> str:
     return "1 clip has" if count == 1 else f"{count} clips have"
 
 
 def list_notes(rows: Sequence[Row]) -> list[str]:
-    """Returns notes on clips that are listed several times, or that lack a class where others have one."""
+    """Returns notes on clips that are listed several times, and on classes that are missing or of two kinds."""
     notes = []
     entries = {(row.name, row.label) for row in rows}
     if len(entries) < len(rows):
@@ -99,4 +125,11 @@ def list_notes(rows: Sequence[Row]) -> list[str]:
     without = sum(row.label is None for row in rows)
     if 0 < without < len(rows):
         notes.append(f"{without} of {len(rows)} clips {'has' if without == 1 else 'have'} no class")
+    by_number = [row.name for row in rows if isinstance(row.label, int)]
+    by_name = [row.name for row in rows if isinstance(row.label, str)]
+    if by_number and by_name:
+        notes.append(
+            f"{_clips_have(len(by_number))} a class by number ({few(by_number, 3)}) and {len(by_name)} by name "
+            f"({few(by_name, 3)}): a number is taken for a place among the labels, counted from 0, and not for a name"
+        )
     return notes

@@ -18,8 +18,8 @@ from torch import Tensor
 from lrp3d import video
 from lrp3d.files import replacing
 from lrp3d.printed import opening, printable, with_article
-from lrp3d.study.listing.formats import Row
 from lrp3d.study.listing.lists import Item, VideoList, make_list
+from lrp3d.study.listing.rows import Row
 from lrp3d.study.running.reader import Pixels, Reader
 
 __all__ = ["Clips"]

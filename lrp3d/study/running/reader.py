@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import Tensor
 
 from lrp3d import video
 from lrp3d.filenames import extension
-from lrp3d.study.listing.formats import VIDEO_SUFFIXES
+from lrp3d.printed import printable
 from lrp3d.study.listing.lists import Item
+from lrp3d.study.listing.rows import VIDEO_SUFFIXES
 from lrp3d.video.paths import is_url
 from lrp3d.video.tensors import TENSOR_SUFFIXES
 
@@ -74,14 +75,19 @@ class Reader:
         return Pixels(clip.pixels.numpy(), clip.indices.numpy(), clip.lost, clip.notes, time.perf_counter() - started)
 
     def read(self, item: Item, **otherwise: Any) -> video.Clip:
-        """Reads a clip with these options, some of them replaced; lost frames are listed and raise no warning."""
+        """Reads a clip with these options, some of them replaced; lost frames are listed and raise no warning.
+
+        Where the list says another number of frames than a folder has images, a sentence tells both. Where more than
+        one is missing, that is a loss; one more or less may be the way in which the list counts, and is noted.
+        """
         path = self.locate(item)
         options = {"stride": self.stride, "size": self.size, "short_side": self.short_side} | otherwise
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", video.ClipWarning)
-            return video.read_clip(
+            clip = video.read_clip(
                 path, self.frames, self.sampling, template=self.template if path.is_dir() else None, **options
             )
+        return _compared(clip, item) if path.is_dir() else clip
 
     @property
     def options(self) -> dict[str, Any]:
@@ -108,6 +114,17 @@ class Reader:
                     return other
         advice = "; URLs are not read: download it and list the file" if is_url(places[0]) else ""
         raise video.VideoError(f"there is no file or folder {places[0]} below the root{advice}")
+
+
+def _compared(clip: video.Clip, item: Item) -> video.Clip:
+    """Returns the clip of a folder of frames, with a sentence where the list says another number of frames."""
+    listed, there = item.frames, clip.num_video_frames
+    if listed is None or listed == there:
+        return clip
+    sentence = f"the list says that {item.name} has {listed:,} frames, and the folder has {there:,}"
+    if there < listed - 1:
+        return replace(clip, lost=(*clip.lost, printable(f"{sentence}: some may be missing")))
+    return replace(clip, notes=(*clip.notes, printable(f"{sentence}: it is read as it is")))
 
 
 def normalised(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

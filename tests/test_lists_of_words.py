@@ -1,0 +1,150 @@
+"""Lists whose lines are words: which are a header, a clip's name or its class is known, or it is asked and said."""
+
+from pathlib import Path
+
+import pytest
+
+from lrp3d.study import read_list
+
+LABELS = ("archery", "arm wrestling", "tai chi", "wrestling", "yoga")
+
+
+def read(folder: Path, text: str, **more):
+    file = folder / "val.csv"
+    file.write_text(text, encoding="utf-8")
+    listed = read_list(file, **more)
+    return [(item.name, item.label) for item in listed.items], [note.removeprefix("val.csv: ") for note in listed.notes]
+
+
+def refused(folder: Path, text: str, **more):
+    with pytest.raises(ValueError, match=r"^val\.csv[,: ][^\n]*$") as error:
+        read(folder, text, **more)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("labels", [(), LABELS])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a, b.mp4,yoga\nc.mp4,archery\n",
+        "a, b.mp4,4\nc.mp4,0\n",
+        "a, b.mp4,4\n",
+        "c.mp4,archery\na, b.mp4,yoga\n",
+        "video, label, b.mp4,yoga\nc.mp4,archery\n",
+        "path,label,split\na, b.mp4,yoga\n",
+        "a, b.mp4 yoga\n",
+    ],
+)
+def test_a_path_with_a_comma_and_no_quotes_is_refused_wherever_it_stands(tmp_path, labels, text):
+    said = refused(tmp_path, text, labels=labels)
+    assert "quotes" in said
+    if not text.startswith("path"):
+        assert "b.mp4" in said
+
+
+def test_a_name_with_a_comma_in_quotes_is_a_clip_on_the_first_line_as_on_any(tmp_path):
+    for first in ('"a, b.mp4",yoga', '"my clip, one",yoga', '"path,label",yoga', '"video, id",yoga'):
+        clips, notes = read(tmp_path, f"{first}\nc.mp4,archery\n", labels=LABELS)
+        assert len(clips) == 2
+        assert (first.split('"')[1], 4) in clips
+        assert notes == []
+        assert len(read(tmp_path, f"{first}\nc.mp4,archery\n")[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("my clip, one,yoga\nc.mp4,archery\n", 1),
+        ("c.mp4,archery\nd.mp4,lifting up, then letting drop\n", 2),
+    ],
+)
+def test_a_name_or_class_with_a_comma_and_no_quotes_is_not_cut_off(tmp_path, text, line):
+    said = refused(tmp_path, text)
+    assert f"line {line}: " in said
+    assert "has 3 columns, and line" in said
+
+
+def test_whether_the_first_line_is_a_header_or_a_clip_is_asked_where_nothing_tells(tmp_path):
+    text = "Datei,Klasse\na.mp4,yoga\nb.mp4,archery\n"
+    assert "line 1: 'Datei,Klasse' may be a header or a clip" in refused(tmp_path, text)
+    clips, notes = read(tmp_path, text, labels=LABELS)
+    assert clips == [("a.mp4", 4), ("b.mp4", 0)]
+    assert notes == ["line 1 is taken for a header and skipped (Datei,Klasse)"]
+    clips, notes = read(tmp_path, "clip1,\na.mp4,\nb.mp4,\n")
+    assert (clips, notes) == ([("a.mp4", None), ("b.mp4", None), ("clip1", None)], [])
+
+
+@pytest.mark.parametrize(("more", "count"), [({"labels": LABELS}, 2), ({}, 3)])
+def test_a_first_line_of_a_class_that_the_list_knows_is_a_clip(tmp_path, more, count):
+    text = "clip1,yoga\na.mp4,archery\n" + ("" if more else "b.mp4,yoga\n")
+    clips, notes = read(tmp_path, text, **more)
+    assert len(clips) == count
+    assert not any("header" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "clips", "example"),
+    [
+        ("clip1 yoga\nclip2 archery\n", [("clip1", 4), ("clip2", 0)], "'clip1 yoga' is of class 'yoga'"),
+        ("my clip Tai_chi\nx yoga\n", [("my clip", 2), ("x", 4)], "'my clip Tai_chi' is of class 'Tai_chi'"),
+        ("f0 51 yoga\nf1 49 tai chi\n", [("f0", 4), ("f1", 2)], "'f0 51 yoga' is of class 'yoga'"),
+        ("f0 1 51 yoga\nf1 1 49 yoga\n", [("f0", 4), ("f1", 4)], "'f0 1 51 yoga' is of class 'yoga'"),
+        ("take 2 51 yoga\ntake two 49 yoga\n", [("take 2", 4), ("take two", 4)], "'take 2 51 yoga' is of"),
+        ("take 2 yoga\nother yoga\n", [("other", 4), ("take 2", 4)], "'take 2 yoga' is of"),
+        ("clip1 arm wrestling\nclip2 yoga\n", [("clip1", 1), ("clip2", 4)], "is of class 'arm wrestling'"),
+        ("my a.mp4 yoga\nclip2 archery\n", [("clip2", 0), ("my a.mp4", 4)], "'clip2 archery' is of class"),
+        ("path label\nclip1 tai chi\n", [("clip1", 2)], "'clip1 tai chi' is of class"),
+    ],
+)
+def test_a_class_behind_a_name_without_a_suffix_is_found_among_the_labels(tmp_path, text, clips, example):
+    found, notes = read(tmp_path, text, labels=LABELS)
+    assert found == clips
+    assert notes[-1].startswith("known names of classes tell where the names of clips end (")
+    assert example in notes[-1]
+    assert read(tmp_path, text, list_labels=LABELS, labels=(*LABELS, "zumba"))[0] == clips
+
+
+def test_a_class_by_name_and_one_by_number_behind_names_without_a_suffix_are_said(tmp_path):
+    clips, notes = read(tmp_path, "clip1 0\nclip2 yoga\n", labels=LABELS)
+    assert clips == [("clip1", 0), ("clip2", 4)]
+    assert any("1 clip has a class by number (clip1) and 1 by name (clip2)" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "problem"),
+    [
+        ("clip1 yoga\nclip2 juggling\n", LABELS, "line 2: no class stands at the end of 'clip2 juggling'"),
+        ("my clip yoga\nclip2 arm wrestling\n", LABELS, "line 2: .* may be of class 'arm wrestling' or .* 'wrestling'"),
+        ("x take 2\n", ("take 1", "take 2"), "line 1: 'x take 2' ends with the name of class 'take 2' and with a num"),
+        ("path label\nmy clip yoga\n", (), "line 2: 3 words below a header of 2 columns, 'my clip yoga'"),
+    ],
+)
+def test_where_a_name_ends_is_asked_if_two_places_are_possible(tmp_path, text, labels, problem):
+    with pytest.raises(ValueError, match=problem):
+        read(tmp_path, text, labels=labels)
+
+
+def test_a_header_tells_a_class_from_a_name_of_one_word(tmp_path):
+    clips, notes = read(tmp_path, "path label\nclip1 yoga\nclip2 run\nclip3\na b.mp4 run\n")
+    assert clips == [("a b.mp4", 0), ("clip1", 1), ("clip2", 0), ("clip3", None)]
+    assert notes[0] == "line 1 names the columns (path label)"
+
+
+@pytest.mark.parametrize("labels", [(), LABELS])
+@pytest.mark.parametrize(
+    "text", ["yoga clip1\narchery clip2\n", "yoga a.mp4\ntai chi b.mp4\n", "f0 51 run\nf1 9 run\n"]
+)
+def test_lines_of_several_words_that_are_taken_for_names_are_said_with_what_to_do(tmp_path, text, labels):
+    clips, notes = read(tmp_path, text, labels=labels)
+    assert [clip for clip in clips if clip[1] is not None] == []
+    assert {name for name, _ in clips} == set(text.splitlines())
+    (note,) = notes
+    assert note == (
+        "no line has a class that is known: each is taken as a whole for the name of a clip "
+        f"({text.splitlines()[0]!r}); if it holds a class, write name,class on each line, or give the names of the "
+        "classes"
+    )
+
+
+def test_names_of_one_word_need_no_note(tmp_path):
+    assert read(tmp_path, "clip1\nclip2\n", labels=LABELS) == ([("clip1", None), ("clip2", None)], [])
