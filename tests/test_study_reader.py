@@ -6,7 +6,7 @@ from PIL import Image
 from studies import encode
 from videos import frames_in
 
-from lrp3d.study import Item, Reader
+from lrp3d.study import Item, Reader, read_list
 from lrp3d.study.running.reader import Pixels, normalised
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, ClipWarning, VideoError, draw_clip, read_clip
 
@@ -69,3 +69,50 @@ def test_dense_clips_have_consecutive_frames_unless_a_stride_is_given(tmp_path):
 
 def test_pixels_that_nobody_timed_took_no_time():
     assert Pixels(draw_clip(2, 8).numpy(), torch.arange(2).numpy()).seconds == 0
+
+
+def folder_clip(tmp_path, line: str, images: int = 6):
+    """The pixels of a folder of frames x, as a list with this line has it."""
+    if not (tmp_path / "x").exists():
+        frames_in(tmp_path / "x", *(f"img_{number:05}.png" for number in range(1, images + 1)))
+    (tmp_path / "val.txt").write_text(line)
+    (item,) = read_list(tmp_path / "val.txt", labels=("archery", "yoga")).items
+    return Reader(tmp_path, frames=2, size=32, short_side=32)(item)
+
+
+LISTED = [
+    "x {} 1",
+    "x 1 {} 1",
+    "x,{},1",
+    "x;1;{};1",
+    "x {} yoga",
+    "path,num_frames,label\nx,{},yoga",
+    "label total_frames path\n1 {} x",
+]
+
+
+@pytest.mark.parametrize("line", LISTED)
+def test_a_folder_with_other_images_than_its_list_says_is_read_and_said(tmp_path, line):
+    pixels = folder_clip(tmp_path, line.format(6))
+    assert (pixels.lost, pixels.notes) == ((), ())
+    pixels = folder_clip(tmp_path, line.format(5))
+    said = "the list says that x has 5 frames, and the folder has 6: it is read as it is"
+    assert (pixels.lost, pixels.notes) == ((), (said,))
+    pixels = folder_clip(tmp_path, line.format(7))  # a list that counts from 0 may count one more
+    assert (pixels.lost, pixels.notes) == ((), (said.replace("5", "7"),))
+    pixels = folder_clip(tmp_path, line.format(1200))
+    said = "the list says that x has 1,200 frames, and the folder has 6: some may be missing"
+    assert (pixels.lost, pixels.notes) == ((said,), ())
+    assert pixels.indices.tolist() == [1, 4]
+
+
+@pytest.mark.parametrize("line", ["x 1", "x -1 1", "path,num_frames,label\nx,,yoga"])
+def test_a_list_that_does_not_say_how_many_frames_there_are_is_not_compared(tmp_path, line):
+    pixels = folder_clip(tmp_path, line)
+    assert (pixels.lost, pixels.notes) == ((), ())
+
+
+def test_the_frames_of_a_video_file_are_not_held_against_the_list(tmp_path):
+    encode(tmp_path / "a.mp4", 20)
+    read = Reader(tmp_path, frames=4, size=32, short_side=32)(Item(0, "a", frames=3))
+    assert read.notes == ()
