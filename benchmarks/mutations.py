@@ -34,7 +34,7 @@ from benchmarks.timing import common
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = ("tests/test_study_numbers.py",)
-LISTS = ("tests/test_study_lists.py", "tests/test_class_names.py")
+LISTS = ("tests/test_study_lists.py", "tests/test_lists_of_words.py", "tests/test_class_names.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/rules.py": (
         "tests/test_outputs.py",
@@ -78,6 +78,9 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/listing/formats.py": LISTS,
     "lrp3d/study/listing/lists.py": LISTS,
     "lrp3d/study/listing/numbering.py": LISTS,
+    "lrp3d/study/listing/rows.py": LISTS,
+    "lrp3d/study/listing/separated.py": LISTS,
+    "lrp3d/study/listing/spaced.py": LISTS,
     "lrp3d/study/reporting/summary.py": ("tests/test_study_summary.py", *NUMBERS, "tests/test_study_report.py"),
     "lrp3d/study/reporting/statistics.py": ("tests/test_study_summary.py",),
     "lrp3d/study/reporting/study_view.py": ("tests/test_study_report.py", "tests/test_study_gallery.py"),

@@ -148,3 +148,17 @@ def test_lines_of_several_words_that_are_taken_for_names_are_said_with_what_to_d
 
 def test_names_of_one_word_need_no_note(tmp_path):
     assert read(tmp_path, "clip1\nclip2\n", labels=LABELS) == ([("clip1", None), ("clip2", None)], [])
+
+
+@pytest.mark.parametrize("line", ["archery", "tai chi"])
+def test_the_name_of_a_class_alone_is_no_clip_of_that_class(tmp_path, line):
+    said = refused(tmp_path, f"clip1 yoga\n{line}\n", labels=LABELS)
+    assert f"line 2: no class stands at the end of {line!r}" in said
+    clips, notes = read(tmp_path, f"{line}\n", labels=LABELS)
+    assert clips == [(line, None)]
+
+
+def test_a_folder_of_no_frames_is_said_to_have_none(tmp_path):
+    file = tmp_path / "val.txt"
+    file.write_text("a 0 4\nb -1 3\n")
+    assert [item.frames for item in read_list(file).items] == [0, None]

@@ -99,6 +99,7 @@ def test_the_numbers_of_a_full_data_set_become_those_of_a_mini_model():
         ("a.mp4 5", "class 5, and there are 3 labels"),
         ("a.mp4 juggling", "'juggling', which is none of the 3 labels"),
         ("x/a 30 120 1\nx/b 1 80 2\n", "start at frame 30"),
+        ("x/a 2 120 1\nx/b 1 80 2\n", "start at frame 2"),
         ("a.mp4,1,x", "line 1: expected path,label"),
         ("label,youtube_id\nx,y", "line 1: its header names youtube_id and no time_start and no time_end"),
         ("youtube_id,time_start,label\nx,3,y", "line 1: its header names youtube_id and no time_end; a clip of"),
