@@ -118,6 +118,23 @@ def require_positive(**numbers: int | None) -> None:
             raise ValueError(f"{name} is at least 1, not {number}")
 
 
+def check_sampling(sampling: str, stride: int) -> None:
+    """Checks how frames are sampled: a stride belongs to dense sampling, and would change nothing in uniform sampling.
+
+    Raises:
+        TypeError: the stride is not a whole number.
+        ValueError: the sampling is unknown, or it does not have this stride.
+    """
+    if sampling not in ("uniform", "dense"):
+        raise ValueError(f'sampling is "uniform" or "dense", not {sampling!r}')
+    require_positive(stride=stride)
+    if sampling == "uniform" and stride > 1:
+        raise ValueError(
+            f"stride={stride} is the distance between frames in dense sampling, and uniform sampling spreads them over "
+            'the video: give sampling="dense", or leave the stride out'
+        )
+
+
 def window_bounds(
     frames: int, window: Window, rows: int | None = None, own: tuple[Tensor, Tensor] | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from videos import SMALL, encode, numbered_frames, save, write_image
 
+from lrp3d import study
 from lrp3d.sampling import dense_indices, uniform_indices
 from lrp3d.video import VideoError, draw_clip, prepare_clip, read_clip, read_frames, sample_clip
 
@@ -99,6 +100,21 @@ def test_one_number_normalises_all_channels():
 def test_a_place_is_two_numbers_from_0_to_1(tmp_path, place):
     with pytest.raises(ValueError, match=re.escape(f"place is two numbers from 0 to 1, not {place}")):
         read_clip(save(tmp_path / "clip.npy", PIXELS), 2, size=16, short_side=16, place=place)
+
+
+def test_a_stride_is_refused_where_it_would_change_nothing():
+    with pytest.raises(ValueError, match=r'in dense sampling, .* give sampling="dense", or leave the stride out'):
+        read_clip("clip.mp4", 4, stride=3)
+    with pytest.raises(ValueError, match="stride=3 is the distance"):
+        study.Reader("videos", frames=4, stride=3)
+
+
+@pytest.mark.parametrize("shape", [(40, 60, 3), (1, 30, 3), (30, 1, 3), (1, 1, 3)])
+def test_a_frame_may_be_a_single_pixel(tmp_path, shape):
+    np.save(tmp_path / "clip.npy", np.full((4, *shape), 51, np.uint8))
+    clip = read_clip(tmp_path / "clip.npy", 4, size=1, short_side=1)
+    assert clip.pixels.shape == (4, 1, 1, 3)
+    assert clip.pixels.unique().tolist() == [51]
 
 
 def test_frames_and_strides_are_whole_numbers():

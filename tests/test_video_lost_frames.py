@@ -73,6 +73,14 @@ def test_a_picture_that_stands_still_in_a_moving_video_is_said(tmp_path):
         read_clip(path, 4, **SMALL)
 
 
+def test_a_single_frame_that_stands_still_is_one_frame(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3)).astype(np.uint8)
+    noise[25:55] = noise[25]
+    path = encode(tmp_path / "clip.mp4", noise, gop=60, b_frames=0)
+    with pytest.warns(LostFramesWarning, match="stands still around frame 45, as after"):
+        read_clip(path, 2, **SMALL)
+
+
 def test_a_still_video_is_just_still(tmp_path):
     path = encode(tmp_path / "clip.mp4", [np.full((48, 64, 3), 128, np.uint8)] * 60)
     assert read_clip(path, 4, **SMALL).lost == ()

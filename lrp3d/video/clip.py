@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrp3d.filenames import extension
 from lrp3d.printed import printable
-from lrp3d.sampling import dense_indices, require_positive, uniform_indices
+from lrp3d.sampling import check_sampling, dense_indices, require_positive, uniform_indices
 from lrp3d.video.files import Survey, read_video
 from lrp3d.video.folders import read_folder, template_pattern
 from lrp3d.video.in_memory import read_in_memory
@@ -92,8 +92,8 @@ def read_clip(
     Raises:
         VideoError: there is no such file, it is not a video, no frame decodes, frames are smaller than ``size``, or
             the clip does not fit into memory.
-        ValueError: the sampling is unknown, a size is not positive, the place is outside of the frame, mean or std have
-            another number of channels, or a template is given and the path is no folder.
+        ValueError: the sampling is unknown or has no stride, a size is not positive, the place is outside of the frame,
+            mean or std have another number of channels, or a template is given and the path is no folder.
         TypeError: a number is not whole.
         ImportError: PyAV is needed but not installed.
 
@@ -317,8 +317,7 @@ def prepare_clip(
 
 
 def _check_options(frames: int, sampling: str, stride: int, size: int | None, short_side: int | None) -> None:
-    if sampling not in ("uniform", "dense"):
-        raise ValueError(f'sampling is "uniform" or "dense", not {sampling!r}')
-    require_positive(frames=frames, stride=stride, size=size, short_side=short_side)
+    check_sampling(sampling, stride)
+    require_positive(frames=frames, size=size, short_side=short_side)
     if size is not None and short_side is not None and size > short_side:
         raise ValueError(f"a square of {size} pixels does not fit a shorter side of {short_side}")

@@ -66,11 +66,11 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
     lost = stand_ins(chosen_indices, shown, path.name) + survey.missing
     frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, float(fps or 25))]
     if frozen:
-        numbers = ", ".join(map(str, frozen))
-        lost.append(f"the picture of {path.name} stands still around frames {numbers}, as after damage in a recording")
+        lost.append(f"the picture of {path.name} stands still around {_frames(frozen)}, as after damage in a recording")
     damaged = sorted({decoded.index for decoded in picked if decoded.after_damage})
     if damaged:
-        lost.append(f"frames {', '.join(map(str, damaged))} of {path.name} follow damaged data and may be wrong")
+        follow = "follows" if len(damaged) == 1 else "follow"
+        lost.append(f"{_frames(damaged)} of {path.name} {follow} damaged data and may be wrong")
     return Source(
         images=[decoded.image for decoded in picked],
         indices=shown,
@@ -80,6 +80,11 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
         lost=lost,
         notes=notes,
     )
+
+
+def _frames(numbers: list[int]) -> str:
+    """Frames by their numbers, as in "frame 3" and "frames 3, 4"."""
+    return f"frame{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
 def _pixel_aspect(stream: Any, name: str) -> tuple[Fraction, list[str]]:

@@ -52,10 +52,10 @@ def require_place(path: str | Path) -> None:
     """Refuse what is neither a regular file nor a folder, in one sentence that says what it is.
 
     Raises:
-        VideoError: there is nothing, it never ends (a pipe, a device), or it cannot be read.
+        VideoError: there is nothing, it never ends (a pipe, a device), it is an empty file, or it cannot be read.
     """
     try:
-        mode = os.stat(Path(path)).st_mode
+        status = os.stat(Path(path))
     except (FileNotFoundError, NotADirectoryError):
         advice = "; URLs are not read: download it and give the file" if is_url(path) else ""
         raise VideoError(f"there is no file or folder {path}{advice}") from None
@@ -64,15 +64,15 @@ def require_place(path: str | Path) -> None:
         ValueError,
     ) as error:  # the name is too long or has a zero byte, links form a loop, or permission is missing
         raise VideoError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not stat.S_ISDIR(mode):
-        _require_regular(mode, Path(path).name)
+    if not stat.S_ISDIR(status.st_mode):
+        _require_regular(status, Path(path).name)
 
 
 def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading, unbuffered; never waits.
 
     Raises:
-        VideoError: the file does not exist, cannot be read, or is not a regular file.
+        VideoError: the file does not exist, cannot be read, is not a regular file, or is empty.
     """
     try:
         # O_NONBLOCK: opening does not wait if a pipe has taken the file's place meanwhile.
@@ -81,17 +81,19 @@ def open_regular(path: Path) -> BinaryIO:
     except (OSError, ValueError) as error:
         raise VideoError(f"{path.name} cannot be opened: {getattr(error, 'strerror', None) or error}") from None
     try:
-        _require_regular(os.fstat(descriptor).st_mode, path.name)
+        _require_regular(os.fstat(descriptor), path.name)
     except VideoError:
         os.close(descriptor)
         raise
     return open(descriptor, "rb", buffering=0)
 
 
-def _require_regular(mode: int, name: str) -> None:
-    if not stat.S_ISREG(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "no regular file")
+def _require_regular(status: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "no regular file")
         raise VideoError(f"{name} is {kind}, and a video is a regular file or a folder of images")
+    if not status.st_size:  # decoders would call it invalid data, and the cause is a download or a copy that failed
+        raise VideoError(f"{name} is an empty file (0 bytes)")
 
 
 def refuse_playlist(file: BinaryIO, name: str) -> None:

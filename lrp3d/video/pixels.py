@@ -78,7 +78,9 @@ def _resize_and_cut(image: Tensor, axis: int, length: int, kept_length: int, pla
     """Image (h, w, 3) with one axis resized to ``length`` and then cut to the part at ``place``."""
     if image.shape[axis] != length:
         shape = [length if place == axis else image.shape[place] for place in (0, 1)]
-        planes = image.permute(2, 0, 1).unsqueeze(0)
+        # torch mistakes the order of an image that is one pixel wide unless its pixels lie side by side, and fails.
+        pixels = image.contiguous() if 1 in image.shape else image
+        planes = pixels.permute(2, 0, 1).unsqueeze(0)
         resized = F.interpolate(planes, shape, mode="bilinear", align_corners=False, antialias=True)
         image = resized[0].permute(1, 2, 0)
     return image.narrow(axis, int((length - kept_length) * place), kept_length)

@@ -16,6 +16,7 @@ from torch import Tensor
 from lrp3d import video
 from lrp3d.filenames import extension
 from lrp3d.printed import printable
+from lrp3d.sampling import check_sampling
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.listing.rows import VIDEO_SUFFIXES
 from lrp3d.video.paths import is_url
@@ -53,6 +54,9 @@ class Reader:
         short_side: the length to which the shorter side is resized before the crop.
         template: the pattern of image names in a folder of frames, as in `lrp3d.video.read_clip`.
 
+    Raises:
+        ValueError: the sampling is unknown, or a stride is given that it does not have.
+
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     np.save(Path(folder, "clip.npy"), video.draw_clip(frames=20, size=32).numpy())
@@ -67,6 +71,9 @@ class Reader:
     size: int = 224
     short_side: int = 256
     template: str | None = None
+
+    def __post_init__(self) -> None:
+        check_sampling(self.sampling, self.stride)
 
     def __call__(self, item: Item) -> Pixels:
         """Returns the pixels of a clip; raises `lrp3d.video.VideoError` where it cannot be read."""

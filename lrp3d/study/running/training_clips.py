@@ -73,7 +73,8 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """Returns a clip (c, t, h, w) and its class; an unreadable clip is warned about and replaced by the next."""
-        for offset in range(TRIES):
+        tries = min(TRIES, len(self.items))
+        for offset in range(tries):
             item = self.items[(index + offset) % len(self.items)]
             try:
                 clip = self._read(item)
@@ -82,7 +83,8 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
                 continue
             assert item.label is not None
             return clip, item.label
-        raise video.VideoError(f"{TRIES} clips in a row cannot be read, the last {item.name}")
+        in_a_row = "no clip of the list can" if tries == len(self.items) else f"{tries} clips in a row cannot"
+        raise video.VideoError(f"{in_a_row} be read, the last {item.name}")
 
     def _read(self, item: Item) -> Tensor:
         drawn: dict[str, Any] = {}
