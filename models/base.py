@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import signature
 from itertools import islice
-from typing import Any, ParamSpec, TypeVar
+from types import NoneType
+from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from torch import Tensor, nn
 
@@ -209,6 +210,24 @@ def builder(make: Callable[Arguments, Model]) -> Callable[Arguments, Model]:
 
     BUILDERS[make.__name__] = remember
     return remember
+
+
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
+
+
+def expected_kind(make: Callable[..., VideoModel], name: str, value: object) -> str:
+    """What an argument of a builder has to be, in words; empty if the value is that.
+
+    >>> from lrp3d.models import tam_resnet
+    >>> expected_kind(tam_resnet, "width", "abc"), expected_kind(tam_resnet, "dropout", 1)
+    ('a whole number', '')
+    """
+    hint = get_type_hints(make)[name]
+    kinds = get_args(hint) or (hint,)
+    taken = (*kinds, int) if float in kinds else kinds
+    # for Python True is a whole number
+    fits = isinstance(value, taken) and (not isinstance(value, bool) or bool in kinds)
+    return "" if fits else " or ".join(_KINDS[kind] for kind in kinds)
 
 
 def _answering(output_frames: int | str | None) -> int | None:

@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar
 
 import torch
 
-from .base import BUILDERS, VideoModel, check_statistics
+from .base import BUILDERS, VideoModel, check_statistics, expected_kind
 from .files import Checkpoint, CheckpointError
 from .wording import first_line, shown
 
@@ -173,16 +173,14 @@ def check_classes(classes: Sequence[object], count: int | None = None) -> tuple[
 def _check_arguments(checkpoint: Checkpoint, builder: str, arguments: Mapping[str, Any]) -> None:
     """Checks that the builder has these arguments, of these types, and that no number exceeds all stored shapes."""
     make = BUILDERS[builder]
-    hints = get_type_hints(make)
     try:
         signature(make).bind(**arguments)
     except TypeError as error:
         raise CheckpointError(f"{checkpoint.name}: its arguments are not those of {builder}: {error}") from error
     largest = max((size for value in checkpoint.state.values() for size in value.shape), default=0)
     for name, value in arguments.items():
-        hint = float | int if hints[name] is float else hints[name]
-        if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-            raise _wrong(checkpoint, name, value, f"of type {getattr(hints[name], '__name__', hints[name])}")
+        if expected := expected_kind(make, name, value):
+            raise _wrong(checkpoint, name, value, expected)
         if isinstance(value, int) and value > max(largest, MOST_FRAMES):
             raise CheckpointError(f"{checkpoint.name} says {name}={shown(value, 30)}, and holds no tensor so large")
 

@@ -35,8 +35,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_at_least(1, epochs=self.epochs, batch_size=self.batch_size)
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        check_at_least(0, seed=self.seed)
+        if not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be a number above 0, got {self.learning_rate}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be a number from 0 on, got {self.weight_decay}")
+        if self.clip_gradient is not None and not self.clip_gradient > 0:
+            raise ValueError(f"clip_gradient must be a number above 0, or None, got {self.clip_gradient}")
         if not 0 <= self.warmup_epochs <= self.epochs:
             raise ValueError(f"warmup_epochs must be between 0 and {self.epochs}, got {self.warmup_epochs}")
 

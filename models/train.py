@@ -222,10 +222,11 @@ def _loader(
 
 
 class _Started:
-    """The batches of a loader, which says in one sentence why its processes cannot be given the clips.
+    """The batches of a loader, which says in one sentence why its processes cannot be given or read the clips.
 
     Raises:
         TypeError: something in the data, such as a lambda, cannot be sent to another process.
+        Exception: as in a process that failed, without its traceback.
     """
 
     def __init__(self, loader: DataLoader[Any]):
@@ -245,7 +246,22 @@ class _Started:
                 f"{first_line(error)}; where processes are not forked, put functions at the top of a module in the "
                 "place of lambdas and of functions inside of others, or load in this process with workers=0"
             ) from error
-        return batches
+        return _without_tracebacks(batches)
+
+
+_TRACEBACK = "Original Traceback"  # begins what torch adds to the message of an error in another process
+
+
+def _without_tracebacks(batches: Iterator[Any]) -> Iterator[Any]:
+    """The same batches; of an error in another process only its message is told."""
+    try:
+        yield from batches
+    except Exception as error:
+        if _TRACEBACK not in str(error):
+            raise
+        last = str(error).replace("\\n", "\n").strip().splitlines()[-1]  # some errors of lrp3d are one line
+        message = last.partition(": ")[2] or last
+        raise type(error)(message) from error  # torch has made it of a text alone as well
 
 
 @contextmanager

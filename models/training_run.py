@@ -141,8 +141,17 @@ class TrainingRun:
         totals = summed(torch.stack([loss_sum, correct.double(), loss_sum.new_tensor(clip_count)])).tolist()
         mean = totals[0] / totals[2]
         if not math.isfinite(mean):
-            raise FloatingPointError(f"the loss of epoch {epoch + 1} is {mean}; try a lower learning rate")
+            raise self._diverged(f"the loss of epoch {epoch + 1} is {mean}")
+        values = [x for x in self.model.state_dict().values() if x.is_floating_point()]
+        if not bool(torch.stack([x.isfinite().all() for x in values]).all()):  # the last step may have been too far
+            raise self._diverged(f"weights are no numbers after epoch {epoch + 1}")
         return mean, totals[1] / totals[2]
+
+    def _diverged(self, how: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"the training has diverged: {how}; start anew in another folder with a learning rate below "
+            f"{self.recipe.learning_rate:g}"
+        )
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.autocast is None:

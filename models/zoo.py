@@ -7,7 +7,7 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
-from .base import VideoModel
+from .base import VideoModel, expected_kind
 from .i3d import i3d_inception, i3d_resnet
 from .i3d_original import i3d_original
 from .s3d import s3d, s3d_resnet
@@ -61,6 +61,9 @@ def build(name: str, num_classes: int, **options: Any) -> VideoModel:
     unknown = sorted(set(options) - accepted)
     if unknown:
         raise ValueError(f"{name} takes {', '.join(sorted(accepted))}, not {', '.join(unknown)}")
+    for option, value in {"num_classes": num_classes, **options}.items():
+        if expected := expected_kind(make, option, value):
+            raise ValueError(f"{option} of {name} must be {expected}, got {value!r}")
     model = make(num_classes=num_classes, **arguments, **options)
     if frames is not None and frames % model.frame_multiple:
         raise ValueError(f"{name} with temporal stride needs a multiple of {model.frame_multiple} frames")

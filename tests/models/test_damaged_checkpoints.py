@@ -148,7 +148,7 @@ def ours(tmp_path_factory):
         ("arguments", {"depth": 19}, r"has depths 18"),
         ("arguments", {"num_classes": 10**12}, r"num_classes=1000000000000, and"),
         ("arguments", {"frames": -3}, r"frames must be at least 1"),
-        ("arguments", {"frames": "4"}, r'frames="4", which is not of type int'),
+        ("arguments", {"frames": "4"}, r'frames="4", which is not a whole number'),
         ("arguments", {"surprise": 1}, r"arguments are not those of tam_resnet"),
         ("frames", -3, r"frames=-3, which is not null or a whole number from 1"),
         ("frames", "-3", r'frames="-3", which'),

@@ -7,6 +7,7 @@ import torch
 from lrp3d.models import Recipe, VideoClips, evaluate, load_model, train
 
 from lrp3d import models
+from lrp3d.video import VideoError
 
 RECIPE = Recipe(epochs=3, batch_size=4, learning_rate=0.02, warmup_epochs=1, clip_gradient=5.0, seed=3)
 
@@ -116,6 +117,28 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_epoch(tmp_pa
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_a_last_step_that_goes_too_far_ends_with_no_model(tmp_path):
+    """The loss is measured before the step, and is finite."""
+    model = network()
+    model.fc.weight.data *= 1e4  # and so are the gradients of what is below
+    with pytest.raises(FloatingPointError, match=r"diverged: weights .* after epoch 1; start anew .* below 1e\+38"):
+        train(model, brightening(4), tmp_path, epochs=1, batch_size=4, learning_rate=1e38, progress=False)
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+class _Unreadable(torch.utils.data.Dataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        raise VideoError(f"clip {index} cannot be read")
+
+
+def test_of_an_error_in_another_process_the_message_is_told_without_its_traceback(tmp_path):
+    with pytest.raises(VideoError, match=r"^clip \d cannot be read$"):
+        train(network(), _Unreadable(), tmp_path, epochs=1, batch_size=4, workers=1, progress=False)
+
+
 def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine():
     recipe = Recipe(epochs=10, learning_rate=0.4, warmup_epochs=2)
     rates = [recipe.learning_rate_at(epoch) for epoch in (0, 1, 2, 6, 10)]
@@ -127,7 +150,11 @@ def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine():
     ("options", "complaint"),
     [
         ({"epochs": 0}, "epochs must be at least 1"),
-        ({"learning_rate": 0.0}, "learning_rate must be positive"),
+        ({"learning_rate": 0.0}, "learning_rate must be a number above 0, got 0.0"),
+        ({"learning_rate": float("nan")}, "learning_rate must be a number above 0, got nan"),
+        ({"weight_decay": -1.0}, "weight_decay must be a number from 0 on, got -1.0"),
+        ({"clip_gradient": -1.0}, "clip_gradient must be a number above 0, or None, got -1.0"),
+        ({"seed": -3}, "seed must be at least 0, got -3"),
         ({"epochs": 2, "warmup_epochs": 3}, "between 0 and 2, got 3"),
         ({"lr": 0.1}, "a recipe has epochs, .*, not lr"),
         ({"recipe": RECIPE, "epochs": 2}, r"not both"),
