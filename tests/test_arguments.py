@@ -199,7 +199,7 @@ def test_a_model_that_cannot_run_on_another_layout_says_which_it_may_be(model):
     ("layout", "other"), [("bcthw", "btchw"), ("btchw", "bcthw"), ("b t c h w", "bcthw"), ("tbchw", "bcthw")]
 )
 def test_a_layout_that_the_model_cannot_run_on_is_not_the_one_advised(model, layout, other):
-    with pytest.raises(ValueError, match=rf"could not run.*layout='{other}' \(on the command line: --layout {other}\)"):
+    with pytest.raises(ValueError, match=rf"could not run.*layout='{other}'$"):
         lrp3d.explain(model, torch.rand(2, 4, 4, 6, 6), layout=layout)
 
 

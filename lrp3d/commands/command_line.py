@@ -30,6 +30,7 @@ from lrp3d.commands import (
     train,
 )
 from lrp3d.commands.results import add_json
+from lrp3d.commands.spelling import as_options
 from lrp3d.commands.streams import standard_streams
 from lrp3d.commands.terminal import TRACEBACK, complain, one_line
 from lrp3d.extras import missing
@@ -90,7 +91,7 @@ def _quiet(options: argparse.Namespace) -> Iterator[None]:
 
 
 def _warn(message: Warning | str, *where: Any, **more: Any) -> None:
-    complain(f"warning: {opening(message)}")
+    complain(f"warning: {as_options(opening(message))}")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -141,9 +141,10 @@ def explain_clip(
             notes.append(str(error).partition("; give")[0])
             explanation = explain_tensor(target, temporal=temporal)
     except NoFrameLogits as error:
-        notes.append(str(error).partition(". To explain")[0])
+        why = str(error).partition(". To explain")[0]
         if options.motion:
-            raise
+            raise ValueError(f"{why}: leave out --motion to explain the clip as a whole") from error
+        notes.append(why)
         explanation = explain_tensor(target, temporal=False)
     explanation = with_clip_axes(explanation)
     if explanation.sign is not None:

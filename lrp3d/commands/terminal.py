@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from lrp3d.commands.spelling import as_options
 from lrp3d.printed import opening, say
 
 TRACEBACK = "LRP3D_TRACEBACK"
 """The environment variable that asks for the traceback of an error instead."""
-
-CALL, COMMAND = "lrp3d.inspect(model, clip)", "lrp3d inspect"
 
 
 def complain(sentence: str) -> None:
@@ -20,9 +19,12 @@ def complain(sentence: str) -> None:
 def one_line(error: BaseException, items: int = 3) -> str:
     """The message of an error on one line; of a list, only the first items and how many follow.
 
-    Where the message names a call of Python, the command that does the same is named instead.
+    Where the message names a call or an argument of Python, the command or option that does the same is named instead.
     """
-    return _line(error, items).replace(CALL, COMMAND)
+    return as_options(_line(error, items))
+
+
+_OWN = (ValueError, ImportError, OSError, NotImplementedError, FloatingPointError)
 
 
 def _line(error: BaseException, items: int) -> str:
@@ -36,7 +38,7 @@ def _line(error: BaseException, items: int) -> str:
     if not rest:
         return type(error).__name__
     # The type of an error matters only if the error is not one of lrp3d's own, whose messages are whole sentences.
-    kind = "" if isinstance(error, (ValueError, ImportError, OSError, NotImplementedError)) else type(error).__name__
+    kind = "" if isinstance(error, _OWN) else type(error).__name__
     first = rest[0] if listed else opening(error)
     head = f"{kind}: {first}" if kind else first
     if not listed:

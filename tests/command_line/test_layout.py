@@ -45,7 +45,7 @@ def test_a_model_in_another_layout_is_explained(run, clip, folding, folder):
 
 def test_a_layout_that_is_none_is_answered_in_a_sentence(run, clip, folding):
     code, _, err = run("explain", clip, "--model", "networks:Folding", "--layout", "bcthx")
-    assert code == 1
+    assert code == 2
     assert "b c t h w" in err
 
 

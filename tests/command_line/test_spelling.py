@@ -1,0 +1,54 @@
+"""The command line names its own options, where the library names arguments of Python."""
+
+import pytest
+from terminal import error
+
+from lrp3d.commands.spelling import as_options
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("say it with layout=, as in layout='btchw'", "say it with --layout, as in --layout btchw"),
+        ("leave out where=, or leave out floor= and motion=", "leave out --where, or leave out --floor and --motion"),
+        ("motion=True splits temporal relevance", "--motion splits temporal relevance"),
+        ("(contrastive=False tells which)", "(--plain tells which)"),
+        ("with workers=0", "with --workers 0"),
+        ("got channel=[4, 9]", "got --channel 4 --channel 9"),
+        ("where={'a': [1], 'b': [2, 3]}: the output", "--where a=1 --where b=2,3: the output"),
+    ],
+)
+def test_arguments_become_options(message, said):
+    assert as_options(message) == said
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "the model states frames=-3, which no clip can have",  # what a file or a model says is repeated as it is
+        "num_classes=77 was asked for, and the checkpoint has 3",
+        "a.safetensors says kernel_size=2",
+        "where={'conv': ...} takes numbers",
+        "max_layers=3",
+    ],
+)
+def test_what_is_no_advice_stays_as_it_is(message):
+    assert as_options(message) == message
+
+
+def test_a_command_says_options(run, clip, networks):
+    model = ["--model", "networks:Net", "--size", 16]
+    said = error(run, "explain", clip, *model, "--where", "conv=99")
+    assert said.startswith("lrp3d: clip.npy: --where conv=99: the output of 'conv'")
+    assert "lay them out so and say it with --layout, as in --layout bcthw" in error(
+        run, "explain", clip, *model, "--layout", "btchw"
+    )
+    assert error(run, "prototypes", clip, *model, "--layer", "conv", "--channel", 99).endswith("got --channel 99\n")
+    assert "--layer '*' fits 2 modules (conv, fc): name one" in error(run, "prototypes", clip, *model, "--layer", "*")
+
+
+def test_a_model_without_frame_logits_is_answered_with_what_the_command_line_has(run, clip, networks):
+    model = ["--model", "networks:PooledFirst", "--size", 16]
+    said = error(run, "explain", clip, *model, "--motion")
+    assert said.endswith("leave out --motion to explain the clip as a whole\n")
+    assert "To explain the clip alone, use lrp3d explain." in error(run, "check", clip, *model)
