@@ -46,7 +46,7 @@ def prototypes(
     layer: str,
     channel: int | Sequence[int] | None = None,
     *,
-    targets: int | Sequence[int] | Tensor | None = None,
+    targets: int | Iterable[int] | Tensor | None = None,
     top: int = 8,
     contrastive: bool | None = None,
     input_range: Range | Sequence[Range | None] | None = None,
@@ -64,7 +64,8 @@ def prototypes(
         clips: (m, c, t, h, w), or anything that yields clips (c, t, h, w), read as they are needed.
         layer: the name of a module.
         channel: a channel, several, or None for all.
-        targets: the class to explain: None for the predictions, one class, or one for each clip.
+        targets: the class to explain: None for the predictions, one class, or one for each clip; what yields them is
+            asked for as many as clips were read.
         top: the number of clips for each channel, or all clips if there are fewer.
         contrastive: as in `lrp3d.explain`.
         input_range: as in `lrp3d.explain`.
@@ -89,16 +90,16 @@ def prototypes(
     if top < 1 or batch_size < 1:
         raise ValueError(f"top= and batch_size= are whole numbers from 1 on, got {top} and {batch_size}")
     twin = twin_of(model)
-    of_all = targets is None or torch.as_tensor(targets).dim() == 0
-    classes = None if of_all else torch.as_tensor(targets).tolist()
+    of_all, of_each = _one_or_each(targets)
     shares, first = [], 0
     for batch in bar(_batches(clips, batch_size), "clip", progress):
-        if classes is not None and first + len(batch) > len(classes):
-            raise ValueError(f"there are more clips than targets ({len(classes)}): give one for each clip")
+        of_batch = None if of_each is None else [int(label) for label in islice(of_each, len(batch))]
+        if of_batch is not None and len(of_batch) < len(batch):
+            raise ValueError(f"there are more clips than targets ({first + len(of_batch)}): give one for each clip")
         explanation = explain(
             twin,
             laid_out(batch, layout),
-            targets if classes is None else classes[first : first + len(batch)],
+            of_all if of_batch is None else of_batch,
             temporal=False,
             contrastive=contrastive,
             layers=[layer],
@@ -107,21 +108,30 @@ def prototypes(
             output=output,
         )
         relevance = explanation.channels(_only(list(explanation.layers), layer))
+        channels = _channels(channel, relevance.shape[1], layer)  # refused before the other clips are explained
         shares.append((relevance / relevance.clamp(min=0).sum(1, keepdim=True).clamp(min=1e-30)).cpu())
         first += len(batch)
     if not shares:
         raise ValueError("there are no clips to find prototypes among")
-    if classes is not None and first < len(classes):
-        raise ValueError(f"there are more targets ({len(classes)}) than clips ({first}): give one for each clip")
+    if more := sum(1 for _ in of_each or ()):
+        raise ValueError(f"there are more targets ({first + more}) than clips ({first}): give one for each clip")
     every = torch.cat(shares)
-    channels = _channels(channel, every.shape[1], layer)
     best = every[:, channels].T.topk(min(top, len(every)), dim=1)
     return Prototypes(layer, channels, best.indices, best.values, every[:, channels])
 
 
+def _one_or_each(targets: int | Iterable[int] | Tensor | None) -> tuple[Tensor | None, Iterator[int] | None]:
+    """The class of all clips, or else those of each, one after the other; neither for the predictions."""
+    if targets is None or isinstance(targets, Iterator):
+        return None, targets
+    given = torch.as_tensor(targets)
+    return (given, None) if given.dim() == 0 else (None, iter(given.tolist()))
+
+
 def _only(names: list[str], layer: str) -> str:
     if len(names) > 1:
-        raise ValueError(f"layer={layer!r} fits {len(names)} modules, {', '.join(names[:3])}, ...: name one of them")
+        listed = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        raise ValueError(f"layer={layer!r} fits {len(names)} modules ({listed}): name one of them")
     return names[0]
 
 

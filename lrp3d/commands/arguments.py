@@ -8,6 +8,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrp3d.commands import UsageError
 from lrp3d.defaults import COMPOSITES, LAYOUT, MERGES, SIGMA
 
 if TYPE_CHECKING:
@@ -57,6 +58,32 @@ def add_sampling(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--sampling", choices=("uniform", "dense"), default="uniform", help=about)
 
 
+def add_dense(parser: argparse._ActionsContainer) -> None:
+    """Adds the option of dense sampling."""
+    about = "with --sampling dense: distance between frames (default: 1)"
+    parser.add_argument("--stride", type=positive, metavar="N", help=about)
+
+
+def stride_of(options: argparse.Namespace) -> int:
+    """The distance between frames; raises UsageError where it is given and would change nothing."""
+    if options.stride is not None and options.sampling != "dense":
+        raise UsageError(
+            "--stride is the distance between frames in dense sampling: add --sampling dense, or leave it out"
+        )
+    return options.stride or 1
+
+
+def root_of(options: argparse.Namespace) -> Path:
+    """The folder in which the videos of --list lie; raises UsageError where --root is none."""
+    root: Path | None = options.root
+    if root is None:
+        listed: Path = options.list
+        return listed if listed.is_dir() else listed.parent
+    if not root.is_dir():
+        raise UsageError(f"--root {root}: {'this is no folder' if root.exists() else 'there is no such folder'}")
+    return root
+
+
 def add_sigma(parser: argparse.ArgumentParser) -> None:
     """Adds the option for the share of relevance that the window of a frame's ATR holds."""
     about = f"share of a frame's relevance that its ATR window holds (default: {SIGMA})"
@@ -86,7 +113,7 @@ def add_layout(parser: argparse.ArgumentParser) -> None:
     """Adds the option for the axes of the model's clips."""
     about = "the axes of the clips that the model takes: bcthw, btchw, 'b (t c) h w', '(b t) c h w' "
     about += f"(default: {LAYOUT})"
-    parser.add_argument("--layout", default=LAYOUT, metavar="AXES", help=about)
+    parser.add_argument("--layout", type=layout, default=LAYOUT, metavar="AXES", help=about)
 
 
 def add_inside(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +121,7 @@ def add_inside(parser: argparse.ArgumentParser) -> None:
     about = "also show the relevance at the output of this module, or of those that a pattern fits ('*layer?'); "
     about += "may be repeated"
     parser.add_argument("--layers", action="append", default=[], metavar="MODULE", help=about)
-    about = "explain only what flows through these channels of a module, as in layer3=12,40; may be repeated"
+    about = "explain only what flows through these channels of a module, as in features.layer3=12,40; may be repeated"
     parser.add_argument("--where", action="append", default=[], metavar="MODULE=N,N", type=channels, help=about)
 
 
@@ -114,8 +141,19 @@ def channels(text: str) -> tuple[str, list[int]]:
     name, equals, numbers = text.rpartition("=")
     listed = [number.strip() for number in numbers.split(",")]
     if not equals or not name or not all(number.isdecimal() for number in listed):
-        raise argparse.ArgumentTypeError(f"{text!r} is not MODULE=N,N such as layer3=12,40")
+        raise argparse.ArgumentTypeError(f"{text!r} is not MODULE=N,N such as features.layer3=12,40")
     return name, [int(number) for number in listed]
+
+
+def layout(text: str) -> str:
+    """Parses the axes of clips for argparse."""
+    from lrp3d.layout import Layout
+
+    try:
+        Layout(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def place(text: str) -> Path:
@@ -137,18 +175,48 @@ def file_to_write(text: str) -> Path:
 
 def positive(text: str) -> int:
     """Parses a whole number from 1 on for argparse."""
-    number = int(text) if text.strip().isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return _whole(text, 1)
+
+
+def count(text: str) -> int:
+    """Parses a whole number from 0 on for argparse."""
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    number = int(text) if text.strip().isdecimal() else -1
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} on")
     return number
+
+
+def above_zero(text: str) -> float:
+    """Parses a number above 0 for argparse."""
+    number = _number(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def from_zero(text: str) -> float:
+    """Parses a number from 0 on for argparse."""
+    number = _number(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 on")
+    return number
+
+
+def _number(text: str) -> float:
+    """The number that a text says, NaN if it says none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def share(text: str) -> float:
     """Parses a number above 0 and up to 1 for argparse."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0 < number <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a share above 0, up to 1")
     return number

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from lrp3d.commands import DONE, arguments
-from lrp3d.commands.listed_videos import add_out, add_videos, listed_videos, targets, write_file
+from lrp3d.commands import arguments
+from lrp3d.commands.listed_videos import add_out, add_videos, by_label, listed_videos, one_target, write_file
 from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
@@ -43,32 +43,38 @@ def run(options: argparse.Namespace) -> int:
 
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
+    target = one_target(options, videos, choice)
+    clips = list(videos.clips(choice))
     result = check(
         choice.model,
-        list(videos.clips(choice)),
-        targets(options, videos, choice),
+        [clip for clip, _ in clips],
+        [label for _, label in clips if label is not None] if by_label(options) else target,
         shapley_values=not options.no_shapley,
         input_range=choice.input_range,
         layout=options.layout,
         progress=shows_progress(),
     )
-    notes = (*choice.notes, *videos.notes)
+    notes = (*choice.notes, *videos.notes, *videos.left_out())
     of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in notes)]
     say(*of_model, *str(result).split("\n"))
     facts = {
         "model": choice.name,
         "weights": choice.weights,
         "notes": notes,
-        "videos": [str(path) for path in videos.paths],
+        **videos.facts(),
     }
 
     def page() -> str:
         rows = result.rows()
         table = Table("faithfulness", result.verdict, ["measure", *result.methods], rows, result.about)
         words = {measure: MEASURES[measure] for measure, *_ in rows}
-        return page_of("Is relevance faithful here?", of_model, [Section(table, words=words)])
+        return page_of(
+            "Is relevance faithful here?",
+            [*of_model, *(why for _, why in videos.failed)],
+            [Section(table, words=words)],
+        )
 
     facts |= result.to_dict()
     write_file(options.out, facts, page)
     write_results(options, facts)
-    return DONE
+    return videos.code()

@@ -107,6 +107,7 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
 
     from lrp3d import models, planted, video
     from lrp3d.commands import model_options
+    from lrp3d.commands.devices import device_of
 
     model, facts = models.load_pretrained(PRETRAINED), models.pretrained_facts(PRETRAINED)
     task = planted.Task(**facts["task"])
@@ -121,7 +122,7 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
         num_video_frames=task.frames,
     )
     choice = model_options.ModelChoice(
-        model=model.to(model_options.device_of(device)).requires_grad_(False),
+        model=model.to(device_of(device)).requires_grad_(False),
         name=PRETRAINED,
         weights=f"trained on drawn clips like this one, right on {100 * facts['accuracy']:.1f} % of fresh ones",
         trained=True,

@@ -33,9 +33,14 @@ def each_video(
         try:
             records.append(work(video, folder, say))
         except Exception as error:
-            if os.environ.get(TRACEBACK) or options.verbose:
-                raise
-            complain(about(printable(video), one_line(error)))
+            complain(failure(video, error, options))
             records.append({"video": video, "error": one_line(error)})
     write_results(options, facts(records))
     return FAILED if any("error" in record for record in records) else DONE
+
+
+def failure(video: str, error: Exception, options: argparse.Namespace) -> str:
+    """The line that says why a video failed; raises the error again for those who ask where it comes from."""
+    if os.environ.get(TRACEBACK) or options.verbose:
+        raise error
+    return about(printable(video), one_line(error))

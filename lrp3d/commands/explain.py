@@ -63,8 +63,8 @@ def add_to(commands: arguments.Commands) -> None:
         "let the page of --out switch to LRP, CLRP and interventions and to the five best classes (ten explanations)"
     )
     parser.add_argument("--compare", action="store_true", help=about)
-    about = "colours of the pictures (default: light); the page follows the setting of its reader"
-    parser.add_argument("--theme", choices=("light", "dark"), default="light", help=about)
+    about = "colours of the pictures of --out (default: light); the page follows the setting of its reader"
+    parser.add_argument("--theme", choices=("light", "dark"), help=about)
     parser.set_defaults(run=run)
 
 
@@ -75,11 +75,7 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.twin.twin import convert
 
     check_folder(options.out)
-    if options.animate and options.out is None:
-        raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")
     _check_combinations(options)
-    if options.compare and options.out is None and not options.whole:
-        raise UsageError("--compare is for the page: say where to write it with --out DIR")
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
     check_target(target, choice)
@@ -104,12 +100,13 @@ def run(options: argparse.Namespace) -> int:
         where=dict(options.where),
     )
     facts = {**summaries.settings(choice, settings), **summaries.origin(options, choice)}
+    theme = options.theme or "light"
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:
         clip = one_clip.read(path, choice, options.sampling)
         explained = one_clip.explain_clip(clip, Path(path).name, choice, twin, target, settings)
         show(*summaries.summary(explained))
-        for file in output_folder.write(explained, folder, facts, options.animate, options.theme) if folder else ():
+        for file in output_folder.write(explained, folder, facts, options.animate, theme) if folder else ():
             show(f"  wrote {file}")
         return {**summaries.record(explained), "video": path, "folder": None if folder is None else str(folder)}
 
@@ -119,7 +116,14 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_combinations(options: argparse.Namespace) -> None:
-    """Refuse measures that exclude each other before a model is made."""
+    """Refuse options that exclude each other, or would change nothing, before a model is made."""
+    if options.out is None and not options.whole:
+        if options.animate:
+            raise UsageError(f"--animate {options.animate} writes a file: say where with --out DIR")
+        if options.compare:
+            raise UsageError("--compare is for the page: say where to write it with --out DIR")
+        if options.theme:
+            raise UsageError("--theme is for the pictures: say where to write them with --out DIR")
     if options.floor and options.against:
         raise UsageError("--floor is that of a matrix of one class: leave it out, or leave out --against")
     for name, given in (("--floor", options.floor), ("--motion", options.motion)):

@@ -5,44 +5,96 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lrp3d.commands import UsageError, arguments
+from lrp3d.commands import DONE, FAILED, UsageError, arguments
+from lrp3d.commands.arguments import root_of
+from lrp3d.commands.each_video import failure
+from lrp3d.commands.terminal import complain
 from lrp3d.printed import say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lrp3d import study
     from lrp3d.commands.model_options import ModelChoice
+
+
+class Listed(NamedTuple):
+    """A video as it is given or listed."""
+
+    path: str | Path
+    label: int | None = None
+    """Its class, where a list says it."""
 
 
 @dataclass
 class ListedVideos:
-    """Videos, and what is known about their classes."""
+    """Videos, of which some may be missing or broken: those are left out, and named."""
 
-    paths: list[str | Path]
-    labels: list[int | None]
-    """The class of each video of a list; empty without a list."""
+    given: list[Listed]
+    options: argparse.Namespace
     notes: tuple[str, ...] = ()
-    """One sentence for each decision made while reading the list."""
+    """One sentence for each decision about which videos are taken."""
+    read: list[Listed] = field(default_factory=list)
+    """Those that were read so far, in the order of their clips."""
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """The paths of others, and why they could not be read."""
 
-    def clips(self, choice: ModelChoice) -> Iterator[Tensor]:
-        """The clips one after the other, (1, 3, t, h, w), on the model's device."""
+    def clips(self, choice: ModelChoice) -> Iterator[tuple[Tensor, int | None]]:
+        """The clips one after the other, (1, 3, t, h, w), on the model's device, each with its class.
+
+        Raises:
+            ValueError: no video could be read; of a single one the error is its own.
+        """
         import torch
 
         from lrp3d.commands import one_clip
 
         device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
-        for path in self.paths:
-            yield one_clip.read(path, choice).tensor.to(device)
+        for video in self.given:
+            try:
+                clip = one_clip.read(video.path, choice).tensor
+            except Exception as error:
+                if len(self.given) == 1:
+                    raise
+                why = failure(str(video.path), error, self.options)
+                complain(why)
+                self.failed.append((str(video.path), why))
+                continue
+            self.read.append(video)
+            yield clip.to(device), video.label
+        if not self.read:
+            raise ValueError(self._none())
+
+    def _none(self) -> str:
+        said = f"none of the {len(self.given)} videos could be read"
+        if self.options.list is not None and not any(Path(video.path).exists() for video in self.given):
+            said += f": {self.options.list} names no file in {root_of(self.options)}; say with --root where they lie"
+        return said
+
+    def left_out(self) -> tuple[str, ...]:
+        """The note that videos are left out of the results, if any are."""
+        if not self.failed:
+            return ()
+        return (f"{len(self.failed)} of {len(self.given)} videos could not be read and are left out",)
+
+    def facts(self) -> dict[str, Any]:
+        """What json says of the videos."""
+        failed = [{"video": path, "error": why} for path, why in self.failed]
+        return {"videos": [str(video.path) for video in self.read], "failed": failed}
+
+    def code(self) -> int:
+        """The exit code: that something failed if a video did."""
+        return FAILED if self.failed else DONE
 
     def pixels(self, number: int, choice: ModelChoice) -> Tensor:
         """The frames of one clip as they are shown, uint8 RGB (t, h, w, 3)."""
         from lrp3d.commands import one_clip
 
-        return one_clip.read(self.paths[number], choice).pixels
+        return one_clip.read(self.read[number].path, choice).pixels
 
 
 def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
@@ -68,30 +120,48 @@ def listed_videos(options: argparse.Namespace, choice: ModelChoice) -> ListedVid
     if bool(options.videos) == (options.list is not None):
         raise UsageError("give either videos or --list")
     if options.list is None:
-        return ListedVideos(list(options.videos[: options.clips]), [])
-    by_label = options.target == "label"  # else the list's classes are not used, whatever they are
-    num_classes = number_of_classes(choice, options.layout) if by_label else None
+        if options.root is not None:
+            raise UsageError("--root says where the videos of --list lie: leave it out, or give --list")
+        videos = [Listed(path) for path in options.videos]
+        more = f"{len(videos)} videos are given, and the first {options.clips} taken: see --clips"
+        return ListedVideos(videos[: options.clips], options, (more,) if len(videos) > options.clips else ())
+    root = root_of(options)
+    # Without --target label the list's classes are not used, whatever they are.
+    num_classes = number_of_classes(choice, options.layout) if by_label(options) else None
     listed = study.read_list(options.list, labels=choice.labels, limit=options.clips, num_classes=num_classes)
     check_names(listed, choice, num_classes)
-    root = options.root or (options.list if options.list.is_dir() else options.list.parent)
-    paths: list[str | Path] = [_video_file(root, item.name, item.places) for item in listed.items]
-    return ListedVideos(paths, [item.label for item in listed.items], listed.notes)
+    reader = study.Reader(root)
+    return ListedVideos([Listed(_path(reader, item), item.label) for item in listed.items], options, listed.notes)
 
 
-def targets(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoice) -> int | list[int] | None:
-    """What --target means for each video: the class in the list, one class for all, or None for the prediction."""
+def _path(reader: study.Reader, item: study.Item) -> Path:
+    """Where a video of the list is, as studies find it, or where it should be: reading it says that it is not."""
+    from lrp3d.video import VideoError
+
+    try:
+        return reader.locate(item)
+    except VideoError:
+        return Path(reader.root, (item.places or (item.name,))[0])
+
+
+def one_target(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoice) -> int | None:
+    """The class that --target means for all videos; None for the prediction, and for the class that the list says."""
     from lrp3d.commands.labels import check_target, find_class
 
-    if options.target == "label":
-        classes = [label for label in videos.labels if label is not None]
-        if len(classes) < len(videos.paths) or not classes:
+    if by_label(options):
+        if any(video.label is None for video in videos.given):
             raise UsageError("--target label: nothing says the class of every video; give a --list that does")
-        return classes
+        return None
     if options.target is None:
         return None
     target = find_class(options.target, choice.labels)
     check_target(target, choice)
     return target
+
+
+def by_label(options: argparse.Namespace) -> bool:
+    """Whether the class that the list says is explained."""
+    return bool(options.target == "label")
 
 
 def add_out(parser: argparse.ArgumentParser) -> None:
@@ -110,14 +180,3 @@ def write_file(file: Path | None, facts: dict[str, Any], page: Callable[[], str]
         with replacing(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
         say(f"wrote {file}")
-
-
-def _video_file(root: Path, name: str, places: tuple[str, ...]) -> Path:
-    """The path of a video of the list, whether the list gives its suffix or not."""
-    for place in places or (name,):
-        path = root / place
-        if path.exists():
-            return path
-        if beside := sorted(path.parent.glob(f"{path.name}.*")):
-            return beside[0]
-    raise ValueError(f"{name} of the list is not in {root}; say with --root where its videos lie")

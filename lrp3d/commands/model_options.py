@@ -21,6 +21,7 @@ from torch import nn
 
 from lrp3d import models, video
 from lrp3d.commands import UsageError
+from lrp3d.commands.devices import device_of
 from lrp3d.commands.labels import read_labels
 from lrp3d.composites import composite_of
 from lrp3d.integrations import SOURCES, PublicNetwork, network
@@ -28,7 +29,6 @@ from lrp3d.integrations.networks import source_of
 from lrp3d.models.base import check_statistics
 from lrp3d.models.making import is_number_of_frames, stored_classes, stored_notes, without_memory
 from lrp3d.models.published import PUBLISHED, fetch_weights, is_address
-from lrp3d.printed import opening
 from lrp3d.suggestions import did_you_mean
 
 SEED = 0
@@ -222,18 +222,6 @@ def _check_composite(options: argparse.Namespace) -> None:
         composite_of(getattr(options, "composite", "paper"))
     except ValueError as error:
         raise UsageError(f"--composite: {error}") from error
-
-
-def device_of(name: str | None) -> torch.device:
-    """The device of that name; by default a GPU if there is one. Raises UsageError for one that cannot be used."""
-    if name is None or name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"--device {name} cannot be used: {opening(error)}") from error
-    return device
 
 
 def _names(classes: object) -> tuple[str, ...]:

@@ -30,7 +30,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "folder", type=arguments.place, metavar="OUT", help="the folder that --out of another command named"
     )
-    parser.add_argument("--port", type=int, default=0, metavar="N", help="port of the server (default: a free one)")
+    parser.add_argument(
+        "--port", type=arguments.count, default=0, metavar="N", help="port of the server (default: a free one)"
+    )
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
     parser.set_defaults(run=run)
 

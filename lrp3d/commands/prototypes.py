@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from itertools import tee
 from typing import TYPE_CHECKING
 
-from lrp3d.commands import DONE, arguments
-from lrp3d.commands.listed_videos import add_out, add_videos, listed_videos, targets, write_file
+from lrp3d.commands import arguments
+from lrp3d.commands.listed_videos import add_out, add_videos, by_label, listed_videos, one_target, write_file
 from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
@@ -23,14 +24,14 @@ def add_to(commands: Commands) -> None:
         help="find the videos on which channels of a layer have most relevance",
         description="Find out what a channel stands for: list the videos on which it had most relevance for the logit.",
         epilog="Example: lrp3d prototypes --model TAM2D-R50-f16 --weights tam.safetensors --list val.txt "
-        "--layer layer4 --channel 12",
+        "--layer features.layer4 --channel 12",
     )
     add_videos(parser, most=100)
     arguments.add_options(parser)
     arguments.add_layout(parser)
     parser.add_argument("--layer", required=True, metavar="MODULE", help="the module whose output has the channels")
     about = f"a channel; may be repeated (default: the {BEST} with most relevance over all videos)"
-    parser.add_argument("--channel", type=int, action="append", metavar="N", help=about)
+    parser.add_argument("--channel", type=arguments.count, action="append", metavar="N", help=about)
     about = "videos to show for each channel (default: 5)"
     parser.add_argument("--top", type=arguments.positive, default=5, metavar="N", help=about)
     parser.add_argument("--plain", action="store_true", help="plain LRP instead of contrastive LRP")
@@ -47,12 +48,14 @@ def run(options: argparse.Namespace) -> int:
 
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
+    target = one_target(options, videos, choice)
+    clips, labels = tee(videos.clips(choice))  # each video is read once, and the labels are those of the clips
     result = prototypes(
         choice.model,
-        (clip[0] for clip in videos.clips(choice)),
+        (clip[0] for clip, _ in clips),
         options.layer,
         options.channel,
-        targets=targets(options, videos, choice),
+        targets=(label for _, label in labels if label is not None) if by_label(options) else target,
         top=options.top,
         contrastive=not options.plain,
         input_range=choice.input_range,
@@ -64,14 +67,15 @@ def run(options: argparse.Namespace) -> int:
         rows = result.of_clips.mean(0).topk(min(BEST, len(result.channels))).indices.tolist()
     table = {
         result.channels[row]: [
-            {"video": str(videos.paths[i]), "share": share}
+            {"video": str(videos.read[i].path), "share": share}
             for i, share in zip(result.clips[row].tolist(), result.relevance[row].tolist(), strict=True)
         ]
         for row in rows
     }
-    notes = (*choice.notes, *videos.notes)
+    notes = (*choice.notes, *videos.notes, *videos.left_out())
     of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in notes)]
-    say(*of_model, f"{options.layer}, {len(videos.paths)} videos; share of its relevance")
+    count = f"{len(videos.read)} video{'s' if len(videos.read) > 1 else ''}"
+    say(*of_model, f"{options.layer}, {count}; share of its relevance")
     for channel, best in table.items():
         for rank, entry in enumerate(best):
             head = "" if rank else f"channel {channel}"
@@ -80,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
         "model": choice.name,
         "weights": choice.weights,
         "notes": notes,
+        **videos.facts(),
         "layer": options.layer,
         "channels": table,
     }
@@ -89,16 +94,16 @@ def run(options: argparse.Namespace) -> int:
         for row in rows:
             best = result.clips[row].tolist()
             shares = [Value(100 * share) for share in result.relevance[row].tolist()]
-            cells: list[list[Cell]] = [[str(videos.paths[i]), share] for i, share in zip(best, shares, strict=True)]
+            cells: list[list[Cell]] = [[str(videos.read[i].path), share] for i, share in zip(best, shares, strict=True)]
             title = f"Channel {result.channels[row]}"
             table = Table(f"channel{result.channels[row]}", title, ["video", "share of its relevance, %"], cells)
             sections.append(Section(table, [videos.pixels(i, choice) for i in best]))
         method = "plain LRP" if options.plain else "CLRP"
-        about = (
-            f"{options.layer}, {len(videos.paths)} videos, {method}: the clips on which each channel had most relevance"
+        about = f"{options.layer}, {count}, {method}: the clips on which each channel had most relevance"
+        return page_of(
+            f"Prototypes of {options.layer}", [*of_model, *(why for _, why in videos.failed), about], sections
         )
-        return page_of(f"Prototypes of {options.layer}", [*of_model, about], sections)
 
     write_file(options.out, facts, page)
     write_results(options, facts)
-    return DONE
+    return videos.code()

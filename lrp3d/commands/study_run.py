@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import platform
 import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
@@ -63,9 +61,7 @@ def add_to(steps: arguments.Commands) -> None:
     clips.add_argument("--classes", metavar="F", help=about)
     clips.add_argument("--limit", type=arguments.positive, metavar="N", help="at most N clips, spread over the list")
     arguments.add_sampling(clips)
-    clips.add_argument(
-        "--stride", type=arguments.positive, default=1, metavar="N", help="distance between frames in dense sampling"
-    )
+    arguments.add_dense(clips)
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders, such as img_{:05}.jpg")
     arguments.add_options(parser)
     arguments.add_rules(parser)
@@ -94,7 +90,7 @@ def add_to(steps: arguments.Commands) -> None:
     about = f"clips explained together (default: one on a CPU, {GPU_BATCH} on a GPU); halved where memory runs out"
     speed.add_argument("--batch", type=arguments.positive, metavar="N", help=about)
     about = f"processes that read ahead (default: one on a CPU, up to {MOST_WORKERS} for each GPU)"
-    speed.add_argument("--workers", type=_count, metavar="N", help=about)
+    speed.add_argument("--workers", type=arguments.count, metavar="N", help=about)
     about = "seconds a process may take to read a clip before it counts as failed (default: %(default)g)"
     speed.add_argument("--timeout", type=_seconds, default=TIMEOUT, metavar="S", help=about)
     speed.add_argument(
@@ -122,17 +118,12 @@ def _window_size(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{error}, {SEGMENT} or {CENTRED}") from None
 
 
-def _count(text: str) -> int:
-    return int(text) if text.strip() == "0" else arguments.positive(text)
-
-
 def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 < seconds <= threading.TIMEOUT_MAX:
-        raise argparse.ArgumentTypeError(f"a number of seconds above 0 is expected, not {text!r}")
+    seconds = arguments.above_zero(text)
+    if seconds > threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is more seconds than can be waited for: {threading.TIMEOUT_MAX:.0f}"
+        )
     return seconds
 
 
@@ -163,15 +154,15 @@ def run(options: argparse.Namespace) -> int:
 
     if not options.out.is_dir():  # a study that is there is asked by `check_writable`
         check_folder(options.out, pictures=False)
-    root = options.root or _list_folder(options.list)
-    if options.root is not None and not root.is_dir():
-        raise UsageError(f"--root {root}: {'this is no folder' if root.exists() else 'there is no such folder'}")
+    root = arguments.root_of(options)
+    stride = arguments.stride_of(options)
     if options.empty and not options.windows:
         raise UsageError("--empty goes with --windows: empty images replace the frames outside of the windows")
     shard = options.shard or study.Shard.from_environment()
     if options.device is None and torch.cuda.is_available():
         options.device = f"cuda:{shard.local_rank % torch.cuda.device_count()}"
     choice = model_options.choose(options)
+    _check_windows(options.windows, choice)
     clips = _clips(options, choice)
     by_label = options.target == "label"
     if by_label and any(item.label is None for item in clips.items):
@@ -194,7 +185,7 @@ def run(options: argparse.Namespace) -> int:
         str(root.resolve()),
         frames=choice.frames,
         sampling=options.sampling,
-        stride=options.stride,
+        stride=stride,
         size=choice.size,
         short_side=choice.short_side,
         template=options.template,
@@ -246,16 +237,22 @@ def run(options: argparse.Namespace) -> int:
     return FAILED if outcome.broken and shard.said_by != "torchrun" else DONE
 
 
+def _check_windows(windows: Sequence[int | str], choice: ModelChoice) -> None:
+    """Refuse windows that are longer than the clip, which would be the whole clip under another name."""
+    longer = [window for window in windows if isinstance(window, int) and window > choice.frames]
+    if longer:
+        raise UsageError(
+            f"--windows {longer[0]}: a window is a part of the clip, and clips of {choice.name} have {choice.frames} "
+            f"frames: give numbers from 1 to {choice.frames}"
+        )
+
+
 def _trained(choice: ModelChoice) -> bool | None:
     """Whether the weights were trained; None for a model of one's own, which may load some by itself."""
     from lrp3d.integrations import PublicNetwork
 
     own = ":" in choice.name and not isinstance(choice.model, PublicNetwork)
     return None if own and not choice.trained else choice.trained
-
-
-def _list_folder(path: Path) -> Path:
-    return path if path.is_dir() else path.parent
 
 
 def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:

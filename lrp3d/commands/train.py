@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, UsageError, arguments
+from lrp3d.commands.explain import check_folder
 from lrp3d.commands.results import write_results
 from lrp3d.printed import say
 
@@ -52,9 +53,7 @@ def add_to(commands: arguments.Commands) -> None:
         default="uniform",
         help="a frame of each segment of the video, or frames that follow one another (default: uniform)",
     )
-    clips.add_argument(
-        "--stride", type=arguments.positive, default=1, metavar="N", help="distance between frames in dense sampling"
-    )
+    arguments.add_dense(clips)
     clips.add_argument(
         "--short-side",
         type=_sides,
@@ -72,26 +71,32 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument(
         "--inflate",
         choices=("repeat", "mean"),
-        default="repeat",
-        help="how 2D kernels of --weights become 3D: repeated along time, or also divided by its length",
+        help="how 2D kernels of --weights become 3D: repeated along time, or also divided by its length "
+        "(default: repeat)",
     )
     recipe = parser.add_argument_group("recipe")
     recipe.add_argument("--epochs", type=arguments.positive, default=50, metavar="N", help="default: %(default)s")
     recipe.add_argument(
         "--batch", type=arguments.positive, default=16, metavar="N", help="clips of all processes (default: 16)"
     )
-    recipe.add_argument("--lr", type=float, default=0.01, metavar="R", help="learning rate at its peak (default: 0.01)")
-    recipe.add_argument("--warmup", type=float, default=0.0, metavar="E", help="epochs of linear increase (default: 0)")
-    recipe.add_argument("--weight-decay", type=float, default=5e-4, metavar="D", help="default: 0.0005")
-    recipe.add_argument("--clip-gradient", type=float, metavar="G", help="largest norm of the gradient (default: none)")
-    recipe.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random numbers (default: 0)")
+    about = "learning rate at its peak (default: 0.01)"
+    recipe.add_argument("--lr", type=arguments.above_zero, default=0.01, metavar="R", help=about)
+    about = "epochs of linear increase (default: 0)"
+    recipe.add_argument("--warmup", type=arguments.from_zero, default=0.0, metavar="E", help=about)
+    about = "default: 0.0005"
+    recipe.add_argument("--weight-decay", type=arguments.from_zero, default=5e-4, metavar="D", help=about)
+    about = "largest norm of the gradient (default: none)"
+    recipe.add_argument("--clip-gradient", type=arguments.above_zero, metavar="G", help=about)
+    about = "seed of all random numbers (default: 0)"
+    recipe.add_argument("--seed", type=arguments.count, default=0, metavar="N", help=about)
     recipe.add_argument(
         "--precision",
         choices=("auto", "full", "mixed"),
         default="auto",
         help="mixed is bfloat16 (float16 on older GPUs); auto is mixed on a GPU",
     )
-    recipe.add_argument("--workers", type=int, default=2, metavar="N", help="processes that read clips (default: 2)")
+    about = "processes that read clips (default: 2)"
+    recipe.add_argument("--workers", type=arguments.count, default=2, metavar="N", help=about)
     parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder of the run")
     parser.set_defaults(run=run)
 
@@ -116,6 +121,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("say which model: --model NAME")
     if ":" in options.model:
         raise UsageError("lrp3d train trains the models of lrp3d.models; train your own with lrp3d.models.train")
+    _check(options)
     options.size = options.size or SQUARE
     weights = model_options.weights_of(options)
     with _processes(options) as (rank, device):
@@ -127,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
         model = model_options.build(options.model, dict(options.option), count)
         assert isinstance(model, models.VideoModel)
         if weights is not None:
-            models.load_checkpoint(model, weights, strict=False, inflate=options.inflate)
+            models.load_checkpoint(model, weights, strict=False, inflate=options.inflate or "repeat")
         model.classes = tuple(labels) if len(labels) == count else ()
         clips = _clips(options, listed, model, labels, train=True)
         validation = None
@@ -169,6 +175,23 @@ def run(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what cannot be trained before a model is made or a list is read."""
+    from lrp3d.commands.devices import device_of
+
+    check_folder(options.out, pictures=False)
+    arguments.root_of(options)
+    arguments.stride_of(options)
+    if options.warmup > options.epochs:
+        raise UsageError(
+            f"--warmup {options.warmup:g} is longer than the training, which has --epochs {options.epochs}"
+        )
+    if options.precision == "mixed" and device_of(options.device).type != "cuda":
+        raise UsageError("--precision mixed needs a GPU: leave it out")
+    if options.inflate is not None and options.weights is None:
+        raise UsageError("--inflate says how --weights become 3D: give these, or leave it out")
+
+
 def _facts(model: Any, clips: study.TrainingClips, validation: study.TrainingClips | None) -> dict[str, Any]:
     """What a run depends on beside its recipe and its model; where the clips lie may change."""
     from lrp3d import study
@@ -194,14 +217,14 @@ def _processes(options: argparse.Namespace) -> Iterator[tuple[int, torch.device]
     import torch
     import torch.distributed as dist
 
-    from lrp3d.commands import model_options
+    from lrp3d.commands.devices import device_of
 
     if int(os.environ.get("WORLD_SIZE", 1)) < 2:
-        yield 0, model_options.device_of(options.device)
+        yield 0, device_of(options.device)
         return
     if options.device is None and torch.cuda.is_available():
         options.device = f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % torch.cuda.device_count()}"
-    device = model_options.device_of(options.device)
+    device = device_of(options.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
@@ -229,13 +252,18 @@ def _clips(
 ) -> study.TrainingClips:
     from lrp3d import study
 
-    root = options.root or (options.list if options.list.is_dir() else options.list.parent)
     frames = options.frames or getattr(model, "frames", None)
     if frames is None:
         raise UsageError(f"--frames: {options.model} takes any number")
     low, high = options.short_side or tuple(round(options.size * side / SQUARE) for side in SHORT_SIDES)
     reader = study.Reader(
-        str(root.resolve()), frames, options.sampling, options.stride, options.size, low, options.template
+        str(arguments.root_of(options).resolve()),
+        frames,
+        options.sampling,
+        arguments.stride_of(options),
+        options.size,
+        low,
+        options.template,
     )
     flip = options.flip == "yes" or (options.flip == "auto" and not study.tells_sides(labels or listed.labels))
     return study.TrainingClips(

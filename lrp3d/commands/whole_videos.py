@@ -30,14 +30,19 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
         "--floor": options.floor,
         "--compare": options.compare,
         "--animate": options.animate,
-        "--theme dark": options.theme != "light",
+        "--theme": options.theme,
         "--layers": options.layers,
         "--where": options.where,
         "--sampling dense": options.sampling != "uniform",
         "--merge average": options.merge != "paper",
     }
     if value_given := [name for name, value in unsupported.items() if value]:
-        raise UsageError(f"{', '.join(value_given)} cannot be combined with --whole: only single clips have them")
+        pronoun = "it" if len(value_given) == 1 else "them"
+        raise UsageError(f"{', '.join(value_given)} cannot be combined with --whole: only single clips have {pronoun}")
+    if options.stride and options.stride > choice.frames:
+        raise UsageError(
+            f"--stride {options.stride} leaves frames out between windows of {choice.frames}: give at most that"
+        )
     twin = convert(choice.model, options.composite)
 
     def explain_one(path: str, folder: Path | None, show: Callable[..., None]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from lrp3d.commands.terminal import one_line
 
 
 STUDY = ["study", "run", "--list", ".", *SMALL]
+TRAIN = ["train", "--list", ".", *SMALL, "--out", "o"]
 
 
 @pytest.mark.parametrize(
@@ -44,8 +45,15 @@ STUDY = ["study", "run", "--list", ".", *SMALL]
         (["explain", "clip.npy", *SMALL, "--sigma", "1.5"], "'1.5' is not a share above 0, up to 1"),
         (["explain", "clip.npy", *SMALL, "--sigma", "nan"], "'nan' is not a share"),
         (["explain", "clip.npy", *SMALL, "--composite", "magic"], "no composite 'magic'; the presets are paper"),
-        (["explain", "clip.npy", *SMALL, "--device", "abacus"], "--device abacus cannot be used"),
+        (["explain", "clip.npy", *SMALL, "--device", "abacus"], "cannot be used: torch knows no .* give auto or cpu"),
+        (["explain", "clip.npy", *SMALL, "--device", "meta"], "--device meta cannot be used: it holds no numbers"),
+        (["explain", "clip.npy", *SMALL, "--device", "xla"], "--device xla cannot be used: this torch was not built"),
         (["explain", "clip.npy", *SMALL, "--option", "width"], "'width' is not KEY=VALUE"),
+        (["explain", "clip.npy", *SMALL, "--option", "width=abc"], "width of I3D-R18-f4 must be a whole .* got 'abc'"),
+        (["explain", "clip.npy", *SMALL, "--option", "width=1.5"], "width of I3D-R18-f4 must be a whole .* got 1.5"),
+        (["inspect", *SMALL, "--option", "dropout=no"], "dropout of I3D-R18-f4 must be a number, got 'no'"),
+        (["inspect", *SMALL, "--option", "temporal_stride=2"], "temporal_stride of I3D-R18-f4 must be true or false"),
+        (["inspect", *SMALL, "--layout", "bcthx"], "argument --layout: layout names the axes b c t h w once each"),
         (["explain", "clip.npy", *SMALL, "--option", "wodth=3"], "not wodth"),
         (["explain", "clip.npy", "--weights", "w.safetensors", "--option", "width=3"], "--option goes with --model"),
         (["explain", "clip.npy", *SMALL, "--out", "clip.npy/out"], "--out clip.npy/out cannot be made"),
@@ -72,6 +80,34 @@ STUDY = ["study", "run", "--list", ".", *SMALL]
         (["explain", "clip.npy", *SMALL, "--floor", "--where", "a=1"], "--floor needs all channels: leave it out"),
         (["explain", "clip.npy", *SMALL, "--motion", "--where", "a=1"], "--motion needs all channels: leave it out"),
         (["study", "merge", ""], "argument OUT: the path is empty"),
+        (["explain", "clip.npy", *SMALL, "--theme", "dark"], "--theme is for the pictures: say where .* --out DIR"),
+        (
+            ["explain", "clip.npy", *SMALL, "--whole", "--stride", "5"],
+            "--stride 5 leaves frames out between windows of 4",
+        ),
+        ([*STUDY, "--out", "o", "--stride", "2"], "--stride is the distance between frames in dense sampling"),
+        ([*STUDY, "--out", "o", "--windows", "2,9"], "--windows 9: .* have 4 frames: give numbers from 1 to 4"),
+        ([*STUDY, "--out", "o", "--workers", "-1"], "'-1' is not a whole number from 0 on"),
+        ([*STUDY, "--out", "o", "--timeout", "soon"], "'soon' is not a number above 0"),
+        ([*TRAIN, "--stride", "2"], "--stride is the distance between frames in dense sampling"),
+        ([*TRAIN, "--root", "nowhere"], "--root nowhere: there is no such folder"),
+        ([*TRAIN, "--lr", "-1"], "argument --lr: '-1' is not a number above 0"),
+        ([*TRAIN, "--lr", "nan"], "argument --lr: 'nan' is not a number above 0"),
+        ([*TRAIN, "--weight-decay", "-1"], "'-1' is not a number from 0 on"),
+        ([*TRAIN, "--seed", "-3"], "'-3' is not a whole number from 0 on"),
+        ([*TRAIN, "--warmup", "7", "--epochs", "2"], "--warmup 7 is longer than the training, which has --epochs 2"),
+        ([*TRAIN, "--inflate", "mean"], "--inflate says how --weights become 3D"),
+        ([*TRAIN, "--device", "cpu", "--precision", "mixed"], "--precision mixed needs a GPU"),
+        (
+            ["train", "--list", ".", *SMALL, "--out", "clip.npy"],
+            "--out clip.npy cannot be made: clip.npy is not a folder",
+        ),
+        (["check", "clip.npy", *SMALL, "--root", "."], "--root says where the videos of --list lie"),
+        (["check", "--list", ".", *SMALL, "--root", "nowhere"], "--root nowhere: there is no such folder"),
+        (
+            ["prototypes", "clip.npy", *SMALL, "--layer", "fc", "--channel", "-1"],
+            "'-1' is not a whole number from 0 on",
+        ),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_line(run, clip, networks, arguments, said):
@@ -109,10 +145,10 @@ def test_what_fails_ends_with_1_and_one_line(run, clip, networks, folder, argume
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("empty.mp4", "empty.mp4 cannot be opened as a video"),
+        ("empty.mp4", "empty.mp4 is an empty file (0 bytes)"),
         ("text.mp4", "text.mp4 cannot be opened as a video"),
         ("empty", "there are no images in empty"),
-        ("empty.npy", "empty.npy cannot be read as a tensor"),
+        ("empty.npy", "empty.npy is an empty file (0 bytes)"),
         ("small/img_%05d.jpg", "there is no file or folder small"),
         (".", "there are no images in "),
         ("", "a video is a path, and this one is empty"),

@@ -124,7 +124,7 @@ def test_the_demo_without_matplotlib_tells_its_result_and_what_is_missing(run, f
 
 def test_videos_without_pyav_name_the_extra(run, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    (folder / "clip.mp4").touch()
+    (folder / "clip.mp4").write_text("a video")
     said = error(run, "explain", "clip.mp4", *SMALL)
     assert said.startswith("lrp3d: clip.mp4: reading videos and images needs PyAV: ")
     assert said.endswith(f"{install_command('av')}\n")

@@ -207,7 +207,9 @@ def test_the_pattern_of_the_help_fits_and_a_misfit_is_answered_with_a_command(ru
     Path("twice.py").write_text(RELU_TWICE)
     code, said, err = run("explain", clip, "--model", "twice.py:network", "--size", 64, "--layers", "*")
     assert code == 0
-    assert "warning: relevance at layers is kept without 1.relu, which the patterns of layers= fit as well: they" in err
+    assert (
+        "warning: relevance at layers is kept without 1.relu, which the patterns of --layers fit as well: they" in err
+    )
     assert "1.conv: most" in said
     err = run("explain", clip, *SMALL, "--layers", "stage?")[2]
     assert "'stage?' fits no module that ran; lrp3d inspect shows their names" in err
@@ -246,7 +248,7 @@ def test_a_whole_video_is_explained_window_by_window(run, clip):
     assert len(facts["rows"]) == 6
     for option in (["--motion"], ["--compare"], ["--animate", "gif", "--out", "o"], ["--theme", "dark"]):
         assert f"{option[0]}" in (said := run(*asked, *option)[2])
-        assert "cannot be combined with --whole: only single clips have them" in said
+        assert "cannot be combined with --whole: only single clips have it" in said
     assert "go with --whole" in run("explain", clip, *SMALL, "--every", "2")[2]
     assert "--compare is for the page: say where" in run("explain", clip, *SMALL, "--compare")[2]
     assert "fewer than one window of 9" in run("explain", clip, *SMALL, "--whole", "--frames", "9")[2]

@@ -135,7 +135,7 @@ def _check_alike(records: Sequence[Record]) -> None:
         if (len(record.logits), record.matrix.shape) != (classes, first.matrix.shape):
             raise ValueError(f"records {first.number} and {record.number} are of different models or numbers of frames")
         if record.label is not None and not 0 <= record.label < classes:
-            raise ValueError(f"clip {record.number} has class {record.label:.7g}, and the model {classes} classes")
+            raise ValueError(f"clip {record.number} has class {record.label}, and the model {classes} classes")
 
 
 def _labels(records: Sequence[Record]) -> Tensor:

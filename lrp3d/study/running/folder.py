@@ -252,7 +252,7 @@ def load_study(folder: str | Path) -> Study:
         if "clips" in config and not config["clips"].endswith(VideoList(items).digest):
             raise ValueError(f"the list is not that of {config['clips']}")
         return Study(folder, config, items, labels, tuple(map(str, about.get("notes", ()))))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         if (folder / "study.json").exists():
             raise StudyError(f"{folder} holds a study.json without its clips.json: give another --out") from None
         raise StudyError(f"{folder} is no study: `lrp3d study run --out {folder}` makes one") from None
