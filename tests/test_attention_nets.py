@@ -109,6 +109,35 @@ def test_relevance_does_not_flow_into_what_weighs(name):
     assert not rows.problems
 
 
+class DepthwiseKernel(nn.Module):
+    """A kernel over time that every clip makes for each of its channels, applied in one convolution of groups (TAM)."""
+
+    def __init__(self, frames=4):
+        super().__init__()
+        self.stem, self.kernel = nn.Conv3d(3, 4, (1, 3, 3), padding=(0, 1, 1)), nn.Linear(frames, 3)
+        self.classifier = nn.Linear(4, 5)
+
+    def forward(self, x):
+        y = self.stem(x).relu()
+        b, c, t, h, w = y.shape
+        kernel = self.kernel(y.mean((3, 4))).softmax(-1).reshape(b * c, 1, 3, 1)
+        y = nn.functional.conv2d(y.reshape(1, b * c, t, h * w), kernel, padding=(1, 0), groups=b * c)
+        return self.classifier(y.reshape(b, c, t, h, w).mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize("composite", ["paper", "attnlrp"])
+def test_a_kernel_for_every_channel_is_explained_by_every_composite(composite):
+    torch.manual_seed(0)
+    model = DepthwiseKernel().double().eval()
+    model.classifier.bias.data.zero_()
+    clip = torch.rand(2, 3, 4, 6, 6, dtype=torch.float64)
+    together = lrp3d.explain(model, clip, 1, composite=composite)
+    with kernels.plain():
+        plain = lrp3d.explain(model, clip, 1, composite=composite)
+    torch.testing.assert_close(together.relevance, plain.relevance, rtol=1e-9, atol=1e-12)
+    assert composite == "attnlrp" or together.conservation.max() < 1e-9  # the former leaves relevance in biases
+
+
 def test_attention_is_batched_and_relevance_of_a_clip_knows_no_other_clip():
     model, clip = build("ViT"), clip_for()
     together = lrp3d.explain(model, clip, 1, temporal=False).relevance

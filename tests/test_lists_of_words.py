@@ -154,7 +154,7 @@ def test_names_of_one_word_need_no_note(tmp_path):
 def test_the_name_of_a_class_alone_is_no_clip_of_that_class(tmp_path, line):
     said = refused(tmp_path, f"clip1 yoga\n{line}\n", labels=LABELS)
     assert f"line 2: no class stands at the end of {line!r}" in said
-    clips, notes = read(tmp_path, f"{line}\n", labels=LABELS)
+    clips, _ = read(tmp_path, f"{line}\n", labels=LABELS)
     assert clips == [(line, None)]
 
 

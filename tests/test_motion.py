@@ -1,5 +1,6 @@
 """Motion against appearance: relevance splits exactly, conserves, and nothing moves in a clip that stands still."""
 
+import einops
 import pytest
 import torch
 from hypothesis import given, settings
@@ -14,6 +15,36 @@ from lrp3d.motion.frame_mixing import NoMotion
 
 EXACT = {"rtol": 1e-9, "atol": 1e-11}
 CLIP = torch.rand(2, 3, 6, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+
+
+LAYOUTS = ["b t c h w", "t b c h w", "c b t h w", "c h w b t", "(b t) c h w"]
+
+
+class InLayout(nn.Module):
+    """A network of clips (b, c, t, h, w) that takes them in another layout."""
+
+    def __init__(self, network, layout):
+        super().__init__()
+        self.network, self.layout = network, layout
+
+    def forward(self, clip):
+        return self.network(
+            einops.rearrange(clip, f"{self.layout} -> b c t h w", **({"b": 2} if "(" in self.layout else {}))
+        )
+
+
+@pytest.mark.parametrize("options", [{}, {"contrastive": False}, {"against": "next"}], ids=["CLRP", "LRP", "next"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_clip_moves_as_much_wherever_the_axis_of_clips_is(layout, options):
+    model = Deep().double().eval()
+    options = {"motion": True, "input_range": (0.0, 1.0)} | options
+    wanted = lrp3d.explain(model, CLIP, 1, **options)
+    given = einops.rearrange(CLIP, f"b c t h w -> {layout}")
+    found = lrp3d.explain(InLayout(model, layout), given, 1, layout=layout, **options)
+    torch.testing.assert_close(found.motion, wanted.motion, **EXACT)
+    assert sorted(found.motion_by_layer) == sorted(f"network.{name}" for name in wanted.motion_by_layer)
+    for name, share in wanted.motion_by_layer.items():
+        torch.testing.assert_close(found.motion_by_layer[f"network.{name}"], share, **EXACT)
 
 
 class Deep(nn.Module):

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp3d.compute import kernels
 from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
 from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct, SumOver
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
@@ -272,7 +274,7 @@ def weighed_by_kernel(
     The convolved signal takes all relevance, by the composite's rule for convolutions with that kernel.
     """
     run = active_tracer()
-    of_weight = Bilinear(lambda a, v: map(v, a))
+    of_weight = Bilinear(partial(_of_kernel, map))
     if not run.is_signal(x):
         return shares(output, [Operand(weight, of_weight, x)], bias, kind)
     choice = run.product()
@@ -284,6 +286,12 @@ def weighed_by_kernel(
     shared_summands = [summand for i, summand in enumerate(summands) if i != weight_index]
     note = _note(weight_index, "as the composite says" if choice else "the kernel")
     return shares(output, shared_summands, bias, kind, is_layer=False, note=note)
+
+
+def _of_kernel(map: Convolution, kernel: Any, x: Any) -> Tensor:
+    """A convolution as a function of its kernel, of which torch takes derivatives."""
+    with kernels.plain():
+        return map(x, kernel)
 
 
 def bilinear_in(function: Callable[[Any, Any], Tensor], left: Tensor, right: Tensor) -> Tensor:

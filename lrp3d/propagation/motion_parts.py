@@ -68,11 +68,9 @@ def motion_parts(clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: 
         factor = torch.where(total != 0, seeds.logits.unsqueeze(-1) / total, 0.0)
     matrices = [temporal_relevance(part * factor, seeds, scaled=False).matrix for part in rows]
     static, dynamic = clips.positive_parts(*maps)
-    clip_sum, dynamic_sum = ((static + dynamic).flatten(1).sum(1), dynamic.flatten(1).sum(1))
-    if not clips.layouts[0] or "b" not in clips.layouts[0].groups:
-        batch, axes = len(clips.logits), clips.layouts[0]
-        assert axes is not None
-        clip_sum, dynamic_sum = (axes.clips(x[None], batch)[0] for x in (static + dynamic, dynamic))
+    axes = clips.layouts[0]
+    assert axes is not None
+    clip_sum, dynamic_sum = (axes.clips(x[None], len(clips.logits))[0] for x in (static + dynamic, dynamic))
     # Of a contrast, which values count is known at the clip only.
     layers = {} if clips.settings.contrastive else dict(reversed(motion.by_layer.items()))
     return MotionParts(

@@ -19,7 +19,7 @@ from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.scope import Scope
 from lrp3d.tracing.signals import Signal, Signals
 from lrp3d.tracing.tape import Tape
-from lrp3d.tracing.torch_functions import plain_name
+from lrp3d.tracing.torch_functions import only_reshapes, plain_name
 from lrp3d.tracing.trees import leaves, mapped
 
 Output = TypeVar("Output")
@@ -130,6 +130,8 @@ class Recorder:
 
     def rearrange(self, out: Tensor, signal: Signal) -> Tensor:
         """Record a rearrangement, whose relevance torch's own node carries."""
+        if signal.mean_of is not None and not only_reshapes(out):
+            signal = replace(signal, mean_of=None)  # the mean of another place, as of another frame, is a signal
         step = Rearrangement()
         step.site = self._site(out)
         self._keep(step, out, signal)

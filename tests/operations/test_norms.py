@@ -88,6 +88,52 @@ def test_minus_the_mean_of_another_signal_is_a_sum():
     close(found.sum(), r.sum())
 
 
+OTHER_PLACES = {
+    "roll": lambda m: m.roll(1, 2),
+    "flip": lambda m: m.flip(2),
+    "index": lambda m: m[:, :, [1, 2, 3, 0]],
+    "first": lambda m: m[:, :, :1],
+    "selected": lambda m: m[:, :, 0].unsqueeze(2),
+}
+SAME_PLACES = {
+    "itself": lambda m: m,
+    "reshaped": lambda m: m.flatten(2)[..., None, None],
+    "selected": lambda m: m[..., 0, -1][..., None, None],
+    "repeated": lambda m: m.repeat(1, 1, 1, X.shape[3], 1),
+    "spread out": lambda m: m.expand_as(X).contiguous(),
+}
+
+
+@pytest.mark.parametrize("how", OTHER_PLACES)
+def test_minus_the_mean_of_another_place_is_a_sum(how):
+    """The mean of another frame is a summand, however it got there."""
+    of_mean = OTHER_PLACES[how]
+    clip = X.transpose(2, 3)  # of four frames
+
+    def net(x):
+        return x - of_mean(x.mean((3, 4), keepdim=True))
+
+    def by_parts(x):
+        m = x.mean((3, 4), keepdim=True)
+        moved = {
+            "roll": [-1, 0, 1, 2],
+            "flip": [3, 2, 1, 0],
+            "index": [1, 2, 3, 0],
+            "first": [0, 0, 0, 0],
+            "selected": [0, 0, 0, 0],
+        }[how]
+        return x - torch.cat([m[:, :, i].unsqueeze(2) for i in moved], 2)
+
+    _, r, found = twin_relevance(Net(net), clip)
+    close(found, twin_relevance(Net(by_parts), clip, r)[2])
+
+
+@pytest.mark.parametrize("how", SAME_PLACES)
+def test_minus_its_own_mean_a_signal_is_centred_however_the_mean_is_shaped(how):
+    _, r, found = twin_relevance(Net(lambda x: x - SAME_PLACES[how](x.mean((3, 4), keepdim=True))), X, None, "paper")
+    close(found, r)
+
+
 STATISTICS = {
     "norm": (lambda x: x.norm(dim=1), lambda x: x**2, 1),
     "norm 1": (lambda x: torch.norm(x, p=1, dim=2), lambda x: x.abs(), 2),
