@@ -11,7 +11,16 @@ from lrp3d.printed import printable
 from lrp3d.study.listing.class_lists import bare
 from lrp3d.study.listing.columns import IDS, NAMES, column_of, fields_of, is_header, unquoted
 from lrp3d.study.listing.packaged import packaged_labels
-from lrp3d.study.listing.texts import MOST_CLASSES, few, lines_of, on_one_line, parsed, read_text, whole_number
+from lrp3d.study.listing.texts import (
+    MOST_CLASSES,
+    few,
+    in_digits,
+    lines_of,
+    on_one_line,
+    parsed,
+    read_text,
+    whole_number,
+)
 
 __all__ = ["Labels", "names_of_lines", "read_labels"]
 
@@ -307,7 +316,7 @@ def _names_of_pairs(pairs: Pairs) -> tuple[dict[int, str], list[str]]:
             raise ValueError(f"gives class {index} no name")
     last = max(by_index)
     if last >= MOST_CLASSES:
-        raise ValueError(f"has ids up to {last:.3g}, which are no numbers of classes")
+        raise ValueError(f"has ids up to {in_digits(last)}, which are no numbers of classes")
     missing = (index for index in range(last + 1) if index not in by_index)
     gaps = [index for index, _ in zip(missing, range(7), strict=False)]
     if 0 not in by_index and gaps == [0]:

@@ -13,7 +13,7 @@ from lrp3d.study.listing.class_lists import bare, index_of
 from lrp3d.study.listing.formats import rows_of_file, rows_of_folder
 from lrp3d.study.listing.numbering import from_zero, list_notes, refuse_numbers_that_are_names
 from lrp3d.study.listing.rows import Row
-from lrp3d.study.listing.texts import MOST_CLASSES, few, is_address, on_one_line
+from lrp3d.study.listing.texts import MOST_CLASSES, few, in_digits, is_address, on_one_line
 
 __all__ = ["Item", "VideoList", "make_list", "read_list"]
 
@@ -192,8 +192,7 @@ def _check(rows: Sequence[Row], mixed: bool) -> None:
         if is_address(row.name):
             raise ValueError(f"{row.name} is an address, and a list names files below the root: download them first")
         if isinstance(row.label, int) and not 0 <= row.label < MOST_CLASSES:
-            shown = f"{max(-(10**18), min(row.label, 10**18)):.3g}"  # no float holds a number of any length
-            raise ValueError(f"{row.name} has class {shown}, which is no number of a class")
+            raise ValueError(f"{row.name} has class {in_digits(row.label)}, which is no number of a class")
     by_name = next((row for row in rows if isinstance(row.label, str)), None)
     by_number = next((row for row in rows if isinstance(row.label, int)), None)
     if by_name and by_number and not mixed:

@@ -16,7 +16,17 @@ from typing import Any
 
 from lrp3d.printed import printable
 
-__all__ = ["MOST_CLASSES", "few", "is_address", "lines_of", "on_one_line", "parsed", "read_text", "whole_number"]
+__all__ = [
+    "MOST_CLASSES",
+    "few",
+    "in_digits",
+    "is_address",
+    "lines_of",
+    "on_one_line",
+    "parsed",
+    "read_text",
+    "whole_number",
+]
 
 MOST_CLASSES = 1_000_000  # no network has so many classes; no memory is taken for a larger number
 _LARGEST = 2**28  # bytes; the longest known lists of videos have a tenth of it
@@ -140,6 +150,15 @@ def whole_number(text: str) -> int | None:
     # Python refuses to read thousands of digits, and any such number is far above all that is counted here.
     number = int(match[2]) if len(match[2]) <= 18 else 10**18
     return -number if match[1] == "-" else number
+
+
+def in_digits(number: int) -> str:
+    """Writes a number for a message, unless it has more digits than anybody counts.
+
+    >>> in_digits(10_000_000), in_digits(-3), in_digits(10**18)
+    ('10000000', '-3', 'of more than 18 digits')
+    """
+    return str(number) if abs(number) < 10**18 else "of more than 18 digits"
 
 
 def few(values: Iterable[Any], most: int = 5) -> str:
