@@ -54,6 +54,13 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/test_outputs.py",
         "tests/test_temporal.py",
     ),
+    "lrp3d/propagation/frame_clock.py": (
+        "tests/test_frame_order.py",
+        "tests/test_seen_frames.py",
+        "tests/test_frames.py",
+    ),
+    "lrp3d/propagation/frame_order.py": ("tests/test_frame_order.py", "tests/test_seen_frames.py"),
+    "lrp3d/propagation/seen_frames.py": ("tests/test_seen_frames.py", "tests/test_frame_order.py"),
     "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_outputs.py"),
     "lrp3d/propagation/time_axis.py": ("tests/test_frames.py", "tests/test_temporal.py"),
     "lrp3d/propagation/inside.py": ("tests/test_layers.py",),
@@ -157,7 +164,7 @@ NAMED = (
     ),
     Named(
         "the mean of frame logits may differ from the logit",
-        "lrp3d/propagation/frame_logits.py",
+        "lrp3d/propagation/frame_clock.py",
         "    if differ:\n        means, wanted",
         "    if False and differ:\n        means, wanted",
         ("tests/test_frames.py",),

@@ -6,6 +6,7 @@ same rows and columns, and the same ATR functions take both, so that they can be
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -143,17 +144,21 @@ def intervention_matrix(
     check_merge(merge)
     with _as_explain(clip):
         measurement = _Measurement(twin_of(model), layout, output, merge, against)
-        reference: _ExactLogits | _ForwardLogits
+        exact, note = None, ""
         try:
-            reference, record = _ExactLogits.of_unchanged(measurement, clip, target)
-            at_once = clips_at_once(record, not reference.own, chunk_size)
-            del record  # frees its memory for the measurement
+            exact, record = _ExactLogits.of_unchanged(measurement, clip, target)
         except (NoFrameLogits, UnsupportedOperation) as error:
             note = error.reason if isinstance(error, FramesInColumns) else ""
-            reference = _ForwardLogits.of_unchanged(measurement, clip, target, note)
-            at_once = chunk_size or 1
+        if exact is not None:
+            measurement.check_rows(exact.logits, clip)
+            at_once = clips_at_once(record, not exact.own, chunk_size)
+            del record  # frees its memory for the measurement
+            # Changed clips side by side have no frame logits where the forward folds frames before clips.
+            with contextlib.suppress(NoFrameLogits):
+                return _measure(exact, clip, at_once, occluder, value)
+        reference = _ForwardLogits.of_unchanged(measurement, clip, target, note)
         measurement.check_rows(reference.logits, clip)
-        return _measure(reference, clip, at_once, occluder, value)
+        return _measure(reference, clip, chunk_size or 1, occluder, value)
 
 
 def _measure(

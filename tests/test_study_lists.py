@@ -214,8 +214,14 @@ def test_spreadsheets_write_numbers_empty_columns_and_utf_16(tmp_path):
         ("a.mp4," + "x" * 140_000, "a line of 140,006 letters, and no field has so many"),
         ("a.mp4,1\nb\x85\u202e.mp4,yoga", r"^val\.csv: b\\x85\\u202e\.mp4 has a class by name, [^\n]*$"),
         ('[{"id": null}]', "object 1: an id is text or a number"),
-        ('[{"id": 7, "label": 1' + "0" * 400 + "}]", r"7 has class of more than 18 digits, which is no number of a class"),
-        ('[{"id": 7, "label": -1' + "0" * 400 + "}]", r"7 has class of more than 18 digits, which is no number of a class"),
+        (
+            '[{"id": 7, "label": 1' + "0" * 400 + "}]",
+            r"7 has class of more than 18 digits, which is no number of a class",
+        ),
+        (
+            '[{"id": 7, "label": -1' + "0" * 400 + "}]",
+            r"7 has class of more than 18 digits, which is no number of a class",
+        ),
     ],
 )
 def test_what_could_be_read_in_two_ways_or_in_none_is_refused(tmp_path, text, problem):

@@ -15,7 +15,6 @@ Any other model is refused with the reason, never approximated.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -23,65 +22,21 @@ from torch import Tensor
 
 from lrp3d.composites import Composite
 from lrp3d.compute.maps import Average, LinearMap
-from lrp3d.errors import MEASURED
-from lrp3d.layout import Layout
 from lrp3d.operations import Operand, shares
 from lrp3d.outputs import FRAMES_LAST, Chosen
 from lrp3d.pathways import slow_frames
+from lrp3d.propagation.frame_clock import check_clock, check_rows
 from lrp3d.propagation.frame_columns import frames_in_columns
+from lrp3d.propagation.frame_seeds import FrameSeeds as FrameSeeds
+from lrp3d.propagation.frame_seeds import FramesInColumns as FramesInColumns
+from lrp3d.propagation.frame_seeds import NoFrameLogits as NoFrameLogits
 from lrp3d.propagation.propagate import Start, propagate
-from lrp3d.propagation.seen_frames import are_spread, listed, seen_frames
 from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
-from lrp3d.steps.graph import Edge, Node, downwards, edge_of, edges_below, step_of
+from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
-from lrp3d.transfer import numbers
 from lrp3d.twin.audit import assign_rules
 from lrp3d.twin.twin import Trace
-
-
-class NoFrameLogits(ValueError):
-    """The model has no exact frame logits on this clip; the message says why and what to do."""
-
-    def __init__(self, reason: str):
-        self.reason = reason
-        super().__init__(
-            f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False. {MEASURED}"
-        )
-
-
-class FramesInColumns(NoFrameLogits):
-    """Each column of the logits (b, n) belongs to a frame, not to a class."""
-
-
-@dataclass
-class FrameSeeds:
-    """The seeds of a matrix's rows, before relevance is propagated."""
-
-    logits: Tensor
-    """(b, n); their mean is the logit."""
-    starts: list[Start]
-    """Where relevance starts, with one seed per row (s = n)."""
-    additive: bool
-    """Whether the mean of the rows' relevance is that of the clip, because the model itself averages these logits."""
-    orientation: Tensor | None = None
-    """(n, b): -1 where the seed of a contrastive row is -|logit|, to keep rows additive, else 1; None if all are 1."""
-    positions: list[int] | None = None
-    """The frame of each row, where fewer rows than classified frames exist."""
-    classified: int = 0
-    """The number of frames that were classified."""
-    blocks: int | None = None
-    """The number of blocks to which rows and columns are summed: the frames of the slowest pathway."""
-    share: float = 1.0
-    """The number by which the sum of a block's rows is multiplied."""
-    averaged: Tensor | None = None
-    """(b, n) frame logits whose mean is the clip's logit, where the mean of `logits` is not."""
-
-    @property
-    def doors(self) -> set[Edge]:
-        """Where relevance of the rows enters what that of the clip's logit flows through as well."""
-        nodes = [start.edge[0] for start in self.starts]
-        return {start.edge for start in self.starts} | {edge for node in nodes for edge in edges_below(node)}
 
 
 def _last_averages(record: Trace, frames: torch.Size | None = None) -> list[TimeAverage]:
@@ -99,7 +54,7 @@ def _last_averages(record: Trace, frames: torch.Size | None = None) -> list[Time
             raise NoFrameLogits(problem or "the model never averages over time, so no frame has a logit of its own")
         if isinstance(step, LinearStep) and len(step.operands) == 1 and not step.weighted:
             if frames is not None and step.operands[0].shape == frames:
-                return [TimeAverage.of_frame_logits(node, step, frames[1])]
+                return [_of_frame_logits(node, step, frames[1], len(output))]
             sought = _average_of(node, step, len(output))
             problem = problem or sought.problem
             mixed += sought.mixed
@@ -112,6 +67,14 @@ def _last_averages(record: Trace, frames: torch.Size | None = None) -> list[Time
     if not averages:
         raise NoFrameLogits(problem or "the logits do not descend from the clip in any way lrp3d can see")
     return list(averages.values())
+
+
+def _of_frame_logits(node: Node, step: LinearStep, frames: int, batch: int) -> TimeAverage:
+    """The average of frame logits that the model returns, which are rows as they are, at the steps they come from."""
+    average = TimeAverage.of_frame_logits(node, step, frames)
+    source_steps = time_steps(average.entries, batch)
+    placed = TimeAverage(node, step, average.axis)
+    return placed if placed.in_order(source_steps) and placed.matrix is None else average
 
 
 class _Sought(NamedTuple):
@@ -240,29 +203,15 @@ def frame_seeds(
         raise NoFrameLogits("the model averages some frame logits and pools other features over time first")
     if any(len(average.features) != len(record.output) for average in averages):
         raise NoFrameLogits("the axis of clips is not the first where the model averages over time")
+    check_clock(averages)
     seeds = _frame_by_frame(record, chosen, averages, composite, contrastive, merge)
     if all(follows_classifier) and _adds_up(record.output, averages[0]):
         seeds.additive = True
         if contrastive:
             _orient(seeds, chosen.of(record.output))
     seeds.positions, seeds.classified = _positions(averages, seeds.logits.shape[1])
-    averaged, logit = seeds.logits if seeds.averaged is None else seeds.averaged, chosen.of(record.output)
-    masks = seen_frames(record, averages, layout) if len(record.entries) == 1 else []
-    differ, *seen = numbers([_differ(averaged, logit, record.run.coarsest), *masks])  # a GPU waits only once
-    if differ:
-        means, wanted = averaged.mean(1).tolist(), logit.tolist()
-        raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
-    if seen:
-        of_layers = [[frames.nonzero().flatten().tolist() for frames in mask] for mask in seen]
-        _take_picked_frames(seeds, of_layers, record.entries[0], layout)
+    check_rows(record, chosen, averages, seeds, layout)
     return seeds
-
-
-def _differ(logits: Tensor, logit: Tensor, eps: float) -> Tensor:
-    """Whether the mean of the frame logits is not the logit, up to rounding in the coarsest type."""
-    error = (logits.mean(1) - logit).abs()
-    scale = torch.maximum(logit.abs(), logits.abs().mean(1))
-    return (error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()
 
 
 def _frame_by_frame(
@@ -369,46 +318,6 @@ def _orient(seeds: FrameSeeds, logit: Tensor) -> None:
     seeds.orientation = sign.T
     for start in seeds.starts:
         start.relevance = start.relevance * sign.T.reshape(*sign.T.shape, *[1] * (start.relevance.dim() - 2))
-
-
-def _take_picked_frames(seeds: FrameSeeds, seen: list[list[list[int]]], clip: Tensor, layout: str) -> None:
-    """Gives rows the places of the frames that a forward picks of its clip; those that are spread over it stay.
-
-    Args:
-        seeds: the seeds of the rows.
-        seen: for each average over time, the frames that each of its first layers sees.
-        clip: the clip.
-        layout: its layout.
-
-    Raises:
-        NoFrameLogits: if averages see other parts of the clip, or nothing says to which frame a row belongs.
-    """
-    rows, length = seeds.logits.shape[1], Layout(layout).sizes(clip, len(seeds.logits))["t"]
-    of_averages = [sorted({frame for frames in of_layers for frame in frames}) for of_layers in seen]
-    parts = sorted(frames for of_layers in seen for frames in of_layers if not are_spread(frames, length))
-    if not parts:
-        return
-    frames, *others = sorted(of_averages)
-    other = next((frames_of_other for frames_of_other in others if frames_of_other != frames), None)
-    if other is None and rows != len(frames):  # the rows may be those of each part
-        other = next((part for part in parts if part != parts[0]), None)
-        frames = frames if other is None else parts[0]
-    if other is not None:
-        raise NoFrameLogits(
-            f"some layers see frames {listed(frames)} of the clip and others frames {listed(other)}, so that what is "
-            "averaged over time is on no common clock; run the layers on all frames, or fold the parts into the batch"
-        )
-    if are_spread(frames, length) or rows == length:  # as many as the clip has, where some were taken twice
-        return
-    if seeds.positions is None and rows == len(frames):
-        seeds.positions, seeds.classified = frames, length
-    elif seeds.positions is not None and seeds.classified == len(frames):
-        seeds.positions, seeds.classified = [frames[i] for i in seeds.positions], length
-    else:
-        raise NoFrameLogits(
-            f"the forward takes frames {listed(frames)} of the clip's {length} and has {rows} frame logits, of which "
-            "nothing says where in the clip they are; pass a clip of these frames alone"
-        )
 
 
 def _positions(averages: list[TimeAverage], rows: int) -> tuple[list[int] | None, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import einops
 import torch
@@ -15,8 +16,8 @@ from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput
 from lrp3d.twin.twin import Trace
 
-PICKS = ("Slice", "Select", "Index", "Split", "Unbind", "Gather", "Take", "Unfold", "AsStrided")
-"""Nodes of torch that may leave frames out."""
+PICKS = ("Slice", "Select", "Index", "Split", "Unbind", "Gather", "Take", "Unfold", "AsStrided", "ConstantPad")
+"""Nodes of torch that may leave frames out; a pad does where it is negative."""
 
 
 def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> list[Tensor]:
@@ -31,19 +32,20 @@ def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> 
     """
     axes = Layout(layout)
     sizes = axes.sizes(torch.empty(record.entries[0].shape, device="meta"), len(record.output))
-    starts = [_first_layers(average.node) for average in averages]
-    if not len(record.output) or not any(_picks(edge) for edges in starts for edge, _ in edges):
+    starts = [first_layers(average.node) for average in averages]
+    if not len(record.output) or not any(_picks(layer.edge) for layers in starts for layer in layers):
         return []
     if not all(starts):
         return []
     clip = record.entries[0]
-    return [torch.stack([_seen_at(edge, shape, clip, axes, sizes) for edge, shape in edges]) for edges in starts]
+    return [torch.stack([_seen_at(layer, clip, axes, sizes) for layer in layers]) for layers in starts]
 
 
-def _seen_at(edge: Edge, shape: torch.Size, clip: Tensor, axes: Layout, sizes: dict[str, int]) -> Tensor:
-    """A mask (t,) of the frames that are part of the tensor at an edge."""
+def _seen_at(layer: FirstLayer, clip: Tensor, axes: Layout, sizes: dict[str, int]) -> Tensor:
+    """A mask (t,) of the frames that are part of what a layer takes in."""
     seen = torch.zeros(sizes["t"], dtype=torch.bool, device=clip.device)
-    for r, end in spread_down(edge, torch.ones(shape, device=clip.device), lambda step: isinstance(step, ClipInput)):
+    everything = torch.ones(layer.shape, device=clip.device)
+    for r, end in spread_down(layer.edge, everything, lambda step: isinstance(step, ClipInput)):
         if not isinstance(end, ClipInput):
             return torch.ones_like(seen)  # what ends above the clip may see all of it
         seen |= _by_frame(r, axes, sizes) != 0
@@ -74,15 +76,25 @@ def _by_frame(r: Tensor, axes: Layout, sizes: dict[str, int]) -> Tensor:
     return sums
 
 
-def _first_layers(node: Node) -> list[tuple[Edge, torch.Size]]:
-    """What the first layers with weights below a node take in, with its shape."""
+class FirstLayer(NamedTuple):
+    """A layer with weights that has none below it."""
+
+    edge: Edge
+    """Stands for what the layer takes in."""
+    shape: torch.Size
+    """The shape of what it takes in."""
+    step: LinearStep
+
+
+def first_layers(node: Node) -> list[FirstLayer]:
+    """The first layers with weights below a node."""
     behind_layers: dict[Node, bool] = {}
     found = []
     for below in upwards(node, parents):
         step = step_of(below)
         behind_layers[below] = any(behind_layers[parent] or _is_layer(parent) for parent in parents(below))
         if isinstance(step, LinearStep) and _is_layer(below) and not behind_layers[below] and len(step.operands) == 1:
-            found.append((edges_below(below)[0], step.operands[0].shape))
+            found.append(FirstLayer(edges_below(below)[0], step.operands[0].shape, step))
     return found
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+import einops
 import torch
 from torch import Tensor
 
@@ -18,7 +19,16 @@ from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, MatrixProduct
 from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
-from lrp3d.steps.step import ConstantOutput, Halves, OverAxes, PassThrough, RecurrentOutput, Step, Unsupported
+from lrp3d.steps.step import (
+    ClipInput,
+    ConstantOutput,
+    Halves,
+    OverAxes,
+    PassThrough,
+    RecurrentOutput,
+    Step,
+    Unsupported,
+)
 from lrp3d.steps.writes import Written
 from lrp3d.transfer import numbers, placed
 
@@ -186,7 +196,7 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
     numbers_of = range(entries.number) if of is None else of
     if not batch:  # an empty batch shows nothing
         return [torch.eye(entries.number, dtype=torch.bool)[i].tolist() for i in numbers_of]
-    has_time_axis = _time_axis_test(batch)
+    has_time_axis = time_axis_test(batch)
     mixing = _mixing(entries.edge[0], has_time_axis)
     if len(numbers_of) > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing)):
         return [source_steps[i] for i in numbers_of]
@@ -195,10 +205,7 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
         seed = torch.zeros_like(entries.values)
         seed.narrow(entries.axis, i, 1).fill_(1)
         masks.append(
-            [
-                _over_time(r != 0, batch, _shape_has_time_axis(step))
-                for r, step in spread_down(entries.edge, seed, has_time_axis, mixing)
-            ]
+            [_over_time(r != 0, batch, step) for r, step in spread_down(entries.edge, seed, has_time_axis, mixing)]
         )
     lengths = {len(mask) for ends in masks for mask in ends}
     if len(lengths) != 1:
@@ -228,7 +235,7 @@ def _by_labels(
             return []
         mixed.append((covered & ((second / count - mean**2).abs() > 1e-3)).any())
         number = mean.round().long()
-        steps = [_over_time(number == i, batch, True) for i in range(entries.number)]
+        steps = [_over_time(number == i, batch, step) for i in range(entries.number)]
         if positions is not None and positions.shape[1] != len(steps[0]):
             return []
         positions = torch.stack(steps) if positions is None else positions | torch.stack(steps)
@@ -290,12 +297,17 @@ def _spreads(step: Step) -> bool:
     return isinstance(step, PassThrough | LinearStep | Written | OverAxes)
 
 
-def _over_time(mask: Tensor, batch: int, shape_has_time_axis: bool) -> Tensor:
-    """(t,): whether the mask is set anywhere at each time step.
+def _over_time(mask: Tensor, batch: int, step: Step) -> Tensor:
+    """(t,): whether the mask is set anywhere at each time step of what a step makes.
 
-    Where the axes of a layer are unknown (it has no rule), time is the only axis along which the mask is set in part.
+    The clip has time where its layout says so. Where the axes of a layer are unknown (it has no rule), time is the only
+    axis along which the mask is set in part.
     """
-    if not shape_has_time_axis or (mask.dim() == 4 and len(mask) % batch):
+    if isinstance(step, ClipInput) and step.layout is not None and step.layout.has_time:
+        sizes = step.layout.sizes(mask, batch)
+        set_at: Tensor = einops.reduce(mask.byte(), f"{step.layout.pattern} -> t", "max", **sizes)
+        return set_at.bool()
+    if not _shape_has_time_axis(step) or (mask.dim() == 4 and len(mask) % batch):
         others = [tuple(j for j in range(mask.dim()) if j != axis) for axis in range(mask.dim())]
         parts = [part for axes in others if not bool((part := mask.any(axes)).all())]
         return parts[0] if len(parts) == 1 else mask.new_ones(1)
@@ -405,7 +417,7 @@ def _least_mixing(step: LinearStep, r: Tensor, costs: list[Cost]) -> list[Tensor
     return parts
 
 
-def _time_axis_test(batch: int) -> Callable[[Step], bool]:
+def time_axis_test(batch: int) -> Callable[[Step], bool]:
     """Makes a function that says whether a step is a convolution, whose axes have a fixed order.
 
     A convolution that sees a single picture of each clip does not count: it is a cell of a recurrence that the model

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lrp3d.compute.maps import sum_to_shape
 from lrp3d.compute.precision import widened
 from lrp3d.errors import UnsupportedOperation
+from lrp3d.layout import Layout
 from lrp3d.rules import Identity, Rule, opposed
 from lrp3d.steps.lazy_relevance import LazyRelevance
 
@@ -178,7 +179,14 @@ class Relevance(torch.autograd.Function):
 
 
 class ClipInput(Step):
-    """Where the clip (or a pathway of it) enters the twin."""
+    """Where the clip (or a pathway of it) enters the twin.
+
+    Args:
+        layout: its axes; None if it is no clip, but images or features.
+    """
+
+    def __init__(self, layout: Layout | None = None):
+        self.layout = layout
 
     def relevance(self, r: Tensor) -> Sequence[Tensor]:
         """The relevance of the input itself."""

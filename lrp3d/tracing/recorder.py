@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
+from lrp3d.layout import Layout
 from lrp3d.registry import Handler, TorchFunction, handler_of
 from lrp3d.rules import Rule
 from lrp3d.steps.step import ClipInput, Rearrangement, Relevance, Site, Step, Token, Unsupported
@@ -73,10 +74,10 @@ class Recorder:
         finally:
             self._scopes.pop()
 
-    def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None) -> Tensor:
-        """Lets a clip (or pathway) enter; returns the tensor to pass to the model."""
+    def enter(self, x: Tensor, low: Tensor | None, high: Tensor | None, layout: Layout | None = None) -> Tensor:
+        """Lets a clip (or pathway) of this layout enter; returns the tensor to pass to the model."""
         self._operation, self._handler, self._device = "input", None, x.device.type
-        return self.attach(ClipInput(), x.detach(), [x], Signal(low, high))
+        return self.attach(ClipInput(layout), x.detach(), [x], Signal(low, high))
 
     # ------------------------------------------------------------------ tensors
 

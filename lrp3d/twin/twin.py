@@ -35,7 +35,7 @@ from lrp3d.twin.copying import Copier
 from lrp3d.twin.given import module_of, original_code, programs_in
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
-from lrp3d.twin.ranges import Range, far_outside, ranges_of, warn_of_range
+from lrp3d.twin.ranges import Range, far_outside, layout_of, ranges_of, warn_of_range
 from lrp3d.twin.separate_clips import depends_on_others, warn_of_mixing
 
 
@@ -204,7 +204,7 @@ class Twin(nn.Module):
             for (i, x), ends in zip(clips.items(), ranges, strict=True):
                 outside.append(far_outside(x.detach(), ends))
                 x = x if x.requires_grad else x.detach().clone().requires_grad_()
-                leaves[i] = run.enter(x, ends.low, ends.high)
+                leaves[i] = run.enter(x, ends.low, ends.high, layout_of(x, layout))
                 entries.append(leaves[i])
             device = entries[0].device if entries else torch.device("cpu")
             with kept_random_state(device, seed):

@@ -1,0 +1,139 @@
+"""Holds rows against the frames of the clip: whether they are on one clock, in order, and where they stand.
+
+Rows come from the shapes of layers (`time_axis`). Here they are held against what a forward did to its clip before.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from lrp3d.layout import Layout
+from lrp3d.outputs import Chosen
+from lrp3d.propagation.frame_order import Found, found_frames, order_of
+from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
+from lrp3d.propagation.seen_frames import are_spread, listed, seen_frames
+from lrp3d.propagation.time_axis import TimeAverage
+from lrp3d.transfer import numbers
+from lrp3d.twin.twin import Trace
+
+
+def check_clock(averages: list[TimeAverage]) -> None:
+    """Refuses several averages that are no pathways of one clock: of parts of the features, or of nearly as many steps.
+
+    Raises:
+        NoFrameLogits: nothing says which frame of one average belongs to which of another.
+    """
+    if len(averages) < 2:
+        return
+    for average in averages:
+        length = len(average.source_steps[0])
+        covered = [i for i in range(length) if any(steps[i] for steps in average.source_steps)]
+        if not are_spread(covered, length):
+            raise NoFrameLogits(
+                f"one of {len(averages)} averages over time, '{average.step.name}', takes steps {listed(covered)} of "
+                f"{length} alone, so that they are on no common clock; average over all steps, or explain such a part "
+                "by itself"
+            )
+    few, many = min(average.frames for average in averages), max(average.frames for average in averages)
+    if few < many and 2 * (few - 1) >= many:
+        raise NoFrameLogits(
+            f"the model averages over {few} and over {many} time steps, which are on no common clock: a slow pathway "
+            "has at most every second frame of a fast one; pad what has fewer steps, as with a difference of zero"
+        )
+
+
+def check_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds: FrameSeeds, layout: str) -> None:
+    """Holds the rows against the logit and against the frames of the clip, and gives them their places in the clip."""
+    averaged, logit = seeds.logits if seeds.averaged is None else seeds.averaged, chosen.of(record.output)
+    single = len(record.entries) == 1
+    masks = seen_frames(record, averages, layout) if single else []
+    found = found_frames(record, averages, seeds.logits.shape[1], layout) if single else []
+    questions = [_differ(averaged, logit, record.run.coarsest), *(layer.places for layer in found), *masks]
+    differ, *told = numbers(questions)  # a GPU waits only once
+    if differ:
+        means, wanted = averaged.mean(1).tolist(), logit.tolist()
+        raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
+    _put_in_order(seeds, [(layer, places) for layer, places in zip(found, told, strict=False)])
+    if masks:
+        of_layers = [[frames.nonzero().flatten().tolist() for frames in mask] for mask in told[len(found) :]]
+        _take_picked_frames(seeds, of_layers, record.entries[0], layout)
+
+
+def _differ(logits: Tensor, logit: Tensor, eps: float) -> Tensor:
+    """Whether the mean of the frame logits is not the logit, up to rounding in the coarsest type."""
+    error = (logits.mean(1) - logit).abs()
+    scale = torch.maximum(logit.abs(), logits.abs().mean(1))
+    return (error > max(1e-4, 8 * eps) * scale + torch.finfo(logit.dtype).tiny).any()
+
+
+def _put_in_order(seeds: FrameSeeds, found: list[tuple[Found, Tensor]]) -> None:
+    """Puts rows in the order of the clip's frames, where a forward gives them another one before its first layers.
+
+    Args:
+        seeds: the seeds of the rows.
+        found: where first layers find the frames, and their places on the host.
+
+    Raises:
+        NoFrameLogits: frames are not where they are sought, or layers find them in several orders.
+    """
+    for layer, places in found:
+        if reason := layer.reason(places):
+            raise NoFrameLogits(reason)
+    orders = [order for _, places in found if (order := order_of(places)) is not None]
+    if all(order == sorted(order) for order in orders):
+        return
+    order = orders[0]
+    if len(orders) < len(found) or any(other != order for other in orders) or len(order) != seeds.logits.shape[1]:
+        raise NoFrameLogits(
+            f"'{found[0][0].step.name}' and the layers beside it see the frames of the clip in several orders, or in "
+            f"another one than that of the clip, which {seeds.logits.shape[1]} frame logits share: leave frames where "
+            "they are"
+        )
+    seeds.logits = seeds.logits[:, order]
+    if seeds.averaged is not None:
+        seeds.averaged = seeds.averaged[:, order]
+    if seeds.orientation is not None:
+        seeds.orientation = seeds.orientation[order]
+    for start in seeds.starts:
+        start.relevance = start.relevance[order]
+
+
+def _take_picked_frames(seeds: FrameSeeds, seen: list[list[list[int]]], clip: Tensor, layout: str) -> None:
+    """Gives rows the places of the frames that a forward picks of its clip; those that are spread over it stay.
+
+    Args:
+        seeds: the seeds of the rows.
+        seen: for each average over time, the frames that each of its first layers sees.
+        clip: the clip.
+        layout: its layout.
+
+    Raises:
+        NoFrameLogits: if averages see other parts of the clip, or nothing says to which frame a row belongs.
+    """
+    rows, length = seeds.logits.shape[1], Layout(layout).sizes(clip, len(seeds.logits))["t"]
+    of_averages = [sorted({frame for frames in of_layers for frame in frames}) for of_layers in seen]
+    parts = sorted(frames for of_layers in seen for frames in of_layers if not are_spread(frames, length))
+    if not parts:
+        return
+    frames, *others = sorted(of_averages)
+    other = next((frames_of_other for frames_of_other in others if frames_of_other != frames), None)
+    if other is None and rows != len(frames):  # the rows may be those of each part
+        other = next((part for part in parts if part != parts[0]), None)
+        frames = frames if other is None else parts[0]
+    if other is not None:
+        raise NoFrameLogits(
+            f"some layers see frames {listed(frames)} of the clip and others frames {listed(other)}, so that what is "
+            "averaged over time is on no common clock; run the layers on all frames, or fold the parts into the batch"
+        )
+    if are_spread(frames, length) or rows == length:  # as many as the clip has, where some were taken twice
+        return
+    if seeds.positions is None and rows == len(frames):
+        seeds.positions, seeds.classified = frames, length
+    elif seeds.positions is not None and seeds.classified == len(frames):
+        seeds.positions, seeds.classified = [frames[i] for i in seeds.positions], length
+    else:
+        raise NoFrameLogits(
+            f"the forward takes frames {listed(frames)} of the clip's {length} and has {rows} frame logits, of which "
+            "nothing says where in the clip they are; pass a clip of these frames alone"
+        )

@@ -1,0 +1,172 @@
+"""Whether the first layers find the frames of the clip one after another where their shapes say that time is.
+
+The axes of convolutions say which of their inputs are frames (`time_axis`). A forward may have turned the clip round
+before, folded frames into the batch before the clips, or put another axis where time is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import einops
+import torch
+from torch import Tensor
+
+from lrp3d.layout import Layout
+from lrp3d.propagation.seen_frames import FirstLayer, first_layers
+from lrp3d.propagation.time_axis import TimeAverage, spread_down, time_axis_test
+from lrp3d.steps.graph import Edge, parents, step_of
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.step import ClipInput, PassThrough, Step
+from lrp3d.twin.twin import Trace
+
+
+class Found(NamedTuple):
+    """Where a first layer finds the frames of the clip, of all places where frames are sought."""
+
+    step: LinearStep
+    places: Tensor
+    """(2, b, t): the first and the last place where most of each frame lies; -1 for frames that are not there."""
+
+    def reason(self, places: Tensor) -> str:
+        """Why rows would not belong to frames of the clip; empty if frames are in order, or only put in another one.
+
+        Args:
+            places: `places`, on the host.
+        """
+        for clip in places.transpose(0, 1):
+            there = [(int(first), int(last)) for first, last in clip.T if first >= 0]
+            if len(there) > 1 and len(set(there)) == 1:
+                return (
+                    f"where the shape of '{self.step.name}' says that time is ({self._sought}), every place holds all "
+                    "frames of the clip: time is another of its axes, frames were folded into the batch before the "
+                    "clips, or the layout is another one (layout=)"
+                )
+            if not _in_order(there) and order_of(places) is None:
+                return (
+                    f"'{self.step.name}' sees the frames of the clip in another order than the clip has them "
+                    f"({self._sought} is read as time), and not each of them once: leave frames where they are, and "
+                    "fold clips and frames into the batch as (b t), never as (t b)"
+                )
+        return ""
+
+    @property
+    def _sought(self) -> str:
+        shape = tuple(self.step.operands[0].shape)
+        return f"the first axis of {shape}, within each clip" if len(shape) == 4 else f"the third axis of {shape}"
+
+
+def order_of(places: Tensor) -> list[int] | None:
+    """The place of each frame, where every frame lies at one of its own, the same for all clips; None elsewhere.
+
+    Args:
+        places: (2, b, t), of `Found`.
+
+    >>> order_of(torch.tensor([2, 1, 0]).expand(2, 1, 3))
+    [2, 1, 0]
+    """
+    first, last = places
+    own: list[int] = [int(place) for place in first[0]]
+    alike = first.equal(last) and first.equal(first[:1].expand_as(first))
+    return own if alike and sorted(own) == list(range(len(own))) else None
+
+
+def _in_order(spans: Sequence[tuple[int, int]]) -> bool:
+    """Whether no frame lies before an earlier one; a frame that lies at several places may be at any of them."""
+    latest = -1
+    for first, last in spans:
+        if last < latest:
+            return False
+        latest = max(latest, first)
+    return True
+
+
+def found_frames(record: Trace, averages: Sequence[TimeAverage], rows: int, layout: str) -> list[Found]:
+    """For each first layer whose shape says where time is, where the frames of the clip are.
+
+    Empty if all of them take in the clip as it was given, with time where it is sought; and if the clip has fewer
+    frames than there are rows, where the layout is wrong as a whole (`temporal_matrix.check_rows`).
+
+    Args:
+        record: the forward pass of a single pathway.
+        averages: the averages over time.
+        rows: the number of frame logits.
+        layout: the layout of the clip.
+    """
+    batch, axes, clip = len(record.output), Layout(layout), record.entries[0]
+    if rows > axes.sizes(torch.empty(clip.shape, device="meta"), batch)["t"]:
+        return []
+    tells_time = time_axis_test(batch)
+    layers = {layer.edge: layer for average in averages for layer in first_layers(average.node)}
+    told = [layer for layer in layers.values() if batch and tells_time(layer.step)]
+    usual = axes.groups in (list("bcthw"), ["bt", "c", "h", "w"])
+    if usual and all(isinstance(step_of(layer.edge[0]), ClipInput) for layer in told):
+        return []
+    found = []
+    for layer in told:
+        places = _places(layer, clip, axes, batch)
+        if places is not None:
+            found.append(Found(layer.step, places))
+    return found
+
+
+def _places(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tensor | None:
+    """(2, b, t): `Found.places` of a layer; None if nobody can say."""
+    folded = len(layer.shape) == 4
+    if folded and layer.shape[0] % batch:
+        return None
+    length = layer.shape[0] // batch if folded else layer.shape[2]
+    sizes = axes.sizes(torch.empty(clip.shape, device="meta"), batch)
+    if length < 2 or sizes["t"] < 2:
+        return None
+    sought = (batch, length, *layer.shape[1:]) if folded else layer.shape
+    axis = 1 if folded else 2
+    if _only_moves(layer.edge):
+        numbers = torch.arange(1.0, length + 1, device=clip.device).reshape(-1, *[1] * (len(sought) - axis - 1))
+        ((number, _),) = spread_down(layer.edge, numbers.expand(sought).reshape(layer.shape), _is_clip)
+        number = einops.rearrange(number, f"{axes.pattern} -> b t (c h w)", **sizes)
+        last = number.amax(-1).long() - 1
+        first = torch.where(number > 0, number, length + 1).amin(-1).long() - 1
+        return torch.stack([torch.where(last < 0, last, first), last])
+    at_places = []
+    for i in range(length):
+        seed = torch.zeros(sought, device=clip.device)
+        seed.select(axis, i).fill_(1)
+        total = torch.zeros(batch, sizes["t"], device=clip.device)
+        for r, end in spread_down(layer.edge, seed.reshape(layer.shape), _is_clip):
+            if not isinstance(end, ClipInput):
+                return None
+            total = total + einops.reduce(r.abs(), f"{axes.pattern} -> b t", "sum", **sizes)
+        at_places.append(total)
+    return _span(torch.stack(at_places, -1))
+
+
+MOVES = tuple("Permute Transpose View UnsafeView Reshape Squeeze Unsqueeze Alias Clone Flip Roll Slice Select".split())
+"""Nodes of torch that take every value to one place at most."""
+
+
+def _only_moves(edge: Edge) -> bool:
+    """Whether every value of the clip comes to one place at most, in one step after another."""
+    node = edge[0]
+    while not isinstance(step_of(node), ClipInput):
+        below = parents(node)
+        moves = isinstance(step_of(node), PassThrough) or (step_of(node) is None and node.name().startswith(MOVES))
+        if len(below) != 1 or not moves:
+            return False
+        node = below[0]
+    return True
+
+
+def _is_clip(step: Step) -> bool:
+    return isinstance(step, ClipInput)
+
+
+def _span(at_places: Tensor) -> Tensor:
+    """(2, b, t): the first and the last place at which most of each frame lies, of (b, t, places); -1 if at none."""
+    most = at_places.amax(-1, keepdim=True)
+    is_own = (at_places >= (1 - 1e-4) * most) & (most > 0)
+    number = torch.arange(at_places.shape[-1], device=at_places.device)
+    last = torch.where(is_own, number, -1).amax(-1)
+    first = torch.where(is_own, number, at_places.shape[-1]).amin(-1)
+    return torch.stack([torch.where(last < 0, last, first), last])

@@ -1,0 +1,55 @@
+"""What the rows of the temporal relevance matrix start from, and the error of models that have none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lrp3d.errors import MEASURED
+from lrp3d.propagation.propagate import Start
+from lrp3d.steps.graph import Edge, edges_below
+
+
+class NoFrameLogits(ValueError):
+    """The model has no exact frame logits on this clip; the message says why and what to do."""
+
+    def __init__(self, reason: str):
+        self.reason = reason
+        super().__init__(
+            f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False. {MEASURED}"
+        )
+
+
+class FramesInColumns(NoFrameLogits):
+    """Each column of the logits (b, n) belongs to a frame, not to a class."""
+
+
+@dataclass
+class FrameSeeds:
+    """The seeds of a matrix's rows, before relevance is propagated."""
+
+    logits: Tensor
+    """(b, n); their mean is the logit."""
+    starts: list[Start]
+    """Where relevance starts, with one seed per row (s = n)."""
+    additive: bool
+    """Whether the mean of the rows' relevance is that of the clip, because the model itself averages these logits."""
+    orientation: Tensor | None = None
+    """(n, b): -1 where the seed of a contrastive row is -|logit|, to keep rows additive, else 1; None if all are 1."""
+    positions: list[int] | None = None
+    """The frame of each row, where fewer rows than classified frames exist."""
+    classified: int = 0
+    """The number of frames that were classified."""
+    blocks: int | None = None
+    """The number of blocks to which rows and columns are summed: the frames of the slowest pathway."""
+    share: float = 1.0
+    """The number by which the sum of a block's rows is multiplied."""
+    averaged: Tensor | None = None
+    """(b, n) frame logits whose mean is the clip's logit, where the mean of `logits` is not."""
+
+    @property
+    def doors(self) -> set[Edge]:
+        """Where relevance of the rows enters what that of the clip's logit flows through as well."""
+        nodes = [start.edge[0] for start in self.starts]
+        return {start.edge for start in self.starts} | {edge for node in nodes for edge in edges_below(node)}
