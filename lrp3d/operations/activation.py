@@ -61,10 +61,11 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def _clip(input: Tensor, low: Any, high: Any, inplace: bool, kind: type[nn.Module]) -> Tensor:
-    """Clamps; after a constant was added, this is a hand-written hard sigmoid, `relu6(x + 3) / 6`, and a gate."""
+    """Clamps; after a number was added, this is a hand-written hard sigmoid, `relu6(x + 3) / 6`, and a gate."""
     signal = active_tracer().signal(input)
     nonnegative = low is not None and both_nonnegative(low)
-    gate = bool(signal and signal.shifted and nonnegative and high is not None)
+    bounds = [end for end in (low, high) if isinstance(end, (int, float))]
+    gate = bool(signal and signal.shifted and len(bounds) == 2 and low == 0 < high <= 6)
     return passes(torch.clamp, input, low, high, nonnegative=nonnegative, gate=gate, inplace=inplace, kind=kind)
 
 

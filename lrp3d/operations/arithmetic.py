@@ -43,7 +43,8 @@ def _add(a: Any, b: Any) -> Tensor:
         summands = [Operand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
         result = shares(output, summands, nonnegative=nonnegative)
         outgoing = run.signals[result]
-        outgoing.weighs, outgoing.shifted = incoming.weighs, True
+        # One number for each channel is a bias or a batch norm of the model's own, and no part of a hard sigmoid.
+        outgoing.weighs, outgoing.shifted = incoming.weighs, not isinstance(constant, Tensor) or constant.numel() == 1
         return result
     summands = [Operand(x, Broadcast(output.shape)) for x in (a, b)]
     return shares(output, summands, nonnegative=both_nonnegative(a, b))

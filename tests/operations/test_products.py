@@ -51,6 +51,23 @@ def test_relevance_follows_the_gated_signal(name, features):
         assert torch.equal(found, r)
 
 
+BIAS = torch.tensor([0.5, 1.0, 0.25, 0.75], dtype=D).reshape(1, 4, 1, 1, 1)
+CLIPPED_FEATURES = {
+    "frozen batch norm": lambda x: F.relu6(x * (1 + BIAS) + BIAS),
+    "a bias": lambda x: (x + BIAS).clamp(0, 6),
+    "a large bound": lambda x: F.hardtanh(x + 0.5, 0.0, 1000.0),
+    "a lower bound that is not zero": lambda x: (x + 1).clamp(0.5, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", CLIPPED_FEATURES)
+def test_a_feature_that_is_clipped_is_no_gate(name):
+    """A hand-written hard sigmoid adds one number and clips at 0 and at most 6; frozen batch norm and ReLU6 do not."""
+    clipped = CLIPPED_FEATURES[name]
+    _, r, found = twin_relevance(Net(lambda x: clipped(x) * torch.sigmoid(x)), X)
+    close(found, twin_relevance(Net(clipped), X, r)[2])
+
+
 def test_a_residual_gate_keeps_both_paths():
     """x + x * attention, and x * attention + x, are conserved."""
     for function in (lambda x: x + x * torch.sigmoid(x), lambda x: x * torch.sigmoid(x) + x):
