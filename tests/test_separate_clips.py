@@ -2,6 +2,7 @@
 
 import warnings
 
+import einops
 import pytest
 import torch
 from torch import nn
@@ -50,6 +51,28 @@ def test_clips_that_are_apart_are_explained_without_a_word():
     alone = [lrp3d.explain(model, clip[None], 0).matrix for clip in CLIPS]
     torch.testing.assert_close(together.matrix, torch.cat(alone), rtol=1e-4, atol=1e-6)
     assert folded.matrix.shape == (3, 4, 4)
+
+
+class InLayout(nn.Module):
+    """Takes clips in another layout, of four frames each."""
+
+    def __init__(self, network, layout):
+        super().__init__()
+        self.network, self.layout = network, layout
+
+    def forward(self, x):
+        return self.network(einops.rearrange(x, f"{self.layout} -> b c t h w", t=4))
+
+
+@pytest.mark.parametrize("layout", ["b t c h w", "t b c h w", "(b t) c h w", "(t b) c h w"])
+def test_clips_are_told_apart_by_their_layout(layout):
+    given = einops.rearrange(CLIPS, f"b c t h w -> {layout}")
+    options = {"temporal": False, "layout": layout, "input_range": (0.0, 1.0)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lrp3d.explain(InLayout(Net(), layout).eval(), given, 0, **options)
+    with pytest.warns(UserWarning, match="depend on the other clips of its batch"):
+        lrp3d.explain(InLayout(Net(MIXED["rolled"]), layout).eval(), given, 0, **options)
 
 
 class Folded(nn.Module):

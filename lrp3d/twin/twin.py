@@ -219,7 +219,7 @@ class Twin(nn.Module):
             is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
             mixed = []
             if (kind, layout) not in self._answers and len(inputs) == 1:
-                mixed = [depends_on_others(self.run, inputs[0], read, output, drew)]
+                mixed = [depends_on_others(self.run, inputs[0], layout, read, output, drew)]
             replies = answers([*is_finite, *outside, *mixed, *run.answers.assumed])
             asked = 2 + len(outside) + len(mixed)
             if not run.answers.confirmed(replies[asked:]):
