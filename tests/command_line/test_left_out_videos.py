@@ -81,13 +81,13 @@ def test_a_list_whose_videos_lie_elsewhere_is_answered_with_root(run, command, w
     assert err.splitlines()[-1].endswith("list.csv names no file in .; say with --root where they lie")
 
 
-def test_where_an_error_comes_from_is_shown_to_those_who_ask(run, command, with_holes):
+def test_where_an_error_comes_from_is_shown_to_those_who_ask(run, with_holes):
     with pytest.raises(lrp3d.video.VideoError, match="empty file"):
-        run(*command, *with_holes, "-v")
+        run(*COMMANDS["prototypes"], *with_holes, "-v")
 
 
-def test_more_videos_than_are_taken_are_told(run, command, listed):
-    videos = [f"videos/v{number}.npy" for number in range(3)]
+def test_more_videos_than_are_taken_are_told(run, listed):
+    command, videos = COMMANDS["prototypes"], [f"videos/v{number}.npy" for number in range(3)]
     assert "3 videos are given, and the first 2 taken: see --clips" in run(*command, *videos, "--clips", 2)[1]
     assert "see --clips" not in run(*command, *videos)[1]
 
