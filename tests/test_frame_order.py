@@ -38,6 +38,11 @@ def plain(net, x):
     return net.fc(net.features(x).mean(2))
 
 
+def folded(net, x):
+    """Features (b, t, c) of images."""
+    return net.images(x.transpose(1, 2).flatten(0, 1)).relu().mean((2, 3)).unflatten(0, (len(x), -1))
+
+
 def without_a_matrix(forward, clip=CLIP, said="", **options):
     with pytest.raises(lrp3d.NoFrameLogits, match=said):
         explained(forward, clip, **options)
@@ -49,6 +54,7 @@ ORDERS = {
     "rolled": lambda x: x.roll(2, 2),
     "by an index": lambda x: x[:, :, [3, 1, 5, 0, 4, 2]],
     "backwards, normalised": lambda x: (x.flip(2) - 0.5) * 2,
+    "backwards, by numbers": lambda x: torch.take(x, torch.arange(x.numel()).view(x.shape).flip(2)),
 }
 
 
@@ -59,14 +65,46 @@ def test_rows_are_in_the_clips_order_whatever_order_the_forward_gives_frames(how
         lambda net, x: plain(net, move(x)),
         lambda net, x: net.fc(net.further(net.clips(move(x)).relu()).relu().mean((3, 4)).transpose(1, 2)).mean(1),
         lambda net, x: net.fc(net.features(move(x)).transpose(1, 2)),
+        lambda net, x: net.fc(folded(net, move(x)).mean(1)),
     ):
         found = explained(forward)
         assert torch.equal(found.matrix != 0, OWN.expand(2, -1, -1))
         assert torch.equal(found.atr, torch.ones(2, FRAMES, dtype=torch.float64))
         measured = lrp3d.intervention_matrix(FrameByFrame(forward), CLIP, 0)
         assert torch.equal(measured.abs() > 1e-9, OWN.expand(2, -1, -1))
-    if how in ("backwards", "rolled", "by an index"):
+    if how != "backwards, normalised":
         torch.testing.assert_close(explained(lambda net, x: plain(net, move(x))).matrix, explained(plain).matrix)
+
+
+def test_two_frames_are_turned_round_as_well():
+    found = explained(lambda net, x: plain(net, x.flip(2)), CLIP[:, :, :2])
+    assert torch.equal(found.matrix != 0, torch.eye(2, dtype=torch.bool).expand(2, -1, -1))
+
+
+def test_frames_that_meet_in_a_layer_are_in_order():
+    """Differences of neighbours, also around the ends; and two frames as the channels of one."""
+    for stay, differences in ((OWN, lambda x: x - 0.5 * x.roll(1, 2)), (OWN, lambda x: x - 0.5 * x.roll(-1, 2))):
+        found = explained(lambda net, x, of=differences: plain(net, of(x))).matrix != 0
+        assert torch.equal(found & stay, stay.expand(2, -1, -1))
+        assert torch.equal(found.sum(2), torch.full((2, FRAMES), 2))
+
+    class Pairs(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix, self.fc = nn.Conv3d(6, 4, 1), nn.Linear(4, 3)
+
+        def forward(self, x):
+            pairs = einops.rearrange(x, "b c (t two) h w -> b (two c) t h w", two=2)
+            return self.fc(self.mix(pairs).relu().mean((2, 3, 4)))
+
+    found = lrp3d.explain(Pairs().double().eval(), CLIP, 0, contrastive=False)
+    assert torch.equal(found.matrix != 0, torch.eye(3, dtype=torch.bool).expand(2, -1, -1))
+
+
+def test_frames_that_are_taken_twice_have_two_rows():
+    found = explained(lambda net, x: plain(net, x[:, :, [0, 0, 2, 2, 4, 4]]))
+    assert found.positions is None
+    assert torch.equal(found.matrix != 0, OWN[[0, 0, 2, 2, 4, 4]].expand(2, -1, -1))
 
 
 def test_a_clip_that_is_seen_forwards_and_backwards_has_no_rows():
@@ -74,8 +112,8 @@ def test_a_clip_that_is_seen_forwards_and_backwards_has_no_rows():
 
 
 def time_first(net, x):
-    folded = net.images(x.permute(2, 0, 1, 3, 4).flatten(0, 1)).relu().mean((2, 3))
-    return net.fc(folded.unflatten(0, (x.shape[2], len(x))).mean(0))
+    features = net.images(x.permute(2, 0, 1, 3, 4).flatten(0, 1)).relu().mean((2, 3))
+    return net.fc(features.unflatten(0, (x.shape[2], len(x))).mean(0))
 
 
 def test_frames_that_are_folded_before_clips_are_those_of_other_clips():
