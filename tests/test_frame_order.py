@@ -140,9 +140,9 @@ OTHER_AXES = {
 
 @pytest.mark.parametrize("how", OTHER_AXES)
 def test_an_axis_that_is_not_time_has_no_rows(how):
-    for frames in (FRAMES, 2):
-        if frames > 2 or how != "segments":  # of one frame each, these have none in order
-            without_a_matrix(OTHER_AXES[how], CLIP[:, :, :frames], said="another order|another of its axes")
+    without_a_matrix(OTHER_AXES[how], said="another order|another of its axes")
+    if how != "segments":  # which would be of one frame each
+        without_a_matrix(OTHER_AXES[how], CLIP[:, :, :2, :2, :2], said="another of its axes")
 
 
 @pytest.mark.parametrize("layout", ["bthwc", "bhwtc", "bchwt"])
