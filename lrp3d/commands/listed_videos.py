@@ -79,7 +79,8 @@ class ListedVideos:
         """The note that videos are left out of the results, if any are."""
         if not self.failed:
             return ()
-        return (f"{len(self.failed)} of {len(self.given)} videos could not be read and are left out",)
+        left = "is" if len(self.failed) == 1 else "are"
+        return (f"{len(self.failed)} of {len(self.given)} videos could not be read and {left} left out",)
 
     def facts(self) -> dict[str, Any]:
         """What json says of the videos."""
