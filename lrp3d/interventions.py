@@ -34,7 +34,8 @@ from lrp3d.layout import Layout, axes_hint, warn_of_layout
 from lrp3d.occlusion import OCCLUDERS, Colour, Occluded
 from lrp3d.outputs import FRAMES_LAST, Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.propagation.chunks import clips_at_once
-from lrp3d.propagation.frame_logits import FrameSeeds, FramesInColumns, NoFrameLogits, check_frame_axis, frame_seeds
+from lrp3d.propagation.frame_logits import check_frame_axis, frame_seeds
+from lrp3d.propagation.frame_seeds import FrameSeeds, FramesInColumns, NoFrameLogits
 from lrp3d.propagation.temporal_matrix import check_rows, logits_in_blocks
 from lrp3d.transfer import answers, finite
 from lrp3d.twin.twin import Trace, Twin, twin_of

@@ -28,7 +28,7 @@ from lrp3d.interventions import intervention_matrix as intervention_matrix
 from lrp3d.metrics import atr as atr
 from lrp3d.metrics.excess_span import ExcessSpan as ExcessSpan
 from lrp3d.metrics.excess_span import excess_span as excess_span
-from lrp3d.propagation.frame_logits import NoFrameLogits as NoFrameLogits
+from lrp3d.propagation.frame_seeds import NoFrameLogits as NoFrameLogits
 from lrp3d.prototypes import prototypes as prototypes
 from lrp3d.registry import register_layer as register_layer
 from lrp3d.registry import register_operation as register_operation

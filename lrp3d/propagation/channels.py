@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lrp3d.progress import bar
 from lrp3d.propagation.clip_relevance import ClipRelevance
-from lrp3d.propagation.frame_logits import FrameSeeds
+from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import Gate
 
 

@@ -18,7 +18,8 @@ from lrp3d.outputs import Chosen
 from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
 from lrp3d.propagation.chunks import Chunks
-from lrp3d.propagation.frame_logits import FrameSeeds, oppose
+from lrp3d.propagation.frame_logits import oppose
+from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import Gate, Inside, with_outlets_recorded
 from lrp3d.propagation.one_side import below_classifiers, one_side
 from lrp3d.propagation.propagate import Flow, Start, propagate, step_propagation

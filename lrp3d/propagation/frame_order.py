@@ -95,7 +95,7 @@ def found_frames(record: Trace, averages: Sequence[TimeAverage], rows: int, layo
         layout: the layout of the clip.
     """
     batch, axes, clip = len(record.output), Layout(layout), record.entries[0]
-    if rows > axes.sizes(torch.empty(clip.shape, device="meta"), batch)["t"]:
+    if rows > axes.sizes(clip, batch)["t"]:
         return []
     tells_time = time_axis_test(batch)
     layers = {layer.edge: layer for average in averages for layer in first_layers(average.node)}
@@ -117,7 +117,7 @@ def _places(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tensor
     if folded and layer.shape[0] % batch:
         return None
     length = layer.shape[0] // batch if folded else layer.shape[2]
-    sizes = axes.sizes(torch.empty(clip.shape, device="meta"), batch)
+    sizes = axes.sizes(clip, batch)
     if length < 2 or sizes["t"] < 2:
         return None
     sought = (batch, length, *layer.shape[1:]) if folded else layer.shape
@@ -137,7 +137,7 @@ def _places(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tensor
         for r, end in spread_down(layer.edge, seed.reshape(layer.shape), _is_clip):
             if not isinstance(end, ClipInput):
                 return None
-            total = total + einops.reduce(r.abs(), f"{axes.pattern} -> b t", "sum", **sizes)
+            total = total + axes.frames(r.abs()[None], batch)[0]
         at_places.append(total)
     return _span(torch.stack(at_places, -1))
 

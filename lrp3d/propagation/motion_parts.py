@@ -16,7 +16,7 @@ from torch import Tensor
 from lrp3d.layout import Layout
 from lrp3d.motion.splitting import Motion
 from lrp3d.propagation.clip_relevance import ClipRelevance
-from lrp3d.propagation.frame_logits import FrameSeeds
+from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.temporal_matrix import temporal_relevance
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import einops
 import torch
 from torch import Tensor
 
@@ -31,24 +30,23 @@ def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> 
         layout: the layout of the clip.
     """
     axes = Layout(layout)
-    sizes = axes.sizes(torch.empty(record.entries[0].shape, device="meta"), len(record.output))
     starts = [first_layers(average.node) for average in averages]
     if not len(record.output) or not any(_picks(layer.edge) for layers in starts for layer in layers):
         return []
     if not all(starts):
         return []
     clip = record.entries[0]
-    return [torch.stack([_seen_at(layer, clip, axes, sizes) for layer in layers]) for layers in starts]
+    return [torch.stack([_seen_at(layer, clip, axes, len(record.output)) for layer in layers]) for layers in starts]
 
 
-def _seen_at(layer: FirstLayer, clip: Tensor, axes: Layout, sizes: dict[str, int]) -> Tensor:
+def _seen_at(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tensor:
     """A mask (t,) of the frames that are part of what a layer takes in."""
-    seen = torch.zeros(sizes["t"], dtype=torch.bool, device=clip.device)
+    seen = torch.zeros(axes.sizes(clip, batch)["t"], dtype=torch.bool, device=clip.device)
     everything = torch.ones(layer.shape, device=clip.device)
     for r, end in spread_down(layer.edge, everything, lambda step: isinstance(step, ClipInput)):
         if not isinstance(end, ClipInput):
             return torch.ones_like(seen)  # what ends above the clip may see all of it
-        seen |= _by_frame(r, axes, sizes) != 0
+        seen |= axes.frames(r.abs()[None], batch)[0].any(0)
     return seen
 
 
@@ -69,11 +67,6 @@ def listed(frames: Sequence[int]) -> str:
     """
     first, last = frames[0], frames[-1]
     return f"{first} to {last}" if len(frames) == last - first + 1 > 2 else ", ".join(map(str, frames))
-
-
-def _by_frame(r: Tensor, axes: Layout, sizes: dict[str, int]) -> Tensor:
-    sums: Tensor = einops.reduce(r.abs(), f"{axes.pattern} -> t", "sum", **sizes)
-    return sums
 
 
 class FirstLayer(NamedTuple):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.pathways import slow_frames
-from lrp3d.propagation.frame_logits import FrameSeeds, NoFrameLogits
+from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
 from lrp3d.transfer import placed
 
 

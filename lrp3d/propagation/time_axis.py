@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-import einops
 import torch
 from torch import Tensor
 
@@ -304,9 +303,7 @@ def _over_time(mask: Tensor, batch: int, step: Step) -> Tensor:
     axis along which the mask is set in part.
     """
     if isinstance(step, ClipInput) and step.layout is not None and step.layout.has_time:
-        sizes = step.layout.sizes(mask, batch)
-        set_at: Tensor = einops.reduce(mask.byte(), f"{step.layout.pattern} -> t", "max", **sizes)
-        return set_at.bool()
+        return step.layout.frames(mask[None].float(), batch)[0].any(0)
     if not _shape_has_time_axis(step) or (mask.dim() == 4 and len(mask) % batch):
         others = [tuple(j for j in range(mask.dim()) if j != axis) for axis in range(mask.dim())]
         parts = [part for axes in others if not bool((part := mask.any(axes)).all())]

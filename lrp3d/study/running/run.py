@@ -17,7 +17,7 @@ from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
 from lrp3d.printed import about, opening
-from lrp3d.propagation.frame_logits import NoFrameLogits
+from lrp3d.propagation.frame_seeds import NoFrameLogits
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.explainer import Explainer, Part, is_out_of_memory
