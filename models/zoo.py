@@ -7,6 +7,8 @@ from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
+import numpy as np
+
 from .base import VideoModel, expected_kind
 from .i3d import i3d_inception, i3d_resnet
 from .i3d_original import i3d_original
@@ -61,10 +63,12 @@ def build(name: str, num_classes: int, **options: Any) -> VideoModel:
     unknown = sorted(set(options) - accepted)
     if unknown:
         raise ValueError(f"{name} takes {', '.join(sorted(accepted))}, not {', '.join(unknown)}")
-    for option, value in {"num_classes": num_classes, **options}.items():
+    given = {"num_classes": num_classes, **options}
+    given = {option: value.item() if isinstance(value, np.generic) else value for option, value in given.items()}
+    for option, value in given.items():
         if expected := expected_kind(make, option, value):
             raise ValueError(f"{option} of {name} must be {expected}, got {value!r}")
-    model = make(num_classes=num_classes, **arguments, **options)
+    model = make(**arguments, **given)
     if frames is not None and frames % model.frame_multiple:
         raise ValueError(f"{name} with temporal stride needs a multiple of {model.frame_multiple} frames")
     model.name, model.frames = name, frames

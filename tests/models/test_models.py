@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from lrp3d.models.blocks import TemporalAggregation, TemporalShift
@@ -256,6 +257,14 @@ def test_an_unknown_name_is_answered_with_what_is_known(name):
         models.build("I3D-R18-f8", 5, kernel=3, depth=50)
     with pytest.raises(ValueError, match=r"multiple of 8"):
         models.build("I3D-R18-f12", 5, temporal_stride=True, width=8)
+
+
+def test_options_of_a_network_are_of_the_kinds_that_its_builder_takes():
+    model = models.build("I3D-R18-f4", np.int64(5), width=np.int32(8), dropout=np.float32(0.25))
+    assert [type(model.arguments[name]) for name in ("num_classes", "width", "dropout")] == [int, int, float]
+    for options, said in (({"width": "abc"}, "width"), ({"width": 8.0}, "width"), ({"width": True}, "width")):
+        with pytest.raises(ValueError, match=f"{said} of I3D-R18-f4 must be a whole number, got"):
+            models.build("I3D-R18-f4", 5, **options)
 
 
 @pytest.mark.parametrize("module", [module.name for module in pkgutil.iter_modules(models.__path__)])
