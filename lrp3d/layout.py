@@ -214,10 +214,10 @@ def as_clip(x: Tensor, layout: str, batch: int) -> Tensor:
     return einops.rearrange(x, f"{axes.pattern} -> b c t h w", **axes.sizes(x, batch))
 
 
-def channel_axis(x: Tensor) -> int:
-    """The axis of channels of a module's output: the second, but the last of tokens (b, n, c).
+def usual_channel_axis(axes: int) -> int:
+    """The axis of channels in most tensors of so many axes: the second, but the last of tokens (b, n, c).
 
-    >>> channel_axis(torch.zeros(2, 64, 8, 7, 7)), channel_axis(torch.zeros(2, 196, 64))
+    >>> usual_channel_axis(5), usual_channel_axis(3)
     (1, 2)
     """
-    return 2 if x.dim() == 3 else min(1, x.dim() - 1)
+    return 2 if axes == 3 else min(1, axes - 1)

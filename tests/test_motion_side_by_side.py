@@ -20,7 +20,7 @@ def still(clip):
     return clip[:, :, :1].expand_as(clip)
 
 
-@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("contrastive", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize("name", NETS)
 def test_both_parts_add_up_to_relevance(name, contrastive):
     model = net(name)
@@ -34,7 +34,7 @@ def test_both_parts_add_up_to_relevance(name, contrastive):
         torch.testing.assert_close(sum(found.motion_by_layer.values()), found.motion, **EXACT)
 
 
-@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("contrastive", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", NETS)
 def test_nothing_is_dynamic_in_a_clip_that_stands_still_not_even_at_its_ends(name, contrastive):
     found = split(net(name), still(CLIP), contrastive=contrastive)

@@ -57,11 +57,11 @@ NETS = {
 }
 
 
-DEEP = {"Inception", "SlowFast"}
+DEEP = {"I3D", "Inception", "TSM", "SlowFast"}
 
 
 def with_options(*options):
-    """Every network with each of the options; of the deep ones, all but the first are slow tests."""
+    """Every network with each of the options; of the deep ones but TAM2D, all but the first are slow tests."""
     return pytest.mark.parametrize(
         ("name", "options"),
         [

@@ -17,7 +17,7 @@ from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
 from lrp3d.explanation.wording import channel_words, conservation_words
 from lrp3d.files import read_saved, replacing
-from lrp3d.layout import channel_axis
+from lrp3d.layout import usual_channel_axis
 from lrp3d.metrics.atr import avg_atr, check_sigma, frame_atr, frame_windows, max_atr
 from lrp3d.metrics.excess_span import ExcessSpan, excess_span
 from lrp3d.printed import printable
@@ -74,9 +74,11 @@ class Explanation:
     layers: dict[str, Tensor] = field(default_factory=dict)
     """By module, the relevance (b, c, t', h', w') at its output for the clip's logit, to which it sums; for a contrast,
     R - Rbar, which sums to zero. Empty without `layers=`. Outputs (b t, c, h, w) are given as (b, c, t, h, w), other
-    shapes as the module has them."""
+    shapes as the module has them; `channel_axes` says where their channels are."""
     layer_rows: dict[str, Tensor] = field(default_factory=dict)
     """By module, the same relevance (b, n, c, t', h', w') for every frame logit; empty without `layer_rows=True`."""
+    channel_axes: dict[str, int] = field(default_factory=dict)
+    """By module in `layers`, the axis of its channels, as the layers with weights before it made them."""
     where: dict[str, list[int]] | None = None
     """The channels, by module, through which the relevance of maps, matrix and ATR flows; None for all relevance."""
     motion_by_layer: dict[str, Tensor] = field(default_factory=dict)
@@ -145,6 +147,7 @@ class Explanation:
             "contrastive": self.contrastive,
             "layout": self.layout,
             "where": self.where,
+            "channel_axes": self.channel_axes,
             "sigma": self.sigma,
             "about": self.about,
         }
@@ -171,7 +174,8 @@ class Explanation:
         for group in DICTS:
             named = [name for name in tensors if name.startswith(f"{group}.")]
             rest[group] = {name.removeprefix(f"{group}."): tensors.pop(name) for name in named}
-        defaults: dict[str, Any] = {each.name: None for each in fields(cls)} | {"sigma": SIGMA, "about": {}}
+        defaults: dict[str, Any] = {each.name: None for each in fields(cls)}
+        defaults |= {"sigma": SIGMA, "about": {}, "channel_axes": {}}
         return cls(**(defaults | tensors | rest))
 
     @property
@@ -216,9 +220,12 @@ class Explanation:
         """
         if layer not in self.layers:
             raise KeyError(f"layers= did not name {layer!r}; there are {', '.join(self.layers) or 'none'}")
-        x = self.layers[layer]
-        axis = channel_axis(x)
-        return x.sum([i for i in range(1, x.dim()) if i != axis]) if x.dim() > 2 else x
+        x, clips = self.layers[layer], len(self.logits)
+        axis = self.channel_axes.get(layer, usual_channel_axis(x.dim()))
+        by_channel: Tensor = x.sum([i for i in range(1, x.dim()) if i != axis]) if x.dim() > 2 else x
+        if len(x) > clips and len(x) % clips == 0:  # frames, or windows of tokens, in the batch
+            by_channel = torch.unflatten(by_channel, 0, (clips, -1)).sum(1)
+        return by_channel
 
     # ------------------------------------------------------------------ other tools
 

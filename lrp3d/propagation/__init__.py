@@ -11,7 +11,7 @@ it, `seen_frames` which frames a forward picks of its clip, `frame_order` in whi
 `notes` says what is to be known beside the numbers.
 
 Inside the network: `inside` keeps relevance at the outputs of modules, and `channels` finds the part of it that flows
-through chosen channels.
+through chosen channels; `channel_axes` finds the axis that they are on.
 
 Motion against appearance: `motion_parts` splits the relevance of one batch of clips into a static and a dynamic part.
 

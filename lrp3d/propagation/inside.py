@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrp3d.layout import channel_axis
+from lrp3d.propagation.channel_axes import ChannelAxes
 from lrp3d.propagation.propagate import Start, Through
 from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -64,13 +64,18 @@ def check_inside(
     return list(layers), by_layer
 
 
-def with_clips(x: Tensor, batch: int) -> Tensor:
+def with_clips(x: Tensor, batch: int, axis: int = 1) -> Tensor:
     """Turns an output (b t, c, h, w), with frames in the batch, into (b, c, t, h, w); returns others unchanged.
+
+    Args:
+        x: the output, or what is shaped like it.
+        batch: number of clips.
+        axis: the axis of channels.
 
     >>> with_clips(torch.zeros(2 * 8, 64, 7, 7), 2).shape
     torch.Size([2, 64, 8, 7, 7])
     """
-    if x.dim() != 4 or len(x) == batch or len(x) % batch:
+    if x.dim() != 4 or axis != 1 or len(x) == batch or len(x) % batch:
         return x
     return torch.unflatten(x, 0, (batch, -1)).transpose(1, 2)
 
@@ -107,6 +112,7 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
     unsorted: list[Gate] = []
     below = _outlets(starts)
     shapes = {step.name: step for step in record.run.steps if isinstance(step, Outlet)}
+    axes = ChannelAxes()
     for name, channels in where.items():
         if name not in below:
             raise ValueError(
@@ -115,7 +121,7 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
             )
         step = shapes[name]
         zeros = torch.zeros(step.shape, dtype=step.dtype, device=record.output.device)
-        axis = channel_axis(zeros)
+        axis = axes.of(below[name])
         if max(channels) >= zeros.shape[axis]:
             raise ValueError(
                 f"where={{{name!r}: {list(channels)}}}: the output of '{name}', {tuple(zeros.shape)}, has channels "
@@ -175,6 +181,8 @@ class Inside:
         self.shapes: dict[str, torch.Size] = {
             step.name: step.shape for step in record.run.steps if isinstance(step, Outlet) and step.name in names
         }
+        nodes, axes = _outlets([record.output.grad_fn]) if names else {}, ChannelAxes()
+        self.channel_axes: dict[str, int] = {name: axes.of(nodes[name]) for name in self.shapes if name in nodes}
         self.batch = batch
         self.like: Tensor = record.output.detach()
         self.keep_rows = rows
@@ -224,10 +232,13 @@ class Inside:
         """The fields of `Explanation` that come from here, by name."""
         if not self.shapes:
             return {}
-        layers = {name: with_clips(x, self.batch).to(self.like) for name, x in self.clip.items()}
-        rows = {name: self._rows(torch.cat(chunks)).to(self.like) for name, chunks in self.rows.items()}
-        return {"layers": layers} | ({"layer_rows": rows} if rows else {})
+        layers = {name: self._with_clips(name, x).to(self.like) for name, x in self.clip.items()}
+        rows = {name: self._rows(name, torch.cat(chunks)).to(self.like) for name, chunks in self.rows.items()}
+        return {"layers": layers, "channel_axes": self.channel_axes} | ({"layer_rows": rows} if rows else {})
 
-    def _rows(self, x: Tensor) -> Tensor:
+    def _with_clips(self, name: str, x: Tensor) -> Tensor:
+        return with_clips(x, self.batch, self.channel_axes.get(name, 1))
+
+    def _rows(self, name: str, x: Tensor) -> Tensor:
         """Turns (s, *output) into (b, s, ...)."""
-        return torch.stack([with_clips(row, self.batch) for row in x], 1)
+        return torch.stack([self._with_clips(name, row) for row in x], 1)

@@ -4,6 +4,8 @@ import subprocess
 import sys
 
 SMALL = ["--model", "I3D-R18-f4", "--option", "width=4", "--size", "32"]
+TINY = ["--model", "networks:Net", "--frames", "4", "--size", "16"]
+"""A model of `NETWORKS`, for what takes many forwards."""
 RANDOM = "random weights (seed 0)"
 PICTURES = {"relevance.png", "matrix.png", "atr.png"}
 FILES = {"explanation.safetensors", "explanation.json", "report.html"} | PICTURES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from terminal import SMALL, error, in_a_process
+from terminal import SMALL, TINY, error, in_a_process
 
 import lrp3d
 from lrp3d.commands.command_line import COMMANDS
@@ -62,9 +62,9 @@ def test_inspect_lists_operations_and_problems(results, networks):
     assert not all(row["supported"] for row in found["operations"])
 
 
-def test_checks_and_prototypes_print_what_they_write(results, listed, folder):
-    for command in (["check", "--no-shapley"], ["prototypes", "--layer", "features.layer4"]):
-        found = results(*command, *listed, *SMALL, "--out", "numbers.json")
+def test_checks_and_prototypes_print_what_they_write(results, listed, networks):
+    for command in (["check", "--no-shapley", *TINY], ["prototypes", "--layer", "features.layer4", *SMALL]):
+        found = results(*command, *listed, "--out", "numbers.json")
         assert found == json.loads(Path("numbers.json").read_text())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from terminal import FILES, RANDOM, SMALL, error, in_a_process
+from terminal import FILES, RANDOM, SMALL, TINY, error, in_a_process
 
 import lrp3d
 from lrp3d.extras import install_command
@@ -135,19 +135,19 @@ def test_no_bar_is_drawn_where_nobody_looks(run, clip):
     assert run("explain", clip, *SMALL)[2] == ""
 
 
-def test_check_prints_a_table_with_a_verdict_and_writes_all_numbers(run, clip):
-    code, out, err = run("check", clip, clip, *SMALL, "--no-shapley", "--out", "check.json")
+def test_check_prints_a_table_with_a_verdict_and_writes_all_numbers(run, clip, networks):
+    code, out, err = run("check", clip, clip, *TINY, "--no-shapley", "--out", "check.json")
     assert (code, err) == (0, "")
     assert "gain (freeze)" in out
     assert "2 clips; means with 95 % intervals over clips" in out
     assert json.loads(Path("check.json").read_text())["clips"] == 2
-    assert run("check", clip, clip, *SMALL, "--no-shapley", "--out", "check.html")[0] == 0
+    assert run("check", clip, clip, *TINY, "--no-shapley", "--out", "check.html")[0] == 0
     page = Path("check.html").read_text()
     assert "gain (freeze)" in page
     assert "orders the frames best" in page
     assert f"<b>gain (freeze)</b>: {html.escape(MEASURES['gain (freeze)'])}" in page
-    assert run("check", *SMALL)[0] == 2
-    assert run("check", clip, *SMALL, "--target", "label")[0] == 2
+    assert run("check", *TINY)[0] == 2
+    assert run("check", clip, *TINY, "--target", "label")[0] == 2
 
 
 def test_what_was_decided_about_the_model_is_said_by_every_command(run, clip, folder):

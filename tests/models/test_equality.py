@@ -10,6 +10,7 @@ LARGE = {"piergiaj_inception_i3d", "ptv_slowfast_r50_8x8_s224"}
 # Of networks that differ in a stride, a number, the kind of a pool or names alone, one is enough every time.
 ALIKE = {"ptv_slowfast_r50_16x8_s64", "ibm_i3d_inception_ts_avg", "ibm_i3d_inception_nots", "ibm_s3d_nots"}
 ALIKE |= {"pyslowfast_r50_8x8_s64", "ibm_tam_inception_b3_nots", "ibm_tam_resnet18_b3_nots_nodw"}
+ALIKE |= {"ptv_slowfast_r50_8x8_s64"}  # also a test of pathways given as a list
 # Deeper than another one of the same construction.
 DEEP = {name for name in golden_data.NAMES if any(f"resnet{depth}" in name for depth in (50, 101, 152))} - {
     "tsm_resnet50"

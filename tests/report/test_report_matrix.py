@@ -96,7 +96,7 @@ return Math.min(...[...document.querySelectorAll(".cell")].map((one) => {{
 
 
 @pytest.mark.parametrize(("scheme", "media"), [("light", ""), ("dark", ""), ("dark", "print")])
-@pytest.mark.parametrize("least", [0, -1])
+@pytest.mark.parametrize("least", [pytest.param(0, marks=pytest.mark.slow), -1])
 def test_numbers_stand_out_from_every_colour(shown, least, scheme, media):
     """At least 4.5 to 1 (WCAG 2.1, 1.4.3)."""
     window = shown(explained(torch.linspace(least, 1, 256).reshape(16, 16).tolist()))
@@ -110,7 +110,7 @@ def test_numbers_stand_out_from_every_colour(shown, least, scheme, media):
 
 @pytest.mark.parametrize("media", ["", "print"])
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
-@pytest.mark.parametrize("frames", [2, 8, 16])
+@pytest.mark.parametrize("frames", [2, pytest.param(8, marks=pytest.mark.slow), 16])
 def test_numbers_fit_into_their_cells(shown, frames, width, media):
     window = shown(explained((-0.88 * torch.tensor(band(frames))).tolist()), width)  # each has a sign and two digits
     window.click("#numbers")
@@ -285,7 +285,7 @@ def test_a_zoomed_matrix_is_printed_whole(shown):
     ("width", "scheme", "views"),
     [
         (PHONE, "light", {16: "#numbers", 64: "#zoom-in"}),
-        (DESKTOP, "dark", {16: "#numbers", 32: "#all-windows"}),
+        pytest.param(DESKTOP, "dark", {16: "#numbers", 32: "#all-windows"}, marks=pytest.mark.slow),
     ],
 )
 def test_axe_finds_nothing_in_numbers_and_zoom(shown, width, scheme, views):

@@ -155,7 +155,14 @@ def barely_folded(tmp_path_factory):
     return page_of(26, tmp_path_factory.mktemp("small study"))
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(SMALL_PHONE, "light"), (PHONE, "dark"), (DESKTOP, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (SMALL_PHONE, "dark"),
+        pytest.param(PHONE, "light", marks=pytest.mark.slow),
+        pytest.param(DESKTOP, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_it_can_be_read_on_phones_and_desktops_in_both_schemes(opened, barely_folded, width, scheme):
     window = opened(barely_folded, width, scheme)
     window.click(".gallery .unfold")
