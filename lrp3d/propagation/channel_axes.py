@@ -14,7 +14,7 @@ from lrp3d.compute.maps import Average, AxisMatrices, Convolution, FullyConnecte
 from lrp3d.layout import usual_channel_axis
 from lrp3d.motion.frame_numbers import along, differ
 from lrp3d.motion.moved import kind, moved
-from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
+from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum
 from lrp3d.steps.step import ClipInput, RecurrentOutput, Step
@@ -30,42 +30,56 @@ class ChannelAxes:
 
     def of(self, node: Node) -> int:
         """The axis of channels of what a step made; where no layer says it, what is usual for that number of axes."""
-        shape = kind((node, 0))[0]
-        axis = self._axis((node, 0))
-        return usual_channel_axis(len(shape)) if axis is None else axis
+        for below in upwards(node, self._needed):
+            if below not in self._found:
+                self._found[below] = self._after(below)
+        axis = self._found[node]
+        return usual_channel_axis(len(kind((node, 0))[0])) if axis is None else axis
 
-    def _axis(self, edge: Edge) -> int | None:
-        node = edge[0]
+    def _needed(self, node: Node) -> list[Node]:
+        """The steps whose axes have to be known before that of a node."""
         step = step_of(node)
-        if step is None:  # torch's own nodes move values, and have several outputs where they split
-            return self._moved(edge)
-        if node not in self._found:
-            self._found[node] = self._after(step, node)
-        return self._found[node]
+        if node in self._found or step is None or _own(step) is not None:
+            return []
+        return [source for edge in edges_below(node) if edge[0] is not None for source in _sources(edge[0])]
 
-    def _moved(self, edge: Edge) -> int | None:
-        numbers: dict[Node, Tensor] = {}
-        for below in downwards([edge[0]], lambda node: step_of(node) is not None):
-            if step_of(below) is not None and (axis := self._axis((below, 0))) is not None:
-                shape, _, device = kind((below, 0))
-                numbers[below] = along(axis, shape, device) + 1
-        return _varying(moved(edge, numbers).cpu() - 1) if numbers else None
-
-    def _after(self, step: Step, node: Node) -> int | None:
-        if isinstance(step, ClipInput):
-            return step.layout.groups.index("c") if step.layout is not None and "c" in step.layout.groups else None
-        if isinstance(step, RecurrentOutput):
-            return len(step.shape) - 1
-        if isinstance(step, LinearStep) and step.weighted and step.operands:
-            made = _made(step)
-            if made is not None:
-                return made
+    def _after(self, node: Node) -> int | None:
+        step = step_of(node)
+        assert step is not None
+        if (own := _own(step)) is not None:
+            return own
         for i, edge in enumerate(edges_below(node)):
-            axis = None if edge[0] is None else self._axis(edge)
+            axis = None if edge[0] is None else self._incoming(edge)
             kept = None if axis is None else _kept(step, i, axis, kind(edge)[0])
             if kept is not None:
                 return kept
         return None
+
+    def _incoming(self, edge: Edge) -> int | None:
+        """The axis of a tensor; torch's own nodes move values, and have several outputs where they split."""
+        if step_of(edge[0]) is not None:
+            return self._found[edge[0]]
+        numbers: dict[Node, Tensor] = {}
+        for source in _sources(edge[0]):
+            if (axis := self._found[source]) is not None:
+                shape, _, device = kind((source, 0))
+                numbers[source] = along(axis, shape, device) + 1
+        return _varying(moved(edge, numbers).cpu() - 1) if numbers else None
+
+
+def _sources(node: Node) -> list[Node]:
+    """The node itself if a step made it, else the nearest ones below it that steps made."""
+    made = downwards([node], lambda below: step_of(below) is not None)
+    return [below for below in made if step_of(below) is not None]
+
+
+def _own(step: Step) -> int | None:
+    """The axis that a step makes, or says of the clip; None for all others."""
+    if isinstance(step, ClipInput):
+        return step.layout.groups.index("c") if step.layout is not None and "c" in step.layout.groups else None
+    if isinstance(step, RecurrentOutput):
+        return len(step.shape) - 1
+    return _made(step) if isinstance(step, LinearStep) and step.weighted and step.operands else None
 
 
 def _made(step: LinearStep) -> int | None:
