@@ -150,6 +150,7 @@ class Twice(nn.Module):
         super().__init__()
         self.conv, self.pair, self.fc = nn.Conv3d(3, 3, 1), Pair(), nn.Linear(3, 2)
         self.left, self.right = nn.Conv3d(3, 3, 1), nn.Conv3d(3, 3, 1)
+        self.unused = nn.Conv3d(3, 3, 1)
 
     def forward(self, x):
         x, _ = self.pair(self.conv(self.conv(x)))
@@ -166,6 +167,8 @@ class Pair(nn.Module):
     [
         ({"layers": ["nowhere"]}, r"'nowhere' fits no module that ran"),
         ({"where": {"nowhere": [0]}}, r"^'nowhere' fits no module that ran"),
+        ({"layers": ["unused"]}, "'unused' is a module that does not run in this forward"),
+        ({"layers": ["unusual"]}, "'unusual' fits no module that ran; lrp3d.inspect"),
         ({"layers": ["conv"]}, "'conv' runs several times in one forward"),
         ({"layers": ["pair"]}, "'pair' returns a tuple, not one tensor: name modules inside of it"),
         ({"layers": ["con*"]}, "'con\\*' fits no module whose relevance can be kept: 'conv' runs several times"),

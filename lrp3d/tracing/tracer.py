@@ -65,6 +65,8 @@ class Tracer(Recorder, TorchFunctionMode):
         """Patterns of modules whose outputs are held constant, and whether such a module was met."""
         self.layers: dict[str, list[str]] = {pattern: [] for pattern in layers}
         """Patterns of modules whose outputs become steps of their own, and the modules that were met."""
+        self.ran: set[str] = set()
+        """The modules that ran, by name."""
         self.read_out: list[str] = []
         """Where the forward takes values of signals out of torch, as numbers or arrays."""
         self._decided: MutableMapping[Tensor, None] = WeakTensorKeyDictionary()
@@ -154,6 +156,7 @@ class Tracer(Recorder, TorchFunctionMode):
 
     def add_outlet(self, output: Any, name: str) -> Any:
         """A module's output; a step of its own if it matches `layers`."""
+        self.ran.add(name)
         patterns = [pattern for pattern in self.layers if name and fnmatch.fnmatchcase(name, pattern)]
         if not patterns:
             return output

@@ -250,7 +250,14 @@ class Twin(nn.Module):
         """Raises ValueError if a pattern in `constants` or `layers` fits no module that ran."""
         for patterns in (run.constants, run.layers):  # layers are those of layers= and of where=
             if unmatched := [pattern for pattern, met in patterns.items() if not met]:
-                names = [name for name, _ in self.model.named_modules()]
+                modules = [name for name, _ in self.model.named_modules()]
+                names = [name for name in modules if name in run.ran]
+                for name in unmatched:
+                    if name in modules and not any(other.startswith(f"{name}.") for other in names):
+                        raise ValueError(
+                            f"'{name}' is a module that does not run in this forward, whether another one uses its "
+                            "weights or nothing does: name the module around it"
+                        )
                 listed, fit = ", ".join(map(repr, unmatched)), "fits" if len(unmatched) == 1 else "fit"
                 raise ValueError(f"{listed} {fit} no module that ran; {names_hint(unmatched, names)}")
 
