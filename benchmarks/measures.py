@@ -1,10 +1,10 @@
-"""What `against`, `floor`, `motion`, `layers` and `where` cost, and what motion says of planted clips, one table.
+"""What `against`, `floor`, `motion`, `layers` and `where` cost, one table.
 
     python -m benchmarks.measures [--clips 12]
 
 Costs are ratios to `explain` of the same clips by a new twin, medians of rounds in turn; on a CPU, of the processor's
 time. "Floor, first clips" draws and explains an untrained network; for "floor, further clips" a twin has kept it and is
-the one to compare with as well. Motion is the dynamic share of the logit, its median over clips.
+the one to compare with as well.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from typing import Any
 
 from benchmarks.planted.shipped import shipped
 from benchmarks.timing import common
-from torch import Tensor
 
 import lrp3d
-from lrp3d import models
 
 SHIPPED = ("I3D-R18-f16-match-d1", "I3D-R18-f16-match-d4", "I3D-R18-f16-static")
 COSTS: dict[str, dict[str, Any]] = {
@@ -30,14 +28,7 @@ COSTS: dict[str, dict[str, Any]] = {
     "where": {"where": {"features.layer3": [0, 1]}},
 }
 FURTHER = "floor, further clips"
-COLUMNS = ("network", "motion, LRP", "motion, CLRP", *(f"{name} / explain" for name in (*COSTS, FURTHER)))
-
-
-def median_motion(network: models.VideoModel, clips: Tensor, labels: Tensor, contrastive: bool) -> float:
-    """The share of the logit that is dynamic, median over clips."""
-    found = lrp3d.explain(network, clips, labels, contrastive=contrastive, motion=True)
-    assert found.motion is not None
-    return float(found.motion.median())
+COLUMNS = ("network", *(f"{name} / explain" for name in (*COSTS, FURTHER)))
 
 
 def main(argv: Sequence[str] | None = None) -> common.Results:
@@ -48,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     device = common.start(options)
     spent = "processor" if device.type == "cpu" else "wall"
     notes = (f"costs are ratios of {spent} time; clips of 16 frames and 16 pixels, all in one batch",)
-    results = common.Results("measures", "What other measures cost, and motion", options, device, COLUMNS, notes)
+    results = common.Results("measures", "What other measures cost", options, device, COLUMNS, notes)
     for name in SHIPPED[:1] if options.quick else SHIPPED:
         of = shipped(name, device)
-        clips, made = of.clips(2 if options.quick else options.clips)
+        clips, made = of.balanced_clips(2 if options.quick else options.clips)
         network, labels = of.network, made.labels.to(device)
         ways: dict[str, dict[str, Any]] = {"explain": {}, **COSTS}
         contestants = {way: partial(lrp3d.explain, network, clips, labels, **how) for way, how in ways.items()}
@@ -63,8 +54,6 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         clock = time.process_time if device.type == "cpu" else time.perf_counter
         timed = common.compare(contestants, options.repeats, device, clock)
         row: common.Row = {"network": name}
-        for contrastive in (False, True):
-            row["motion, CLRP" if contrastive else "motion, LRP"] = median_motion(network, clips, labels, contrastive)
         row |= {f"{way} / explain": timed.ratio(way, "explain") for way in COSTS}
         row[f"{FURTHER} / explain"] = timed.ratio(FURTHER, "by a twin")
         results.add(row)

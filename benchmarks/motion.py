@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
     if options.quick:
         options.clips, options.accuracy_clips = 2, 8
     notes = (
+        "as many clips of each class; motion: |dynamic| as a share of |dynamic| + |static|, both summed over each clip "
+        "first, and then over clips without their signs",
         "lost: accuracy on clips as they are, minus that on clips whose time is changed",
         "the last line: rank correlation over networks with what is lost when frames are single",
     )
@@ -108,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
         row: common.Row = {"network": name, "accuracy": right}
         for column in LOST:
             row[column] = right - accuracy(network, clips, labels, column.removeprefix("lost, "))
-        few, made = of.clips(options.clips)
+        few, made = of.balanced_clips(options.clips)
         targets = made.labels.to(device)
         row |= motion_of(network, few, targets)
         row["motion, shuffled"] = motion_of(network, in_time(few, "shuffled"), targets)["motion"]
