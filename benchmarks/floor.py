@@ -3,8 +3,9 @@
     python -m benchmarks.floor [--clips 96]
 
 Of every network that was trained to compare two frames: how much of the relevance lies on the two frames that decide,
-with and without the floor (the mean of three draws), and in how many frames the excess lies, for clips of both classes,
-as many of each, and for each class alone. One training seed of each network, so a first look.
+with and without the floor (the mean of three draws), and in how many frames the excess lies, over the floor and over
+the mean matrix of the other clips of the class; for clips of both classes, as many of each, and for each class alone.
+One training seed of each network, so a first look.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 from benchmarks.planted.shipped import shipped
+from benchmarks.planted.spans import others_mean
 from benchmarks.timing import common
 from torch import Tensor
 
@@ -35,13 +37,44 @@ COLUMNS = (
     "class",
     "all, on deciding",
     "above the floor, on deciding",
-    "excess span",
-    "span, low",
-    "span, high",
+    "span above the floor",
+    "low",
+    "high",
+    "span above the class",
+    "low, class",
+    "high, class",
     "truth",
 )
 BATCH = 24
 DRAWS = 2000  # of the bootstrap
+
+
+class Spans(NamedTuple):
+    """The excess of every clip, and in how many frames it lies."""
+
+    span: Tensor
+    """(b,)."""
+    excess: Tensor
+    """(b,)."""
+
+    @classmethod
+    def of(cls, found: lrp3d.ExcessSpan) -> Spans:
+        """What `excess_span` found."""
+        return cls(found.span.double().cpu(), found.frames.sum(1).double().cpu())
+
+    def mean(self) -> Tensor:
+        """The data set's span, weighted by excess, of the clips on the last axis."""
+        weight = self.excess.masked_fill(self.span.isnan(), 0)
+        return (self.span.nan_to_num() * weight).sum(-1) / weight.sum(-1)
+
+    def with_interval(self, chosen: Tensor) -> tuple[float, float, float]:
+        """The span of some clips, and its 95 % interval by the bootstrap over them."""
+        some = Spans(*(values[chosen] for values in self))
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randint(len(some.span), (DRAWS, len(some.span)), generator=generator)
+        means = Spans(some.span[drawn], some.excess[drawn]).mean()
+        low, high = means.quantile(torch.tensor([0.025, 0.975], dtype=means.dtype))
+        return float(some.mean()), float(low), float(high)
 
 
 class Found(NamedTuple):
@@ -54,23 +87,9 @@ class Found(NamedTuple):
     excess: Tensor
     """(b,) the excess on all frames."""
     span: Tensor
-    """(b,)."""
-
-    def of(self, chosen: Tensor) -> Found:
-        """The same of some clips."""
-        return Found(*(values[chosen] for values in self))
-
-    def mean_span(self) -> Tensor:
-        """The data set's span, weighted by excess, of the clips on the last axis."""
-        weight = self.excess.masked_fill(self.span.isnan(), 0)
-        return (self.span.nan_to_num() * weight).sum(-1) / weight.sum(-1)
-
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the data set's span, by the bootstrap over clips."""
-        generator = torch.Generator().manual_seed(0)
-        drawn = torch.randint(len(self.span), (DRAWS, len(self.span)), generator=generator)
-        low, high = self.of(drawn).mean_span().quantile(torch.tensor([0.025, 0.975], dtype=self.span.dtype))
-        return float(low), float(high)
+    """(b,) in how many frames 80 % of the excess lie."""
+    matrix: Tensor
+    """(b, n, t)."""
 
 
 def found_of(explanation: lrp3d.Explanation, decisive: Tensor) -> Found:
@@ -82,7 +101,8 @@ def found_of(explanation: lrp3d.Explanation, decisive: Tensor) -> Found:
     weights = explanation.frame_logits.clamp(min=0)
     weights = weights / weights.sum(1, keepdim=True)
     of_rows = (row_shares(explanation.matrix) * decisive[:, None]).sum(-1)
-    parts = (of_rows * weights).sum(1), (excess.frames * decisive).sum(1), excess.frames.sum(1), excess.span
+    on_deciding = (of_rows * weights).sum(1), (excess.frames * decisive).sum(1)
+    parts = *on_deciding, excess.frames.sum(1), excess.span, explanation.matrix
     return Found(*(part.double().cpu() for part in parts))
 
 
@@ -109,15 +129,17 @@ def main(argv: Sequence[str] | None = None) -> common.Results:
                 found = lrp3d.explain(twin, part, labels.to(device), contrastive=contrastive, floor=3)
                 parts.append(found_of(found, decisive.to(device)))
             every = Found(*map(torch.cat, zip(*parts, strict=True)))
+            above_floor = Spans(every.span, every.excess)
+            above_class = Spans.of(lrp3d.excess_span(every.matrix, others_mean(every.matrix, made.labels)))
             method = "CLRP" if contrastive else "LRP"
             classes = {"both": made.labels >= 0} | {
                 kind: made.labels == label for label, kind in enumerate(of.task.classes)
             }
             for kind, chosen in classes.items():
-                some = every.of(chosen)
-                low, high = some.interval()
-                shares = float(some.on_deciding.mean()), float(some.excess_on_deciding.sum() / some.excess.sum())
-                values = (name, method, kind, *shares, float(some.mean_span()), low, high, of.task.gap + 1)
+                on_deciding = every.excess_on_deciding[chosen].sum() / every.excess[chosen].sum()
+                shares = float(every.on_deciding[chosen].mean()), float(on_deciding)
+                spans = *above_floor.with_interval(chosen), *above_class.with_interval(chosen)
+                values = (name, method, kind, *shares, *spans, of.task.gap + 1)
                 results.add(dict(zip(COLUMNS, values, strict=True)))
     return results.write()
 

@@ -38,7 +38,10 @@ def add_to(commands: arguments.Commands) -> None:
     )
     about = "explain the class rather than this one, or than the best other one (next); may be repeated"
     parser.add_argument("--against", action="append", default=[], metavar="CLASS|INDEX|next", help=about)
-    about = "show the matrix of the untrained network, and what stands above it (default: unless weights are random)"
+    about = (
+        "show the matrix of the untrained network, and what stands above it (default: where it can be computed, "
+        "unless a model of the paper has random weights)"
+    )
     parser.add_argument(
         "--motion",
         action="store_true",

@@ -44,7 +44,7 @@ class ClipOptions:
     compare: bool = False
     """Whether to explain the best classes by LRP, CLRP and interventions as well, for the page."""
     floor: bool | None = None
-    """Whether to compute the network's floor; None: if it can be computed and the weights are not random."""
+    """Whether to compute the network's floor; None: if it can be computed and weights are not known to be random."""
     motion: bool = False
     """Whether to split relevance into static and dynamic."""
     layers: tuple[str, ...] = ()

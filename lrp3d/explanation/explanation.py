@@ -55,7 +55,7 @@ class Explanation:
     """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it. So the row of a negative frame
     logit is negative; if relevance is contrastive, it still shows what speaks for the class, as `relevance` does."""
     atr: Tensor | None = None
-    """(b, n) action temporal relevance of every frame, in frames."""
+    """(b, n) action temporal relevance of every frame, in frames, or in the steps that `unit` names."""
     avg_atr: Tensor | None = None
     """(b,) the mean of `atr`, weighted by positive frame logits."""
     max_atr: Tensor | None = None

@@ -201,7 +201,7 @@ def create(
         OSError: the folder cannot be written.
 
     >>> import tempfile
-    >>> from lrp3d.study.lists import Row, make_list
+    >>> from lrp3d.study import Row, make_list
     >>> clips = make_list([Row("a.mp4", 0)])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     study = create(folder, {"frames": 8}, clips)
