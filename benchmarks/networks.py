@@ -28,7 +28,7 @@ IMAGES = (
     "resnetv2_50 rexnet_100 selecsls42 semnasnet_100 seresnet50 skresnet18 spnasnet_100 tinynet_a vgg11_bn vovnet39a "
     "xception41 convnext_tiny"
 ).split()
-"""The last one has layer norm, and is refused."""
+"""Networks of images; the last one has layer norm."""
 CLIPS: dict[str, dict[str, Shapes]] = {
     "torchvision.models.video": {
         "mc3_18": [(1, 3, 16, 112, 112)],

@@ -23,6 +23,9 @@ def folded(text: str, width: float, lines: int, width_of: Callable[[str], float]
     making a
     very long
     cake
+    >>> print(folded("they have 0 %.", 12, lines=6))
+    they have
+    0 %.
     >>> folded("a" * 30, 10, lines=2)
     'aaaaaaaaaa\\naaaaaaaaa…'
     """
@@ -37,9 +40,12 @@ def folded(text: str, width: float, lines: int, width_of: Callable[[str], float]
 
 
 def _fold(text: str, width: float, width_of: Callable[[str], float]) -> list[str]:
-    """Breaks text at blanks, beside letters of scripts without blanks, and inside words too long for a line."""
+    """Breaks text at blanks, beside letters of scripts without blanks, and inside words too long for a line.
+
+    A number keeps its percent sign.
+    """
     lines, line_width = [""], 0.0
-    for piece in re.findall(rf"\s+|{WITHOUT_BLANKS}|\S+?(?=\s|$|{WITHOUT_BLANKS})", text):
+    for piece in re.findall(rf"\s+|{WITHOUT_BLANKS}|\S+?(?: %\S*)?(?=\s|$|{WITHOUT_BLANKS})", text):
         if lines[-1] and line_width + sum(map(width_of, piece)) > width:
             lines, line_width = [*lines[:-1], lines[-1].rstrip(), ""], 0.0
         if not lines[-1] and piece.isspace():
