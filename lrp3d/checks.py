@@ -155,7 +155,7 @@ def check_axes(model: nn.Module, pathways: Sequence[Tensor], layout: str) -> Non
             and Layout(layout).axes == 5
             and any(isinstance(m, _IN_SPACE_AND_TIME) for m in model.modules())
         ):
-            raise ValueError(f"the model takes clips ({layout}), got shape {tuple(x.shape)}: {axis_to_add(x)}")
+            raise ValueError(f"the model takes clips ({layout}), got shape {tuple(x.shape)}: {axis_to_add(x, layout)}")
 
 
 _IN_SPACE_AND_TIME = (nn.Conv3d, nn.BatchNorm3d, nn.MaxPool3d, nn.AvgPool3d, nn.AdaptiveAvgPool3d, nn.AdaptiveMaxPool3d)

@@ -157,8 +157,13 @@ class Layout:
         return values.to(x.device).expand(channels)
 
 
-def axis_to_add(x: Tensor) -> str:
-    """The advice for a clip without the axis of clips."""
+def axis_to_add(x: Tensor, layout: str) -> str:
+    """The advice for a clip without the axis of clips; what has its colours second is no clip (c, t, h, w)."""
+    if x.dim() == 4 and Layout(layout).groups == list("bcthw") and x.shape[1] == COLOURS != x.shape[0]:
+        return (
+            "that is the shape of images (b, c, h, w), which have no time; frames (t, c, h, w) of one clip become "
+            f"{(1, x.shape[1], x.shape[0], *x.shape[2:])} by clip.transpose(0, 1).unsqueeze(0)"
+        )
     return f"add the batch axis with clip.unsqueeze(0), for {(1, *x.shape)}"
 
 
@@ -167,7 +172,7 @@ def axes_hint(clips: Sequence[Tensor], layout: str) -> str:
     axes = Layout(layout)
     for x in clips:
         if x.dim() == axes.axes - 1:
-            return f"; if this is one clip, {axis_to_add(x)}"
+            return f"; if this is one clip, {axis_to_add(x, layout)}"
         if x.dim() == axes.axes and (hint := axes.hint(x)):
             return hint
     return ""

@@ -175,6 +175,12 @@ def test_a_clip_without_the_axis_of_clips_is_told_to_add_it(use, net):
     assert "\n" not in str(caught.value)
 
 
+def test_frames_of_one_clip_are_no_clip_with_their_colours_second():
+    said = r"images \(b, c, h, w\), which have no time; .* become \(1, 3, 4, 6, 6\) by clip.transpose\(0, 1\)"
+    with pytest.raises(ValueError, match=said):
+        lrp3d.explain(PerFrame().eval(), torch.rand(4, 3, 6, 6))
+
+
 def test_images_need_no_axis_of_frames():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5))
     assert lrp3d.explain(model.eval(), CLIP[:, :, 0]).relevance.shape == (2, 3, 6, 6)
