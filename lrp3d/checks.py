@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -105,6 +106,13 @@ _LAYERS = (*_WITH_WEIGHTS, *_POOLS, *_ADAPTIVE_POOLS, *_ACTIVATIONS, *_SHAPES, n
 _SAME_IN_BOTH = (*_CONTAINERS, *_LAYERS)
 
 
+def check_tensor(x: Any, expected: str) -> None:
+    """Raises TypeError unless this is a tensor; `expected` begins the sentence with what should have come."""
+    if not isinstance(x, Tensor):
+        advice = ": pass torch.from_numpy(...) of it" if isinstance(x, np.ndarray) else ""
+        raise TypeError(f"{expected}, got {type(x).__name__}{advice}")
+
+
 def check_clip(clip: Any, layout: str) -> list[Tensor]:
     """The clip's pathways; raises TypeError or ValueError for anything that is not a clip."""
     axes = Layout(layout)
@@ -112,8 +120,7 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
     if not pathways:
         raise ValueError("the list of pathways is empty; expected e.g. [slow, fast], each (b, 3, t, h, w)")
     for x in pathways:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"a clip is a torch.Tensor (or a list of pathways), got {type(x).__name__}")
+        check_tensor(x, "a clip is a torch.Tensor (or a list of pathways)")
         if not x.is_floating_point():
             raise TypeError(
                 f"a clip holds floating-point values, normalised as the model expects, got {x.dtype}; "
@@ -230,7 +237,7 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
             raise ValueError(f'against is "next" (the best other class), a class, or several, got {against!r}')
         others = logits.detach().scatter(1, target[:, None], -torch.inf)
         return others.argmax(1, keepdim=True)
-    foils = _whole_numbers(against)
+    foils = whole_numbers(against)
     if foils is None:
         raise TypeError(f'against is a class, several, or "next", got {against!r}')
     if foils.dim() > 2 or foils.numel() == 0 or (foils.dim() == 2 and len(foils) != clips):
@@ -251,7 +258,7 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
     return placed(rows.contiguous(), logits.device)
 
 
-def _whole_numbers(values: Any) -> Tensor | None:
+def whole_numbers(values: Any) -> Tensor | None:
     """The tensor of what should be whole numbers; None if it is anything else."""
     try:
         tensor = torch.as_tensor(values)
@@ -261,6 +268,17 @@ def _whole_numbers(values: Any) -> Tensor | None:
     return None if is_other else tensor
 
 
+def class_numbers(target: Any) -> Tensor:
+    """The tensor of one class, or of several; raises TypeError for anything that is no number of a class."""
+    try:
+        classes = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"target is a class, one class per clip, or None, got {target!r}") from None
+    if classes.numel() and whole_numbers(classes) is None:
+        raise TypeError(f"target is a class index (a whole number), got {classes.dtype}")
+    return classes.long()
+
+
 def _targets_of(target: Any, logits: Tensor) -> Chosen:
     clips, classes = logits.shape
     if target is None:
@@ -268,12 +286,7 @@ def _targets_of(target: Any, logits: Tensor) -> Chosen:
         if classes > 1 or not answers([(logits.detach() < 0).any()])[0]:
             return Chosen(best)
         return Chosen(best, torch.where(logits.detach()[:, 0] < 0, -1.0, 1.0))
-    try:
-        chosen = torch.as_tensor(target)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"target is a class, one class per clip, or None, got {target!r}") from None
-    if chosen.dtype.is_floating_point or chosen.dtype.is_complex or chosen.dtype == torch.bool:
-        raise TypeError(f"target is a class index (a whole number), got {chosen.dtype}")
+    chosen = class_numbers(target)
     if chosen.dim() > 1 or (chosen.dim() == 1 and len(chosen) != clips):
         raise ValueError(
             f"target needs one class for all clips or one per clip ({clips}), got shape {tuple(chosen.shape)}"

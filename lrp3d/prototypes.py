@@ -9,10 +9,12 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from lrp3d.checks import check_tensor, class_numbers, whole_numbers
 from lrp3d.explain import explain
 from lrp3d.layout import laid_out
 from lrp3d.outputs import Output
 from lrp3d.progress import bar
+from lrp3d.sampling import require_positive
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
 
@@ -30,13 +32,20 @@ class Prototypes:
     relevance: Tensor
     """(k, top) relevance of the channel for the clip's logit, as a share of all relevance for the class there."""
     of_clips: Tensor
-    """(m, k) the same share for every clip."""
+    """(m, k) the same share for every clip; NaN in clips of which no relevance reaches the layer."""
+
+    @property
+    def left_out(self) -> list[int]:
+        """The numbers of the clips of which no relevance reaches the layer, and which are no channel's prototypes."""
+        return self.of_clips.isnan().any(1).nonzero().flatten().tolist()
 
     def __str__(self) -> str:
         lines = [f"{self.layer}: clips with most relevance"]
         for channel, clips, relevance in zip(self.channels, self.clips.tolist(), self.relevance.tolist(), strict=True):
             best = ", ".join(f"{i} ({100 * share:.0f} %)" for i, share in zip(clips, relevance, strict=True))
             lines.append(f"  channel {channel:<5} {best}")
+        if self.left_out:
+            lines.append(f"  left out, as no relevance reaches the layer: {', '.join(map(str, self.left_out))}")
         return "\n".join(lines)
 
 
@@ -59,14 +68,19 @@ def prototypes(
 
     What maximises a channel's activation need not matter to the logit; what maximises its relevance does.
 
+    A channel's relevance is a share of all relevance for the class that reaches the layer: of the positive part, where
+    relevance has both signs because it is contrasted. Plain relevance has the sign of the logit that it explains, and
+    the part with the sign of its sum counts, as in ATR: what carries a negative logit has a positive share, too. A clip
+    of which no relevance reaches the layer has no shares (NaN) and is left out.
+
     Args:
         model: any model that `lrp3d.explain` takes, or its twin.
-        clips: (m, c, t, h, w), or anything that yields clips (c, t, h, w), read as they are needed.
+        clips: a tensor (m, c, t, h, w), or anything that yields tensors (c, t, h, w), read as they are needed.
         layer: the name of a module.
         channel: a channel, several, or None for all.
         targets: the class to explain: None for the predictions, one class, or one for each clip; what yields them is
             asked for as many as clips were read.
-        top: the number of clips for each channel, or all clips if there are fewer.
+        top: the number of clips for each channel, or all clips with relevance if there are fewer.
         contrastive: as in `lrp3d.explain`.
         input_range: as in `lrp3d.explain`.
         layout: the axes of the clips that the model takes.
@@ -75,8 +89,9 @@ def prototypes(
         progress: show a progress bar on stderr.
 
     Raises:
-        ValueError: there are no clips, fewer or more targets than clips, or no such module or channel; and as in
-            `lrp3d.explain`.
+        ValueError: there are no clips or none with relevance, fewer or more targets than clips, or no such module or
+            channel; and as in `lrp3d.explain`.
+        TypeError: a clip is no tensor, a target is no class, or a number is not whole.
 
     Source: Achtibat et al. 2023, "From attribution maps to human-understandable explanations through Concept
     Relevance Propagation" (arXiv:2206.03208).
@@ -87,13 +102,12 @@ def prototypes(
     >>> found.clips.shape
     torch.Size([2, 2])
     """
-    if top < 1 or batch_size < 1:
-        raise ValueError(f"top= and batch_size= are whole numbers from 1 on, got {top} and {batch_size}")
+    require_positive(top=top, batch_size=batch_size)
     twin = twin_of(model)
     of_all, of_each = _one_or_each(targets)
     shares, first = [], 0
     for batch in bar(_batches(clips, batch_size), "clip", progress):
-        of_batch = None if of_each is None else [int(label) for label in islice(of_each, len(batch))]
+        of_batch = None if of_each is None else class_numbers(list(islice(of_each, len(batch)))).tolist()
         if of_batch is not None and len(of_batch) < len(batch):
             raise ValueError(f"there are more clips than targets ({first + len(of_batch)}): give one for each clip")
         explanation = explain(
@@ -109,22 +123,34 @@ def prototypes(
         )
         relevance = explanation.channels(_only(list(explanation.layers), layer))
         channels = _channels(channel, relevance.shape[1], layer)  # refused before the other clips are explained
-        shares.append((relevance / relevance.clamp(min=0).sum(1, keepdim=True).clamp(min=1e-30)).cpu())
+        shares.append(_shares(relevance, explanation.contrastive).cpu())
         first += len(batch)
     if not shares:
         raise ValueError("there are no clips to find prototypes among")
     if more := sum(1 for _ in of_each or ()):
         raise ValueError(f"there are more targets ({first + more}) than clips ({first}): give one for each clip")
     every = torch.cat(shares)
-    best = every[:, channels].T.topk(min(top, len(every)), dim=1)
-    return Prototypes(layer, channels, best.indices, best.values, every[:, channels])
+    known = ~every.isnan().any(1)
+    if not known.any():
+        raise ValueError(f"no relevance of any clip reaches {layer!r}, so there are no prototypes: name another layer")
+    of_clips = every[:, channels]
+    ranked = of_clips.masked_fill(~known[:, None], -torch.inf)  # a NaN would rank first
+    best = ranked.T.topk(min(top, int(known.sum())), dim=1)
+    return Prototypes(layer, channels, best.indices, best.values, of_clips)
+
+
+def _shares(relevance: Tensor, contrastive: bool) -> Tensor:
+    """The share (b, c) of each channel in relevance (b, c); NaN in clips without any."""
+    # Contrasted relevance sums to zero, and the sign of that is rounding.
+    signed = relevance if contrastive else torch.where(relevance.sum(1, keepdim=True) < 0, -relevance, relevance)
+    return signed / signed.clamp(min=0).sum(1, keepdim=True)  # 0 / 0 is NaN
 
 
 def _one_or_each(targets: int | Iterable[int] | Tensor | None) -> tuple[Tensor | None, Iterator[int] | None]:
     """The class of all clips, or else those of each, one after the other; neither for the predictions."""
     if targets is None or isinstance(targets, Iterator):
         return None, targets
-    given = torch.as_tensor(targets)
+    given = class_numbers(targets)
     return (given, None) if given.dim() == 0 else (None, iter(given.tolist()))
 
 
@@ -138,8 +164,9 @@ def _only(names: list[str], layer: str) -> str:
 def _channels(channel: int | Sequence[int] | None, count: int, layer: str) -> list[int]:
     if channel is None:
         return list(range(count))
-    channels = torch.as_tensor(channel).flatten().tolist()
-    if not channels or not all(isinstance(i, int) and 0 <= i < count for i in channels):
+    given = whole_numbers(channel)
+    channels = [] if given is None else given.flatten().tolist()
+    if not channels or not all(0 <= i < count for i in channels):
         raise ValueError(f"'{layer}' has {count} channels, from 0 to {count - 1}; got channel={channel!r}")
     return channels
 
@@ -147,6 +174,8 @@ def _channels(channel: int | Sequence[int] | None, count: int, layer: str) -> li
 def _batches(clips: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     rest = iter(clips)
     while batch := list(islice(rest, size)):
+        for clip in batch:
+            check_tensor(clip, "a clip is a torch.Tensor (c, t, h, w)")
         shapes = {tuple(clip.shape) for clip in batch}
         if len(shapes) > 1 or batch[0].dim() != 4:
             raise ValueError(f"clips are (c, t, h, w), those of one batch of one shape; got {sorted(shapes)}")

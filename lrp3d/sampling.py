@@ -112,8 +112,11 @@ def require_positive(**numbers: int | None) -> None:
             continue
         try:
             operator.index(number)
+            is_whole = not isinstance(number, bool)
         except TypeError:
-            raise TypeError(f"{name} is a whole number, not {number!r}") from None
+            is_whole = False
+        if not is_whole:
+            raise TypeError(f"{name} is a whole number, not {number!r}")
         if number < 1:
             raise ValueError(f"{name} is at least 1, not {number}")
 

@@ -239,16 +239,65 @@ def test_prototypes_are_the_clips_with_most_relevance_in_a_channel():
         ({"layer": "pool", "channel": 4}, "'pool' has 4 channels, from 0 to 3"),
         ({"layer": "*o*"}, "fits 3 modules"),
         ({"layer": "pool", "targets": [0]}, "more clips than targets"),
-        ({"layer": "pool", "top": 0}, "whole numbers from 1 on"),
+        ({"layer": "pool", "top": 0}, "top is at least 1, not 0"),
+        ({"layer": "pool", "top": 1.5}, "top is a whole number, not 1.5"),
+        ({"layer": "pool", "batch_size": True}, "batch_size is a whole number, not True"),
+        ({"layer": "pool", "channel": True}, "'pool' has 4 channels.*got channel=True"),
+        ({"layer": "pool", "channel": 1.0}, "'pool' has 4 channels.*got channel=1.0"),
+        ({"layer": "pool", "targets": [1.7, 0.0]}, "target is a class index .a whole number., got torch.float32"),
+        ({"layer": "pool", "targets": iter([1.7, 0.0])}, "target is a class index .a whole number."),
+        ({"layer": "pool", "targets": [1, None]}, r"target is a class, one class per clip, or None, got \[1, None\]"),
+        ({"layer": "pool", "clips": CLIP.numpy()}, r"a clip is a torch.Tensor .*got ndarray: pass torch.from_numpy"),
     ],
 )
 def test_prototypes_that_cannot_be_had_are_refused_in_a_sentence(options, said):
-    with pytest.raises(ValueError, match=said):
-        lrp3d.prototypes(deep(), CLIP, **options)
+    with pytest.raises((ValueError, TypeError), match=said):
+        lrp3d.prototypes(deep(), **{"clips": CLIP, **options})
     with pytest.raises(ValueError, match="there are no clips"):
         lrp3d.prototypes(deep(), [], "pool")
     with pytest.raises(ValueError, match=r"more targets \(5\) than clips \(3\): give one for each clip"):
         lrp3d.prototypes(deep(), CLIP[:1].expand(3, -1, -1, -1, -1), "pool", targets=[0, 1, 2, 0, 1])
+
+
+class OfOneSign(nn.Module):
+    """Its logits are a positive number, and that number negated, of channels of which the last weighs most."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.fc = nn.Conv3d(3, 4, 1, bias=False), nn.Linear(4, 2, bias=False)
+        with torch.no_grad():
+            self.body.weight.copy_(torch.tensor([1.0, 2.0, 3.0, 4.0])[:, None].expand(4, 3).reshape(4, 3, 1, 1, 1))
+            self.fc.weight.copy_(torch.tensor([[1.0], [-1.0]]).expand(2, 4))
+
+    def forward(self, x):
+        return self.fc(self.body(x).relu().mean((2, 3, 4)))
+
+
+def test_what_carries_a_negative_logit_has_the_share_of_what_carries_the_same_logit_above_zero():
+    clips = torch.rand(3, 3, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    model = lrp3d.convert(
+        OfOneSign().eval(), "epsilon"
+    )  # the paper's rule for classifiers passes positive weights only
+    shares = torch.tensor([0.1, 0.2, 0.3, 0.4]).expand(3, 4)
+    for target in (0, 1):
+        found = lrp3d.prototypes(model, clips, "body", targets=target, contrastive=False)
+        torch.testing.assert_close(found.of_clips, shares)
+        assert found.left_out == []
+
+
+@pytest.mark.filterwarnings("ignore:.*no relevance")
+@pytest.mark.parametrize("contrastive", [False, True])
+def test_a_clip_without_relevance_is_no_prototype_and_named(contrastive):
+    model, clips = OfOneSign().eval(), torch.rand(3, 3, 4, 5, 5, generator=torch.Generator().manual_seed(0))
+    clips[1] = -1.0  # every channel is zero behind the ReLU
+    found = lrp3d.prototypes(model, clips, "body", targets=0, contrastive=contrastive, input_range=(-1.0, 1.0))
+    assert found.of_clips.isnan().all(1).tolist() == [False, True, False]
+    assert [sorted(row) for row in found.clips.tolist()] == [[0, 2]] * 4
+    assert found.relevance.isfinite().all()
+    assert found.left_out == [1]
+    assert "left out, as no relevance reaches the layer: 1" in str(found)
+    with pytest.raises(ValueError, match="no relevance of any clip reaches 'body'"):
+        lrp3d.prototypes(model, clips[1:2], "body", targets=0, contrastive=contrastive, input_range=(-1.0, 1.0))
 
 
 def test_one_target_of_prototypes_may_be_a_tensor():

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
     )
     rows = list(range(len(result.channels)))
     if options.channel is None:
-        rows = result.of_clips.mean(0).topk(min(BEST, len(result.channels))).indices.tolist()
+        rows = result.of_clips.nanmean(0).topk(min(BEST, len(result.channels))).indices.tolist()
     table = {
         result.channels[row]: [
             {"video": str(videos.read[i].path), "share": share}
@@ -72,7 +72,9 @@ def run(options: argparse.Namespace) -> int:
         ]
         for row in rows
     }
-    notes = (*choice.notes, *videos.notes, *videos.left_out())
+    without = [str(videos.read[i].path) for i in result.left_out]
+    none_there = (f"no relevance reaches {options.layer} from {', '.join(without)}",) if without else ()
+    notes = (*choice.notes, *videos.notes, *videos.left_out(), *none_there)
     of_model = [f"{choice.name}: {choice.weights}", *(f"note: {note}" for note in notes)]
     count = f"{len(videos.read)} video{'s' if len(videos.read) > 1 else ''}"
     say(*of_model, f"{options.layer}, {count}; share of its relevance")
