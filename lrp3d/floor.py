@@ -51,7 +51,7 @@ def floor_shares(
         draws,
         layout,
         str(input_range),
-        *((x.shape[int(_has_clip_axis(layout)) :], x.dtype, x.device) for x in pathways),
+        *((_without_clips(x, layout), x.dtype, x.device) for x in pathways),
     )
     if key not in twin.floors:
         twin.floors[key] = _measure(twin, pathways, layout, input_range, rows, draws)
@@ -68,9 +68,9 @@ def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: A
             _noise(x, layout, UNKNOWN if ends is None else ends, generator, every)
             for x, ends in zip(pathways, ranges, strict=True)
         ]
-        network = untrained(twin, seed, noise[0] if len(noise) == 1 else noise)
-        clip = [x[:1] for x in noise] if _has_clip_axis(layout) else noise
-        return row_shares(rows(network, clip[0] if len(clip) == 1 else clip)).mean(0)
+        clips = [_first_clip(x, layout) for x in noise]
+        given, clip = noise[0] if len(noise) == 1 else noise, clips[0] if len(clips) == 1 else clips
+        return row_shares(rows(untrained(twin, seed, given, one_clip=clip), clip)).mean(0)
 
     large = _has_clip_axis(layout) and min(min(_sizes(x, layout)[axis] for axis in "hw") for x in pathways) >= LARGE
     if large:
@@ -86,16 +86,26 @@ def _mean(shares: Sequence[Tensor]) -> Tensor:
 
 
 def _noise(x: Tensor, layout: str, ends: Any, generator: torch.Generator, every: int) -> Tensor:
-    """Noise like two clips of `x`, with every `every`-th pixel; as many clips as `x` has if they have no own axis."""
+    """Noise like two clips of `x`, with every `every`-th pixel; as many clips as `x` has if they share an axis."""
+    axes = Layout(layout)
     if not _has_clip_axis(layout):
-        low, high = ends_of(ends)
-        noise = torch.rand(x.shape, generator=generator, dtype=torch.float64)
-        return (low.min() + noise * (high.max() - low.min())).to(x)
+        low, high = axes.spread_range(x, ends)
+        return low + torch.rand(x.shape, generator=generator, dtype=torch.float64).to(x) * (high - low)
     sizes = _sizes(x, layout)
     low, high = (end.expand(sizes["c"])[:, None, None, None] for end in ends_of(ends))
     shape = 2, sizes["c"], sizes["t"], sizes["h"] // every, sizes["w"] // every
     noise = low + torch.rand(shape, generator=generator, dtype=torch.float64) * (high - low)
-    return einops.rearrange(noise, f"b c t h w -> {Layout(layout).pattern}").to(x)
+    return einops.rearrange(noise, f"b c t h w -> {axes.pattern}").to(x)
+
+
+def _first_clip(x: Tensor, layout: str) -> Tensor:
+    """One clip; all of them if they share an axis."""
+    return x.narrow(Layout(layout).groups.index("b"), 0, 1) if _has_clip_axis(layout) else x
+
+
+def _without_clips(x: Tensor, layout: str) -> tuple[int, ...]:
+    """The shape without the axis of clips, on which a floor does not depend."""
+    return tuple(size for size, letters in zip(x.shape, Layout(layout).groups, strict=True) if letters != "b")
 
 
 def _sizes(x: Tensor, layout: str) -> dict[str, int]:
@@ -103,5 +113,5 @@ def _sizes(x: Tensor, layout: str) -> dict[str, int]:
 
 
 def _has_clip_axis(layout: str) -> bool:
-    """Whether the first axis is that of clips alone."""
-    return Layout(layout).groups[0] == "b"
+    """Whether clips have an axis of their own."""
+    return "b" in Layout(layout).groups

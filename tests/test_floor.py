@@ -1,6 +1,7 @@
 """The floor of a matrix: the same network untrained, once for every twin, and never at the model's cost."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -103,7 +104,7 @@ def test_nothing_of_the_trained_network_is_left():
 
 
 def test_a_module_that_cannot_be_reset_is_named():
-    with pytest.raises(CannotBeReset, match=r"the model itself \(Own\) cannot be reset; give such a module a method"):
+    with pytest.raises(CannotBeReset, match=r"the model itself \(Own\) cannot be reset; give every parameter a module"):
         lrp3d.explain(Own().double().eval(), CLIP, floor=True)
 
 
@@ -112,6 +113,76 @@ def test_a_reset_that_leaves_parameters_as_they_are_is_noticed():
     model.second = nn.utils.parametrizations.weight_norm(model.second)
     with pytest.raises(CannotBeReset, match=r"'second"):
         lrp3d.explain(model, CLIP, floor=True)
+
+
+@pytest.mark.parametrize("how", ["a part", "a script", "a trace"])
+def test_scripts_whose_parameters_are_the_models_own_are_refused_before_anything_is_written(how):
+    model = net()
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    given = {"a script": torch.jit.script, "a trace": partial(torch.jit.trace, example_inputs=CLIP)}.get(how)
+    if given is None:
+        model.second, given = torch.jit.script(model.second), lambda model: model
+    with pytest.raises(CannotBeReset, match=r"('second'|the model) is scripted"):
+        lrp3d.explain(given(model), CLIP, floor=True)
+    with pytest.raises(lrp3d.UnsupportedOperation), pytest.warns(UserWarning, match="is left out"):
+        lrp3d.check(given(model), CLIP)
+    assert all(x.equal(before[name]) for name, x in model.state_dict().items())
+
+
+class Listed(nn.Module):
+    """Layers in a list, of whatever kind."""
+
+    def __init__(self, layers):
+        super().__init__()
+        self.layers, self.fc = layers, nn.Linear(4, 3)
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x).relu()
+        return self.fc(x.mean((2, 3, 4)))
+
+
+def closures(layers):
+    return [lambda x: layers[0](x), lambda x: layers[1](x)]
+
+
+@pytest.mark.parametrize("kept", [list, tuple, closures])
+def test_modules_that_are_not_registered_are_drawn_anew_as_others_are(kept):
+    torch.manual_seed(0)
+    layers = [nn.Conv3d(3, 4, 3, padding=1), nn.BatchNorm3d(4)]
+    with torch.no_grad():
+        layers[0].weight *= torch.tensor([0.1, 1, 3]).view(1, 1, 3, 1, 1)  # as if it had been trained
+    registered, other = (Listed(each).double().eval() for each in (nn.ModuleList(layers), kept(layers)))
+    for layer in layers:
+        layer.double().eval()
+    other.fc = registered.fc
+    found, expected = (lrp3d.explain(model, CLIP, 1, floor=True, contrastive=False) for model in (other, registered))
+    torch.testing.assert_close(found.matrix, expected.matrix)
+    torch.testing.assert_close(found.floor, expected.floor)
+
+
+LOOSE = nn.Parameter(torch.rand(4, 3, 1, 1, 1, dtype=torch.float64))
+
+
+def test_a_parameter_that_belongs_to_no_module_is_named():
+    for layers in ([lambda x: nn.functional.conv3d(x, LOOSE)], [partial(nn.functional.conv3d, weight=LOOSE)]):
+        with pytest.raises(CannotBeReset, match=r"a parameter \(4, 3, 1, 1, 1\) that belongs to no module"):
+            lrp3d.explain(Listed(layers).double().eval(), CLIP, floor=True)
+
+
+def test_it_is_measured_in_inference_mode_as_well():
+    expected = lrp3d.explain(net(), CLIP, floor=True).floor
+    with torch.inference_mode():
+        torch.testing.assert_close(lrp3d.explain(net(), CLIP, floor=True).floor, expected)
+
+
+def test_a_network_for_one_clip_at_a_time_has_a_floor():
+    class One(Frames):
+        def forward(self, x):
+            assert len(x) == 1
+            return super().forward(x)
+
+    assert lrp3d.explain(One().double().eval(), CLIP[:1], floor=True).floor is not None
 
 
 def test_large_frames_are_looked_at_on_every_other_pixel(monkeypatch):
@@ -137,8 +208,8 @@ def test_a_network_for_one_size_of_frames_has_its_floor_from_that_size():
     torch.testing.assert_close(found.floor.sum(2), found.matrix.sum(2))
 
 
-@pytest.mark.parametrize("layout", ["btchw", "b (t c) h w", "(b t) c h w"])
-def test_it_works_in_every_layout(layout):
+@pytest.mark.parametrize("layout", ["btchw", "tbchw", "cbthw", "b (t c) h w", "(b t) c h w"])
+def test_it_is_the_same_in_every_layout(layout):
     from lrp3d.layout import laid_out
 
     class Laid(Frames):
@@ -147,9 +218,15 @@ def test_it_works_in_every_layout(layout):
 
             return super().forward(einops.rearrange(x, f"{pattern} -> b c t h w", c=3, t=4))
 
-    pattern = "b t c h w" if layout == "btchw" else layout
-    found = lrp3d.explain(Laid().double().eval(), laid_out(CLIP, layout), floor=True, layout=layout)
+    pattern = layout if "(" in layout else " ".join(layout)
+    torch.manual_seed(0)
+    options = {"floor": True, "input_range": ([0, -1, 0], [1, 1, 2])}
+    found = lrp3d.explain(Laid().double().eval(), laid_out(CLIP, layout), layout=layout, **options)
     torch.testing.assert_close(found.floor.sum(2), found.matrix.sum(2))
+    torch.manual_seed(0)
+    usual = lrp3d.explain(Frames().double().eval(), CLIP, **options).floor
+    if "(b" not in layout:  # there the noise has as many clips as were given, which differ in what they show
+        torch.testing.assert_close(found.floor, usual)
 
 
 def test_what_has_no_matrix_has_no_floor():

@@ -211,13 +211,14 @@ class _Subject:
         """The same network with parameters drawn anew, from the classifier down; none where that cannot be had."""
         noise = torch.rand(2, *clip.shape[1:], generator=torch.Generator().manual_seed(0)).to(clip)
         noise = laid_out(noise, self.layout)
-        names = layers_in_order(self.twin, noise[:1] if self.layout[0] == "b" else noise, self.layout)
+        one_clip = noise[:1] if self.layout[0] == "b" else noise
+        names = layers_in_order(self.twin, one_clip, self.layout)
         networks = {}
         for stage, part in STAGES.items():
             count = 1 if part is None else max(1, round(part * len(names)))
             only = None if part == 1.0 else names[-count:]
             try:
-                networks[stage] = untrained(self.twin, 0, noise, only)
+                networks[stage] = untrained(self.twin, 0, noise, only, one_clip)
             except CannotBeReset as error:
                 warnings.warn(f"'{stage}' is left out: {str(error).partition('; give')[0]}", stacklevel=3)
         return networks

@@ -133,6 +133,12 @@ class Copier:
         return [x for x in self.kept if isinstance(x, Tensor)]
 
     @property
+    def modules(self) -> list[nn.Module]:
+        """The copies of all modules that were found, each before those it holds; scripted ones are no copies."""
+        found = {id(x): x for x in self.copies.values() if isinstance(x, nn.Module)}
+        return list(found.values())
+
+    @property
     def generators(self) -> list[Any]:
         """The copies of all random generators that were found."""
         return [x for x in self.copies.values() if isinstance(x, _GENERATORS)]
@@ -249,11 +255,6 @@ def _cloned(x: Tensor) -> Tensor:
     """Another tensor with the same values; a parameter if `x` is one."""
     copy = x.detach().clone()
     return nn.Parameter(copy, x.requires_grad) if isinstance(x, nn.Parameter) else copy
-
-
-def copy_of(model: nn.Module) -> nn.Module:
-    """A copy of a model that shares no tensor with it, so that changes to one do not change the other."""
-    return cast(nn.Module, Copier(shared=False)(model, ""))
 
 
 def _is_plain_object(x: Any) -> bool:
