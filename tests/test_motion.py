@@ -3,7 +3,7 @@
 import einops
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_conservation import Frames
 from torch import nn
@@ -138,12 +138,20 @@ def test_the_split_holds_for_other_rules(composite):
 
 @settings(max_examples=3, deadline=None)
 @given(
-    seed=st.integers(0, 99), kernel=st.sampled_from([1, 2, 3, 5]), stride=st.integers(1, 2), dilation=st.integers(1, 2)
+    seed=st.integers(0, 99),
+    kernel=st.sampled_from([1, 2, 3, 5]),
+    stride=st.integers(1, 4),
+    dilation=st.integers(1, 2),
+    frames=st.integers(6, 10),
+    padded=st.booleans(),
 )
-def test_one_layer_is_split_as_the_definition_says_tap_by_tap(seed, kernel, stride, dilation):
+@example(seed=0, kernel=3, stride=2, dilation=1, frames=8, padded=False)  # the last frame is under no kernel
+@example(seed=0, kernel=4, stride=4, dilation=1, frames=10, padded=False)
+@example(seed=1, kernel=3, stride=1, dilation=2, frames=7, padded=True)
+def test_one_layer_is_split_as_the_definition_says_tap_by_tap(seed, kernel, stride, dilation, frames, padded):
     """By loops: over outputs, their taps, the window's mean; a layer that sees the clip has no ends to correct."""
     torch.manual_seed(seed)
-    frames, pad = 7, kernel // 2
+    pad = kernel // 2 if padded else 0
     conv = nn.Conv3d(2, 3, (kernel, 1, 1), (stride, 1, 1), (pad, 0, 0), (dilation, 1, 1), bias=False)
     pooled = (frames + 2 * pad - dilation * (kernel - 1) - 1) // stride + 1
     if pooled < 2:

@@ -81,7 +81,9 @@ def static_through_convolution(mixing: Mixing, static: Tensor, band: Band | None
             )
             shared = shared if is_input is None else shared * is_input
             static_part += inputs.inside(shared, whole_axis(TIME, shape[TIME]))
-    return static_part, None if band is None else inputs
+    if band is None:  # a stride may leave the last frames out
+        return inputs.widened(static_part, whole_axis(TIME, shape[TIME])), None
+    return static_part, inputs
 
 
 def static_through_frames(mixing: Mixing, static: Tensor) -> Tensor:
