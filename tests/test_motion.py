@@ -202,6 +202,22 @@ def test_one_layer_is_split_as_the_definition_says_tap_by_tap(seed, kernel, stri
         torch.testing.assert_close(found.dynamic_matrix[0, row], blocks[1], **EXACT)
 
 
+@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize(("kernel", "stride", "frames"), [(3, 2, 8), (2, 2, 7), (3, 3, 8), (4, 4, 10)])
+def test_frames_that_a_stride_leaves_out_have_neither_part(kernel, stride, frames, inside, contrastive):
+    torch.manual_seed(0)
+    before = [nn.Conv3d(3, 3, 1), nn.ReLU()] if inside else []
+    strided = nn.Conv3d(3, 4, (kernel, 1, 1), (stride, 1, 1))
+    after = [nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3)]
+    model = nn.Sequential(*before, strided, *after).double().eval()
+    clip = torch.rand(2, 3, frames, 4, 4, dtype=torch.float64)
+    found = split(model, clip, contrastive=contrastive)
+    check_whole(found, lrp3d.explain(model, clip, contrastive=contrastive))
+    seen = (frames - kernel) // stride * stride + kernel
+    assert found.static[:, :, seen:].abs().max() == found.dynamic[:, :, seen:].abs().max() == 0
+
+
 def test_it_works_in_batches_and_on_the_twin():
     model = deep()
     together = split(lrp3d.convert(model))
