@@ -1,5 +1,7 @@
 """The numbers of a study are those of the library, clip by clip, with every option that changes them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -259,6 +261,103 @@ def test_what_is_said_of_clips_with_their_time_changed_is_what_explain_says(cont
     assert part.time[:, 4, 2:].isnan().all()
     with pytest.raises(ValueError, match="not 'backwards'"):
         study.Explainer(model, time=["backwards"])
+
+
+class Lone(Net):
+    """One logit of two classes, which is positive on some of `pixels` and negative on others."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.num_classes = nn.Linear(6, 1), 1
+        nn.init.constant_(self.head.weight, 1.0)
+        with torch.no_grad():
+            self.head.bias.fill_(-float(super().frame_logits(torch.rand(4, 3, FRAMES, 12, 12)).mean()))
+
+
+@pytest.fixture(scope="module")
+def lone():
+    model = Lone().eval()
+    model, clips = balanced(model)
+    numbers = range(len(clips))
+    logits = model(clips).detach()[:, 0]
+    assert (logits > 0).any()
+    assert (logits < 0).any()
+    labels = [number % 2 for number in numbers]
+    records = study.records_of(lrp3d.explain(model, clips), numbers, [f"{i}.mp4" for i in numbers], labels)
+    return model, logits, torch.tensor(labels), records
+
+
+def test_a_lone_logit_predicts_class_1_where_it_is_positive_with_its_sigmoid_as_score(lone):
+    _, logits, _, records = lone
+    sides = (logits > 0).long()
+    assert [record.prediction for record in records] == sides.tolist()
+    assert [record.target for record in records] == sides.tolist(), "the prediction was explained"
+    scores = torch.where(logits > 0, logits, -logits).sigmoid()
+    torch.testing.assert_close(torch.tensor([record.score for record in records]), scores)
+    torch.testing.assert_close(torch.tensor([record.logit for record in records]), logits.abs())
+
+
+def test_accuracy_and_classes_of_a_lone_logit_are_those_of_its_two_sides(lone):
+    _, logits, labels, records = lone
+    sides = (logits > 0).long()
+    summary = study.summarise(records, min_score=0)
+    right = (sides == labels).double()
+    assert summary["accuracy"]["top1"] == pytest.approx(100 * float(right.mean()), rel=1e-6)
+    assert summary["accuracy"]["top5"] is None
+    assert summary["filter"]["wrong"] == int((right == 0).sum())
+    for side in (0, 1):
+        entry = summary["classes"][f"{side:04d}"]
+        assert entry["clips"] == int((labels == side).sum())
+        assert entry["accuracy"] == pytest.approx(100 * float(right[labels == side].mean()), rel=1e-6)
+    sure = logits.abs().sigmoid() > 0.51
+    counted = study.summarise(records, min_score=0.51)["filter"]["counted"]
+    assert counted == int((sure & (sides == labels)).sum())
+    with pytest.raises(ValueError, match="clip 0 has class 2, and the model 2 classes"):
+        study.summarise([replace(records[0], label=2)])
+    columns = study.clip_columns(records)
+    assert columns["prediction"] == sides.tolist()
+    assert columns["logit"] == pytest.approx(logits.abs().tolist())
+
+
+def test_two_logits_that_say_the_same_as_a_lone_one_have_the_same_predictions_and_scores(lone):
+    _, logits, labels, _ = lone
+    two = torch.stack([-logits / 2, logits / 2], 1)
+    for least in (0.0, 0.5, 0.51):
+        assert torch.equal(lrp3d.atr.select(logits[:, None], labels, least), lrp3d.atr.select(two, labels, least))
+
+
+def test_windows_of_a_lone_logit_predict_the_side_on_which_it_is(lone):
+    model, *_ = lone
+    (part,) = study.Explainer(model, mean=model.mean, std=model.std, windows=[1]).parts(pixels())
+    clips = normalised(torch.from_numpy(np.stack(pixels())), model.mean, model.std)
+    logits = partial_uniform_logits(model, clips, 1).logits[:, 0]
+    assert torch.equal(part.windows[:, 0], (logits > 0).long())
+
+
+def test_the_side_of_a_lone_logit_is_that_of_its_sign_and_no_other_is_explained(lone, tmp_path):
+    model, *_ = lone
+    how = {"mean": model.mean, "std": model.std}
+    with pytest.raises(study.LoneLogit, match="true classes are explained, and the model has one logit"):
+        list(study.Explainer(model, **how).parts(pixels(2), [0, 1]))
+    clips = study.Clips([(torch.from_numpy(frames), i) for i, frames in enumerate(pixels(2))], study.Reader(""))
+    explainer = study.Explainer(model, **how, time=["reversed"])
+    made = study.create(tmp_path, study.configuration(explainer, clips), clips.list)
+    with pytest.raises(study.LoneLogit, match="time is changed, and the model has one logit"):
+        study.run(made, explainer, clips)
+
+
+def test_the_command_runs_a_study_of_a_lone_logit_whose_classes_are_0_and_1(tmp_path, videos, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.save(Lone().state_dict(), tmp_path / "w.pt")
+    (videos / "two.txt").write_text("\n".join(f"{number}.mp4 {number % 2}" for number in range(3)))
+    words = ["study", "run", "--list", str(videos / "two.txt"), "--model", "test_study_numbers:Lone"]
+    words += ["--weights", str(tmp_path / "w.pt"), "--frames", str(FRAMES), "--size", "24", "--device", "cpu"]
+    assert main([*words, "--workers", "0", "--out", str(tmp_path / "out")]) == 0
+    records = list(study.load_study(tmp_path / "out").records())
+    assert [record.label for record in records] == [0, 1, 0]
+    assert [record.prediction for record in records] == [int(record.logits > 0) for record in records]
+    assert main(["study", "merge", str(tmp_path / "out"), "--min-score", "0", "--wrong-too"]) == 0
+    assert main(["study", "report", str(tmp_path / "out"), "--min-score", "0", "--wrong-too"]) == 0
 
 
 def test_windows_with_a_model_that_lacks_frame_logits_name_the_method_that_it_needs():

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d.defaults import SIGMA
@@ -19,6 +20,7 @@ __all__ = [
     "Aggregate",
     "aggregate",
     "avg_atr",
+    "class_logits",
     "frame_atr",
     "frame_windows",
     "max_atr",
@@ -234,12 +236,25 @@ def max_atr(atr: Tensor) -> Tensor:
     return greatest.masked_fill(greatest == 0, torch.nan)
 
 
+def class_logits(logits: Tensor) -> Tensor:
+    """Logits (..., k) with one for each class, of which a lone logit (..., 1) has two.
+
+    A lone logit speaks for class 1 where it is positive and for class 0 where it is not; with 0 as the logit of class
+    0, the softmax of both is the sigmoid.
+
+    >>> class_logits(torch.tensor([[3.0], [-1.0]]))
+    tensor([[ 0.,  3.],
+            [ 0., -1.]])
+    """
+    return F.pad(logits, (1, 0)) if logits.shape[-1] == 1 else logits
+
+
 def select(logits: Tensor, target: Tensor, min_score: float = 0.5) -> Tensor:
     """Which clips are predicted correctly with a softmax score above ``min_score``; the paper counts only these.
 
     Args:
-        logits: clip logits (b, k).
-        target: true class (b,); one outside 0..k-1 (no label) is never predicted.
+        logits: clip logits (b, k); a lone logit (b, 1) has two classes, as in `class_logits`.
+        target: true class (b,); one that the model does not have (no label) is never predicted.
         min_score: score in [0, 1) that must be exceeded.
 
     Returns:
@@ -255,7 +270,8 @@ def select(logits: Tensor, target: Tensor, min_score: float = 0.5) -> Tensor:
     """
     if target.shape != logits.shape[:-1]:
         raise ValueError(f"logits {tuple(logits.shape)} need one target per clip, not {tuple(target.shape)}")
-    score, predicted = logits.to(torch.promote_types(logits.dtype, torch.float32)).softmax(-1).max(-1)
+    wide = class_logits(logits).to(torch.promote_types(logits.dtype, torch.float32))
+    score, predicted = wide.softmax(-1).max(-1)
     return (predicted == target) & (score > min_score)
 
 

@@ -22,7 +22,7 @@ from lrp3d.study.reporting.summary import merge, summarise, write_summary
 from lrp3d.study.reporting.table_format import Cell, Table, Value
 from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.config import configuration, weights_digest
-from lrp3d.study.running.explainer import Explainer, Part
+from lrp3d.study.running.explainer import Explainer, LoneLogit, Part
 from lrp3d.study.running.folder import Study, StudyError, create, load_study
 from lrp3d.study.running.prefetch import Failure, ahead
 from lrp3d.study.running.reader import Pixels, Reader
@@ -38,6 +38,7 @@ __all__ = [
     "Failure",
     "Item",
     "Labels",
+    "LoneLogit",
     "Outcome",
     "Part",
     "Pixels",

@@ -35,7 +35,7 @@ def _row(record: Record) -> dict[str, Any]:
         "target": record.target,
         "prediction": record.prediction,
         "score": record.score,
-        "logit": float(record.logits[record.target]),
+        "logit": record.logit,
         "avg_atr": record.avg_atr,
         "max_atr": record.max_atr,
         "conservation": record.conservation,

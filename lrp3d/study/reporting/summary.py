@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lrp3d.defaults import CENTRED, FORMER_CENTRED, MIN_SCORE
 from lrp3d.files import as_json, replacing
-from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, max_atr, mean_matrix, select
+from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, class_logits, max_atr, mean_matrix, select
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
 
@@ -89,7 +89,7 @@ def summarise(
     if not ordered:
         raise ValueError("there are no records to summarise")
     _check_alike(ordered)
-    logits, label = torch.stack([r.logits for r in ordered]), _labels(ordered)
+    logits, label = class_logits(torch.stack([r.logits for r in ordered])), _labels(ordered)
     keep = _counting_clips(logits, label, correct, min_score)
     groups = torch.where(label >= 0, label, torch.tensor([r.target for r in ordered]))
     atr, frames = torch.stack([r.atr for r in ordered]), torch.stack([r.frame_logits for r in ordered])
@@ -130,9 +130,9 @@ def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
 def _check_alike(records: Sequence[Record]) -> None:
     """Refuses records of several models, and classes that the model does not have, as each class takes memory."""
     first = records[0]
-    classes = len(first.logits)
+    classes = len(class_logits(first.logits))
     for record in records:
-        if (len(record.logits), record.matrix.shape) != (classes, first.matrix.shape):
+        if (len(record.logits), record.matrix.shape) != (len(first.logits), first.matrix.shape):
             raise ValueError(f"records {first.number} and {record.number} are of different models or numbers of frames")
         if record.label is not None and not 0 <= record.label < classes:
             raise ValueError(f"clip {record.number} has class {record.label}, and the model {classes} classes")
@@ -226,7 +226,7 @@ def _clips(records: Sequence[Record], keep: Tensor, of_clips: Mapping[str, Tenso
             "target": record.target,
             "prediction": record.prediction,
             "score": record.score,
-            "logit": record.logits[record.target],
+            "logit": record.logit,
             "counted": bool(keep[i]),
             **{name: values[i] for name, values in of_clips.items()},
         }

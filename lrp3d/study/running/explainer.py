@@ -18,13 +18,19 @@ from lrp3d.explain import explain
 from lrp3d.explanation.clip_axes import with_clip_axes
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import Layout, laid_out
+from lrp3d.metrics.atr import class_logits
+from lrp3d.outputs import logits_of
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
 from lrp3d.study.running.time_variants import TimeVariants
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, convert
 
-__all__ = ["Explainer", "Part", "is_out_of_memory"]
+__all__ = ["Explainer", "LoneLogit", "Part", "is_out_of_memory"]
+
+
+class LoneLogit(ValueError):
+    """Raised where a study asks for a class of a lone logit, which is explained on the side on which it is."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,7 @@ class Explainer:
         self.at_once: int | None = 1 if alone else None
         """How many clips are explained at once: None for all of them, until memory runs out."""
         self.seeds_at_once: int | None = None
+        self._is_lone: bool | None = None
 
     def parts(self, frames: Sequence[np.ndarray], targets: Sequence[int] | None = None) -> Iterator[Part]:
         """Explains clips in as few parts as memory allows.
@@ -142,6 +149,7 @@ class Explainer:
 
         Raises:
             torch.OutOfMemoryError: memory does not suffice even for that.
+            LoneLogit: the model has one logit, and classes to explain are given, or time is changed.
             UnsupportedOperation, NoFrameLogits, ValueError: as `lrp3d.explain`.
         """
         first = 0
@@ -176,6 +184,7 @@ class Explainer:
 
     def _explain(self, frames: Tensor, targets: Sequence[int] | None) -> Findings:
         clips = normalised(frames.to(self.device), self.mean, self.std)
+        self._check_lone(clips[:1], targets)
         explanation = explain(
             self.twin,
             laid_out(clips, self.layout),
@@ -213,7 +222,20 @@ class Explainer:
         rows = self._rows(clips)
         windows = [self._window(window, explanation, frames, rows) for window in self.windows]
         answers = [partial_uniform_logits(self.model, clips, window, **options).logits for window in windows]
-        return torch.stack([answer.argmax(1) for answer in answers], 1).cpu()
+        return torch.stack([class_logits(answer).argmax(1) for answer in answers], 1).cpu()
+
+    def _check_lone(self, clip: Tensor, targets: Sequence[int] | None) -> None:
+        """Refuses to hold the class of a lone logit, whose sign alone decides which of its sides is explained."""
+        asked = "true classes are explained" if targets is not None else "time is changed" if self.time else ""
+        if not asked:
+            return
+        if self._is_lone is None:
+            self._is_lone = logits_of(self.twin.run(laid_out(clip, self.layout)), None).shape[1] == 1
+        if self._is_lone:
+            raise LoneLogit(
+                f"{asked}, and the model has one logit, which is explained for the class that its sign says: leave "
+                "that out, or give a model of two logits, such as torch.cat([-x, x], 1) / 2"
+            )
 
     def _window(self, window: int | str, explanation: Explanation, frames: int, rows: int) -> Any:
         """Returns the windows of all frames that the model classifies, in the form of `partial_uniform_logits`."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.files import replacing, require_regular
-from lrp3d.metrics.atr import avg_atr, max_atr
+from lrp3d.metrics.atr import avg_atr, class_logits, max_atr
 
 __all__ = ["Record", "records_of"]
 
@@ -34,7 +34,7 @@ class Record:
     target: int
     """The explained class."""
     logits: Tensor
-    """(k,) the logits."""
+    """(k,) the logits; a lone logit (1,) is that of class 1 against class 0."""
     frame_logits: Tensor
     """(n,) the logit of the explained class at each frame."""
     matrix: Tensor
@@ -67,13 +67,20 @@ class Record:
 
     @property
     def prediction(self) -> int:
-        """The class with the greatest logit."""
-        return int(self.logits.argmax())
+        """The class with the greatest logit; of a lone logit 1 where it is positive, else 0."""
+        return int(class_logits(self.logits).argmax())
 
     @property
     def score(self) -> float:
-        """The softmax of the greatest logit, from 0 to 1."""
-        return float(self.logits.double().softmax(0).max())
+        """The softmax of the greatest logit, from 0 to 1; of a lone logit the sigmoid, on the predicted side."""
+        return float(class_logits(self.logits.double()).softmax(0).max())
+
+    @property
+    def logit(self) -> float:
+        """The logit of the explained class; a lone logit, negated where it was explained for class 0."""
+        if len(self.logits) == 1:
+            return float(self.logits if self.target else -self.logits)
+        return float(self.logits[self.target])
 
     @property
     def avg_atr(self) -> float:
@@ -171,12 +178,15 @@ def records_of(
     assert kept.matrix is not None
     assert kept.frame_logits is not None
     assert kept.atr is not None
+    targets = kept.target
+    if kept.logits.shape[1] == 1:  # its two classes are its two sides
+        targets = torch.ones_like(kept.target) if kept.sign is None else (kept.sign > 0).to(kept.target)
     return [
         Record(
             number=number,
             name=names[i],
             label=labels[i],
-            target=int(kept.target[i]),
+            target=int(targets[i]),
             logits=kept.logits[i].float(),
             frame_logits=kept.frame_logits[i].float(),
             matrix=kept.matrix[i].float(),

@@ -16,11 +16,12 @@ from torch import Tensor
 from lrp3d.defaults import TIMEOUT
 from lrp3d.errors import UnsupportedOperation
 from lrp3d.files import replacing
+from lrp3d.metrics.atr import class_logits
 from lrp3d.printed import about, opening
 from lrp3d.propagation.frame_seeds import NoFrameLogits
 from lrp3d.study.listing.lists import Item
 from lrp3d.study.running.clips import Clips
-from lrp3d.study.running.explainer import Explainer, Part, is_out_of_memory
+from lrp3d.study.running.explainer import Explainer, LoneLogit, Part, is_out_of_memory
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.prefetch import Failure, ahead
 from lrp3d.study.running.progress import Pace
@@ -88,7 +89,7 @@ def run(
 
     Raises:
         ValueError: true classes are to be explained, and the list does not name them.
-        UnsupportedOperation, NoFrameLogits: the model cannot be explained, whatever the clip.
+        UnsupportedOperation, NoFrameLogits, LoneLogit: the model cannot be explained, whatever the clip.
         ValueError: the list has a class that the model does not have.
         OSError, StudyError: the folder cannot be written, or was removed during the run.
         Exception: the model's own error, if it fails on every clip, or on the first 100.
@@ -165,7 +166,7 @@ def _count_noted(explained: _Explained, outcome: Outcome) -> None:
 
 def _check_classes(study: Study, part: Part) -> None:
     """Refuses a list of classes that the model does not have, before anything is written."""
-    num_classes = part.explanation.logits.shape[1]
+    num_classes = class_logits(part.explanation.logits).shape[1]
     beyond = next((item for item in study.items if item.label is not None and item.label >= num_classes), None)
     if beyond is not None:
         raise ValueError(f"the list has class {beyond.label} ({beyond.name}), and the model {num_classes} classes")
@@ -214,7 +215,7 @@ def _explained(
         try:
             part = next(parts)
         except Exception as error:
-            if isinstance(error, (UnsupportedOperation, NoFrameLogits)) or is_out_of_memory(error):
+            if isinstance(error, (UnsupportedOperation, NoFrameLogits, LoneLogit)) or is_out_of_memory(error):
                 raise  # the error concerns every clip
             if len(clips) > 1:
                 for clip in clips[position:]:
