@@ -101,10 +101,22 @@ def test_frames_that_meet_in_a_layer_are_in_order():
     assert torch.equal(found.matrix != 0, torch.eye(3, dtype=torch.bool).expand(2, -1, -1))
 
 
-def test_frames_that_are_taken_twice_have_two_rows():
-    found = explained(lambda net, x: plain(net, x[:, :, [0, 0, 2, 2, 4, 4]]))
-    assert found.positions is None
-    assert torch.equal(found.matrix != 0, OWN[[0, 0, 2, 2, 4, 4]].expand(2, -1, -1))
+REPEATED = {
+    "every second": (lambda x: x[:, :, [0, 0, 2, 2, 4, 4]], [0, 0, 2, 2, 4, 4]),
+    "the first": (lambda x: x[:, :, [0, 0, 1, 1, 2, 2]], [0, 0, 1, 1, 2, 2]),
+    "a loop": (lambda x: x[:, :, [0, 1, 2, 3, 0, 1]], [0, 0, 1, 1, 2, 3]),
+    "the last, as a pad": (lambda x: torch.cat([x[:, :, 1:], x[:, :, -1:]], 2), [1, 2, 3, 4, 5, 5]),
+}
+
+
+@pytest.mark.parametrize("name", REPEATED)
+def test_frames_that_are_taken_twice_have_two_rows_that_stand_where_they_are(name):
+    pick, positions = REPEATED[name]
+    found = explained(lambda net, x: plain(net, pick(x)))
+    assert found.positions == positions
+    assert found.unit == "frames"
+    assert torch.equal(found.matrix != 0, OWN[positions].expand(2, -1, -1))
+    assert torch.equal(found.atr, torch.ones_like(found.atr))
 
 
 def test_a_clip_that_is_seen_forwards_and_backwards_has_no_rows():

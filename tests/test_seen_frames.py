@@ -41,6 +41,7 @@ PICKED = {
     "those in the middle": (lambda net, x: net.logits(x[:, :, 1:-1]), [1, 2, 3, 4]),
     "some, of the normalised clip": (lambda net, x: net.logits(((x - 0.5) * 2)[:, :, [0, 1, 3, 5]]), [0, 1, 3, 5]),
     "the first, with frame logits": (lambda net, x: net.fc(net.features(x[:, :, :4])), [0, 1, 2, 3]),
+    "some that are near each other": (lambda net, x: net.logits(x[:, :, 1:5]), [1, 2, 3, 4]),
     "the first of features": (lambda net, x: net.fc(net.features(x)[:, :4].mean(1)), [0, 1, 2, 3]),
 }
 
@@ -55,6 +56,13 @@ def test_rows_stand_at_the_frames_that_were_picked(name):
     assert torch.equal(found.matrix != 0, torch.eye(6, dtype=torch.bool)[positions].expand(2, 4, 6))
     assert torch.equal(found.atr, torch.ones(2, 4, dtype=torch.float64))
     assert lrp3d.intervention_matrix(FrameByFrame(function), CLIP, 0).shape == (2, 4, 6)
+
+
+@pytest.mark.parametrize("frames", [[2, 3], [1, 2, 3, 4, 5], [0, 1, 2, 3, 4], [1, 2, 4, 5]])
+def test_frames_with_none_left_out_between_them_are_no_steps(frames):
+    found = explain(lambda net, x: net.logits(x[:, :, frames]))
+    assert (found.positions, found.unit, found.matrix.shape) == (frames, "frames", (2, len(frames), 6))
+    assert torch.equal(found.segments[0], torch.tensor(frames).expand(2, -1))
 
 
 def test_frames_that_are_spread_over_the_clip_are_steps():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.outputs import Chosen
-from lrp3d.propagation.frame_order import Found, found_frames, order_of
+from lrp3d.propagation.frame_order import Found, found_frames, order_of, repeated
 from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
 from lrp3d.propagation.seen_frames import are_spread, listed, seen_frames
 from lrp3d.propagation.time_axis import TimeAverage
@@ -49,15 +49,22 @@ def check_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds
     single = len(record.entries) == 1
     masks = seen_frames(record, averages, layout) if single else []
     found = found_frames(record, averages, seeds.logits.shape[1], layout) if single else []
-    questions = [_differ(averaged, logit, record.run.coarsest), *(layer.places for layer in found), *masks]
-    differ, *told = numbers(questions)  # a GPU waits only once
+    of_layers = [tensor for layer in found for tensor in (layer.places, layer.frames)]
+    differ, *told = numbers(
+        [_differ(averaged, logit, record.run.coarsest), *of_layers, *masks]
+    )  # a GPU waits only once
     if differ:
         means, wanted = averaged.mean(1).tolist(), logit.tolist()
         raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
-    _put_in_order(seeds, [(layer, places) for layer, places in zip(found, told, strict=False)])
+    _put_in_order(seeds, list(zip(found, told[: len(of_layers) : 2], strict=True)))
+    if not (found or masks):
+        return
+    length = Layout(layout).sizes(record.entries[0], len(averaged))["t"]
+    if found and _take_repeated_frames(seeds, [repeated(frames) for frames in told[1 : len(of_layers) : 2]], length):
+        return
     if masks:
-        of_layers = [[frames.nonzero().flatten().tolist() for frames in mask] for mask in told[len(found) :]]
-        _take_picked_frames(seeds, of_layers, record.entries[0], layout)
+        seen = [[frames.nonzero().flatten().tolist() for frames in mask] for mask in told[len(of_layers) :]]
+        _take_picked_frames(seeds, seen, length)
 
 
 def _differ(logits: Tensor, logit: Tensor, eps: float) -> Tensor:
@@ -90,6 +97,11 @@ def _put_in_order(seeds: FrameSeeds, found: list[tuple[Found, Tensor]]) -> None:
             f"another one than that of the clip, which {seeds.logits.shape[1]} frame logits share: leave frames where "
             "they are"
         )
+    _rearrange(seeds, order)
+
+
+def _rearrange(seeds: FrameSeeds, order: list[int]) -> None:
+    """Puts rows in another order."""
     seeds.logits = seeds.logits[:, order]
     if seeds.averaged is not None:
         seeds.averaged = seeds.averaged[:, order]
@@ -99,19 +111,39 @@ def _put_in_order(seeds: FrameSeeds, found: list[tuple[Found, Tensor]]) -> None:
         start.relevance = start.relevance[order]
 
 
-def _take_picked_frames(seeds: FrameSeeds, seen: list[list[list[int]]], clip: Tensor, layout: str) -> None:
+def _take_repeated_frames(seeds: FrameSeeds, of_layers: list[list[int] | None], length: int) -> bool:
+    """Gives rows the places of the frames that a forward shows its layers, some of them several times.
+
+    Args:
+        seeds: the seeds of the rows.
+        of_layers: for each first layer the frame at each of its places, where some frame has several; else None.
+        length: the number of frames of the clip.
+
+    Returns:
+        Whether rows have their places now. A network with fewer rows than places has steps of several frames, as it has
+        of any clip.
+    """
+    frames = of_layers[0]
+    if frames is None or any(other != frames for other in of_layers) or len(frames) != seeds.logits.shape[1]:
+        return False
+    order = sorted(range(len(frames)), key=lambda place: (frames[place], place))
+    _rearrange(seeds, order)
+    seeds.positions, seeds.classified = [frames[place] for place in order], length
+    return True
+
+
+def _take_picked_frames(seeds: FrameSeeds, seen: list[list[list[int]]], length: int) -> None:
     """Gives rows the places of the frames that a forward picks of its clip; those that are spread over it stay.
 
     Args:
         seeds: the seeds of the rows.
         seen: for each average over time, the frames that each of its first layers sees.
-        clip: the clip.
-        layout: its layout.
+        length: the number of frames of the clip.
 
     Raises:
         NoFrameLogits: if averages see other parts of the clip, or nothing says to which frame a row belongs.
     """
-    rows, length = seeds.logits.shape[1], Layout(layout).sizes(clip, len(seeds.logits))["t"]
+    rows = seeds.logits.shape[1]
     of_averages = [sorted({frame for frames in of_layers for frame in frames}) for of_layers in seen]
     parts = sorted(frames for of_layers in seen for frames in of_layers if not are_spread(frames, length))
     if not parts:

@@ -28,6 +28,8 @@ class Found(NamedTuple):
     step: LinearStep
     places: Tensor
     """(2, b, t): the first and the last place where most of each frame lies; -1 for frames that are not there."""
+    frames: Tensor
+    """(b, places): the only frame of which most lies at a place; -1 where there are several, or none."""
 
     def reason(self, places: Tensor) -> str:
         """Why rows would not belong to frames of the clip; empty if frames are in order, or only put in another one.
@@ -105,14 +107,28 @@ def found_frames(record: Trace, averages: Sequence[TimeAverage], rows: int, layo
         return []
     found = []
     for layer in told:
-        places = _places(layer, clip, axes, batch)
-        if places is not None:
-            found.append(Found(layer.step, places))
+        at_places = _at_places(layer, clip, axes, batch)
+        if at_places is not None:
+            found.append(Found(layer.step, *at_places))
     return found
 
 
-def _places(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tensor | None:
-    """(2, b, t): `Found.places` of a layer; None if nobody can say."""
+def repeated(frames: Tensor) -> list[int] | None:
+    """The frame at each place, where each has one and some frame has several places; None elsewhere.
+
+    Args:
+        frames: (b, places), of `Found`, on the host.
+
+    >>> repeated(torch.tensor([[0, 1, 1]])), repeated(torch.tensor([[0, 1, 2]]))
+    ([0, 1, 1], None)
+    """
+    own: list[int] = [int(frame) for frame in frames[0]]
+    alike = frames.equal(frames[:1].expand_as(frames)) and min(own) >= 0
+    return own if alike and len(set(own)) < len(own) else None
+
+
+def _at_places(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> tuple[Tensor, Tensor] | None:
+    """`Found.places` and `Found.frames` of a layer; None if nobody can say."""
     folded = len(layer.shape) == 4
     if folded and layer.shape[0] % batch:
         return None
@@ -128,7 +144,8 @@ def _places(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tensor
         number = einops.rearrange(number, f"{axes.pattern} -> b t (c h w)", **sizes)
         last = number.amax(-1).long() - 1
         first = torch.where(number > 0, number, length + 1).amin(-1).long() - 1
-        return torch.stack([torch.where(last < 0, last, first), last])
+        nothing = torch.full((batch, length), -1, device=clip.device)  # no frame is at two places
+        return torch.stack([torch.where(last < 0, last, first), last]), nothing
     at_places = []
     for i in range(length):
         seed = torch.zeros(sought, device=clip.device)
@@ -139,7 +156,8 @@ def _places(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tensor
                 return None
             total = total + axes.frames(r.abs()[None], batch)[0]
         at_places.append(total)
-    return _span(torch.stack(at_places, -1))
+    is_own = _is_own(torch.stack(at_places, -1))
+    return _span(is_own), torch.where(is_own.sum(1) == 1, is_own.byte().argmax(1), -1)
 
 
 MOVES = tuple("Permute Transpose View UnsafeView Reshape Squeeze Unsqueeze Alias Clone Flip Roll Slice Select".split())
@@ -162,11 +180,15 @@ def _is_clip(step: Step) -> bool:
     return isinstance(step, ClipInput)
 
 
-def _span(at_places: Tensor) -> Tensor:
-    """(2, b, t): the first and the last place at which most of each frame lies, of (b, t, places); -1 if at none."""
+def _is_own(at_places: Tensor) -> Tensor:
+    """A mask (b, t, places): whether most of a frame lies at a place."""
     most = at_places.amax(-1, keepdim=True)
-    is_own = (at_places >= (1 - 1e-4) * most) & (most > 0)
-    number = torch.arange(at_places.shape[-1], device=at_places.device)
+    return (at_places >= (1 - 1e-4) * most) & (most > 0)
+
+
+def _span(is_own: Tensor) -> Tensor:
+    """(2, b, t): the first and the last place of each frame, of (b, t, places); -1 if it has none."""
+    number = torch.arange(is_own.shape[-1], device=is_own.device)
     last = torch.where(is_own, number, -1).amax(-1)
-    first = torch.where(is_own, number, at_places.shape[-1]).amin(-1)
+    first = torch.where(is_own, number, is_own.shape[-1]).amin(-1)
     return torch.stack([torch.where(last < 0, last, first), last])

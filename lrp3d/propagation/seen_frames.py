@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -51,12 +52,15 @@ def _seen_at(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> Tenso
 
 
 def are_spread(frames: Sequence[int], length: int) -> bool:
-    """Whether frames are all of a clip, or one of each of its equal parts.
+    """Whether frames are all of a clip, or one of each of its equal parts, with others between them.
 
-    >>> are_spread([0, 2, 4], 6), are_spread([0, 1, 2], 6)
-    (True, False)
+    >>> are_spread([0, 2, 4], 6), are_spread([0, 1, 2], 6), are_spread([2, 3], 6), are_spread([1, 2, 3, 4, 5], 6)
+    (True, False, False, False)
     """
-    return [i * len(frames) // length for i in frames] == list(range(len(frames)))
+    if len(frames) in (1, length):
+        return len(frames) == length
+    own_parts = [i * len(frames) // length for i in frames] == list(range(len(frames)))
+    return own_parts and min(b - a for a, b in pairwise(frames)) >= max(2, length // len(frames))
 
 
 def listed(frames: Sequence[int]) -> str:
