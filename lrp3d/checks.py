@@ -184,7 +184,13 @@ def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
         )
     axes = Layout(layout)
     clips = len(pathways[0]) if pathways[0].dim() != axes.axes else axes.batch(pathways[0])
-    if clips is not None and len(output) != clips:
+    if clips is not None:
+        check_rows_of_logits(output, clips, axes_hint(pathways, layout))
+
+
+def check_rows_of_logits(output: Tensor, clips: int, hint: str = "") -> None:
+    """Raises ValueError unless there is a row of logits for each clip; `hint` may end the sentence."""
+    if len(output) != clips:
         advice = (
             "if a row belongs to a frame, say so: output=lambda logits: logits.unflatten(0, (number of clips, -1))"
             if len(output) > clips
@@ -192,7 +198,7 @@ def check_logits(output: Any, pathways: Sequence[Tensor], layout: str) -> None:
         )
         raise ValueError(
             f"the model returned {len(output)} rows of logits for {clips} clip{'s' if clips != 1 else ''}; {advice}"
-            + ("" if len(output) < clips else axes_hint(pathways, layout))
+            + ("" if len(output) < clips else hint)
         )
 
 

@@ -25,6 +25,7 @@ from lrp3d.checks import (
     check_mode,
     check_numbers,
     check_options,
+    check_rows_of_logits,
     targets_of,
 )
 from lrp3d.compute.precision import matmul_precision, no_autocast
@@ -284,6 +285,7 @@ class _ExactLogits:
         logits = _own_logits(self.measurement.twin, clip, chosen) if self.own else None
         if logits is None:
             record, frames = _record(self.measurement, clip)
+            check_rows_of_logits(record.output, len(clip_numbers))
             logits = self.measurement.frame_seeds(record, chosen, frames).logits
         return logits_in_blocks(logits, self.seeds)
 
@@ -344,7 +346,9 @@ class _ForwardLogits:
 
     def of_changed(self, clip: Clip, clip_numbers: Tensor) -> Tensor:
         """Logits (p, n) of changed clips, for the targets of the clips `clip_numbers` (p,)."""
-        return self.chosen.at(clip_numbers).of_frames(_forward(self.measurement, clip)[0])
+        frames, _ = _forward(self.measurement, clip)
+        check_rows_of_logits(frames, len(clip_numbers))
+        return self.chosen.at(clip_numbers).of_frames(frames)
 
 
 def _forward(measurement: _Measurement, clip: Clip) -> tuple[Tensor, Tensor]:

@@ -164,6 +164,12 @@ def test_what_cannot_be_checked_is_said():
             lrp3d.check(net(), clips)
 
 
+@pytest.mark.parametrize("targets", [[1, None, 2], [0.5, 1.0, 1.0], 1.5, "b", [True, False, True]])
+def test_targets_are_numbers_of_classes(targets):
+    with pytest.raises(TypeError, match="target is a class"):
+        lrp3d.check(net(), CLIPS, targets)
+
+
 def test_targets_belong_to_all_clips_or_to_one_each():
     with pytest.raises(ValueError, match=r"one for each of 4 clips, got shape \(3,\)"):
         lrp3d.check(Additive().double().eval(), frame_clips(), [0, 1, 0])
@@ -327,6 +333,46 @@ def test_a_single_method_may_be_named_without_a_list():
     assert found.methods == ["LRP", "intervention"]
     with pytest.raises(ValueError, match="got 'magic'"):
         lrp3d.check(Additive().double().eval(), frame_clips(1), methods="magic")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_nothing_agrees_with_interventions_on_a_clip_that_stands_still(dtype):
+    """What a still clip loses without a frame is rounding, and a cosine with rounding is chance."""
+    moving = CLIPS[:1].to(dtype)
+    still = moving[:, :, :1].expand_as(moving)
+    model = net().to(dtype)
+    alone, with_moving = (lrp3d.check(model, clips, 0) for clips in (still, torch.cat([still, moving])))
+    for measure in ("intervention", "shapley"):
+        for method in alone.values[measure]:
+            assert math.isnan(alone.values[measure][method]), (measure, method)
+            assert math.isnan(alone.score(measure, method).mean)
+            both = with_moving.values[measure][method]
+            assert both.isnan().tolist() == [True, False]
+            assert with_moving.score(measure, method).mean == pytest.approx(float(both[1]))
+    assert math.isnan(alone.values["random parameters"]["intervention"])
+    assert alone.values["random parameters"]["LRP"].isfinite()
+
+
+class FirstOnly(nn.Module):
+    """Answers for the first clip that it is given, whatever else it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = Additive()
+
+    def forward(self, x):
+        return self.net(x[:1])
+
+
+def test_a_model_that_answers_for_one_clip_is_named_as_explain_names_it():
+    clips = frame_clips(3).float()
+    said = "the model returned 1 rows of logits for {} clips; if the first axis"
+    with pytest.raises(ValueError, match=said.format(3)):
+        lrp3d.explain(FirstOnly(), clips)
+    with pytest.raises(ValueError, match=said.format(r"\d+")):
+        lrp3d.intervention_matrix(FirstOnly(), clips[:1], chunk_size=5)
+    with pytest.raises(ValueError, match=said.format(r"\d+")):
+        lrp3d.check(FirstOnly(), clips)
 
 
 def test_what_is_no_number_correlates_with_nothing():

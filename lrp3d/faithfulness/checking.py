@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lrp3d.checks import check_options, targets_of
+from lrp3d.checks import check_options, check_rows_of_logits, class_numbers, targets_of
 from lrp3d.explain import explain
 from lrp3d.faithfulness.games import FILLS, MOST_EXACT, filled, relevance_gain, shapley, shapley_estimate
 from lrp3d.faithfulness.scores import YARDSTICK, Faithfulness
 from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
-from lrp3d.metrics.agreement import cosine, frame_scores, spearman
+from lrp3d.metrics.agreement import cosine, frame_scores, spearman, without_rounding
 from lrp3d.metrics.atr import row_shares
 from lrp3d.outputs import Chosen, Output, Reader, chosen_of, logits_of
 from lrp3d.progress import bar
@@ -67,9 +67,12 @@ def check(
 
     Returns:
         `Faithfulness`: for every clip, method and measure a number; means with bootstrapped intervals; a verdict.
+        Of a clip that stands still, nothing is lost without a frame, so that no matrix can agree with interventions:
+        its cosine and its correlations with them do not exist (NaN) and are left out of the means.
 
     Raises:
         ValueError: an unknown method, no clips, clips that are none, or clips of several lengths.
+        TypeError: a target is no class.
         NoFrameLogits, UnsupportedOperation: as `lrp3d.explain`.
 
     Source: symmetric relevance gain: Bluecher et al. 2024; random logit: Sixt et al. 2020; parameter randomisation:
@@ -129,7 +132,7 @@ def _classes_of(targets: int | Sequence[int] | Tensor | None, clips: int) -> lis
     """The class of every clip, None for its prediction."""
     if targets is None:
         return [None] * clips
-    classes = torch.as_tensor(targets)
+    classes = class_numbers(targets)
     if classes.dim() > 1 or (classes.dim() == 1 and len(classes) != clips):
         raise ValueError(f"targets is one class, or one for each of {clips} clips, got shape {tuple(classes.shape)}")
     return list(classes.expand(clips).tolist())
@@ -164,17 +167,21 @@ class _Subject:
             return f"other methods explain {self.squashed}, and the model's own gradient is that of its probabilities"
         return ""
 
-    def record(self, clip: Tensor) -> Trace:
+    def record(self, clip: Tensor, twin: Twin | None = None) -> Trace:
         """The run of a clip that `explain` reads."""
         x = laid_out(clip, self.layout)
-        return self.twin.record((x,), self.input_range, self.layout, read=Reader(self.output))
+        return (twin or self.twin).record((x,), self.input_range, self.layout, read=Reader(self.output))
 
-    def logits(self, clip: Tensor) -> Tensor:
+    def logits(self, clip: Tensor, twin: Twin | None = None) -> Tensor:
         """(b, k), those that `explain` explains: of a model that returns probabilities, what they are made from."""
+        twin = twin or self.twin
+        logits: Tensor
         if self.squashed:
-            logits: Tensor = self.record(clip).output
-            return logits.detach()
-        return logits_of(self.twin.run(laid_out(clip, self.layout)), self.output).detach()
+            logits = self.record(clip, twin).output.detach()
+        else:
+            logits = logits_of(twin.run(laid_out(clip, self.layout)), self.output).detach()
+        check_rows_of_logits(logits, len(clip))
+        return logits
 
     def chosen(self, clip: Tensor, target: int | None) -> Chosen:
         """The class, contrasted with all others."""
@@ -193,7 +200,8 @@ class _Subject:
     def interventions(self, clip: Tensor, target: int | None, twin: Twin | None = None) -> Tensor:
         """What each output frame's logit loses without each input frame, (1, n, t)."""
         x = laid_out(clip, self.layout)
-        return intervention_matrix(twin or self.twin, x, target, occluder="nearest", **self.options)
+        matrix = intervention_matrix(twin or self.twin, x, target, occluder="nearest", **self.options)
+        return without_rounding(matrix, self.logits(clip, twin))
 
     def matrix(self, method: str, clip: Tensor, target: int | None, twin: Twin | None = None) -> Tensor | None:
         """The matrix (1, n, t) of a method; None where the model has none for it."""
@@ -239,6 +247,7 @@ def _scores_of_clip(
     blocks = measured.shape[2]
     subject.exact_shapley = blocks <= MOST_EXACT
     worth, at_once = None, subject.options["chunk_size"] or BATCH
+    logits = subject.logits(clip)
     if subject.shapley_values:
 
         def worth_of_sets(kept: Tensor) -> Tensor:
@@ -246,7 +255,7 @@ def _scores_of_clip(
             return torch.cat(worths).unsqueeze(1)
 
         worth = (shapley if subject.exact_shapley else shapley_estimate)(worth_of_sets, blocks)
-    logits = subject.logits(clip)
+        worth = without_rounding(worth, logits)
     other_class = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
     for method, matrix in matrices.items():
         matrix = block_sum(matrix, 2, blocks)

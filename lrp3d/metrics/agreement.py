@@ -33,8 +33,31 @@ def spearman(x: Tensor, y: Tensor) -> Tensor:
 
 
 def cosine(x: Tensor, y: Tensor) -> Tensor:
-    """Cosine similarity (b,) of matrices (b, n, t), in [-1, 1]."""
-    return torch.cosine_similarity(x.double().flatten(1), y.double().flatten(1), dim=1)
+    """Cosine similarity (b,) of matrices (b, n, t), in [-1, 1]; NaN where one of them is zero.
+
+    >>> matrices = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]])
+    >>> cosine(matrices, torch.ones(2, 1, 2))
+    tensor([1., nan], dtype=torch.float64)
+    """
+    first, second = (matrix.double().flatten(1) for matrix in (x, y))
+    is_zero = ~(first.any(1) & second.any(1))
+    return torch.cosine_similarity(first, second, dim=1).masked_fill(is_zero, torch.nan)
+
+
+def without_rounding(differences: Tensor, logits: Tensor) -> Tensor:
+    """Differences between logits, with zeros where they are no more than rounding.
+
+    Args:
+        differences: (b, ...) of any type.
+        logits: (b, k) the logits; differences below a share of the greatest of them are rounding: 1e-12 of double
+            precision, 1e-6 of single, and 8 units of the last place of less.
+
+    >>> without_rounding(torch.tensor([[0.5, 1e-6]]), torch.tensor([[9.0, -2.0]]))
+    tensor([[0.5000, 0.0000]])
+    """
+    share = 1e-12 if logits.dtype == torch.float64 else max(1e-6, 8 * torch.finfo(logits.dtype).eps)
+    least = (share * logits.double().abs().amax(1)).to(differences.device)
+    return differences.masked_fill(differences.abs() <= least.view(-1, *[1] * (differences.dim() - 1)), 0)
 
 
 def frame_scores(matrix: Tensor) -> Tensor:
