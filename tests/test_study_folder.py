@@ -5,7 +5,9 @@ import os
 import shutil
 
 import pytest
+from lrp3d.study.running import config
 from studies import Given, Hungry, drawn, make_study
+from torch import nn
 
 from lrp3d import study
 
@@ -88,3 +90,15 @@ def test_another_list_in_the_folder_of_a_study_is_damage(tmp_path):
     (tmp_path / "clips.json").write_text('[["0.mp4", 0], ["x.mp4", 0]]')
     with pytest.raises(study.StudyError, match=r"damaged study\.json or clips\.json"):
         study.load_study(tmp_path)
+
+
+def test_a_network_with_other_settings_is_another_study_even_where_the_weights_fit(tmp_path):
+    clips = study.make_list([study.Row("a.mp4", 0)])
+    one, other = (nn.Conv3d(3, 4, 3, stride=stride) for stride in (1, 2))
+    other.load_state_dict(one.state_dict())
+    assert config.weights_digest(one) == config.weights_digest(other)
+    study.create(tmp_path / "new", {"network": config.network_digest(one)}, clips)
+    with pytest.raises(study.StudyError, match="its network is"):
+        study.create(tmp_path / "new", {"network": config.network_digest(other)}, clips)
+    study.create(tmp_path / "of before", {"frames": 8}, clips)
+    study.create(tmp_path / "of before", {"frames": 8, "network": config.network_digest(one)}, clips)

@@ -148,6 +148,26 @@ def test_parts_of_a_run_with_other_rules_or_another_range_are_another_run(model,
         lrp3d.explain_video(model, path, folder=tmp_path / "mine", composite="mine", **HOW)
 
 
+def test_parts_of_another_network_with_the_same_weights_are_another_run(video, tmp_path):
+    class Forward(nn.Module):
+        def __init__(self, stride=1, twice=False):
+            super().__init__()
+            self.conv, self.fc = nn.Conv3d(3, 4, (1, 3, 3), stride=(stride, 1, 1)), nn.Linear(4, 3)
+            self.twice = twice
+
+        def forward(self, clip):
+            features = self.conv(clip).relu()
+            return self.fc((features + features if self.twice else features).mean((2, 3, 4)))
+
+    path, model = video(16), Forward().eval()
+    lrp3d.explain_video(model, path, folder=tmp_path / "parts", **HOW)
+    for options, said in (({"stride": 2}, "network, frames of a row"), ({"twice": True}, "layers")):
+        other = Forward(**options).eval()
+        other.load_state_dict(model.state_dict())
+        with pytest.raises(ValueError, match=f"another run, which differs in {said}"):
+            lrp3d.explain_video(other, path, folder=tmp_path / "parts", **HOW)
+
+
 def test_the_score_of_a_negative_lone_logit_is_that_of_the_class_it_speaks_for(video):
     model = Strided().eval()
     model.fc = nn.Linear(4, 1)

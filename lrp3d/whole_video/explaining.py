@@ -19,7 +19,7 @@ from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import laid_out
 from lrp3d.progress import bar
-from lrp3d.study.running.config import weights_digest
+from lrp3d.study.running.config import network_digest, weights_digest
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, Survey, VideoError, read_frames
@@ -117,11 +117,16 @@ def explain_video(
             f"of {length}: take fewer frames=, or explain it as one clip"
         )
     explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout)
+    step = explainer.step(reader.read(0, length), length)
+    assert explainer.first is not None
     identity = {
         "video": Path(path).name,
         "content of the video": None if folder is None else _digest(Path(path)),
         "frames of the video": count,
         "weights": weights_digest(inner),
+        "network": network_digest(inner),
+        "frames of a row": step,
+        "layers": [entry.layer for entry in explainer.first.ledger],
         "composite": name_of(twin.composite),
         "rules": repr(twin.composite),
         "target": target,
@@ -136,7 +141,6 @@ def explain_video(
         "mean and std": [list(mean), list(std)],
     }
     parts = Parts(folder, identity)
-    step = explainer.step(reader.read(0, length), length)
     if hop % step:
         raise ValueError(f"a row of this model stands for {step} frames: stride= is a multiple of that, got {hop}")
     count -= count % step

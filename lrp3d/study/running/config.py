@@ -64,6 +64,7 @@ def configuration(
         "model": model or type(explainer.model).__name__,
         "options": dict(options or {}),
         "weights": weights_digest(explainer.model),
+        "network": network_digest(explainer.model),
         "trained": trained,
         **reader.options,
         "mean": list(explainer.mean),
@@ -81,6 +82,15 @@ def configuration(
         "keep_relevance": keep_relevance,
         **({} if temporal_convolutions is None else {"temporal_convolutions": temporal_convolutions}),
     }
+
+
+def network_digest(model: nn.Module) -> str:
+    """Hashes a model's modules and their settings (strides, kernels), which the same weights may fit in several ways.
+
+    >>> network_digest(nn.Conv1d(1, 1, 3)) == network_digest(nn.Conv1d(1, 1, 3, stride=2))
+    False
+    """
+    return hashlib.sha256(repr(model).encode()).hexdigest()[:16]
 
 
 def weights_digest(model: nn.Module) -> str:

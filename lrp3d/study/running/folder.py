@@ -217,6 +217,8 @@ def create(
         existing = load_study(folder)
         if full.get("trained", True) is None:  # the digest of the weights tells others; earlier studies said true here
             full["trained"] = existing.config.get("trained")
+        if "network" not in existing.config:  # earlier studies did not say it
+            full.pop("network", None)
         differ = differences(existing.config, full)
         if differ:
             raise StudyError(
