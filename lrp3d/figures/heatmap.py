@@ -94,21 +94,25 @@ def draw_matrix(
     """Draws the cells and thin windows of a matrix; if it has both signs, strokes mark the negative cells."""
     image = ax.imshow(values, interpolation="nearest", **colours)
     _frame_axes(ax, values.shape, positions, unit, times)
-    if values.size <= MOST_STROKES:
-        _strokes(ax, values, colours["vmax"], unit)
+    marks = []
+    if values.size <= MOST_STROKES and _strokes(ax, values, colours["vmax"]):
+        marks.append("white strokes: against the class")
     if windows is not None:
         first, last = (array(bound).ravel() for bound in windows)
         windowed = np.isfinite(values.sum(1)) & (values.sum(1) != 0)  # a row without relevance has no window
         _outline(ax, first, last, np.flatnonzero(windowed))
+        marks += ["white outlines: ATR windows"] if windowed.any() else []
+    if marks:
+        ax.set_xlabel(f"{unit} j that contributes\n({', '.join(marks)})", fontsize=NORMAL)
     return image
 
 
-def _strokes(ax: Axes, values: np.ndarray, strongest: float, unit: str) -> None:
+def _strokes(ax: Axes, values: np.ndarray, strongest: float) -> bool:
     """Draws a white stroke in every cell that speaks against the class, so that it can be told in grey as well."""
     rows, columns = np.nonzero(np.nan_to_num(values) < -SEEN * strongest)
     if len(rows):
         ax.plot(columns, rows, linestyle="none", marker="_", color="white", markersize=WIDE / max(values.shape) * 0.35)
-        ax.set_xlabel(f"{unit} j that contributes\n(white strokes: against the class)", fontsize=NORMAL)
+    return len(rows) > 0
 
 
 def _frame_axes(
