@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from lrp3d.defaults import MERGES
 from lrp3d.layout import Layout, axes_hint, axis_to_add
 from lrp3d.outputs import Chosen
 from lrp3d.transfer import answers, numbers, placed
+from lrp3d.values import check_tensor, whole_numbers
 
 if TYPE_CHECKING:
     from lrp3d.twin.twin import Twin
@@ -104,13 +104,6 @@ _ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Sigmoid, nn.Tanh, nn
 _SHAPES = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Upsample)
 _LAYERS = (*_WITH_WEIGHTS, *_POOLS, *_ADAPTIVE_POOLS, *_ACTIVATIONS, *_SHAPES, nn.modules.dropout._DropoutNd)
 _SAME_IN_BOTH = (*_CONTAINERS, *_LAYERS)
-
-
-def check_tensor(x: Any, expected: str) -> None:
-    """Raises TypeError unless this is a tensor; `expected` begins the sentence with what should have come."""
-    if not isinstance(x, Tensor):
-        advice = ": pass torch.from_numpy(...) of it" if isinstance(x, np.ndarray) else ""
-        raise TypeError(f"{expected}, got {type(x).__name__}{advice}")
 
 
 def check_clip(clip: Any, layout: str) -> list[Tensor]:
@@ -262,16 +255,6 @@ def _foils_of(against: Any, target: Tensor, logits: Tensor) -> Tensor:
         if len(set(row)) < len(row):
             raise ValueError(f"against names a class twice: {row}")
     return placed(rows.contiguous(), logits.device)
-
-
-def whole_numbers(values: Any) -> Tensor | None:
-    """The tensor of what should be whole numbers; None if it is anything else."""
-    try:
-        tensor = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-    is_other = tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype == torch.bool
-    return None if is_other else tensor
 
 
 def class_numbers(target: Any) -> Tensor:

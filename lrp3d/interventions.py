@@ -125,8 +125,8 @@ def intervention_matrix(
         (a recurrent head, attention over frames) has one row, that of the clip's logit: (b, 1, t).
 
     Raises:
-        ValueError, TypeError: as for `explain`; also ValueError if the occluder is unknown or the value does not fit
-            the channels.
+        ValueError, TypeError: as for `explain`; also ValueError if the occluder is unknown, or the value is not finite
+            or does not fit the channels.
 
     Source: the occlusion test of Zeiler and Fergus (2014), applied to frames; frames are frozen as in partial uniform
     sampling (paper, Sec. 4.3).

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.pathways import slow_frames
+from lrp3d.sampling import colour_of
 from lrp3d.transfer import placed
 
 Colour = float | Sequence[float] | Tensor
@@ -63,7 +64,4 @@ def _neighbours(columns: list[int], nearest: bool) -> tuple[list[int], list[int]
 
 def _colour(value: Colour, x: Tensor) -> Tensor:
     """The value of each channel, shaped (c, 1, 1, 1), from one number or one per channel."""
-    colour = placed(value, x.device, x.dtype).flatten()
-    if len(colour) not in (1, x.shape[1]):
-        raise ValueError(f"value is one number or one per channel ({x.shape[1]}), got {len(colour)} values")
-    return colour[:, None, None, None]
+    return placed(colour_of(value, x.shape[1]), x.device, x.dtype)[:, None, None, None]

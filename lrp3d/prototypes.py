@@ -9,7 +9,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from lrp3d.checks import check_tensor, class_numbers, whole_numbers
+from lrp3d.checks import class_numbers
 from lrp3d.explain import explain
 from lrp3d.layout import laid_out
 from lrp3d.outputs import Output
@@ -17,6 +17,7 @@ from lrp3d.progress import bar
 from lrp3d.sampling import require_positive
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import twin_of
+from lrp3d.values import check_tensor, whole_numbers
 
 
 @dataclass

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from lrp3d.values import real_numbers
+
 __all__ = [
     "PartialLogits",
     "dense_indices",
@@ -177,7 +179,7 @@ def window_bounds(
             raise ValueError(f"{frames} frames do not divide into {rows} rows of equal length")
         starts = torch.arange(0, frames, frames // rows)
         own = starts, starts + frames // rows - 1
-    first, last = (torch.as_tensor(end, dtype=torch.long) for end in own)
+    first, last = (_frame_numbers(end) for end in own)
     if first.shape != (rows,) or last.shape != (rows,):
         raise ValueError(f"own is the first and the last frame of each of {rows} rows, not {len(first)}, {len(last)}")
     if isinstance(window, tuple):
@@ -191,7 +193,8 @@ def window_bounds(
 def _window_sizes(window: int | Sequence[float] | Tensor, block: Tensor, frames: int) -> Tensor:
     """Sizes (..., n), whole numbers from the row's own block (n,) to the clip."""
     rows = len(block)
-    sizes = torch.as_tensor(window, dtype=torch.float64).nan_to_num(nan=frames, posinf=frames)
+    sizes = real_numbers(window, "a window is a number of frames, or one for each row").to(torch.float64)
+    sizes = sizes.nan_to_num(nan=frames, posinf=frames)
     if sizes.ndim not in (0, 1, 2) or (sizes.ndim and sizes.shape[-1] != rows):
         raise ValueError(f"a window is one size, or (n,) or (b, n) of {rows} rows, not {tuple(sizes.shape)}")
     if bool((sizes < 1).any()):
@@ -204,7 +207,7 @@ def _checked_bounds(window: tuple[Bound, ...], first: Tensor, last: Tensor, fram
     """The given bounds; raises ValueError unless they lie in the clip and around each row's own frames."""
     if len(window) != 2:
         raise ValueError(f"a tuple is the bounds (left, right), not {len(window)} sizes: those are a list")
-    left, right = (torch.as_tensor(bound, dtype=torch.long) for bound in window)
+    left, right = (_frame_numbers(bound) for bound in window)
     if left.shape != right.shape or left.ndim not in (1, 2) or left.shape[-1] != len(first):
         raise ValueError(
             f"bounds are (n,) or (b, n) of {len(first)} rows, not {tuple(left.shape)}, {tuple(right.shape)}"
@@ -213,6 +216,14 @@ def _checked_bounds(window: tuple[Bound, ...], first: Tensor, last: Tensor, fram
     if not bool(((left >= 0) & (left <= first) & (last <= right) & (right < frames)).all()):
         raise ValueError(f"bounds must hold each row's own frames and stay in 0..{frames - 1}")
     return left, right
+
+
+def _frame_numbers(bound: Bound) -> Tensor:
+    """The numbers of frames as int64; raises TypeError or ValueError for what is not whole."""
+    numbers = real_numbers(bound, "bounds are numbers of frames")
+    if numbers.is_floating_point() and not bool((numbers == numbers.round()).all()):
+        raise ValueError(f"bounds are whole numbers of frames, not {numbers.tolist()}")
+    return numbers.long()
 
 
 def partial_uniform(
@@ -286,6 +297,7 @@ def _show_windows(
     """The clips ``owner`` (p,), each with its own window left..right (p,): one gather of whole frames."""
     if fill not in ("edge", "blank"):
         raise ValueError(f'fill is "edge" or "blank", not {fill!r}')
+    blank = _blank(value, clip, layout)  # checked whether it is used or not
     time = layout.index("t")
     frame = torch.arange(clip.shape[time], device=clip.device).expand(len(owner), -1)
     nearest = torch.maximum(torch.minimum(frame, right.unsqueeze(-1)), left.unsqueeze(-1))
@@ -293,18 +305,29 @@ def _show_windows(
     if fill == "edge":
         return frames_shown
     axes = [-1 if axis == "t" else 1 for axis in layout[1:]]
-    return torch.where((frame == nearest).view(len(owner), *axes), frames_shown, _blank(value, clip, layout))
+    return torch.where((frame == nearest).view(len(owner), *axes), frames_shown, blank)
 
 
 def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -> Tensor:
     """The value of empty frames, shaped to broadcast over clips of this layout."""
-    blank = torch.as_tensor(value, dtype=clip.dtype, device=clip.device)
-    if blank.ndim == 0:
-        return blank
-    channels = clip.shape[layout.index("c")]
-    if blank.shape != (channels,):
-        raise ValueError(f"value is one number, or one for each of {channels} channels, not {value}")
+    blank = colour_of(value, clip.shape[layout.index("c")]).to(clip)
     return blank.view([-1 if axis == "c" else 1 for axis in layout])
+
+
+def colour_of(value: float | Sequence[float] | Tensor, channels: int) -> Tensor:
+    """The value of an empty frame, (1,) or one per channel (c,).
+
+    Raises:
+        TypeError: it is no number.
+        ValueError: it is not finite, or there is another number of values.
+    """
+    expected = f"value is one number or one per channel ({channels})"
+    colour = real_numbers(value, expected).flatten()
+    if len(colour) not in (1, channels):
+        raise ValueError(f"{expected}, got {len(colour)} values")
+    if not bool(torch.isfinite(colour).all()):
+        raise ValueError(f"{expected}, and finite, got {colour.tolist()}")
+    return colour
 
 
 class PartialLogits(NamedTuple):

@@ -373,3 +373,43 @@ def test_rows_that_hold_no_numbers_have_no_shares():
     shares_found = row_shares(matrix)
     assert shares_found[:2].isnan().all()
     assert shares_found[2:].tolist() == [[0.0, 0.0], [0.0, 0.0], [0.75, 0.25]]
+
+
+MATRIX = torch.rand(2, 3, 3, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    ("measure", "said"),
+    [
+        (lambda: frame_atr(MATRIX.tolist()), r"a relevance matrix is a torch.Tensor \(..., n, t\), got list"),
+        (lambda: frame_atr(MATRIX.numpy()), r"got ndarray: pass torch.from_numpy"),
+        (lambda: frame_atr(MATRIX.cfloat()), "of real numbers, got torch.complex64"),
+        (lambda: frame_atr(MATRIX, sigma="a"), r"sigma is a share of the relevance, in \(0, 1\], not 'a'"),
+        (lambda: frame_atr(MATRIX, sigma=True), "sigma is a share"),
+        (lambda: frame_atr(MATRIX, positions="a"), "positions names one column"),
+        (lambda: frame_windows(MATRIX.tolist()), "a relevance matrix is a torch.Tensor"),
+        (lambda: row_shares(MATRIX.tolist()), "a relevance matrix is a torch.Tensor"),
+        (lambda: mean_matrix(MATRIX.tolist()), "relevance matrices are a torch.Tensor"),
+        (lambda: avg_atr([1.0], torch.ones(1)), "atr is a torch.Tensor"),
+        (lambda: max_atr([1.0]), "atr is a torch.Tensor"),
+        (lambda: aggregate([1.0]), "values are a torch.Tensor"),
+        (
+            lambda: aggregate(torch.ones(2), keep=torch.tensor([0, 1])),
+            "keep is a mask of truth values, got torch.int64",
+        ),
+        (lambda: mean_matrix(MATRIX, keep=torch.tensor([0, 1])), "keep is a mask of truth values, got torch.int64"),
+        (lambda: select(torch.ones(2, 2), [0, 1]), "target is a torch.Tensor"),
+        (lambda: select(torch.ones(2, 2), torch.tensor([0, 1]), min_score=2), "min_score is a score .* not 2"),
+        (lambda: select(torch.ones(2, 2), torch.tensor([0, 1]), min_score=float("nan")), "min_score is a score"),
+        (lambda: select(torch.ones(2, 2), torch.tensor([0, 1]), min_score="a"), "min_score is a score .* not 'a'"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_in_a_sentence(measure, said):
+    with pytest.raises((ValueError, TypeError), match=said) as caught:
+        measure()
+    assert "\n" not in str(caught.value)
+
+
+def test_atr_in_whole_numbers_is_measured_as_the_same_in_fractions():
+    assert max_atr(torch.tensor([[2, 4], [3, 1]])).tolist() == [4.0, 3.0]
+    assert avg_atr(torch.tensor([2, 4]), torch.tensor([3, 1])).item() == 2.5

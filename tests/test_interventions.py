@@ -228,12 +228,18 @@ def test_it_does_not_matter_in_which_mode_it_is_called():
             ({"occluder": occluder, "value": [1.0, 2.0]}, r"one per channel \(3\), got 2")
             for occluder in ("neighbours", "nearest", "mean", "blank")
         ),
+        *(
+            ({"occluder": occluder, "value": value}, r"value is one number or one per channel \(3\), and finite, got")
+            for occluder in ("neighbours", "blank")
+            for value in (float("nan"), [0.0, float("inf"), 1.0])
+        ),
+        ({"value": "a"}, r"value is one number or one per channel \(3\), got 'a'"),
         ({"chunk_size": 0}, "chunk_size must be a positive whole number, got 0"),
         ({"layout": "bcth"}, "layout names the axes"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options, reason):
-    with pytest.raises(ValueError, match=reason):
+    with pytest.raises((ValueError, TypeError), match=reason):
         lrp3d.intervention_matrix(make(reference.AdaptivePool), clips(), **options)
 
 

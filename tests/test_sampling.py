@@ -227,12 +227,22 @@ def test_clips_keep_their_type():
         ({"layout": "tbchw"}, "layout"),
         ({"layout": "bcthx"}, "layout"),
         ({"fill": "black"}, "fill"),
-        ({"fill": "blank", "value": [0.0, 1.0]}, "3 channels"),
+        ({"fill": "blank", "value": [0.0, 1.0]}, r"one per channel \(3\)"),
+        *(
+            ({"fill": fill, "value": float("nan")}, r"one per channel \(3\), and finite, got \[nan\]")
+            for fill in ("edge", "blank")
+        ),
+        ({"fill": "blank", "value": "a"}, r"one per channel \(3\), got 'a'"),
+        ({"window": "a"}, "a window is a number of frames, or one for each row, got 'a'"),
+        ({"window": True}, "a window is a number of frames, or one for each row, got torch.bool"),
+        ({"window": (["a"], [2])}, r"bounds are numbers of frames, got \['a'\]"),
+        ({"window": ([0.0] * 6, [5.5] * 6)}, "bounds are whole numbers of frames, not"),
+        ({"rows": 2.0}, "rows is a whole number, not 2.0"),
         ({"window": torch.ones(3, 6)}, "3 clips"),
     ],
 )
 def test_partial_sampling_refuses_what_it_does_not_know(arguments, said):
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises((ValueError, TypeError), match=said):
         partial_uniform(numbered(), **{"window": 2, **arguments})
 
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 from studies import record
 
+import lrp3d
 from lrp3d import study
 from lrp3d.metrics.atr import avg_atr
 from lrp3d.study.reporting.statistics import overlap, pearson
@@ -153,6 +154,37 @@ def test_classes_that_a_model_does_not_have_are_refused_before_memory_is_taken()
         study.summarise([replace(record(0), label=10**12)])
     with pytest.raises(ValueError, match="different models"):
         study.summarise([record(0), record(1, classes=4)])
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: pearson(3, 4), "a correlation is of two sequences of numbers, one for each model, got 3 and 4"),
+        (lambda: pearson([1, None, 2], [1, 2, 3]), r"two sequences of numbers.*got \[1, None, 2\]"),
+        (lambda: pearson([1, 2], [1, 2, 3]), "2 and 3 values are no pairs"),
+        (lambda: pearson([1, 2], [1, 2], confidence="a"), "a confidence is between 0 and 1, not 'a'"),
+        (lambda: overlap([5.0, 4.0], [0], [1]), r"values are a torch.Tensor \(c,\), the ATR of each class, got list"),
+        (lambda: overlap(torch.ones(2, 2), [0], [1]), r"\(c,\), not \(2, 2\)"),
+        (lambda: study.summarise([record(0)], min_score=1.5), "min_score is a score that clips must exceed.*not 1.5"),
+        (lambda: study.summarise([record(0)], min_score=-1), "at least 0 and below 1, not -1"),
+        (lambda: study.summarise([record(0), record(1), record(0)]), "clip 0 has two records, and would count twice"),
+        (lambda: study.summarise([record(i) for i in range(3)], listed=2), "the list has 2 clips, and there are 3"),
+        (lambda: study.summarise([record(0)], listed=1, failed=1), "1 records and 1 failures: listed= is the length"),
+    ],
+)
+def test_what_would_give_wrong_numbers_is_refused_in_a_sentence(ask, said):
+    with pytest.raises((ValueError, TypeError), match=said):
+        ask()
+
+
+def test_a_record_needs_everything_of_every_clip():
+    found = lrp3d.explain(lrp3d.models.tsn_resnet(18, 2, width=8).eval(), torch.rand(2, 3, 4, 32, 32))
+    whole = {"numbers": [0, 1], "names": ["a", "b"], "labels": [0, None], "seconds": [0.1, 0.1]}
+    assert len(study.records_of(found, **whole)) == 2
+    for name, values in whole.items():
+        for wrong in (values[:1], values * 2):
+            with pytest.raises(ValueError, match=f"{name} are one for each of 2 clips of the explanation, got"):
+                study.records_of(found, **{**whole, name: wrong})
 
 
 def test_overlap_knows_perfect_agreement_none_and_chance():

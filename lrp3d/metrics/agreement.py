@@ -37,7 +37,7 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
 
     >>> matrices = torch.tensor([[[1.0, 1.0]], [[0.0, 0.0]]])
     >>> cosine(matrices, torch.ones(2, 1, 2))
-    tensor([1., nan], dtype=torch.float64)
+    tensor([1.0000,    nan], dtype=torch.float64)
     """
     first, second = (matrix.double().flatten(1) for matrix in (x, y))
     is_zero = ~(first.any(1) & second.any(1))
@@ -48,7 +48,7 @@ def without_rounding(differences: Tensor, logits: Tensor) -> Tensor:
     """Differences between logits, with zeros where they are no more than rounding.
 
     Args:
-        differences: (b, ...) of any type.
+        differences: (b, ...) of real numbers.
         logits: (b, k) the logits; differences below a share of the greatest of them are rounding: 1e-12 of double
             precision, 1e-6 of single, and 8 units of the last place of less.
 

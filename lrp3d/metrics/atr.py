@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d.defaults import SIGMA
+from lrp3d.values import check_real, is_number, whole_numbers
 
 __all__ = [
     "Aggregate",
@@ -31,8 +32,18 @@ __all__ = [
 
 def check_sigma(sigma: float) -> None:
     """Raises ValueError if `sigma` is no share of a row's relevance, in (0, 1]."""
-    if not 0 < sigma <= 1:
-        raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma}")
+    if not (is_number(sigma) and 0 < sigma <= 1):
+        raise ValueError(f"sigma is a share of the relevance, in (0, 1], not {sigma!r}")
+
+
+def check_min_score(min_score: float) -> None:
+    """Raises ValueError if `min_score` is no score that a clip could exceed, in [0, 1)."""
+    if not (is_number(min_score) and 0 <= min_score < 1):
+        raise ValueError(f"min_score is a score that clips must exceed, at least 0 and below 1, not {min_score!r}")
+
+
+_MATRIX = "a relevance matrix is a torch.Tensor (..., n, t)"
+_ATR = "atr is a torch.Tensor (..., n)"
 
 
 def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | Tensor | None = None) -> Tensor:
@@ -57,6 +68,7 @@ def frame_atr(matrix: Tensor, sigma: float = SIGMA, positions: Sequence[int] | T
 
     Raises:
         ValueError: if ``sigma`` is outside (0, 1], there is no row or no column, or n != t without ``positions``.
+        TypeError: if the matrix is no tensor of real numbers.
 
     Source: paper, Sec. 3.2, the definition of r_i.
 
@@ -118,6 +130,7 @@ def _segments(
     Returns own frames (n, 1), starts (t,), ends (..., n, t), and which rows are defined (..., n).
     """
     check_sigma(sigma)
+    check_real(matrix, _MATRIX)
     own = _own_frames(matrix, positions)
     mass, defined = _row_mass(matrix, support_only=sigma == 1)
     cumulative = mass.cumsum(-1).contiguous()  # (..., n, t)
@@ -144,15 +157,10 @@ def _own_frames(matrix: Tensor, positions: Sequence[int] | Tensor | None) -> Ten
                 "row's own frame, or sum the columns in blocks"
             )
         return torch.arange(rows, device=matrix.device).unsqueeze(-1)
-    own = torch.as_tensor(positions)
-    if not _whole(own) or own.shape != (rows,) or not bool(((own >= 0) & (own < frames)).all()):
+    own = whole_numbers(positions)
+    if own is None or own.shape != (rows,) or not bool(((own >= 0) & (own < frames)).all()):
         raise ValueError(f"positions names one column in 0..{frames - 1} for each of {rows} rows, not {positions}")
     return own.long().to(matrix.device).unsqueeze(-1)
-
-
-def _whole(values: Tensor) -> bool:
-    """Whether these are whole numbers, as columns and groups are; truth values are none."""
-    return not (values.dtype.is_floating_point or values.dtype.is_complex or values.dtype == torch.bool)
 
 
 def _row_mass(matrix: Tensor, support_only: bool) -> tuple[Tensor, Tensor]:
@@ -177,6 +185,7 @@ def row_shares(matrix: Tensor) -> Tensor:
     >>> row_shares(torch.tensor([[3.0, 1.0, 0.0], [-2.0, -2.0, 1.0], [0.0, 0.0, 0.0]])).tolist()
     [[0.75, 0.25, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 0.0]]
     """
+    check_real(matrix, _MATRIX)
     mass, _ = _row_mass(matrix, support_only=False)
     total = mass.sum(-1, keepdim=True)
     return (mass / total).masked_fill(total == 0, 0.0).masked_fill(~total.isfinite(), torch.nan)
@@ -205,6 +214,8 @@ def avg_atr(atr: Tensor, frame_logits: Tensor) -> Tensor:
     >>> avg_atr(torch.tensor([[2.0, 4.0, torch.nan, 8.0]]), torch.tensor([[3.0, 1.0, 5.0, -1.0]]))
     tensor([2.5000])
     """
+    check_real(atr, _ATR)
+    check_real(frame_logits, "frame_logits are a torch.Tensor (..., n)")
     if atr.shape != frame_logits.shape:
         raise ValueError(f"atr {tuple(atr.shape)} and frame_logits {tuple(frame_logits.shape)} differ in shape")
     logits = frame_logits.to(torch.promote_types(frame_logits.dtype, torch.float32))
@@ -229,10 +240,11 @@ def max_atr(atr: Tensor) -> Tensor:
     >>> max_atr(torch.tensor([[2.0, 4.0, torch.nan], [torch.nan, torch.nan, torch.nan]]))
     tensor([4., nan])
     """
+    check_real(atr, _ATR)
     if not atr.ndim or not atr.shape[-1]:
         raise ValueError(f"atr {tuple(atr.shape)} has no frames: the greatest of (..., n) needs n >= 1")
     # An ATR is at least 1, so 0 stands for "unknown".
-    greatest = atr.nan_to_num(nan=0.0).amax(-1)
+    greatest = atr.to(torch.promote_types(atr.dtype, torch.float32)).nan_to_num(nan=0.0).amax(-1)
     return greatest.masked_fill(greatest == 0, torch.nan)
 
 
@@ -261,13 +273,16 @@ def select(logits: Tensor, target: Tensor, min_score: float = 0.5) -> Tensor:
         Boolean mask (b,).
 
     Raises:
-        ValueError: if there is not one target per clip.
+        ValueError: if there is not one target per clip, or the score is outside [0, 1).
 
     Source: paper, Sec. 4.2, "video clips with correct predictions score > 0.5".
 
     >>> select(torch.tensor([[2.0, 0.0], [0.1, 0.0], [2.0, 0.0]]), torch.tensor([0, 0, 1]), min_score=0.6)
     tensor([ True, False, False])
     """
+    check_min_score(min_score)
+    check_real(logits, "logits are a torch.Tensor (b, k)")
+    check_real(target, "target is a torch.Tensor (b,)")
     if target.shape != logits.shape[:-1]:
         raise ValueError(f"logits {tuple(logits.shape)} need one target per clip, not {tuple(target.shape)}")
     wide = class_logits(logits).to(torch.promote_types(logits.dtype, torch.float32))
@@ -307,8 +322,8 @@ def aggregate(
         `Aggregate` of shape (g, ...), or (...) without groups.
 
     Raises:
-        ValueError: if groups or keep do not have one value per clip, groups are no whole numbers from 0 to
-            num_groups - 1 (a GPU is asked only where num_groups is not given), or num_groups comes without groups.
+        ValueError: if groups or keep do not have one value per clip, keep is no mask, groups are no whole numbers from
+            0 to num_groups - 1 (a GPU is asked only where num_groups is not given), or num_groups comes without groups.
 
     Source: paper, Sec. 3.2, "averages the video-level ATR accordingly", Tables 1 and 4, Fig. 8.
 
@@ -316,15 +331,13 @@ def aggregate(
     >>> result.mean.tolist(), result.std.tolist(), result.count.tolist()
     ([5.0, 5.0], [0.0, 1.0], [1, 2])
     """
-    for name, mask in (("groups", groups), ("keep", keep)):
-        if mask is not None and mask.shape != values.shape[:1]:
-            raise ValueError(f"{name} {tuple(mask.shape)} is not one per clip of values {tuple(values.shape)}")
+    _check_each_clip(values, groups, keep)
     if groups is None:
         if num_groups is not None:
             raise ValueError("num_groups without groups")
         whole = _moments(values, values.new_zeros(values.shape[:1], dtype=torch.long), 1, keep)
         return Aggregate(whole.mean[0], whole.std[0], whole.count[0])
-    if not _whole(groups):
+    if whole_numbers(groups) is None:
         raise ValueError(f"groups are whole numbers, got {groups.dtype}; pass groups.long() if they are classes")
     if keep is not None:
         groups = torch.where(keep, groups, 0)
@@ -339,6 +352,19 @@ def aggregate(
             "leave other clips out with keep"
         )
     return _moments(values, groups.long(), num_groups, keep)
+
+
+def _check_each_clip(values: Tensor, groups: Tensor | None, keep: Tensor | None) -> None:
+    """Raises TypeError or ValueError unless these are tensors with one value per clip, and `keep` is a mask."""
+    check_real(values, "values are a torch.Tensor (b, ...)")
+    for name, mask in (("groups", groups), ("keep", keep)):
+        if mask is None:
+            continue
+        check_real(mask, f"{name} is a torch.Tensor (b,)")
+        if mask.shape != values.shape[:1]:
+            raise ValueError(f"{name} {tuple(mask.shape)} is not one per clip of values {tuple(values.shape)}")
+    if keep is not None and keep.dtype != torch.bool:
+        raise ValueError(f"keep is a mask of truth values, got {keep.dtype}; pass keep.bool() if 1 means kept")
 
 
 def _moments(values: Tensor, groups: Tensor, num_groups: int, keep: Tensor | None) -> Aggregate:
@@ -393,6 +419,7 @@ def mean_matrix(
     tensor([[0.5000, 0.1250],
             [0.1250, 0.2500]], dtype=torch.float64)
     """
+    check_real(matrix, "relevance matrices are a torch.Tensor (b, n, t)")
     if matrix.ndim != 3:
         raise ValueError(f"a batch of relevance matrices is (b, n, t), not {tuple(matrix.shape)}")
     if normalize not in ("clip", "row", "none"):

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-import torch
 from torch import Tensor
+
+from lrp3d.values import check_real, is_number, real_numbers
 
 __all__ = ["Correlation", "Overlap", "overlap", "pearson"]
 
@@ -46,17 +47,21 @@ def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence
 
     Raises:
         ValueError: x and y differ in length, or the confidence is outside (0, 1).
+        TypeError: x or y are no numbers.
 
     Source: paper, Fig. 7; Fisher (1915).
 
     >>> print(pearson([1.0, 2.0, 3.0, 4.0, 5.0], [2.0, 1.0, 4.0, 3.0, 5.0]))
     r = 0.80, 95 % [-0.28, 0.99], n = 5
     """
-    first, second = (torch.as_tensor(values, dtype=torch.float64) for values in (x, y))
-    if first.shape != second.shape or first.ndim != 1:
+    expected = "a correlation is of two sequences of numbers, one for each model"
+    first, second = (real_numbers(values, expected).double() for values in (x, y))
+    if first.ndim != 1 or second.ndim != 1:
+        raise TypeError(f"{expected}, got {x!r} and {y!r}")
+    if len(first) != len(second):
         raise ValueError(f"{len(first)} and {len(second)} values are no pairs")
-    if not 0 < confidence < 1:
-        raise ValueError(f"a confidence is between 0 and 1, not {confidence}")
+    if not (is_number(confidence) and 0 < confidence < 1):
+        raise ValueError(f"a confidence is between 0 and 1, not {confidence!r}")
     n = len(first)
     first, second = first - first.mean(), second - second.mean()
     scale = float(first.norm() * second.norm())
@@ -103,10 +108,14 @@ def overlap(values: Tensor, temporal: Sequence[int], static: Sequence[int]) -> O
     Source: paper, Table 3 ("we sort all the actions in a dataset from high to low by temporal relevance, and then
     pick the top-k and bottom-k classes").
 
+    >>> import torch
     >>> found = overlap(torch.tensor([5.0, 4.0, 3.0, 2.0]), temporal=[0, 3], static=[2])
     >>> found.temporal, found.static, found.chance, found.auroc
     (0.5, 0.0, (0.5, 0.25), 0.5)
     """
+    check_real(values, "values are a torch.Tensor (c,), the ATR of each class")
+    if values.ndim != 1:
+        raise ValueError(f"values are the ATR of each class, (c,), not {tuple(values.shape)}")
     counted = (~values.isnan()).nonzero().flatten()
     ranked = counted[values[counted].argsort(descending=True, stable=True)].tolist()
     seen = set(ranked)

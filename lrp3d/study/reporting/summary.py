@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from lrp3d.defaults import CENTRED, FORMER_CENTRED, MIN_SCORE
 from lrp3d.files import as_json, replacing
-from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, class_logits, max_atr, mean_matrix, select
+from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, check_min_score, class_logits, max_atr, mean_matrix, select
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
 
@@ -34,8 +35,9 @@ def merge(study: Study, *, correct: bool = True, min_score: float = MIN_SCORE) -
         StudyError: a record is damaged, or of another configuration.
         ValueError: there are no records.
     """
+    records = list(study.records())  # before failures are counted: a run may be under way, and redo some
     return summarise(
-        study.records(),
+        records,
         config=study.config,
         labels=study.labels,
         listed=len(study.items),
@@ -75,7 +77,8 @@ def summarise(
         have seven digits; a number that does not exist is None.
 
     Raises:
-        ValueError: there are no records, they are of several models, or a class is one that the model does not have.
+        ValueError: there are no records, they are of several models, a clip has two, the list is shorter than what was
+            made of it, a class is one that the model does not have, or min_score is outside [0, 1).
 
     Source: paper, Sec. 3.2 and 4.2.
 
@@ -85,10 +88,16 @@ def summarise(
     >>> summary["accuracy"]["top1"], summary["filter"]["counted"], summary["dataset"]["avg_atr"]["mean"]
     (50.0, 1, 1.0)
     """
+    check_min_score(min_score)
     ordered = sorted(records, key=lambda record: record.number)
     if not ordered:
         raise ValueError("there are no records to summarise")
     _check_alike(ordered)
+    if listed is not None and listed < len(ordered) + failed:
+        raise ValueError(
+            f"the list has {listed} clips, and there are {len(ordered)} records and {failed} failures: listed= is the "
+            "length of the whole list"
+        )
     logits, label = class_logits(torch.stack([r.logits for r in ordered])), _labels(ordered)
     keep = _counting_clips(logits, label, correct, min_score)
     groups = torch.where(label >= 0, label, torch.tensor([r.target for r in ordered]))
@@ -128,9 +137,15 @@ def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
 
 
 def _check_alike(records: Sequence[Record]) -> None:
-    """Refuses records of several models, and classes that the model does not have, as each class takes memory."""
+    """Refuses records of several models, of one clip twice, and of classes that the model does not have.
+
+    Each class takes memory, so that a number without a class could take all there is.
+    """
     first = records[0]
     classes = len(class_logits(first.logits))
+    for one, other in pairwise(records):
+        if one.number == other.number:
+            raise ValueError(f"clip {one.number} has two records, and would count twice: give each clip once")
     for record in records:
         if (len(record.logits), record.matrix.shape) != (len(first.logits), first.matrix.shape):
             raise ValueError(f"records {first.number} and {record.number} are of different models or numbers of frames")

@@ -164,7 +164,7 @@ def records_of(
         more: further fields of `Record`, each a sequence with one value per clip, such as ``seconds=[0.1, 0.1]``.
 
     Raises:
-        ValueError: the explanation has no matrix.
+        ValueError: the explanation has no matrix, or there is not one value for each clip.
 
     >>> import lrp3d, torch
     >>> model = lrp3d.models.i3d_resnet(18, num_classes=5, width=8).eval()
@@ -174,6 +174,10 @@ def records_of(
     """
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         raise ValueError("a record is of temporal relevance, and this explanation has no matrix")
+    count = len(explanation.logits)
+    for name, values in {"numbers": numbers, "names": names, "labels": labels, **more}.items():
+        if len(values) != count:
+            raise ValueError(f"{name} are one for each of {count} clips of the explanation, got {len(values)}")
     kept = explanation.to("cpu")
     assert kept.matrix is not None
     assert kept.frame_logits is not None

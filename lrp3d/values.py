@@ -1,0 +1,61 @@
+"""Checks of single values, which know nothing of models: each bad one raises an error of one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def check_tensor(x: Any, expected: str) -> None:
+    """Raises TypeError unless this is a tensor; `expected` begins the sentence with what should have come."""
+    if not isinstance(x, Tensor):
+        advice = ": pass torch.from_numpy(...) of it" if isinstance(x, np.ndarray) else ""
+        raise TypeError(f"{expected}, got {type(x).__name__}{advice}")
+
+
+def check_real(x: Any, expected: str) -> None:
+    """Raises TypeError unless this is a tensor of real numbers; `expected` is as in `check_tensor`."""
+    check_tensor(x, expected)
+    if x.dtype.is_complex:
+        raise TypeError(f"{expected} of real numbers, got {x.dtype}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is one real number, also as a tensor or an array; truth values and texts are none.
+
+    >>> is_number(0.5), is_number(torch.tensor(2)), is_number(True), is_number("1"), is_number([0.5])
+    (True, True, False, False, False)
+    """
+    if isinstance(value, (bool, str, bytes)):
+        return False
+    try:
+        float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return True
+
+
+def real_numbers(values: Any, expected: str) -> Tensor:
+    """The tensor of one real number or several; raises TypeError for anything else, with `expected` as above."""
+    try:
+        tensor = torch.as_tensor(values)
+        if tensor.is_floating_point() and not hasattr(values, "dtype"):
+            tensor = torch.as_tensor(values, dtype=torch.float64)  # what Python's own numbers are
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{expected}, got {values!r}") from None
+    if tensor.dtype.is_complex or tensor.dtype == torch.bool:
+        raise TypeError(f"{expected}, got {tensor.dtype}")
+    return tensor
+
+
+def whole_numbers(values: Any) -> Tensor | None:
+    """The tensor of what should be whole numbers; None if it is anything else."""
+    try:
+        tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    is_other = tensor.dtype.is_floating_point or tensor.dtype.is_complex or tensor.dtype == torch.bool
+    return None if is_other else tensor
