@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lrp3d.metrics.atr import frame_atr
 from lrp3d.metrics.excess_span import excess_span
 
 
@@ -67,3 +68,27 @@ def test_the_share_is_what_stands_out_of_all_positive_relevance():
     clip = torch.tensor([[1.0, 1.0], [1.0, 1.0]])
     found = excess_span(torch.stack([clip, 8 * clip, 0 * clip]), torch.stack([reference, 8 * reference, reference]))
     assert found.share.tolist() == [0.75, 0.75, 0.0]
+
+
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_a_clip_is_unknown_where_its_matrix_or_its_reference_is_as_in_atr(wrong):
+    torch.manual_seed(0)
+    clips, reference = torch.rand(3, 5, 5), 0.5 * torch.rand(5, 5)
+    known = excess_span(clips[::2], reference)
+    broken, of_each = clips.clone(), reference.repeat(3, 1, 1)
+    broken[1, 2, 3] = of_each[1, 2, 3] = wrong
+    for found in (excess_span(broken, reference), excess_span(clips, of_each)):
+        assert found.span.isnan().tolist() == found.share.isnan().tolist() == [False, True, False]
+        assert found.frames[1].isnan().all()
+        assert (found.first[1], found.last[1]) == (0, 4), "the whole clip, as a frame's window whose ATR is unknown"
+        torch.testing.assert_close(found.span[::2], known.span)
+        torch.testing.assert_close(found.mean(), known.mean())
+    assert frame_atr(broken).isnan().nonzero().tolist() == [[1, 2]]
+    reference[0, 0] = wrong
+    assert excess_span(clips, reference).span.isnan().all()
+
+
+@pytest.mark.parametrize("matrices", [([[1.0]], torch.ones(1, 1)), (torch.ones(1, 1, 1), torch.ones(1, 1).cfloat())])
+def test_matrices_are_tensors_of_real_numbers(matrices):
+    with pytest.raises(TypeError, match=r"is a torch\.Tensor"):
+        excess_span(*matrices)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.metrics.atr import frame_windows
+from lrp3d.values import check_real
 
 SPAN_SHARE = 0.8  # chosen on one seed of the bench in docs/meaning.md; the other seeds confirm it
 SIGMA = SPAN_SHARE  # its former name
@@ -23,15 +24,15 @@ class ExcessSpan:
     """What `excess_span` finds in each clip."""
 
     span: Tensor
-    """(b,) number of frames from `first` to `last`, both included; NaN without any excess."""
+    """(b,) number of frames from `first` to `last`, both included; NaN without any excess, and where it is unknown."""
     first: Tensor
-    """(b,) int64."""
+    """(b,) int64; with `last` the whole clip where the span is NaN."""
     last: Tensor
     """(b,) int64."""
     frames: Tensor
-    """(b, t) excess relevance of each frame, never negative."""
+    """(b, t) excess relevance of each frame, never negative; NaN where it is unknown."""
     share: Tensor
-    """(b,) excess as a share of the relevance it is part of, in [0, 1]; near 0, no frame stands out."""
+    """(b,) excess as a share of the relevance it is part of, in [0, 1]; near 0, none stands out; NaN where unknown."""
 
     def mean(self) -> Tensor:
         """The data set's span: the mean over clips, weighted by their excess; NaN where no clip has any."""
@@ -58,10 +59,13 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SPAN_SHARE) ->
         sigma: share of the excess that the segment must hold, in (0, 1].
 
     Returns:
-        `ExcessSpan`: each clip's span with its ends, the excess of every frame, and how much of the relevance it is.
+        `ExcessSpan`: each clip's span with its ends, the excess of every frame, and how much of the relevance it is. As
+        with ATR, what is not finite is unknown: a clip whose matrix or reference has a NaN or an infinity gets NaN,
+        without a warning, and counts in no mean.
 
     Raises:
         ValueError: if shapes do not fit or sigma is out of its range.
+        TypeError: if one of the matrices is no tensor of real numbers.
 
     Source: this project; the measure is in no paper.
 
@@ -72,12 +76,16 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SPAN_SHARE) ->
     >>> found.span, found.first.item(), found.last.item()
     (tensor([4.], dtype=torch.float64), 1, 4)
     """
+    check_real(matrix, "a matrix is a torch.Tensor (b, n, t)")
+    check_real(reference, "a reference is a torch.Tensor (n, t) or (b, n, t)")
     if matrix.ndim != 3 or reference.shape not in (matrix.shape, matrix.shape[1:]):
         raise ValueError(
             f"a matrix (b, n, t) needs a reference (n, t) or (b, n, t), not {tuple(matrix.shape)} and "
             f"{tuple(reference.shape)}"
         )
-    is_counted = (matrix.sum(-1, keepdim=True) > 0) & matrix.isfinite()
+    unknown = ~(matrix.isfinite() & reference.isfinite()).all((1, 2))  # (b,)
+    # Zeros there keep the search for the shortest segment defined.
+    is_counted = (matrix.sum(-1, keepdim=True) > 0) & ~unknown[:, None, None]
     above = torch.where(is_counted, matrix.double() - reference.double(), 0.0).clamp(min=0)  # (b, n, t)
     total = torch.where(is_counted, matrix.double(), 0.0).clamp(min=0).sum((1, 2))
     frames = above.sum(1)  # (b, t)
@@ -89,4 +97,11 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SPAN_SHARE) ->
     defined = frames.sum(-1) > 0
     span = (last - first + 1).double().masked_fill(~defined, torch.nan)
     share = torch.where(total > 0, frames.sum(-1) / total, 0.0).clamp(max=1)
-    return ExcessSpan(span, first, last, frames, share)
+    whole = unknown | ~defined
+    return ExcessSpan(
+        span,
+        first.masked_fill(whole, 0),
+        last.masked_fill(whole, frames.shape[1] - 1),
+        frames.masked_fill(unknown[:, None], torch.nan),
+        share.masked_fill(unknown, torch.nan),
+    )
