@@ -13,9 +13,10 @@ from studies import record, summary_of
 
 from lrp3d import study
 from lrp3d.commands.command_line import main
-from lrp3d.study.reporting import charts
+from lrp3d.study.reporting import charts, paper_figures
 from lrp3d.study.reporting.report import Report
 from lrp3d.study.reporting.report_charts import Chart
+from lrp3d.study.reporting.study_view import Studied
 from lrp3d.study.reporting.table_format import Table, Value
 
 PEOPLE = (["doing 4", "doing 5"], ["doing 0"])
@@ -59,6 +60,54 @@ def test_a_report_has_the_papers_tables_with_its_differences(summaries):
     ] * 5  # made up so that the last classes look far
     assert len(rows(parts["windows"])) == 3
     assert len(rows(parts["classes-i3d-k"])) == 6
+
+
+def test_studies_are_compared_in_frames_whatever_their_columns_stand_for():
+    """The same numbers, once in frames and once in steps of four of them: the second study looks four times as far."""
+    of_frames, of_steps = summary_of(), summary_of(model="TAM2D-R50-f8", frames=32)
+    of_i3d = summary_of(model="I3D-R50-f32", frames=32)
+    mean = of_frames["dataset"]["avg_atr"]["mean"]
+    summaries = [
+        ("frames", of_frames),
+        ("steps", of_steps),
+        ("i3d", of_i3d),
+        ("third", summary_of(model="X3D", reach=2)),
+    ]
+    found = study.report(summaries)
+    parts = {part.name: part for part in found.parts}
+    by_model = {(row["model"]): row for row in rows(parts["accuracy-kinetics"].data)}
+    assert float(by_model["I3D-R50-f8"]["avg-ATR"]) == pytest.approx(mean)
+    assert float(by_model["TAM2D-R50-f8"]["avg-ATR"]) == pytest.approx(4 * mean)
+    third = summaries[3][1]
+    atr = [mean, 4 * mean, 4 * mean, third["dataset"]["avg_atr"]["mean"]]
+    accuracy = [summary["accuracy"]["top1"] + i for i, (_, summary) in enumerate(summaries)]
+    moved = [
+        (name, {**summary, "accuracy": {**summary["accuracy"], "top1": value}})
+        for value, (name, summary) in zip(accuracy, summaries, strict=True)
+    ]
+    (correlation, _) = rows({part.name: part for part in study.report(moved).parts}["correlation"])
+    assert float(correlation["Pearson's r"]) == pytest.approx(study.pearson(atr, accuracy).r, abs=1e-6)
+    (difference,) = rows(parts["modules"].data)
+    assert float(difference["I3D"]) == float(difference["TAM2D"]) == pytest.approx(4 * mean)
+    trend = rows(parts["frames-Kinetics"].data)
+    assert [float(row["avg-ATR"]) for row in trend] == pytest.approx([mean, 4 * mean])
+    assert any("A column stands for a step of several frames in steps (4), i3d (4)" in fact for fact in found.facts)
+
+
+def test_what_is_as_long_in_steps_as_in_frames_is_the_same_share_of_the_clip():
+    one, other = (paper_figures.networks([Studied("s", summary_of(frames=frames))])[0] for frames in (8, 32))
+    assert one.atr / one.frames == pytest.approx(other.atr / other.frames)
+    assert other.deviation == pytest.approx(4 * one.deviation)
+
+
+def test_the_table_of_people_says_where_numbers_alone_decide():
+    alike = summary_of()
+    for entry in alike["classes"].values():
+        entry["avg_atr"] = {**entry["avg_atr"], "mean": 3.0}
+    for summary, tied in ((alike, True), (summary_of(), False)):
+        table = {part.name: part for part in study.report([("s", summary)], people=PEOPLE).parts}["overlap"]
+        assert "Of classes of equal ATR, the one with the lower number counts as greater" in table.note
+        assert ("6 classes (temporal, avg-ATR, I3D-R50-f8, Kinetics)" in table.note) == tied
 
 
 def test_every_figure_of_the_paper_that_there_is_data_for_is_drawn(summaries):
@@ -320,7 +369,7 @@ def test_the_numbers_of_the_comparisons_are_those_of_the_studies(everything, mad
         for row in rows(parts["depth-Kinetics"].data)
         if row["model"] == "I3D-f16"
     }
-    assert depths == {"50": atr["i3d-16"], "101": atr["i3d-101"]}
+    assert depths == {"50": 2 * atr["i3d-16"], "101": 2 * atr["i3d-101"]}  # of 16 frames in 8 columns
     backbones = [row["model"] for row in rows(parts["backbones-Kinetics-f8"].data)]
     assert set(backbones) == {"I3D-R50-f8", "TAM2D-R50-f8", "I3D-R18-f8"}
     assert backbones == sorted(

@@ -65,7 +65,7 @@ class Network:
 
     @property
     def atr(self) -> float:
-        """The mean avg-ATR of the study."""
+        """The mean avg-ATR of the study, in frames."""
         return float(self.study.moments("avg_atr")["mean"])
 
     @property
@@ -76,7 +76,7 @@ class Network:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation of avg-ATR over clips; 0 if there is only one."""
+        """The standard deviation of avg-ATR over clips, in frames; 0 if there is only one."""
         return standard_deviation(self.study.moments("avg_atr")) or 0.0
 
 

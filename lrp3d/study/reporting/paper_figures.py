@@ -184,7 +184,7 @@ def frames(studies: Sequence[Studied]) -> Made:
         value=lambda network: network.frames if network.common else None,
         curve=lambda network: network.named(network.module, network.backbone),
         needed="models that differ in nothing but their frames",
-        mark=lambda network: f"{100 * network.atr / network.study.summary['dataset']['columns']:.0f} %",
+        mark=lambda network: f"{100 * network.atr / network.frames:.0f} %",
         note="At the points: avg-ATR as a share of the clip.",
     )
     return trend.charts(studies)

@@ -128,6 +128,7 @@ def outstanding(study: Studied) -> Table | None:
 def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], list[int]]]) -> Table | None:
     """How far people and models agree on which classes need time (Table 3)."""
     rows: list[list[Cell]] = []
+    ties = []
     for study in studies:
         temporal, static = people.get(study.name, ([], []))
         if not temporal and not static:
@@ -138,13 +139,18 @@ def agreement(studies: Sequence[Studied], people: Mapping[str, tuple[list[int], 
             percent = [Value(None if share != share else 100 * share) for share in shares]
             auroc = Value(None if result.auroc != result.auroc else result.auroc, digits=2)
             numbers = [result.temporal_count, result.static_count]
+            tied = (("temporal", result.temporal_ties), ("static", result.static_ties))
+            ties += [f"{n} classes ({kind}, {title}, {study.label()}, {study.dataset})" for kind, n in tied if n]
             rows.append([study.label(), study.dataset, title, *percent, auroc, *numbers])
     headers = ["model", "data set", "by", "temporal agreed (%)", "by chance (%)"]
     headers += ["static agreed (%)", "static by chance (%)", "AUROC", "temporal classes", "static classes"]
     note = (
         "Share of people's temporal (static) classes among as many classes of greatest (least) ATR; AUROC is the "
-        "probability that a temporal class has a greater ATR than a static one."
+        "probability that a temporal class has a greater ATR than a static one. Of classes of equal ATR, the one with "
+        "the lower number counts as greater."
     )
+    if ties:
+        note += f" Numbers alone decide at the border among {'; '.join(ties)}."
     title = "Temporal and static classes, as people and as models see them (Table 3)"
     return Table("overlap", title, headers, rows, note) if rows else None
 
@@ -199,7 +205,14 @@ def time(studies: Sequence[Studied]) -> Table | None:
             numbers = [Value(entry["accuracy"]), Value(entry["same_prediction"]), Value(entry["logit"], digits=2)]
             share = Value(None if entry["motion"] is None else 100 * entry["motion"])
             rows.append(
-                [study.label(), study.dataset, entry["time"], *numbers, Value(entry["avg_atr"], digits=2), share]
+                [
+                    study.label(),
+                    study.dataset,
+                    entry["time"],
+                    *numbers,
+                    Value(study.in_frames(entry["avg_atr"]), digits=2),
+                    share,
+                ]
             )
     headers = [
         "model",

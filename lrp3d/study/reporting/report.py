@@ -332,9 +332,12 @@ def _facts(studies: Sequence[Studied]) -> list[str]:
     sigmas = sorted({study.config["sigma"] for study in studies if "sigma" in study.config})
     if sigmas:
         facts.append(f"ATR windows hold {', '.join(f'{100 * s:g} %' for s in sigmas)} of a frame's relevance.")
-    steps = [study.name for study in studies if study.unit != "frame"]
+    steps = [f"{study.name} ({study.step:g})" for study in studies if study.unit != "frame"]
     if steps:
-        facts.append(f"ATR counts steps of several frames in {', '.join(steps)}.")
+        facts.append(
+            f"A column stands for a step of several frames in {', '.join(steps)}: the classes and clips of such a "
+            "study have their ATR in steps, and what can hold it against other studies has it in frames."
+        )
     return facts
 
 

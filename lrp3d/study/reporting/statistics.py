@@ -89,6 +89,11 @@ class Overlap:
     static_count: int
     chance: tuple[float, float]
     """What both shares would be on average if ATR had nothing to do with time."""
+    temporal_ties: int
+    """How many classes of one ATR lie on both sides of the border of the greatest; which of them are among these is
+    decided by their number alone. 0 where the border is clear."""
+    static_ties: int
+    """The same for the least."""
     auroc: float
     """The probability that a temporal class has a greater ATR than a static one; one half means no relation."""
 
@@ -131,8 +136,17 @@ def overlap(values: Tensor, temporal: Sequence[int], static: Sequence[int]) -> O
         temporal_count=len(people[0]),
         static_count=len(people[1]),
         chance=(chance[0], chance[1]),
+        temporal_ties=_ties_at(values[ranked], len(top)),
+        static_ties=_ties_at(values[ranked], len(ranked) - len(bottom)),
         auroc=auroc,
     )
+
+
+def _ties_at(ordered: Tensor, border: int) -> int:
+    """How many values are equal to those on both sides of a border between sorted values; 0 if these differ."""
+    if not 0 < border < len(ordered) or ordered[border - 1] != ordered[border]:
+        return 0
+    return int((ordered == ordered[border]).sum())
 
 
 def _share(part: int, whole: int) -> float:

@@ -157,13 +157,27 @@ class Studied:
     @property
     def unit(self) -> str:
         """What a column of the study's matrices stands for: a frame, or a step of several frames."""
-        columns = self.summary["dataset"]["columns"]
-        return "frame" if self.config.get("frames", columns) == columns else "step"
+        return "frame" if self.step == 1 else "step"
+
+    @property
+    def step(self) -> float:
+        """How many frames a column of the study's matrices stands for."""
+        columns: int = self.summary["dataset"]["columns"]
+        frames: int = self.config.get("frames", columns)
+        return frames / columns
+
+    def in_frames(self, atr: float | None) -> float | None:
+        """An ATR in frames, which the summary has in columns of the matrix; studies can differ in how long these are.
+
+        >>> Studied("s", {"config": {"frames": 16}, "dataset": {"columns": 4}}).in_frames(2.5)
+        10.0
+        """
+        return None if atr is None else atr * self.step
 
     def moments(self, kind: str) -> Mapping[str, Any]:
-        """Returns the mean, deviation and count of "avg_atr" or "max_atr"."""
+        """Returns the mean and deviation of "avg_atr" or "max_atr" in frames, and the count."""
         moments: Mapping[str, Any] = self.summary["dataset"][kind]
-        return moments
+        return {**moments, "mean": self.in_frames(moments["mean"]), "std": self.in_frames(moments["std"])}
 
     @cached_property
     def class_names(self) -> dict[int, str]:
@@ -171,7 +185,7 @@ class Studied:
         return {int(key): entry["name"] for key, entry in self.summary["classes"].items()}
 
     def by_class(self, kind: str, what: str = "mean") -> Tensor:
-        """Returns the mean, deviation or count of each class (c,); NaN where no clip counts."""
+        """Returns the mean, deviation or count of each class (c,), in the study's `unit`; NaN where no clip counts."""
         values = torch.full((max(self.class_names) + 1,), torch.nan, dtype=torch.float64)
         for key, entry in self.summary["classes"].items():
             if entry[kind][what] is not None:
