@@ -70,7 +70,7 @@ def _measure(twin: Twin, pathways: Sequence[Tensor], layout: str, input_range: A
         ]
         clips = [_first_clip(x, layout) for x in noise]
         given, clip = noise[0] if len(noise) == 1 else noise, clips[0] if len(clips) == 1 else clips
-        return row_shares(rows(untrained(twin, seed, given, one_clip=clip), clip)).mean(0)
+        return row_shares(rows(untrained(twin, seed, given, one_clip=clip, layout=layout), clip)).mean(0)
 
     large = _has_clip_axis(layout) and min(min(_sizes(x, layout)[axis] for axis in "hw") for x in pathways) >= LARGE
     if large:

@@ -54,7 +54,7 @@ def test_a_figure_is_drawn_into_given_axes(explanation):
 def test_columns_of_a_strided_network_are_steps():
     model = lrp3d.models.i3d_resnet(18, num_classes=10, width=4, temporal_stride=True).eval()
     figure = lrp3d.explain(model, torch.rand(1, 3, 16, 32, 32)).plot()
-    assert figure.axes[0].get_xlabel() == "step j that contributes"
+    assert figure.axes[0].get_xlabel() == "step j that contributes\n(white outlines: ATR windows)"
 
 
 def test_without_a_matrix_frames_are_bars_and_images_are_pixels(explanation):

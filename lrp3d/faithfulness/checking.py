@@ -226,7 +226,7 @@ class _Subject:
             count = 1 if part is None else max(1, round(part * len(names)))
             only = None if part == 1.0 else names[-count:]
             try:
-                networks[stage] = untrained(self.twin, 0, noise, only, one_clip)
+                networks[stage] = untrained(self.twin, 0, noise, only, one_clip, self.layout)
             except CannotBeReset as error:
                 warnings.warn(f"'{stage}' is left out: {str(error).partition('; give')[0]}", stacklevel=3)
         return networks

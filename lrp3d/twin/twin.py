@@ -210,7 +210,7 @@ class Twin(nn.Module):
             with kept_random_state(device, seed):
                 draws = Draws(device, self._generators)
                 with run, torch.autocast(device.type, enabled=False), _same_tensors(self._own), original_code():
-                    output = self._outputs(tree_unflatten(leaves, spec), layout)
+                    output = self.outputs(tree_unflatten(leaves, spec), layout)
                     output = output if read is None else read(output)
                 drew = bool(draws)
             output = tree_map(run.resolve, output)
@@ -313,7 +313,8 @@ class Twin(nn.Module):
                 module.training = True
         return len(as_it_is) == len(evaluated) and all(map(_equal, as_it_is, evaluated))
 
-    def _outputs(self, inputs: Sequence[Any], layout: str) -> Any:
+    def outputs(self, inputs: Sequence[Any], layout: str) -> Any:
+        """What the model returns; raises ModelError if it cannot run, with what the shape of a clip suggests."""
         self._check_call(inputs)
         try:
             return self.model(*inputs)

@@ -23,7 +23,12 @@ class CannotBeReset(ModelError):
 
 
 def untrained(
-    twin: Twin, seed: int, noise: Any, only: Sequence[str] | None = None, one_clip: Any | None = None
+    twin: Twin,
+    seed: int,
+    noise: Any,
+    only: Sequence[str] | None = None,
+    one_clip: Any | None = None,
+    layout: str = "bcthw",
 ) -> Twin:
     """The twin of the same model with parameters drawn anew, by every module's own `reset_parameters`.
 
@@ -40,10 +45,12 @@ def untrained(
         noise: an input of the model with at least two clips.
         only: names of the only modules whose parameters are drawn anew; None for all modules.
         one_clip: one of the clips of the noise, on which a forward without batch norms is watched (default: `noise`).
+        layout: the layout of the noise.
 
     Raises:
         CannotBeReset: if a module has parameters and no `reset_parameters`, or one that leaves some as they are; if the
             forward uses a parameter of no module, or a scripted module, whose parameters are the model's own.
+        ModelError: the model cannot run on the noise.
     """
     device = next((x.device for x in twin.model.parameters()), torch.device("cpu"))
     with kept_random_state(device), torch.inference_mode(False), torch.no_grad():
@@ -73,7 +80,8 @@ def untrained(
         norms = _batch_norms(copier.modules) if only is None else []
         foreign = _ForeignParameters(x for module in copier.modules for x in module.parameters(recurse=False))
         with kept_random_state(device), torch.inference_mode(False), torch.no_grad(), foreign, _set_by_input(norms):
-            copy(noise if norms or one_clip is None else one_clip)
+            # A twin shares the statistics, which are set in place, and says what is wrong with a clip.
+            Twin(copy, twin.composite).outputs((noise if norms or one_clip is None else one_clip,), layout)
         stuck = {f"a parameter {tuple(x.shape)} that belongs to no module": None for x in foreign.found.values()}
     if stuck:
         raise CannotBeReset(
