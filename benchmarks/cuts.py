@@ -345,9 +345,9 @@ def row_of(d: int, method: str, found: Sequence[dict[str, float]]) -> common.Row
 
 def untrained_cuts(model: Cuts, noise: Tensor) -> Cuts:
     """The same network with parameters drawn anew."""
-    from lrp3d.twin.copying import copy_of
+    from lrp3d.twin.copying import Copier
 
-    drawn = copy_of(model)
+    drawn = Copier(shared=False)(model, "")
     assert isinstance(drawn, Cuts)
     torch.manual_seed(SEED)
     for module in drawn.modules():

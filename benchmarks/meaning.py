@@ -241,6 +241,27 @@ def one_frame(result: Report) -> list[str]:
     return grid("", rows, [f"{short(network)} {family}" for network, family in columns])
 
 
+def floor(result: Report) -> list[str]:
+    """What stands above the floor, and in how many frames it lies for each class; of a result of its own."""
+    spans = ("span above the floor", "span above the class")
+    found: dict[str, dict[str, Row]] = {}
+    for row in rows_of("floor-cpu"):
+        kind, _, gap = row["network"].partition("-R18-f16-match-d")
+        found.setdefault(f"{kind} d={gap}, {row['method']}", {})[row["class"]] = row
+    rows = {
+        name: [
+            *(cell(of["both"][column], None) for column in ("all, on deciding", "above the floor, on deciding")),
+            str(of["both"]["truth"]),
+            *(cell(of[label][span], None) for span in spans for label in ("same", "different")),
+        ]
+        for name, of in found.items()
+    }
+    columns = ["all, on deciding", "above the floor, on deciding", "true span"]
+    return grid(
+        "network, method", rows, [*columns, *(f"{span}: {label}" for span in spans for label in ("same", "different"))]
+    )
+
+
 def motion(result: Report) -> list[str]:
     """Motion of each network beside what it loses with single frames; of a result of its own."""
     rows = {
@@ -288,6 +309,7 @@ def rows_of(name: str) -> list[Row]:
 
 
 TABLES: dict[str, Callable[[Report], list[str]]] = {
+    "floor": floor,
     "motion": motion,
     "motion kinds": motion_kinds,
     "cuts": cuts,
