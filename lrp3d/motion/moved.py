@@ -7,7 +7,7 @@ which can thus be run on other values: on the numbers of frames that `frames_of_
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -51,8 +51,9 @@ def moved(edge: Edge, numbers: Mapping[Node, Tensor]) -> Tensor:
         ends = [(arrived[node, 0], x) for node, x in numbers.items() if (node, 0) in arrived]
         if not any(end.requires_grad for end, _ in ends):
             return torch.zeros(shape, dtype=torch.long, device=device)
-        values = [x.to(end).expand(end.shape) for end, x in ends]
-        (found,) = torch.autograd.grad([end for end, _ in ends], start, values)
+        # Of a single number: to check gradients that are given, torch imports a library for symbols first.
+        total = sum((end * x.to(end)).sum() for end, x in ends if end.requires_grad)
+        (found,) = torch.autograd.grad(cast(Tensor, total), start)
     return found.detach().long()
 
 
