@@ -1,5 +1,7 @@
 """Records, videos and models for the tests of studies: made up, small, and the same every time."""
 
+import csv
+import io
 from pathlib import Path
 from typing import ClassVar
 
@@ -24,6 +26,11 @@ def encode(path: Path, frames=20, size=40, seed=0) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def rows(table):
+    """The rows of a table as its csv has them."""
+    return list(csv.DictReader(io.StringIO(table.csv())))
 
 
 def record(number, label=0, classes=3, frames=4, seed=None, reach=1.0, windows=0, config="", right=True):

@@ -59,10 +59,9 @@ def untrained(
         _refuse_scripts(twin.model, copier.modules)
         named = [(module.__dict__["_lrp3d_name"], module) for module in copier.modules]
         chosen = [(name, module) for name, module in named if only is None or name in only]
-        owners = {id(x): (name, module) for name, module in chosen for x in module.parameters(recurse=False)}
-        parameters = {id(x): x for _, module in chosen for x in module.parameters(recurse=False)}
+        parameters = {x: _display_name(module, name) for name, module in chosen for x in module.parameters(False)}
         torch.manual_seed(seed)
-        for x in parameters.values():
+        for x in parameters:
             x.fill_(torch.nan)  # NaN stays where a reset leaves a value as it is
         stuck: dict[str, None] = {}
         for name, module in reversed(chosen):  # children before their parent
@@ -71,11 +70,8 @@ def untrained(
                 reset()
             elif any(True for _ in module.parameters(recurse=False)):
                 stuck[_display_name(module, name)] = None
-        left = answers([torch.isnan(x).any() for x in parameters.values()])
-        for key, is_left in zip(parameters, left, strict=True):
-            if is_left:
-                name, module = owners[key]
-                stuck[_display_name(module, name)] = None
+        left = answers([torch.isnan(x).any() for x in parameters])
+        stuck |= {place: None for place, is_left in zip(parameters.values(), left, strict=True) if is_left}
     if not stuck:
         norms = _batch_norms(copier.modules) if only is None else []
         foreign = _ForeignParameters(x for module in copier.modules for x in module.parameters(recurse=False))
