@@ -34,6 +34,7 @@ from benchmarks.timing import common
 
 ROOT = Path(__file__).parent.parent
 NUMBERS = ("tests/test_study_numbers.py",)
+REPORTS = ("tests/test_study_report.py", "tests/test_study_comparisons.py")
 LISTS = ("tests/test_study_lists.py", "tests/test_lists_of_words.py", "tests/test_class_names.py")
 TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/rules.py": (
@@ -59,6 +60,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "tests/test_seen_frames.py",
         "tests/test_frames.py",
     ),
+    "lrp3d/propagation/channel_axes.py": ("tests/test_channel_axes.py",),
     "lrp3d/propagation/frame_order.py": ("tests/test_frame_order.py", "tests/test_seen_frames.py"),
     "lrp3d/propagation/seen_frames.py": ("tests/test_seen_frames.py", "tests/test_frame_order.py"),
     "lrp3d/propagation/frame_columns.py": ("tests/test_frame_columns.py", "tests/test_outputs.py"),
@@ -88,15 +90,15 @@ TESTS: dict[str, tuple[str, ...]] = {
     "lrp3d/study/listing/rows.py": LISTS,
     "lrp3d/study/listing/separated.py": LISTS,
     "lrp3d/study/listing/spaced.py": LISTS,
-    "lrp3d/study/reporting/summary.py": ("tests/test_study_summary.py", *NUMBERS, "tests/test_study_report.py"),
+    "lrp3d/study/reporting/summary.py": ("tests/test_study_summary.py", *NUMBERS, *REPORTS),
     "lrp3d/study/reporting/statistics.py": ("tests/test_study_summary.py",),
-    "lrp3d/study/reporting/study_view.py": ("tests/test_study_report.py", "tests/test_study_gallery.py"),
-    "lrp3d/study/reporting/paper_tables.py": ("tests/test_study_report.py",),
-    "lrp3d/study/reporting/paper_figures.py": ("tests/test_study_report.py",),
-    "lrp3d/study/reporting/paper_maps.py": ("tests/test_study_report.py",),
-    "lrp3d/study/reporting/named_networks.py": ("tests/test_study_report.py",),
-    "lrp3d/study/reporting/study_clips.py": ("tests/test_study_gallery.py", "tests/test_study_report.py"),
-    "lrp3d/study/reporting/table_format.py": ("tests/test_study_report.py", "tests/test_study_gallery.py"),
+    "lrp3d/study/reporting/study_view.py": (*REPORTS, "tests/test_study_gallery.py"),
+    "lrp3d/study/reporting/paper_tables.py": REPORTS,
+    "lrp3d/study/reporting/paper_figures.py": REPORTS,
+    "lrp3d/study/reporting/paper_maps.py": REPORTS,
+    "lrp3d/study/reporting/named_networks.py": REPORTS,
+    "lrp3d/study/reporting/study_clips.py": ("tests/test_study_gallery.py", *REPORTS),
+    "lrp3d/study/reporting/table_format.py": (*REPORTS, "tests/test_study_gallery.py"),
 }
 """The files that are changed, and the tests that should notice."""
 

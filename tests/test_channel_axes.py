@@ -84,6 +84,17 @@ class Attention(nn.Module):
         return torch.softmax(tokens @ tokens.mT, -1) @ self.values(tokens)
 
 
+class Weighted(nn.Module):
+    """A weight of its own, in a product that is written out."""
+
+    def __init__(self, product):
+        super().__init__()
+        self.weight, self.product = nn.Parameter(torch.rand(8, 3)), product
+
+    def forward(self, clip):
+        return self.product(self.weight, clip)
+
+
 def same(x):
     return x
 
@@ -132,6 +143,20 @@ CASES = {
         Attention,
         lambda x: x.unflatten(2, (2, 4)).transpose(1, 2).transpose(1, 2).flatten(2),
         lambda x: x.mean(1),
+    ),
+    "of attended values, turned": (1, Attention, lambda x: x.mT, lambda x: x.mean(2)),
+    "behind a maximum over axes before them": (1, conv, lambda x: last(x).amax((2, 3)).mT, lambda x: x.mean(2)),
+    "of a weight on the left": (
+        1,
+        lambda: Weighted(lambda weight, clip: weight @ clip.flatten(2)),
+        same,
+        lambda x: x.mean(2),
+    ),
+    "of an einsum": (
+        4,
+        lambda: Weighted(lambda weight, clip: torch.einsum("oc,bcthw->bothw", weight, clip)),
+        last,
+        lambda x: x.mean((1, 2, 3)),
     ),
     "turned twice": (1, conv, lambda x: last(x).permute(0, 4, 1, 2, 3), lambda x: x.mean((2, 3, 4))),
 }
