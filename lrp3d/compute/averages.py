@@ -17,7 +17,9 @@ class Average(LinearMap):
     """An average with fixed, non-negative weights (a pool, an interpolation), given as a function of its input."""
 
     function: Callable[[Tensor], Tensor]
-    over_space: Callable[[Tensor], Tensor] | None = None
+    gradient: Callable[[Tensor, torch.Size], Tensor] | None = None
+    """Carries a gradient (b, ...) of the output back to an input of the given shape, where torch has that by itself."""
+    over_space: Average | None = None
     """The same average over space alone, where all frames have equal weight in the average; else None."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
@@ -30,7 +32,15 @@ class Average(LinearMap):
 
     def without_time(self, shape: torch.Size, axis: int) -> LinearMap | None:
         """The average over space alone, where it is known (`over_space`)."""
-        return None if self.over_space is None else Average(self.over_space)
+        return self.over_space
+
+    def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
+        """Carries seeds back as more samples of the batch."""
+        if self.gradient is None:
+            return super().adjoint(r, v, shape)
+        samples = torch.Size((len(r) * shape[0], *shape[1:]))
+        out = torch.unflatten(self.gradient(r.flatten(0, 1), samples), 0, (len(r), shape[0]))
+        return out if v == 1.0 else out * v
 
     def count(self, ones: Tensor, w: Weight) -> Tensor:
         """Sums the fixed weights of the real inputs, because `spread` shares by the same weights."""

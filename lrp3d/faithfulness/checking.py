@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from lrp3d.checks import check_options, check_rows_of_logits, class_numbers, targets_of
 from lrp3d.explain import explain
-from lrp3d.faithfulness.games import FILLS, MOST_EXACT, filled, relevance_gain, shapley, shapley_estimate
+from lrp3d.faithfulness.games import (
+    FILLS,
+    MOST_EXACT,
+    Worths,
+    cut_sets,
+    filled,
+    relevance_gain,
+    shapley,
+    shapley_estimate,
+)
 from lrp3d.faithfulness.scores import YARDSTICK, Faithfulness
 from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
@@ -246,21 +255,24 @@ def _scores_of_clip(
     result: dict[str, dict[str, float]] = defaultdict(dict)
     blocks = measured.shape[2]
     subject.exact_shapley = blocks <= MOST_EXACT
-    worth, at_once = None, subject.options["chunk_size"] or BATCH
+    at_once = subject.options["chunk_size"] or BATCH
+    worths = {fill: Worths(partial(value, fill), at_once) for fill in FILLS}
     logits = subject.logits(clip)
+    worth = None
     if subject.shapley_values:
-
-        def worth_of_sets(kept: Tensor) -> Tensor:
-            worths = [value("freeze", placed(part, clip.device, part.dtype)) for part in kept.split(at_once)]
-            return torch.cat(worths).unsqueeze(1)
-
-        worth = (shapley if subject.exact_shapley else shapley_estimate)(worth_of_sets, blocks)
-        worth = without_rounding(worth, logits)
+        of_sets = worths["freeze"]
+        values = (shapley if subject.exact_shapley else shapley_estimate)(
+            lambda kept: of_sets(placed(kept, clip.device, kept.dtype)).unsqueeze(1), blocks
+        )
+        worth = without_rounding(values, logits)
+    matrices = {method: block_sum(matrix, 2, blocks) for method, matrix in matrices.items()}
+    sets = torch.cat([cut_sets(frame_scores(matrix)).flatten(0, 2) for matrix in matrices.values()])
+    for of_sets in worths.values():
+        of_sets(sets)  # those of all methods together
     other_class = int(logits[0].scatter(0, chosen.target, -torch.inf).argmax()) if logits.shape[1] > 1 else None
     for method, matrix in matrices.items():
-        matrix = block_sum(matrix, 2, blocks)
         for fill in FILLS:
-            result[f"gain ({fill})"][method] = float(relevance_gain(frame_scores(matrix), partial(value, fill)))
+            result[f"gain ({fill})"][method] = float(relevance_gain(frame_scores(matrix), worths[fill]))
         if matrix.shape == measured.shape:
             result["intervention"][method] = float(cosine(matrix, measured))
         if worth is not None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from lrp3d.transfer import placed
+
 Value = Callable[[Tensor], Tensor]
 FILLS = ("freeze", "neighbours")
 
@@ -51,13 +53,53 @@ def relevance_gain(scores: Tensor, value: Value, cuts: int = 8) -> Tensor:
 
     Source: Bluecher et al. 2024 (arXiv 2401.06654), with frames for pixels.
     """
-    b, t = scores.shape
+    sets = cut_sets(scores, cuts)
+    gains = [value(without_least) - value(without_most) for without_least, without_most in sets]
+    return torch.stack(gains).cpu().double().mean(0)
+
+
+def cut_sets(scores: Tensor, cuts: int = 8) -> Tensor:
+    """Which frames (cuts, 2, b, t) are kept when those with the least scores went first, and when the others did.
+
+    >>> cut_sets(torch.tensor([[5.0, 1.0, 3.0]])).int()[:, :, 0].tolist()
+    [[[1, 0, 1], [0, 1, 1]], [[1, 0, 0], [0, 1, 0]]]
+    """
+    t = scores.shape[1]
     order = scores.argsort(-1, descending=True).argsort(-1)  # 0: most relevant
-    gain = torch.zeros(b, dtype=torch.double, device=scores.device)
     counts = torch.linspace(1, t - 1, min(cuts, t - 1)).round().long().tolist()
-    for count in counts:
-        gain += (value(order < t - count) - value(order >= count)).double()
-    return gain / len(counts)
+    return torch.stack([torch.stack([order < t - count, order >= count]) for count in counts])
+
+
+class Worths:
+    """What sets of frames of one clip are worth, (p, t) -> (p,): no set is asked for twice, and many at a time.
+
+    Orders of frames by different methods often leave the same sets, and exact Shapley values need all there are.
+
+    Args:
+        value: what sets (p, t) are worth, (p,).
+        at_once: of how many sets `value` is asked at the same time.
+
+    >>> worths = Worths(lambda kept: print(len(kept), "sets") or kept.sum(1), at_once=2)
+    >>> worths(torch.tensor([[True, False], [True, True], [True, False], [False, False]]))
+    2 sets
+    1 sets
+    tensor([1., 2., 1., 0.], dtype=torch.float64)
+    >>> worths(torch.tensor([[False, False]]))
+    tensor([0.], dtype=torch.float64)
+    """
+
+    def __init__(self, value: Value, at_once: int):
+        self.value, self.at_once = value, at_once
+        self.known: dict[tuple[bool, ...], float] = {}
+
+    def __call__(self, kept: Tensor) -> Tensor:
+        """The worths (p,) of sets (p, t), in float64 on the host."""
+        sets = [tuple(row) for row in kept.tolist()]
+        unknown = [each for each in dict.fromkeys(sets) if each not in self.known]
+        for part in torch.tensor(unknown, dtype=torch.bool).split(self.at_once) if unknown else ():
+            found = self.value(placed(part, kept.device, part.dtype))
+            self.known.update(zip(map(tuple, part.tolist()), found.double().tolist(), strict=True))
+        return torch.tensor([self.known[each] for each in sets], dtype=torch.double)
 
 
 MOST_EXACT = 8  # frames; above that Shapley values are estimated

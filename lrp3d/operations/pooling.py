@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -163,10 +162,11 @@ def _register_adaptive_max_pool(axes: int) -> None:
 # --------------------------------------------------------------------------------------------------- averages
 
 
-def _register_avg_pool(axes: int) -> None:
-    plain = getattr(F, f"avg_pool{axes}d")
+_PLAIN = {axes: getattr(F, f"avg_pool{axes}d") for axes in (1, 2, 3)}
 
-    @register_operation(plain)
+
+def _register_avg_pool(axes: int) -> None:
+    @register_operation(_PLAIN[axes])
     def avg_pool(
         input: Tensor,
         kernel_size: Any,
@@ -177,24 +177,38 @@ def _register_avg_pool(axes: int) -> None:
         divisor_override: int | None = None,
     ) -> Tensor:
         windows = [per_axis(value, axes) for value in (kernel_size, stride or kernel_size, padding)]
-        options = (ceil_mode, count_include_pad) + ((divisor_override,) if axes > 1 else ())
-        function, over_space = partial(_call, plain, (*windows, *options)), None
+        options = (ceil_mode, count_include_pad, divisor_override)
+        over_space = None
         if axes != 2 and divisor_override is None and windows[0][0] == input.shape[-axes] and not windows[2][0]:
             alone = [[of_time, *rest] for of_time, (_, *rest) in zip((1, 1, 0), windows, strict=True)]
-            over_space = partial(_call, plain, (*alone, *options))
-        return shares(
-            function(input),
-            [Operand(input, Average(function, over_space))],
-            None,
-            _AVG[axes],
-            both_nonnegative(input),
-        )
+            over_space = _average_of_windows(alone, options)
+        average = _average_of_windows(windows, options, over_space)
+        return shares(average.function(input), [Operand(input, average)], None, _AVG[axes], both_nonnegative(input))
 
     AVG_POOLS[axes] = avg_pool
 
 
-def _call(function: Callable[..., Tensor], options: tuple[Any, ...], x: Tensor) -> Tensor:
-    return function(x, *options)
+def _average_of_windows(
+    windows: list[list[int]], options: tuple[bool, bool, int | None], over_space: Average | None = None
+) -> Average:
+    """The average pool of kernel, stride and padding for each axis; torch's options are ceil mode, counts, divisor."""
+    axes = len(windows[0])
+    plain = _PLAIN[axes]
+
+    def pooled(x: Tensor) -> Tensor:
+        out: Tensor = plain(x, *windows, *(options if axes > 1 else options[:2]))
+        return out
+
+    def gradient(r: Tensor, shape: torch.Size) -> Tensor:
+        numbers = windows
+        if axes == 1:  # torch has no gradient for it alone
+            r, shape = r.unsqueeze(-2), torch.Size((*shape[:-1], 1, shape[-1]))
+            numbers = [[neutral, *sizes] for neutral, sizes in zip((1, 1, 0), windows, strict=True)]
+        backward = getattr(torch.ops.aten, f"avg_pool{max(axes, 2)}d_backward")
+        out: Tensor = backward(r, r.new_empty(shape), *numbers, *options)
+        return out.squeeze(-2) if axes == 1 else out
+
+    return Average(pooled, gradient, over_space)
 
 
 def _register_adaptive_avg_pool(axes: int) -> None:

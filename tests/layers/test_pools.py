@@ -121,6 +121,15 @@ def test_average_pools_share_by_positive_parts(data, axes, generator):
     close(found.sum(), r.sum())
 
 
+@pytest.mark.parametrize("axes", AVG)
+def test_average_pools_without_a_batch_axis(axes):
+    pool = AVG[axes](3, 2, 1, count_include_pad=False)
+    x = draw_input(torch.Generator().manual_seed(axes), 2, *(5, 4, 6)[:axes])
+    output, r, found = twin_relevance(pool, x)
+    assert torch.equal(output, pool(x))
+    close(found, reference.average_relevance(pool, x, r))
+
+
 @settings(max_examples=40)
 @given(st.data(), st.integers(1, 3), generators)
 def test_adaptive_average_pools_of_uneven_and_larger_sizes(data, axes, generator):
