@@ -1,5 +1,7 @@
 """Errors of lrp3d; each says what was expected, what came, and what to do."""
 
+from __future__ import annotations
+
 MEASURED = "For any model that runs, lrp3d.intervention_matrix measures what replacing frames changes."
 
 
@@ -18,6 +20,9 @@ class UnsupportedOperation(NotImplementedError):
             "lrp3d.inspect(model, clip) lists everything that was met; lrp3d.register_layer and "
             f"lrp3d.register_operation add what is missing. {MEASURED}"
         )
+
+    def __reduce__(self) -> tuple[type[UnsupportedOperation], tuple[list[str]]]:
+        return type(self), (self.operations,)
 
 
 class ModelError(ValueError, RuntimeError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import re
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,13 +20,14 @@ def replacing(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that replaces it if the block succeeds, and is removed if not."""
     temporary = None
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:30]}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
+        beside = path.parent / f".{path.name[:30]}.{secrets.token_hex(8)}.part"
+        os.close(
+            os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        )  # others may read what the system lets them
+        temporary = beside
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner can read
         temporary.replace(path)
     except BaseException as error:
         if temporary is not None:
@@ -35,6 +36,12 @@ def replacing(path: Path) -> Iterator[Path]:
         if number:
             raise OSError(number, os.strerror(number), str(path)) from error
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text in UTF-8, completely or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def require_regular(path: str | os.PathLike[str], kind: str) -> None:
@@ -97,9 +104,3 @@ def _number_of(error: BaseException, temporary: Path | None) -> int | None:
     if isinstance(error, OSError) and (temporary is None or error.filename in (None, str(temporary))):
         return error.errno
     return None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

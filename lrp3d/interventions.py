@@ -156,8 +156,10 @@ def intervention_matrix(
             at_once = clips_at_once(record, not exact.own, chunk_size)
             del record  # frees its memory for the measurement
             # Changed clips side by side have no frame logits where the forward folds frames before clips.
-            with contextlib.suppress(NoFrameLogits):
-                return _measure(exact, clip, at_once, occluder, value)
+            for size in dict.fromkeys((at_once, 1)):
+                with contextlib.suppress(NoFrameLogits):
+                    return _measure(exact, clip, size, occluder, value)
+            note = "changed clips have no frame logits of their own, so the clip's logit is measured, in a single row"
         reference = _ForwardLogits.of_unchanged(measurement, clip, target, note)
         measurement.check_rows(reference.logits, clip)
         return _measure(reference, clip, chunk_size or 1, occluder, value)

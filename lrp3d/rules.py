@@ -46,8 +46,10 @@ def _term(a: Weight | None, v: Weight | None) -> Term:
     return Term(a, v)
 
 
-def _check_numbers(rule: Rule, at_least_zero: bool, *names: str) -> None:
-    """Checks that parameters of a rule are finite numbers, or tensors of them.
+def _check_numbers(rule: Rule, at_least_zero: bool, *names: str, tensors: bool = False) -> None:
+    """Checks that parameters of a rule are finite numbers, or tensors of them where `tensors` says so.
+
+    A tensor of one value becomes that number.
 
     Raises:
         TypeError: if one is no number.
@@ -56,9 +58,12 @@ def _check_numbers(rule: Rule, at_least_zero: bool, *names: str) -> None:
     for name in names:
         value = getattr(rule, name)
         what = f"{name} of {type(rule).__name__} is a"
+        if isinstance(value, Tensor) and value.numel() == 1 and not tensors:
+            value = float(value)
+            object.__setattr__(rule, name, value)
         if isinstance(value, numbers.Real):
             is_finite, is_negative = math.isfinite(value), value < 0
-        elif isinstance(value, Tensor):
+        elif isinstance(value, Tensor) and tensors:
             is_finite, is_negative = bool(value.isfinite().all()), bool((value < 0).any())
         else:
             raise TypeError(f"{what} number, got {value!r}")
@@ -97,6 +102,11 @@ class Rule:
     False promises that all relevance is handed on. A single input that has the shape of the output (a constant is added
     to it) then gets the relevance unchanged, and nothing is computed.
     """
+    elementwise: bool = False
+    """Whether shares of a sum need no more than the values at each place, whichever axes there are.
+
+    A large sum is then shared block by block, in flattened pieces. Whoever overrides `shares` says it anew.
+    """
     proportional: bool = False
     """Whether every input gets exactly its part `a w` of the output, so that the relevance of a mean is the mean of
     relevances."""
@@ -105,8 +115,8 @@ class Rule:
     contrasts: bool = True
     """Whether what speaks for an output gets the relevance, so that the rule under -w gives it to what speaks against.
 
-    Proportions of signed contributions are the same under w and -w, but for the bias, and where positive weights count
-    a little more (gamma), the sum by which they are divided changes its sign: such differences say nothing.
+    Under -w, signed contributions and their sum both change their sign, so that the shares stay the same, but for the
+    bias, or nearly the same where positive weights count a little more (gamma): the difference carries no information.
     """
     on_maxima: bool = False
     """Whether the rule can be used for a maximum, where it is winner-takes-all."""
@@ -117,6 +127,10 @@ class Rule:
     def on_linear(self) -> bool:
         """Whether the rule can be used for linear operations, that is, whether it has shares."""
         return type(self).shares is not Rule.shares
+
+    def __init_subclass__(cls) -> None:
+        if "shares" in vars(cls) and "elementwise" not in vars(cls):
+            cls.elementwise = False
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """The shares of input `x` under weight `w`; raises TypeError if the rule is not for linear operations."""
@@ -138,6 +152,7 @@ class ZPlus(Rule):
     tensor([[3., 2.]])
     """
 
+    elementwise = True
     absorbs = False
 
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
@@ -164,6 +179,7 @@ class SameSign(Rule):
     tensor([[0., 5.]])
     """
 
+    elementwise = True
     by_sign = True
     absorbs = False
     contrasts = False
@@ -194,6 +210,11 @@ class ZBeta(Rule):
     low: float | Tensor | None = None
     high: float | Tensor | None = None
 
+    @property
+    def elementwise(self) -> bool:  # type: ignore[override]  # follows from the ends, cannot be set
+        """Whether the ends are numbers: tensors have axes of their own."""
+        return not isinstance(self.low, Tensor) and not isinstance(self.high, Tensor)
+
     def __eq__(self, other: object) -> bool:
         return self._ends == other._ends if isinstance(other, ZBeta) else NotImplemented
 
@@ -207,7 +228,8 @@ class ZBeta(Rule):
         return tuple((tuple(x.shape), *x.flatten().tolist()) if isinstance(x, Tensor) else x for x in ends)
 
     def __post_init__(self) -> None:
-        _check_numbers(self, False, *(end for end in ("low", "high") if getattr(self, end) is not None))
+        ends = [end for end in ("low", "high") if getattr(self, end) is not None]
+        _check_numbers(self, False, *ends, tensors=True)
         if self.low is None or self.high is None:
             return
         if bool(torch.as_tensor(self.low > self.high).any()):
@@ -244,6 +266,7 @@ class Epsilon(Rule):
     tensor([[-1., 6.]])
     """
 
+    elementwise = True
     contrasts = False
     on_maxima = True
     epsilon: float = 1e-9
@@ -276,6 +299,7 @@ class Gamma(Rule):
     tensor([[-2.5000, 7.5000]])
     """
 
+    elementwise = True
     contrasts = False
     gamma: float = 0.25
     epsilon: float = 0.0
@@ -306,6 +330,7 @@ class AlphaBeta(Rule):
     tensor([[10., -5.]])
     """
 
+    elementwise = True
     absorbs = False
 
     alpha: float = 2.0
@@ -340,6 +365,7 @@ class WSquare(Rule):
     tensor([[1., 4.]])
     """
 
+    elementwise = True
     absorbs = False
     contrasts = False
 
@@ -363,6 +389,7 @@ class Flat(Rule):
     tensor([[2.5000, 2.5000]])
     """
 
+    elementwise = True
     absorbs = False
     contrasts = False
 

@@ -22,7 +22,8 @@ def numbers(tensors: Sequence[Tensor]) -> list[Tensor]:
     if not tensors:
         return []
     device = tensors[0].device
-    flat = [x.detach().to(device, non_blocking=True).flatten() for x in tensors]
+    # A copy to the host that does not wait may be read before it is there.
+    flat = [x.detach().to(device, non_blocking=device.type != "cpu").flatten() for x in tensors]
     kind = torch.float64
     if device.type == "mps":  # which has no float64
         kind = torch.float32

@@ -173,11 +173,10 @@ def add_out(parser: argparse.ArgumentParser) -> None:
 
 def write_file(file: Path | None, facts: dict[str, Any], page: Callable[[], str]) -> None:
     """Write the results of a command as json or as a page, if a file is named; the file is complete or not there."""
-    from lrp3d.files import as_json, replacing
+    from lrp3d.files import as_json, write_text
 
     if file is not None:
         is_page = file.suffix.lower() in (".html", ".htm")
         text = page() if is_page else json.dumps(as_json(facts), indent=1, allow_nan=False)
-        with replacing(file) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(file, text)
         say(f"wrote {file}")

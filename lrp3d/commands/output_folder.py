@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,14 @@ from torch import Tensor
 from lrp3d.commands.one_clip import ExplainedClip
 from lrp3d.commands.summaries import record, top
 from lrp3d.extras import is_installed
-from lrp3d.files import replacing
+from lrp3d.files import replacing, write_text
 from lrp3d.metrics.atr import frame_windows
 from lrp3d.printed import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PICTURES = frozenset({"relevance.png", "matrix.png", "atr.png"})
+NOT_ALWAYS = ("relevance.png", "matrix.png", "atr.png", "relevance.gif", "relevance.mp4", "report.html")
 
 
 def write(
@@ -31,18 +30,27 @@ def write(
 
     Without matplotlib only tensors and numbers are written: `missing_pictures` names the rest.
     """
-    from lrp3d.explanation.clip_report import report
-
     folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in _written(explained, folder, facts, animated, theme):
+        written.append(path.name)
+        yield path
+    for name in set(NOT_ALWAYS) - set(written):  # those of an earlier run may show another clip
+        (folder / name).unlink(missing_ok=True)
+
+
+def _written(
+    explained: ExplainedClip, folder: Path, facts: dict[str, Any], animated: str | None, theme: str
+) -> Iterator[Path]:
     saved = folder / "explanation.safetensors"
     explained.explanation.save(saved)
     yield saved
-    with _text(folder / "explanation.json") as (path, lines):
-        lines.append(json.dumps({**facts, **record(explained)}, indent=1))
+    path = folder / "explanation.json"
+    write_text(path, json.dumps({**facts, **record(explained)}, indent=1))
     yield path
     if missing_pictures(explained):
         return
-    pictures = set()
+    from lrp3d.explanation.clip_report import report
     from lrp3d.figures import style
 
     with style(theme):
@@ -51,30 +59,26 @@ def write(
                 figure.savefig(
                     temporary, format="png", dpi=150, metadata={"Comment": printable(explained.choice.weights)}
                 )
-            pictures.add(name)
             yield folder / name
         if animated:
             yield _animation(explained, folder / f"relevance.{animated}")
-    for name in PICTURES - pictures:  # pictures of an earlier run may show another clip
-        (folder / name).unlink(missing_ok=True)
-    with _text(folder / "report.html") as (path, lines):
-        lines.append(
-            report(
-                explained.explanation,
-                explained.pixels,
-                title=explained.label,
-                model=explained.choice.name,
-                video=explained.name,
-                weights=explained.choice.weights,
-                trained=explained.choice.trained,
-                composite=explained.composite,
-                top=top(explained),
-                notes=explained.notes,
-                times=explained.times,
-                others=explained.others,
-                made=_making_options(facts),
-            )
-        )
+    page = report(
+        explained.explanation,
+        explained.pixels,
+        title=explained.label,
+        model=explained.choice.name,
+        video=explained.name,
+        weights=explained.choice.weights,
+        trained=explained.choice.trained,
+        composite=explained.composite,
+        top=top(explained),
+        notes=explained.notes,
+        times=explained.times,
+        others=explained.others,
+        made=_making_options(facts),
+    )
+    path = folder / "report.html"
+    write_text(path, page)
     yield path
 
 
@@ -111,14 +115,6 @@ def _animation(explained: ExplainedClip, path: Path) -> Path:
         captions.append(f"frame {number + 1}{time}{logit}")
     relevance, curve = explanation.relevance[0], explanation.frame_relevance[0]
     return figures.animation(explained.pixels, relevance, path, captions=captions, curve=curve)
-
-
-@contextmanager
-def _text(path: Path) -> Iterator[tuple[Path, list[str]]]:
-    lines: list[str] = []
-    yield path, lines
-    with replacing(path) as temporary:
-        temporary.write_text("\n".join(lines), encoding="utf-8")
 
 
 def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:

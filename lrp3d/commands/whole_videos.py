@@ -13,7 +13,7 @@ from lrp3d.commands.each_video import each_video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.one_clip import shows_progress
-from lrp3d.files import replacing
+from lrp3d.files import write_text
 from lrp3d.whole_video.explaining import explain_video
 from lrp3d.whole_video.timeline import VideoExplanation
 
@@ -109,6 +109,5 @@ def _write(explanation: VideoExplanation, facts: dict[str, Any], choice: ModelCh
         "timeline.html": explanation.page(choice.labels),
     }
     for name, text in texts.items():
-        with replacing(folder / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / name, text)
     return [folder / name for name in ("video.safetensors", *texts)]

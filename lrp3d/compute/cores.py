@@ -7,6 +7,7 @@ several whole computations at once keep more cores busy than one after the other
 from __future__ import annotations
 
 import contextvars
+import threading
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ import torch
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 T = TypeVar("T")
+_shares, _callers = threading.Lock(), list[int]()
 MOST = 4  # each takes memory for what it computes
 
 
@@ -32,15 +34,19 @@ def results_of(tasks: Sequence[Callable[[], T]], at_once: int) -> Generator[T, N
 
     Args:
         tasks: what is computed; they may share what they only read.
-        at_once: how many of them run at the same time. What would be left over at the end comes first, on all cores.
+        at_once: how many of them run at the same time. If the tasks do not divide evenly, the remainder runs first, one
+            at a time on all cores.
     """
     alone = len(tasks) if at_once == 1 else len(tasks) % at_once
     for task in tasks[:alone]:
         yield task()
     if alone == len(tasks):
         return
-    threads = torch.get_num_threads()
-    # Torch keeps the number of threads for each thread, and the last one that was set for threads still to come.
+    with _shares:
+        # Torch keeps the number of threads for each thread, and the last one that was set for threads still to come. So
+        # while workers of another caller have a share each, the number is that which this caller found.
+        threads = _callers[0] if _callers else torch.get_num_threads()
+        _callers.append(threads)
     executor = ThreadPoolExecutor(at_once, "lrp3d", initializer=torch.set_num_threads, initargs=(threads // at_once,))
 
     def submit(task: Callable[[], T]) -> Future[T]:
@@ -55,4 +61,6 @@ def results_of(tasks: Sequence[Callable[[], T]], at_once: int) -> Generator[T, N
             yield result
     finally:
         executor.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        with _shares:
+            _callers.pop()
+            torch.set_num_threads(threads)

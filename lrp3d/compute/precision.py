@@ -7,8 +7,10 @@ because a contrastive row is a small difference of large terms, which factors in
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,18 +35,56 @@ def no_autocast(device: torch.device) -> Iterator[None]:
         yield
 
 
+@dataclass
+class _Held:
+    """Settings of torch that explanations in progress share, as they are those of the whole process."""
+
+    wanted: list[Any]
+    before: list[Any]
+    users: list[int] = field(default_factory=list)
+    """The threads in whose blocks they hold."""
+
+
+_held: dict[str, _Held] = {}
+_released = threading.Condition()
+
+
 @contextmanager
 def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Makes products and convolutions round as `precision` says inside this block, whatever is set outside."""
+    """Makes products and convolutions round as `precision` says inside this block, whatever is set outside.
+
+    The settings are those of the whole process. So blocks of several threads share them: the last one that ends puts
+    back what the first one found, and a block that needs other values waits for those in progress.
+
+    Raises:
+        RuntimeError: inside a block of the same thread that needs other values, for which it would wait for ever.
+    """
     settings = _settings(device)
-    before = [getattr(holder, name) for holder, name, *_ in settings]
+    wanted = [exact if precision == "highest" else rounded for *_, exact, rounded in settings]
+    with _released:
+        while device.type in _held and _held[device.type].wanted != wanted:
+            if threading.get_ident() in _held[device.type].users:
+                raise RuntimeError(f"an explanation inside another one takes the precision of that, not {precision!r}")
+            _released.wait()
+        if device.type not in _held:
+            _held[device.type] = _Held(wanted, [getattr(holder, name) for holder, name, *_ in settings])
+        held = _held[device.type]
+        held.users.append(threading.get_ident())
     try:
-        for holder, name, exact, rounded in settings:
-            setattr(holder, name, exact if precision == "highest" else rounded)
+        _set(settings, wanted)
         yield
     finally:
-        for (holder, name, *_), value in zip(settings, before, strict=True):
-            setattr(holder, name, value)
+        with _released:
+            held.users.remove(threading.get_ident())
+            if not held.users:
+                _set(settings, held.before)
+                del _held[device.type]
+                _released.notify_all()
+
+
+def _set(settings: list[tuple[Any, str, Any, Any]], values: list[Any]) -> None:
+    for (holder, name, *_), value in zip(settings, values, strict=True):
+        setattr(holder, name, value)
 
 
 def _settings(device: torch.device) -> list[tuple[Any, str, Any, Any]]:

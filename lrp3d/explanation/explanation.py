@@ -18,7 +18,7 @@ from lrp3d.explanation.ledger import Ledger, LedgerEntry
 from lrp3d.explanation.wording import channel_words, conservation_words
 from lrp3d.files import read_saved, replacing
 from lrp3d.layout import usual_channel_axis
-from lrp3d.metrics.atr import avg_atr, check_sigma, frame_atr, frame_windows, max_atr
+from lrp3d.metrics.atr import avg_atr, check_sigma, frame_atr, frame_windows, frames_of_columns, max_atr
 from lrp3d.metrics.excess_span import ExcessSpan, excess_span
 from lrp3d.printed import printable
 
@@ -120,7 +120,11 @@ class Explanation:
 
         def move(value: Any) -> Any:
             if isinstance(value, Tensor):
-                return value.to(*args, **kwargs) if value.is_floating_point() else value.to(_device(*args, **kwargs))
+                return (
+                    value.to(*args, **kwargs)
+                    if value.is_floating_point()
+                    else value.to(_device(value, *args, **kwargs))
+                )
             if isinstance(value, dict):
                 return {name: move(x) for name, x in value.items()}
             return [move(pathway) for pathway in value] if isinstance(value, list) else value
@@ -196,9 +200,7 @@ class Explanation:
         if self.matrix is None or self.frame_relevance is None:
             return None
         first, last = frame_windows(self.matrix, self.sigma, self.positions)
-        frames, columns = self.frame_relevance.shape[1], self.matrix.shape[-1]
-        # Column j has the frames from j t / columns on, rounded up; columns are as equal as possible.
-        return -(-first * frames // columns), -(-(last + 1) * frames // columns) - 1
+        return frames_of_columns(first, last, self.frame_relevance.shape[1], self.matrix.shape[-1])
 
     @property
     def excess(self) -> ExcessSpan | None:
@@ -384,6 +386,6 @@ def _number(name: str) -> int:
     return int(name.rpartition(".")[2]) if name.startswith("relevance.") else -1
 
 
-def _device(*args: Any, **kwargs: Any) -> torch.device:
-    """The device among arguments of `Tensor.to`."""
-    return torch.empty(0).to(*args, **kwargs).device
+def _device(x: Tensor, *args: Any, **kwargs: Any) -> torch.device:
+    """Where arguments of `Tensor.to` put a tensor, whatever they say of its type."""
+    return x.new_empty(0, dtype=torch.float32).to(*args, **kwargs).device

@@ -122,6 +122,17 @@ def frame_windows(
     return left, right
 
 
+def frames_of_columns(first: Tensor, last: Tensor, frames: int, columns: int) -> tuple[Tensor, Tensor]:
+    """First and last frame of a clip of `frames` frames that columns of its matrix, from first to last, stand for.
+
+    Column j has the frames from j t / columns on, rounded up: columns have as equal a number of frames as possible.
+
+    >>> frames_of_columns(torch.tensor([0, 1, 4]), torch.tensor([0, 3, 4]), frames=9, columns=5)
+    (tensor([0, 2, 8]), tensor([1, 7, 8]))
+    """
+    return -(-first * frames // columns), -(-(last + 1) * frames // columns) - 1
+
+
 def _segments(
     matrix: Tensor, sigma: float, positions: Sequence[int] | Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:

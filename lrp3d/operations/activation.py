@@ -15,9 +15,9 @@ from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.signals import Signal, Weighs
 
 
-def _register(name: str, kind: type[nn.Module] | None, **properties: Any) -> None:
-    """Registers an activation under every name that torch has for it."""
-    candidates = [getattr(owner, name, None) for owner in (F, torch, Tensor)]
+def _register(name: str, kind: type[nn.Module] | None, *others: Any, **properties: Any) -> None:
+    """Registers an activation under every name that torch has for it, and its `others`, which compute the same."""
+    candidates = [*(getattr(owner, name, None) for owner in (F, torch, Tensor)), *others]
     functions = list(dict.fromkeys(f for f in candidates if f is not None))
 
     def activation(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
@@ -47,11 +47,8 @@ _register("softshrink", nn.Softshrink)
 _register("tanhshrink", nn.Tanhshrink)
 _register("threshold", nn.Threshold)
 _register("prelu", nn.PReLU)
-_register("sigmoid", nn.Sigmoid, nonnegative=True, gate=True)
+_register("sigmoid", nn.Sigmoid, torch.special.expit, nonnegative=True, gate=True)
 _register("hardsigmoid", nn.Hardsigmoid, nonnegative=True, gate=True)
-register_operation(
-    torch.special.expit, lambda x: passes(torch.sigmoid, x, nonnegative=True, gate=True, kind=nn.Sigmoid)
-)
 
 
 @register_operation([F.relu, torch.relu, Tensor.relu])

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from lrp3d.compute import cores
+from lrp3d.compute.precision import widened
 from lrp3d.twin.twin import Trace
 
 # A CPU gains nothing from larger chunks once a layer fills its caches, and the C library maps tensors above 32 MiB
@@ -30,7 +31,7 @@ def seeds_at_once(record: Trace, seeds: int, chunk_size: int | None, memory_budg
     if chunk_size is not None:
         return min(chunk_size, seeds)
     largest = max((step.shape.numel() for step in record.run.steps), default=1)
-    per_seed: int = TENSORS_IN_FLIGHT * largest * record.output.element_size()
+    per_seed: int = TENSORS_IN_FLIGHT * largest * widened(record.output.dtype).itemsize
     if memory_budget is None:
         memory_budget = _free_memory(record.output.device)
     return max(1, min(seeds, memory_budget // max(1, per_seed)))
@@ -46,7 +47,7 @@ class Chunks(NamedTuple):
 
     @classmethod
     def of(cls, record: Trace, seeds: int, chunk_size: int | None, memory_budget: int | None) -> Chunks:
-        """The same by the arguments of `seeds_at_once`; whoever limits memory gets one chunk after the other."""
+        """Chooses both from the arguments of `seeds_at_once`; where memory is limited, chunks run one after another."""
         size = seeds_at_once(record, seeds, chunk_size, memory_budget)
         limited = chunk_size is not None or memory_budget is not None
         return cls(size, 1 if limited or size > FEW else cores.at_once(record.output.device))

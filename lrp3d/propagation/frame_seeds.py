@@ -20,6 +20,9 @@ class NoFrameLogits(ValueError):
             f"no temporal relevance here: {reason}. To explain the clip alone, pass temporal=False. {MEASURED}"
         )
 
+    def __reduce__(self) -> tuple[type[NoFrameLogits], tuple[str]]:
+        return type(self), (self.reason,)
+
 
 class FramesInColumns(NoFrameLogits):
     """Each column of the logits (b, n) belongs to a frame, not to a class."""
@@ -30,7 +33,7 @@ class FrameSeeds:
     """The seeds of a matrix's rows, before relevance is propagated."""
 
     logits: Tensor
-    """(b, n); their mean is the logit."""
+    """(b, n), one for each row; their mean is the clip's logit, unless `averaged` is given."""
     starts: list[Start]
     """Where relevance starts, with one seed per row (s = n)."""
     additive: bool

@@ -83,7 +83,7 @@ def elementwise(
     tensors = [t for o in operands for t in (o.source, o.x.is_input)] + [bias, factor]
     shape = operands[0].shape
     # Blocks are stretches of memory, so all tensors must have the same layout in memory.
-    blockwise = all(t is None or (t.shape == shape and t.is_contiguous()) for t in tensors)
+    blockwise = rule.elementwise and all(t is None or (t.shape == shape and t.is_contiguous()) for t in tensors)
     blockwise = blockwise and all(o.x.low is None for o in operands) and operands[0].source.device.type == "cpu"
     if blockwise and factor is not None and bias is None and any(o.x.nonnegative for o in operands):
         scale = _common_scale(rule, operands, factor)

@@ -21,7 +21,7 @@ from lrp3d.study.reporting.study_view import filter_sentence, load_summary, with
 from lrp3d.study.reporting.summary import merge, summarise, write_summary
 from lrp3d.study.reporting.table_format import Cell, Table, Value
 from lrp3d.study.running.clips import Clips
-from lrp3d.study.running.config import configuration, weights_digest
+from lrp3d.study.running.config import configuration
 from lrp3d.study.running.explainer import Explainer, LoneLogit, Part
 from lrp3d.study.running.folder import Study, StudyError, create, load_study
 from lrp3d.study.running.prefetch import Failure, ahead
@@ -30,6 +30,7 @@ from lrp3d.study.running.records import Record, records_of
 from lrp3d.study.running.run import Outcome, run
 from lrp3d.study.running.shards import Shard
 from lrp3d.study.running.training_clips import TrainingClips, tells_sides
+from lrp3d.twin.digest import weights_digest
 
 __all__ = [
     "Cell",

@@ -113,7 +113,7 @@ def read_clip(
         raise ValueError(f"place is two numbers from 0 to 1, not {place}")
     side = size or short_side or 1
     require_clip_memory(frames, side, side)
-    path, template = _locate(path, template)
+    path, template = locate(path, template)
     choose = _frame_chooser(frames, sampling, stride, train)
     source = _read_source(path, template, choose, Framing(frames, size, short_side, path.name, place))
     source.lost += repeats(frames, _reach(frames, sampling, stride), source.count, path.name)
@@ -216,7 +216,7 @@ def read_frames(
     """
     _check_options(1, "uniform", 1, size, short_side)
     check_normalisation(mean=mean, std=std)
-    path, template = _locate(path, None)
+    path, template = locate(path, None)
     source = _read_source(path, template, choose, Framing(1, size, short_side, path.name), survey)
     require_clip_memory(len(source.images), *source.images[0].shape[:2])
     return _clip(source, path.name, mean, std)
@@ -255,7 +255,7 @@ def _clip(source: Source, name: str, mean: Colour, std: Colour) -> Clip:
     )
 
 
-def _locate(path: str | Path, template: str | None) -> tuple[Path, str | None]:
+def locate(path: str | Path, template: str | None) -> tuple[Path, str | None]:
     """An existing file or folder, and the template of a folder's images, which may be the end of the path."""
     if not os.fspath(path):
         raise VideoError("a video is a path, and this one is empty")

@@ -35,7 +35,7 @@ def template_pattern(template: str) -> re.Pattern[str] | None:
 def read_folder(folder: Path, template: str | None, choose: Choose, framing: Framing) -> Source:
     """The chosen images of a folder; raises VideoError if there are none."""
     av = import_av()
-    files, notes, lost = _list_images(folder, template)
+    files, notes, lost = list_images(folder, template)
     chosen_indices = chosen_frames(choose, len(files), folder.name)
     read: dict[int, Tensor | None] = {}
 
@@ -61,7 +61,7 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith(".") or path.name in _NOT_OURS
 
 
-def _list_images(folder: Path, template: str | None) -> tuple[list[Path], list[str], list[str]]:
+def list_images(folder: Path, template: str | None) -> tuple[list[Path], list[str], list[str]]:
     """The frames of a folder in order, sentences about decisions, and sentences about missing frames."""
     present = [entry for entry in folder.iterdir() if entry.is_file() and not is_hidden(entry)]
     if template is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,10 +18,11 @@ from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import laid_out
 from lrp3d.progress import bar
-from lrp3d.study.running.config import network_digest, weights_digest
+from lrp3d.twin.digest import network_digest, weights_digest
 from lrp3d.twin.ranges import Range
 from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.video import IMAGENET_MEAN, IMAGENET_STD, Clip, Survey, VideoError, read_frames
+from lrp3d.video.content import content_digest
 from lrp3d.whole_video.parts import Parts
 from lrp3d.whole_video.timeline import VideoExplanation, joined
 from lrp3d.whole_video.windows import Window, windows
@@ -121,10 +121,10 @@ def explain_video(
     assert explainer.first is not None
     identity = {
         "video": Path(path).name,
-        "content of the video": None if folder is None else _digest(Path(path)),
+        "content of the video": None if folder is None else content_digest(path),
         "frames of the video": count,
-        "weights": weights_digest(inner),
-        "network": network_digest(inner),
+        "weights": None if folder is None else weights_digest(inner),
+        "network": None if folder is None else network_digest(inner),
         "frames of a row": step,
         "layers": [entry.layer for entry in explainer.first.ledger],
         "composite": name_of(twin.composite),
@@ -166,15 +166,6 @@ def explain_video(
         about={"video": Path(path).name, "model": str(getattr(inner, "name", "") or type(model).__name__)},
         notes=list(notes),
     )
-
-
-def _digest(video: Path) -> str:
-    """A name for the bytes of a video: other videos may have its file name and its number of frames."""
-    digest = hashlib.sha256()
-    with video.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.defaults import CENTRED, FORMER_CENTRED, MIN_SCORE
-from lrp3d.files import as_json, replacing
+from lrp3d.files import as_json, write_text
 from lrp3d.metrics.atr import Aggregate, aggregate, avg_atr, check_min_score, class_logits, max_atr, mean_matrix, select
 from lrp3d.study.running.folder import Study
 from lrp3d.study.running.records import Record
@@ -132,8 +132,7 @@ def summarise(
 
 def write_summary(summary: Mapping[str, Any], path: str | Path) -> None:
     """Writes a summary as json with sorted keys; after a failure there is no file."""
-    with replacing(Path(path)) as temporary:
-        temporary.write_text(json.dumps(summary, sort_keys=True, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(Path(path), json.dumps(summary, sort_keys=True, indent=1, allow_nan=False) + "\n")
 
 
 def _check_alike(records: Sequence[Record]) -> None:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Mapping
 from typing import Any
-
-import torch
-from torch import nn
 
 from lrp3d.composites import PRESETS
 from lrp3d.defaults import LAYOUT
@@ -16,8 +11,7 @@ from lrp3d.layout import Layout
 from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.explainer import Explainer
 from lrp3d.study.running.reader import Reader
-
-__all__ = ["configuration", "weights_digest"]
+from lrp3d.twin.digest import network_digest, weights_digest
 
 
 def configuration(
@@ -83,32 +77,3 @@ def configuration(
         "keep_relevance": keep_relevance,
         **({} if temporal_convolutions is None else {"temporal_convolutions": temporal_convolutions}),
     }
-
-
-def network_digest(model: nn.Module) -> str:
-    """Hashes a model's modules and their settings (strides, kernels), which the same weights may fit in several ways.
-
-    Addresses of objects, which differ from run to run, do not count.
-
-    >>> network_digest(nn.Conv1d(1, 1, 3)) == network_digest(nn.Conv1d(1, 1, 3, stride=2))
-    False
-    >>> class Named(nn.Module):
-    ...     def extra_repr(self):
-    ...         return repr(object())
-    >>> network_digest(Named()) == network_digest(Named())
-    True
-    """
-    return hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", repr(model)).encode()).hexdigest()[:16]
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Hashes a model's weights, which tells them from others wherever they came from.
-
-    >>> weights_digest(nn.Linear(2, 2)) == weights_digest(nn.Linear(2, 2))
-    False
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]

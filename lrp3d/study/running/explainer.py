@@ -18,7 +18,7 @@ from lrp3d.explain import explain
 from lrp3d.explanation.clip_axes import with_clip_axes
 from lrp3d.explanation.explanation import Explanation
 from lrp3d.layout import Layout, laid_out
-from lrp3d.metrics.atr import class_logits
+from lrp3d.metrics.atr import class_logits, frames_of_columns
 from lrp3d.outputs import logits_of
 from lrp3d.sampling import partial_uniform_logits
 from lrp3d.study.running.reader import normalised
@@ -214,8 +214,8 @@ class Explainer:
         frames, columns = clips.shape[2], explanation.matrix.shape[-1]
         own = None
         if explanation.positions is not None:
-            first = torch.tensor(explanation.positions) * (frames // columns)
-            own = first, first + frames // columns - 1
+            positions = torch.tensor(explanation.positions)
+            own = frames_of_columns(positions, positions, frames, columns)
         black = [(0.0 - mean) / std for mean, std in zip(self.mean, self.std, strict=True)]
         options: dict[str, Any] = {"fill": fill, "value": black, "own": own, "frame_logits": self._frame_logits}
         options["chunk_size"] = 1 if self.seeds_at_once == 1 else None

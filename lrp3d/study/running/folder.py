@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from lrp3d.defaults import LAYOUT
-from lrp3d.files import replacing
+from lrp3d.files import write_text
 from lrp3d.study.listing.lists import Item, VideoList
 from lrp3d.study.running.records import Record
 
@@ -291,5 +291,4 @@ def _told(value: Any) -> str:
 
 
 def _write(path: Path, content: Any) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1))
