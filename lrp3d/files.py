@@ -21,13 +21,13 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = None
     try:
         beside = path.parent / f".{path.name[:30]}.{secrets.token_hex(8)}.part"
-        os.close(
-            os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-        )  # others may read what the system lets them
-        temporary = beside
+        handle = os.open(beside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        temporary, mode = beside, stat.S_IMODE(os.fstat(handle).st_mode)
+        os.close(handle)
         yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
+        temporary.chmod(mode)  # safetensors makes files that only their owner can read
         temporary.replace(path)
     except BaseException as error:
         if temporary is not None:

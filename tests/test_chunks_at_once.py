@@ -192,3 +192,15 @@ def test_as_many_run_at_once_as_there_are_cores_up_to_a_limit():
     torch.set_num_threads(1)
     assert at_once(CPU) == 1
     torch.set_num_threads(3)
+
+
+def test_callers_that_overlap_leave_torch_with_as_many_threads_as_the_first_one_found():
+    torch.set_num_threads(4)
+    one, other = (results_of([torch.get_num_threads] * 4, 2) for _ in range(2))
+    assert next(one) == 2
+    torch.set_num_threads(2)  # as a thread finds it that begins now
+    assert next(other) == 2
+    list(one)
+    list(other)
+    assert torch.get_num_threads() == 4
+    torch.set_num_threads(3)

@@ -203,6 +203,7 @@ def test_an_explanation_is_saved_and_loaded_bit_for_bit(model, tmp_path, pathway
     assert list(place.parent.iterdir()) == [place]
     assert explanation.to(torch.float64).relevance[0].dtype == torch.float64
     assert explanation.to(torch.float64).target.dtype == torch.int64
+    assert explanation.to("meta").to(torch.float64).target.device.type == "meta", "a type moves nothing"
     assert "matrix" in repr(loaded)
 
 

@@ -260,3 +260,20 @@ def test_a_floor_that_is_no_number_of_draws_is_refused():
     for wrong in (-1, 1.5, "yes"):
         with pytest.raises(ValueError, match="floor= takes True, False, or how many untrained networks"):
             lrp3d.explain(net(), CLIP, floor=wrong)
+
+
+class OneSize(Frames):
+    """Takes frames of 64 pixels only."""
+
+    def __init__(self):
+        super().__init__()
+        self.whole = nn.Linear(4 * 64 * 64, 3)
+
+    def forward(self, x):
+        return self.whole(torch.relu(self.first(x)).transpose(1, 2).flatten(2)).mean(1)
+
+
+def test_as_many_networks_are_averaged_where_frames_have_one_size_only():
+    model, clip = OneSize().eval(), torch.rand(1, 3, 4, 64, 64)
+    one, two = (row_shares(lrp3d.explain(model, clip, floor=draws, contrastive=False).floor) for draws in (1, 2))
+    assert not two.allclose(one, atol=1e-4)

@@ -106,6 +106,30 @@ def test_nothing_depends_on_how_many_clips_go_through_at_once(net):
         same(lrp3d.intervention_matrix(model, clip[b : b + 1], k)[0], expected[b])
 
 
+class FramesFirst(nn.Module):
+    """Folds frames into the batch before clips: only of a single clip it is known which row belongs to which frame."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3, padding=1, dtype=torch.double), nn.Linear(4, 5, dtype=torch.double)
+
+    def forward(self, x):
+        frames = self.fc(torch.relu(self.conv(x.permute(2, 0, 1, 3, 4).flatten(0, 1))).mean((2, 3)))
+        return frames.unflatten(0, (x.shape[2], len(x))).mean(0)
+
+
+def test_clips_that_have_frame_logits_alone_only_are_measured_one_by_one():
+    torch.manual_seed(0)
+    model, clip = FramesFirst().eval(), clips(b=1)
+    expected = lrp3d.explain(model, clip, 3).frame_logits
+    for chunk_size in (None, 1, 2):
+        found = lrp3d.intervention_matrix(model, clip, 3, chunk_size=chunk_size)
+        assert found.shape == (1, clip.shape[2], clip.shape[2])
+        same(found, found.diagonal(dim1=1, dim2=2).diag_embed())
+        alone = lrp3d.frame_logits(model, substitute(clip, 2, "neighbours").unsqueeze(2).expand_as(clip), 3)[:, 2]
+        same(found[:, 2, 2], expected[:, 2] - alone)
+
+
 @pytest.mark.parametrize(("layout", "axes"), [("btchw", (0, 2, 1, 3, 4)), ("tbchw", (2, 0, 1, 3, 4))])
 def test_the_layout_of_the_clip_changes_nothing(layout, axes):
     model, clip = make(reference.AdaptivePool), clips()

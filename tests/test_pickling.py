@@ -60,3 +60,10 @@ def test_models_of_the_package_travel():
     clip = torch.rand(1, 3, 8, 32, 32)
     again = pickle.loads(pickle.dumps(twin))
     assert torch.equal(lrp3d.explain(again, clip).matrix, lrp3d.explain(twin, clip).matrix)
+
+
+def test_errors_travel_with_the_same_words():
+    for error in (lrp3d.NoFrameLogits("of a reason"), lrp3d.UnsupportedOperation(["one", "two"])):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error)
+        assert str(again) == str(error)

@@ -1,12 +1,14 @@
 """Types: the caller's autocast is not the model's, the model's own is, and small types lose no relevance."""
 
 import copy
+import threading
 
 import pytest
 import torch
 from torch import nn
 
 import lrp3d
+from lrp3d.compute import precision
 
 SMALL = {torch.float16: 2e-2, torch.bfloat16: 5e-2}
 CLIP = torch.rand(2, 3, 6, 12, 12, generator=torch.Generator().manual_seed(0))
@@ -126,3 +128,45 @@ def test_constants_of_another_type_than_the_features_are_met_as_autocast_meets_t
     found = lrp3d.explain(model, CLIP, 1, contrastive=False)
     assert far(found, expected) < SMALL[dtype]
     assert found.conservation.max() < torch.finfo(dtype).eps
+
+
+def test_torchs_settings_are_put_back_by_the_last_of_several_threads():
+    """They are those of the process: whoever ends first must not take them from the others."""
+    device = torch.device("cpu")
+    (holder, name, exact, _), *_ = precision._settings(device)
+    before, other = getattr(holder, name), "bf16" if exact == "ieee" else "medium"
+    setattr(holder, name, other)
+    try:
+        first, second = (precision.matmul_precision("highest", device) for _ in range(2))
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert getattr(holder, name) == exact, "the second one still computes"
+        second.__exit__(None, None, None)
+        assert getattr(holder, name) == other
+    finally:
+        setattr(holder, name, before)
+
+
+def test_a_gpu_that_rounds_otherwise_is_waited_for(monkeypatch):
+    class Setting:
+        value = "tf32"
+
+    settings = [(Setting, "value", "ieee", "tf32")]
+    monkeypatch.setattr(precision, "_settings", lambda device: settings)
+    device, seen = torch.device("cpu"), []
+
+    def work():
+        with precision.matmul_precision("high", device):
+            seen.append(Setting.value)
+
+    thread = threading.Thread(target=work)
+    with precision.matmul_precision("highest", device):
+        thread.start()
+        thread.join(0.2)
+        assert (seen, Setting.value) == ([], "ieee")
+        with pytest.raises(RuntimeError, match="an explanation inside another one"):  # noqa: SIM117
+            with precision.matmul_precision("high", device):
+                pass
+    thread.join()
+    assert (seen, Setting.value) == (["tf32"], "tf32")

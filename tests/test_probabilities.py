@@ -13,6 +13,7 @@ ENDS = {
     "softmax module": nn.Softmax(1),
     "log-softmax": lambda x: x.log_softmax(1),
     "sigmoid": nn.Sigmoid(),
+    "expit": torch.special.expit,
 }
 HEADS = {
     "pooled": lambda x, end: end(x.mean((2, 3, 4))),

@@ -126,6 +126,17 @@ def test_steps_that_answer_see_windows_around_all_of_their_frames():
     assert (predictions(model, clips, 3, own=elsewhere) != expected).any(), "the clips tell steps from frames"
 
 
+def test_steps_have_windows_where_they_do_not_divide_the_frames():
+    model, clips = balanced(Net(slice(1, None, 2), stride=2))
+    clips = torch.cat([clips, clips[:, :, :1]], 2)  # nine frames, five steps
+    explainer = study.Explainer(model, mean=model.mean, std=model.std, sigma=0.5, windows=[3])
+    nine = [np.concatenate([clip, clip[:1]]) for clip in pixels()]
+    (part,) = explainer.parts(nine)
+    assert lrp3d.explain(model, clips).positions == [1, 3]
+    own = torch.tensor([2, 6]), torch.tensor([3, 7])  # of steps that begin at frames 0, 2, 4, 6 and 8
+    assert torch.equal(part.windows[:, 0], predictions(model, clips, 3, own=own))
+
+
 @pytest.mark.slow
 def test_a_study_of_slowfast_merges_its_pathways_as_asked():
     torch.manual_seed(0)

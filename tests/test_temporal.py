@@ -7,6 +7,7 @@ from temporal_reference import CLASSIFIED, POOLED, PairsOfFrames, SomeFeatures, 
 
 import lrp3d
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
+from lrp3d.propagation import chunks
 from lrp3d.propagation.temporal_matrix import block_sum
 
 EVERY = pytest.mark.parametrize("net", CLASSIFIED + POOLED)
@@ -216,3 +217,12 @@ def test_single_precision_is_enough():
 def test_blocks_are_as_equal_as_they_get():
     assert block_sum(torch.ones(9), 0, 4).tolist() == [3, 2, 2, 2]
     assert block_sum(torch.eye(4), 1, 2).tolist() == [[1, 0], [1, 0], [0, 1], [0, 1]]
+
+
+def test_a_budget_counts_relevance_in_its_own_type_which_is_at_least_float32():
+    model, clip = make(reference.AdaptivePool).float(), clips().float()
+    record = lrp3d.convert(model).record((clip,))
+    budget = 3 * chunks.seeds_at_once(record, 1, None, None) * chunks.TENSORS_IN_FLIGHT * 4
+    budget *= max(step.shape.numel() for step in record.run.steps)
+    half = lrp3d.convert(model.bfloat16()).record((clip.bfloat16(),))
+    assert chunks.seeds_at_once(record, 8, None, budget) == chunks.seeds_at_once(half, 8, None, budget) == 3

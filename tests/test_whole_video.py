@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 from videos import encode, numbered_frames
 
@@ -261,3 +262,16 @@ def test_it_is_saved_said_and_shown(model, video, tmp_path):
     assert "<a>" not in page
     with pytest.raises(ValueError, match="no explanation of a video"):
         lrp3d.VideoExplanation.load(video(4))
+
+
+@pytest.mark.parametrize("end", ["", "img_%05d.png"])
+def test_folders_of_images_have_parts_too_and_other_images_are_another_run(model, tmp_path, end):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, pixels in enumerate(draw_clip(6, 24, seed=1).numpy()):
+        Image.fromarray(pixels).save(images / f"img_{number:05}.png")
+    found = lrp3d.explain_video(model, images / end, folder=tmp_path / "parts", **HOW)
+    assert lrp3d.explain_video(model, images / end, folder=tmp_path / "parts", **HOW).band.equal(found.band)
+    Image.fromarray(pixels[::-1].copy()).save(images / "img_00002.png")
+    with pytest.raises(ValueError, match="another run, which differs in content of the video"):
+        lrp3d.explain_video(model, images / end, folder=tmp_path / "parts", **HOW)

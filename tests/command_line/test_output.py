@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from terminal import RANDOM, SMALL
+from terminal import FILES, RANDOM, SMALL
 
 import lrp3d
+from lrp3d.commands import output_folder
 from lrp3d.video import draw_clip
 
 
@@ -268,6 +269,15 @@ def test_a_moving_picture_is_written_where_it_is_asked_for(run, clip, folder):
         assert moving.n_frames == 4
         assert max(matrix.convert("RGB").getpixel((1, 1))) < 64
     assert "say where with --out DIR" in run("explain", clip, *SMALL, "--animate", "gif")[2]
+
+
+def test_nothing_of_an_earlier_clip_stays_beside_a_later_one(run, clip, folder, monkeypatch):
+    run("explain", clip, *SMALL, "--out", "out", "--animate", "gif", "--no-floor")
+    run("explain", clip, *SMALL, "--out", "out", "--no-floor")
+    assert {path.name for path in Path("out").iterdir()} == FILES
+    monkeypatch.setattr(output_folder, "is_installed", lambda name: False)
+    run("explain", clip, *SMALL, "--out", "out", "--no-floor")
+    assert {path.name for path in Path("out").iterdir()} == {"explanation.safetensors", "explanation.json"}
 
 
 def test_the_page_can_compare_methods_and_the_best_classes(run, clip, folder):
