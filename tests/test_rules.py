@@ -300,7 +300,7 @@ def test_a_rule_that_absorbs_nothing_hands_on_what_its_shares_would(name):
     computed = copy.copy(rule)
     object.__setattr__(computed, "absorbs", True)
     x, r = torch.tensor([[1.0, 0.0, -1.0]], dtype=D), torch.tensor([[1.0, -2.0, 3.0]], dtype=D)
-    assert grad(Shifted(), x, r, lrp3d.Composite(operations={torch.add: rule})).equal(r)
+    assert grad(Shifted(), x, r, lrp3d.Composite({nn.Conv2d: rules.Epsilon(0)}, {torch.add: rule})).equal(r)
     same(grad(Shifted(), x, r, lrp3d.Composite(operations={torch.add: computed})), r)
 
 
@@ -448,7 +448,7 @@ class ByChannel(rules.Rule):
 def test_large_sums_are_shared_as_small_ones_are_by_rules_that_know_axes(kind):
     """Sums of more values than fit into a cache are shared block by block, where a rule allows it."""
     rule = type("Own", (kind,), {"shares": ByChannel.shares})()
-    composite = lrp3d.Composite(operations={torch.add: rule})
+    composite = lrp3d.Composite({nn.Conv2d: rules.Epsilon(0)}, {torch.add: rule})
     for size in (16, 256):
         x = torch.rand(1, 3, size, size, dtype=D, generator=torch.Generator().manual_seed(0))
         a, b = (v.clone().requires_grad_() for v in (x, x.flip(2)))
@@ -462,15 +462,22 @@ def test_large_sums_are_shared_as_small_ones_are_by_rules_that_know_axes(kind):
 @pytest.mark.parametrize("size", [8, 256])
 def test_zbeta_with_ends_per_channel_shares_large_sums_too(size):
     low, high = (torch.tensor(ends, dtype=D)[:, None, None] for ends in ([-1.0, -2, -3], [1.0, 2, 3]))
-    composite = lrp3d.Composite(operations={torch.add: rules.ZBeta(low, high)})
+    composite = lrp3d.Composite({nn.Conv2d: rules.Epsilon(0)}, {torch.add: rules.ZBeta(low, high)})
     a, b = (torch.rand(1, 3, size, size, dtype=D, requires_grad=True) for _ in range(2))
     found = torch.autograd.grad(lrp3d.convert(Summed(), composite)(a, b), (a, b), torch.ones_like(a))[0]
     torch.testing.assert_close(found, ((a - low) / (a - low + b - low)).detach())
 
 
 class Summed(nn.Module):
+    """A sum of features that are the inputs themselves, but whose range nobody knows."""
+
+    def __init__(self):
+        super().__init__()
+        self.same = nn.Conv2d(3, 3, 1, bias=False, dtype=D)
+        self.same.weight.data = torch.eye(3, dtype=D)[:, :, None, None]
+
     def forward(self, a, b):
-        return torch.add(a, b)
+        return torch.add(self.same(a), self.same(b))
 
 
 def test_a_number_may_be_a_tensor_of_one_value_and_no_other_tensor():
