@@ -133,11 +133,10 @@ def unrolled(layer: Any, x: Any, state: Any = None) -> Any:
         UnsupportedOperation: for packed sequences.
     """
     if not isinstance(x, Tensor):
-        name = layer.__dict__.get("_lrp3d_name", "the forward")
         raise UnsupportedOperation(
             [
-                f"{name} (packed sequence): recurrent layers are explained on tensors (b, t, f), the same for clips of "
-                "one length: write the forward without pack_padded_sequence"
+                f"{active_tracer().place} (packed sequence): recurrent layers are explained on tensors (b, t, f), the "
+                "same for clips of one length: write the forward without pack_padded_sequence"
             ]
         )
     if x.dim() == 2:

@@ -221,7 +221,12 @@ class Recorder:
     @property
     def running(self) -> str:
         """The module whose forward is running, and the operation, as refusals name them."""
-        return f"{self._module() or 'the forward'} ({self._operation})"
+        return f"{self.place} ({self._operation})"
+
+    @property
+    def place(self) -> str:
+        """The module whose forward is running, as refusals name it."""
+        return self._module() or "the forward"
 
     def product(self) -> str | None:
         """Which factor of the running product is the weight; None if the composite does not say."""

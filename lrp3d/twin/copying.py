@@ -1,97 +1,25 @@
 """Copies a model to make its twin: the modules, and the containers, closures and objects that hold them.
 
-Every tensor is shared, so that the copy costs no memory. The copy of a module gets a class of its own: a registered
-layer computes its forward with its handler, and every module tells the run its name.
+Every tensor is shared, so that the copy costs no memory. In a copied module, `swapping` then exchanges what is called.
 """
 
 from __future__ import annotations
 
 import array
 import copy as copying
-import copyreg
 import functools
 import random
 import types
+import weakref
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Hashable
 from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-import lrp3d.layers
-import lrp3d.operations  # noqa: F401  both register what they know
-from lrp3d.registry import LAYERS, Handler, current_tracer, own_forward
-
-
-class TwinModule(nn.Module):
-    """The base class of every module of a twin, which tells the run its name."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the module as usual; inside a run, under its name."""
-        run = current_tracer.get()
-        if run is None:
-            return super().__call__(*args, **kwargs)
-        name = self.__dict__["_lrp3d_name"]
-        with run.scope(name, self, type(self)._lrp3d_handler is not None):
-            output = super().__call__(*args, **kwargs)
-        run.adopt(output, name)
-        return run.add_outlet(run.hold_constant(output, name), name)
-
-    _lrp3d_handler: Handler | None = None
-    _lrp3d_original: type[nn.Module]
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        """Pickles the class of the user's module, from which this class is made again on loading."""
-        make, arguments, *rest = cast(tuple[Any, ...], super().__reduce_ex__(protocol))
-        if make is not getattr(copyreg, "__newobj__"):  # noqa: B009  not in the stubs
-            return make, arguments, *rest
-        return _empty_twin, (type(self)._lrp3d_original, *arguments[1:]), *rest
-
-
-class RelevanceLayer(TwinModule):
-    """A layer whose forward, inside a run, is the registered handler of its type."""
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls the handler in a run, and the layer's own forward outside of one."""
-        if current_tracer.get() is None:
-            return super().forward(*args, **kwargs)
-        handler = type(self)._lrp3d_handler
-        assert handler is not None
-        return handler(self, *args, **kwargs)
-
-
-def handler_of(layer_type: type) -> Handler | None:
-    """The handler of a layer type: its own, or that of an ancestor whose forward it keeps."""
-    for ancestor in layer_type.__mro__:
-        handler = LAYERS.get(ancestor) or LAYERS.get(f"{ancestor.__module__}.{ancestor.__qualname__}")
-        if handler is not None:
-            return handler
-        if "forward" in vars(ancestor):
-            return None
-    return None
-
-
-@functools.cache
-def _twin_class(original: Any, handler: Handler | None) -> type:
-    base = TwinModule if handler in (None, own_forward) else RelevanceLayer
-    members = {"_lrp3d_handler": handler and staticmethod(handler), "_lrp3d_original": original}
-    members |= {"__doc__": original.__doc__, "__module__": original.__module__}
-    plain = {name: method for name in dir(original) if (method := _uncompiled(getattr(original, name, None)))}
-    return type(original.__name__, (base, original), {**plain, **members})
-
-
-def _empty_twin(original: Any, *arguments: Any) -> nn.Module:
-    """A module of the twin's class of `original`, before its state is set."""
-    kind = _twin_class(cast(Hashable, original), handler_of(original))
-    return cast(nn.Module, kind.__new__(cast(Any, kind), *arguments))
-
-
-def _uncompiled(function: Any) -> Any:
-    """The function that was given to `torch.compile`, if any: compiled code computes the same, but cannot be traced."""
-    return getattr(function, "_torchdynamo_orig_callable", None)
-
+from lrp3d.twin.swapping import InPlaceOf, swap, uncompiled
 
 # Objects that count or draw numbers, which a forward may change in place, so that they are copied whole.
 _DRAWN_FROM = (random.Random, np.random.Generator, np.random.RandomState)
@@ -148,8 +76,13 @@ class Copier:
             inner = getattr(x, "_orig_mod", None)  # of a compiled module
             return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
         if isinstance(x, Tensor):
-            return x if self.shared else _cloned(x)
-        if (plain := _uncompiled(x)) is not None:
+            return _without_history(x) if self.shared else _cloned(x)
+        if type(x) is weakref.ref:
+            target = x()
+            return x if target is None or (copy := self(target, name)) is target else weakref.ref(copy)
+        if type(x) in (weakref.ProxyType, weakref.CallableProxyType):
+            return weakref.proxy(self(x.__repr__.__self__, name))
+        if (plain := uncompiled(x)) is not None:
             return self(plain, name)
         if isinstance(x, _CHANGEABLE):
             return copying.deepcopy(x)
@@ -177,7 +110,7 @@ class Copier:
         factory = [self(x.default_factory, name)] if type(x) is defaultdict else []
         copy = self._remember(x, type(x)(*factory))
         for key, value in x.items():
-            copy[key] = self(value, f"{name}.{key}")
+            copy[key if isinstance(key, (str, int)) else self(key, name)] = self(value, f"{name}.{key}")
         return copy
 
     def _callable(self, x: Any, name: str) -> Any:
@@ -195,7 +128,7 @@ class Copier:
         copy: nn.Module = self._remember(x, object.__new__(type(x)))
         state = copy.__dict__
         for key, value in vars(x).items():
-            if key == "_modules":
+            if key == "_modules" or isinstance(value, InPlaceOf):  # a twin is converted like its model
                 continue
             if key in ("_backward_hooks", "_backward_pre_hooks"):
                 state[key] = OrderedDict()  # they would see relevance, or hide a node
@@ -204,22 +137,15 @@ class Copier:
             elif key in ("_parameters", "_buffers"):
                 state[key] = value.copy()
                 state[key].update({own: self(tensor, name) for own, tensor in value.items() if tensor is not None})
-            elif key in _HOOKS:
-                state[key] = OrderedDict((k, self._hook(hook, name)) for k, hook in value.items())
             else:
                 state[key] = self(value, f"{name}.{key}" if name else key)
         state["_modules"] = type(x._modules)()
         for key, child in x._modules.items():
             state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
-        state["_lrp3d_name"] = name
-        original = getattr(type(x), "_lrp3d_original", type(x))  # a twin is converted like its model
-        copy.__class__ = _twin_class(cast(Hashable, original), handler_of(original))
+        for slot, value in _slots(x):
+            setattr(copy, slot, self(value, f"{name}.{slot}" if name else slot))
+        swap(copy, name)
         return copy
-
-    def _hook(self, hook: Any, name: str) -> Any:
-        """Keeps forward hooks; one that is bound to a module is bound to its copy, others keep their owner."""
-        bound_to = getattr(hook, "__self__", None)
-        return self(hook, name) if isinstance(bound_to, nn.Module) else hook
 
     def _closure(self, x: types.FunctionType, name: str) -> types.FunctionType:
         assert x.__closure__ is not None
@@ -247,8 +173,20 @@ class Copier:
         return copy
 
 
-_HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
-_HOOKS.add("_forward_hooks_always_called")
+def _slots(x: Any) -> list[tuple[str, Any]]:
+    """What an object has in slots beside its `__dict__`."""
+    names = [name for kind in type(x).__mro__ for name in _as_tuple(vars(kind).get("__slots__", ()))]
+    kept = [name for name in names if name not in ("__dict__", "__weakref__")]
+    return [(name, getattr(x, name)) for name in kept if hasattr(x, name)]
+
+
+def _as_tuple(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _without_history(x: Tensor) -> Tensor:
+    """The tensor itself; of one that was computed before, with gradients, a view that is a constant."""
+    return x if x.is_leaf else x.detach()
 
 
 def _cloned(x: Tensor) -> Tensor:
@@ -262,7 +200,7 @@ def _is_plain_object(x: Any) -> bool:
     kind: Any = type(x)
     if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
         return False
-    if kind is types.SimpleNamespace:
+    if kind in (types.SimpleNamespace, RemovableHandle):
         return True
     plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
     return plain and not kind.__module__.startswith(("torch", "threading", "builtins"))

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from types import FunctionType
+from types import FunctionType, NoneType
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, far_outside, layout_of, ranges_of, warn_of_range
 from lrp3d.twin.separate_clips import depends_on_others, warn_of_mixing
+from lrp3d.twin.swapping import InPlaceOf
 
 
 @dataclass
@@ -355,9 +356,8 @@ class Twin(nn.Module):
 
     def _check_call(self, inputs: Sequence[Any]) -> None:
         """Raises ModelError if the forward needs other arguments than a clip."""
-        kind = getattr(self.model, "_lrp3d_original", type(self.model))
-        own = inspect.getattr_static(kind, "forward", None)
-        if not isinstance(own, FunctionType) or "forward" in vars(self.model):
+        own = inspect.getattr_static(type(self.model), "forward", None)
+        if not isinstance(own, FunctionType) or not isinstance(vars(self.model).get("forward"), (InPlaceOf, NoneType)):
             return
         try:
             wanted = inspect.signature(own)

@@ -15,6 +15,7 @@ from lrp3d.errors import ModelError
 from lrp3d.transfer import answers
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.random_state import kept_random_state
+from lrp3d.twin.swapping import name_of
 from lrp3d.twin.twin import Twin
 
 
@@ -57,7 +58,7 @@ def untrained(
         copier = Copier(shared=False)
         copy = cast(nn.Module, copier(twin.model, ""))
         _refuse_scripts(twin.model, copier.modules)
-        named = [(module.__dict__["_lrp3d_name"], module) for module in copier.modules]
+        named = [(name_of(module), module) for module in copier.modules]
         chosen = [(name, module) for name, module in named if only is None or name in only]
         parameters = {x: _display_name(module, name) for name, module in chosen for x in module.parameters(False)}
         torch.manual_seed(seed)
