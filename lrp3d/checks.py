@@ -140,11 +140,11 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
     return pathways
 
 
-def check_frames(pathways: Sequence[Tensor], layout: str, batch: int) -> None:
-    """Raises ValueError unless a clip has at least two frames, as temporal relevance needs."""
+def check_frames(pathways: Sequence[Tensor], layout: str, batch: int, advice: str = "pass temporal=False") -> None:
+    """Raises ValueError unless a clip has two frames, as temporal relevance needs; `advice` says what to do instead."""
     axes = Layout(layout)
     if max(axes.sizes(x, batch)["t"] for x in pathways) < 2:
-        raise ValueError("temporal relevance needs at least 2 frames, the clip has 1; pass temporal=False")
+        raise ValueError(f"temporal relevance needs at least 2 frames, the clip has 1; {advice}")
 
 
 def check_axes(model: nn.Module, pathways: Sequence[Tensor], layout: str) -> None:

@@ -240,7 +240,7 @@ class _Measurement:
         """Checks the logits and that there are at least two frames; `finite`: whether clip and logits are finite."""
         check_logits(logits, pathways, self.layout)
         check_numbers(*finite)
-        check_frames(pathways, self.layout, len(logits))
+        check_frames(pathways, self.layout, len(logits), "give a longer clip")
 
 
 @dataclass

@@ -111,12 +111,6 @@ def relu6(layer: Any, x: Tensor) -> Tensor:
     return activation.hardtanh(x, layer.min_val, layer.max_val, layer.inplace)
 
 
-@register_layer([nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout])
-def dropout(layer: Any, x: Tensor) -> Tensor:
-    """Dropout, which does nothing in evaluation mode and is refused in training mode."""
-    return F.dropout(x, layer.p, layer.training, layer.inplace)
-
-
 @register_layer([nn.LSTM, nn.GRU, nn.RNN])
 def recurrent(layer: Any, x: Any, state: Any = None) -> Any:
     """A recurrent layer, unrolled over time, with its gates held constant."""
@@ -135,6 +129,8 @@ register_layer([nn.LeakyReLU, nn.RReLU, nn.PReLU, nn.ELU, nn.SELU, nn.CELU, nn.T
 register_layer([nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Softplus, nn.Softsign, nn.Tanh], own_forward)
 register_layer([nn.Hardshrink, nn.Softshrink, nn.Tanhshrink, nn.Sigmoid, nn.Hardsigmoid], own_forward)
 register_layer([nn.Identity, nn.Flatten, nn.Unflatten], own_forward)
+register_layer([nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d], own_forward)
+register_layer([nn.AlphaDropout, nn.FeatureAlphaDropout], own_forward)
 register_layer([nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d], own_forward)
 register_layer([nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm], own_forward)
 register_layer("torch.nn.modules.normalization.RMSNorm", own_forward)  # since torch 2.4

@@ -76,6 +76,7 @@ def chosen_of(returned: Any, output: Output | None) -> Tensor:
 def _only_part(returned: Any) -> str | int | None:
     """The key or index of the tensor that is all that a model returned, such as a tuple of one; None otherwise."""
     parts = {} if isinstance(returned, Tensor) else parts_of(returned)
+    parts = {key: part for key, part in parts.items() if part is not None}  # a loss that was not asked for
     keys = [key for key, part in parts.items() if isinstance(part, Tensor)]
     return keys[0] if len(keys) == len(parts) == 1 else None
 

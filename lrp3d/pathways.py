@@ -19,7 +19,7 @@ def slow_frames(t: int, n: int) -> list[int]:
     >>> slow_frames(4, 16)
     [0, 5, 10, 15]
     """
-    return torch.linspace(0, n - 1, t).long().tolist()
+    return torch.linspace(0, n - 1, t, device="cpu").long().tolist()
 
 
 @dataclass(frozen=True)

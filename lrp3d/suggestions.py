@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -30,6 +31,10 @@ def names_hint(unmatched: Sequence[str], names: Sequence[str]) -> str:
     ("did you mean 'features.layer3'?", 'lrp3d.inspect(model, clip) shows their names')
     """
     for wanted in unmatched:
+        for wrapper in ("module.", "_orig_mod."):
+            inside = wanted.removeprefix(wrapper)
+            if inside != wanted and fnmatch.filter(names, inside):
+                return f"names are those inside of the wrapper: {inside!r}"
         if any(name.startswith(f"{wanted}.") for name in names):
             return f"did you mean {wanted + '.*'!r}?"
         spelt = [] if set(wanted) & set("*?[") else get_close_matches(wanted, set(names) - {wanted}, n=1, cutoff=0.7)

@@ -21,10 +21,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
         lambda model: torch.compile(model.forward),
         lambda model: torch.compile(torch.compile(model.forward)),
         lambda model: nn.DataParallel(torch.compile(nn.DataParallel(model))),
+        torch.optim.swa_utils.AveragedModel,
         lambda model: functools.partial(functools.partial(model)),
         lambda model: functools.partial(torch.compile(model.forward)),
     ],
-    ids=["twice", "three times", "forward", "forward twice", "parallel", "partial", "partial of a forward"],
+    ids=["twice", "three times", "forward", "forward twice", "parallel", "averaged", "partial", "partial of a forward"],
 )
 def test_a_model_is_explained_through_any_number_of_wrappers(made):
     model = Parts().eval()
@@ -117,3 +118,24 @@ def test_a_model_that_takes_no_empty_batch_says_so_without_torchs_source_code():
 
     with pytest.raises(lrp3d.ModelError, match=r"is ambiguous$"):
         lrp3d.explain(Unflattens().eval(), torch.rand(0, 3, 4, 4, 4))
+
+
+def test_lazy_modules_are_told_to_run_first():
+    model = nn.Sequential(nn.LazyConv3d(4, 3), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.LazyLinear(5)).eval()
+    for use in (lrp3d.explain, lrp3d.intervention_matrix):
+        with pytest.raises(ValueError, match=r"parameters without a shape \(0.weight, ...\)"):
+            use(model, CLIP)
+
+
+def test_names_inside_of_a_wrapper_are_those_of_the_model():
+    model = nn.DataParallel(Parts().eval())
+    name = next(name for name, module in model.named_modules() if isinstance(module, nn.Conv3d))
+    assert name.startswith("module.")
+    with pytest.raises(ValueError, match=f"inside of the wrapper: '{name.removeprefix('module.')}'"):
+        lrp3d.explain(model, CLIP, layers=[name])
+
+
+def test_a_program_for_another_number_of_clips_says_that_it_could_not_run():
+    program = torch.export.export(Parts().eval(), (torch.cat([CLIP, CLIP]),)).module()
+    with pytest.raises(lrp3d.ModelError, match=r"could not run on an input of shape \("):
+        lrp3d.intervention_matrix(program, torch.cat([CLIP, CLIP]))

@@ -269,7 +269,7 @@ def test_what_makes_no_sense_is_refused(options, reason):
 
 def test_refusals_are_those_of_explain():
     model = make(reference.AdaptivePool)
-    with pytest.raises(ValueError, match="at least 2 frames"):
+    with pytest.raises(ValueError, match="at least 2 frames, the clip has 1; give a longer clip"):
         lrp3d.intervention_matrix(model, clips(t=1))
     with pytest.raises(ValueError, match="training mode"):
         lrp3d.intervention_matrix(make(reference.AdaptivePool).train(), clips())

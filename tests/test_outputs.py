@@ -94,9 +94,9 @@ def test_logits_are_picked_by_key_index_or_function(name):
 @pytest.mark.parametrize(
     ("make", "named"),
     [
-        (lambda y: {"loss": None, "logits": y}, r"'loss' \(NoneType\), 'logits' \(2x5\)"),
+        (lambda y: {"loss": 0.5, "logits": y}, r"'loss' \(float\), 'logits' \(2x5\)"),
         (lambda y: (y, y), r"0 \(2x5\), 1 \(2x5\)"),
-        (lambda y: Answer(y), r"'logits' \(2x5\), 'hidden'"),
+        (lambda y: Answer(y, y), r"'logits' \(2x5\), 'hidden'"),
     ],
 )
 def test_several_outputs_are_refused_with_their_names_until_one_is_picked(use, make, named):
@@ -114,6 +114,11 @@ class Alone:
     ("make", "said"),
     [
         (lambda y: (y,), r"0, the only part of a tuple with 0 (2x5) that the model returns"),
+        (lambda y: (y, None), r"0, the only part of a tuple with 0 (2x5), 1 (NoneType) that the model returns"),
+        (
+            Answer,
+            r"'logits', the only part of an Answer with 'logits' (2x5), 'hidden' (NoneType) that the model returns",
+        ),
         (lambda y: [y], r"0, the only part of a list with 0 (2x5) that the model returns"),
         (lambda y: {"out": y}, r"'out', the only part of a dict with 'out' (2x5) that the model returns"),
         (Alone, r"'scores', the only part of an Alone with 'scores' (2x5) that the model returns"),

@@ -170,3 +170,18 @@ def test_a_gpu_that_rounds_otherwise_is_waited_for(monkeypatch):
                 pass
     thread.join()
     assert (seen, Setting.value) == (["tf32"], "tf32")
+
+
+def test_logits_that_are_rounded_at_the_end_are_those_of_their_frames_up_to_rounding():
+    class Rounded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.fc = nn.Conv3d(3, 8, 3, padding=1), nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.fc(self.conv(x).relu().mean((3, 4)).transpose(1, 2).mean(1)).half()
+
+    for seed in range(5):
+        clip = torch.rand(1, 3, 8, 8, 8, generator=torch.Generator().manual_seed(seed))
+        assert lrp3d.explain(Rounded().eval(), clip).matrix.shape == (1, 8, 8)

@@ -135,3 +135,15 @@ def test_nothing_is_measured_where_every_run_differs():
 def test_a_seed_is_a_whole_number(seed):
     with pytest.raises(ValueError, match="seed must be a whole number"):
         lrp3d.explain(ready(Net()), CLIP, seed=seed)
+
+
+@pytest.mark.parametrize("kind", [nn.Dropout, nn.Dropout3d])
+def test_a_layer_draws_what_torch_draws_with_that_seed(kind):
+    model = nn.Sequential(
+        nn.Conv3d(3, 8, 3), nn.ReLU(), kind(0.5), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 5)
+    )
+    model = ready(model)
+    model[2].train()
+    found = lrp3d.explain(model, CLIP, 0, seed=7, temporal=False)
+    torch.manual_seed(7)
+    torch.testing.assert_close(found.logits, model(CLIP).detach())

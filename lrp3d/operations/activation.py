@@ -57,13 +57,17 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     return passes(torch.relu, input, nonnegative=True, gate=False, inplace=inplace, kind=nn.ReLU)
 
 
-def _clip(input: Tensor, low: Any, high: Any, inplace: bool, kind: type[nn.Module]) -> Tensor:
+def _clip(
+    input: Tensor, low: Any, high: Any, inplace: bool, kind: type[nn.Module], bounds_range: bool = False
+) -> Tensor:
     """Clamps; after a number was added, this is a hand-written hard sigmoid, `relu6(x + 3) / 6`, and a gate."""
     signal = active_tracer().signal(input)
     nonnegative = low is not None and both_nonnegative(low)
     bounds = [end for end in (low, high) if isinstance(end, (int, float))]
     gate = bool(signal and signal.shifted and len(bounds) == 2 and low == 0 < high <= 6)
-    return passes(torch.clamp, input, low, high, nonnegative=nonnegative, gate=gate, inplace=inplace, kind=kind)
+    known = bounds_range and not gate and not isinstance(low, Tensor) and not isinstance(high, Tensor)
+    options: dict[str, Any] = {"gate": gate, "inplace": inplace, "kind": kind, "bounds_range": known}
+    return passes(torch.clamp, input, low, high, nonnegative=nonnegative, **options)
 
 
 @register_operation(F.relu6)
@@ -84,7 +88,8 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     run = active_tracer()
     if run.is_signal(min) or run.is_signal(max):
         return refuse(torch.clamp(input, min, max), input, min, max, advice="is bounded by another signal")
-    return _clip(input, min, max, False, nn.Hardtanh if max is not None else nn.ReLU)
+    # A clip within bounds is still a clip; whoever means an activation takes one of the functions with its name.
+    return _clip(input, min, max, False, nn.Hardtanh if max is not None else nn.ReLU, bounds_range=True)
 
 
 @register_operation([torch.clamp_min, Tensor.clamp_min])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
+from lrp3d.errors import UnsupportedOperation
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, shares
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
@@ -241,7 +242,13 @@ def data(input: Tensor) -> Tensor:
     return rearranged(lambda x: x.view_as(x), input)
 
 
+@register_operation(Tensor.data.__set__)  # type: ignore[attr-defined]  # a property in truth
+def set_data(target: Tensor, value: Tensor) -> None:
+    """`target.data = value`: autograd sees nothing of it."""
+    raise UnsupportedOperation([f"{active_tracer().place} (data): sets .data where signals are; use plain assignment"])
+
+
 @register_operation(fill_)
 def fill(target: Tensor, value: Any = 0.0) -> Tensor:
-    """`target.zero_()`, `target.fill_(value)`: the target is a constant from now on."""
-    return torch.full_like(target, value)
+    """`target.zero_()`, `target.fill_(value)`: the target is a constant, or one number of a signal, from now on."""
+    return write(target, ..., value) if isinstance(value, Tensor) else torch.full_like(target, value)

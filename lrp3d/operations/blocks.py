@@ -85,6 +85,7 @@ def passes(
     weighs: Weighs | None = None,
     shifted: bool = False,
     keeps_range: bool = False,
+    bounds_range: bool = False,
     inplace: bool = False,
     kind: type[nn.Module] | None = None,
     note: str = "",
@@ -99,7 +100,8 @@ def passes(
         gate: whether the output is a gate in a product with another signal; None if it is one where `x` is.
         weighs: how much the output looks like a weight, if that is more than `gate` says.
         shifted: whether a constant is added here.
-        keeps_range: whether the output is still the clip if `x` is (a normalisation, not a non-linearity).
+        keeps_range: whether the output is still the clip if `x` is, and linear in it (a normalisation).
+        bounds_range: whether the output is still the clip if `x` is, within bounds.
         inplace: whether `x` itself stands for the result from now on.
         kind: the layer type whose rules apply.
         note: what the inspection prints beside the rule.
@@ -122,7 +124,11 @@ def passes(
         return output
     if weighs is None:
         weighs = Weighs.GATE if gate else incoming.weighs if gate is None else min(incoming.weighs, Weighs.SIMILARITY)
-    outgoing = incoming.elementwise(output.shape, (lambda end: function(end, *args)) if keeps_range else None)
+
+    def at_ends(end: Tensor) -> Tensor:
+        return function(end, *args)
+
+    outgoing = incoming.elementwise(output.shape, at_ends if keeps_range or bounds_range else None)
     signal = replace(outgoing, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
     result = attach(PassThrough(x.shape, linear=keeps_range, shifts=shifted), output, [x], signal, kind, note)
     if inplace:

@@ -10,6 +10,10 @@ STALE = (
     "as another type; use the out-of-place form there"
 )
 DETACHED = "detaches the signal, so no relevance could reach what lies below; remove the detach from the forward"
+COPIED = (
+    "makes a new tensor of a signal's numbers, so no relevance could reach what lies below; use torch.stack or clone"
+)
+BITS = "reads a signal's numbers as those of another type, bit by bit, where lrp3d cannot follow it"
 TRANSFORMED = (
     "sees the signal through a transform of torch.func (vmap, grad, vjp, jvp), where lrp3d cannot follow it; write the "
     "forward without that transform"

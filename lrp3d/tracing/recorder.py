@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from lrp3d.layout import Layout
 from lrp3d.registry import Handler, TorchFunction, handler_of
 from lrp3d.rules import Rule
+from lrp3d.steps.graph import downwards, step_of
 from lrp3d.steps.step import ClipInput, Rearrangement, Relevance, Site, Step, Token, Unsupported
 from lrp3d.tracing.answers import Answers
 from lrp3d.tracing.choices import Choices
@@ -56,6 +58,8 @@ class Recorder:
         """What is known about each tensor that descends from the clip."""
         self.adopted: dict[Any, str] = {}
         """Nodes of autograd's graph that no mode could see, and the modules in which they were made."""
+        self.past: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
+        """Tensors with a history of their own, from before the run, as the constants that they are."""
         self.coarsest: float = 0.0
         """The largest eps of the types in which anything was computed."""
         self._tape = Tape()
@@ -121,8 +125,6 @@ class Recorder:
             note: what the inspection prints beside the rule.
             name: the name of the step, if it is that of a module and not the next one of the operation.
         """
-        if output.is_floating_point():
-            self.coarsest = max(self.coarsest, torch.finfo(output.dtype).eps)
         with torch.enable_grad():
             out: Tensor = Relevance.apply(step, [output], *inputs)  # type: ignore[no-untyped-call]  # torch does not annotate it
         step.site = self._site(out, name)._replace(kind=kind, note=note)
@@ -152,6 +154,8 @@ class Recorder:
         )
 
     def _keep(self, step: Step, out: Tensor, signal: Signal) -> None:
+        if out.is_floating_point():
+            self.coarsest = max(self.coarsest, torch.finfo(out.dtype).eps)
         self.steps.append(step)
         self.signals[out] = signal
 
@@ -173,9 +177,18 @@ class Recorder:
                 if not isinstance(x, Tensor) or x.grad_fn is None:
                     continue
                 if x not in self.signals:
+                    if x in self.past or self._is_past(x):
+                        continue
                     self.signals[x] = Signal()
                 if not hasattr(x.grad_fn, "step"):
                     self.adopted.setdefault(x.grad_fn, name)
+
+    def _is_past(self, x: Tensor) -> bool:
+        """Whether no step leads to `x`, which was thus computed before the run, as a weight that a model keeps."""
+        if any(step_of(node) is not None for node in downwards([x.grad_fn], lambda node: step_of(node) is not None)):
+            return False
+        self.past[x] = x.detach()
+        return True
 
     # ------------------------------------------------------------------ the operation that is running
 

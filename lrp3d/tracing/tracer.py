@@ -23,7 +23,7 @@ from lrp3d.printed import with_article
 from lrp3d.registry import Handler, TorchFunction, active_tracer, current_tracer, handler_of
 from lrp3d.steps.step import GRADIENT, ConstantOutput, Outlet, Token, Unsupported
 from lrp3d.steps.writes import Shared
-from lrp3d.tracing.advice import COMPLEX, NO_GRAD, STALE, TRANSFORMED, advice_for
+from lrp3d.tracing.advice import BITS, COMPLEX, COPIED, NO_GRAD, STALE, TRANSFORMED, advice_for
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.inplace import Memory, Write
 from lrp3d.tracing.recorder import Recorder, map_floats
@@ -130,7 +130,7 @@ class Tracer(Recorder, TorchFunctionMode):
             return x
         latest = self._memory.latest(x, self._rewritten)
         self.adopt(latest, self._module())
-        return latest
+        return self.past.get(latest, latest) if self.past else latest
 
     def _value(self, x: Any) -> Any:
         """The current value without history, for numpy arrays and numbers; a copy if the memory is the model's own."""
@@ -355,7 +355,10 @@ class Tracer(Recorder, TorchFunctionMode):
         tensors = [t for t in leaves(out) if isinstance(t, Tensor)]
         results = [t for t in tensors if t.is_floating_point() or t.is_complex()]
         if plain_name(func) in TAKES_ONLY_THE_SHAPE:
-            return out
+            filled = [x for x in leaves(args[1:], kwargs) if self.is_signal(x)]
+            return self.refuse(COPIED, out, filled) if filled else out
+        if not results and plain_name(func) == "view":
+            raise UnsupportedOperation([f"{self.running}: {BITS}"])
         if not results:
             self._follow_decisions(out, args, kwargs)
             return out

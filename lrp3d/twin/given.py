@@ -12,12 +12,14 @@ from typing import Any, cast
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
+from torch.optim.swa_utils import AveragedModel
 
 EXPECTED = "model must be a torch.nn.Module, got "
 
 
 def module_of(model: Any) -> nn.Module:
-    """The module that is explained: the plain one inside `torch.compile`, at any depth, and the parallel wrappers.
+    """The module that is explained: the plain one inside `torch.compile`, at any depth, and of torch's wrappers.
 
     Raises:
         TypeError: it is none; the message says what it is and what to do.
@@ -25,6 +27,11 @@ def module_of(model: Any) -> nn.Module:
     """
     module = _inside(model)
     parameters = dict(module.named_parameters())
+    if lazy := [name for name, parameter in parameters.items() if is_lazy(parameter)]:
+        raise ValueError(
+            f"the model has parameters without a shape ({lazy[0]}{', ...' if len(lazy) > 1 else ''}), as lazy modules "
+            "have before their first input: run the model on a clip and load its weights before it is explained"
+        )
     if parameters and all(parameter.is_meta for parameter in parameters.values()):
         raise ValueError(
             f"the model's parameters ({next(iter(parameters))}, ...) are on the device meta, without values: "
@@ -38,7 +45,7 @@ def _inside(model: Any) -> nn.Module:
     while True:
         if isinstance(getattr(model, "_orig_mod", None), nn.Module):
             model = cast(nn.Module, model._orig_mod)
-        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+        elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)):
             model = model.module
         elif isinstance(model, nn.Module):
             return model

@@ -296,6 +296,9 @@ class Twin(nn.Module):
 
         try:
             return run_once(gradients=False)
+        except AssertionError as error:  # as of an exported program, on another number of clips
+            shapes = ", ".join(str(tuple(x.shape)) for x in leaves)
+            raise ModelError(f"the model could not run on an input of shape {shapes}: {opening(error)}") from error
         except RuntimeError as error:
             if _NO_GRADIENTS not in str(error):
                 raise

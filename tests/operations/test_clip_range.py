@@ -25,6 +25,8 @@ NORMALISATIONS = {
         0, 4, 1, 2, 3
     ),
     "dropped out, cloned": lambda x: F.dropout(((x - MEAN) / STD).contiguous(), 0.5, False).clone(),
+    "within bounds": lambda x: (x.clamp(0, 1) - MEAN) / STD,
+    "within one bound": lambda x: (torch.clamp(x, min=0.0) - MEAN) / STD,
     "per frame": lambda x: torch.stack([(frame - MEAN[:, 0]) / STD[:, 0] for frame in x.unbind(2)], 2),
 }
 
@@ -62,3 +64,15 @@ def test_two_layers_that_see_the_clip_are_both_first():
     _, r, found = twin_relevance(model, X, None, composite)
     wanted = reference.layer_relevance(a, X, r[:, :2], reference.flat)
     close(found, wanted + reference.layer_relevance(b, X.flip(2), r[:, 2:], reference.flat).flip(2))
+
+
+def test_bounds_bound_the_range():
+    conv = nn.Conv3d(3, 2, 2, dtype=D)
+    x, r = torch.rand(2, 3, 3, 3, 3, dtype=D), torch.rand(2, 2, 2, 2, 2, dtype=D)
+    model = Net(lambda self, x: self.conv(x.clamp(0.2, 0.7)), conv=conv)
+    model.input_range = (0.0, 1.0)
+    ends = [torch.full_like(x, end)[0].flatten() for end in (0.2, 0.7)]
+    close(
+        twin_relevance(model, x, r, "paper")[2],
+        reference.layer_relevance(conv, x.clamp(0.2, 0.7), r, reference.zbeta(*ends)),
+    )
