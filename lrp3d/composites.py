@@ -51,7 +51,7 @@ class Composite:
         operations: rules by torch function (`torch.add` means `+`, `+=` and `Tensor.add` as well).
         names: rules by qualified name (`"layer4.0.conv1"`) or pattern (`"layer4.*"`). A pattern matches the layers that
             share relevance (convolutions, linear layers, pools) and leaves out those for which its rule cannot be used;
-            an exact name matches everything that has it. A model to which one fits nowhere is refused.
+            an exact name matches everything that has it. If one fits nothing in a model, the model is refused.
         first: the rule of the weighted layers that see the clip.
         classifier: the rule of the last weighted layers before the logits. Contrastive relevance needs one that gives
             relevance to what speaks for a class (`ZPlus`, `AlphaBeta`, `ZBeta`). If `layers` have another one for these

@@ -139,10 +139,10 @@ def explain(
         layer_rows: also keep it for every row of the matrix (`.layer_rows`), which takes n times the memory.
         where: explain only what flows through some channels of a module, as in {"features.layer3": [12, 40]}: maps,
             matrix and layers below are that part of the whole, and the parts of all channels add up to what flows
-            through the module. With several modules, only what flows through all of them is explained. Channels are on
-            the axis that the layers before made, the second of (b, c, t, h, w) and the last of tokens (b, n, c) and of
-            (b, t, h, w, c). It costs twice as much. Concept relevance:
-            Achtibat et al. 2023, arXiv:2206.03208.
+            through the module. Layers above it and beside it keep all of their relevance. With several modules, only
+            what flows through all of them is explained. Channels are on the axis that the layers before made, the
+            second of (b, c, t, h, w) and the last of tokens (b, n, c) and of (b, t, h, w, c). It costs twice as much.
+            Concept relevance: Achtibat et al. 2023, arXiv:2206.03208.
         floor: also compute the matrix of the same network untrained (`.floor`), and what is above it (`.excess`). It is
             measured on noise, once for all clips of one shape; a twin keeps it for further clips. True draws one
             untrained network; a number is that of networks whose mean is taken.

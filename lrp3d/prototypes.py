@@ -79,8 +79,8 @@ def prototypes(
         clips: a tensor (m, c, t, h, w), or anything that yields tensors (c, t, h, w), read as they are needed.
         layer: the name of a module.
         channel: a channel, several, or None for all.
-        targets: the class to explain: None for the predictions, one class, or one for each clip; what yields them is
-            asked for as many as clips were read.
+        targets: the class to explain: None for the predictions, one class, or one for each clip; of an iterator, as
+            many are taken as clips are read.
         top: the number of clips for each channel, or all clips with relevance if there are fewer.
         contrastive: as in `lrp3d.explain`.
         input_range: as in `lrp3d.explain`.

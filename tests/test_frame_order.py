@@ -131,8 +131,8 @@ def time_first(net, x):
 def test_frames_that_are_folded_before_clips_are_those_of_other_clips():
     without_a_matrix(time_first, said=r"fold clips and frames into the batch as \(b t\)")
     assert torch.equal(explained(time_first, CLIP[:1]).matrix != 0, OWN[None])
-    for clip in (CLIP, CLIP[:1]):
-        assert lrp3d.intervention_matrix(FrameByFrame(time_first), clip, 0).shape == (len(clip), 1, FRAMES)
+    for clip, rows in ((CLIP, 1), (CLIP[:1], FRAMES)):
+        assert lrp3d.intervention_matrix(FrameByFrame(time_first), clip, 0).shape == (len(clip), rows, FRAMES)
     without_a_matrix(time_first, CLIP[:, :, :2])
 
 

@@ -245,7 +245,7 @@ def test_a_hook_that_removes_itself_stays_in_the_model():
     handle = model.relu.register_forward_hook(once)
     lrp3d.explain(model, CLIP, 1)
     assert len(model.relu._forward_hooks) == 1
-    assert not calls
+    assert calls, "what lies outside of the model is the user's, as a list in which a hook notes something"
 
 
 # ---------------------------------------------------------------------------------- tensors with a history

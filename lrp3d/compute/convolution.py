@@ -61,14 +61,14 @@ class Convolution(LinearMap):
     def total(self, terms: Sequence[Term]) -> Tensor:
         """Computes all terms in one convolution, side by side in the channels, where the kernel allows it."""
         ws = [v for _, v in terms if isinstance(v, Tensor)]
-        if len(terms) == 1 or not kernels.joins(ws[0], self.geometry):
+        if len(terms) == 1 or not kernels.joins(self.geometry):
             return super().total(terms)
         return kernels.joint_convolve([a for a, _ in terms], ws, self.geometry)
 
     def adjoints(self, r: Tensor, weights: Sequence[Weight], shape: torch.Size) -> Sequence[Tensor]:
         """Carries `r` back in one convolution, the weights side by side in the channels, where the kernel allows it."""
         ws = [v for v in weights if isinstance(v, Tensor)]
-        if len(weights) == 1 or not kernels.joins(ws[0], self.geometry):
+        if len(weights) == 1 or not kernels.joins(self.geometry):
             return super().adjoints(r, weights, shape)
         joint = buffers.derived("joint", ws, lambda: torch.cat(ws, 1))  # (c', m c, ...) for m weights
         wide = self.adjoint(r, joint, torch.Size([shape[0], shape[1] * len(ws), *shape[2:]]))  # (s, b, m c, ...)

@@ -187,7 +187,7 @@ def _with(values: Sequence[int], index: int, value: int) -> tuple[int, ...]:
     return (*values[:index], value, *values[index + 1 :])
 
 
-def joins(w: Tensor, g: Geometry) -> bool:
+def joins(g: Geometry) -> bool:
     """Whether several weights can be laid side by side along the input channels."""
     return not _plain.get() and not g.transposed and g.groups == 1
 

@@ -13,7 +13,7 @@ from lrp3d.files import as_json
 
 RESAMPLES = 2000
 LEVEL = 0.95
-FEW = 6  # clips; resamples of fewer vary less than clips do
+FEW = 6  # clips; with fewer, bootstrapped intervals are too narrow
 ALIKE = 0.8  # rank correlation from which on two maps are called the same
 YARDSTICK = "intervention"
 

@@ -16,6 +16,7 @@ from lrp3d.progress import bar
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import Gate
+from lrp3d.propagation.temporal_matrix import row_scale
 
 
 @dataclass
@@ -62,8 +63,7 @@ def through_channels(
         total = clips.frames(clips.positive(whole)).sum(-1).T if clips.settings.contrastive else None  # (b, s)
         of_gates = clips.frames(_counted_part(clips, whole, part)).transpose(0, 1)  # (b, s, t)
         if total is not None:
-            logits = seeds.logits[:, chunk]
-            of_gates = of_gates * torch.where(total != 0, logits / total, 0.0).unsqueeze(-1)
+            of_gates = of_gates * row_scale(total, seeds.logits[:, chunk])
         rows.append(of_gates)
     channels.rows = torch.cat(rows, 1)
     return channels

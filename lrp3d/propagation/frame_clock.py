@@ -19,7 +19,9 @@ from lrp3d.twin.twin import Trace
 
 
 def check_clock(averages: list[TimeAverage]) -> None:
-    """Refuses several averages that are no pathways of one clock: of parts of the features, or of nearly as many steps.
+    """Refuses several averages that cannot share one clock.
+
+    Some average a part of the time steps only, or their numbers of steps are too close to be slow and fast pathways.
 
     Raises:
         NoFrameLogits: nothing says which frame of one average belongs to which of another.

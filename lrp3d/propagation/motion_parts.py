@@ -17,7 +17,7 @@ from lrp3d.layout import Layout
 from lrp3d.motion.splitting import Motion
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.propagation.frame_seeds import FrameSeeds
-from lrp3d.propagation.temporal_matrix import temporal_relevance
+from lrp3d.propagation.temporal_matrix import row_scale, temporal_relevance
 
 
 @dataclass
@@ -64,8 +64,7 @@ def motion_parts(clips: ClipRelevance, seeds: FrameSeeds, at_once: int, motion: 
     whole = rows[0] + rows[1]
     factor = torch.ones_like(whole[..., :1])
     if scaled:
-        total = whole.sum(-1, keepdim=True)
-        factor = torch.where(total != 0, seeds.logits.unsqueeze(-1) / total, 0.0)
+        factor = row_scale(whole.sum(-1), seeds.logits)
     matrices = [temporal_relevance(part * factor, seeds, scaled=False).matrix for part in rows]
     static, dynamic = clips.positive_parts(*maps)
     axes = clips.layouts[0]

@@ -59,6 +59,14 @@ def check_rows(rows: int, frames: int, hint: str) -> None:
         raise NoFrameLogits(f"the model has {rows} frame logits for {frames} frames{hint}")
 
 
+def row_scale(totals: Tensor, logits: Tensor) -> Tensor:
+    """What rows with the sums `totals` (b, n) are multiplied by to sum to their logits (b, n); 0 for rows of zeros.
+
+    Returns (b, n, 1).
+    """
+    return torch.where(totals != 0, logits / totals, 0.0).unsqueeze(-1)
+
+
 def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str = "") -> TemporalRelevance:
     """Makes the matrix from the relevance of every frame for every row.
 
@@ -75,8 +83,7 @@ def temporal_relevance(rows: Tensor, seeds: FrameSeeds, scaled: bool, hint: str 
     logits = seeds.logits
     check_rows(logits.shape[1], rows.shape[2], hint)
     if scaled:
-        total = rows.sum(-1, keepdim=True)  # (b, n, 1)
-        rows = torch.where(total != 0, rows * (logits.unsqueeze(-1) / total), 0.0)
+        rows = rows * row_scale(rows.sum(-1), logits)
     if seeds.positions is not None:
         if seeds.classified > rows.shape[2]:
             raise NoFrameLogits(

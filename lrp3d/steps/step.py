@@ -123,7 +123,7 @@ class Step:
 
     @property
     def hands_on_all(self) -> bool:
-        """Whether nothing that came last could stay in it, so that the ledger needs not add up what went out."""
+        """Whether all that came last was handed on, so that the ledger need not add up what went out."""
         return False
 
     def accepts(self, rule: Rule) -> bool:

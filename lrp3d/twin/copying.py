@@ -32,21 +32,33 @@ _CONTAINERS = (list, deque, set, dict, OrderedDict, defaultdict)
 class Copier:
     """Copies modules and the containers, closures and bound methods that hold them; shares tensors and everything else.
 
-    If not `shared`, tensors are copied as well, each once.
+    If not `shared`, tensors are copied as well, each once. Hooks come last, and of what they hold only that is copied
+    which leads to something of the model: what lies outside of it stays the user's, so that hooks may write there.
     """
 
     def __init__(self, shared: bool = True) -> None:
         self.shared = shared
         self.copies: dict[int, Any] = {}
         self.kept: list[Any] = []  # keeps ids from being given twice
+        self._hooks: list[tuple[Any, Any, str]] = []
+        self._within: bool = False
+        self._of_hook: bool = False
 
     def __call__(self, x: Any, name: str) -> Any:
         """Returns the copy of anything, one for each object; `name` is that of the module in which it was found."""
         if id(x) in self.copies:
             return self.copies[id(x)]
-        copy = self._copy(x, name)
-        self.copies[id(x)] = copy
-        self.kept.append(x)
+        if self._within:
+            return self._remember(x, self._copy(x, name))
+        self._within = True
+        try:
+            copy = self._remember(x, self._copy(x, name))
+            while self._hooks:
+                self._of_hook = True
+                hooks, hooks_of_copy, place = self._hooks.pop()
+                hooks_of_copy.update((key, self(hook, place)) for key, hook in hooks.items())
+        finally:
+            self._within = self._of_hook = False
         return copy
 
     def _remember(self, x: Any, copy: Any) -> Any:
@@ -101,6 +113,8 @@ class Copier:
             if all(a is b for a, b in zip(items, x, strict=True)):
                 return x
             return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+        if self._of_hook and not self._leads_to_copies(x, name):
+            return x
         if type(x) is set:
             return {self(item, name) for item in x}
         if type(x) in (list, deque):
@@ -126,6 +140,7 @@ class Copier:
         if isinstance(x, torch.jit.ScriptModule):
             return x  # the audit will refuse what it computes
         copy: nn.Module = self._remember(x, object.__new__(type(x)))
+        of_hook, self._of_hook = self._of_hook, False
         state = copy.__dict__
         for key, value in vars(x).items():
             if key == "_modules" or isinstance(value, InPlaceOf):  # a twin is converted like its model
@@ -137,6 +152,9 @@ class Copier:
             elif key in ("_parameters", "_buffers"):
                 state[key] = value.copy()
                 state[key].update({own: self(tensor, name) for own, tensor in value.items() if tensor is not None})
+            elif key in _HOOKS:
+                state[key] = self._remember(value, OrderedDict())
+                self._hooks.append((value, state[key], name))
             else:
                 state[key] = self(value, f"{name}.{key}" if name else key)
         state["_modules"] = type(x._modules)()
@@ -145,7 +163,16 @@ class Copier:
         for slot, value in _slots(x):
             setattr(copy, slot, self(value, f"{name}.{slot}" if name else slot))
         swap(copy, name)
+        self._of_hook = of_hook
         return copy
+
+    def _leads_to_copies(self, x: Any, name: str) -> bool:
+        """Whether anything in a container has a copy, but for the container itself."""
+        self._remember(x, x)
+        items = [*x, *x.values()] if isinstance(x, dict) else list(x)
+        leads = any(self(item, name) is not item for item in items if not isinstance(item, (str, int)))
+        del self.copies[id(x)]
+        return leads
 
     def _closure(self, x: types.FunctionType, name: str) -> types.FunctionType:
         assert x.__closure__ is not None
@@ -165,12 +192,16 @@ class Copier:
 
     def _object(self, x: Any, name: str) -> Any:
         """Copies a plain object, in which a forward may count; one without attributes is a mark and stays itself."""
-        if not vars(x):
+        if not vars(x) or (self._of_hook and not self._leads_to_copies(vars(x), name)):
             return x
         copy = self._remember(x, cast(Any, type(x)).__new__(type(x)))
         for key, value in vars(x).items():
             copy.__dict__[key] = self(value, f"{name}.{key}")
         return copy
+
+
+_HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs in ("", "_with_kwargs")}
+_HOOKS.add("_forward_hooks_always_called")
 
 
 def _slots(x: Any) -> list[tuple[str, Any]]:
