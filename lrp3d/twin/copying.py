@@ -141,30 +141,36 @@ class Copier:
             return x  # the audit will refuse what it computes
         copy: nn.Module = self._remember(x, object.__new__(type(x)))
         of_hook, self._of_hook = self._of_hook, False
-        state = copy.__dict__
-        for key, value in vars(x).items():
-            if key == "_modules" or isinstance(value, InPlaceOf):  # a twin is converted like its model
-                continue
-            if key in ("_backward_hooks", "_backward_pre_hooks"):
-                state[key] = OrderedDict()  # they would see relevance, or hide a node
-            elif key == "_compiled_call_impl":
-                state[key] = None
-            elif key in ("_parameters", "_buffers"):
-                state[key] = value.copy()
-                state[key].update({own: self(tensor, name) for own, tensor in value.items() if tensor is not None})
-            elif key in _HOOKS:
-                state[key] = self._remember(value, OrderedDict())
-                self._hooks.append((value, state[key], name))
-            else:
-                state[key] = self(value, f"{name}.{key}" if name else key)
-        state["_modules"] = type(x._modules)()
-        for key, child in x._modules.items():
-            state["_modules"][key] = None if child is None else self(child, f"{name}.{key}" if name else key)
+        for key, value in sorted(vars(x).items(), key=lambda item: item[0] == "_modules"):  # which come last
+            if not isinstance(value, InPlaceOf):  # a twin is converted like its model
+                copy.__dict__[key] = self._attribute(key, value, name)
         for slot, value in _slots(x):
             setattr(copy, slot, self(value, f"{name}.{slot}" if name else slot))
         swap(copy, name)
         self._of_hook = of_hook
         return copy
+
+    def _attribute(self, key: str, value: Any, name: str) -> Any:
+        """The copy of what a module, called `name`, has under a key."""
+        if key in ("_backward_hooks", "_backward_pre_hooks"):
+            return OrderedDict()  # they would see relevance, or hide a node
+        if key == "_compiled_call_impl":
+            return None
+        if key in ("_parameters", "_buffers"):
+            tensors = value.copy()
+            tensors.update({own: self(tensor, name) for own, tensor in value.items() if tensor is not None})
+            return tensors
+        if key == "_modules":
+            modules = type(value)()
+            for own, child in value.items():
+                modules[own] = None if child is None else self(child, f"{name}.{own}" if name else own)
+            return modules
+        if key in _HOOKS:
+            hooks: OrderedDict[int, Any] = OrderedDict()
+            if value:
+                self._hooks.append((value, self._remember(value, hooks), name))
+            return hooks
+        return self(value, f"{name}.{key}" if name else key)
 
     def _leads_to_copies(self, x: Any, name: str) -> bool:
         """Whether anything in a container has a copy, but for the container itself."""
@@ -206,13 +212,14 @@ _HOOKS.add("_forward_hooks_always_called")
 
 def _slots(x: Any) -> list[tuple[str, Any]]:
     """What an object has in slots beside its `__dict__`."""
-    names = [name for kind in type(x).__mro__ for name in _as_tuple(vars(kind).get("__slots__", ()))]
-    kept = [name for name in names if name not in ("__dict__", "__weakref__")]
-    return [(name, getattr(x, name)) for name in kept if hasattr(x, name)]
+    return [(name, getattr(x, name)) for name in _names_of_slots(cast(Any, type(x))) if hasattr(x, name)]
 
 
-def _as_tuple(slots: Any) -> tuple[str, ...]:
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+@functools.cache
+def _names_of_slots(kind: Any) -> tuple[str, ...]:
+    of_classes = [vars(each).get("__slots__", ()) for each in kind.__mro__]
+    names = [name for slots in of_classes for name in ([slots] if isinstance(slots, str) else slots)]
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
 def _without_history(x: Tensor) -> Tensor:
