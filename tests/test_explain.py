@@ -163,7 +163,13 @@ def test_a_clip_of_the_wrong_shape_says_what_the_model_was_given(model):
 
 @pytest.mark.parametrize(
     "output",
-    [lambda y: (y, y), lambda y: {"logits": y, "loss": None}, lambda y: y[:, :0], lambda y: y[:, 0], lambda y: y / 0],
+    [
+        lambda y: (y, y),
+        lambda y: {"logits": y, "loss": y.sum()},
+        lambda y: y[:, :0],
+        lambda y: y[:, 0],
+        lambda y: y / 0,
+    ],
 )
 def test_what_is_no_logits_is_refused(output):
     class Wrong(Net):

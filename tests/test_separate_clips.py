@@ -121,3 +121,19 @@ def test_a_model_that_returns_nan_is_not_taken_for_one_in_training_mode():
 def test_a_list_for_a_model_that_takes_one_clip_is_refused_with_advice(clips, given):
     with pytest.raises(ValueError, match=f"the clip came as {given}, .* pass the clip itself"):
         lrp3d.explain(Net().eval(), clips, 0)
+
+
+@pytest.mark.parametrize("clips", [CLIPS, CLIPS[:1]], ids=["several", "one"])
+def test_a_handler_that_computes_something_else_is_told(clips):
+    class Doubles(nn.Module):
+        def forward(self, x):
+            return 2 * x
+
+    lrp3d.register_layer(Doubles, lambda layer, x: 3 * x)
+    with pytest.warns(UserWarning, match="the model's own forward returns other logits than the ones that") as caught:
+        lrp3d.explain(Net(Doubles()).eval(), clips, 0)
+    assert caught[0].filename == __file__
+    lrp3d.register_layer(Doubles, lambda layer, x: x + x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lrp3d.explain(Net(Doubles()).eval(), clips, 0)

@@ -3,10 +3,10 @@
 `given` takes the module out of a compiled or wrapped model. `copying` copies its tree of modules, sharing every tensor,
 so that the model itself is never modified, and `swapping` exchanges what is called in the copies; `twin` runs them
 under a tracer, which records a graph whose gradients are relevance. `untrained` draws the parameters anew,
-`probabilities` leaves out a final softmax, `ranges` finds the range of valid inputs, `separate_clips` looks whether
-clips of a batch change one another's logits, `digest` gives a network a short name by its modules and weights, and
-`random_state` keeps the caller's random generators as they were. `audit` checks the graph afterwards: every node must
-be a step or only move values, the classifier is found, and every step gets its rule from the composite.
+`probabilities` leaves out a final softmax, `ranges` finds the range of valid inputs, `same_logits` looks whether what
+was recorded is what the model itself says of each clip, `digest` gives a network a short name by its modules and
+weights, and `random_state` keeps the caller's random generators as they were. `audit` checks the graph afterwards:
+every node must be a step or only move values, the classifier is found, and every step gets its rule from the composite.
 
 This folder may import composites, layers, tracing, steps and what is below them. Propagation and the calls of the user
 import it.

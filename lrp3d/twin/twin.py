@@ -36,7 +36,7 @@ from lrp3d.twin.given import module_of, original_code, programs_in
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, far_outside, layout_of, ranges_of, warn_of_range
-from lrp3d.twin.separate_clips import depends_on_others, warn_of_mixing
+from lrp3d.twin.same_logits import differs_alone, warn_of_other_logits
 from lrp3d.twin.swapping import InPlaceOf
 
 
@@ -220,7 +220,7 @@ class Twin(nn.Module):
             is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
             mixed = []
             if (kind, layout) not in self._answers and len(inputs) == 1:
-                mixed = [depends_on_others(self.run, inputs[0], layout, read, output, drew)]
+                mixed = [differs_alone(self.run, inputs[0], layout, read, output, drew)]
             replies = answers([*is_finite, *outside, *mixed, *run.answers.assumed])
             asked = 2 + len(outside) + len(mixed)
             if not run.answers.confirmed(replies[asked:]):
@@ -231,7 +231,8 @@ class Twin(nn.Module):
                 if far:
                     warn_of_range(x.detach(), ends)
             if any(replies[2 + len(outside) : asked]):
-                warn_of_mixing()
+                assert read is not None
+                warn_of_other_logits(self.run, inputs[0], read, output)
             differs = drew and seed is None and read is not None and not self._draws_do_not_matter(inputs, read, output)
             left_out: list[Step] = []
             probabilities: Tensor | None = None
