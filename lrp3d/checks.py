@@ -80,7 +80,9 @@ def check_mode(twin: Twin, clip: Any, seed: int | None = None) -> None:
     if suspects and not twin.same_in_evaluation(clip):
         shown = [name or "the model itself" for name in suspects[:3]]
         more = f" and {len(suspects) - 3} more" if len(suspects) > 3 else ""
-        raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first")
+        draws = seed is None and all(isinstance(training[name], _DROPOUTS) for name in suspects)
+        either = ", or pass seed= to explain a run with its dropout" if draws else ""
+        raise ValueError(f"the model is in training mode ({', '.join(shown)}{more}); call model.eval() first{either}")
     for module in training.values():
         if not isinstance(module, torch.jit.ScriptModule):  # which is the user's own
             module.training = False

@@ -76,7 +76,8 @@ def prototypes(
 
     Args:
         model: any model that `lrp3d.explain` takes, or its twin.
-        clips: a tensor (m, c, t, h, w), or anything that yields tensors (c, t, h, w), read as they are needed.
+        clips: a tensor (m, c, t, h, w), or anything that yields tensors (c, t, h, w) or batches of
+            them, read as they are needed.
         layer: the name of a module.
         channel: a channel, several, or None for all.
         targets: the class to explain: None for the predictions, one class, or one for each clip; of an iterator, as
@@ -172,11 +173,16 @@ def _channels(channel: int | Sequence[int] | None, count: int, layer: str) -> li
     return channels
 
 
+def _each(clips: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Clips one by one, also of batches (m, c, t, h, w)."""
+    for clip in clips:
+        check_tensor(clip, "a clip is a torch.Tensor (c, t, h, w)")
+        yield from clip if clip.dim() == 5 else [clip]
+
+
 def _batches(clips: Iterable[Tensor], size: int) -> Iterator[Tensor]:
-    rest = iter(clips)
+    rest = _each(clips)
     while batch := list(islice(rest, size)):
-        for clip in batch:
-            check_tensor(clip, "a clip is a torch.Tensor (c, t, h, w)")
         shapes = {tuple(clip.shape) for clip in batch}
         if len(shapes) > 1 or batch[0].dim() != 4:
             raise ValueError(f"clips are (c, t, h, w), those of one batch of one shape; got {sorted(shapes)}")

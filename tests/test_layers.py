@@ -231,6 +231,8 @@ def test_prototypes_are_the_clips_with_most_relevance_in_a_channel():
     torch.testing.assert_close(found.of_clips, shares[:, [3, 1]], **EXACT)
     assert found.clips.tolist() == shares[:, [3, 1]].argsort(0, descending=True)[:2].T.tolist()
     assert "channel 3" in str(found)
+    batches = lrp3d.prototypes(model, [clips[:2], clips[2], clips[3:]], "pool", [3, 1], targets=[0, 1, 2, 0, 1], top=2)
+    torch.testing.assert_close(batches.of_clips, found.of_clips, **EXACT)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ ENDS = {
     "log-softmax": lambda x: x.log_softmax(1),
     "sigmoid": nn.Sigmoid(),
     "expit": torch.special.expit,
+    "log of a softmax": lambda x: torch.log(x.softmax(1)),
 }
 HEADS = {
     "pooled": lambda x, end: end(x.mean((2, 3, 4))),

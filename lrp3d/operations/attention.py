@@ -49,6 +49,15 @@ def log_softmax(input: Tensor, dim: int | None = None, *options: Any, dtype: Any
     return active_tracer().squash(refuse(output, input, advice=advice_for(F.log_softmax)), input)
 
 
+@register_operation([torch.log, Tensor.log])
+def log(input: Tensor) -> Tensor:
+    """`torch.log` of probabilities, at the end of a network: what they were made of is explained."""
+    run = active_tracer()
+    output = refuse(torch.log(input), input, advice=advice_for(torch.log))
+    made = next((squashed for squashed in run.squashed if squashed.token == run.token(input)), None)
+    return output if made is None else run.squash(output, made.x)
+
+
 @register_operation(F.softmin)
 def softmin(input: Tensor, dim: int | None = None, *options: Any, dtype: Any = None, **ignored: Any) -> Tensor:
     """`F.softmin`."""

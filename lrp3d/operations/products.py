@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from string import ascii_letters
 from typing import Any
 
 import torch
@@ -243,6 +244,24 @@ def einsum(equation: str, *operands: Any) -> Tensor:
             Bilinear(lambda a, v: torch.einsum(equation, v, a)),
         ]
     return contraction(output, tensors, maps, nn.Linear)
+
+
+@register_operation(torch.tensordot)
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """`torch.tensordot`: a sum over the last axes of one and the first of the other, or over those that are listed."""
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        dims = list(range(a.dim() - dims, a.dim())), list(range(dims))
+    of_a, of_b = (
+        [axis % x.dim() for axis in ([axes] if isinstance(axes, int) else axes)]
+        for x, axes in zip((a, b), dims, strict=True)
+    )
+    left, right = list(ascii_letters[: a.dim()]), list(ascii_letters[a.dim() : a.dim() + b.dim()])
+    for axis, other in zip(of_a, of_b, strict=True):
+        right[other] = left[axis]
+    kept = [x for i, x in enumerate(left) if i not in of_a] + [x for i, x in enumerate(right) if i not in of_b]
+    return einsum(f"{''.join(left)},{''.join(right)}->{''.join(kept)}", a, b)
 
 
 def _einsum_of_one(equation: str, x: Tensor, output: Tensor) -> Tensor:

@@ -128,6 +128,8 @@ MATMULS = {
     "x @ m": lambda x: x @ M,
     "torch.matmul": lambda x: torch.matmul(x, M),
     "m @ x": lambda x: M.T @ x,
+    "tensordot": lambda x: torch.tensordot(x, M, 1),
+    "tensordot over time": lambda x: torch.tensordot(M, x, dims=([0], [-2])).permute(1, 2, 0, 3),
     "einsum": lambda x: torch.einsum("bcth,hk->bctk", x, M),
     "einsum over time": lambda x: torch.einsum("tk,bcth->bckh", M, x),
     "tensor first": lambda x: torch.einsum("hk,bcth->bctk", [M, x]),
