@@ -40,7 +40,7 @@ LOST = (
 )
 GENERAL = "has no relevance rule; register one with lrp3d.register_operation"
 
-RECURRENT = "has a rule as a module only: use torch.nn.LSTM, GRU or RNN, or their cells"
+RECURRENT = "has a rule as a module only: use torch.nn.LSTM, GRU or RNN, or their cells, with no forward of your own"
 
 _ADVICE = {
     "softmax": (
