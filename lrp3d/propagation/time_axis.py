@@ -175,8 +175,8 @@ def disorder(source_steps: list[list[bool]]) -> str:
     if all(steps == source_steps[0] for steps in source_steps):
         return (
             f"averages {len(source_steps)} entries that all come from the same time steps, so that none of them is a "
-            "frame: frames were added up or pooled before it, or are added up one by one behind it (stack what is said of "
-            "each frame, and take the mean)"
+            "frame: frames were added up or pooled before it, or are added up one by one behind it (stack what is said "
+            "of each frame, and take the mean)"
         )
     first, last = _span(source_steps[0])
     return (
