@@ -213,6 +213,7 @@ def test_a_metric_of_quantus_measures_clips():
     assert np.isfinite(np.array(scores)).all()
 
 
+@pytest.mark.slow
 def test_networks_that_make_pathways_of_their_clip_are_checked_as_others_are():
     model = lrp3d.models.slowfast_resnet50(num_classes=3, frames=4, alpha=2, width=8).eval()
     found = lrp3d.check(model, torch.rand(1, 3, 4, 32, 32), shapley_values=False, methods=["LRP", "random"])

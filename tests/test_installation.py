@@ -72,6 +72,7 @@ def test_every_public_name_is_there_and_type_checkers_see_the_same():
         _ = lrp3d.nothing
 
 
+@pytest.mark.slow
 def test_explain_is_the_function_whatever_was_imported_first():
     first = ["lrp3d.explain", "lrp3d.twin", "lrp3d.registry", "lrp3d.study.running.run", "lrp3d.models"]
     say = f"""

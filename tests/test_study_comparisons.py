@@ -121,6 +121,7 @@ def test_every_figure_has_its_numbers_beside_it(tmp_path, everything, made):
     assert all(f"{name}.csv" in written for name in pictures)
 
 
+@pytest.mark.slow
 def test_heat_maps_of_a_page_share_their_colours(made):
     with_maps = [p for p in made.parts if p.name.startswith("heatmaps-") or p.name in ("pathways", "samplings")]
     assert len(with_maps) > 3

@@ -165,6 +165,7 @@ def test_however_few_clips_there_is_room_for_they_are_spread_over_the_order():
     assert len(by_importance(clips, [])) == 1000
 
 
+@pytest.mark.slow
 def test_several_studies_share_the_room_of_the_page():
     records = some(400, frames=32)
     summary = study.summarise(records, config=CONFIG)

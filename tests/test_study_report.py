@@ -122,6 +122,7 @@ def test_a_written_report_is_complete_in_itself_and_its_links_lead_somewhere(tmp
     assert not list(tmp_path.rglob("*.part"))
 
 
+@pytest.mark.slow
 def test_charts_of_the_page_have_its_colours_and_none_of_white_paper(summaries):
     page = study.report(summaries[:2], people=PEOPLE).html()
     drawings = "".join(re.findall(r"<svg.*?</svg>", page, re.S))

@@ -330,6 +330,7 @@ def test_nobody_knows_whether_ones_own_model_without_a_file_of_weights_is_traine
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal here")
+@pytest.mark.slow
 def test_a_run_that_is_told_to_end_leaves_nothing_behind_and_is_continued(tmp_path, videos):
     running = start(videos, tmp_path / "out", "--workers", "1", SLOW="0.3")
     while running.poll() is None and not list(tmp_path.rglob("*.safetensors")):

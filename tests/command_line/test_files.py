@@ -94,6 +94,7 @@ def test_results_of_several_videos_are_named_after_them_and_stay_below_the_folde
     ]
 
 
+@pytest.mark.slow
 def test_of_several_videos_none_is_written_above_or_over_another(run, clip, folder):
     (folder / "explanation.json").write_text("mine")
     names = ["...npy", "a\nb\x1b[31m.npy", "CLIP.npy", "con.npy", "$x$.npy", "caf\udce9.npy"]
@@ -234,6 +235,7 @@ def test_everything_is_written_where_streams_are_closed(explained, streams):
     assert (done.returncode, found) == (0, EVERYTHING)
 
 
+@pytest.mark.slow
 def test_everything_is_written_where_the_reader_has_gone(explained):
     pipe = broken_pipe()
     done, found = explained(stdout=pipe, stderr=subprocess.PIPE)

@@ -271,6 +271,7 @@ def test_a_moving_picture_is_written_where_it_is_asked_for(run, clip, folder):
     assert "say where with --out DIR" in run("explain", clip, *SMALL, "--animate", "gif")[2]
 
 
+@pytest.mark.slow
 def test_nothing_of_an_earlier_clip_stays_beside_a_later_one(run, clip, folder, monkeypatch):
     run("explain", clip, *SMALL, "--out", "out", "--animate", "gif", "--no-floor")
     run("explain", clip, *SMALL, "--out", "out", "--no-floor")
@@ -280,6 +281,7 @@ def test_nothing_of_an_earlier_clip_stays_beside_a_later_one(run, clip, folder, 
     assert {path.name for path in Path("out").iterdir()} == {"explanation.safetensors", "explanation.json"}
 
 
+@pytest.mark.slow
 def test_the_page_can_compare_methods_and_the_best_classes(run, clip, folder):
     code, _, err = run("explain", clip, *SMALL, "--out", "out", "--compare", "--no-floor")
     assert (code, err) == (0, "")
