@@ -1,9 +1,9 @@
 """What each operation of a network does with relevance: one handler per function, made of building blocks.
 
 The files are families of functions: `activation`, `arithmetic` (sums, means, writes into slices), `attention`,
-`convolution` (also linear layers), `maxima`, `normalisation`, `padding`, `pooling`, `products` (of signals with
-constants and with each other: elementwise, matrices, Einstein sums, generated kernels), `recurrence`, `sampling`
-(grids, offsets, deformable convolution, sums and writes at an index), `statistics` (variances and norms). The building
+`convolution` (also linear layers), `einstein_sums`, `maxima`, `normalisation`, `padding`, `pooling`, `products` (of
+signals with constants and with each other: elementwise, matrices, generated kernels), `recurrence`, `sampling` (grids,
+offsets, deformable convolution, sums and writes at an index), `statistics` (variances and norms). The building
 blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that
 lrp3d knows. A new one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
 """
@@ -13,6 +13,7 @@ from lrp3d.operations import (
     arithmetic,
     attention,
     convolution,
+    einstein_sums,
     maxima,
     normalisation,
     padding,
@@ -35,6 +36,7 @@ __all__ = [
     "attention",
     "both_nonnegative",
     "convolution",
+    "einstein_sums",
     "maxima",
     "normalisation",
     "padding",

@@ -25,6 +25,7 @@ NORMALISATIONS = {
         0, 4, 1, 2, 3
     ),
     "dropped out, cloned": lambda x: F.dropout(((x - MEAN) / STD).contiguous(), 0.5, False).clone(),
+    "as Einstein sums": lambda x: torch.einsum("bcthw,c->bcthw", x - MEAN, 1 / STD.flatten()),
     "within bounds": lambda x: (x.clamp(0, 1) - MEAN) / STD,
     "within one bound": lambda x: (torch.clamp(x, min=0.0) - MEAN) / STD,
     "per frame": lambda x: torch.stack([(frame - MEAN[:, 0]) / STD[:, 0] for frame in x.unbind(2)], 2),

@@ -1,0 +1,87 @@
+"""Einstein sums, of which products of matrices along any axes are some."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from string import ascii_letters
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrp3d.compute.einsum import Einsum, contracted_in_pairs, explicit
+from lrp3d.compute.maps import Bilinear, LinearMap
+from lrp3d.operations.blocks import Operand, is_constant, rearranged, shares
+from lrp3d.operations.products import contraction, mul, summed_over
+from lrp3d.registry import active_tracer, register_operation
+
+
+@register_operation(torch.einsum)
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Einstein sums: a layer if there is one signal; of two signals, one may be the weight of the other."""
+    tensors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
+    output = torch.einsum(equation, *tensors)
+    signals = [x for x in tensors if not is_constant(x)]
+    if len(tensors) == 1:
+        return _einsum_of_one(equation, tensors[0], output)
+    if len(tensors) > 2:
+        first, second = contracted_in_pairs(explicit(equation, [x.dim() for x in tensors]))
+        pair = tensors[:2]
+        inner = torch.einsum(first, *pair) if all(map(is_constant, pair)) else einsum(first, *pair)
+        return einsum(second, inner, *tensors[2:]) if signals else output
+    subscripts = explicit(equation, [x.dim() for x in tensors])
+    if (scaled := _scaled(subscripts, tensors)) is not None:
+        return scaled
+    maps: list[LinearMap]
+    if Einsum.can(subscripts, [x.shape for x in tensors]):
+        maps = [Einsum(subscripts, first=True), Einsum(subscripts, first=False)]
+    else:
+        maps = [
+            Bilinear(lambda a, v: torch.einsum(equation, a, v)),
+            Bilinear(lambda a, v: torch.einsum(equation, v, a)),
+        ]
+    return contraction(output, tensors, maps, nn.Linear)
+
+
+@register_operation(torch.tensordot)
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """`torch.tensordot`: a sum over the last axes of one and the first of the other, or over those that are listed."""
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        dims = list(range(a.dim() - dims, a.dim())), list(range(dims))
+    of_a, of_b = (
+        [axis % x.dim() for axis in ([axes] if isinstance(axes, int) else axes)]
+        for x, axes in zip((a, b), dims, strict=True)
+    )
+    left, right = list(ascii_letters[: a.dim()]), list(ascii_letters[a.dim() : a.dim() + b.dim()])
+    for axis, other in zip(of_a, of_b, strict=True):
+        right[other] = left[axis]
+    kept = [x for i, x in enumerate(left) if i not in of_a] + [x for i, x in enumerate(right) if i not in of_b]
+    return einsum(f"{''.join(left)},{''.join(right)}->{''.join(kept)}", a, b)
+
+
+def _scaled(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
+    """A signal that a constant scales along some of its axes (`bcthw,c->bcthw`), as a product; None for other sums."""
+    operands, kept = subscripts.split("->")
+    for signal, constant in ((0, 1), (1, 0)):
+        letters, of_constant = operands.split(",")[signal], operands.split(",")[constant]
+        fits = letters == kept and set(of_constant) <= set(kept) and len(set(of_constant)) == len(of_constant)
+        if fits and is_constant(tensors[constant]) and not is_constant(tensors[signal]):
+            factor = tensors[constant].permute([of_constant.index(x) for x in kept if x in of_constant])
+            for axis, letter in enumerate(kept):
+                factor = factor if letter in of_constant else factor.unsqueeze(axis)
+            return mul(tensors[signal], factor)
+    return None
+
+
+def _einsum_of_one(equation: str, x: Tensor, output: Tensor) -> Tensor:
+    """An Einstein sum of one tensor: its axes in another order, and the last of them summed; it may average time."""
+    letters, kept = explicit(equation, [x.dim()]).split("->")
+    if len(set(letters)) < len(letters):  # a diagonal
+        return shares(output, [Operand(x, Bilinear(lambda a, v: torch.einsum(equation, a) * v))])
+    ordered = [*kept, *(letter for letter in letters if letter not in kept)]
+    with active_tracer().part("ordered"):
+        x = rearranged(lambda x: x.permute([letters.index(letter) for letter in ordered]), x)
+    summed = len(letters) - len(kept)
+    return summed_over(x, tuple(range(-summed, 0)), keepdim=False) if summed else x
