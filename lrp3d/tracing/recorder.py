@@ -184,8 +184,9 @@ class Recorder:
                     self.adopted.setdefault(x.grad_fn, name)
 
     def _is_past(self, x: Tensor) -> bool:
-        """Whether no step leads to `x`, which was thus computed before the run, as a weight that a model keeps."""
-        if any(step_of(node) is not None for node in downwards([x.grad_fn], lambda node: step_of(node) is not None)):
+        """Whether no step of this run leads to `x`, which was thus computed before, as a weight that a model keeps."""
+        own = set(self.steps)
+        if any(step_of(node) in own for node in downwards([x.grad_fn], lambda node: step_of(node) in own)):
             return False
         self.past[x] = x.detach()
         return True

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lrp3d.twin.swapping import InPlaceOf, swap, uncompiled
+from lrp3d.twin.leading import leading
+from lrp3d.twin.swapping import InPlaceOf, inside_compiled, swap, uncompiled
 
 # Objects that count or draw numbers, which a forward may change in place, so that they are copied whole.
 _DRAWN_FROM = (random.Random, np.random.Generator, np.random.RandomState)
@@ -27,6 +28,8 @@ _CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_DRAWN_FROM)
 _GENERATORS = (torch.Generator, *_DRAWN_FROM)
 # Exactly these types: what a subclass needs to be made is not known.
 _CONTAINERS = (list, deque, set, dict, OrderedDict, defaultdict)
+_PROXIES = (weakref.ProxyType, weakref.CallableProxyType)
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, range, type, types.NoneType})
 
 
 class Copier:
@@ -40,26 +43,69 @@ class Copier:
         self.shared = shared
         self.copies: dict[int, Any] = {}
         self.kept: list[Any] = []  # keeps ids from being given twice
+        self.alive: list[Any] = []
+        """Copies to which only weak references lead."""
+        self._names: dict[int, str] = {}
+        self._cells: dict[int, types.CellType] = {}
+        self._handles: list[tuple[RemovableHandle, RemovableHandle]] = []
         self._hooks: list[tuple[Any, Any, str]] = []
         self._within: bool = False
-        self._of_hook: bool = False
+        self._leading: set[int] | None = None
+        """Of a hook, what leads to something of the model; None outside of hooks."""
 
     def __call__(self, x: Any, name: str) -> Any:
         """Returns the copy of anything, one for each object; `name` is that of the module in which it was found."""
+        if type(x) in _ATOMS:
+            return x
         if id(x) in self.copies:
             return self.copies[id(x)]
         if self._within:
             return self._remember(x, self._copy(x, name))
         self._within = True
         try:
+            if isinstance(x, nn.Module):  # before those names under which other containers hold the modules
+                self._names = {id(module): _plain_name(own) for own, module in x.named_modules()}
             copy = self._remember(x, self._copy(x, name))
-            while self._hooks:
-                self._of_hook = True
-                hooks, hooks_of_copy, place = self._hooks.pop()
-                hooks_of_copy.update((key, self(hook, place)) for key, hook in hooks.items())
+            while self._handles or self._hooks:
+                self._copy_hooks()
         finally:
-            self._within = self._of_hook = False
+            self._within, self._leading = False, None
         return copy
+
+    def _copy_hooks(self) -> None:
+        """Copies what came last: the handles of hooks, and then the hooks of one module."""
+        for handle, copy in self._handles:
+            vars(copy).update({key: self(value, "") for key, value in vars(handle).items()})
+        self._handles.clear()
+        if self._hooks:
+            hooks, hooks_of_copy, place = self._hooks.pop()
+            self._leading = leading(hooks.values(), self._parts)
+            hooks_of_copy.update((key, self(hook, place)) for key, hook in hooks.items())
+            self._leading = None
+
+    def _parts(self, x: Any) -> list[Any] | None:
+        """What something holds; None of what has a copy."""
+        if type(x) in _PROXIES:
+            return [] if (target := _behind(x)) is None else [target]
+        if (
+            isinstance(x, nn.Module)
+            or self.copies.get(id(x), x) is not x
+            or (isinstance(x, Tensor) and not self.shared)
+        ):
+            return None
+        if isinstance(x, weakref.ref):
+            return [x()]
+        if isinstance(x, dict):
+            return [*x, *x.values()]
+        if isinstance(x, (tuple, list, deque, set)):
+            return list(x)
+        if isinstance(x, types.MethodType):
+            return [x.__self__, x.__func__]
+        if isinstance(x, functools.partial):
+            return [x.func, *x.args, *x.keywords.values()]
+        if isinstance(x, types.FunctionType):
+            return [x.__defaults__, x.__kwdefaults__, *(cell.cell_contents for cell in _filled(x))]
+        return [*vars(x).values(), *dict(_slots(x)).values()] if _is_plain_object(x) else []
 
     def _remember(self, x: Any, copy: Any) -> Any:
         """Notes a copy before its contents are copied, so that cycles end."""
@@ -73,6 +119,11 @@ class Copier:
         return [x for x in self.kept if isinstance(x, Tensor)]
 
     @property
+    def made(self) -> list[Any]:
+        """All copies that are not what they were made of, each once."""
+        return list({id(copy): copy for x in self.kept if (copy := self.copies[id(x)]) is not x}.values())
+
+    @property
     def modules(self) -> list[nn.Module]:
         """The copies of all modules that were found, each before those it holds; scripted ones are no copies."""
         found = {id(x): x for x in self.copies.values() if isinstance(x, nn.Module)}
@@ -84,70 +135,96 @@ class Copier:
         return [x for x in self.copies.values() if isinstance(x, _GENERATORS)]
 
     def _copy(self, x: Any, name: str) -> Any:
+        if isinstance(x, weakref.ref) or type(x) in _PROXIES:
+            return self._reference(x, name)
         if isinstance(x, nn.Module):
-            inner = getattr(x, "_orig_mod", None)  # of a compiled module
-            return self(inner, name) if isinstance(inner, nn.Module) else self._module(x, name)
+            inner = inside_compiled(x)
+            return self._module(x, name) if inner is None else self(inner, name)
+        if self._leading is not None and id(x) not in self._leading:
+            return x
         if isinstance(x, Tensor):
             return _without_history(x) if self.shared else _cloned(x)
-        if type(x) is weakref.ref:
-            target = x()
-            return x if target is None or (copy := self(target, name)) is target else weakref.ref(copy)
-        if type(x) in (weakref.ProxyType, weakref.CallableProxyType):
-            return weakref.proxy(self(x.__repr__.__self__, name))
-        if (plain := uncompiled(x)) is not None:
-            return self(plain, name)
         if isinstance(x, _CHANGEABLE):
             return copying.deepcopy(x)
         if isinstance(x, torch.Generator):
             return x.clone_state()
-        if isinstance(x, tuple) or type(x) in _CONTAINERS:
+        if isinstance(x, tuple):
+            return self._tuple(x, name)
+        if type(x) in _CONTAINERS:
             return self._container(x, name)
-        if isinstance(x, (types.MethodType, functools.partial, types.FunctionType)):
+        if isinstance(x, (types.MethodType, types.BuiltinMethodType, functools.partial, types.FunctionType)):
             return self._callable(x, name)
         return self._object(x, name) if _is_plain_object(x) else x
 
-    def _container(self, x: Any, name: str) -> Any:
-        """Copies a container and what it holds; a tuple of which nothing had to be copied stays itself."""
-        if isinstance(x, tuple):
-            items = [self(item, f"{name}.{i}") for i, item in enumerate(x)]
-            if all(a is b for a, b in zip(items, x, strict=True)):
-                return x
-            return type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
-        if self._of_hook and not self._leads_to_copies(x, name):
+    def _reference(self, x: Any, name: str) -> Any:
+        """Copies a weak reference to what has a copy, which is kept alive."""
+        target = _behind(x) if type(x) in _PROXIES else x()
+        if target is None or type(x) not in (weakref.ref, weakref.WeakMethod, *_PROXIES):
             return x
+        copy = self(target, name)
+        if copy is target or (isinstance(x, weakref.WeakMethod) and copy == target):
+            return x
+        self.alive.append(copy)
+        return weakref.proxy(copy) if type(x) in _PROXIES else type(x)(copy)
+
+    def _tuple(self, x: Any, name: str) -> Any:
+        """Copies a tuple of which something had to be copied; any other stays itself."""
+        items = [self(item, name) for item in x]
+        if all(a is b for a, b in zip(items, x, strict=True)):
+            return x
+        if hasattr(x, "n_sequence_fields"):  # of C
+            return cast(Any, type(x))(items)
+        copy = tuple.__new__(type(x), items)
+        if hasattr(x, "__dict__"):
+            vars(copy).update(vars(x))
+        return copy
+
+    def _container(self, x: Any, name: str) -> Any:
+        """Copies a container and what it holds."""
         if type(x) is set:
-            return {self(item, name) for item in x}
+            items = self._remember(x, set())
+            items.update(self(item, name) for item in x)
+            return items
         if type(x) in (list, deque):
-            copy = self._remember(x, type(x)())
-            copy.extend(self(item, f"{name}.{i}") for i, item in enumerate(x))
+            copy = self._remember(x, [] if type(x) is list else deque(maxlen=x.maxlen))
+            copy.extend(item if type(item) in _ATOMS else self(item, f"{name}.{i}") for i, item in enumerate(x))
             return copy
         factory = [self(x.default_factory, name)] if type(x) is defaultdict else []
         copy = self._remember(x, type(x)(*factory))
         for key, value in x.items():
-            copy[key if isinstance(key, (str, int)) else self(key, name)] = self(value, f"{name}.{key}")
+            copy[self(key, name)] = value if type(value) in _ATOMS else self(value, f"{name}.{key}")
         return copy
 
     def _callable(self, x: Any, name: str) -> Any:
         """Copies a bound method, a partial function or a closure, if what it holds has to be copied."""
         if isinstance(x, types.MethodType):
+            if (plain := uncompiled(x)) is not None:
+                return self(plain, name)
             owner = self(x.__self__, name)
-            return x if owner is x.__self__ else types.MethodType(x.__func__, owner)
+            return x if owner is x.__self__ else types.MethodType(self(x.__func__, name), owner)
+        if isinstance(x, types.BuiltinMethodType):  # as `kept.append`
+            owner = self(x.__self__, name) if type(x.__self__) in _CONTAINERS else x.__self__
+            return x if owner is x.__self__ else getattr(owner, x.__name__)
         if isinstance(x, functools.partial):
-            return functools.partial(self(x.func, name), *self(x.args, name), **self(x.keywords, name))
-        return self._closure(x, name) if x.__closure__ else x
+            keywords = {key: self(value, name) for key, value in x.keywords.items()}
+            return functools.partial(self(x.func, name), *(self(value, name) for value in x.args), **keywords)
+        if (plain := uncompiled(x)) is not None:
+            return self(plain, name)
+        return self._function(x, name) if x.__closure__ or x.__defaults__ or x.__kwdefaults__ else x
 
     def _module(self, x: nn.Module, name: str) -> nn.Module:
         if isinstance(x, torch.jit.ScriptModule):
             return x  # the audit will refuse what it computes
         copy: nn.Module = self._remember(x, object.__new__(type(x)))
-        of_hook, self._of_hook = self._of_hook, False
+        name = self._names.get(id(x), name)
+        of_hook, self._leading = self._leading, None
         for key, value in sorted(vars(x).items(), key=lambda item: item[0] == "_modules"):  # which come last
             if not isinstance(value, InPlaceOf):  # a twin is converted like its model
                 copy.__dict__[key] = self._attribute(key, value, name)
         for slot, value in _slots(x):
             setattr(copy, slot, self(value, f"{name}.{slot}" if name else slot))
         swap(copy, name)
-        self._of_hook = of_hook
+        self._leading = of_hook
         return copy
 
     def _attribute(self, key: str, value: Any, name: str) -> Any:
@@ -172,37 +249,40 @@ class Copier:
             return hooks
         return self(value, f"{name}.{key}" if name else key)
 
-    def _leads_to_copies(self, x: Any, name: str) -> bool:
-        """Whether anything in a container has a copy, but for the container itself."""
-        self._remember(x, x)
-        items = [*x, *x.values()] if isinstance(x, dict) else list(x)
-        leads = any(self(item, name) is not item for item in items if not isinstance(item, (str, int)))
-        del self.copies[id(x)]
-        return leads
-
-    def _closure(self, x: types.FunctionType, name: str) -> types.FunctionType:
-        assert x.__closure__ is not None
-        cells = tuple(types.CellType() for _ in x.__closure__)
+    def _function(self, x: types.FunctionType, name: str) -> types.FunctionType:
+        """Copies a function with other variables around it and other defaults, if any of these has to be copied."""
+        around = x.__closure__ or ()
+        new = [cell for cell in around if id(cell) not in self._cells]
+        self._cells.update((id(cell), types.CellType()) for cell in new)
+        cells = tuple(self._cells[id(cell)] for cell in around)
         copy = types.FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells)
-        copy.__kwdefaults__, copy.__dict__ = x.__kwdefaults__, x.__dict__
+        copy.__dict__ = x.__dict__
         self._remember(x, copy)
-        changed = False
-        for cell, original in zip(cells, x.__closure__, strict=True):
-            try:
-                content = original.cell_contents
-            except ValueError:  # still empty
-                continue
-            cell.cell_contents = self(content, f"{name}.{x.__name__}")
-            changed = changed or cell.cell_contents is not content
-        return copy if changed else x
+        for cell in _filled(x):
+            if cell in new:
+                self._cells[id(cell)].cell_contents = self(cell.cell_contents, f"{name}.{x.__name__}")
+        copy.__defaults__ = self(x.__defaults__, name)
+        copy.__kwdefaults__ = cast(
+            Any, x.__kwdefaults__ and {key: self(v, name) for key, v in x.__kwdefaults__.items()}
+        )
+        pairs = [(_content(self._cells[id(cell)]), cell.cell_contents) for cell in _filled(x)]
+        pairs += [(copy.__kwdefaults__[key], value) for key, value in (x.__kwdefaults__ or {}).items()]
+        same = all(a is b for a, b in pairs) and copy.__defaults__ is x.__defaults__
+        return x if same else copy
 
     def _object(self, x: Any, name: str) -> Any:
         """Copies a plain object, in which a forward may count; one without attributes is a mark and stays itself."""
-        if not vars(x) or (self._of_hook and not self._leads_to_copies(vars(x), name)):
+        slots = _slots(x)
+        if not vars(x) and not slots:
             return x
         copy = self._remember(x, cast(Any, type(x)).__new__(type(x)))
+        if isinstance(x, RemovableHandle) and self._leading is None:
+            self._handles.append((x, copy))  # the modules are copied before
+            return copy
         for key, value in vars(x).items():
             copy.__dict__[key] = self(value, f"{name}.{key}")
+        for slot, value in slots:
+            object.__setattr__(copy, slot, self(value, f"{name}.{slot}"))
         return copy
 
 
@@ -212,14 +292,51 @@ _HOOKS.add("_forward_hooks_always_called")
 
 def _slots(x: Any) -> list[tuple[str, Any]]:
     """What an object has in slots beside its `__dict__`."""
-    return [(name, getattr(x, name)) for name in _names_of_slots(cast(Any, type(x))) if hasattr(x, name)]
+    kind = type(x)
+    if kind not in _SLOTS:
+        _SLOTS[kind] = [
+            f"_{each.__name__.lstrip('_')}{slot}" if slot.startswith("__") else slot
+            for each in kind.__mro__
+            for slots in [vars(each).get("__slots__", ())]
+            for slot in ([slots] if isinstance(slots, str) else slots)
+            if slot not in ("__dict__", "__weakref__")
+        ]
+    return [(slot, getattr(x, slot)) for slot in _SLOTS[kind] if hasattr(x, slot)]
 
 
-@functools.cache
-def _names_of_slots(kind: Any) -> tuple[str, ...]:
-    of_classes = [vars(each).get("__slots__", ()) for each in kind.__mro__]
-    names = [name for slots in of_classes for name in ([slots] if isinstance(slots, str) else slots)]
-    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
+_SLOTS: weakref.WeakKeyDictionary[type, list[str]] = weakref.WeakKeyDictionary()
+
+
+def _plain_name(name: str) -> str:
+    """The name of a module without the wrapper that `torch.compile` puts around one.
+
+    >>> _plain_name("body._orig_mod.conv"), _plain_name("_orig_mod")
+    ('body.conv', '')
+    """
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def _behind(proxy: Any) -> Any:
+    """What a proxy stands for; None if that is gone."""
+    try:
+        return proxy.__repr__.__self__
+    except ReferenceError:
+        return None
+
+
+def _filled(x: types.FunctionType) -> list[types.CellType]:
+    """The variables around a function that have a value."""
+    return [cell for cell in x.__closure__ or () if _content(cell) is not _EMPTY]
+
+
+_EMPTY = object()
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY
 
 
 def _without_history(x: Tensor) -> Tensor:
@@ -241,4 +358,5 @@ def _is_plain_object(x: Any) -> bool:
     if kind in (types.SimpleNamespace, RemovableHandle):
         return True
     plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
+    plain = plain and not hasattr(kind, "__del__")  # a copy that goes would close what belongs to the user's object
     return plain and not kind.__module__.startswith(("torch", "threading", "builtins"))

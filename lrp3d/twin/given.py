@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FunctionType, MethodType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 from torch.optim.swa_utils import AveragedModel
+
+from lrp3d.twin.swapping import inside_compiled
 
 EXPECTED = "model must be a torch.nn.Module, got "
 
@@ -43,8 +45,8 @@ def module_of(model: Any) -> nn.Module:
 def _inside(model: Any) -> nn.Module:
     """The plain module inside of wrappers; raises TypeError as `module_of`."""
     while True:
-        if isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = cast(nn.Module, model._orig_mod)
+        if isinstance(model, nn.Module) and (inner := inside_compiled(model)) is not None:
+            model = inner
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)):
             model = model.module
         elif isinstance(model, nn.Module):

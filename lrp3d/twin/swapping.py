@@ -10,7 +10,8 @@ import functools
 import inspect
 import types
 import weakref
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
@@ -25,12 +26,25 @@ class InPlaceOf:
     The module holds it and is held weakly, so that it goes with the last that uses it.
     """
 
+    method: str = "_call_impl"
+
     def __init__(self, module: nn.Module):
         self._module = weakref.ref(module)
 
     def module(self) -> Any:
         """The module, which is there as long as it is called."""
         return self._module()
+
+    @property
+    def __wrapped__(self) -> Any:
+        """The method of the class, bound to the module: whoever looks at the method sees its signature."""
+        return getattr(type(self.module()), self.method).__get__(self.module())
+
+    def __getattr__(self, name: str) -> Any:
+        """What a method has beside its call (`__func__`, `__self__`, `__name__`)."""
+        if name in ("__func__", "__self__", "__name__", "__qualname__"):
+            return getattr(self.__wrapped__, name)
+        raise AttributeError(name)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_module": self._module()}
@@ -42,24 +56,28 @@ class InPlaceOf:
 class Named(InPlaceOf):
     """The call of a module: as usual, and inside a run under its name."""
 
-    def __init__(self, module: nn.Module, name: str, is_layer: bool):
+    def __init__(self, module: nn.Module, name: str, is_layer: bool, own: Callable[..., Any] | None = None):
         super().__init__(module)
         self.name, self.is_layer = name, is_layer
+        self.own = own
+        """The call that the user put in the place of the usual one."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the module."""
         module = self.module()
-        call, run = type(module)._call_impl, current_tracer.get()
+        call, run = self.own or functools.partial(type(module)._call_impl, module), current_tracer.get()
         if run is None:
-            return call(module, *args, **kwargs)
+            return call(*args, **kwargs)
         with run.scope(self.name, module, self.is_layer):
-            output = call(module, *args, **kwargs)
+            output = call(*args, **kwargs)
         run.adopt(output, self.name)
         return run.add_outlet(run.hold_constant(output, self.name), self.name)
 
 
 class Handled(InPlaceOf):
     """The forward of a registered layer: inside a run its handler, and outside of one its own."""
+
+    method = "forward"
 
     def __init__(self, layer: nn.Module, handler: Handler):
         super().__init__(layer)
@@ -100,12 +118,12 @@ def swap(module: nn.Module, name: str) -> None:
         name: its qualified name.
     """
     state = vars(module)
-    for method in _compiled_methods(cast(Any, type(module))):
+    for method in _compiled_methods(type(module)):
         state.setdefault(method, Uncompiled(module, method))
     handler = handler_of(module)
     if handler is not None and handler is not own_forward:
         state["forward"] = Handled(module, handler)
-    state["_call_impl"] = Named(module, name, handler is not None)
+    state["_call_impl"] = Named(module, name, handler is not None, state.get("_call_impl"))
 
 
 def name_of(module: nn.Module) -> str:
@@ -147,11 +165,24 @@ def _handler_of_type(layer_type: type) -> tuple[Handler | None, frozenset[str]]:
     return None, frozenset()
 
 
-@functools.cache
-def _compiled_methods(kind: Any) -> tuple[str, ...]:
-    return tuple(name for name in dir(kind) if uncompiled(inspect.getattr_static(kind, name, None)))
+def _compiled_methods(kind: type) -> tuple[str, ...]:
+    if kind not in _COMPILED:
+        found = (name for name in dir(kind) if uncompiled(inspect.getattr_static(kind, name, None)))
+        _COMPILED[kind] = tuple(found)
+    return _COMPILED[kind]
+
+
+_COMPILED: weakref.WeakKeyDictionary[type, tuple[str, ...]] = weakref.WeakKeyDictionary()
+
+
+def inside_compiled(module: nn.Module) -> nn.Module | None:
+    """The module that was given to `torch.compile`, which made this one of it; None for any other module."""
+    inner = module._modules.get("_orig_mod") if type(module).__module__.startswith("torch._dynamo") else None
+    return inner
 
 
 def uncompiled(function: Any) -> Any:
     """The function that was given to `torch.compile`, if any: compiled code computes the same, but cannot be traced."""
+    if not isinstance(function, (types.FunctionType, types.MethodType)):  # others may answer to any name
+        return None
     return getattr(function, "_torchdynamo_orig_callable", None)

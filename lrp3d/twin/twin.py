@@ -33,6 +33,7 @@ from lrp3d.transfer import answers, finite
 from lrp3d.twin.audit import assign_rules, unsupported
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.given import module_of, original_code, programs_in
+from lrp3d.twin.kept_state import KeptState
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
 from lrp3d.twin.ranges import Range, far_outside, layout_of, ranges_of, warn_of_range
@@ -143,6 +144,8 @@ class Twin(nn.Module):
         self.floors: dict[Hashable, Tensor] = {}
         """Relevance of the untrained model (`lrp3d.floor`), by the kind of clips for which it is."""
         self._generators = copier.generators
+        self._alive = copier.alive
+        self._state = KeptState(copier.made)
         self._answers: dict[Hashable, list[bool]] = {}
         """Answers to questions of earlier forwards about numbers, by the shapes of their inputs."""
 
@@ -161,7 +164,7 @@ class Twin(nn.Module):
     @contextmanager
     def unchanged(self, device: torch.device, seed: int | None = None) -> Iterator[None]:
         """After this block, the model and the random generators are as before, but parameters may have other values."""
-        with kept_random_state(device, seed), _same_values(self._own):
+        with kept_random_state(device, seed), _same_values(self._own), self._state:
             yield
 
     def record(
@@ -210,7 +213,13 @@ class Twin(nn.Module):
             device = entries[0].device if entries else torch.device("cpu")
             with kept_random_state(device, seed):
                 draws = Draws(device, self._generators)
-                with run, torch.autocast(device.type, enabled=False), _same_tensors(self._own), original_code():
+                with (
+                    run,
+                    torch.autocast(device.type, enabled=False),
+                    _same_tensors(self._own),
+                    self._state,
+                    original_code(),
+                ):
                     output = self.outputs(tree_unflatten(leaves, spec), layout)
                     output = output if read is None else read(output)
                 drew = bool(draws)

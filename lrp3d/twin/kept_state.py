@@ -1,0 +1,81 @@
+"""What the copied modules, containers and objects of a twin hold, which is put back after every run.
+
+A forward may count, cache and remember. The next clip of a twin is explained as the first one was: what a run left in
+the copies would be a constant, or a signal of a graph that is gone.
+"""
+
+from __future__ import annotations
+
+import array
+import copy
+import types
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+
+class KeptState:
+    """The contents of copies, as they are now; `restore` puts them back.
+
+    >>> counts, kept = {"runs": 0}, []
+    >>> state = KeptState([counts, kept])
+    >>> counts["runs"] += 1
+    >>> kept.append("x")
+    >>> state.restore()
+    >>> counts, kept
+    ({'runs': 0}, [])
+    """
+
+    def __init__(self, copies: Iterable[Any]):
+        copies = list(copies)
+        self._contents = [(holder, _content(holder)) for x in copies for holder in _holders(x)]
+        self._arrays: list[tuple[Any, Any]] = [(x, copy.copy(x)) for x in copies if isinstance(x, _ARRAYS)]
+
+    def __enter__(self) -> None:
+        """Nothing is done before a run."""
+
+    def __exit__(self, *exc: object) -> None:
+        """Puts the contents back after a run, whether it ended or failed."""
+        self.restore()
+
+    def restore(self) -> None:
+        """Puts the contents back; nothing is written where they are the same, as another thread may be reading."""
+        for holder, content in self._contents:
+            if not _is_same(holder, content):
+                holder.clear()
+                holder.update(content) if isinstance(holder, (dict, set)) else holder.extend(content)
+        for x, values in self._arrays:
+            if not np.array_equal(x, values, equal_nan=np.asarray(x).dtype.kind in "fc"):
+                x[:] = values
+
+
+_ARRAYS = (np.ndarray, array.array, bytearray)
+
+
+def _holders(x: Any) -> list[Any]:
+    """The dicts, sets and lists that hold what a copy has."""
+    if isinstance(x, (dict, set, list, deque)):
+        return [x]
+    if isinstance(x, nn.Module):
+        return [vars(x), *(value for value in vars(x).values() if isinstance(value, dict))]
+    if isinstance(x, (type, types.FunctionType, types.MethodType)) or type(getattr(x, "__dict__", None)) is not dict:
+        return []
+    return [vars(x)]
+
+
+def _content(holder: Any) -> Any:
+    return next(kind(holder) for kind in (dict, set, list) if isinstance(holder, kind) or kind is list)
+
+
+def _is_same(holder: Any, content: Any) -> bool:
+    """Whether a holder has the very objects that it had, and in the same order."""
+    if len(holder) != len(content):
+        return False
+    if isinstance(holder, dict):
+        return all(a is b and holder[a] is content[b] for a, b in zip(holder, content, strict=True))
+    if isinstance(holder, set):
+        return bool(holder == content)
+    return all(a is b for a, b in zip(holder, content, strict=True))
