@@ -1,11 +1,18 @@
 """A forward may do with its modules what it likes: their classes, hooks and references are those of the model."""
 
+import dataclasses
 import functools
+import gc
 import pickle
+import tempfile
+import warnings
 import weakref
 from abc import ABC
+from collections import deque
+from pathlib import Path
 from typing import Generic, TypeVar
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -128,8 +135,112 @@ class ChildKnowsItsParent(Net):
         return self.kept
 
 
-PLAIN = [Slices, Abstract, Typed, CallsTheClassAbove, CallsItsBase, MakesAnother]
-TRIPLED = [AsksForItsClass, WithSlots, KeyedByModules, ChildKnowsItsParent]
+class DelegatesToACompiledOne(nn.Module):
+    """Answers to any name with what the network inside of it has, as wrappers do."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner = torch.compile(Net().eval(), backend="eager")
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def change(self, x):
+        return x
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+class WithAQueue(Net):
+    """Keeps the last two numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.queue = deque([1.0, 1.0], maxlen=2)
+
+    def change(self, x):
+        self.queue.extend([1.0, 2.0])
+        return x * sum(self.queue)
+
+
+class KeepsAHandle(Net):
+    def __init__(self):
+        super().__init__()
+        self.handle = self.relu.register_forward_hook(lambda module, args, output: 7 * output)
+
+    def forward(self, x):
+        self.handle.remove()
+        return super().forward(x * 1.0)
+
+
+class Configured(dict):
+    __getattr__ = dict.__getitem__
+
+
+@dataclasses.dataclass(slots=True)
+class Options:
+    factor: float = 3.0
+
+
+@dataclasses.dataclass
+class MoreOptions(Options):
+    other: int = 1
+
+
+class Pair(tuple):
+    def __new__(cls, first, second):
+        return super().__new__(cls, (first, second))
+
+
+class Held(Net):
+    """Holds what a factor comes from in objects of all kinds."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.kept = []
+        self.held = {
+            "options that answer as attributes": lambda: Configured(factor=3.0),
+            "options in slots": MoreOptions,
+            "a weak reference": lambda: weakref.ref(OUTSIDE),
+            "a proxy": lambda: weakref.proxy(OUTSIDE),
+            "a tuple of its own kind": lambda: Pair(self.relu, 3.0),
+            "a default": lambda: lambda x, layer=self.relu: layer(x) * 3.0,
+            "a method of a list": lambda: self.kept.append,
+        }[how]()
+        passing = MoreOptions()
+        self.gone = weakref.proxy(passing)
+        self.how = how
+
+    def change(self, x):
+        if self.how == "a tuple of its own kind":
+            return self.held[0](x) * self.held[1]
+        if self.how == "a default":
+            return self.held(x)
+        if self.how == "a method of a list":
+            self.held(x * 3.0)
+            return self.kept.pop()
+        return x * (self.held() if self.how == "a weak reference" else self.held).factor
+
+
+OUTSIDE = MoreOptions()
+HELD = [
+    "options that answer as attributes",
+    "options in slots",
+    "a weak reference",
+    "a proxy",
+    "a tuple of its own kind",
+    "a default",
+    "a method of a list",
+]
+
+
+PLAIN = [DelegatesToACompiledOne, KeepsAHandle, Slices, Abstract, Typed, CallsTheClassAbove, CallsItsBase, MakesAnother]
+TRIPLED = [WithAQueue, AsksForItsClass, WithSlots, KeyedByModules, ChildKnowsItsParent]
+TRIPLED += [functools.partial(Held, how) for how in HELD]
 
 
 @pytest.mark.parametrize(("net", "reference"), [(n, Net) for n in PLAIN] + [(n, Tripled) for n in TRIPLED])
@@ -183,7 +294,80 @@ def test_a_layer_that_changes_what_torchs_forward_calls_computes_what_it_says(ho
     same(model, reference)
 
 
+def test_modules_have_their_names_wherever_else_they_are_held():
+    model = Net().eval()
+    model.listed, model.factors = [model.first, model.second], {model.relu: 3.0, model.first: 1.0}
+    found = lrp3d.explain(model, CLIP, 1, layers=["first", "second"])
+    assert set(found.layers) == {"first", "second"}
+
+
+def test_what_belongs_to_an_object_of_the_users_is_not_closed():
+    model = Net().eval()
+    with tempfile.NamedTemporaryFile("w") as file:
+        model.log = file
+        lrp3d.explain(model, CLIP, 1)
+        gc.collect()
+        assert not file.closed
+        assert Path(file.name).exists()
+
+
+# ------------------------------------------------------------------------------------------------ state
+
+
+class Counts(Net):
+    def __init__(self):
+        super().__init__()
+        self.runs, self.cache, self.seen = 0, None, np.zeros(1)
+        self.register_buffer("total", torch.zeros(()))
+
+    def change(self, x):
+        self.runs += 1
+        self.total += 1
+        self.seen += 1
+        if self.cache is None:
+            self.cache = x.mean((2, 3, 4), keepdim=True)
+        return (x - self.cache) * self.runs * self.total * self.seen.item()
+
+
+def test_every_clip_of_a_twin_is_explained_as_its_first():
+    model = Counts().eval()
+    twin = lrp3d.convert(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first, second, third = (lrp3d.explain(twin, CLIP, 1, contrastive=False) for _ in range(3))
+        twin(CLIP)
+        fourth = lrp3d.explain(twin, CLIP, 1, contrastive=False)
+    for other in (second, third, fourth):
+        assert other.logits.equal(first.logits)
+        assert other.relevance.equal(first.relevance)
+    assert (model.runs, model.cache, model.seen.item(), float(model.total)) == (0, None, 0.0, 0.0)
+
+
 # -------------------------------------------------------------------------------------------------- hooks
+
+
+class Manager:
+    """Holds its hooks, which hold it, and perhaps the model."""
+
+    def __init__(self, model=None):
+        self.runs, self.seen, self.me, self.model = 0, np.zeros(1), self, model
+        self.hooks = [functools.partial(Manager.note, self)]
+
+    def note(self, module, args, output):
+        self.runs += 1
+        self.seen += 1
+
+
+def test_hooks_write_outside_of_the_model_whatever_refers_to_what():
+    model, outside = Net().eval(), Manager()
+    model.relu.register_forward_hook(outside.hooks[0])
+    lrp3d.explain(model, CLIP, 1)
+    assert outside.runs == outside.seen.item() > 0
+    model, inside = Net().eval(), Manager()
+    inside.model = model
+    model.relu.register_forward_hook(inside.hooks[0])
+    lrp3d.explain(model, CLIP, 1)
+    assert inside.runs == 0, "it leads to the model, which keeps what it has"
 
 
 class Recorder:

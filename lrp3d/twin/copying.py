@@ -57,6 +57,8 @@ class Copier:
         """Returns the copy of anything, one for each object; `name` is that of the module in which it was found."""
         if type(x) in _ATOMS:
             return x
+        if type(x) in _PROXIES:  # of which any question asks what they stand for
+            return self._reference(x, name)
         if id(x) in self.copies:
             return self.copies[id(x)]
         if self._within:
@@ -135,7 +137,7 @@ class Copier:
         return [x for x in self.copies.values() if isinstance(x, _GENERATORS)]
 
     def _copy(self, x: Any, name: str) -> Any:
-        if isinstance(x, weakref.ref) or type(x) in _PROXIES:
+        if isinstance(x, weakref.ref):
             return self._reference(x, name)
         if isinstance(x, nn.Module):
             inner = inside_compiled(x)
@@ -219,7 +221,7 @@ class Copier:
         name = self._names.get(id(x), name)
         of_hook, self._leading = self._leading, None
         for key, value in sorted(vars(x).items(), key=lambda item: item[0] == "_modules"):  # which come last
-            if not isinstance(value, InPlaceOf):  # a twin is converted like its model
+            if not issubclass(type(value), InPlaceOf):  # a twin is converted like its model
                 copy.__dict__[key] = self._attribute(key, value, name)
         for slot, value in _slots(x):
             setattr(copy, slot, self(value, f"{name}.{slot}" if name else slot))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import copy
+import operator
 import types
 from collections import deque
 from collections.abc import Iterable
@@ -54,6 +55,7 @@ class KeptState:
 
 
 _ARRAYS = (np.ndarray, array.array, bytearray)
+_WITHOUT_STATE = (type, types.FunctionType, types.MethodType)  # or with that of the user's
 
 
 def _holders(x: Any) -> list[Any]:
@@ -61,8 +63,8 @@ def _holders(x: Any) -> list[Any]:
     if isinstance(x, (dict, set, list, deque)):
         return [x]
     if isinstance(x, nn.Module):
-        return [vars(x), *(value for value in vars(x).values() if isinstance(value, dict))]
-    if isinstance(x, (type, types.FunctionType, types.MethodType)) or type(getattr(x, "__dict__", None)) is not dict:
+        return [vars(x), *(value for value in vars(x).values() if issubclass(type(value), dict))]
+    if isinstance(x, _WITHOUT_STATE) or type(getattr(x, "__dict__", None)) is not dict:
         return []
     return [vars(x)]
 
@@ -74,8 +76,11 @@ def _content(holder: Any) -> Any:
 
 
 def _is_same(holder: Any, content: Any) -> bool:
-    """Whether a holder has what it had; other tensors, of which none says whether they are equal, are not the same."""
-    try:
-        return bool(holder == content) if not isinstance(holder, deque) else list(holder) == content
-    except (RuntimeError, ValueError, TypeError):
+    """Whether a holder has the very objects that it had, and in the same order."""
+    if len(holder) != len(content):
         return False
+    if isinstance(holder, set):
+        return bool(holder == content)
+    if isinstance(holder, dict) and not all(map(operator.is_, holder.values(), content.values())):
+        return False
+    return all(map(operator.is_, holder, content))
