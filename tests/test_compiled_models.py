@@ -6,6 +6,7 @@ from torch import nn
 from small_models import CLIP, Parts, small
 
 import lrp3d
+from lrp3d.twin.given import original_code
 
 
 def test_compiled_and_parallel_wrappers_are_looked_through():
@@ -90,3 +91,21 @@ def test_a_compiled_function_that_a_forward_calls_is_not_compiled_for_an_explana
     assert torch.equal(found.matrix, expected.matrix)
     model(CLIP)
     assert compiled  # as soon as the caller runs the model
+
+
+def test_after_explanations_in_several_threads_compiled_code_is_compiled_again():
+    import torch._dynamo
+
+    first, second = original_code(), original_code()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    torch.compile(lambda x: x.relu() * 3, backend=backend)(CLIP)
+    assert compiled

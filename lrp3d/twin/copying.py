@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from lrp3d.twin.leading import leading
+from lrp3d.twin.holding import ATOMS, PROXIES, behind, content_of, filled, held_by, is_plain_object, leading, slots_of
 from lrp3d.twin.swapping import InPlaceOf, inside_compiled, swap, uncompiled
 
 # Objects that count or draw numbers, which a forward may change in place, so that they are copied whole.
@@ -28,8 +28,6 @@ _CHANGEABLE = (np.ndarray, array.array, bytearray, Counter, *_DRAWN_FROM)
 _GENERATORS = (torch.Generator, *_DRAWN_FROM)
 # Exactly these types: what a subclass needs to be made is not known.
 _CONTAINERS = (list, deque, set, dict, OrderedDict, defaultdict)
-_PROXIES = (weakref.ProxyType, weakref.CallableProxyType)
-_ATOMS = frozenset({int, float, complex, bool, str, bytes, range, type, types.NoneType})
 
 
 class Copier:
@@ -55,9 +53,9 @@ class Copier:
 
     def __call__(self, x: Any, name: str) -> Any:
         """Returns the copy of anything, one for each object; `name` is that of the module in which it was found."""
-        if type(x) in _ATOMS:
+        if type(x) in ATOMS:
             return x
-        if type(x) in _PROXIES:  # of which any question asks what they stand for
+        if type(x) in PROXIES:  # of which any question asks what they stand for
             return self._reference(x, name)
         if id(x) in self.copies:
             return self.copies[id(x)]
@@ -87,27 +85,11 @@ class Copier:
 
     def _parts(self, x: Any) -> list[Any] | None:
         """What something holds; None of what has a copy."""
-        if type(x) in _PROXIES:
-            return [] if (target := _behind(x)) is None else [target]
-        if (
-            isinstance(x, nn.Module)
-            or self.copies.get(id(x), x) is not x
-            or (isinstance(x, Tensor) and not self.shared)
-        ):
-            return None
-        if isinstance(x, weakref.ref):
-            return [x()]
-        if isinstance(x, dict):
-            return [*x, *x.values()]
-        if isinstance(x, (tuple, list, deque, set)):
-            return list(x)
-        if isinstance(x, types.MethodType):
-            return [x.__self__, x.__func__]
-        if isinstance(x, functools.partial):
-            return [x.func, *x.args, *x.keywords.values()]
-        if isinstance(x, types.FunctionType):
-            return [x.__defaults__, x.__kwdefaults__, *(cell.cell_contents for cell in _filled(x))]
-        return [*vars(x).values(), *dict(_slots(x)).values()] if _is_plain_object(x) else []
+        if type(x) not in PROXIES:
+            is_copied = self.copies.get(id(x), x) is not x or (isinstance(x, Tensor) and not self.shared)
+            if is_copied or isinstance(x, nn.Module):
+                return None
+        return held_by(x)
 
     def _remember(self, x: Any, copy: Any) -> Any:
         """Notes a copy before its contents are copied, so that cycles end."""
@@ -156,18 +138,18 @@ class Copier:
             return self._container(x, name)
         if isinstance(x, (types.MethodType, types.BuiltinMethodType, functools.partial, types.FunctionType)):
             return self._callable(x, name)
-        return self._object(x, name) if _is_plain_object(x) else x
+        return self._object(x, name) if is_plain_object(x) else x
 
     def _reference(self, x: Any, name: str) -> Any:
         """Copies a weak reference to what has a copy, which is kept alive."""
-        target = _behind(x) if type(x) in _PROXIES else x()
-        if target is None or type(x) not in (weakref.ref, weakref.WeakMethod, *_PROXIES):
+        target = behind(x) if type(x) in PROXIES else x()
+        if target is None or type(x) not in (weakref.ref, weakref.WeakMethod, *PROXIES):
             return x
         copy = self(target, name)
         if copy is target or (isinstance(x, weakref.WeakMethod) and copy == target):
             return x
         self.alive.append(copy)
-        return weakref.proxy(copy) if type(x) in _PROXIES else type(x)(copy)
+        return weakref.proxy(copy) if type(x) in PROXIES else type(x)(copy)
 
     def _tuple(self, x: Any, name: str) -> Any:
         """Copies a tuple of which something had to be copied; any other stays itself."""
@@ -189,12 +171,12 @@ class Copier:
             return items
         if type(x) in (list, deque):
             copy = self._remember(x, [] if type(x) is list else deque(maxlen=x.maxlen))
-            copy.extend(item if type(item) in _ATOMS else self(item, f"{name}.{i}") for i, item in enumerate(x))
+            copy.extend(item if type(item) in ATOMS else self(item, f"{name}.{i}") for i, item in enumerate(x))
             return copy
         factory = [self(x.default_factory, name)] if type(x) is defaultdict else []
         copy = self._remember(x, type(x)(*factory))
         for key, value in x.items():
-            copy[self(key, name)] = value if type(value) in _ATOMS else self(value, f"{name}.{key}")
+            copy[self(key, name)] = value if type(value) in ATOMS else self(value, f"{name}.{key}")
         return copy
 
     def _callable(self, x: Any, name: str) -> Any:
@@ -223,7 +205,7 @@ class Copier:
         for key, value in sorted(vars(x).items(), key=lambda item: item[0] == "_modules"):  # which come last
             if not issubclass(type(value), InPlaceOf):  # a twin is converted like its model
                 copy.__dict__[key] = self._attribute(key, value, name)
-        for slot, value in _slots(x):
+        for slot, value in slots_of(x):
             setattr(copy, slot, self(value, f"{name}.{slot}" if name else slot))
         swap(copy, name)
         self._leading = of_hook
@@ -260,21 +242,21 @@ class Copier:
         copy = types.FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells)
         copy.__dict__ = x.__dict__
         self._remember(x, copy)
-        for cell in _filled(x):
+        for cell in filled(x):
             if cell in new:
                 self._cells[id(cell)].cell_contents = self(cell.cell_contents, f"{name}.{x.__name__}")
         copy.__defaults__ = self(x.__defaults__, name)
         copy.__kwdefaults__ = cast(
             Any, x.__kwdefaults__ and {key: self(v, name) for key, v in x.__kwdefaults__.items()}
         )
-        pairs = [(_content(self._cells[id(cell)]), cell.cell_contents) for cell in _filled(x)]
+        pairs = [(content_of(self._cells[id(cell)]), cell.cell_contents) for cell in filled(x)]
         pairs += [(copy.__kwdefaults__[key], value) for key, value in (x.__kwdefaults__ or {}).items()]
         same = all(a is b for a, b in pairs) and copy.__defaults__ is x.__defaults__
         return x if same else copy
 
     def _object(self, x: Any, name: str) -> Any:
         """Copies a plain object, in which a forward may count; one without attributes is a mark and stays itself."""
-        slots = _slots(x)
+        slots = slots_of(x)
         if not vars(x) and not slots:
             return x
         copy = self._remember(x, cast(Any, type(x)).__new__(type(x)))
@@ -292,23 +274,6 @@ _HOOKS = {f"_forward_{which}hooks{kwargs}" for which in ("", "pre_") for kwargs 
 _HOOKS.add("_forward_hooks_always_called")
 
 
-def _slots(x: Any) -> list[tuple[str, Any]]:
-    """What an object has in slots beside its `__dict__`."""
-    kind = type(x)
-    if kind not in _SLOTS:
-        _SLOTS[kind] = [
-            f"_{each.__name__.lstrip('_')}{slot}" if slot.startswith("__") else slot
-            for each in kind.__mro__
-            for slots in [vars(each).get("__slots__", ())]
-            for slot in ([slots] if isinstance(slots, str) else slots)
-            if slot not in ("__dict__", "__weakref__")
-        ]
-    return [(slot, getattr(x, slot)) for slot in _SLOTS[kind] if hasattr(x, slot)]
-
-
-_SLOTS: weakref.WeakKeyDictionary[type, list[str]] = weakref.WeakKeyDictionary()
-
-
 def _plain_name(name: str) -> str:
     """The name of a module without the wrapper that `torch.compile` puts around one.
 
@@ -316,29 +281,6 @@ def _plain_name(name: str) -> str:
     ('body.conv', '')
     """
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
-
-
-def _behind(proxy: Any) -> Any:
-    """What a proxy stands for; None if that is gone."""
-    try:
-        return proxy.__repr__.__self__
-    except ReferenceError:
-        return None
-
-
-def _filled(x: types.FunctionType) -> list[types.CellType]:
-    """The variables around a function that have a value."""
-    return [cell for cell in x.__closure__ or () if _content(cell) is not _EMPTY]
-
-
-_EMPTY = object()
-
-
-def _content(cell: types.CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:
-        return _EMPTY
 
 
 def _without_history(x: Tensor) -> Tensor:
@@ -350,15 +292,3 @@ def _cloned(x: Tensor) -> Tensor:
     """Another tensor with the same values; a parameter if `x` is one."""
     copy = x.detach().clone()
     return nn.Parameter(copy, x.requires_grad) if isinstance(x, nn.Parameter) else copy
-
-
-def _is_plain_object(x: Any) -> bool:
-    """Whether `x` is an instance of a class written in Python, with nothing but a `__dict__` to copy."""
-    kind: Any = type(x)
-    if isinstance(x, (type, types.ModuleType, types.FunctionType, Tensor)) or not hasattr(x, "__dict__"):
-        return False
-    if kind in (types.SimpleNamespace, RemovableHandle):
-        return True
-    plain = kind.__new__ is object.__new__ and kind.__reduce_ex__ is object.__reduce_ex__
-    plain = plain and not hasattr(kind, "__del__")  # a copy that goes would close what belongs to the user's object
-    return plain and not kind.__module__.startswith(("torch", "threading", "builtins"))

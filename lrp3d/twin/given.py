@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,10 +146,29 @@ def _is_exported(module: torch.fx.GraphModule) -> bool:
 def original_code() -> Iterator[None]:
     """Inside this block, functions that `torch.compile` wrapped run their original code, which a tracer can follow.
 
-    Where nothing loaded the compiler, nothing is compiled, and loading it would take seconds.
+    Where nothing loaded the compiler, nothing is compiled, and loading it would take seconds. What torch is told holds
+    for all threads: the first block of several tells it, and the last one takes it back.
     """
     if "torch._dynamo" not in sys.modules:
         yield
         return
-    with torch.compiler.set_stance("force_eager"):
+    with _lock:
+        if not _stances:
+            _stances.append(torch.compiler.set_stance("force_eager"))
+            _stances[0].__enter__()
+        else:
+            _stances.append(None)
+    try:
         yield
+    finally:
+        with _lock:
+            if len(_stances) == 1:
+                _stances[0].__exit__(None, None, None)
+                _stances.clear()
+            else:
+                _stances.remove(None)
+
+
+_lock = threading.Lock()
+_stances: list[Any] = []
+"""What the first of the blocks in progress told torch, and None for each of the others."""
