@@ -236,14 +236,14 @@ class Copier:
     def _function(self, x: types.FunctionType, name: str) -> types.FunctionType:
         """Copies a function with other variables around it and other defaults, if any of these has to be copied."""
         around = x.__closure__ or ()
-        new = [cell for cell in around if id(cell) not in self._cells]
-        self._cells.update((id(cell), types.CellType()) for cell in new)
+        new = {id(cell) for cell in around} - self._cells.keys()  # cells are equal where what they hold is
+        self._cells.update((cell, types.CellType()) for cell in new)
         cells = tuple(self._cells[id(cell)] for cell in around)
         copy = types.FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells)
         copy.__dict__ = x.__dict__
         self._remember(x, copy)
         for cell in filled(x):
-            if cell in new:
+            if id(cell) in new:
                 self._cells[id(cell)].cell_contents = self(cell.cell_contents, f"{name}.{x.__name__}")
         copy.__defaults__ = self(x.__defaults__, name)
         copy.__kwdefaults__ = cast(
