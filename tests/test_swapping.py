@@ -317,16 +317,19 @@ def test_what_belongs_to_an_object_of_the_users_is_not_closed():
 class Counts(Net):
     def __init__(self):
         super().__init__()
-        self.runs, self.cache, self.seen = 0, None, np.zeros(1)
+        self.runs, self.cache, self.seen = 0, None, np.zeros(())
+        self.bytes, self.objects = bytearray(1), np.array([self.relu, CLIP], dtype=object)
         self.register_buffer("total", torch.zeros(()))
 
     def change(self, x):
         self.runs += 1
         self.total += 1
         self.seen += 1
+        self.bytes.append(1)
+        self.objects[1] = x
         if self.cache is None:
             self.cache = x.mean((2, 3, 4), keepdim=True)
-        return (x - self.cache) * self.runs * self.total * self.seen.item()
+        return (x - self.cache) * self.runs * self.total * self.seen.item() * len(self.bytes)
 
 
 def test_every_clip_of_a_twin_is_explained_as_its_first():

@@ -181,9 +181,9 @@ class Copier:
 
     def _callable(self, x: Any, name: str) -> Any:
         """Copies a bound method, a partial function or a closure, if what it holds has to be copied."""
+        if (plain := uncompiled(x)) is not None:
+            return self(plain, name)
         if isinstance(x, types.MethodType):
-            if (plain := uncompiled(x)) is not None:
-                return self(plain, name)
             owner = self(x.__self__, name)
             return x if owner is x.__self__ else types.MethodType(self(x.__func__, name), owner)
         if isinstance(x, types.BuiltinMethodType):  # as `kept.append`
@@ -192,8 +192,6 @@ class Copier:
         if isinstance(x, functools.partial):
             keywords = {key: self(value, name) for key, value in x.keywords.items()}
             return functools.partial(self(x.func, name), *(self(value, name) for value in x.args), **keywords)
-        if (plain := uncompiled(x)) is not None:
-            return self(plain, name)
         return self._function(x, name) if x.__closure__ or x.__defaults__ or x.__kwdefaults__ else x
 
     def _module(self, x: nn.Module, name: str) -> nn.Module:

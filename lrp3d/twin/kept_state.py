@@ -34,7 +34,7 @@ class KeptState:
         copies = list(copies)
         holders = {id(holder): holder for x in copies for holder in _holders(x)}
         self._contents = [(holder, _content(holder)) for holder in holders.values()]
-        self._arrays: list[tuple[Any, Any]] = [(x, copy.copy(x)) for x in copies if isinstance(x, _ARRAYS)]
+        self._arrays = [(x, x.copy()) for x in copies if isinstance(x, np.ndarray)]
 
     def __enter__(self) -> None:
         """Nothing is done before a run."""
@@ -47,20 +47,18 @@ class KeptState:
         """Puts the contents back; nothing is written where they are the same, as another thread may be reading."""
         for holder, content in self._contents:
             if not _is_same(holder, content):
-                holder.clear()
-                holder.update(content) if isinstance(holder, (dict, set)) else holder.extend(content)
+                _put_back(holder, content)
         for x, values in self._arrays:
-            if not np.array_equal(x, values, equal_nan=np.asarray(x).dtype.kind in "fc"):
-                x[:] = values
+            if not _is_same_array(x, values):
+                x[...] = values
 
 
-_ARRAYS = (np.ndarray, array.array, bytearray)
 _WITHOUT_STATE = (type, types.FunctionType, types.MethodType)  # or with that of the user's
 
 
 def _holders(x: Any) -> list[Any]:
     """The dicts, sets and lists that hold what a copy has."""
-    if isinstance(x, (dict, set, list, deque)):
+    if isinstance(x, (dict, set, list, deque, array.array, bytearray)):
         return [x]
     if isinstance(x, nn.Module):
         return [vars(x), *(value for value in vars(x).values() if issubclass(type(value), dict))]
@@ -72,15 +70,38 @@ def _holders(x: Any) -> list[Any]:
 def _content(holder: Any) -> Any:
     if isinstance(holder, dict):
         return dict(holder)
-    return set(holder) if isinstance(holder, set) else list(holder)
+    return copy.copy(holder)
+
+
+def _put_back(holder: Any, content: Any) -> None:
+    """Only what changed is written: a dict that is empty for a moment is met by the forward of another thread."""
+    if isinstance(holder, dict):
+        for key in [key for key in holder if key not in content]:
+            del holder[key]
+        holder.update(content)
+        if not _is_same(holder, content):  # in another order
+            holder.clear()
+            holder.update(content)
+    elif isinstance(holder, (set, deque)):
+        holder.clear()
+        holder.update(content) if isinstance(holder, set) else holder.extend(content)
+    else:
+        holder[:] = content
 
 
 def _is_same(holder: Any, content: Any) -> bool:
     """Whether a holder has the very objects that it had, and in the same order."""
     if len(holder) != len(content):
         return False
-    if isinstance(holder, set):
+    if isinstance(holder, (set, array.array, bytearray)):
         return bool(holder == content)
     if isinstance(holder, dict) and not all(map(operator.is_, holder.values(), content.values())):
         return False
     return all(map(operator.is_, holder, content))
+
+
+def _is_same_array(x: Any, values: Any) -> bool:
+    """Whether an array has the values that it had; of objects, the very same ones."""
+    if x.dtype.hasobject:
+        return all(map(operator.is_, x.flat, values.flat))
+    return np.array_equal(x, values, equal_nan=x.dtype.kind in "fc")

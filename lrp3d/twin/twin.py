@@ -227,11 +227,11 @@ class Twin(nn.Module):
             run.forget_writes()
             run.answers.over = True
             is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
-            mixed = []
+            alone = []
             if (kind, layout) not in self._answers and len(inputs) == 1:
-                mixed = [differs_alone(self.run, inputs[0], layout, read, output, drew)]
-            replies = answers([*is_finite, *outside, *mixed, *run.answers.assumed])
-            asked = 2 + len(outside) + len(mixed)
+                alone = [differs_alone(self.run, inputs[0], layout, read, output, drew)]
+            replies = answers([*is_finite, *outside, *alone, *run.answers.assumed])
+            asked = 2 + len(outside) + len(alone)
             if not run.answers.confirmed(replies[asked:]):
                 self._answers.pop((kind, layout), None)
                 return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
