@@ -1,62 +1,24 @@
-"""A forward may do with its modules what it likes: their classes, hooks and references are those of the model."""
+"""A forward may do with its modules what it likes: their classes and references are those of the model."""
 
 import dataclasses
 import functools
 import gc
 import pickle
 import tempfile
-import warnings
 import weakref
 from abc import ABC
 from collections import deque
 from pathlib import Path
 from typing import Generic, TypeVar
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from plain_nets import CLIP, Net, Tripled, same
 from torch import nn
 
 import lrp3d
 
 T = TypeVar("T")
-CLIP = torch.randn(2, 3, 6, 8, 8, generator=torch.Generator().manual_seed(0))
-
-
-class Net(nn.Module):
-    """Two convolutions and a classifier; what comes of the first one is `change`d."""
-
-    def __init__(self):
-        super().__init__()
-        torch.manual_seed(0)
-        self.first, self.second = nn.Conv3d(3, 4, 3, padding=1), nn.Conv3d(4, 4, 3, padding=1)
-        self.relu, self.fc = nn.ReLU(), nn.Linear(4, 5)
-
-    def change(self, x):
-        return x
-
-    def forward(self, x):
-        x = self.change(self.relu(self.first(x)))
-        return self.fc(self.relu(self.second(x)).mean((2, 3, 4)))
-
-
-class Tripled(Net):
-    def change(self, x):
-        return x * 3.0
-
-
-def same(model, reference, **options):
-    """Both models are explained alike, and as what the model itself returns."""
-    found, expected = (lrp3d.explain(x.eval(), CLIP, 1, **options) for x in (model, reference))
-    with torch.no_grad():
-        torch.testing.assert_close(found.logits, model(CLIP))
-    torch.testing.assert_close(found.relevance, expected.relevance)
-    if expected.matrix is not None:
-        torch.testing.assert_close(found.matrix, expected.matrix)
-
-
-# ------------------------------------------------------------------------------------------------ classes
 
 
 class AsksForItsClass(Net):
@@ -309,221 +271,3 @@ def test_what_belongs_to_an_object_of_the_users_is_not_closed():
         gc.collect()
         assert not file.closed
         assert Path(file.name).exists()
-
-
-# ------------------------------------------------------------------------------------------------ state
-
-
-class Counts(Net):
-    def __init__(self):
-        super().__init__()
-        self.runs, self.cache, self.seen = 0, None, np.zeros(())
-        self.bytes, self.objects = bytearray(1), np.array([self.relu, CLIP], dtype=object)
-        self.register_buffer("total", torch.zeros(()))
-
-    def change(self, x):
-        self.runs += 1
-        self.total += 1
-        self.seen += 1
-        self.bytes.append(1)
-        self.objects[1] = x
-        if self.cache is None:
-            self.cache = x.mean((2, 3, 4), keepdim=True)
-        return (x - self.cache) * self.runs * self.total * self.seen.item() * len(self.bytes)
-
-
-def test_every_clip_of_a_twin_is_explained_as_its_first():
-    model = Counts().eval()
-    twin = lrp3d.convert(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        first, second, third = (lrp3d.explain(twin, CLIP, 1, contrastive=False) for _ in range(3))
-        twin(CLIP)
-        fourth = lrp3d.explain(twin, CLIP, 1, contrastive=False)
-    for other in (second, third, fourth):
-        assert other.logits.equal(first.logits)
-        assert other.relevance.equal(first.relevance)
-    assert (model.runs, model.cache, model.seen.item(), float(model.total)) == (0, None, 0.0, 0.0)
-
-
-# -------------------------------------------------------------------------------------------------- hooks
-
-
-class Manager:
-    """Holds its hooks, which hold it, and perhaps the model."""
-
-    def __init__(self, model=None):
-        self.runs, self.seen, self.me, self.model = 0, np.zeros(1), self, model
-        self.hooks = [functools.partial(Manager.note, self)]
-
-    def note(self, module, args, output):
-        self.runs += 1
-        self.seen += 1
-
-
-def test_hooks_write_outside_of_the_model_whatever_refers_to_what():
-    model, outside = Net().eval(), Manager()
-    model.relu.register_forward_hook(outside.hooks[0])
-    lrp3d.explain(model, CLIP, 1)
-    assert outside.runs == outside.seen.item() > 0
-    model, inside = Net().eval(), Manager()
-    inside.model = model
-    model.relu.register_forward_hook(inside.hooks[0])
-    lrp3d.explain(model, CLIP, 1)
-    assert inside.runs == 0, "it leads to the model, which keeps what it has"
-
-
-class Recorder:
-    def __init__(self, kept):
-        self.kept = kept
-
-    def __call__(self, module, args, output):
-        self.kept["x"] = output
-
-    def put(self, module, args, output):
-        self.kept["x"] = output
-
-
-def put(kept, module, args, output):
-    kept["x"] = output
-
-
-HOOKS = {
-    "closure": lambda kept: lambda module, args, output: kept.__setitem__("x", output),
-    "partial": lambda kept: functools.partial(put, kept),
-    "object": Recorder,
-    "method": lambda kept: Recorder(kept).put,
-}
-
-
-class ReadsWhatAHookKept(Net):
-    def __init__(self, hook):
-        super().__init__()
-        self.kept = {}
-        self.relu.register_forward_hook(HOOKS[hook](self.kept))
-
-    def forward(self, x):
-        self.relu(self.first(x))
-        return self.fc(self.relu(self.second(self.kept["x"] * 3.0)).mean((2, 3, 4)))
-
-
-@pytest.mark.parametrize("has_run", [True, False])
-@pytest.mark.parametrize("hook", HOOKS)
-def test_what_hooks_keep_is_of_the_clip_that_is_explained(hook, has_run):
-    model = ReadsWhatAHookKept(hook).eval()
-    if has_run:
-        model(CLIP + 1)
-    kept = model.kept.get("x")
-    found = lrp3d.explain(model, CLIP, 1)
-    assert model.kept.get("x") is kept, "the model keeps what it kept"
-    expected = lrp3d.explain(Tripled().eval(), CLIP, 1)
-    torch.testing.assert_close(found.relevance, expected.relevance)
-    torch.testing.assert_close(found.matrix, expected.matrix)
-
-
-def test_a_hook_that_removes_itself_stays_in_the_model():
-    model = Net().eval()
-    calls = []
-
-    def once(module, args, output):
-        calls.append(1)
-        handle.remove()
-
-    handle = model.relu.register_forward_hook(once)
-    lrp3d.explain(model, CLIP, 1)
-    assert len(model.relu._forward_hooks) == 1
-    assert calls, "what lies outside of the model is the user's, as a list in which a hook notes something"
-
-
-# ---------------------------------------------------------------------------------- tensors with a history
-
-
-class Merged(Net):
-    """Keeps a weight that was computed with gradients, as merged adapters are."""
-
-    def __init__(self, keep=lambda w: w):
-        super().__init__()
-        self.merged = keep(self.second.weight + 0.0)
-
-    def forward(self, x):
-        x = self.relu(self.first(x))
-        return self.fc(self.relu(x - F.conv3d(x, self.merged, padding=1)).mean((2, 3, 4)))
-
-
-class MergedOnce(Merged):
-    """The same, computed when it is first asked for."""
-
-    def __init__(self):
-        super().__init__()
-        del self.merged
-
-    @functools.cached_property
-    def merged(self):
-        return self.second.weight + 0.0
-
-
-@pytest.mark.parametrize("net", [Merged, MergedOnce])
-def test_weights_that_were_computed_before_are_constants(net):
-    model = net().eval()
-    model(CLIP)
-    same(model, Merged(torch.detach))
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_a_cache_outside_of_the_model_holds_constants_too():
-    model = Net()
-    nn.utils.parametrizations.weight_norm(model.second)
-    expected = lrp3d.explain(model.eval(), CLIP, 1)
-    with nn.utils.parametrize.cached():
-        model(CLIP)
-        torch.testing.assert_close(lrp3d.explain(model, CLIP, 1).relevance, expected.relevance)
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
-class Positioned(Net):
-    """Adds a view of a parameter, made when the model was."""
-
-    def __init__(self):
-        super().__init__()
-        self.position = nn.Parameter(torch.randn(1, 4, 6, 1, 1))
-        self.view = self.position.flatten(3).unsqueeze(-1)
-
-    def change(self, x):
-        return x + self.view
-
-
-def test_relevance_never_gets_into_the_gradients_of_a_model():
-    model = Positioned().eval()
-    found = lrp3d.explain(model, CLIP, 1, contrastive=False)
-    assert model.position.grad is None
-    assert found.conservation.abs().max() < 1e-5
-    model.view = model.view.detach()
-    torch.testing.assert_close(lrp3d.explain(model, CLIP, 1, contrastive=False).relevance, found.relevance)
-
-
-# ----------------------------------------------------------------------------- ways around what is followed
-
-
-CUTS = {
-    "new_tensor": lambda x: x.new_tensor(x),
-    "new_tensor of numbers": lambda x: x.new_tensor([x.mean()]) + x,
-    "bits": lambda x: x.view(torch.int32).view(torch.float32),
-    "data": lambda x: setattr(y := torch.empty(0), "data", x) or y,
-}
-
-
-@pytest.mark.filterwarnings("ignore:To copy construct")
-@pytest.mark.parametrize("cut", CUTS)
-def test_what_cuts_the_signal_off_is_refused(cut):
-    model = Net().eval()
-    model.change = CUTS[cut]
-    with pytest.raises(lrp3d.UnsupportedOperation):
-        lrp3d.explain(model, CLIP, 1)
-
-
-def test_one_number_of_a_signal_fills_a_tensor():
-    filled, plain = Net().eval(), Net().eval()
-    filled.change = lambda x: torch.zeros_like(x).fill_(x.mean()) + x
-    plain.change = lambda x: x.mean().expand(x.shape) + x
-    found, expected = (lrp3d.explain(model, CLIP[:1], 1, temporal=False) for model in (filled, plain))
-    torch.testing.assert_close(found.relevance, expected.relevance)
