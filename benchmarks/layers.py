@@ -22,7 +22,7 @@ from lrp3d.models import VideoModel
 from lrp3d.propagation.chunks import seeds_at_once
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.steps.graph import edge_of
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 
 class Sum(nn.Module):

@@ -39,7 +39,7 @@ from lrp3d.outputs import Output, Reader
 from lrp3d.propagation.channels import ChannelRelevance, through_channels
 from lrp3d.propagation.chunks import Chunks
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
-from lrp3d.propagation.frame_logits import check_frame_axis, columns_of_frames, frame_seeds
+from lrp3d.propagation.frame_logits import FrameSeeds, check_frame_axis, columns_of_frames, frame_seeds
 from lrp3d.propagation.inside import Inside, Where, check_inside, gates
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_what_is_missing
@@ -51,6 +51,8 @@ from lrp3d.twin.twin import twin_of
 
 Clip = Tensor | Sequence[Tensor]
 
+Channels = dict[str, list[int]]
+"""Indices of channels, by the name of the module whose output has them."""
 
 P = ParamSpec("P")
 
@@ -191,25 +193,25 @@ def explain(
     check_mode(twin, clip, seed)
     shares = None
     if draws:
+        on_noise = functools.partial(
+            explain,
+            target=0,
+            contrastive=contrastive,
+            input_range=input_range,
+            layout=layout,
+            output=output,
+            constants=constants,
+            merge=merge,
+            seed=seed,
+            chunk_size=chunk_size,
+            memory_budget=memory_budget,
+            precision=precision,
+        )
 
         def noise_matrix(network: nn.Module, noise: Clip) -> Tensor:
-            explanation = explain(
-                network,
-                noise,
-                0,
-                contrastive=contrastive,
-                input_range=input_range,
-                layout=layout,
-                output=output,
-                constants=constants,
-                merge=merge,
-                seed=seed,
-                chunk_size=chunk_size,
-                memory_budget=memory_budget,
-                precision=precision,
-            )
-            assert explanation.matrix is not None
-            return explanation.matrix
+            matrix = on_noise(network, noise).matrix
+            assert matrix is not None
+            return matrix
 
         key = (contrastive, tuple(constants), output, merge, seed, precision)
         shares = floor_shares(twin, pathways, layout, input_range, noise_matrix, key, draws)
@@ -242,44 +244,75 @@ def explain(
             warn_of_layout(pathways, layout, stacklevel=4)
             if record.output.shape[1] <= clips.frame_count and (what := columns_of_frames(record)):
                 warnings.warn(what, stacklevel=3)
-            if not channels:
-                return _explanation(clips, clips.maps())
-            flowing = through_channels(clips, gates(record, channels, [record.output.grad_fn]), None)
-            return _explanation(clips, flowing.signed, flowing, channels)
+            return _without_matrix(clips, channels)
         check_frames(pathways, layout, len(record.output))
         seeds = frame_seeds(record, clips.chosen, twin.composite, contrastive, merge, layout, read.frames)
         chunks = Chunks.of(record, seeds.logits.shape[1], chunk_size, memory_budget)
-        parts: MotionParts | None = None
-        part: ChannelRelevance | None = None
-        signed: Sequence[Tensor]
-        if channels:
-            doors = gates(record, channels, [start.edge[0] for start in seeds.starts])
-            part = through_channels(clips, doors, seeds, chunks.size, progress)
-            assert part.rows is not None
-            rows, signed = part.rows, part.signed
-        elif split is None:
-            rows, signed = clips.rows(seeds, chunks, progress)
-        else:
-            parts = motion_parts(clips, seeds, chunks.size, split, contrastive)
-            rows, signed = parts.rows, [parts.signed]
         hint = axes_hint(pathways, layout)
-        temporal_matrix = temporal_relevance(rows, seeds, scaled=contrastive and part is None, hint=hint)
-        atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
-        result = replace(
-            _explanation(clips, signed, part, channels),
-            frame_logits=temporal_matrix.frame_logits,
-            matrix=temporal_matrix.matrix,
-            positions=temporal_matrix.positions,
-            atr=atr,
-            avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
-            max_atr=max_atr(atr),
-            floor=None if shares is None else _floor_of(shares, temporal_matrix.matrix),
-        )
-        return result if parts is None else replace(result, **parts.of_explanation)
+        result = _with_matrix(clips, channels, split, seeds, chunks, progress, hint)
+        return result if shares is None else replace(result, floor=_floor_of(shares, result))
 
 
-def _floor_of(shares: Tensor, matrix: Tensor) -> Tensor:
+def _without_matrix(clips: ClipRelevance, channels: Channels) -> Explanation:
+    """The explanation of the clips' logits alone, of a model without frame logits or with `temporal=False`."""
+    if not channels:
+        return _explanation(clips, clips.maps())
+    part = through_channels(clips, gates(clips.record, channels, [clips.record.output.grad_fn]), None)
+    return _explanation(clips, part.signed, part, channels)
+
+
+def _with_matrix(
+    clips: ClipRelevance,
+    channels: Channels,
+    split: Motion | None,
+    seeds: FrameSeeds,
+    chunks: Chunks,
+    progress: bool,
+    hint: str,
+) -> Explanation:
+    """The explanation of the clips' logits and of their frame logits: all of them, or through some channels.
+
+    Args:
+        clips: the recorded clips.
+        channels: the channels through which relevance counts, by the module; all if there are none.
+        split: splits the relevance by motion, if the caller asked for it.
+        seeds: the relevance of every frame logit, with which propagation starts.
+        chunks: how many frame logits are explained at once.
+        progress: whether a progress bar is shown.
+        hint: what the clip's shape suggests where there are more frame logits than frames.
+    """
+    motion: MotionParts | None = None
+    part: ChannelRelevance | None = None
+    signed: Sequence[Tensor]
+    if channels:
+        doors = gates(clips.record, channels, [start.edge[0] for start in seeds.starts])
+        part = through_channels(clips, doors, seeds, chunks.size, progress)
+        assert part.rows is not None
+        rows, signed = part.rows, part.signed
+    elif split is not None:
+        motion = motion_parts(clips, seeds, chunks.size, split, clips.settings.contrastive)
+        rows, signed = motion.rows, [motion.signed]
+    else:
+        rows, signed = clips.rows(seeds, chunks, progress)
+    scaled = clips.settings.contrastive and part is None
+    temporal_matrix = temporal_relevance(rows, seeds, scaled=scaled, hint=hint)
+    atr = frame_atr(temporal_matrix.matrix, positions=temporal_matrix.positions)
+    return replace(
+        _explanation(clips, signed, part, channels),
+        frame_logits=temporal_matrix.frame_logits,
+        matrix=temporal_matrix.matrix,
+        positions=temporal_matrix.positions,
+        atr=atr,
+        avg_atr=avg_atr(atr, temporal_matrix.frame_logits),
+        max_atr=max_atr(atr),
+        **({} if motion is None else motion.of_explanation),
+    )
+
+
+def _floor_of(shares: Tensor, explanation: Explanation) -> Tensor:
     """The floor of a matrix (b, n, t): rows with the same sums, shared among frames as in the untrained network."""
+    matrix = explanation.matrix
+    assert matrix is not None
     return (shares * matrix.double().sum(-1, keepdim=True)).to(matrix)
 
 
@@ -287,7 +320,7 @@ def _explanation(
     clips: ClipRelevance,
     signed: Sequence[Tensor],
     part: ChannelRelevance | None = None,
-    channels: dict[str, list[int]] | None = None,
+    channels: Channels | None = None,
 ) -> Explanation:
     """The explanation of the clips' logits from their `signed` maps; `part` has the maps through chosen channels."""
     maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps

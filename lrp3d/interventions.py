@@ -39,7 +39,8 @@ from lrp3d.propagation.frame_logits import check_frame_axis, frame_seeds
 from lrp3d.propagation.frame_seeds import FrameSeeds, FramesInColumns, NoFrameLogits
 from lrp3d.propagation.temporal_matrix import check_rows, logits_in_blocks
 from lrp3d.transfer import answers, finite
-from lrp3d.twin.twin import Trace, Twin, twin_of
+from lrp3d.twin.trace import Trace
+from lrp3d.twin.twin import Twin, twin_of
 
 
 def frame_logits(

@@ -37,6 +37,16 @@ def answers(questions: Sequence[Tensor]) -> list[bool]:
     return [bool(x) for x in numbers(questions)]
 
 
+def answers_by_name(**questions: Sequence[Tensor]) -> dict[str, list[bool]]:
+    """Reads which of some named tensors of one value are true, waiting only once.
+
+    >>> answers_by_name(even=[torch.tensor(False), torch.tensor(True)], odd=[])
+    {'even': [False, True], 'odd': []}
+    """
+    replies = iter(answers([question for group in questions.values() for question in group]))
+    return {name: [next(replies) for _ in group] for name, group in questions.items()}
+
+
 def finite(tensors: Iterable[Any]) -> Tensor:
     """A tensor of one value: whether no floating-point tensor among these has NaN or infinite values."""
     checked = [torch.isfinite(x.detach()).all() for x in tensors if isinstance(x, Tensor) and x.is_floating_point()]

@@ -35,7 +35,8 @@ from lrp3d.propagation.temporal_matrix import block_sum
 from lrp3d.transfer import placed
 from lrp3d.twin.probabilities import logits_note
 from lrp3d.twin.ranges import Range
-from lrp3d.twin.twin import Trace, Twin, twin_of
+from lrp3d.twin.trace import Trace
+from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
 
 METHODS = ("CLRP", "LRP", "gradient x input", "random")

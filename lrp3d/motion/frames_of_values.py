@@ -38,7 +38,7 @@ from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, RecurrentOutput, Step
 from lrp3d.steps.writes import Written
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 KEEPS_FRAMES = ("Permute", "Transpose", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
 DIGITS = 4096  # means of places that differ by less are the same

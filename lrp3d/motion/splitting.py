@@ -33,7 +33,7 @@ from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import Step
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 
 class Motion:

@@ -8,7 +8,7 @@ import torch
 
 from lrp3d.compute import cores
 from lrp3d.compute.precision import widened
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 # A CPU gains nothing from larger chunks once a layer fills its caches, and the C library maps tensors above 32 MiB
 # anew every time, page by page. A GPU does gain.

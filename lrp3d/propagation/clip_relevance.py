@@ -27,7 +27,7 @@ from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
 from lrp3d.steps.step import Step
 from lrp3d.twin.ranges import layout_of
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 Split = tuple[Tensor, Tensor]
 """Static and dynamic relevance."""

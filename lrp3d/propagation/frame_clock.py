@@ -15,7 +15,7 @@ from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
 from lrp3d.propagation.seen_frames import are_spread, listed, seen_frames
 from lrp3d.propagation.time_axis import TimeAverage
 from lrp3d.transfer import numbers
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 
 def check_clock(averages: list[TimeAverage]) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lrp3d.propagation.time_axis import Entries, by_frame, time_steps
 from lrp3d.steps.graph import edge_of
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 
 def frames_in_columns(record: Trace) -> str:

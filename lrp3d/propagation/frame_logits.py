@@ -36,7 +36,7 @@ from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
 from lrp3d.twin.audit import assign_rules
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 
 def _last_averages(record: Trace, frames: torch.Size | None = None) -> list[TimeAverage]:

@@ -19,7 +19,7 @@ from lrp3d.propagation.time_axis import TimeAverage, spread_down, time_axis_test
 from lrp3d.steps.graph import Edge, parents, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 
 class Found(NamedTuple):

@@ -21,7 +21,7 @@ from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.step import Outlet, Step
 from lrp3d.transfer import placed
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 Where = Mapping[str, int | Sequence[int] | Tensor]
 """Channels of modules, by the modules' names."""

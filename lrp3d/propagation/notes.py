@@ -11,7 +11,7 @@ from lrp3d.callers import levels_up
 from lrp3d.propagation.clip_relevance import ClipRelevance
 from lrp3d.rules import Contrastive
 from lrp3d.twin.probabilities import logits_note
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 
 def warn_of_nothing(empty: Tensor, clips: ClipRelevance) -> None:

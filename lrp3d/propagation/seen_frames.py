@@ -14,7 +14,7 @@ from lrp3d.propagation.time_axis import TimeAverage, spread_down
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput
-from lrp3d.twin.twin import Trace
+from lrp3d.twin.trace import Trace
 
 PICKS = ("Slice", "Select", "Index", "Split", "Unbind", "Gather", "Take", "Unfold", "AsStrided", "ConstantPad")
 """Nodes of torch that may leave frames out; a pad does where it is negative."""

@@ -6,111 +6,36 @@ without a rule, and whether random numbers were drawn. The user's model is never
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from types import FunctionType, NoneType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lrp3d.composites import Composite, composite_of, name_of
 from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
-from lrp3d.layout import axes_hint, layout_hint
 from lrp3d.outputs import tensors_of
 from lrp3d.printed import opening
 from lrp3d.steps.step import Step
 from lrp3d.suggestions import names_hint
 from lrp3d.tracing.advice import FOREIGN
 from lrp3d.tracing.tracer import Tracer
-from lrp3d.transfer import answers, finite
+from lrp3d.transfer import answers_by_name, finite
 from lrp3d.twin.audit import assign_rules, unsupported
+from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
+from lrp3d.twin.entered_clips import EnteredClips
 from lrp3d.twin.given import module_of, original_code, programs_in
 from lrp3d.twin.kept_state import KeptState
+from lrp3d.twin.kept_tensors import same_tensors, same_values
 from lrp3d.twin.probabilities import before_probabilities
 from lrp3d.twin.random_state import DIFFERS, Draws, kept_random_state, same_output
-from lrp3d.twin.ranges import Range, far_outside, layout_of, ranges_of, warn_of_range
+from lrp3d.twin.ranges import Range
 from lrp3d.twin.same_logits import differs_alone, warn_of_other_logits
-from lrp3d.twin.swapping import InPlaceOf
-
-
-@dataclass
-class Trace:
-    """One recorded forward pass: the graph, its inputs, its output, and what has no rule."""
-
-    run: Tracer
-    entries: list[Tensor]
-    output: Any
-    problems: list[str]
-    left_out: list[Step]
-    """The softmax or sigmoid steps with which the model ends, if their input is the output here."""
-    drew: bool = False
-    """Whether the forward drew random numbers."""
-    differs: bool = False
-    """Whether these change what the model returns, and no seed was given."""
-    clip_is_finite: bool = True
-    output_is_finite: bool = True
-    probabilities: Tensor | None = None
-    """What the model returned, if `output` is what went into its final softmax or sigmoid."""
-
-    def prediction(self, target: Any) -> Any:
-        """`target`, or for None the classes (b,) with the greatest probabilities, if the model returns these.
-
-        Where several softmaxes are averaged, their inputs may be greatest, on average, for another class.
-        """
-        returned = self.probabilities
-        if target is not None or returned is None or returned.shape != self.output.shape or self.output.shape[1] < 2:
-            return target
-        return returned.detach().argmax(1)
-
-
-@contextmanager
-def _same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """After this block, every tensor has the memory, the gradient and the `requires_grad` that it had before."""
-    # A tracer would follow every look at a tensor, which takes longer than a small forward, and would return what the
-    # tensors became in the forward.
-    with torch._C.DisableTorchFunction():
-        had = [(x, x.data, x.grad, x.requires_grad) for x in tensors if x.is_leaf and not is_lazy(x)]
-    try:
-        yield
-    finally:
-        with torch._C.DisableTorchFunction():
-            for x, data, gradient, requires in had:
-                if (x.data_ptr(), x.shape, x.stride()) != (data.data_ptr(), data.shape, data.stride()):
-                    x.data = data
-                if x.grad is not gradient:
-                    x.grad = gradient
-                if x.requires_grad != requires:
-                    x.requires_grad_(requires)
-
-
-@contextmanager
-def _same_values(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """The same, and every tensor that is no parameter has the values that it had before."""
-    copies = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
-    try:
-        with _same_tensors(tensors):
-            yield
-    finally:
-        with torch.no_grad():
-            changes = answers([_differs(x, before) for x, _, before in copies])
-            for (x, version, before), other in zip(copies, changes, strict=True):
-                if x._version != version or other:
-                    x.detach().copy_(before)
-
-
-def _differs(x: Tensor, before: Tensor) -> Tensor:
-    """Whether two tensors differ, as a tensor of one value."""
-    if x.shape != before.shape or x.layout != torch.strided or x.is_quantized:
-        return torch.tensor(not torch.equal(x, before))
-    return (x != before).any()
+from lrp3d.twin.trace import Trace
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
@@ -164,7 +89,7 @@ class Twin(nn.Module):
     @contextmanager
     def unchanged(self, device: torch.device, seed: int | None = None) -> Iterator[None]:
         """After this block, the model and the random generators are as before, but parameters may have other values."""
-        with kept_random_state(device, seed), _same_values(self._own), self._state:
+        with kept_random_state(device, seed), same_values(self._own), self._state:
             yield
 
     def record(
@@ -196,50 +121,28 @@ class Twin(nn.Module):
         Raises:
             ValueError: if a pattern in `constants` or `layers` fits no module that ran.
         """
-        valid_range = input_range if input_range is not None else self.input_range
         leaves, spec = tree_flatten(tuple(inputs))
-        kind = tuple((x.shape, x.dtype, x.device) if isinstance(x, Tensor) else None for x in leaves)
-        past_answers = self._answers.get((kind, layout), [])
-        run = Tracer(self._own, self.composite, constants, seed is not None, layers, past_answers)
-        entries, outside = [], []
+        kind = tuple((x.shape, x.dtype, x.device) if isinstance(x, Tensor) else None for x in leaves), layout
+        run = Tracer(self._own, self.composite, constants, seed is not None, layers, self._answers.get(kind, []))
         with torch.inference_mode(False), torch.enable_grad():
-            clips = {i: x for i, x in enumerate(leaves) if isinstance(x, Tensor) and x.is_floating_point()}
-            ranges = ranges_of(valid_range, [x.detach() for x in clips.values()], layout)
-            for (i, x), ends in zip(clips.items(), ranges, strict=True):
-                outside.append(far_outside(x.detach(), ends))
-                x = x if x.requires_grad else x.detach().clone().requires_grad_()
-                leaves[i] = run.enter(x, ends.low, ends.high, layout_of(x, layout))
-                entries.append(leaves[i])
-            device = entries[0].device if entries else torch.device("cpu")
-            with kept_random_state(device, seed):
-                draws = Draws(device, self._generators)
-                with (
-                    run,
-                    torch.autocast(device.type, enabled=False),
-                    _same_tensors(self._own),
-                    self._state,
-                    original_code(),
-                ):
-                    output = self.outputs(tree_unflatten(leaves, spec), layout)
-                    output = output if read is None else read(output)
-                drew = bool(draws)
-            output = tree_map(run.resolve, output)
-            run.forget_writes()
-            run.answers.over = True
-            is_finite = [finite(clips.values()), finite([output] if read is not None else [])]
+            clips = EnteredClips(run, leaves, input_range if input_range is not None else self.input_range, layout)
+            output, drew = self._follow(run, tree_unflatten(clips.leaves, spec), layout, read, seed, clips.device)
             alone = []
-            if (kind, layout) not in self._answers and len(inputs) == 1:
+            if kind not in self._answers and len(inputs) == 1:
                 alone = [differs_alone(self.run, inputs[0], layout, read, output, drew)]
-            replies = answers([*is_finite, *outside, *alone, *run.answers.assumed])
-            asked = 2 + len(outside) + len(alone)
-            if not run.answers.confirmed(replies[asked:]):
-                self._answers.pop((kind, layout), None)
+            replies = answers_by_name(
+                clip_is_finite=[finite(clips.given)],
+                output_is_finite=[finite([output] if read is not None else [])],
+                outside=clips.far_outside(),
+                alone=alone,
+                assumed=run.answers.assumed,
+            )
+            if not run.answers.confirmed(replies["assumed"]):
+                self._answers.pop(kind, None)
                 return self.record(inputs, input_range, layout, contrastive, read, constants, seed, layers)
-            self._answers[kind, layout] = run.answers.values
-            for x, ends, far in zip(clips.values(), ranges, replies[2:], strict=False):
-                if far:
-                    warn_of_range(x.detach(), ends)
-            if any(replies[2 + len(outside) : asked]):
+            self._answers[kind] = run.answers.values
+            clips.warn(replies["outside"])
+            if any(replies["alone"]):
                 assert read is not None
                 warn_of_other_logits(self.run, inputs[0], read, output)
             differs = drew and seed is None and read is not None and not self._draws_do_not_matter(inputs, read, output)
@@ -253,9 +156,40 @@ class Twin(nn.Module):
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = ([f"the forward: {DIFFERS}"] if differs else []) + self._problems(run, outputs)
         assign_rules(run.steps, outputs, self.composite, contrastive)
-        clip_is_finite, output_is_finite = replies[:2]
-        trace = Trace(run, entries, output, problems, left_out, drew, differs, clip_is_finite, output_is_finite)
-        return replace(trace, probabilities=probabilities) if left_out else trace
+        return Trace(
+            run,
+            clips.entries,
+            output,
+            problems,
+            left_out,
+            drew,
+            differs,
+            clip_is_finite=all(replies["clip_is_finite"]),
+            output_is_finite=all(replies["output_is_finite"]),
+            probabilities=probabilities if left_out else None,
+        )
+
+    def _follow(
+        self,
+        run: Tracer,
+        inputs: Sequence[Any],
+        layout: str,
+        read: Callable[[Any], Any] | None,
+        seed: int | None,
+        device: torch.device,
+    ) -> tuple[Any, bool]:
+        """What `read` makes of what the model returns, recorded by `run`, and whether random numbers were drawn."""
+        with kept_random_state(device, seed):
+            draws = Draws(device, self._generators)
+            own_types = torch.autocast(device.type, enabled=False)
+            with run, own_types, same_tensors(self._own), self._state, original_code():
+                output = call_model(self.model, inputs, layout)
+                output = output if read is None else read(output)
+            drew = bool(draws)
+        output = tree_map(run.resolve, output)
+        run.forget_writes()
+        run.answers.over = True
+        return output, drew
 
     def _check_patterns(self, run: Tracer) -> None:
         """Raises ValueError if a pattern in `constants` or `layers` fits no module that ran."""
@@ -326,65 +260,6 @@ class Twin(nn.Module):
             for module in modules:
                 module.training = True
         return len(as_it_is) == len(evaluated) and all(map(_equal, as_it_is, evaluated))
-
-    def outputs(self, inputs: Sequence[Any], layout: str) -> Any:
-        """What the model returns; raises ModelError if it cannot run, with what the shape of a clip suggests."""
-        self._check_call(inputs)
-        try:
-            return self.model(*inputs)
-        except (RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
-            if isinstance(error, (AttributeError, TypeError)):
-                self._check_pathways(inputs, error)
-                raise
-            clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
-            hint = axes_hint(clips, layout)
-            # A RuntimeError is torch's message for a shape that does not fit; other errors explain themselves.
-            if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
-                raise
-            shapes = ", ".join(str(tuple(x.shape)) for x in clips)
-            raise ModelError(
-                f"the model could not run on an input of shape {shapes}: {opening(error)}"
-                f"{self._other_type(clips) or hint or (layout_hint(clips, layout) if all(map(len, clips)) else '')}"
-            ) from error
-
-    def _check_pathways(self, inputs: Sequence[Any], error: Exception) -> None:
-        """Raises ModelError if pathways were given and the forward met a list where it needs a tensor."""
-        lists = [x for x in inputs if isinstance(x, (list, tuple))]
-        if lists and re.search(r"\b(list|tuple)\b", str(error)):
-            count, kind = len(lists[0]), type(lists[0]).__name__
-            given = "one clip" if count == 1 else f"{count} pathways"
-            raise ModelError(
-                f"the clip came as a {kind} of {given}, and the model's forward takes no {kind} ({error}): pass the "
-                "clip itself; only models with several pathways take a list of them"
-            ) from error
-
-    def _other_type(self, clips: Sequence[Tensor]) -> str:
-        """The end of an error message if the clip is not of the model's type; else an empty text."""
-        types = {x.dtype for x in self.model.parameters() if x.is_floating_point()}
-        if len(types) != 1 or all(x.dtype in types for x in clips if x.is_floating_point()):
-            return ""
-        (own,) = types
-        came = next(x.dtype for x in clips if x.is_floating_point() and x.dtype != own)
-        return f"; the model is {own} and the clip {came}: pass clip.to({own})"
-
-    def _check_call(self, inputs: Sequence[Any]) -> None:
-        """Raises ModelError if the forward needs other arguments than a clip."""
-        own = inspect.getattr_static(type(self.model), "forward", None)
-        if not isinstance(own, FunctionType) or not isinstance(vars(self.model).get("forward"), (InPlaceOf, NoneType)):
-            return
-        try:
-            wanted = inspect.signature(own)
-        except (TypeError, ValueError):
-            return
-        try:
-            wanted.bind(self.model, *inputs)
-        except TypeError as error:
-            raise ModelError(
-                f"the model's forward{wanted} was called with {len(inputs)} argument{'s' * (len(inputs) != 1)}: "
-                f"{error}; "
-                "the clip (a list for several pathways) is its only argument, so wrap the model in a module whose "
-                "forward takes nothing else"
-            ) from None
 
     def train(self, mode: bool = True) -> Twin:
         """Raises ValueError if `mode` is true, because a twin has no training mode."""

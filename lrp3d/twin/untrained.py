@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from lrp3d.errors import ModelError
 from lrp3d.transfer import answers
+from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.random_state import kept_random_state
 from lrp3d.twin.swapping import name_of
@@ -78,7 +79,7 @@ def untrained(
         foreign = _ForeignParameters(x for module in copier.modules for x in module.parameters(recurse=False))
         with kept_random_state(device), torch.inference_mode(False), torch.no_grad(), foreign, _set_by_input(norms):
             # A twin shares the statistics, which are set in place, and says what is wrong with a clip.
-            Twin(copy, twin.composite).outputs((noise if norms or one_clip is None else one_clip,), layout)
+            call_model(Twin(copy, twin.composite).model, (noise if norms or one_clip is None else one_clip,), layout)
         stuck = {f"a parameter {tuple(x.shape)} that belongs to no module": None for x in foreign.found.values()}
     if stuck:
         raise CannotBeReset(

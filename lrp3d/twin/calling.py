@@ -1,0 +1,80 @@
+"""Calls a model on a clip; where it cannot run, the error says what the clip or the model's forward lacks."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Sequence
+from types import FunctionType, NoneType
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+from lrp3d.errors import ModelError
+from lrp3d.layout import axes_hint, layout_hint
+from lrp3d.printed import opening
+from lrp3d.twin.swapping import InPlaceOf
+
+
+def call_model(model: nn.Module, inputs: Sequence[Any], layout: str) -> Any:
+    """What the model returns; raises ModelError if it cannot run, with what the shape of a clip suggests."""
+    _check_arguments(model, inputs)
+    try:
+        return model(*inputs)
+    except (RuntimeError, ValueError, IndexError, AttributeError, TypeError) as error:
+        if isinstance(error, (AttributeError, TypeError)):
+            _check_pathways(inputs, error)
+            raise
+        clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
+        hint = axes_hint(clips, layout)
+        # A RuntimeError is torch's message for a shape that does not fit; other errors explain themselves.
+        if type(error) is not RuntimeError and not (hint and not isinstance(error, RuntimeError)):
+            raise
+        shapes = ", ".join(str(tuple(x.shape)) for x in clips)
+        raise ModelError(
+            f"the model could not run on an input of shape {shapes}: {opening(error)}"
+            f"{_other_type(model, clips) or hint or (layout_hint(clips, layout) if all(map(len, clips)) else '')}"
+        ) from error
+
+
+def _check_pathways(inputs: Sequence[Any], error: Exception) -> None:
+    """Raises ModelError if pathways were given and the forward met a list where it needs a tensor."""
+    lists = [x for x in inputs if isinstance(x, (list, tuple))]
+    if lists and re.search(r"\b(list|tuple)\b", str(error)):
+        count, kind = len(lists[0]), type(lists[0]).__name__
+        given = "one clip" if count == 1 else f"{count} pathways"
+        raise ModelError(
+            f"the clip came as a {kind} of {given}, and the model's forward takes no {kind} ({error}): pass the "
+            "clip itself; only models with several pathways take a list of them"
+        ) from error
+
+
+def _other_type(model: nn.Module, clips: Sequence[Tensor]) -> str:
+    """The end of an error message if the clip is not of the model's type; else an empty text."""
+    types = {x.dtype for x in model.parameters() if x.is_floating_point()}
+    if len(types) != 1 or all(x.dtype in types for x in clips if x.is_floating_point()):
+        return ""
+    (own,) = types
+    came = next(x.dtype for x in clips if x.is_floating_point() and x.dtype != own)
+    return f"; the model is {own} and the clip {came}: pass clip.to({own})"
+
+
+def _check_arguments(model: nn.Module, inputs: Sequence[Any]) -> None:
+    """Raises ModelError if the forward needs other arguments than a clip."""
+    own = inspect.getattr_static(type(model), "forward", None)
+    if not isinstance(own, FunctionType) or not isinstance(vars(model).get("forward"), (InPlaceOf, NoneType)):
+        return
+    try:
+        wanted = inspect.signature(own)
+    except (TypeError, ValueError):
+        return
+    try:
+        wanted.bind(model, *inputs)
+    except TypeError as error:
+        raise ModelError(
+            f"the model's forward{wanted} was called with {len(inputs)} argument{'s' * (len(inputs) != 1)}: "
+            f"{error}; "
+            "the clip (a list for several pathways) is its only argument, so wrap the model in a module whose "
+            "forward takes nothing else"
+        ) from None

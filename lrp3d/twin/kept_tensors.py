@@ -1,0 +1,54 @@
+"""A model's own tensors after a forward: their memory, gradients and values are what they were before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from lrp3d.transfer import answers
+
+
+@contextmanager
+def same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """After this block, every tensor has the memory, the gradient and the `requires_grad` that it had before."""
+    # A tracer would follow every look at a tensor, which takes longer than a small forward, and would return what the
+    # tensors became in the forward.
+    with torch._C.DisableTorchFunction():
+        had = [(x, x.data, x.grad, x.requires_grad) for x in tensors if x.is_leaf and not is_lazy(x)]
+    try:
+        yield
+    finally:
+        with torch._C.DisableTorchFunction():
+            for x, data, gradient, requires in had:
+                if (x.data_ptr(), x.shape, x.stride()) != (data.data_ptr(), data.shape, data.stride()):
+                    x.data = data
+                if x.grad is not gradient:
+                    x.grad = gradient
+                if x.requires_grad != requires:
+                    x.requires_grad_(requires)
+
+
+@contextmanager
+def same_values(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """The same, and every tensor that is no parameter has the values that it had before."""
+    copies = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
+    try:
+        with same_tensors(tensors):
+            yield
+    finally:
+        with torch.no_grad():
+            changes = answers([_differs(x, before) for x, _, before in copies])
+            for (x, version, before), other in zip(copies, changes, strict=True):
+                if x._version != version or other:
+                    x.detach().copy_(before)
+
+
+def _differs(x: Tensor, before: Tensor) -> Tensor:
+    """Whether two tensors differ, as a tensor of one value."""
+    if x.shape != before.shape or x.layout != torch.strided or x.is_quantized:
+        return torch.tensor(not torch.equal(x, before))
+    return (x != before).any()
