@@ -273,6 +273,18 @@ def test_an_average_that_is_none_is_explained():
     assert "no average    the explained logit is positive in no frame" in said
 
 
+def test_frame_logits_that_no_relevance_explains_are_named():
+    class Masked(nn.Module):
+        def forward(self, x):
+            return (x.mean((3, 4)) * torch.tensor([1.0, 0.0, 1.0, 1.0])).mean(2)
+
+    clips = torch.rand(2, 3, 4, 8, 8)
+    said = repr(lrp3d.explain(Masked().eval(), clips, contrastive=False)).splitlines()
+    assert [line for line in said if "no relevance" in line] == [
+        f"  no relevance  for the frame logit 2 of 4 of clip {clip}" for clip in (0, 1)
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "dtype", "said"),
     [

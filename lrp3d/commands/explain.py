@@ -74,20 +74,21 @@ def add_to(commands: arguments.Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Explain every video; returns 1 if any of them failed."""
     from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
-    from lrp3d.commands.labels import check_target, find_class
+    from lrp3d.commands.labels import find_class
+    from lrp3d.commands.number_of_classes import check_class
     from lrp3d.twin.twin import convert
 
     check_folder(options.out)
     _check_combinations(options)
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
-    check_target(target, choice)
+    check_class(choice, target, options.layout)
     if options.whole:
         return whole_videos.run(options, choice, target, _folders(options.videos, options.out))
     if options.stride or options.every:
         raise UsageError("--stride and --every place the windows over a whole video: they go with --whole")
     twin = convert(choice.model, options.composite)
-    against = _foils(options.against, choice)
+    against = _foils(options.against, choice, options.layout)
     settings = one_clip.ClipOptions(
         options.composite,
         contrastive=not options.plain and against is None,
@@ -134,9 +135,10 @@ def _check_combinations(options: argparse.Namespace) -> None:
             raise UsageError(f"{name} needs all channels: leave it out, or leave out --where")
 
 
-def _foils(classes_given: Sequence[str], choice: ModelChoice) -> str | tuple[int, ...] | None:
+def _foils(classes_given: Sequence[str], choice: ModelChoice, layout: str) -> str | tuple[int, ...] | None:
     """The classes of --against, by their numbers, or "next"."""
-    from lrp3d.commands.labels import check_target, find_class
+    from lrp3d.commands.labels import find_class
+    from lrp3d.commands.number_of_classes import check_class
 
     if "next" in classes_given:
         if len(classes_given) > 1:
@@ -144,7 +146,7 @@ def _foils(classes_given: Sequence[str], choice: ModelChoice) -> str | tuple[int
         return "next"
     classes = tuple(find_class(name, choice.labels) for name in classes_given)
     for index in classes:
-        check_target(index, choice, "--against")
+        check_class(choice, index, layout, "--against")
     return classes or None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from lrp3d.commands import UsageError
 from lrp3d.study.listing.class_lists import bare, class_list
@@ -13,10 +12,7 @@ from lrp3d.study.listing.class_names import read_labels
 from lrp3d.study.listing.packaged import SUBSETS
 from lrp3d.study.listing.texts import whole_number
 
-if TYPE_CHECKING:
-    from lrp3d.commands.model_options import ModelChoice
-
-__all__ = ["check_target", "classes_to_keep", "find_class", "label_of", "read_labels"]
+__all__ = ["classes_to_keep", "find_class", "label_of", "read_labels"]
 
 
 def classes_to_keep(given: str | None) -> tuple[str, ...] | None:
@@ -56,14 +52,6 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     similar = [by_bare[match] for match in difflib.get_close_matches(bare(name), by_bare, cutoff=0.5)]
     similar = similar or [label for label in labels if bare(name) in bare(label)][:3]
     raise UsageError(f"no class is named {name!r}" + (f"; near are {', '.join(map(repr, similar))}" if similar else ""))
-
-
-def check_target(target: int | None, choice: ModelChoice, option: str = "--target") -> None:
-    """Refuse a class that the model does not have, if the model says how many classes it has."""
-    classes = getattr(choice.model, "num_classes", None)
-    if target is not None and (target < 0 or (isinstance(classes, int) and target >= classes)):
-        upper = f" to {classes - 1}" if isinstance(classes, int) else ""
-        raise UsageError(f"{option} {target}: classes go from 0{upper}")
 
 
 def label_of(index: int, labels: Sequence[str]) -> str:

@@ -147,16 +147,19 @@ def _path(reader: study.Reader, item: study.Item) -> Path:
 
 def one_target(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoice) -> int | None:
     """The class that --target means for all videos; None for the prediction, and for the class that the list says."""
-    from lrp3d.commands.labels import check_target, find_class
+    from lrp3d.commands.labels import find_class
+    from lrp3d.commands.number_of_classes import check_class, number_of_logits, refuse_of_lone_logit
 
     if by_label(options):
+        if number_of_logits(choice, options.layout) == 1:
+            refuse_of_lone_logit("--target label")
         if any(video.label is None for video in videos.given):
             raise UsageError("--target label: nothing says the class of every video; give a --list that does")
         return None
     if options.target is None:
         return None
     target = find_class(options.target, choice.labels)
-    check_target(target, choice)
+    check_class(choice, target, options.layout)
     return target
 
 

@@ -102,6 +102,7 @@ def choose(options: argparse.Namespace) -> ModelChoice:
     description, trained = _origin(model, options.model, weights)
     labels = labels or loaded.classes or _names(getattr(model, "classes", ()))
     classes = getattr(model, "num_classes", None)
+    classes = 2 if classes == 1 else classes  # a lone logit has two
     if labels and isinstance(classes, int) and len(labels) > classes:
         raise ValueError(f"{len(labels)} labels do not fit a model of {classes} classes")
     mean, std = _statistics(model)

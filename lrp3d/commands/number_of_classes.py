@@ -8,7 +8,6 @@ from lrp3d.commands import UsageError
 from lrp3d.commands.model_options import ModelChoice
 from lrp3d.defaults import LAYOUT
 from lrp3d.layout import laid_out
-from lrp3d.metrics.atr import class_logits
 from lrp3d.outputs import logits_of
 from lrp3d.study.listing.lists import VideoList
 from lrp3d.study.running.reader import normalised
@@ -17,20 +16,56 @@ from lrp3d.video import draw_clip
 
 
 def number_of_classes(choice: ModelChoice, layout: str = LAYOUT) -> int | None:
-    """The number of the model's classes; None for a model that cannot be run, whose error comes when it explains.
+    """The number of the model's classes, of which a lone logit has two, 0 and 1; else as `number_of_logits`."""
+    logits = number_of_logits(choice, layout)
+    return 2 if logits == 1 else logits
 
-    A lone logit has two classes, 0 and 1. A model that does not state its number is run once, on a drawn clip.
+
+def number_of_logits(choice: ModelChoice, layout: str = LAYOUT) -> int | None:
+    """The number of the model's logits; None for a model that cannot be run, whose error comes when it explains.
+
+    A model that does not state its number is run once, on a drawn clip.
     """
     stated = getattr(choice.model, "num_classes", None)
     if isinstance(stated, int):
-        return 2 if stated == 1 else stated
+        return stated
     device = next((parameter.device for parameter in choice.model.parameters()), torch.device("cpu"))
     frames = draw_clip(choice.frames, choice.size)[None].to(device)
     try:
         clip = laid_out(normalised(frames, choice.mean, choice.std), layout)
-        return int(class_logits(logits_of(convert(choice.model).run(clip), None)).shape[1])
+        return int(logits_of(convert(choice.model).run(clip), None).shape[1])
     except Exception:  # an error of the user's own code, of any type
         return None
+
+
+def check_class(choice: ModelChoice, index: int | None, layout: str, option: str = "--target") -> None:
+    """Refuses a class that the model does not have, and any of a lone logit, whose sign says what is explained.
+
+    Args:
+        choice: the model.
+        index: the class; None for the prediction.
+        layout: the layout of the model's clips.
+        option: the option that named the class.
+
+    Raises:
+        UsageError: there is no such class, or no choice among classes.
+    """
+    if index is None:
+        return
+    logits = None if index < 0 else number_of_logits(choice, layout)
+    if logits == 1:
+        refuse_of_lone_logit(f"{option} {index}")
+    if index < 0 or (logits is not None and index >= logits):
+        upper = "" if logits is None else f" to {logits - 1}"
+        raise UsageError(f"{option} {index}: classes go from 0{upper}")
+
+
+def refuse_of_lone_logit(given: str) -> None:
+    """Raises UsageError for an option that asks for a class of a lone logit."""
+    raise UsageError(
+        f"{given}: the model has one logit, which is explained for the class that its sign says (1 where it is "
+        "positive, else 0): leave the option out"
+    )
 
 
 def check_names(listed: VideoList, choice: ModelChoice, num_classes: int | None) -> None:

@@ -24,6 +24,7 @@ from lrp3d.explanation.explanation import Explanation
 from lrp3d.explanation.wording import subject
 from lrp3d.interventions import intervention_matrix
 from lrp3d.layout import laid_out
+from lrp3d.metrics.atr import class_logits
 from lrp3d.propagation.frame_seeds import NoFrameLogits
 from lrp3d.twin.twin import Twin
 from lrp3d.twin.untrained import CannotBeReset
@@ -76,7 +77,7 @@ class ExplainedClip:
     @property
     def target(self) -> int:
         """The explained class."""
-        return int(self.explanation.target[0])
+        return int(self.explanation.explained_class[0])
 
     @property
     def label(self) -> str:
@@ -148,8 +149,8 @@ def explain_clip(
         explanation = explain_tensor(target, temporal=False)
     explanation = with_clip_axes(explanation)
     if explanation.sign is not None:
-        notes.append("the model's single logit is negative: the explanation shows what speaks against it")
-    classes, labels = explanation.logits.shape[1], len(choice.labels)
+        notes.append("the model's single logit is negative: the explanation shows what speaks against it, for class 0")
+    classes, labels = class_logits(explanation.logits).shape[1], len(choice.labels)
     if labels > classes:
         raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
     if 0 < labels < classes:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lrp3d.commands.labels import label_of
@@ -20,11 +21,13 @@ from lrp3d.explanation.wording import (
     channel_words,
     conservation_words,
     motion_words,
+    own_logit,
+    rows_without_relevance,
     span_words,
     subject,
 )
 from lrp3d.files import as_json
-from lrp3d.metrics.atr import frame_windows
+from lrp3d.metrics.atr import class_logits, frame_windows
 
 TOP = 3
 
@@ -47,6 +50,8 @@ def summary(explained: ExplainedClip) -> list[str]:
         assert explanation.max_atr is not None
         average, longest = float(explanation.avg_atr[0]), float(explanation.max_atr[0])
         lines.append(f"  {'ATR':13} {span_words(explanation.sigma, average, longest, columns, explanation.unit)}")
+        if explanation.atr is not None and (rows := rows_without_relevance(explanation.atr[0])):
+            lines.append(f"  {'no relevance':13} {rows}")
     if explanation.motion is not None:
         lines.append(f"  {'motion':13} {motion_words(float(explanation.motion[0]), explanation.contrastive)}")
     if explanation.where is not None:
@@ -77,8 +82,9 @@ def _method(explained: ExplainedClip) -> str:
 def top(explained: ExplainedClip) -> list[dict[str, Any]]:
     """The classes with the highest logits, with their softmax scores."""
     logits = explained.explanation.logits[0]
-    likely = logits.softmax(0) if len(logits) > 1 else logits.sigmoid()  # one logit stands for two classes
-    scores, classes = likely.topk(min(TOP, len(logits)))
+    scores, classes = class_logits(logits).softmax(0).topk(min(TOP, max(2, len(logits))))
+    if len(logits) == 1:  # it speaks for class 1, and its negative for class 0
+        logits = torch.cat([-logits, logits])
     return [
         {
             "class": int(index),
@@ -102,7 +108,7 @@ def record(explained: ExplainedClip) -> dict[str, Any]:
         "target": {
             "class": explained.target,
             "label": label_of(explained.target, explained.choice.labels),
-            "logit": float(explanation.logits[0, explained.target]),
+            "logit": own_logit(explanation, 0),
         },
         "against": None if explanation.against is None else explanation.against[0].tolist(),
         "conservation": float(explanation.conservation[0]),

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lrp3d.defaults import SIGMA
 from lrp3d.explanation.ledger import Ledger, LedgerEntry
-from lrp3d.explanation.wording import channel_words, conservation_words
+from lrp3d.explanation.wording import channel_words, conservation_words, rows_without_relevance
 from lrp3d.files import read_saved, replacing
 from lrp3d.layout import usual_channel_axis
 from lrp3d.metrics.atr import avg_atr, check_sigma, frame_atr, frame_windows, frames_of_columns, max_atr
@@ -183,6 +183,23 @@ class Explanation:
         return cls(**(defaults | tensors | rest))
 
     @property
+    def explained_class(self) -> Tensor:
+        """The class (b,) of each clip that is explained: its target, or a side of a lone logit, which has two classes.
+
+        A lone logit speaks for class 1 where it is positive, for class 0 where it is negative; as it is (`target=0`),
+        it is explained for class 1.
+
+        >>> import torch, lrp3d
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 1, bias=False)).eval()
+        >>> x = torch.rand(1, 12) * model[1].weight.detach().sign()
+        >>> lrp3d.explain(model, torch.cat([x, -x]), temporal=False).explained_class
+        tensor([1, 0])
+        """
+        if self.logits.shape[1] > 1:
+            return self.target
+        return torch.ones_like(self.target) if self.sign is None else (self.sign > 0).to(self.target)
+
+    @property
     def segments(self) -> tuple[Tensor, Tensor] | None:
         """First and last frame, each (b, n), of every row's ATR segment, in frames of the clip; None without a matrix.
 
@@ -324,6 +341,8 @@ class Explanation:
             if bool((unknown := self.avg_atr.isnan() & ~self.max_atr.isnan()).any()):
                 of = "" if len(unknown) == 1 else f" of clip(s) {unknown.nonzero().flatten()[:4].tolist()}"
                 lines.insert(5, f"  no average    the explained logit{of} is positive in no frame")
+            if self.atr is not None:
+                lines += self._empty_rows()
         lines += [f"  layer         {name} {shape(x)}" for name, x in self.layers.items()]
         if self.where is not None:
             lines[1:1] = [f"  only through  {channel_words(self.where)}"]
@@ -342,6 +361,13 @@ class Explanation:
             )
         lines += [f"  {printable(name):<12}  {printable(value)}" for name, value in self.about.items()]
         return "\n".join(lines)
+
+    def _empty_rows(self) -> list[str]:
+        """A line for each of the first clips with frame logits that no relevance explains."""
+        assert self.atr is not None
+        words = [(clip, rows_without_relevance(atr)) for clip, atr in enumerate(self.atr[:4])]
+        of = "" if len(self.logits) == 1 else " of clip {}"
+        return [f"  no relevance  {said}{of.format(clip)}" for clip, said in words if said]
 
     def plot(
         self, clip: int = 0, *, ax: Axes | None = None, title: str | None = None, footnote: str | None = None

@@ -6,11 +6,14 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from torch import Tensor
+
 from lrp3d.metrics.excess_span import SPAN_SHARE
 
 if TYPE_CHECKING:
     from lrp3d.explanation.explanation import Explanation
 
+SHOWN_ROWS = 8  # of those without relevance
 ROUNDING = 1e-3  # more than rounding in float32 causes, less than any rule that loses relevance loses
 
 
@@ -43,6 +46,27 @@ def span_words(share: float, average: float, longest: float, columns: int, unit:
     if not math.isfinite(average):
         return f"{start} {longest:.0f} of {columns} {unit} at most; no average: no frame's logit is positive"
     return f"{start} {average:.1f} of {columns} {unit} on average, {longest:.0f} at most"
+
+
+def rows_without_relevance(atr: Tensor) -> str:
+    """The frame logits of a clip that no relevance explains, counted from 1; empty if there are none.
+
+    Args:
+        atr: the ATR (n,) of the clip's frame logits; it is NaN where there is no relevance.
+
+    >>> import torch
+    >>> rows_without_relevance(torch.tensor([1.0, torch.nan, 2.0, torch.nan]))
+    'for the frame logits 2, 4 of 4'
+    >>> rows_without_relevance(torch.tensor([1.0, 2.0])), rows_without_relevance(torch.tensor([torch.nan, torch.nan]))
+    ('', 'for all 2 frame logits')
+    """
+    rows = [str(row + 1) for row in atr.isnan().nonzero().flatten().tolist()]
+    if not rows:
+        return ""
+    if len(rows) == len(atr):
+        return f"for all {len(rows)} frame logits"
+    listed = ", ".join(rows[:SHOWN_ROWS]) + (", ..." if len(rows) > SHOWN_ROWS else "")
+    return f"for the frame logit{'s' * (len(rows) > 1)} {listed} of {len(atr)}"
 
 
 def motion_words(share: float, contrastive: bool = True) -> str:
@@ -86,20 +110,26 @@ def above_floor(explanation: Explanation, clip: int) -> str:
 
 def subject(explanation: Explanation, clip: int, name: Callable[[int], str] = "class {}".format) -> str:
     """What is explained of a clip: a class, or a class rather than others."""
-    chosen = name(int(explanation.target[clip]))
+    chosen = name(int(explanation.explained_class[clip]))
     if explanation.against is None:
         return chosen
     return f"{chosen} rather than {' or '.join(name(other) for other in explanation.against[clip].tolist())}"
 
 
+def own_logit(explanation: Explanation, clip: int) -> float:
+    """The logit of a clip's explained class; a lone logit, negated where it was explained for class 0."""
+    logit = float(explanation.logits[clip, explanation.target[clip]])
+    return logit if explanation.sign is None else logit * float(explanation.sign[clip])
+
+
 def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
     """The explained number of a clip and its name: a logit, or how far the logit is above others."""
-    logits = explanation.logits[clip].double()
-    logit = float(logits[explanation.target[clip]])
+    logit = own_logit(explanation, clip)
     if explanation.against is None:
         return logit, "logit"
     others = explanation.against[clip]
-    return logit - float(logits[others].mean()), "logit above " + ("the other’s" if len(others) == 1 else "their mean")
+    mean = float(explanation.logits[clip, others].double().mean())
+    return logit - mean, "logit above " + ("the other’s" if len(others) == 1 else "their mean")
 
 
 def amount_words(explanation: Explanation, clip: int) -> str:

@@ -255,7 +255,7 @@ class _WindowExplainer:
                 "band": explanation.matrix[0, own],
                 "first": torch.full((len(place.rows),), begin),
                 "frame_logits": explanation.frame_logits[0, own],
-                "target": target.expand(len(place.rows)),
+                "target": explanation.explained_class.expand(len(place.rows)),
                 "scores": score.expand(len(place.rows)),
                 "atr": explanation.atr[0, own],
             }

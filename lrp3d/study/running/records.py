@@ -182,9 +182,7 @@ def records_of(
     assert kept.matrix is not None
     assert kept.frame_logits is not None
     assert kept.atr is not None
-    targets = kept.target
-    if kept.logits.shape[1] == 1:  # its two classes are its two sides
-        targets = torch.ones_like(kept.target) if kept.sign is None else (kept.sign > 0).to(kept.target)
+    targets = kept.explained_class
     return [
         Record(
             number=number,
