@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 from studies import encode
 
@@ -210,3 +211,20 @@ def test_two_processes_train_one_model_the_same_twice_and_leave_a_finished_run_a
     alone = tmp_path / "alone"
     assert main(words(videos, alone)) == 0
     assert any(not torch.equal(value, whole[name]) for name, value in load_file(alone / "model.safetensors").items())
+
+
+@pytest.mark.parametrize(
+    ("listed", "kind", "said"),
+    [
+        (7, video.ClipWarning, "the list says that x has 7 frames, and the folder has 6: it is read as it is"),
+        (1200, video.LostFramesWarning, "the list says that x has 1,200 frames, and the folder has 6: some may be"),
+    ],
+)
+def test_what_was_lost_or_decided_of_a_training_clip_is_said(tmp_path, listed, kind, said):
+    (tmp_path / "x").mkdir()
+    for number, frame in enumerate(video.draw_clip(6, 24), 1):
+        Image.fromarray(frame.numpy()).save(tmp_path / "x" / f"img_{number:05d}.png")
+    (tmp_path / "train.txt").write_text(f"x {listed} 1")
+    with pytest.warns(kind, match=said):
+        clip, label = clips_of(tmp_path)[0]
+    assert (tuple(clip.shape), label) == ((3, 4, 24, 24), 1)

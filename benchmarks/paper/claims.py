@@ -68,7 +68,7 @@ class Claim:
         self.sample(listening)
         keys = sorted({key for key, _ in listening.accuracies})
         return {
-            key: 100 * statistics.fmean(r["accuracy"] for (k, _), r in bench.records.items() if k == key)
+            key: statistics.fmean(100 * r["accuracy"] for (k, _), r in bench.records.items() if k == key)
             for key in keys
         }
 

@@ -72,14 +72,19 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         return len(self.items)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        """Returns a clip (c, t, h, w) and its class; an unreadable clip is warned about and replaced by the next."""
+        """Returns a clip (c, t, h, w) and its class, or the next clip in place of an unreadable one.
+
+        A warning (`lrp3d.video.ClipWarning`) says what was lost of a clip, what was decided about it, and which clips
+        could not be read.
+        """
         tries = min(TRIES, len(self.items))
         for offset in range(tries):
             item = self.items[(index + offset) % len(self.items)]
             try:
                 clip = self._read(item)
             except video.VideoError as error:
-                warnings.warn(f"{about(item.name, error)}; the next clip stands in for it", stacklevel=2)
+                sentence = f"{about(item.name, error)}; the next clip stands in for it"
+                warnings.warn(sentence, video.ClipWarning, stacklevel=2)
                 continue
             assert item.label is not None
             return clip, item.label
@@ -96,5 +101,8 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
             drawn["place"] = down, across
             flipped = self.flip and coin < 0.5
         clip = self.reader.read(item, mean=self.mean, std=self.std, train=self.train, **drawn)
+        for kind, sentences in ((video.LostFramesWarning, clip.lost), (video.ClipWarning, clip.notes)):
+            for sentence in sentences:
+                warnings.warn(about(item.name, sentence), kind, stacklevel=3)
         tensor = clip.tensor[0]
         return tensor.flip(-1) if flipped else tensor
