@@ -177,7 +177,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 @register_operation([torch.neg, Tensor.neg, Tensor.__neg__, torch.negative, Tensor.negative])
 def neg(input: Tensor) -> Tensor:
     """`-input`."""
-    return passes(torch.neg, input, gate=False, keeps_range=True)
+    return passes(torch.neg, input, gate=False, keeps_range=True, factor=-1.0)
 
 
 @register_operation([torch.positive, Tensor.positive, Tensor.__pos__])

@@ -86,6 +86,7 @@ def passes(
     shifted: bool = False,
     keeps_range: bool = False,
     bounds_range: bool = False,
+    factor: Any = 1.0,
     inplace: bool = False,
     kind: type[nn.Module] | None = None,
     note: str = "",
@@ -102,6 +103,7 @@ def passes(
         shifted: whether a constant is added here.
         keeps_range: whether the output is still the clip if `x` is, and linear in it (a normalisation).
         bounds_range: whether the output is still the clip if `x` is, within bounds.
+        factor: the constant by which `x` is multiplied, or anything with the same signs.
         inplace: whether `x` itself stands for the result from now on.
         kind: the layer type whose rules apply.
         note: what the inspection prints beside the rule.
@@ -130,10 +132,18 @@ def passes(
 
     outgoing = incoming.elementwise(output.shape, at_ends if keeps_range or bounds_range else None)
     signal = replace(outgoing, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
-    result = attach(PassThrough(x.shape, linear=keeps_range, shifts=shifted), output, [x], signal, kind, note)
+    step = PassThrough(x.shape, linear=keeps_range, shifts=shifted, factor=_real(factor))
+    result = attach(step, output, [x], signal, kind, note)
     if inplace:
         run.replace(x, result)
     return result
+
+
+def _real(factor: Any) -> Tensor | float:
+    """A factor without its history; a complex one has no sign."""
+    if isinstance(factor, Tensor):
+        return 1.0 if factor.is_complex() else factor.detach()
+    return 1.0 if isinstance(factor, complex) else float(factor)
 
 
 def shares(

@@ -57,7 +57,8 @@ def batch_norm(
     signal = incoming.elementwise(output.shape, normalise)  # a clip normalised inside the model is still the clip
     kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
     if run.normalisation_passes:
-        return attach(PassThrough(input.shape, linear=True), output, [input], signal, kind)
+        factor = 1.0 if weight is None else channelwise(weight.detach(), input)
+        return attach(PassThrough(input.shape, linear=True, factor=factor), output, [input], signal, kind)
     scale = (running_var + eps).rsqrt()
     scale = scale if weight is None else scale * weight
     offset = -running_mean * scale

@@ -82,7 +82,8 @@ def mul(input: Any, other: Any) -> Tensor:
     if is_constant(input) or is_constant(other):
         signal, factor = (other, input) if is_constant(input) else (input, other)
         nonnegative = both_nonnegative(input, other)
-        return _masked(passes(lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True), factor)
+        product = passes(lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True, factor=factor)
+        return _masked(product, factor)
     weight_index, reason = weigher(input, other, summed=False)
     note, nonnegative = _note(weight_index, reason), both_nonnegative(input, other)
     weighs = least([active_tracer().signals[x] for x in (input, other)])
@@ -115,7 +116,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         output: Tensor = torch.div(input, other, rounding_mode=rounding_mode)
         return refuse(output, input, other, advice="rounds, so nothing says what its input contributed")
     if is_constant(other):
-        return passes(lambda x: x / other, input, nonnegative=both_nonnegative(input, other), keeps_range=True)
+        nonnegative = both_nonnegative(input, other)
+        return passes(lambda x: x / other, input, nonnegative=nonnegative, keeps_range=True, factor=other)
     output = input / other
     nonnegative = both_nonnegative(input, other)
     if is_constant(input):

@@ -18,7 +18,6 @@ from lrp3d.outputs import Chosen
 from lrp3d.pathways import SharedPixels
 from lrp3d.progress import bar
 from lrp3d.propagation.chunks import Chunks
-from lrp3d.propagation.frame_logits import oppose
 from lrp3d.propagation.frame_seeds import FrameSeeds
 from lrp3d.propagation.inside import Gate, Inside, with_outlets_recorded
 from lrp3d.propagation.one_side import below_classifiers, one_side
@@ -26,6 +25,7 @@ from lrp3d.propagation.propagate import Flow, Start, propagate, step_propagation
 from lrp3d.propagation.temporal_matrix import on_one_clock
 from lrp3d.steps.graph import Edge, edge_of
 from lrp3d.steps.step import Step
+from lrp3d.twin.classifier import orient
 from lrp3d.twin.ranges import layout_of
 from lrp3d.twin.trace import Trace
 
@@ -86,7 +86,7 @@ class ClipRelevance:
         self.settings = settings
         self.logits: Tensor = record.output.detach()
         self.logit: Tensor = chosen.of(self.logits)
-        oppose(record.output, chosen.sign)
+        orient(record.output, chosen)
         self.single: bool = len(pathways) == 1
         self.layouts: list[Layout | None] = [layout_of(x, settings.layout) for x in pathways]
         self.has_time: bool = all(axes is not None and axes.has_time for axes in self.layouts)

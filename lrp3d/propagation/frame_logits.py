@@ -31,11 +31,12 @@ from lrp3d.propagation.frame_seeds import FrameSeeds as FrameSeeds
 from lrp3d.propagation.frame_seeds import FramesInColumns as FramesInColumns
 from lrp3d.propagation.frame_seeds import NoFrameLogits as NoFrameLogits
 from lrp3d.propagation.propagate import Start, propagate
-from lrp3d.propagation.time_axis import TimeAverage, disorder, spread_down, time_steps
+from lrp3d.propagation.time_axis import TimeAverage, disorder, time_steps
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
 from lrp3d.twin.audit import assign_rules
+from lrp3d.twin.classifier import orient
 from lrp3d.twin.trace import Trace
 
 
@@ -225,7 +226,7 @@ def _frame_by_frame(
     outputs = [_replay(record, pools, i, n, scaled=merge == "average") for i in range(n)]
     assign_rules(run.steps[before:], outputs, composite, contrastive, is_part=True)
     for output in outputs:
-        oppose(output, chosen.sign)
+        orient(output, chosen)
     logits = torch.stack([chosen.of(output) for output in outputs], 1)  # (b, n)
     ends = [edge_of(features) for _, features in pools]
     rows: list[list[Tensor]] = []
@@ -240,22 +241,6 @@ def _frame_by_frame(
     scaled = [_replay(record, pools, i, n, scaled=True).detach() for i in range(n)]
     averaged = torch.stack([chosen.of(output) for output in scaled], 1)
     return FrameSeeds(logits, starts, additive=False, blocks=slowest, averaged=averaged)
-
-
-def oppose(output: Tensor, sign: Tensor | None) -> None:
-    """Negates the rule of the classifier for clips whose class is the one that a negative lone logit stands for.
-
-    Args:
-        output: lone logits (b, 1); every step of their graph has its rule.
-        sign: (b,) -1 for these clips, else 1; None if there are none.
-    """
-    if sign is None:
-        return
-    all_negative = len(sign) == 1 or (sign.device.type == "cpu" and bool((sign < 0).all()))
-    clips = sign[:, None].to(output).expand(output.shape)
-    for spread, step in spread_down(edge_of(output), clips, lambda step: step.is_classifier):
-        # The logits of every frame descend from the classifier: it is met several times, but negated once.
-        step.oppose(None if all_negative else spread.sign())
 
 
 def _pool_over_space(record: Trace, average: TimeAverage) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, MatrixProduct
-from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of, upwards
+from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of, through_torch, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import (
     ClipInput,
@@ -355,30 +355,13 @@ def spread_down(
     return [end for end in ends if not isinstance(end[1], ConstantOutput)] or ends
 
 
-def _through_torch(node: Node, number: int, r: Tensor) -> Sequence[Tensor | None]:
-    """Calls torch's own node of a rearrangement; those of indices take no other type than their output's."""
-
-    def call(r: Tensor) -> Sequence[Tensor | None]:
-        grads: list[Tensor | None] = [None] * len(node._input_metadata)
-        grads[number] = r
-        parts = node(*grads)
-        return parts if isinstance(parts, tuple) else (parts,)
-
-    dtype = node._input_metadata[number].dtype
-    if r.dtype == dtype:
-        return call(r)
-    rounded = r.to(dtype)  # and what rounding took away goes the same way, so that nothing is lost
-    pairs = zip(call(rounded), call((r - rounded.to(r.dtype)).to(dtype)), strict=True)
-    return [None if a is None or b is None else a.to(r.dtype) + b.to(r.dtype) for a, b in pairs]
-
-
 def _in_equal_parts(
     node: Node, number: int, r: Tensor, is_end: Callable[[Step], bool], mixing: dict[Node, Cost] | None
 ) -> Sequence[Tensor | None] | None:
     """What each input of a node gets of `r`, at its output of that number; None where nothing is handed on."""
     step = step_of(node)
     if step is None:
-        return _through_torch(node, number, r)
+        return through_torch(node, number, r)
     if isinstance(step, RecurrentOutput):
         return [None, step.input_steps(r)]
     if isinstance(step, OverAxes):

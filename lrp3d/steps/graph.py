@@ -6,7 +6,7 @@ graph without keeping it alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -70,3 +70,20 @@ def upwards(root: Node, below: Callable[[Node], Iterable[Node]]) -> dict[Node, i
         pending.pop()
         numbers.setdefault(node, len(numbers))
     return numbers
+
+
+def through_torch(node: Node, number: int, r: Tensor) -> Sequence[Tensor | None]:
+    """Calls torch's own node of a rearrangement; those of indices take no other type than their output's."""
+
+    def call(r: Tensor) -> Sequence[Tensor | None]:
+        grads: list[Tensor | None] = [None] * len(node._input_metadata)
+        grads[number] = r
+        parts = node(*grads)
+        return parts if isinstance(parts, tuple) else (parts,)
+
+    dtype = node._input_metadata[number].dtype
+    if r.dtype == dtype:
+        return call(r)
+    rounded = r.to(dtype)  # and what rounding took away goes the same way, so that nothing is lost
+    pairs = zip(call(rounded), call((r - rounded.to(r.dtype)).to(dtype)), strict=True)
+    return [None if a is None or b is None else a.to(r.dtype) + b.to(r.dtype) for a, b in pairs]

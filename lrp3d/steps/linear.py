@@ -77,7 +77,7 @@ class LinearStep(Step):
         super().assign_rule(rule)
         alone = len(self.operands) == 1 and isinstance(self.operands[0].map, Broadcast)
         self._unchanged = rule.unchanged or (alone and self.operands[0].shape == self.shape and not rule.absorbs)
-        if self._unchanged:
+        if self._unchanged and not self.after_classifier:  # where signs count
             self.operands, self.bias = [], None
 
     def under(self, rule: Rule) -> LinearStep:

@@ -200,12 +200,14 @@ class PassThrough(Step):
         shape: shape of the input.
         linear: whether the operation is linear.
         shifts: whether it adds a constant.
+        factor: what it multiplies by, or anything with the same signs, which may turn what speaks for a class round.
     """
 
-    def __init__(self, shape: torch.Size, linear: bool = False, shifts: bool = False):
+    def __init__(self, shape: torch.Size, linear: bool = False, shifts: bool = False, factor: Tensor | float = 1.0):
         self.input_shape = shape
         self.linear = linear
         self.shifts = shifts
+        self.factor = factor
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Returns the relevance, summed over copies where the input was broadcast."""

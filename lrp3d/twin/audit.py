@@ -16,6 +16,7 @@ from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, Position, Step, 
 from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, LOST
 from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Tracer
+from lrp3d.twin.classifier import NESTED, positions_of
 
 _KNOWN = REARRANGEMENTS | {"ConstantPadNdBackward0", "WhereBackward0", "torch::autograd::AccumulateGrad"}
 
@@ -43,17 +44,6 @@ def unsupported(run: Tracer, output: Tensor) -> list[str]:
     return list(problems)
 
 
-def _from_classifier(output: Tensor) -> dict[Step, Position]:
-    """The positions of the first steps with a weight below the output, and of the steps between them and the output.
-
-    Without any step that has a weight, there is no classifier, and no step comes after one.
-    """
-    nodes = downwards([output.grad_fn], lambda node: getattr(step_of(node), "weighted", False))
-    steps = [step for node in nodes if (step := step_of(node)) is not None]
-    has_classifier = any(step.weighted for step in steps)
-    return {step: Position(step.in_range, step.weighted, has_classifier and not step.weighted) for step in steps}
-
-
 def assign_rules(
     steps: Sequence[Step], outputs: Sequence[Tensor], composite: Composite, contrastive: bool, is_part: bool = False
 ) -> None:
@@ -67,11 +57,15 @@ def assign_rules(
         is_part: whether these are the steps of a part of the model, to which not all names of the composite belong.
 
     Raises:
-        ValueError: if a rule cannot be used where the composite wants it, or a name in the composite fits nothing.
+        ValueError: if a rule cannot be used where the composite wants it, a name in the composite fits nothing, or
+            there is more than one classifier on some way to the logits where a contrast is wanted.
     """
     positions: dict[Step, Position] = {}
     for output in outputs:
-        positions |= _from_classifier(output)
+        found, nested = positions_of(output)
+        if contrastive and nested:
+            raise ValueError(NESTED.format(names=" and ".join(map(repr, nested))))
+        positions |= found
     for step in steps:
         step.position = positions.get(step, Position(step.in_range))
     if not is_part:

@@ -1,0 +1,100 @@
+"""The classifier: which layer it is, and that a contrast is one of the logit, whichever way its outputs enter it."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import lrp3d
+
+CLIPS = torch.randn(2, 3, 4, 6, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+
+
+class Net(nn.Module):
+    """Features of every frame, and a head that makes logits (b, n, k) of them."""
+
+    def __init__(self, head, classes=5):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv3d(3, 6, 3, padding=1), nn.Linear(6, classes)
+        self.more, self.norm = nn.Linear(classes, classes), nn.BatchNorm1d(classes)
+        nn.init.constant_(self.norm.weight, -1.0)
+        self.head = head
+        self.double().eval()
+
+    def forward(self, x):
+        return self.head(self, self.conv(x).relu().mean((3, 4)).transpose(1, 2)).mean(1)
+
+
+def by_rows(change):
+    """A head whose weights and bias are those of the layer, changed."""
+    return lambda net, f: F.linear(f, change(net.fc.weight), change(net.fc.bias))
+
+
+TURNED = {
+    "neg": lambda net, f: -net.fc(f),
+    "difference": lambda net, f: 0 - net.fc(f),
+    "product": lambda net, f: net.fc(f) * -1,
+    "quotient": lambda net, f: net.fc(f) / -1,
+    "factor of each class": lambda net, f: net.fc(f) * -torch.ones(5, dtype=torch.double),
+    "batch norm": lambda net, f: net.norm(net.fc(f).transpose(1, 2)).transpose(1, 2) * (1 + 1e-5) ** 0.5,
+}
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("name", TURNED)
+def test_a_logit_that_is_the_negative_of_the_classifiers_output_is_explained_for_itself(name, contrastive):
+    targets = torch.tensor([0, 1])
+    found = lrp3d.explain(Net(TURNED[name]), CLIPS, targets, contrastive=contrastive)
+    wanted = lrp3d.explain(Net(by_rows(torch.neg)), CLIPS, targets, contrastive=contrastive)
+    for field in ("logits", "relevance", "matrix", "atr", "frame_logits"):
+        torch.testing.assert_close(getattr(found, field), getattr(wanted, field), rtol=1e-9, atol=1e-12)
+    assert found.conservation.max() < 1e-9
+
+
+def test_two_logits_made_of_one_are_explained_as_those_of_two_rows():
+    found = Net(lambda net, f: torch.cat([-(z := net.fc(f)), z], -1), classes=1)
+    wanted = Net(by_rows(lambda w: torch.cat([-w, w])), classes=1)
+    for target in (0, 1):
+        maps = [lrp3d.explain(net, CLIPS, target) for net in (found, wanted)]
+        torch.testing.assert_close(maps[0].relevance, maps[1].relevance, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(maps[0].matrix, maps[1].matrix, rtol=1e-9, atol=1e-12)
+
+
+def test_two_sides_of_one_output_cannot_be_held_against_each_other():
+    net = Net(lambda net, f: torch.cat([-(z := net.fc(f)), z], -1), classes=1)
+    with pytest.raises(ValueError, match=r"are two sides of one output of 'fc'.*leave against= out"):
+        lrp3d.explain(net, CLIPS, 0, against=1)
+
+
+def test_each_class_of_a_comparison_is_turned_by_its_own_sign():
+    signs = torch.tensor([1.0, -1, 1, -1, 1], dtype=torch.double)
+    found = lrp3d.explain(Net(lambda net, f: net.fc(f) * signs), CLIPS, 1, against=[0, 3])
+    wanted = Net(by_rows(lambda w: w * (signs[:, None] if w.dim() > 1 else signs)))
+    torch.testing.assert_close(found.matrix, lrp3d.explain(wanted, CLIPS, 1, against=[0, 3]).matrix)
+
+
+@pytest.mark.parametrize("refine", [lambda net, z: net.more(z), lambda net, z: net.more(torch.relu(z))])
+def test_logits_that_further_layers_refine_have_one_contrast(refine):
+    """At the layer through which all ways lead; those after it share relevance as any other."""
+    net = Net(lambda net, f: (z := net.fc(f)) + refine(net, z))
+    rules = {row.name: str(row.rule) for row in lrp3d.inspect(net, CLIPS)}
+    assert "Contrastive" in rules["fc"]
+    assert "Contrastive" not in rules["more"]
+    assert lrp3d.explain(net, CLIPS, temporal=False).conservation.max() < 1e-9
+
+
+def test_without_one_layer_through_which_all_ways_lead_there_is_no_contrast():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Conv3d(3, 5, 3, padding=1), nn.Conv3d(5, 5, 3, padding=1)
+
+        def forward(self, x):
+            x = self.one(x).relu()
+            return (x + self.two(x)).mean((2, 3, 4))
+
+    net = Residual().double().eval()
+    with pytest.raises(ValueError, match=r"'one' and 'two' are the last layers with weights .*pass contrastive=False"):
+        lrp3d.explain(net, CLIPS)
+    assert lrp3d.explain(net, CLIPS, contrastive=False).conservation.max() < 1e-9
