@@ -3,7 +3,9 @@
 import pytest
 import temporal_reference as reference
 import torch
+import torch.nn.functional as F
 from temporal_reference import CLASSIFIED, POOLED, PairsOfFrames, SomeFeatures, SomeFrames, TwoPathways, clips, make
+from torch import nn
 
 import lrp3d
 from lrp3d.metrics.atr import avg_atr, frame_atr, max_atr
@@ -226,3 +228,33 @@ def test_a_budget_counts_relevance_in_its_own_type_which_is_at_least_float32():
     budget *= max(step.shape.numel() for step in record.run.steps)
     half = lrp3d.convert(model.bfloat16()).record((clip.bfloat16(),))
     assert chunks.seeds_at_once(record, 8, None, budget) == chunks.seeds_at_once(half, 8, None, budget) == 3
+
+
+class Averages(nn.Module):
+    """Features that are averaged over space and time at once, or over one after the other."""
+
+    def __init__(self, average):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv3d(3, 8, 3, padding=1, bias=False), nn.Linear(8, 5, bias=False)
+        self.average = average
+        self.double().eval()
+
+    def forward(self, x):
+        return self.fc(self.average(F.leaky_relu(self.conv(x), 0.2)))
+
+
+@pytest.mark.parametrize("composite", ["paper", "epsilon", "attnlrp", "alpha_beta"])
+@pytest.mark.parametrize(
+    "average",
+    [
+        lambda x: x.mean((2, 3, 4)),
+        lambda x: F.adaptive_avg_pool3d(x, 1).flatten(1),
+        lambda x: x.flatten(2).transpose(1, 2).mean(1),
+    ],
+)
+def test_rows_have_the_rule_of_the_average_however_it_is_written(composite, average):
+    clip = torch.randn(1, 3, 4, 6, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+    nets = [Averages(average), Averages(lambda x: x.mean((3, 4)).mean(2))]
+    at_once, in_turn = (lrp3d.explain(net, clip, 0, composite=composite, contrastive=False).matrix for net in nets)
+    torch.testing.assert_close(at_once, in_turn, rtol=1e-4, atol=1e-6)

@@ -21,13 +21,19 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
     functions = list(dict.fromkeys(f for f in candidates if f is not None))
 
     def activation(input: Tensor, *args: Any, inplace: bool = False, **kwargs: Any) -> Tensor:
-        output = passes(lambda x: functions[0](x, *args, **kwargs), input, inplace=inplace, kind=kind, **properties)
+        def function(x: Tensor) -> Tensor:
+            return cast(Tensor, functions[0](x, *args, **kwargs))
+
+        lowest = float(function(torch.tensor(-torch.inf))) if name in _SATURATED_BELOW else None
+        output = passes(function, input, lowest=lowest, inplace=inplace, kind=kind, **properties)
         return active_tracer().squash(output, input) if name == "sigmoid" else output
 
     properties.setdefault("gate", False)
     activation.__name__ = name
     register_operation(functions, activation)
 
+
+_SATURATED_BELOW = ("elu", "selu", "celu", "tanh")  # they rise from a lowest value, as in the kernel `elu(x) + 1`
 
 # Elementwise functions, each with the layer type that does the same. Sigmoids are gates in every product.
 _register("leaky_relu", nn.LeakyReLU)

@@ -39,6 +39,8 @@ def _add(a: Any, b: Any) -> Tensor:
         signal, constant = (b, a) if is_constant(a) else (a, b)
         incoming = run.signals[signal]
         nonnegative = both_nonnegative(a, b)
+        if incoming.lowest is not None and isinstance(constant, (int, float)):
+            nonnegative = nonnegative or incoming.lowest + constant >= 0
         if incoming.low is None and not isinstance(constant, Tensor):
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
         summands = [Operand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]

@@ -81,6 +81,7 @@ def passes(
     x: Tensor,
     *args: Any,
     nonnegative: bool = False,
+    lowest: float | None = None,
     gate: bool | None = None,
     weighs: Weighs | None = None,
     shifted: bool = False,
@@ -98,6 +99,7 @@ def passes(
         x: the signal.
         args: more arguments.
         nonnegative: whether the output is never negative.
+        lowest: a number below which the output never is, if that is negative and known.
         gate: whether the output is a gate in a product with another signal; None if it is one where `x` is.
         weighs: how much the output looks like a weight, if that is more than `gate` says.
         shifted: whether a constant is added here.
@@ -131,7 +133,7 @@ def passes(
         return function(end, *args)
 
     outgoing = incoming.elementwise(output.shape, at_ends if keeps_range or bounds_range else None)
-    signal = replace(outgoing, nonnegative=nonnegative, weighs=weighs, shifted=shifted)
+    signal = replace(outgoing, nonnegative=nonnegative, lowest=lowest, weighs=weighs, shifted=shifted)
     step = PassThrough(x.shape, linear=keeps_range, shifts=shifted, factor=_real(factor))
     result = attach(step, output, [x], signal, kind, note)
     if inplace:

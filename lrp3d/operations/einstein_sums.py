@@ -30,8 +30,8 @@ def einsum(equation: str, *operands: Any) -> Tensor:
         inner = torch.einsum(first, *pair) if all(map(is_constant, pair)) else einsum(first, *pair)
         return einsum(second, inner, *tensors[2:]) if signals else output
     subscripts = explicit(equation, [x.dim() for x in tensors])
-    if (scaled := _scaled(subscripts, tensors)) is not None:
-        return scaled
+    if signals and (product := _elementwise(subscripts, tensors)) is not None:
+        return product
     maps: list[LinearMap]
     if Einsum.can(subscripts, [x.shape for x in tensors]):
         maps = [Einsum(subscripts, first=True), Einsum(subscripts, first=False)]
@@ -61,18 +61,29 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     return einsum(f"{''.join(left)},{''.join(right)}->{''.join(kept)}", a, b)
 
 
-def _scaled(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
-    """A signal that a constant scales along some of its axes (`bcthw,c->bcthw`), as a product; None for other sums."""
+def _elementwise(subscripts: str, tensors: Sequence[Tensor]) -> Tensor | None:
+    """A sum of nothing (`bcthw,c->bcthw`) as the product of its factors, entry by entry; None for other sums."""
     operands, kept = subscripts.split("->")
-    for signal, constant in ((0, 1), (1, 0)):
-        letters, of_constant = operands.split(",")[signal], operands.split(",")[constant]
-        fits = letters == kept and set(of_constant) <= set(kept) and len(set(of_constant)) == len(of_constant)
-        if fits and is_constant(tensors[constant]) and not is_constant(tensors[signal]):
-            factor = tensors[constant].permute([of_constant.index(x) for x in kept if x in of_constant])
+    letters = operands.split(",")
+    if set(kept) != set("".join(letters)) or any(len(set(each)) < len(each) for each in letters):
+        return None
+    factors = []
+    for each, x in zip(letters, tensors, strict=True):
+
+        def aligned(x: Tensor, letters: str = each) -> Tensor:
+            x = x.permute([letters.index(letter) for letter in kept if letter in letters])
             for axis, letter in enumerate(kept):
-                factor = factor if letter in of_constant else factor.unsqueeze(axis)
-            return mul(tensors[signal], factor)
-    return None
+                x = x if letter in letters else x.unsqueeze(axis)
+            return x
+
+        if each == kept:
+            factors.append(x)
+        elif is_constant(x):
+            factors.append(aligned(x))
+        else:
+            with active_tracer().part("aligned"):
+                factors.append(rearranged(aligned, x))
+    return mul(*factors)
 
 
 def _einsum_of_one(equation: str, x: Tensor, output: Tensor) -> Tensor:

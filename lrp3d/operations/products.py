@@ -49,8 +49,8 @@ def weigher(a: Tensor, b: Tensor, summed: bool) -> tuple[int | None, str]:
         return {"first": 0, "second": 1, "halves": None}[choice], "as the composite says"
     if max(ranks) >= Weighs.GATE and ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).reason
-    if not summed and a.numel() != b.numel():
-        return (0 if a.numel() < b.numel() else 1), "copied along an axis"
+    if not summed and sum(copied := [x.shape != torch.broadcast_shapes(a.shape, b.shape) for x in (a, b)]) == 1:
+        return copied.index(True), "copied along an axis"
     if ranks[0] != ranks[1]:
         return ranks.index(max(ranks)), max(ranks).reason
     if summed and signals[0].nonnegative != signals[1].nonnegative:

@@ -225,6 +225,11 @@ def _frame_by_frame(
     pools = [(average, _pool_over_space(record, average)) for average in averages]
     outputs = [_replay(record, pools, i, n, scaled=merge == "average") for i in range(n)]
     assign_rules(run.steps[before:], outputs, composite, contrastive, is_part=True)
+    for average, features in pools:  # its part over space shares as the average does
+        pool = step_of(features.grad_fn)
+        assert pool is not None
+        assert average.step.rule is not None
+        pool.assign_rule(average.step.rule)
     for output in outputs:
         orient(output, chosen)
     logits = torch.stack([chosen.of(output) for output in outputs], 1)  # (b, n)

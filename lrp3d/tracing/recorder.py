@@ -224,6 +224,17 @@ class Recorder:
         scope = self._innermost()
         return self._operation if scope is None else scope.take_name(self._operation)
 
+    @contextmanager
+    def _outside_layers(self) -> Iterator[None]:
+        """Gives steps that are made inside this block to the module around the layer that is running."""
+        layers: list[Scope] = []
+        while self._scopes and self._scopes[-1].is_layer:
+            layers.insert(0, self._scopes.pop())
+        try:
+            yield
+        finally:
+            self._scopes += layers
+
     def _innermost(self) -> Scope | None:
         """The module whose forward is running."""
         return self._scopes[-1] if self._scopes else None

@@ -50,6 +50,8 @@ class Signal:
     """Whether a constant was added; if it is clipped next, it is a hand-written hard sigmoid."""
     mean_of: Token | None = None
     """The signal of which this is the mean over some axes, broadcast or not; subtracting it only centres the signal."""
+    lowest: float | None = None
+    """A number below which no value is, if that is negative and known."""
 
     def signed(self, x: Tensor) -> Signed:
         """The tensor as rules see it: its constant values are no inputs."""

@@ -113,7 +113,7 @@ class Tracer(Recorder, TorchFunctionMode):
             if not any(shared.overlap()):
                 return value
             if not shared.read.repeats and not shared.written.repeats:
-                with torch.enable_grad():
+                with torch.enable_grad(), self._outside_layers():  # not a part of the layer that reads the value
                     return cast(Tensor, self._perform(handler_of(overwritten), (value, write.value, shared), {}))
         signals = [x for x in (value, write.value) if self.is_signal(x)]
         if not signals:

@@ -1,0 +1,105 @@
+"""Products that sum nothing are elementwise, however they are written; kernels of attention that are never negative."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import lrp3d
+
+CLIP = torch.randn(1, 3, 4, 6, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+
+
+class Gated(nn.Module):
+    """Features times a gate for each channel."""
+
+    def __init__(self, product):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.gate, self.fc = nn.Conv3d(3, 6, 3, padding=1), nn.Linear(6, 6), nn.Linear(6, 5)
+        self.product = product
+        self.double().eval()
+
+    def forward(self, x):
+        x = self.conv(x).relu()
+        return self.fc(self.product(x, 1 + torch.tanh(self.gate(x.mean((2, 3, 4))))).mean((3, 4)).mean(2))
+
+
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda x, g: torch.einsum("bcthw,bc->bcthw", x, g),
+        lambda x, g: torch.einsum("bc,bcthw->bcthw", g, x),
+        lambda x, g: torch.einsum("btchw,bc->bcthw", x.transpose(1, 2), g),
+        lambda x, g: torch.einsum("bcthw,bc,c->bcthw", x, g, torch.ones(6, dtype=torch.double)),
+    ],
+)
+def test_an_einstein_sum_of_nothing_is_the_product_of_its_factors(product):
+    found = lrp3d.explain(Gated(product), CLIP, 0, contrastive=False)
+    wanted = lrp3d.explain(Gated(lambda x, g: x * g[:, :, None, None, None]), CLIP, 0, contrastive=False)
+    torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(found.matrix, wanted.matrix, rtol=1e-9, atol=1e-12)
+
+
+class OuterProduct(nn.Module):
+    def forward(self, x):
+        means = x.mean((3, 4))
+        return torch.einsum("bct,bdt->bcdt", means[:, :2], means).flatten(1, 2).mean(2)
+
+
+def test_factors_that_are_both_copied_take_half_each():
+    (row,) = [row for row in lrp3d.inspect(OuterProduct().eval(), CLIP.float()) if row.operation == "einsum"]
+    assert "half to each factor" in str(row.rule)
+
+
+class LinearAttention(nn.Module):
+    """Katharopoulos et al. 2020: the kernel of queries and keys is elu + 1, which is never negative."""
+
+    def __init__(self, kernel):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.qkv, self.fc = nn.Conv3d(3, 8, (1, 3, 3), (1, 3, 3)), nn.Linear(8, 24), nn.Linear(8, 5)
+        self.kernel = kernel
+        self.double().eval()
+
+    def forward(self, x):
+        q, k, v = self.qkv(self.embed(x).flatten(2).transpose(1, 2)).chunk(3, -1)
+        q, k = self.kernel(q), self.kernel(k)
+        x = q @ (k.transpose(1, 2) @ v) / (q @ k.sum(1)[..., None])
+        return self.fc(x.mean(1))
+
+
+@pytest.mark.parametrize(
+    "kernel", [lambda x: F.elu(x) + 1, lambda x: 1 + F.elu(x), lambda x: 1 + torch.tanh(x), F.relu]
+)
+def test_values_take_all_in_linear_attention(kernel):
+    rules = [str(row.rule) for row in lrp3d.inspect(LinearAttention(kernel), CLIP) if row.operation == "matmul"]
+    assert [("weighs" in rule, "never negative" in rule) for rule in rules[:2]] == [(True, True)] * 2
+
+
+WRITES = {
+    "mul_": lambda y: y[:, :2].mul_(0.5),
+    "zero_": lambda y: y.diagonal(0, 3, 4).zero_(),
+    "copy_": lambda y: y[:, 0].copy_(y[:, 1]),
+    "relu_": lambda y: y.view(-1).relu_(),
+    "add_": lambda y: y.transpose(1, 2)[:, 1:].add_(y.transpose(1, 2)[:, :-1] * 0.5),
+}
+
+
+@pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta", "attnlrp"])
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_through_a_view_belongs_to_no_layer_that_reads_it(write, composite):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.fc = nn.Conv3d(3, 6, 3, padding=1), nn.Conv3d(6, 6, 3, padding=1), nn.Linear(6, 5)
+
+        def forward(self, x):
+            y = self.one(x).relu()
+            WRITES[write](y)
+            return self.fc(self.two(y).relu().mean((3, 4)).mean(2))
+
+    net = Net().double().eval()
+    (row,) = [row for row in lrp3d.inspect(net, CLIP, composite=composite) if row.operation == "overwrite"]
+    assert row.name == "overwrite"
+    assert lrp3d.explain(net, CLIP, 0, composite=composite, contrastive=False).matrix.isfinite().all()
