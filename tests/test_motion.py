@@ -362,3 +362,47 @@ def test_an_empty_batch_has_empty_parts():
     found = lrp3d.explain(OneConvolution().eval(), torch.rand(0, 3, 4, 4, 4), motion=True)
     assert found.static.shape == found.dynamic.shape == (0, 3, 4, 4, 4)
     assert (found.motion.shape, found.static_matrix.shape) == ((0,), (0, 4, 4))
+
+
+class Views(nn.Module):
+    """Crops or mirrored copies of every clip, folded into the batch."""
+
+    def __init__(self, views, apart):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.fc = nn.Conv3d(3, 6, 3, padding=1), nn.Linear(6, 5)
+        self.views, self.apart = views, apart
+
+    def forward(self, x):
+        x = einops.rearrange(torch.stack(self.views(x)), f"n b c t h w -> {self.apart} c t h w")
+        y = self.fc(self.conv(x).relu().mean((3, 4)).transpose(1, 2)).mean(1)
+        return einops.reduce(y, f"{self.apart} k -> b k", "mean", n=2)
+
+
+@pytest.mark.parametrize("apart", ["(n b)", "(b n)"])
+@pytest.mark.parametrize("views", [lambda x: [x[..., :4], x[..., -4:]], lambda x: [x, x.flip(-1)]])
+def test_views_of_one_clip_in_the_batch_count_for_their_clip(views, apart):
+    model = Views(views, apart).double().eval()
+    options = {"motion": True, "contrastive": False, "input_range": (0.0, 1.0)}
+    together = lrp3d.explain(model, CLIP, 0, **options)
+    alone = [lrp3d.explain(model, clip[None], 0, **options) for clip in CLIP]
+    for name, share in together.motion_by_layer.items():
+        torch.testing.assert_close(share, torch.cat([each.motion_by_layer[name] for each in alone]), **EXACT)
+    torch.testing.assert_close(together.motion, torch.cat([each.motion for each in alone]), **EXACT)
+    torch.testing.assert_close(sum(together.motion_by_layer.values()), together.motion, **EXACT)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_frames_that_meet_along_a_new_axis_are_refused(axis):
+    class Stacked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.more = nn.Conv3d(3, 6, (1, 3, 3)), nn.Conv3d(6, 6, (1, 3, 3))
+
+        def forward(self, x):
+            x = self.conv(x).relu()
+            x = torch.stack([x[:, :, :-1], x[:, :, 1:]], axis).sum(axis)
+            return self.more(x).relu().mean((2, 3, 4))
+
+    with pytest.raises(NoMotion, match="does not know what 'sum'"):
+        lrp3d.explain(Stacked().double().eval(), CLIP, 0, motion=True, contrastive=False)

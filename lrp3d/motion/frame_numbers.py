@@ -88,6 +88,15 @@ def compressed(x: Tensor) -> Tensor:
     return x
 
 
+def alike_before(numbers: Tensor) -> Tensor:
+    """How many earlier numbers (n,) are the same as each.
+
+    >>> alike_before(torch.tensor([3, 5, 3, 3]))
+    tensor([0, 0, 1, 2])
+    """
+    return (numbers[:, None] == numbers[None]).tril(-1).sum(1)
+
+
 def along(axis: int, shape: torch.Size, device: torch.device) -> Tensor:
     """The numbers of the positions along an axis; of size one at all others."""
     return torch.arange(shape[axis], device=device).reshape([-1 if i == axis else 1 for i in range(len(shape))])

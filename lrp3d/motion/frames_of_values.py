@@ -31,7 +31,7 @@ from lrp3d.compute.maps import (
 )
 from lrp3d.layout import Layout
 from lrp3d.motion.frame_mixing import TIME, NoMotion, mixes
-from lrp3d.motion.frame_numbers import NONE, Frames, agreed, along, compressed, differ, greatest
+from lrp3d.motion.frame_numbers import NONE, Frames, agreed, alike_before, along, compressed, differ, greatest
 from lrp3d.motion.moved import kind, moved
 from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
@@ -73,8 +73,8 @@ class FramesOfValues:
     """
 
     def __init__(self, record: Trace, layout: str):
-        self.windowed: list[Step] = []
-        """Operations over (b, c, t, h, w) whose windows have several frames."""
+        self.windowed: dict[Step, Tensor] = {}
+        """Operations over (b, c, t, h, w) whose windows have several frames, each with the clip (b,) of every row."""
         self.readings: dict[Step, dict[int, Reading]] = {}
         """Operations that find values of several frames side by side, by the number of the operand."""
         self.sequences: dict[Step, Sequenced] = {}
@@ -301,18 +301,24 @@ class FramesOfValues:
             return x
         if x.varies(-1, -2) or len(shape) not in (4, 5) or (windows and x.varies(1)):
             raise _became_channels(step, shape)
+        clip = x.clip.amax(list(range(1, len(shape)))).expand(shape[0])
         if windows:
-            self.windowed.append(step)
+            self.windowed[step] = clip
+        # Several views of one clip (crops, mirrored copies) may be rows of their own.
+        view = alike_before(clip * x.length + x.frame.amax(list(range(1, len(shape)))))
+        views = int(view.max()) + 1 if len(view) else 1
+        rows = (clip * views + view).reshape(-1, *[1] * (len(shape) - 1))
         places = shape[-2:].numel()
         at = torch.arange(places, device=self._device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
+        place = rows * places + at
         if len(shape) == 4:
-            return x._replace(place=x.clip * places + at, places=places)
+            return x._replace(place=place, places=views * places)
         if x.varies(0) or (x.varies(1) and x.length != shape[TIME]):
             raise _became_channels(step, shape)
         slot = along(TIME, shape, self._device)
         # Channels of several frames, which this operation does not mix, keep theirs; else time begins anew.
         frame = x.frame if x.varies(1) else slot
-        return Frames(frame, along(0, shape, self._device) * places + at, slot, shape[TIME], places)
+        return Frames(frame, place, slot, shape[TIME], views * places)
 
     def _of_maximum(self, step: AxisMaximum, x: Frames) -> Frames:
         axes = [i for i, size in enumerate(step.output_shape) if size != step.input_shape[i]]
@@ -338,7 +344,7 @@ class FramesOfValues:
             place = torch.where(some, clip.round() * len(means) + place, NONE)
             frame, place, slot = (compressed(numbers.round().long()) for numbers in (frame, place, slot))
             return Frames(frame, place, slot, x.length, len(means))
-        if len(step.shape) == 5 and step.shape[TIME] > 1:
+        if len(step.operands[0].shape) == len(step.shape) == 5 and step.shape[TIME] > 1:
             return self._by_position(step, x, mixes(step))
         if not all(_equal(values, values.flatten()[:1].expand_as(values)) for values in (total, squares)):
             raise _unknown(step)

@@ -33,6 +33,7 @@ from lrp3d.steps.lazy_relevance import LazyRelevance
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import Step
+from lrp3d.transfer import placed
 from lrp3d.twin.trace import Trace
 
 
@@ -54,6 +55,7 @@ class Motion:
         still = dict(zip(record.run.steps, still_record.run.steps, strict=True))
         batch = len(record.output)
         values = FramesOfValues(record, layout)
+        self._clips, self._clip_of_row = batch, values.windowed
         self.windowed: dict[Step, Mixing] = {step: Mixing(step, still[step]) for step in values.windowed}
         self.side_by_side: dict[Step, SideBySide] = {
             step: side_by_side(_linear(step), _linear(still[step]), readings, batch)
@@ -104,7 +106,9 @@ class Motion:
             )
             whole, band = LazyRelevance(whole.tensor(shape)), None
         before, after = (x.flatten(2).sum(2) if x.dim() > 2 else x for x in (static, static_part))
-        self.converted[step.name] = self.converted.get(step.name, 0.0) + before - after
+        of_clips = before.new_zeros(len(before), self._clips)
+        of_clips.index_add_(1, placed(self._clip_of_row[step], before.device), before - after)
+        self.converted[step.name] = self.converted.get(step.name, 0.0) + of_clips
         return [LazyRelevance(torch.cat([static_part, whole.part() - static_part]), band=band)]
 
 
