@@ -240,8 +240,7 @@ def _nothing(name: str) -> str:
 
 def _only_shifts(step: Step) -> bool:
     """Whether a step only shifts or scales one summand (a constant is added, a summand negated) and shares nothing."""
-    sums = [handler_of(function) for function in (torch.add, torch.sub, torch.rsub)]
-    return isinstance(step, PassThrough) and step.site.handler in sums
+    return isinstance(step, PassThrough) and step.site.handler in map(handler_of, SUMS)
 
 
 def default_rule(step: Step) -> Rule:
@@ -276,9 +275,13 @@ paper: Composite = Composite()
 """z-beta for layers that see the clip, z+ for other convolutions and linear layers, identity for batch norm and
 activations."""
 
+SUMS: tuple[Callable[..., Any], ...] = (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean, torch.cumsum)
+SUMS += (torch.addcmul, torch.addcdiv, torch.addmm, torch.lerp, torch.diff, torch.einsum, F.fold)
+SUMS += (torch.scatter_add, torch.scatter_reduce, torch.index_add)
+"""The functions that add signals up and belong to no layer."""
+
 epsilon: Composite = Composite(
-    _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
-    {function: Epsilon() for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)},
+    _everywhere(Epsilon(), (*CONVOLUTIONS, *AVERAGES, nn.Linear)), dict.fromkeys(SUMS, Epsilon())
 )
 """The epsilon rule wherever relevance is shared, also at residual sums: input x gradient for bias-free ReLU nets."""
 
@@ -295,8 +298,7 @@ epsilon_gamma_box: Composite = Composite(
 
 attnlrp: Composite = Composite(
     _everywhere(Epsilon(1e-6), (*CONVOLUTIONS, *AVERAGES, nn.Linear)),
-    {function: Epsilon(1e-6) for function in (torch.add, torch.sub, torch.rsub, torch.sum, torch.mean)}
-    | {F.softmax: SoftmaxTaylor()},
+    dict.fromkeys(SUMS, Epsilon(1e-6)) | {F.softmax: SoftmaxTaylor()},
     products="halves",
 )
 """AttnLRP (Achtibat et al. 2024, arXiv:2402.05602): relevance flows into queries, keys and gates as well.

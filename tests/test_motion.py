@@ -375,8 +375,8 @@ class Views(nn.Module):
 
     def forward(self, x):
         x = einops.rearrange(torch.stack(self.views(x)), f"n b c t h w -> {self.apart} c t h w")
-        y = self.fc(self.conv(x).relu().mean((3, 4)).transpose(1, 2)).mean(1)
-        return einops.reduce(y, f"{self.apart} k -> b k", "mean", n=2)
+        y = self.fc(self.conv(x).relu().mean((3, 4)).transpose(1, 2))
+        return einops.rearrange(y, f"{self.apart} t k -> b n t k", n=2).mean(1).mean(1)
 
 
 @pytest.mark.parametrize("apart", ["(n b)", "(b n)"])

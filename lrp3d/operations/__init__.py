@@ -3,9 +3,10 @@
 The files are families of functions: `activation`, `arithmetic` (sums, means, writes into slices), `attention`,
 `convolution` (also linear layers), `einstein_sums`, `maxima`, `normalisation`, `padding`, `pooling`, `products` (of
 signals with constants and with each other: elementwise, matrices, generated kernels), `recurrence`, `sampling` (grids,
-offsets, deformable convolution, sums and writes at an index), `statistics` (variances and norms). The building
-blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`. Importing this package registers every function that
-lrp3d knows. A new one goes into the file of its family, or into your own code through `lrp3d.register_operation`.
+offsets, deformable convolution, sums and writes at an index), `statistics` (variances and norms), `writes` (changed
+copies and selections). The building blocks are in `blocks`: `passes`, `shares`, `attach`, `refuse`. Importing this
+package registers every function that lrp3d knows. A new one goes into the file of its family, or into your own code
+through `lrp3d.register_operation`.
 """
 
 from lrp3d.operations import (
@@ -22,6 +23,7 @@ from lrp3d.operations import (
     recurrence,
     sampling,
     statistics,
+    writes,
 )
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, passes, refuse, shares
 
@@ -48,4 +50,5 @@ __all__ = [
     "sampling",
     "shares",
     "statistics",
+    "writes",
 ]

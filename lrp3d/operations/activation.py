@@ -33,7 +33,13 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
     register_operation(functions, activation)
 
 
-_SATURATED_BELOW = ("elu", "selu", "celu", "tanh")  # they rise from a lowest value, as in the kernel `elu(x) + 1`
+_SATURATED_BELOW = (
+    "elu",
+    "selu",
+    "celu",
+    "tanh",
+    "erf",
+)  # they rise from a lowest value, as in the kernel `elu(x) + 1`
 
 # Elementwise functions, each with the layer type that does the same. Sigmoids are gates in every product.
 _register("leaky_relu", nn.LeakyReLU)
@@ -53,6 +59,9 @@ _register("softshrink", nn.Softshrink)
 _register("tanhshrink", nn.Tanhshrink)
 _register("threshold", nn.Threshold)
 _register("prelu", nn.PReLU)
+_register("logsigmoid", nn.LogSigmoid)
+for _name in ("erf", "log1p", "expm1", "sin", "asinh"):
+    _register(_name, None)
 _register("sigmoid", nn.Sigmoid, torch.special.expit, nonnegative=True, gate=True)
 _register("hardsigmoid", nn.Hardsigmoid, nonnegative=True, gate=True)
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrp3d.compute.maps import Bilinear, Broadcast, SumOver
 from lrp3d.errors import UnsupportedOperation
-from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, shares
+from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
 from lrp3d.operations.products import div, matmul, mul
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.writes import IndexedWrite, Shared, StridedWrite, Written
@@ -77,6 +77,20 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     return centred if centred is not None else _add(input, _scaled(other, -alpha))
 
 
+@register_operation([torch.diff, Tensor.diff])
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Any = None, append: Any = None) -> Tensor:
+    """`torch.diff`: differences of neighbours (of frames, such as a clip's motion)."""
+    if prepend is not None or append is not None:
+        output = torch.diff(input, n, dim, prepend, append)
+        return refuse(output, input, prepend, append, advice="has a rule without prepend= and append=; use torch.cat")
+    x = input
+    for _ in range(n):
+        later = rearranged(lambda x: x.narrow(dim, 1, x.shape[dim] - 1), x)
+        earlier = rearranged(lambda x: x.narrow(dim, 0, x.shape[dim] - 1), x)
+        x = sub(later, earlier)
+    return x
+
+
 @register_operation([torch.rsub, Tensor.__rsub__])
 def rsub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """`other - alpha * input`."""
@@ -109,7 +123,7 @@ def _product(a: Any, b: Any) -> Any:
     return a * b if is_constant(a) and is_constant(b) else mul(a, b)
 
 
-@register_operation([torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm])
+@register_operation([torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm, torch.addmv, Tensor.addmv])
 def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta * input + alpha * (mat1 @ mat2)`."""
     constants = is_constant(mat1) and is_constant(mat2)

@@ -78,9 +78,11 @@ def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
 def mul(input: Any, other: Any) -> Tensor:
     """A product with a constant, or of two signals, one of which may be the weight (see the module's docstring)."""
-    output = input * other
+    output: Tensor = input * other
     if is_constant(input) or is_constant(other):
         signal, factor = (other, input) if is_constant(input) else (input, other)
+        if _is_zero_state(signal, factor):
+            return output.detach()
         nonnegative = both_nonnegative(input, other)
         product = passes(lambda x: x * factor, signal, nonnegative=nonnegative, keeps_range=True, factor=factor)
         return _masked(product, factor)
@@ -97,6 +99,14 @@ def mul(input: Any, other: Any) -> Tensor:
     nonnegative = nonnegative or input is other
     signal = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
     return attach(step, output, [input, other], signal, note=note)
+
+
+def _is_zero_state(signal: Tensor, factor: Any) -> bool:
+    """Whether a gate weighs a state that is zero everywhere, as in the first step of a recurrence written by hand."""
+    run = active_tracer()
+    if not isinstance(factor, Tensor) or isinstance(factor, nn.Parameter) or run.depends_on_clip(factor):
+        return False
+    return run.signals[signal].weighs >= Weighs.GATE and factor.dim() > 0 and run.answers((factor == 0).all())
 
 
 def _masked(product: Tensor, factor: Any) -> Tensor:

@@ -27,7 +27,7 @@ from lrp3d.tracing.advice import BITS, COMPLEX, COPIED, NO_GRAD, STALE, TRANSFOR
 from lrp3d.tracing.choices import Choices
 from lrp3d.tracing.inplace import Memory, Write
 from lrp3d.tracing.recorder import Recorder, map_floats
-from lrp3d.tracing.signals import Signal
+from lrp3d.tracing.signals import Signal, Weighs
 from lrp3d.tracing.tape import Call
 from lrp3d.tracing.torch_functions import (
     DROPOUTS,
@@ -339,9 +339,13 @@ class Tracer(Recorder, TorchFunctionMode):
     def _refuse_untracked(self, out: Any) -> Any:
         """Refuses signals that the model computes without gradients, because they belong to the model as well."""
         return map_floats(
-            lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], Signal()) if self.is_signal(t) else t,
+            lambda t: self.attach(Unsupported(NO_GRAD), t.detach(), [t], self._cut(t)) if self.is_signal(t) else t,
             out,
         )
+
+    def _cut(self, x: Tensor) -> Signal:
+        """What is known about a signal from which the model takes no gradient: it may weigh, and get no relevance."""
+        return Signal(nonnegative=self.signals[x].nonnegative, weighs=Weighs.STATISTIC)
 
     def _run_unregistered(self, func: TorchFunction, args: Any, kwargs: Any, signals: list[Tensor]) -> Any:
         """Runs a function without a handler: it is recorded if it only moves values, else its result is refused."""
@@ -366,7 +370,9 @@ class Tracer(Recorder, TorchFunctionMode):
             return self.refuse(COMPLEX, out, signals)
         limits = {signal.grad_fn for signal in signals}
         if not all(only_moves(t, limits) for t in results):
-            return self.refuse(advice_for(func), out, signals)
+            is_cut = plain_name(func) == "detach"  # it may still weigh another signal, as a constant gate
+            known = self._cut(signals[0]) if is_cut else None
+            return self.refuse(advice_for(func), out, signals, known)
         outgoing = self.signals.through(func, args, kwargs, signals, len(results))
         for t, signal in zip(results, outgoing, strict=True):
             self.rearrange(t, signal)

@@ -1,0 +1,150 @@
+"""Changed copies and selections only move values: their relevance is that of the same thing written by an index."""
+
+import pytest
+import torch
+from torch import nn
+
+import lrp3d
+
+CLIP = torch.randn(1, 3, 4, 6, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+MASK = torch.arange(6).view(1, 6, 1, 1, 1) < 2
+FIRST = torch.tensor([0, 1])
+
+
+def indexed(x, index, value):
+    y = x.clone()
+    y[index] = value
+    return y
+
+
+SAME = {
+    "index_copy": (lambda x: x.index_copy(1, FIRST, x[:, 3:5]), lambda x: torch.cat([x[:, 3:5], x[:, 2:]], 1)),
+    "index_fill": (lambda x: x.index_fill(1, FIRST, 0.5), lambda x: indexed(x, (slice(None), FIRST), 0.5)),
+    "index_put": (lambda x: x.index_put((FIRST[:1], FIRST[1:]), x[0, 2]), lambda x: indexed(x, (0, 1), x[0, 2])),
+    "select_scatter": (lambda x: x.select_scatter(x[:, 4], 1, 0), lambda x: torch.cat([x[:, 4:5], x[:, 1:]], 1)),
+    "slice_scatter": (lambda x: x.slice_scatter(x[:, 3:5], 1, 0, 2), lambda x: torch.cat([x[:, 3:5], x[:, 2:]], 1)),
+    "masked_scatter": (lambda x: x.masked_scatter(MASK, x[:, 2:4]), lambda x: torch.cat([x[:, 2:4], x[:, 2:]], 1)),
+    "masked_select": (
+        lambda x: x.masked_select(MASK).view(1, 2, 4, 6, 6).repeat(1, 3, 1, 1, 1),
+        lambda x: x[:, :2].repeat(1, 3, 1, 1, 1),
+    ),
+    "narrow_copy": (lambda x: x.narrow_copy(2, 1, 2), lambda x: x[:, :, 1:3]),
+    "tril": (lambda x: x.tril(), lambda x: x * torch.ones(6, 6, dtype=x.dtype).tril()),
+    "triu": (lambda x: x.triu(1), lambda x: x * torch.ones(6, 6, dtype=x.dtype).triu(1)),
+    "nan_to_num": (lambda x: x.nan_to_num(), lambda x: x),
+    "diff": (lambda x: x.diff(dim=2), lambda x: x[:, :, 1:] - x[:, :, :-1]),
+}
+
+
+class Net(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.more, self.fc = nn.Conv3d(3, 6, 3, padding=1), nn.Conv3d(6, 6, 1), nn.Linear(6, 5)
+        self.function = function
+        self.double().eval()
+
+    def forward(self, x):
+        return self.fc(self.more(self.function(self.conv(x).relu())).relu().mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize("composite", ["paper", "epsilon"])
+@pytest.mark.parametrize("name", SAME)
+def test_the_map_is_that_of_the_same_values_by_an_index(name, composite):
+    maps = [
+        lrp3d.explain(Net(function), CLIP, 0, composite=composite, contrastive=False, temporal=False)
+        for function in SAME[name]
+    ]
+    torch.testing.assert_close(maps[0].logits, maps[1].logits)
+    torch.testing.assert_close(maps[0].relevance, maps[1].relevance, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (
+            lambda x: x.index_put((FIRST[:1], FIRST[1:]), x[0, 2], accumulate=True),
+            "has a rule without accumulate= only",
+        ),
+        (lambda x: x.diff(dim=2, prepend=x[:, :, :1]), "has a rule without prepend= and append=; use torch.cat"),
+    ],
+)
+def test_what_has_no_rule_says_what_to_do(function, said):
+    with pytest.raises(lrp3d.UnsupportedOperation, match=said):
+        lrp3d.explain(Net(function), CLIP)
+
+
+SUMS = {
+    "lerp": lambda x: torch.lerp(x, x.roll(1, 2), 0.3),
+    "addcmul": lambda x: torch.addcmul(x, x.roll(1, 2), torch.tensor(0.3, dtype=x.dtype)),
+    "cumsum": lambda x: x.cumsum(2),
+    "index_add": lambda x: x.index_add(1, FIRST, x[:, 2:4]),
+    "scatter_add": lambda x: x.scatter_add(1, (torch.arange(6) // 2).view(1, 6, 1, 1, 1).expand_as(x), x),
+    "diff": lambda x: x.diff(dim=2),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_the_preset_epsilon_is_input_times_gradient_at_every_sum(name):
+    class Biasless(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.fc = nn.Conv3d(3, 6, 3, padding=1, bias=False), nn.Linear(6, 5, bias=False)
+
+        def forward(self, x):
+            return self.fc(SUMS[name](nn.functional.leaky_relu(self.conv(x), 0.2)).mean((2, 3, 4)))
+
+    net = Biasless().double().eval()
+    clip = CLIP.clone().requires_grad_()
+    wanted = torch.autograd.grad(net(clip)[0, 0], clip)[0] * CLIP
+    found = lrp3d.explain(net, CLIP, 0, composite="epsilon", contrastive=False, temporal=False).relevance
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("gate", [lambda x: x.sigmoid().detach(), lambda x: (x + 1).detach()])
+def test_a_gate_from_which_no_gradient_is_taken_weighs_as_a_constant(gate):
+    found = lrp3d.explain(Net(lambda x: x * gate(x)), CLIP, 0, contrastive=False, temporal=False)
+    assert found.conservation.max() < 1e-9
+    with torch.no_grad():
+        values = gate(Net(lambda x: x).conv(CLIP).relu())
+    wanted = lrp3d.explain(Net(lambda x: x * values), CLIP, 0, contrastive=False, temporal=False)
+    torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)
+
+
+def test_a_gate_without_gradient_weighs_as_well():
+    def weighed(x):
+        with torch.no_grad():
+            gate = x.sigmoid()
+        return x * gate
+
+    assert lrp3d.explain(Net(weighed), CLIP, 0, temporal=False).conservation.max() < 1e-9
+
+    def added(x):
+        with torch.no_grad():
+            more = x * 2
+        return x + more
+
+    with pytest.raises(lrp3d.UnsupportedOperation, match="no_grad"):
+        lrp3d.explain(Net(added), CLIP, 0, temporal=False)
+
+
+def test_a_recurrence_by_hand_may_start_with_a_state_of_zeros():
+    class Scan(nn.Module):
+        def __init__(self, zeros):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.step, self.fc = nn.Conv3d(3, 6, (1, 3, 3), (1, 3, 3)), nn.Linear(6, 6), nn.Linear(6, 5)
+            self.zeros = zeros
+
+        def forward(self, x):
+            x = self.embed(x).flatten(2).transpose(1, 2)
+            keep, states = torch.exp(-self.step(x).abs()), []
+            state = x.new_zeros(len(x), 6)
+            for i in range(x.shape[1]):
+                state = x[:, i] if i == 0 and not self.zeros else keep[:, i] * state + x[:, i]
+                states.append(state)
+            return self.fc(torch.stack(states, 1).mean(1))
+
+    found, wanted = (lrp3d.explain(Scan(zeros).double().eval(), CLIP, 0, temporal=False) for zeros in (True, False))
+    torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)
