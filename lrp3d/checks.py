@@ -202,7 +202,10 @@ def check_numbers(clip: bool, logits: bool = True) -> None:
     if not clip:
         raise ValueError("the clip contains NaN or infinite values; clean it before explaining it")
     if not logits:
-        raise ValueError("the model's logits contain NaN or infinite values, so nothing can be explained")
+        raise ValueError(
+            "the model's logits contain NaN or infinite values, so nothing can be explained; if the model masks "
+            "classes with -inf, pass an output= that takes the others, as in output=lambda logits: logits[:, :10]"
+        )
 
 
 Against = int | str | Sequence[int] | Tensor

@@ -314,3 +314,22 @@ def test_no_step_outlives_its_run_where_layers_are_asked_for(how):
     lrp3d.explain(deep(), CLIP, 1, **how)
     gc.collect()
     assert not [x for x in gc.get_objects() if isinstance(x, Step)]
+
+
+def test_a_pattern_leaves_out_rows_that_no_relevance_flows_to():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.gate, self.fc = nn.Conv3d(3, 4, 3, padding=1), nn.Conv3d(4, 4, 1), nn.Linear(4, 5)
+
+        def forward(self, x):
+            x = self.conv(x).relu()
+            return self.fc((x * self.gate(x).sigmoid()).mean((2, 3, 4)))
+
+    model, clip = Gated().eval(), torch.rand(1, 3, 4, 6, 6)
+    found = lrp3d.explain(model, clip, 0, contrastive=False, layers=["*"], layer_rows=True)
+    assert "conv" in found.layer_rows
+    assert "gate" not in found.layer_rows
+    assert "without rows for gate" in found.about["layers"]
+    with pytest.raises(ValueError, match="no row's relevance flows through 'gate'"):
+        lrp3d.explain(model, clip, 0, contrastive=False, layers=["gate"], layer_rows=True)

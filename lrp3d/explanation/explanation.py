@@ -83,7 +83,7 @@ class Explanation:
     """The channels, by module, through which the relevance of maps, matrix and ATR flows; None for all relevance."""
     motion_by_layer: dict[str, Tensor] = field(default_factory=dict)
     """By operation that mixes frames, from the clip upwards, the share (b,) of all relevance that becomes dynamic
-    there; the shares add up to `motion`. Empty if relevance is contrastive."""
+    there. Where no rule absorbs relevance, they add up to `motion`. Empty if relevance is contrastive."""
     floor: Tensor | None = None
     """(b, n, n) the matrix of the same network untrained, its rows scaled to those of `matrix`; None without floor."""
     positions: list[int] | None = None

@@ -186,6 +186,9 @@ class Inside:
         self.batch = batch
         self.like: Tensor = record.output.detach()
         self.keep_rows = rows
+        self._named = set(patterns)
+        self.without_rows: dict[str, None] = {}
+        """Modules that a pattern fits and through which no row's relevance flows, such as that of a gate."""
         self.clip: dict[str, Tensor] = {}
         """Relevance (*output) by module, for the clips' logits."""
         self.rows: dict[str, list[Tensor]] = {}
@@ -204,6 +207,9 @@ class Inside:
     def add_rows(self, outlet_relevance: Mapping[str, Tensor], orientation: Tensor | None) -> None:
         """Keeps the relevance that arrived for some rows, negated where `orientation` (s, b) is -1."""
         for name in self.shapes if self.keep_rows else ():
+            if name not in outlet_relevance and name not in self._named:
+                self.without_rows[name] = None
+                continue
             if name not in outlet_relevance:
                 raise ValueError(
                     f"layer_rows=True: no row's relevance flows through '{name}'; it is not on the path from the "
@@ -218,14 +224,15 @@ class Inside:
     @property
     def note(self) -> str:
         """Which modules that a pattern fits were left out, and why; empty if none were."""
-        if not self.skipped:
-            return ""
-        more = len(self.skipped) - LISTED
-        listed = ", ".join([*self.skipped[:LISTED], *([f"and {more} more"] if more > 0 else [])])
-        return (
-            f"without {listed}, which the patterns of layers= fit as well: they run several times in one forward, "
-            "return no single tensor, or do not depend on the clip"
-        )
+        notes = []
+        if self.skipped:
+            notes.append(
+                f"without {_listed(self.skipped)}, which the patterns of layers= fit as well: they run several times "
+                "in one forward, return no single tensor, or do not depend on the clip"
+            )
+        if self.without_rows:
+            notes.append(f"without rows for {_listed(list(self.without_rows))}, through which no row's relevance flows")
+        return "; ".join(notes)
 
     @property
     def of_explanation(self) -> dict[str, Any]:
@@ -242,3 +249,8 @@ class Inside:
     def _rows(self, name: str, x: Tensor) -> Tensor:
         """Turns (s, *output) into (b, s, ...)."""
         return torch.stack([self._with_clips(name, row) for row in x], 1)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - LISTED
+    return ", ".join([*names[:LISTED], *([f"and {more} more"] if more > 0 else [])])

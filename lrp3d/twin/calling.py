@@ -26,6 +26,11 @@ def call_model(model: nn.Module, inputs: Sequence[Any], layout: str) -> Any:
         if isinstance(error, (AttributeError, TypeError)):
             _check_pathways(inputs, error)
             raise
+        if type(error) is NotImplementedError and re.search("backward|derivative|grad", str(error)):
+            raise ModelError(
+                f"the forward has an operation without a derivative, which lrp3d needs where it has no rule: "
+                f"{opening(error)}; of attention, torch.nn.functional.scaled_dot_product_attention has a rule"
+            ) from error
         clips = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
         hint = axes_hint(clips, layout)
         # A RuntimeError is torch's message for a shape that does not fit; other errors explain themselves.
