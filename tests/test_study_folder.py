@@ -1,14 +1,19 @@
 """The folder of a study: damage in it is named, and nothing is lost without a word."""
 
 import errno
+import importlib
+import json
+import linecache
 import os
 import shutil
+import sys
 
 import pytest
 from lrp3d.study.running import config
 from studies import Given, Hungry, drawn, make_study
 from torch import nn
 
+import lrp3d
 from lrp3d import study
 
 
@@ -102,3 +107,34 @@ def test_a_network_with_other_settings_is_another_study_even_where_the_weights_f
         study.create(tmp_path / "new", {"network": config.network_digest(other)}, clips)
     study.create(tmp_path / "of before", {"frames": 8}, clips)
     study.create(tmp_path / "of before", {"frames": 8, "network": config.network_digest(one)}, clips)
+
+
+def network_from(folder, monkeypatch, forward):
+    """A network of a file whose forward is written so."""
+    (folder / "own_network.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.Module):\n    def __init__(self):\n        super().__init__()\n"
+        f"        self.conv = nn.Conv3d(3, 3, 1)\n\n    def forward(self, x):\n        return {forward}\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "own_network", raising=False)
+    importlib.invalidate_caches()
+    linecache.clearcache()
+    return importlib.import_module("own_network").Net()
+
+
+def test_the_source_of_ones_own_network_is_part_of_a_configuration(tmp_path, monkeypatch):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first = config.network_digest(network_from(tmp_path / "one", monkeypatch, "x + self.conv(x)"))
+    other = config.network_digest(network_from(tmp_path / "two", monkeypatch, "x - 3 * self.conv(x)"))
+    assert first != other
+    assert first == config.network_digest(network_from(tmp_path / "one", monkeypatch, "x + self.conv(x)"))
+
+
+def test_the_range_of_inputs_is_part_of_a_configuration():
+    model = lrp3d.models.build("TSN-R18-f4", num_classes=3, width=4).eval()
+    reader = study.Reader("", frames=4)
+    ranges = [(0.0, 1.0), (-4.0, 5.0)]
+    first, second = (study.configuration(study.Explainer(model, input_range=ends), reader) for ends in ranges)
+    assert first != second
+    assert json.loads(json.dumps(first)) == first

@@ -116,3 +116,13 @@ def test_the_frames_of_a_video_file_are_not_held_against_the_list(tmp_path):
     encode(tmp_path / "a.mp4", 20)
     read = Reader(tmp_path, frames=4, size=32, short_side=32)(Item(0, "a", frames=3))
     assert read.notes == ()
+
+
+def test_a_name_that_may_mean_several_files_is_told_with_the_one_that_is_read(tmp_path):
+    for name in ("y.mp4", "y.avi", "z.mp4"):
+        encode(tmp_path / name, 6)
+    read = Reader(tmp_path, frames=2, size=32, short_side=32)
+    assert read(Item(0, "y.mkv")).notes == ("y.mkv may mean y.mp4 and y.avi: y.mp4 is read",)
+    assert read(Item(0, "y")).notes == ("y may mean y.mp4 and y.avi: y.mp4 is read",)
+    assert read(Item(0, "y.mp4")).notes == ()
+    assert read(Item(0, "z.mkv")).notes == ()

@@ -122,6 +122,17 @@ def test_a_written_report_is_complete_in_itself_and_its_links_lead_somewhere(tmp
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_tables_and_figures_of_an_earlier_report_do_not_stay_beside_a_new_one(tmp_path, summaries):
+    report = study.report(summaries[:1])
+    list(report.write(tmp_path))
+    (tmp_path / "tables" / "mine.csv").write_text("1")
+    gone = report.parts.pop()
+    made = {path.relative_to(tmp_path).as_posix() for path in report.write(tmp_path)}
+    there = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert there == made | {"tables/mine.csv"}
+    assert not any(gone.name in name for name in there)
+
+
 @pytest.mark.slow
 def test_charts_of_the_page_have_its_colours_and_none_of_white_paper(summaries):
     page = study.report(summaries[:2], people=PEOPLE).html()

@@ -200,3 +200,10 @@ def test_overlap_knows_perfect_agreement_none_and_chance():
     unknown = values.clone()
     unknown[0] = torch.nan
     assert overlap(unknown, [0, 1, 2], [9, 8]).temporal_count == 2
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_pearson_of_values_that_are_not_finite_is_undefined(value):
+    found = pearson([5.0, 4.0, value, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0, 5.0])
+    assert math.isnan(found.r)
+    assert math.isnan(found.low)

@@ -15,16 +15,21 @@ if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 
-def add_options(parser: argparse.ArgumentParser, default: str | None = None, weights: bool = True) -> None:
+def add_options(
+    parser: argparse.ArgumentParser, default: str | None = None, weights: bool = True, others: bool = True
+) -> None:
     """Adds the options from which `model_options.choose` makes a model."""
     default_text = f" (default: {default})" if default else ""
+    of_others = (
+        "; of a library that is installed: torchvision:r3d_18, pytorchvideo:slow_r50, timm:resnet18, hf:CLASS|FOLDER, "
+        "mmaction:config.py; or your own: file.py:factory, package.module:factory, the current folder included"
+    )
     parser.add_argument(
         "--model",
         default=default,
         metavar="NAME",
-        help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8; of a library that is "
-        "installed: torchvision:r3d_18, pytorchvideo:slow_r50, timm:resnet18, hf:CLASS|FOLDER, mmaction:config.py; or "
-        f"your own: file.py:factory, package.module:factory, the current folder included{default_text}",
+        help="name as in the paper, such as I3D-R50-f8, TAM2D-R18-f16, SlowFast-R50-8x8"
+        f"{of_others if others else ''}{default_text}",
     )
     add_option(parser)
     parser.add_argument("--frames", type=positive, metavar="N", help="frames of a clip (default: what the model takes)")

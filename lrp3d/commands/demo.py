@@ -76,7 +76,9 @@ def run(options: argparse.Namespace) -> int:
     say(*summaries.summary(explained))
     sentences = _verdict(methods, explained, deciding) if deciding else []
     say(*(f"  {'' if number else 'verdict':13} {sentence}" for number, sentence in enumerate(sentences)))
-    if deciding and is_installed("matplotlib"):
+    if not deciding:
+        (options.out / COMPARED).unlink(missing_ok=True)  # that of an earlier run shows another network
+    elif is_installed("matplotlib"):
         say(f"  wrote {_draw(methods, explained, deciding, sentences, options.out / COMPARED)}")
     explained = replace(
         explained,

@@ -208,7 +208,7 @@ def run(options: argparse.Namespace) -> int:
         "machine": platform.machine(),
     }
     study_folder = study.create(options.out, config, clips, about)
-    _say(choice, study_folder, shard, clips.notes)
+    _say(choice, study_folder, shard, clips.notes, options.quiet)
     with ends_in_order("run it again to continue"):
         outcome = study.run(
             study_folder,
@@ -289,10 +289,10 @@ def _workers(shard: study.Shard, device: torch.device) -> int:
     return max(1, min(MOST_WORKERS, cores // max(1, shard.local_world)))
 
 
-def _say(choice: ModelChoice, study_folder: study.Study, shard: study.Shard, notes: Sequence[str]) -> None:
+def _say(choice: ModelChoice, study_folder: study.Study, shard: study.Shard, notes: Sequence[str], quiet: bool) -> None:
     part = f", shard {shard.rank} of {shard.world} ({shard.said_by})" if shard.world > 1 else ""
     dataset = study_folder.config["dataset"]
     say(f"{len(study_folder.items)} clips of {dataset}, {choice.name}, hash {study_folder.hash}{part}")
-    if shard.rank == 0:
+    if shard.rank == 0 and not quiet:
         for note in (choice.weights, *choice.notes, *notes):
             say(f"  {'note' if choice.trained else 'NOTE'}: {note}", stream=sys.stderr)

@@ -67,7 +67,7 @@ def add_to(commands: arguments.Commands) -> None:
         help="mirror half of the clips (default: auto, unless a class says left or right)",
     )
     clips.add_argument("--template", metavar="T", help="name of the images in frame folders")
-    arguments.add_options(parser)
+    arguments.add_options(parser, others=False)
     parser.add_argument(
         "--inflate",
         choices=("repeat", "mean"),

@@ -253,7 +253,9 @@ def _differ(explanation: Explanation, clip: int) -> str:
     shares = [_shares(frames.double().cpu()) for frames in both]
     if float((shares[0] - shares[1]).abs().sum()) / 2 < APART:
         return ""
-    of_map, of_matrix = (" ".join(f"{100 * share:.0f}" for share in quarters) for quarters in shares)
+    of_map, of_matrix = (
+        "{}, {}, {} and {}".format(*(f"{100 * share:.0f}" for share in quarters)) for quarters in shares
+    )
     contrast = " and takes the positive part of each frame’s contrast, not of the clip’s" * explanation.contrastive
     return (
         '<p class="hint" id="differ">The colours and the matrix answer two questions. The colours explain the clip’s '

@@ -129,11 +129,11 @@ def amount(explanation: Explanation, clip: int) -> tuple[float, str]:
         return logit, "logit"
     others = explanation.against[clip]
     mean = float(explanation.logits[clip, others].double().mean())
-    return logit - mean, "logit above " + ("the other’s" if len(others) == 1 else "their mean")
+    return logit - mean, "logit above " + ("the other's" if len(others) == 1 else "their mean")
 
 
 def amount_words(explanation: Explanation, clip: int) -> str:
-    """The explained number of a clip in words: "logit 3.2", or "logit above the other’s by 0.043"."""
+    """The explained number of a clip in words: "logit 3.2", or "logit above the other's by 0.043"."""
     number, quantity = amount(explanation, clip)
     return f"{quantity} {'' if quantity == 'logit' else 'by '}{number:.4g}"
 

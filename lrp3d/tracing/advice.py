@@ -50,7 +50,6 @@ _ADVICE = {
     "log_softmax": "may stand at the end of a network only, where what goes into it is explained",
     "lstm": RECURRENT,
     "gru": RECURRENT,
-    "flex_attention": "has no relevance rule; use torch.nn.functional.scaled_dot_product_attention, with a mask",
     "lstm_cell": RECURRENT,
     "gru_cell": RECURRENT,
     "rnn_tanh_cell": RECURRENT,

@@ -354,15 +354,8 @@ class Tracer(Recorder, TorchFunctionMode):
             if not signals:
                 with torch.no_grad():
                     return func(*args, **kwargs)
-        args, kwargs = mapped(self._without_history, args), mapped(self._without_history, kwargs)
-        try:
-            with torch.enable_grad():  # only signals keep their history: a parameter is a constant
-                out = func(*args, **kwargs)
-        except NotImplementedError as error:  # a function without a derivative on this device
-            if isinstance(error, UnsupportedOperation):
-                raise
-            with torch.no_grad():
-                return self.refuse(advice_for(func), func(*args, **kwargs), signals)
+        with torch.enable_grad():  # only signals keep their history: a parameter is a constant
+            out = func(*mapped(self._without_history, args), **mapped(self._without_history, kwargs))
         tensors = [t for t in leaves(out) if isinstance(t, Tensor)]
         results = [t for t in tensors if t.is_floating_point() or t.is_complex()]
         if plain_name(func) in TAKES_ONLY_THE_SHAPE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 
 import torch
@@ -10,9 +11,10 @@ from torch import nn
 
 
 def network_digest(model: nn.Module) -> str:
-    """Hashes a model's modules and their settings (strides, kernels), which the same weights may fit in several ways.
+    """Hashes a model's modules, their settings (strides, kernels) and the source of classes of one's own.
 
-    Addresses of objects, which differ from run to run, do not count.
+    The same weights may fit networks that differ in these. Addresses of objects, which differ from run to run, do not
+    count, and neither does code outside of these classes.
 
     >>> network_digest(nn.Conv1d(1, 1, 3)) == network_digest(nn.Conv1d(1, 1, 3, stride=2))
     False
@@ -22,7 +24,22 @@ def network_digest(model: nn.Module) -> str:
     >>> network_digest(Named()) == network_digest(Named())
     True
     """
-    return hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", repr(model)).encode()).hexdigest()[:16]
+    sources = sorted({source for module in model.modules() if (source := _source(type(module)))})
+    text = "\n".join([re.sub(r"0x[0-9a-f]+", "", repr(model)), *sources])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_PACKAGES = ("torch", "lrp3d", "models")  # a study has the versions of these
+
+
+def _source(kind: type) -> str:
+    """The source of a class of one's own; empty where it is not known, as of a class that was typed in."""
+    if kind.__module__.partition(".")[0] in _PACKAGES:
+        return ""
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):
+        return ""
 
 
 def weights_digest(model: nn.Module) -> str:

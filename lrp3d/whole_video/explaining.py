@@ -113,8 +113,8 @@ def explain_video(
     count = reader.count()
     if count < length:
         raise VideoError(
-            f"{Path(path).name} has {count} frames{f' with every={every}' if every > 1 else ''}, fewer than one window "
-            f"of {length}: take fewer frames=, or explain it as one clip"
+            f"{Path(path).name} has {count} frame{'s' * (count != 1)}{f' with every={every}' if every > 1 else ''}, "
+            f"fewer than one window of {length}: take windows of fewer frames, or explain it as one clip"
         )
     explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout)
     step = explainer.step(reader.read(0, length), length)

@@ -10,7 +10,7 @@ from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from lrp3d.figures.pages import filled
 from lrp3d.filenames import unique_names
@@ -98,7 +98,10 @@ class Report:
         return filled("lrp3d.study.reporting", "page.html", parts)
 
     def write(self, folder: str | Path) -> Iterator[Path]:
-        """Writes report.md, report.html, tables and figures, each complete or not at all; yields their paths."""
+        """Writes report.md, report.html, tables and figures, each complete or not at all; yields their paths.
+
+        Tables and figures of an earlier report in the folder that are no longer made are deleted.
+        """
         folder = Path(folder)
         files: dict[str, bytes] = {}
         for part in self.parts:
@@ -111,6 +114,7 @@ class Report:
                 files[f"figures/{part.name}.png"] = part.png()
                 if part.data is not None:
                     files[f"figures/{part.name}.csv"] = part.data.csv().encode(errors="backslashreplace")
+        earlier = _written_before(folder / "report.md")
         files |= {"report.md": self.markdown().encode(), "report.html": self.html(folder).encode()}
         for name, content in files.items():
             path = folder / name
@@ -118,6 +122,16 @@ class Report:
             with replacing(path) as temporary:
                 temporary.write_bytes(content)
             yield path
+        for name in earlier - set(files):
+            (folder / name).unlink(missing_ok=True)
+
+
+def _written_before(page: Path) -> set[str]:
+    """The tables and figures to which an earlier report links."""
+    if not page.is_file():
+        return set()
+    links = re.findall(r"\]\(((?:figures|tables)/[^)/]+)\)", page.read_text(errors="replace"))
+    return {unquote(link) for link in links}
 
 
 def _contents(titles: Mapping[str, str]) -> str:

@@ -42,8 +42,8 @@ def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence
         confidence: the confidence of the interval, in (0, 1).
 
     Returns:
-        A `Correlation`. r is NaN where x or y does not vary, and for fewer than three pairs, because any two points lie
-        on a line. The interval is NaN for fewer than four pairs.
+        A `Correlation`. r is NaN where x or y does not vary or has values that are not finite, and for fewer than three
+        pairs, because any two points lie on a line. The interval is NaN for fewer than four pairs.
 
     Raises:
         ValueError: x and y differ in length, or the confidence is outside (0, 1).
@@ -65,7 +65,7 @@ def pearson(x: Sequence[float] | Tensor, y: Sequence[float] | Tensor, confidence
     n = len(first)
     first, second = first - first.mean(), second - second.mean()
     scale = float(first.norm() * second.norm())
-    if n < 3 or scale <= 1e-12 * n:
+    if n < 3 or scale <= 1e-12 * n or not math.isfinite(scale):
         return Correlation(math.nan, math.nan, math.nan, n, confidence)
     r = max(-1.0, min(1.0, float(first @ second) / scale))
     if n < 4:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lrp3d.composites import PRESETS
 from lrp3d.defaults import LAYOUT
+from lrp3d.files import as_json
 from lrp3d.layout import Layout
 from lrp3d.study.running.clips import Clips
 from lrp3d.study.running.explainer import Explainer
@@ -64,6 +65,7 @@ def configuration(
         **reader.options,
         "mean": list(explainer.mean),
         "std": list(explainer.std),
+        **({} if explainer.input_range is None else {"input_range": as_json(explainer.input_range)}),
         "composite": composite if isinstance(composite, str) else repr(composite),
         **({"rules": repr(explainer.twin.composite)} if own else {}),
         "contrastive": explainer.contrastive,

@@ -87,13 +87,17 @@ class Reader:
         Where the list says another number of frames than a folder has images, a sentence tells both. Where more than
         one is missing, that is a loss; one more or less may be the way in which the list counts, and is noted.
         """
-        path = self.locate(item)
+        path, *others = self._candidates(item)
         options = {"stride": self.stride, "size": self.size, "short_side": self.short_side} | otherwise
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", video.ClipWarning)
             clip = video.read_clip(
                 path, self.frames, self.sampling, template=self.template if path.is_dir() else None, **options
             )
+        if others:
+            more = ", ".join(other.name for other in others)
+            sentence = f"{item.name} may mean {path.name} and {more}: {path.name} is read"
+            clip = replace(clip, notes=(*clip.notes, printable(sentence)))
         return _compared(clip, item) if path.is_dir() else clip
 
     @property
@@ -107,18 +111,21 @@ class Reader:
         Raises:
             VideoError: there is no such file or folder.
         """
+        return self._candidates(item)[0]
+
+    def _candidates(self, item: Item) -> list[Path]:
+        """The files and folders that the name of a clip may mean, the one that is taken first."""
         root = Path(self.root)
         places = item.places or (item.name,)
         for place in places:
             path = root / place
-            if path.exists():
-                return path
             has_suffix = extension(path) in (*VIDEO_SUFFIXES, *TENSOR_SUFFIXES)
+            if has_suffix and path.exists():
+                return [path]
             stem = path.with_suffix("") if has_suffix else path
-            for suffix in ("", *VIDEO_SUFFIXES, *sorted(TENSOR_SUFFIXES)):
-                other = stem.with_name(stem.name + suffix)
-                if other.exists():
-                    return other
+            suffixes = ("", *VIDEO_SUFFIXES, *sorted(TENSOR_SUFFIXES))
+            if found := [other for suffix in suffixes if (other := stem.with_name(stem.name + suffix)).exists()]:
+                return found
         advice = "; URLs are not read: download it and list the file" if is_url(places[0]) else ""
         raise video.VideoError(f"there is no file or folder {places[0]} below the root{advice}")
 

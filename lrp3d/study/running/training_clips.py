@@ -65,7 +65,8 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         low, high = self.short_sides
         if not self.reader.size <= low <= high:
             raise ValueError(
-                f"the shorter side is drawn between {low} and {high}: from the square's {self.reader.size} pixels on"
+                f"the shorter side is drawn between {low} and {high} pixels: it has to be at least as long as that of "
+                f"the square, {self.reader.size} pixels"
             )
 
     def __len__(self) -> int:
