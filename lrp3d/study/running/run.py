@@ -130,6 +130,8 @@ def run(
                     _count_noted(result, outcome)
                     pace.step(done=written)
     if outcome.first is not None and not (outcome.explained or outcome.before):
+        errors = study.folder / "errors.jsonl"
+        warnings.warn(f"the model failed on each of {outcome.broken} clips: {errors} has the errors", stacklevel=2)
         raise outcome.first  # the model has never worked, so no single clip is to blame
     study.check_written(done)
     return outcome
