@@ -116,6 +116,10 @@ def _rows_below(header: list[str], lines: Lines, separator: str | None, known: C
                 f"line {number}: its header names youtube_id and no {' and no '.join(missing_columns)}; "
                 "a clip of Kinetics is named by all three"
             )
+        label = column_of(header, CLASSES)
+        read = [key_of(name) for name in ("youtube_id", "time_start", "time_end")]
+        unread = [field for column, field in enumerate(header) if keys[column] not in read and column != label]
+        note += f"; not read: {', '.join(unread)}" if unread else ""
         return Listed(each_line(rest, lambda line: kinetics(header, fields_of(line, separator))), (note,))
     label = column_of(header, CLASSES)
     path = column_of(header, PATHS, without=() if label is None else (label,))
