@@ -14,6 +14,7 @@ from lrp3d.propagation.frame_order import Found, found_frames, order_of, repeate
 from lrp3d.propagation.frame_seeds import FrameSeeds, NoFrameLogits
 from lrp3d.propagation.seen_frames import are_spread, listed, seen_frames
 from lrp3d.propagation.time_axis import TimeAverage
+from lrp3d.propagation.unpadded import middle_frames
 from lrp3d.transfer import numbers
 from lrp3d.twin.trace import Trace
 
@@ -59,9 +60,12 @@ def check_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds
         means, wanted = averaged.mean(1).tolist(), logit.tolist()
         raise NoFrameLogits(f"the mean of the frame logits, {means}, is not the logit, {wanted}")
     _put_in_order(seeds, list(zip(found, told[: len(of_layers) : 2], strict=True)))
-    if not (found or masks):
+    if not single:
         return
     length = Layout(layout).sizes(record.entries[0], len(averaged))["t"]
+    if seeds.positions is None and (frames := middle_frames(record, averages, seeds.logits.shape[1], length)):
+        seeds.positions, seeds.classified = frames, length
+        return
     if found and _take_repeated_frames(seeds, [repeated(frames) for frames in told[1 : len(of_layers) : 2]], length):
         return
     if masks:

@@ -1,0 +1,91 @@
+"""Rows of networks whose layers do not pad time: fewer than frames, each at the middle of the frames that it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lrp3d.compute.maps import Broadcast, Convolution, FullyConnected, Scale
+from lrp3d.propagation.time_axis import TimeAverage
+from lrp3d.steps.graph import Node, parents, step_of, upwards
+from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.maxima import WindowMaximum
+from lrp3d.steps.step import ClipInput, PassThrough, RecurrentOutput, Step
+from lrp3d.twin.trace import Trace
+
+TIME = 2
+KEEPS_FRAMES = ("Permute", "Transpose", "T", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
+"""Nodes of torch that leave frames in their order; whether they keep all of them, the layers below say."""
+
+
+class Clock(NamedTuple):
+    """Entry i along time belongs to frame `first + i * step` of the clip, on average over the frames that it sees."""
+
+    length: int
+    """The number of entries."""
+    first: float = 0.0
+    step: float = 1.0
+
+
+def middle_frames(record: Trace, averages: Sequence[TimeAverage], rows: int, length: int) -> list[int] | None:
+    """The frame of each row, where layers cut off frames at both ends and do not stride over them; else None.
+
+    Args:
+        record: the forward pass of a single pathway.
+        averages: the averages over time.
+        rows: the number of rows.
+        length: the number of frames of the clip.
+    """
+    if not 1 < rows < length:
+        return None
+    clocks = set()
+    for average in averages:
+        if average.matrix is not None or average.frames != rows or average.order != list(range(rows)):
+            return None
+        clocks |= _clocks(average.node, length)
+    clock = clocks.pop() if len(clocks) == 1 else None
+    if clock is None or clock.length != rows or clock.step != 1 or clock.first != int(clock.first):
+        return None
+    first = int(clock.first)
+    return list(range(first, first + rows)) if first >= 0 and first + rows <= length else None
+
+
+def _clocks(average: Node, length: int) -> set[Clock | None]:
+    """The clocks of what is averaged by all ways down to the clip; None stands for a way that is not understood."""
+    clocks: dict[Node, set[Clock | None]] = {}
+    for node in upwards(average, parents):  # nodes come after those below them
+        step = step_of(node)
+        if isinstance(step, ClipInput):
+            clocks[node] = {Clock(length)}
+            continue
+        below = set().union(*(clocks[parent] for parent in parents(node)))
+        clocks[node] = below if node is average else {_after(node, step, clock) for clock in below}
+    return clocks[average]
+
+
+def _after(node: Node, step: Step | None, clock: Clock | None) -> Clock | None:
+    """The clock of what a node makes of something on a clock."""
+    if clock is None:
+        return None
+    if step is None:
+        return clock if node.name().startswith(KEEPS_FRAMES) else None
+    if isinstance(step, WindowMaximum):
+        return clock if step.x.dim() == 5 and step.x.shape[TIME] == step.shape[TIME] else None
+    if isinstance(step, PassThrough):
+        return None if isinstance(step, RecurrentOutput) else clock
+    if not isinstance(step, LinearStep):
+        return None
+    maps = [operand.map for operand in step.operands]
+    if all(isinstance(map, (Broadcast, Scale, FullyConnected)) for map in maps):
+        return clock
+    shape = step.operands[0].shape
+    if not isinstance(maps[0], Convolution):
+        keeps_time = len(shape) == 5 and len(step.shape) in (3, 5) and shape[TIME] == step.shape[TIME]
+        return clock if keeps_time else None
+    if len(shape) != 5:
+        return clock if len(shape) == 4 else None
+    g = maps[0].geometry
+    if g.transposed or shape[TIME] != clock.length:  # frames may have become channels
+        return None
+    shift = g.dilation[0] * (g.kernel[0] - 1) / 2 - g.padding[0]
+    return Clock(step.shape[TIME], clock.first + shift * clock.step, clock.step * g.stride[0])
