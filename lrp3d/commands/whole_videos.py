@@ -65,7 +65,7 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
             progress=shows_progress(),
         )
         explanation.about |= {"model": choice.name, "weights": choice.weights}
-        explanation.notes[:0] = [*([] if choice.trained else [choice.weights]), *choice.notes]
+        explanation.notes[:0] = [choice.weights, *choice.notes]
         facts = explanation.to_dict(choice.labels)
         show(*_summary(explanation, choice))
         for file in _write(explanation, facts, choice, folder) if folder else ():

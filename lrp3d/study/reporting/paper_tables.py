@@ -40,7 +40,8 @@ def counts(studies: Sequence[Studied]) -> Table:
         "Clips",
         headers.split(", "),
         rows,
-        note="Accuracy is of all explained clips, ATR of those counted.",
+        note="Accuracy is of all explained clips, ATR of those counted. The last three columns are of explained clips "
+        "that do not count, and say why: with --wrong-too, no clip is left out because its prediction is wrong.",
         links=links,
     )
 
