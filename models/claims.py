@@ -63,19 +63,19 @@ def check_zip(path: Path) -> Claims:
                 raise Damaged("is compressed or claims more than it holds; torch.save does neither")
             wrong = next((entry.filename for entry in entries if entry.CRC and not _is_whole(archive, entry)), None)
             if wrong is not None:
-                raise Damaged(f"is damaged: the bytes of {shown(wrong)} do not match their checksum; download or copy it again")
+                raise Damaged(f"is damaged: the bytes of {shown(wrong)} do not match their checksum; copy it again")
             claims = read_claims(archive.read(pickled))
     except Damaged:
         raise
     except Exception as error:  # for a damaged entry, zipfile may raise any error
-        raise Damaged(f"is not a complete checkpoint: {first_line(error)}; download or copy it again") from error
+        raise Damaged(f"is not a complete checkpoint: {first_line(error)}; copy it again") from error
     folder = pickled.filename.removesuffix("data.pkl")
     sizes = {entry.filename: entry.file_size for entry in entries}
     for key, claimed in claims.storages.items():
         stored = sizes.get(f"{folder}data/{key}")
         if stored != claimed:
             holds = "nothing" if stored is None else f"{stored:,} bytes"
-            raise Damaged(f"claims {claimed:,} bytes for tensor {shown(key)} and holds {holds} of it; download or copy it again")
+            raise Damaged(f"claims {claimed:,} bytes for tensor {shown(key)} and holds {holds} of it; copy it again")
     _check_calls(claims, size)
     return claims
 
@@ -99,7 +99,7 @@ def check_pickles(path: Path) -> Claims:
     claimed = sum(claims.storages.values())
     if claimed > left:
         raise Damaged(
-            f"is not a complete checkpoint: claims {claimed:,} bytes of tensors and holds {left:,}; download or copy it again"
+            f"is not a complete checkpoint: claims {claimed:,} bytes of tensors and holds {left:,}; copy it again"
         )
     _check_calls(claims, size)
     return claims
@@ -116,7 +116,7 @@ def read_claims(pickled: bytes) -> Claims:
     try:
         _Reader(pickled, claims).load()
     except Exception as error:  # a damaged pickle may raise any error
-        raise Damaged(f"is not a complete checkpoint: {first_line(error)}; download or copy it again") from error
+        raise Damaged(f"is not a complete checkpoint: {first_line(error)}; copy it again") from error
     return claims
 
 
@@ -163,11 +163,11 @@ def _scan(file: BinaryIO, size: int | None) -> None:
         for instruction, argument, _ in pickletools.genops(file):
             count += 1
             if "PUT" in instruction.name and isinstance(argument, int) and argument > count + 256:
-                raise Damaged("is not a complete checkpoint: its pickle is damaged; download or copy it again")
+                raise Damaged("is not a complete checkpoint: its pickle is damaged; copy it again")
     except Damaged:
         raise
     except Exception as error:  # a ValueError for an incomplete pickle, or any error that a damaged argument raises
-        raise Damaged("is not a complete checkpoint: it is no pickle, or its end is missing; download or copy it again") from error
+        raise Damaged("is not a complete checkpoint: it is no pickle, or its end is missing; copy it again") from error
 
 
 def _number(pickled: bytes) -> int | None:
