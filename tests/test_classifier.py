@@ -95,6 +95,6 @@ def test_without_one_layer_through_which_all_ways_lead_there_is_no_contrast():
             return (x + self.two(x)).mean((2, 3, 4))
 
     net = Residual().double().eval()
-    with pytest.raises(ValueError, match=r"'one' and 'two' are the last layers with weights .*pass contrastive=False"):
+    with pytest.raises(ValueError, match=r"the last layers with weights .* \(one, two\) lie below .*contrastive=False"):
         lrp3d.explain(net, CLIPS)
     assert lrp3d.explain(net, CLIPS, contrastive=False).conservation.max() < 1e-9

@@ -64,7 +64,7 @@ def assign_rules(
     for output in outputs:
         found, nested = positions_of(output)
         if contrastive and nested:
-            raise ValueError(NESTED.format(names=" and ".join(map(repr, nested))))
+            raise ValueError(NESTED.format(names=", ".join(nested)))
         positions |= found
     for step in steps:
         step.position = positions.get(step, Position(step.in_range))

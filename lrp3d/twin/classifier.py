@@ -22,8 +22,8 @@ TWO_SIDES = (
     "speaks against the other: leave against= out"
 )
 NESTED = (
-    "{names} are the last layers with weights on several ways to the logits, and some of these ways lead through "
-    "several of them: a contrast there would be one of contrasts; pass contrastive=False"
+    "the last layers with weights on the ways to the logits ({names}) lie below one another, so that a contrast there "
+    "would be one of contrasts; pass contrastive=False, or end the model with one layer that makes the logits"
 )
 
 
@@ -37,7 +37,7 @@ def positions_of(output: Tensor) -> tuple[dict[Step, Position], list[str]]:
     """
     last = {node for node in downwards([output.grad_fn], _is_weighted) if _is_weighted(node)}
     nested: list[str] = []
-    upper = {node for node in last if any(below in last for below in downwards(parents(node), _nothing))}
+    upper = {node for node in last if len(last) > 1 and not last.isdisjoint(downwards(parents(node), _nothing))}
     if upper:  # logits that are refined by further layers: the lowest of them, if all ways lead through it
         lower = last - upper
         ways = list(downwards([output.grad_fn], lower.__contains__))
