@@ -483,7 +483,7 @@ class Contrastive(Rule):
 
 @dataclass(frozen=True)
 class Opposed(Rule):
-    """`rule` under `-w`, for a class whose row is the negative of the only row: that of a negative lone logit.
+    """`rule` under `-w`, for a logit that is the negative of the classifier's output, such as a negative lone logit.
 
     Source: Eq. 2 of the paper, whose second class has the negated row.
 
@@ -510,7 +510,10 @@ class Opposed(Rule):
         """The rule's shares under negated weights; under the weights themselves for other clips."""
         against = self.rule.shares(x, -w, None if bias is None else -bias)
         if self.rule.by_sign:
-            raise ValueError(f"{self.rule} cannot oppose a lone logit: give the classifier another rule")
+            raise ValueError(
+                f"{self.rule} cannot explain what speaks against the classifier's output, as it has to where that "
+                "enters the logit with a negative sign: give the classifier another rule"
+            )
         if self.sign is None:
             return against
         own, turned = (self.sign > 0).to(self.sign), (self.sign < 0).to(self.sign)

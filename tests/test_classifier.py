@@ -98,3 +98,10 @@ def test_without_one_layer_through_which_all_ways_lead_there_is_no_contrast():
     with pytest.raises(ValueError, match=r"the last layers with weights .* \(one, two\) lie below .*contrastive=False"):
         lrp3d.explain(net, CLIPS)
     assert lrp3d.explain(net, CLIPS, contrastive=False).conservation.max() < 1e-9
+
+
+def test_a_rule_that_shares_by_signs_is_refused_where_the_output_enters_negated():
+    by_sign = lrp3d.Composite(classifier=lrp3d.rules.SameSign())
+    lrp3d.explain(Net(lambda net, f: net.fc(f)), CLIPS, composite=by_sign, contrastive=False)
+    with pytest.raises(ValueError, match="enters the logit with a negative sign: give the classifier another rule"):
+        lrp3d.explain(Net(TURNED["neg"]), CLIPS, composite=by_sign, contrastive=False)
