@@ -80,3 +80,18 @@ def test_ways_with_other_middles_have_columns_of_their_own():
             return self.fc((x.repeat(1, 2, 1, 1, 1)[:, :, 2:] + self.layers(x)).mean((2, 3, 4)))
 
     assert lrp3d.explain(Cropped(), clips(8), 0).positions is None
+
+
+def test_a_temporal_head_that_does_not_pad_is_one_as_well():
+    class Head(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head, self.fc = nn.Conv3d(3, 4, (1, 3, 3)), nn.Conv1d(4, 6, 3), nn.Linear(6, 5)
+
+        def forward(self, x):
+            return self.fc(self.head(self.conv(x).relu().mean((3, 4))).relu().mean(2))
+
+    found = lrp3d.explain(Head().double().eval(), clips(8), 0, contrastive=False)
+    assert found.positions == [1, 2, 3, 4, 5, 6]
+    seen = (found.matrix[0] != 0).nonzero()
+    assert ((seen[:, 1] - seen[:, 0] >= 0) & (seen[:, 1] - seen[:, 0] <= 2)).all()

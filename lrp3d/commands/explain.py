@@ -75,14 +75,14 @@ def run(options: argparse.Namespace) -> int:
     """Explain every video; returns 1 if any of them failed."""
     from lrp3d.commands import model_options, one_clip, output_folder, summaries, whole_videos
     from lrp3d.commands.labels import find_class
-    from lrp3d.commands.number_of_classes import check_class
+    from lrp3d.commands.number_of_classes import check_classes
     from lrp3d.twin.twin import convert
 
     check_folder(options.out)
     _check_combinations(options)
     choice = model_options.choose(options)
     target = None if options.target is None else find_class(options.target, choice.labels)
-    check_class(choice, target, options.layout)
+    check_classes(choice, [] if target is None else [target], options.layout)
     if options.whole:
         return whole_videos.run(options, choice, target, _folders(options.videos, options.out))
     if options.stride or options.every:
@@ -138,15 +138,14 @@ def _check_combinations(options: argparse.Namespace) -> None:
 def _foils(classes_given: Sequence[str], choice: ModelChoice, layout: str) -> str | tuple[int, ...] | None:
     """The classes of --against, by their numbers, or "next"."""
     from lrp3d.commands.labels import find_class
-    from lrp3d.commands.number_of_classes import check_class
+    from lrp3d.commands.number_of_classes import check_classes
 
     if "next" in classes_given:
         if len(classes_given) > 1:
             raise UsageError("--against next means the best other class: give no further --against")
         return "next"
     classes = tuple(find_class(name, choice.labels) for name in classes_given)
-    for index in classes:
-        check_class(choice, index, layout, "--against")
+    check_classes(choice, classes, layout, "--against")
     return classes or None
 
 

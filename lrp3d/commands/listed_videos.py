@@ -148,7 +148,7 @@ def _path(reader: study.Reader, item: study.Item) -> Path:
 def one_target(options: argparse.Namespace, videos: ListedVideos, choice: ModelChoice) -> int | None:
     """The class that --target means for all videos; None for the prediction, and for the class that the list says."""
     from lrp3d.commands.labels import find_class
-    from lrp3d.commands.number_of_classes import check_class, number_of_logits, refuse_of_lone_logit
+    from lrp3d.commands.number_of_classes import check_classes, number_of_logits, refuse_of_lone_logit
 
     if by_label(options):
         if number_of_logits(choice, options.layout) == 1:
@@ -159,7 +159,7 @@ def one_target(options: argparse.Namespace, videos: ListedVideos, choice: ModelC
     if options.target is None:
         return None
     target = find_class(options.target, choice.labels)
-    check_class(choice, target, options.layout)
+    check_classes(choice, [target], options.layout)
     return target
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from lrp3d.commands import UsageError
@@ -38,26 +40,25 @@ def number_of_logits(choice: ModelChoice, layout: str = LAYOUT) -> int | None:
         return None
 
 
-def check_class(choice: ModelChoice, index: int | None, layout: str, option: str = "--target") -> None:
-    """Refuses a class that the model does not have, and any of a lone logit, whose sign says what is explained.
+def check_classes(choice: ModelChoice, indices: Sequence[int], layout: str, option: str = "--target") -> None:
+    """Refuses classes that the model does not have, and any of a lone logit, whose sign says what is explained.
 
     Args:
         choice: the model.
-        index: the class; None for the prediction.
+        indices: the classes; the model is asked for its number of logits if there are any.
         layout: the layout of the model's clips.
-        option: the option that named the class.
+        option: the option that named the classes.
 
     Raises:
         UsageError: there is no such class, or no choice among classes.
     """
-    if index is None:
-        return
-    logits = None if index < 0 else number_of_logits(choice, layout)
-    if logits == 1:
-        refuse_of_lone_logit(f"{option} {index}")
-    if index < 0 or (logits is not None and index >= logits):
-        upper = "" if logits is None else f" to {logits - 1}"
-        raise UsageError(f"{option} {index}: classes go from 0{upper}")
+    logits = number_of_logits(choice, layout) if indices else None
+    for index in indices:
+        if logits == 1:
+            refuse_of_lone_logit(f"{option} {index}")
+        if index < 0 or (logits is not None and index >= logits):
+            upper = "" if logits is None else f" to {logits - 1}"
+            raise UsageError(f"{option} {index}: classes go from 0{upper}")
 
 
 def refuse_of_lone_logit(given: str) -> None:

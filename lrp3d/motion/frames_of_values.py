@@ -74,7 +74,7 @@ class FramesOfValues:
 
     def __init__(self, record: Trace, layout: str):
         self.windowed: dict[Step, Tensor] = {}
-        """Operations over (b, c, t, h, w) whose windows have several frames, each with the clip (b,) of every row."""
+        """Operations over (b, c, t, h, w) whose windows have several frames, with the clip (rows,) of every row."""
         self.readings: dict[Step, dict[int, Reading]] = {}
         """Operations that find values of several frames side by side, by the number of the operand."""
         self.sequences: dict[Step, Sequenced] = {}

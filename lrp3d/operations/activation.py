@@ -24,7 +24,7 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
         def function(x: Tensor) -> Tensor:
             return cast(Tensor, functions[0](x, *args, **kwargs))
 
-        lowest = float(function(torch.tensor(-torch.inf))) if name in _SATURATED_BELOW else None
+        lowest = float(function(torch.tensor(-torch.inf))) if name in SATURATED_BELOW else None
         output = passes(function, input, lowest=lowest, inplace=inplace, kind=kind, **properties)
         return active_tracer().squash(output, input) if name == "sigmoid" else output
 
@@ -33,13 +33,8 @@ def _register(name: str, kind: type[nn.Module] | None, *others: Any, **propertie
     register_operation(functions, activation)
 
 
-_SATURATED_BELOW = (
-    "elu",
-    "selu",
-    "celu",
-    "tanh",
-    "erf",
-)  # they rise from a lowest value, as in the kernel `elu(x) + 1`
+SATURATED_BELOW = ("elu", "selu", "celu", "tanh", "erf")
+"""Activations that rise from a lowest value, as in the kernel `elu(x) + 1`."""
 
 # Elementwise functions, each with the layer type that does the same. Sigmoids are gates in every product.
 _register("leaky_relu", nn.LeakyReLU)

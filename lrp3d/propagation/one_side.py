@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrp3d.propagation.propagate import Start, propagate
 from lrp3d.rules import one_sided
-from lrp3d.steps.graph import Edge, Node, downwards, edge_of, edges_below, step_of
+from lrp3d.steps.graph import Edge, downwards, edge_of, edges_below, is_classifier, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import Step
 
@@ -23,8 +23,8 @@ def one_side(output: Tensor, seed: Tensor) -> list[Start]:
         output: logits (b, k); every step of their graph has its rule.
         seed: relevance (1, b, k) of the logits.
     """
-    nodes = downwards([output.grad_fn], _is_classifier)
-    classifiers = {node: step for node in nodes if _is_classifier(node) and (step := step_of(node)) is not None}
+    nodes = downwards([output.grad_fn], is_classifier)
+    classifiers = {node: step for node in nodes if is_classifier(node) and (step := step_of(node)) is not None}
     if not classifiers:
         return [Start(edge_of(output), seed)]
     arrivals = propagate([Start(edge_of(output), seed)], [(node, 0) for node in classifiers])
@@ -39,12 +39,8 @@ def one_side(output: Tensor, seed: Tensor) -> list[Start]:
 
 def below_classifiers(output: Tensor) -> list[Edge]:
     """The inputs of the classifier, where R alone starts."""
-    nodes = downwards([output.grad_fn], _is_classifier)
-    return [edge for node in nodes if _is_classifier(node) for edge in edges_below(node) if edge[0] is not None]
-
-
-def _is_classifier(node: Node) -> bool:
-    return getattr(step_of(node), "is_classifier", False)
+    nodes = downwards([output.grad_fn], is_classifier)
+    return [edge for node in nodes if is_classifier(node) for edge in edges_below(node) if edge[0] is not None]
 
 
 def _without_contrast(step: Step) -> Step:

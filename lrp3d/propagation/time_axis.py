@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, MatrixProduct
-from lrp3d.steps.graph import Edge, Node, edges_below, parents, step_of, through_torch, upwards
+from lrp3d.steps.graph import Edge, Node, edges_below, handed_down, parents, step_of, through_torch, upwards, with_edges
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import (
     ClipInput,
@@ -320,37 +320,26 @@ def spread_down(
     """Hands `r` at an edge down in equal parts, and returns what arrives at the first steps where `is_end` is true.
 
     Steps through which nothing can be handed in equal parts are ends as well. With `mixing`, only the summand of a sum
-    that mixes positions least gets it. Every edge is visited once, when all that comes to it has arrived: where signals
-    part and meet again, as in every merging of patches, the number of paths grows exponentially.
+    that mixes positions least gets it.
     """
 
     def below_steps(node: Node) -> list[Node]:
         step = step_of(node)
         return [] if step is not None and is_end(step) else parents(node)
 
+    def below(node: Node, number: int, r: Tensor) -> list[tuple[Edge, Tensor]] | None:
+        step = step_of(node)
+        parts = _in_equal_parts(node, number, r, is_end, mixing)
+        if parts is None:
+            return None
+        branches = with_edges(node, parts)
+        halved = type(step) is Halves or (isinstance(step, LinearStep) and not _is_sum(step))
+        if mixing is not None and halved and len(branches) > 1:
+            return [min(branches, key=lambda branch: mixing[branch[0][0]])]
+        return branches
+
     height = {node: i for i, node in enumerate(mixing)} if mixing else upwards(edge[0], below_steps)
-    arrived = {edge: r}
-    ends: list[tuple[Tensor, Step]] = []
-    with torch.inference_mode(False), torch.no_grad():
-        while arrived:
-            node, number = here = max(arrived, key=lambda waiting: height[waiting[0]])
-            r = arrived.pop(here)
-            step = step_of(node)
-            parts = _in_equal_parts(node, number, r, is_end, mixing)
-            if parts is None:
-                assert step is not None
-                ends.append((r, step))
-                continue
-            below = [
-                (parent, part)
-                for parent, part in zip(edges_below(node), parts, strict=True)
-                if part is not None and parent[0] is not None
-            ]
-            halved = type(step) is Halves or (isinstance(step, LinearStep) and not _is_sum(step))
-            if mixing is not None and halved and len(below) > 1:
-                below = [min(below, key=lambda branch: mixing[branch[0][0]])]
-            for parent, part in below:
-                arrived[parent] = arrived[parent] + part if parent in arrived else part
+    ends = [(r, step) for r, node in handed_down(edge, r, height, below) if (step := step_of(node)) is not None]
     # A constant branch says nothing about time if there is another path down.
     return [end for end in ends if not isinstance(end[1], ConstantOutput)] or ends
 

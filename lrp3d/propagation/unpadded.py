@@ -14,7 +14,7 @@ from lrp3d.steps.step import ClipInput, PassThrough, RecurrentOutput, Step
 from lrp3d.twin.trace import Trace
 
 TIME = 2
-KEEPS_FRAMES = ("Permute", "Transpose", "T", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
+KEEPS_FRAMES = ("Permute", "Transpose", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
 """Nodes of torch that leave frames in their order; whether they keep all of them, the layers below say."""
 
 
@@ -82,8 +82,8 @@ def _after(node: Node, step: Step | None, clock: Clock | None) -> Clock | None:
     if not isinstance(maps[0], Convolution):
         keeps_time = len(shape) == 5 and len(step.shape) in (3, 5) and shape[TIME] == step.shape[TIME]
         return clock if keeps_time else None
-    if len(shape) != 5:
-        return clock if len(shape) == 4 else None
+    if len(shape) == 4:  # frames in the batch
+        return clock
     g = maps[0].geometry
     if g.transposed or shape[TIME] != clock.length:  # frames may have become channels
         return None

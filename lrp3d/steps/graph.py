@@ -6,9 +6,10 @@ graph without keeping it alive.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lrp3d.steps.step import Step
@@ -87,3 +88,49 @@ def through_torch(node: Node, number: int, r: Tensor) -> Sequence[Tensor | None]
     rounded = r.to(dtype)  # and what rounding took away goes the same way, so that nothing is lost
     pairs = zip(call(rounded), call((r - rounded.to(r.dtype)).to(dtype)), strict=True)
     return [None if a is None or b is None else a.to(r.dtype) + b.to(r.dtype) for a, b in pairs]
+
+
+def handed_down(
+    edge: Edge,
+    r: Tensor,
+    height: Mapping[Node, int],
+    below: Callable[[Node, int, Tensor], Sequence[tuple[Edge, Tensor]] | None],
+) -> list[tuple[Tensor, Node]]:
+    """Hands `r` at an edge down from node to node; returns what arrives where it ends, with the node.
+
+    Every edge is visited once, when all that comes to it has arrived: where signals part and meet again, as in every
+    merging of patches, the number of paths grows exponentially.
+
+    Args:
+        edge: where `r` is.
+        r: shaped like the tensor of the edge.
+        height: a number for every node on the way, larger than those of the nodes below it (`upwards`).
+        below: takes a node, the number of its output and what arrived there; returns the edges below that get a part,
+            each with its part, or None where it ends.
+    """
+    arrived = {edge: r}
+    ends: list[tuple[Tensor, Node]] = []
+    with torch.inference_mode(False), torch.no_grad():
+        while arrived:
+            node, number = here = max(arrived, key=lambda waiting: height[waiting[0]])
+            whole = arrived.pop(here)
+            parts = below(node, number, whole)
+            if parts is None:
+                ends.append((whole, node))
+            for parent, part in parts or ():
+                arrived[parent] = arrived[parent] + part if parent in arrived else part
+    return ends
+
+
+def with_edges(node: Node, parts: Sequence[Tensor | None]) -> list[tuple[Edge, Tensor]]:
+    """The parts of a node's inputs that are there, each with the edge to which it goes; constants get none."""
+    return [
+        (edge, part)
+        for edge, part in zip(edges_below(node), parts, strict=True)
+        if part is not None and edge[0] is not None
+    ]
+
+
+def is_classifier(node: Node) -> bool:
+    """Whether the step of a node is a classifier."""
+    return getattr(step_of(node), "is_classifier", False)

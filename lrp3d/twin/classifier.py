@@ -13,7 +13,19 @@ import torch
 from torch import Tensor
 
 from lrp3d.outputs import Chosen
-from lrp3d.steps.graph import Edge, Node, downwards, edge_of, edges_below, parents, step_of, through_torch, upwards
+from lrp3d.steps.graph import (
+    Edge,
+    Node,
+    downwards,
+    edge_of,
+    handed_down,
+    is_classifier,
+    parents,
+    step_of,
+    through_torch,
+    upwards,
+    with_edges,
+)
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, OverAxes, PassThrough, Position, RecurrentOutput, Step
 
@@ -106,12 +118,8 @@ def _explained(output: Tensor, chosen: Chosen) -> list[Tensor]:
 
 def _above(output: Tensor) -> list[Node]:
     """The nodes between the output and the classifiers."""
-    nodes = downwards([output.grad_fn], _is_classifier)
-    return [node for node in nodes if not _is_classifier(node)]
-
-
-def _is_classifier(node: Node) -> bool:
-    return getattr(step_of(node), "is_classifier", False)
+    nodes = downwards([output.grad_fn], is_classifier)
+    return [node for node in nodes if not is_classifier(node)]
 
 
 def _may_turn(step: Step) -> bool:
@@ -128,21 +136,13 @@ def _signs(edge: Edge, seed: Tensor) -> list[tuple[Tensor, Step]]:
         edge: the edge of the logits.
         seed: how much every logit counts.
     """
-    height = upwards(edge[0], lambda node: [] if _is_classifier(node) else parents(node))
-    arrived = {edge: seed}
-    found: list[tuple[Tensor, Step]] = []
-    with torch.inference_mode(False), torch.no_grad():
-        while arrived:
-            node, number = here = max(arrived, key=lambda waiting: height[waiting[0]])
-            r = arrived.pop(here)
-            step = step_of(node)
-            if step is not None and step.is_classifier:
-                found.append((r.sign(), step))
-                continue
-            for edge_below, part in zip(edges_below(node), _slopes(node, number, r), strict=True):
-                if part is not None and edge_below[0] is not None:
-                    arrived[edge_below] = arrived[edge_below] + part if edge_below in arrived else part
-    return found
+
+    def below(node: Node, number: int, r: Tensor) -> list[tuple[Edge, Tensor]] | None:
+        return None if is_classifier(node) else with_edges(node, _slopes(node, number, r))
+
+    height = upwards(edge[0], lambda node: [] if is_classifier(node) else parents(node))
+    ends = handed_down(edge, seed, height, below)
+    return [(r.sign(), step) for r, node in ends if (step := step_of(node)) is not None]
 
 
 def _slopes(node: Node, number: int, r: Tensor) -> Sequence[Tensor | None]:

@@ -154,3 +154,33 @@ def test_programs_of_views_and_in_place_operations_are_what_torch_makes_of_them(
     output = lrp3d.convert(Net(lambda x: run(program, x)), everywhere(Epsilon(0)))(x)
     close(output, wanted)
     close(torch.autograd.grad(output, x, wanted.detach() * s)[0], x * gradient)
+
+
+CLIP = torch.randn(1, 3, 4, 6, 6, dtype=torch.double, generator=torch.Generator().manual_seed(0))
+
+WRITES = {
+    "mul_": lambda y: y[:, :2].mul_(0.5),
+    "zero_": lambda y: y.diagonal(0, 3, 4).zero_(),
+    "copy_": lambda y: y[:, 0].copy_(y[:, 1]),
+    "relu_": lambda y: y.view(-1).relu_(),
+    "add_": lambda y: y.transpose(1, 2)[:, 1:].add_(y.transpose(1, 2)[:, :-1] * 0.5),
+}
+
+
+@pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta", "attnlrp"])
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_through_a_view_belongs_to_no_layer_that_reads_it(write, composite):
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two, self.fc = nn.Conv3d(3, 6, 3, padding=1), nn.Conv3d(6, 6, 3, padding=1), nn.Linear(6, 5)
+
+        def forward(self, x):
+            y = self.one(x).relu()
+            WRITES[write](y)
+            return self.fc(self.two(y).relu().mean((3, 4)).mean(2))
+
+    net = Net().double().eval()
+    (row,) = [row for row in lrp3d.inspect(net, CLIP, composite=composite) if row.operation == "overwrite"]
+    assert row.name == "overwrite"
+    assert lrp3d.explain(net, CLIP, 0, composite=composite, contrastive=False).matrix.isfinite().all()

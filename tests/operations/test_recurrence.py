@@ -227,3 +227,24 @@ def test_a_convolutional_lstm_by_hand_conserves():
     explanation = lrp3d.explain(model, CLIP, contrastive=False, temporal=False)
     torch.testing.assert_close(explanation.logits, model(CLIP).detach(), rtol=0, atol=1e-12)
     assert explanation.conservation.max() < 1e-9
+
+
+def test_a_recurrence_by_hand_may_start_with_a_state_of_zeros():
+    class Scan(nn.Module):
+        def __init__(self, zeros):
+            super().__init__()
+            torch.manual_seed(0)
+            self.embed, self.step, self.fc = nn.Conv3d(3, 6, (1, 3, 3), (1, 3, 3)), nn.Linear(6, 6), nn.Linear(6, 5)
+            self.zeros = zeros
+
+        def forward(self, x):
+            x = self.embed(x).flatten(2).transpose(1, 2)
+            keep, states = torch.exp(-self.step(x).abs()), []
+            state = x.new_zeros(len(x), 6)
+            for i in range(x.shape[1]):
+                state = x[:, i] if i == 0 and not self.zeros else keep[:, i] * state + x[:, i]
+                states.append(state)
+            return self.fc(torch.stack(states, 1).mean(1))
+
+    found, wanted = (lrp3d.explain(Scan(zeros).double().eval(), CLIP, 0, temporal=False) for zeros in (True, False))
+    torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)

@@ -201,3 +201,33 @@ def test_constants_get_nothing_in_large_sums_either(monkeypatch):
     monkeypatch.setattr("lrp3d.steps.summands.BLOCK", 5)
     close(relevance(function, A, r), at_once)
     close(at_once.sum(), r.sum())
+
+
+CLIP = torch.randn(1, 3, 4, 6, 6, dtype=D, generator=torch.Generator().manual_seed(0))
+
+FUNCTIONS_THAT_SUM = {
+    "lerp": lambda x: torch.lerp(x, x.roll(1, 2), 0.3),
+    "addcmul": lambda x: torch.addcmul(x, x.roll(1, 2), torch.tensor(0.3, dtype=x.dtype)),
+    "cumsum": lambda x: x.cumsum(2),
+    "index_add": lambda x: x.index_add(1, torch.tensor([0, 1]), x[:, 2:4]),
+    "scatter_add": lambda x: x.scatter_add(1, (torch.arange(6) // 2).view(1, 6, 1, 1, 1).expand_as(x), x),
+    "diff": lambda x: x.diff(dim=2),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS_THAT_SUM)
+def test_the_preset_epsilon_is_input_times_gradient_at_every_sum(name):
+    class Biasless(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.fc = nn.Conv3d(3, 6, 3, padding=1, bias=False), nn.Linear(6, 5, bias=False)
+
+        def forward(self, x):
+            return self.fc(FUNCTIONS_THAT_SUM[name](F.leaky_relu(self.conv(x), 0.2)).mean((2, 3, 4)))
+
+    net = Biasless().double().eval()
+    x = CLIP.clone().requires_grad_()
+    wanted = torch.autograd.grad(net(x)[0, 0], x)[0] * CLIP
+    found = lrp3d.explain(net, CLIP, 0, composite="epsilon", contrastive=False, temporal=False).relevance
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Products that sum nothing are elementwise, however they are written; kernels of attention that are never negative."""
+"""Which factor weighs: in products that sum nothing, in linear attention, and where a gate takes no gradient."""
 
 import pytest
 import torch
@@ -77,29 +77,42 @@ def test_values_take_all_in_linear_attention(kernel):
     assert [("weighs" in rule, "never negative" in rule) for rule in rules[:2]] == [(True, True)] * 2
 
 
-WRITES = {
-    "mul_": lambda y: y[:, :2].mul_(0.5),
-    "zero_": lambda y: y.diagonal(0, 3, 4).zero_(),
-    "copy_": lambda y: y[:, 0].copy_(y[:, 1]),
-    "relu_": lambda y: y.view(-1).relu_(),
-    "add_": lambda y: y.transpose(1, 2)[:, 1:].add_(y.transpose(1, 2)[:, :-1] * 0.5),
-}
+class Weighed(nn.Module):
+    """Features that a function weighs."""
+
+    def __init__(self, function):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.more, self.fc = nn.Conv3d(3, 6, 3, padding=1), nn.Conv3d(6, 6, 1), nn.Linear(6, 5)
+        self.function = function
+        self.double().eval()
+
+    def forward(self, x):
+        return self.fc(self.more(self.function(self.conv(x).relu())).relu().mean((2, 3, 4)))
 
 
-@pytest.mark.parametrize("composite", ["paper", "epsilon", "alpha_beta", "attnlrp"])
-@pytest.mark.parametrize("write", WRITES)
-def test_a_write_through_a_view_belongs_to_no_layer_that_reads_it(write, composite):
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.one, self.two, self.fc = nn.Conv3d(3, 6, 3, padding=1), nn.Conv3d(6, 6, 3, padding=1), nn.Linear(6, 5)
+@pytest.mark.parametrize("gate", [lambda x: x.sigmoid().detach(), lambda x: (x + 1).detach()])
+def test_a_gate_from_which_no_gradient_is_taken_weighs_as_a_constant(gate):
+    found = lrp3d.explain(Weighed(lambda x: x * gate(x)), CLIP, 0, contrastive=False, temporal=False)
+    assert found.conservation.max() < 1e-9
+    with torch.no_grad():
+        values = gate(Weighed(lambda x: x).conv(CLIP).relu())
+    wanted = lrp3d.explain(Weighed(lambda x: x * values), CLIP, 0, contrastive=False, temporal=False)
+    torch.testing.assert_close(found.relevance, wanted.relevance, rtol=1e-9, atol=1e-12)
 
-        def forward(self, x):
-            y = self.one(x).relu()
-            WRITES[write](y)
-            return self.fc(self.two(y).relu().mean((3, 4)).mean(2))
 
-    net = Net().double().eval()
-    (row,) = [row for row in lrp3d.inspect(net, CLIP, composite=composite) if row.operation == "overwrite"]
-    assert row.name == "overwrite"
-    assert lrp3d.explain(net, CLIP, 0, composite=composite, contrastive=False).matrix.isfinite().all()
+def test_a_gate_without_gradient_weighs_as_well():
+    def weighed(x):
+        with torch.no_grad():
+            gate = x.sigmoid()
+        return x * gate
+
+    assert lrp3d.explain(Weighed(weighed), CLIP, 0, temporal=False).conservation.max() < 1e-9
+
+    def added(x):
+        with torch.no_grad():
+            more = x * 2
+        return x + more
+
+    with pytest.raises(lrp3d.UnsupportedOperation, match="no_grad"):
+        lrp3d.explain(Weighed(added), CLIP, 0, temporal=False)
