@@ -407,3 +407,33 @@ def test_frames_that_meet_along_a_new_axis_are_refused(axis):
 
     with pytest.raises(NoMotion, match="does not know what 'sum'"):
         lrp3d.explain(Stacked().double().eval(), CLIP, 0, motion=True, contrastive=False)
+
+
+class FramesOfViews(nn.Module):
+    """Differences of frames in two crops of every clip, which are folded into the batch or run one after the other."""
+
+    def __init__(self, folded):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.more, self.fc = nn.Conv3d(3, 6, (1, 3, 3)), nn.Conv3d(6, 6, (1, 1, 1)), nn.Linear(6, 5)
+        self.folded = folded
+
+    def logits(self, x):
+        x = self.conv(x).relu()
+        return self.fc(self.more(x[:, :, 1:] - 0.5 * x[:, :, :-1]).relu().mean((3, 4)).transpose(1, 2))
+
+    def forward(self, x):
+        crops = x[..., :4], x[..., -4:]
+        if self.folded:
+            return self.logits(torch.cat(crops)).unflatten(0, (2, -1)).mean(0).mean(1)
+        return torch.stack([self.logits(crop) for crop in crops]).mean(0).mean(1)
+
+
+def test_views_of_one_clip_are_not_compared_with_one_another():
+    folded, one_by_one = (
+        lrp3d.explain(FramesOfViews(how).double().eval(), CLIP, 0, motion=True, contrastive=False, temporal=True)
+        for how in (True, False)
+    )
+    torch.testing.assert_close(folded.static, one_by_one.static, **EXACT)
+    torch.testing.assert_close(folded.dynamic, one_by_one.dynamic, **EXACT)
+    assert folded.motion.abs().min() > 1e-3
