@@ -38,6 +38,13 @@ def test_a_class_by_number_is_a_number_of_any_length(wanted, found):
     assert find_class(wanted, ["archery"]) == found
 
 
+def test_a_number_that_is_also_the_name_of_another_class_is_an_index_and_it_is_said(capsys):
+    assert find_class("2", ["2", "0", "1"]) == 2
+    assert "index of class '1'; it is also the name of class 0: for that, give 0" in capsys.readouterr().err
+    assert find_class("1", ["0", "1"]) == 1
+    assert capsys.readouterr().err == ""
+
+
 def test_a_class_that_is_no_number_is_searched_for_by_name():
     assert find_class("--5", ["archery", "--5"]) == 1
     with pytest.raises(UsageError, match="no class is named '--5'"):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 
 from lrp3d.commands import UsageError
+from lrp3d.commands.terminal import complain
 from lrp3d.study.listing.class_lists import bare, class_list
 from lrp3d.study.listing.class_names import read_labels
 from lrp3d.study.listing.packaged import SUBSETS
@@ -39,6 +40,7 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     name = wanted.strip()
     number = whole_number(name) if re.fullmatch(r"-?\d+", name) else None
     if number is not None:
+        _say_what_else_it_means(name, number, labels)
         return number
     if not labels:
         raise UsageError(f"--target {name!r} is a name, and nothing names the classes: give --labels, or an index")
@@ -52,6 +54,14 @@ def find_class(wanted: str, labels: Sequence[str]) -> int:
     similar = [by_bare[match] for match in difflib.get_close_matches(bare(name), by_bare, cutoff=0.5)]
     similar = similar or [label for label in labels if bare(name) in bare(label)][:3]
     raise UsageError(f"no class is named {name!r}" + (f"; near are {', '.join(map(repr, similar))}" if similar else ""))
+
+
+def _say_what_else_it_means(name: str, number: int, labels: Sequence[str]) -> None:
+    """Say it where labels are numbers, and an index is also the name of another class."""
+    other = [index for index, label in enumerate(labels) if label == name and index != number]
+    if other:
+        means = f"taken as the index of class {label_of(number, labels)!r}" if number < len(labels) else "taken as an index"
+        complain(f"--target {name} is {means}; it is also the name of class {other[0]}: for that, give {other[0]}")
 
 
 def label_of(index: int, labels: Sequence[str]) -> str:
