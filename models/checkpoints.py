@@ -284,12 +284,22 @@ def _complaint(model: nn.Module, checkpoint: Checkpoint, dialect: Dialect, probl
     name = getattr(model, "name", "") or type(model).__name__
     count = "1 thing does" if len(problems) == 1 else f"{len(problems)} things do"
     lines = "\n".join(f"  - {problem}" for problem in problems)
-    hint = ""
+    hint = why = ""
     if all(any(f" {name} " in problem for name in CLASSIFIER) for problem in problems):
         hint = "\nOnly the classifier differs: strict=False keeps the model's own."
-    between = f"between the {dialect.name} checkpoint and {name}"
+        if all(problem.startswith("shape: ") for problem in problems):
+            why = _different_classes(model, checkpoint)
+    between = f"between the {dialect.name} checkpoint and {name}{why}"
     head = f"{_file_prefix(checkpoint)}{count} not match {between}; nothing was loaded."
     return f"{head}\n{lines}{hint}"
+
+
+def _different_classes(model: nn.Module, checkpoint: Checkpoint) -> str:
+    """How many classes the two have, where that is what differs."""
+    classes, own = number_of_classes(checkpoint), len(model.state_dict()["fc.weight"])
+    if classes == own:
+        return ""
+    return f", as the checkpoint has {classes} classes and the model {own}: make the model with num_classes={classes}"
 
 
 def _size(tensor: Tensor) -> str:
