@@ -60,8 +60,9 @@ def _say_what_else_it_means(name: str, number: int, labels: Sequence[str]) -> No
     """Say it where labels are numbers, and an index is also the name of another class."""
     other = [index for index, label in enumerate(labels) if label == name and index != number]
     if other:
-        means = f"taken as the index of class {label_of(number, labels)!r}" if number < len(labels) else "taken as an index"
-        complain(f"--target {name} is {means}; it is also the name of class {other[0]}: for that, give {other[0]}")
+        named = f" of class {label_of(number, labels)!r}" if number < len(labels) else ""
+        also = f"it is also the name of class {other[0]}: for that, give {other[0]}"
+        complain(f"--target {name} is taken as the index{named}; {also}")
 
 
 def label_of(index: int, labels: Sequence[str]) -> str:

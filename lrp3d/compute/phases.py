@@ -14,7 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lrp3d.compute import buffers
 from lrp3d.compute.geometry import Geometry
@@ -115,17 +117,12 @@ def _overhang(shifts: range, step: int, cells: int, size: int) -> int:
 
 def _joint_kernel(w: Tensor, g: Geometry, sides: Sequence[int], shifts: Sequence[range]) -> Tensor:
     """The kernels of all phases (phases c, c', ...), their shifts in the order of a convolution."""
-    lengths = list(map(len, shifts))
-    phases = list(itertools.product(*map(range, sides)))
-    dense = w.new_zeros(len(phases), w.shape[1], len(w), *lengths)
-    for phase, kernel in zip(phases, dense, strict=True):
-        for place in itertools.product(*map(range, lengths)):
-            numbers = zip(phase, g.padding, g.stride, place, shifts, strict=True)
-            tap = [i + p - s * d[at] for i, p, s, at, d in numbers]
-            if all(0 <= t < k for t, k in zip(tap, g.kernel, strict=True)):
-                kernel.flatten(2)[:, :, _flat(place, lengths)] = w.flatten(2)[:, :, _flat(tap, g.kernel)].T
-    return dense.flatten(0, 1)
-
-
-def _flat(index: Sequence[int], sizes: Sequence[int]) -> int:
-    return functools.reduce(lambda sum, pair: sum * pair[1] + pair[0], zip(index, sizes, strict=True), 0)
+    dense = w.transpose(0, 1)
+    for side, kernel, p, s, ds in zip(sides, g.kernel, g.padding, g.stride, shifts, strict=True):
+        # Phase i takes the taps i + p - s d, here with zeros where they lie outside the kernel.
+        lowest, highest = p - s * ds[-1], side - 1 + p - s * ds[0]
+        taps = functional.pad(dense.movedim(2, -1), (-lowest, highest + 1 - kernel))  # the axis of taps comes last
+        dense = torch.stack([taps[..., i : i + s * (len(ds) - 1) + 1 : s].flip(-1) for i in range(side)], -2)
+    axes = len(sides)  # dense is (c, c', phases and shifts of one axis after the other)
+    phases, places = (range(first, 2 + 2 * axes, 2) for first in (2, 3))
+    return dense.permute(*phases, 0, 1, *places).flatten(0, axes).contiguous()
