@@ -164,19 +164,17 @@ def judge(layer, x, generator, names=tuple(RULES)):
             same(found.sum(), wanted, found.abs().sum().clamp(min=1))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(convolutions())
 def test_rules_on_convolutions_are_their_dense_form(drawn):
     judge(*drawn)
 
 
-@settings(max_examples=40)
 @given(transposed_convolutions())
 def test_rules_on_transposed_convolutions_are_their_dense_form(drawn):
     judge(*drawn)
 
 
-@settings(max_examples=40)
 @given(linears())
 def test_rules_on_linear_layers_are_their_dense_form(drawn):
     judge(*drawn)

@@ -32,8 +32,8 @@ from lrp3d.study.cells import csv_rows, csv_text
 
 MARKUP = ["pay $5 or $10", "$\\frac{$", "$x", "_lead", "__", "\\$5", "a_b^c %s {} #", "</script><!--"]
 CONTROL = ["two\nlines", "tab\there", "\x1b[31mred", "nul\0", "\ud800"]
-HARDEST = {"$\\frac{$", "\x1b[31mred", "W" * 300}
-NAMES = [*MARKUP, *CONTROL, "x" * 500, "W" * 300, "שלום עולם", "café", "cafe\u0301", "", " "]
+HARDEST = ["$\\frac{$\x1b[31mred", "W" * 300]
+NAMES = [*MARKUP, *CONTROL, "x" * 500, *HARDEST, "שלום עולם", "café", "cafe\u0301", "", " "]
 
 
 def drawn(figure):
