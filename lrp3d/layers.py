@@ -11,7 +11,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.operations import activation, convolution, normalisation, padding, pooling, recurrence
+from lrp3d.operations import activation, convolution, interpolation, normalisation, padding, pooling, recurrence
 from lrp3d.registry import own_forward, register_layer
 
 
@@ -77,13 +77,15 @@ def max_pool(layer: Any, x: Tensor) -> Any:
 def avg_pool(layer: Any, x: Tensor) -> Tensor:
     """An average over windows."""
     options = (layer.kernel_size, layer.stride, layer.padding, layer.ceil_mode, layer.count_include_pad)
-    return pooling.AVG_POOLS[_axes(layer)](x, *options, getattr(layer, "divisor_override", None))
+    average: Tensor = pooling.AVG_POOLS[_axes(layer)](x, *options, getattr(layer, "divisor_override", None))
+    return average
 
 
 @register_layer([nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d])
 def adaptive_avg_pool(layer: Any, x: Tensor) -> Tensor:
     """An average over windows of any size."""
-    return pooling.ADAPTIVE_AVG_POOLS[_axes(layer)](x, layer.output_size)
+    average: Tensor = pooling.ADAPTIVE_AVG_POOLS[_axes(layer)](x, layer.output_size)
+    return average
 
 
 @register_layer([nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d])
@@ -96,7 +98,7 @@ def adaptive_max_pool(layer: Any, x: Tensor) -> Any:
 def upsample(layer: Any, x: Tensor) -> Tensor:
     """Interpolation, in which every output is an average of inputs."""
     again = getattr(layer, "recompute_scale_factor", None)
-    return pooling.interpolate(x, layer.size, layer.scale_factor, layer.mode, layer.align_corners, again)
+    return interpolation.interpolate(x, layer.size, layer.scale_factor, layer.mode, layer.align_corners, again)
 
 
 @register_layer(nn.ReLU)

@@ -41,11 +41,31 @@ TURNED = {
 }
 
 
+def negative(f):
+    """A gate for every frame, computed from the clip: minus one."""
+    gate = f.mean(-1, keepdim=True).sigmoid()
+    return -gate / gate.detach()
+
+
+TURNED_BY_THE_CLIP = {
+    "product": lambda net, f: net.fc(f) * negative(f),
+    "product with as many": lambda net, f: net.fc(f) * negative(f).expand(-1, -1, 5),
+    "quotient": lambda net, f: net.fc(f) / negative(f),
+    "matrices": lambda net, f: (net.fc(f).unsqueeze(-1) @ negative(f).unsqueeze(-1)).squeeze(-1),
+    "einsum": lambda net, f: torch.einsum("bnk,bnj->bnk", net.fc(f), negative(f)),
+    "addcmul": lambda net, f: torch.zeros_like(net.fc(f)).addcmul(net.fc(f), negative(f)),
+}
+
+
 @pytest.mark.parametrize("contrastive", [True, False])
-@pytest.mark.parametrize("name", TURNED)
-def test_a_logit_that_is_the_negative_of_the_classifiers_output_is_explained_for_itself(name, contrastive):
+@pytest.mark.parametrize(
+    "head",
+    [*TURNED.values(), *TURNED_BY_THE_CLIP.values()],
+    ids=[*TURNED, *(f"{name} with a signal" for name in TURNED_BY_THE_CLIP)],
+)
+def test_a_logit_that_is_the_negative_of_the_classifiers_output_is_explained_for_itself(head, contrastive):
     targets = torch.tensor([0, 1])
-    found = lrp3d.explain(Net(TURNED[name]), CLIPS, targets, contrastive=contrastive)
+    found = lrp3d.explain(Net(head), CLIPS, targets, contrastive=contrastive)
     wanted = lrp3d.explain(Net(by_rows(torch.neg)), CLIPS, targets, contrastive=contrastive)
     for field in ("logits", "relevance", "matrix", "atr", "frame_logits"):
         torch.testing.assert_close(getattr(found, field), getattr(wanted, field), rtol=1e-9, atol=1e-12)
@@ -105,3 +125,43 @@ def test_a_rule_that_shares_by_signs_is_refused_where_the_output_enters_negated(
     lrp3d.explain(Net(lambda net, f: net.fc(f)), CLIPS, composite=by_sign, contrastive=False)
     with pytest.raises(ValueError, match="enters the logit with a negative sign: give the classifier another rule"):
         lrp3d.explain(Net(TURNED["neg"]), CLIPS, composite=by_sign, contrastive=False)
+
+
+class Products(nn.Module):
+    """Logits that are products of two classifiers' outputs, or a power of one's."""
+
+    def __init__(self, head, shift=0.0):
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.one, self.two = nn.Conv3d(3, 6, 3, padding=1), nn.Linear(6, 5), nn.Linear(6, 5)
+        nn.init.constant_(self.two.bias, shift)
+        self.head = head
+        self.double().eval()
+
+    def forward(self, x):
+        f = self.conv(x).relu().mean((2, 3, 4))
+        return self.head(self.one(f), self.two(f))
+
+    def rules(self, **options):
+        return {row.layer: str(row.rule) for row in lrp3d.explain(self, CLIPS, 0, temporal=False, **options).ledger}
+
+
+@pytest.mark.parametrize(("shift", "turned"), [(9.0, False), (-9.0, True)])
+def test_half_of_a_product_is_turned_where_the_other_factor_is_negative(shift, turned):
+    rules = Products(lambda one, two: one * two, shift).rules()
+    assert rules["one"].startswith("Opposed") == turned
+
+
+@pytest.mark.parametrize("power", [torch.square, torch.abs, lambda z: z**2, lambda z: z * z])
+@pytest.mark.parametrize(("shift", "turned"), [(9.0, False), (-9.0, True)])
+def test_a_power_of_a_negative_output_is_turned(power, shift, turned):
+    rules = Products(lambda one, two: power(two), shift).rules()
+    assert rules["two"].startswith("Opposed") == turned
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm(5), nn.GroupNorm(1, 5), nn.RMSNorm(5)])
+def test_a_norm_with_negative_weights_turns_outputs_round(norm):
+    norm = norm.double()
+    for weight, turned in ((1.0, False), (-1.0, True)):
+        nn.init.constant_(norm.weight, weight)
+        assert Products(lambda one, two: norm(two)).rules()["two"].startswith("Opposed") == turned

@@ -95,3 +95,49 @@ def test_a_temporal_head_that_does_not_pad_is_one_as_well():
     assert found.positions == [1, 2, 3, 4, 5, 6]
     seen = (found.matrix[0] != 0).nonzero()
     assert ((seen[:, 1] - seen[:, 0] >= 0) & (seen[:, 1] - seen[:, 0] <= 2)).all()
+
+
+def averages_over_time():
+    """A convolution that does what `AvgPool3d((3, 1, 1), 1)` does."""
+    conv = nn.Conv3d(6, 6, (3, 1, 1), groups=6, bias=False)
+    nn.init.constant_(conv.weight, 1 / 3)
+    return conv
+
+
+class Pooled(Unpadded):
+    """The same with something between two convolutions."""
+
+    def __init__(self, between):
+        super().__init__((3, 3), (1, 1))
+        self.layers.insert(3, between.double())
+
+
+@pytest.mark.parametrize(
+    ("between", "first"),
+    [
+        (nn.MaxPool3d(3, 1, 1), 2),
+        (nn.AvgPool3d(3, 1, 1), 2),
+        (nn.MaxPool3d((1, 3, 3), (1, 2, 2)), 2),
+        (nn.MaxPool3d((3, 1, 1), 1), 3),
+        (nn.AvgPool3d((3, 1, 1), 1), 3),
+        (nn.MaxPool3d((3, 1, 1), 1, dilation=(2, 1, 1)), 4),
+        (averages_over_time(), 3),
+    ],
+    ids=lambda x: f"{type(x).__name__} {x.kernel_size}" if isinstance(x, nn.Module) else str(x),
+)
+def test_pools_over_time_move_the_middle_as_convolutions_do(between, first):
+    found = lrp3d.explain(Pooled(between), clips(12), 0)
+    assert found.positions == list(range(first, 12 - first))
+    assert found.matrix.shape == (1, 12 - 2 * first, 12)
+
+
+def test_an_average_over_time_has_the_rows_of_the_convolution_that_it_is():
+    pooled, convolved = (
+        lrp3d.explain(Pooled(between), clips(12), 0) for between in (nn.AvgPool3d((3, 1, 1), 1), averages_over_time())
+    )
+    torch.testing.assert_close(pooled.matrix, convolved.matrix)
+    assert torch.equal(pooled.atr, convolved.atr)
+
+
+def test_a_pool_that_strides_over_time_keeps_its_columns():
+    assert lrp3d.explain(Pooled(nn.MaxPool3d((2, 1, 1))), clips(12), 0).positions is None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.linear_map import LinearMap
 from lrp3d.compute.terms import Weight
 
@@ -21,6 +22,8 @@ class Average(LinearMap):
     """Carries a gradient (b, ...) of the output back to an input of the given shape, where torch has that by itself."""
     over_space: Average | None = None
     """The same average over space alone, where all frames have equal weight in the average; else None."""
+    windows: Geometry | None = None
+    """How its windows move over its input, if it is a pool."""
 
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """Computes `v * function(a)`."""

@@ -1,13 +1,14 @@
-"""How a convolution moves over its input."""
+"""How the windows of a convolution or a pool move over its input."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """How a convolution moves over its input; arguments as in torch, one number per axis."""
+    """How the windows of a convolution or a pool move over its input; arguments as in torch, one number per axis."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
@@ -16,6 +17,14 @@ class Geometry:
     groups: int
     transposed: bool
     output_padding: tuple[int, ...]
+
+    @staticmethod
+    def of_windows(
+        kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
+    ) -> Geometry:
+        """The geometry of a pool."""
+        sizes = (tuple(kernel), tuple(stride), tuple(padding), tuple(dilation))
+        return Geometry(*sizes, groups=1, transposed=False, output_padding=(0,) * len(sizes[0]))
 
     @staticmethod
     def dense(kernel: tuple[int, ...], padding: tuple[int, ...], groups: int = 1) -> Geometry:

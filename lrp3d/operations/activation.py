@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.operations.blocks import both_nonnegative, passes, refuse
+from lrp3d.operations.blocks import both_nonnegative, passes, refuse, signs_of
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.signals import Signal, Weighs
@@ -171,13 +171,13 @@ def sqrt(input: Tensor) -> Tensor:
 @register_operation([torch.abs, Tensor.abs, Tensor.__abs__, torch.absolute, Tensor.absolute])
 def absolute(input: Tensor) -> Tensor:
     """Absolute value."""
-    return passes(torch.abs, input, nonnegative=True)
+    return passes(torch.abs, input, nonnegative=True, factor=signs_of(input))
 
 
 @register_operation([torch.square, Tensor.square])
 def square(input: Tensor) -> Tensor:
     """Square."""
-    return passes(torch.square, input, nonnegative=True)
+    return passes(torch.square, input, nonnegative=True, factor=signs_of(input))
 
 
 @register_operation([torch.pow, Tensor.pow, Tensor.__pow__])
@@ -191,7 +191,9 @@ def power(input: Any, exponent: Any) -> Tensor:
     if constant is None or constant <= 0:
         statistic = Signal(nonnegative=both_nonnegative(input), weighs=Weighs.STATISTIC)
         return refuse(torch.pow(input, exponent), input, advice=WEIGHS_ONLY, signal=statistic)
-    return passes(torch.pow, input, exponent, nonnegative=both_nonnegative(input) or constant % 2 == 0)
+    even = constant % 2 == 0
+    factor = signs_of(input) if even else 1.0
+    return passes(torch.pow, input, exponent, nonnegative=even or both_nonnegative(input), factor=factor)
 
 
 WEIGHS_ONLY = "has a rule only where its result weighs another signal (a gate, or a norm's divisor)"

@@ -141,6 +141,12 @@ def passes(
     return result
 
 
+def signs_of(x: Tensor) -> Tensor | float:
+    """The signs of a signal that weighs another, as far as they may turn what speaks for a class round."""
+    signal = active_tracer().signal(x)
+    return 1.0 if signal is not None and signal.nonnegative else x.detach().sign().to(torch.int8)
+
+
 def _real(factor: Any) -> Tensor | float:
     """A factor without its history; a complex one has no sign."""
     if isinstance(factor, Tensor):

@@ -42,7 +42,10 @@ def batch_norm(
     run = active_tracer()
     if running_mean is None or running_var is None:
         kind = _TYPES.get(input.dim(), nn.BatchNorm1d)
-        return _by_its_own(lambda x: F.batch_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind)
+        in_channels = _of_channels(weight, input)
+        return _by_its_own(
+            lambda x: F.batch_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind, in_channels
+        )
     if training:
         output = F.batch_norm(input, None, None, weight, bias, True, 0.0, eps)
         return refuse(output, input, advice=advice_for(F.batch_norm))
@@ -86,9 +89,16 @@ def raw_batch_norm(
     return batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
-def _by_its_own(function: Callable[[Tensor], Tensor], x: Tensor, kind: type[nn.Module] | None) -> Tensor:
-    """A norm with the statistics of the signal itself."""
-    return passes(function, x, gate=False, kind=kind, note="its statistics are constant")
+def _by_its_own(
+    function: Callable[[Tensor], Tensor], x: Tensor, kind: type[nn.Module] | None, weight: Tensor | None = None
+) -> Tensor:
+    """A norm with the statistics of the signal itself, and a weight that broadcasts with it."""
+    factor = 1.0 if weight is None else weight
+    return passes(function, x, gate=False, factor=factor, kind=kind, note="its statistics are constant")
+
+
+def _of_channels(weight: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if weight is None else channelwise(weight, x)
 
 
 @register_operation([F.layer_norm, torch.layer_norm])
@@ -101,7 +111,9 @@ def layer_norm(
     cudnn_enable: bool = True,
 ) -> Tensor:
     """`F.layer_norm`."""
-    return _by_its_own(lambda x: F.layer_norm(x, list(normalized_shape), weight, bias, eps), input, nn.LayerNorm)
+    return _by_its_own(
+        lambda x: F.layer_norm(x, list(normalized_shape), weight, bias, eps), input, nn.LayerNorm, weight
+    )
 
 
 @register_operation([F.group_norm, torch.group_norm])
@@ -114,7 +126,8 @@ def group_norm(
     cudnn_enabled: bool = True,
 ) -> Tensor:
     """`F.group_norm`."""
-    return _by_its_own(lambda x: F.group_norm(x, num_groups, weight, bias, eps), input, nn.GroupNorm)
+    in_channels = _of_channels(weight, input)
+    return _by_its_own(lambda x: F.group_norm(x, num_groups, weight, bias, eps), input, nn.GroupNorm, in_channels)
 
 
 _INSTANCE_TYPES: dict[int, type[nn.Module]] = {5: nn.InstanceNorm3d, 4: nn.InstanceNorm2d}
@@ -135,7 +148,8 @@ def instance_norm(
     if not use_input_stats:
         return batch_norm(input, running_mean, running_var, weight, bias, False, 0.0, eps)
     kind = _INSTANCE_TYPES.get(input.dim(), nn.InstanceNorm1d)
-    return _by_its_own(lambda x: F.instance_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind)
+    in_channels = _of_channels(weight, input)
+    return _by_its_own(lambda x: F.instance_norm(x, None, None, weight, bias, True, 0.0, eps), input, kind, in_channels)
 
 
 _RMS_NORMS: list[TorchFunction] = [owner.rms_norm for owner in (F, torch) if hasattr(owner, "rms_norm")]
@@ -145,7 +159,7 @@ _RMS_NORMS: list[TorchFunction] = [owner.rms_norm for owner in (F, torch) if has
 def rms_norm(input: Tensor, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Tensor:
     """`F.rms_norm`."""
     kind = getattr(nn, "RMSNorm", None)
-    return _by_its_own(lambda x: F.rms_norm(x, list(normalized_shape), weight, eps), input, kind)
+    return _by_its_own(lambda x: F.rms_norm(x, list(normalized_shape), weight, eps), input, kind, weight)
 
 
 @register_operation(F.local_response_norm)

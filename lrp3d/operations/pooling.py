@@ -1,19 +1,20 @@
-"""Pools of 1 to 3 axes, adaptive ones included, and interpolation."""
+"""Pools of 1 to 3 axes, adaptive ones included."""
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Average, AxisMatrices, averaging_matrix
 from lrp3d.operations.blocks import Operand, attach, both_nonnegative, refuse, shares
 from lrp3d.operations.convolution import per_axis
-from lrp3d.operations.sampling import resample
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.tracing.signals import Signal
@@ -56,7 +57,8 @@ def _max_pool(
     crop = tuple(slice(p, p + size) for p, size in zip(paddings, x.shape[-axes:], strict=True))
     padded = F.pad(x.detach(), sides, value=-torch.inf)
     is_input = None if incoming.is_input is None else F.pad(incoming.is_input, sides)
-    step = WindowMaximum(padded, output, offsets, is_input=is_input, crop=crop)
+    windows = Geometry.of_windows(kernel, strides, paddings, dilations)
+    step = WindowMaximum(padded, output, offsets, is_input=is_input, crop=crop, windows=windows)
     return attach(step, output, [x], _of_maxima(incoming, pooled), _MAX[axes])
 
 
@@ -75,35 +77,33 @@ def _with_indices(output: Tensor, wanted: bool) -> Any:
     return output, refuse(output, output, advice="indices of maxima (max unpooling) have no relevance rule").long()
 
 
-def _register_max_pool(axes: int) -> None:
-    plain, indexed = getattr(torch, f"max_pool{axes}d"), getattr(F, f"max_pool{axes}d_with_indices")
+def max_pool(
+    axes: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """A max pool: the winner of every window takes all."""
+    output = _max_pool(axes, input, kernel_size, stride, padding, dilation, ceil_mode)
+    return _with_indices(output, return_indices)
 
-    @register_operation([getattr(F, f"max_pool{axes}d"), getattr(F, f"_max_pool{axes}d"), plain])
-    def max_pool(
-        input: Tensor,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-    ) -> Any:
-        output = _max_pool(axes, input, kernel_size, stride, padding, dilation, ceil_mode)
-        return _with_indices(output, return_indices)
 
-    @register_operation(indexed)
-    def max_pool_with_indices(
-        input: Tensor,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-    ) -> Any:
-        return _with_indices(_max_pool(axes, input, kernel_size, stride, padding, dilation, ceil_mode), True)
-
-    MAX_POOLS[axes] = max_pool
+def max_pool_with_indices(
+    axes: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """A max pool as torch calls it where the indices are wanted, whatever `return_indices` says."""
+    return _with_indices(_max_pool(axes, input, kernel_size, stride, padding, dilation, ceil_mode), True)
 
 
 def _window_positions(inputs: int, outputs: int) -> tuple[Tensor, Tensor]:
@@ -143,20 +143,14 @@ def _adaptive_max_pool(axes: int, x: Tensor, output_size: Any) -> Tensor:
     return attach(step, output, [x], _of_maxima(incoming, pooled), _ADAPTIVE_MAX[axes])
 
 
-def _register_adaptive_max_pool(axes: int) -> None:
-    names = [f"adaptive_max_pool{axes}d", f"_adaptive_max_pool{axes}d"]
+def adaptive_max_pool(axes: int, input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+    """A max pool in as many windows as are asked for."""
+    return _with_indices(_adaptive_max_pool(axes, input, output_size), return_indices)
 
-    @register_operation([getattr(F, name) for name in names])
-    def adaptive_max_pool(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-        return _with_indices(_adaptive_max_pool(axes, input, output_size), return_indices)
 
-    indexed = [getattr(owner, name, None) for owner, name in ((F, names[0] + "_with_indices"), (torch, names[0]))]
-
-    @register_operation([function for function in indexed if function is not None])
-    def adaptive_max_pool_with_indices(input: Tensor, output_size: Any, return_indices: bool = True) -> Any:
-        return _with_indices(_adaptive_max_pool(axes, input, output_size), True)
-
-    ADAPTIVE_MAX_POOLS[axes] = adaptive_max_pool
+def adaptive_max_pool_with_indices(axes: int, input: Tensor, output_size: Any, return_indices: bool = True) -> Any:
+    """The same as torch calls it where the indices are wanted, whatever `return_indices` says."""
+    return _with_indices(_adaptive_max_pool(axes, input, output_size), True)
 
 
 # --------------------------------------------------------------------------------------------------- averages
@@ -165,27 +159,25 @@ def _register_adaptive_max_pool(axes: int) -> None:
 _PLAIN = {axes: getattr(F, f"avg_pool{axes}d") for axes in (1, 2, 3)}
 
 
-def _register_avg_pool(axes: int) -> None:
-    @register_operation(_PLAIN[axes])
-    def avg_pool(
-        input: Tensor,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> Tensor:
-        windows = [per_axis(value, axes) for value in (kernel_size, stride or kernel_size, padding)]
-        options = (ceil_mode, count_include_pad, divisor_override)
-        over_space = None
-        if axes != 2 and divisor_override is None and windows[0][0] == input.shape[-axes] and not windows[2][0]:
-            alone = [[of_time, *rest] for of_time, (_, *rest) in zip((1, 1, 0), windows, strict=True)]
-            over_space = _average_of_windows(alone, options)
-        average = _average_of_windows(windows, options, over_space)
-        return shares(average.function(input), [Operand(input, average)], None, _AVG[axes], both_nonnegative(input))
-
-    AVG_POOLS[axes] = avg_pool
+def avg_pool(
+    axes: int,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """An average over windows."""
+    windows = [per_axis(value, axes) for value in (kernel_size, stride or kernel_size, padding)]
+    options = (ceil_mode, count_include_pad, divisor_override)
+    over_space = None
+    if axes != 2 and divisor_override is None and windows[0][0] == input.shape[-axes] and not windows[2][0]:
+        alone = [[of_time, *rest] for of_time, (_, *rest) in zip((1, 1, 0), windows, strict=True)]
+        over_space = _average_of_windows(alone, options)
+    average = _average_of_windows(windows, options, over_space)
+    return shares(average.function(input), [Operand(input, average)], None, _AVG[axes], both_nonnegative(input))
 
 
 def _average_of_windows(
@@ -208,103 +200,43 @@ def _average_of_windows(
         out: Tensor = backward(r, r.new_empty(shape), *numbers, *options)
         return out.squeeze(-2) if axes == 1 else out
 
-    return Average(pooled, gradient, over_space)
+    kernel, strides, paddings = windows
+    geometry = Geometry.of_windows(kernel, strides, paddings, [1] * axes)
+    return Average(pooled, gradient, over_space, geometry)
 
 
-def _register_adaptive_avg_pool(axes: int) -> None:
-    plain = getattr(F, f"adaptive_avg_pool{axes}d")
+def adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
+    """An average over as many windows as are asked for."""
+    sizes = _sizes(input, output_size, axes)
+    matrices = tuple(
+        placed(averaging_matrix(have, want), input.device, input.dtype)
+        for have, want in zip(input.shape[-axes:], sizes, strict=True)
+    )
+    output = getattr(F, f"adaptive_avg_pool{axes}d")(input, sizes)
+    operand = Operand(input, AxisMatrices(matrices))
+    return shares(output, [operand], None, _ADAPTIVE_AVG[axes], both_nonnegative(input))
 
-    @register_operation([plain, getattr(torch, f"adaptive_avg_pool{axes}d", plain)])
-    def adaptive_avg_pool(input: Tensor, output_size: Any) -> Tensor:
-        sizes = _sizes(input, output_size, axes)
-        matrices = tuple(
-            placed(averaging_matrix(have, want), input.device, input.dtype)
-            for have, want in zip(input.shape[-axes:], sizes, strict=True)
-        )
-        output = plain(input, sizes)
-        return shares(
-            output,
-            [Operand(input, AxisMatrices(matrices))],
-            None,
-            _ADAPTIVE_AVG[axes],
-            both_nonnegative(input),
-        )
 
-    ADAPTIVE_AVG_POOLS[axes] = adaptive_avg_pool
+# ------------------------------------------------------------------------------------------------ registration
+
+
+def _registered(function: Callable[..., Any], *names: str) -> dict[int, Callable[..., Any]]:
+    """Registers a pool for every number of axes, under the names that torch has for it; returns it by that number."""
+    pools = {}
+    for axes in (1, 2, 3):
+        pool = functools.partial(function, axes)
+        functools.update_wrapper(pool, function)
+        del pool.__wrapped__  # type: ignore[attr-defined]  # the axes are no argument of torch's function
+        places = (name.format(axes).split(".") for name in names)
+        known = (getattr({"F": F, "torch": torch}[owner], name, None) for owner, name in places)
+        pools[axes] = register_operation([one for one in known if one is not None], pool)
+    return pools
 
 
 # Pools by number of axes, for `lrp3d.layers`.
-MAX_POOLS: dict[int, Any] = {}
-AVG_POOLS: dict[int, Callable[..., Tensor]] = {}
-ADAPTIVE_MAX_POOLS: dict[int, Any] = {}
-ADAPTIVE_AVG_POOLS: dict[int, Callable[..., Tensor]] = {}
-
-for _axes in (1, 2, 3):
-    _register_max_pool(_axes)
-    _register_avg_pool(_axes)
-    _register_adaptive_max_pool(_axes)
-    _register_adaptive_avg_pool(_axes)
-
-
-# ---------------------------------------------------------------------------------------------- interpolation
-
-
-@register_operation([F.interpolate, F.upsample])
-def interpolate(
-    input: Tensor,
-    size: Any = None,
-    scale_factor: Any = None,
-    mode: str = "nearest",
-    align_corners: bool | None = None,
-    recompute_scale_factor: bool | None = None,
-    antialias: bool = False,
-) -> Tensor:
-    """`F.interpolate`: an average, which has negative weights if it is bicubic."""
-
-    def function(x: Tensor) -> Tensor:
-        return F.interpolate(x, size, scale_factor, mode, align_corners, recompute_scale_factor, antialias)
-
-    if mode == "bicubic":
-        output = function(input)
-        scales = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor, scale_factor)
-
-        def axis_matrices(axis: int) -> Callable[[Tensor], Tensor]:
-            def axis_matrix(x: Tensor) -> Tensor:
-                wanted, factors = list(x.shape[-2:]), [1.0, 1.0]
-                wanted[axis] = output.shape[axis - 2]
-                if scale_factor is None or recompute_scale_factor:
-                    return F.interpolate(x, wanted, None, mode, align_corners, None, antialias)
-                factors[axis] = float(scales[axis])
-                return F.interpolate(x, None, factors, mode, align_corners, False, antialias)
-
-            return axis_matrix
-
-        return resample(input, output, function, (axis_matrices(0), axis_matrices(1)))
-    return shares(function(input), [Operand(input, Average(function))], None, nn.Upsample, both_nonnegative(input))
-
-
-def _upsample_nearest(input: Tensor, size: Sequence[int] | int | None = None, scale_factor: Any = None) -> Tensor:
-    return interpolate(input, size, scale_factor, "nearest")
-
-
-def _upsample_bilinear(input: Tensor, size: Sequence[int] | int | None = None, scale_factor: Any = None) -> Tensor:
-    return interpolate(input, size, scale_factor, "bilinear", True)
-
-
-register_operation(F.upsample_nearest, _upsample_nearest)
-register_operation(F.upsample_bilinear, _upsample_bilinear)
-
-
-# ------------------------------------------------------------------------------------------------ patches
-
-
-@register_operation(F.fold)
-def fold(
-    input: Tensor, output_size: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
-) -> Tensor:
-    """`F.fold`: lays patches over each other, so that every output is the sum of the patches that overlap there."""
-
-    def function(x: Tensor) -> Tensor:
-        return F.fold(x, output_size, kernel_size, dilation, padding, stride)
-
-    return shares(function(input), [Operand(input, Average(function))], nonnegative=both_nonnegative(input))
+MAX_POOLS = _registered(max_pool, "F.max_pool{}d", "F._max_pool{}d", "torch.max_pool{}d")
+AVG_POOLS = _registered(avg_pool, "F.avg_pool{}d")
+ADAPTIVE_MAX_POOLS = _registered(adaptive_max_pool, "F.adaptive_max_pool{}d", "F._adaptive_max_pool{}d")
+ADAPTIVE_AVG_POOLS = _registered(adaptive_avg_pool, "F.adaptive_avg_pool{}d", "torch.adaptive_avg_pool{}d")
+_registered(max_pool_with_indices, "F.max_pool{}d_with_indices", "torch.max_pool{}d_with_indices")
+_registered(adaptive_max_pool_with_indices, "F.adaptive_max_pool{}d_with_indices", "torch.adaptive_max_pool{}d")

@@ -21,7 +21,17 @@ from torch import Tensor, nn
 
 from lrp3d.compute import kernels
 from lrp3d.compute.maps import Bilinear, Convolution, LinearMap, MatrixProduct, SumOver
-from lrp3d.operations.blocks import Operand, attach, both_nonnegative, is_constant, passes, rearranged, refuse, shares
+from lrp3d.operations.blocks import (
+    Operand,
+    attach,
+    both_nonnegative,
+    is_constant,
+    passes,
+    rearranged,
+    refuse,
+    shares,
+    signs_of,
+)
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
 from lrp3d.tracing.signals import Signal, Weighs, least
@@ -67,12 +77,14 @@ def _note(factor: int | None, reason: str) -> str:
 # ------------------------------------------------------------------------------------------------- elementwise
 
 
-def weighed(signal: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False) -> Tensor:
+def weighed(
+    signal: Tensor, weight: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False
+) -> Tensor:
     """The `output` of weighting `signal` by another signal, position by position; `signal` gets all relevance."""
     incoming = active_tracer().signals[signal]
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
     outgoing = replace(incoming.elementwise(output.shape), nonnegative=nonnegative, weighs=weighs)
-    return attach(PassThrough(signal.shape), output, [signal], outgoing, note=note)
+    return attach(PassThrough(signal.shape, factor=signs_of(weight)), output, [signal], outgoing, note=note)
 
 
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
@@ -90,12 +102,13 @@ def mul(input: Any, other: Any) -> Tensor:
     note, nonnegative = _note(weight_index, reason), both_nonnegative(input, other)
     weighs = least([active_tracer().signals[x] for x in (input, other)])
     if weight_index is not None:
-        return weighed((other, input)[weight_index], output, note, nonnegative, weighs >= Weighs.GATE)
+        signal, weight = (other, input) if weight_index == 0 else (input, other)
+        return weighed(signal, weight, output, note, nonnegative, weighs >= Weighs.GATE)
     run, inputs, is_input = active_tracer(), None, None
     if any(run.signals[x].is_input is not None for x in (input, other)):
         inputs = [run.input_mask(x).expand(output.shape) for x in (input, other)]
         is_input = run.signals.constants_among(inputs[0] + inputs[1], output.dtype)
-    step = Halves([input.shape, other.shape], inputs)
+    step = Halves([input.shape, other.shape], inputs, [signs_of(other), signs_of(input)])
     nonnegative = nonnegative or input is other
     signal = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
     return attach(step, output, [input, other], signal, note=note)
@@ -133,7 +146,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if is_constant(input):
         statistic = Signal(nonnegative=nonnegative, weighs=Weighs.STATISTIC)
         return refuse(output, other, advice=RECIPROCAL, signal=statistic)
-    return weighed(input, output, "the divisor is constant", nonnegative, gate=True)
+    return weighed(input, other, output, "the divisor is constant", nonnegative, gate=True)
 
 
 RECIPROCAL = "divides a constant by a signal, which has a rule only where the quotient weighs another signal"

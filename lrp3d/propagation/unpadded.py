@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from lrp3d.compute.maps import Broadcast, Convolution, FullyConnected, Scale
+import torch
+
+from lrp3d.compute.geometry import Geometry
+from lrp3d.compute.maps import Average, Broadcast, Convolution, FullyConnected, Scale
 from lrp3d.propagation.time_axis import TimeAverage
 from lrp3d.steps.graph import Node, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
@@ -69,23 +72,41 @@ def _after(node: Node, step: Step | None, clock: Clock | None) -> Clock | None:
         return None
     if step is None:
         return clock if node.name().startswith(KEEPS_FRAMES) else None
+    windows = _windows(step)
+    if windows is not None:
+        return _after_windows(windows, step.shape, clock)
     if isinstance(step, WindowMaximum):
         return clock if step.x.dim() == 5 and step.x.shape[TIME] == step.shape[TIME] else None
     if isinstance(step, PassThrough):
         return None if isinstance(step, RecurrentOutput) else clock
     if not isinstance(step, LinearStep):
         return None
-    maps = [operand.map for operand in step.operands]
-    if all(isinstance(map, (Broadcast, Scale, FullyConnected)) for map in maps):
+    if all(isinstance(operand.map, (Broadcast, Scale, FullyConnected)) for operand in step.operands):
         return clock
     shape = step.operands[0].shape
-    if not isinstance(maps[0], Convolution):
-        keeps_time = len(shape) == 5 and len(step.shape) in (3, 5) and shape[TIME] == step.shape[TIME]
-        return clock if keeps_time else None
-    if len(shape) == 4:  # frames in the batch
-        return clock
-    g = maps[0].geometry
-    if g.transposed or shape[TIME] != clock.length:  # frames may have become channels
+    keeps_time = len(shape) == 5 and len(step.shape) in (3, 5) and shape[TIME] == step.shape[TIME]
+    return clock if keeps_time else None
+
+
+def _windows(step: Step) -> Geometry | None:
+    """How the windows of a convolution or a pool move over its input; None for any other step."""
+    if isinstance(step, WindowMaximum):
+        return step.windows
+    if not isinstance(step, LinearStep):
         return None
-    shift = g.dilation[0] * (g.kernel[0] - 1) / 2 - g.padding[0]
-    return Clock(step.shape[TIME], clock.first + shift * clock.step, clock.step * g.stride[0])
+    map = step.operands[0].map
+    return map.geometry if isinstance(map, Convolution) else map.windows if isinstance(map, Average) else None
+
+
+def _after_windows(windows: Geometry, output: torch.Size, clock: Clock) -> Clock | None:
+    """The clock of an output (b, c, t, ...) whose entries come from windows of something on a clock."""
+    if len(windows.kernel) == 2 and len(output) == 4:  # frames in the batch
+        return clock
+    kernel, stride, padding, dilation = (
+        sizes[0] for sizes in (windows.kernel, windows.stride, windows.padding, windows.dilation)
+    )
+    length = (clock.length + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+    if windows.transposed or len(windows.kernel) != len(output) - TIME or output[TIME] != length:
+        return None  # among others, frames that have become channels
+    shift = dilation * (kernel - 1) / 2 - padding
+    return Clock(length, clock.first + shift * clock.step, clock.step * stride)

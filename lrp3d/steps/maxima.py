@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lrp3d.compute import buffers, kernels
 from lrp3d.compute.buffers import BLOCK
+from lrp3d.compute.geometry import Geometry
 from lrp3d.rules import Rule
 from lrp3d.steps.factor import Factor, times
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -35,7 +36,8 @@ class WindowMaximum(Step):
     `offsets` are index tuples into the trailing axes of `x`: offset `o` picks, for every output, one position of its
     window (a slice per axis, or index tensors that broadcast to the output), and `inside`, of the same axes, says where
     that position is part of the window. Ties share equally; constants get nothing while the window has a real input.
-    `x` may be padded; `crop` removes the padding again.
+    `x` may be padded; `crop` removes the padding again. `windows` says how they move over the input, where they are
+    all of one size.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class WindowMaximum(Step):
         inside: Sequence[Tensor | None] | None = None,
         is_input: Tensor | None = None,
         crop: tuple[Any, ...] = (),
+        windows: Geometry | None = None,
     ):
         self.x = x
+        self.windows = windows
         self.offsets = offsets
         self.is_input = is_input
         self.crop = crop

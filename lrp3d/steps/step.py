@@ -207,7 +207,7 @@ class PassThrough(Step):
         self.input_shape = shape
         self.linear = linear
         self.shifts = shifts
-        self.factor = factor
+        self.factors: Sequence[Tensor | float] = [factor]  # one for each input
 
     def relevance(self, r: Tensor) -> Sequence[Tensor | None]:
         """Returns the relevance, summed over copies where the input was broadcast."""
@@ -216,6 +216,10 @@ class PassThrough(Step):
     def propagate(self, lazy: LazyRelevance) -> Sequence[LazyRelevance | None]:
         """Returns the relevance unchanged, its factor still waiting, when input and output have one shape."""
         return [lazy] if self.input_shape == self.shape else super().propagate(lazy)
+
+    def forget_factors(self) -> None:
+        """Forgets what the operation multiplies by, which relevance does not need."""
+        self.factors = [1.0] * len(self.factors)
 
     def release(self, lazy: LazyRelevance) -> None:
         """Releases nothing: relevance that passes unchanged keeps its factor for the step below."""
@@ -254,11 +258,18 @@ class Halves(PassThrough):
         shapes: shapes of the two factors.
         inputs: for each factor, (*output): 0 where its values are constants, such as padding, whose half the other
             factor gets; None if all values of both are inputs.
+        signs: for each factor the signs of the other one, by which it is multiplied.
     """
 
-    def __init__(self, shapes: Sequence[torch.Size], inputs: Sequence[Tensor] | None = None):
+    def __init__(
+        self,
+        shapes: Sequence[torch.Size],
+        inputs: Sequence[Tensor] | None = None,
+        signs: Sequence[Tensor | float] = (1.0, 1.0),
+    ):
         super().__init__(shapes[0])
         self.shapes = shapes
+        self.factors = signs
         self._parts: Sequence[Tensor | float] = [0.5, 0.5]
         if inputs is not None:
             self._parts = [is_input / (inputs[0] + inputs[1]).clamp(min=1) for is_input in inputs]

@@ -124,7 +124,7 @@ def _above(output: Tensor) -> list[Node]:
 
 def _may_turn(step: Step) -> bool:
     """Whether a step may turn signs round: it multiplies by what may be negative."""
-    factors = [step.factor] if isinstance(step, PassThrough) else []
+    factors = [*step.factors] if isinstance(step, PassThrough) else []
     factors += [operand.w.value for operand in step.operands] if isinstance(step, LinearStep) else []
     return any(isinstance(factor, Tensor) or factor < 0 for factor in factors)
 
@@ -153,7 +153,8 @@ def _slopes(node: Node, number: int, r: Tensor) -> Sequence[Tensor | None]:
     if isinstance(step, RecurrentOutput):
         return [r, None]
     if isinstance(step, PassThrough):
-        return [None if part is None else part[0] for part in step.relevance((r * step.factor)[None])]
+        handed = [step.relevance((r * factor)[None])[i] for i, factor in enumerate(step.factors)]
+        return [None if part is None else part[0] for part in handed]
     if isinstance(step, LinearStep) and step.operands:
         return [o.map.adjoint(r[None], _of_type(o.w.value, r), o.shape)[0] for o in step.operands]
     if isinstance(step, OverAxes):
