@@ -19,13 +19,17 @@ former_names.install()
 __version__ = "0.1.0"
 
 __all__ = [
+    "CannotBeReset",
     "Composite",
     "ExcessSpan",
     "Explanation",
     "Faithfulness",
     "Inspection",
+    "LedgerEntry",
     "ModelError",
     "NoFrameLogits",
+    "NoMotion",
+    "Prototypes",
     "Twin",
     "UnsupportedOperation",
     "VideoExplanation",

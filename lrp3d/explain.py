@@ -40,7 +40,7 @@ from lrp3d.propagation.channels import ChannelRelevance, through_channels
 from lrp3d.propagation.chunks import Chunks
 from lrp3d.propagation.clip_relevance import ClipRelevance, Settings
 from lrp3d.propagation.frame_logits import FrameSeeds, check_frame_axis, columns_of_frames, frame_seeds
-from lrp3d.propagation.inside import Inside, Where, check_inside, gates
+from lrp3d.propagation.inside import Inside, Where, check_inside, gates, names_of
 from lrp3d.propagation.motion_parts import MotionParts, check_motion, motion_parts, still_clip
 from lrp3d.propagation.notes import about, warn_of_nothing, warn_of_what_is_missing
 from lrp3d.propagation.temporal_matrix import temporal_relevance
@@ -88,7 +88,7 @@ def explain(
     input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
     output: Output | None = None,
-    constants: Sequence[str] = (),
+    constants: str | Sequence[str] = (),
     merge: str = "paper",
     layers: Sequence[str] = (),
     layer_rows: bool = False,
@@ -146,8 +146,9 @@ def explain(
             second of (b, c, t, h, w) and the last of tokens (b, n, c) and of (b, t, h, w, c). It costs twice as much.
             Concept relevance: Achtibat et al. 2023, arXiv:2206.03208.
         floor: also compute the matrix of the same network untrained (`.floor`), and what is above it (`.excess`). It is
-            measured on noise, once for all clips of one shape; a twin keeps it for further clips. True draws one
-            untrained network; a number is that of networks whose mean is taken.
+            measured on noise, once for all clips of one shape; a twin keeps it for further clips (if `output` is a
+            function, give the same one every time). True draws one untrained network; a number is that of networks
+            whose mean is taken.
         motion: also split relevance, exactly, into what it would be if frames stood still where they are mixed
             (`.static`) and the rest (`.dynamic`); docs/method.md defines both. It costs twice as much.
         seed: seed of the random numbers that the model draws in its forward (active dropout, frames chosen at random).
@@ -184,6 +185,7 @@ def explain(
     check_merge(merge)
     contrastive = is_contrastive(contrastive, against)
     draws = check_floor(floor, temporal, against)
+    constants = names_of(constants, "constants")
     layer_patterns, channels = check_inside(layers, layer_rows, where, temporal, bool(draws) or motion)
     check_seed(seed)
     pathways = check_clip(clip, layout)

@@ -24,6 +24,7 @@ from lrp3d.twin.twin import Twin
 from lrp3d.twin.untrained import untrained
 
 LARGE = 64  # pixels; of larger frames every second pixel suffices, because relevance in time hardly depends on the size
+KEPT = 16  # settings whose floors a twin keeps
 UNKNOWN = (-1.0, 1.0)  # the range of inputs if none is given
 
 Rows = Callable[[Twin, Any], Tensor]
@@ -55,6 +56,8 @@ def floor_shares(
         *((_without_clips(x, layout), x.dtype, x.device) for x in pathways),
     )
     if key not in twin.floors:
+        if len(twin.floors) >= KEPT:  # a new lambda for `output=` with every clip is another setting every time
+            del twin.floors[next(iter(twin.floors))]
         twin.floors[key] = _measure(twin, pathways, layout, input_range, rows, draws)
     return twin.floors[key]
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lrp3d.checks import check_axes, check_clip, check_logits, check_mode, check_numbers, check_seed
 from lrp3d.composites import Composite
 from lrp3d.outputs import Output, logits_of
+from lrp3d.propagation.inside import names_of
 from lrp3d.steps.step import ClipInput, Rearrangement, Unsupported
 from lrp3d.twin.probabilities import LEFT_OUT
 from lrp3d.twin.ranges import Range
@@ -64,7 +65,7 @@ def inspect(
     input_range: Range | Sequence[Range | None] | None = None,
     layout: str = "bcthw",
     output: Output | None = None,
-    constants: Sequence[str] = (),
+    constants: str | Sequence[str] = (),
     seed: int | None = None,
 ) -> Inspection:
     """List every operation that `model` applies to `clip`, in order, with its rule; nothing is explained.
@@ -96,6 +97,7 @@ def inspect(
     [('0.flatten', True), ('0.sort', False), ('1', True), ('2.softmax', True)]
     """
     check_seed(seed)
+    constants = names_of(constants, "constants")
     pathways = check_clip(clip, layout)
     twin = twin_of(model, composite)
     check_axes(twin, pathways, layout)

@@ -19,6 +19,7 @@ from lrp3d.errors import ModelError as ModelError
 from lrp3d.errors import UnsupportedOperation as UnsupportedOperation
 from lrp3d.explain import explain as explain
 from lrp3d.explanation.explanation import Explanation as Explanation
+from lrp3d.explanation.ledger import LedgerEntry as LedgerEntry
 from lrp3d.faithfulness.checking import check as check
 from lrp3d.faithfulness.scores import Faithfulness as Faithfulness
 from lrp3d.inspection import Inspection as Inspection
@@ -28,11 +29,14 @@ from lrp3d.interventions import intervention_matrix as intervention_matrix
 from lrp3d.metrics import atr as atr
 from lrp3d.metrics.excess_span import ExcessSpan as ExcessSpan
 from lrp3d.metrics.excess_span import excess_span as excess_span
+from lrp3d.motion.frame_mixing import NoMotion as NoMotion
 from lrp3d.propagation.frame_seeds import NoFrameLogits as NoFrameLogits
+from lrp3d.prototypes import Prototypes as Prototypes
 from lrp3d.prototypes import prototypes as prototypes
 from lrp3d.registry import register_layer as register_layer
 from lrp3d.registry import register_operation as register_operation
 from lrp3d.twin.twin import Twin as Twin
 from lrp3d.twin.twin import convert as convert
+from lrp3d.twin.untrained import CannotBeReset as CannotBeReset
 from lrp3d.whole_video.explaining import explain_video as explain_video
 from lrp3d.whole_video.timeline import VideoExplanation as VideoExplanation

@@ -193,8 +193,8 @@ class SameSign(Rule):
 class ZBeta(Rule):
     """For the layer that sees the clip: `a w - low w+ - high w-` (z-beta; paper Sec. 3.1, Montavon et al. 2017).
 
-    `low` and `high` are the valid range of an input; an end that is not given is that of the range tracked from the
-    clip.
+    `low` and `high` are the valid range of an input: numbers, or tensors that broadcast with it, such as (c, 1, 1, 1)
+    for one value per channel. An end that is not given is that of the range tracked from the clip.
 
     >>> import torch, lrp3d
     >>> head = torch.nn.Linear(2, 1, bias=False).eval()
@@ -235,6 +235,15 @@ class ZBeta(Rule):
         if bool(torch.as_tensor(self.low > self.high).any()):
             raise ValueError(f"ZBeta(low, high): low is at most high, got low={self.low} and high={self.high}")
 
+    def _check_axes(self, x: Tensor | float) -> None:
+        """Refuses one number per channel in a shape that torch would lay along the width of a clip or an image."""
+        for end in (self.low, self.high):
+            if isinstance(x, Tensor) and x.dim() > 3 and isinstance(end, Tensor) and end.dim() == 1 and len(end) > 1:
+                raise ValueError(
+                    f"ZBeta(low, high): the ends broadcast with the input {tuple(x.shape)}; for one value per channel "
+                    f"shape them as {(len(end), *[1] * (x.dim() - 2))}, got {tuple(end.shape)}"
+                )
+
     def shares(self, x: Signed, w: Signed, bias: Tensor | None) -> list[Share]:
         """One share, written as `(a - low) w+ + (a - high) w-`: non-negative inside the range."""
         low = x.low if self.low is None else self.low
@@ -244,6 +253,7 @@ class ZBeta(Rule):
                 "ZBeta needs the range of valid inputs, and this layer does not see the clip: "
                 "give it as ZBeta(low, high), or use another rule here"
             )
+        self._check_axes(x.value)
         above, below = x.value - low, x.value - high
         if x.is_input is not None:  # constants are no pixels: they contribute nothing
             above, below = above * x.is_input, below * x.is_input

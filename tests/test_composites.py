@@ -109,6 +109,22 @@ def test_an_operation_means_every_way_of_writing_it():
     assert [row.rule for row in rows if row.operation in ("add", "iadd")] == [str(Flat())] * 4
 
 
+@pytest.mark.parametrize("composite", ["epsilon", lrp3d.Composite(operations={torch.add: lrp3d.rules.Epsilon(0.0)})])
+def test_a_number_that_is_added_is_the_constant_that_a_tensor_of_it_is(composite):
+    class Shifted(nn.Module):
+        def __init__(self, constant):
+            super().__init__()
+            self.constant = constant
+
+        def forward(self, x):
+            return torch.relu(x) + self.constant
+
+    x, r = torch.tensor([[1.0, 3.0]], requires_grad=True), torch.tensor([[2.0, 2.0]])
+    for constant in (1.0, torch.tensor(1.0)):
+        twin = lrp3d.convert(Shifted(constant), composite)
+        torch.testing.assert_close(torch.autograd.grad(twin(x), x, r)[0], torch.tensor([[1.0, 1.5]]))
+
+
 def test_a_pattern_meets_layers_that_share_and_nothing_else():
     found = rules(lrp3d.Composite(names={"block.*": Epsilon(), "*": WSquare()}))
     assert found["block.0"] == str(Epsilon())

@@ -86,6 +86,14 @@ def test_a_twin_pays_it_once(monkeypatch):
     torch.testing.assert_close(row_shares(again.floor), row_shares(first.floor[:1]))
 
 
+def test_a_twin_keeps_a_few_floors_and_not_one_for_every_function_that_picks_the_logits(monkeypatch):
+    monkeypatch.setattr("lrp3d.floor._measure", lambda *args: torch.full((4, 4), 0.25, dtype=torch.double))
+    twin = lrp3d.convert(net())
+    for _ in range(lrp3d.floor.KEPT + 3):
+        lrp3d.explain(twin, CLIP, floor=True, output=lambda logits: logits)
+    assert len(twin.floors) == lrp3d.floor.KEPT
+
+
 def test_the_model_its_twin_and_the_callers_random_numbers_stay_as_they_are():
     model = Normed().double().eval()
     twin = lrp3d.convert(model)

@@ -210,6 +210,18 @@ def test_a_neuron_fired_by_its_bias_alone_keeps_its_relevance():
     same(found, torch.full((1, 4), 2.0, dtype=D))
 
 
+def test_zbeta_does_not_lay_channels_along_the_width():
+    low, high = torch.tensor([0.0, -1.0, 0.0]), torch.tensor([1.0, 1.0, 2.0])
+    torch.manual_seed(0)
+    model, clip = nn.Sequential(nn.Conv3d(3, 2, 3), nn.Flatten(), nn.Linear(4, 2)).eval(), torch.rand(1, 3, 4, 3, 3)
+    by_hand = lrp3d.Composite(first=lrp3d.rules.ZBeta(*(end.reshape(3, 1, 1, 1) for end in (low, high))))
+    found = lrp3d.explain(model, clip, 0, composite=by_hand, temporal=False)
+    wanted = lrp3d.explain(model, clip, 0, input_range=(low, high), temporal=False)
+    torch.testing.assert_close(found.relevance, wanted.relevance)
+    with pytest.raises(ValueError, match=r"for one value per channel shape them as \(3, 1, 1, 1\), got \(3,\)"):
+        lrp3d.explain(model, clip, 0, composite=lrp3d.Composite(first=lrp3d.rules.ZBeta(low, high)), temporal=False)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("size", [1e-30, 1e-7, 1.0, 1e3])
 def test_tiny_denominators_neither_leak_nor_overflow(dtype, size):

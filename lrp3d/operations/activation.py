@@ -13,6 +13,7 @@ from lrp3d.operations.blocks import both_nonnegative, passes, refuse, signs_of
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.signals import Signal, Weighs
+from lrp3d.tracing.torch_functions import DROPOUTS
 
 
 def _register(name: str, kind: type[nn.Module] | None, *others: Any, **properties: Any) -> None:
@@ -244,7 +245,8 @@ def _register_dropout(name: str) -> None:
     ) -> Tensor:
         if training and train and p > 0:
             output: Tensor = functions[0](input, p, True)
-            return refuse(output, input, advice=advice_for(F.dropout))
+            plain = functions[0] in DROPOUTS
+            return refuse(output, input, advice=advice_for(F.dropout if plain else F.alpha_dropout))
         signal = active_tracer().signal(input)
         nonnegative = bool(signal and signal.nonnegative)
         return passes(lambda x: x, input, nonnegative=nonnegative, keeps_range=True, kind=nn.Dropout)

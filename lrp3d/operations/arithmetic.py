@@ -41,7 +41,8 @@ def _add(a: Any, b: Any) -> Tensor:
         nonnegative = both_nonnegative(a, b)
         if incoming.lowest is not None and isinstance(constant, (int, float)):
             nonnegative = nonnegative or incoming.lowest + constant >= 0
-        if incoming.low is None and not isinstance(constant, Tensor):
+        # A rule of the composite may know the constant as a bias, which takes its part.
+        if incoming.low is None and not isinstance(constant, Tensor) and run.rule_for(torch.add) is None:
             return passes(lambda x: x + constant, signal, nonnegative=nonnegative, shifted=True)
         summands = [Operand(x, Broadcast(output.shape)) for x in (signal, _tensor(constant, signal))]
         result = shares(output, summands, nonnegative=nonnegative)
@@ -123,7 +124,7 @@ def _product(a: Any, b: Any) -> Any:
     return a * b if is_constant(a) and is_constant(b) else mul(a, b)
 
 
-@register_operation([torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm, torch.addmv, Tensor.addmv])
+@register_operation([torch.addmm, Tensor.addmm, torch.baddbmm, Tensor.baddbmm])
 def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """`beta * input + alpha * (mat1 @ mat2)`."""
     constants = is_constant(mat1) and is_constant(mat2)
@@ -133,6 +134,12 @@ def addmm(input: Any, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: flo
     elif beta != 1:
         input = mul(input, beta)
     return add(input, product, alpha=alpha)
+
+
+@register_operation([torch.addmv, Tensor.addmv])
+def addmv(input: Any, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """`beta * input + alpha * (mat @ vec)`."""
+    return addmm(input, mat, vec, beta=beta, alpha=alpha)
 
 
 # ------------------------------------------------------------------------------------------------------ means

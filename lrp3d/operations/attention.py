@@ -82,12 +82,12 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """`F.scaled_dot_product_attention`, written out in products and a softmax."""
     run = active_tracer()
-    if dropout_p > 0:
-        output = F.scaled_dot_product_attention(query, key, value, attn_mask, 0.0, is_causal)
-        return refuse(output, query, key, value, advice=advice_for(F.dropout))
     if enable_gqa and key.shape[-3] != query.shape[-3]:
         copies = query.shape[-3] // key.shape[-3]
         key, value = (rearranged(lambda x: x.repeat_interleave(copies, -3), x) for x in (key, value))
+    if dropout_p > 0 and not run.seeded:
+        output = F.scaled_dot_product_attention(query, key, value, attn_mask, 0.0, is_causal, scale=scale)
+        return refuse(output, query, key, value, advice=advice_for(F.dropout))
     scale = 1 / math.sqrt(query.shape[-1]) if scale is None else scale
     if is_causal:
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
@@ -105,6 +105,8 @@ def scaled_dot_product_attention(
             scores = passes(lambda x: _masked(x, attn_mask), scores)
         with run.part("probabilities"):
             probabilities = _probabilities(_attended(scores, attn_mask), scores, -1)
+    if dropout_p > 0:
+        probabilities = run.dropout(F.dropout, probabilities, dropout_p)
     return matmul(probabilities, value)
 
 

@@ -247,6 +247,8 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
         return torch.zeros(output.shape, dtype=x.dtype, device=x.device).scatter_add(dim, index, x)
 
     output = torch.scatter_add(input, dim, index, src)
+    if src.shape != index.shape:  # torch reads as much of it as the index has places for
+        src = rearranged(lambda x: x[tuple(slice(size) for size in index.shape)], src)
     summands = [Operand(input, Broadcast(output.shape)), Operand(src, Average(laid_out))]
     return shares(output, summands, nonnegative=both_nonnegative(input, src))
 

@@ -49,19 +49,35 @@ def check_inside(
         raise ValueError("layer_rows=True keeps rows of the matrix at layers: it needs layers= and temporal=True")
     if where and needs_all_channels:
         raise ValueError("floor= and motion= need all channels: leave out where=, or leave out floor= and motion=")
-    if isinstance(layers, str):
-        layers = [layers]
-    if not isinstance(layers, Sequence) or not all(isinstance(name, str) and name for name in layers):
-        raise TypeError(f"layers= takes the names of modules, as in ['layer3', 'layer4'], got {layers!r}")
     if where is not None and not isinstance(where, Mapping):
         raise TypeError(f"where= takes channels by module, as in {{'layer3': [12, 40]}}, got {type(where).__name__}")
-    by_layer = {}
-    for name, channels in (where or {}).items():
-        numbers = torch.as_tensor(channels).flatten().tolist()
-        if not numbers or not all(isinstance(channel, int) and channel >= 0 for channel in numbers):
-            raise ValueError(f"where={{{name!r}: ...}} takes numbers of channels from 0 on, got {channels!r}")
-        by_layer[name] = numbers
-    return list(layers), by_layer
+    return names_of(layers, "layers"), {name: _channels(name, channels) for name, channels in (where or {}).items()}
+
+
+def names_of(given: Any, argument: str) -> list[str]:
+    """The names or patterns of modules that an argument gives; a single one may be given alone.
+
+    Raises:
+        TypeError: if it gives anything else.
+    """
+    names = [given] if isinstance(given, str) else given
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) and name for name in names):
+        raise TypeError(f"{argument}= takes the names of modules, as in ['layer3', 'layer4'], got {given!r}")
+    return list(names)
+
+
+def _channels(name: str, given: Any) -> list[int]:
+    """The numbers of the channels of a module in `where`; raises ValueError for anything else."""
+    wanted = f"where={{{name!r}: ...}} takes numbers of channels from 0 on"
+    try:
+        numbers = torch.as_tensor(given).flatten().tolist()
+    except (TypeError, ValueError, RuntimeError):  # what torch raises depends on what is given
+        raise ValueError(f"{wanted}, got {given!r}") from None
+    if numbers and all(isinstance(number, bool) for number in numbers):
+        raise ValueError(f"{wanted}, got a mask: give mask.nonzero()")
+    if not numbers or not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError(f"{wanted}, got {given!r}")
+    return numbers
 
 
 def with_clips(x: Tensor, batch: int, axis: int = 1) -> Tensor:

@@ -92,7 +92,7 @@ def _windows(step: Step) -> Geometry | None:
     """How the windows of a convolution or a pool move over its input; None for any other step."""
     if isinstance(step, WindowMaximum):
         return step.windows
-    if not isinstance(step, LinearStep):
+    if not isinstance(step, LinearStep) or not step.operands:
         return None
     map = step.operands[0].map
     return map.geometry if isinstance(map, Convolution) else map.windows if isinstance(map, Average) else None

@@ -56,6 +56,7 @@ _ADVICE = {
     "rnn_relu_cell": RECURRENT,
     "detach": DETACHED,
     "batch_norm": "is in training mode and would change its running statistics; call model.eval()",
+    "alpha_dropout": "is active, and only plain dropout can be explained as it is drawn; call model.eval()",
     "dropout": "is active; call model.eval(), or pass seed= to explain the run with the draws of that seed",
 }
 

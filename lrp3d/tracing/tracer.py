@@ -201,7 +201,7 @@ class Tracer(Recorder, TorchFunctionMode):
             with self._reactivated():
                 return written_out(*args, **kwargs)
         if self.seeded and func in DROPOUTS and self._touches_signal(args, kwargs):
-            return self._dropout(func, *args, **kwargs)
+            return self.dropout(func, *args, **kwargs)
         target = without_inplace(func)
         if target is None:
             return self.perform(handler_of(func), args, kwargs, func)
@@ -220,7 +220,7 @@ class Tracer(Recorder, TorchFunctionMode):
         if plain_name(func) in READS_VALUES and place not in self.read_out and self._touches_signal(args, kwargs):
             self.read_out.append(place)
 
-    def _dropout(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def dropout(self, func: Any, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Active dropout as a constant factor, so that frames can be replayed with the same factor."""
         with torch._C.DisableTorchFunction(), torch.no_grad():
             factor = func(torch.ones_like(self.resolve(x)), *args, **{**kwargs, "inplace": False})

@@ -43,6 +43,10 @@ FORMS = {
     "torch.matmul(input=, other=)": (lambda x: torch.matmul(input=x, other=MATRIX), lambda x: x @ MATRIX),
     "torch.mm(mat2=)": (lambda x: torch.mm(x.flatten(0, 3), mat2=MATRIX), lambda x: x.flatten(0, 3) @ MATRIX),
     "x.mv(vec=)": (lambda x: x.flatten(0, 3).mv(vec=MATRIX[0]), lambda x: x.flatten(0, 3) @ MATRIX[0]),
+    "torch.addmv(mat=, vec=)": (
+        lambda x: torch.addmv(x.flatten()[:4], mat=MATRIX, vec=x.flatten()[4:8]),
+        lambda x: x.flatten()[:4] + MATRIX @ x.flatten()[4:8],
+    ),
     "torch.bmm(mat2=)": (
         lambda x: torch.bmm(x.flatten(0, 2), mat2=MATRIX.expand(32, 4, 4)),
         lambda x: x.flatten(0, 2) @ MATRIX,

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from forwards import D, Net, clip, close, everywhere, twin_relevance
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 import lrp3d
 from lrp3d.compute.einsum import Einsum, explicit
@@ -91,6 +92,42 @@ def test_queries_in_groups_share_keys_and_values():
 def test_active_dropout_is_refused():
     model = Net(lambda x: F.scaled_dot_product_attention(x, x, x, dropout_p=0.5))
     with pytest.raises(lrp3d.UnsupportedOperation, match="eval"):
+        lrp3d.convert(model)(clip(2, 3, 4).requires_grad_())
+
+
+@pytest.mark.parametrize("few_keys", [False, True])
+def test_dropout_is_a_factor_of_the_probabilities_if_a_seed_is_given(few_keys):
+    class Attends(nn.Module):
+        def __init__(self, attention):
+            super().__init__()
+            self.fc, self.attention = nn.Linear(3, 5), attention
+
+        def forward(self, x):
+            x = x.mean((3, 4)).transpose(1, 2).unsqueeze(1).relu()  # (b, 1, t, c)
+            query, key = x.expand(-1, 4, -1, -1), x.expand(-1, 2 if few_keys else 4, -1, -1)
+            return self.fc(self.attention(query, key).mean((1, 2)))
+
+    def whole(query, key):
+        options = {"enable_gqa": True} if few_keys else {}
+        return F.scaled_dot_product_attention(query, key, key, dropout_p=0.4, scale=0.3, **options)
+
+    def by_hand(query, key):
+        key = key.repeat_interleave(query.shape[1] // key.shape[1], 1)
+        return F.dropout((query @ key.mT * 0.3).softmax(-1), 0.4) @ key
+
+    torch.manual_seed(0)
+    model, video = Attends(whole).double().eval(), torch.rand(1, 3, 6, 4, 4, dtype=D)
+    found = lrp3d.explain(model, video, 0, seed=1, temporal=False)
+    model.attention = by_hand
+    torch.testing.assert_close(found.relevance, lrp3d.explain(model, video, 0, seed=1, temporal=False).relevance)
+    model.attention = whole
+    with pytest.raises(lrp3d.UnsupportedOperation, match="pass seed="):
+        lrp3d.explain(model, video, 0, temporal=False)
+
+
+def test_a_dropout_that_no_seed_helps_does_not_ask_for_one():
+    model = Net(lambda x: F.feature_alpha_dropout(x, 0.5, True))
+    with pytest.raises(lrp3d.UnsupportedOperation, match="only plain dropout can be explained as it is drawn"):
         lrp3d.convert(model)(clip(2, 3, 4).requires_grad_())
 
 

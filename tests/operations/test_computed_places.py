@@ -249,6 +249,14 @@ def test_sums_of_what_is_written_to_one_place():
         close(relevance(function, x, r, adding), wanted)
 
 
+def test_only_what_has_a_place_in_the_index_is_added():
+    x, index, r = numbers(2, 3, 4), torch.tensor([1, 0]).expand(2, 3, 2), numbers(2, 3, 2, seed=1)
+    zero = torch.zeros(2, 3, 2, dtype=D)
+    found = relevance(lambda x: zero.scatter_add(2, index, x), x, r)
+    close(found, relevance(lambda x: zero.scatter_add(2, index, x[..., :2]), x, r))
+    close(found, torch.cat([r.flip(-1), zero], -1))
+
+
 @pytest.mark.parametrize("p", [1.0, 2.0])
 def test_persistence_of_appearance_is_a_norm_of_a_difference(p):
     """PAN: the distance of two frames' features; each value by |difference|^p, then by what each frame brought."""
