@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,7 +42,7 @@ def check_floor(floor: Any, temporal: bool, against: Any) -> int:
 def check_options(chunk_size: Any, memory_budget: Any, tolerance: Any, precision: Any) -> None:
     """Raises ValueError if a keyword argument is out of its range."""
     for name, value in (("chunk_size", chunk_size), ("memory_budget", memory_budget)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 1):
             raise ValueError(f"{name} must be a positive whole number, got {value!r}")
     if not isinstance(tolerance, (int, float)) or not 0 <= tolerance < 1:
         raise ValueError(f"tolerance is a share of relevance, at least 0 (exact) and below 1, got {tolerance!r}")
@@ -116,6 +117,9 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
         raise ValueError("the list of pathways is empty; expected e.g. [slow, fast], each (b, 3, t, h, w)")
     for x in pathways:
         check_tensor(x, "a clip is a torch.Tensor (or a list of pathways)")
+        if x.layout != torch.strided or x.is_meta:
+            what = "one without values (device meta)" if x.is_meta else f"the layout {x.layout}: pass clip.to_dense()"
+            raise ValueError(f"a clip is a dense tensor that holds its values, got {what}")
         if not x.is_floating_point():
             raise TypeError(
                 f"a clip holds floating-point values, normalised as the model expects, got {x.dtype}; "
@@ -128,11 +132,6 @@ def check_clip(clip: Any, layout: str) -> list[Tensor]:
             )
         if 0 in x.shape[1:]:
             raise ValueError(f"the clip is empty: shape {tuple(x.shape)}")
-        if x.layout != torch.strided or x.is_meta:
-            raise ValueError(
-                f"a clip is a dense tensor that holds its values, got "
-                f"{'one without values (device meta)' if x.is_meta else f'the layout {x.layout}: pass clip.to_dense()'}"
-            )
         if (
             x.device.type == "cpu"
         ):  # on another device this waits until the logits are checked, so that the host waits only once
@@ -205,6 +204,16 @@ def check_numbers(clip: bool, logits: bool = True) -> None:
         raise ValueError(
             "the model's logits contain NaN or infinite values, so nothing can be explained; if the model masks "
             "classes with -inf, pass an output= that takes the others, as in output=lambda logits: logits[:, :10]"
+        )
+
+
+def check_relevance(relevance: bool) -> None:
+    """Raises ValueError unless the relevance of a finite clip and finite logits is finite as well."""
+    if not relevance:
+        raise ValueError(
+            "the relevance is NaN or infinite, although the clip and the logits are finite: a weight of the model is "
+            "(as in the row of a class that output= leaves out), or a sum overflows; find the weight with "
+            "[name for name, x in model.named_parameters() if not x.isfinite().all()], or explain in float64"
         )
 
 

@@ -81,6 +81,7 @@ class Composite:
         classifier: Rule | None = None,
         products: str | Mapping[str | Callable[..., Any], str] | None = None,
     ):
+        _check_dictionaries(layers=layers, operations=operations, names=names)
         self.layers: dict[type[nn.Module], Rule] = dict(layers or {})
         self.operations: dict[Callable[..., Any], Rule] = dict(operations or {})
         self.names: dict[str, Rule] = dict(names or {})
@@ -89,6 +90,16 @@ class Composite:
         self.products: dict[str | Callable[..., Any], str] = (
             {"*": products} if isinstance(products, str) else dict(products or {})
         )
+        self._check_keys()
+        rules = [*self.layers.values(), *self.operations.values(), *self.names.values()]
+        for rule in rules + [rule for rule in (first, classifier) if rule is not None]:
+            if not isinstance(rule, Rule):
+                raise TypeError(f"a composite holds rules, such as lrp3d.rules.ZPlus(), got {rule!r}")
+
+    def _check_keys(self) -> None:
+        """Raises TypeError or ValueError if something is no layer type, name, operation or factor."""
+        if wrong := [key for key in self.names if not isinstance(key, str)]:
+            raise TypeError(f"Composite(names=...) maps names of modules to rules, got the key {wrong[0]!r}")
         for key, factor in self.products.items():
             if factor not in FACTORS:
                 raise ValueError(f"Composite(products=...): a product is one of {', '.join(FACTORS)}, got {factor!r}")
@@ -102,13 +113,15 @@ class Composite:
                 raise ValueError(
                     f"Composite(operations=...): {function!r} is no operation lrp3d knows; register it first"
                 )
-        rules = [*self.layers.values(), *self.operations.values(), *self.names.values()]
-        for rule in rules + [rule for rule in (first, classifier) if rule is not None]:
-            if not isinstance(rule, Rule):
-                raise TypeError(f"a composite holds rules, such as lrp3d.rules.ZPlus(), got {rule!r}")
 
     def __eq__(self, other: object) -> bool:
-        return vars(self) == vars(other) if isinstance(other, Composite) else NotImplemented
+        return self._choices == other._choices if isinstance(other, Composite) else NotImplemented
+
+    @property
+    def _choices(self) -> tuple[Any, ...]:
+        """All that the composite says; of patterns and operations the first one that fits counts, so in order."""
+        ordered = (list(entries.items()) for entries in (self.operations, self.names, self.products))
+        return (self.layers, self.first, self.classifier, *ordered)
 
     def __hash__(self) -> int:
         return hash((frozenset(self.layers.items()), frozenset(self.names.items()), self.first, self.classifier))
@@ -216,6 +229,14 @@ class Composite:
                     f"({first.operation}), whose default is {default_rule(first)}"
                 )
 
+    def check_products(self, products: Sequence[str]) -> None:
+        """Raises ValueError if a name or a pattern of `products` fits none of the products of two signals that ran."""
+        for key in self.products:
+            if isinstance(key, str) and key != "*" and not any(fnmatch.fnmatchcase(name, key) for name in products):
+                names = list(dict.fromkeys(products))
+                hint = names_hint([key], names)
+                raise ValueError(f"Composite(products=...): {key!r} fits no product of two signals that ran; {hint}")
+
     def _by_type(self, step: Step) -> Rule | None:
         for kind in (type(step.layer) if step.layer is not None else None, step.site.kind):
             for ancestor in kind.__mro__ if kind is not None else ():
@@ -223,6 +244,13 @@ class Composite:
                 if rule is not None and (ancestor is not nn.Module or step.accepts(rule)):
                     return rule
         return None
+
+
+def _check_dictionaries(**given: Any) -> None:
+    """Raises TypeError unless an argument that is given is a dictionary."""
+    for argument, entries in given.items():
+        if entries is not None and not isinstance(entries, Mapping):
+            raise TypeError(f"Composite({argument}=...) takes a dictionary of rules, got {entries!r}")
 
 
 def _shares_as_layer(step: Step) -> bool:

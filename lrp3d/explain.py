@@ -22,6 +22,7 @@ from lrp3d.checks import (
     check_mode,
     check_numbers,
     check_options,
+    check_relevance,
     check_seed,
     is_contrastive,
     targets_of,
@@ -327,7 +328,9 @@ def _explanation(
     """The explanation of the clips' logits from their `signed` maps; `part` has the maps through chosen channels."""
     maps = [m[0] for m in clips.positive([m[None] for m in signed])] if part is None else part.maps
     totals = [torch.as_tensor(x, device=clips.logits.device) for flow in clips.flows.values() for x in flow]
-    reached, *flows = numbers([torch.stack([m.flatten(1).any(1) for m in signed]).any(0), *totals])
+    finite = torch.stack([m.isfinite().all() for m in signed]).all()
+    finite, reached, *flows = numbers([finite, torch.stack([m.flatten(1).any(1) for m in signed]).any(0), *totals])
+    check_relevance(bool(finite))
     warn_of_nothing(~reached.bool(), clips)
     return Explanation(
         logits=clips.logits,

@@ -193,7 +193,8 @@ def _measure(
 @contextmanager
 def _as_explain(clip: Clip) -> Iterator[None]:
     """Sets the modes in which `explain` records a model, whatever modes the caller has set."""
-    first = clip if isinstance(clip, Tensor) else next((x for x in clip if isinstance(x, Tensor)), torch.empty(0))
+    parts = clip if isinstance(clip, (list, tuple)) else [clip]  # what is no clip is refused later
+    first = next((x for x in parts if isinstance(x, Tensor)), torch.empty(0))
     own_types, rounding = no_autocast(first.device), matmul_precision("highest", first.device)
     with torch.inference_mode(False), torch.enable_grad(), own_types, rounding:
         yield

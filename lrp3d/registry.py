@@ -134,6 +134,12 @@ def active_tracer() -> Tracer:
     return run
 
 
+def _check_handler(function: str, handler: Any) -> None:
+    """Raises TypeError unless a handler can be called."""
+    if not callable(handler):
+        raise TypeError(f"{function} takes a function that computes the output as its second argument, got {handler!r}")
+
+
 @overload
 def register_layer(types: LayerType | Iterable[LayerType], handler: LayerHandler) -> LayerHandler: ...
 @overload
@@ -162,6 +168,9 @@ def register_layer(types: LayerType | Iterable[LayerType], handler: Handler | No
     """
     if handler is None:
         return functools.partial(register_layer, types)
+    _check_handler("register_layer", handler)
+    if isinstance(types, nn.Module):
+        raise TypeError(f"register_layer takes nn.Module types, got a layer: give its type, {type(types).__name__}")
     for layer_type in [types] if isinstance(types, (type, str)) else list(types):
         if not isinstance(layer_type, str) and not (isinstance(layer_type, type) and issubclass(layer_type, nn.Module)):
             raise TypeError(f"register_layer takes nn.Module types, got {layer_type!r}; functions: register_operation")
@@ -202,6 +211,7 @@ def register_operation(
     """
     if handler is None:
         return functools.partial(register_operation, functions)
+    _check_handler("register_operation", handler)
 
     @functools.wraps(handler)
     def door(*args: Any, **kwargs: Any) -> Any:

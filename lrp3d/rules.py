@@ -474,6 +474,8 @@ class Contrastive(Rule):
     """The rule that the composite has for the layer, where `rule` stands for it because it has no contrast."""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.rule, Rule):
+            raise TypeError(f"Contrastive takes a rule, such as lrp3d.rules.ZPlus(), got {self.rule!r}")
         if self.rule.by_sign or self.rule.unchanged:
             raise ValueError(
                 f"{self.rule} shares in the same way under w and -w, so nothing is left of their difference: "

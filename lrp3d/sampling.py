@@ -310,7 +310,10 @@ def _show_windows(
 
 def _blank(value: float | Sequence[float] | Tensor, clip: Tensor, layout: str) -> Tensor:
     """The value of empty frames, shaped to broadcast over clips of this layout."""
-    blank = colour_of(value, clip.shape[layout.index("c")]).to(clip)
+    colour = colour_of(value, clip.shape[layout.index("c")])
+    blank = colour.to(clip)
+    if not torch.equal(blank.to(colour), colour) and not clip.is_floating_point():
+        raise ValueError(f"value is that of pixels of the clip's type, {clip.dtype}, got {colour.tolist()}")
     return blank.view([-1 if axis == "c" else 1 for axis in layout])
 
 

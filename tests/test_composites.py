@@ -231,6 +231,42 @@ def test_a_pattern_leaves_out_layers_without_use_for_its_rule_unless_that_is_all
             lrp3d.explain(Net().eval(), CLIP, composite=composite)
 
 
+def test_of_several_patterns_the_first_counts_so_that_their_order_makes_another_composite():
+    gamma, epsilon = ("bl*", Flat()), ("*.0", Epsilon())
+    one, other = (lrp3d.Composite(names=dict(entries)) for entries in ((gamma, epsilon), (epsilon, gamma)))
+    assert one != other
+    with pytest.raises(ValueError, match="this twin was converted with"):
+        lrp3d.explain(lrp3d.convert(Net().eval(), one), CLIP, composite=other)
+    assert lrp3d.Composite(names=dict([gamma, epsilon])) == one
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: lrp3d.Composite(layers=[nn.Conv3d]), TypeError, r"layers=...\) takes a dictionary of rules"),
+        (lambda: lrp3d.Composite(names="fc"), TypeError, r"names=...\) takes a dictionary of rules"),
+        (lambda: lrp3d.Composite(names={5: Flat()}), TypeError, "names of modules to rules, got the key 5"),
+        (lambda: Contrastive(5), TypeError, r"takes a rule, such as lrp3d.rules.ZPlus\(\), got 5"),
+        (lambda: lrp3d.register_layer(nn.ReLU(), F.relu), TypeError, "give its type, ReLU"),
+        (lambda: lrp3d.register_operation(torch.erf, 5), TypeError, "takes a function that computes the output"),
+    ],
+)
+def test_what_makes_no_composite_and_registers_nothing_is_said(make, error, message):
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_pattern_for_products_that_fits_none_is_refused():
+    class Gated(Net):
+        def forward(self, x):
+            return super().forward(x * x.mean((3, 4), keepdim=True).sigmoid())
+
+    lrp3d.explain(Gated().eval(), CLIP, composite=lrp3d.Composite(products={"m*l": "second"}))
+    for products in ({"gate.*": "second"}, {"ml": "second"}):
+        with pytest.raises(ValueError, match="fits no product of two signals that ran"):
+            lrp3d.explain(Gated().eval(), CLIP, composite=lrp3d.Composite(products=products))
+
+
 def test_composites_say_what_they_take():
     with pytest.raises(ValueError, match="presets are paper"):
         lrp3d.explain(Net().eval(), CLIP, composite="papre")

@@ -2,6 +2,8 @@
 
 import gc
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 import weakref
 
 import pytest
@@ -129,6 +131,29 @@ def test_two_threads_explain_the_same_model_at_once():
     assert not errors
     for target in range(5):
         torch.testing.assert_close(found[target], expected[target])
+
+
+def test_threads_that_explain_a_model_with_buffers_leave_them_as_they_were():
+    class Stream(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.fc = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 5)
+            self.register_buffer("last", torch.zeros(4))
+
+        def forward(self, x):
+            before = self.last.clone()
+            time.sleep(0.005)  # another thread has its turn
+            self.last.copy_(self.conv(x).mean((0, 2, 3, 4)).detach())
+            self.kept = self.last + before
+            return self.fc(self.conv(x).relu().mean((2, 3, 4)) * self.kept.sigmoid())
+
+    model = Stream().eval()
+    twin, wanted = lrp3d.convert(model), lrp3d.explain(model, CLIP, 0, temporal=False)
+    with ThreadPoolExecutor(4) as pool:
+        for found in pool.map(lambda one: lrp3d.explain(one, CLIP, 0, temporal=False), [model, twin] * 4):
+            assert torch.equal(found.relevance, wanted.relevance)
+    assert not model.last.any()
+    assert not hasattr(model, "kept")
 
 
 def test_nothing_is_kept_after_the_call():

@@ -3,7 +3,9 @@
 import array
 import collections
 import random
+import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -154,3 +156,46 @@ class _Mark:
 
 
 MARK = _Mark()
+
+
+class DropsOut(Net):
+    def meet(self):
+        self.factor = torch.rand(())
+
+    def forward(self, x):
+        self.meet()
+        factor = self.factor
+        time.sleep(0.005)  # another thread has its turn
+        return self.fc(torch.nn.functional.dropout(self.conv(x), 0.5).relu().mean((2, 3, 4))) * (
+            factor + torch.rand(())
+        )
+
+
+def test_runs_with_seeds_in_several_threads_are_those_of_one_thread():
+    model, before = DropsOut().eval(), generators()
+    twin = lrp3d.convert(model)
+
+    def explained(seed):
+        return lrp3d.explain(twin, CLIP, 0, seed=seed, temporal=False)
+
+    alone = [explained(seed) for seed in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        for found, wanted in zip(pool.map(explained, [0, 1, 2] * 3), alone * 3, strict=True):
+            assert torch.equal(found.logits, wanted.logits)
+            assert torch.equal(found.relevance, wanted.relevance)
+    assert generators() == before
+
+
+@pytest.mark.parametrize("options", [{"seed": 5}, {"floor": True}])
+def test_a_seed_is_for_the_generators_that_are_kept_and_for_no_other(options, monkeypatch):
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("this seeds all GPUs"))
+    lrp3d.explain(Draws().eval(), CLIP, 0, **options)
+
+
+def test_a_model_that_was_made_in_inference_mode_may_draw_as_well():
+    with torch.inference_mode():
+        model = Draws().eval()
+        model.register_buffer("seen", torch.zeros(()))
+    found = lrp3d.explain(model, CLIP, 0)
+    assert found.conservation.max() < 1e-5
+    assert lrp3d.intervention_matrix(model, CLIP, 0).isfinite().all()

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 from small_models import CLIP, small
 
 import lrp3d
@@ -135,3 +136,50 @@ def test_a_twin_that_is_converted_again_keeps_its_composite():
     twin = lrp3d.convert(small(), "epsilon")
     assert lrp3d.convert(twin) is twin
     assert lrp3d.convert(twin, "paper").composite != twin.composite
+
+
+class Wraps(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return self.inner(x)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, AveragedModel, lambda twin: torch.compile(twin, backend="eager")])
+def test_a_wrapped_twin_is_the_twin(wrap):
+    twin = lrp3d.convert(small())
+    wanted, found = lrp3d.explain(twin, CLIP, 0), lrp3d.explain(wrap(twin), CLIP, 0)
+    torch.testing.assert_close(found.matrix, wanted.matrix)
+    torch.testing.assert_close(found.relevance, wanted.relevance)
+
+
+def test_a_twin_inside_of_another_model_is_refused():
+    with pytest.raises(lrp3d.ModelError, match="make that model of plain modules"):
+        lrp3d.explain(Wraps(lrp3d.convert(small())).eval(), CLIP, 0)
+
+
+def test_an_explanation_inside_of_an_explained_forward_is_refused():
+    class Explains(Wraps):
+        def forward(self, x):
+            lrp3d.explain(self.inner, x, 0)
+            return self.inner(x)
+
+    with pytest.raises(lrp3d.ModelError, match="explain the inner one outside of its forward"):
+        lrp3d.explain(Explains(small()).eval(), CLIP, 0)
+
+
+def test_what_has_no_rule_is_named_before_the_contrast_that_it_hides():
+    model = small()
+    model[7] = torch.jit.script(model[7])
+    with pytest.raises(lrp3d.UnsupportedOperation, match="script"):
+        lrp3d.explain(model, CLIP, 0)
+    assert lrp3d.inspect(model, CLIP).problems
+
+
+def test_weights_that_are_nan_are_an_error_even_where_logits_are_finite():
+    model = small()
+    model[7].weight.data[2] = torch.nan
+    with pytest.raises(ValueError, match=r"relevance is NaN or infinite.*a weight of the model is"):
+        lrp3d.explain(model, CLIP, 0, output=lambda logits: logits[:, :2])

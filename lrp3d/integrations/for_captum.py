@@ -106,6 +106,8 @@ class LRP:
 
     def _delta(self, explanation: Explanation, maps: tuple[Tensor, ...]) -> Tensor:
         logit = explanation.logits.gather(1, explanation.target[:, None])[:, 0]
+        if explanation.sign is not None:  # of a lone logit, the class that its sign says is explained
+            logit = logit * explanation.sign.to(logit)
         sums = torch.stack([x.flatten(1).sum(1) for x in maps]).sum(0)
         return logit - sums.to(logit)
 

@@ -60,6 +60,8 @@ class Recorder:
         """Nodes of autograd's graph that no mode could see, and the modules in which they were made."""
         self.past: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         """Tensors with a history of their own, from before the run, as the constants that they are."""
+        self.products: list[str] = []
+        """The names of products of two signals, of which the composite may say which factor is the weight."""
         self.coarsest: float = 0.0
         """The largest eps of the types in which anything was computed."""
         self._tape = Tape()
@@ -255,7 +257,9 @@ class Recorder:
 
     def product(self) -> str | None:
         """Which factor of the running product is the weight; None if the composite does not say."""
-        return None if self.choices is None else self.choices.product(self.next_name(), self._handler)
+        name = self.next_name()
+        self.products.append(name)
+        return None if self.choices is None else self.choices.product(name, self._handler)
 
     def rule_for(self, function: TorchFunction) -> Rule | None:
         """The composite's rule for a function, None without one."""

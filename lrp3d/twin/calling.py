@@ -39,8 +39,14 @@ def call_model(model: nn.Module, inputs: Sequence[Any], layout: str) -> Any:
         shapes = ", ".join(str(tuple(x.shape)) for x in clips)
         raise ModelError(
             f"the model could not run on an input of shape {shapes}: {opening(error)}"
-            f"{_other_type(model, clips) or hint or (layout_hint(clips, layout) if all(map(len, clips)) else '')}"
+            f"{_other_type(model, clips) or hint or _other_layout(clips, layout, error)}"
         ) from error
+
+
+def _other_layout(clips: Sequence[Tensor], layout: str, error: Exception) -> str:
+    """The end of an error message that may come from axes in another order; else an empty text."""
+    is_of_shapes = re.search("shape|size|dim|axis|axes|channel|expected|stride|broadcast|range|batch", str(error), re.I)
+    return layout_hint(clips, layout) if is_of_shapes and all(map(len, clips)) else ""
 
 
 def _check_pathways(inputs: Sequence[Any], error: Exception) -> None:

@@ -28,7 +28,7 @@ def module_of(model: Any) -> nn.Module:
         TypeError: it is none; the message says what it is and what to do.
         ValueError: its parameters hold no values.
     """
-    module = _inside(model)
+    module = without_wrappers(model)
     parameters = dict(module.named_parameters())
     if lazy := [name for name, parameter in parameters.items() if is_lazy(parameter)]:
         raise ValueError(
@@ -43,7 +43,7 @@ def module_of(model: Any) -> nn.Module:
     return module
 
 
-def _inside(model: Any) -> nn.Module:
+def without_wrappers(model: Any) -> nn.Module:
     """The plain module inside of wrappers; raises TypeError as `module_of`."""
     while True:
         if isinstance(model, nn.Module) and (inner := inside_compiled(model)) is not None:

@@ -35,7 +35,7 @@ def same_tensors(tensors: Sequence[Tensor]) -> Iterator[None]:
 @contextmanager
 def same_values(tensors: Sequence[Tensor]) -> Iterator[None]:
     """The same, and every tensor that is no parameter has the values that it had before."""
-    copies = [(x, x._version, x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
+    copies = [(x, _version(x), x.detach().clone()) for x in tensors if not isinstance(x, nn.Parameter)]
     try:
         with same_tensors(tensors):
             yield
@@ -43,8 +43,14 @@ def same_values(tensors: Sequence[Tensor]) -> Iterator[None]:
         with torch.no_grad():
             changes = answers([_differs(x, before) for x, _, before in copies])
             for (x, version, before), other in zip(copies, changes, strict=True):
-                if x._version != version or other:
-                    x.detach().copy_(before)
+                if _version(x) != version or other:
+                    with torch.inference_mode(x.is_inference()):
+                        x.detach().copy_(before)
+
+
+def _version(x: Tensor) -> int:
+    """How often a tensor was written to; torch does not count it for tensors that were made in inference mode."""
+    return 0 if x.is_inference() else x._version
 
 
 def _differs(x: Tensor, before: Tensor) -> Tensor:

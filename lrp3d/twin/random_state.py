@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+_one_at_a_time = threading.RLock()
+"""Generators and a model's buffers are those of the whole process, so that forwards of several threads take turns."""
 
 DIFFERS = (
     "draws random numbers, and what the model returns differs from run to run: switch the draws off, or pass seed= "
@@ -57,24 +61,38 @@ def _comparable(state: Any) -> str:
 def kept_random_state(device: torch.device, seed: int | None = None) -> Iterator[None]:
     """After this block, the global generators of torch (CPU and `device`), numpy and Python are as they were before.
 
+    Blocks of several threads take turns. What other code draws at the same time is not known here: its numbers come
+    again.
+
     Args:
         device: a device whose generator is kept as well as that of the CPU.
         seed: the seed of all generators inside the block; None if they go on from their states.
     """
     numpy = sys.modules.get("numpy")
-    python, arrays = random.getstate(), numpy and numpy.random.get_state()
-    try:
-        with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=_kind(device)):
-            if seed is not None:
-                torch.manual_seed(seed)
-                random.seed(seed)
-                if numpy is not None:
-                    numpy.random.seed(seed % 2**32)
-            yield
-    finally:
-        random.setstate(python)
-        if numpy is not None:
-            numpy.random.set_state(arrays)
+    with _one_at_a_time:
+        python, arrays = random.getstate(), numpy and numpy.random.get_state()
+        try:
+            with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=_kind(device)):
+                if seed is not None:
+                    seed_torch(device, seed)
+                    random.seed(seed)
+                    if numpy is not None:
+                        numpy.random.seed(seed % 2**32)
+                yield
+        finally:
+            random.setstate(python)
+            if numpy is not None:
+                numpy.random.set_state(arrays)
+
+
+def seed_torch(device: torch.device, seed: int) -> None:
+    """Seeds torch's generators of the CPU and of `device`, and no other, as only these are kept."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type != "cpu":
+        torch.get_device_module(device.type).manual_seed(seed)
 
 
 def same_output(a: Any, b: Any) -> bool:

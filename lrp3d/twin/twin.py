@@ -19,6 +19,7 @@ from lrp3d.compute.buffers import Memory
 from lrp3d.errors import ModelError, UnsupportedOperation
 from lrp3d.outputs import tensors_of
 from lrp3d.printed import opening
+from lrp3d.registry import current_tracer
 from lrp3d.steps.step import Step
 from lrp3d.suggestions import names_hint
 from lrp3d.tracing.advice import FOREIGN
@@ -28,7 +29,7 @@ from lrp3d.twin.audit import assign_rules, unsupported
 from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
 from lrp3d.twin.entered_clips import EnteredClips
-from lrp3d.twin.given import module_of, original_code, programs_in
+from lrp3d.twin.given import module_of, original_code, programs_in, without_wrappers
 from lrp3d.twin.kept_state import KeptState
 from lrp3d.twin.kept_tensors import same_tensors, same_values
 from lrp3d.twin.probabilities import before_probabilities
@@ -41,6 +42,15 @@ from lrp3d.twin.trace import Trace
 def _equal(a: Tensor, b: Tensor) -> bool:
     """Whether two tensors have the same values, where NaN is the same as NaN."""
     return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
+
+
+def check_outermost() -> None:
+    """Raises ModelError inside the forward of a model that is being explained, whose graph another one would break."""
+    if current_tracer.get() is not None:
+        raise ModelError(
+            "a twin runs, or a model is explained, inside the forward of a model that is itself being explained: make "
+            "that model of plain modules, and explain the inner one outside of its forward"
+        )
 
 
 _NO_GRADIENTS = "does not require grad"
@@ -76,6 +86,7 @@ class Twin(nn.Module):
 
     def forward(self, *inputs: Any) -> Any:
         """The model's output; relevance of the inputs is `torch.autograd.grad(output, input, relevance)`."""
+        check_outermost()
         leaves = [x for x in tree_flatten(inputs)[0] if isinstance(x, Tensor)]
         if not (torch.is_grad_enabled() and any(x.requires_grad for x in leaves)):
             device = leaves[0].device if leaves else torch.device("cpu")
@@ -121,6 +132,7 @@ class Twin(nn.Module):
         Raises:
             ValueError: if a pattern in `constants` or `layers` fits no module that ran.
         """
+        check_outermost()
         leaves, spec = tree_flatten(tuple(inputs))
         kind = tuple((x.shape, x.dtype, x.device) if isinstance(x, Tensor) else None for x in leaves), layout
         run = Tracer(self._own, self.composite, constants, seed is not None, layers, self._answers.get(kind, []))
@@ -155,7 +167,12 @@ class Twin(nn.Module):
         outputs = [output] if read is not None else [x for x in tensors_of(output) if run.is_signal(x)]
         outputs = [x for x in outputs or [output] if isinstance(x, Tensor)]
         problems = ([f"the forward: {DIFFERS}"] if differs else []) + self._problems(run, outputs)
-        assign_rules(run.steps, outputs, self.composite, contrastive)
+        try:
+            assign_rules(run.steps, outputs, self.composite, contrastive)
+            self.composite.check_products(run.products)
+        except ValueError:
+            if not problems:  # else these are said: they may hide the layer that the contrast needs
+                raise
         return Trace(
             run,
             clips.entries,
@@ -296,6 +313,7 @@ def convert(model: nn.Module, composite: str | Composite | None = None) -> Twin:
     >>> relevance.sum(1)
     tensor([1.0000, 1.0000, 1.0000, 1.0000])
     """
+    model = without_wrappers(model)
     if isinstance(model, Twin):
         same = composite is None or model.composite == composite_of(composite)
         return model if same or composite is None else Twin(model.model, composite_of(composite))
@@ -309,6 +327,7 @@ def twin_of(model: nn.Module, composite: str | Composite | None = None) -> Twin:
         model: any model, or a twin.
         composite: the composite wanted; None for the paper's, or the twin's own.
     """
+    model = without_wrappers(model)
     if not isinstance(model, Twin):
         return convert(model, composite)
     if composite is not None and composite_of(composite) != model.composite:

@@ -15,7 +15,7 @@ from lrp3d.errors import ModelError
 from lrp3d.transfer import answers
 from lrp3d.twin.calling import call_model
 from lrp3d.twin.copying import Copier
-from lrp3d.twin.random_state import kept_random_state
+from lrp3d.twin.random_state import kept_random_state, seed_torch
 from lrp3d.twin.swapping import name_of
 from lrp3d.twin.twin import Twin
 
@@ -62,7 +62,7 @@ def untrained(
         named = [(name_of(module), module) for module in copier.modules]
         chosen = [(name, module) for name, module in named if only is None or name in only]
         parameters = {x: _display_name(module, name) for name, module in chosen for x in module.parameters(False)}
-        torch.manual_seed(seed)
+        seed_torch(device, seed)
         for x in parameters:
             x.fill_(torch.nan)  # NaN stays where a reset leaves a value as it is
         stuck: dict[str, None] = {}

@@ -172,6 +172,15 @@ def test_attribute_is_the_relevance_of_explain_and_delta_what_is_missing_to_the_
         LRP(model).attribute(clip, additional_forward_args=(1,))
 
 
+def test_the_delta_of_a_lone_logit_is_that_of_the_class_that_its_sign_says(clip):
+    model = net()
+    model[-1] = nn.Linear(model[-1].in_features, 1)
+    nn.init.constant_(model[-1].bias, -5.0)
+    relevance, delta = LRP(model).attribute(clip, return_convergence_delta=True)
+    assert (model(clip) < 0).all()
+    torch.testing.assert_close(delta, -model(clip)[:, 0].detach() - relevance.sum((1, 2, 3, 4)))
+
+
 def test_a_layers_attribution_sums_to_the_logit_as_the_inputs_does(clip):
     model = net()
     relevance, delta = LayerLRP(model, model[0]).attribute(clip, target=2, return_convergence_delta=True)
