@@ -25,6 +25,7 @@ from lrp3d.rules import (
     WinnerTakesAll,
     ZBeta,
     ZPlus,
+    contrasted,
 )
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, Largest, WindowMaximum
@@ -174,10 +175,8 @@ class Composite:
             ValueError: if the composite gives such a rule to the classifier itself, by position or by name.
         """
         rule = self.rule_for(step)
-        if isinstance(rule, Contrastive):
-            return rule
         if rule.contrasts:
-            return Contrastive(rule)
+            return contrasted(rule)
         if self._by_name(step) is not None or self.classifier is not None:
             raise ValueError(
                 f"{rule} makes no contrast between what speaks for a class and what speaks against it: give the "

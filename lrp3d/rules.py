@@ -538,6 +538,11 @@ def opposed(rule: Rule, sign: Tensor | None) -> Rule:
     return rule if isinstance(rule, Opposed) else Opposed(rule, sign)
 
 
+def contrasted(rule: Rule) -> Contrastive:
+    """The rule with its contrast; itself if it has one already."""
+    return rule if isinstance(rule, Contrastive) else Contrastive(rule)
+
+
 def one_sided(rule: Rule) -> Rule:
     """The rule without its contrast: R of Eq. 2 alone."""
     if isinstance(rule, Opposed):

@@ -91,7 +91,7 @@ def clip_summary(
     image = draw_matrix(body, values, windows=windows, unit=unit, times=row_times(times, rows), **scale(values))
     body.set_aspect("auto")
     mark_columns(body, sorted({frame // block for frame in deciding}))
-    captions = _captions(logits, atr, block)
+    captions = _captions(logits, atr)
     bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
     _logits(bars, logits, captions, side, unit, atr is not None)
     key = place(width - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
@@ -124,7 +124,7 @@ def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, unit
     ax.set_xlabel(below, fontsize=NORMAL, loc="left")
 
 
-def _captions(logits: np.ndarray, atr: ArrayLike | None, block: int) -> list[str]:
+def _captions(logits: np.ndarray, atr: ArrayLike | None) -> list[str]:
     """The text for every row: its number, its logit to two digits of the largest, and its ATR."""
     largest = float(np.abs(logits).max()) or 1.0
     digits = min(6, max(0, 1 - math.floor(math.log10(largest)))) if math.isfinite(largest) else 2

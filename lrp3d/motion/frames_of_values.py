@@ -37,10 +37,10 @@ from lrp3d.steps.graph import Edge, Node, downwards, edges_below, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import AxisMaximum, WindowMaximum
 from lrp3d.steps.step import ClipInput, ConstantOutput, PassThrough, RecurrentOutput, Step
+from lrp3d.steps.torch_nodes import KEEPS_FRAMES
 from lrp3d.steps.writes import Written
 from lrp3d.twin.trace import Trace
 
-KEEPS_FRAMES = ("Permute", "Transpose", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
 DIGITS = 4096  # means of places that differ by less are the same
 
 

@@ -46,7 +46,7 @@ def interpolate(
 
             return axis_matrix
 
-        return resample(input, output, function, (axis_matrices(0), axis_matrices(1)))
+        return resample(input, output, (axis_matrices(0), axis_matrices(1)))
     return shares(function(input), [Operand(input, Average(function))], None, nn.Upsample, both_nonnegative(input))
 
 

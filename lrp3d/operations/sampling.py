@@ -129,14 +129,13 @@ def grid_sampler(
 # --------------------------------------------------------------------------------- interpolation with overshoot
 
 
-def resample(input: Tensor, output: Tensor, function: Read, axis_maps: Sequence[Read]) -> Tensor:
-    """A separable interpolation with negative weights (cubic): `output = function(input)`.
+def resample(input: Tensor, output: Tensor, axis_maps: Sequence[Read]) -> Tensor:
+    """A separable interpolation with negative weights (cubic).
 
     Args:
         input: a signal (b, c, h, w).
         output: the result of the interpolation.
-        function: the interpolation.
-        axis_maps: the same interpolation along height alone, and along width alone.
+        axis_maps: the interpolation along height alone, and along width alone.
     """
     rows, columns = (torch.eye(size).to(input) for size in input.shape[-2:])
     # two copies side by side, because torch 2.13 antialiases a picture that is one pixel wide incorrectly

@@ -23,7 +23,6 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "trajectory": trajectories.CLASSES,
 }
 PAIRS = ("match", "xor", "order")
-EVENTS = {"match": 2, "xor": 2, "order": 2, "static": 1, "flash": 1, "trajectory": 0}
 
 
 @dataclass(frozen=True)

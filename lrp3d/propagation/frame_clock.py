@@ -63,7 +63,7 @@ def check_rows(record: Trace, chosen: Chosen, averages: list[TimeAverage], seeds
     if not single:
         return
     length = Layout(layout).sizes(record.entries[0], len(averaged))["t"]
-    if seeds.positions is None and (frames := middle_frames(record, averages, seeds.logits.shape[1], length)):
+    if seeds.positions is None and (frames := middle_frames(averages, seeds.logits.shape[1], length)):
         seeds.positions, seeds.classified = frames, length
         return
     if found and _take_repeated_frames(seeds, [repeated(frames) for frames in told[1 : len(of_layers) : 2]], length):

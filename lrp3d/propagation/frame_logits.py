@@ -158,7 +158,7 @@ def check_frame_axis(record: Trace, frames: torch.Size | None) -> None:
     """
     if frames is None or not isinstance(record.output, Tensor) or min(frames[1:]) < 2:
         return
-    for node in downwards([record.output.grad_fn], lambda node: False):
+    for node in downwards([record.output.grad_fn]):
         step = step_of(node)
         if step is not None and not _is_linear(step):
             return

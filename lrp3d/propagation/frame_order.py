@@ -19,6 +19,7 @@ from lrp3d.propagation.time_axis import TimeAverage, spread_down, time_axis_test
 from lrp3d.steps.graph import Edge, parents, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput, PassThrough, Step
+from lrp3d.steps.torch_nodes import MOVES
 from lrp3d.twin.trace import Trace
 
 
@@ -158,10 +159,6 @@ def _at_places(layer: FirstLayer, clip: Tensor, axes: Layout, batch: int) -> tup
         at_places.append(total)
     is_own = _is_own(torch.stack(at_places, -1))
     return _span(is_own), torch.where(is_own.sum(1) == 1, is_own.byte().argmax(1), -1)
-
-
-MOVES = tuple("Permute Transpose View UnsafeView Reshape Squeeze Unsqueeze Alias Clone Flip Roll Slice Select".split())
-"""Nodes of torch that take every value to one place at most."""
 
 
 def _only_moves(edge: Edge) -> bool:

@@ -155,7 +155,7 @@ def gates(record: Trace, where: Mapping[str, Sequence[int]], starts: Sequence[No
 
 def _outlets(roots: Sequence[Node]) -> dict[str, Node]:
     """The module outputs that are steps of their own, from the roots down."""
-    nodes = downwards(roots, lambda node: False)
+    nodes = downwards(roots)
     return {step.name: node for node in nodes if isinstance(step := step_of(node), Outlet)}
 
 

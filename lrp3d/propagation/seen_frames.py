@@ -11,13 +11,11 @@ from torch import Tensor
 
 from lrp3d.layout import Layout
 from lrp3d.propagation.time_axis import TimeAverage, spread_down
-from lrp3d.steps.graph import Edge, Node, downwards, edges_below, parents, step_of, upwards
+from lrp3d.steps.graph import Edge, Node, downwards, edges_below, is_weighted, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import ClipInput
+from lrp3d.steps.torch_nodes import PICKS
 from lrp3d.twin.trace import Trace
-
-PICKS = ("Slice", "Select", "Index", "Split", "Unbind", "Gather", "Take", "Unfold", "AsStrided", "ConstantPad")
-"""Nodes of torch that may leave frames out; a pad does where it is negative."""
 
 
 def seen_frames(record: Trace, averages: Sequence[TimeAverage], layout: str) -> list[Tensor]:
@@ -89,15 +87,10 @@ def first_layers(node: Node) -> list[FirstLayer]:
     found = []
     for below in upwards(node, parents):
         step = step_of(below)
-        behind_layers[below] = any(behind_layers[parent] or _is_layer(parent) for parent in parents(below))
-        if isinstance(step, LinearStep) and _is_layer(below) and not behind_layers[below] and len(step.operands) == 1:
+        behind_layers[below] = any(behind_layers[parent] or is_weighted(parent) for parent in parents(below))
+        if isinstance(step, LinearStep) and is_weighted(below) and not behind_layers[below] and len(step.operands) == 1:
             found.append(FirstLayer(edges_below(below)[0], step.operands[0].shape, step))
     return found
-
-
-def _is_layer(node: Node) -> bool:
-    step = step_of(node)
-    return isinstance(step, LinearStep) and step.weighted
 
 
 def _picks(edge: Edge) -> bool:

@@ -14,11 +14,9 @@ from lrp3d.steps.graph import Node, parents, step_of, upwards
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.maxima import WindowMaximum
 from lrp3d.steps.step import ClipInput, PassThrough, RecurrentOutput, Step
-from lrp3d.twin.trace import Trace
+from lrp3d.steps.torch_nodes import KEEPS_FRAMES
 
 TIME = 2
-KEEPS_FRAMES = ("Permute", "Transpose", "View", "UnsafeView", "Squeeze", "Unsqueeze", "Alias", "Clone", "ToCopy")
-"""Nodes of torch that leave frames in their order; whether they keep all of them, the layers below say."""
 
 
 class Clock(NamedTuple):
@@ -30,12 +28,11 @@ class Clock(NamedTuple):
     step: float = 1.0
 
 
-def middle_frames(record: Trace, averages: Sequence[TimeAverage], rows: int, length: int) -> list[int] | None:
+def middle_frames(averages: Sequence[TimeAverage], rows: int, length: int) -> list[int] | None:
     """The frame of each row, where layers cut off frames at both ends and do not stride over them; else None.
 
     Args:
-        record: the forward pass of a single pathway.
-        averages: the averages over time.
+        averages: the averages over time of a single pathway.
         rows: the number of rows.
         length: the number of frames of the clip.
     """

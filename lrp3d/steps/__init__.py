@@ -6,7 +6,8 @@ inputs (s, *input), where `s` counts seeds. `linear` has the operations over whi
 about sums position by position. `maxima` has the operations in which a maximum gets all relevance, `softmax` and
 `proportional` have softmax and statistics, `writes` has writes into parts of a tensor, and `step` has the base class
 and all steps that pass relevance on, move it or keep it. `lazy_relevance` is relevance between two steps: a product
-with a `factor`, multiplied only when it must be. `graph` says how steps lie in autograd's graph and walks it.
+with a `factor`, multiplied only when it must be. `graph` says how steps lie in autograd's graph and walks it, and
+`torch_nodes` lists the nodes of torch's own that lie between them.
 
 A step knows its rule and its tensors. It does not know the model's code, the clip, or how many seeds there are. This
 folder may import rules and compute.

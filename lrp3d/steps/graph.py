@@ -39,7 +39,12 @@ def parents(node: Node) -> list[Node]:
     return [parent for parent, _ in edges_below(node) if parent is not None]
 
 
-def downwards(roots: Iterable[Node], stop: Callable[[Node], bool]) -> Iterator[Node]:
+def is_weighted(node: Node) -> bool:
+    """Whether a node is that of a layer with a weight."""
+    return getattr(step_of(node), "weighted", False)
+
+
+def downwards(roots: Iterable[Node], stop: Callable[[Node], bool] = lambda node: False) -> Iterator[Node]:
     """Yields every node from the roots down, once, and does not go below a node where `stop` is true.
 
     `stop` is called after the node was yielded, so that the caller can look at the node first.

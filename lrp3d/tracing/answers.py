@@ -15,7 +15,7 @@ class Answers:
     """The answers of one forward pass.
 
     Args:
-        remembered: the answers of an earlier pass, in the order of the questions.
+        past_answers: the answers of an earlier pass, in the order of the questions.
     """
 
     def __init__(self, past_answers: Sequence[bool] = ()):

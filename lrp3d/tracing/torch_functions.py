@@ -14,18 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lrp3d.steps.graph import downwards, step_of
-
-# Nodes of torch's own graph that only move, copy or select values: their backward is their relevance.
-REARRANGEMENTS = frozenset(
-    f"{name}Backward{i}"
-    for name in """
-    Alias AsStrided Cat Clone Copy Diagonal Expand Flip Gather Im2Col Index IndexSelect NativeChannelShuffle
-    ChannelShuffle Permute PixelShuffle PixelUnshuffle Repeat RepeatInterleave ReshapeAlias Reshape Roll Rot90 Select
-    Slice Split SplitWithSizes Squeeze Stack T Take ToCopy Transpose Unbind Unfold UnsafeSplit UnsafeView Unsqueeze View
-    ViewAs
-    """.split()
-    for i in range(4)
-)
+from lrp3d.steps.torch_nodes import REARRANGEMENTS, RESHAPES
 
 
 def only_moves(out: Tensor, limits: set[Any]) -> bool:
@@ -39,10 +28,6 @@ def only_moves(out: Tensor, limits: set[Any]) -> bool:
         elif node.name() not in REARRANGEMENTS:
             return False
     return reaches_limits
-
-
-RESHAPES = ("View", "UnsafeView", "Reshape", "Squeeze", "Unsqueeze", "Expand", "Alias", "Clone", "ToCopy")
-"""Nodes of torch that keep the order of values."""
 
 
 def only_reshapes(out: Tensor) -> bool:

@@ -13,8 +13,8 @@ from torch import Tensor
 from lrp3d.composites import Composite
 from lrp3d.steps.graph import Node, downwards, parents, step_of
 from lrp3d.steps.step import ClipInput, ConstantOutput, Outlet, PassThrough, Position, Step, Unsupported
+from lrp3d.steps.torch_nodes import REARRANGEMENTS
 from lrp3d.tracing.advice import CHECKPOINT, FOREIGN, LOST
-from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Tracer
 from lrp3d.twin.classifier import NESTED, positions_of
 

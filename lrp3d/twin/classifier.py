@@ -20,6 +20,7 @@ from lrp3d.steps.graph import (
     edge_of,
     handed_down,
     is_classifier,
+    is_weighted,
     parents,
     step_of,
     through_torch,
@@ -47,9 +48,9 @@ def positions_of(output: Tensor) -> tuple[dict[Step, Position], list[str]]:
     Returns:
         The positions, and the names of classifiers if some ways to the clip lead through several of them.
     """
-    last = {node for node in downwards([output.grad_fn], _is_weighted) if _is_weighted(node)}
+    last = {node for node in downwards([output.grad_fn], is_weighted) if is_weighted(node)}
     nested: list[str] = []
-    upper = {node for node in last if len(last) > 1 and not last.isdisjoint(downwards(parents(node), _nothing))}
+    upper = {node for node in last if len(last) > 1 and not last.isdisjoint(downwards(parents(node)))}
     if upper:  # logits that are refined by further layers: the lowest of them, if all ways lead through it
         lower = last - upper
         ways = list(downwards([output.grad_fn], lower.__contains__))
@@ -65,18 +66,10 @@ def positions_of(output: Tensor) -> tuple[dict[Step, Position], list[str]]:
     return found, nested
 
 
-def _is_weighted(node: Node) -> bool:
-    return getattr(step_of(node), "weighted", False)
-
-
 def _sees_clip(node: Node) -> bool:
     """Whether a layer is one that sees the clip itself, which no classifier is among others."""
     step = step_of(node)
     return step is not None and step.weighted and step.in_range
-
-
-def _nothing(node: Node) -> bool:
-    return False
 
 
 # ------------------------------------------------------------------------------------------------- orientation

@@ -13,8 +13,8 @@ from torch import Tensor
 from lrp3d.steps.graph import Node, downwards, edge_of, step_of
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import PassThrough, Step, Token
+from lrp3d.steps.torch_nodes import REARRANGEMENTS
 from lrp3d.tracing.recorder import Squashed
-from lrp3d.tracing.torch_functions import REARRANGEMENTS
 from lrp3d.tracing.tracer import Tracer
 
 LEFT_OUT = "the last of the network: what goes into it is explained"
