@@ -5,8 +5,8 @@ is called with a tensor of the clip to its registered handler, which adds a step
 knows has a file for each kind: `signals` has what is known about tensors (the range of valid inputs, sign, whether
 they are weights), `scope` the module whose forward is running, `inplace` what was changed in place, `tape` how
 operations were called, `choices` what the composite says beforehand, and `answers` what was asked about numbers.
-`torch_functions` says what torch's functions do to their arguments; `advice` says what to do about an operation without a
-rule; `trees` goes through arguments and results that hold tensors.
+`torch_functions` says what torch's functions do to their arguments; `advice` says what to do about an operation without
+a rule; `trees` goes through arguments and results that hold tensors.
 
 All state belongs to the pass, none to a module: modules may be used twice, threads may run at once, and an exception
 needs no clean-up. This folder may import steps and what is below them; operations, layers and the twin import it.
