@@ -158,6 +158,57 @@ def test_the_name_of_a_class_alone_is_no_clip_of_that_class(tmp_path, line):
     assert clips == [(line, None)]
 
 
+BOTH = "path,label,label_id\na.mp4,blue,0\nb.mp4,red,1\n"
+
+
+def test_names_beside_numbers_are_held_against_the_labels(tmp_path):
+    file = tmp_path / "val.csv"
+    file.write_text(BOTH)
+    for labels in ({"labels": ["red", "blue"]}, {"list_labels": ["red", "blue"], "labels": ["blue", "red"]}):
+        with pytest.raises(ValueError, match="class 0 is called 'blue' beside its number, and that is label 1"):
+            read_list(file, **labels)
+    assert read_list(file, labels=["Blue", "red", "green"]).labels == ("Blue", "red", "green")
+    with_others = read_list(file, labels=["blue", "rot"])
+    assert "1 of 2 names beside the numbers are no labels (red)" in with_others.notes[1]
+
+
+def test_names_beside_numbers_name_the_classes_if_nothing_else_does(tmp_path):
+    file = tmp_path / "val.csv"
+    file.write_text(BOTH)
+    found = read_list(file)
+    assert (found.labels, [item.label for item in found.items]) == (("blue", "red"), [0, 1])
+    assert any("called as beside their numbers" in note for note in found.notes)
+    file.write_text(BOTH.replace(",0", ",1").replace("red,1", "red,2"))
+    assert [item.label for item in read_list(file).items] == [0, 1]
+    assert [item.label for item in read_list(file, labels=["blue", "red"]).items] == [0, 1]
+    file.write_text(BOTH.replace(",1", ",7"))
+    assert "are not those of all classes" in " ".join(read_list(file).notes)
+    file.write_text(BOTH + "c.mp4,green,1\n")
+    with pytest.raises(ValueError, match="line 4: class 1 is called 'green' here and 'red' above"):
+        read_list(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("folder,start_frame,end_frame,label\na,31,60,0\n", "line 2: a is to start at frame 31"),
+        ("folder,start_frame,end_frame,label\na,1,30,0\na,31,60,1\n", "line 3: a is listed with the starts 1 and 31"),
+        (
+            "path,start,end,label\na.mp4,0.0,2.5,0\na.mp4,2.5,9,1\n",
+            "line 3: a.mp4 is listed with the starts 0.0 and 2.5",
+        ),
+        ('"a.mp4,0\nb.mp4,1\n', "line 1: a quote that is not closed"),
+    ],
+)
+def test_what_would_be_explained_as_something_else_is_refused(tmp_path, text, said):
+    file = tmp_path / "val.csv"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=said):
+        read_list(file)
+    file.write_text("path,start,end,label\na.mp4,3,9,0\nb.mp4,1,4,1\n")  # of clips that were cut already
+    assert [item.label for item in read_list(file).items] == [0, 1]
+
+
 def test_a_folder_of_no_frames_is_said_to_have_none(tmp_path):
     file = tmp_path / "val.txt"
     file.write_text("a 0 4\nb -1 3\n")

@@ -144,7 +144,8 @@ def passes(
 def signs_of(x: Tensor) -> Tensor | float:
     """The signs of a signal that weighs another, as far as they may turn what speaks for a class round."""
     signal = active_tracer().signal(x)
-    return 1.0 if signal is not None and signal.nonnegative else x.detach().sign().to(torch.int8)
+    has_none = x.is_complex() or (signal is not None and signal.nonnegative)
+    return 1.0 if has_none else x.detach().sign().to(torch.int8)
 
 
 def _real(factor: Any) -> Tensor | float:

@@ -45,7 +45,8 @@ def call_model(model: nn.Module, inputs: Sequence[Any], layout: str) -> Any:
 
 def _other_layout(clips: Sequence[Tensor], layout: str, error: Exception) -> str:
     """The end of an error message that may come from axes in another order; else an empty text."""
-    is_of_shapes = re.search("shape|size|dim|axis|axes|channel|expected|stride|broadcast|range|batch", str(error), re.I)
+    words = "shape|size|dim|axis|axes|channel|expected|stride|broadcast|range|bounds|batch"
+    is_of_shapes = re.search(words, str(error), re.IGNORECASE) is not None
     return layout_hint(clips, layout) if is_of_shapes and all(map(len, clips)) else ""
 
 

@@ -24,6 +24,7 @@ NAMES = tuple(
     "name classname labelname displayname actionname categoryname key label class action category template text "
     "description names classes labels".split()
 )
+STARTS = tuple("startframe start starttime timestart".split())
 FRAMES = tuple("totalframes numframes nframes framecount frames".split())
 BESIDE = tuple(
     "split subset timestart timeend start end starttime endtime startframe endframe duration fps iscc url verb noun "

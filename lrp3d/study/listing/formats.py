@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lrp3d.filenames import extension
-from lrp3d.study.listing.columns import CLASSES, FRAMES, PATHS, column_of, fields_of, is_header, key_of, separator_of
+from lrp3d.study.listing.columns import fields_of, is_header, separator_of
+from lrp3d.study.listing.headed import kinetics, rows_below
 from lrp3d.study.listing.rows import (
     PATH_AND_REST,
     Lines,
@@ -18,7 +20,6 @@ from lrp3d.study.listing.rows import (
     class_of,
     clip_name,
     each_line,
-    frames_from,
     is_video,
     names_video,
 )
@@ -61,7 +62,7 @@ def rows_of_file(path: Path, known: Collection[str] = ()) -> Listed:
     except ValueError as error:
         problem = str(error).removeprefix("which ")
         raise ValueError(f"{path.name}{', ' if problem.startswith(('line ', 'object ')) else ' '}{problem}") from None
-    return Listed(listed.rows, (*notes, *listed.notes))
+    return replace(listed, notes=(*notes, *listed.notes))
 
 
 def _is_json(line: str, text: str) -> bool:
@@ -84,10 +85,13 @@ def _rows_of_lines(lines: Lines, known: Collection[str]) -> Listed:
         separator, lines = match[1], lines[1:]
     if not lines:
         raise ValueError("has a header and no clip")
-    separator = separator or separator_of(lines[0][1])
+    number, line = lines[0]
+    if line.startswith('"') and line.count('"') % 2:
+        raise ValueError(f"line {number}: a quote that is not closed: {line}")
+    separator = separator or separator_of(line)
     first = fields_of(lines[0][1], separator)
     if is_header(first) and not any(names_video(field) or _is_quoted(field) for field in first):
-        return _rows_below(first, lines, separator, known)
+        return rows_below(first, lines, separator, known)
     if separator is None:
         return spaced(lines, known)
     if all(_is_kinetics(fields_of(line, separator)) for _, line in lines):
@@ -102,55 +106,6 @@ def _is_quoted(field: str) -> bool:
     return re.search(r"[\t;,|]", field) is not None
 
 
-def _rows_below(header: list[str], lines: Lines, separator: str | None, known: Collection[str]) -> Listed:
-    """Reads the rows below a header, by the columns that it names."""
-    number, line = lines[0]
-    note = f"line {number} names the columns ({line})"
-    rest = lines[1:]
-    if not rest:
-        raise ValueError("has a header and no clip")
-    keys = [key_of(field) for field in header]
-    if "youtubeid" in keys:
-        if missing_columns := [name for name in ("time_start", "time_end") if key_of(name) not in keys]:
-            raise ValueError(
-                f"line {number}: its header names youtube_id and no {' and no '.join(missing_columns)}; "
-                "a clip of Kinetics is named by all three"
-            )
-        label = column_of(header, CLASSES)
-        read = [key_of(name) for name in ("youtube_id", "time_start", "time_end")]
-        unread = [field for column, field in enumerate(header) if keys[column] not in read and column != label]
-        note += f"; not read: {', '.join(unread)}" if unread else ""
-        return Listed(each_line(rest, lambda line: kinetics(header, fields_of(line, separator))), (note,))
-    label = column_of(header, CLASSES)
-    path = column_of(header, PATHS, without=() if label is None else (label,))
-    if path is None:
-        raise ValueError(f"line {number}: its header names no column of paths: {line}")
-    frames = column_of(header, FRAMES)
-    ignored_columns = [field for column, field in enumerate(header) if column not in (path, label, frames)]
-    if ignored_columns:
-        note += f"; not read: {', '.join(ignored_columns)}"
-    if separator is None and len(header) == (1 if label is None else 2) and path == 0:
-        listed = spaced(rest, known, has_classes=label is not None)  # a path may hold spaces
-        return Listed(listed.rows, (note, *listed.notes))
-
-    def row(line: str) -> Row:
-        fields = fields_of(line, separator)
-        if len(fields) > len(header) or len(fields) <= path:
-            raise ValueError(f"{len(fields)} fields below a header of {len(header)}: {line!r}")
-        name, of_class, total = (_field(fields, column) for column in (path, label, frames))
-        if names_video(of_class) and not names_video(name):
-            raise ValueError(f"{of_class!r} stands where the class does: put a path that holds {separator!r} in quotes")
-        count = whole_number(total)
-        return Row(clip_name(name), class_of(of_class), frames=None if count is None else frames_from(count))
-
-    return Listed(each_line(rest, row), (note,))
-
-
-def _field(fields: Sequence[str], column: int | None) -> str:
-    """Returns the text in a column, which is empty where a line ends before it or the header does not have it."""
-    return "" if column is None or column >= len(fields) else fields[column]
-
-
 def _is_kinetics(fields: Sequence[str]) -> bool:
     """Says whether fields are label,youtube_id,time_start,time_end[,split,...], without a header that says so."""
     return (
@@ -160,25 +115,6 @@ def _is_kinetics(fields: Sequence[str]) -> bool:
         and (len(fields) == 4 or fields[4].lower() in SPLITS)
         and not names_video(fields[0])
     )
-
-
-def kinetics(header: Sequence[str], fields: Sequence[str]) -> Row:
-    """Reads ``label,youtube_id,time_start,time_end,...``; a clip lies at [label/]id_start_end, with any suffix.
-
-    >>> kinetics(["label", "youtube_id", "time_start", "time_end"], ["tai chi", "a-B", "7", "17", "val"]).places
-    ('tai chi/a-B_000007_000017', 'tai_chi/a-B_000007_000017', 'a-B_000007_000017')
-    """
-    line = dict(zip(map(key_of, header), fields, strict=False))
-    try:
-        start, end = (int(float(line[key])) for key in ("timestart", "timeend"))
-        stem = f"{clip_name(line['youtubeid'])}_{start:06d}_{end:06d}"
-    except (KeyError, OverflowError, ValueError):
-        raise ValueError(f"expected label,youtube_id,time_start,time_end, not {', '.join(fields)}") from None
-    column = column_of(header, CLASSES)
-    category = class_of(fields[column]) if column is not None and column < len(fields) else None
-    label = "" if category is None else str(category)
-    folders = dict.fromkeys([f"{label}/", f"{label.replace(' ', '_')}/", ""]) if label else [""]
-    return Row(f"{label}/{stem}" if label else stem, category, tuple(f + stem for f in folders))
 
 
 def something_json(text: str) -> list[Row]:

@@ -11,7 +11,12 @@ from pathlib import Path, PurePosixPath
 from lrp3d.printed import printable
 from lrp3d.study.listing.class_lists import bare, index_of
 from lrp3d.study.listing.formats import rows_of_file, rows_of_folder
-from lrp3d.study.listing.numbering import from_zero, list_notes, refuse_numbers_that_are_names
+from lrp3d.study.listing.numbering import (
+    from_zero,
+    list_notes,
+    names_beside_numbers,
+    refuse_numbers_that_are_names,
+)
 from lrp3d.study.listing.rows import Row
 from lrp3d.study.listing.texts import MOST_CLASSES, few, in_digits, is_address, on_one_line
 
@@ -105,6 +110,7 @@ def read_list(
     known = {bare(name) for name in (*labels, *list_labels, *(classes or ()))} - {""}
     listed = rows_of_folder(path) if path.is_dir() else rows_of_file(path, known)
     try:
+        labels, of_names = names_beside_numbers(listed, labels, list_labels, num_classes)
         video_list = make_list(
             listed.rows,
             labels=labels,
@@ -116,7 +122,8 @@ def read_list(
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from None
     return replace(
-        video_list, notes=tuple(printable(f"{path.name}: {note}") for note in (*listed.notes, *video_list.notes))
+        video_list,
+        notes=tuple(printable(f"{path.name}: {note}") for note in (*listed.notes, *of_names, *video_list.notes)),
     )
 
 

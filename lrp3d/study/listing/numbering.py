@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lrp3d.study.listing.class_lists import bare
-from lrp3d.study.listing.rows import Row
+from lrp3d.study.listing.rows import Listed, Row
 from lrp3d.study.listing.texts import few
 
 __all__ = ["from_zero", "list_notes", "refuse_numbers_that_are_names"]
@@ -99,6 +99,47 @@ def refuse_numbers_that_are_names(rows: Sequence[Row], counted: Sequence[Row], l
                 f"{row.name} has class {row.label}: a number counts the labels from 0, and label {by_name} has it for "
                 "a name: give --list-labels too"
             )
+
+
+def names_beside_numbers(
+    listed: Listed, labels: Sequence[str], list_labels: Sequence[str], count: int | None
+) -> tuple[tuple[str, ...], list[str]]:
+    """The labels, held against the names that a list has beside its numbers, or made of these if none are given.
+
+    Args:
+        listed: the list as it was read.
+        labels: the names of the model's classes 0, 1, ...
+        list_labels: the names of the list's own numbers, where these are not the model's.
+        count: the number of the model's classes, where no names tell.
+
+    Returns:
+        The labels, and a sentence about what was decided.
+
+    Raises:
+        ValueError: a number has a name beside it that is the label of another class.
+    """
+    numbers, names = [number for number, _ in listed.names], [name for _, name in listed.names]
+    given = list_labels or labels
+    if not names:
+        return tuple(labels), []
+    if given:
+        indices = _folders_by_name(given)
+        places = [(number, indices[bare(name)]) for number, name in listed.names if bare(name) in indices]
+        first = {number - place for number, place in places}
+        if len(first) > 1 or not first <= {0, 1}:
+            number, place = next(pair for pair in places if pair[0] != pair[1])
+            name = dict(listed.names)[number]
+            raise ValueError(
+                f"class {number} is called {name!r} beside its number, and that is label {place}: give labels in the "
+                "order of the list's numbers, or its own as --list-labels"
+            )
+        unknown = [name for name in names if bare(name) not in indices]
+        known = f"{len(unknown)} of {len(names)} names beside the numbers are no labels ({few(unknown, 3)})"
+        return tuple(labels), [known] if unknown else []
+    whole = numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1)))
+    if not whole or count not in (None, len(names)):
+        return (), [f"the names beside the numbers ({few(names, 3)}) are not those of all classes, and are not used"]
+    return tuple(names), ["the classes are called as beside their numbers"]
 
 
 def _clips_have(count: int) -> str:

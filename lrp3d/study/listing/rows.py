@@ -53,6 +53,8 @@ class Listed:
 
     rows: list[Row]
     notes: tuple[str, ...] = ()
+    names: tuple[tuple[int, str], ...] = ()
+    """Each number of a class with the name that stands beside it, where a list has both, in order."""
 
 
 def names_video(text: str) -> bool:
