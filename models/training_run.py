@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -107,17 +108,19 @@ class TrainingRun:
         """Save everything that an epoch changes, except states of random numbers: each epoch has its own seed."""
         if process()[0]:
             return
+        content = io.BytesIO()  # of a full disk, torch says only that a file has another length than it should
+        torch.save(
+            {
+                "identity": self.identity,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "history": [asdict(epoch) for epoch in self.history],
+            },
+            content,
+        )
         with replacing(self.path) as temporary:
-            torch.save(
-                {
-                    "identity": self.identity,
-                    "model": self.model.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "scaler": self.scaler.state_dict(),
-                    "history": [asdict(epoch) for epoch in self.history],
-                },
-                temporary,
-            )
+            temporary.write_bytes(content.getbuffer())
 
     def epoch(self, epoch: int, batches: Iterable[tuple[Tensor, Tensor]], steps: int) -> tuple[float, float]:
         """Train for one epoch; returns the mean loss and the accuracy over its clips."""

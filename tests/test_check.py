@@ -115,6 +115,19 @@ def test_the_verdict_says_what_the_numbers_mean():
     assert "do not rely on the order" in Faithfulness(unsure, torch.ones(3), torch.zeros(3)).verdict
 
 
+def test_a_method_is_best_only_where_the_clips_tell_it_from_the_others():
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    methods = {"CLRP": values, "LRP": values + torch.tensor([0.3, -0.2, 0.1, -0.1]), "random": torch.zeros(4)}
+    said = Faithfulness({"gain (freeze)": methods}, torch.ones(4), torch.zeros(4)).verdict
+    assert "LRP gains most from its order of the frames" in said
+    assert "So few clips do not tell it from CLRP." in said
+    methods["LRP"] = values + torch.tensor([0.3, 0.2, 0.1, 0.1])  # above on every clip, although the intervals overlap
+    found = Faithfulness({"gain (freeze)": methods}, torch.ones(4), torch.zeros(4))
+    assert "LRP orders the frames best" in found.verdict
+    assert found.advantage("gain (freeze)", "LRP", "CLRP").low > 0
+    assert found.to_dict()["exact_shapley"] is None
+
+
 def test_intervals_hold_the_mean_and_gains_are_shares_of_the_lead():
     found = Faithfulness({"gain (freeze)": {"LRP": torch.tensor([1.0, 3.0])}}, torch.tensor([2.0, 6.0]), torch.zeros(2))
     score = found.score("gain (freeze)", "LRP")

@@ -109,6 +109,15 @@ def test_a_network_with_other_settings_is_another_study_even_where_the_weights_f
     study.create(tmp_path / "of before", {"frames": 8, "network": config.network_digest(one)}, clips)
 
 
+def test_a_study_whose_classes_are_called_otherwise_is_another_one(tmp_path):
+    named = study.make_list([study.Row("a.mp4", 0)], labels=["red", "blue"])
+    study.create(tmp_path, {"frames": 8}, named)
+    with pytest.raises(study.StudyError, match="its class 0 is called 'red', not 'blue'"):
+        study.create(tmp_path, {"frames": 8}, study.make_list([study.Row("a.mp4", 0)], labels=["blue", "red"]))
+    again = study.create(tmp_path, {"frames": 8}, study.make_list([study.Row("a.mp4", 0)]))
+    assert again.labels == ("red", "blue")
+
+
 def network_from(folder, monkeypatch, forward):
     """A network of a file whose forward is written so."""
     (folder / "own_network.py").write_text(

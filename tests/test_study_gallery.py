@@ -155,6 +155,14 @@ def test_what_stands_out_are_both_ends_far_clips_and_the_surest_mistakes():
     )
 
 
+def test_where_all_clips_have_the_same_number_none_stands_out_by_it():
+    records = [record(i, 0) for i in range(6)]
+    for one in records:
+        one.atr.fill_(4.0)
+    summary = study.summarise(records)
+    assert not [why for why, _ in standing_out(clips_of(summary, {}), summary) if "ATR" in why]
+
+
 def test_however_few_clips_there_is_room_for_they_are_spread_over_the_order():
     clips = clips_of(study.summarise(some(1000)), {})
     ranked = sorted(clips, key=lambda clip: -clip.logit)

@@ -68,6 +68,7 @@ def test_frames_are_counted_whatever_their_rate(tmp_path):
     clip = read_clip(path, 5, **SMALL)
     assert frame_numbers(clip) == [1, 3, 5, 7, 9]
     assert clip.times.tolist() == pytest.approx([stamps[i] / 25 for i in (1, 3, 5, 7, 9)], abs=0.002)
+    assert clip.fps == pytest.approx(9 * 25 / 201, abs=0.01), "on average, whatever the header says"
 
 
 def test_rotation_metadata_is_obeyed(tmp_path):

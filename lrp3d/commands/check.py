@@ -35,8 +35,8 @@ def add_to(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table and the verdict."""
     from lrp3d.commands import model_options
-    from lrp3d.commands.one_clip import shows_progress
     from lrp3d.commands.result_pages import Section, page_of
+    from lrp3d.commands.terminal import shows_progress
     from lrp3d.faithfulness.checking import check
     from lrp3d.faithfulness.scores import MEASURES
     from lrp3d.study.reporting.table_format import Table

@@ -128,6 +128,8 @@ def _check_combinations(options: argparse.Namespace) -> None:
             raise UsageError("--compare is for the page: say where to write it with --out DIR")
         if options.theme:
             raise UsageError("--theme is for the pictures: say where to write them with --out DIR")
+    if options.compare and options.against:
+        raise UsageError("--compare is with other classes by itself: leave it out, or leave out --against")
     if options.floor and options.against:
         raise UsageError("--floor is that of a matrix of one class: leave it out, or leave out --against")
     for name, given in (("--floor", options.floor), ("--motion", options.motion)):

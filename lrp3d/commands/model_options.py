@@ -348,7 +348,8 @@ def import_model(path: str, options: dict[str, Any]) -> nn.Module:
         try:
             model = model(**options)
         except Exception as error:
-            raise ValueError(f"--model {path} failed with {type(error).__name__}: {error}") from error
+            given = "".join(f" --option {name}={value}" for name, value in options.items())
+            raise ValueError(f"--model {path}{given} failed with {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"--model {path} made something of type {type(model).__name__}, not a torch.nn.Module")
     return model

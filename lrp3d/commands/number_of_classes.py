@@ -69,6 +69,11 @@ def refuse_of_lone_logit(given: str) -> None:
     )
 
 
+def labels_note(labels: int, classes: int) -> tuple[str, ...]:
+    """What is said of labels that name fewer classes than the model has."""
+    return (f"the labels name {labels} of {classes} classes: are they the model's?",) if 0 < labels < classes else ()
+
+
 def check_names(listed: VideoList, choice: ModelChoice, num_classes: int | None) -> None:
     """Refuses names that the alphabet alone numbers, where trained weights give the numbers a meaning.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -17,6 +15,8 @@ from torch import Tensor
 from lrp3d import video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import RANDOM, ModelChoice
+from lrp3d.commands.number_of_classes import labels_note
+from lrp3d.commands.terminal import shows_progress
 from lrp3d.defaults import SIGMA
 from lrp3d.explain import explain
 from lrp3d.explanation.clip_axes import with_clip_axes
@@ -153,8 +153,7 @@ def explain_clip(
     classes, labels = class_logits(explanation.logits).shape[1], len(choice.labels)
     if labels > classes:
         raise ValueError(f"{labels} labels do not fit a model of {classes} classes")
-    if 0 < labels < classes:
-        notes.append(f"the labels name {labels} of {classes} classes: are they the model's?")
+    notes += labels_note(labels, classes)
     if explanation.matrix is not None:
         explanation = explanation.at_sigma(options.sigma)
     seconds = time.perf_counter() - started
@@ -215,8 +214,3 @@ def _others(
             comparison = comparison.at_sigma(options.sigma)
             others.append((label_of(index, choice.labels), method, comparison.to("cpu")))
     return tuple(others)
-
-
-def shows_progress() -> bool:
-    """Whether stderr is a terminal and tqdm is installed, so that a progress bar can be shown."""
-    return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None

@@ -41,8 +41,9 @@ def add_to(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the videos of each channel."""
-    from lrp3d.commands import model_options, one_clip
+    from lrp3d.commands import model_options
     from lrp3d.commands.result_pages import Section, page_of
+    from lrp3d.commands.terminal import shows_progress
     from lrp3d.prototypes import prototypes
     from lrp3d.study.reporting.table_format import Cell, Table, Value
 
@@ -60,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         contrastive=not options.plain,
         input_range=choice.input_range,
         layout=options.layout,
-        progress=one_clip.shows_progress(),
+        progress=shows_progress(),
     )
     rows = list(range(len(result.channels)))
     if options.channel is None:

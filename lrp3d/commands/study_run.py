@@ -259,7 +259,7 @@ def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     """The list, with the model's own numbers of classes."""
     from lrp3d import study
     from lrp3d.commands.labels import classes_to_keep, read_labels
-    from lrp3d.commands.number_of_classes import check_names, number_of_classes
+    from lrp3d.commands.number_of_classes import check_names, labels_note, number_of_classes
     from lrp3d.study.listing.class_names import Labels
 
     list_labels = read_labels(options.list_labels) if options.list_labels else Labels()
@@ -278,7 +278,8 @@ def _clips(options: argparse.Namespace, choice: ModelChoice) -> study.VideoList:
     if num_classes is not None and greatest >= num_classes:
         raise UsageError(f"the list has classes up to {greatest}, and the model {num_classes} classes")
     check_names(clips, choice, num_classes)
-    return clips
+    few_labels = labels_note(len(choice.labels), num_classes or 0)
+    return replace(clips, notes=(*clips.notes, *few_labels))
 
 
 def _workers(shard: study.Shard, device: torch.device) -> int:

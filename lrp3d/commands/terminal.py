@@ -1,7 +1,8 @@
-"""Errors as a person at a terminal reads them: one line on stderr."""
+"""Errors as a person at a terminal reads them, one line on stderr; and whether there is a terminal."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 from lrp3d.commands.spelling import as_options
@@ -50,3 +51,8 @@ def _line(error: BaseException, items: int) -> str:
 def _out_of_memory(error: BaseException) -> bool:
     full = isinstance(error, RuntimeError) and ("can't allocate memory" in str(error) or "out of memory" in str(error))
     return full or isinstance(error, MemoryError)
+
+
+def shows_progress() -> bool:
+    """Whether stderr is a terminal and tqdm is installed, so that a progress bar can be shown."""
+    return sys.stderr.isatty() and importlib.util.find_spec("tqdm") is not None

@@ -116,6 +116,7 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d import models
     from lrp3d.commands import model_options
     from lrp3d.commands.labels import read_labels
+    from lrp3d.commands.terminal import shows_progress
 
     if options.model is None:
         raise UsageError("say which model: --model NAME")
@@ -164,6 +165,7 @@ def run(options: argparse.Namespace) -> int:
             mixed_precision=mixed,
             workers=options.workers,
             facts=facts,
+            progress=shows_progress() and not options.quiet,
         )
         if rank == 0:
             last = history[-1]

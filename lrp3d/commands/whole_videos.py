@@ -12,7 +12,7 @@ from lrp3d.commands import UsageError
 from lrp3d.commands.each_video import each_video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import ModelChoice
-from lrp3d.commands.one_clip import shows_progress
+from lrp3d.commands.terminal import shows_progress
 from lrp3d.files import write_text
 from lrp3d.whole_video.explaining import explain_video
 from lrp3d.whole_video.timeline import VideoExplanation

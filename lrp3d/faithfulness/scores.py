@@ -69,7 +69,7 @@ class Faithfulness:
     targets: Tensor
     """(m,) the explained classes."""
     exact_shapley: bool = True
-    """Whether Shapley values are exact, not estimated; without them, whether they would have been."""
+    """Whether Shapley values are exact, not estimated; of no meaning without them."""
 
     @property
     def methods(self) -> list[str]:
@@ -86,7 +86,17 @@ class Faithfulness:
         Returns:
             `Score`; of gains, as a share of the size of the lead; NaN where nothing was measured.
         """
-        values = self.values.get(measure, {}).get(method)
+        return self._mean(measure, self.values.get(measure, {}).get(method))
+
+    def advantage(self, measure: str, method: str, other: str) -> Score:
+        """By how much the mean of a method is above that of another one, with the interval of the difference.
+
+        Both are measured on the same clips, so that their difference varies less than each of them.
+        """
+        found, others = (self.values.get(measure, {}).get(name) for name in (method, other))
+        return self._mean(measure, None if found is None or others is None else found - others)
+
+    def _mean(self, measure: str, values: Tensor | None) -> Score:
         if values is None or not len(values):
             return Score(math.nan, math.nan, math.nan)
         # A class that does not lead has a negative lead, and a good order is good for it all the same.
@@ -112,10 +122,13 @@ class Faithfulness:
         best = max(kinds, key=lambda method: _or_least(self.score("gain (freeze)", method).mean))
         gain, random = self.score("gain (freeze)", best), self.score("gain (freeze)", "random")
         yardstick = self.score("gain (freeze)", YARDSTICK)
+        alike = [name for name in kinds if name != best and not self.advantage("gain (freeze)", best, name).low > 0]
+        most = "gains most from its order of the frames" if alike else "orders the frames best"
         sentences = [
-            f"Of {', '.join(kinds)}, {best} orders the frames best (relevance gain {gain}; random {random}, "
-            f"interventions {yardstick})."
+            f"Of {', '.join(kinds)}, {best} {most} (relevance gain {gain}; random {random}, interventions {yardstick})."
         ]
+        if alike:
+            sentences.append(f"So few clips do not tell it from {' and '.join(alike)}.")
         chance = 0.0 if math.isnan(random.high) else random.high
         if not gain.low > max(0.0, chance):
             sentences.append(
@@ -164,7 +177,7 @@ class Faithfulness:
             "clips": len(self.targets),
             "targets": self.targets.tolist(),
             "lead": self.lead,
-            "exact_shapley": self.exact_shapley,
+            "exact_shapley": self.exact_shapley if "shapley" in self.values else None,
             "verdict": self.verdict,
             "measures": {
                 measure: {

@@ -22,6 +22,9 @@ from lrp3d.video.timeline import Timeline, is_still, timeline_of
 _ODDEST = 16  # the largest ratio of the sides of a pixel, either way: no pixel of a screen or a camera comes near it
 
 
+CLOSE = 0.02  # rates that differ by less are the same
+
+
 @dataclass
 class Survey:
     """What the packets of one video file say, empty before it is first read: to read on, they are not read again."""
@@ -36,7 +39,7 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
     """The chosen frames of a video file, with sentences about losses; raises VideoError if no frame decodes."""
     av, survey = import_av(), survey or Survey()
     with _opened(path) as stream:
-        fps = stream.average_rate if (stream.average_rate or 0) > 0 else None  # a damaged header may state any rate
+        stated = float(stream.average_rate or 0)
         aspect, notes = _pixel_aspect(stream, path.name)
         if survey.path not in (None, path):
             raise ValueError(f"this survey is of {survey.path}: give a new lrp3d.video.Survey() for {path}")
@@ -47,6 +50,7 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
             survey.missing = missing_frames(path, stream.container, stream, timeline)
             survey.path, survey.timeline = path, timeline
         timeline = survey.timeline
+        fps = _rate(stated, timeline)
         chosen_indices = chosen_frames(choose, len(timeline), path.name)
 
         def keep(frame: Any) -> Tensor:
@@ -64,7 +68,7 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
     picked = [frames[index] for index in chosen_indices]
     shown = [decoded.index for decoded in picked]
     lost = stand_ins(chosen_indices, shown, path.name) + survey.missing
-    frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, float(fps or 25))]
+    frozen = [index for index in sorted(set(shown)) if is_still(timeline.sizes, index, fps or 25.0)]
     if frozen:
         lost.append(f"the picture of {path.name} stands still around {_frames(frozen)}, as after damage in a recording")
     damaged = sorted({decoded.index for decoded in picked if decoded.after_damage})
@@ -76,10 +80,22 @@ def read_video(path: Path, choose: Choose, framing: Framing, survey: Survey | No
         indices=shown,
         count=len(timeline),
         times=[timeline.time(index) for index in shown],
-        fps=float(fps) if fps else None,
+        fps=fps,
         lost=lost,
         notes=notes,
     )
+
+
+def _rate(stated: float, timeline: Timeline) -> float | None:
+    """The frames per second on average: as the file states it, unless the times of its frames say otherwise.
+
+    A damaged header may state any rate, and one of a recording at a variable rate the greatest. Of a container that
+    rounds times, the stated rate is more exact.
+    """
+    shown = timeline.rate() if timeline.reliable else None
+    if shown is None or abs(stated / shown - 1) < CLOSE:
+        return stated if stated > 0 else None
+    return shown
 
 
 def _frames(numbers: list[int]) -> str:

@@ -44,6 +44,12 @@ class Timeline:
         stamp = int(self.stamps[index])
         return math.nan if stamp == UNKNOWN else float(stamp * self.unit)
 
+    def rate(self) -> float | None:
+        """The frames per second from the first one to the last, on average; None where times are not all stated."""
+        if len(self) < 2 or (self.stamps == UNKNOWN).any() or self.stamps[-1] <= self.stamps[0]:
+            return None
+        return float((len(self) - 1) / ((int(self.stamps[-1]) - int(self.stamps[0])) * self.unit))
+
     def spacing(self) -> tuple[float, float, float | None]:
         """The usual and the longest distance between two frames, and the end of the last frame if known, in seconds."""
         if len(self) < 2 or (self.stamps == UNKNOWN).any():

@@ -77,6 +77,10 @@ TRAIN = ["train", "--list", ".", *SMALL, "--out", "o"]
         ),
         (["explain", "clip.npy", "--out", ""], "argument --out: the path is empty"),
         (["explain", "clip.npy", *SMALL, "--floor", "--against", "1"], "leave it out, or leave out --against"),
+        (
+            ["explain", "clip.npy", *SMALL, "--out", "o", "--compare", "--against", "1"],
+            "--compare is with other classes by itself: leave it out, or leave out --against",
+        ),
         (["explain", "clip.npy", *SMALL, "--floor", "--where", "a=1"], "--floor needs all channels: leave it out"),
         (["explain", "clip.npy", *SMALL, "--motion", "--where", "a=1"], "--motion needs all channels: leave it out"),
         (["study", "merge", ""], "argument OUT: the path is empty"),

@@ -285,7 +285,8 @@ def window_curves(
     axes.set_ylabel("accuracy (%)", fontsize=NORMAL)
     legend(axes, list(artists.values()), list(artists), **BESIDE)
     low, high = axes.get_ylim()
-    axes.set_ylim(max(0.0, min(low, high - 2)), max(high, low + 2))  # so that hundredths of a percent look like none
+    low, high = max(0.0, min(low, high - 2)), max(high, low + 2)  # so that hundredths of a percent look like none
+    axes.set_ylim(low, min(high, 101))  # no accuracy is above 100, whose mark needs some room
     axes.set_xlim(left=0)
     _plain(axes)
     write(axes, title, None)

@@ -92,6 +92,8 @@ def standing_out(clips: Sequence[StudyClip], summary: Mapping[str, Any]) -> Iter
     """Yields why a clip stands out, and the clip: both ends of each number, those far from their class, mistakes."""
     for name, value in (("logit", "logit"), ("avg-ATR", "avg_atr"), ("max-ATR", "max_atr")):
         ranked = [clip for clip in sorted(clips, key=ORDERS[name]) if getattr(clip, value) is not None]
+        if not ranked or getattr(ranked[0], value) == getattr(ranked[-1], value):
+            continue  # all clips have the same
         few = min(EXTREMES, len(ranked) // 2)
         yield from ((f"greatest {name}", clip) for clip in ranked[:few])
         yield from ((f"least {name}", clip) for clip in reversed(ranked[len(ranked) - few :]))

@@ -21,6 +21,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,13 @@ def create(
         if differ:
             raise StudyError(
                 f"{folder} holds another study: {'; '.join(differ)}. Give another --out, or delete the folder"
+            )
+        if existing.labels and clips.labels and clips.labels != existing.labels:
+            pairs = zip_longest(existing.labels, clips.labels)
+            number, (before, now) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+            raise StudyError(
+                f"{folder} holds another study: its class {number} is called {before!r}, not {now!r}. Give another "
+                "--out, or the labels of that study, or none"
             )
         if existing.labels or not clips.labels:
             (folder / "records").mkdir(exist_ok=True)
