@@ -210,14 +210,8 @@ def explain(
             memory_budget=memory_budget,
             precision=precision,
         )
-
-        def noise_matrix(network: nn.Module, noise: Clip) -> Tensor:
-            matrix = on_noise(network, noise).matrix
-            assert matrix is not None
-            return matrix
-
         key = (contrastive, tuple(constants), output, merge, seed, precision)
-        shares = floor_shares(twin, pathways, layout, input_range, noise_matrix, key, draws)
+        shares = floor_shares(twin, pathways, layout, input_range, functools.partial(_matrix, on_noise), key, draws)
     own_types = no_autocast(pathways[0].device)
     # The twin is recorded by autograd and in the model's own types, whatever modes the caller has set.
     with torch.inference_mode(False), torch.enable_grad(), own_types, buffers.reused(twin.memory), rounding:
@@ -310,6 +304,13 @@ def _with_matrix(
         max_atr=max_atr(atr),
         **({} if motion is None else motion.of_explanation),
     )
+
+
+def _matrix(explained: Callable[[nn.Module, Clip], Explanation], model: nn.Module, clip: Clip) -> Tensor:
+    """The matrix of an explanation, for the floor."""
+    matrix = explained(model, clip).matrix
+    assert matrix is not None
+    return matrix
 
 
 def _floor_of(shares: Tensor, explanation: Explanation) -> Tensor:

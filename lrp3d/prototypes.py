@@ -132,12 +132,12 @@ def prototypes(
     if more := sum(1 for _ in of_each or ()):
         raise ValueError(f"there are more targets ({first + more}) than clips ({first}): give one for each clip")
     every = torch.cat(shares)
-    known = ~every.isnan().any(1)
-    if not known.any():
+    has_relevance = ~every.isnan().any(1)
+    if not has_relevance.any():
         raise ValueError(f"no relevance of any clip reaches {layer!r}, so there are no prototypes: name another layer")
     of_clips = every[:, channels]
-    ranked = of_clips.masked_fill(~known[:, None], -torch.inf)  # a NaN would rank first
-    best = ranked.T.topk(min(top, int(known.sum())), dim=1)
+    ranked = of_clips.masked_fill(~has_relevance[:, None], -torch.inf)  # a NaN would rank first
+    best = ranked.T.topk(min(top, int(has_relevance.sum())), dim=1)
     return Prototypes(layer, channels, best.indices, best.values, of_clips)
 
 

@@ -99,11 +99,13 @@ def _called(handler: Handler) -> Handler:
 
 def _numbers_that_fit(signature: inspect.Signature) -> range:
     """How many arguments fit a signature if none is given by name."""
-    kinds = signature.parameters.values()
-    by_place = [one for one in kinds if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
-    needed = sum(one.default is one.empty for one in by_place)
-    if any(one.kind is one.KEYWORD_ONLY and one.default is one.empty for one in kinds):
+    parameters, kinds = signature.parameters.values(), inspect.Parameter
+    by_name_alone = [parameter for parameter in parameters if parameter.kind is kinds.KEYWORD_ONLY]
+    if any(parameter.default is parameter.empty for parameter in by_name_alone):
         return range(0)
+    places = (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)
+    by_place = [parameter for parameter in parameters if parameter.kind in places]
+    needed = sum(parameter.default is parameter.empty for parameter in by_place)
     return range(needed, len(by_place) + 1)
 
 

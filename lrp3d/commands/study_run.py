@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrp3d.commands import DONE, FAILED, UsageError, arguments
@@ -167,29 +168,7 @@ def run(options: argparse.Namespace) -> int:
     by_label = options.target == "label"
     if by_label and any(item.label is None for item in clips.items):
         raise UsageError("--target label: the list does not say the class of every clip")
-    explainer = study.Explainer(
-        choice.model,
-        composite=options.composite,
-        contrastive=not options.plain,
-        input_range=choice.input_range,
-        mean=choice.mean,
-        std=choice.std,
-        sigma=options.sigma,
-        windows=options.windows,
-        empty=options.empty,
-        time=options.time,
-        merge=options.merge,
-        layout=options.layout,
-    )
-    reader = study.Reader(
-        str(root.resolve()),
-        frames=choice.frames,
-        sampling=options.sampling,
-        stride=stride,
-        size=choice.size,
-        short_side=choice.short_side,
-        template=options.template,
-    )
+    explainer, reader = _explainer(options, choice), _reader(options, choice, root, stride)
     config = study.configuration(
         explainer,
         reader,
@@ -222,6 +201,52 @@ def run(options: argparse.Namespace) -> int:
             keep_relevance=options.keep_relevance,
             show_progress=shard.rank == 0,
         )
+    return _report_outcome(options, choice, study_folder, shard, outcome)
+
+
+def _explainer(options: argparse.Namespace, choice: ModelChoice) -> study.Explainer:
+    """What explains a clip, with the options of the command."""
+    from lrp3d import study
+
+    return study.Explainer(
+        choice.model,
+        composite=options.composite,
+        contrastive=not options.plain,
+        input_range=choice.input_range,
+        mean=choice.mean,
+        std=choice.std,
+        sigma=options.sigma,
+        windows=options.windows,
+        empty=options.empty,
+        time=options.time,
+        merge=options.merge,
+        layout=options.layout,
+    )
+
+
+def _reader(options: argparse.Namespace, choice: ModelChoice, root: Path, stride: int) -> study.Reader:
+    """What reads a clip, with the options of the command."""
+    from lrp3d import study
+
+    return study.Reader(
+        str(root.resolve()),
+        frames=choice.frames,
+        sampling=options.sampling,
+        stride=stride,
+        size=choice.size,
+        short_side=choice.short_side,
+        template=options.template,
+    )
+
+
+def _report_outcome(
+    options: argparse.Namespace,
+    choice: ModelChoice,
+    study_folder: study.Study,
+    shard: study.Shard,
+    outcome: study.Outcome,
+) -> int:
+    """Say what became of the clips, and return the exit code."""
     where = f": see {options.out / 'errors.jsonl'}" if outcome.failed else ""
     say(f"{outcome}{where}")
     if outcome.noted:

@@ -195,7 +195,7 @@ def _motion(explanation: Explanation, clip: int) -> str:
         return ""
     parts = {"static": explanation.static_matrix[clip], "dynamic": explanation.dynamic_matrix[clip]}
     top = max(float(part.abs().max()) for part in parts.values())
-    said = motion_words(float(explanation.motion[clip]), explanation.contrastive)
+    caption = motion_words(float(explanation.motion[clip]), explanation.contrastive)
     figures = "".join(
         f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
         f"<figcaption>{name}</figcaption></figure>"
@@ -203,7 +203,7 @@ def _motion(explanation: Explanation, clip: int) -> str:
     )
     return (
         '<section class="card" id="motion"><h2>Motion and appearance</h2>'
-        f'<p class="hint">{_sentence(said)} Dynamic is what goes through the '
+        f'<p class="hint">{_sentence(caption)} Dynamic is what goes through the '
         "differences of frames from the mean of the frames they are mixed with. This does not say how much the "
         "network needs motion: <code>lrp3d study run --time</code> measures that.</p>"
         f'<div class="three">{figures}</div></section>'

@@ -108,13 +108,13 @@ class FramesOfValues:
     def _moved(self, edge: Edge) -> Frames:
         """The frames of values that were only moved since their frames were known."""
         shape, sources = kind(edge)[0], self._sources(edge[0])
-        known = {node: frames for node in sources if (frames := self._frames[node]).length}
-        if not known:
+        by_node = {node: frames for node in sources if (frames := self._frames[node]).length}
+        if not by_node:
             return Frames.none(len(shape), self._device)
-        first, *others = known.values()
+        first, *others = by_node.values()
         if any((first.length, first.places) != (other.length, other.places) for other in others):
             raise NoMotion(f"motion= does not know which frames {self._mover(edge[0])} brings together")
-        numbers = {node: frames.place * first.length + frames.frame + 1 for node, frames in known.items()}
+        numbers = {node: frames.place * first.length + frames.frame + 1 for node, frames in by_node.items()}
         number = moved(edge, numbers).to(self._device) - 1
         frame = compressed(torch.where(number < 0, NONE, number % first.length))
         place = compressed(torch.where(number < 0, NONE, number // first.length))
@@ -191,17 +191,19 @@ class FramesOfValues:
     def _together(self, step: Step, operands: Sequence[Frames]) -> Frames:
         """Of a sum, and of whatever else takes values one by one."""
         operands = [frames.with_axes(len(step.shape)) for frames in operands]
-        known = [frames for frames in operands if frames.length]
-        if len(known) < 2:
-            return known[0] if known else operands[0]
-        if len({frames.length for frames in known}) > 1:
+        with_frames = [frames for frames in operands if frames.length]
+        if len(with_frames) < 2:
+            return with_frames[0] if with_frames else operands[0]
+        if len({frames.length for frames in with_frames}) > 1:
             raise _unknown(step)
-        frame, place, slot = (agreed(numbers) for numbers in zip(*(frames.numbers for frames in known), strict=True))
-        length = known[0].length
+        frame, place, slot = (
+            agreed(numbers) for numbers in zip(*(frames.numbers for frames in with_frames), strict=True)
+        )
+        length = with_frames[0].length
         if frame is None:
             self._meet(step, operands)
             if slot is None:  # such as differences of frames: time begins anew
-                axes = {axis for frames in known for axis in frames.axes_of_time()}
+                axes = {axis for frames in with_frames for axis in frames.axes_of_time()}
                 if len(axes) > 1 or not axes:
                     raise NoMotion(
                         f"motion= does not know which frames '{step.name}' ({step.operation}) brings together: nothing "
@@ -211,8 +213,8 @@ class FramesOfValues:
                 length = step.shape[axis]
                 slot = along(axis, step.shape, self._device)
             frame = slot
-        largest = max(known, key=lambda frames: frames.place.numel())
-        place = largest.place if place is None or any(x.places != largest.places for x in known) else place
+        largest = max(with_frames, key=lambda frames: frames.place.numel())
+        place = largest.place if place is None or any(x.places != largest.places for x in with_frames) else place
         return Frames(frame, place, frame if slot is None else slot, length, largest.places)
 
     def _meet(self, step: Step, operands: Sequence[Frames]) -> None:
@@ -309,8 +311,8 @@ class FramesOfValues:
         views = int(view.max()) + 1 if len(view) else 1
         rows = (clip * views + view).reshape(-1, *[1] * (len(shape) - 1))
         places = shape[-2:].numel()
-        at = torch.arange(places, device=self._device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
-        place = rows * places + at
+        pixel = torch.arange(places, device=self._device).reshape(*[1] * (len(shape) - 2), *shape[-2:])
+        place = rows * places + pixel
         if len(shape) == 4:
             return x._replace(place=place, places=views * places)
         if x.varies(0) or (x.varies(1) and x.length != shape[TIME]):
@@ -331,13 +333,13 @@ class FramesOfValues:
 
     def _of_average(self, step: LinearStep, x: Frames, over: Callable[[Tensor], Tensor]) -> Frames:
         """Of a sum or an average over axes; over all frames alike, it tells none from another."""
-        known = (x.frame != NONE).double()
-        number = x.frame.double() * known
-        weight, total, squares = (over(values) for values in (known, number, number**2))
+        has_frame = (x.frame != NONE).double()
+        number = x.frame.double() * has_frame
+        weight, total, squares = (over(values) for values in (has_frame, number, number**2))
         some = weight.abs() > 1e-12
         if _equal(weight * squares, total**2):  # one frame for each output
             frame, place, clip, slot = (
-                torch.where(some, over(numbers.double() * known) / weight.where(some, 1.0), NONE)
+                torch.where(some, over(numbers.double() * has_frame) / weight.where(some, 1.0), NONE)
                 for numbers in (x.frame, x.place % x.places, x.clip, x.slot)
             )
             means, place = torch.unique((place * DIGITS).round(), return_inverse=True)

@@ -186,15 +186,15 @@ def mean_over_seen(values: Mapping[int, Tensor], readings: Mapping[int, Reading]
     sums, number = x.new_zeros(2, len(ids) * frames)
     for i, value in values.items():
         frame = readings[i].frames.frame.expand(value.shape).flatten()
-        known = frame != NONE
-        at = (torch.searchsorted(ids, lines[i]) * frames + frame)[known]
-        sums.index_add_(0, at, value.flatten()[known])
-        number.index_add_(0, at, torch.ones_like(at, dtype=x.dtype))
+        has_frame = frame != NONE
+        cell = (torch.searchsorted(ids, lines[i]) * frames + frame)[has_frame]
+        sums.index_add_(0, cell, value.flatten()[has_frame])
+        number.index_add_(0, cell, torch.ones_like(cell, dtype=x.dtype))
     windows, window_of = torch.unique(seen.flatten(0, -2), dim=0, return_inverse=True)
     weights = windows.T.to(x)  # (frames, windows)
     by_frame = (sums / number.clamp(min=1)).view(-1, frames)  # (lines, frames)
-    there = (number > 0).to(x).view(-1, frames)
-    means = (by_frame @ weights) / (there @ weights).clamp(min=1)  # (lines, windows)
+    has_values = (number > 0).to(x).view(-1, frames)
+    means = (by_frame @ weights) / (has_values @ weights).clamp(min=1)  # (lines, windows)
     window = window_of.reshape(seen.shape[:-1]).expand(x.shape).flatten()
     belongs = readings[operand].frames.frame.expand(x.shape).flatten() != NONE
     mean = means[torch.searchsorted(ids, lines[operand]), window]

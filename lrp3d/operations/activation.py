@@ -76,8 +76,8 @@ def _clip(
     nonnegative = low is not None and both_nonnegative(low)
     bounds = [end for end in (low, high) if isinstance(end, (int, float))]
     gate = bool(signal and signal.shifted and len(bounds) == 2 and low == 0 < high <= 6)
-    known = bounds_range and not gate and not isinstance(low, Tensor) and not isinstance(high, Tensor)
-    options: dict[str, Any] = {"gate": gate, "inplace": inplace, "kind": kind, "bounds_range": known}
+    keeps_range = bounds_range and not gate and not isinstance(low, Tensor) and not isinstance(high, Tensor)
+    options: dict[str, Any] = {"gate": gate, "inplace": inplace, "kind": kind, "bounds_range": keeps_range}
     return passes(torch.clamp, input, low, high, nonnegative=nonnegative, **options)
 
 

@@ -220,16 +220,16 @@ def adaptive_avg_pool(axes: int, input: Tensor, output_size: Any) -> Tensor:
 # ------------------------------------------------------------------------------------------------ registration
 
 
-def _registered(function: Callable[..., Any], *names: str) -> dict[int, Callable[..., Any]]:
+def _registered(handler: Callable[..., Any], *names: str) -> dict[int, Callable[..., Any]]:
     """Registers a pool for every number of axes, under the names that torch has for it; returns it by that number."""
     pools = {}
     for axes in (1, 2, 3):
-        pool = functools.partial(function, axes)
-        functools.update_wrapper(pool, function)
+        pool = functools.partial(handler, axes)
+        functools.update_wrapper(pool, handler)
         del pool.__wrapped__  # type: ignore[attr-defined]  # the axes are no argument of torch's function
         places = (name.format(axes).split(".") for name in names)
-        known = (getattr({"F": F, "torch": torch}[owner], name, None) for owner, name in places)
-        pools[axes] = register_operation([one for one in known if one is not None], pool)
+        functions = (getattr({"F": F, "torch": torch}[owner], name, None) for owner, name in places)
+        pools[axes] = register_operation([function for function in functions if function is not None], pool)
     return pools
 
 

@@ -39,14 +39,14 @@ class Found(NamedTuple):
             places: `places`, on the host.
         """
         for clip in places.transpose(0, 1):
-            there = [(int(first), int(last)) for first, last in clip.T if first >= 0]
-            if len(there) > 1 and len(set(there)) == 1:
+            spans = [(int(first), int(last)) for first, last in clip.T if first >= 0]
+            if len(spans) > 1 and len(set(spans)) == 1:
                 return (
                     f"where the shape of '{self.step.name}' says that time is ({self._sought}), every place holds all "
                     "frames of the clip: time is another of its axes, frames were folded into the batch before the "
                     "clips, or the layout is another one (layout=)"
                 )
-            if not _in_order(there) and order_of(places) is None:
+            if not _in_order(spans) and order_of(places) is None:
                 return (
                     f"'{self.step.name}' sees the frames of the clip in another order than the clip has them "
                     f"({self._sought} is read as time), and not each of them once: leave frames where they are, and "
@@ -102,12 +102,12 @@ def found_frames(record: Trace, averages: Sequence[TimeAverage], rows: int, layo
         return []
     tells_time = time_axis_test(batch)
     layers = {layer.edge: layer for average in averages for layer in first_layers(average.node)}
-    told = [layer for layer in layers.values() if batch and tells_time(layer.step)]
+    with_time = [layer for layer in layers.values() if batch and tells_time(layer.step)]
     usual = axes.groups in (list("bcthw"), ["bt", "c", "h", "w"])
-    if usual and all(isinstance(step_of(layer.edge[0]), ClipInput) for layer in told):
+    if usual and all(isinstance(step_of(layer.edge[0]), ClipInput) for layer in with_time):
         return []
     found = []
-    for layer in told:
+    for layer in with_time:
         at_places = _at_places(layer, clip, axes, batch)
         if at_places is not None:
             found.append(Found(layer.step, *at_places))

@@ -163,9 +163,9 @@ class LazyRelevance:
         if bands[0].axis != bands[1].axis:
             return LazyRelevance(self.tensor(shape), total=self._total).plus(LazyRelevance(other.tensor(shape)), shape)
         union = bands[0] | bands[1]
-        one = self._one_activation(other)  # then it waits on, as where bands are equal
-        values = (self._unscaled(), other._unscaled()) if one else (self.part(), other.part())
+        alike = self._one_activation(other)  # then it waits on, as where bands are equal
+        values = (self._unscaled(), other._unscaled()) if alike else (self.part(), other.part())
         out = bands[0].widened(values[0], union)
         bands[1].inside(out, union).add_(values[1])
         band = None if union == whole_axis(axis, shape[axis]) else union
-        return LazyRelevance(out, self._activation(other) if one else None, total, band)
+        return LazyRelevance(out, self._activation(other) if alike else None, total, band)

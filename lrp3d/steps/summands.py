@@ -116,8 +116,8 @@ def _common_scale(rule: Rule, operands: Sequence[PreparedOperand], factor: Tenso
 
     This is so after a ReLU, where a sum that is negative or zero gets nothing. Every summand then has the same scale.
     """
-    known = all(o.x.is_input is None and o.source.dtype == factor.dtype for o in operands)
-    if not known or rule.epsilon or not factor.numel():
+    are_inputs = all(o.x.is_input is None and o.source.dtype == factor.dtype for o in operands)
+    if not are_inputs or rule.epsilon or not factor.numel():
         return None
     scale = buffers.empty(factor.shape, factor)
     blocks = zip(*(t.flatten().split(BLOCK) for t in (factor, scale, *(o.source for o in operands))), strict=True)

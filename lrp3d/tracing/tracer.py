@@ -317,8 +317,8 @@ class Tracer(Recorder, TorchFunctionMode):
                 if not tracking:
                     out = self._refuse_untracked(out)
             if not self._inside and signals:
-                known = {id(x): self.token(x) for x in signals}
-                args, kwargs = mapped(lambda x: known.get(id(x), x), (args, kwargs))
+                tokens_by_id = {id(x): self.token(x) for x in signals}
+                args, kwargs = mapped(lambda x: tokens_by_id.get(id(x), x), (args, kwargs))
                 tokens = mapped(self._tokenised, out)
                 self._tape.append(Call(handler, func, args, kwargs, tokens, scope, self._autocast()))
             return out
@@ -371,8 +371,8 @@ class Tracer(Recorder, TorchFunctionMode):
         limits = {signal.grad_fn for signal in signals}
         if not all(only_moves(t, limits) for t in results):
             is_cut = plain_name(func) == "detach"  # it may still weigh another signal, as a constant gate
-            known = self._cut(signals[0]) if is_cut else None
-            return self.refuse(advice_for(func), out, signals, known)
+            cut = self._cut(signals[0]) if is_cut else None
+            return self.refuse(advice_for(func), out, signals, cut)
         outgoing = self.signals.through(func, args, kwargs, signals, len(results))
         for t, signal in zip(results, outgoing, strict=True):
             self.rearrange(t, signal)

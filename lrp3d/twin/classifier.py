@@ -91,10 +91,10 @@ def orient(output: Tensor, chosen: Chosen) -> None:
     signs: dict[Step, Tensor] = {}
     for explained in _explained(output, chosen):
         for sign, step in _signs(edge_of(output), explained):
-            known = signs.get(step)
-            if known is not None and bool((known * sign < 0).any()):
+            before = signs.get(step)
+            if before is not None and bool((before * sign < 0).any()):
                 raise ValueError(TWO_SIDES.format(name=step.name))
-            signs[step] = sign if known is None else torch.where(known == 0, sign, known)
+            signs[step] = sign if before is None else torch.where(before == 0, sign, before)
     for step, sign in signs.items():
         if bool((sign < 0).any()):
             step.oppose(None if bool((sign <= 0).all()) else torch.where(sign < 0, -1.0, 1.0).to(sign))

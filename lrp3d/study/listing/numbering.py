@@ -134,8 +134,8 @@ def names_beside_numbers(
                 "order of the list's numbers, or its own as --list-labels"
             )
         unknown = [name for name in names if bare(name) not in indices]
-        known = f"{len(unknown)} of {len(names)} names beside the numbers are no labels ({few(unknown, 3)})"
-        return tuple(labels), [known] if unknown else []
+        note = f"{len(unknown)} of {len(names)} names beside the numbers are no labels ({few(unknown, 3)})"
+        return tuple(labels), [note] if unknown else []
     whole = numbers in (list(range(len(numbers))), list(range(1, len(numbers) + 1)))
     if not whole or count not in (None, len(names)):
         return (), [f"the names beside the numbers ({few(names, 3)}) are not those of all classes, and are not used"]
