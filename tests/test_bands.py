@@ -383,6 +383,26 @@ def test_a_cpu_never_rounds_to_bfloat16_whatever_is_set():
     assert ran.returncode == 0, ran.stderr
 
 
+INHERITED = """
+import torch
+from lrp3d.compute.precision import matmul_precision
+
+backends = torch.backends
+backends.fp32_precision = "tf32"
+with matmul_precision("highest", torch.device("cpu")):
+    assert backends.mkldnn.matmul.fp32_precision == "ieee"
+assert backends.mkldnn.matmul.fp32_precision == "tf32"
+backends.fp32_precision = "ieee"
+assert {backends.mkldnn.matmul.fp32_precision, backends.mkldnn.conv.fp32_precision} == {"ieee"}
+"""
+
+
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="needs torch 2.9")
+def test_a_setting_that_follows_that_of_the_process_goes_on_to_follow_it():
+    ran = subprocess.run([sys.executable, "-c", INHERITED], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.parametrize("tolerance", [1e-4, 1e-2])
 def test_what_tolerance_drops_is_little_and_booked(explained, tolerance):
     model, clip, _ = explained

@@ -67,7 +67,7 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
                 raise RuntimeError(f"an explanation inside another one takes the precision of that, not {precision!r}")
             _released.wait()
         if device.type not in _held:
-            _held[device.type] = _Held(wanted, [getattr(holder, name) for holder, name, *_ in settings])
+            _held[device.type] = _Held(wanted, [_own_value(device, holder, name) for holder, name, *_ in settings])
         held = _held[device.type]
         held.users.append(threading.get_ident())
     try:
@@ -85,6 +85,13 @@ def matmul_precision(precision: str, device: torch.device) -> Iterator[None]:
 def _set(settings: list[tuple[Any, str, Any, Any]], values: list[Any]) -> None:
     for (holder, name, *_), value in zip(settings, values, strict=True):
         setattr(holder, name, value)
+
+
+def _own_value(device: torch.device, holder: Any, name: str) -> Any:
+    """The value of a setting; "none" where that of all operations on the device is the same, which it follows then."""
+    value = getattr(holder, name)
+    of_all = getattr({"cuda": torch.backends.cudnn, "cpu": torch.backends.mkldnn}.get(device.type), name, None)
+    return "none" if name == "fp32_precision" and value == of_all else value
 
 
 def _settings(device: torch.device) -> list[tuple[Any, str, Any, Any]]:
