@@ -6,7 +6,6 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -65,8 +64,9 @@ class Held:
         """Whether both hold the same values in memory."""
         if self is other:
             return True
-        both = self._activation, other._activation
-        return None not in both and same_memory(*cast(tuple[Tensor, Tensor], both))
+        if self._activation is None or other._activation is None:
+            return False
+        return same_memory(self._activation, other._activation)
 
 
 class Factor:
