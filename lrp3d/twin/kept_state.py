@@ -46,7 +46,8 @@ class KeptState:
     def restore(self) -> None:
         """Puts the contents back; nothing is written where they are the same, as another thread may be reading."""
         for holder, content in self._contents:
-            if not _is_same(holder, content):
+            # Most holders are dicts of a module's hooks, which are empty.
+            if (holder or content) and not _is_same(holder, content):
                 _put_back(holder, content)
         for x, values in self._arrays:
             if not _is_same_array(x, values):
