@@ -183,7 +183,7 @@ def test_what_has_no_rule_is_named_before_the_contrast_that_it_hides():
             x = self.one(x).relu()
             return self.fc((x + self.two(x)).relu().mean((2, 3, 4)))
 
-    with pytest.raises(lrp3d.UnsupportedOperation, match="fc.*script"):
+    with pytest.raises(lrp3d.UnsupportedOperation, match=r"fc.*script"):
         lrp3d.explain(Residual().eval(), CLIP, 0)
     assert any("fc" in problem for problem in lrp3d.inspect(Residual().eval(), CLIP).problems)
 
