@@ -91,7 +91,7 @@ def root_of(options: argparse.Namespace) -> Path:
 
 def add_sigma(parser: argparse.ArgumentParser) -> None:
     """Adds the option for the share of relevance that the window of a frame's ATR holds."""
-    about = f"share of a frame's relevance that its ATR window holds (default: {SIGMA})"
+    about = f"share of a row of the matrix that its ATR window holds (default: {SIGMA})"
     parser.add_argument("--sigma", type=share, default=SIGMA, metavar="S", help=about)
 
 

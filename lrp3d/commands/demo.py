@@ -134,9 +134,9 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
         mean=tuple(model.mean),
         std=tuple(model.std),
         notes=(
-            f"the answer is known: the truth is {task.classes[int(batch.labels)]!r}, and frames {first} and {last} "
-            "alone decide it (two squares of the same colour or not); "
-            f"a network needs {last - first + 1} frames for it",
+            f"the answer is known: it is {task.classes[int(batch.labels)]!r}, as the two red or green squares have the "
+            f"same colour or not, and only frames {first} and {last} show them; to compare them, a network has to look "
+            f"across {last - first + 1} frames",
         ),
     )
     return choice, clip, "a drawn clip", batch.frames[0].tolist()
@@ -206,8 +206,9 @@ def _draw(
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = {name[:1].upper() + name[1:]: matrix for name, matrix in methods.items() if name != "untrained LRP"}
     note = (
-        f"{explained.choice.name}, {explained.choice.weights}. The class is {explained.label!r}: two squares, red or "
-        "green, have different colours or the same; blue ones do not matter. Each matrix has its own scale.\n"
+        f"{explained.choice.name}, {explained.choice.weights}. The class is {explained.label!r}: the two "
+        "red or green squares have the same colour or different ones; blue ones do not matter. "
+        "Each matrix has its own scale.\n"
         f"{' '.join(sentences[1:])}"
     )
     figure = figures.side_by_side(explained.pixels, shown, deciding=deciding, title=sentences[0], footnote=note)

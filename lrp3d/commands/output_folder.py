@@ -121,7 +121,8 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
     from lrp3d import figures
 
     explanation = explained.explanation
-    title = printable(f"{explained.label} · {explained.choice.name} · {explained.name}")
+    method = "CLRP" if explanation.contrastive else "LRP"
+    title = printable(f"{explained.label} · {method} · {explained.choice.name} · {explained.name}")
     footnote = "\n".join(map(printable, [explained.choice.weights, *explained.notes]))
     assert isinstance(explanation.relevance, Tensor)
     strip = figures.overlay_strip(

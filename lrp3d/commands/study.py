@@ -18,7 +18,7 @@ def add_to(commands: arguments.Commands) -> None:
     parser = commands.add_parser(
         "study",
         help="explain a data set, and make the paper's tables and figures of it",
-        description="Explain a data set: `run` makes a record of every clip, on as many machines as there are, "
+        description="Explain a data set: `run` makes a record of every clip, in as many processes as are started, "
         "`merge` a summary of all records, `report` tables and figures of one or several studies.",
     )
     steps = parser.add_subparsers(title="steps", required=True, metavar="STEP")

@@ -259,8 +259,8 @@ def _differ(explanation: Explanation, clip: int) -> str:
     contrast = " and takes the positive part of each frame’s contrast, not of the clip’s" * explanation.contrastive
     return (
         '<p class="hint" id="differ">The colours and the matrix answer two questions. The colours explain the clip’s '
-        f"logit as the network computes it: by quarters of the clip, {of_map} % of it. The matrix explains the logit "
-        f"that each frame has alone{contrast}; its rows add up to {of_matrix} %.</p>"
+        f"logit as the network computes it, and the four quarters of the clip hold {of_map} % of the map. The matrix "
+        f"explains the logit that each frame has alone{contrast}; in it, they hold {of_matrix} %.</p>"
     )
 
 

@@ -52,8 +52,9 @@ class Explanation:
     """(b, n) the logit of the explained class for every frame. Their mean is the clip's logit, except for several
     pathways merged as in the paper, where they are sums over the fast frames of a slow frame."""
     matrix: Tensor | None = None
-    """(b, n, n) row i is the relevance of all frames for frame logit i, and sums to it. So the row of a negative frame
-    logit is negative; if relevance is contrastive, it still shows what speaks for the class, as `relevance` does."""
+    """(b, n, t) row i is the relevance of all frames for frame logit i, and sums to it; t is n, unless only n of t
+    frames have a logit (`positions`). The row of a negative frame logit is negative; if relevance is contrastive, it
+    still shows what speaks for the class, as `relevance` does."""
     atr: Tensor | None = None
     """(b, n) action temporal relevance of every frame, in frames, or in the steps that `unit` names."""
     avg_atr: Tensor | None = None
@@ -66,9 +67,9 @@ class Explanation:
     dynamic: Tensor | None = None
     """Like the clip: the rest of `relevance`, of either sign."""
     static_matrix: Tensor | None = None
-    """(b, n, n) the static part of the matrix."""
+    """(b, n, t) the static part of the matrix."""
     dynamic_matrix: Tensor | None = None
-    """(b, n, n) the dynamic part of the matrix."""
+    """(b, n, t) the dynamic part of the matrix."""
     motion: Tensor | None = None
     """(b,) the sum of `dynamic` as a share of the sum of `relevance`; 0 for a clip that stands still."""
     layers: dict[str, Tensor] = field(default_factory=dict)
@@ -85,7 +86,7 @@ class Explanation:
     """By operation that mixes frames, from the clip upwards, the share (b,) of all relevance that becomes dynamic
     there. Where no rule absorbs relevance, they add up to `motion`. Empty if relevance is contrastive."""
     floor: Tensor | None = None
-    """(b, n, n) the matrix of the same network untrained, its rows scaled to those of `matrix`; None without floor."""
+    """(b, n, t) the matrix of the same network untrained, its rows scaled to those of `matrix`; None without floor."""
     positions: list[int] | None = None
     """The column of each row's own frame if the model answers from n of t frames, where `matrix` is (b, n, t)."""
     sign: Tensor | None = None

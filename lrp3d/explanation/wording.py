@@ -99,7 +99,7 @@ def above_floor(explanation: Explanation, clip: int) -> str:
     if excess is None or explanation.matrix is None:
         return ""
     share = f"{100 * float(excess.share[clip]):.0f} %"
-    percent = f"{share} of the relevance is more than the same network gives to the same frames when it is untrained."
+    percent = f"{share} of the relevance exceeds what the untrained network gives to the same frames."
     if not math.isfinite(float(excess.span[clip])):
         return percent
     first, last, columns = int(excess.first[clip]) + 1, int(excess.last[clip]) + 1, explanation.matrix.shape[-1]

@@ -19,7 +19,8 @@ from lrp3d.faithfulness.scores import MEASURES
 def test_the_demo_needs_nothing_at_all_and_shows_the_truth(run, folder):
     code, out, err = run("demo")
     assert (code, err) == (0, "")
-    assert "the answer is known: the truth is 'same', and frames 10 and 14 alone decide it" in out
+    assert "the answer is known: it is 'same', as the two red or green squares have the same colour or not" in out
+    assert "only frames 10 and 14 show them" in out
     assert "explained     same" in out
     assert {file.name for file in (folder / "out" / "demo").iterdir()} == FILES | {"methods.png"}
     saved = lrp3d.Explanation.load("out/demo/explanation.safetensors")

@@ -129,8 +129,8 @@ def test_one_frame_has_no_matrix_and_that_is_said(run, folder):
 def test_the_floor_is_shown_where_weights_are_not_drawn_and_as_asked_for(run, clip, networks):
     own = ["--model", "networks:Net", "--size", 16, "--frames", 4]
     said = run("explain", clip, *own)[1]
-    assert re.search(r"floor +\d+ % of the relevance is more than the same network gives to the same frames when", said)
-    assert re.search(r" it is untrained\. Of this excess, 80 % lies in frames? \d.* of 4\.\n", said)
+    assert re.search(r"floor +\d+ % of the relevance exceeds what the untrained network gives to the same frames", said)
+    assert re.search(r" same frames\. Of this excess, 80 % lies in frames? \d.* of 4\.\n", said)
     assert "untrained" not in run("explain", clip, *own, "--no-floor")[1]
     assert "untrained" not in run("explain", clip, *SMALL)[1]
     assert "untrained" in run("explain", clip, *SMALL, "--floor")[1]

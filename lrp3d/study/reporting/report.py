@@ -345,7 +345,7 @@ def _facts(studies: Sequence[Studied]) -> list[str]:
     facts = [*rules]
     sigmas = sorted({study.config["sigma"] for study in studies if "sigma" in study.config})
     if sigmas:
-        facts.append(f"ATR windows hold {', '.join(f'{100 * s:g} %' for s in sigmas)} of a frame's relevance.")
+        facts.append(f"ATR windows hold {', '.join(f'{100 * s:g} %' for s in sigmas)} of a row of the matrix.")
     steps = [f"{study.name} ({study.step:g})" for study in studies if study.unit != "frame"]
     if steps:
         facts.append(
