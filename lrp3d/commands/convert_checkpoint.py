@@ -33,7 +33,7 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument("--model", required=True, metavar="NAME", help=about)
     arguments.add_option(parser)
     parser.add_argument("--labels", type=arguments.place, metavar="F", help="class names to keep with the weights")
-    about = "how 2D kernels become 3D: repeated along time, or also divided by its length (default: repeat)"
+    about = "how 2D kernels become 3D: repeated along time, or also divided by the kernel's length (default: repeat)"
     parser.add_argument("--inflate", choices=("repeat", "mean"), default="repeat", help=about)
     about = "unpickle IN if it needs that. A pickle can run any code: only where you trust the source"
     parser.add_argument("--trust-pickle", action="store_true", help=about)

@@ -53,7 +53,7 @@ def add_to(steps: arguments.Commands) -> None:
         "--list-labels",
         type=arguments.place,
         metavar="F",
-        help="names of the list's numbers, if they are not the model's classes",
+        help="class names that the list's numbers stand for, if they are not the model's classes",
     )
     about = (
         "keep clips of these classes only: mini-kinetics or mini-ssv2, or names in a text or json file, FILE:KEY for "

@@ -71,7 +71,7 @@ def add_to(commands: arguments.Commands) -> None:
     parser.add_argument(
         "--inflate",
         choices=("repeat", "mean"),
-        help="how 2D kernels of --weights become 3D: repeated along time, or also divided by its length "
+        help="how 2D kernels of --weights become 3D: repeated along time, or also divided by the kernel's length "
         "(default: repeat)",
     )
     recipe = parser.add_argument_group("recipe")

@@ -66,7 +66,7 @@ def check(
             probabilities the logits behind them are checked, and gradient x input is left out.
         clips: (m, c, t, h, w), or a list of such, of one number of frames; twenty or more clips give useful intervals.
         targets: the class to explain: None for the predictions, one class, or one for each clip.
-        methods: one or some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always there.
+        methods: one or some of "CLRP", "LRP", "gradient x input" and "random"; interventions are always included.
         shapley_values: also hold the frames' order against Shapley values: exact ones, from 2^t forward passes of each
             clip, up to 8 frames, else estimates from 16 t. Of a model with temporal stride, blocks of frames count.
         input_range: as in `lrp3d.explain`.
