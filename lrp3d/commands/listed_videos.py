@@ -107,7 +107,7 @@ def add_videos(parser: argparse.ArgumentParser, most: int) -> None:
     parser.add_argument(
         "--root", type=arguments.place, metavar="DIR", help="where the list's videos lie (default: beside it)"
     )
-    about = f"at most (default: {most})"
+    about = f"use at most N videos (default: {most})"
     parser.add_argument("--clips", type=arguments.positive, default=most, metavar="N", help=about)
     about = "the class to explain, or label: the one that the list says (default: the prediction)"
     parser.add_argument("--target", metavar="CLASS|INDEX|label", help=about)

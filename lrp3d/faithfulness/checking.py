@@ -81,7 +81,7 @@ def check(
         its cosine and its correlations with them do not exist (NaN) and are left out of the means.
 
     Raises:
-        ValueError: an unknown method, no clips, clips that are none, or clips of several lengths.
+        ValueError: an unknown method, no clips, something that is no clip, or clips of several lengths.
         TypeError: a target is no class.
         NoFrameLogits, UnsupportedOperation: as `lrp3d.explain`.
 
