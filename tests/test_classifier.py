@@ -165,3 +165,82 @@ def test_a_norm_with_negative_weights_turns_outputs_round(norm):
     for weight, turned in ((1.0, False), (-1.0, True)):
         nn.init.constant_(norm.weight, weight)
         assert Products(lambda one, two: norm(two)).rules()["two"].startswith("Opposed") == turned
+
+
+READ_TWICE = {
+    "less the largest": lambda one, two: one - two.amax(1, keepdim=True),
+    "less the largest two": lambda one, two: 3 * one - two.topk(2, 1)[0].sum(1, keepdim=True),
+    "gated twice": lambda one, two: one * 0.15 - two * (1 - 0.15),
+}
+PROTOTYPES = torch.randn(5, 5, dtype=torch.double, generator=torch.Generator().manual_seed(2))
+
+
+def differences(z):
+    return z[:, None] - PROTOTYPES
+
+
+def products(z):
+    return z[:, None] * PROTOTYPES
+
+
+SPELLINGS = {
+    "distance": (lambda z: -differences(z).norm(dim=2), lambda z: -(differences(z) ** 2).sum(2).sqrt()),
+    "sum of sizes": (lambda z: -differences(z).norm(1, 2), lambda z: -differences(z).abs().sum(2)),
+    "pairwise distance": (
+        lambda z: -F.pairwise_distance(z[:, None].expand(-1, 5, -1), PROTOTYPES, eps=0),
+        lambda z: -(differences(z) ** 2).sum(2).sqrt(),
+    ),
+    "deviation": (
+        lambda z: products(z).std(2),
+        lambda z: ((v := products(z)) - v.mean(2, keepdim=True)).square().sum(2).div(4).sqrt(),
+    ),
+}
+
+
+@pytest.mark.parametrize("contrastive", [True, False])
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_a_norm_turns_outputs_round_as_what_it_is_made_of_does(name, contrastive):
+    maps = [
+        lrp3d.explain(
+            Products(lambda one, two, head=head: head(one)), CLIPS, 1, temporal=False, contrastive=contrastive
+        )
+        for head in SPELLINGS[name]
+    ]
+    torch.testing.assert_close(maps[0].logits, maps[1].logits)
+    torch.testing.assert_close(maps[0].relevance, maps[1].relevance, rtol=1e-6, atol=1e-9)
+
+
+class Copies(Products):
+    """A head of one layer that is read twice, or of two layers with the same weights."""
+
+    def __init__(self, head, copies):
+        super().__init__(head)
+        self.two.load_state_dict(self.one.state_dict())
+        self.copies = copies
+
+    def forward(self, x):
+        f = self.conv(x).relu().mean((2, 3, 4))
+        z = self.one(f)
+        return self.head(z, self.two(f) if self.copies else z)
+
+
+@pytest.mark.parametrize("name", READ_TWICE)
+def test_a_layer_that_is_read_twice_is_turned_by_the_sum_of_both_ways(name):
+    one, two = (Copies(READ_TWICE[name], copies).eval() for copies in (False, True))
+    target = int(two(CLIPS[:1]).argmin())  # of "less the largest", both ways meet at no value of another class
+    found, wanted = (lrp3d.explain(net, CLIPS[:1], target, temporal=False) for net in (one, two))
+    cosine = torch.cosine_similarity(found.relevance.flatten(), wanted.relevance.flatten(), dim=0)
+    assert cosine > 0.999
+
+
+def test_a_weight_from_the_clip_counts_with_its_value_where_two_ways_meet():
+    """`z t - z (1 - t)` is `z (2 t - 1)`, which falls with z where t is below one half."""
+
+    class Meets(Products):
+        def forward(self, x):
+            f = self.conv(x).relu().mean((2, 3, 4))
+            z, t = self.one(f), (f.mean(1, keepdim=True) - 2).sigmoid()
+            return self.head(z, t)
+
+    found = Meets(lambda z, t: z * t - z * (1 - t)).rules()
+    assert found["one"].startswith("Opposed")

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lrp3d.composites import Composite
 from lrp3d.explain import explain
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.layout import Layout
 from lrp3d.twin.twin import Twin, convert
 
 __all__ = ["LRP", "LayerLRP"]
@@ -108,8 +109,13 @@ class LRP:
         logit = explanation.logits.gather(1, explanation.target[:, None])[:, 0]
         if explanation.sign is not None:  # of a lone logit, the class that its sign says is explained
             logit = logit * explanation.sign.to(logit)
-        sums = torch.stack([x.flatten(1).sum(1) for x in maps]).sum(0)
-        return logit - sums.to(logit)
+        return logit - self._sums(explanation, maps).to(logit)
+
+    def _sums(self, explanation: Explanation, maps: tuple[Tensor, ...]) -> Tensor:
+        """The sum of each clip's relevance (b,)."""
+        layout, batch = Layout(explanation.layout), len(explanation.logits)
+        sums = [layout.clips(x[None], batch)[0] if x.dim() == layout.axes else x.flatten(1).sum(1) for x in maps]
+        return torch.stack(sums).sum(0)
 
 
 class LayerLRP(LRP):
@@ -144,6 +150,10 @@ class LayerLRP(LRP):
             raise ValueError(f"the layer ({type(layer).__name__}) is not a module of the model")
         self.layer: str = layer if isinstance(layer, str) else names[layer]
         super().__init__(model, composite, contrastive=contrastive, **options, layers=[self.layer])
+
+    def _sums(self, explanation: Explanation, maps: tuple[Tensor, ...]) -> Tensor:
+        """The sum of each clip's relevance (b,): clips are the first axis of a layer's output."""
+        return torch.stack([x.flatten(1).sum(1) for x in maps]).sum(0)
 
     def _attribution(self, explanation: Explanation) -> tuple[Tensor, ...]:
         return (explanation.layers[self.layer],)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from lrp3d.explanation.explanation import Explanation
+from lrp3d.explanation.wording import own_logit
 from lrp3d.extras import is_installed, missing
 
 __all__ = ["numbers", "track"]
@@ -24,7 +25,7 @@ def numbers(explanation: Explanation, clip: int = 0) -> dict[str, float]:
     """
     excess = explanation.excess
     values: dict[str, Any] = {
-        "logit": explanation.logits[clip, explanation.target[clip]],
+        "logit": own_logit(explanation, clip),
         "conservation": explanation.conservation[clip],
         "avg_atr": None if explanation.avg_atr is None else explanation.avg_atr[clip],
         "max_atr": None if explanation.max_atr is None else explanation.max_atr[clip],

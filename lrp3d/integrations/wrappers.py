@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lrp3d.pathways import slow_frames
+
 __all__ = ["PerFrame", "PublicNetwork", "Segments", "SlowFast", "TimeFirst"]
 
 
@@ -76,13 +78,15 @@ class TimeFirst(PublicNetwork):
 
 
 class SlowFast(PublicNetwork):
-    """A network that takes two pathways: every `alpha`-th frame, and all frames."""
+    """A network that takes two pathways: one frame in `alpha`, evenly spaced from first to last, and all frames."""
 
     alpha = 4
 
     def forward(self, clip: Tensor) -> Tensor:
         """Clip (b, 3, t, h, w) to logits (b, k)."""
-        return logits_in(self.network([clip[:, :, :: self.alpha], clip]))
+        frames = clip.shape[2]
+        slow = clip[:, :, slow_frames(frames // self.alpha, frames)]
+        return logits_in(self.network([slow, clip]))
 
 
 class Segments(PublicNetwork):

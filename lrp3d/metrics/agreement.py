@@ -19,8 +19,10 @@ def ranks(values: Tensor) -> Tensor:
 
 def pearson(x: Tensor, y: Tensor) -> Tensor:
     """Correlation along the last axis, in [-1, 1]; NaN where one of the tensors is constant."""
+    is_constant = (x == x[..., :1]).all(-1) | (y == y[..., :1]).all(-1)  # whose mean may differ by rounding
     x, y = x.double() - x.double().mean(-1, keepdim=True), y.double() - y.double().mean(-1, keepdim=True)
-    return (x * y).sum(-1) / (x.square().sum(-1) * y.square().sum(-1)).sqrt()
+    correlation = (x * y).sum(-1) / (x.square().sum(-1) * y.square().sum(-1)).sqrt()
+    return correlation.masked_fill(is_constant, torch.nan)
 
 
 def spearman(x: Tensor, y: Tensor) -> Tensor:
@@ -41,6 +43,8 @@ def cosine(x: Tensor, y: Tensor) -> Tensor:
     """
     first, second = (matrix.double().flatten(1) for matrix in (x, y))
     is_zero = ~(first.any(1) & second.any(1))
+    # Each by its largest value, as torch takes lengths below 1e-8 for that.
+    first, second = (matrix / matrix.abs().amax(1, keepdim=True) for matrix in (first, second))
     return torch.cosine_similarity(first, second, dim=1).masked_fill(is_zero, torch.nan)
 
 

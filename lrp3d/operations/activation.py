@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.operations.blocks import both_nonnegative, passes, refuse, signs_of
+from lrp3d.operations.blocks import both_nonnegative, factor_of, passes, refuse
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.advice import advice_for
 from lrp3d.tracing.signals import Signal, Weighs
@@ -172,13 +172,13 @@ def sqrt(input: Tensor) -> Tensor:
 @register_operation([torch.abs, Tensor.abs, Tensor.__abs__, torch.absolute, Tensor.absolute])
 def absolute(input: Tensor) -> Tensor:
     """Absolute value."""
-    return passes(torch.abs, input, nonnegative=True, factor=signs_of(input))
+    return passes(torch.abs, input, nonnegative=True, factor=factor_of(input, torch.sign))
 
 
 @register_operation([torch.square, Tensor.square])
 def square(input: Tensor) -> Tensor:
     """Square."""
-    return passes(torch.square, input, nonnegative=True, factor=signs_of(input))
+    return passes(torch.square, input, nonnegative=True, factor=factor_of(input, lambda x: 2 * x))
 
 
 @register_operation([torch.pow, Tensor.pow, Tensor.__pow__])
@@ -193,7 +193,7 @@ def power(input: Any, exponent: Any) -> Tensor:
         statistic = Signal(nonnegative=both_nonnegative(input), weighs=Weighs.STATISTIC)
         return refuse(torch.pow(input, exponent), input, advice=WEIGHS_ONLY, signal=statistic)
     even = constant % 2 == 0
-    factor = signs_of(input) if even else 1.0
+    factor = factor_of(input, lambda x: constant * x.pow(constant - 1)) if even else 1.0
     return passes(torch.pow, input, exponent, nonnegative=even or both_nonnegative(input), factor=factor)
 
 

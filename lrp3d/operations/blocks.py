@@ -141,11 +141,26 @@ def passes(
     return result
 
 
-def signs_of(x: Tensor) -> Tensor | float:
-    """The signs of a signal that weighs another, as far as they may turn what speaks for a class round."""
+FEW = 1 << 16  # values: what weighs logits has no more, and is kept as it is
+
+
+def factor_of(x: Tensor, slope: Callable[[Tensor], Tensor] = lambda x: x) -> Tensor | float:
+    """What a signal multiplies another by, as far as it may turn what speaks for a class round.
+
+    Args:
+        x: the signal.
+        slope: the factor, made of the signal; it has the signs of the signal.
+
+    Returns:
+        The factor where these are few values, as behind a classifier, where ways meet and their sum counts. Else its
+        signs, which take little memory; 1 where none is negative.
+    """
+    if x.is_complex():
+        return 1.0
+    if x.numel() <= FEW:
+        return slope(x.detach())
     signal = active_tracer().signal(x)
-    has_none = x.is_complex() or (signal is not None and signal.nonnegative)
-    return 1.0 if has_none else x.detach().sign().to(torch.int8)
+    return 1.0 if signal is not None and signal.nonnegative else x.detach().sign().to(torch.int8)
 
 
 def _real(factor: Any) -> Tensor | float:

@@ -25,12 +25,12 @@ from lrp3d.operations.blocks import (
     Operand,
     attach,
     both_nonnegative,
+    factor_of,
     is_constant,
     passes,
     rearranged,
     refuse,
     shares,
-    signs_of,
 )
 from lrp3d.registry import TorchFunction, active_tracer, register_operation
 from lrp3d.steps.step import Halves, PassThrough
@@ -78,13 +78,13 @@ def _note(factor: int | None, reason: str) -> str:
 
 
 def weighed(
-    signal: Tensor, weight: Tensor, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False
+    signal: Tensor, factor: Tensor | float, output: Tensor, note: str, nonnegative: bool = False, gate: bool = False
 ) -> Tensor:
-    """The `output` of weighting `signal` by another signal, position by position; `signal` gets all relevance."""
+    """The `output` of weighting `signal` by a factor made of another signal; `signal` gets all relevance."""
     incoming = active_tracer().signals[signal]
     weighs = incoming.weighs if gate else min(incoming.weighs, Weighs.SIMILARITY)
     outgoing = replace(incoming.elementwise(output.shape), nonnegative=nonnegative, weighs=weighs)
-    return attach(PassThrough(signal.shape, factor=signs_of(weight)), output, [signal], outgoing, note=note)
+    return attach(PassThrough(signal.shape, factor=factor), output, [signal], outgoing, note=note)
 
 
 @register_operation([torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply])
@@ -103,12 +103,12 @@ def mul(input: Any, other: Any) -> Tensor:
     weighs = least([active_tracer().signals[x] for x in (input, other)])
     if weight_index is not None:
         signal, weight = (other, input) if weight_index == 0 else (input, other)
-        return weighed(signal, weight, output, note, nonnegative, weighs >= Weighs.GATE)
+        return weighed(signal, factor_of(weight), output, note, nonnegative, weighs >= Weighs.GATE)
     run, inputs, is_input = active_tracer(), None, None
     if any(run.signals[x].is_input is not None for x in (input, other)):
         inputs = [run.input_mask(x).expand(output.shape) for x in (input, other)]
         is_input = run.signals.constants_among(inputs[0] + inputs[1], output.dtype)
-    step = Halves([input.shape, other.shape], inputs, [signs_of(other), signs_of(input)])
+    step = Halves([input.shape, other.shape], inputs, [factor_of(other), factor_of(input)])
     nonnegative = nonnegative or input is other
     signal = Signal(is_input=is_input, nonnegative=nonnegative, weighs=weighs)
     return attach(step, output, [input, other], signal, note=note)
@@ -146,7 +146,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if is_constant(input):
         statistic = Signal(nonnegative=nonnegative, weighs=Weighs.STATISTIC)
         return refuse(output, other, advice=RECIPROCAL, signal=statistic)
-    return weighed(input, other, output, "the divisor is constant", nonnegative, gate=True)
+    return weighed(input, factor_of(other, torch.reciprocal), output, "the divisor is constant", nonnegative, gate=True)
 
 
 RECIPROCAL = "divides a constant by a signal, which has a rule only where the quotient weighs another signal"

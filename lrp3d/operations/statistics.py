@@ -24,11 +24,16 @@ from lrp3d.tracing.signals import Signal, Weighs
 
 
 def _statistic(
-    x: Tensor, dim: Any, output: Tensor, contributions: Callable[[Tensor], Tensor], **properties: Any
+    x: Tensor,
+    dim: Any,
+    function: Callable[[Tensor], Tensor],
+    contributions: Callable[[Tensor], Tensor],
+    **properties: Any,
 ) -> Tensor:
-    """Records a statistic of `x` over axes, to which every value contributed as much as `contributions` says."""
+    """Records `function(x)`, a statistic over axes to which every value contributed as `contributions` says."""
     is_input, axes = active_tracer().signals[x].is_input, axes_from_the_end(x, dim)
-    step = Proportional(x.detach(), axes, contributions, is_input)
+    output = function(x)
+    step = Proportional(x.detach(), axes, contributions, is_input, function)
     if is_input is not None:
         is_input = is_input.amax(axes, keepdim=True).reshape(output.shape)
     return attach(step, output, [x], Signal(is_input=is_input, **properties))
@@ -51,9 +56,13 @@ def _register_spread(name: str, with_mean: bool) -> None:
         if isinstance(dim, bool):  # torch.var(input, unbiased)
             dim, unbiased = None, dim
         correction = int(unbiased) if correction is None else correction
-        result = function(input, dim, correction=correction, keepdim=keepdim)
-        output = result[0] if with_mean else result
-        statistic = _statistic(input, dim, output, _squared_distance(dim), nonnegative=True, weighs=Weighs.STATISTIC)
+
+        def of(x: Tensor) -> Tensor:
+            result = function(x, dim, correction=correction, keepdim=keepdim)
+            spread_of: Tensor = result[0] if with_mean else result
+            return spread_of
+
+        statistic = _statistic(input, dim, of, _squared_distance(dim), nonnegative=True, weighs=Weighs.STATISTIC)
         return (statistic, mean(input, dim, keepdim)) if with_mean else statistic
 
     spread.__name__ = name
@@ -100,7 +109,6 @@ def _of_matrices(output: Tensor, x: Tensor) -> Tensor:
 @register_operation(torch.linalg.vector_norm)
 def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Norms of vectors: share by what each value adds to the sum under the root, `|x|^ord`."""
-    output = torch.linalg.vector_norm(input, ord, dim, keepdim, dtype=dtype)
     largest = {float("inf"): "amax", -float("inf"): "amin"}.get(ord)
 
     def contributions(x: Tensor) -> Tensor:
@@ -110,7 +118,11 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
         extreme: Tensor = getattr(size, largest)(axes_from_the_end(x, dim), keepdim=True)
         return (size == extreme).to(x)
 
-    return _statistic(input, dim, output, contributions, nonnegative=True)
+    def function(x: Tensor) -> Tensor:
+        length: Tensor = torch.linalg.vector_norm(x, ord, dim, keepdim, dtype=dtype)
+        return length
+
+    return _statistic(input, dim, function, contributions, nonnegative=True)
 
 
 def _unit(x: Tensor, p: float, dim: Any, eps: float) -> Tensor:
@@ -139,7 +151,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     def contributions(x: Tensor) -> Tensor:
         return (x - x.amax(dim, keepdim=True)).exp()
 
-    return _statistic(input, dim, torch.logsumexp(input, dim, keepdim), contributions)
+    return _statistic(input, dim, lambda x: torch.logsumexp(x, dim, keepdim), contributions)
 
 
 @register_operation(F.cosine_similarity)

@@ -14,7 +14,7 @@ class Proportional(OverAxes):
     """A statistic over axes of one tensor (norm, variance, log-sum-exp) that shares by non-negative contributions.
 
     The contributions are computed when relevance arrives, which never happens where the statistic is only a divisor.
-    Constants beside the signal (`is_input` is 0) contribute nothing.
+    Constants beside the signal (`is_input` is 0) contribute nothing. `function` computes the statistic, (*output).
     """
 
     def __init__(
@@ -23,8 +23,10 @@ class Proportional(OverAxes):
         axes: tuple[int, ...],
         contributions: Callable[[Tensor], Tensor],
         is_input: Tensor | None = None,
+        function: Callable[[Tensor], Tensor] | None = None,
     ):
         self.x = x
+        self.function = function
         self.axes = axes
         self.contributions = contributions
         self.is_input = is_input
@@ -45,6 +47,15 @@ class Proportional(OverAxes):
     def _kept(self) -> list[int]:
         """The shape of the output with its axes of size one."""
         return [1 if axis - self.x.dim() in self.axes else size for axis, size in enumerate(self.x.shape)]
+
+    def slopes(self, r: Tensor) -> Tensor:
+        """The derivative: a norm falls as a negative value rises, a deviation as a value below the mean does."""
+        if self.function is None:
+            return super().slopes(r)
+        with torch.enable_grad():
+            x = self.x.detach().requires_grad_()
+            (slopes,) = torch.autograd.grad(self.function(x), x, r)
+        return slopes
 
     def spread(self, r: Tensor) -> Tensor:
         """Hands `r` (*output) to every value, whatever it contributed."""

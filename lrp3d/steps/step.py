@@ -297,6 +297,12 @@ class OverAxes(Step):
         """Hands `r` (*output), without seeds, to every input on which each output depends."""
         raise NotImplementedError
 
+    def slopes(self, r: Tensor) -> Tensor:
+        """How much each input counts if its output counts `r` (*output), without seeds: of a choice, the winners."""
+        (part,) = self.relevance(r[None])
+        assert part is not None
+        return part[0]
+
 
 class _Constant(Rule):
     """A rule under which relevance stays where it is."""

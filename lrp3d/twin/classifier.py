@@ -28,6 +28,7 @@ from lrp3d.steps.graph import (
     with_edges,
 )
 from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.proportional import Proportional
 from lrp3d.steps.step import ClipInput, OverAxes, PassThrough, Position, RecurrentOutput, Step
 
 TWO_SIDES = (
@@ -97,7 +98,7 @@ def orient(output: Tensor, chosen: Chosen) -> None:
             signs[step] = sign if before is None else torch.where(before == 0, sign, before)
     for step, sign in signs.items():
         if bool((sign < 0).any()):
-            step.oppose(None if bool((sign <= 0).all()) else torch.where(sign < 0, -1.0, 1.0).to(sign))
+            step.oppose(None if bool((sign < 0).all()) else torch.where(sign < 0, -1.0, 1.0).to(sign))
 
 
 def _explained(output: Tensor, chosen: Chosen) -> list[Tensor]:
@@ -117,6 +118,8 @@ def _above(output: Tensor) -> list[Node]:
 
 def _may_turn(step: Step) -> bool:
     """Whether a step may turn signs round: it multiplies by what may be negative."""
+    if isinstance(step, Proportional):
+        return True
     factors = [*step.factors] if isinstance(step, PassThrough) else []
     factors += [operand.w.value for operand in step.operands] if isinstance(step, LinearStep) else []
     return any(isinstance(factor, Tensor) or factor < 0 for factor in factors)
@@ -151,7 +154,7 @@ def _slopes(node: Node, number: int, r: Tensor) -> Sequence[Tensor | None]:
     if isinstance(step, LinearStep) and step.operands:
         return [o.map.adjoint(r[None], _of_type(o.w.value, r), o.shape)[0] for o in step.operands]
     if isinstance(step, OverAxes):
-        return [step.spread(r)]
+        return [step.slopes(r)]
     return [None if part is None else part[0] for part in step.relevance(r[None])]
 
 

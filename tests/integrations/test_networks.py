@@ -34,7 +34,7 @@ NAMES = {
     "torchvision:images_18": lambda net, clip: torch.stack([net(frame) for frame in clip.unbind(2)]).mean(0),
     "timm:images": lambda net, clip: torch.stack([net(frame) for frame in clip.unbind(2)]).mean(0),
     "pytorchvideo:slow_r50": lambda net, clip: net(clip),
-    "pytorchvideo:slowfast_r50": lambda net, clip: net([clip[:, :, [0, 4]], clip]),
+    "pytorchvideo:slowfast_r50": lambda net, clip: net([clip[:, :, [0, 7]], clip]),
     "hf:TinyForVideoClassification": lambda net, clip: net.inner(clip),
     "mmaction:tsn.py": lambda net, clip: torch.stack([net.inner(frame) for frame in clip.unbind(2)]).mean(0),
 }

@@ -4,6 +4,7 @@ import json
 import sys
 from types import ModuleType
 
+import einops
 import numpy as np
 import pytest
 import torch
@@ -179,6 +180,27 @@ def test_the_delta_of_a_lone_logit_is_that_of_the_class_that_its_sign_says(clip)
     relevance, delta = LRP(model).attribute(clip, return_convergence_delta=True)
     assert (model(clip) < 0).all()
     torch.testing.assert_close(delta, -model(clip)[:, 0].detach() - relevance.sum((1, 2, 3, 4)))
+
+
+@pytest.mark.parametrize("layout", ["(b t) c h w", "tbchw"])
+def test_the_delta_is_that_of_each_clip_in_every_layout(clip, layout):
+    class InLayout(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = net()
+
+        def forward(self, x):
+            return self.inner(einops.rearrange(x, f"{axes} -> b c t h w", b=2))
+
+    axes = layout if layout[0] == "(" else " ".join(layout)
+    clips = torch.cat([clip, clip.flip(2)])[:2]
+    laid_out = einops.rearrange(clips, f"b c t h w -> {axes}")
+    relevance, delta = LRP(InLayout().eval(), layout=layout).attribute(
+        laid_out, target=2, return_convergence_delta=True
+    )
+    _, wanted = LRP(net()).attribute(clips, target=2, return_convergence_delta=True)
+    torch.testing.assert_close(delta, wanted, atol=1e-5, rtol=1e-4)
+    assert relevance.shape == laid_out.shape
 
 
 def test_a_layers_attribution_sums_to_the_logit_as_the_inputs_does(clip):
