@@ -206,9 +206,8 @@ def _draw(
     path.parent.mkdir(parents=True, exist_ok=True)
     shown = {name[:1].upper() + name[1:]: matrix for name, matrix in methods.items() if name != "untrained LRP"}
     note = (
-        f"{explained.choice.name}, {explained.choice.weights}. The class is {explained.label!r}: the two "
-        "red or green squares have the same colour or different ones; blue ones do not matter. "
-        "Each matrix has its own scale.\n"
+        f"{explained.choice.name}, {explained.choice.weights}. The class, {explained.label!r}, says whether the "
+        "two red or green squares have the same colour; blue ones do not matter. Each matrix has its own scale.\n"
         f"{' '.join(sentences[1:])}"
     )
     figure = figures.side_by_side(explained.pixels, shown, deciding=deciding, title=sentences[0], footnote=note)
