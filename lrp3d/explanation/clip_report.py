@@ -155,7 +155,7 @@ def _facts(explanation: Explanation, clip: int) -> str:
     ]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
-        span_text = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a frame’s relevance"
+        span_text = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a row of the matrix"
         facts += [
             ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), span_text),
             ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), f"of {columns} {explanation.unit}"),
