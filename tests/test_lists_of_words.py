@@ -183,9 +183,16 @@ def test_names_beside_numbers_name_the_classes_if_nothing_else_does(tmp_path):
     assert [item.label for item in read_list(file, labels=["blue", "red"]).items] == [0, 1]
     file.write_text(BOTH.replace(",1", ",7"))
     assert "are not those of all classes" in " ".join(read_list(file).notes)
-    file.write_text(BOTH + "c.mp4,green,1\n")
-    with pytest.raises(ValueError, match="line 4: class 1 is called 'green' here and 'red' above"):
-        read_list(file)
+
+
+@pytest.mark.parametrize("text", [BOTH + "c.mp4,green,1\n", BOTH.replace("label,", "description,")])
+def test_what_stands_beside_numbers_and_names_no_class_is_not_read(tmp_path, text):
+    """Finer classes, or captions."""
+    file = tmp_path / "val.csv"
+    file.write_text(text)
+    found = read_list(file, labels=["red", "blue"])
+    assert [item.label for item in found.items][:2] == [0, 1]
+    assert f"not read: {text.split(',')[1]}" in found.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def _statistic(
     """Records `function(x)`, a statistic over axes to which every value contributed as `contributions` says."""
     is_input, axes = active_tracer().signals[x].is_input, axes_from_the_end(x, dim)
     output = function(x)
-    step = Proportional(x.detach(), axes, contributions, is_input, function)
+    step = Proportional(x.detach(), axes, function, contributions, is_input)
     if is_input is not None:
         is_input = is_input.amax(axes, keepdim=True).reshape(output.shape)
     return attach(step, output, [x], Signal(is_input=is_input, **properties))

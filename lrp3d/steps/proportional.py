@@ -21,9 +21,9 @@ class Proportional(OverAxes):
         self,
         x: Tensor,
         axes: tuple[int, ...],
+        function: Callable[[Tensor], Tensor],
         contributions: Callable[[Tensor], Tensor],
         is_input: Tensor | None = None,
-        function: Callable[[Tensor], Tensor] | None = None,
     ):
         self.x = x
         self.function = function
@@ -50,8 +50,6 @@ class Proportional(OverAxes):
 
     def slopes(self, r: Tensor) -> Tensor:
         """The derivative: a norm falls as a negative value rises, a deviation as a value below the mean does."""
-        if self.function is None:
-            return super().slopes(r)
         with torch.enable_grad():
             x = self.x.detach().requires_grad_()
             (slopes,) = torch.autograd.grad(self.function(x), x, r)

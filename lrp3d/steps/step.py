@@ -258,18 +258,18 @@ class Halves(PassThrough):
         shapes: shapes of the two factors.
         inputs: for each factor, (*output): 0 where its values are constants, such as padding, whose half the other
             factor gets; None if all values of both are inputs.
-        signs: for each factor the signs of the other one, by which it is multiplied.
+        factors: what each is multiplied by, the other one, or anything with the same signs.
     """
 
     def __init__(
         self,
         shapes: Sequence[torch.Size],
         inputs: Sequence[Tensor] | None = None,
-        signs: Sequence[Tensor | float] = (1.0, 1.0),
+        factors: Sequence[Tensor | float] = (1.0, 1.0),
     ):
         super().__init__(shapes[0])
         self.shapes = shapes
-        self.factors = signs
+        self.factors = factors
         self._parts: Sequence[Tensor | float] = [0.5, 0.5]
         if inputs is not None:
             self._parts = [is_input / (inputs[0] + inputs[1]).clamp(min=1) for is_input in inputs]

@@ -44,6 +44,13 @@ def _equal(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and bool(((a == b) | ((a != a) & (b != b))).all())
 
 
+_NO_GRADIENTS = "does not require grad"
+"""Part of torch's error for a forward that takes gradients where none are recorded."""
+
+_OTHER_DRAWS = (0x1F3D5B79, 0x2E4C6A88, 0x3D5B7997, 0x4C6A88A6)
+"""Seeds that a caller hardly uses; several, because two draws of few frames may be the same by chance."""
+
+
 def check_outermost() -> None:
     """Raises ModelError inside the forward of a model that is being explained, whose graph another one would break."""
     if current_tracer.get() is not None:
@@ -51,13 +58,6 @@ def check_outermost() -> None:
             "a twin runs, or a model is explained, inside the forward of a model that is itself being explained: make "
             "that model of plain modules, and explain the inner one outside of its forward"
         )
-
-
-_NO_GRADIENTS = "does not require grad"
-"""Part of torch's error for a forward that takes gradients where none are recorded."""
-
-_OTHER_DRAWS = (0x1F3D5B79, 0x2E4C6A88, 0x3D5B7997, 0x4C6A88A6)
-"""Seeds that a caller hardly uses; several, because two draws of few frames may be the same by chance."""
 
 
 class Twin(nn.Module):

@@ -58,18 +58,23 @@ def rows_below(header: list[str], lines: Lines, separator: str | None, known: Co
     if path is None:
         raise ValueError(f"line {number}: its header names no column of paths: {line}")
     table = _Table(header, separator, path, label)
-    note += _not_read(header, [path, label, table.frames, table.names])
+    used = [path, label, table.frames]
     if separator is None and len(header) == (1 if label is None else 2) and path == 0:
         listed = spaced(rest, known, has_classes=label is not None)  # a path may hold spaces
-        return Listed(listed.rows, (note, *listed.notes))
+        return Listed(listed.rows, (note + _not_read(header, used), *listed.notes))
     rows = each_line(rest, table.row)
-    return Listed(rows, (note,), tuple(sorted(table.class_names.items())))
+    if table.several_names:
+        return Listed(rows, (note + _not_read(header, used),))
+    return Listed(rows, (note + _not_read(header, [*used, table.names]),), tuple(sorted(table.class_names.items())))
 
 
 def _not_read(header: Sequence[str], used: Sequence[int | None]) -> str:
     """The end of a note: the columns that are not used, if there are any."""
     others = [name for column, name in enumerate(header) if column not in used]
     return f"; not read: {', '.join(others)}" if others else ""
+
+
+CLASS_NAMES = tuple(word for word in NAMES if word in CLASSES)  # and neither captions nor names of videos
 
 
 @dataclass
@@ -82,13 +87,16 @@ class _Table:
     label: int | None
     class_names: dict[int, str] = field(default_factory=dict)
     """The names that stand beside numbers of classes."""
+    several_names: bool = False
+    """Whether some class has several of them, so that they are names of something else."""
     _starts: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.frames = column_of(self.header, FRAMES)
         self.start = column_of(self.header, STARTS)
-        is_number = self.label is not None and key_of(self.header[self.label]) in IDS
-        self.names = column_of(self.header, NAMES, without=(self.label or 0, self.path)) if is_number else None
+        self.names: int | None = None
+        if self.label is not None and key_of(self.header[self.label]) in IDS:
+            self.names = column_of(self.header, CLASS_NAMES, without=(self.label, self.path))
 
     def row(self, line: str) -> Row:
         """Reads a line; raises ValueError if it breaks the form, or asks for a part of a clip."""
@@ -118,8 +126,7 @@ class _Table:
 
     def _name_class(self, number: int, name: str) -> None:
         before = self.class_names.setdefault(number, name)
-        if bare(before) != bare(name):
-            raise ValueError(f"class {number} is called {name!r} here and {before!r} above")
+        self.several_names = self.several_names or bare(before) != bare(name)
 
 
 def _field(fields: Sequence[str], column: int | None) -> str:
