@@ -16,7 +16,8 @@ from lrp3d.video import draw_clip
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A folder of one's own to be in, and an untouched import path afterwards."""
+    """A folder of one's own to be in, without the modules of other tests, and an untouched import path afterwards."""
+    sys.modules.pop("networks", None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     yield tmp_path
