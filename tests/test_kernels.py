@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import lrp3d
-from lrp3d.compute import along_axis, kernels, time_tiles
+from lrp3d.compute import along_axis, kernels, matmul, time_tiles
 from lrp3d.compute.bands import Band
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution
@@ -269,7 +269,7 @@ def test_large_convolutions_of_a_model_are_faster_and_small_ones_the_same_bit_by
     model = nn.Sequential(model, nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval()
     clip = torch.rand(2, 3, 8, 9, 9)
     assert lrp3d.explain(model, clip).logits.equal(model(clip).detach())
-    monkeypatch.setattr(kernels, "WORTHWHILE_FORWARD", 0)
+    monkeypatch.setattr(matmul, "WORTHWHILE_FORWARD", 0)
     ran = []
     convolve = kernels.convolve
     monkeypatch.setattr(kernels, "convolve", lambda *given: ran.append(given[1].shape) or convolve(*given))
@@ -286,5 +286,5 @@ def test_a_model_that_casts_for_itself_keeps_its_own_convolutions(monkeypatch):
 
     torch.manual_seed(0)
     model, clip = Casting(nn.Conv3d(3, 8, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval(), torch.rand(1, 3, 8, 9, 9)
-    monkeypatch.setattr(kernels, "WORTHWHILE_FORWARD", 0)
+    monkeypatch.setattr(matmul, "WORTHWHILE_FORWARD", 0)
     assert lrp3d.explain(model, clip).logits.equal(model(clip).detach())

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers
+from lrp3d.compute import buffers, matmul
 from lrp3d.compute.buffers import BLOCK
 
 LEAST_PER_TAP = 2**17  # multiplications; with fewer, torch's own kernel is called sooner than the products
@@ -115,12 +115,13 @@ def dense_sum(x: Tensor, taps: Tensor, shifts: Sequence[int], length: int) -> Te
             result.zero_()
         else:
             first = shifts[whole] * per_position
-            torch.mm(taps[whole], sample[:, first : first + length * per_position], out=result)
+            matmul.multiply(taps[whole], sample[:, first : first + length * per_position], result)
         for k, shift in enumerate(shifts):
             start, stop = max(0, -shift), min(length, size - shift)
             if start < stop and k != whole:
                 target = result[:, start * per_position : stop * per_position]
-                target.addmm_(taps[k], sample[:, (start + shift) * per_position : (stop + shift) * per_position])
+                seen = slice((start + shift) * per_position, (stop + shift) * per_position)
+                matmul.add_columns(taps[k], sample, seen, target)
     return out
 
 

@@ -2,7 +2,7 @@
 
 The plain path is torch's own convolution and input gradient. These are faster, and equal up to rounding:
 
-- a kernel of one (1x1x1) is a matrix product, of many positions in blocks (`wide_products`);
+- a kernel of one (1x1x1) is a matrix product (`matmul`);
 - a convolution along time only is a sum of shifted products, one for each tap; a depthwise one along one axis is a sum
   of shifted, scaled copies;
 - the adjoint of a convolution without stride is a convolution with the flipped kernel, and that of a strided one is
@@ -20,44 +20,27 @@ The plain path is torch's own convolution and input gradient. These are faster, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lrp3d.compute import buffers, phases, time_tiles, wide_products
+from lrp3d.compute import buffers, matmul, onednn, phases, time_tiles, wide_products
 from lrp3d.compute.along_axis import LEAST_PER_TAP, dense_sum, depthwise_sum
 from lrp3d.compute.geometry import Geometry
+from lrp3d.compute.plain import is_plain as is_plain
+from lrp3d.compute.plain import plain as plain
 
-WORTHWHILE_FORWARD = 2**24  # multiplications
 WORTHWHILE_ALONE = 2**20  # multiplications of one seed; with fewer, those of all seeds are one product
 WORTHWHILE_TILES = 2**20  # multiplications of one frame and one tap
 LARGE = 8  # values of a kernel for each value that it is applied to; copies of such kernels take most of the memory
-_plain: ContextVar[bool] = ContextVar("lrp3d_plain_kernels", default=False)
-
-
-@contextmanager
-def plain() -> Iterator[None]:
-    """Uses only torch's own kernels inside this block."""
-    token = _plain.set(True)
-    try:
-        yield
-    finally:
-        _plain.reset(token)
-
-
-def is_plain() -> bool:
-    """Whether torch's own kernels are asked for."""
-    return _plain.get()
 
 
 def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
     """The convolution of x (b, c, ...) with w in torch's layout, without bias."""
-    if not _plain.get() and x.numel():
+    if not is_plain() and x.numel():
         if _is_pointwise(w, g):
             return _pointwise(_strided(x, g.stride), w.flatten(1))
         axis = _depthwise_axis(x.shape[1], w, g)
@@ -76,26 +59,20 @@ def convolve(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
 
 
 def outruns_torch(x: Tensor, w: Tensor, g: Geometry) -> bool:
-    """Whether `convolve` is worth it for a convolution of the model itself, of which it differs by rounding.
-
-    Small ones are left to torch, so that they stay what they are bit by bit.
-    """
-    ours = x.device.type == "cpu" and x.dtype == w.dtype and not _plain.get() and not torch.is_autocast_enabled("cpu")
-    if not ours or x.numel() * w.shape[0] < WORTHWHILE_FORWARD:
-        return False
-    return _is_pointwise(w, g) or _depthwise_axis(x.shape[1], w, g) is not None
+    """Whether `convolve` is worth it for a convolution of the model itself, of which it differs by rounding."""
+    return matmul.may_replace(x, w) and (_is_pointwise(w, g) or _depthwise_axis(x.shape[1], w, g) is not None)
 
 
 def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
     """The transposed convolution: carries r, shaped like an output, back to a new tensor of `shape` (b, c, ...)."""
     if r.numel() == 0:
         return r.new_zeros(shape)
-    return _input_gradient(r, w, g, shape) if _plain.get() else _fast_adjoint(r, w, g, shape)
+    return _input_gradient(r, w, g, shape) if is_plain() else _fast_adjoint(r, w, g, shape)
 
 
 def _fast_adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
     if _is_pointwise(w, g):
-        return _placed(_pointwise(r, w.flatten(1).T), g.stride, shape)
+        return _placed(_pointwise(r, _transposed(w)), g.stride, shape)
     axis = _depthwise_axis(shape[1], w, g)
     if axis is not None:
         return _depthwise_adjoint(r, w, g, shape, axis)
@@ -124,7 +101,7 @@ def _input_gradient(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> 
 
 def scaled_adjoint(r: Tensor, scale: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor | None:
     """The adjoint of r (s b, c, ...) * scale (b, c, ...) in one go; None where to multiply first is as fast."""
-    if _plain.get() or r.numel() == 0:
+    if is_plain() or r.numel() == 0:
         return None
     if _is_pointwise(w, g) and max(g.stride) == 1:
         return _scaled_pointwise(r, scale, w.flatten(1).T)
@@ -155,7 +132,7 @@ def adjoint_in_window(
     first, last = window(size, start, stop, g, axis)
     begin = start * s - p  # the first position these outputs see, negative in the padding
     along_axis = _depthwise_axis(shape[1], w, g) == axis or (axis == 0 and _is_dense_in_time(r, w, g))
-    if along_axis and not _plain.get():
+    if along_axis and not is_plain():
         return adjoint(r, w, _on_window(g, axis, start, stop, size), shape)
     if axis == 0 and k > 1 and _few_frames(r, w, replace(g, padding=_with(g.padding, axis, 0))):
         return _by_frames(r, w, g, shape, begin - first)
@@ -171,7 +148,7 @@ def scaled_adjoint_in_window(
     r: Tensor, scale: Tensor, w: Tensor, g: Geometry, shape: Sequence[int], axis: int, start: int, size: int
 ) -> Tensor | None:
     """The same for r (s b, c, ...) * scale (b, c, ...) in one go; None where to multiply first is as fast."""
-    if r.numel() == 0 or _plain.get() or _depthwise_axis(shape[1], w, g) != axis:
+    if r.numel() == 0 or is_plain() or _depthwise_axis(shape[1], w, g) != axis:
         return None
     return _depthwise_adjoint(r, w, _on_window(g, axis, start, start + r.shape[2 + axis], size), shape, axis, scale)
 
@@ -189,7 +166,7 @@ def _with(values: Sequence[int], index: int, value: int) -> tuple[int, ...]:
 
 def joins(g: Geometry) -> bool:
     """Whether several weights can be laid side by side along the input channels."""
-    return not _plain.get() and not g.transposed and g.groups == 1
+    return not is_plain() and not g.transposed and g.groups == 1
 
 
 def joint_convolve(xs: Sequence[Tensor], ws: Sequence[Tensor], g: Geometry) -> Tensor:
@@ -208,17 +185,22 @@ def _pointwise(x: Tensor, w: Tensor) -> Tensor:
     """Multiplies x (b, i, ...) by w (o, i)."""
     flat = x.flatten(2)  # (b, i, t h w)
     if _fills_cores(w, flat):
-        out = buffers.empty((len(x), len(w), flat.shape[2]), x)
-        multiply = wide_products.multiply if wide_products.is_wide(w, flat[0]) else _multiply
-        for sample, product in zip(flat, out, strict=True):
-            multiply(w, sample, product)
+        if len(x) == 1:
+            out = matmul.product(w, flat[0]).unsqueeze(0)
+        else:
+            out = buffers.empty((len(x), len(w), flat.shape[2]), x)
+            for sample, product in zip(flat, out, strict=True):
+                matmul.multiply(w, sample, product)
     else:
         out = torch.bmm(w.expand(len(x), *w.shape), flat)
     return torch.unflatten(out, 2, x.shape[2:])
 
 
-def _multiply(w: Tensor, x: Tensor, out: Tensor) -> None:
-    torch.mm(w, x, out=out)
+def _transposed(w: Tensor) -> Tensor:
+    """The matrix (i, o) of w (o, i, 1, ...), laid out anew once for all products where each would have to do so."""
+    if not onednn.outruns_mkl():
+        return w.flatten(1).T
+    return buffers.derived("transposed", [w], lambda: w.flatten(1).T.contiguous())
 
 
 def _fills_cores(w: Tensor, flat: Tensor) -> bool:
@@ -229,7 +211,7 @@ def _fills_cores(w: Tensor, flat: Tensor) -> bool:
 def _scaled_pointwise(x: Tensor, scale: Tensor, w: Tensor) -> Tensor | None:
     """Multiplies x (s b, i, ...) * scale (b, i, ...) by w (o, i); None where to multiply first is as fast."""
     flat = x.flatten(2)  # (s b, i, t h w)
-    if not _fills_cores(w, flat) or not wide_products.is_wide(w, flat[0]) or not scale.is_contiguous():
+    if not _fills_cores(w, flat) or not matmul.scales_on_the_way(w, flat[0]) or not scale.is_contiguous():
         return None
     out = buffers.empty((len(x), len(w), flat.shape[2]), x)
     for i, (sample, product) in enumerate(zip(flat, out, strict=True)):
@@ -343,7 +325,7 @@ def _few_frames(r: Tensor, w: Tensor, g: Geometry) -> bool:
 
     Nor does it pay to lay out a kernel a second time, for more frames, that is far larger than what it is applied to.
     """
-    if r.dim() != 5 or len(r) > 1 or r.device.type != "cpu" or g.transposed or g.groups > 1 or _plain.get():
+    if r.dim() != 5 or len(r) > 1 or r.device.type != "cpu" or g.transposed or g.groups > 1 or is_plain():
         return False
     of_flipped = _geometry_of_flipped(r, w, g)
     in_tiles = of_flipped is not None and _fits_tiles(r, w, of_flipped)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from lrp3d.compute import buffers, kernels
+from lrp3d.compute import buffers, matmul
 from lrp3d.compute.linear_map import LinearMap, sum_to_shape
+from lrp3d.compute.plain import is_plain
 from lrp3d.compute.terms import Weight
 
 
@@ -21,7 +21,7 @@ class FullyConnected(LinearMap):
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """Maps `a` (..., i) with `v` (o, i) to (..., o)."""
         assert isinstance(v, Tensor)
-        return F.linear(a, v)
+        return matmul.linear(a, v)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """Carries (s, ..., o) to (s, ..., i)."""
@@ -35,7 +35,7 @@ class FullyConnected(LinearMap):
         for v in weights:
             assert isinstance(v, Tensor)
             part = buffers.empty((*r.shape[:-1], v.shape[1]), r)
-            torch.mm(rows, v[first:last], out=part.view(-1, v.shape[1]))
+            matmul.multiply(rows, v[first:last], part.view(-1, v.shape[1]))
             parts.append(part)
         return parts
 
@@ -55,7 +55,7 @@ FEW = 32  # outputs; with fewer it does not pay to look for zeros
 def _outputs_with_relevance(r: Tensor) -> tuple[int, int]:
     """The range of outputs (last axis) that has all relevance; the whole axis where that is more than half of it."""
     size = r.shape[-1]
-    if size < FEW or r.device.type != "cpu" or kernels.is_plain() or not r.numel():
+    if size < FEW or r.device.type != "cpu" or is_plain() or not r.numel():
         return 0, size
     rows = r.flatten(0, -2)  # (s ..., o)
     first, last = _ends(rows[len(rows) // 2] != 0)
@@ -81,7 +81,7 @@ class MatrixProduct(LinearMap):
     def __call__(self, a: Tensor, v: Weight) -> Tensor:
         """Multiplies (..., n, k) by (..., k, m); `left` says which of them is the input."""
         assert isinstance(v, Tensor)
-        return a @ v if self.left else v @ a
+        return matmul.batched(a, v) if self.left else matmul.batched(v, a)
 
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """Folds the seeds into the axis that the weight does not contract, so that no weight is copied for them."""
@@ -90,10 +90,10 @@ class MatrixProduct(LinearMap):
             return sum_to_shape(r @ v.mT, shape)
         seeds, rows, columns = len(r), *r.shape[-2:]
         if self.left:
-            folded = r.movedim(0, -3).flatten(-3, -2) @ v.mT  # (..., s n, k)
+            folded = matmul.batched(r.movedim(0, -3).flatten(-3, -2), v.mT)  # (..., s n, k)
             relevance = folded.unflatten(-2, (seeds, rows)).movedim(-3, 0)
         else:
-            folded = r.movedim(0, -3).mT.flatten(-3, -2) @ v  # (..., s m, k)
+            folded = matmul.batched(r.movedim(0, -3).mT.flatten(-3, -2), v)  # (..., s m, k)
             relevance = folded.unflatten(-2, (seeds, columns)).movedim(-3, 0).mT
         return sum_to_shape(relevance, shape)
 

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lrp3d.compute import kernels
+from lrp3d.compute import kernels, matmul
 from lrp3d.compute.geometry import Geometry
 from lrp3d.compute.maps import Convolution, FullyConnected
+from lrp3d.operations import products
 from lrp3d.operations.arithmetic import add
 from lrp3d.operations.blocks import Operand, rearranged, shares
 from lrp3d.operations.padding import pad
-from lrp3d.operations.products import matmul, weighed_by_kernel
+from lrp3d.operations.products import weighed_by_kernel
 from lrp3d.registry import active_tracer, register_operation
 from lrp3d.tracing.signals import Weighs
 
@@ -130,8 +131,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if active_tracer().is_signal(bias):  # made by a hypernetwork
         return add(linear(input, weight), bias)
     if active_tracer().is_signal(weight):
-        output = matmul(input, rearranged(lambda w: w.mT, weight) if weight.dim() > 1 else weight)
+        output = products.matmul(input, rearranged(lambda w: w.mT, weight) if weight.dim() > 1 else weight)
         return output if bias is None else add(output, bias.detach())
-    output = F.linear(input, weight, bias)
+    output = (matmul.linear if matmul.may_replace(input, weight) else F.linear)(input, weight, bias)
     bias = None if bias is None else bias.detach()
     return shares(output, [Operand(input, FullyConnected(), weight.detach())], bias, nn.Linear)

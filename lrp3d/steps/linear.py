@@ -12,8 +12,8 @@ from typing import cast
 
 from torch import Tensor
 
-from lrp3d.compute.kernels import is_plain
 from lrp3d.compute.maps import Broadcast
+from lrp3d.compute.plain import is_plain
 from lrp3d.rules import Rule
 from lrp3d.steps.factor import Released, all_are_kept
 from lrp3d.steps.lazy_relevance import LazyRelevance

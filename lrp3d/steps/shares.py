@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from lrp3d.compute.bands import Band, whole_axis
-from lrp3d.compute.kernels import is_plain
 from lrp3d.compute.maps import Broadcast, LinearMap
+from lrp3d.compute.plain import is_plain
 from lrp3d.compute.terms import Share, Term, Weight
 from lrp3d.rules import Rule
 from lrp3d.steps.coefficients import coefficients, sum_of

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lrp3d.compute import buffers
 from lrp3d.compute.buffers import BLOCK
-from lrp3d.compute.kernels import is_plain
+from lrp3d.compute.plain import is_plain
 from lrp3d.compute.terms import Share, Signed, Term
 from lrp3d.rules import Rule
 from lrp3d.steps.coefficients import coefficients, over_denominators, sum_of
