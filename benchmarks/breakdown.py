@@ -25,6 +25,7 @@ from torch.utils.flop_counter import flop_registry
 
 import lrp3d
 from benchmarks.timing import common, nets, peers
+from lrp3d.compute import onednn
 
 EXPLAIN = "explain as a whole"
 GRADIENTS = "forward and N plain gradients"
@@ -44,6 +45,8 @@ PARTS = {
     ("frame_logits.py", None): "seeds",
 }
 OTHER = "everything else"
+BY_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None) and torch.ops.mkldnn._linear_pointwise.default
+"""The product of `lrp3d.compute.onednn`, which torch's own table of operations does not count."""
 
 
 @dataclass
@@ -73,8 +76,11 @@ class Peaks:
         def best(run: Callable[[], Any]) -> float:
             return min(common.timed(run, device) for _ in range(5))
 
+        product = best(lambda: torch.mm(a, b, out=out))
+        if onednn.suits(a, b):
+            product = min(product, best(lambda: onednn.product(a, b)))
         return Peaks(
-            2 * side**3 / 1e9 / best(lambda: torch.mm(a, b, out=out)),
+            2 * side**3 / 1e9 / product,
             8 * length / 1e9 / best(lambda: target.copy_(source)),
         )
 
@@ -94,7 +100,7 @@ class Watch(TorchDispatchMode):
         common.synchronise(self.device)
         seconds = time.perf_counter() - begin
         work = self.parts[_part(sys._getframe(1))]
-        count = flop_registry.get(func.overloadpacket)
+        count = _linear_flop if func is BY_ONEDNN else flop_registry.get(func.overloadpacket)
         gflop = 0.0 if count is None else count(*args, **(kwargs or {}), out_val=out) / 1e9
         copied = [x for x in tree_flatten((args, kwargs, out))[0] if isinstance(x, Tensor)]
         gigabytes = 0.0 if func.is_view else sum(map(_bytes, copied)) / 1e9
@@ -103,6 +109,11 @@ class Watch(TorchDispatchMode):
         work.gigabytes += gigabytes
         work.least += min(seconds, max(gflop / self.peaks.gflops, gigabytes / self.peaks.gigabytes_per_second))
         return out
+
+
+def _linear_flop(x: Tensor, w: Tensor, *_: Any, **__: Any) -> int:
+    """Of x (..., i) and w (o, i)."""
+    return 2 * x.numel() * len(w)
 
 
 def _bytes(x: Tensor) -> int:
