@@ -40,6 +40,7 @@ PARTS = {
     ("kernels.py", "adjoint_in_window"): "products and convolutions of relevance",
     ("kernels.py", "scaled_adjoint"): "products and convolutions of relevance",
     ("kernels.py", "scaled_adjoint_in_window"): "products and convolutions of relevance",
+    ("matmul.py", None): "products and convolutions of relevance",
     ("propagate.py", "propagate"): "multiplications and sums of relevance",
     ("twin.py", "record"): "the model's forward",
     ("frame_logits.py", None): "seeds",
