@@ -74,8 +74,9 @@ class Explanation:
     """(b,) the sum of `dynamic` as a share of the sum of `relevance`; 0 for a clip that stands still."""
     layers: dict[str, Tensor] = field(default_factory=dict)
     """By module, the relevance (b, c, t', h', w') at its output for the clip's logit, to which it sums; for a contrast,
-    R - Rbar, which sums to zero. Empty without `layers=`. Outputs (b t, c, h, w) are given as (b, c, t, h, w), other
-    shapes as the module has them; `channel_axes` says where their channels are."""
+    R - Rbar, which sums to zero. Empty without `layers=`. Clips come first: outputs (b t, c, h, w) are given as
+    (b, c, t, h, w), and (t, b, c) as (b, t, c). Other shapes are the module's own; `channel_axes` says where their
+    channels are."""
     layer_rows: dict[str, Tensor] = field(default_factory=dict)
     """By module, the same relevance (b, n, c, t', h', w') for every frame logit; empty without `layer_rows=True`."""
     channel_axes: dict[str, int] = field(default_factory=dict)

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrp3d.propagation.axes import Axis
 from lrp3d.propagation.channel_axes import ChannelAxes
+from lrp3d.propagation.clip_order import ClipOrder, with_clips_first
 from lrp3d.propagation.propagate import Start, Through
 from lrp3d.steps.graph import Edge, Node, downwards, step_of
 from lrp3d.steps.lazy_relevance import LazyRelevance
@@ -80,7 +82,7 @@ def _channels(name: str, given: Any) -> list[int]:
     return numbers
 
 
-def with_clips(x: Tensor, batch: int, axis: int = 1) -> Tensor:
+def with_time(x: Tensor, batch: int, axis: int = 1) -> Tensor:
     """Turns an output (b t, c, h, w), with frames in the batch, into (b, c, t, h, w); returns others unchanged.
 
     Args:
@@ -88,7 +90,7 @@ def with_clips(x: Tensor, batch: int, axis: int = 1) -> Tensor:
         batch: number of clips.
         axis: the axis of channels.
 
-    >>> with_clips(torch.zeros(2 * 8, 64, 7, 7), 2).shape
+    >>> with_time(torch.zeros(2 * 8, 64, 7, 7), 2).shape
     torch.Size([2, 64, 8, 7, 7])
     """
     if x.dim() != 4 or axis != 1 or len(x) == batch or len(x) % batch:
@@ -197,8 +199,13 @@ class Inside:
         self.shapes: dict[str, torch.Size] = {
             step.name: step.shape for step in record.run.steps if isinstance(step, Outlet) and step.name in names
         }
-        nodes, axes = _outlets([record.output.grad_fn]) if names else {}, ChannelAxes()
-        self.channel_axes: dict[str, int] = {name: axes.of(nodes[name]) for name in self.shapes if name in nodes}
+        nodes, channels, clips = _outlets([record.output.grad_fn]) if names else {}, ChannelAxes(), ClipOrder(batch)
+        found = {name: channels.of(nodes[name]) for name in self.shapes if name in nodes}
+        self._clips: dict[str, Axis] = {name: clips.of(nodes[name], axis) for name, axis in found.items()}
+        self.channel_axes: dict[str, int] = {
+            name: axis + (axis < self._clips[name].dim) for name, axis in found.items()
+        }
+        """By module, the axis of its channels, once the clips come first."""
         self.batch = batch
         self.like: Tensor = record.output.detach()
         self.keep_rows = rows
@@ -208,7 +215,7 @@ class Inside:
         self.clip: dict[str, Tensor] = {}
         """Relevance (*output) by module, for the clips' logits."""
         self.rows: dict[str, list[Tensor]] = {}
-        """Relevance (s, *output) of the rows by module, chunk by chunk."""
+        """Relevance (s, *output) of the rows by module, chunk by chunk, with the clips of an output first."""
 
     def add(self, outlet_relevance: Mapping[str, Tensor], share: float = 1.0) -> None:
         """Adds `share` times the relevance that arrived for some seeds to that of the clips."""
@@ -231,7 +238,7 @@ class Inside:
                     f"layer_rows=True: no row's relevance flows through '{name}'; it is not on the path from the "
                     "logits to the clip, or comes after the average over time"
                 )
-            r = outlet_relevance[name]
+            r = self._with_clips_first(name, outlet_relevance[name], 1)
             if orientation is not None:
                 per_item = orientation.repeat_interleave(r.shape[1] // self.batch, 1)
                 r = r * per_item.reshape(*per_item.shape, *[1] * (r.dim() - 2)).to(r)
@@ -255,16 +262,21 @@ class Inside:
         """The fields of `Explanation` that come from here, by name."""
         if not self.shapes:
             return {}
-        layers = {name: self._with_clips(name, x).to(self.like) for name, x in self.clip.items()}
+        layers = {
+            name: self._with_time(name, self._with_clips_first(name, x)).to(self.like) for name, x in self.clip.items()
+        }
         rows = {name: self._rows(name, torch.cat(chunks)).to(self.like) for name, chunks in self.rows.items()}
         return {"layers": layers, "channel_axes": self.channel_axes} | ({"layer_rows": rows} if rows else {})
 
-    def _with_clips(self, name: str, x: Tensor) -> Tensor:
-        return with_clips(x, self.batch, self.channel_axes.get(name, 1))
+    def _with_clips_first(self, name: str, x: Tensor, before: int = 0) -> Tensor:
+        return with_clips_first(x, self._clips[name], before) if name in self._clips else x
+
+    def _with_time(self, name: str, x: Tensor) -> Tensor:
+        return with_time(x, self.batch, self.channel_axes.get(name, 1))
 
     def _rows(self, name: str, x: Tensor) -> Tensor:
-        """Turns (s, *output) into (b, s, ...)."""
-        return torch.stack([self._with_clips(name, row) for row in x], 1)
+        """Turns (s, b ...) into (b, s, ...)."""
+        return torch.stack([self._with_time(name, row) for row in x], 1)
 
 
 def _listed(names: Sequence[str]) -> str:
