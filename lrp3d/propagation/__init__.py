@@ -6,13 +6,14 @@ fit into memory. `one_side` judges the conservation of a contrast.
 Frames: `frame_logits` finds the logit of every frame, exactly or not at all, and from it the seeds of the matrix's
 rows (`frame_seeds`), which `frame_clock` holds against the frames of the clip. `time_axis` finds which axis is time for
 it, `seen_frames` which frames a forward picks of its clip, `unpadded` which frames are left by layers that do not pad,
-`frame_order` in which order its first layers see them, and `frame_columns` tells logits of frames from those of
-classes.
+`frame_order` in which order its first layers (`first_layers`) see them, and `frame_columns` tells logits of frames from
+those of classes.
 `clip_relevance` propagates the seeds of one batch of clips, and `temporal_matrix` makes the matrix from the rows.
 `notes` says what is to be known beside the numbers.
 
 Inside the network: `inside` keeps relevance at the outputs of modules, and `channels` finds the part of it that flows
-through chosen channels; `channel_axes` finds the axis that they are on.
+through chosen channels; `channel_axes` finds the axis that they are on, and `clip_order` that of the clips, which
+`axes` follows through the graph.
 
 Motion against appearance: `motion_parts` splits the relevance of one batch of clips into a static and a dynamic part.
 

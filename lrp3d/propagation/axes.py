@@ -30,6 +30,11 @@ class Axis(NamedTuple):
     numbers: Tensor
     """(size,), what its positions stand for, such as channels or clips."""
 
+    @property
+    def is_sorted(self) -> bool:
+        """Whether no position stands for less than the one before it."""
+        return bool((self.numbers[1:] >= self.numbers[:-1]).all())
+
     @classmethod
     def counted(cls, dim: int, shape: torch.Size) -> Axis:
         """An axis whose positions stand for themselves."""

@@ -79,5 +79,4 @@ def with_clips_first(x: Tensor, axis: Axis, before: int = 0) -> Tensor:
     [0, 2, 1, 3]
     """
     x = x.movedim(before + axis.dim, before)
-    order = axis.numbers.argsort(stable=True)
-    return x if order.equal(torch.arange(len(order))) else x.index_select(before, order.to(x.device))
+    return x if axis.is_sorted else x.index_select(before, axis.numbers.argsort(stable=True).to(x.device))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lrp3d.layout import Layout
-from lrp3d.propagation.seen_frames import FirstLayer, first_layers
+from lrp3d.propagation.first_layers import FirstLayer, first_layers
 from lrp3d.propagation.time_axis import TimeAverage, spread_down, time_axis_test
 from lrp3d.steps.graph import Edge, parents, step_of
 from lrp3d.steps.linear import LinearStep

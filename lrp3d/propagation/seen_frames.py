@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lrp3d.layout import Layout
+from lrp3d.propagation.first_layers import FirstLayer, first_layers
 from lrp3d.propagation.time_axis import TimeAverage, spread_down
-from lrp3d.steps.graph import Edge, Node, downwards, edges_below, is_weighted, parents, step_of, upwards
-from lrp3d.steps.linear import LinearStep
+from lrp3d.steps.graph import Edge, downwards, step_of
 from lrp3d.steps.step import ClipInput
 from lrp3d.steps.torch_nodes import PICKS
 from lrp3d.twin.trace import Trace
@@ -69,28 +68,6 @@ def listed(frames: Sequence[int]) -> str:
     """
     first, last = frames[0], frames[-1]
     return f"{first} to {last}" if len(frames) == last - first + 1 > 2 else ", ".join(map(str, frames))
-
-
-class FirstLayer(NamedTuple):
-    """A layer with weights that has none below it."""
-
-    edge: Edge
-    """Stands for what the layer takes in."""
-    shape: torch.Size
-    """The shape of what it takes in."""
-    step: LinearStep
-
-
-def first_layers(node: Node) -> list[FirstLayer]:
-    """The first layers with weights below a node."""
-    behind_layers: dict[Node, bool] = {}
-    found = []
-    for below in upwards(node, parents):
-        step = step_of(below)
-        behind_layers[below] = any(behind_layers[parent] or is_weighted(parent) for parent in parents(below))
-        if isinstance(step, LinearStep) and is_weighted(below) and not behind_layers[below] and len(step.operands) == 1:
-            found.append(FirstLayer(edges_below(below)[0], step.operands[0].shape, step))
-    return found
 
 
 def _picks(edge: Edge) -> bool:

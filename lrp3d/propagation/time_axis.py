@@ -16,7 +16,20 @@ from torch import Tensor
 
 from lrp3d.compute.einsum import Einsum
 from lrp3d.compute.maps import Bilinear, Broadcast, Convolution, MatrixProduct
-from lrp3d.steps.graph import Edge, Node, edges_below, handed_down, parents, step_of, through_torch, upwards, with_edges
+from lrp3d.propagation.clip_order import ClipOrder
+from lrp3d.propagation.first_layers import first_layers
+from lrp3d.steps.graph import (
+    Edge,
+    Node,
+    downwards,
+    edges_below,
+    handed_down,
+    parents,
+    step_of,
+    through_torch,
+    upwards,
+    with_edges,
+)
 from lrp3d.steps.linear import LinearStep
 from lrp3d.steps.step import (
     ClipInput,
@@ -198,14 +211,18 @@ def time_steps(entries: Entries, batch: int, of: Sequence[int] | None = None) ->
         return [torch.eye(entries.number, dtype=torch.bool)[i].tolist() for i in numbers_of]
     has_time_axis = time_axis_test(batch)
     mixing = _mixing(entries.edge[0], has_time_axis)
-    if len(numbers_of) > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing)):
+    orders = _orders(entries.edge[0], batch, has_time_axis)
+    if len(numbers_of) > MANY and (source_steps := _by_labels(entries, batch, has_time_axis, mixing, orders)):
         return [source_steps[i] for i in numbers_of]
     masks = []
     for i in numbers_of:
         seed = torch.zeros_like(entries.values)
         seed.narrow(entries.axis, i, 1).fill_(1)
         masks.append(
-            [_over_time(r != 0, batch, step) for r, step in spread_down(entries.edge, seed, has_time_axis, mixing)]
+            [
+                _over_time(r != 0, batch, step, orders.get(step))
+                for r, step in spread_down(entries.edge, seed, has_time_axis, mixing)
+            ]
         )
     lengths = {len(mask) for ends in masks for mask in ends}
     if len(lengths) != 1:
@@ -217,7 +234,11 @@ MANY = 64  # averaged entries; if there are more, the time steps are found for a
 
 
 def _by_labels(
-    entries: Entries, batch: int, has_time_axis: Callable[[Step], bool], mixing: dict[Node, Cost]
+    entries: Entries,
+    batch: int,
+    has_time_axis: Callable[[Step], bool],
+    mixing: dict[Node, Cost],
+    orders: dict[Step, Tensor],
 ) -> list[list[bool]]:
     """The same for many entries at once: each carries its number down. Empty where an operation mixes numbers."""
     device = entries.values.device
@@ -235,7 +256,7 @@ def _by_labels(
             return []
         mixed.append((covered & ((second / count - mean**2).abs() > 1e-3)).any())
         number = mean.round().long()
-        steps = [_over_time(number == i, batch, step) for i in range(entries.number)]
+        steps = [_over_time(number == i, batch, step, orders.get(step)) for i in range(entries.number)]
         if positions is not None and positions.shape[1] != len(steps[0]):
             return []
         positions = torch.stack(steps) if positions is None else positions | torch.stack(steps)
@@ -297,7 +318,24 @@ def _spreads(step: Step) -> bool:
     return isinstance(step, PassThrough | LinearStep | Written | OverAxes)
 
 
-def _over_time(mask: Tensor, batch: int, step: Step) -> Tensor:
+def _orders(root: Node, batch: int, has_time_axis: Callable[[Step], bool]) -> dict[Step, Tensor]:
+    """For layers whose batch (t b) does not have the frames of a clip together, the order in which it would have.
+
+    Where the first layers have frames in the batch, `frame_order` holds these against the clip.
+    """
+    if batch < 2 or all(len(layer.shape) == 4 for layer in first_layers(root)):
+        return {}
+    clips, orders = ClipOrder(batch), dict[Step, Tensor]()
+    for node in downwards([root], lambda node: (step := step_of(node)) is not None and has_time_axis(step)):
+        step = step_of(node)
+        if isinstance(step, LinearStep) and has_time_axis(step) and len(step.shape) == 4 and not step.shape[0] % batch:
+            axis = clips.of(node, 1)
+            if axis.dim == 0 and not axis.is_sorted:
+                orders[step] = axis.numbers.argsort(stable=True)
+    return orders
+
+
+def _over_time(mask: Tensor, batch: int, step: Step, order: Tensor | None = None) -> Tensor:
     """(t,): whether the mask is set anywhere at each time step of what a step makes.
 
     The clip has time where its layout says so. Where the axes of a layer are unknown (it has no rule), time is the only
@@ -311,7 +349,8 @@ def _over_time(mask: Tensor, batch: int, step: Step) -> Tensor:
         return parts[0] if len(parts) == 1 else mask.new_ones(1)
     if mask.dim() in (3, 5):
         return mask.movedim(2, 0).flatten(1).any(1)
-    return torch.unflatten(mask, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
+    clip_by_clip = mask if order is None else mask[order.to(mask.device)]
+    return torch.unflatten(clip_by_clip, 0, (batch, -1)).transpose(0, 1).flatten(1).any(1)
 
 
 def spread_down(
