@@ -224,6 +224,15 @@ def test_it_is_saved_moved_and_said(tmp_path):
         found.channels("fc")
 
 
+def test_layers_have_the_same_order_when_they_are_read_again(tmp_path):
+    model = deep()
+    names = [name for name, module in model.named_modules() if not list(module.children())]
+    for layers in (names, names[::-1]):
+        found = lrp3d.explain(model, CLIP, layers=layers, temporal=False)
+        found.save(tmp_path / "one.safetensors")
+        assert list(lrp3d.Explanation.load(tmp_path / "one.safetensors").layers) == list(found.layers)
+
+
 def test_prototypes_are_the_clips_with_most_relevance_in_a_channel():
     model = deep()
     clips = torch.rand(5, 3, 6, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))

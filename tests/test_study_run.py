@@ -331,14 +331,16 @@ def test_nobody_knows_whether_ones_own_model_without_a_file_of_weights_is_traine
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal here")
 @pytest.mark.slow
-def test_a_run_that_is_told_to_end_leaves_nothing_behind_and_is_continued(tmp_path, videos):
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_run_that_is_told_to_end_leaves_nothing_behind_and_is_continued(name, tmp_path, videos):
+    told = getattr(signal, name)
     running = start(videos, tmp_path / "out", "--workers", "1", SLOW="0.3")
     while running.poll() is None and not list(tmp_path.rglob("*.safetensors")):
         time.sleep(0.05)
-    running.send_signal(signal.SIGTERM)
+    running.send_signal(told)
     _, said = running.communicate(timeout=60)
-    assert running.returncode == 128 + signal.SIGTERM
-    assert "told to end (SIGTERM): run it again to continue" in said
+    assert running.returncode == 128 + told
+    assert f"told to end ({name}): run it again to continue" in said
     assert "leaked" not in said
     assert main(arguments(videos, tmp_path / "out")) == 0
     assert len(study.load_study(tmp_path / "out").done()) == 9

@@ -156,6 +156,7 @@ class Explanation:
             "channel_axes": self.channel_axes,
             "sigma": self.sigma,
             "about": self.about,
+            "order": {name: list(getattr(self, name)) for name in DICTS},
         }
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self._tensors()}
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -177,9 +178,11 @@ class Explanation:
         pathways = [tensors.pop(name) for name in sorted(tensors, key=_number) if name.startswith("relevance.")]
         if pathways:
             tensors["relevance"] = pathways
+        orders = rest.pop("order", {})  # files of former versions have none
         for group in DICTS:
-            named = [name for name in tensors if name.startswith(f"{group}.")]
-            rest[group] = {name.removeprefix(f"{group}."): tensors.pop(name) for name in named}
+            named = [name.removeprefix(f"{group}.") for name in tensors if name.startswith(f"{group}.")]
+            named.sort(key={name: i for i, name in enumerate(orders.get(group, named))}.__getitem__)
+            rest[group] = {name: tensors.pop(f"{group}.{name}") for name in named}
         defaults: dict[str, Any] = {each.name: None for each in fields(cls)}
         defaults |= {"sigma": SIGMA, "about": {}, "channel_axes": {}}
         return cls(**(defaults | tensors | rest))
