@@ -283,3 +283,11 @@ def test_what_cannot_be_made_is_said_with_what_is_needed(summaries):
         assert what in said
     assert "differ in --option kernel_size=N" in said
     assert "Not made from these studies" in study.report(summaries[:1]).markdown()
+
+
+def test_a_report_says_if_it_names_classes_in_another_way_than_the_study(finished, tmp_path, capsys):
+    for lines, said in (("a\nb\nc\n", ""), ("a\nbee\nsea\n", "'b' is called 'bee' here and 1 more")):
+        (tmp_path / "labels.txt").write_text(lines)
+        assert main(["study", "report", str(finished), "--labels", str(tmp_path / "labels.txt")]) == 0
+        notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: one:")]
+        assert notes == ([f"note: one: the study was run with other names of classes: {said}"] if said else [])

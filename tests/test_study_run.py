@@ -258,6 +258,20 @@ def test_maps_and_windows_are_kept_where_they_were_asked_for(tmp_path, videos):
     assert summary["windows"][1]["accuracy"] == summary["accuracy"]["top1"]
 
 
+def test_a_map_that_is_gone_is_made_anew_and_said(tmp_path, videos, capsys):
+    out = tmp_path / "out"
+    given = arguments(videos, out, "--keep-relevance", "--limit", "3")
+    assert main(given) == 0
+    made = study.load_study(out)
+    gone = made.relevance_path(min(made.done()))
+    before = load_file(gone)["relevance"]
+    gone.unlink()
+    capsys.readouterr()
+    assert main(given) == 0
+    assert re.search(rf"{gone.name} is not there, .* made anew", capsys.readouterr().err.replace("\n", " "))
+    assert load_file(gone)["relevance"].equal(before)
+
+
 # Success means written
 
 

@@ -146,6 +146,7 @@ def report(options: argparse.Namespace) -> int:
     """Write the report, and print which clips count."""
     from lrp3d import study
     from lrp3d.commands.labels import read_labels
+    from lrp3d.study.reporting.study_view import renamed
 
     if (options.temporal is None) != (options.static is None):
         raise UsageError("--temporal and --static are given together")
@@ -162,13 +163,16 @@ def report(options: argparse.Namespace) -> int:
     clips: list[study.Study | Sequence[study.Record] | None] = []
     notes: dict[str, None] = {}  # the same file names the classes of all studies
     for path in options.studies:
+        name = path.name if path.is_dir() else path.parent.name
         summary = study.load_summary(path, correct=not options.wrong_too, min_score=options.min_score)
         if options.labels:
             labels = read_labels(options.labels)
-            summary = study.with_labels(summary, labels)
             notes |= dict.fromkeys(labels.notes)
-        summaries.append((path.name if path.is_dir() else path.parent.name, summary))
-        say(f"{summaries[-1][0]}: {study.filter_sentence(summary)}")
+            if others := renamed(summary, labels):
+                notes[f"{name}: {others}"] = None
+            summary = study.with_labels(summary, labels)
+        summaries.append((name, summary))
+        say(f"{name}: {study.filter_sentence(summary)}")
         if (path / "records").is_dir():
             clips.append(study.load_study(path))
         else:

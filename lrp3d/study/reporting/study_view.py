@@ -18,7 +18,7 @@ from lrp3d.study.reporting.gallery import Gallery
 from lrp3d.study.reporting.summary import merge
 from lrp3d.study.running.folder import StudyError, load_study
 
-__all__ = ["Studied", "filter_sentence", "load_summary", "with_labels"]
+__all__ = ["Studied", "filter_sentence", "load_summary", "renamed", "with_labels"]
 
 
 def load_summary(path: str | Path, *, correct: bool = True, min_score: float = MIN_SCORE) -> dict[str, Any]:
@@ -58,6 +58,20 @@ def with_labels(summary: Mapping[str, Any], labels: Sequence[str]) -> dict[str, 
         key: labels[int(key)] if int(key) < len(labels) else name for key, name in summary.get("names", {}).items()
     }
     return {**summary, "classes": classes, "names": names}
+
+
+def renamed(summary: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """Says which classes of a summary have other names than labels give them; empty if none do."""
+    others = [
+        (name, labels[int(key)])
+        for key, name in summary.get("names", {}).items()
+        if int(key) < len(labels) and name not in (f"class {int(key)}", labels[int(key)])
+    ]
+    if not others:
+        return ""
+    before, after = others[0]
+    more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+    return f"the study was run with other names of classes: {before!r} is called {after!r} here{more}"
 
 
 def filter_sentence(summary: Mapping[str, Any]) -> str:

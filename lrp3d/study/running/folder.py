@@ -110,15 +110,24 @@ class Study:
         """
         return (self.record(number) for number in sorted(self.done()))
 
-    def sound(self, numbers: Iterable[int]) -> tuple[set[int], list[str]]:
-        """Returns which of some clips have a faultless record, and what is wrong with the other records."""
+    def sound(self, numbers: Iterable[int], with_maps: bool = False) -> tuple[set[int], list[str]]:
+        """Returns which of some clips have a faultless record, and what is wrong with the others.
+
+        Args:
+            numbers: the numbers of the clips.
+            with_maps: whether a clip needs its map as well.
+        """
         intact, problems = set(), []
         for number in sorted(self.done().intersection(numbers)):
             try:
                 self.record(number)
-                intact.add(number)
             except StudyError as error:
                 problems.append(str(error).partition(" delete it")[0].rstrip(";,"))
+                continue
+            if with_maps and not self.relevance_path(number).is_file():
+                problems.append(f"{self.relevance_path(number)} is not there, though {self.record_path(number)} is")
+            else:
+                intact.add(number)
         return intact, problems
 
     def check_writable(self) -> None:

@@ -99,7 +99,7 @@ def run(
         raise ValueError("the true classes are to be explained, and the list does not say them for every clip")
     study.tidy()
     mine = shard.take(blocks(study.items, batch_size))
-    done, problems = study.sound(item.number for block in mine for item in block)
+    done, problems = study.sound((item.number for block in mine for item in block), keep_relevance)
     strays = sorted(number for number in study.done() if number >= len(study.items))
     problems += [f"{study.record_path(number)} is of no clip of the list; delete it" for number in strays]
     for problem in problems:
