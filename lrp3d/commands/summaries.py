@@ -30,6 +30,8 @@ from lrp3d.files import as_json
 from lrp3d.metrics.atr import class_logits, frame_windows
 
 TOP = 3
+LAYERS = 16
+"""Modules that are named; of more, a line says how many follow."""
 
 
 def summary(explained: ExplainedClip) -> list[str]:
@@ -56,7 +58,12 @@ def summary(explained: ExplainedClip) -> list[str]:
         lines.append(f"  {'motion':13} {motion_words(float(explanation.motion[0]), explanation.contrastive)}")
     if explanation.where is not None:
         lines.append(f"  {'only through':13} {channel_words(explanation.where)}")
-    lines += [f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in explanation.layers]
+    lines += [
+        f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in [*explanation.layers][:LAYERS]
+    ]
+    if len(explanation.layers) > LAYERS:
+        more = len(explanation.layers) - LAYERS
+        lines.append(f"  {'':13} and {more} more layers, which the page and explanation.json name")
     if floor := above_floor(explanation, 0):
         lines.append(f"  {'floor':13} {floor}")
     absorbed = explanation.ledger.absorbed

@@ -179,6 +179,11 @@ def test_layers_are_shown_and_channels_followed_where_asked_for(run, clip):
     assert "Only what flows through channels 1, 2 of features.layer4 is shown." in page
     assert "the row sums to the part of it that flows through these channels" in page
     assert 'id="inside"' in page
+    code, said, _ = run("explain", clip, *SMALL, "--layers", "features.*", "--plain", "--out", "many")
+    named = json.loads(Path("many/explanation.json").read_text())["layers"]
+    assert (code, said.count("most relevance of its")) == (0, 16)
+    assert f"and {len(named) - 16} more layers, which the page and explanation.json name" in said
+    assert all(f">{name}<" in Path("many/report.html").read_text() for name in named)
     assert run("explain", clip, *SMALL, "--where", "layer4")[0] == 2
     assert (
         "fits no module that ran; did you mean 'features.layer3'?"
