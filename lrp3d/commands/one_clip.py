@@ -130,23 +130,8 @@ def explain_clip(
         merge=options.merge,
         progress=shows_progress(),
     )
-    untrained = choice.weights == RANDOM  # the floor would be another draw of random weights
-    comparable = temporal and options.against is None and not options.where
-    floor = options.floor if options.floor is not None else comparable and not untrained
-    try:
-        try:
-            explanation = explain_tensor(target, temporal=temporal, floor=floor)
-        except CannotBeReset as error:
-            if options.floor:
-                raise
-            notes.append(str(error).partition("; give")[0])
-            explanation = explain_tensor(target, temporal=temporal)
-    except NoFrameLogits as error:
-        why = str(error).partition(". To explain")[0]
-        if options.motion:
-            raise ValueError(f"{why}: leave out --motion to explain the clip as a whole") from error
-        notes.append(why)
-        explanation = explain_tensor(target, temporal=False)
+    explanation, problems = _with_what_there_is(explain_tensor, target, temporal, choice, options)
+    notes += problems
     explanation = with_clip_axes(explanation)
     if explanation.sign is not None:
         notes.append("the model's single logit is negative: the explanation shows what speaks against it, for class 0")
@@ -177,6 +162,31 @@ def explain_clip(
         notes=tuple(notes),
         others=_others(explanation, explain_tensor, tensor, choice, options) if options.compare else (),
     )
+
+
+def _with_what_there_is(
+    explain_tensor: Callable[..., Explanation],
+    target: int | None,
+    temporal: bool,
+    choice: ModelChoice,
+    options: ClipOptions,
+) -> tuple[Explanation, list[str]]:
+    """The explanation with matrix and floor, as far as the model has them, and why it is without one of them."""
+    untrained = choice.weights == RANDOM  # the floor would be another draw of random weights
+    comparable = temporal and options.against is None and not options.where
+    floor = options.floor if options.floor is not None else comparable and not untrained
+    try:
+        try:
+            return explain_tensor(target, temporal=temporal, floor=floor), []
+        except CannotBeReset as error:
+            if options.floor:
+                raise
+            return explain_tensor(target, temporal=temporal), [str(error).partition("; give")[0]]
+    except NoFrameLogits as error:
+        why = str(error).partition(". To explain")[0]
+        if options.motion:
+            raise ValueError(f"{why}: leave out --motion to explain the clip as a whole") from error
+        return explain_tensor(target, temporal=False), [why]
 
 
 COMPARED = 5  # classes

@@ -93,22 +93,14 @@ def explain_video(
     (torch.Size([20, 8]), torch.Size([20, 20]))
     """
     twin = twin_of(model, composite)
-    inner = twin.model
-    length = (_number(getattr(inner, "frames", None)) or 8) if frames is None else frames
-    hop = max(1, length // 2) if stride is None else stride
-    for name, value in (("frames", length), ("stride", hop), ("every", every)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} is a whole number from 1 on, got {value!r}")
-    if hop > length:
-        raise ValueError(f"stride={hop} leaves frames out between windows of {length}: it is at most that")
-    mean = tuple(getattr(inner, "mean", IMAGENET_MEAN) if mean is None else mean)
-    std = tuple(getattr(inner, "std", IMAGENET_STD) if std is None else std)
-    if input_range is None and getattr(inner, "input_range", None) is None:
+    length, hop = _window_numbers(twin.model, frames, stride, every)
+    mean = tuple(getattr(twin.model, "mean", IMAGENET_MEAN) if mean is None else mean)
+    std = tuple(getattr(twin.model, "std", IMAGENET_STD) if std is None else std)
+    if input_range is None and getattr(twin.model, "input_range", None) is None:
         input_range = (
             [(0 - m) / s for m, s in zip(mean, std, strict=True)],
             [(1 - m) / s for m, s in zip(mean, std, strict=True)],
         )
-    pixels: Any = inner.input_range if input_range is None else input_range
     reader = _Reader(Path(path), every, {"size": size, "short_side": short_side, "mean": mean, "std": std})
     count = reader.count()
     if count < length:
@@ -118,29 +110,9 @@ def explain_video(
         )
     explainer = _WindowExplainer(twin, target, contrastive, sigma, input_range, layout)
     step = explainer.step(reader.read(0, length), length)
-    assert explainer.first is not None
-    identity = {
-        "video": Path(path).name,
-        "content of the video": None if folder is None else content_digest(path),
-        "frames of the video": count,
-        "weights": None if folder is None else weights_digest(inner),
-        "network": None if folder is None else network_digest(inner),
-        "frames of a row": step,
-        "layers": [entry.layer for entry in explainer.first.ledger],
-        "composite": name_of(twin.composite),
-        "rules": repr(twin.composite),
-        "target": target,
-        "frames": length,
-        "stride": hop,
-        "every": every,
-        "contrastive": contrastive,
-        "sigma": sigma,
-        "input_range": [torch.as_tensor(end).tolist() for end in pixels],
-        "layout": layout,
-        "size": [size, short_side],
-        "mean and std": [list(mean), list(std)],
-    }
-    parts = Parts(folder, identity)
+    of_files = {} if folder is None else {"content of the video": content_digest(path), **_digests(twin.model)}
+    windowed = {"frames of the video": count, "frames of a row": step, "frames": length, "stride": hop, "every": every}
+    parts = Parts(folder, {"video": Path(path).name} | of_files | windowed | explainer.identity | reader.identity)
     if hop % step:
         raise ValueError(f"a row of this model stands for {step} frames: stride= is a multiple of that, got {hop}")
     count -= count % step
@@ -163,9 +135,25 @@ def explain_video(
         **joined(tracks),
         contrastive=contrastive,
         sigma=sigma,
-        about={"video": Path(path).name, "model": str(getattr(inner, "name", "") or type(model).__name__)},
+        about={"video": Path(path).name, "model": str(getattr(twin.model, "name", "") or type(model).__name__)},
         notes=list(notes),
     )
+
+
+def _window_numbers(model: nn.Module, frames: int | None, stride: int | None, every: int) -> tuple[int, int]:
+    """The length of a window and the number of frames to the next one; raises ValueError for what cannot be."""
+    length = (_number(getattr(model, "frames", None)) or 8) if frames is None else frames
+    hop = max(1, length // 2) if stride is None else stride
+    for name, value in (("frames", length), ("stride", hop), ("every", every)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} is a whole number from 1 on, got {value!r}")
+    if hop > length:
+        raise ValueError(f"stride={hop} leaves frames out between windows of {length}: it is at most that")
+    return length, hop
+
+
+def _digests(model: nn.Module) -> dict[str, str]:
+    return {"weights": weights_digest(model), "network": network_digest(model)}
 
 
 @dataclass(frozen=True)
@@ -179,6 +167,14 @@ class _Reader:
     every: int
     options: dict[str, Any]
     survey: Survey = field(default_factory=Survey)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes frames other frames, by name."""
+        return {
+            "size": [self.options["size"], self.options["short_side"]],
+            "mean and std": [list(self.options["mean"]), list(self.options["std"])],
+        }
 
     def count(self) -> int:
         """The number of frames that are used."""
@@ -207,6 +203,22 @@ class _WindowExplainer:
     layout: str
     first: Explanation | None = None
     """The explanation of the first window, which says how many frames a row stands for."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes rows other rows, by name, once the first window is explained."""
+        assert self.first is not None
+        ends: Any = self.twin.model.input_range if self.input_range is None else self.input_range
+        return {
+            "layers": [entry.layer for entry in self.first.ledger],
+            "composite": name_of(self.twin.composite),
+            "rules": repr(self.twin.composite),
+            "target": self.target,
+            "contrastive": self.contrastive,
+            "sigma": self.sigma,
+            "input_range": [torch.as_tensor(end).tolist() for end in ends],
+            "layout": self.layout,
+        }
 
     def step(self, clip: Clip, length: int) -> int:
         """The number of frames that a row stands for; raises ValueError if rows cannot be stitched together."""
