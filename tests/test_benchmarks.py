@@ -356,7 +356,7 @@ def test_peers_compute_our_matrix_under_their_rules(peer, family):
         if isinstance(norm, torch.nn.BatchNorm3d):
             norm.bias += 4
             norm.reset_running_stats()
-    nets.assign_rule(model, clip)
+    nets.settle(model, clip)
     model.eval()
     theirs = getattr(peers, peer)(model, clip, target)()
     ours = lrp3d.explain(model, clip, target, composite=RULES_OF_PEERS[peer]).matrix[0]
