@@ -56,6 +56,13 @@ def test_a_fully_connected_layer_equals_torch(batch, inputs, outputs, biased):
     equal(matmul.linear(x.transpose(0, 1), w, bias), nn.functional.linear(x.transpose(0, 1), w, bias))
 
 
+@pytest.mark.usefixtures("by_onednn")
+def test_a_bias_may_have_any_strides():
+    x, w = numbers(3, 5), numbers(8, 5)
+    for bias in (numbers(8, 4)[:, 1], numbers(1).expand(8), numbers(16)[::2]):
+        equal(matmul.linear(x, w, bias), nn.functional.linear(x, w, bias))
+
+
 @given(sizes, sizes, st.integers(3, 19), st.data())
 @pytest.mark.usefixtures("by_onednn")
 def test_some_columns_are_added(outputs, inputs, columns, data):

@@ -52,6 +52,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None) -> Tensor:
     """What `F.linear` computes of x (..., i), w (o, i) and a bias (o,)."""
+    # It takes x and the bias for contiguous, and would read past their ends.
+    bias = None if bias is None else bias.contiguous()
     output: Tensor = torch.ops.mkldnn._linear_pointwise(x.contiguous(), w, bias, "none", [], "")
     return output
 
