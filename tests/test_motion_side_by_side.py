@@ -324,3 +324,52 @@ def test_a_cell_in_a_loop_of_ones_own_is_refused_by_name():
 def test_attention_whose_queries_get_relevance_as_well_is_refused_by_name():
     with pytest.raises(NoMotion, match=r"does not know what '.*' \(matmul\) does to frames"):
         split(net("divided attention"), CLIP, contrastive=False, composite="attnlrp")
+
+
+class Biased(nn.Module):
+    """A shift between two convolutions with biases, which some rules let absorb relevance."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.classifier = nn.Linear(8, 3)
+
+    def forward(self, clip):
+        frames = self.first(clip.transpose(1, 2).flatten(0, 1)).relu().unflatten(0, clip.shape[::2][:2])
+        shifted = torch.zeros_like(frames)
+        shifted[:, :-1, :2], shifted[:, 1:, 2:4] = frames[:, 1:, :2], frames[:, :-1, 2:4]
+        shifted[:, :, 4:] = frames[:, :, 4:]
+        means = self.second(shifted.flatten(0, 1)).relu().mean((2, 3))
+        return self.classifier(means).unflatten(0, clip.shape[::2][:2]).mean(1)
+
+
+@pytest.mark.parametrize("rule", [lrp3d.rules.Gamma(0.25), lrp3d.rules.Epsilon(1e-2)], ids=["gamma", "epsilon"])
+def test_what_a_rule_absorbs_behind_a_shift_is_booked_as_it_is_without_the_split(rule):
+    torch.manual_seed(3)
+    model, composite = Biased().double().eval(), lrp3d.Composite(names={"second": rule})
+    plain, parted = (
+        lrp3d.explain(model, CLIP, composite=composite, contrastive=False, motion=motion) for motion in (False, True)
+    )
+    torch.testing.assert_close(parted.relevance, plain.relevance, **EXACT)
+    booked, expected = ({line.layer: line.absorbed for line in found.ledger} for found in (parted, plain))
+    assert booked == pytest.approx(expected, abs=1e-9)
+    assert abs(expected["second"]) > 1e-3
+    torch.testing.assert_close(parted.relevance.sum() + parted.ledger.absorbed, parted.logits.amax(1).sum(), **EXACT)
+
+
+def test_a_maximum_over_axes_of_one_value_is_split_as_what_it_leaves():
+    class Net(nn.Module):
+        def __init__(self, reduce):
+            super().__init__()
+            self.conv, self.classifier, self.reduce = nn.Conv3d(3, 4, 3, padding=1), nn.Linear(4, 5), reduce
+
+        def forward(self, clip):
+            pooled = nn.functional.max_pool3d(self.conv(clip).relu(), (1, 8, 8))
+            return self.classifier(self.reduce(pooled).mean(2))
+
+    found = []
+    for reduce in (lambda x: x.amax((3, 4)), lambda x: x[..., 0, 0]):
+        torch.manual_seed(0)
+        found.append(split(Net(reduce).double().eval(), CLIP, contrastive=False))
+    torch.testing.assert_close(found[0].static, found[1].static, **EXACT)
+    torch.testing.assert_close(found[0].motion, found[1].motion, **EXACT)

@@ -158,6 +158,28 @@ def test_the_clips_relevance_does_not_depend_on_whether_frames_are_explained(net
     same(torch.tensor(frames.ledger.absorbed), torch.tensor(alone.ledger.absorbed))
 
 
+class Shifted(reference.nn.Module):
+    """A network whose logits are changed behind the average over time."""
+
+    def __init__(self, change):
+        super().__init__()
+        self.net, self.change = make(reference.LinearPerFrame), change
+
+    def forward(self, clip):
+        return self.change(self.net(clip))
+
+
+@KIND
+@pytest.mark.parametrize(
+    "change", [lambda z: z + 0.3, lambda z: 0.3 - z, lambda z: (z + 0.3) * 2, lambda z: z / 3 - 1, lambda z: -2 * z]
+)
+def test_a_number_added_to_the_mean_is_in_no_map_whether_or_not_frames_are_explained(change, contrastive):
+    model, clip = Shifted(change).double().eval(), clips(t=6)
+    with_rows = lrp3d.explain(model, clip, TARGET, contrastive=contrastive)
+    same(with_rows.relevance, lrp3d.explain(model, clip, TARGET, contrastive=contrastive, temporal=False).relevance)
+    same(with_rows.frame_logits.mean(1), with_rows.logits[[0, 1], TARGET])
+
+
 @pytest.mark.parametrize("net", CLASSIFIED)
 def test_plain_rows_of_models_that_average_frame_logits_add_up_to_the_clips_relevance(net):
     """LRP is linear in the seed, and the clip's logit is the mean of the frames'."""

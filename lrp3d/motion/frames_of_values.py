@@ -323,13 +323,10 @@ class FramesOfValues:
         return Frames(frame, place, slot, shape[TIME], views * places)
 
     def _of_maximum(self, step: AxisMaximum, x: Frames) -> Frames:
-        axes = [i for i, size in enumerate(step.output_shape) if size != step.input_shape[i]]
         x = x.with_axes(len(step.input_shape))
-        if x.varies(*axes):
+        if x.varies(*step.axes):
             raise _unknown(step)
-        return x.each(lambda label: label.amax(axes, keepdim=True) if axes else label).each(
-            lambda label: label if len(step.shape) == label.dim() else label.squeeze(axes)
-        )
+        return x.each(lambda label: label.amax(step.axes, keepdim=len(step.shape) == len(step.input_shape)))
 
     def _of_average(self, step: LinearStep, x: Frames, over: Callable[[Tensor], Tensor]) -> Frames:
         """Of a sum or an average over axes; over all frames alike, it tells none from another."""

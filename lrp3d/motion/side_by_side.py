@@ -83,6 +83,7 @@ class SideBySide:
             assert step.rule is not None
             shares = mapped(step.rule, operands, step.bias, step.shape, None)
             self._shares = [share.to(lazy.value.dtype) for share in shares]
+            step.prepared.count(shares)
         band, value = lazy.band, lazy.part()
         if band is not None and any(operand.map.restrict(band, operand.shape) is None for operand in operands):
             band, value = None, lazy.tensor(step.shape)

@@ -114,8 +114,7 @@ def _kept(step: Step, operand: int, axis: int, shape: torch.Size) -> int | None:
         found = _along_one(map(numbers, 1.0).round().long())
         return None if found is None else found.dim
     if isinstance(step, AxisMaximum):
-        gone = [i for i, size in enumerate(step.output_shape) if size != step.input_shape[i]]
-        return None if axis in gone else axis - sum(i < axis for i in gone)
+        return None if axis in step.axes else axis - sum(i < axis for i in step.axes)
     return None
 
 

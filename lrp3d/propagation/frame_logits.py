@@ -307,8 +307,11 @@ def _frame(features: Tensor, average: TimeAverage, i: int, n: int, scaled: bool)
 
 def _adds_up(output: Tensor, average: TimeAverage) -> bool:
     """Whether the average shares relevance in proportion to the frame logits, so that rows add up to the clip's map."""
-    steps = map(step_of, downwards([output.grad_fn], lambda node: node is average.node))
-    return all(step.rule is not None and step.rule.proportional for step in steps if isinstance(step, LinearStep))
+    steps = list(map(step_of, downwards([output.grad_fn], lambda node: node is average.node)))
+    linear = [step for step in steps if isinstance(step, LinearStep)]
+    # A number that is added is part of the logit of every frame, and their shares are others without it.
+    shifted = any(isinstance(step, PassThrough) and step.shifts for step in steps)
+    return not shifted and all(step.rule is not None and step.rule.proportional for step in linear)
 
 
 def _orient(seeds: FrameSeeds, logit: Tensor) -> None:

@@ -194,6 +194,7 @@ class AxisMaximum(OverAxes):
     def __init__(self, x: Tensor, output: Tensor, axes: tuple[int, ...], is_input: Tensor | None = None):
         self.input_shape: torch.Size = x.shape
         self.output_shape: torch.Size = output.shape
+        self.axes: tuple[int, ...] = tuple(axis % x.dim() for axis in axes)
         winner = (x == output).to(x.dtype)  # (*input)
         if is_input is not None:  # where only a constant won, the real inputs share
             won = winner * is_input  # (*input)

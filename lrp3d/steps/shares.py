@@ -51,9 +51,13 @@ class PreparedShares:
     def keep(self, shares: Sequence[MappedShare | ElementwiseShare], relevance: LazyRelevance) -> None:
         """Keeps shares that were prepared for the type and the factor of this relevance."""
         self.shares = [share.to(relevance.value.dtype) for share in shares]
-        self.always_handed_on_all &= all(share.hands_on_all for share in shares)
+        self.count(shares)
         self._factor = None if relevance.factor is None else weakref.ref(relevance.factor)
         self._type = relevance.value.dtype
+
+    def count(self, shares: Sequence[MappedShare | ElementwiseShare]) -> None:
+        """Counts shares among those that were prepared, wherever they are kept."""
+        self.always_handed_on_all &= all(share.hands_on_all for share in shares)
 
     def release(self) -> None:
         """Releases the inputs of the step; what waits as a factor stays until it is released as well."""
