@@ -408,3 +408,18 @@ def test_intervals_of_few_clips_are_said_to_be_too_narrow():
     gains = {"gain (freeze)": {"CLRP": torch.tensor([1.0, 2.0]), "random": torch.tensor([-0.5, 0.5])}}
     found = Faithfulness(gains, lead=torch.ones(2), targets=torch.zeros(2))
     assert "2 clips; means with 95 % intervals over clips, which are too narrow for so few" in found.about
+
+
+@pytest.mark.parametrize("seed", [0, 1, 42])
+def test_the_random_classifier_is_not_the_one_that_the_network_began_with(seed):
+    from lrp3d.faithfulness.checking import REDRAWN
+    from lrp3d.twin.untrained import untrained
+
+    torch.manual_seed(seed)
+    model = lrp3d.models.build("TSN-R18-f4", num_classes=5, width=4).eval()
+    noise = torch.rand(2, 3, 4, 32, 32)
+    drawn = untrained(lrp3d.convert(model), REDRAWN, noise, ["fc"]).model
+    for own, new in zip(model.parameters(), drawn.parameters(), strict=True):
+        if own is model.fc.weight:
+            cosine = torch.nn.functional.cosine_similarity(own.flatten(), new.flatten(), dim=0)
+            assert abs(float(cosine)) < 0.5

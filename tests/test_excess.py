@@ -92,3 +92,9 @@ def test_a_clip_is_unknown_where_its_matrix_or_its_reference_is_as_in_atr(wrong)
 def test_matrices_are_tensors_of_real_numbers(matrices):
     with pytest.raises(TypeError, match=r"is a torch\.Tensor"):
         excess_span(*matrices)
+
+
+def test_a_clip_whose_rows_are_all_negative_has_no_share_above_a_reference():
+    negative, nothing = -torch.eye(4)[None], torch.zeros(1, 4, 4)
+    assert excess_span(negative, torch.eye(4) / 4).share.isnan().all()
+    assert excess_span(nothing, torch.eye(4) / 4).share.eq(0).all()

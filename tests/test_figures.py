@@ -446,3 +446,12 @@ def test_what_speaks_against_the_class_is_marked_without_colour():
     values[1, 2] = -0.5
     (strokes,) = matrix_heatmap(values).axes[0].lines
     assert (strokes.get_xdata().tolist(), strokes.get_ydata().tolist()) == ([2], [1])
+
+
+def test_where_a_row_is_negative_strokes_do_not_claim_to_be_against_the_class():
+    """A row of a negative logit is negative as a whole: what carries it is not against it."""
+    values = torch.eye(4)
+    values[1, 2] = -0.5
+    assert "white strokes: against the class" in matrix_heatmap(values).axes[0].get_xlabel()
+    values[3] = -values[3]
+    assert "white strokes: negative" in matrix_heatmap(values).axes[0].get_xlabel()

@@ -202,7 +202,7 @@ def test_a_summary_names_no_path_and_no_time(single):
 def test_another_configuration_is_refused_and_what_differs_is_said(tmp_path, videos, single, capsys):
     before = sorted((path, path.read_bytes()) for path in single.rglob("*") if path.is_file())
     changes = [
-        (("--plain",), "contrastive is true, not false"),
+        (("--plain",), "its contrast (false with --plain) is true, not false"),
         (("--frames", "6"), "frames is 4, not 6"),
         (("--sampling", "dense"), "sampling is uniform, not dense"),
         (("--limit", "5"), "clips is 11 clips"),

@@ -194,6 +194,9 @@ def test_overlap_knows_perfect_agreement_none_and_chance():
     worst = overlap(values, [9, 8, 7], [0, 1])
     assert (worst.temporal, worst.static, worst.auroc) == (0, 0, 0)
     assert best.chance == (0.3, 0.2)
+    nobody = overlap(values, [], [9, 8])
+    assert math.isnan(nobody.temporal)
+    assert math.isnan(nobody.chance[0]), "nothing can be guessed where nothing is asked"
     assert (best.temporal_ties, best.static_ties) == (0, 0)
     tied = overlap(torch.tensor([5.0, 5.0, 3.0, 3.0, 3.0, 1.0]), [0], [4, 5])
     assert (tied.temporal_ties, tied.static_ties) == (2, 3)

@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from lrp3d.commands import arguments
+from lrp3d.commands.explain import check_folder
 from lrp3d.commands.listed_videos import add_out, add_videos, by_label, listed_videos, one_target, write_file
 from lrp3d.commands.results import write_results
 from lrp3d.printed import say
@@ -41,6 +42,8 @@ def run(options: argparse.Namespace) -> int:
     from lrp3d.faithfulness.scores import MEASURES
     from lrp3d.study.reporting.table_format import Table
 
+    if options.out is not None:
+        check_folder(options.out.parent, pictures=False)
     choice = model_options.choose(options)
     videos = listed_videos(options, choice)
     target = one_target(options, videos, choice)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lrp3d.commands import DONE, arguments
+from lrp3d.commands import DONE, UsageError, arguments
 from lrp3d.commands.explain import check_folder
 from lrp3d.commands.results import write_results
 from lrp3d.extras import is_installed, missing
@@ -59,6 +59,7 @@ def run(options: argparse.Namespace) -> int:
     check_folder(options.out, pictures=False)
     deciding: list[int] = []
     if options.video is None and options.model is None and options.weights is None:
+        _refuse_options(options)
         choice, clip, name, deciding = _planted_clip(options.device)
     else:
         options.model = options.model or (None if options.weights else MODEL)
@@ -140,6 +141,13 @@ def _planted_clip(device: str | None) -> tuple[ModelChoice, Clip, str, list[int]
         ),
     )
     return choice, clip, "a drawn clip", batch.frames[0].tolist()
+
+
+def _refuse_options(options: argparse.Namespace) -> None:
+    """Refuses options that the drawn clip and its network leave no choice in."""
+    names = ("frames", "size", "labels", "option")
+    if given := [f"--{name}" for name in names if getattr(options, name) not in (None, [])]:
+        raise UsageError(f"{', '.join(given)}: the drawn clip has its own network; say which other with --model")
 
 
 @contextmanager

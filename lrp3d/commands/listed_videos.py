@@ -181,5 +181,6 @@ def write_file(file: Path | None, facts: dict[str, Any], page: Callable[[], str]
     if file is not None:
         is_page = file.suffix.lower() in (".html", ".htm")
         text = page() if is_page else json.dumps(as_json(facts), indent=1, allow_nan=False)
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, text)
         say(f"wrote {file}")

@@ -13,6 +13,7 @@ from lrp3d.commands.each_video import each_video
 from lrp3d.commands.labels import label_of
 from lrp3d.commands.model_options import ModelChoice
 from lrp3d.commands.terminal import shows_progress
+from lrp3d.commands.termination import ends_in_order
 from lrp3d.files import write_text
 from lrp3d.whole_video.explaining import explain_video
 from lrp3d.whole_video.timeline import VideoExplanation
@@ -72,7 +73,9 @@ def run(options: argparse.Namespace, choice: ModelChoice, target: int | None, fo
             show(f"  wrote {file}")
         return {"video": path, **facts}
 
-    return each_video(options, folders, explain_one, lambda records: {"videos": records})
+    what_next = "run it again to start anew" if options.out is None else "run it again to continue"
+    with ends_in_order(what_next):
+        return each_video(options, folders, explain_one, lambda records: {"videos": records})
 
 
 def _summary(explanation: VideoExplanation, choice: ModelChoice) -> list[str]:

@@ -155,7 +155,8 @@ def _facts(explanation: Explanation, clip: int) -> str:
     ]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
-        span_text = f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a row of the matrix"
+        none = "no frame has a positive logit to average over" if bool(explanation.avg_atr[clip].isnan()) else ""
+        span_text = none or f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a row of the matrix"
         facts += [
             ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), span_text),
             ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), f"of {columns} {explanation.unit}"),
@@ -173,7 +174,9 @@ def _floor(explanation: Explanation, clip: int) -> str:
     if explanation.matrix is None or explanation.floor is None:
         return ""
     matrix, floor = explanation.matrix[clip].double().cpu(), explanation.floor[clip].double().cpu()
-    pictures = {"this network": matrix, "untrained": floor, "above it": (matrix - floor).clamp(min=0)}
+    # Only rows of positive relevance can be above it (`lrp3d.excess_span`).
+    above = torch.where(matrix.sum(1, keepdim=True) > 0, matrix - floor, 0.0).clamp(min=0)
+    pictures = {"this network": matrix, "untrained": floor, "above it": above}
     top = max(float(matrix.abs().max()), float(floor.abs().max()))
     figures = "".join(
         f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
@@ -181,10 +184,13 @@ def _floor(explanation: Explanation, clip: int) -> str:
         for name, values in pictures.items()
     )
     sentence = _sentence(above_floor(explanation, clip))
+    what = "Only relevance above that can come from training."
+    if str(explanation.about.get("weights", "")).startswith("random weights"):
+        what = "The network explained here is untrained, too: the two differ by the draw of their weights alone."
     return (
         '<section class="card" id="floor"><h2>What comes from the architecture alone</h2>'
         '<p class="hint">An untrained network of this architecture spreads relevance too: kernels smear it around '
-        f"every frame. Only relevance above that can come from training. {sentence}</p>"
+        f"every frame. {what} {sentence}</p>"
         f'<div class="three">{figures}</div></section>'
     )
 
@@ -196,6 +202,8 @@ def _motion(explanation: Explanation, clip: int) -> str:
     parts = {"static": explanation.static_matrix[clip], "dynamic": explanation.dynamic_matrix[clip]}
     top = max(float(part.abs().max()) for part in parts.values())
     caption = motion_words(float(explanation.motion[clip]), explanation.contrastive)
+    if "is dynamic" in caption:
+        caption += "; that is of the clip's map, and rows of the matrices have shares of their own"
     figures = "".join(
         f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
         f"<figcaption>{name}</figcaption></figure>"

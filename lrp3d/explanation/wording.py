@@ -98,6 +98,8 @@ def above_floor(explanation: Explanation, clip: int) -> str:
     excess = explanation.excess
     if excess is None or explanation.matrix is None:
         return ""
+    if not math.isfinite(float(excess.share[clip])):
+        return "No frame has a positive logit, so that none is compared with the untrained network."
     share = f"{100 * float(excess.share[clip]):.0f} %"
     percent = f"{share} of the relevance exceeds what the untrained network gives to the same frames."
     if not math.isfinite(float(excess.span[clip])):

@@ -40,6 +40,8 @@ from lrp3d.twin.twin import Twin, twin_of
 from lrp3d.twin.untrained import CannotBeReset, layers_in_order, untrained
 
 METHODS = ("CLRP", "LRP", "gradient x input", "random")
+REDRAWN = 1_618_033
+"""Seed of the parameters that are drawn anew: with a usual one, they would be those that training began with."""
 STAGES: dict[str, float | None] = {"random classifier": None, "random top half": 0.5, "random parameters": 1.0}
 """The share of the layers whose parameters are drawn again, from the classifier down; None for the classifier alone."""
 
@@ -236,7 +238,7 @@ class _Subject:
             count = 1 if part is None else max(1, round(part * len(names)))
             only = None if part == 1.0 else names[-count:]
             try:
-                networks[stage] = untrained(self.twin, 0, noise, only, one_clip, self.layout)
+                networks[stage] = untrained(self.twin, REDRAWN, noise, only, one_clip, self.layout)
             except CannotBeReset as error:
                 warnings.warn(f"'{stage}' is left out: {str(error).partition('; give')[0]}", stacklevel=3)
         return networks

@@ -96,7 +96,9 @@ def draw_matrix(
     _frame_axes(ax, values.shape, positions, unit, times)
     marks = []
     if values.size <= MOST_STROKES and _strokes(ax, values, colours["vmax"]):
-        marks.append("white strokes: against the class")
+        # A row of a negative logit is negative: what carries it does not speak against it.
+        below = bool((np.nansum(values, 1) < -SEEN * np.nansum(np.abs(values), 1)).any())
+        marks.append("white strokes: negative" if below else "white strokes: against the class")
     if windows is not None:
         first, last = (array(bound).ravel() for bound in windows)
         windowed = np.isfinite(values.sum(1)) & (values.sum(1) != 0)  # a row without relevance has no window
@@ -108,7 +110,7 @@ def draw_matrix(
 
 
 def _strokes(ax: Axes, values: np.ndarray, strongest: float) -> bool:
-    """Draws a white stroke in every cell that speaks against the class, so that it can be told in grey as well."""
+    """Draws a white stroke in every negative cell, so that it can be told in grey as well."""
     rows, columns = np.nonzero(np.nan_to_num(values) < -SEEN * strongest)
     if len(rows):
         ax.plot(columns, rows, linestyle="none", marker="_", color="white", markersize=WIDE / max(values.shape) * 0.35)

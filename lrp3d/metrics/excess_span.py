@@ -32,7 +32,8 @@ class ExcessSpan:
     frames: Tensor
     """(b, t) excess relevance of each frame, never negative; NaN where it is unknown."""
     share: Tensor
-    """(b,) excess as a share of the relevance it is part of, in [0, 1]; near 0, none stands out; NaN where unknown."""
+    """(b,) excess as a share of the relevance it is part of, in [0, 1]; near 0, none stands out. NaN where it is
+    unknown, and where there is relevance, but no row of which it is positive."""
 
     def mean(self) -> Tensor:
         """The data set's span: the mean over clips, weighted by their excess; NaN where no clip has any."""
@@ -103,5 +104,5 @@ def excess_span(matrix: Tensor, reference: Tensor, sigma: float = SPAN_SHARE) ->
         first.masked_fill(whole, 0),
         last.masked_fill(whole, frames.shape[1] - 1),
         frames.masked_fill(unknown[:, None], torch.nan),
-        share.masked_fill(unknown, torch.nan),
+        share.masked_fill(unknown | (~is_counted.any((1, 2)) & (matrix != 0).any(2).any(1)), torch.nan),
     )

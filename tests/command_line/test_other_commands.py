@@ -35,6 +35,13 @@ def test_the_demo_needs_nothing_at_all_and_shows_the_truth(run, folder):
     assert "CLRP fails to find frames 10 and 14" in Path("out/demo/report.html").read_text()
 
 
+@pytest.mark.parametrize("given", [("--frames", "3"), ("--size", "99"), ("--option", "width=3")])
+def test_the_demo_refuses_what_its_own_clip_and_network_leave_no_choice_in(given, run, folder):
+    said = error(run, "demo", *given, code=2)
+    assert f"{given[0]}: the drawn clip has its own network" in said
+    assert not (folder / "out").exists()
+
+
 def test_the_demo_takes_a_model_of_the_paper(run, folder):
     code, out, err = run("demo", "--model", "I3D-R18-f4", "--option", "width=4", "--size", 32)
     assert (code, err) == (0, "")

@@ -43,3 +43,18 @@ def test_time_is_moved_through_by_the_keyboard_alone(opened, written):
 def test_it_is_printed_on_white_paper(opened, written):
     window = opened(written, scheme="dark", media="print")
     assert window.run("return getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_tracks_below_zero_begin_at_zero_as_those_above_do(opened, tmp_path):
+    torch.manual_seed(0)
+    model = lrp3d.models.i3d_resnet(18, num_classes=3, width=4).eval()
+    with torch.no_grad():
+        model.fc.weight.abs_().neg_()
+        model.fc.bias.fill_(-1.0)
+    np.save(tmp_path / "long.npy", draw_clip(10, 24, seed=1).numpy())
+    found = lrp3d.explain_video(model, tmp_path / "long.npy", 0, frames=4, size=24, short_side=24)
+    assert bool((found.frame_logits < 0).all())
+    (tmp_path / "timeline.html").write_text(found.page(["a", "b", "c"]), encoding="utf-8")
+    window = opened(tmp_path / "timeline.html")
+    assert window.text("#logits-scale").endswith(" to 0")
+    assert "(average size: 1)" in window.text("#said")

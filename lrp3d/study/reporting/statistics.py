@@ -126,7 +126,7 @@ def overlap(values: Tensor, temporal: Sequence[int], static: Sequence[int]) -> O
     seen = set(ranked)
     people = [[index for index in dict.fromkeys(classes) if index in seen] for classes in (temporal, static)]
     top, bottom = ranked[: len(people[0])], ranked[len(ranked) - len(people[1]) :]
-    chance = [_share(len(classes), len(ranked)) for classes in people]
+    chance = [_share(len(classes), len(ranked)) if classes else math.nan for classes in people]
     pairs = values[people[0]].unsqueeze(1) - values[people[1]]
     greater = (pairs > 0).double() + (pairs == 0).double() / 2
     auroc = float(greater.mean()) if greater.numel() else math.nan

@@ -33,6 +33,8 @@ from lrp3d.study.running.records import Record
 __all__ = ["Study", "StudyError", "config_hash", "create", "load_study"]
 
 UNSAID = {"layout": LAYOUT}  # what a configuration means that does not say it
+CALLED = {"contrastive": "contrast (false with --plain)"}
+"""What is called otherwise where people give it."""
 STALE = 3600  # seconds after which an unfinished file belongs to no living process
 
 
@@ -293,7 +295,8 @@ def differences(existing: Mapping[str, Any], other: Mapping[str, Any]) -> list[s
     """
     names = [*existing, *(name for name in other if name not in existing)]
     return [
-        f"its {name.replace('_', ' ')} is {_told(_said(existing, name))}, not {_told(_said(other, name))}"
+        f"its {CALLED.get(name, name.replace('_', ' '))} is {_told(_said(existing, name))}, not "
+        f"{_told(_said(other, name))}"
         for name in names
         if existing.get(name) != other.get(name)
     ]
