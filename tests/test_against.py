@@ -74,7 +74,10 @@ def test_it_is_saved_and_shown(tmp_path):
     assert again.against.equal(found.against)
     assert "rather than" in repr(again)
     foil = int(found.against[0])
-    assert f"class 0 rather than class {foil}" in found.plot().axes[0].get_title()
+    drawn = found.plot()
+    assert f"class 0 rather than class {foil}" in drawn.axes[0].get_title()
+    assert drawn.axes[1].get_ylabel() == "relevance (logit above the other's)"
+    assert lrp3d.explain(net(), CLIP, 0).plot().axes[1].get_ylabel() == "relevance (logit)"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lrp3d.commands.one_clip import ExplainedClip
 from lrp3d.commands.summaries import record, top
+from lrp3d.explanation.wording import amount
 from lrp3d.extras import is_installed
 from lrp3d.files import replacing, write_text
 from lrp3d.metrics.atr import frame_windows
@@ -132,6 +133,7 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
     if explanation.matrix is None or explanation.frame_logits is None or explanation.atr is None:
         return
     matrix, logits, atr = explanation.matrix[0], explanation.frame_logits[0], explanation.atr[0]
+    _, quantity = amount(explanation, 0)
     rows, columns = matrix.shape
     windows = frame_windows(matrix, explanation.sigma, explanation.positions)
     if len(explained.pixels) % rows or rows != columns:
@@ -139,6 +141,7 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
             matrix,
             title=title,
             footnote=footnote,
+            label=f"relevance ({quantity})",
             windows=windows,
             positions=explanation.positions,
             times=explained.times if len(explained.times) == columns else (),
@@ -157,6 +160,7 @@ def _pictures(explained: ExplainedClip) -> Iterator[tuple[str, Figure]]:
             windows=windows,
             times=explained.times,
             deciding=explained.deciding,
+            quantity=quantity,
         ),
     )
     yield (

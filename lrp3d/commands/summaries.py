@@ -116,6 +116,7 @@ def record(explained: ExplainedClip) -> dict[str, Any]:
             "class": explained.target,
             "label": label_of(explained.target, explained.choice.labels),
             "logit": own_logit(explanation, 0),
+            "explained": amount(explanation, 0)[1],
         },
         "against": None if explanation.against is None else explanation.against[0].tolist(),
         "conservation": float(explanation.conservation[0]),

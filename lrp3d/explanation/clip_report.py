@@ -351,7 +351,7 @@ def _temporal(
         if values.shape != matrix.shape:
             raise ValueError(f"{method} has a matrix {tuple(values.shape)}, and the explanation {tuple(matrix.shape)}")
         views.append(_view(name, method, values, of_rows, atr, sigma, positions))
-    return {"views": views, "columns": _blocks(frames, matrix.shape[1])}
+    return {"views": views, "columns": _blocks(frames, matrix.shape[1]), "quantity": amount(explanation, clip)[1]}
 
 
 def _view(

@@ -38,10 +38,11 @@ def plot(explanation: Explanation, clip: int, ax: Axes | None, title: str | None
         matrix = explanation.matrix[clip]
         windows = frame_windows(matrix, explanation.sigma, explanation.positions)
         positions, unit = explanation.positions, _unit(explanation)
-        draw = partial(matrix_heatmap, matrix, windows=windows, positions=positions, unit=unit)
+        label = f"relevance ({amount(explanation, clip)[1]})"
+        draw = partial(matrix_heatmap, matrix, label=label, windows=windows, positions=positions, unit=unit)
         return draw(ax=ax, title=title, footnote=footnote)
     if explanation.frame_relevance is not None:
-        return _bars(explanation.frame_relevance[clip], ax, title, footnote)
+        return _bars(explanation, clip, ax, title, footnote)
     return _image(explanation, clip, ax, title, footnote)
 
 
@@ -50,13 +51,15 @@ def _unit(explanation: Explanation) -> str:
     return "frame" if explanation.unit == "frames" else "step"
 
 
-def _bars(relevance: Tensor, ax: Axes | None, title: str, footnote: str | None) -> Figure:
+def _bars(explanation: Explanation, clip: int, ax: Axes | None, title: str, footnote: str | None) -> Figure:
     """A bar for each frame's relevance."""
+    assert explanation.frame_relevance is not None
+    relevance = explanation.frame_relevance[clip]
     figure, axes = canvas(ax, 4.6, 2.6 + room(title, footnote, 4.6))
     axes.bar(range(1, len(relevance) + 1), relevance.tolist(), color=theme().window)
     axes.set_xticks(ticks(len(relevance)))
     axes.set_xlabel("frame", fontsize=NORMAL)
-    axes.set_ylabel("relevance (logit)", fontsize=NORMAL)
+    axes.set_ylabel(f"relevance ({amount(explanation, clip)[1]})", fontsize=NORMAL)
     axes.tick_params(labelsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
     write(axes, title, footnote)
@@ -70,7 +73,7 @@ def _image(explanation: Explanation, clip: int, ax: Axes | None, title: str, foo
     values = values.sum(0) if values.dim() == 3 else values.reshape(-1, values.shape[-1])
     figure, axes = canvas(ax, 4.2, 3.6 + room(title, footnote, 4.2))
     image = axes.imshow(values.numpy(), interpolation="nearest", **scale(values.numpy()))
-    colour_bar(image, "relevance (logit)", ax=axes, shrink=0.85)
+    colour_bar(image, f"relevance ({amount(explanation, clip)[1]})", ax=axes, shrink=0.85)
     axes.set_xlabel("pixel", fontsize=NORMAL)
     axes.set_ylabel("pixel", fontsize=NORMAL)
     axes.tick_params(labelsize=SMALL)

@@ -34,6 +34,7 @@ def clip_summary(
     windows: tuple[ArrayLike, ArrayLike] | None = None,
     times: Sequence[float] = (),
     deciding: Sequence[int] = (),
+    quantity: str = "logit",
 ) -> Figure:
     """Draw a clip at a glance: the relevance matrix, the frames above its columns, and each row's logit beside it.
 
@@ -49,6 +50,7 @@ def clip_summary(
         windows: first and last frame of each row's ATR window, to be framed in the matrix.
         times: when each frame is shown (t,), in seconds, to be written below the columns.
         deciding: the frames that are known to decide, counted from 0; they and their columns are marked.
+        quantity: what the rows explain, such as "logit above the other's".
 
     Returns:
         The figure: the axes of the frames, of the matrix, of the logits and of the matrix's colours.
@@ -93,9 +95,9 @@ def clip_summary(
     mark_columns(body, sorted({frame // block for frame in deciding}))
     captions = _captions(logits, atr)
     bars = place(LEFT + side + 0.08, above + strip + 0.06, BARS - 0.16, side)
-    _logits(bars, logits, captions, side, unit, atr is not None)
+    _logits(bars, logits, captions, side, f"{unit}: {quantity}" + (f", ATR in {unit}s" if atr is not None else ""))
     key = place(width - KEY + 0.08, above + strip + 0.06, 0.12, min(side, 3.0))
-    colour_bar(image, "relevance (logit)", cax=key)
+    colour_bar(image, f"relevance ({quantity})", cax=key)
     write(frames, title, None)
     frames.title.set(x=0, ha="left", fontsize=LARGE)
     if footnote:
@@ -103,7 +105,7 @@ def clip_summary(
     return figure
 
 
-def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, unit: str, with_atr: bool) -> None:
+def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, below: str) -> None:
     """Draws a bar from zero for the logit of every row, and its number and ATR as text where there is room."""
     bars = np.nan_to_num(logits)
     colours = [theme().window if logit >= 0 else theme().against for logit in bars]
@@ -120,7 +122,6 @@ def _logits(ax: Axes, logits: np.ndarray, captions: list[str], side: float, unit
     for row in range(0, len(bars), every):
         place: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points", "va": "center"}
         ax.annotate(captions[row], (1, 1 - (row + 0.5) / len(bars)), xycoords="axes fraction", fontsize=SMALL, **place)
-    below = f"{unit} logit" if not with_atr else f"{unit}: logit, ATR in {unit}s"
     ax.set_xlabel(below, fontsize=NORMAL, loc="left")
 
 
