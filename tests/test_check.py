@@ -423,3 +423,14 @@ def test_the_random_classifier_is_not_the_one_that_the_network_began_with(seed):
         if own is model.fc.weight:
             cosine = torch.nn.functional.cosine_similarity(own.flatten(), new.flatten(), dim=0)
             assert abs(float(cosine)) < 0.5
+
+
+def test_no_method_is_blamed_for_maps_that_are_the_same_by_interventions_too():
+    """Rows of a network without temporal layers are single frames, whatever the class and the weights."""
+    torch.manual_seed(0)
+    model = lrp3d.models.build("TSN-R18-f4", num_classes=5, width=4).eval()
+    clips = torch.randn(3, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0)).clamp(-2, 2)
+    found = lrp3d.check(model, clips, methods=["CLRP"], shapley_values=False)
+    assert found.score("random parameters", "CLRP").mean > 0.9
+    assert "hardly notices" not in found.verdict
+    assert "blames no method here" in found.verdict

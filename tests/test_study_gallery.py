@@ -163,6 +163,15 @@ def test_where_all_clips_have_the_same_number_none_stands_out_by_it():
     assert not [why for why, _ in standing_out(clips_of(summary, {}), summary) if "ATR" in why]
 
 
+def test_a_number_that_more_clips_share_than_are_named_makes_none_of_them_stand_out():
+    records = [record(i, 0) for i in range(10)]
+    for one, atr in zip(records, [2.0, *[4.0] * 8, 8.0], strict=True):
+        one.atr.fill_(atr)
+    summary = study.summarise(records, min_score=0)
+    found = [(why, clip.number) for why, clip in standing_out(clips_of(summary, {}), summary) if "max-ATR" in why]
+    assert found == [("greatest max-ATR", 9), ("least max-ATR", 0)]
+
+
 def test_however_few_clips_there_is_room_for_they_are_spread_over_the_order():
     clips = clips_of(study.summarise(some(1000)), {})
     ranked = sorted(clips, key=lambda clip: -clip.logit)

@@ -212,6 +212,7 @@ def test_spreadsheets_write_numbers_empty_columns_and_utf_16(tmp_path):
         ('{"path": "a.mp4", "label": 0}\n{"path": "b.mp4", "label": 1}', "no complete json"),
         ("[" * 100_000, "nests too deeply"),
         ("a.mp4," + "x" * 140_000, "a line of 140,006 letters, and no field has so many"),
+        ("clip;klasse\narch/a1;0\nyoga/y1;1", "if 'clip' and 'klasse' name columns, call them 'path' and 'label'"),
         ("a.mp4,1\nb\x85\u202e.mp4,yoga", r"^val\.csv: b\\x85\\u202e\.mp4 has a class by name, [^\n]*$"),
         ('[{"id": null}]', "object 1: an id is text or a number"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +17,12 @@ LEVEL = 0.95
 FEW = 6  # clips; with fewer, bootstrapped intervals are too narrow
 ALIKE = 0.8  # rank correlation from which on two maps are called the same
 YARDSTICK = "intervention"
+BLIND = {
+    "other logit": "says the same of another class: it does not tell classes apart here.",
+    "random parameters": "hardly notices that all parameters are random: most of it is the architecture; look at what "
+    "stands above the floor.",
+}
+"""What is said of a method whose maps stay alike in a measure."""
 
 MEASURES = {
     "gain (freeze)": "relevance gain, frames frozen: how much more is left of the logit's lead when the frames with "
@@ -134,15 +141,16 @@ class Faithfulness:
             sentences.append(
                 "That is not above a random order beyond what so few clips leave open: do not rely on the order."
             )
-        for method in kinds:
-            if self.score("other logit", method).mean >= ALIKE:
-                sentences.append(f"{method} says the same of another class: it does not tell classes apart here.")
-            if self.score("random parameters", method).mean >= ALIKE:
-                sentences.append(
-                    f"{method} hardly notices that all parameters are random: most of it is the architecture; "
-                    "look at what stands above the floor."
-                )
-        return " ".join(sentences)
+        return " ".join([*sentences, *self._blind(kinds)])
+
+    def _blind(self, kinds: Sequence[str]) -> Iterator[str]:
+        """Which methods say the same of other classes or other networks, where what they explain is not the same."""
+        for measure, sentence in BLIND.items():
+            blind = [method for method in kinds if self.score(measure, method).mean >= ALIKE]
+            if blind and self.score(measure, YARDSTICK).mean >= ALIKE:
+                yield f"'{measure}' blames no method here: what interventions measure is the same, too."
+            else:
+                yield from (f"{method} {sentence}" for method in blind)
 
     def __str__(self) -> str:
         rows = [["measure", *self.methods], *self.rows()]

@@ -33,7 +33,8 @@ def test_the_numbers_are_those_of_the_library(run, clip):
     model = lrp3d.models.build("I3D-R18-f4", num_classes=400, width=4).eval()
     read = lrp3d.video.read_clip(clip, 4, size=32, short_side=37, mean=model.mean, std=model.std)
     expected = lrp3d.explain(model, read.tensor, 7)
-    assert found["target"] == {"class": 7, "label": "class 7", "logit": expected.logits[0, 7].item()}
+    logit = expected.logits[0, 7].item()
+    assert found["target"] == {"class": 7, "label": "class 7", "logit": logit, "explained": "logit"}
     torch.testing.assert_close(torch.tensor(found["matrix"]), expected.matrix[0])
     assert found["atr"] == expected.atr[0].tolist()
     assert found["max_atr"] == expected.max_atr.item()
@@ -49,6 +50,7 @@ def test_a_class_is_explained_rather_than_others(run, clip):
     found = json.loads(run("explain", clip, *SMALL, "--target", 7, "--against", "next", "--json")[1])["clips"][0]
     assert found["target"]["label"] == "class 7"
     assert len(found["against"]) == 1
+    assert found["target"]["explained"] == "logit above the other's"
     assert run("explain", clip, *SMALL, "--against", "next", "--against", 3)[0] == 2
     assert run("explain", clip, *SMALL, "--against", 400)[0] == 2
 

@@ -193,6 +193,15 @@ def _numbered_by_alphabet(names: Sequence[str], num_classes: int | None) -> str:
     return f"{note}; the model has {num_classes} classes and the list {len(names)}, so that its own numbers are others"
 
 
+def _perhaps_a_header(rows: Sequence[Row]) -> str:
+    """What to do if only the first line has a class by name, and no name of a file."""
+    first, *others = rows
+    is_alone = isinstance(first.label, str) and others and all(isinstance(row.label, int) for row in others)
+    if not is_alone or "/" in first.name or Path(first.name).suffix:
+        return ""
+    return f"; if '{first.name}' and '{first.label}' name columns, call them 'path' and 'label'"
+
+
 def _check(rows: Sequence[Row], mixed: bool) -> None:
     """Refuses what cannot be a clip of a study, before anything is made of it."""
     for row in rows:
@@ -205,7 +214,7 @@ def _check(rows: Sequence[Row], mixed: bool) -> None:
     if by_name and by_number and not mixed:
         raise ValueError(
             f"{by_name.name} has a class by name, {by_name.label!r}, and {by_number.name} one by number, "
-            f"{by_number.label}: give the classes' names, or one kind on every line"
+            f"{by_number.label}: give the classes' names, or one kind on every line{_perhaps_a_header(rows)}"
         )
 
 

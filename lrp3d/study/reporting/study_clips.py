@@ -95,8 +95,10 @@ def standing_out(clips: Sequence[StudyClip], summary: Mapping[str, Any]) -> Iter
         if not ranked or getattr(ranked[0], value) == getattr(ranked[-1], value):
             continue  # all clips have the same
         few = min(EXTREMES, len(ranked) // 2)
-        yield from ((f"greatest {name}", clip) for clip in ranked[:few])
-        yield from ((f"least {name}", clip) for clip in reversed(ranked[len(ranked) - few :]))
+        # A clip of which there are more with the same number than are named is no end.
+        above, below = (float(getattr(ranked[place], value)) for place in (few, len(ranked) - few - 1))
+        yield from ((f"greatest {name}", clip) for clip in ranked[:few] if getattr(clip, value) > above)
+        yield from ((f"least {name}", clip) for clip in ranked[: -few - 1 : -1] if getattr(clip, value) < below)
     far = []
     for clip in clips:
         moments = summary["classes"][f"{clip.group:04d}"]["avg_atr"]
