@@ -174,9 +174,10 @@ def _floor(explanation: Explanation, clip: int) -> str:
     if explanation.matrix is None or explanation.floor is None:
         return ""
     matrix, floor = explanation.matrix[clip].double().cpu(), explanation.floor[clip].double().cpu()
-    # Only rows of positive relevance can be above it (`lrp3d.excess_span`).
-    above = torch.where(matrix.sum(1, keepdim=True) > 0, matrix - floor, 0.0).clamp(min=0)
-    pictures = {"this network": matrix, "untrained": floor, "above it": above}
+    pictures = {"this network": matrix, "untrained": floor}
+    is_counted = matrix.sum(1, keepdim=True) > 0  # as in `lrp3d.excess_span`
+    if bool(is_counted.any()):
+        pictures["above it"] = torch.where(is_counted, matrix - floor, 0.0).clamp(min=0)
     top = max(float(matrix.abs().max()), float(floor.abs().max()))
     figures = "".join(
         f'<figure><img alt="Matrix, {name}" src="data:image/png;base64,{_picture(values, top)}">'
