@@ -158,7 +158,8 @@ def explain(
         memory_budget: bytes that relevance may take on its way through the network; the default is what fits. On a CPU
             that is little for each chunk, as larger ones are no faster, and up to four chunks run at the same time.
         tolerance: 0 is exact; above 0, outer frames whose share of a seed's absolute relevance at a layer is below it
-            may be dropped there, and what was dropped is booked.
+            may be dropped there, and what was dropped is booked. Rows that are computed together (`chunk_size`) keep
+            the same frames, so that results depend on it, too.
         precision: "highest" is full float32; "high" lets a GPU compute products and convolutions in TF32 (a CPU has no
             TF32, so both are the same there).
         progress: show a progress bar on stderr.
