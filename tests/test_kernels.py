@@ -288,3 +288,15 @@ def test_a_model_that_casts_for_itself_keeps_its_own_convolutions(monkeypatch):
     model, clip = Casting(nn.Conv3d(3, 8, 1), nn.AdaptiveAvgPool3d(1), nn.Flatten()).eval(), torch.rand(1, 3, 8, 9, 9)
     monkeypatch.setattr(matmul, "WORTHWHILE_FORWARD", 0)
     assert lrp3d.explain(model, clip).logits.equal(model(clip).detach())
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_denominators_that_may_be_near_zero_are_rounded_as_the_models_own_values(seed):
+    """Values and denominators that differ by rounding would leave much of their quotient to it."""
+    torch.manual_seed(seed)
+    layers = [nn.Conv3d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv3d(8, 8, (3, 1, 1), padding=(1, 0, 0)), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    clip = torch.rand(2, 3, 6, 16, 16)
+    found = lrp3d.explain(model, clip, 0, composite="epsilon", temporal=False).relevance
+    exact = lrp3d.explain(model.double(), clip.double(), 0, composite="epsilon", temporal=False).relevance
+    assert (found - exact).abs().max() < 5e-5 * exact.abs().max()

@@ -28,6 +28,11 @@ class Convolution(LinearMap):
         assert isinstance(v, Tensor)
         return kernels.convolve(a, v, self.geometry)
 
+    def as_the_model(self, a: Tensor, v: Weight) -> Tensor:
+        """Maps as `kernels` lets the model map."""
+        assert isinstance(v, Tensor)
+        return kernels.convolve_as_the_model(a, v, self.geometry)
+
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """Carries all seeds back at once, folded into the batch."""
         assert isinstance(v, Tensor)

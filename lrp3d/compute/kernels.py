@@ -63,6 +63,14 @@ def outruns_torch(x: Tensor, w: Tensor, g: Geometry) -> bool:
     return matmul.may_replace(x, w) and (_is_pointwise(w, g) or _depthwise_axis(x.shape[1], w, g) is not None)
 
 
+def convolve_as_the_model(x: Tensor, w: Tensor, g: Geometry) -> Tensor:
+    """The same convolution, rounded as the model's own."""
+    if outruns_torch(x, w, g):
+        return convolve(x, w, g)
+    with plain():
+        return convolve(x, w, g)
+
+
 def adjoint(r: Tensor, w: Tensor, g: Geometry, shape: Sequence[int]) -> Tensor:
     """The transposed convolution: carries r, shaped like an output, back to a new tensor of `shape` (b, c, ...)."""
     if r.numel() == 0:

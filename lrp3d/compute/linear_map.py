@@ -41,6 +41,10 @@ class LinearMap:
 
         return torch.func.vmap(of_seed)(r)
 
+    def as_the_model(self, a: Tensor, v: Weight) -> Tensor:
+        """The same, rounded as the model's own operation."""
+        return self(a, v)
+
     def total(self, terms: Sequence[Term]) -> Tensor:
         """Sums the operation over several terms."""
         parts = [self(a, v) for a, v in terms]

@@ -68,6 +68,11 @@ def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, w, bias)
 
 
+def linear_as_the_model(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The same, rounded as in the forward of the model."""
+    return linear(x, w, bias) if may_replace(x, w) else F.linear(x, w, bias)
+
+
 def batched(a: Tensor, b: Tensor) -> Tensor:
     """The products (..., o, n) of a (..., o, i) and b (..., i, n)."""
     # With several cores, torch's own gives each of them whole matrices, which divides the work better.

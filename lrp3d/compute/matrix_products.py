@@ -23,6 +23,11 @@ class FullyConnected(LinearMap):
         assert isinstance(v, Tensor)
         return matmul.linear(a, v)
 
+    def as_the_model(self, a: Tensor, v: Weight) -> Tensor:
+        """Multiplies as `matmul` lets the model multiply."""
+        assert isinstance(v, Tensor)
+        return matmul.linear_as_the_model(a, v)
+
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """Carries (s, ..., o) to (s, ..., i)."""
         return self.adjoints(r, [v], shape)[0]

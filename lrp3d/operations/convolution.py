@@ -133,6 +133,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if active_tracer().is_signal(weight):
         output = products.matmul(input, rearranged(lambda w: w.mT, weight) if weight.dim() > 1 else weight)
         return output if bias is None else add(output, bias.detach())
-    output = (matmul.linear if matmul.may_replace(input, weight) else F.linear)(input, weight, bias)
+    output = matmul.linear_as_the_model(input, weight, bias)
     bias = None if bias is None else bias.detach()
     return shares(output, [Operand(input, FullyConnected(), weight.detach())], bias, nn.Linear)

@@ -111,10 +111,20 @@ def mapped(
 
 def _total(operands: Sequence[PreparedOperand], shares: tuple[Share, ...], shape: torch.Size) -> Tensor:
     """The denominators of a share."""
-    totals = [o.map.total(share.terms) for o, share in zip(operands, shares, strict=True) if share.terms]
+    totals = [_total_of(o, share.terms) for o, share in zip(operands, shares, strict=True) if share.terms]
     # it can be that nothing contributes, as in an average over inputs that are all negative
     z = sum_of(totals) if totals else operands[0].source.new_zeros(shape)  # (*output)
     return z if shares[0].bias is None else z + shares[0].bias
+
+
+def _total_of(operand: PreparedOperand, terms: list[Term]) -> Tensor:
+    """The sum of an operand's terms; where it is what the model computes, terms may cancel, and it is rounded alike.
+
+    What of it was rounded otherwise would be much of a denominator near zero.
+    """
+    if len(terms) == 1 and terms[0].a is operand.x.value and terms[0].v is operand.w.value:
+        return operand.map.as_the_model(*terms[0])
+    return operand.map.total(terms)
 
 
 def _mapped(
