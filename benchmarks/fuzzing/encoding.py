@@ -40,7 +40,8 @@ IMAGES = (
 # No HEVC: what x265 writes differs from run to run, and a case has to come again from its seed.
 _OPTIONS = {
     "libvpx": {"deadline": "good", "cpu-used": "5"},  # quick
-    "libx264": {"x264-params": "lookahead-threads=1:sync-lookahead=0"},  # no thread that may come first or second
+    # Nothing that looks ahead, in a thread that may come first or second.
+    "libx264": {"x264-params": "threads=1:rc-lookahead=0:sync-lookahead=0:mbtree=0:bframes=0"},
 }
 
 
