@@ -77,22 +77,24 @@ def net(case):
     return Net(here(), put, back).double().eval()
 
 
+def together_and_alone(case, **options):
+    """The explanation of the batch, and for each clip its number in it and its own explanation."""
+    model = net(case)
+    together = lrp3d.explain(model, CLIPS, 1, layers=["here"], **options)
+    for i, clip in enumerate(CLIPS):
+        yield together, i, lrp3d.explain(model, clip[None], 1, layers=["here"], **options)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_batch_has_at_a_layer_what_its_clips_have_one_by_one(case):
-    model = net(case)
-    together = lrp3d.explain(model, CLIPS, 1, layers=["here"], temporal=False)
-    for i, clip in enumerate(CLIPS):
-        alone = lrp3d.explain(model, clip[None], 1, layers=["here"], temporal=False)
+    for together, i, alone in together_and_alone(case, temporal=False):
         torch.testing.assert_close(together.channels("here")[i], alone.channels("here")[0], rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(of_clip(together.layers["here"], i, 4), of_clip(alone.layers["here"], 0, 1))
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_rows_of_a_batch_have_there_what_those_of_its_clips_have(case):
-    model = net(case)
-    together = lrp3d.explain(model, CLIPS, 1, layers=["here"], layer_rows=True)
-    for i, clip in enumerate(CLIPS):
-        alone = lrp3d.explain(model, clip[None], 1, layers=["here"], layer_rows=True)
+    for together, i, alone in together_and_alone(case, layer_rows=True):
         torch.testing.assert_close(of_clip(together.layer_rows["here"], i, 4), of_clip(alone.layer_rows["here"], 0, 1))
         torch.testing.assert_close(together.matrix[i], alone.matrix[0], rtol=1e-9, atol=1e-12)
 

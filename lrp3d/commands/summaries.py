@@ -58,11 +58,9 @@ def summary(explained: ExplainedClip) -> list[str]:
         lines.append(f"  {'motion':13} {motion_words(float(explanation.motion[0]), explanation.contrastive)}")
     if explanation.where is not None:
         lines.append(f"  {'only through':13} {channel_words(explanation.where)}")
-    lines += [
-        f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in [*explanation.layers][:LAYERS]
-    ]
-    if len(explanation.layers) > LAYERS:
-        more = len(explanation.layers) - LAYERS
+    names = list(explanation.layers)
+    lines += [f"  {'layer':13} {name}: {best_channels(explanation, name, 0)}" for name in names[:LAYERS]]
+    if (more := len(names) - LAYERS) > 0:
         lines.append(f"  {'':13} and {more} more layers, which the page and explanation.json name")
     if floor := above_floor(explanation, 0):
         lines.append(f"  {'floor':13} {floor}")

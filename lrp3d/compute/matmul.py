@@ -27,7 +27,7 @@ def may_replace(x: Tensor, w: Tensor) -> bool:
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """The product (o, n) of a (o, i) and b (i, n)."""
-    if len(a) * b.shape[1] <= onednn.LARGEST and not is_plain() and onednn.suits(a, b):
+    if len(a) * b.shape[1] <= onednn.LARGEST and onednn.suits(a, b):
         return onednn.product(a, b)
     out = buffers.empty((len(a), b.shape[1]), a)
     multiply(a, b, out)
@@ -36,11 +36,9 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
     """Writes the product of a (o, i) and b (i, n) to `out` (o, n)."""
-    if is_plain():
-        torch.mm(a, b, out=out)
-    elif onednn.suits(a, b):
+    if onednn.suits(a, b):
         onednn.multiply(a, b, out)
-    elif wide_products.is_wide(a, b):
+    elif not is_plain() and wide_products.is_wide(a, b):
         wide_products.multiply(a, b, out)
     else:
         torch.mm(a, b, out=out)
@@ -48,14 +46,14 @@ def multiply(a: Tensor, b: Tensor, out: Tensor) -> None:
 
 def scales_on_the_way(a: Tensor, b: Tensor) -> bool:
     """Whether b (i, n) is multiplied with its factors in the blocks in which it is multiplied with a (o, i)."""
-    return not is_plain() and not onednn.suits(a, b) and wide_products.is_wide(a, b)
+    return not is_plain() and wide_products.is_wide(a, b) and not onednn.suits(a, b)
 
 
 def add_columns(a: Tensor, b: Tensor, columns: slice, out: Tensor) -> None:
     """Adds some columns (o, m) of the product of a (o, i) and b (i, n) to `out` (o, m)."""
     some = b[:, columns]
-    # oneDNN cannot leave columns out, so they should be few.
-    if not is_plain() and onednn.suits(a, b) and 3 * some.shape[1] >= 2 * b.shape[1]:
+    # oneDNN computes all columns, so that it pays only where most of them are wanted.
+    if onednn.suits(a, b) and 3 * some.shape[1] >= 2 * b.shape[1]:
         out.add_(product(a, b)[:, columns])
     else:
         out.addmm_(a, some)
@@ -63,7 +61,7 @@ def add_columns(a: Tensor, b: Tensor, columns: slice, out: Tensor) -> None:
 
 def linear(x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """What `F.linear` computes of x (..., i), w (o, i) and a bias (o,)."""
-    if x.dim() > 1 and w.dim() > 1 and not is_plain() and onednn.suits(x, w.T):
+    if x.dim() > 1 and w.dim() > 1 and onednn.suits(x, w.T):
         return onednn.linear(x, w, bias)
     return F.linear(x, w, bias)
 
@@ -77,7 +75,7 @@ def batched(a: Tensor, b: Tensor) -> Tensor:
     """The products (..., o, n) of a (..., o, i) and b (..., i, n)."""
     # With several cores, torch's own gives each of them whole matrices, which divides the work better.
     alike = a.dim() > 2 and a.shape[:-2] == b.shape[:-2] and a.numel() > 0
-    if not alike or is_plain() or torch.get_num_threads() > 1:
+    if not alike or torch.get_num_threads() > 1:
         return a @ b
     left, right = a.flatten(0, -3), b.flatten(0, -3)
     if not onednn.suits(left[0], right[0]):

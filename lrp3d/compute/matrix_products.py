@@ -88,6 +88,11 @@ class MatrixProduct(LinearMap):
         assert isinstance(v, Tensor)
         return matmul.batched(a, v) if self.left else matmul.batched(v, a)
 
+    def as_the_model(self, a: Tensor, v: Weight) -> Tensor:
+        """Multiplies as torch does, which always multiplies for the model."""
+        assert isinstance(v, Tensor)
+        return a @ v if self.left else v @ a
+
     def adjoint(self, r: Tensor, v: Weight, shape: torch.Size) -> Tensor:
         """Folds the seeds into the axis that the weight does not contract, so that no weight is copied for them."""
         assert isinstance(v, Tensor)

@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lrp3d.compute.plain import is_plain
+
 LEAST = 2**21
 """Multiplications; a call of oneDNN takes longer than one of MKL, by as much as MKL takes for half of these."""
 LARGEST = 2**23
@@ -38,7 +40,8 @@ def _processor() -> str:
 
 def suits(a: Tensor, b: Tensor) -> bool:
     """Whether the product of a (..., i) and b (i, n) is for oneDNN, which is slow if there are gaps in b."""
-    if not outruns_mkl() or not getattr(torch.backends.mkldnn, "enabled", True):  # a user may switch it off
+    is_allowed = getattr(torch.backends.mkldnn, "enabled", True) and not is_plain()  # a user may switch it off
+    if not outruns_mkl() or not is_allowed:
         return False
     has_gaps = not b.is_contiguous() and not b.mT.is_contiguous()
     is_large = a.numel() * b.shape[1] >= LEAST

@@ -155,11 +155,13 @@ def _facts(explanation: Explanation, clip: int) -> str:
     ]
     if explanation.matrix is not None and explanation.avg_atr is not None and explanation.max_atr is not None:
         columns = explanation.matrix.shape[-1]
-        none = "no frame has a positive logit to average over" if bool(explanation.avg_atr[clip].isnan()) else ""
+        average, longest = explanation.avg_atr[clip], explanation.max_atr[clip]
+        is_negative = bool(average.isnan() & ~longest.isnan())  # else there is no relevance at all
+        none = "no frame has a positive logit to average over" if is_negative else ""
         span_text = none or f"of {columns} {explanation.unit} hold {100 * explanation.sigma:g} % of a row of the matrix"
         facts += [
-            ("Average ATR", _number(explanation.avg_atr[clip], "{:.2f}"), span_text),
-            ("Maximum ATR", _number(explanation.max_atr[clip], "{:.0f}"), f"of {columns} {explanation.unit}"),
+            ("Average ATR", _number(average, "{:.2f}"), span_text),
+            ("Maximum ATR", _number(longest, "{:.0f}"), f"of {columns} {explanation.unit}"),
         ]
     answer, _, error = conservation_words(float(explanation.conservation[clip])).partition(" ")
     facts += [("Conserved", answer, f"{error.strip('()')}: relative error of the sum of relevance")]
