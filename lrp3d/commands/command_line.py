@@ -71,7 +71,7 @@ def _run(arguments: list[str] | None) -> int:
             warnings.showwarning = _warn
             return int(options.run(options))
     except KeyboardInterrupt:
-        complain("interrupted")
+        complain(getattr(options, "when_interrupted", "interrupted"))
         return INTERRUPTED
     except Exception as error:
         if os.environ.get(TRACEBACK) or options.verbose:

@@ -97,7 +97,8 @@ def add_to(steps: arguments.Commands) -> None:
     speed.add_argument(
         "--shard", type=_shard, metavar="I/N", help="take part I of N, from 0 (default: as torchrun says)"
     )
-    parser.set_defaults(run=run)
+    goes_on = "interrupted: started again, the same command goes on with the clips that have no record yet"
+    parser.set_defaults(run=run, when_interrupted=goes_on)
 
 
 def _time(text: str) -> tuple[str, ...]:

@@ -98,7 +98,8 @@ def add_to(commands: arguments.Commands) -> None:
     about = "processes that read clips (default: 2)"
     recipe.add_argument("--workers", type=arguments.count, default=2, metavar="N", help=about)
     parser.add_argument("--out", type=arguments.place, required=True, metavar="DIR", help="folder of the run")
-    parser.set_defaults(run=run)
+    goes_on = "interrupted: started again, the same command goes on after the last whole epoch"
+    parser.set_defaults(run=run, when_interrupted=goes_on)
 
 
 def _sides(text: str) -> tuple[int, int]:

@@ -53,3 +53,13 @@ def test_the_same_command_goes_on_wherever_its_clips_lie_now(run, command):
     assert run(*words(command))[0] == 0
     Path("videos").rename("moved")
     assert run(*words(command | {"--root": "moved"}))[0] == 0
+
+
+def test_who_interrupts_a_training_is_told_that_it_goes_on(run, command, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lrp3d.models, "train", interrupted)
+    ended, _, said = run(*words(command))
+    assert ended == 130
+    assert said == "lrp3d: interrupted: started again, the same command goes on after the last whole epoch\n"

@@ -233,3 +233,24 @@ def test_what_cannot_be_read_is_named_once(run, folder):
     lines = [line for line in said.splitlines() if "warning" not in line]
     assert [line.count(name) for name, line in zip(names, lines, strict=True)] == [1] * len(names)
     assert all(f"in/{name}" in line for name, line in zip(names, lines, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["explain", "clip.npy", *SMALL, "--out", "o"], "interrupted"),
+        (
+            [*STUDY, "--out", "o"],
+            "interrupted: started again, the same command goes on with the clips that have no record yet",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("clip")
+def test_an_interruption_ends_in_one_line(arguments, said, run, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lrp3d, "explain", interrupted)
+    monkeypatch.setattr("lrp3d.commands.model_options.build", interrupted)
+    ended, _, written = run(*arguments)
+    assert (ended, written.splitlines()[-1]) == (130, f"lrp3d: {said}")
